@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+// The addon holds one job queue per device for the whole process, so test files run in their own forked processes, one
+// at a time: on two cores, parallel files would only fight for the same OpenMP threads.
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    pool: "forks",
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+  },
+});
