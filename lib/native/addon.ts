@@ -1,0 +1,118 @@
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, sep } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { packageRoot, platformAbi } from "./platform.js";
+
+/** What a build of the addon records about itself, in `build.json` beside it. */
+export interface BuildInfo {
+  /** The version of libtorch whose headers it was compiled with, e.g. `2.13.0`. */
+  libtorch: string;
+  /** The variant of that libtorch. The addon itself runs with either. */
+  variant: "cpu" | "cuda";
+  /** The commit it was built from, if it was built in a clone. */
+  commit: string | null;
+}
+
+/** The files of one build of the addon. */
+export interface AddonFiles {
+  addon: string;
+  preload: string;
+  /** Absent if whoever built the addon wrote no `build.json`. */
+  build?: BuildInfo;
+  /** Whether it was built on this machine or came with a platform package. */
+  origin: "build" | "package";
+}
+
+/** One place where the addon was looked for, with what was found. */
+export interface AddonAttempt {
+  path: string;
+  outcome: string;
+}
+
+/** Where a build in this package's own folder leaves the addon. */
+export function localBuildFolder(root: string = packageRoot): string {
+  return join(root, "build", "Release");
+}
+
+/** Whether this package is a clone of the repository rather than an installed copy. */
+export function isClone(root: string = packageRoot): boolean {
+  return existsSync(join(root, "scripts", "setup.mjs"));
+}
+
+/**
+ * Finds the addon: a build in the package's own folder, then the platform package that npm chose.
+ *
+ * @throws `ERR_ADDON_NOT_FOUND` with every place that was tried and the ways out.
+ */
+export function findAddon(root: string = packageRoot): AddonFiles {
+  const attempts: AddonAttempt[] = [];
+  const found = fromLocalBuild(root, attempts) ?? fromPlatformPackage(root, attempts);
+  if (found) return found;
+  throw new InstructPix2PixError("ERR_ADDON_NOT_FOUND", describeMissing(root, attempts));
+}
+
+function fromLocalBuild(root: string, attempts: AddonAttempt[]): AddonFiles | undefined {
+  return fromFolder(localBuildFolder(root), "", "build", attempts);
+}
+
+function fromPlatformPackage(root: string, attempts: AddonAttempt[]): AddonFiles | undefined {
+  const name = platformPackage();
+  try {
+    const manifest = createRequire(join(root, "package.json")).resolve(`${name}/package.json`);
+    return fromFolder(dirname(manifest), `.${platformAbi()}`, "package", attempts);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") throw error;
+    attempts.push({ path: name, outcome: "is not installed" });
+    return undefined;
+  }
+}
+
+function fromFolder(
+  folder: string,
+  infix: string,
+  origin: AddonFiles["origin"],
+  attempts: AddonAttempt[],
+): AddonFiles | undefined {
+  const addon = join(folder, `ip2p${infix}.node`);
+  const preload = join(folder, `ip2p_preload${infix}.node`);
+  for (const path of [addon, preload])
+    if (!existsSync(path)) {
+      attempts.push({ path, outcome: "does not exist" });
+      return undefined;
+    }
+  return { addon, preload, build: readBuildInfo(join(folder, "build.json")), origin };
+}
+
+function readBuildInfo(path: string): BuildInfo | undefined {
+  if (!existsSync(path)) return undefined;
+  const parsed: Partial<BuildInfo> = JSON.parse(readFileSync(path, "utf8"));
+  if (typeof parsed.libtorch !== "string") return undefined;
+  return { libtorch: parsed.libtorch, variant: parsed.variant ?? "cpu", commit: parsed.commit ?? null };
+}
+
+/** The package that carries the prebuilt addon for this platform. */
+export function platformPackage(): string {
+  return `@instruct-pix2pix/native-${platformAbi()}`;
+}
+
+function describeMissing(root: string, attempts: AddonAttempt[]): string {
+  const clone = isClone(root);
+  const lines = [
+    clone
+      ? "the native addon has not been built; run `npm run setup`"
+      : `there is no native addon for ${platformAbi()}; run \`npx ip2p build\` to build it here (needs CMake and a C++20 compiler)`,
+    ...attempts.map(({ path, outcome }, i) => `  ${i === 0 ? "tried:" : "      "} ${path}: ${outcome}`),
+  ];
+  if (!clone)
+    lines.push(
+      `  ${platformPackage()} is an optional dependency, which is absent`,
+      "    - after `npm install --omit=optional` or `--no-optional`: run `npm install --include=optional instruct-pix2pix`",
+      `    - with a lockfile or node_modules from another platform: run \`npm install --os=${process.platform} --cpu=${process.arch} instruct-pix2pix\``,
+    );
+  if (root.includes(`.asar${sep}`) || root.endsWith(".asar"))
+    lines.push(
+      "    - inside an asar archive: unpack this package (asarUnpack), for native code cannot be loaded from one",
+    );
+  return lines.join("\n");
+}

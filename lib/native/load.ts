@@ -1,0 +1,137 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { type AddonFiles, findAddon, isClone } from "./addon.js";
+import { type Libtorch, resolveLibtorch } from "./libtorch.js";
+import { assertSupportedPlatform, type Environment, isEnabled, sharedLibraryName } from "./platform.js";
+import { assertVersion } from "./version.js";
+
+/** What became of libtorch's CUDA half. Only `loaded` lets a device be `cuda`. */
+export interface CudaHalf {
+  state: "loaded" | "absent" | "no-driver" | "failed";
+  /** For `failed` and `no-driver`: what the dynamic linker said. */
+  reason?: string;
+}
+
+/** An addon that is loaded, and what it runs on. */
+export interface LoadedAddon<Addon> {
+  exports: Addon;
+  files: AddonFiles;
+  libtorch: Libtorch;
+  cuda: CudaHalf;
+}
+
+export interface LoadOptions {
+  /** A libtorch folder that takes precedence over the environment and the cache. */
+  libtorch?: string;
+  /** Default `process.env`. */
+  env?: Environment;
+}
+
+/** The module that opens libraries, see native/preload. */
+interface Preload {
+  dlopen(path: string): void;
+}
+
+const require = createRequire(import.meta.url);
+let loaded: LoadedAddon<unknown> | undefined;
+
+/**
+ * Loads libtorch and the addon, once per JavaScript environment (the main thread, each worker thread). Nothing of this
+ * happens when the package is imported. A failure is not remembered: after `ip2p install` the next call succeeds.
+ *
+ * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else is looked at, `ERR_ADDON_NOT_FOUND`, `ERR_LIBTORCH_VERSION`,
+ *   `ERR_LIBTORCH` if the dynamic linker refuses a library.
+ */
+export function loadAddon<Addon>(options: LoadOptions = {}): LoadedAddon<Addon> {
+  if (loaded && options.libtorch !== undefined) {
+    const wanted = resolveLibtorch(options).root;
+    if (wanted !== loaded.libtorch.root)
+      throw new InstructPix2PixError(
+        "ERR_LIBTORCH",
+        `libtorch is already loaded from ${loaded.libtorch.root}; a process cannot change to ${wanted}`,
+      );
+  }
+  loaded ??= load(options);
+  return loaded as LoadedAddon<Addon>;
+}
+
+function load(options: LoadOptions): LoadedAddon<unknown> {
+  const env = options.env ?? process.env;
+  assertSupportedPlatform();
+  // The one that an addon was built against is preferred, but a missing libtorch is reported before a missing addon.
+  const first = resolveLibtorch(options);
+  const files = findAddon();
+  const libtorch = files.build ? resolveLibtorch({ ...options, preferredVersion: files.build.libtorch }) : first;
+  const checked = !isEnabled(env.LIBTORCH_BYPASS_VERSION_CHECK);
+  if (checked) assertVersion(libtorch, files.build?.libtorch);
+
+  const cuda = openLibtorch(files, libtorch);
+  const exports = requireNative(files.addon, "the addon", libtorch);
+  const compiledWith = (exports as { libtorchVersion?: unknown }).libtorchVersion;
+  if (checked && typeof compiledWith === "string") assertVersion(libtorch, compiledWith);
+  return { exports, files, libtorch, cuda };
+}
+
+/** Opens libtorch's libraries in the order of their dependencies. */
+function openLibtorch(files: AddonFiles, libtorch: Libtorch): CudaHalf {
+  const preload = requireNative(files.preload, "the preload module", libtorch) as Preload;
+  const open = (stem: string) => preload.dlopen(join(libtorch.root, "lib", sharedLibraryName(stem)));
+  try {
+    open("c10");
+    open("torch_cpu");
+  } catch (error) {
+    throw new InstructPix2PixError(
+      "ERR_LIBTORCH",
+      `libtorch ${libtorch.version} at ${libtorch.root} cannot be loaded: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+  const cuda = libtorch.variant === "cuda" ? openCudaHalf(preload, open) : ({ state: "absent" } as const);
+  if (cuda.state === "loaded" || cuda.state === "absent") openUmbrella(libtorch, open);
+  return cuda;
+}
+
+/**
+ * Opens the empty library that merely names the others. This package's addon does not need it but one built with
+ * libtorch's own CMake targets does, and the error is that one's: loading it then says which library is missing.
+ */
+function openUmbrella(libtorch: Libtorch, open: (stem: string) => void): void {
+  if (!existsSync(join(libtorch.root, "lib", sharedLibraryName("torch")))) return;
+  try {
+    open("torch");
+  } catch {}
+}
+
+/** Opening the CUDA half takes most of a second and 200 MB, so a machine without a driver is spared it. */
+function openCudaHalf(preload: Preload, open: (stem: string) => void): CudaHalf {
+  try {
+    preload.dlopen(process.platform === "win32" ? "nvcuda.dll" : "libcuda.so.1");
+  } catch (error) {
+    return { state: "no-driver", reason: messageOf(error) };
+  }
+  try {
+    open("c10_cuda");
+    open("torch_cuda");
+    return { state: "loaded" };
+  } catch (error) {
+    return { state: "failed", reason: messageOf(error) };
+  }
+}
+
+function requireNative(path: string, what: string, libtorch: Libtorch): unknown {
+  try {
+    return require(path);
+  } catch (error) {
+    throw new InstructPix2PixError(
+      "ERR_LIBTORCH",
+      `${what} ${path} cannot be loaded with libtorch ${libtorch.version} at ${libtorch.root}: ${messageOf(error)}; run \`${isClone() ? "npm run build" : "npx ip2p build"}\` to build it again`,
+      { cause: error },
+    );
+  }
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0] as string;
+}
