@@ -82,7 +82,10 @@ export function inspectLibtorch(folder: string, source: LibtorchSource, context 
   const library = join(root, "lib", sharedLibraryName("torch_cpu"));
   if (!isFile(library)) {
     const why = existsSync(root) ? `which has no lib/${sharedLibraryName("torch_cpu")}` : "which does not exist";
-    throw new InstructPix2PixError("ERR_LIBTORCH_NOT_FOUND", `${context} ${root}, ${why}`);
+    throw new InstructPix2PixError(
+      "ERR_LIBTORCH_NOT_FOUND",
+      `${context} ${root}, ${why}; correct it, or leave it out to use the libtorch that \`npx ip2p install\` fetches`,
+    );
   }
   const version = readVersion(root);
   if (version === undefined)

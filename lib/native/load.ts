@@ -27,6 +27,8 @@ export interface LoadOptions {
   libtorch?: string;
   /** Default `process.env`. */
   env?: Environment;
+  /** The folder of this package; tests give another. */
+  root?: string;
 }
 
 /** The module that opens libraries, see native/preload. */
@@ -62,7 +64,7 @@ function load(options: LoadOptions): LoadedAddon<unknown> {
   assertSupportedPlatform();
   // The one that an addon was built against is preferred, but a missing libtorch is reported before a missing addon.
   const first = resolveLibtorch(options);
-  const files = findAddon();
+  const files = findAddon(options.root);
   const libtorch = files.build ? resolveLibtorch({ ...options, preferredVersion: files.build.libtorch }) : first;
   const checked = !isEnabled(env.LIBTORCH_BYPASS_VERSION_CHECK);
   if (checked) assertVersion(libtorch, files.build?.libtorch);
