@@ -1,0 +1,48 @@
+#include "core/safetensors.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace ip2p {
+namespace {
+
+SafetensorsHeader read_header(const MappedFile& file) {
+  std::vector<std::byte> start(
+      static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), kSafetensorsProbeBytes)));
+  file.read_at(0, start);
+  const std::uint64_t length = safetensors_header_length(start, file.size());
+  // A copy: parsing in place would turn a file shortened by somebody else into a crash.
+  std::vector<std::byte> prefix(static_cast<std::size_t>(8 + length));
+  file.read_at(0, prefix);
+  return parse_safetensors_header(prefix, file.size());
+}
+
+}  // namespace
+
+SafetensorsFile SafetensorsFile::open(const std::string& path) {
+  MappedFile file = MappedFile::open(path);
+  try {
+    SafetensorsHeader header = read_header(file);
+    return {std::move(file), std::move(header)};
+  } catch (const SafetensorsError& error) {
+    throw SafetensorsError(path + ": " + error.what());
+  }
+}
+
+SafetensorsFile::SafetensorsFile(MappedFile file, SafetensorsHeader header)
+    : file_(std::move(file)), header_(std::move(header)) {}
+
+std::span<const std::byte> SafetensorsFile::data(const TensorInfo& info) const {
+  return file_.bytes().subspan(static_cast<std::size_t>(header_.data_start + info.begin),
+                               static_cast<std::size_t>(info.end - info.begin));
+}
+
+void SafetensorsFile::read(const TensorInfo& info, std::span<std::byte> out) const {
+  if (out.size() != info.end - info.begin)
+    throw std::invalid_argument("a buffer of another size than the tensor");
+  file_.read_at(header_.data_start + info.begin, out);
+}
+
+}  // namespace ip2p
