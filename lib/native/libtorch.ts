@@ -126,7 +126,8 @@ function bestCacheEntry(cache: string, wanted: string): string | undefined {
   return (existsSync(cache) ? readdirSync(cache) : [])
     .flatMap((name) => {
       const [, version, variant] = /^(\d+\.\d+\.\d+[^-]*)-(cpu|cuda)$/.exec(name) ?? [];
-      return version && variant && isSupportedVersion(version) ? [{ name, version, variant }] : [];
+      const whole = isFile(join(cacheEntryRoot(join(cache, name)), "lib", sharedLibraryName("torch_cpu")));
+      return version && variant && whole && isSupportedVersion(version) ? [{ name, version, variant }] : [];
     })
     .sort(
       (a, b) =>

@@ -1,0 +1,39 @@
+/** Which parts of a libtorch are wanted. */
+export interface Selection {
+  /** Whether the CUDA half is left out. */
+  cpuHalfOnly: boolean;
+}
+
+/** Libraries of the CUDA half, and the empty ones that name them: without it they could not be opened. */
+const cudaHalf = /^lib\/(lib)?(torch_cuda|c10_cuda|caffe2_nvrtc|torch_nvshmem|torch_global_deps|torch\.)/;
+
+/** What libtorch's CPU half is linked to in a CUDA build, for tracing and for pinned memory. */
+const cudaOfCpuHalf = /\/(lib|bin)\/[^/]*(cudart|cupti)[^/]*\.(so|dll)[^/]*$/;
+
+/**
+ * Where a file of a wheel or of an official archive belongs in a cache entry: `torch/…` (an archive's `libtorch/…` as
+ * well), `nvidia/…` beside it, because CUDA libraries are found relative to `torch/lib`, and `licenses/…`. What only
+ * Python needs is left out.
+ *
+ * @param path with forward slashes, relative to the archive.
+ * @returns the path in the entry, or undefined for a file that is not wanted.
+ */
+export function placeOf(path: string, { cpuHalfOnly }: Selection): string | undefined {
+  const slash = path.indexOf("/");
+  const top = path.slice(0, Math.max(slash, 0));
+  const rest = path.slice(slash + 1);
+  if (top === "torch" || top === "libtorch") return isWantedOfTorch(rest, cpuHalfOnly) ? `torch/${rest}` : undefined;
+  if (top === "nvidia") {
+    if (/\.pyi?$/.test(rest)) return undefined;
+    return !cpuHalfOnly || cudaOfCpuHalf.test(path) ? path : undefined;
+  }
+  const license = /^([^/]+)\.dist-info\/(?:licenses\/)?(.*(?:LICEN[CS]E|NOTICE|COPYING)[^/]*|METADATA)$/i.exec(path);
+  return license ? `licenses/${license[1]}/${license[2]}` : undefined;
+}
+
+function isWantedOfTorch(path: string, cpuHalfOnly: boolean): boolean {
+  if (path === "version.py" || path === "build-version" || path === "build-hash") return true;
+  if (path.startsWith("include/") || path.startsWith("share/cmake/")) return true;
+  if (!path.startsWith("lib/") || /^lib\/(lib)?torch_python\./.test(path)) return false;
+  return !(cpuHalfOnly && cudaHalf.test(path));
+}

@@ -1,0 +1,102 @@
+import { spawn, spawnSync } from "node:child_process";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { throwIfAborted } from "../errors.js";
+import type { Environment } from "../native/platform.js";
+import { SourceUnavailable } from "./progress.js";
+import type { PinnedWheel } from "./releases.js";
+
+/** A program and its first arguments. */
+export type PipCommand = readonly [string, ...string[]];
+
+/** The pip of the active virtual environment, else the first on the path that works. */
+export function findPip(env: Environment = process.env): PipCommand | undefined {
+  const windows = process.platform === "win32";
+  const candidates: PipCommand[] = [["python3", "-m", "pip"], ["python", "-m", "pip"], ["pip3"], ["pip"]];
+  if (env.VIRTUAL_ENV) {
+    const python = join(env.VIRTUAL_ENV, windows ? "Scripts" : "bin", windows ? "python.exe" : "python3");
+    candidates.unshift([python, "-m", "pip"]);
+  }
+  return candidates.find(([program, ...args]) => {
+    const { status } = spawnSync(program, [...args, "--version"], {
+      env: env as NodeJS.ProcessEnv,
+      stdio: "ignore",
+      timeout: 60_000,
+    });
+    return status === 0;
+  });
+}
+
+/**
+ * The arguments that make any pip, of any Python on any Linux, fetch exactly this wheel and nothing else. Index,
+ * mirror, proxy and folders of wheels are left to the user's configuration of pip.
+ */
+export function pipArguments(wheel: PinnedWheel, folder: string): string[] {
+  // torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl: name, version, Python, ABI, platforms joined by dots
+  const platforms = (
+    wheel.file
+      .replace(/\.whl$/, "")
+      .split("-")
+      .at(-1) as string
+  ).split(".");
+  return [
+    "download",
+    "--no-deps",
+    "--only-binary=:all:",
+    ...["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"],
+    ...platforms.flatMap((platform) => ["--platform", platform]),
+    ...["--disable-pip-version-check", "--no-input", "--progress-bar", "off"],
+    ...["--dest", folder],
+    wheel.requirement,
+  ];
+}
+
+/**
+ * Has pip download a wheel into a folder.
+ *
+ * @returns the path of the file; its content is not checked here.
+ * @throws {SourceUnavailable} with pip's own last error if it does not get it.
+ */
+export async function pipDownload(
+  pip: PipCommand,
+  wheel: PinnedWheel,
+  folder: string,
+  options: { env?: Environment; signal?: AbortSignal; onLine?: (line: string) => void } = {},
+): Promise<string> {
+  const [program, ...first] = pip;
+  const child = spawn(program, [...first, ...pipArguments(wheel, folder)], {
+    // The system's temporary folder is often too small for half a gigabyte; this one lies in the cache.
+    env: { ...(options.env ?? process.env), PYTHONUNBUFFERED: "1", TMPDIR: folder, TEMP: folder, TMP: folder },
+    stdio: ["ignore", "pipe", "pipe"],
+    signal: options.signal,
+    killSignal: "SIGINT",
+  });
+  let lastError = "";
+  const lines = (stream: NodeJS.ReadableStream, each: (line: string) => void) => {
+    let rest = "";
+    stream.setEncoding("utf8");
+    stream.on("data", (chunk: string) => {
+      const parts = (rest + chunk).split(/[\r\n]+/);
+      rest = parts.pop() as string;
+      for (const line of parts) if (line.trim()) each(line.trim());
+    });
+    stream.on("end", () => rest.trim() && each(rest.trim()));
+  };
+  lines(child.stdout, (line) => options.onLine?.(line));
+  lines(child.stderr, (line) => {
+    if (/^(ERROR|error)\b/.test(line) || !lastError) lastError = line.replace(/^ERROR: /, "");
+  });
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", (error) => child.pid === undefined && reject(error));
+    child.on("close", resolve);
+  }).catch((error: unknown) => {
+    throwIfAborted(options.signal);
+    throw new SourceUnavailable(`${pip.join(" ")}: ${(error as Error).message}`);
+  });
+  throwIfAborted(options.signal);
+  const found = (await readdir(folder)).find((name) => decodeURIComponent(name) === wheel.file);
+  if (status === 0 && found) return join(folder, found);
+  throw new SourceUnavailable(
+    `${pip.join(" ")} download ${wheel.requirement}: ${status === 0 ? `it did not fetch ${wheel.file}` : lastError || `status ${status}`}`,
+  );
+}

@@ -1,0 +1,45 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import type { Libtorch } from "../native/libtorch.js";
+import { sharedLibraryName } from "../native/platform.js";
+
+/** Runs in a process of its own, so that a library which crashes while it is opened takes nothing with it. */
+const program = `
+const { writeSync } = require("node:fs");
+const { dlopen: { RTLD_NOW, RTLD_GLOBAL } } = require("node:os").constants;
+for (const path of process.argv.slice(1)) {
+  try {
+    process.dlopen({ exports: {} }, path, RTLD_NOW | RTLD_GLOBAL);
+  } catch (error) {
+    // Node.js opens the library first and then looks for a Node.js module in it, which is none of our business.
+    if (!/did not self-register|Module did not/.test(error.message)) {
+      writeSync(1, error.message.split("\\n")[0]);
+      break;
+    }
+  }
+}
+writeSync(1, "\\0");
+process.kill(process.pid, "SIGKILL");
+`;
+
+/**
+ * Opens libtorch's libraries in another process.
+ *
+ * @param halves the CPU half alone, or the CUDA half with it.
+ * @returns undefined if they open, else the reason in one line.
+ */
+export function probeLibtorch(libtorch: Pick<Libtorch, "root">, halves: "cpu" | "cuda"): Promise<string | undefined> {
+  const stems = halves === "cuda" ? ["torch_cpu", "torch_cuda"] : ["torch_cpu"];
+  const paths = stems.map((stem) => join(libtorch.root, "lib", sharedLibraryName(stem)));
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ["-e", program, ...paths], { stdio: ["ignore", "pipe", "ignore"] });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
+    child.on("error", (error) => resolve(error.message));
+    child.on("close", (status, signal) => {
+      const finished = output.endsWith("\0");
+      if (finished) resolve(output.slice(0, -1) || undefined);
+      else resolve(`a process that opened it ended with ${signal ?? `status ${status}`}`);
+    });
+  });
+}

@@ -1,0 +1,227 @@
+import { mkdir, readdir, rename, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import type { LibtorchVariant } from "../native/libtorch.js";
+import { type Environment, platformAbi, sharedLibraryName } from "../native/platform.js";
+import { assertDiskSpace } from "./disk.js";
+import { download, sha256Of, wrongContent } from "./download.js";
+import { findPip, pipDownload } from "./pip.js";
+import { type InstallListener, SourceUnavailable } from "./progress.js";
+import { type LibtorchRecipe, OFFICIAL_INDEX, type PinnedWheel, pinnedWheel, recipesFor } from "./releases.js";
+
+/** Where an installed libtorch came from, as its manifest records it. */
+export interface SourceRecord {
+  kind: "https" | "pip" | "file" | "folder";
+  /** The address, the pip command, or the path. */
+  location: string;
+}
+
+/** What is to be unpacked. */
+export type Material = {
+  source: SourceRecord;
+  cpuHalfOnly: boolean;
+} & (
+  | {
+      /** Wheels or official archives. */
+      archives: { path: string; sha256: string }[];
+    }
+  | {
+      /** An unpacked libtorch: the folder that holds `lib/` and `include/`. */
+      tree: string;
+    }
+);
+
+export interface ObtainOptions {
+  /** Downloads are kept here until the installation has succeeded. */
+  downloads: string;
+  /** A folder on the same disk for what is thrown away afterwards. */
+  scratch: string;
+  /** Replaces the official index, and then nothing else is tried. */
+  mirror?: string;
+  env: Environment;
+  signal?: AbortSignal;
+  onEvent: InstallListener;
+}
+
+/**
+ * Gets the wheels of a variant: over HTTPS from the official index, by the user's pip, and at last by pip as the CPU
+ * half of the CUDA wheel.
+ *
+ * @throws `ERR_DOWNLOAD` listing why each source failed, or at once if a file is not the pinned one.
+ */
+export async function obtain(variant: LibtorchVariant, options: ObtainOptions): Promise<Material> {
+  const { onEvent } = options;
+  const failures: string[] = [];
+  const attempt = async (describe: string, get: () => Promise<Material>): Promise<Material | undefined> => {
+    onEvent({ type: "message", text: describe });
+    try {
+      return await get();
+    } catch (error) {
+      if (!(error instanceof SourceUnavailable)) throw error;
+      failures.push(error.message);
+      onEvent({ type: "message", text: `not to be had there: ${error.message}` });
+      return undefined;
+    }
+  };
+  const recipes = recipesFor(variant, platformAbi());
+  for (const recipe of recipes) {
+    const [first] = recipe.wheels as [PinnedWheel, ...PinnedWheel[]];
+    if (recipe.indexFolder !== undefined) {
+      const index = (options.mirror ?? OFFICIAL_INDEX).replace(/\/+$/, "");
+      const got = await attempt(`fetching ${first.file} from ${index}`, () => overHttps(recipe, index, options));
+      if (got) return got;
+    }
+    if (options.mirror !== undefined) continue;
+    const half = recipe.cpuHalfOnly ? ", the CUDA wheel, to unpack its CPU half only" : "";
+    const got = await attempt(`fetching ${first.requirement} by pip${half}`, () => byPip(recipe, options));
+    if (got) return got;
+  }
+  if (failures.length === 0) failures.push(`${options.mirror} cannot serve the ${variant} variant; leave --mirror out`);
+  throw new InstructPix2PixError(
+    "ERR_DOWNLOAD",
+    [
+      `libtorch (${variant}) could not be fetched; check the network, configure pip, or give a file by --from`,
+      ...failures.map((line, i) => `  ${i === 0 ? "tried:" : "      "} ${line}`),
+    ].join("\n"),
+  );
+}
+
+async function overHttps(recipe: LibtorchRecipe, index: string, options: ObtainOptions): Promise<Material> {
+  const [wheel] = recipe.wheels as [PinnedWheel];
+  const target = join(options.downloads, wheel.file);
+  await assertDiskSpace(options.downloads, wheel.size + recipe.unpackedSize);
+  const file = encodeURIComponent(wheel.file);
+  const addresses = [`${index}/${recipe.indexFolder}/${file}`];
+  // A mirror may be a copy of the index, or simply a folder with the file.
+  if (options.mirror !== undefined) addresses.push(`${index}/${file}`);
+  let failure: unknown;
+  for (const url of addresses) {
+    try {
+      if (!(await isIntact(target, wheel, options.signal)))
+        await download(url, {
+          target,
+          sha256: wheel.sha256,
+          env: options.env,
+          signal: options.signal,
+          onProgress: (done, total) =>
+            options.onEvent({ type: "progress", phase: "download", file: wheel.file, done, total }),
+        });
+      return material(recipe, { kind: "https", location: url }, [target]);
+    } catch (error) {
+      if (!(error instanceof SourceUnavailable)) throw error;
+      failure ??= error;
+    }
+  }
+  throw failure;
+}
+
+async function byPip(recipe: LibtorchRecipe, options: ObtainOptions): Promise<Material> {
+  const pip = findPip(options.env);
+  if (!pip) throw new SourceUnavailable("pip: no Python with pip was found");
+  const folder = join(options.scratch, "pip");
+  await mkdir(folder, { recursive: true });
+  const sizes = recipe.wheels.reduce((sum, wheel) => sum + wheel.size, 0);
+  const largest = Math.max(...recipe.wheels.map((wheel) => wheel.size));
+  // pip holds a file twice for a moment.
+  await assertDiskSpace(folder, sizes + largest + recipe.unpackedSize);
+  const paths: string[] = [];
+  for (const wheel of recipe.wheels) {
+    const kept = join(options.downloads, wheel.file);
+    if (!(await isIntact(kept, wheel, options.signal))) {
+      const path = await pipDownload(pip, wheel, folder, {
+        env: options.env,
+        signal: options.signal,
+        onLine: (line) =>
+          /^(Downloading|Processing|Using cached) /.test(line) &&
+          options.onEvent({ type: "message", text: `pip: ${line}` }),
+      });
+      const found = await sha256Of(path, options.signal);
+      if (found !== wheel.sha256) throw wrongContent(`${basename(path)}, from ${pip.join(" ")},`, wheel.sha256, found);
+      await mkdir(options.downloads, { recursive: true });
+      await rename(path, kept);
+    }
+    paths.push(kept);
+  }
+  return material(recipe, { kind: "pip", location: pip.join(" ") }, paths);
+}
+
+async function isIntact(path: string, wheel: PinnedWheel, signal: AbortSignal | undefined): Promise<boolean> {
+  return (await isFile(path)) && (await sha256Of(path, signal)) === wheel.sha256;
+}
+
+function material(recipe: LibtorchRecipe, source: SourceRecord, paths: string[]): Material {
+  const archives = recipe.wheels.map((wheel, i) => ({ path: paths[i] as string, sha256: wheel.sha256 }));
+  return { source, cpuHalfOnly: recipe.cpuHalfOnly, archives };
+}
+
+/**
+ * What the user gave: a wheel, an official archive, an unpacked libtorch (or the folder around it), or a folder with
+ * the pinned wheels. Beside a pinned CUDA wheel, the other wheels of its recipe are used too.
+ *
+ * @throws `ERR_FILE_NOT_FOUND`, `ERR_LIBTORCH` if it is none of these, `ERR_DOWNLOAD` if a pinned file is damaged.
+ */
+export async function obtainFrom(
+  from: string,
+  variant: LibtorchVariant | undefined,
+  options: Pick<ObtainOptions, "signal">,
+): Promise<Material> {
+  const found = await stat(from).catch(() => undefined);
+  if (!found) throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `--from ${from}: no such file or folder`);
+  if (found.isDirectory()) {
+    for (const tree of [from, join(from, "torch"), join(from, "libtorch")])
+      if (await isFile(join(tree, "lib", sharedLibraryName("torch_cpu"))))
+        return { source: { kind: "folder", location: from }, cpuHalfOnly: variant === "cpu", tree };
+    const together = await recipeIn(from, variant);
+    if (together) return fromWheels(together, from, from, options);
+    throw new InstructPix2PixError(
+      "ERR_LIBTORCH",
+      `--from ${from}: the folder holds neither lib/${sharedLibraryName("torch_cpu")} nor the wheels of libtorch`,
+    );
+  }
+  if (pinnedWheel(basename(from))) {
+    const together = await recipeIn(dirname(from), variant, basename(from));
+    if (together) return fromWheels(together, dirname(from), from, options);
+  }
+  const sha256 = await sha256Of(from, options.signal);
+  const expected = pinnedWheel(basename(from))?.sha256;
+  if (expected !== undefined && expected !== sha256) throw wrongContent(from, expected, sha256);
+  return {
+    source: { kind: "file", location: from },
+    cpuHalfOnly: variant === "cpu",
+    archives: [{ path: from, sha256 }],
+  };
+}
+
+/** The recipe whose wheels all lie in a folder; of several, one for CUDA only if it is asked for or nothing else fits. */
+async function recipeIn(
+  folder: string,
+  variant: LibtorchVariant | undefined,
+  including?: string,
+): Promise<LibtorchRecipe | undefined> {
+  const present = new Set(await readdir(folder));
+  for (const candidate of variant ? [variant] : (["cuda", "cpu"] as const))
+    for (const recipe of recipesFor(candidate, platformAbi())) {
+      const complete = recipe.wheels.every((wheel) => present.has(wheel.file));
+      if (complete && (including === undefined || recipe.wheels.some((wheel) => wheel.file === including)))
+        return recipe;
+    }
+  return undefined;
+}
+
+async function fromWheels(
+  recipe: LibtorchRecipe,
+  folder: string,
+  location: string,
+  options: Pick<ObtainOptions, "signal">,
+): Promise<Material> {
+  const paths = recipe.wheels.map((wheel) => join(folder, wheel.file));
+  for (const [i, wheel] of recipe.wheels.entries()) {
+    const sha256 = await sha256Of(paths[i] as string, options.signal);
+    if (sha256 !== wheel.sha256) throw wrongContent(paths[i] as string, wheel.sha256, sha256);
+  }
+  return material(recipe, { kind: location === folder ? "folder" : "file", location }, paths);
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+}

@@ -1,0 +1,154 @@
+import { constants, createWriteStream } from "node:fs";
+import { copyFile, mkdir, readdir, realpath, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import yauzl from "yauzl";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { crc32 } from "./crc32.js";
+import { placeOf, type Selection } from "./layout.js";
+
+export interface UnpackOptions extends Selection {
+  signal?: AbortSignal;
+  /** Bytes written so far, of all that will be. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** The type of file and the permissions that Unix archivers put into the upper half of the attributes. */
+const TYPE_MASK = 0o170000;
+const SYMBOLIC_LINK = 0o120000;
+
+/**
+ * Unpacks the wanted files of a wheel or an official libtorch archive into a folder. Names that would leave the folder
+ * are refused, contents are checked against their checksums.
+ *
+ * @throws `ERR_LIBTORCH` if the archive is damaged or hostile, `ERR_IO` if it cannot be written, `ERR_ABORTED`.
+ */
+export async function unpackArchive(archive: string, folder: string, options: UnpackOptions): Promise<void> {
+  const zip = await yauzl.openPromise(archive, { lazyEntries: true, autoClose: false }).catch((error: unknown) => {
+    throw badArchive(archive, error);
+  });
+  try {
+    const wanted: { entry: yauzl.Entry; place: string }[] = [];
+    for await (const entry of entriesOf(zip, archive)) {
+      const place = entry.fileName.endsWith("/") ? undefined : placeOf(entry.fileName, options);
+      if (place !== undefined) wanted.push({ entry, place });
+    }
+    const total = wanted.reduce((sum, { entry }) => sum + entry.uncompressedSize, 0);
+    let done = 0;
+    for (const { entry, place } of wanted) {
+      throwIfAborted(options.signal);
+      const stream = await zip.openReadStreamPromise(entry).catch((error: unknown) => {
+        throw badArchive(archive, error);
+      });
+      const base = done;
+      await writeEntry(archive, entry, stream, join(folder, place), options.signal, (bytes) => {
+        options.onProgress?.(base + bytes, total);
+      });
+      done += entry.uncompressedSize;
+    }
+  } finally {
+    zip.close();
+  }
+}
+
+/**
+ * Copies the wanted files of an unpacked libtorch into a folder, together with the `nvidia` folder beside it, if there
+ * is one. On file systems that can, the copies share their blocks with the originals.
+ *
+ * @param root the folder that holds `lib/` and `include/`.
+ * @throws `ERR_IO`, `ERR_ABORTED`.
+ */
+export async function copyTree(root: string, folder: string, options: UnpackOptions): Promise<void> {
+  const wanted: { source: string; place: string; size: number }[] = [];
+  const collect = async (base: string, top: string) => {
+    for await (const { path, size } of filesBelow(base)) {
+      const place = placeOf(`${top}/${path}`, options);
+      if (place !== undefined) wanted.push({ source: join(base, path), place, size });
+    }
+  };
+  const real = await realpath(root);
+  await collect(real, "torch");
+  const nvidia = join(dirname(real), "nvidia");
+  if (await stat(nvidia).catch(() => undefined)) await collect(nvidia, "nvidia");
+
+  const total = wanted.reduce((sum, { size }) => sum + size, 0);
+  let done = 0;
+  for (const { source, place, size } of wanted) {
+    throwIfAborted(options.signal);
+    const target = join(folder, place);
+    try {
+      await mkdir(dirname(target), { recursive: true });
+      await copyFile(source, target, constants.COPYFILE_FICLONE);
+    } catch (error) {
+      throw cannotWrite(target, error);
+    }
+    done += size;
+    options.onProgress?.(done, total);
+  }
+}
+
+/** Every file below a folder, by its path with forward slashes; links are followed, as to what they hold. */
+async function* filesBelow(base: string, prefix = ""): AsyncGenerator<{ path: string; size: number }> {
+  for (const name of await readdir(join(base, prefix))) {
+    const path = prefix ? `${prefix}/${name}` : name;
+    const found = await stat(join(base, path)).catch(() => undefined);
+    if (found?.isDirectory()) yield* filesBelow(base, path);
+    else if (found?.isFile()) yield { path, size: found.size };
+  }
+}
+
+async function* entriesOf(zip: yauzl.ZipFile, archive: string): AsyncGenerator<yauzl.Entry> {
+  try {
+    yield* zip.eachEntry();
+  } catch (error) {
+    throw badArchive(archive, error);
+  }
+}
+
+async function writeEntry(
+  archive: string,
+  entry: yauzl.Entry,
+  content: Readable,
+  target: string,
+  signal: AbortSignal | undefined,
+  onBytes: (done: number) => void,
+): Promise<void> {
+  const attributes = entry.externalFileAttributes >>> 16;
+  if ((attributes & TYPE_MASK) === SYMBOLIC_LINK) throw badArchive(archive, `${entry.fileName} is a symbolic link`);
+  let checksum = 0;
+  let damage: unknown;
+  async function* checked(): AsyncGenerator<Buffer> {
+    let done = 0;
+    try {
+      for await (const chunk of content) {
+        checksum = crc32(chunk as Buffer, checksum);
+        onBytes((done += (chunk as Buffer).length));
+        yield chunk as Buffer;
+      }
+    } catch (error) {
+      damage = error;
+      throw error;
+    }
+  }
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    // Only the permission to execute is taken over: what an archive says about owners and groups does not matter here.
+    const mode = attributes & 0o100 ? 0o755 : 0o644;
+    await pipeline(checked, createWriteStream(target, { flags: "wx", mode }), { signal });
+  } catch (error) {
+    throwIfAborted(signal);
+    if (damage !== undefined) throw badArchive(archive, damage);
+    throw cannotWrite(target, error);
+  }
+  if (checksum !== entry.crc32) throw badArchive(archive, `the checksum of ${entry.fileName} is wrong`);
+}
+
+function badArchive(archive: string, why: unknown): InstructPix2PixError {
+  const reason = why instanceof Error ? why.message : String(why);
+  return new InstructPix2PixError("ERR_LIBTORCH", `${archive} cannot be unpacked: ${reason}`, { cause: why });
+}
+
+function cannotWrite(path: string, error: unknown): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_IO", `${path} cannot be written: ${(error as Error).message}`, { cause: error });
+}
