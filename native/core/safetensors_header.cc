@@ -33,7 +33,7 @@ using std::to_string;
 }
 
 [[noreturn]] void fail_tensor(std::string_view name, const std::string& message) {
-  fail("tensor " + quoted(name) + ": " + message);
+  fail("tensor " + in_quotes(name) + ": " + message);
 }
 
 std::string_view as_text(std::span<const std::byte> bytes) {
@@ -120,7 +120,7 @@ void read_tensor_fields(JsonReader& reader, MemoryBudget& budget, TensorInfo& in
       once(has_dtype, "dtype");
       const std::string dtype = reader.read_string(kMaxNameBytes);
       const auto known = parse_safetensors_dtype(dtype);
-      if (!known) fail("unknown dtype " + quoted(dtype));
+      if (!known) fail("unknown dtype " + in_quotes(dtype));
       info.dtype = *known;
     } else if (key == "shape") {
       once(has_shape, "shape");
@@ -160,7 +160,7 @@ SafetensorsHeader::Metadata read_metadata(JsonReader& reader, MemoryBudget& budg
     budget.charge(kMetadataEntryBytes + key.capacity());
     std::string value = reader.read_string(budget.left());
     budget.charge(value.capacity());
-    const std::string shown = quoted(key);
+    const std::string shown = in_quotes(key);
     if (!metadata.emplace(std::move(key), std::move(value)).second)
       fail("the key " + shown + " appears twice");
     key.clear();
@@ -212,7 +212,7 @@ void check_tiling(std::vector<TensorInfo>& tensors, std::uint64_t data_size) {
   const TensorInfo* previous = nullptr;
   for (const TensorInfo& info : tensors) {
     if (info.begin < end)
-      fail_tensor(info.name, "its data overlap those of tensor " + quoted(previous->name) + " at byte " +
+      fail_tensor(info.name, "its data overlap those of tensor " + in_quotes(previous->name) + " at byte " +
                                  to_string(info.begin));
     if (info.begin > end)
       fail_tensor(info.name, "a hole of " + to_string(info.begin - end) +

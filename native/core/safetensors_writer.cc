@@ -20,7 +20,7 @@ std::span<const std::byte> as_bytes(std::string_view text) {
 
 void check_text(std::string_view text, const char* what) {
   if (!is_valid_utf8(text))
-    throw SafetensorsError(std::string(what) + " " + quoted(text) + " is not valid UTF-8");
+    throw SafetensorsError(std::string(what) + " " + in_quotes(text) + " is not valid UTF-8");
 }
 
 void append_json_string(std::string& out, std::string_view text) {
@@ -72,7 +72,7 @@ void write_all(AtomicFile& file, SafetensorsHeader& header, const std::vector<Te
                          [](const TensorSource& a, const std::string& name) { return a.name < name; });
     const std::span<const std::byte> bytes = source->bytes();
     if (bytes.size() != info.end - info.begin)
-      throw SafetensorsError("tensor " + quoted(info.name) + " has " + std::to_string(bytes.size()) +
+      throw SafetensorsError("tensor " + in_quotes(info.name) + " has " + std::to_string(bytes.size()) +
                              " bytes, but its shape and type take " + std::to_string(info.end - info.begin));
     file.write(bytes);
   }
@@ -98,7 +98,7 @@ SafetensorsHeader layout_safetensors(std::vector<TensorInfo> tensors,
     try {
       size = safetensors_byte_size(info.dtype, info.shape);
     } catch (const SafetensorsError& error) {
-      throw SafetensorsError("tensor " + quoted(info.name) + ": " + error.what());
+      throw SafetensorsError("tensor " + in_quotes(info.name) + ": " + error.what());
     }
     if (size > static_cast<std::uint64_t>(INT64_MAX) - offset)
       throw SafetensorsError("the tensors take more than 2^63 bytes together");

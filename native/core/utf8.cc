@@ -84,7 +84,7 @@ void append_utf8(std::string& out, char32_t code_point) {
   }
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   while (!text.empty()) {
     if (out.size() > kQuotedBytes) return out + "\xe2\x80\xa6\"";  // an ellipsis

@@ -17,6 +17,6 @@ void append_utf8(std::string& out, char32_t code_point);
 
 /// `text` in double quotes for a one-line message: at most some 80 bytes of it, and whatever would break the
 /// line or the quoting (control characters, line separators, quotes, malformed bytes) written as an escape.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace ip2p

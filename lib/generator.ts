@@ -1,0 +1,59 @@
+import { randomInt } from "node:crypto";
+import { InstructPix2PixError } from "./errors.js";
+import type { NativeGenerator } from "./native/contract.js";
+import { native } from "./native/native.js";
+
+const MAX_SEED = 2n ** 64n - 1n;
+
+/**
+ * libtorch's random number generator of a device, so that a seed gives the numbers that it gives in Python's torch.
+ *
+ * Draws happen on the device's worker thread in the order of the calls. Two runs that share a generator share its
+ * numbers: give each run its own.
+ */
+export class Generator {
+  readonly #handle: NativeGenerator;
+
+  /**
+   * @param device "cpu" (default; the same numbers on every machine), "cuda" or "cuda:N"
+   * @param seed an integer in 0..2⁶⁴−1; drawn at random if left out
+   * @throws `ERR_INVALID_ARGUMENT` for another seed, `ERR_CUDA_UNAVAILABLE`
+   */
+  constructor(device = "cpu", seed: number | bigint = randomSeed()) {
+    if (typeof seed === "number" ? !Number.isSafeInteger(seed) : typeof seed !== "bigint")
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a seed must be an integer, not ${String(seed)}`);
+    const value = BigInt(seed);
+    if (value < 0n || value > MAX_SEED)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a seed must lie in 0..2^64-1, not ${seed}`);
+    this.#handle = new (native().NativeGenerator)(device, value);
+  }
+
+  /** @internal The addon's handle. */
+  get handle(): NativeGenerator {
+    return this.#handle;
+  }
+
+  get device(): string {
+    return this.#handle.device;
+  }
+
+  /** The seed this generator was made with. */
+  get seed(): bigint {
+    return native().generatorSeed(this.#handle);
+  }
+
+  /** The whole state, as bytes that {@link Generator.setState} takes; torch's `get_state()` gives the same bytes. */
+  getState(): Promise<Uint8Array> {
+    return native().generatorState(this.#handle);
+  }
+
+  /** Continues from a saved state. */
+  setState(state: Uint8Array): Promise<void> {
+    return native().setGeneratorState(this.#handle, state);
+  }
+}
+
+/** A seed for when none was given; small enough to be typed in again. */
+export function randomSeed(): number {
+  return randomInt(2 ** 32);
+}

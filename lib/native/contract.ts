@@ -1,0 +1,178 @@
+import type { DType } from "../tensor.js";
+
+/**
+ * The addon, as one typed interface: everything native/bindings exports. Functions that return a promise queue a job on
+ * the worker thread of a device (first in, first out) and reject with an InstructPix2PixError; the others return at once
+ * and touch no tensor data but to copy it in. Users never see these; lib/tensor.ts and lib/models/ wrap them.
+ */
+export interface NativeAddon {
+  /** The version of libtorch whose headers the addon was compiled with. */
+  readonly libtorchVersion: string;
+
+  setErrorClass(errorClass: new (code: never, message: string) => Error): void;
+  systemInfo(): SystemInfo;
+  setThreads(count: number): Promise<void>;
+  getThreads(): Promise<number>;
+
+  CancelToken: new () => NativeCancelToken;
+  NativeTensor: abstract new () => NativeTensor;
+  NativeGenerator: new (device: string, seed: bigint) => NativeGenerator;
+
+  // bindings/tensor_ops.cc
+  tensorFromData(data: TensorData, dtype: DType, shape: readonly number[]): NativeTensor;
+  tensorToData(tensor: NativeTensor): Promise<TensorData>;
+  full(shape: readonly number[], value: number, dtype: DType, device: string): Promise<NativeTensor>;
+  cat(tensors: readonly NativeTensor[], dim: number): Promise<NativeTensor>;
+  linearCombination(
+    coefficients: readonly number[],
+    tensors: readonly NativeTensor[],
+    dtype: DType | null,
+  ): Promise<NativeTensor>;
+  linearCombinationRows(
+    coefficients: readonly (readonly number[])[],
+    tensors: readonly NativeTensor[],
+  ): Promise<NativeTensor>;
+  binary(operation: BinaryOperation, a: NativeTensor, b: NativeTensor | number): Promise<NativeTensor>;
+  unary(operation: UnaryOperation, x: NativeTensor): Promise<NativeTensor>;
+  clamp(x: NativeTensor, min: number, max: number): Promise<NativeTensor>;
+  clampRows(x: NativeTensor, mins: readonly number[], maxs: readonly number[]): Promise<NativeTensor>;
+  absQuantileRows(x: NativeTensor, q: number): Promise<number[]>;
+  to(x: NativeTensor, dtype: DType | null, device: string | null): Promise<NativeTensor>;
+  slice(x: NativeTensor, dim: number, start: number, end: number): Promise<NativeTensor>;
+  reshape(x: NativeTensor, shape: readonly number[]): Promise<NativeTensor>;
+  repeat(x: NativeTensor, repeats: readonly number[]): Promise<NativeTensor>;
+  repeatInterleave(x: NativeTensor, repeats: number, dim: number): Promise<NativeTensor>;
+  equal(a: NativeTensor, b: NativeTensor): Promise<boolean>;
+  isFinite(x: NativeTensor): Promise<boolean>;
+
+  // bindings/random.cc
+  randn(
+    shape: readonly number[],
+    dtype: DType,
+    device: string,
+    generator: NativeGenerator | null,
+  ): Promise<NativeTensor>;
+  rand(
+    shape: readonly number[],
+    dtype: DType,
+    device: string,
+    generator: NativeGenerator | null,
+  ): Promise<NativeTensor>;
+  generatorState(generator: NativeGenerator): Promise<Uint8Array>;
+  setGeneratorState(generator: NativeGenerator, state: Uint8Array): Promise<void>;
+  generatorSeed(generator: NativeGenerator): bigint;
+
+  // bindings/files.cc
+  readSafetensors(
+    path: string,
+  ): Promise<{ names: string[]; tensors: NativeTensor[]; metadata: Record<string, string> | null }>;
+  writeSafetensors(
+    path: string,
+    names: readonly string[],
+    tensors: readonly NativeTensor[],
+    metadata: Record<string, string> | null,
+  ): Promise<void>;
+
+  // bindings/models.cc
+  loadModel(
+    kind: ModelKind,
+    config: object,
+    files: readonly string[],
+    options: { dtype: DType; device: string; attention: AttentionBackend },
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeModel>;
+  modelStateDict(model: NativeModel): Record<string, NativeTensor>;
+  unetForward(
+    model: NativeModel,
+    sample: NativeTensor,
+    timesteps: readonly number[],
+    encoderHiddenStates: NativeTensor,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  /** Resolves to the moments: mean and log variance, [B,2·latent_channels,h,w]. */
+  vaeEncode(
+    model: NativeModel,
+    x: NativeTensor,
+    slicing: boolean,
+    tiling: NativeTiling | null,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  vaeDecode(
+    model: NativeModel,
+    z: NativeTensor,
+    slicing: boolean,
+    tiling: NativeTiling | null,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  clipTextForward(
+    model: NativeModel,
+    inputIds: NativeTensor,
+    hiddenStates: boolean,
+    cancel: NativeCancelToken | null,
+  ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; hiddenStates?: NativeTensor[] }>;
+
+  // bindings/pictures.cc
+  resize(
+    data: Uint8Array,
+    width: number,
+    height: number,
+    channels: number,
+    outWidth: number,
+    outHeight: number,
+    filter: string,
+  ): Promise<Uint8Array>;
+  pictureToTensor(rgb: Uint8Array, width: number, height: number): Promise<NativeTensor>;
+  tensorToPictures(tensor: NativeTensor): Promise<Uint8Array[]>;
+}
+
+export interface SystemInfo {
+  libtorch: string;
+  /** Instruction set that libtorch's CPU kernels use: "AVX2", "AVX512", … */
+  cpuCapability: string;
+  /** Threads that CPU operators use unless set. */
+  defaultThreads: number;
+  cudaBuilt: boolean;
+  cudaDevices: number;
+}
+
+export interface NativeTensor {
+  readonly shape: number[];
+  readonly dtype: DType;
+  readonly device: string;
+  readonly disposed: boolean;
+  dispose(): void;
+}
+
+export interface NativeGenerator {
+  readonly device: string;
+}
+
+export interface NativeModel {
+  readonly disposed: boolean;
+  dispose(): void;
+}
+
+export interface NativeCancelToken {
+  cancel(): void;
+}
+
+export interface NativeTiling {
+  sampleMinSize: number;
+  latentMinSize: number;
+  overlap: number;
+}
+
+export type ModelKind = "UNet2DConditionModel" | "AutoencoderKL" | "CLIPTextModel";
+export type AttentionBackend = "auto" | "math";
+export type BinaryOperation = "add" | "sub" | "mul" | "div";
+export type UnaryOperation = "neg" | "abs" | "exp" | "log" | "sqrt" | "round" | "clone";
+
+export type TensorData =
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray;

@@ -1,0 +1,45 @@
+import { InstructPix2PixError } from "../errors.js";
+import type { NativeAddon, NativeCancelToken } from "./contract.js";
+import { type LoadedAddon, loadAddon } from "./load.js";
+
+let addon: NativeAddon | undefined;
+
+/**
+ * The addon, loaded with its libtorch at the first call in this JavaScript environment.
+ *
+ * @throws what {@link loadAddon} throws.
+ */
+export function native(): NativeAddon {
+  return (addon ??= prepare(loadAddon<NativeAddon>()));
+}
+
+function prepare({ exports }: LoadedAddon<NativeAddon>): NativeAddon {
+  exports.setErrorClass(InstructPix2PixError);
+  return exports;
+}
+
+/**
+ * Runs a native job that `signal` can cancel: the job stops at the next layer and its promise rejects with `ERR_ABORTED`.
+ */
+export async function cancellable<T>(
+  signal: AbortSignal | undefined,
+  run: (token: NativeCancelToken | null) => Promise<T>,
+): Promise<T> {
+  if (!signal) return run(null);
+  if (signal.aborted) throw aborted(signal);
+  const token = new (native().CancelToken)();
+  const cancel = () => token.cancel();
+  signal.addEventListener("abort", cancel, { once: true });
+  try {
+    return await run(token);
+  } catch (error) {
+    if (signal.aborted && error instanceof InstructPix2PixError && error.code === "ERR_ABORTED") throw aborted(signal);
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
+}
+
+function aborted(signal: AbortSignal): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_ABORTED", "the operation was aborted", { cause: signal.reason });
+}

@@ -1,0 +1,44 @@
+import { native } from "./native/native.js";
+import { Tensor } from "./tensor.js";
+
+/**
+ * Reads a safetensors file.
+ *
+ * @returns a plain object (without prototype), tensor name → {@link Tensor} on the CPU, in the file's own types
+ * @throws `ERR_SAFETENSORS` for a file that is malformed in any way, `ERR_FILE_NOT_FOUND`, `ERR_IO`
+ */
+export async function loadSafetensors(path: string): Promise<Record<string, Tensor>> {
+  return (await loadSafetensorsWithMetadata(path)).tensors;
+}
+
+/** As {@link loadSafetensors}, with the file's `__metadata__` (`null` where it has none). */
+export async function loadSafetensorsWithMetadata(
+  path: string,
+): Promise<{ tensors: Record<string, Tensor>; metadata: Record<string, string> | null }> {
+  const { names, tensors, metadata } = await native().readSafetensors(path);
+  const result: Record<string, Tensor> = Object.create(null);
+  names.forEach((name, i) => {
+    result[name] = new Tensor(tensors[i]!);
+  });
+  return { tensors: result, metadata };
+}
+
+/**
+ * Writes a safetensors file, byte for byte what Python's `safetensors` writes. The path holds either what it held before
+ * or the whole new file, never a part.
+ *
+ * @throws `ERR_IO` (disk full, no permission, no such folder: nothing is left behind), `ERR_SAFETENSORS`
+ */
+export async function saveSafetensors(
+  path: string,
+  tensors: Readonly<Record<string, Tensor>>,
+  metadata?: Readonly<Record<string, string>>,
+): Promise<void> {
+  const names = Object.keys(tensors);
+  await native().writeSafetensors(
+    path,
+    names,
+    names.map((name) => tensors[name]!.handle),
+    metadata ?? null,
+  );
+}

@@ -1,0 +1,337 @@
+import { InstructPix2PixError } from "./errors.js";
+import type { Generator } from "./generator.js";
+import type { BinaryOperation, NativeTensor, TensorData, UnaryOperation } from "./native/contract.js";
+import { native } from "./native/native.js";
+
+/** Element types of a {@link Tensor}. */
+export const DTYPES = [
+  "float32",
+  "float64",
+  "bfloat16",
+  "float16",
+  "int64",
+  "int32",
+  "int16",
+  "int8",
+  "uint8",
+  "bool",
+] as const;
+export type DType = (typeof DTYPES)[number];
+
+/** The element types models run in. */
+export type ModelDType = "float32" | "bfloat16" | "float16";
+
+export interface TensorOptions {
+  /** Default "float32". */
+  dtype?: DType;
+  /** "cpu" (default), "cuda" or "cuda:N". */
+  device?: string;
+}
+
+export interface RandomOptions extends TensorOptions {
+  /** One generator, or one for each row (index of the first dimension). */
+  generator?: Generator | readonly Generator[];
+}
+
+/** Types that a typed array can be handed over as, element for element. */
+const TYPE_OF_ARRAY = new Map<unknown, DType>([
+  [Float32Array, "float32"],
+  [Float64Array, "float64"],
+  [BigInt64Array, "int64"],
+  [Int32Array, "int32"],
+  [Int16Array, "int16"],
+  [Int8Array, "int8"],
+  [Uint8Array, "uint8"],
+  [Uint8ClampedArray, "uint8"],
+]);
+
+/**
+ * An n-dimensional array that lives in libtorch, on the CPU or on a CUDA device.
+ *
+ * Tensors are immutable from JavaScript. Every computation is queued on the worker thread of the tensor's device, in the
+ * order of the calls, and resolves to a new tensor; its operands stay as they are. `dispose()` (or `using`) frees the
+ * memory at once, garbage collection does so some time later. Using a disposed tensor throws `ERR_DISPOSED`; work that was
+ * queued before the disposal is not affected.
+ */
+export class Tensor {
+  readonly #handle: NativeTensor;
+
+  /** @internal */
+  constructor(handle: NativeTensor) {
+    this.#handle = handle;
+  }
+
+  /** @internal The addon's handle. */
+  get handle(): NativeTensor {
+    return this.#handle;
+  }
+
+  /**
+   * A CPU tensor with a copy of `data`, row-major.
+   *
+   * @param data a typed array, or numbers (float32 unless `dtype` says otherwise)
+   * @param shape sizes; their product is the number of elements. Default: one dimension.
+   * @param options `dtype` converts; it defaults to the array's own type
+   * @throws `ERR_INVALID_ARGUMENT` if data and shape disagree
+   */
+  static from(
+    data: TensorData | readonly number[],
+    shape?: readonly number[],
+    options: { dtype?: DType } = {},
+  ): Tensor {
+    const array = isTypedArray(data) ? data : Float64Array.from(data);
+    const own = isTypedArray(data) ? TYPE_OF_ARRAY.get(data.constructor) : "float32";
+    const dtype = options.dtype ?? own;
+    if (dtype === undefined)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `a tensor cannot be made from a ${(data as object).constructor?.name ?? typeof data}`,
+      );
+    return new Tensor(native().tensorFromData(array, dtype, shape ?? [array.length]));
+  }
+
+  /** A tensor of one value everywhere. */
+  static async full(shape: readonly number[], value: number, options: TensorOptions = {}): Promise<Tensor> {
+    return new Tensor(await native().full(shape, value, options.dtype ?? "float32", options.device ?? "cpu"));
+  }
+
+  /** A tensor of zeros. */
+  static zeros(shape: readonly number[], options: TensorOptions = {}): Promise<Tensor> {
+    return Tensor.full(shape, 0, options);
+  }
+
+  /**
+   * Standard normal draws. With a CPU generator they are the same numbers whatever the device, as in diffusers'
+   * `randn_tensor`; a list of generators draws row by row; without a generator libtorch's own default one is used.
+   */
+  static async randn(shape: readonly number[], options: RandomOptions = {}): Promise<Tensor> {
+    const { dtype = "float32", device = "cpu", generator } = options;
+    if (Array.isArray(generator) && generator.length !== 1) return drawRows(shape, generator, options);
+    const one = Array.isArray(generator) ? generator[0] : generator;
+    return new Tensor(await native().randn(shape, dtype, device, one?.handle ?? null));
+  }
+
+  /** Draws from [0, 1). See {@link Tensor.randn}. */
+  static async rand(
+    shape: readonly number[],
+    options: TensorOptions & { generator?: Generator } = {},
+  ): Promise<Tensor> {
+    const { dtype = "float32", device = "cpu", generator } = options;
+    return new Tensor(await native().rand(shape, dtype, device, generator?.handle ?? null));
+  }
+
+  /** Joins tensors along an existing dimension. */
+  static async cat(tensors: readonly Tensor[], dim = 0): Promise<Tensor> {
+    return new Tensor(await native().cat(handles(tensors), dim));
+  }
+
+  /**
+   * Σ cᵢ·tᵢ over tensors of one shape, evaluated from left to right in float32 (float64 for float64 tensors).
+   *
+   * @param options.dtype type of the result; default that of the first tensor
+   */
+  static async linearCombination(
+    terms: readonly (readonly [coefficient: number, tensor: Tensor])[],
+    options: { dtype?: DType } = {},
+  ): Promise<Tensor> {
+    const coefficients = terms.map(([coefficient]) => coefficient);
+    const tensors = handles(terms.map(([, tensor]) => tensor));
+    return new Tensor(await native().linearCombination(coefficients, tensors, options.dtype ?? null));
+  }
+
+  /** As {@link Tensor.linearCombination}, with one coefficient for each row (index of the first dimension). */
+  static async linearCombinationRows(
+    terms: readonly (readonly [coefficients: readonly number[], tensor: Tensor])[],
+  ): Promise<Tensor> {
+    const coefficients = terms.map(([rows]) => rows);
+    return new Tensor(await native().linearCombinationRows(coefficients, handles(terms.map(([, tensor]) => tensor))));
+  }
+
+  get shape(): number[] {
+    return this.#handle.shape;
+  }
+
+  get dtype(): DType {
+    return this.#handle.dtype;
+  }
+
+  /** "cpu" or "cuda:N". */
+  get device(): string {
+    return this.#handle.device;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.shape.reduce((product, size) => product * size, 1);
+  }
+
+  get disposed(): boolean {
+    return this.#handle.disposed;
+  }
+
+  /**
+   * The elements, row-major, in a flat typed array of the tensor's type: float16 and bfloat16 as Float32Array, int64 as
+   * BigInt64Array, bool as Uint8Array.
+   */
+  async toArray(): Promise<TensorData> {
+    return native().tensorToData(this.#handle);
+  }
+
+  /** The single element of a one-element tensor, as a number. */
+  async item(): Promise<number> {
+    const values = await this.toArray();
+    if (values.length !== 1)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a tensor of ${values.length} elements is not one number`);
+    return Number(values[0]);
+  }
+
+  /** A copy in another type or on another device. */
+  async to(options: TensorOptions): Promise<Tensor> {
+    return new Tensor(await native().to(this.#handle, options.dtype ?? null, options.device ?? null));
+  }
+
+  clone(): Promise<Tensor> {
+    return this.#unary("clone");
+  }
+
+  /** Elements `start` (included) to `end` (excluded) along one dimension. */
+  async slice(dim: number, start: number, end: number): Promise<Tensor> {
+    return new Tensor(await native().slice(this.#handle, dim, start, end));
+  }
+
+  /** The same elements in another shape; one size may be -1. */
+  async reshape(shape: readonly number[]): Promise<Tensor> {
+    return new Tensor(await native().reshape(this.#handle, shape));
+  }
+
+  /** The tensor laid out `repeats[i]` times along each dimension. */
+  async repeat(repeats: readonly number[]): Promise<Tensor> {
+    return new Tensor(await native().repeat(this.#handle, repeats));
+  }
+
+  /** Every slice along `dim` `repeats` times in a row. */
+  async repeatInterleave(repeats: number, dim = 0): Promise<Tensor> {
+    return new Tensor(await native().repeatInterleave(this.#handle, repeats, dim));
+  }
+
+  /** Elementwise, with broadcasting. */
+  add(other: Tensor | number): Promise<Tensor> {
+    return this.#binary("add", other);
+  }
+
+  sub(other: Tensor | number): Promise<Tensor> {
+    return this.#binary("sub", other);
+  }
+
+  mul(other: Tensor | number): Promise<Tensor> {
+    return this.#binary("mul", other);
+  }
+
+  div(other: Tensor | number): Promise<Tensor> {
+    return this.#binary("div", other);
+  }
+
+  neg(): Promise<Tensor> {
+    return this.#unary("neg");
+  }
+
+  abs(): Promise<Tensor> {
+    return this.#unary("abs");
+  }
+
+  exp(): Promise<Tensor> {
+    return this.#unary("exp");
+  }
+
+  log(): Promise<Tensor> {
+    return this.#unary("log");
+  }
+
+  sqrt(): Promise<Tensor> {
+    return this.#unary("sqrt");
+  }
+
+  /** To the nearest integer, halves to the even one. */
+  round(): Promise<Tensor> {
+    return this.#unary("round");
+  }
+
+  async clamp(min: number, max: number): Promise<Tensor> {
+    return new Tensor(await native().clamp(this.#handle, min, max));
+  }
+
+  /** Clamps row b to [mins[b], maxs[b]]. */
+  async clampRows(mins: readonly number[], maxs: readonly number[]): Promise<Tensor> {
+    return new Tensor(await native().clampRows(this.#handle, mins, maxs));
+  }
+
+  /** Multiplies row b by factors[b]. */
+  scaleRows(factors: readonly number[]): Promise<Tensor> {
+    return Tensor.linearCombinationRows([[factors, this]]);
+  }
+
+  /** The q-quantile of |x| in each row, linearly interpolated. */
+  absQuantileRows(q: number): Promise<number[]> {
+    return native().absQuantileRows(this.#handle, q);
+  }
+
+  /** Whether type, device, shape and every element are the same (NaN equals nothing). */
+  equal(other: Tensor): Promise<boolean> {
+    return native().equal(this.#handle, other.handle);
+  }
+
+  /** Whether no element is NaN or infinite. */
+  isFinite(): Promise<boolean> {
+    return native().isFinite(this.#handle);
+  }
+
+  /** Frees the memory as soon as no queued job needs it. Calling it again does nothing. */
+  dispose(): void {
+    this.#handle.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  async #binary(operation: BinaryOperation, other: Tensor | number): Promise<Tensor> {
+    return new Tensor(await native().binary(operation, this.#handle, typeof other === "number" ? other : other.handle));
+  }
+
+  async #unary(operation: UnaryOperation): Promise<Tensor> {
+    return new Tensor(await native().unary(operation, this.#handle));
+  }
+}
+
+async function drawRows(
+  shape: readonly number[],
+  generators: readonly Generator[],
+  options: TensorOptions,
+): Promise<Tensor> {
+  if (generators.length !== shape[0])
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `${generators.length} generators were given for a batch of ${shape[0]}`,
+    );
+  const rows = await Promise.all(
+    generators.map((generator) => Tensor.randn([1, ...shape.slice(1)], { ...options, generator })),
+  );
+  try {
+    return await Tensor.cat(rows, 0);
+  } finally {
+    disposeAll(...rows);
+  }
+}
+
+/** Disposes of every tensor given; `undefined` is allowed. */
+export function disposeAll(...tensors: readonly (Tensor | undefined)[]): void {
+  for (const tensor of tensors) tensor?.dispose();
+}
+
+function isTypedArray(data: unknown): data is TensorData {
+  return ArrayBuffer.isView(data) && TYPE_OF_ARRAY.has(data.constructor);
+}
+
+function handles(tensors: readonly Tensor[]): NativeTensor[] {
+  return tensors.map((tensor) => tensor.handle);
+}

@@ -1,0 +1,200 @@
+#include "bindings/convert.h"
+
+#include <ATen/ops/empty.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "bindings/objects.h"
+#include "core/error.h"
+
+namespace ip2p {
+namespace {
+
+constexpr double kMaxSafeInteger = 9007199254740992.0;
+constexpr int kMaxConfigDepth = 32;
+
+[[noreturn]] void refuse(const char* name, const char* expected) {
+  throw Error("ERR_INVALID_ARGUMENT", std::string("argument \"") + name + "\" must be " + expected);
+}
+
+int64_t to_integer(double value, const char* name) {
+  if (!(std::abs(value) <= kMaxSafeInteger) || value != std::floor(value)) refuse(name, "an integer");
+  return static_cast<int64_t>(value);
+}
+
+template <class T, class Convert>
+std::vector<T> list_argument(const Napi::Value& value, const char* name, Convert convert) {
+  if (!value.IsArray()) refuse(name, "an array");
+  const auto array = value.As<Napi::Array>();
+  std::vector<T> result;
+  result.reserve(array.Length());
+  for (uint32_t i = 0; i < array.Length(); ++i) result.push_back(convert(array.Get(i), name));
+  return result;
+}
+
+ConfigValue convert_config(const Napi::Value& value, int depth) {
+  if (depth > kMaxConfigDepth) throw Error("ERR_CONFIG", "the configuration is nested too deeply");
+  if (value.IsNull() || value.IsUndefined()) return {};
+  if (value.IsBoolean()) return ConfigValue(value.As<Napi::Boolean>().Value());
+  if (value.IsNumber()) return ConfigValue(value.As<Napi::Number>().DoubleValue());
+  if (value.IsString()) return ConfigValue(value.As<Napi::String>().Utf8Value());
+  if (value.IsArray()) {
+    const auto array = value.As<Napi::Array>();
+    ConfigValue::Array items;
+    for (uint32_t i = 0; i < array.Length(); ++i) items.push_back(convert_config(array.Get(i), depth + 1));
+    return ConfigValue(std::move(items));
+  }
+  if (value.IsObject()) {
+    const auto object = value.As<Napi::Object>();
+    const Napi::Array keys = object.GetPropertyNames();
+    ConfigValue::Object members;
+    for (uint32_t i = 0; i < keys.Length(); ++i) {
+      const std::string key = keys.Get(i).ToString();
+      members.emplace(key, convert_config(object.Get(key), depth + 1));
+    }
+    return ConfigValue(std::move(members));
+  }
+  throw Error("ERR_CONFIG", "the configuration holds a value that JSON has no type for");
+}
+
+c10::ScalarType element_type(napi_typedarray_type type) {
+  switch (type) {
+    case napi_float32_array:
+      return c10::kFloat;
+    case napi_float64_array:
+      return c10::kDouble;
+    case napi_bigint64_array:
+      return c10::kLong;
+    case napi_int32_array:
+      return c10::kInt;
+    case napi_int16_array:
+      return c10::kShort;
+    case napi_int8_array:
+      return c10::kChar;
+    case napi_uint8_array:
+    case napi_uint8_clamped_array:
+      return c10::kByte;
+    default:
+      throw Error("ERR_INVALID_ARGUMENT", "a tensor cannot be made from this kind of typed array");
+  }
+}
+
+napi_typedarray_type array_type(c10::ScalarType type) {
+  switch (type) {
+    case c10::kFloat:
+      return napi_float32_array;
+    case c10::kDouble:
+      return napi_float64_array;
+    case c10::kLong:
+      return napi_bigint64_array;
+    case c10::kInt:
+      return napi_int32_array;
+    case c10::kShort:
+      return napi_int16_array;
+    case c10::kChar:
+      return napi_int8_array;
+    case c10::kByte:
+    case c10::kBool:
+      return napi_uint8_array;
+    default:
+      throw Error("ERR_INTERNAL", "no typed array for this element type");
+  }
+}
+
+}  // namespace
+
+std::string string_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsString()) refuse(name, "a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+double number_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsNumber()) refuse(name, "a number");
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+int64_t integer_argument(const Napi::Value& value, const char* name) {
+  return to_integer(number_argument(value, name), name);
+}
+
+bool bool_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsBoolean()) refuse(name, "true or false");
+  return value.As<Napi::Boolean>().Value();
+}
+
+std::vector<int64_t> integers_argument(const Napi::Value& value, const char* name) {
+  return list_argument<int64_t>(value, name, integer_argument);
+}
+
+std::vector<double> numbers_argument(const Napi::Value& value, const char* name) {
+  return list_argument<double>(value, name, number_argument);
+}
+
+std::vector<std::string> strings_argument(const Napi::Value& value, const char* name) {
+  return list_argument<std::string>(value, name, string_argument);
+}
+
+std::vector<at::Tensor> tensors_argument(const Napi::Value& value, const char* name) {
+  return list_argument<at::Tensor>(
+      value, name, [](const Napi::Value& item, const char*) { return TensorObject::get(item); });
+}
+
+std::vector<int64_t> shape_argument(const Napi::Value& value, const char* name) {
+  std::vector<int64_t> shape = integers_argument(value, name);
+  double count = 1;
+  for (const int64_t size : shape) {
+    if (size < 0) refuse(name, "a list of sizes that are not negative");
+    count *= static_cast<double>(size);
+  }
+  if (count > kMaxSafeInteger) refuse(name, "a shape of fewer than 2^53 elements");
+  return shape;
+}
+
+ConfigValue config_argument(const Napi::Value& value) {
+  return convert_config(value, 0);
+}
+
+Napi::Array to_js(Napi::Env env, at::IntArrayRef values) {
+  Napi::Array array = Napi::Array::New(env, values.size());
+  for (size_t i = 0; i < values.size(); ++i)
+    array.Set(static_cast<uint32_t>(i), Napi::Number::New(env, static_cast<double>(values[i])));
+  return array;
+}
+
+Napi::Value to_typed_array(Napi::Env env, const at::Tensor& tensor) {
+  auto* owner = new at::Tensor(tensor);
+  const size_t bytes = tensor.nbytes();
+  // V8 wants a non-null pointer and dislikes external empty buffers.
+  if (bytes == 0) {
+    delete owner;
+    napi_value result = nullptr;
+    napi_create_typedarray(env, array_type(tensor.scalar_type()), 0, Napi::ArrayBuffer::New(env, 0), 0,
+                           &result);
+    return {env, result};
+  }
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+      env, owner->mutable_data_ptr(), bytes, [](Napi::Env, void*, at::Tensor* held) { delete held; }, owner);
+  napi_value result = nullptr;
+  napi_create_typedarray(env, array_type(tensor.scalar_type()), static_cast<size_t>(tensor.numel()), buffer,
+                         0, &result);
+  return {env, result};
+}
+
+at::Tensor from_typed_array(const Napi::Value& data, c10::ScalarType dtype,
+                            const std::vector<int64_t>& shape) {
+  if (!data.IsTypedArray()) refuse("data", "a typed array");
+  const auto array = data.As<Napi::TypedArray>();
+  const c10::ScalarType source_type = element_type(array.TypedArrayType());
+  at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(source_type));
+  if (static_cast<size_t>(tensor.numel()) != array.ElementLength())
+    throw Error("ERR_INVALID_ARGUMENT", "the data holds " + std::to_string(array.ElementLength()) +
+                                            " elements, the shape asks for " +
+                                            std::to_string(tensor.numel()));
+  if (tensor.nbytes() > 0)
+    std::memcpy(tensor.mutable_data_ptr(),
+                static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), tensor.nbytes());
+  return tensor.to(dtype);
+}
+
+}  // namespace ip2p

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <napi.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config_value.h"
+
+namespace ip2p {
+
+// Conversions from JavaScript values. TypeScript has validated what a user gave; these are the invariants
+// that keep native code safe whatever arrives, and throw ERR_INVALID_ARGUMENT naming the argument.
+
+std::string string_argument(const Napi::Value& value, const char* name);
+double number_argument(const Napi::Value& value, const char* name);
+int64_t integer_argument(const Napi::Value& value, const char* name);
+bool bool_argument(const Napi::Value& value, const char* name);
+std::vector<int64_t> integers_argument(const Napi::Value& value, const char* name);
+std::vector<double> numbers_argument(const Napi::Value& value, const char* name);
+std::vector<std::string> strings_argument(const Napi::Value& value, const char* name);
+std::vector<at::Tensor> tensors_argument(const Napi::Value& value, const char* name);
+
+/// A tensor's shape: no negative size, element count within 2^53.
+std::vector<int64_t> shape_argument(const Napi::Value& value, const char* name);
+
+/// Any JSON-like value: null, booleans, numbers, strings, arrays, plain objects.
+ConfigValue config_argument(const Napi::Value& value);
+
+Napi::Array to_js(Napi::Env env, at::IntArrayRef values);
+
+/// A typed array that owns `tensor`'s memory; the tensor must be contiguous, on the CPU and referenced by
+/// nobody else. float16 and bfloat16 must have been widened before.
+Napi::Value to_typed_array(Napi::Env env, const at::Tensor& tensor);
+
+/// Copies a typed array's elements into a new CPU tensor of the given type and shape.
+at::Tensor from_typed_array(const Napi::Value& data, c10::ScalarType dtype,
+                            const std::vector<int64_t>& shape);
+
+}  // namespace ip2p

@@ -1,0 +1,172 @@
+#include "bindings/convert.h"
+#include "bindings/objects.h"
+#include "bindings/register.h"
+#include "core/device.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "models/autoencoder_kl.h"
+#include "models/clip_text_model.h"
+#include "models/unet_2d_condition.h"
+
+#include <ATen/ops/tensor.h>
+
+namespace ip2p {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+AttentionBackend attention_argument(const Napi::Value& value) {
+  const std::string name = string_argument(value, "attention");
+  if (name == "auto") return AttentionBackend::Auto;
+  if (name == "math") return AttentionBackend::Math;
+  throw Error("ERR_INVALID_ARGUMENT",
+              "unknown attention backend \"" + name + "\": expected \"auto\" or \"math\"");
+}
+
+template <class T>
+std::shared_ptr<T> model_argument(const Napi::Value& value, const char* kind) {
+  auto model = std::dynamic_pointer_cast<T>(ModelObject::get(value));
+  if (!model) throw Error("ERR_INVALID_ARGUMENT", std::string("expected a ") + kind);
+  return model;
+}
+
+/// Inputs are brought to the model's device and, if they are floating point, to its type.
+at::Tensor prepared(const at::Tensor& x, const Model& model) {
+  return x.is_floating_point() ? x.to(model.device(), model.dtype()) : x.to(model.device());
+}
+
+void require_dims(const at::Tensor& x, int64_t dims, const char* name, const char* shape) {
+  if (x.dim() != dims)
+    throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " must be " + shape + ", not of " +
+                                            std::to_string(x.dim()) + " dimensions");
+}
+
+/// loadModel(kind, config, files, { dtype, device, attention }, cancel)
+Napi::Value load_model(const Info& info) {
+  const std::string kind = string_argument(info[0], "kind");
+  const ConfigValue config = config_argument(info[1]);
+  const auto files = strings_argument(info[2], "files");
+  const auto options = info[3].As<Napi::Object>();
+  const auto dtype = parse_model_dtype(string_argument(options.Get("dtype"), "dtype"));
+  const c10::Device device = parse_device(string_argument(options.Get("device"), "device"));
+  const AttentionBackend attention = attention_argument(options.Get("attention"));
+  return submit(
+      info.Env(), device,
+      [=]() -> Finish {
+        auto model = Model::create(kind, config, attention);
+        model->load(files, dtype, device);
+        return [model](Napi::Env js) { return ModelObject::make(js, model); };
+      },
+      CancelObject::get_optional(info[4]));
+}
+
+/// modelStateDict(model): name → Tensor. The tensors are the parameters themselves, not copies.
+Napi::Value model_state_dict(const Info& info) {
+  const auto model = ModelObject::get(info[0]);
+  Napi::Object result = Napi::Object::New(info.Env());
+  for (const auto& [name, parameter] : model->named_parameters())
+    result.Set(name, TensorObject::make(info.Env(), parameter->value));
+  return result;
+}
+
+/// unetForward(model, sample, timesteps, encoderHiddenStates, cancel)
+Napi::Value unet_forward(const Info& info) {
+  const auto model = model_argument<UNet2DConditionModel>(info[0], "UNet2DConditionModel");
+  const at::Tensor sample = TensorObject::get(info[1]);
+  const auto timesteps = numbers_argument(info[2], "timesteps");
+  const at::Tensor context = TensorObject::get(info[3]);
+  return submit_tensor(
+      info.Env(), model->device(),
+      [=] {
+        require_dims(sample, 4, "sample", "[B,C,H,W]");
+        require_dims(context, 3, "encoderHiddenStates", "[B,T,D]");
+        const at::Tensor t =
+            at::tensor(timesteps, at::TensorOptions().dtype(at::kDouble)).to(model->device());
+        return model->forward(prepared(sample, *model), t, prepared(context, *model));
+      },
+      CancelObject::get_optional(info[4]));
+}
+
+std::optional<TilingOptions> tiling_argument(const Napi::Value& value) {
+  if (value.IsNull() || value.IsUndefined()) return std::nullopt;
+  const auto object = value.As<Napi::Object>();
+  const TilingOptions options{integer_argument(object.Get("sampleMinSize"), "sampleMinSize"),
+                              integer_argument(object.Get("latentMinSize"), "latentMinSize"),
+                              number_argument(object.Get("overlap"), "overlap")};
+  if (options.sample_min_size < 2 || options.latent_min_size < 2 ||
+      !(options.overlap >= 0 && options.overlap <= 0.5))
+    throw Error("ERR_INVALID_ARGUMENT", "tiles must be at least 2 wide and overlap by 0 to 0.5");
+  return options;
+}
+
+/// vaeEncode(model, x, slicing, tiling, cancel): moments [B,2C,h,w]
+Napi::Value vae_encode(const Info& info) {
+  const auto model = model_argument<AutoencoderKL>(info[0], "AutoencoderKL");
+  const at::Tensor x = TensorObject::get(info[1]);
+  const bool slicing = bool_argument(info[2], "slicing");
+  const auto tiling = tiling_argument(info[3]);
+  return submit_tensor(
+      info.Env(), model->device(),
+      [=] {
+        require_dims(x, 4, "the picture", "[B,C,H,W]");
+        return model->encode(prepared(x, *model), slicing, tiling);
+      },
+      CancelObject::get_optional(info[4]));
+}
+
+/// vaeDecode(model, z, slicing, tiling, cancel)
+Napi::Value vae_decode(const Info& info) {
+  const auto model = model_argument<AutoencoderKL>(info[0], "AutoencoderKL");
+  const at::Tensor z = TensorObject::get(info[1]);
+  const bool slicing = bool_argument(info[2], "slicing");
+  const auto tiling = tiling_argument(info[3]);
+  return submit_tensor(
+      info.Env(), model->device(),
+      [=] {
+        require_dims(z, 4, "the latents", "[B,C,h,w]");
+        return model->decode(prepared(z, *model), slicing, tiling);
+      },
+      CancelObject::get_optional(info[4]));
+}
+
+/// clipTextForward(model, inputIds, hiddenStates, cancel): { lastHiddenState, pooled, hiddenStates? }
+Napi::Value clip_text_forward(const Info& info) {
+  const auto model = model_argument<CLIPTextModel>(info[0], "CLIPTextModel");
+  const at::Tensor ids = TensorObject::get(info[1]);
+  const bool hidden_states = bool_argument(info[2], "hiddenStates");
+  return submit(
+      info.Env(), model->device(),
+      [=]() -> Finish {
+        require_dims(ids, 2, "inputIds", "[B,T]");
+        if (ids.scalar_type() != at::kLong)
+          throw Error("ERR_INVALID_ARGUMENT",
+                      std::string("inputIds must be int64, not ") + dtype_name(ids.scalar_type()));
+        const CLIPTextOutput output = model->forward(prepared(ids, *model), hidden_states);
+        return [output, hidden_states](Napi::Env js) -> Napi::Value {
+          Napi::Object result = Napi::Object::New(js);
+          result.Set("lastHiddenState", TensorObject::make(js, output.last_hidden_state));
+          result.Set("pooled", TensorObject::make(js, output.pooled));
+          if (hidden_states) {
+            Napi::Array states = Napi::Array::New(js, output.hidden_states.size());
+            for (size_t i = 0; i < output.hidden_states.size(); ++i)
+              states.Set(static_cast<uint32_t>(i), TensorObject::make(js, output.hidden_states[i]));
+            result.Set("hiddenStates", states);
+          }
+          return result;
+        };
+      },
+      CancelObject::get_optional(info[3]));
+}
+
+}  // namespace
+
+void register_models(Napi::Env env, Napi::Object exports) {
+  export_function<load_model>(env, exports, "loadModel");
+  export_function<model_state_dict>(env, exports, "modelStateDict");
+  export_function<unet_forward>(env, exports, "unetForward");
+  export_function<vae_encode>(env, exports, "vaeEncode");
+  export_function<vae_decode>(env, exports, "vaeDecode");
+  export_function<clip_text_forward>(env, exports, "clipTextForward");
+}
+
+}  // namespace ip2p

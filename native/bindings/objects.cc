@@ -1,0 +1,217 @@
+#include "bindings/objects.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+
+#include <utility>
+
+#include "bindings/convert.h"
+#include "bindings/environment.h"
+#include "core/device.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "models/model.h"
+
+namespace ip2p {
+namespace {
+
+// Tags tell one wrapped class from another whatever prototype an object was given, so unwrapping can never
+// reinterpret a foreign pointer.
+constexpr napi_type_tag kTensorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e01ULL};
+constexpr napi_type_tag kGeneratorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e02ULL};
+constexpr napi_type_tag kModelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e03ULL};
+constexpr napi_type_tag kCancelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e04ULL};
+
+template <class Wrapped>
+Wrapped* unwrap(const Napi::Value& value, const napi_type_tag& tag, const char* what) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag))
+    throw Error("ERR_INVALID_ARGUMENT", std::string("expected a ") + what);
+  return Wrapped::Unwrap(value.As<Napi::Object>());
+}
+
+}  // namespace
+
+// ---- Tensor
+// -------------------------------------------------------------------------------------------------------
+
+void TensorObject::define(Napi::Env env, Napi::Object exports) {
+  const Napi::Function constructor = DefineClass(
+      env, "NativeTensor",
+      {InstanceAccessor<&TensorObject::shape>("shape"), InstanceAccessor<&TensorObject::dtype>("dtype"),
+       InstanceAccessor<&TensorObject::device>("device"),
+       InstanceAccessor<&TensorObject::disposed>("disposed"),
+       InstanceMethod<&TensorObject::dispose>("dispose")});
+  Environment::of(env).tensor_class = Napi::Persistent(constructor);
+  exports.Set("NativeTensor", constructor);
+}
+
+TensorObject::TensorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TensorObject>(info) {
+  info.This().As<Napi::Object>().TypeTag(&kTensorTag);
+}
+
+TensorObject::~TensorObject() {
+  if (reported_bytes_ != 0) {
+    int64_t total = 0;
+    napi_adjust_external_memory(Env(), -reported_bytes_, &total);
+  }
+}
+
+Napi::Value TensorObject::make(Napi::Env env, at::Tensor tensor) {
+  const Napi::Object object = Environment::of(env).tensor_class.New({});
+  Unwrap(object)->set(env, std::move(tensor));
+  return object;
+}
+
+at::Tensor TensorObject::get(const Napi::Value& value) {
+  const auto* self = unwrap<TensorObject>(value, kTensorTag, "Tensor");
+  if (!self->tensor_.defined()) throw Error("ERR_DISPOSED", "the tensor was disposed");
+  return self->tensor_;
+}
+
+void TensorObject::set(Napi::Env env, at::Tensor tensor) {
+  tensor_ = std::move(tensor);
+  reported_bytes_ = static_cast<int64_t>(tensor_.nbytes());
+  Napi::MemoryManagement::AdjustExternalMemory(env, reported_bytes_);
+}
+
+void TensorObject::release(Napi::Env env) {
+  tensor_.reset();
+  if (reported_bytes_ == 0) return;
+  Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
+  reported_bytes_ = 0;
+}
+
+Napi::Value TensorObject::shape(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return to_js(info.Env(), get(info.This()).sizes()); });
+}
+
+Napi::Value TensorObject::dtype(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(),
+                 [&] { return Napi::String::New(info.Env(), dtype_name(get(info.This()).scalar_type())); });
+}
+
+Napi::Value TensorObject::device(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(),
+                 [&] { return Napi::String::New(info.Env(), device_name(get(info.This()).device())); });
+}
+
+Napi::Value TensorObject::disposed(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), !tensor_.defined());
+}
+
+void TensorObject::dispose(const Napi::CallbackInfo& info) {
+  release(info.Env());
+}
+
+// ---- Generator
+// ----------------------------------------------------------------------------------------------------
+
+void GeneratorObject::define(Napi::Env env, Napi::Object exports) {
+  const Napi::Function constructor =
+      DefineClass(env, "NativeGenerator", {InstanceAccessor<&GeneratorObject::device>("device")});
+  Environment::of(env).generator_class = Napi::Persistent(constructor);
+  exports.Set("NativeGenerator", constructor);
+}
+
+GeneratorObject::GeneratorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GeneratorObject>(info) {
+  guarded(info.Env(), [&] {
+    const c10::Device device = parse_device(string_argument(info[0], "device"));
+    bool lossless = false;
+    const uint64_t seed = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
+    if (device.is_cpu()) {
+      generator_ = at::detail::createCPUGenerator(seed);
+    } else {
+      generator_ = at::detail::getCUDAHooks().getNewGenerator(device.index());
+      generator_.set_current_seed(seed);
+    }
+    info.This().As<Napi::Object>().TypeTag(&kGeneratorTag);
+  });
+}
+
+at::Generator GeneratorObject::get(const Napi::Value& value) {
+  return unwrap<GeneratorObject>(value, kGeneratorTag, "Generator")->generator_;
+}
+
+std::optional<at::Generator> GeneratorObject::get_optional(const Napi::Value& value) {
+  if (value.IsUndefined() || value.IsNull()) return std::nullopt;
+  return get(value);
+}
+
+Napi::Value GeneratorObject::device(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), device_name(generator_.device()));
+}
+
+// ---- Model
+// --------------------------------------------------------------------------------------------------------
+
+void ModelObject::define(Napi::Env env, Napi::Object exports) {
+  const Napi::Function constructor = DefineClass(env, "NativeModel",
+                                                 {InstanceAccessor<&ModelObject::disposed>("disposed"),
+                                                  InstanceMethod<&ModelObject::dispose>("dispose")});
+  Environment::of(env).model_class = Napi::Persistent(constructor);
+  exports.Set("NativeModel", constructor);
+}
+
+ModelObject::ModelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ModelObject>(info) {
+  info.This().As<Napi::Object>().TypeTag(&kModelTag);
+}
+
+ModelObject::~ModelObject() {
+  if (reported_bytes_ != 0) {
+    int64_t total = 0;
+    napi_adjust_external_memory(Env(), -reported_bytes_, &total);
+  }
+}
+
+Napi::Value ModelObject::make(Napi::Env env, std::shared_ptr<Model> model) {
+  const Napi::Object object = Environment::of(env).model_class.New({});
+  ModelObject* self = Unwrap(object);
+  self->reported_bytes_ = model->parameter_bytes();
+  self->model_ = std::move(model);
+  Napi::MemoryManagement::AdjustExternalMemory(env, self->reported_bytes_);
+  return object;
+}
+
+std::shared_ptr<Model> ModelObject::get(const Napi::Value& value) {
+  const auto* self = unwrap<ModelObject>(value, kModelTag, "model");
+  if (!self->model_) throw Error("ERR_DISPOSED", "the model was disposed");
+  return self->model_;
+}
+
+void ModelObject::release(Napi::Env env) {
+  model_.reset();
+  if (reported_bytes_ == 0) return;
+  Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
+  reported_bytes_ = 0;
+}
+
+Napi::Value ModelObject::disposed(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), !model_);
+}
+
+void ModelObject::dispose(const Napi::CallbackInfo& info) {
+  release(info.Env());
+}
+
+// ---- CancelToken
+// --------------------------------------------------------------------------------------------------
+
+void CancelObject::define(Napi::Env env, Napi::Object exports) {
+  exports.Set("CancelToken",
+              DefineClass(env, "CancelToken", {InstanceMethod<&CancelObject::cancel>("cancel")}));
+}
+
+CancelObject::CancelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CancelObject>(info) {
+  info.This().As<Napi::Object>().TypeTag(&kCancelTag);
+}
+
+std::shared_ptr<CancelFlag> CancelObject::get_optional(const Napi::Value& value) {
+  if (value.IsUndefined() || value.IsNull()) return nullptr;
+  return unwrap<CancelObject>(value, kCancelTag, "CancelToken")->flag_;
+}
+
+void CancelObject::cancel(const Napi::CallbackInfo&) {
+  flag_->cancel();
+}
+
+}  // namespace ip2p

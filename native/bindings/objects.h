@@ -1,0 +1,91 @@
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+#include <napi.h>
+
+#include <memory>
+#include <string>
+
+#include "core/cancel.h"
+
+namespace ip2p {
+
+class Model;
+
+/// JavaScript's handle of a tensor. `dispose()` lets go of the storage at once; jobs already queued hold
+/// their own reference and finish undisturbed. Its size is reported to V8 so that garbage collection sees it.
+class TensorObject : public Napi::ObjectWrap<TensorObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static Napi::Value make(Napi::Env env, at::Tensor tensor);
+  /// The tensor behind a handle; ERR_INVALID_ARGUMENT for anything else, ERR_DISPOSED after dispose().
+  static at::Tensor get(const Napi::Value& value);
+
+  explicit TensorObject(const Napi::CallbackInfo& info);
+  ~TensorObject() override;
+
+ private:
+  void set(Napi::Env env, at::Tensor tensor);
+  void release(Napi::Env env);
+  Napi::Value shape(const Napi::CallbackInfo& info);
+  Napi::Value dtype(const Napi::CallbackInfo& info);
+  Napi::Value device(const Napi::CallbackInfo& info);
+  Napi::Value disposed(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo& info);
+
+  at::Tensor tensor_;
+  int64_t reported_bytes_ = 0;
+};
+
+/// JavaScript's handle of a libtorch generator.
+class GeneratorObject : public Napi::ObjectWrap<GeneratorObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static at::Generator get(const Napi::Value& value);
+  /// As get(), and null or undefined are no generator: libtorch's own default one.
+  static std::optional<at::Generator> get_optional(const Napi::Value& value);
+
+  explicit GeneratorObject(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value device(const Napi::CallbackInfo& info);
+
+  at::Generator generator_;
+};
+
+/// JavaScript's handle of a loaded model.
+class ModelObject : public Napi::ObjectWrap<ModelObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static Napi::Value make(Napi::Env env, std::shared_ptr<Model> model);
+  static std::shared_ptr<Model> get(const Napi::Value& value);
+
+  explicit ModelObject(const Napi::CallbackInfo& info);
+  ~ModelObject() override;
+
+ private:
+  void release(Napi::Env env);
+  Napi::Value disposed(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<Model> model_;
+  int64_t reported_bytes_ = 0;
+};
+
+/// JavaScript's handle of a cancel flag: `new CancelToken()`, `cancel()`.
+class CancelObject : public Napi::ObjectWrap<CancelObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  /// Null for undefined or null.
+  static std::shared_ptr<CancelFlag> get_optional(const Napi::Value& value);
+
+  explicit CancelObject(const Napi::CallbackInfo& info);
+
+ private:
+  void cancel(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<CancelFlag> flag_ = std::make_shared<CancelFlag>();
+};
+
+}  // namespace ip2p

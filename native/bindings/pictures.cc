@@ -1,0 +1,81 @@
+
+
+#include "bindings/convert.h"
+#include "bindings/objects.h"
+#include "bindings/register.h"
+#include "core/error.h"
+#include "core/resample.h"
+
+namespace ip2p {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+constexpr int64_t kMaxEdge = 1 << 20;
+
+int edge_argument(const Napi::Value& value, const char* name) {
+  const int64_t edge = integer_argument(value, name);
+  if (edge < 1 || edge > kMaxEdge)
+    throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " must lie in 1.." + std::to_string(kMaxEdge));
+  return static_cast<int>(edge);
+}
+
+/// A copy of the bytes, made here on the JavaScript thread, so that the caller may go on using its buffer.
+at::Tensor bytes_argument(const Napi::Value& value, int64_t height, int64_t width, int64_t channels) {
+  return from_typed_array(value, at::kByte, {height, width, channels});
+}
+
+/// resize(data, width, height, channels, outWidth, outHeight, filter): HWC bytes of the new size
+Napi::Value resize(const Info& info) {
+  const int width = edge_argument(info[1], "width"), height = edge_argument(info[2], "height");
+  const int channels = static_cast<int>(integer_argument(info[3], "channels"));
+  const int out_width = edge_argument(info[4], "outWidth"), out_height = edge_argument(info[5], "outHeight");
+  const ResampleFilter filter = parse_resample_filter(string_argument(info[6], "filter"));
+  const at::Tensor source = bytes_argument(info[0], height, width, channels);
+  return Environment::of(info.Env()).submit(JobQueue::io(), nullptr, [=]() -> Finish {
+    at::Tensor target = at::empty({out_height, out_width, channels}, at::TensorOptions().dtype(at::kByte));
+    resize_u8(source.const_data_ptr<uint8_t>(), width, height, channels, target.mutable_data_ptr<uint8_t>(),
+              out_width, out_height, filter);
+    return [target](Napi::Env js) { return to_typed_array(js, target); };
+  });
+}
+
+/// pictureToTensor(rgb, width, height): float32 [1,3,H,W] in 0..1
+Napi::Value picture_to_tensor(const Info& info) {
+  const int width = edge_argument(info[1], "width"), height = edge_argument(info[2], "height");
+  const at::Tensor rgb = bytes_argument(info[0], height, width, 3);
+  return submit_tensor(info.Env(), c10::kCPU, [=] {
+    return rgb.permute({2, 0, 1}).unsqueeze(0).to(at::kFloat).contiguous() / 255.0;
+  });
+}
+
+/// tensorToPictures(tensor): for [B,3,H,W] (or [B,1,H,W]) in 0..1, B times the RGB bytes, rounded half to
+/// even
+Napi::Value tensor_to_pictures(const Info& info) {
+  const at::Tensor tensor = TensorObject::get(info[0]);
+  return submit(info.Env(), tensor.device(), [=]() -> Finish {
+    if (tensor.dim() != 4 || (tensor.size(1) != 3 && tensor.size(1) != 1))
+      throw Error("ERR_INVALID_ARGUMENT", "pictures are made from a tensor [B,3,H,W] or [B,1,H,W]");
+    const at::Tensor bytes =
+        (tensor.to(at::kFloat).clamp(0, 1) * 255.0).round().to(at::kByte).expand({-1, 3, -1, -1});
+    const at::Tensor hwc = bytes.permute({0, 2, 3, 1}).to(at::kCPU).contiguous();
+    std::vector<at::Tensor> pictures;
+    for (int64_t b = 0; b < hwc.size(0); ++b) pictures.push_back(hwc.select(0, b).clone());
+    return [pictures](Napi::Env js) -> Napi::Value {
+      Napi::Array result = Napi::Array::New(js, pictures.size());
+      for (size_t i = 0; i < pictures.size(); ++i)
+        result.Set(static_cast<uint32_t>(i), to_typed_array(js, pictures[i]));
+      return result;
+    };
+  });
+}
+
+}  // namespace
+
+void register_pictures(Napi::Env env, Napi::Object exports) {
+  export_function<resize>(env, exports, "resize");
+  export_function<picture_to_tensor>(env, exports, "pictureToTensor");
+  export_function<tensor_to_pictures>(env, exports, "tensorToPictures");
+}
+
+}  // namespace ip2p

@@ -1,0 +1,81 @@
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+
+#include <mutex>
+
+#include "bindings/convert.h"
+#include "bindings/objects.h"
+#include "bindings/register.h"
+#include "core/device.h"
+#include "core/dtype.h"
+#include "core/error.h"
+
+namespace ip2p {
+namespace {
+
+using Info = Napi::CallbackInfo;
+using Draw = at::Tensor (*)(at::IntArrayRef, std::optional<at::Generator>, at::TensorOptions);
+
+/// The draw happens where the generator lives (a CPU generator gives the same numbers for every device) and
+/// moves to the target; both on the generator's thread, so that draws keep their order.
+Napi::Value draw(const Info& info, Draw kernel) {
+  const auto shape = shape_argument(info[0], "shape");
+  const auto dtype = parse_dtype(string_argument(info[1], "dtype"));
+  const c10::Device device = parse_device(string_argument(info[2], "device"));
+  const std::optional<at::Generator> generator = GeneratorObject::get_optional(info[3]);
+  const c10::Device source = generator ? generator->device() : device;
+  if (source.is_cuda() && device.is_cpu())
+    throw Error("ERR_INVALID_ARGUMENT", "a CUDA generator cannot draw a tensor on the CPU");
+  return submit_tensor(info.Env(), source, [=] {
+    return kernel(shape, generator, at::TensorOptions().dtype(dtype).device(source)).to(device);
+  });
+}
+
+Napi::Value randn(const Info& info) {
+  return draw(info,
+              [](at::IntArrayRef shape, std::optional<at::Generator> generator, at::TensorOptions options) {
+                return at::randn(shape, std::move(generator), options);
+              });
+}
+
+Napi::Value rand(const Info& info) {
+  return draw(info, [](at::IntArrayRef shape, std::optional<at::Generator> generator,
+                       at::TensorOptions options) { return at::rand(shape, std::move(generator), options); });
+}
+
+Napi::Value generator_state(const Info& info) {
+  const at::Generator generator = GeneratorObject::get(info[0]);
+  return submit(info.Env(), generator.device(), [generator]() -> Finish {
+    at::Generator source = generator;
+    const std::lock_guard<std::mutex> lock(source.mutex());
+    at::Tensor state = source.get_state().clone();
+    return [state](Napi::Env js) { return to_typed_array(js, state); };
+  });
+}
+
+Napi::Value set_generator_state(const Info& info) {
+  const at::Generator generator = GeneratorObject::get(info[0]);
+  const at::Tensor state = from_typed_array(
+      info[1], at::kByte, {static_cast<int64_t>(info[1].As<Napi::TypedArray>().ElementLength())});
+  return submit_void(info.Env(), generator.device(), [generator, state] {
+    at::Generator target = generator;
+    const std::lock_guard<std::mutex> lock(target.mutex());
+    target.set_state(state);
+  });
+}
+
+Napi::Value generator_seed(const Info& info) {
+  return Napi::BigInt::New(info.Env(), GeneratorObject::get(info[0]).current_seed());
+}
+
+}  // namespace
+
+void register_random(Napi::Env env, Napi::Object exports) {
+  export_function<randn>(env, exports, "randn");
+  export_function<rand>(env, exports, "rand");
+  export_function<generator_state>(env, exports, "generatorState");
+  export_function<set_generator_state>(env, exports, "setGeneratorState");
+  export_function<generator_seed>(env, exports, "generatorSeed");
+}
+
+}  // namespace ip2p

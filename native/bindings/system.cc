@@ -1,0 +1,61 @@
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include "bindings/convert.h"
+#include "bindings/objects.h"
+#include "bindings/register.h"
+#include "core/device.h"
+#include "core/error.h"
+
+namespace ip2p {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+/// setErrorClass(InstructPix2PixError)
+Napi::Value set_error_class(const Info& info) {
+  if (!info[0].IsFunction()) throw Error("ERR_INVALID_ARGUMENT", "the error class must be a function");
+  Environment::of(info.Env()).error_class = Napi::Persistent(info[0].As<Napi::Function>());
+  return info.Env().Undefined();
+}
+
+/// systemInfo(): what this build computes with
+Napi::Value system_info(const Info& info) {
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("libtorch", Napi::String::New(info.Env(), TORCH_VERSION));
+  result.Set("cpuCapability", Napi::String::New(info.Env(), at::get_cpu_capability()));
+  result.Set("defaultThreads", Napi::Number::New(info.Env(), default_thread_count()));
+  result.Set("cudaBuilt", Napi::Boolean::New(info.Env(), at::globalContext().hasCUDA()));
+  result.Set("cudaDevices", Napi::Number::New(info.Env(), cuda_device_count()));
+  return result;
+}
+
+/// setThreads(count): threads of CPU operators, from the next job on
+Napi::Value set_threads(const Info& info) {
+  const int64_t count = integer_argument(info[0], "threads");
+  if (count < 1 || count > 1024)
+    throw Error("ERR_INVALID_ARGUMENT", "the number of threads must lie in 1..1024");
+  return submit_void(info.Env(), c10::kCPU, [count] { at::set_num_threads(static_cast<int>(count)); });
+}
+
+/// getThreads()
+Napi::Value get_threads(const Info& info) {
+  return submit(info.Env(), c10::kCPU, []() -> Finish {
+    const int count = at::get_num_threads();
+    return [count](Napi::Env js) { return Napi::Number::New(js, count); };
+  });
+}
+
+}  // namespace
+
+void register_system(Napi::Env env, Napi::Object exports) {
+  exports.Set("libtorchVersion", Napi::String::New(env, TORCH_VERSION));
+  export_function<set_error_class>(env, exports, "setErrorClass");
+  export_function<system_info>(env, exports, "systemInfo");
+  export_function<set_threads>(env, exports, "setThreads");
+  export_function<get_threads>(env, exports, "getThreads");
+}
+
+}  // namespace ip2p

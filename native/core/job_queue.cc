@@ -1,0 +1,126 @@
+#include "core/job_queue.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace ip2p {
+namespace {
+
+#if defined(__linux__)
+// "0-1" or "0,2": the first number names the physical core that a hardware thread belongs to.
+std::string read_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+int cgroup_cpu_limit() {
+  const std::string limit = read_line("/sys/fs/cgroup/cpu.max");  // "max 100000" or "150000 100000"
+  const auto space = limit.find(' ');
+  if (space == std::string::npos || limit.rfind("max", 0) == 0) return 0;
+  try {
+    const double quota = std::stod(limit.substr(0, space));
+    const double period = std::stod(limit.substr(space + 1));
+    return period > 0 ? std::max(1, static_cast<int>(quota / period + 0.999)) : 0;
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+#endif
+
+}  // namespace
+
+int default_thread_count() {
+  int count = std::max(1u, std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
+    std::set<std::string> cores;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &allowed)) continue;
+      const std::string siblings =
+          read_line("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+      cores.insert(siblings.empty() ? "cpu" + std::to_string(cpu) : siblings);
+    }
+    if (!cores.empty()) count = static_cast<int>(cores.size());
+  }
+  if (const int limit = cgroup_cpu_limit()) count = std::min(count, limit);
+#endif
+  return count;
+}
+
+JobQueue::JobQueue(std::function<void()> on_start) : on_start_(std::move(on_start)) {
+  // Detached on purpose: at process exit the thread is asleep (every environment drains its jobs before it
+  // goes), and joining it from a static destructor would race libtorch's own.
+  std::thread([this] { work(); }).detach();
+}
+
+void JobQueue::post(Job job) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+void JobQueue::work() {
+  on_start_();
+  for (;;) {
+    Job job;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [this] { return !jobs_.empty(); });
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job();
+  }
+}
+
+JobQueue& JobQueue::of(c10::Device device) {
+  static std::mutex mutex;
+  // Leaked, like the threads that use it.
+  static auto* queues = new std::map<c10::Device, JobQueue*, bool (*)(c10::Device, c10::Device)>(
+      [](c10::Device a, c10::Device b) {
+        return std::pair(a.type(), a.index()) < std::pair(b.type(), b.index());
+      });
+  const c10::Device key = device.is_cpu() ? c10::Device(c10::kCPU) : device;
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto& queue = (*queues)[key];
+  if (!queue) {
+    queue = new JobQueue([key] {
+      at::init_num_threads();
+      at::set_num_threads(default_thread_count());
+      c10::GradMode::set_enabled(false);
+      if (!key.is_cuda()) return;
+      try {
+        at::globalContext().lazyInitDevice(c10::kCUDA);
+      } catch (const std::exception&) {
+        // The first job that needs the device meets the same error and reports it.
+      }
+    });
+  }
+  return *queue;
+}
+
+JobQueue& JobQueue::io() {
+  static auto* queue = new JobQueue([] {});
+  return *queue;
+}
+
+}  // namespace ip2p

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <string>
+#include <vector>
+
+#include "core/safetensors.h"
+
+namespace ip2p {
+
+/// The element type of a tensor in a file; ERR_SAFETENSORS names types that libtorch tensors are not made of
+/// here.
+c10::ScalarType scalar_type(const TensorInfo& info);
+SafetensorsDtype safetensors_dtype(c10::ScalarType type);
+
+/// A safetensors file whose tensors are read one by one, each straight from the mapped file into its place.
+class WeightFile {
+ public:
+  explicit WeightFile(const std::string& path);
+
+  const std::vector<TensorInfo>& tensors() const { return file_.header().tensors; }
+  const SafetensorsHeader& header() const { return file_.header(); }
+
+  /// A new tensor with the file's values, converted to `dtype` and moved to `device`.
+  at::Tensor read(const TensorInfo& info, c10::ScalarType dtype, c10::Device device) const;
+  /// A new CPU tensor of the file's own type.
+  at::Tensor read(const TensorInfo& info) const;
+
+ private:
+  std::string path_;
+  SafetensorsFile file_;
+};
+
+}  // namespace ip2p

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace ip2p {
+
+// The operators layers are made of. Each is registered with libtorch's dispatcher under ip2p::
+// (kernels/ops.cc), so a backend can add its own implementation without a model knowing. B batch, H heads, T
+// tokens, D channels per head.
+
+/// How attention is computed. `Math` materialises the scores and is the oracle of the tests; `Auto` never
+/// does.
+enum class AttentionBackend : int64_t { Auto = 0, Math = 1 };
+
+/// softmax(q·kᵀ / sqrt(D)) · v.  q: [B,H,Tq,D], k and v: [B,H,Tk,D]; `causal` masks keys behind the query. →
+/// [B,H,Tq,D]
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
+                     AttentionBackend backend);
+
+/// silu(group_norm(x)).  x: [B,C,...]
+at::Tensor group_norm_silu(const at::Tensor& x, int64_t groups, const at::Tensor& weight,
+                           const at::Tensor& bias, double eps);
+
+/// The gated half of a feed-forward: a · gelu(b) with [a, b] = chunk(x, 2) on the last axis.
+/// Shazeer 2020, "GLU Variants Improve Transformer".
+at::Tensor geglu(const at::Tensor& x);
+
+}  // namespace ip2p

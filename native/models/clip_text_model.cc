@@ -1,0 +1,75 @@
+#include "models/clip_text_model.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/argmax.h>
+
+#include "core/cancel.h"
+#include "core/error.h"
+
+namespace ip2p {
+
+CLIPTextConfig::CLIPTextConfig(const ConfigValue& config)
+    : vocab_size(config.integer("vocab_size")),
+      hidden_size(config.integer("hidden_size")),
+      intermediate_size(config.integer("intermediate_size")),
+      num_hidden_layers(config.integer("num_hidden_layers")),
+      num_attention_heads(config.integer("num_attention_heads")),
+      max_position_embeddings(config.integer("max_position_embeddings")),
+      hidden_act(config.string("hidden_act")),
+      layer_norm_eps(config.number("layer_norm_eps")),
+      eos_token_id(config.integer("eos_token_id")) {
+  if (num_attention_heads <= 0 || hidden_size % num_attention_heads != 0)
+    throw Error("ERR_CONFIG", "hidden_size " + std::to_string(hidden_size) + " cannot be split over " +
+                                  std::to_string(num_attention_heads) + " attention heads");
+}
+
+CLIPTextModel::Embeddings::Embeddings(int64_t vocabulary, int64_t positions, int64_t features)
+    : token_embedding(vocabulary, features), position_embedding(positions, features) {
+  add_child("token_embedding", token_embedding);
+  add_child("position_embedding", position_embedding);
+}
+
+CLIPTextModel::CLIPTextModel(const CLIPTextConfig& config, AttentionBackend attention)
+    : config_(config),
+      embeddings_(config.vocab_size, config.max_position_embeddings, config.hidden_size),
+      final_layer_norm_(config.hidden_size, config.layer_norm_eps) {
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) encoder_.layers.emplace(config, attention);
+  add_child("embeddings", embeddings_);
+  add_child("encoder", encoder_);
+  add_child("final_layer_norm", final_layer_norm_);
+}
+
+// Files carry a "text_model." prefix or not, depending on the version that wrote them, and old ones also hold
+// the position indices 0, 1, 2, ...
+std::string CLIPTextModel::canonical_name(const std::string& name) const {
+  static const std::string prefix = "text_model.";
+  const std::string bare = name.rfind(prefix, 0) == 0 ? name.substr(prefix.size()) : name;
+  return bare == "embeddings.position_ids" ? "" : bare;
+}
+
+CLIPTextOutput CLIPTextModel::forward(const at::Tensor& input_ids, bool hidden_states) const {
+  const int64_t B = input_ids.size(0), T = input_ids.size(1);
+  if (T > config_.max_position_embeddings)
+    throw Error("ERR_INVALID_ARGUMENT", std::to_string(T) +
+                                            " tokens do not fit: the text encoder takes at most " +
+                                            std::to_string(config_.max_position_embeddings));
+  const auto int64 = at::TensorOptions().dtype(at::kLong).device(input_ids.device());
+  CLIPTextOutput output;
+  at::Tensor x = embeddings_.token_embedding.forward(input_ids) +
+                 embeddings_.position_embedding.forward(at::arange(T, int64)).unsqueeze(0);
+  if (hidden_states) output.hidden_states.push_back(x);
+  for (size_t i = 0; i < encoder_.layers.size(); ++i) {
+    check_cancelled();
+    x = encoder_.layers[i].forward(x);
+    if (hidden_states) output.hidden_states.push_back(x);
+  }
+  output.last_hidden_state = final_layer_norm_.forward(x);
+  // Configurations of the first models say 2 by mistake; there the end of the text is the highest id.
+  const at::Tensor end = config_.eos_token_id == 2
+                             ? input_ids.argmax(-1)
+                             : input_ids.eq(config_.eos_token_id).to(at::kInt).argmax(-1);
+  output.pooled = output.last_hidden_state.index({at::arange(B, int64), end});
+  return output;
+}
+
+}  // namespace ip2p

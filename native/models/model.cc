@@ -1,0 +1,94 @@
+#include "models/model.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "core/cancel.h"
+#include "core/error.h"
+#include "core/weights.h"
+#include "models/autoencoder_kl.h"
+#include "models/clip_text_model.h"
+#include "models/unet_2d_condition.h"
+
+namespace ip2p {
+namespace {
+
+constexpr size_t kMaxListed = 8;
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+/// "missing: a, b (and 12 more)"; nothing for an empty list.
+std::string listing(const char* what, const std::vector<std::string>& names) {
+  if (names.empty()) return "";
+  std::string text = std::string("; ") + what + ": ";
+  for (size_t i = 0; i < std::min(names.size(), kMaxListed); ++i) text += (i ? ", " : "") + names[i];
+  if (names.size() > kMaxListed) text += " (and " + std::to_string(names.size() - kMaxListed) + " more)";
+  return text;
+}
+
+}  // namespace
+
+std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue& config,
+                                     AttentionBackend attention) {
+  if (kind == "UNet2DConditionModel")
+    return std::make_shared<UNet2DConditionModel>(UNet2DConditionConfig(config), attention);
+  if (kind == "AutoencoderKL") return std::make_shared<AutoencoderKL>(AutoencoderKLConfig(config), attention);
+  if (kind == "CLIPTextModel") return std::make_shared<CLIPTextModel>(CLIPTextConfig(config), attention);
+  throw Error("ERR_CONFIG", "unknown model class \"" + kind + "\"");
+}
+
+void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device) {
+  std::map<std::string, Parameter*> wanted;
+  for (const auto& [name, parameter] : named_parameters()) wanted.emplace(name, parameter);
+
+  std::vector<std::string> unexpected, misshapen;
+  std::set<std::string> found;
+  for (const std::string& path : files) {
+    const WeightFile file(path);
+    for (const TensorInfo& info : file.tensors()) {
+      check_cancelled();
+      const std::string name = canonical_name(info.name);
+      if (name.empty()) continue;
+      const auto slot = wanted.find(name);
+      if (slot == wanted.end()) {
+        unexpected.push_back(info.name);
+        continue;
+      }
+      if (!found.insert(name).second)
+        throw Error("ERR_STATE_DICT",
+                    "tensor \"" + info.name + "\" appears twice, the second time in " + path);
+      Parameter& parameter = *slot->second;
+      if (info.shape != parameter.shape) {
+        misshapen.push_back(info.name + " is " + shape_text(info.shape) + ", the configuration asks for " +
+                            shape_text(parameter.shape));
+        continue;
+      }
+      parameter.value = file.read(info, dtype, device);
+    }
+  }
+
+  std::vector<std::string> missing;
+  for (const auto& [name, parameter] : wanted)
+    if (!found.count(name)) missing.push_back(name);
+  if (!missing.empty() || !unexpected.empty() || !misshapen.empty())
+    throw Error("ERR_STATE_DICT", "the weights do not fit the configuration (" +
+                                      (files.empty() ? std::string("no file") : files.front()) + ")" +
+                                      listing("missing", missing) + listing("unexpected", unexpected) +
+                                      listing("misshapen", misshapen));
+  device_ = device;
+  dtype_ = dtype;
+}
+
+int64_t Model::parameter_bytes() {
+  int64_t bytes = 0;
+  for (const auto& [name, parameter] : named_parameters())
+    if (parameter->value.defined()) bytes += static_cast<int64_t>(parameter->value.nbytes());
+  return bytes;
+}
+
+}  // namespace ip2p

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/config_value.h"
+#include "kernels/ops.h"
+#include "nn/module.h"
+
+namespace ip2p {
+
+/// What JavaScript holds: a module tree with its weights on one device in one type.
+class Model : public Module {
+ public:
+  /// Builds the tree of a configuration, without weights. `kind` is the class name of lib/models/.
+  static std::shared_ptr<Model> create(const std::string& kind, const ConfigValue& config,
+                                       AttentionBackend attention);
+
+  /// Maps a tensor name found in a file to the name used here, for names written by older versions; an empty
+  /// result means that the tensor carries nothing (old position ids).
+  virtual std::string canonical_name(const std::string& name) const { return name; }
+
+  /// Reads every parameter from the safetensors files. ERR_STATE_DICT lists missing, unexpected and misshapen
+  /// tensors.
+  void load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device);
+
+  c10::Device device() const { return device_; }
+  c10::ScalarType dtype() const { return dtype_; }
+  int64_t parameter_bytes();
+
+ private:
+  c10::Device device_{c10::kCPU};
+  c10::ScalarType dtype_ = c10::kFloat;
+};
+
+}  // namespace ip2p

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "models/unet_blocks.h"
+#include "nn/embeddings.h"
+
+namespace ip2p {
+
+/// The keys of a UNet's config.json that shape this model. Lists have one entry per level, highest resolution
+/// first; lib/models/unet_2d_condition.ts spreads single numbers over the levels and refuses what is not
+/// built.
+struct UNet2DConditionConfig {
+  explicit UNet2DConditionConfig(const ConfigValue& config);
+
+  int64_t in_channels;  ///< 4, or 8 for InstructPix2Pix: noisy latents and image latents
+  int64_t out_channels;
+  bool center_input_sample;  ///< map the input from [0,1] to [-1,1]
+  bool flip_sin_to_cos;
+  double freq_shift;
+  std::vector<std::string> down_block_types;
+  std::string mid_block_type;  ///< empty: none
+  std::vector<std::string> up_block_types;
+  std::vector<bool> only_cross_attention;
+  std::vector<int64_t> block_out_channels;
+  std::vector<int64_t> layers_per_block;
+  int64_t downsample_padding;
+  double mid_block_scale_factor;
+  std::string act_fn;
+  int64_t norm_num_groups;
+  double norm_eps;
+  std::vector<int64_t> cross_attention_dim;
+  std::vector<int64_t> transformer_layers_per_block;
+  std::vector<int64_t> reverse_transformer_layers_per_block;  ///< of the up blocks, in their order
+  std::vector<int64_t> attention_head_dim;                    ///< in truth the number of heads
+  bool use_linear_projection;
+  std::string resnet_time_scale_shift;  ///< "default" or "scale_shift"
+  int64_t time_embedding_dim;
+  int64_t conv_in_kernel;
+  int64_t conv_out_kernel;
+};
+
+/// The denoising network of Stable Diffusion (Rombach et al. 2022), with the extra input channels of
+/// InstructPix2Pix (Brooks et al. 2023).
+class UNet2DConditionModel : public Model {
+ public:
+  UNet2DConditionModel(const UNet2DConditionConfig& config, AttentionBackend attention);
+
+  /// sample: [B,in_channels,H,W]; timesteps: [B] or [1]; context: [B,T,cross_attention_dim], the text
+  /// embeddings → [B,out_channels,H,W]
+  at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& context) const;
+
+ private:
+  UNet2DConditionConfig config_;
+  Conv2d conv_in_;
+  TimestepEmbedding time_embedding_;
+  ModuleList<UNetDownBlock> down_blocks_;
+  std::unique_ptr<UNetMidBlock> mid_block_;
+  ModuleList<UNetUpBlock> up_blocks_;
+  GroupNorm conv_norm_out_;
+  Activation act_;
+  Conv2d conv_out_;
+};
+
+}  // namespace ip2p

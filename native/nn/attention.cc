@@ -1,0 +1,68 @@
+#include "nn/attention.h"
+
+#include "core/error.h"
+
+namespace ip2p {
+namespace {
+
+int64_t checked_heads(int64_t channels, int64_t heads) {
+  if (heads <= 0 || channels % heads != 0)
+    throw Error("ERR_CONFIG", std::to_string(channels) + " channels cannot be split over " +
+                                  std::to_string(heads) + " attention heads (attention_head_dim)");
+  return heads;
+}
+
+}  // namespace
+
+at::Tensor multi_head_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
+                                bool causal, AttentionBackend backend) {
+  const auto split = [heads](const at::Tensor& x) {
+    return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
+  };
+  const at::Tensor joined = attention(split(q), split(k), split(v), causal, backend).transpose(1, 2);
+  return joined.reshape({q.size(0), q.size(1), q.size(2)});
+}
+
+Attention::Attention(int64_t query_dim, int64_t context_dim, int64_t heads, AttentionBackend backend)
+    : to_q_(query_dim, query_dim, false),
+      to_k_(context_dim, query_dim, false),
+      to_v_(context_dim, query_dim, false),
+      heads_(checked_heads(query_dim, heads)),
+      backend_(backend) {
+  add_child("to_q", to_q_);
+  add_child("to_k", to_k_);
+  add_child("to_v", to_v_);
+  out_ = &to_out_.emplace<Linear>(query_dim, query_dim);
+  add_child("to_out", to_out_);
+}
+
+at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context) const {
+  return out_->forward(multi_head_attention(to_q_.forward(x), to_k_.forward(context), to_v_.forward(context),
+                                            heads_, false, backend_));
+}
+
+SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t groups, double eps,
+                                   AttentionBackend backend)
+    : group_norm_(groups, channels, eps),
+      to_q_(channels, channels),
+      to_k_(channels, channels),
+      to_v_(channels, channels),
+      heads_(checked_heads(channels, channels / head_dim)),
+      backend_(backend) {
+  add_child("group_norm", group_norm_);
+  add_child("to_q", to_q_);
+  add_child("to_k", to_k_);
+  add_child("to_v", to_v_);
+  out_ = &to_out_.emplace<Linear>(channels, channels);
+  add_child("to_out", to_out_);
+}
+
+at::Tensor SpatialAttention::forward(const at::Tensor& x) const {
+  // [B,C,H,W] → [B,H·W,C]
+  const at::Tensor tokens = group_norm_.forward(x.flatten(2)).transpose(1, 2);
+  const at::Tensor attended = multi_head_attention(to_q_.forward(tokens), to_k_.forward(tokens),
+                                                   to_v_.forward(tokens), heads_, false, backend_);
+  return out_->forward(attended).transpose(1, 2).reshape(x.sizes()) + x;
+}
+
+}  // namespace ip2p

@@ -1,0 +1,43 @@
+#pragma once
+
+#include "kernels/ops.h"
+#include "nn/layers.h"
+
+namespace ip2p {
+
+/// Multi-head attention of the UNet's transformers: x: [B,T,query_dim], context: [B,Tc,context_dim] (x itself
+/// for self-attention) → [B,T,query_dim]. Vaswani et al. 2017.
+class Attention : public Module {
+ public:
+  Attention(int64_t query_dim, int64_t context_dim, int64_t heads, AttentionBackend backend);
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& context) const;
+
+ private:
+  Linear to_q_, to_k_, to_v_;
+  ModuleList<Module> to_out_;
+  Linear* out_;
+  int64_t heads_;
+  AttentionBackend backend_;
+};
+
+/// Self-attention over the pixels of a feature map, with its group norm and residual: the middle of the
+/// autoencoder. x: [B,C,H,W] → [B,C,H,W]
+class SpatialAttention : public Module {
+ public:
+  SpatialAttention(int64_t channels, int64_t head_dim, int64_t groups, double eps, AttentionBackend backend);
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  GroupNorm group_norm_;
+  Linear to_q_, to_k_, to_v_;
+  ModuleList<Module> to_out_;
+  Linear* out_;
+  int64_t heads_;
+  AttentionBackend backend_;
+};
+
+/// Splits heads, attends, joins heads. q: [B,Tq,H·D], k, v: [B,Tk,H·D] → [B,Tq,H·D]
+at::Tensor multi_head_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
+                                bool causal, AttentionBackend backend);
+
+}  // namespace ip2p

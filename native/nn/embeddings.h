@@ -1,0 +1,24 @@
+#pragma once
+
+#include "nn/layers.h"
+
+namespace ip2p {
+
+/// Sinusoidal embedding of timesteps (Ho et al. 2020, section on the time embedding of DDPM), in float32.
+/// timesteps: [B] of any numeric type → [B,channels]. `flip_sin_to_cos` puts the cosines first; `freq_shift`
+/// is subtracted from the number of frequencies in the exponent's divisor.
+at::Tensor timestep_embedding(const at::Tensor& timesteps, int64_t channels, bool flip_sin_to_cos,
+                              double freq_shift);
+
+/// Two linear layers with an activation between: [B,in] → [B,out].
+class TimestepEmbedding : public Module {
+ public:
+  TimestepEmbedding(int64_t in_channels, int64_t out_channels, const std::string& act_fn);
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  Linear linear_1_, linear_2_;
+  Activation act_;
+};
+
+}  // namespace ip2p

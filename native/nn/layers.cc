@@ -1,0 +1,84 @@
+#include "nn/layers.h"
+
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/group_norm.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mish.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/silu.h>
+
+#include "core/error.h"
+#include "kernels/ops.h"
+
+namespace ip2p {
+
+Linear::Linear(int64_t in_features, int64_t out_features, bool bias) {
+  add_parameter("weight", weight_, {out_features, in_features});
+  if (bias) add_parameter("bias", bias_, {out_features});
+}
+
+at::Tensor Linear::forward(const at::Tensor& x) const {
+  return at::linear(x, *weight_, bias_.value.defined() ? std::optional<at::Tensor>(*bias_) : std::nullopt);
+}
+
+Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride, int64_t padding)
+    : stride_(stride), padding_(padding) {
+  add_parameter("weight", weight_, {out_channels, in_channels, kernel, kernel});
+  add_parameter("bias", bias_, {out_channels});
+}
+
+at::Tensor Conv2d::forward(const at::Tensor& x) const {
+  return at::conv2d(x, *weight_, *bias_, stride_, padding_);
+}
+
+GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {
+  if (groups <= 0 || channels % groups != 0)
+    throw Error("ERR_CONFIG", "a group norm of " + std::to_string(channels) + " channels cannot have " +
+                                  std::to_string(groups) + " groups (norm_num_groups)");
+  add_parameter("weight", weight_, {channels});
+  add_parameter("bias", bias_, {channels});
+}
+
+at::Tensor GroupNorm::forward(const at::Tensor& x) const {
+  return at::group_norm(x, groups_, *weight_, *bias_, eps_);
+}
+
+at::Tensor GroupNorm::forward_silu(const at::Tensor& x) const {
+  return group_norm_silu(x, groups_, *weight_, *bias_, eps_);
+}
+
+LayerNorm::LayerNorm(int64_t features, double eps) : eps_(eps) {
+  add_parameter("weight", weight_, {features});
+  add_parameter("bias", bias_, {features});
+}
+
+at::Tensor LayerNorm::forward(const at::Tensor& x) const {
+  return at::layer_norm(x, {x.size(-1)}, *weight_, *bias_, eps_);
+}
+
+Embedding::Embedding(int64_t count, int64_t features) {
+  add_parameter("weight", weight_, {count, features});
+}
+
+at::Tensor Embedding::forward(const at::Tensor& ids) const {
+  return at::embedding(*weight_, ids);
+}
+
+bool is_silu(const std::string& name) {
+  return name == "silu" || name == "swish";
+}
+
+Activation activation(const std::string& name) {
+  if (is_silu(name)) return [](const at::Tensor& x) { return at::silu(x); };
+  if (name == "mish") return [](const at::Tensor& x) { return at::mish(x); };
+  if (name == "gelu") return [](const at::Tensor& x) { return at::gelu(x); };
+  if (name == "relu") return [](const at::Tensor& x) { return at::relu(x); };
+  if (name == "quick_gelu") return [](const at::Tensor& x) { return x * at::sigmoid(x * 1.702); };
+  throw Error("ERR_CONFIG", "activation \"" + name + "\" is not supported");
+}
+
+}  // namespace ip2p

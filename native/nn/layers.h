@@ -1,0 +1,73 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "nn/module.h"
+
+namespace ip2p {
+
+/// y = x·Wᵀ + b.  x: [..., in] → [..., out]
+class Linear : public Module {
+ public:
+  Linear(int64_t in_features, int64_t out_features, bool bias = true);
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  Parameter weight_, bias_;
+};
+
+/// x: [B,in,H,W] → [B,out,H',W']
+class Conv2d : public Module {
+ public:
+  Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride = 1, int64_t padding = 0);
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  Parameter weight_, bias_;
+  int64_t stride_, padding_;
+};
+
+/// Wu & He 2018, "Group Normalization".  x: [B,C,...]
+class GroupNorm : public Module {
+ public:
+  GroupNorm(int64_t groups, int64_t channels, double eps);
+  at::Tensor forward(const at::Tensor& x) const;
+  /// silu(forward(x)) in one operator.
+  at::Tensor forward_silu(const at::Tensor& x) const;
+
+ private:
+  Parameter weight_, bias_;
+  int64_t groups_;
+  double eps_;
+};
+
+/// x: [...,D]
+class LayerNorm : public Module {
+ public:
+  LayerNorm(int64_t features, double eps);
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  Parameter weight_, bias_;
+  double eps_;
+};
+
+/// ids: int64 [...] → [...,D]
+class Embedding : public Module {
+ public:
+  Embedding(int64_t count, int64_t features);
+  at::Tensor forward(const at::Tensor& ids) const;
+
+ private:
+  Parameter weight_;
+};
+
+using Activation = std::function<at::Tensor(const at::Tensor&)>;
+
+/// An activation by the name configurations use: silu (swish), mish, gelu, relu, quick_gelu. ERR_CONFIG names
+/// any other.
+Activation activation(const std::string& name);
+bool is_silu(const std::string& name);
+
+}  // namespace ip2p

@@ -1,0 +1,25 @@
+#include "nn/module.h"
+
+namespace ip2p {
+
+void Module::add_parameter(std::string name, Parameter& parameter, std::vector<int64_t> shape) {
+  parameter.shape = std::move(shape);
+  parameters_.push_back({std::move(name), &parameter});
+}
+
+void Module::add_child(std::string name, Module& child) {
+  children_.emplace_back(std::move(name), &child);
+}
+
+std::vector<NamedParameter> Module::named_parameters() {
+  std::vector<NamedParameter> all;
+  collect("", all);
+  return all;
+}
+
+void Module::collect(const std::string& prefix, std::vector<NamedParameter>& out) {
+  for (const auto& [name, parameter] : parameters_) out.push_back({prefix + name, parameter});
+  for (const auto& [name, child] : children_) child->collect(prefix + name + ".", out);
+}
+
+}  // namespace ip2p

@@ -1,0 +1,51 @@
+#include "nn/resnet.h"
+
+#include "core/cancel.h"
+
+namespace ip2p {
+
+ResnetBlock2D::ResnetBlock2D(int64_t in_channels, int64_t out_channels, const ResnetOptions& options)
+    : norm1_(options.groups, in_channels, options.eps),
+      norm2_(options.groups, out_channels, options.eps),
+      conv1_(in_channels, out_channels, 3, 1, 1),
+      conv2_(out_channels, out_channels, 3, 1, 1),
+      act_(activation(options.act_fn)),
+      silu_(is_silu(options.act_fn)),
+      scale_shift_(options.scale_shift),
+      output_scale_factor_(options.output_scale_factor) {
+  add_child("norm1", norm1_);
+  add_child("conv1", conv1_);
+  if (options.time_embedding_dim) {
+    time_emb_proj_ =
+        std::make_unique<Linear>(*options.time_embedding_dim, scale_shift_ ? 2 * out_channels : out_channels);
+    add_child("time_emb_proj", *time_emb_proj_);
+  }
+  add_child("norm2", norm2_);
+  add_child("conv2", conv2_);
+  if (in_channels != out_channels) {
+    conv_shortcut_ = std::make_unique<Conv2d>(in_channels, out_channels, 1);
+    add_child("conv_shortcut", *conv_shortcut_);
+  }
+}
+
+at::Tensor ResnetBlock2D::norm_act(const GroupNorm& norm, const at::Tensor& x) const {
+  return silu_ ? norm.forward_silu(x) : act_(norm.forward(x));
+}
+
+at::Tensor ResnetBlock2D::forward(const at::Tensor& x, const at::Tensor& time) const {
+  check_cancelled();
+  at::Tensor h = conv1_.forward(norm_act(norm1_, x));
+  at::Tensor shift;
+  if (time_emb_proj_) shift = time_emb_proj_->forward(act_(time)).unsqueeze(-1).unsqueeze(-1);
+  if (shift.defined() && scale_shift_) {
+    const auto halves = shift.chunk(2, 1);
+    h = act_(norm2_.forward(h) * (halves[0] + 1) + halves[1]);
+  } else {
+    h = norm_act(norm2_, shift.defined() ? h + shift : h);
+  }
+  h = conv2_.forward(h);
+  const at::Tensor sum = (conv_shortcut_ ? conv_shortcut_->forward(x) : x) + h;
+  return output_scale_factor_ == 1.0 ? sum : sum / output_scale_factor_;
+}
+
+}  // namespace ip2p

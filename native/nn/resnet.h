@@ -1,0 +1,37 @@
+#pragma once
+
+#include <optional>
+
+#include "nn/layers.h"
+
+namespace ip2p {
+
+struct ResnetOptions {
+  int64_t groups;
+  double eps;
+  std::string act_fn;
+  std::optional<int64_t> time_embedding_dim;  ///< none in the autoencoder
+  bool scale_shift = false;                   ///< the time embedding scales and shifts instead of being added
+  double output_scale_factor = 1.0;
+};
+
+/// Two 3×3 convolutions, each behind a group norm and an activation, the time embedding between them, and a
+/// residual. x: [B,in,H,W], time: [B,time_embedding_dim] or undefined → [B,out,H,W]
+class ResnetBlock2D : public Module {
+ public:
+  ResnetBlock2D(int64_t in_channels, int64_t out_channels, const ResnetOptions& options);
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& time) const;
+
+ private:
+  at::Tensor norm_act(const GroupNorm& norm, const at::Tensor& x) const;
+
+  GroupNorm norm1_, norm2_;
+  Conv2d conv1_, conv2_;
+  std::unique_ptr<Linear> time_emb_proj_;
+  std::unique_ptr<Conv2d> conv_shortcut_;
+  Activation act_;
+  bool silu_, scale_shift_;
+  double output_scale_factor_;
+};
+
+}  // namespace ip2p

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "nn/layers.h"
+
+namespace ip2p {
+
+/// A 3×3 convolution of stride 2. With padding 0 (the autoencoder) a row and a column of zeros are added at
+/// the bottom and the right only. x: [B,C,H,W]
+class Downsample2D : public Module {
+ public:
+  Downsample2D(int64_t channels, int64_t padding);
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  Conv2d conv_;
+  int64_t padding_;
+};
+
+/// Nearest-neighbour enlargement to twice the size, or to `size`, then a 3×3 convolution. x: [B,C,H,W]
+class Upsample2D : public Module {
+ public:
+  explicit Upsample2D(int64_t channels);
+  at::Tensor forward(const at::Tensor& x, at::OptionalIntArrayRef size = std::nullopt) const;
+
+ private:
+  Conv2d conv_;
+};
+
+}  // namespace ip2p

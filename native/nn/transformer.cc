@@ -1,0 +1,91 @@
+#include "nn/transformer.h"
+
+#include "core/cancel.h"
+#include "kernels/ops.h"
+
+namespace ip2p {
+namespace {
+
+constexpr int64_t kFeedForwardFactor = 4;
+constexpr double kLayerNormEps = 1e-5;
+constexpr double kGroupNormEps = 1e-6;  // fixed, whatever norm_eps says
+
+}  // namespace
+
+BasicTransformerBlock::FeedForward::Net::Net(int64_t channels)
+    : gate(channels, kFeedForwardFactor * channels), out(kFeedForwardFactor * channels, channels) {
+  add_child("0", gate);
+  add_child("2", out);
+}
+
+BasicTransformerBlock::FeedForward::FeedForward(int64_t channels) : net_(channels) {
+  add_child("net", net_);
+}
+
+at::Tensor BasicTransformerBlock::FeedForward::forward(const at::Tensor& x) const {
+  return net_.out.forward(geglu(net_.gate.proj.forward(x)));
+}
+
+BasicTransformerBlock::BasicTransformerBlock(int64_t channels, const TransformerOptions& options)
+    : norm1_(channels, kLayerNormEps),
+      norm2_(channels, kLayerNormEps),
+      norm3_(channels, kLayerNormEps),
+      attn1_(channels, options.only_cross_attention ? options.context_dim : channels, options.heads,
+             options.attention),
+      attn2_(channels, options.context_dim, options.heads, options.attention),
+      only_cross_attention_(options.only_cross_attention),
+      ff_(channels) {
+  add_child("norm1", norm1_);
+  add_child("attn1", attn1_);
+  add_child("norm2", norm2_);
+  add_child("attn2", attn2_);
+  add_child("norm3", norm3_);
+  add_child("ff", ff_);
+}
+
+at::Tensor BasicTransformerBlock::forward(at::Tensor x, const at::Tensor& context) const {
+  const at::Tensor normed = norm1_.forward(x);
+  x = attn1_.forward(normed, only_cross_attention_ ? context : normed) + x;
+  x = attn2_.forward(norm2_.forward(x), context) + x;
+  return ff_.forward(norm3_.forward(x)) + x;
+}
+
+Transformer2DModel::Transformer2DModel(int64_t channels, const TransformerOptions& options)
+    : norm_(options.groups, channels, kGroupNormEps) {
+  add_child("norm", norm_);
+  if (options.use_linear_projection) {
+    linear_in_ = std::make_unique<Linear>(channels, channels);
+    linear_out_ = std::make_unique<Linear>(channels, channels);
+    add_child("proj_in", *linear_in_);
+  } else {
+    conv_in_ = std::make_unique<Conv2d>(channels, channels, 1);
+    conv_out_ = std::make_unique<Conv2d>(channels, channels, 1);
+    add_child("proj_in", *conv_in_);
+  }
+  for (int64_t i = 0; i < options.layers; ++i) blocks_.emplace(channels, options);
+  add_child("transformer_blocks", blocks_);
+  if (linear_out_) {
+    add_child("proj_out", *linear_out_);
+  } else {
+    add_child("proj_out", *conv_out_);
+  }
+}
+
+at::Tensor Transformer2DModel::forward(const at::Tensor& x, const at::Tensor& context) const {
+  const int64_t B = x.size(0), C = x.size(1), H = x.size(2), W = x.size(3);
+  const auto to_tokens = [&](const at::Tensor& map) {
+    return map.permute({0, 2, 3, 1}).reshape({B, H * W, C});
+  };
+  const auto to_map = [&](const at::Tensor& tokens) {
+    return tokens.reshape({B, H, W, C}).permute({0, 3, 1, 2}).contiguous();
+  };
+  at::Tensor tokens = norm_.forward(x);
+  tokens = linear_in_ ? linear_in_->forward(to_tokens(tokens)) : to_tokens(conv_in_->forward(tokens));
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    check_cancelled();
+    tokens = blocks_[i].forward(tokens, context);
+  }
+  return (linear_out_ ? to_map(linear_out_->forward(tokens)) : conv_out_->forward(to_map(tokens))) + x;
+}
+
+}  // namespace ip2p
