@@ -1,0 +1,36 @@
+import { type GridOptions, gridPixels } from "./images/grid.js";
+import type { LoadImageOptions } from "./images/load.js";
+import { type ImageSource, RgbImage } from "./images/rgb-image.js";
+
+export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, imageFormatOf } from "./images/encode.js";
+export type { GridOptions } from "./images/grid.js";
+export type { LoadImageOptions } from "./images/load.js";
+export { RESAMPLE_FILTERS, type ResampleFilter } from "./images/resize.js";
+export { type ImageSource, RgbImage } from "./images/rgb-image.js";
+
+/**
+ * Reads a picture as upright 8-bit RGB, with the pixels that diffusers' `load_image` gives: the EXIF orientation is
+ * applied, alpha is dropped rather than blended, colour profiles and gamma are ignored, CMYK is converted without a
+ * profile, and of several frames or pages the first counts. 16-bit samples keep their upper 8 bits, also grey ones,
+ * which Pillow would clip to white.
+ *
+ * A string is a path, or a URL if it begins with http://, https://, file:// or data:. PNG, JPEG, WebP, GIF, TIFF and
+ * AVIF are read, and what else the installed sharp decodes; SVG and PDF are refused. A sharp instance is rendered with
+ * sharp's own rules, then turned upright. An RgbImage is returned as it is.
+ *
+ * @throws `ERR_FILE_NOT_FOUND`; `ERR_IMAGE` for anything that is not a whole, valid picture within the limits;
+ *   `ERR_DOWNLOAD` if a URL cannot be fetched or must not be; `ERR_INVALID_ARGUMENT`; `ERR_ABORTED`.
+ */
+export function loadImage(source: ImageSource, options: LoadImageOptions = {}): Promise<RgbImage> {
+  return RgbImage.load(source, options);
+}
+
+/**
+ * Puts pictures side by side, or in rows of `columns`; every cell is as large as the largest picture.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for no pictures, or a column count or gap that is not a whole number.
+ */
+export function imageGrid(images: readonly RgbImage[], options: GridOptions = {}): RgbImage {
+  const { width, height, data } = gridPixels(images, options);
+  return new RgbImage(width, height, data);
+}

@@ -1,0 +1,96 @@
+import { extname } from "node:path";
+import sharp, { type Sharp } from "sharp";
+import { InstructPix2PixError } from "../errors.js";
+import type { RgbPixels } from "./pixels.js";
+
+/** The picture formats that can be written. */
+export const IMAGE_FORMATS = ["png", "jpeg", "webp", "avif", "tiff", "gif"] as const;
+export type ImageFormat = (typeof IMAGE_FORMATS)[number];
+
+export interface EncodeOptions {
+  /**
+   * 1 to 100, for JPEG and WebP (default 90, JPEG with full colour resolution) and AVIF (default 70). PNG and TIFF keep
+   * every pixel; GIF has at most 256 colours.
+   */
+  quality?: number;
+  /** Keep every pixel in WebP and AVIF too; default false. */
+  lossless?: boolean;
+}
+
+const EXTENSIONS: Record<string, ImageFormat> = {
+  ".png": "png",
+  ".jpg": "jpeg",
+  ".jpeg": "jpeg",
+  ".webp": "webp",
+  ".avif": "avif",
+  ".tif": "tiff",
+  ".tiff": "tiff",
+  ".gif": "gif",
+};
+
+/**
+ * The format that a file name's extension asks for, in either case.
+ *
+ * @throws `ERR_IMAGE` for another extension, or none.
+ */
+export function imageFormatOf(path: string): ImageFormat {
+  const extension = extname(path);
+  const format = EXTENSIONS[extension.toLowerCase()];
+  if (format) return format;
+  const problem = extension ? `"${extension}" is not a picture format that can be written` : "it has no extension";
+  throw new InstructPix2PixError(
+    "ERR_IMAGE",
+    `cannot tell how to encode "${path}": ${problem}; use ${Object.keys(EXTENSIONS).join(", ")}`,
+  );
+}
+
+/** A sharp pipeline that starts from these pixels. */
+export function toSharp({ width, height, data }: RgbPixels): Sharp {
+  return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+}
+
+/**
+ * Encodes a picture.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for an unknown format or a quality outside 1..100, `ERR_IMAGE` if the format cannot
+ *   hold a picture of this size.
+ */
+export async function encode(pixels: RgbPixels, format: ImageFormat, options: EncodeOptions = {}): Promise<Buffer> {
+  const { quality, lossless = false } = options;
+  if (quality !== undefined && !(Number.isInteger(quality) && quality >= 1 && quality <= 100))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `quality is a whole number from 1 to 100, not ${quality}`);
+  const picture = toSharp(pixels);
+  try {
+    return await configure(picture, format, quality, lossless).toBuffer();
+  } catch (error) {
+    if (error instanceof InstructPix2PixError) throw error;
+    const reason = error instanceof Error ? error.message.split("\n", 1)[0] : String(error);
+    throw new InstructPix2PixError(
+      "ERR_IMAGE",
+      `a picture of ${pixels.width}×${pixels.height} pixels cannot be encoded as ${format}: ${reason}`,
+      { cause: error },
+    );
+  }
+}
+
+function configure(picture: Sharp, format: ImageFormat, quality: number | undefined, lossless: boolean): Sharp {
+  switch (format) {
+    case "png":
+      return picture.png();
+    case "jpeg":
+      return picture.jpeg({ quality: quality ?? 90, chromaSubsampling: "4:4:4" });
+    case "webp":
+      return picture.webp({ quality: quality ?? 90, lossless });
+    case "avif":
+      return picture.avif({ quality: quality ?? 70, lossless });
+    case "tiff":
+      return picture.tiff({ compression: "deflate" });
+    case "gif":
+      return picture.gif();
+    default:
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `unknown picture format "${String(format)}"; use ${IMAGE_FORMATS.join(", ")}`,
+      );
+  }
+}

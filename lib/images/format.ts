@@ -1,0 +1,66 @@
+/** What the first bytes of a file say it is. */
+export interface FileFormat {
+  /** For messages, with its article: "a JPEG picture", "an SVG drawing". */
+  name: string;
+  /** Whether it may be handed to the decoder. */
+  readable: boolean;
+}
+
+interface Signature extends FileFormat {
+  test: (bytes: Buffer) => boolean;
+}
+
+/** How many bytes at the start are looked at. */
+const SNIFFED = 4096;
+
+const ascii =
+  (text: string, offset = 0) =>
+  (bytes: Buffer) =>
+    bytes.toString("latin1", offset, offset + text.length) === text;
+const hex = (digits: string) => (bytes: Buffer) =>
+  bytes.subarray(0, digits.length / 2).equals(Buffer.from(digits, "hex"));
+const text = (pattern: RegExp) => (bytes: Buffer) => pattern.test(bytes.toString("latin1", 0, SNIFFED));
+
+/** ISO base media files (HEIF and its kin) name their brands in a `ftyp` box of this many bytes. */
+function brands(bytes: Buffer): string {
+  if (bytes.toString("latin1", 4, 8) !== "ftyp") return "";
+  return bytes.toString("latin1", 8, Math.min(bytes.readUInt32BE(0), 256));
+}
+
+// Drawings and documents are refused although some builds of libvips render them: they can name other files and hosts,
+// and have no pixels of their own. What nobody here knows is refused too, so that a libvips with more loaders than
+// ours (ImageMagick's, for one) never sees it.
+const SIGNATURES: Signature[] = [
+  { name: "a JPEG picture", readable: true, test: hex("ffd8ff") },
+  { name: "a PNG picture", readable: true, test: hex("89504e470d0a1a0a") },
+  { name: "a GIF picture", readable: true, test: ascii("GIF8") },
+  { name: "a WebP picture", readable: true, test: (b) => ascii("RIFF")(b) && ascii("WEBP", 8)(b) },
+  {
+    name: "a TIFF picture",
+    readable: true,
+    test: (b) => ["49492a00", "4d4d002a", "49492b00", "4d4d002b"].some((digits) => hex(digits)(b)),
+  },
+  { name: "an AVIF picture", readable: true, test: (b) => /avif|avis/.test(brands(b)) },
+  { name: "a HEIC picture", readable: true, test: (b) => /heic|heix|hevc|mif1|msf1/.test(brands(b)) },
+  { name: "a JPEG XL picture", readable: true, test: (b) => hex("ff0a")(b) || hex("0000000c4a584c20")(b) },
+  { name: "a JPEG 2000 picture", readable: true, test: (b) => hex("0000000c6a502020")(b) || hex("ff4fff51")(b) },
+  { name: "a Netpbm picture", readable: true, test: text(/^P[1-7f][\s#]/i) },
+  { name: "a BMP picture", readable: false, test: ascii("BM") },
+  { name: "an icon file", readable: false, test: hex("00000100") },
+  { name: "a Photoshop document", readable: false, test: ascii("8BPS") },
+  { name: "an OpenEXR picture", readable: false, test: hex("762f3101") },
+  { name: "a video", readable: false, test: (b) => brands(b) !== "" || hex("1a45dfa3")(b) },
+  { name: "an HTML page", readable: false, test: text(/^\W*<(!doctype html|html|head|body|script)/i) },
+  { name: "an SVG drawing", readable: false, test: text(/^\W*<(svg|.*<svg)[\s:>]/is) },
+  { name: "an XML document", readable: false, test: text(/^\W*<\?xml/i) },
+  { name: "a PDF document", readable: false, test: text(/^.{0,1024}%PDF-/s) },
+  { name: "a PostScript document", readable: false, test: ascii("%!PS") },
+  { name: "gzip-compressed", readable: false, test: hex("1f8b") },
+  { name: "a zip archive", readable: false, test: hex("504b0304") },
+];
+
+/** Names the format of an encoded picture, or of what is mistaken for one; undefined for anything unknown. */
+export function identifyFormat(bytes: Buffer): FileFormat | undefined {
+  const head = bytes.subarray(0, SNIFFED);
+  return SIGNATURES.find(({ test }) => test(head));
+}

@@ -1,0 +1,123 @@
+import type { Sharp } from "sharp";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { type DecodeOptions, decode, unreadable } from "./decode.js";
+import type { RgbPixels } from "./pixels.js";
+import { readSource } from "./source.js";
+
+/** An encoded picture, or where one is, or a sharp pipeline. */
+export type EncodedSource = string | URL | Uint8Array | ArrayBuffer | Sharp;
+
+export interface LoadImageOptions {
+  /** Width times height above which a picture is refused, before it is decoded; default 178,956,970 as in Pillow. */
+  maxPixels?: number;
+  /** Encoded bytes above which a picture is refused; default 64 MiB from a URL, 1 GiB from a file. */
+  maxBytes?: number;
+  /** Milliseconds for the whole download, and again for decoding; default 60,000. */
+  timeoutMs?: number;
+  /**
+   * Whether an http(s) URL may lead to loopback, private, link-local and other special addresses; default true. A
+   * server that takes URLs from others sets this, and `allowFiles`, to false. Proxies are used only if it is true.
+   */
+  allowPrivateAddresses?: boolean;
+  /** Whether paths and file URLs are accepted; default true. */
+  allowFiles?: boolean;
+  signal?: AbortSignal;
+}
+
+const DEFAULT_MAX_PIXELS = 178_956_970;
+const DEFAULT_TIMEOUT_MS = 60_000;
+
+/** Reads and decodes a picture; see `loadImage`. */
+export async function loadPixels(source: EncodedSource, options: LoadImageOptions = {}): Promise<RgbPixels> {
+  const {
+    maxPixels = DEFAULT_MAX_PIXELS,
+    timeoutMs = DEFAULT_TIMEOUT_MS,
+    maxBytes,
+    allowPrivateAddresses = true,
+    allowFiles = true,
+    signal,
+  } = options;
+  checkLimit("maxPixels", maxPixels, Number.MAX_SAFE_INTEGER);
+  checkLimit("timeoutMs", timeoutMs, 2 ** 31 - 1);
+  if (maxBytes !== undefined) checkLimit("maxBytes", maxBytes, Number.MAX_SAFE_INTEGER);
+  throwIfAborted(signal);
+
+  const limits = { maxPixels, timeoutMs };
+  if (typeof source === "string" || source instanceof URL) {
+    const { bytes, name } = await readSource(source, {
+      maxBytes,
+      timeoutMs,
+      allowPrivateAddresses,
+      allowFiles,
+      signal,
+    });
+    return abortable(decode(bytes, { ...limits, name }), signal);
+  }
+  const name = "the picture";
+  if (source instanceof Uint8Array || source instanceof ArrayBuffer || source instanceof SharedArrayBuffer) {
+    const bytes = source instanceof Uint8Array ? source : new Uint8Array(source);
+    if (maxBytes !== undefined && bytes.length > maxBytes)
+      throw unreadable(name, `has ${bytes.length} bytes, more than the limit of ${maxBytes} (maxBytes)`);
+    return abortable(decode(bytes, { ...limits, name }), signal);
+  }
+  if (isSharp(source)) return abortable(renderPipeline(source, { ...limits, name: "the sharp pipeline" }), signal);
+  throw new InstructPix2PixError(
+    "ERR_INVALID_ARGUMENT",
+    "a picture is a path, a URL, a Buffer or other Uint8Array, an ArrayBuffer, a sharp instance or an RgbImage",
+  );
+}
+
+function checkLimit(name: string, value: number, most: number): void {
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is a whole number from 1 to ${most}, not ${value}`);
+}
+
+/** By its shape, since the caller's sharp may be another copy than ours. */
+function isSharp(source: unknown): source is Sharp {
+  const candidate = source as Partial<Sharp> | null;
+  return (
+    typeof candidate === "object" && typeof candidate?.clone === "function" && typeof candidate.toBuffer === "function"
+  );
+}
+
+/** Runs a caller's pipeline to the end, upright, without alpha and as 8-bit RGB; the instance itself stays unused. */
+async function renderPipeline(pipeline: Sharp, { maxPixels, name }: DecodeOptions): Promise<RgbPixels> {
+  try {
+    const rgb = pipeline.clone().autoOrient().removeAlpha().toColourspace("srgb");
+    const { data, info } = await rgb.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    const { width, height, channels } = info;
+    if (width * height > maxPixels)
+      throw unreadable(name, `gives ${width}×${height} pixels, more than the limit of ${maxPixels} (maxPixels)`);
+    const gray = channels === 1;
+    if (!gray && channels !== 3) throw unreadable(name, `gives ${channels} channels, not 1 or 3`);
+    const pixels = gray ? Uint8Array.from({ length: width * height * 3 }, (_, i) => data[Math.floor(i / 3)]!) : data;
+    return { width, height, data: new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength) };
+  } catch (error) {
+    if (error instanceof InstructPix2PixError) throw error;
+    const reason = error instanceof Error ? error.message.split("\n", 1)[0]! : String(error);
+    throw unreadable(name, `failed: ${reason}`, error);
+  }
+}
+
+/** Rejects when the signal fires. The decoder cannot be stopped; it ends on its own, and its result is dropped. */
+async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  work.catch(() => {});
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => {
+      try {
+        throwIfAborted(signal);
+      } catch (error) {
+        reject(error);
+      }
+    };
+  });
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    if (signal.aborted) stop();
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}

@@ -1,0 +1,19 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+
+/** Interleaved 8-bit RGB pixels, rows from top to bottom: `data[(y · width + x) · 3 + channel]`. */
+export interface RgbPixels {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8Array;
+}
+
+/** Pixels that are converted between two turns of the event loop, about 2 ms of work. */
+const SLICE = 1 << 18;
+
+/** Calls `convert(from, to)` for consecutive ranges of `count` pixels and lets the event loop run between them. */
+export async function inSlices(count: number, convert: (from: number, to: number) => void): Promise<void> {
+  for (let from = 0; from < count; from += SLICE) {
+    if (from > 0) await nextTurn();
+    convert(from, Math.min(count, from + SLICE));
+  }
+}

@@ -1,0 +1,53 @@
+import { InstructPix2PixError } from "../errors.js";
+import { native } from "../native/native.js";
+import type { RgbPixels } from "./pixels.js";
+
+/** Pillow's resampling filters. */
+export const RESAMPLE_FILTERS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] as const;
+export type ResampleFilter = (typeof RESAMPLE_FILTERS)[number];
+
+/** The longest side of a picture that is made here; longer ones exist in no format that is written. */
+const MAX_SIDE = 1 << 20;
+
+/**
+ * Resizes a picture with exactly the values of Pillow's `Image.resize`. Equal sizes give the same pixels.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for a size that is not a whole number of at least 1, or an unknown filter.
+ */
+export async function resizePixels(
+  pixels: RgbPixels,
+  width: number,
+  height: number,
+  filter: ResampleFilter,
+): Promise<RgbPixels> {
+  for (const [what, size] of Object.entries({ width, height }))
+    if (!Number.isInteger(size) || size < 1 || size > MAX_SIDE)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `${what} is a whole number from 1 to ${MAX_SIDE}, not ${size}`,
+      );
+  if (!RESAMPLE_FILTERS.includes(filter))
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `unknown resampling filter "${String(filter)}"; use ${RESAMPLE_FILTERS.join(", ")}`,
+    );
+  if (width === pixels.width && height === pixels.height) return pixels;
+  const data = await native().resize(pixels.data, pixels.width, pixels.height, 3, width, height, filter);
+  return { width, height, data };
+}
+
+/**
+ * The size that a model whose autoencoder shrinks by `factor` works on: each side rounded down to a multiple.
+ *
+ * @throws `ERR_IMAGE` if a side is shorter than the factor.
+ */
+export function sizeForFactor({ width, height }: RgbPixels, factor: number): { width: number; height: number } {
+  if (!Number.isInteger(factor) || factor < 1)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `the factor is a whole number of at least 1, not ${factor}`);
+  if (width < factor || height < factor)
+    throw new InstructPix2PixError(
+      "ERR_IMAGE",
+      `a picture of ${width}×${height} pixels is too small: this model needs at least ${factor} on each side`,
+    );
+  return { width: width - (width % factor), height: height - (height % factor) };
+}

@@ -1,0 +1,105 @@
+import type { Sharp } from "sharp";
+import { InstructPix2PixError } from "../errors.js";
+import { type EncodeOptions, encode, type ImageFormat, imageFormatOf, toSharp } from "./encode.js";
+import { type EncodedSource, type LoadImageOptions, loadPixels } from "./load.js";
+import type { RgbPixels } from "./pixels.js";
+import { type ResampleFilter, resizePixels, sizeForFactor } from "./resize.js";
+import { writeFileAtomically } from "./write-file.js";
+
+/** Whatever a picture can be made from. */
+export type ImageSource = EncodedSource | RgbImage;
+
+/** A picture in memory: interleaved 8-bit RGB, rows from top to bottom. Nothing here changes it in place. */
+export class RgbImage implements RgbPixels {
+  /** In pixels. */
+  readonly width: number;
+  /** In pixels. */
+  readonly height: number;
+  /** height · width · 3 bytes: `data[(y · width + x) · 3 + channel]`. */
+  readonly data: Uint8Array;
+
+  /**
+   * Wraps pixels without copying them.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` if the sizes are not whole numbers of at least 1, or the data has another length.
+   */
+  constructor(width: number, height: number, data: Uint8Array) {
+    if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `a picture has at least one pixel on each side, not ${width}×${height}`,
+      );
+    if (!(data instanceof Uint8Array) || data.length !== width * height * 3)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `a picture of ${width}×${height} RGB pixels takes a Uint8Array of ${width * height * 3} bytes`,
+      );
+    this.width = width;
+    this.height = height;
+    this.data = data;
+  }
+
+  private static of({ width, height, data }: RgbPixels): RgbImage {
+    return new RgbImage(width, height, data);
+  }
+
+  /** Reads a picture; see {@link loadImage}. */
+  static async load(source: ImageSource, options: LoadImageOptions = {}): Promise<RgbImage> {
+    return source instanceof RgbImage ? source : RgbImage.of(await loadPixels(source, options));
+  }
+
+  /** Renders a sharp pipeline, upright and without alpha; the instance itself can still be used. */
+  static fromSharp(pipeline: Sharp, options: LoadImageOptions = {}): Promise<RgbImage> {
+    return RgbImage.load(pipeline, options);
+  }
+
+  /** A sharp pipeline that starts from these pixels. */
+  toSharp(): Sharp {
+    return toSharp(this);
+  }
+
+  /**
+   * Encodes the picture.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` for an unknown format or option, `ERR_IMAGE` if the format cannot hold the picture.
+   */
+  encode(format: ImageFormat, options: EncodeOptions = {}): Promise<Buffer> {
+    return encode(this, format, options);
+  }
+
+  /**
+   * Writes the picture to a file in the format of its extension (png, jpg, jpeg, webp, avif, tif, tiff, gif). The file
+   * appears whole or not at all.
+   *
+   * @throws `ERR_IMAGE` for another extension, `ERR_IO` if the folder does not exist or the file cannot be written.
+   */
+  async save(path: string, options: EncodeOptions = {}): Promise<void> {
+    const format = imageFormatOf(path);
+    await writeFileAtomically(path, await this.encode(format, options));
+  }
+
+  /**
+   * Resizes with exactly the values of Pillow's `Image.resize`; the aspect ratio is the caller's matter.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` for a size below 1 or an unknown filter.
+   */
+  async resize(width: number, height: number, filter: ResampleFilter = "lanczos"): Promise<RgbImage> {
+    return RgbImage.of(await resizePixels(this, width, height, filter));
+  }
+
+  /**
+   * Resizes with Lanczos so that both sides are multiples of `factor`, each rounded down, as diffusers'
+   * `VaeImageProcessor` does before a model sees a picture.
+   *
+   * @throws `ERR_IMAGE` if a side is shorter than the factor.
+   */
+  async toMultipleOf(factor: number): Promise<RgbImage> {
+    const { width, height } = sizeForFactor(this, factor);
+    return this.resize(width, height, "lanczos");
+  }
+
+  /** Whether the other picture has the same size and the same pixels. */
+  equals(other: RgbPixels): boolean {
+    return this.width === other.width && this.height === other.height && Buffer.compare(this.data, other.data) === 0;
+  }
+}
