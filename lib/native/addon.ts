@@ -52,7 +52,8 @@ export function findAddon(root: string = packageRoot): AddonFiles {
   throw new InstructPix2PixError("ERR_ADDON_NOT_FOUND", describeMissing(root, attempts));
 }
 
-function fromLocalBuild(root: string, attempts: AddonAttempt[]): AddonFiles | undefined {
+/** The build in the package's own folder, if it is there. */
+export function fromLocalBuild(root: string, attempts: AddonAttempt[]): AddonFiles | undefined {
   return fromFolder(localBuildFolder(root), "", "build", attempts);
 }
 

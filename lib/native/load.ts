@@ -4,7 +4,13 @@ import { join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import { type AddonFiles, findAddon, isClone } from "./addon.js";
 import { type Libtorch, resolveLibtorch } from "./libtorch.js";
-import { assertSupportedPlatform, type Environment, isEnabled, sharedLibraryName } from "./platform.js";
+import {
+  assertSupportedPlatform,
+  cudaDriverLibrary,
+  type Environment,
+  isEnabled,
+  sharedLibraryName,
+} from "./platform.js";
 import { assertVersion } from "./version.js";
 
 /** What became of libtorch's CUDA half. Only `loaded` lets a device be `cuda`. */
@@ -109,7 +115,7 @@ function openUmbrella(libtorch: Libtorch, open: (stem: string) => void): void {
 /** Opening the CUDA half takes most of a second and 200 MB, so a machine without a driver is spared it. */
 function openCudaHalf(preload: Preload, open: (stem: string) => void): CudaHalf {
   try {
-    preload.dlopen(process.platform === "win32" ? "nvcuda.dll" : "libcuda.so.1");
+    preload.dlopen(cudaDriverLibrary);
   } catch (error) {
     return { state: "no-driver", reason: messageOf(error) };
   }

@@ -35,6 +35,9 @@ export function sharedLibraryName(stem: string): string {
   return process.platform === "darwin" ? `lib${stem}.dylib` : `lib${stem}.so`;
 }
 
+/** The library of the NVIDIA driver, which is on the system's own search path. */
+export const cudaDriverLibrary = process.platform === "win32" ? "nvcuda.dll" : "libcuda.so.1";
+
 /**
  * The user's cache folder of this package: `$INSTRUCT_PIX2PIX_CACHE`, else `instruct-pix2pix` in `$XDG_CACHE_HOME`
  * (ignored when relative, as its specification says), else in `~/.cache`.

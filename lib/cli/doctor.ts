@@ -1,0 +1,70 @@
+import { gigabytes } from "../libtorch/disk.js";
+import { type Diagnosis, diagnose } from "../native/diagnose.js";
+import { defineCommand } from "./command.js";
+
+/** `ip2p doctor`: what is there, what is missing, how to mend it. */
+export const doctorCommand = defineCommand({
+  name: "doctor",
+  summary: "show what this installation consists of, and how to mend what is missing",
+  options: {
+    libtorch: { type: "string", value: "DIR", help: "a libtorch to examine instead of the one that is found" },
+    json: { type: "boolean", help: "print one JSON object" },
+  },
+  async run({ libtorch, json }, io) {
+    const diagnosis = await diagnose({ libtorch, env: io.env });
+    io.stdout.write(json ? `${JSON.stringify(diagnosis, null, 2)}\n` : `${describeDiagnosis(diagnosis)}\n`);
+    return diagnosis.ok ? 0 : 1;
+  },
+});
+
+/** The table of `ip2p doctor`, and below it each problem with its remedy. */
+export function describeDiagnosis(diagnosis: Diagnosis): string {
+  const rows = rowsOf(diagnosis);
+  const width = Math.max(...rows.map(([name]) => name.length));
+  const table = rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
+  const problems = diagnosis.problems.map(({ code, message }) => `${code}: ${message}`);
+  return [...table, "", ...(problems.length > 0 ? problems : ["everything that is needed is there"])].join("\n");
+}
+
+function rowsOf(diagnosis: Diagnosis): [name: string, value: string][] {
+  const { node, platform, host, libtorch, addon, loading, cuda, cache } = diagnosis;
+  const libc = platform.libc ? `, C library ${platform.libc}` : "";
+  const system = loading?.ok ? loading.system : undefined;
+  const limit = host.coreLimit === null ? "" : `, limited to ${Number(host.coreLimit.toFixed(2))}`;
+  const memoryLimit = host.memoryLimit === null ? "" : `, limited to ${gigabytes(host.memoryLimit)}`;
+  return [
+    ["Node.js", `${node.version}, Node-API ${node.napi}`],
+    ["platform", `${platform.abi}, kernel ${host.kernel}${libc}`],
+    ["processor", `${host.cpu}, ${host.cores} cores${limit}`],
+    ["instructions", host.instructionSets.join(" ") || "unknown"],
+    ["memory", `${gigabytes(host.totalMemory)}${memoryLimit}, ${gigabytes(host.freeMemory)} free`],
+    ["libtorch", libtorch ? `${libtorch.version} (${libtorch.variant}), ${originOf(libtorch.source)}` : "not found"],
+    ...(libtorch ? ([["", libtorch.root]] satisfies [string, string][]) : []),
+    ["addon", addon ? `${addon.addon}${builtAgainst(addon.build)}` : "not found"],
+    ["loading", loading === null ? "not tried" : loading.ok ? "works" : `fails: ${loading.reason}`],
+    ["kernels", system ? `${system.cpuCapability}, ${system.defaultThreads} threads` : "unknown"],
+    ["CUDA driver", [cuda.version, cuda.devices.join(", "), cuda.reason].filter(Boolean).join("; ")],
+    ["CUDA", describeCuda(diagnosis)],
+    ["cache", `${cache.folder}${cache.freeBytes === null ? "" : `, ${gigabytes(cache.freeBytes)} free`}`],
+  ];
+}
+
+function originOf(source: NonNullable<Diagnosis["libtorch"]>["source"]): string {
+  return source === "cache" ? "from the cache" : source === "option" ? "as given" : `by ${source}`;
+}
+
+function builtAgainst(build: NonNullable<Diagnosis["addon"]>["build"]): string {
+  return build ? `, built against libtorch ${build.libtorch}` : "";
+}
+
+function describeCuda({ libtorch, loading, cuda }: Diagnosis): string {
+  if (!libtorch) return "unknown";
+  if (libtorch.variant === "cpu")
+    return cuda.usable
+      ? "this libtorch is the CPU variant; `npx ip2p install --variant cuda` fetches the other"
+      : "this libtorch is the CPU variant";
+  if (!loading?.ok) return "unknown";
+  const { state, reason } = loading.cuda;
+  if (state !== "loaded") return `${state}${reason ? `: ${reason}` : ""}`;
+  return `usable, ${loading.system.cudaDevices} devices`;
+}

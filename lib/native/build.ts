@@ -1,0 +1,209 @@
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { createWriteStream, existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { withLock } from "../libtorch/lock.js";
+import { type AddonFiles, type BuildInfo, fromLocalBuild, isClone, localBuildFolder } from "./addon.js";
+import { type BuildTools, findBuildTools } from "./build-tools.js";
+import { usableCores } from "./host.js";
+import { type Libtorch, resolveLibtorch } from "./libtorch.js";
+import { type Environment, packageRoot } from "./platform.js";
+import { assertVersion, sameMinor } from "./version.js";
+
+export interface BuildOptions {
+  /** The libtorch to build against; default is the one that would be loaded. */
+  libtorch?: string;
+  /** `cmake-js`, the default, finds Node's headers on every platform; `cmake` runs CMake itself. */
+  tool?: "cmake-js" | "cmake";
+  /** Whether to begin from nothing. */
+  clean?: boolean;
+  /** Whether to build even if nothing has changed. */
+  force?: boolean;
+  /** Compilers at once; default as many as cores and memory (2 GB each) allow. */
+  parallel?: number;
+  signal?: AbortSignal;
+  /** Told each line of output. */
+  onLine?: (line: string) => void;
+  /** Told once there is something to do. */
+  onBegin?: (text: string) => void;
+  env?: Environment;
+  /** The folder of this package; tests give another. */
+  root?: string;
+}
+
+export interface BuildResult {
+  /** False if the addon was up to date. */
+  built: boolean;
+  files: AddonFiles;
+  libtorch: Libtorch;
+}
+
+/**
+ * Builds the addon in this package's own folder, unless nothing has changed since the last build: neither a source nor
+ * the minor version of libtorch, within which its interface is stable.
+ *
+ * @throws `ERR_LIBTORCH_NOT_FOUND`, `ERR_LIBTORCH_VERSION`, `ERR_BUILD_TOOLS` if a tool is missing or the build fails
+ *   (with the first error, and where the log is), `ERR_ABORTED`.
+ */
+export async function buildAddon(options: BuildOptions = {}): Promise<BuildResult> {
+  const root = options.root ?? packageRoot;
+  const { parallel } = options;
+  if (parallel !== undefined && !(Number.isSafeInteger(parallel) && parallel >= 1))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `parallel must be a whole number from 1, not ${parallel}`);
+  const libtorch = resolveLibtorch(options);
+  assertVersion(libtorch);
+  const folder = join(root, "build");
+  const upToDate = () => (options.clean || options.force ? undefined : currentBuild(root, libtorch));
+
+  const current = upToDate();
+  if (current) return { built: false, files: current, libtorch };
+  const onWait = (holder: string) => options.onBegin?.(`waiting for another build (${holder})`);
+  return withLock(`${folder}.lock`, { signal: options.signal, onWait }, async () => {
+    const meanwhile = upToDate();
+    if (meanwhile) return { built: false, files: meanwhile, libtorch };
+    const tools = findBuildTools(options.env);
+    options.onBegin?.(`building the addon against libtorch ${libtorch.version} at ${libtorch.root}`);
+    await prepareFolder(folder, root, tools, options.clean ?? false);
+    const stamp = stampOf(root);
+    for (const command of commandsFor(root, folder, libtorch, tools, options)) await run(command, folder, options);
+    await writeFile(
+      join(localBuildFolder(root), "build.json"),
+      `${JSON.stringify(describe(root, libtorch), null, 2)}\n`,
+    );
+    await writeFile(join(folder, STAMP), stamp);
+    const files = fromLocalBuild(root, []);
+    if (!files)
+      throw new InstructPix2PixError("ERR_BUILD_TOOLS", `the build left no addon in ${localBuildFolder(root)}`);
+    return { built: true, files, libtorch };
+  });
+}
+
+/** A hash of the sources that the last successful build began with. */
+const STAMP = "sources.sha256";
+
+/** The addon in the build folder, if it was built from these sources for this libtorch. */
+export function currentBuild(root: string, libtorch: Libtorch): AddonFiles | undefined {
+  const files = fromLocalBuild(root, []);
+  if (!files?.build || !sameMinor(files.build.libtorch, libtorch.version)) return undefined;
+  const stamp = join(root, "build", STAMP);
+  return existsSync(stamp) && readFileSync(stamp, "utf8") === stampOf(root) ? files : undefined;
+}
+
+function stampOf(root: string): string {
+  const hash = createHash("sha256");
+  const add = (path: string) => {
+    const content = readFileSync(join(root, path));
+    hash.update(`${path}\0${content.length}\0`).update(content);
+  };
+  add("CMakeLists.txt");
+  for (const path of readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" }).sort())
+    if (/\.(h|hpp|cc|cpp|c|cu|cuh|cmake)$/.test(path)) add(join("native", path));
+  return `${hash.digest("hex")}\n`;
+}
+
+/** A build folder of another place or generator stops CMake, so its settings are dropped. */
+async function prepareFolder(folder: string, root: string, tools: BuildTools, clean: boolean): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, "CMakeCache.txt");
+  const cache = existsSync(path) ? readFileSync(path, "utf8") : "";
+  const setting = (name: string) => new RegExp(`^${name}:INTERNAL=(.*)$`, "m").exec(cache)?.[1];
+  const foreign =
+    (tools.generator !== undefined && setting("CMAKE_GENERATOR") !== tools.generator) ||
+    setting("CMAKE_HOME_DIRECTORY") !== root;
+  if (!clean && !foreign) return;
+  const names = clean ? readdirSync(folder) : ["CMakeCache.txt", "CMakeFiles"];
+  for (const name of names) await rm(join(folder, name), { recursive: true, force: true });
+}
+
+type Command = [program: string, ...args: string[]];
+
+function commandsFor(
+  root: string,
+  folder: string,
+  libtorch: Libtorch,
+  tools: BuildTools,
+  options: BuildOptions,
+): Command[] {
+  const parallel = String(options.parallel ?? Math.max(1, Math.min(usableCores(), Math.floor(totalmem() / 2e9))));
+  const generator = tools.generator ? ["-G", tools.generator] : [];
+  if (options.tool === "cmake")
+    return [
+      [
+        "cmake",
+        "-S",
+        root,
+        "-B",
+        folder,
+        ...generator,
+        "-DCMAKE_BUILD_TYPE=Release",
+        `-DIP2P_LIBTORCH=${libtorch.root}`,
+      ],
+      ["cmake", "--build", folder, "--config", "Release", "--parallel", parallel],
+    ];
+  const cmakeJs = [process.execPath, cmakeJsProgram(root)] as const;
+  const common = ["--directory", root, "--out", folder, "--config", "Release", ...generator];
+  return [
+    [...cmakeJs, "configure", ...common, `--CDIP2P_LIBTORCH=${libtorch.root}`],
+    [...cmakeJs, "build", ...common, "--parallel", parallel],
+  ];
+}
+
+function cmakeJsProgram(root: string): string {
+  try {
+    return join(dirname(createRequire(join(root, "package.json")).resolve("cmake-js/package.json")), "bin", "cmake-js");
+  } catch (error) {
+    throw new InstructPix2PixError(
+      "ERR_BUILD_TOOLS",
+      isClone(root)
+        ? "cmake-js is not installed; run `npm ci`"
+        : "building needs packages that are not installed by default; run `npm install cmake-js node-addon-api node-api-headers`",
+      { cause: error },
+    );
+  }
+}
+
+async function run([program, ...args]: Command, folder: string, options: BuildOptions): Promise<void> {
+  const logPath = join(folder, "build.log");
+  const log = createWriteStream(logPath, { flags: args.includes("build") || args.includes("--build") ? "a" : "w" });
+  let firstError: string | undefined;
+  const child = spawn(program, args, {
+    env: { ...(options.env ?? process.env), NINJA_STATUS: "[%f/%t] " },
+    stdio: ["ignore", "pipe", "pipe"],
+    signal: options.signal,
+  });
+  for (const stream of [child.stdout, child.stderr]) {
+    let rest = "";
+    stream.setEncoding("utf8").on("data", (chunk: string) => {
+      log.write(chunk);
+      const lines = (rest + chunk).split(/\r?\n/);
+      rest = lines.pop() as string;
+      for (const line of lines) {
+        if (/(^|\s)(fatal error|error|CMake Error)\b.*:?/i.test(line)) firstError ??= line.trim();
+        options.onLine?.(line);
+      }
+    });
+  }
+  const status = await new Promise<number | string>((resolve) => {
+    child.on("error", (error) => child.pid === undefined && resolve(error.message));
+    child.on("close", (code, signal) => resolve(code ?? signal ?? "unknown"));
+  });
+  await new Promise((resolve) => log.end(resolve));
+  throwIfAborted(options.signal);
+  if (status !== 0)
+    throw new InstructPix2PixError(
+      "ERR_BUILD_TOOLS",
+      `building the addon failed: ${firstError ?? `${program} ended with ${status}`}; the log is ${logPath}`,
+    );
+}
+
+function describe(root: string, libtorch: Libtorch): BuildInfo {
+  const git = (...args: string[]) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
+  const head = isClone(root) ? git("rev-parse", "HEAD") : undefined;
+  const dirty = git("status", "--porcelain", "--", "native", "CMakeLists.txt").stdout?.trim() ? "-dirty" : "";
+  const commit = head?.status === 0 ? `${head.stdout.trim()}${dirty}` : null;
+  return { libtorch: libtorch.version.replace(/\+.*$/, ""), variant: libtorch.variant, commit };
+}

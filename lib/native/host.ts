@@ -1,0 +1,97 @@
+import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism, cpus, freemem, release, totalmem } from "node:os";
+import { join } from "node:path";
+
+/** The machine, as far as it matters for computing. */
+export interface Host {
+  /** The processor's name. */
+  cpu: string;
+  /** Cores this process may run on. */
+  cores: number;
+  /** Cores' worth of time that a container allows, if it limits it; may be a fraction. */
+  coreLimit: number | null;
+  /** Those of avx2, avx512f, avx512_bf16, amx_bf16, … that matter to libtorch and that the processor has. */
+  instructionSets: string[];
+  /** Bytes. */
+  totalMemory: number;
+  /** Bytes that a container allows, if it limits them. */
+  memoryLimit: number | null;
+  /** Bytes that could be used without swapping. */
+  freeMemory: number;
+  kernel: string;
+}
+
+/** Instruction sets that libtorch and oneDNN choose kernels by, by the names in /proc/cpuinfo. */
+const relevant = [
+  ...["fma", "f16c", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16"],
+  ...["avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "asimdhp", "bf16", "i8mm", "sve", "sve2"],
+];
+
+export function describeHost(procFolder = "/proc", cgroupFolder = "/sys/fs/cgroup"): Host {
+  const limits = readLimits(procFolder, cgroupFolder);
+  return {
+    cpu: cpus()[0]?.model.trim() || "unknown",
+    cores: availableParallelism(),
+    coreLimit: limits.cores,
+    instructionSets: readInstructionSets(procFolder),
+    totalMemory: totalmem(),
+    memoryLimit: limits.memory,
+    freeMemory: freemem(),
+    kernel: release(),
+  };
+}
+
+/** Whole cores that it makes sense to keep busy: those this process may use, within a container's limit. */
+export function usableCores(): number {
+  const { cores } = readLimits("/proc", "/sys/fs/cgroup");
+  return Math.max(1, Math.min(availableParallelism(), cores === null ? Number.POSITIVE_INFINITY : Math.ceil(cores)));
+}
+
+function readInstructionSets(procFolder: string): string[] {
+  const line = /^(?:flags|Features)\s*:(.*)$/m.exec(read(join(procFolder, "cpuinfo")) ?? "")?.[1] ?? "";
+  const present = new Set(line.trim().split(/\s+/));
+  return relevant.filter((name) => present.has(name));
+}
+
+/** A container's limits: cgroup 2, else cgroup 1; the tightest one on the way from this process's group to the root. */
+export function readLimits(procFolder: string, cgroupFolder: string): { cores: number | null; memory: number | null } {
+  const groups = (read(join(procFolder, "self", "cgroup")) ?? "").trim().split("\n");
+  const pathOf = (controller: string) =>
+    groups.map((line) => line.split(":")).find(([, names]) => names?.split(",").includes(controller))?.[2];
+  const cores: number[] = [];
+  const memory: number[] = [];
+
+  for (const folder of ancestors(cgroupFolder, pathOf("") ?? "/")) {
+    const [quota, period] = (read(join(folder, "cpu.max")) ?? "").trim().split(" ");
+    if (Number(quota) > 0 && Number(period) > 0) cores.push(Number(quota) / Number(period));
+    const limit = Number(read(join(folder, "memory.max")) ?? Number.NaN);
+    if (limit > 0) memory.push(limit);
+  }
+  for (const folder of ancestors(join(cgroupFolder, "cpu"), pathOf("cpu") ?? "/")) {
+    const quota = Number(read(join(folder, "cpu.cfs_quota_us")) ?? Number.NaN);
+    const period = Number(read(join(folder, "cpu.cfs_period_us")) ?? Number.NaN);
+    if (quota > 0 && period > 0) cores.push(quota / period);
+  }
+  for (const folder of ancestors(join(cgroupFolder, "memory"), pathOf("memory") ?? "/")) {
+    const limit = Number(read(join(folder, "memory.limit_in_bytes")) ?? Number.NaN);
+    // Without a limit, cgroup 1 reports the largest number of pages.
+    if (limit > 0 && limit < 2 ** 60) memory.push(limit);
+  }
+  return {
+    cores: cores.length > 0 ? Math.min(...cores) : null,
+    memory: memory.length > 0 ? Math.min(...memory) : null,
+  };
+}
+
+function ancestors(base: string, path: string): string[] {
+  const parts = path.split("/").filter(Boolean);
+  return [base, ...parts.map((_, i) => join(base, ...parts.slice(0, i + 1)))];
+}
+
+function read(path: string): string | undefined {
+  try {
+    return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+  } catch {
+    return undefined;
+  }
+}

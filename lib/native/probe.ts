@@ -1,0 +1,72 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import type { AddonFiles } from "./addon.js";
+import type { SystemInfo } from "./contract.js";
+import type { Libtorch } from "./libtorch.js";
+import type { CudaHalf } from "./load.js";
+import { cudaDriverLibrary, sharedLibraryName } from "./platform.js";
+
+/** What loading came to in a process of its own. */
+export type ProbeResult = { ok: true; cuda: CudaHalf; system: SystemInfo } | { ok: false; reason: string };
+
+/**
+ * Does what loading does, without TypeScript: a process that crashes while a library is opened takes nothing with it.
+ * The answer is written before anything is torn down.
+ */
+const program = `
+const { writeSync } = require("node:fs");
+const answer = (value) => {
+  writeSync(1, JSON.stringify(value));
+  process.kill(process.pid, "SIGKILL");
+};
+const short = (error) => String(error && error.message || error).split("\\n")[0];
+try {
+  const { addon, preload, cpuHalf, driver, cudaHalf } = JSON.parse(process.argv[1]);
+  const { dlopen } = require(preload);
+  for (const path of cpuHalf) dlopen(path);
+  let cuda = { state: "absent" };
+  if (cudaHalf.length > 0) {
+    cuda = { state: "no-driver" };
+    try {
+      dlopen(driver);
+      cuda.state = "failed";
+      for (const path of cudaHalf) dlopen(path);
+      cuda.state = "loaded";
+    } catch (error) {
+      cuda.reason = short(error);
+    }
+  }
+  answer({ ok: true, cuda, system: require(addon).systemInfo() });
+} catch (error) {
+  answer({ ok: false, reason: short(error) });
+}
+`;
+
+/** Loads libtorch and the addon in another process and asks the addon what it computes with. */
+export function probeAddon(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): Promise<ProbeResult> {
+  const library = (stem: string) => join(libtorch.root, "lib", sharedLibraryName(stem));
+  const request = {
+    addon: files.addon,
+    preload: files.preload,
+    cpuHalf: ["c10", "torch_cpu"].map(library),
+    driver: cudaDriverLibrary,
+    cudaHalf: libtorch.variant === "cuda" ? ["c10_cuda", "torch_cuda"].map(library) : [],
+  };
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ["-e", program, JSON.stringify(request)], {
+      stdio: ["ignore", "pipe", "ignore"],
+      timeout,
+    });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
+    child.on("error", (error) => resolve({ ok: false, reason: error.message }));
+    child.on("close", (status, signal) => {
+      const ended = `the process that loaded it ended with ${signal ?? `status ${status}`}`;
+      try {
+        resolve(JSON.parse(output) as ProbeResult);
+      } catch {
+        resolve({ ok: false, reason: ended });
+      }
+    });
+  });
+}
