@@ -32,6 +32,8 @@ export interface NativeAddon {
     coefficients: readonly (readonly number[])[],
     tensors: readonly NativeTensor[],
   ): Promise<NativeTensor>;
+  /** Cuts x into as many parts along the first dimension as there are coefficients and adds them up, weighted. */
+  combineChunks(x: NativeTensor, coefficients: readonly number[]): Promise<NativeTensor>;
   binary(operation: BinaryOperation, a: NativeTensor, b: NativeTensor | number): Promise<NativeTensor>;
   unary(operation: UnaryOperation, x: NativeTensor): Promise<NativeTensor>;
   clamp(x: NativeTensor, min: number, max: number): Promise<NativeTensor>;
@@ -121,6 +123,8 @@ export interface NativeAddon {
     outHeight: number,
     filter: string,
   ): Promise<Uint8Array>;
+  /** [B,C,H,W] to the nearest neighbour. */
+  resizeNearest(x: NativeTensor, height: number, width: number): Promise<NativeTensor>;
   pictureToTensor(rgb: Uint8Array, width: number, height: number): Promise<NativeTensor>;
   tensorToPictures(tensor: NativeTensor): Promise<Uint8Array[]>;
 }

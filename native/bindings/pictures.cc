@@ -1,4 +1,6 @@
+#include <ATen/ops/upsample_nearest2d.h>
 
+#include <array>
 
 #include "bindings/convert.h"
 #include "bindings/objects.h"
@@ -40,6 +42,15 @@ Napi::Value resize(const Info& info) {
   });
 }
 
+/// resizeNearest(x, height, width): [B,C,H,W] to the nearest neighbour
+Napi::Value resize_nearest(const Info& info) {
+  const at::Tensor x = TensorObject::get(info[0]);
+  const int height = edge_argument(info[1], "height"), width = edge_argument(info[2], "width");
+  return submit_tensor(info.Env(), x.device(), [=] {
+    return at::upsample_nearest2d(x, std::array<int64_t, 2>{height, width});
+  });
+}
+
 /// pictureToTensor(rgb, width, height): float32 [1,3,H,W] in 0..1
 Napi::Value picture_to_tensor(const Info& info) {
   const int width = edge_argument(info[1], "width"), height = edge_argument(info[2], "height");
@@ -74,6 +85,7 @@ Napi::Value tensor_to_pictures(const Info& info) {
 
 void register_pictures(Napi::Env env, Napi::Object exports) {
   export_function<resize>(env, exports, "resize");
+  export_function<resize_nearest>(env, exports, "resizeNearest");
   export_function<picture_to_tensor>(env, exports, "pictureToTensor");
   export_function<tensor_to_pictures>(env, exports, "tensorToPictures");
 }

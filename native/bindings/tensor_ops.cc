@@ -145,6 +145,23 @@ Napi::Value linear_combination_rows(const Info& info) {
   });
 }
 
+/// combineChunks(x, coefficients): x cut along the first dimension into equal parts, added up with these
+/// weights
+Napi::Value combine_chunks(const Info& info) {
+  const at::Tensor x = TensorObject::get(info[0]);
+  const auto coefficients = numbers_argument(info[1], "coefficients");
+  const auto count = static_cast<int64_t>(coefficients.size());
+  if (count == 0 || x.dim() == 0 || x.size(0) % count != 0)
+    throw Error("ERR_INVALID_ARGUMENT",
+                "the rows cannot be cut into " + std::to_string(count) + " equal parts");
+  return submit_tensor(info.Env(), x.device(), [=] {
+    const auto parts = x.to(compute_type(x)).chunk(count, 0);
+    at::Tensor sum = parts[0] * coefficients[0];
+    for (int64_t i = 1; i < count; ++i) sum = sum + parts[i] * coefficients[i];
+    return sum.to(x.scalar_type());
+  });
+}
+
 Napi::Value binary(const Info& info) {
   using Operation = at::Tensor (*)(const at::Tensor&, const at::Tensor&);
   static const std::map<std::string, Operation> operations{
@@ -282,6 +299,7 @@ void register_tensor_ops(Napi::Env env, Napi::Object exports) {
   export_function<cat>(env, exports, "cat");
   export_function<linear_combination>(env, exports, "linearCombination");
   export_function<linear_combination_rows>(env, exports, "linearCombinationRows");
+  export_function<combine_chunks>(env, exports, "combineChunks");
   export_function<binary>(env, exports, "binary");
   export_function<unary>(env, exports, "unary");
   export_function<clamp>(env, exports, "clamp");

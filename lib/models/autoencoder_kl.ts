@@ -1,0 +1,180 @@
+import type { Generator } from "../generator.js";
+import type { NativeTiling } from "../native/contract.js";
+import { cancellable, native } from "../native/native.js";
+import { disposeAll, Tensor } from "../tensor.js";
+import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
+import {
+  boolean,
+  type Field,
+  ignored,
+  integer,
+  integers,
+  type JsonObject,
+  listOfOne,
+  nullable,
+  number,
+  oneOf,
+  only,
+  type Parsed,
+  parseConfig,
+  unsupported,
+} from "./schema.js";
+
+/** An edge, or [height, width]. */
+const size: Field<number | number[]> = {
+  default: 32,
+  expected: "an integer or a pair of integers",
+  parse: (value) => integer(32).parse(value) ?? integers([32]).parse(value),
+};
+
+/** Every key of an autoencoder's config.json, with the defaults that files leave out. */
+const SCHEMA = {
+  in_channels: integer(3),
+  out_channels: integer(3),
+  down_block_types: listOfOne(["DownEncoderBlock2D"], ["DownEncoderBlock2D"]),
+  up_block_types: listOfOne(["UpDecoderBlock2D"], ["UpDecoderBlock2D"]),
+  block_out_channels: integers([64]),
+  layers_per_block: integer(1),
+  act_fn: oneOf("silu", ["silu", "swish", "mish", "gelu", "relu"]),
+  latent_channels: integer(4),
+  norm_num_groups: integer(32),
+  sample_size: size,
+  scaling_factor: number(0.18215),
+  shift_factor: nullable(number(0)),
+  latents_mean: only(null),
+  latents_std: only(null),
+  force_upcast: boolean(true),
+  use_quant_conv: boolean(true),
+  use_post_quant_conv: boolean(true),
+  mid_block_add_attention: boolean(true),
+};
+
+export type AutoencoderKLConfig = Parsed<typeof SCHEMA>;
+
+const description: ModelDescription<AutoencoderKLConfig> = {
+  kind: "AutoencoderKL",
+  baseName: "diffusion_pytorch_model",
+  parse: (config: JsonObject, where) => {
+    const parsed = parseConfig(SCHEMA, config, where);
+    const levels = parsed.block_out_channels.length;
+    for (const key of ["down_block_types", "up_block_types"] as const)
+      if (parsed[key].length !== levels)
+        throw unsupported(where, key, parsed[key], `${levels} entries, one for each of block_out_channels`);
+    return parsed;
+  },
+  toNative: (config) => config,
+};
+
+/** Share of a tile that overlaps its neighbour. */
+const TILE_OVERLAP = 0.25;
+
+/** The diagonal Gaussian that the encoder predicts for each latent (Kingma & Welling 2014). */
+export class DiagonalGaussian {
+  /** [B,C,h,w] */
+  readonly mean: Tensor;
+  /** [B,C,h,w], clamped to -30..20 */
+  readonly logvar: Tensor;
+
+  /** @internal */
+  constructor(mean: Tensor, logvar: Tensor) {
+    this.mean = mean;
+    this.logvar = logvar;
+  }
+
+  /** The most probable latents: a copy of the mean. */
+  mode(): Promise<Tensor> {
+    return this.mean.clone();
+  }
+
+  /** mean + std · noise; the noise is drawn in the latents' type. */
+  async sample(generator?: Generator | readonly Generator[]): Promise<Tensor> {
+    using noise = await Tensor.randn(this.mean.shape, {
+      generator,
+      dtype: this.mean.dtype,
+      device: this.mean.device,
+    });
+    using half = await this.logvar.mul(0.5);
+    using std = await half.exp();
+    using scaled = await std.mul(noise);
+    return await this.mean.add(scaled);
+  }
+
+  dispose(): void {
+    disposeAll(this.mean, this.logvar);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * The variational autoencoder of latent diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
+ */
+export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
+  #slicing = false;
+  #tiling = false;
+
+  /**
+   * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`; names of attention weights from before
+   * diffusers 0.12 are understood.
+   *
+   * @throws as {@link UNet2DConditionModel.fromPretrained}
+   */
+  static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<AutoencoderKL> {
+    return new AutoencoderKL(await loadPretrained(description, folder, options));
+  }
+
+  /** Pixels per latent along an edge: 8 in Stable Diffusion. */
+  get scaleFactor(): number {
+    return 2 ** (this.config.block_out_channels.length - 1);
+  }
+
+  /** Encodes and decodes a batch row by row, which bounds memory and changes no number by more than rounding. */
+  enableSlicing(enabled = true): void {
+    this.#slicing = enabled;
+  }
+
+  /**
+   * Cuts pictures larger than `config.sample_size` into overlapping tiles, which bounds memory for any size. Results
+   * differ a little from those without tiles.
+   */
+  enableTiling(enabled = true): void {
+    this.#tiling = enabled;
+  }
+
+  /**
+   * @param x pictures [B,in_channels,H,W] in -1..1; H and W multiples of {@link scaleFactor}
+   * @returns the posterior of the latents [B,latent_channels,h,w], not multiplied by `config.scaling_factor`
+   */
+  async encode(x: Tensor, options: { signal?: AbortSignal } = {}): Promise<DiagonalGaussian> {
+    using moments = new Tensor(
+      await cancellable(options.signal, (token) =>
+        native().vaeEncode(this.handle, x.handle, this.#slicing, this.#tiles(), token),
+      ),
+    );
+    const C = this.config.latent_channels;
+    const mean = await moments.slice(1, 0, C);
+    using logvar = await moments.slice(1, C, 2 * C);
+    return new DiagonalGaussian(mean, await logvar.clamp(-30, 20));
+  }
+
+  /**
+   * @param z latents [B,latent_channels,h,w], divided by `config.scaling_factor`
+   * @returns pictures [B,out_channels,H,W], about -1..1
+   */
+  async decode(z: Tensor, options: { signal?: AbortSignal } = {}): Promise<Tensor> {
+    return new Tensor(
+      await cancellable(options.signal, (token) =>
+        native().vaeDecode(this.handle, z.handle, this.#slicing, this.#tiles(), token),
+      ),
+    );
+  }
+
+  #tiles(): NativeTiling | null {
+    if (!this.#tiling) return null;
+    const { sample_size } = this.config;
+    const sampleMinSize = typeof sample_size === "number" ? sample_size : sample_size[0]!;
+    return { sampleMinSize, latentMinSize: Math.floor(sampleMinSize / this.scaleFactor), overlap: TILE_OVERLAP };
+  }
+}

@@ -1,0 +1,103 @@
+import { cancellable, native } from "../native/native.js";
+import { Tensor } from "../tensor.js";
+import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
+import {
+  ignored,
+  integer,
+  type JsonObject,
+  number,
+  oneOf,
+  only,
+  type Parsed,
+  parseConfig,
+  unsupported,
+} from "./schema.js";
+
+/** The keys of a CLIP text encoder's config.json that shape it, with transformers' defaults. */
+const SCHEMA = {
+  model_type: ignored,
+  architectures: ignored,
+  vocab_size: integer(49408),
+  hidden_size: integer(512),
+  intermediate_size: integer(2048),
+  projection_dim: ignored,
+  num_hidden_layers: integer(12),
+  num_attention_heads: integer(8),
+  max_position_embeddings: integer(77),
+  hidden_act: oneOf("quick_gelu", ["quick_gelu", "gelu", "silu", "relu"]),
+  layer_norm_eps: number(1e-5, true),
+  attention_dropout: ignored,
+  dropout: ignored,
+  initializer_range: ignored,
+  initializer_factor: ignored,
+  pad_token_id: ignored,
+  bos_token_id: ignored,
+  eos_token_id: integer(49407, 0),
+  dtype: ignored,
+  torch_dtype: ignored,
+  transformers_version: ignored,
+  use_cache: ignored,
+  return_dict: ignored,
+  output_attentions: ignored,
+  output_hidden_states: ignored,
+  torchscript: ignored,
+  use_bfloat16: ignored,
+  is_decoder: only(false),
+  add_cross_attention: only(false),
+};
+
+export type CLIPTextConfig = Parsed<typeof SCHEMA>;
+
+const description: ModelDescription<CLIPTextConfig> = {
+  kind: "CLIPTextModel",
+  baseName: "model",
+  parse: (config: JsonObject, where) => {
+    const parsed = parseConfig(SCHEMA, config, where);
+    if (parsed.hidden_size % parsed.num_attention_heads !== 0)
+      throw unsupported(
+        where,
+        "num_attention_heads",
+        parsed.num_attention_heads,
+        `a divisor of hidden_size ${parsed.hidden_size}`,
+      );
+    return parsed;
+  },
+  toNative: (config) => config,
+};
+
+export interface CLIPTextOutput {
+  /** [B,T,hidden_size], behind the final layer norm: what Stable Diffusion conditions on. */
+  lastHiddenState: Tensor;
+  /** [B,hidden_size]: the last hidden state at the end-of-text token. */
+  pooled: Tensor;
+  /** If asked for: the embeddings, then the output of each layer, none of them behind the final layer norm. */
+  hiddenStates?: Tensor[];
+}
+
+/** CLIP's text transformer (Radford et al. 2021, https://arxiv.org/abs/2103.00020). */
+export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
+  /**
+   * Loads a folder with `config.json` and `model*.safetensors`, with or without the "text_model." prefix of tensor names.
+   *
+   * @throws as {@link UNet2DConditionModel.fromPretrained}
+   */
+  static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<CLIPTextModel> {
+    return new CLIPTextModel(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings`. There is no padding mask: Stable Diffusion's
+   *   prompts are encoded with their padding.
+   */
+  async forward(
+    inputIds: Tensor,
+    options: { hiddenStates?: boolean; signal?: AbortSignal } = {},
+  ): Promise<CLIPTextOutput> {
+    const { lastHiddenState, pooled, hiddenStates } = await cancellable(options.signal, (token) =>
+      native().clipTextForward(this.handle, inputIds.handle, options.hiddenStates ?? false, token),
+    );
+    const output: CLIPTextOutput = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };
+    if (hiddenStates) output.hiddenStates = hiddenStates.map((handle) => new Tensor(handle));
+    return output;
+  }
+}

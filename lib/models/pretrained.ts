@@ -1,0 +1,106 @@
+import { join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import type { AttentionBackend, ModelKind, NativeModel } from "../native/contract.js";
+import { cancellable, native } from "../native/native.js";
+import { type ModelDType, Tensor } from "../tensor.js";
+import { readConfig } from "./config.js";
+import type { JsonObject } from "./schema.js";
+import { resolveWeights } from "./weights.js";
+
+export interface ModelOptions {
+  /** Type of the weights and of all arithmetic. Default "float32". */
+  dtype?: ModelDType;
+  /** "cpu", "cuda" or "cuda:N". Default "cpu". */
+  device?: string;
+  /** Reads `*.VARIANT.safetensors`, e.g. "fp16". */
+  variant?: string;
+  /** "auto" (default) never materialises attention scores; "math" does and is meant for comparisons. */
+  attention?: AttentionBackend;
+  signal?: AbortSignal;
+}
+
+/** A model as JavaScript sees it: its configuration and the native module tree with its weights. */
+export abstract class PretrainedModel<Config> {
+  /** The configuration, defaults filled in. */
+  readonly config: Readonly<Config>;
+  readonly device: string;
+  readonly dtype: ModelDType;
+  readonly #handle: NativeModel;
+
+  /** @internal */
+  constructor(parts: LoadedModel<Config>) {
+    this.config = parts.config;
+    this.device = parts.device;
+    this.dtype = parts.dtype;
+    this.#handle = parts.handle;
+  }
+
+  /** @internal The addon's handle. */
+  get handle(): NativeModel {
+    return this.#handle;
+  }
+
+  /** The parameters by their names in diffusers' state dict: the tensors themselves, not copies. */
+  stateDict(): Record<string, Tensor> {
+    const result: Record<string, Tensor> = Object.create(null);
+    for (const [name, handle] of Object.entries(native().modelStateDict(this.#handle)))
+      result[name] = new Tensor(handle);
+    return result;
+  }
+
+  get disposed(): boolean {
+    return this.#handle.disposed;
+  }
+
+  /** Frees the weights as soon as no queued job needs them. */
+  dispose(): void {
+    this.#handle.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+export interface LoadedModel<Config> {
+  config: Config;
+  device: string;
+  dtype: ModelDType;
+  handle: NativeModel;
+}
+
+/** What a model class says of itself so that its folder can be loaded. */
+export interface ModelDescription<Config> {
+  kind: ModelKind;
+  /** Stem of the weight files. */
+  baseName: "diffusion_pytorch_model" | "model";
+  /** Checks config.json and fills in defaults; `where` is its path. */
+  parse: (config: JsonObject, where: string) => Config;
+  /** What the native model is built from. */
+  toNative: (config: Config, where: string) => object;
+}
+
+const DTYPES: readonly ModelDType[] = ["float32", "bfloat16", "float16"];
+
+/** Loads a folder with config.json and safetensors. */
+export async function loadPretrained<Config>(
+  description: ModelDescription<Config>,
+  folder: string,
+  options: ModelOptions,
+): Promise<LoadedModel<Config>> {
+  const { dtype = "float32", device = "cpu", attention = "auto", variant, signal } = options;
+  if (!DTYPES.includes(dtype))
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `dtype must be one of ${DTYPES.join(", ")}, not ${JSON.stringify(dtype)}`,
+    );
+  const addon = native(); // a missing libtorch is reported before anything else is looked at
+  const where = join(folder, "config.json");
+  const config = description.parse(await readConfig(where), where);
+  const { files } = await resolveWeights(folder, { variant, baseName: description.baseName });
+  const nativeConfig = description.toNative(config, where);
+  const handle = await cancellable(signal, (token) =>
+    addon.loadModel(description.kind, nativeConfig, files, { dtype, device, attention }, token),
+  );
+  return { config, device, dtype, handle };
+}

@@ -1,0 +1,159 @@
+import { cancellable, native } from "../native/native.js";
+import { Tensor } from "../tensor.js";
+import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
+import {
+  boolean,
+  booleanOrList,
+  ignored,
+  integer,
+  integerOrList,
+  integers,
+  type JsonObject,
+  listOfOne,
+  nullable,
+  number,
+  oneOf,
+  only,
+  type Parsed,
+  parseConfig,
+  unsupported,
+} from "./schema.js";
+
+const ACTIVATIONS = ["silu", "swish", "mish", "gelu", "relu"] as const;
+
+/** Every key of a UNet's config.json, with the defaults that files leave out. */
+const SCHEMA = {
+  sample_size: ignored,
+  in_channels: integer(4),
+  out_channels: integer(4),
+  center_input_sample: boolean(false),
+  flip_sin_to_cos: boolean(true),
+  freq_shift: number(0),
+  down_block_types: listOfOne(
+    ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    ["DownBlock2D", "CrossAttnDownBlock2D"],
+  ),
+  mid_block_type: nullable(
+    oneOf("UNetMidBlock2DCrossAttn", ["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"]),
+    "UNetMidBlock2DCrossAttn",
+  ),
+  up_block_types: listOfOne(
+    ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+    ["UpBlock2D", "CrossAttnUpBlock2D"],
+  ),
+  only_cross_attention: booleanOrList(false),
+  block_out_channels: integers([320, 640, 1280, 1280]),
+  layers_per_block: integerOrList(2),
+  downsample_padding: integer(1, 0),
+  mid_block_scale_factor: number(1, true),
+  dropout: ignored, // of training; inference has none
+  act_fn: oneOf("silu", ACTIVATIONS),
+  norm_num_groups: integer(32),
+  norm_eps: number(1e-5, true),
+  cross_attention_dim: integerOrList(1280),
+  transformer_layers_per_block: integerOrList(1),
+  reverse_transformer_layers_per_block: nullable(integers([1])),
+  encoder_hid_dim: only(null),
+  encoder_hid_dim_type: only(null),
+  attention_head_dim: integerOrList(8),
+  num_attention_heads: only(null),
+  dual_cross_attention: only(false),
+  use_linear_projection: boolean(false),
+  class_embed_type: only(null),
+  addition_embed_type: only(null),
+  addition_time_embed_dim: ignored, // read with addition_embed_type "text_time" only
+  num_class_embeds: only(null),
+  upcast_attention: boolean(false), // softmax is always taken in float32 here
+  resnet_time_scale_shift: oneOf("default", ["default", "scale_shift"]),
+  resnet_skip_time_act: ignored, // of block types that are not supported
+  resnet_out_scale_factor: ignored, // likewise
+  time_embedding_type: only("positional"),
+  time_embedding_dim: nullable(integer(1)),
+  time_embedding_act_fn: only(null),
+  timestep_post_act: only(null),
+  time_cond_proj_dim: only(null),
+  conv_in_kernel: integer(3),
+  conv_out_kernel: integer(3),
+  projection_class_embeddings_input_dim: ignored, // read with a class or addition embedding only
+  attention_type: only("default"),
+  class_embeddings_concat: only(false),
+  mid_block_only_cross_attention: ignored, // of block types that are not supported
+  cross_attention_norm: only(null),
+  addition_embed_type_num_heads: ignored,
+};
+
+export type UNet2DConditionConfig = Parsed<typeof SCHEMA>;
+
+const description: ModelDescription<UNet2DConditionConfig> = {
+  kind: "UNet2DConditionModel",
+  baseName: "diffusion_pytorch_model",
+  parse: (config: JsonObject, where) => parseConfig(SCHEMA, config, where),
+  toNative,
+};
+
+/** Spreads single values over the levels and checks that lists have one entry for each. */
+function toNative(config: UNet2DConditionConfig, where: string): object {
+  const levels = config.block_out_channels.length;
+  const perLevel = <T>(key: keyof UNet2DConditionConfig, value: T | T[]): T[] => {
+    const list = Array.isArray(value) ? value : Array<T>(levels).fill(value);
+    if (list.length !== levels)
+      throw unsupported(where, key, value, `${levels} entries, one for each of block_out_channels`);
+    return list;
+  };
+  for (const key of ["conv_in_kernel", "conv_out_kernel"] as const)
+    if (config[key] % 2 === 0) throw unsupported(where, key, config[key], "an odd kernel size");
+  const layers = perLevel("transformer_layers_per_block", config.transformer_layers_per_block);
+  return {
+    ...config,
+    down_block_types: perLevel("down_block_types", config.down_block_types),
+    up_block_types: perLevel("up_block_types", config.up_block_types),
+    only_cross_attention: perLevel("only_cross_attention", config.only_cross_attention),
+    layers_per_block: perLevel("layers_per_block", config.layers_per_block),
+    cross_attention_dim: perLevel("cross_attention_dim", config.cross_attention_dim),
+    transformer_layers_per_block: layers,
+    reverse_transformer_layers_per_block: perLevel(
+      "reverse_transformer_layers_per_block",
+      config.reverse_transformer_layers_per_block ?? layers.toReversed(),
+    ),
+    attention_head_dim: perLevel("attention_head_dim", config.attention_head_dim),
+    time_embedding_dim: config.time_embedding_dim ?? 4 * config.block_out_channels[0]!,
+  };
+}
+
+/**
+ * The denoising UNet of Stable Diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752); with 8 input channels,
+ * noisy latents and image latents, that of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800).
+ */
+export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig> {
+  /**
+   * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`.
+   *
+   * @throws `ERR_FILE_NOT_FOUND`, `ERR_CONFIG` for what is not supported, `ERR_SAFETENSORS`, `ERR_STATE_DICT` listing the
+   *   tensors that are missing, unexpected or misshapen, `ERR_OUT_OF_MEMORY`
+   */
+  static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<UNet2DConditionModel> {
+    return new UNet2DConditionModel(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Predicts the noise (or the velocity, whatever the model was trained for).
+   *
+   * @param sample [B,in_channels,H,W]; H and W of any size
+   * @param timesteps one for the whole batch, or one for each row
+   * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]
+   * @returns [B,out_channels,H,W] in the model's type
+   */
+  async forward(
+    sample: Tensor,
+    timesteps: number | readonly number[],
+    encoderHiddenStates: Tensor,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Tensor> {
+    const list = typeof timesteps === "number" ? [timesteps] : timesteps;
+    return new Tensor(
+      await cancellable(options.signal, (token) =>
+        native().unetForward(this.handle, sample.handle, list, encoderHiddenStates.handle, token),
+      ),
+    );
+  }
+}

@@ -1,0 +1,321 @@
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { Generator, randomSeed } from "../generator.js";
+import { RgbImage } from "../images.js";
+import { native } from "../native/native.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
+import { Tensor } from "../tensor.js";
+import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
+import { guideByTextAndImage } from "./guidance.js";
+import { type PipelineImage, prepareImage } from "./image-input.js";
+import { checkCount, checkFinite, checkTexts, refuseArgument } from "./options.js";
+import { encodePrompts } from "./prompt.js";
+
+export type OutputType = "image" | "tensor" | "latent";
+
+export interface EditOptions {
+  /** The instruction, or one for each row of the batch. Either this or `promptEmbeds`. */
+  prompt?: string | readonly string[];
+  /** The picture to edit (path, URL, encoded bytes, sharp instance, RgbImage), several, or a tensor [B,3,H,W] in 0..1. */
+  image: PipelineImage;
+  /** What to steer away from; the empty text if left out. Ignored without guidance. */
+  negativePrompt?: string | readonly string[];
+  /** Denoising steps, 1..num_train_timesteps. Default 100. */
+  numInferenceSteps?: number;
+  /** How strongly the instruction is followed. Default 7.5. */
+  guidanceScale?: number;
+  /** How closely the result keeps to the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
+  imageGuidanceScale?: number;
+  /** Default 1. */
+  numImagesPerPrompt?: number;
+  /** η of DDIM, 0..1; other schedulers ignore it. Default 0. */
+  eta?: number;
+  /** Source of all noise: one, or one for each picture made. Either this or `seed`. */
+  generator?: Generator | readonly Generator[];
+  /** Seeds a CPU generator, so that a seed means the same picture on every device. Random if left out. */
+  seed?: number | bigint;
+  /** Noise to start from instead of a draw: [B·n,C,h,w], unit variance. */
+  latents?: Tensor;
+  /** Text embeddings [B,T,D] instead of `prompt`. */
+  promptEmbeds?: Tensor;
+  /** Text embeddings [B,T,D] instead of `negativePrompt`. */
+  negativePromptEmbeds?: Tensor;
+  /** "image" (default): RgbImage; "tensor": one Tensor [B·n,3,H,W] in 0..1; "latent": one Tensor [B·n,C,h,w]. */
+  outputType?: OutputType;
+  /** Stops the run within a step; it rejects with `ERR_ABORTED`. */
+  signal?: AbortSignal;
+  /** Called and awaited after every step. `latents` are the pipeline's: read them, do not dispose or keep them. */
+  onStep?: (progress: StepProgress) => void | Promise<void>;
+}
+
+export interface StepProgress {
+  /** Counts from 0. */
+  step: number;
+  /** How many there will be: schedulers of second order evaluate the model about twice per inference step. */
+  totalSteps: number;
+  timestep: number;
+  latents: Tensor;
+}
+
+export interface EditResult<T extends OutputType = OutputType> {
+  images: T extends "image" ? RgbImage[] : Tensor;
+  /** The seed of the noise, if the run made its own generator. */
+  seed?: number | bigint;
+}
+
+/** What the guided batch repeats: text and image, image only, neither. */
+const GUIDED_ROWS = 3;
+
+/**
+ * Edits pictures by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), with the numbers
+ * of diffusers' `StableDiffusionInstructPix2PixPipeline`.
+ *
+ * Several runs may be under way on one pipeline; each gives what it gives alone. Each of the components can be replaced.
+ */
+export class InstructPix2PixPipeline implements StableDiffusionComponents {
+  vae: StableDiffusionComponents["vae"];
+  textEncoder: StableDiffusionComponents["textEncoder"];
+  tokenizer: StableDiffusionComponents["tokenizer"];
+  unet: StableDiffusionComponents["unet"];
+  /** Every run works on a clone of it. */
+  scheduler: Scheduler;
+
+  constructor(components: StableDiffusionComponents) {
+    this.vae = components.vae;
+    this.textEncoder = components.textEncoder;
+    this.tokenizer = components.tokenizer;
+    this.unet = components.unet;
+    this.scheduler = components.scheduler;
+  }
+
+  /**
+   * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache.
+   *
+   * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else, `ERR_FILE_NOT_FOUND`, `ERR_HUB`, `ERR_CONFIG`,
+   *   `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_TOKENIZER`, `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`
+   */
+  static async fromPretrained(pathOrId: string, options: FromPretrainedOptions = {}): Promise<InstructPix2PixPipeline> {
+    return new InstructPix2PixPipeline(await loadComponents(pathOrId, options));
+  }
+
+  /**
+   * Edits.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IMAGE`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`
+   */
+  async run<T extends OutputType = "image">(options: EditOptions & { outputType?: T }): Promise<EditResult<T>> {
+    const { signal } = options;
+    throwIfAborted(signal);
+    const call = this.#check(options);
+    using scope = new Scope();
+    const { device, dtype } = this.unet;
+    const guided = call.guided;
+
+    const embeddings = scope.add(await this.#textEmbeddings(call, options));
+    const imageLatents = scope.add(await this.#imageLatents(call, options));
+    const [, channels, height, width] = imageLatents.shape as [number, number, number, number];
+    this.#checkChannels(channels);
+    const shape = [call.count, this.vae.config.latent_channels, height, width];
+
+    using scheduler = this.scheduler.clone();
+    scheduler.setTimesteps(call.numInferenceSteps);
+    let latents = await this.#initialLatents(shape, scheduler, call.generator, options.latents);
+    try {
+      for (const [step, timestep] of scheduler.timesteps.entries()) {
+        throwIfAborted(signal);
+        using scaled = await scheduler.scaleModelInput(latents, timestep);
+        using rows = await scaled.repeat([guided ? GUIDED_ROWS : 1, 1, 1, 1]);
+        using input = await Tensor.cat([rows, imageLatents], 1);
+        using prediction = await this.unet.forward(input, timestep, embeddings, { signal });
+        using noise = guided
+          ? await guideByTextAndImage(prediction, call.guidanceScale, call.imageGuidanceScale)
+          : await prediction.clone();
+        const { prevSample } = await scheduler.step(noise, timestep, latents, {
+          generator: call.generator as Generator | Generator[],
+          eta: call.eta,
+        });
+        latents.dispose();
+        latents = prevSample;
+        await options.onStep?.({ step, totalSteps: scheduler.timesteps.length, timestep, latents });
+      }
+      throwIfAborted(signal);
+      if (call.outputType === "latent") {
+        const images = await latents.to({ device, dtype });
+        return { images, seed: call.seed } as EditResult<T>;
+      }
+      using unit = await this.#decode(latents, signal);
+      const images = call.outputType === "tensor" ? await unit.clone() : await toPictures(unit);
+      return { images, seed: call.seed } as EditResult<T>;
+    } finally {
+      latents.dispose();
+    }
+  }
+
+  /** Frees the weights of every component; runs under way finish undisturbed. */
+  dispose(): void {
+    for (const part of [this.unet, this.vae, this.textEncoder]) part.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #check(options: EditOptions) {
+    const { prompt, promptEmbeds, negativePrompt, negativePromptEmbeds, outputType = "image" } = options;
+    if (options.image === undefined || options.image === null) refuseArgument("image", options.image, "given");
+    if ((prompt === undefined) === (promptEmbeds === undefined))
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give either prompt or promptEmbeds");
+    if (negativePrompt !== undefined && negativePromptEmbeds !== undefined)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give negativePrompt or negativePromptEmbeds, not both");
+    if (options.seed !== undefined && options.generator !== undefined)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give seed or generator, not both");
+    if (!["image", "tensor", "latent"].includes(outputType))
+      refuseArgument("outputType", outputType, '"image", "tensor" or "latent"');
+
+    const prompts = prompt === undefined ? undefined : checkTexts("prompt", prompt);
+    const batch = prompts?.length ?? embeddingRows("promptEmbeds", promptEmbeds!);
+    const negatives = negativePrompt === undefined ? undefined : checkTexts("negativePrompt", negativePrompt);
+    if (negatives && negatives.length !== 1 && negatives.length !== batch)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `there are ${negatives.length} negative prompts for ${batch} prompts`,
+      );
+    if (negativePromptEmbeds && embeddingRows("negativePromptEmbeds", negativePromptEmbeds) !== batch)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `negativePromptEmbeds must have ${batch} rows`);
+
+    const numImagesPerPrompt = checkCount("numImagesPerPrompt", options.numImagesPerPrompt ?? 1);
+    const guidanceScale = checkFinite("guidanceScale", options.guidanceScale ?? 7.5);
+    const imageGuidanceScale = checkFinite("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
+    const eta = checkFinite("eta", options.eta ?? 0);
+    if (eta < 0 || eta > 1) refuseArgument("eta", eta, "in 0..1");
+    const count = batch * numImagesPerPrompt;
+    const seed = options.generator ? undefined : (options.seed ?? randomSeed());
+    const generator = options.generator ?? new Generator("cpu", seed);
+    if (Array.isArray(generator) && generator.length !== count)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `there are ${generator.length} generators for ${count} pictures`,
+      );
+    return {
+      prompts,
+      negatives,
+      batch,
+      count,
+      numImagesPerPrompt,
+      numInferenceSteps: checkCount("numInferenceSteps", options.numInferenceSteps ?? 100),
+      guidanceScale,
+      imageGuidanceScale,
+      guided: guidanceScale > 1 && imageGuidanceScale >= 1,
+      eta,
+      seed,
+      generator,
+      outputType,
+    };
+  }
+
+  /** [rows · B·n,T,D] in the order of the guided batch: the prompt, then twice what stands for no text. */
+  async #textEmbeddings(call: Call, options: EditOptions): Promise<Tensor> {
+    using scope = new Scope();
+    const { device, dtype } = this.unet;
+    const embed = async (texts: readonly string[] | undefined, given: Tensor | undefined) => {
+      const encoded = scope.add(given ? await given.clone() : await encodePrompts(texts!, this, options.signal));
+      const placed = scope.add(await encoded.to({ device, dtype }));
+      return scope.add(await placed.repeatInterleave(call.numImagesPerPrompt, 0));
+    };
+    const positive = await embed(call.prompts, options.promptEmbeds);
+    if (!call.guided) return await positive.clone();
+    const negatives = call.negatives ?? [""];
+    const texts = negatives.length === call.batch ? negatives : Array<string>(call.batch).fill(negatives[0]!);
+    const negative = await embed(texts, options.negativePromptEmbeds);
+    if (negative.shape.join() !== positive.shape.join())
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `promptEmbeds [${positive.shape}] and negativePromptEmbeds [${negative.shape}] differ in shape`,
+      );
+    return await Tensor.cat([positive, negative, negative], 0);
+  }
+
+  /** [rows · B·n,C,h,w] in the order of the guided batch: twice the picture's, then zeros. Not scaled. */
+  async #imageLatents(call: Call, options: EditOptions): Promise<Tensor> {
+    using scope = new Scope();
+    const { device, dtype } = this.unet;
+    const picture = scope.add(await prepareImage(options.image, this.vae.scaleFactor, { signal: options.signal }));
+    const pictures = picture.shape[0]!;
+    if (call.count % pictures !== 0)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `${pictures} pictures cannot be matched with ${call.batch} prompts of ${call.numImagesPerPrompt} images each`,
+      );
+    const posterior = scope.add(await this.vae.encode(picture, { signal: options.signal }));
+    const placed = scope.add(await posterior.mean.to({ device, dtype }));
+    const latents = scope.add(await placed.repeatInterleave(call.count / pictures, 0));
+    if (!call.guided) return await latents.clone();
+    const none = scope.add(await Tensor.zeros(latents.shape, { device, dtype }));
+    return await Tensor.cat([latents, latents, none], 0);
+  }
+
+  #checkChannels(imageChannels: number): void {
+    const noisy = this.vae.config.latent_channels;
+    if (noisy + imageChannels === this.unet.config.in_channels) return;
+    throw new InstructPix2PixError(
+      "ERR_CONFIG",
+      `the UNet takes ${this.unet.config.in_channels} channels, but ${noisy} of noisy and ${imageChannels} of image latents are given: it is not an InstructPix2Pix model`,
+    );
+  }
+
+  async #initialLatents(
+    shape: number[],
+    scheduler: Scheduler,
+    generator: Generator | readonly Generator[],
+    given: Tensor | undefined,
+  ): Promise<Tensor> {
+    const { device, dtype } = this.unet;
+    if (given && given.shape.join() !== shape.join())
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `latents must be [${shape}], not [${given.shape}]`);
+    using noise = given ? await given.to({ device, dtype }) : await Tensor.randn(shape, { generator, dtype, device });
+    return await Tensor.linearCombination([[scheduler.initNoiseSigma, noise]]);
+  }
+
+  /** Latents to pictures [B,3,H,W] in 0..1, float32. */
+  async #decode(latents: Tensor, signal?: AbortSignal): Promise<Tensor> {
+    using unscaled = await Tensor.linearCombination([[1 / this.vae.config.scaling_factor, latents]]);
+    using decoded = await this.vae.decode(unscaled, { signal });
+    using float = await decoded.to({ dtype: "float32" });
+    using half = await float.mul(0.5);
+    using shifted = await half.add(0.5);
+    return await shifted.clamp(0, 1);
+  }
+}
+
+type Call = {
+  prompts: readonly string[] | undefined;
+  negatives: readonly string[] | undefined;
+  batch: number;
+  count: number;
+  numImagesPerPrompt: number;
+  guided: boolean;
+};
+
+/** Disposes of what was added when the block that declared it ends. */
+class Scope {
+  readonly #parts: Disposable[] = [];
+
+  add<T extends Disposable>(part: T): T {
+    this.#parts.push(part);
+    return part;
+  }
+
+  [Symbol.dispose](): void {
+    for (const part of this.#parts) part[Symbol.dispose]();
+  }
+}
+
+function embeddingRows(name: string, embeddings: Tensor): number {
+  const [rows, , width] = embeddings.shape;
+  if (embeddings.shape.length !== 3 || !rows || !width) refuseArgument(name, `[${embeddings.shape}]`, "[B,T,D]");
+  return rows;
+}
+
+async function toPictures(unit: Tensor): Promise<RgbImage[]> {
+  const [, , height, width] = unit.shape as [number, number, number, number];
+  return (await native().tensorToPictures(unit.handle)).map((data) => new RgbImage(width, height, data));
+}
