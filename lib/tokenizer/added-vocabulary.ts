@@ -1,0 +1,142 @@
+/** A token that is matched in the text itself, before byte-pair encoding. */
+export interface AddedToken {
+  readonly content: string;
+  /** Only where no word character touches it. */
+  readonly singleWord: boolean;
+  /** Takes the white space before it along. */
+  readonly lstrip: boolean;
+  /** Takes the white space after it along. */
+  readonly rstrip: boolean;
+  /** Looked for in the normalised text (by its own normalised form), not in the text as given. */
+  readonly normalized: boolean;
+  /** Left out by `decode` with `skipSpecialTokens`, and not matched with `splitSpecialTokens`. */
+  readonly special: boolean;
+}
+
+/** A piece of text: still to be encoded, or a token found in it. */
+export type Piece = { readonly text: string } | { readonly id: number };
+
+interface Matcher {
+  readonly pattern: RegExp;
+  readonly ids: ReadonlyMap<string, number>;
+}
+
+const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]/u;
+const ENDS_WITH_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]$/u;
+const SPACE_AT_START = /^\p{White_Space}*/u;
+const SPACE = /\p{White_Space}/u;
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+}
+
+/** Leftmost match, the longest among those; of equal patterns the one added first. */
+function matcher(contents: Iterable<readonly [string, number]>): Matcher | undefined {
+  const ids = new Map<string, number>();
+  for (const [content, id] of contents) if (content !== "" && !ids.has(content)) ids.set(content, id);
+  if (ids.size === 0) return undefined;
+  const longestFirst = [...ids.keys()].sort((a, b) => b.length - a.length);
+  return { pattern: new RegExp(longestFirst.map(escapeRegExp).join("|"), "g"), ids };
+}
+
+function touchesWord(text: string, start: number, end: number): boolean {
+  // Two code units hold any one character.
+  return (
+    ENDS_WITH_WORD.test(text.slice(Math.max(0, start - 2), start)) || STARTS_WITH_WORD.test(text.slice(end, end + 2))
+  );
+}
+
+function leftEndOfSpace(text: string, end: number): number {
+  while (end > 0 && SPACE.test(text[end - 1]!)) end--;
+  return end;
+}
+
+/** The tokens beside the base vocabulary, and the search for them. Behaves as the `tokenizers` library's own. */
+export class AddedVocabulary {
+  readonly #base: ReadonlyMap<string, number>;
+  readonly #normalize: (text: string) => string;
+  readonly #splitSpecial: boolean;
+  readonly #ids = new Map<string, number>();
+  readonly #tokens = new Map<number, AddedToken>();
+  readonly #special = new Set<string>();
+  readonly #normalizedText = new Map<number, string>();
+  #nextId: number;
+  #asGiven: Matcher | undefined;
+  #normalized: Matcher | undefined;
+
+  /**
+   * @param tokens added in this order; one given again replaces the earlier, keeping its place
+   * @param base the vocabulary of the byte-pair model: a token found there keeps its id, others are numbered after it
+   * @param splitSpecial whether special tokens in the text are ordinary text
+   */
+  constructor(
+    tokens: Iterable<AddedToken>,
+    base: ReadonlyMap<string, number>,
+    normalize: (text: string) => string,
+    splitSpecial: boolean,
+  ) {
+    this.#base = base;
+    this.#normalize = normalize;
+    this.#splitSpecial = splitSpecial;
+    this.#nextId = base.size;
+    for (const token of tokens) this.#add(token);
+    const entries = [...this.#tokens];
+    this.#asGiven = matcher(entries.filter(([, token]) => !token.normalized).map(([id, { content }]) => [content, id]));
+    this.#normalized = matcher(
+      entries.filter(([, token]) => token.normalized).map(([id]) => [this.#normalizedText.get(id)!, id]),
+    );
+  }
+
+  #add(token: AddedToken): void {
+    if (token.content === "") return;
+    const id = this.idOf(token.content) ?? this.#nextId++;
+    this.#ids.set(token.content, id);
+    this.#tokens.set(id, token);
+    // Both outlive a later replacement of the token, as in the library.
+    if (token.special) this.#special.add(token.content);
+    if (token.normalized) this.#normalizedText.set(id, this.#normalize(token.content));
+  }
+
+  /** The id of a token, added or of the base vocabulary. */
+  idOf(content: string): number | undefined {
+    return this.#ids.get(content) ?? this.#base.get(content);
+  }
+
+  /** How the added token with that id is written when ids become text again: as it was looked for. */
+  textOf(id: number): string | undefined {
+    return this.#normalizedText.get(id) ?? this.#tokens.get(id)?.content;
+  }
+
+  isSpecial(text: string): boolean {
+    return this.#special.has(text);
+  }
+
+  /** Cuts a text into tokens found in it and normalised text between them. */
+  split(text: string): Piece[] {
+    return this.#find(text, this.#asGiven).flatMap((piece) =>
+      "id" in piece ? piece : this.#find(this.#normalize(piece.text), this.#normalized),
+    );
+  }
+
+  #find(text: string, search: Matcher | undefined): Piece[] {
+    if (text === "") return [];
+    if (search === undefined) return [{ text }];
+    const pieces: Piece[] = [];
+    let done = 0;
+    for (const match of text.matchAll(search.pattern)) {
+      const id = search.ids.get(match[0])!;
+      const token = this.#tokens.get(id)!;
+      if (this.#splitSpecial && this.#special.has(token.content)) continue;
+      let start = match.index;
+      let end = start + match[0].length;
+      if (token.singleWord && touchesWord(text, start, end)) continue;
+      if (token.lstrip) start = Math.max(leftEndOfSpace(text, start), done);
+      if (token.rstrip) end += SPACE_AT_START.exec(text.slice(end))![0].length;
+      if (done < start) pieces.push({ text: text.slice(done, start) });
+      pieces.push({ id });
+      done = end;
+    }
+    if (done < text.length) pieces.push({ text: text.slice(done) });
+    return pieces;
+  }
+}

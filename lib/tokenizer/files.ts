@@ -1,0 +1,156 @@
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import type { BytePairFiles } from "./byte-pair-encoding.js";
+import { isJson, type Json, readSpecialTokens, type SpecialTokens } from "./special-tokens.js";
+
+/** Everything that a tokenizer folder says, checked. */
+export interface TokenizerFiles extends BytePairFiles {
+  readonly specialTokens: SpecialTokens;
+  readonly modelMaxLength: number;
+  readonly paddingSide: Side;
+  readonly truncationSide: Side;
+  readonly splitSpecialTokens: boolean;
+}
+
+export type Side = "left" | "right";
+
+/** Of every published CLIP text encoder; used where no configuration names another. */
+const DEFAULT_MAX_LENGTH = 77;
+
+function malformed(path: string, what: string, cause?: unknown): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_TOKENIZER", `${path}: ${what}`, { cause });
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw new InstructPix2PixError("ERR_IO", `${path}: cannot be read (${code ?? String(error)})`, { cause: error });
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    throw malformed(path, "not UTF-8", error);
+  }
+}
+
+async function readJson(path: string): Promise<Json | undefined> {
+  const text = await readText(path);
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw malformed(path, "not valid JSON", error);
+  }
+  if (!isJson(value)) throw malformed(path, "must hold a JSON object");
+  return value;
+}
+
+function checkVocabulary(value: unknown, path: string): Readonly<Record<string, number>> {
+  if (!isJson(value)) throw malformed(path, "the vocabulary must be an object of tokens and their ids");
+  for (const [token, id] of Object.entries(value))
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > 0xffffffff)
+      throw malformed(path, `the id of token ${JSON.stringify(token)} must be a whole number of 32 bits`);
+  return value as Record<string, number>;
+}
+
+function checkMerge(
+  parts: unknown,
+  vocab: Readonly<Record<string, number>>,
+  path: string,
+  where: string,
+): readonly [string, string] {
+  if (!Array.isArray(parts) || parts.length !== 2 || parts.some((part) => typeof part !== "string"))
+    throw malformed(path, `${where} must be two tokens with one space between`);
+  const [left, right] = parts as [string, string];
+  for (const token of [left, right, left + right])
+    if (!Object.hasOwn(vocab, token))
+      throw malformed(path, `${where} needs the token ${JSON.stringify(token)}, which the vocabulary lacks`);
+  return [left, right];
+}
+
+async function readVocabularyFiles(folder: string): Promise<BytePairFiles> {
+  const vocabPath = join(folder, "vocab.json");
+  const mergesPath = join(folder, "merges.txt");
+  const [vocabJson, mergesText] = await Promise.all([readJson(vocabPath), readText(mergesPath)]);
+  if (vocabJson === undefined || mergesText === undefined) {
+    const missing = vocabJson === undefined ? vocabPath : mergesPath;
+    throw new InstructPix2PixError(
+      "ERR_FILE_NOT_FOUND",
+      `${missing}: no such file; a tokenizer is vocab.json with merges.txt, or tokenizer.json`,
+    );
+  }
+  const vocab = checkVocabulary(vocabJson, vocabPath);
+  const lines = mergesText.split(/\r?\n/);
+  if (lines.at(-1) === "") lines.pop();
+  const merges = lines.flatMap((line, index) =>
+    line.startsWith("#version") ? [] : [checkMerge(line.split(" "), vocab, mergesPath, `line ${index + 1}`)],
+  );
+  return { vocab, merges };
+}
+
+function modelOf(tokenizer: Json, path: string): BytePairFiles {
+  const model = tokenizer.model;
+  if (!isJson(model)) throw malformed(path, "model must be an object");
+  if ((model.type ?? "BPE") !== "BPE")
+    throw malformed(path, `model.type is ${JSON.stringify(model.type)}; CLIP's tokenizer is "BPE"`);
+  const vocab = checkVocabulary(model.vocab, path);
+  if (!Array.isArray(model.merges)) throw malformed(path, "model.merges must be a list");
+  const merges = model.merges.map((merge: unknown, index) =>
+    checkMerge(typeof merge === "string" ? merge.split(" ") : merge, vocab, path, `model.merges[${index}]`),
+  );
+  return { vocab, merges };
+}
+
+function maxLength(config: Json | undefined, path: string): number {
+  const length = config?.model_max_length ?? config?.max_len ?? DEFAULT_MAX_LENGTH;
+  if (typeof length !== "number" || !(length >= 1)) throw malformed(path, "model_max_length must be a positive number");
+  return length;
+}
+
+function side(config: Json | undefined, key: string, path: string, serialized: unknown): Side {
+  const value = config?.[key] ?? (isJson(serialized) ? String(serialized.direction).toLowerCase() : "right");
+  if (value !== "left" && value !== "right") throw malformed(path, `${key} must be "left" or "right"`);
+  return value;
+}
+
+/**
+ * Reads a tokenizer folder: `tokenizer.json` if there is one, else `vocab.json` and `merges.txt`, and what
+ * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` say, all three optional.
+ */
+export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
+  if (!(await stat(folder).catch(() => undefined))?.isDirectory())
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: no such tokenizer folder`);
+  const configPath = join(folder, "tokenizer_config.json");
+  const tokenizerPath = join(folder, "tokenizer.json");
+  const [config, specialTokensMap, addedTokens, tokenizer] = await Promise.all([
+    readJson(configPath),
+    readJson(join(folder, "special_tokens_map.json")),
+    readJson(join(folder, "added_tokens.json")),
+    readJson(tokenizerPath),
+  ]);
+  const model = tokenizer === undefined ? await readVocabularyFiles(folder) : modelOf(tokenizer, tokenizerPath);
+  const sources = { config, specialTokensMap, addedTokens, tokenizer };
+  return {
+    ...model,
+    specialTokens: readSpecialTokensIn(folder, sources),
+    modelMaxLength: maxLength(config, configPath),
+    paddingSide: side(config, "padding_side", configPath, tokenizer?.padding),
+    truncationSide: side(config, "truncation_side", configPath, tokenizer?.truncation),
+    splitSpecialTokens: config?.split_special_tokens === true,
+  };
+}
+
+function readSpecialTokensIn(folder: string, sources: Parameters<typeof readSpecialTokens>[0]): SpecialTokens {
+  try {
+    return readSpecialTokens(sources);
+  } catch (error) {
+    if (!(error instanceof InstructPix2PixError)) throw error;
+    throw new InstructPix2PixError(error.code, join(folder, error.message));
+  }
+}

@@ -1,0 +1,230 @@
+import { InstructPix2PixError } from "../errors.js";
+import type { AddedToken } from "./added-vocabulary.js";
+
+/** A JSON object as read, nothing known about its values yet. */
+export type Json = Readonly<Record<string, unknown>>;
+
+export function isJson(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The parsed files of a tokenizer folder that name tokens; those that the folder lacks are undefined. */
+export interface TokenSources {
+  readonly config: Json | undefined;
+  readonly specialTokensMap: Json | undefined;
+  readonly addedTokens: Json | undefined;
+  readonly tokenizer: Json | undefined;
+}
+
+export interface SpecialTokens {
+  readonly bos: string;
+  readonly eos: string;
+  readonly unk: string;
+  /** null: configured as none, so that nothing can be padded. */
+  readonly pad: string | null;
+  /** Every token to match in the text, in the order in which they are numbered. */
+  readonly added: AddedToken[];
+}
+
+/** A token object as configured: what it does not say about normalisation depends on whether it is special. */
+interface ConfiguredToken extends Omit<AddedToken, "normalized"> {
+  readonly normalized: boolean | undefined;
+}
+
+/** A plain string stays one, since it overrides flags where a token object would not. */
+type TokenValue = string | ConfiguredToken;
+
+const NAMED = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const DEFAULTS: readonly (readonly [string, TokenValue])[] = [
+  ["bos_token", "<|startoftext|>"],
+  ["eos_token", "<|endoftext|>"],
+  ["unk_token", "<|endoftext|>"],
+  ["pad_token", "<|endoftext|>"],
+];
+
+function invalid(where: string, expected: string): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_TOKENIZER", `${where} must be ${expected}`);
+}
+
+function flag(token: Json, name: string, where: string): boolean | undefined {
+  const value = token[name] ?? undefined;
+  if (value !== undefined && typeof value !== "boolean") throw invalid(`${where}.${name}`, "true or false");
+  return value;
+}
+
+function tokenObject(value: Json, where: string, special?: boolean): ConfiguredToken {
+  if (typeof value.content !== "string") throw invalid(`${where}.content`, "a string");
+  return {
+    content: value.content,
+    singleWord: flag(value, "single_word", where) ?? false,
+    lstrip: flag(value, "lstrip", where) ?? false,
+    rstrip: flag(value, "rstrip", where) ?? false,
+    normalized: flag(value, "normalized", where),
+    special: special ?? flag(value, "special", where) ?? false,
+  };
+}
+
+function tokenValue(value: unknown, where: string, special?: boolean): TokenValue {
+  if (typeof value === "string") return value;
+  if (isJson(value)) return tokenObject(value, where, special);
+  throw invalid(where, "a string or a token object");
+}
+
+function contentOf(token: TokenValue): string {
+  return typeof token === "string" ? token : token.content;
+}
+
+function normalizedOf(token: ConfiguredToken): boolean {
+  return token.normalized ?? !token.special;
+}
+
+function sameToken(a: TokenValue, b: TokenValue): boolean {
+  if (typeof a === "string" || typeof b === "string") return a === b;
+  return (
+    a.content === b.content &&
+    a.singleWord === b.singleWord &&
+    a.lstrip === b.lstrip &&
+    a.rstrip === b.rstrip &&
+    a.special === b.special &&
+    normalizedOf(a) === normalizedOf(b)
+  );
+}
+
+/** Named tokens (null: none) and further special ones, as the configuration files give them. */
+interface Configured {
+  readonly named: Map<string, TokenValue | null>;
+  readonly extra: TokenValue[];
+  /**
+   * Contents, by key, of those that make a token of `added_tokens.json` special. Defaults and token objects of
+   * `tokenizer_config.json` are not among them in the reference.
+   */
+  readonly marking: Map<string, string>;
+}
+
+function readNamed(source: Json | undefined, file: string, special: boolean | undefined, into: Configured): void {
+  const mark = (key: string, value: unknown, token: TokenValue) => {
+    if (typeof value === "string" || special) into.marking.set(key, contentOf(token));
+    else into.marking.delete(key);
+  };
+  for (const [key, value] of Object.entries(source ?? {})) {
+    const where = `${file}: ${key}`;
+    if (NAMED.includes(key)) {
+      const token = value === null ? null : tokenValue(value, where, special);
+      into.named.set(key, token);
+      if (token !== null) mark(key, value, token);
+    } else if (key.endsWith("_token") && (typeof value === "string" || (isJson(value) && "content" in value)))
+      into.named.set(key, tokenValue(value, where, special));
+  }
+  const { extra_special_tokens: extra, additional_special_tokens: additional } = source ?? {};
+  if (isJson(extra)) {
+    for (const [key, value] of Object.entries(extra))
+      into.named.set(key, tokenValue(value, `${file}: ${key}`, special));
+  } else {
+    for (const [token, value] of tokenList(extra, `${file}: extra_special_tokens`, special)) {
+      mark(`extra ${contentOf(token)}`, value, token);
+      if (!into.extra.some((other) => sameToken(other, token))) into.extra.push(token);
+    }
+  }
+  // The older name counts only where the newer one holds nothing.
+  if (into.extra.length > 0) return;
+  for (const [token, value] of tokenList(additional, `${file}: additional_special_tokens`, special)) {
+    if (!special) mark(`extra ${contentOf(token)}`, value, token);
+    into.extra.push(token);
+  }
+}
+
+function tokenList(value: unknown, where: string, special: boolean | undefined): (readonly [TokenValue, unknown])[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw invalid(where, "a list of tokens");
+  return value.map((item, index) => [tokenValue(item, `${where}[${index}]`, special), item]);
+}
+
+function tokenId(text: string, where: string): number {
+  const id = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(id)) throw invalid(where, "numbered by whole numbers");
+  return id;
+}
+
+/** Tokens that the files list with their ids, in the order of those. */
+function listedTokens(sources: TokenSources, configured: Configured): ConfiguredToken[] {
+  const byId = new Map<number, ConfiguredToken>();
+  const decoder = sources.config?.added_tokens_decoder;
+  if (decoder !== undefined) {
+    const where = "tokenizer_config.json: added_tokens_decoder";
+    if (!isJson(decoder)) throw invalid(where, "an object");
+    for (const [id, value] of Object.entries(decoder)) {
+      if (!isJson(value)) throw invalid(`${where}[${id}]`, "a token object");
+      byId.set(tokenId(id, where), tokenObject(value, `${where}[${id}]`));
+    }
+  } else {
+    const special = new Set(configured.marking.values());
+    for (const [content, id] of Object.entries(sources.addedTokens ?? {})) {
+      const where = `added_tokens.json: ${JSON.stringify(content)}`;
+      const isSpecial = special.has(content);
+      byId.set(tokenId(String(id), where), {
+        content,
+        singleWord: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: !isSpecial,
+        special: isSpecial,
+      });
+    }
+    const serialized = sources.tokenizer?.added_tokens ?? [];
+    if (!Array.isArray(serialized)) throw invalid("tokenizer.json: added_tokens", "a list");
+    for (const [index, value] of serialized.entries()) {
+      const where = `tokenizer.json: added_tokens[${index}]`;
+      if (!isJson(value)) throw invalid(where, "a token object");
+      byId.set(tokenId(String(value.id), where), tokenObject(value, where));
+    }
+  }
+  return [...byId].sort(([a], [b]) => a - b).map(([, token]) => token);
+}
+
+function required(configured: Configured, name: string): string {
+  const token = configured.named.get(name) ?? null;
+  if (token === null) throw new InstructPix2PixError("ERR_TOKENIZER", `tokenizer_config.json: ${name} is null`);
+  return contentOf(token);
+}
+
+/**
+ * Which tokens are special, and which tokens are matched in the text, with the precedence of `transformers`:
+ * `added_tokens_decoder` of `tokenizer_config.json` settles it alone; else `special_tokens_map.json` overrides
+ * `tokenizer_config.json`, and `added_tokens.json` and the `added_tokens` of `tokenizer.json` add theirs.
+ */
+export function readSpecialTokens(sources: TokenSources): SpecialTokens {
+  const configured: Configured = { named: new Map(DEFAULTS), extra: [], marking: new Map() };
+  readNamed(sources.config, "tokenizer_config.json", undefined, configured);
+  if (sources.config?.added_tokens_decoder === undefined)
+    readNamed(sources.specialTokensMap, "special_tokens_map.json", true, configured);
+
+  const listed = listedTokens(sources, configured);
+  const listedByContent = new Map(listed.map((token) => [token.content, token]));
+  const adding: TokenValue[] = [...listed];
+  const namedContents = new Set<string>();
+  const inOrder = [...NAMED, ...[...configured.named.keys()].filter((key) => !NAMED.includes(key))];
+  for (const key of inOrder) {
+    const token = configured.named.get(key) ?? null;
+    if (token === null) continue;
+    namedContents.add(contentOf(token));
+    if (!listedByContent.has(contentOf(token)) && !adding.some((other) => sameToken(other, token))) adding.push(token);
+  }
+  for (const token of configured.extra)
+    if (!listedByContent.has(contentOf(token)) && !adding.some((other) => sameToken(other, token))) adding.push(token);
+
+  const pad = configured.named.get("pad_token") ?? null;
+  return {
+    bos: required(configured, "bos_token"),
+    eos: required(configured, "eos_token"),
+    unk: required(configured, "unk_token"),
+    pad: pad === null ? null : contentOf(pad),
+    added: adding.map((token) => resolved(token, namedContents)),
+  };
+}
+
+function resolved(token: TokenValue, named: ReadonlySet<string>): AddedToken {
+  if (typeof token === "string")
+    return { content: token, singleWord: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const special = token.special || named.has(token.content);
+  return { ...token, special, normalized: token.normalized ?? !special };
+}
