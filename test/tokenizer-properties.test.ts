@@ -59,6 +59,8 @@ test("every configuration loads, or is refused with a typed error of one line", 
         try {
           const tokenizer = await CLIPTokenizer.fromPretrained(folder);
           loaded++;
+          for (const id of [tokenizer.bosTokenId, tokenizer.eosTokenId, tokenizer.unkTokenId, tokenizer.padTokenId])
+            expect(id === null || Number.isSafeInteger(id)).toBe(true);
           expect(tokenizer.encode("<|endoftext|> ! a b Σ", { maxLength: 8 })[0]!.length).toBeLessThanOrEqual(8);
         } catch (error) {
           if (!isInstructPix2PixError(error)) throw error;

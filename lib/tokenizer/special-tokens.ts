@@ -181,10 +181,17 @@ function listedTokens(sources: TokenSources, configured: Configured): Configured
   return [...byId].sort(([a], [b]) => a - b).map(([, token]) => token);
 }
 
-function required(configured: Configured, name: string): string {
-  const token = configured.named.get(name) ?? null;
-  if (token === null) throw new InstructPix2PixError("ERR_TOKENIZER", `tokenizer_config.json: ${name} is null`);
+function nameOf(configured: Configured, key: string): string | null {
+  const token = configured.named.get(key) ?? null;
+  if (token === null) return null;
+  if (contentOf(token) === "") throw invalid(`tokenizer_config.json: ${key}`, "a token that is not empty");
   return contentOf(token);
+}
+
+function required(configured: Configured, key: string): string {
+  const name = nameOf(configured, key);
+  if (name === null) throw invalid(`tokenizer_config.json: ${key}`, "a token, not null");
+  return name;
 }
 
 /**
@@ -212,12 +219,11 @@ export function readSpecialTokens(sources: TokenSources): SpecialTokens {
   for (const token of configured.extra)
     if (!listedByContent.has(contentOf(token)) && !adding.some((other) => sameToken(other, token))) adding.push(token);
 
-  const pad = configured.named.get("pad_token") ?? null;
   return {
     bos: required(configured, "bos_token"),
     eos: required(configured, "eos_token"),
     unk: required(configured, "unk_token"),
-    pad: pad === null ? null : contentOf(pad),
+    pad: nameOf(configured, "pad_token"),
     added: adding.map((token) => resolved(token, namedContents)),
   };
 }
