@@ -1,0 +1,159 @@
+import { readdir, readlink, realpath, stat } from "node:fs/promises";
+import { join, sep } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { show } from "./config.js";
+import { fileError } from "./text-file.js";
+import { readWeightIndex, type WeightIndex } from "./weight-index.js";
+
+export interface WeightsOptions {
+  /** Stem of the files: diffusers' models have one, transformers' another. */
+  baseName: "diffusion_pytorch_model" | "model";
+  /** Reads `*.VARIANT.safetensors` (or the index of that variant) instead. */
+  variant?: string | undefined;
+}
+
+export interface ResolvedWeights {
+  /** Paths of the safetensors files that hold the model together, all of them there. */
+  files: string[];
+  /** Where the weights are sharded, the index that names the files. */
+  index?: WeightIndex;
+}
+
+/**
+ * Finds the weights of a model's folder as diffusers and transformers do: one file or shards with an index, of the
+ * variant asked for and no other. Where both are there, diffusers' models take the shards and transformers' the file.
+ *
+ * Files may be symbolic links within the folder or, as in the Hugging Face cache, to a repository's `blobs`; others are
+ * refused.
+ *
+ * @throws `ERR_FILE_NOT_FOUND` (no folder, no weights, a shard that is listed but absent, a variant that is not there;
+ *   the variants present are named), `ERR_SAFETENSORS` (a bad index; weights in pickle files only, which are never
+ *   read), `ERR_INVALID_ARGUMENT`, `ERR_IO`
+ */
+export async function resolveWeights(folder: string, options: WeightsOptions): Promise<ResolvedWeights> {
+  const { baseName, variant } = options;
+  if (variant !== undefined && (typeof variant !== "string" || !/^\w[\w.-]*$/.test(variant)))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `variant ${show(variant)} is not a name like "fp16"`);
+  const present = await listFolder(folder);
+  const single = [`${baseName}.${variant === undefined ? "" : `${variant}.`}safetensors`];
+  const indices = indexNames(baseName, variant);
+  const candidates = baseName === "model" ? [...single, ...indices] : [...indices, ...single];
+  const name = candidates.find((candidate) => present.includes(candidate));
+  if (name === undefined) throw nothingFound(folder, present, options);
+  const path = await checkedFile(folder, name);
+  if (single.includes(name)) return { files: [path] };
+  const index = await readWeightIndex(path);
+  const files: string[] = [];
+  for (const shard of index.shards) files.push(await checkedFile(folder, shard, index.path));
+  return { files, index };
+}
+
+/** The variants of which a folder holds weights or an index, sorted. */
+export async function listVariants(folder: string, baseName: WeightsOptions["baseName"]): Promise<string[]> {
+  return variantsAmong(await listFolder(folder), baseName);
+}
+
+/** Names of the index: today's, the one of older versions of diffusers, and one that other tools write. */
+function indexNames(baseName: string, variant: string | undefined): string[] {
+  if (variant === undefined) return [`${baseName}.safetensors.index.json`];
+  return [
+    `${baseName}.safetensors.index.${variant}.json`,
+    `${baseName}.safetensors.${variant}.index.json`,
+    `${baseName}.${variant}.safetensors.index.json`,
+  ];
+}
+
+function variantsAmong(present: readonly string[], baseName: string): string[] {
+  const patterns = [
+    /^\.(\w[\w.-]*?)\.safetensors(?:\.index\.json)?$/,
+    /^\.safetensors\.index\.(\w[\w.-]*)\.json$/,
+    /^\.safetensors\.(\w[\w.-]*)\.index\.json$/,
+  ];
+  const variants = new Set<string>();
+  for (const name of present) {
+    if (!name.startsWith(`${baseName}.`)) continue;
+    for (const pattern of patterns) {
+      const variant = pattern.exec(name.slice(baseName.length))?.[1];
+      // Of "model.fp16-00001-of-00002.safetensors" the index tells the variant.
+      if (variant !== undefined && !/-\d{5}-of-\d{5}$/.test(variant)) variants.add(variant);
+    }
+  }
+  return [...variants].sort();
+}
+
+async function listFolder(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOTDIR")
+      throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: is not a folder`, { cause: error });
+    throw fileError(folder, error);
+  }
+}
+
+/** A blob in a Hugging Face cache. */
+const CACHE_BLOB = /[/\\]models--[^/\\]+[/\\]blobs[/\\][^/\\]+$/;
+
+/** The path of a file of the folder, once it is sure to be one and to lie where it may. */
+async function checkedFile(folder: string, name: string, listedIn?: string): Promise<string> {
+  const path = join(folder, name);
+  let target: string;
+  try {
+    target = await realpath(path);
+    const inside = `${await realpath(folder)}${sep}`;
+    if (!target.startsWith(inside) && !CACHE_BLOB.test(target))
+      throw new InstructPix2PixError(
+        "ERR_SAFETENSORS",
+        `${path}: is a symbolic link to ${JSON.stringify(target)}, outside its folder; only links into a Hugging Face cache are followed`,
+      );
+    if (!(await stat(target)).isFile()) throw new InstructPix2PixError("ERR_IO", `${path}: is not a regular file`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw fileError(path, error);
+    const link = await readlink(path).catch(() => undefined);
+    const why =
+      link !== undefined
+        ? `is a symbolic link to ${JSON.stringify(link)}, which is absent: was its download interrupted?`
+        : `is absent, though listed in ${listedIn}`;
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${path}: ${why}`, { cause: error });
+  }
+  return path;
+}
+
+const HOW_TO_CONVERT =
+  "Convert the whole model in Python: " +
+  'DiffusionPipeline.from_pretrained("MODEL").save_pretrained("CONVERTED", safe_serialization=True)';
+
+/** Says what the folder holds instead of the weights that were looked for. */
+function nothingFound(folder: string, present: readonly string[], options: WeightsOptions): InstructPix2PixError {
+  const { baseName, variant } = options;
+  const variants = variantsAmong(present, baseName);
+  const plain = present.includes(`${baseName}.safetensors`) || present.includes(`${baseName}.safetensors.index.json`);
+  const notFound = (what: string) => new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: ${what}`);
+
+  if (variant !== undefined && (plain || variants.length > 0)) {
+    const choice = [...variants.map((name) => `"${name}"`), ...(plain ? ["none (leave the variant out)"] : [])];
+    return notFound(`holds no weights of variant "${variant}"; present: ${choice.join(", ")}`);
+  }
+  if (variants.length > 0)
+    return notFound(`holds weights only as variant ${variants.map((name) => `"${name}"`).join(", ")}; ask for one`);
+
+  const pickles = present.filter((name) => /\.(?:bin|ckpt|pt|pth|pkl|pickle)$/.test(name));
+  const foreign = present.filter((name) => /\.(?:msgpack|h5|onnx|gguf|flashpack)$/.test(name));
+  if (pickles.length > 0 || foreign.length > 0) {
+    const pickled = pickles.length > 0 ? "; pickle files can run code and are never read" : "";
+    return new InstructPix2PixError(
+      "ERR_SAFETENSORS",
+      `${folder}: holds no safetensors weights, only ${listed([...pickles, ...foreign])}${pickled}. ${HOW_TO_CONVERT}`,
+    );
+  }
+  const others = present.filter((name) => name.endsWith(".safetensors"));
+  return notFound(
+    `holds neither ${baseName}.safetensors nor ${baseName}.safetensors.index.json` +
+      (others.length > 0 ? `, though ${listed(others)}` : ""),
+  );
+}
+
+function listed(names: readonly string[]): string {
+  const shown = [...names].sort().slice(0, 3).map(show).join(", ");
+  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
+}
