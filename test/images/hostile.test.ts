@@ -1,0 +1,180 @@
+import { deflateSync, gzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { isInstructPix2PixError } from "../../lib/errors.js";
+import { loadImage, RgbImage } from "../../lib/images.js";
+import { expectError, noise, recordedBytes, seeded } from "./fixtures.js";
+
+const VICTIMS = [
+  "420.jpg",
+  "progressive.jpg",
+  "cmyk.jpg",
+  "exif-6.jpg",
+  "rgb.png",
+  "palette-transparent.png",
+  "profile.png",
+  "transparent-offset.gif",
+  "animated.gif",
+  "lossy.webp",
+  "animated.webp",
+  "tiff_lzw.tif",
+  "jpeg.tif",
+  "444.avif",
+];
+
+describe("a broken picture is an ERR_IMAGE or a picture, never anything else", () => {
+  it.each(VICTIMS)("%s, cut off and with bits flipped, bytes changed, moved and repeated", async (file) => {
+    const bytes = recordedBytes(file);
+    const random = seeded(bytes.length);
+    let refused = 0;
+    for (let round = 0; round < 150; round++) {
+      const mutated = mutate(bytes, random);
+      try {
+        // A mutated header may ask for a large picture; small limits keep the test quick.
+        const { width, height, data } = await loadImage(mutated, { maxPixels: 1e6, timeoutMs: 5000 });
+        expect(data.length).toBe(width * height * 3);
+      } catch (error) {
+        refused++;
+        expect(isInstructPix2PixError(error, "ERR_IMAGE"), String((error as Error).stack)).toBe(true);
+        expect((error as Error).message).toMatch(/^the picture [^\n]+$/);
+      }
+    }
+    expect(refused).toBeGreaterThan(20);
+  });
+
+  it.each(VICTIMS.filter((file) => !file.includes("animated")))(
+    "%s, truncated anywhere before its last bytes",
+    async (file) => {
+      const bytes = recordedBytes(file);
+      // Pillow as well accepts a PNG without its empty end chunk and a GIF without its trailer.
+      const needed = bytes.length - (file.endsWith(".png") ? 20 : file.endsWith(".gif") ? 4 : 1);
+      const acceptsHeadOnly = file === "cmyk.jpg";
+      for (let length = 0; length < needed; length += Math.ceil(needed / 40))
+        if (!(acceptsHeadOnly && length > needed - 40))
+          await expectError(loadImage(bytes.subarray(0, length)), "ERR_IMAGE", /^the picture /);
+    },
+  );
+});
+
+function mutate(bytes: Buffer, random: (limit: number) => number): Buffer {
+  const copy = Buffer.from(bytes);
+  for (let n = 1 + random(3); n > 0; n--) {
+    const at = random(copy.length);
+    const span = 1 + random(Math.min(16, copy.length - at));
+    switch (random(6)) {
+      case 0:
+        return copy.subarray(0, at);
+      case 1:
+        copy.fill(random(2) * 255, at, at + span);
+        break;
+      case 2:
+        copy.copyWithin(random(copy.length), at, at + span);
+        break;
+      case 3:
+        // Headers are where decoders trust most.
+        copy[random(Math.min(64, copy.length))] = random(256);
+        break;
+      default:
+        copy[at]! ^= 1 << random(8);
+    }
+  }
+  return copy;
+}
+
+describe("headers that promise far too much are refused at once", () => {
+  it.each<[string, Buffer]>([
+    ["PNG", png(100_000, 100_000)],
+    ["a larger PNG", png(9_999_999, 9_999_999)],
+    ["JPEG", patch("444.jpg", (b) => b.writeUInt32BE(0xffffffff, b.indexOf(Buffer.from([0xff, 0xc0])) + 5))],
+    ["GIF", patch("palette.gif", (b) => b.writeUInt32LE(0xffffffff, b.indexOf(",", 61) + 5))],
+    ["TIFF", patch("raw.tif", (b) => setTiffSize(b, 9_999_999))],
+    ["AVIF", patch("444.avif", (b) => b.writeBigUInt64BE(0x0098967f_0098967fn, b.indexOf("ispe") + 8))],
+    ["WebP", patch("lossy.webp", (b) => b.writeUInt32LE(0x3fff3fff, b.indexOf(Buffer.from("9d012a", "hex")) + 3))],
+  ])("%s", async (_, bytes) => {
+    const before = process.memoryUsage().rss;
+    const start = performance.now();
+    await expectError(loadImage(bytes, { maxPixels: 1e8 }), "ERR_IMAGE", /^the picture /);
+    expect(performance.now() - start).toBeLessThan(1000);
+    expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
+  });
+
+  it("a PNG whose data ends early is refused although its size is allowed", async () => {
+    await expectError(loadImage(png(5000, 5000)), "ERR_IMAGE", /PNG picture that cannot be decoded/);
+  });
+});
+
+describe("what is not a picture is called what it is", () => {
+  const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>';
+  it.each<[string, Buffer | string, RegExp]>([
+    ["nothing", "", /is empty/],
+    ["text", "hello world", /not a picture in a format known here/],
+    ["zeros", Buffer.alloc(5000), /not a picture in a format known here/],
+    ["noise", Buffer.from(noise(7, 5000)), /not a picture in a format known here/],
+    ["SVG", svg, /is an SVG drawing/],
+    ["SVG with a prologue", `\ufeff<?xml version="1.0"?>\n<!-- a -->\n${svg}`, /is an SVG drawing/],
+    ["SVG with a doctype", `<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>${svg}`, /is an SVG drawing/],
+    ["compressed SVG", gzipSync(svg), /is gzip-compressed/],
+    ["PDF", "%PDF-1.7\n%\u00e2\u00e3", /is a PDF document/],
+    ["PostScript", "%!PS-Adobe-3.0 EPSF-3.0", /is a PostScript document/],
+    ["HTML", "<!DOCTYPE html><html><svg></svg></html>", /is an HTML page/],
+    ["BMP", Buffer.from("BM\x36\0\0\0\0\0\0\0", "latin1"), /is a BMP picture; give a PNG/],
+    ["a video", Buffer.from("\0\0\0\x18ftypmp42\0\0\0\0isommp42", "latin1"), /is a video/],
+    ["a zip archive", Buffer.from("PK\x03\x04", "latin1"), /is a zip archive/],
+    ["HEIC", Buffer.from("\0\0\0\x18ftypheic\0\0\0\0mif1heic", "latin1"), /HEIC picture/],
+  ])("%s", async (_, content, message) => {
+    await expectError(loadImage(Buffer.from(content as string)), "ERR_IMAGE", message);
+  });
+});
+
+it("a broken picture can be followed by a whole one", async () => {
+  const whole = recordedBytes("rgb.png");
+  await Promise.allSettled([loadImage(whole.subarray(0, 200)), loadImage(Buffer.alloc(9)), loadImage(whole)]);
+  expect(await loadImage(whole)).toBeInstanceOf(RgbImage);
+});
+
+function crc32(bytes: Buffer): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+function chunk(kind: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(kind, "latin1"), data]);
+  const frame = Buffer.alloc(8);
+  frame.writeUInt32BE(data.length, 0);
+  frame.writeUInt32BE(crc32(body), 4);
+  return Buffer.concat([frame.subarray(0, 4), body, frame.subarray(4)]);
+}
+
+/** A PNG with this size in a header that is right in itself, and hardly any data. */
+function png(width: number, height: number): Buffer {
+  const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0]);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  const signature = Buffer.from("89504e470d0a1a0a", "hex");
+  return Buffer.concat([
+    signature,
+    chunk("IHDR", header),
+    chunk("IDAT", deflateSync(Buffer.alloc(1000))),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
+}
+
+function patch(file: string, change: (bytes: Buffer) => void): Buffer {
+  const bytes = recordedBytes(file);
+  change(bytes);
+  return bytes;
+}
+
+function setTiffSize(bytes: Buffer, size: number): void {
+  const directory = bytes.readUInt32LE(4);
+  for (let i = 0; i < bytes.readUInt16LE(directory); i++) {
+    const entry = directory + 2 + i * 12;
+    const tag = bytes.readUInt16LE(entry);
+    if (tag !== 256 && tag !== 257) continue;
+    bytes.writeUInt16LE(4, entry + 2);
+    bytes.writeUInt32LE(size, entry + 8);
+  }
+}
