@@ -1,7 +1,7 @@
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { type DecodeOptions, decode, unreadable } from "./decode.js";
-import type { RgbPixels } from "./pixels.js";
+import { inSlices, type RgbPixels } from "./pixels.js";
 import { readSource } from "./source.js";
 
 /** An encoded picture, or where one is, or a sharp pipeline. */
@@ -88,15 +88,22 @@ async function renderPipeline(pipeline: Sharp, { maxPixels, name }: DecodeOption
     const { width, height, channels } = info;
     if (width * height > maxPixels)
       throw unreadable(name, `gives ${width}×${height} pixels, more than the limit of ${maxPixels} (maxPixels)`);
-    const gray = channels === 1;
-    if (!gray && channels !== 3) throw unreadable(name, `gives ${channels} channels, not 1 or 3`);
-    const pixels = gray ? Uint8Array.from({ length: width * height * 3 }, (_, i) => data[Math.floor(i / 3)]!) : data;
-    return { width, height, data: new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength) };
+    if (channels === 1) return { width, height, data: await widenGray(data) };
+    if (channels !== 3) throw unreadable(name, `gives ${channels} channels, not 1 or 3`);
+    return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
   } catch (error) {
     if (error instanceof InstructPix2PixError) throw error;
     const reason = error instanceof Error ? error.message.split("\n", 1)[0]! : String(error);
     throw unreadable(name, `failed: ${reason}`, error);
   }
+}
+
+async function widenGray(gray: Uint8Array): Promise<Uint8Array> {
+  const rgb = new Uint8Array(gray.length * 3);
+  await inSlices(gray.length, (from, to) => {
+    for (let i = from; i < to; i++) rgb.fill(gray[i]!, i * 3, i * 3 + 3);
+  });
+  return rgb;
 }
 
 /** Rejects when the signal fires. The decoder cannot be stopped; it ends on its own, and its result is dropped. */
