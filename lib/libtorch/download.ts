@@ -24,6 +24,8 @@ export interface DownloadOptions {
   idleTimeout?: number;
   /** How often a broken connection is taken up again without having brought anything new; default 3. */
   retries?: number;
+  /** Milliseconds before the first new connection, doubled with each that brings nothing; default 500. */
+  retryDelay?: number;
 }
 
 /** What one connection ended with; `unreachable` is a failure before the server said anything. */
@@ -97,7 +99,7 @@ async function transfer(url: string, partial: string, options: DownloadOptions):
       // A host that was never there stays away; one that has just served a part comes back.
       if ((outcome.unreachable && !reached) || failures > (options.retries ?? 3))
         throw new SourceUnavailable(`${url}: ${outcome.broken}`);
-      await sleep(250 * 2 ** failures, undefined, { signal: options.signal }).catch(() =>
+      await sleep((options.retryDelay ?? 500) * 2 ** (failures - 1), undefined, { signal: options.signal }).catch(() =>
         throwIfAborted(options.signal),
       );
     }

@@ -8,12 +8,13 @@ import {
   type LibtorchVariant,
   libtorchCacheFolder,
 } from "../native/libtorch.js";
-import { assertSupportedPlatform, cacheFolder, type Environment, isEnabled } from "../native/platform.js";
+import { assertSupportedPlatform, cacheFolder, type Environment, isEnabled, platformAbi } from "../native/platform.js";
 import { assertVersion, LIBTORCH_VERSION } from "../native/version.js";
 import { detectCudaDriver } from "./cuda-driver.js";
 import { withLock } from "./lock.js";
 import { probeLibtorch } from "./probe.js";
 import type { InstallEvent } from "./progress.js";
+import { type LibtorchRelease, releaseFor } from "./releases.js";
 import { type Material, obtain, obtainFrom, type SourceRecord } from "./sources.js";
 import { copyTree, unpackArchive } from "./unpack.js";
 
@@ -34,6 +35,8 @@ export interface InstallOptions {
   onEvent?: (event: InstallEvent) => void;
   /** Default `process.env`. */
   env?: Environment;
+  /** What is pinned; tests give another. */
+  release?: LibtorchRelease;
   /** Checks that an unpacked libtorch opens on this machine; resolves to the reason if not. Tests give another. */
   probe?: (libtorch: Libtorch) => Promise<string | undefined>;
 }
@@ -71,6 +74,7 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
   assertSupportedPlatform();
   throwIfAborted(options.signal);
 
+  const release = options.release ?? releaseFor(platformAbi());
   const variant = options.variant === "auto" || options.variant === undefined ? undefined : options.variant;
   const wanted = options.from === undefined ? (variant ?? autoVariant(onEvent)) : variant;
   const cache = libtorchCacheFolder(env);
@@ -93,8 +97,8 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
       const downloads = join(cacheFolder(env), "downloads");
       const material =
         options.from !== undefined
-          ? await obtainFrom(resolve(options.from), wanted, options)
-          : await obtain(wanted as LibtorchVariant, { ...options, env, onEvent, downloads, scratch: staging });
+          ? await obtainFrom(resolve(options.from), wanted, { ...options, release })
+          : await obtain(wanted as LibtorchVariant, { ...options, release, env, onEvent, downloads, scratch: staging });
       const unpacked = join(staging, "entry");
       await unpack(material, unpacked, options);
       const installed = await admit(material, unpacked, cache, options, env);

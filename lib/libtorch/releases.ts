@@ -25,8 +25,16 @@ export interface LibtorchRecipe {
   unpackedSize: number;
 }
 
-/** The official index of libtorch's wheels. A mirror repeats its folders. */
-export const OFFICIAL_INDEX = "https://download.pytorch.org/whl";
+/** All that is pinned for one platform. */
+export interface LibtorchRelease {
+  platform: string;
+  /** The address of the official index of wheels. A mirror repeats its folders. */
+  index: string;
+  /** For each variant the preferred recipe first. */
+  recipes: readonly LibtorchRecipe[];
+}
+
+const OFFICIAL_INDEX = "https://download.pytorch.org/whl";
 
 const MB = 1_000_000;
 
@@ -80,7 +88,7 @@ const cudaLibraries = wheels(`
   4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4 1 nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
 `);
 
-/** The recipes of one platform, the preferred one first. */
+/** The recipes of each platform. */
 const recipes: Readonly<Record<string, readonly LibtorchRecipe[]>> = {
   "linux-x64-gnu": [
     { variant: "cpu", wheels: [cpuWheel], cpuHalfOnly: false, indexFolder: "cpu", unpackedSize: 560 * MB },
@@ -95,24 +103,27 @@ const recipes: Readonly<Record<string, readonly LibtorchRecipe[]>> = {
   ],
 };
 
+/** What is pinned for a platform, which may be nothing. */
+export function releaseFor(platform: string): LibtorchRelease {
+  return { platform, index: OFFICIAL_INDEX, recipes: recipes[platform] ?? [] };
+}
+
 /**
- * The recipes for a variant on a platform, in the order in which they are tried.
+ * The recipes of a variant, in the order in which they are tried.
  *
  * @throws `ERR_LIBTORCH` where none is pinned.
  */
-export function recipesFor(variant: LibtorchVariant, platform: string): readonly LibtorchRecipe[] {
-  const found = (recipes[platform] ?? []).filter((recipe) => recipe.variant === variant);
+export function recipesOf(release: LibtorchRelease, variant: LibtorchVariant): readonly LibtorchRecipe[] {
+  const found = release.recipes.filter((recipe) => recipe.variant === variant);
   if (found.length === 0)
     throw new InstructPix2PixError(
       "ERR_LIBTORCH",
-      `no libtorch ${LIBTORCH_VERSION} (${variant}) is pinned for ${platform}; give one by --from FILE|DIR, or use an installed PyTorch by LIBTORCH_USE_PYTORCH=1`,
+      `no libtorch ${LIBTORCH_VERSION} (${variant}) is pinned for ${release.platform}; give one by --from FILE|DIR, or use an installed PyTorch by LIBTORCH_USE_PYTORCH=1`,
     );
   return found;
 }
 
 /** The pinned wheel of this file name, whichever recipe it belongs to. */
-export function pinnedWheel(file: string): PinnedWheel | undefined {
-  return Object.values(recipes)
-    .flatMap((list) => list.flatMap((recipe) => recipe.wheels))
-    .find((wheel) => wheel.file === file);
+export function pinnedWheel(release: LibtorchRelease, file: string): PinnedWheel | undefined {
+  return release.recipes.flatMap((recipe) => recipe.wheels).find((wheel) => wheel.file === file);
 }

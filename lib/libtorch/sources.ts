@@ -2,12 +2,12 @@ import { mkdir, readdir, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import type { LibtorchVariant } from "../native/libtorch.js";
-import { type Environment, platformAbi, sharedLibraryName } from "../native/platform.js";
+import { type Environment, sharedLibraryName } from "../native/platform.js";
 import { assertDiskSpace } from "./disk.js";
 import { download, sha256Of, wrongContent } from "./download.js";
 import { findPip, pipDownload } from "./pip.js";
 import { type InstallListener, SourceUnavailable } from "./progress.js";
-import { type LibtorchRecipe, OFFICIAL_INDEX, type PinnedWheel, pinnedWheel, recipesFor } from "./releases.js";
+import { type LibtorchRecipe, type LibtorchRelease, type PinnedWheel, pinnedWheel, recipesOf } from "./releases.js";
 
 /** Where an installed libtorch came from, as its manifest records it. */
 export interface SourceRecord {
@@ -32,6 +32,8 @@ export type Material = {
 );
 
 export interface ObtainOptions {
+  /** What is pinned. */
+  release: LibtorchRelease;
   /** Downloads are kept here until the installation has succeeded. */
   downloads: string;
   /** A folder on the same disk for what is thrown away afterwards. */
@@ -63,11 +65,10 @@ export async function obtain(variant: LibtorchVariant, options: ObtainOptions): 
       return undefined;
     }
   };
-  const recipes = recipesFor(variant, platformAbi());
-  for (const recipe of recipes) {
+  for (const recipe of recipesOf(options.release, variant)) {
     const [first] = recipe.wheels as [PinnedWheel, ...PinnedWheel[]];
     if (recipe.indexFolder !== undefined) {
-      const index = (options.mirror ?? OFFICIAL_INDEX).replace(/\/+$/, "");
+      const index = (options.mirror ?? options.release.index).replace(/\/+$/, "");
       const got = await attempt(`fetching ${first.file} from ${index}`, () => overHttps(recipe, index, options));
       if (got) return got;
     }
@@ -163,7 +164,7 @@ function material(recipe: LibtorchRecipe, source: SourceRecord, paths: string[])
 export async function obtainFrom(
   from: string,
   variant: LibtorchVariant | undefined,
-  options: Pick<ObtainOptions, "signal">,
+  options: Pick<ObtainOptions, "release" | "signal">,
 ): Promise<Material> {
   const found = await stat(from).catch(() => undefined);
   if (!found) throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `--from ${from}: no such file or folder`);
@@ -171,19 +172,19 @@ export async function obtainFrom(
     for (const tree of [from, join(from, "torch"), join(from, "libtorch")])
       if (await isFile(join(tree, "lib", sharedLibraryName("torch_cpu"))))
         return { source: { kind: "folder", location: from }, cpuHalfOnly: variant === "cpu", tree };
-    const together = await recipeIn(from, variant);
+    const together = await recipeIn(options.release, from, variant);
     if (together) return fromWheels(together, from, from, options);
     throw new InstructPix2PixError(
       "ERR_LIBTORCH",
       `--from ${from}: the folder holds neither lib/${sharedLibraryName("torch_cpu")} nor the wheels of libtorch`,
     );
   }
-  if (pinnedWheel(basename(from))) {
-    const together = await recipeIn(dirname(from), variant, basename(from));
+  if (pinnedWheel(options.release, basename(from))) {
+    const together = await recipeIn(options.release, dirname(from), variant, basename(from));
     if (together) return fromWheels(together, dirname(from), from, options);
   }
   const sha256 = await sha256Of(from, options.signal);
-  const expected = pinnedWheel(basename(from))?.sha256;
+  const expected = pinnedWheel(options.release, basename(from))?.sha256;
   if (expected !== undefined && expected !== sha256) throw wrongContent(from, expected, sha256);
   return {
     source: { kind: "file", location: from },
@@ -194,13 +195,14 @@ export async function obtainFrom(
 
 /** The recipe whose wheels all lie in a folder; of several, one for CUDA only if it is asked for or nothing else fits. */
 async function recipeIn(
+  release: LibtorchRelease,
   folder: string,
   variant: LibtorchVariant | undefined,
   including?: string,
 ): Promise<LibtorchRecipe | undefined> {
   const present = new Set(await readdir(folder));
   for (const candidate of variant ? [variant] : (["cuda", "cpu"] as const))
-    for (const recipe of recipesFor(candidate, platformAbi())) {
+    for (const recipe of release.recipes.filter((each) => each.variant === candidate)) {
       const complete = recipe.wheels.every((wheel) => present.has(wheel.file));
       if (complete && (including === undefined || recipe.wheels.some((wheel) => wheel.file === including)))
         return recipe;

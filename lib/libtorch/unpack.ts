@@ -32,17 +32,26 @@ export async function unpackArchive(archive: string, folder: string, options: Un
     const wanted: { entry: yauzl.Entry; place: string }[] = [];
     for await (const entry of entriesOf(zip, archive)) {
       const place = entry.fileName.endsWith("/") ? undefined : placeOf(entry.fileName, options);
-      if (place !== undefined) wanted.push({ entry, place });
+      if (place === undefined) continue;
+      if (((entry.externalFileAttributes >>> 16) & TYPE_MASK) === SYMBOLIC_LINK)
+        throw badArchive(archive, `${entry.fileName} is a symbolic link`);
+      wanted.push({ entry, place });
     }
     const total = wanted.reduce((sum, { entry }) => sum + entry.uncompressedSize, 0);
     let done = 0;
     for (const { entry, place } of wanted) {
       throwIfAborted(options.signal);
+      const target = join(folder, place);
+      await mkdir(dirname(target), { recursive: true }).catch((error: unknown) => {
+        throw cannotWrite(target, error);
+      });
       const stream = await zip.openReadStreamPromise(entry).catch((error: unknown) => {
         throw badArchive(archive, error);
       });
+      // A damaged entry may fail before anybody reads it; what it says is read below.
+      stream.on("error", () => {});
       const base = done;
-      await writeEntry(archive, entry, stream, join(folder, place), options.signal, (bytes) => {
+      await writeEntry(archive, entry, stream, target, options.signal, (bytes) => {
         options.onProgress?.(base + bytes, total);
       });
       done += entry.uncompressedSize;
@@ -114,8 +123,6 @@ async function writeEntry(
   signal: AbortSignal | undefined,
   onBytes: (done: number) => void,
 ): Promise<void> {
-  const attributes = entry.externalFileAttributes >>> 16;
-  if ((attributes & TYPE_MASK) === SYMBOLIC_LINK) throw badArchive(archive, `${entry.fileName} is a symbolic link`);
   let checksum = 0;
   let damage: unknown;
   async function* checked(): AsyncGenerator<Buffer> {
@@ -132,9 +139,8 @@ async function writeEntry(
     }
   }
   try {
-    await mkdir(dirname(target), { recursive: true });
     // Only the permission to execute is taken over: what an archive says about owners and groups does not matter here.
-    const mode = attributes & 0o100 ? 0o755 : 0o644;
+    const mode = (entry.externalFileAttributes >>> 16) & 0o100 ? 0o755 : 0o644;
     await pipeline(checked, createWriteStream(target, { flags: "wx", mode }), { signal });
   } catch (error) {
     throwIfAborted(signal);
