@@ -1,0 +1,104 @@
+import type { Tensor } from "../tensor.js";
+import { type Expression, evaluate, isFiniteExpression } from "./expression.js";
+import { f32, roundTo, sqrt32 } from "./float32.js";
+import type { StepOptions, StepOutput } from "./options.js";
+import { originalFrom, type PredictionType } from "./prediction.js";
+import { combineRows, timestepsPerRow } from "./rows.js";
+import { Scheduler } from "./scheduler.js";
+import { dynamicThreshold, type ThresholdSettings } from "./threshold.js";
+
+/** The bound that x_0 is held to, where the class has one. */
+interface LimitSettings extends Partial<ThresholdSettings> {
+  readonly thresholding?: boolean;
+  readonly clip_sample?: boolean;
+  readonly clip_sample_range?: number;
+}
+
+/** The schedulers that step in ᾱ: x_t = √ᾱ_t·x_0 + √(1 − ᾱ_t)·ε at whole training timesteps. */
+export abstract class AlphaScheduler extends Scheduler {
+  /** ᾱ at a training timestep. */
+  protected alphaAt(timestep: number): number {
+    const alpha = this.alphasCumprod[timestep];
+    if (alpha !== undefined) return alpha;
+    return this.invalid(`timestep ${timestep} is not a whole number in 0..${this.alphasCumprod.length - 1}`);
+  }
+
+  /** Returns `timesteps` if each has an ᾱ; otherwise says which has none. */
+  protected withinSchedule(timesteps: number[]): number[] {
+    const last = this.alphasCumprod.length - 1;
+    const outside = timesteps.find((t) => !(t >= 0 && t <= last));
+    if (outside !== undefined)
+      this.invalid(`timestep ${outside} lies outside 0..${last}; use fewer steps or another steps_offset`);
+    return timesteps;
+  }
+
+  /**
+   * x_0 as predicted at ᾱ_t, thresholded or clipped as configured. Where a bound applies it is computed, through `own`;
+   * otherwise it stays an expression.
+   */
+  protected async predictOriginal(
+    type: PredictionType,
+    alphaProd: number,
+    sample: Tensor,
+    output: Tensor,
+    own: (tensor: Promise<Tensor>) => Promise<Tensor>,
+  ): Promise<Expression> {
+    const settings = this.settings as LimitSettings;
+    const alpha = sqrt32(alphaProd);
+    const sigma = sqrt32(f32(1 - alphaProd));
+    const prediction = originalFrom(type, alpha, sigma, sample, output);
+    if (!settings.thresholding && !settings.clip_sample) return prediction;
+
+    const dtype = sample.dtype === "float64" ? "float64" : "float32";
+    let original: Tensor;
+    if (isFiniteExpression(prediction)) original = await own(evaluate(prediction, dtype, this.className));
+    else {
+      // ᾱ = 0: an ε prediction says nothing of x_0, but the signs of x − σ·ε survive division by zero and a bound.
+      const rest: Expression = [
+        [1, sample],
+        [-sigma, output],
+      ];
+      original = await own((await own(evaluate(rest, dtype, this.className))).div(alpha));
+    }
+    const range = settings.clip_sample_range ?? 1;
+    const bounded = settings.thresholding
+      ? dynamicThreshold(original, settings as ThresholdSettings)
+      : original.clamp(-range, range);
+    return [[1, await own(bounded)]];
+  }
+
+  /** Evaluates a step's result; x_0 only if it was asked for. */
+  protected async finish(
+    previous: Expression,
+    original: Expression,
+    sample: Tensor,
+    timestep: number,
+    options: StepOptions,
+  ): Promise<StepOutput> {
+    const where = `${this.className} at timestep ${timestep}`;
+    const prevSample = await evaluate(previous, sample.dtype, where);
+    if (!options.predOriginalSample) return { prevSample };
+    return { prevSample, predOriginalSample: await evaluate(original, sample.dtype, where) };
+  }
+
+  async addNoise(original: Tensor, noise: Tensor, timesteps: readonly number[]): Promise<Tensor> {
+    const { signal, spread } = this.marginals(original, timesteps);
+    return combineRows([signal, original], [spread, noise]);
+  }
+
+  /** The velocity √ᾱ_t·ε − √(1 − ᾱ_t)·x_t that a v-predicting model is trained on; arguments as for `addNoise`. */
+  async getVelocity(sample: Tensor, noise: Tensor, timesteps: readonly number[]): Promise<Tensor> {
+    const { signal, spread } = this.marginals(sample, timesteps);
+    return combineRows([signal, noise], [spread.map((value) => -value), sample]);
+  }
+
+  /** √ᾱ and √(1 − ᾱ) of each row, rounded as a table in the tensor's dtype would be. */
+  private marginals(tensor: Tensor, timesteps: readonly number[]) {
+    const round = (x: number) => roundTo(tensor.dtype, x);
+    const alphas = timestepsPerRow(this.className, timesteps, tensor).map((t) => round(this.alphaAt(t)));
+    return {
+      signal: alphas.map((alpha) => round(Math.sqrt(alpha))),
+      spread: alphas.map((alpha) => round(Math.sqrt(round(1 - alpha)))),
+    };
+  }
+}

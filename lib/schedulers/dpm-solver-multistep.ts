@@ -1,0 +1,210 @@
+import type { Tensor } from "../tensor.js";
+import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
+import { boolean, choice, extendedNumber, integer, optional, type SchedulerConfig, type Settings } from "./config.js";
+import { dpmSolverUpdate } from "./dpm-solver-update.js";
+import { drawNoise, evaluate, retain, withTemporaries } from "./expression.js";
+import { f32, roundHalfEven } from "./float32.js";
+import { History } from "./history.js";
+import { flowKeys, MultistepSolver, type Schedule } from "./multistep-solver.js";
+import { linspace } from "./numpy.js";
+import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import { noiseFrom, noiseGiven, originalFrom } from "./prediction.js";
+import { logSigmas, type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
+import { dynamicThreshold, thresholdKeys } from "./threshold.js";
+import { requireStepCount, solverTimesteps, timestepSpacingKey } from "./timesteps.js";
+
+const SCHEMA = {
+  ...noiseScheduleKeys(COMMON_BETA_SCHEDULES, { betaStart: 0.0001, betaEnd: 0.02, schedule: "linear" }),
+  solver_order: integer(2, { min: 1, max: 3 }),
+  prediction_type: choice(["epsilon", "sample", "v_prediction", "flow_prediction"], "epsilon"),
+  ...thresholdKeys,
+  algorithm_type: choice(["dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"], "dpmsolver++", {
+    deis: "dpmsolver++",
+  }),
+  solver_type: choice(["midpoint", "heun"], "midpoint", { logrho: "midpoint", bh1: "midpoint", bh2: "midpoint" }),
+  lower_order_final: boolean(true),
+  euler_at_final: boolean(false),
+  ...sigmaSpreadKeys,
+  use_lu_lambdas: boolean(false),
+  ...flowKeys,
+  final_sigmas_type: choice(["zero", "sigma_min"], "zero"),
+  lambda_min_clipped: extendedNumber(-Infinity),
+  variance_type: optional(choice(["learned", "learned_range"], "learned")),
+  timestep_spacing: timestepSpacingKey("linspace"),
+  steps_offset: integer(0),
+  rescale_betas_zero_snr: rescaleZeroSnrKey,
+};
+
+/** Schedules with fewer steps than this end with steps of lower order (`lower_order_final`). */
+const FEW_STEPS = 15;
+
+/**
+ * Multistep exponential integrators of order 1 to 3 in λ: DPM-Solver on the noise prediction (Lu et al. 2022),
+ * DPM-Solver++ on the data prediction (Lu et al. 2022b), and their stochastic forms (`sde-…`).
+ */
+export class DPMSolverMultistepScheduler extends MultistepSolver {
+  declare protected readonly settings: Settings<typeof SCHEMA>;
+  private readonly spread: SigmaSpread | null;
+  /** Predictions (x_0, or ε for plain DPM-Solver) of the last steps. */
+  private readonly predictions: History;
+  private stepsTaken = 0;
+
+  constructor(config: SchedulerConfig = {}) {
+    super("DPMSolverMultistepScheduler", SCHEMA, config);
+    this.spread = sigmaSpread(this.className, this.settings);
+    this.predictions = new History(this.settings.solver_order);
+    const { algorithm_type: algorithm, final_sigmas_type: final } = this.settings;
+    if (!this.predictsOriginal) {
+      if (final === "zero")
+        this.refuse("final_sigmas_type", `is not possible with algorithm_type "${algorithm}"; use "sigma_min"`);
+      if (this.settings.prediction_type === "flow_prediction")
+        this.refuse("prediction_type", `is not possible with algorithm_type "${algorithm}"`);
+    }
+    if (algorithm === "sde-dpmsolver" && this.settings.solver_order === 3)
+      this.refuse("solver_order", `is not possible with algorithm_type "${algorithm}", which has orders 1 and 2`);
+  }
+
+  /** Takes `timesteps` instead of a step count, and `mu` (flow_shift = e^mu) with `use_dynamic_shifting`. */
+  setTimesteps(numInferenceSteps?: number | null, options: SetTimestepsOptions = {}): void {
+    checkSetTimesteps(this.className, numInferenceSteps, options, ["timesteps", "mu"]);
+    const { use_lu_lambdas: lu, use_flow_sigmas: flow, num_train_timesteps: train } = this.settings;
+    if (options.mu !== undefined) {
+      if (!Number.isFinite(options.mu)) this.invalid(`mu ${options.mu} is not a number`);
+      if (!this.settings.use_dynamic_shifting) this.invalid("mu needs use_dynamic_shifting");
+      if (this.settings.time_shift_type !== "exponential")
+        this.refuse("time_shift_type", 'is not "exponential", as mu needs');
+    }
+    if (options.timesteps && (this.spread !== null || lu || flow))
+      this.invalid("custom timesteps cannot be combined with use_*_sigmas or use_lu_lambdas");
+    const count = options.timesteps?.length ?? requireStepCount(this.className, numInferenceSteps, train);
+    const { timesteps, sigmas, last } = this.schedule(count, options);
+    this.begin(timesteps, [...sigmas, last]);
+  }
+
+  override reset(): void {
+    super.reset();
+    this.predictions.clear();
+    this.stepsTaken = 0;
+  }
+
+  async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    this.requireTimestepsSet();
+    const { algorithm_type: algorithm, solver_order: order, solver_type: solver } = this.settings;
+    const index = this.currentStep(timestep);
+    const result = await withTemporaries(async (own) => {
+      const prediction = await this.convert(modelOutput, sample, index);
+      this.predictions.push(prediction);
+      const stochastic = algorithm === "sde-dpmsolver" || algorithm === "sde-dpmsolver++";
+      const noise = stochastic
+        ? (options.varianceNoise ?? (await own(drawNoise(sample, options, "float32"))))
+        : undefined;
+      const used = this.distinctLevels(index, Math.min(order, this.stepsTaken + 1, this.highestOrder(index)));
+      const levels = Array.from({ length: used + 1 }, (_, i) => this.level(index + 1 - i));
+      const update = dpmSolverUpdate({
+        algorithm,
+        solver,
+        levels,
+        sample,
+        predictions: this.predictions.tensors.slice(0, used),
+        noise,
+      });
+      const prevSample = await evaluate(update, sample.dtype, `${this.className} at timestep ${timestep}`);
+      const original = options.predOriginalSample && this.predictsOriginal ? await retain(prediction) : undefined;
+      return original ? { prevSample, predOriginalSample: original } : { prevSample };
+    });
+    this.stepsTaken += 1;
+    this.cursor.advance();
+    return result;
+  }
+
+  private get predictsOriginal(): boolean {
+    const { algorithm_type: algorithm } = this.settings;
+    return algorithm === "dpmsolver++" || algorithm === "sde-dpmsolver++";
+  }
+
+  /** Short runs end with lower orders, and the step to σ = 0 is always of the first. */
+  private highestOrder(index: number): number {
+    const { lower_order_final: lower, euler_at_final: euler, final_sigmas_type: final } = this.settings;
+    const left = this.timesteps.length - index;
+    const few = lower && this.timesteps.length < FEW_STEPS;
+    if (left === 1 && (euler || few || final === "zero")) return 1;
+    return left === 2 && few ? 2 : 3;
+  }
+
+  /** The model output as the prediction that the solver integrates. The caller owns it. */
+  private async convert(modelOutput: Tensor, sample: Tensor, index: number): Promise<Tensor> {
+    const { prediction_type: type, thresholding, variance_type: variance } = this.settings;
+    const { alpha, sigma: scaledSigma } = this.level(index);
+    const sigma = type === "flow_prediction" ? this.sigmas[index]! : scaledSigma;
+    return withTemporaries(async (own) => {
+      // Models with a learned variance predict three channels of noise first.
+      const output = variance !== null && type === "epsilon" ? await own(modelOutput.slice(1, 0, 3)) : modelOutput;
+      this.requireSameShape(output, sample);
+      const dtype = sample.dtype === "float64" || !thresholding ? sample.dtype : "float32";
+      const compute = (expression: Parameters<typeof evaluate>[0], to = dtype) =>
+        evaluate(expression, to, this.className);
+      if (this.predictsOriginal || type === "flow_prediction") {
+        const original = originalFrom(type, alpha, sigma, sample, output);
+        if (!thresholding) return compute(original);
+        return dynamicThreshold(await own(compute(original)), this.settings);
+      }
+      const epsilon = noiseFrom(type, alpha, sigma, sample, output);
+      if (!thresholding) return compute(epsilon);
+      const original = await own(compute(originalFrom(type, alpha, sigma, sample, output)));
+      const bounded = await own(dynamicThreshold(original, this.settings));
+      return compute(noiseGiven([[1, bounded]], alpha, sigma, sample), sample.dtype);
+    });
+  }
+
+  /** Number of training timesteps with λ above `lambda_min_clipped`, which keeps the cosine schedule stable. */
+  private lastTimestep(): number {
+    const clip = f32(this.settings.lambda_min_clipped);
+    const lambdas = this.trainingLambdas().reverse();
+    const clipped = lambdas.findIndex((lambda) => lambda >= clip);
+    const last = this.settings.num_train_timesteps - (clipped < 0 ? lambdas.length : clipped);
+    if (last < 1) this.refuse("lambda_min_clipped", "leaves no timestep");
+    return last;
+  }
+
+  private schedule(count: number, options: SetTimestepsOptions): Schedule {
+    const { num_train_timesteps: train, flow_shift: shift } = this.settings;
+    const last = this.settings.final_sigmas_type === "zero" ? 0 : this.trainingSigmas[0]!;
+    if (this.spread !== null) {
+      const { sigmas, timesteps } = this.spreadSchedule(this.spread, count);
+      return { sigmas, timesteps: this.spread === "karras" ? this.rounded(timesteps) : timesteps, last };
+    }
+    if (this.settings.use_lu_lambdas) {
+      const sigmas = this.luSigmas(count);
+      return { sigmas, timesteps: this.rounded(this.timestepsOf(sigmas)), last };
+    }
+    if (this.settings.use_flow_sigmas) {
+      const sigmas = flowSigmas(train, count, options.mu === undefined ? shift : Math.exp(options.mu));
+      return { sigmas, timesteps: sigmas.map((sigma) => sigma * train), last };
+    }
+    const timesteps =
+      options.timesteps?.map(Math.trunc) ?? solverTimesteps(this.className, this.settings, count, this.lastTimestep());
+    return { sigmas: this.sigmasAt(timesteps), timesteps, last };
+  }
+
+  /** Equal steps in λ over the training schedule (Lu et al. 2022, section 3.3). */
+  private luSigmas(count: number): number[] {
+    const logs = logSigmas(this.trainingSigmas);
+    const max = logs[logs.length - 1]!;
+    const min = logs[0]!;
+    return linspace(0, 1, count).map((ramp) => Math.exp(max + ramp * (min - max)));
+  }
+
+  /** Whole timesteps, except for the cosine schedule, whose fractions are cut off instead. */
+  private rounded(timesteps: readonly number[]): number[] {
+    return this.settings.beta_schedule === "squaredcos_cap_v2" ? [...timesteps] : timesteps.map(roundHalfEven);
+  }
+}
+
+/** Flow-matching noise levels from just below 1, shifted towards noise by `shift`; without the final 0. */
+function flowSigmas(train: number, count: number, shift: number): number[] {
+  return linspace(1, 1 / train, count + 1)
+    .map((alpha) => 1 - alpha)
+    .map((sigma) => (shift * sigma) / (1 + (shift - 1) * sigma))
+    .reverse()
+    .slice(0, -1);
+}

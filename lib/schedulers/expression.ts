@@ -1,0 +1,64 @@
+import { InstructPix2PixError } from "../errors.js";
+import { Tensor } from "../tensor.js";
+import type { StepOptions } from "./options.js";
+
+/**
+ * A sum of tensors with coefficients. Updates are written as expressions so that a whole step is one native call: the
+ * coefficients multiply out in float64 here, the tensors are touched once.
+ */
+export type Expression = readonly (readonly [coefficient: number, tensor: Tensor])[];
+
+export const scaled = (factor: number, expression: Expression): Expression =>
+  expression.map(([coefficient, tensor]) => [factor * coefficient, tensor]);
+
+export const sum = (...expressions: Expression[]): Expression => expressions.flat();
+
+/** The same tensor named twice becomes one term; a term with coefficient 0 goes, even where it holds infinities. */
+function simplified(expression: Expression): [number, Tensor][] {
+  const terms = new Map<Tensor, number>();
+  for (const [coefficient, tensor] of expression) terms.set(tensor, (terms.get(tensor) ?? 0) + coefficient);
+  const all = [...terms].map(([tensor, coefficient]): [number, Tensor] => [coefficient, tensor]);
+  const used = all.filter(([coefficient]) => coefficient !== 0);
+  return used.length > 0 ? used : all.slice(0, 1);
+}
+
+/** Whether every coefficient is a finite number. */
+export const isFiniteExpression = (expression: Expression): boolean =>
+  simplified(expression).every(([coefficient]) => Number.isFinite(coefficient));
+
+/**
+ * Evaluates in float32 (float64 for float64 tensors) and rounds once, to `dtype`. Throws `ERR_NOT_FINITE` where a
+ * coefficient is not a finite number; `where` names the place.
+ */
+export async function evaluate(expression: Expression, dtype: Tensor["dtype"], where: string): Promise<Tensor> {
+  const terms = simplified(expression);
+  if (terms.some(([coefficient]) => !Number.isFinite(coefficient)))
+    throw new InstructPix2PixError(
+      "ERR_NOT_FINITE",
+      `${where}: the update has no finite coefficients; this configuration cannot take this step`,
+    );
+  return Tensor.linearCombination(terms, { dtype });
+}
+
+/** Another handle on the same values: tensors are never changed in place, and the caller may dispose its own. */
+export const retain = (tensor: Tensor): Promise<Tensor> => tensor.reshape([...tensor.shape]);
+
+/** Runs `work` and disposes every tensor that it passed through `own`, whatever happens. */
+export async function withTemporaries<T>(
+  work: (own: (tensor: Promise<Tensor>) => Promise<Tensor>) => Promise<T>,
+): Promise<T> {
+  const temporaries: Tensor[] = [];
+  try {
+    return await work(async (promise) => {
+      const tensor = await promise;
+      temporaries.push(tensor);
+      return tensor;
+    });
+  } finally {
+    for (const tensor of temporaries) tensor.dispose();
+  }
+}
+
+/** Gaussian noise as the reference draws it: shape, dtype and device of `like`, unless told another dtype. */
+export const drawNoise = (like: Tensor, options: StepOptions, dtype = like.dtype): Promise<Tensor> =>
+  Tensor.randn([...like.shape], { generator: options.generator, dtype, device: like.device });

@@ -1,0 +1,14 @@
+export type { SchedulerConfig } from "./config.js";
+export { DDIMScheduler } from "./ddim.js";
+export { DDPMScheduler } from "./ddpm.js";
+export { DPMSolverMultistepScheduler } from "./dpm-solver-multistep.js";
+export { EulerAncestralDiscreteScheduler } from "./euler-ancestral-discrete.js";
+export { EulerDiscreteScheduler } from "./euler-discrete.js";
+export { HeunDiscreteScheduler } from "./heun-discrete.js";
+export { LCMScheduler } from "./lcm.js";
+export { LMSDiscreteScheduler } from "./lms-discrete.js";
+export type { SetTimestepsOptions, StepOptions, StepOutput } from "./options.js";
+export { PNDMScheduler } from "./pndm.js";
+export { loadScheduler, SCHEDULER_NAMES, type SchedulerName, schedulerFromClassName } from "./registry.js";
+export { Scheduler } from "./scheduler.js";
+export { UniPCMultistepScheduler } from "./unipc-multistep.js";

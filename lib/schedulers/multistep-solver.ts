@@ -1,0 +1,102 @@
+import type { Tensor } from "../tensor.js";
+import { boolean, choice, number, type SchedulerConfig, type Schema } from "./config.js";
+import { f32, log32, roundTo, sqrt32 } from "./float32.js";
+import { SigmaScheduler } from "./sigma-scheduler.js";
+import { logSigmas, type SigmaSpread, sigmaToTimestep, spreadSigmas } from "./sigmas.js";
+
+/** The keys of flow-matching noise levels. */
+export const flowKeys = {
+  use_flow_sigmas: boolean(false),
+  flow_shift: number(1, { above: 0 }),
+  use_dynamic_shifting: boolean(false),
+  time_shift_type: choice(["exponential", "linear"], "exponential"),
+};
+
+/** What `setTimesteps` comes to: timesteps (fractional), their noise levels, and the level where the last step ends. */
+export interface Schedule {
+  readonly timesteps: readonly number[];
+  readonly sigmas: readonly number[];
+  readonly last: number;
+}
+
+/** A noise level as the solvers see it, all float32: x = α·x_0 + σ·ε, λ = ln(α / σ). */
+export interface Level {
+  readonly alpha: number;
+  readonly sigma: number;
+  readonly lambda: number;
+}
+
+/**
+ * The solvers that integrate in λ, half the logarithm of the signal-to-noise ratio (Lu et al. 2022). Samples keep unit
+ * variance: the noise levels are rescaled to x = α·x_0 + σ·ε with α² + σ² = 1, or α + σ = 1 for flow matching.
+ */
+export abstract class MultistepSolver extends SigmaScheduler {
+  declare protected readonly settings: SigmaScheduler["settings"] & {
+    readonly use_flow_sigmas: boolean;
+    readonly sigma_min: number | null;
+    readonly sigma_max: number | null;
+  };
+
+  protected constructor(className: string, schema: Schema, config: SchedulerConfig) {
+    super(className, schema, config);
+    // Ascending, as the reference has it before setTimesteps.
+    this.sigmas = Array.from(this.trainingSigmas);
+  }
+
+  protected marginal(sigma: number, dtype: Tensor["dtype"]) {
+    const round = (x: number) => roundTo(dtype, x);
+    const level = round(sigma);
+    if (this.settings.use_flow_sigmas) return { alpha: round(1 - level), sigma: level };
+    const alpha = round(1 / round(Math.sqrt(round(round(level * level) + 1))));
+    return { alpha, sigma: round(level * alpha) };
+  }
+
+  /** The solver's view of a level of the schedule. */
+  protected level(index: number): Level {
+    const { alpha, sigma } = this.marginal(this.sigmas[index]!, "float32");
+    return { alpha, sigma, lambda: f32(log32(alpha) - log32(sigma)) };
+  }
+
+  /**
+   * The order, at most `order`, that the levels around `index` allow: where two coincide (more steps than whole
+   * timesteps) a difference quotient between them would not exist.
+   */
+  protected distinctLevels(index: number, order: number): number {
+    let distinct = this.sigmas[index] === this.sigmas[index + 1] ? 0 : 1;
+    while (distinct > 0 && distinct < order && this.sigmas[index - distinct] !== this.sigmas[index - distinct + 1])
+      distinct++;
+    return Math.max(distinct, 1);
+  }
+
+  /** A timestep that is not in the schedule counts as its last. */
+  protected unknownTimestep(_timestep: number): number {
+    return this.timesteps.length - 1;
+  }
+
+  /** λ of each training timestep, float32, descending. */
+  protected trainingLambdas(): Float32Array {
+    return this.alphasCumprod.map((alpha) => log32(sqrt32(alpha)) - log32(sqrt32(f32(1 - alpha))));
+  }
+
+  /** Levels spread over the whole training schedule, and their fractional timesteps. */
+  protected spreadSchedule(spread: SigmaSpread, count: number) {
+    const sigmas = spreadSigmas(spread, this.trainingSigmas.slice().reverse(), count, this.settings);
+    return { sigmas, timesteps: this.timestepsOf(sigmas) };
+  }
+
+  /** Fractional training timesteps of noise levels. */
+  protected timestepsOf(sigmas: readonly number[]): number[] {
+    const logs = logSigmas(this.trainingSigmas);
+    return sigmas.map((sigma) => sigmaToTimestep(sigma, logs));
+  }
+
+  /** Sets the run's tables — the timesteps lose their fractions — and starts it anew. */
+  protected begin(timesteps: readonly number[], sigmas: readonly number[]): void {
+    const levels = sigmas.map(f32);
+    if (!levels.every(Number.isFinite)) this.invalid("the noise levels are not finite; see sigma_min and sigma_max");
+    this.reset();
+    this.timesteps = timesteps.map(Math.trunc);
+    this.sigmas = levels;
+    this.numInferenceSteps = timesteps.length;
+  }
+}

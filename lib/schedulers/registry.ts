@@ -1,0 +1,70 @@
+import { join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { readConfig } from "../models/config.js";
+import { type SchedulerConfig, show } from "./config.js";
+import { DDIMScheduler } from "./ddim.js";
+import { DDPMScheduler } from "./ddpm.js";
+import { DPMSolverMultistepScheduler } from "./dpm-solver-multistep.js";
+import { EulerAncestralDiscreteScheduler } from "./euler-ancestral-discrete.js";
+import { EulerDiscreteScheduler } from "./euler-discrete.js";
+import { HeunDiscreteScheduler } from "./heun-discrete.js";
+import { LCMScheduler } from "./lcm.js";
+import { LMSDiscreteScheduler } from "./lms-discrete.js";
+import { PNDMScheduler } from "./pndm.js";
+import type { Scheduler } from "./scheduler.js";
+import { UniPCMultistepScheduler } from "./unipc-multistep.js";
+
+/** A scheduler class as the registry hands it out. */
+export interface SchedulerFactory {
+  fromConfig(config?: SchedulerConfig, overrides?: SchedulerConfig): Scheduler;
+}
+
+/** Every scheduler, by the class name that diffusers' files use. The only place such a name is looked up. */
+const SCHEDULERS = {
+  DDIMScheduler,
+  DDPMScheduler,
+  DPMSolverMultistepScheduler,
+  EulerAncestralDiscreteScheduler,
+  EulerDiscreteScheduler,
+  HeunDiscreteScheduler,
+  LCMScheduler,
+  LMSDiscreteScheduler,
+  PNDMScheduler,
+  UniPCMultistepScheduler,
+} as const;
+
+export type SchedulerName = keyof typeof SCHEDULERS;
+
+/** The class names that {@link schedulerFromClassName} knows. */
+export const SCHEDULER_NAMES = Object.keys(SCHEDULERS) as readonly SchedulerName[];
+
+/**
+ * The scheduler class of a name such as "EulerDiscreteScheduler". Names as Flax pipelines write them
+ * ("FlaxPNDMScheduler") mean the same classes.
+ *
+ * @throws `ERR_CONFIG` listing the known names
+ */
+export function schedulerFromClassName(name: string): SchedulerFactory {
+  const plain = typeof name === "string" ? name.replace(/^Flax/, "") : "";
+  if (Object.hasOwn(SCHEDULERS, plain)) return SCHEDULERS[plain as SchedulerName];
+  throw new InstructPix2PixError(
+    "ERR_CONFIG",
+    `there is no scheduler class ${show(name)}; the known ones are ${SCHEDULER_NAMES.join(", ")}`,
+  );
+}
+
+/**
+ * Loads the scheduler that a folder's `scheduler_config.json` describes.
+ *
+ * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_CONFIG`
+ */
+export async function loadScheduler(folder: string): Promise<Scheduler> {
+  const path = join(folder, "scheduler_config.json");
+  const config = await readConfig(path);
+  try {
+    return schedulerFromClassName(config._class_name as string).fromConfig(config);
+  } catch (error) {
+    if (!(error instanceof InstructPix2PixError)) throw error;
+    throw new InstructPix2PixError(error.code, `${path}: ${error.message}`, { cause: error.cause });
+  }
+}

@@ -1,0 +1,136 @@
+import { InstructPix2PixError } from "../errors.js";
+import type { Tensor } from "../tensor.js";
+import { createNoiseSchedule, type NoiseScheduleSettings } from "./betas.js";
+import { readSettings, refuse, type SchedulerConfig, type Schema } from "./config.js";
+import { retain } from "./expression.js";
+import type { SetTimestepsOptions, StepOptions, StepOutput } from "./options.js";
+
+export type SchedulerClass<T extends Scheduler = Scheduler> = new (config?: SchedulerConfig) => T;
+
+/**
+ * A diffusion sampler: the noise schedule of the forward process, the timesteps to visit, and the update from one to the
+ * next. Tensors are computed natively; everything else is plain TypeScript, so a new sampler needs no compiler.
+ *
+ * A scheduler holds the state of one run; {@link clone} it where runs overlap. It never disposes a tensor that it was
+ * given, and whatever it returns is the caller's.
+ */
+export abstract class Scheduler {
+  /** Name of the class, as `_class_name` in files. */
+  readonly className: string;
+  /** The configuration as it was given: never a default, so that another class can be made from it. */
+  readonly config: SchedulerConfig;
+  /** The timesteps that a run visits, descending; the whole training schedule before `setTimesteps`. */
+  timesteps: number[] = [];
+  /** Number of steps set by `setTimesteps`, or null before. */
+  numInferenceSteps: number | null = null;
+  /** Order of the method: 2 where every timestep but one is visited twice. */
+  readonly order: number = 1;
+  /** β_t, float32, one per training timestep. */
+  readonly betas: Float32Array;
+  /** ᾱ_t = ∏ (1 − β_s), float32, one per training timestep. */
+  readonly alphasCumprod: Float32Array;
+  protected readonly settings: NoiseScheduleSettings;
+
+  protected constructor(className: string, schema: Schema, config: SchedulerConfig) {
+    const given = givenKeys(className, config);
+    const settings = readSettings(className, schema, given);
+    for (const [key, value] of Object.entries(settings)) {
+      // A word from another class's vocabulary (`solver_type` "bh2") is kept as this class's equivalent, as in diffusers.
+      if (typeof given[key] === "string") given[key] = value;
+    }
+    if ("_class_name" in given) given._class_name = className;
+    this.className = className;
+    this.config = Object.freeze(given);
+    this.settings = settings as unknown as NoiseScheduleSettings;
+    const { betas, alphasCumprod } = createNoiseSchedule(className, this.settings);
+    this.betas = betas;
+    this.alphasCumprod = alphasCumprod;
+  }
+
+  /**
+   * Makes a scheduler from a configuration — a `scheduler_config.json`, or another scheduler's `config` — with
+   * `overrides` on top. Throws `ERR_CONFIG` naming key and value for what it cannot do.
+   */
+  static fromConfig<T extends Scheduler>(
+    this: SchedulerClass<T>,
+    config: SchedulerConfig = {},
+    overrides: SchedulerConfig = {},
+  ): T {
+    // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromConfig was called on
+    return new this({ ...givenKeys(this.name, config), ...overrides });
+  }
+
+  /** Standard deviation of the noise that a run starts from. */
+  get initNoiseSigma(): number {
+    return 1;
+  }
+
+  /**
+   * Chooses the timesteps of a run and forgets the last one. `numInferenceSteps` lies in 1..num_train_timesteps;
+   * anything else is `ERR_INVALID_ARGUMENT`.
+   */
+  abstract setTimesteps(numInferenceSteps?: number | null, options?: SetTimestepsOptions): void;
+
+  /**
+   * One step of the sampler.
+   * @param modelOutput what the model predicted at `timestep`, shape of `sample`
+   * @param timestep an element of `timesteps`
+   * @param sample x at `timestep`
+   */
+  abstract step(modelOutput: Tensor, timestep: number, sample: Tensor, options?: StepOptions): Promise<StepOutput>;
+
+  /**
+   * Noises clean samples to the given timesteps, one for each row or one for all.
+   * @param original x_0, shape [B, …]
+   * @param noise shape of `original`
+   */
+  abstract addNoise(original: Tensor, noise: Tensor, timesteps: readonly number[]): Promise<Tensor>;
+
+  /** The input that the model expects for x at `timestep`: a new tensor. */
+  async scaleModelInput(sample: Tensor, _timestep: number): Promise<Tensor> {
+    return retain(sample);
+  }
+
+  /** A new scheduler of the same class and configuration, as it was before `setTimesteps`. */
+  clone(): this {
+    return new (this.constructor as SchedulerClass<this>)(this.config);
+  }
+
+  /** Forgets what a run has kept and frees it; the timesteps stay. */
+  reset(): void {}
+
+  dispose(): void {
+    this.reset();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Throws `ERR_CONFIG` for the value that `key` has now. */
+  protected refuse(key: string, reason: string): never {
+    return refuse(this.className, key, (this.settings as unknown as Record<string, unknown>)[key], reason);
+  }
+
+  protected invalid(message: string): never {
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${this.className}: ${message}`);
+  }
+
+  protected requireTimestepsSet(): void {
+    if (this.numInferenceSteps === null) this.invalid("call setTimesteps before step");
+  }
+
+  protected requireSameShape(modelOutput: Tensor, sample: Tensor): void {
+    if (modelOutput.shape.join() !== sample.shape.join())
+      this.invalid(`the model output's shape [${modelOutput.shape}] is not the sample's [${sample.shape}]`);
+  }
+}
+
+/** A copy of the keys that were given. Files by Python may list which of theirs are only defaults. */
+function givenKeys(className: string, config: unknown): Record<string, unknown> {
+  if (typeof config !== "object" || config === null || Array.isArray(config))
+    throw new InstructPix2PixError("ERR_CONFIG", `${className}: the configuration is not an object`);
+  const { _use_default_values: defaults, ...given } = config as Record<string, unknown>;
+  if (Array.isArray(defaults)) for (const key of defaults) delete given[String(key)];
+  return given;
+}

@@ -1,0 +1,72 @@
+import type { Tensor } from "../tensor.js";
+import type { SchedulerConfig, Schema } from "./config.js";
+import { interpolate } from "./numpy.js";
+import { combineRows, timestepsPerRow } from "./rows.js";
+import { Scheduler } from "./scheduler.js";
+import { requireFiniteSigmas, SMALLEST_ALPHA, trainingSigmas } from "./sigmas.js";
+import { indexOfTimestep, StepCursor } from "./step-cursor.js";
+
+/** The schedulers that step in the noise level σ, relative to the signal, along a list of levels. */
+export abstract class SigmaScheduler extends Scheduler {
+  /** Noise levels of the run, descending: one for each step, and where the last step ends. */
+  sigmas: number[];
+  /** σ of each training timestep, ascending. */
+  protected readonly trainingSigmas: Float32Array;
+  protected readonly cursor = new StepCursor();
+
+  protected constructor(className: string, schema: Schema, config: SchedulerConfig) {
+    super(className, schema, config);
+    const last = this.alphasCumprod.length - 1;
+    if (this.settings.rescale_betas_zero_snr) this.alphasCumprod[last] = SMALLEST_ALPHA;
+    this.trainingSigmas = trainingSigmas(this.alphasCumprod);
+    requireFiniteSigmas(className, this.trainingSigmas, this.betas);
+    this.sigmas = [...Array.from(this.trainingSigmas).reverse(), 0];
+    this.timesteps = Array.from(this.trainingSigmas, (_, i) => last - i);
+  }
+
+  /** Index of the next step in the schedule, or null before the first. */
+  get stepIndex(): number | null {
+    return this.cursor.index;
+  }
+
+  /** Where the next run begins, for runs that skip the first steps. `setTimesteps` forgets it. */
+  setBeginIndex(index: number): void {
+    if (!Number.isInteger(index) || index < 0 || index >= this.timesteps.length)
+      this.invalid(`begin index ${index} is not a whole number in 0..${this.timesteps.length - 1}`);
+    this.cursor.begin = index;
+  }
+
+  override reset(): void {
+    this.cursor.reset();
+  }
+
+  /** α and σ of x = α·x_0 + σ·ε at a noise level, rounded as in a tensor of `dtype`. */
+  protected abstract marginal(sigma: number, dtype: Tensor["dtype"]): { alpha: number; sigma: number };
+
+  /** The index to start from at a timestep that the schedule does not hold. */
+  protected abstract unknownTimestep(timestep: number): number;
+
+  /** Noise levels of (possibly fractional) training timesteps. */
+  protected sigmasAt(timesteps: readonly number[]): number[] {
+    return timesteps.map((t) => interpolate(t, this.trainingSigmas));
+  }
+
+  /** The index of the step to take now. */
+  protected currentStep(timestep: number): number {
+    const index = this.cursor.at(timestep, this.timesteps, () => this.unknownTimestep(timestep));
+    if (index >= this.timesteps.length) this.invalid(`all ${this.timesteps.length} steps are taken; call setTimesteps`);
+    return index;
+  }
+
+  /** As in every scheduler; within a run, noises to the current step, whatever `timesteps` says. */
+  async addNoise(original: Tensor, noise: Tensor, timesteps: readonly number[]): Promise<Tensor> {
+    const rows = timestepsPerRow(this.className, timesteps, original);
+    const { begin, index } = this.cursor;
+    const indices =
+      begin === null
+        ? rows.map((t) => indexOfTimestep(t, this.timesteps) ?? this.unknownTimestep(t))
+        : rows.map(() => index ?? begin);
+    const marginals = indices.map((i) => this.marginal(this.sigmas[i]!, original.dtype));
+    return combineRows([marginals.map(({ alpha }) => alpha), original], [marginals.map(({ sigma }) => sigma), noise]);
+  }
+}

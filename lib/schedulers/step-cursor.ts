@@ -1,0 +1,36 @@
+/**
+ * Where a run stands in its schedule. The schedulers that step in σ count their steps instead of looking up every
+ * timestep, because a timestep may occur twice.
+ */
+export class StepCursor {
+  /** Index of the next step, or null before the first. */
+  index: number | null = null;
+  /** Where the run begins, if it was told; otherwise at the timestep that it is first asked for. */
+  begin: number | null = null;
+
+  reset(): void {
+    this.index = null;
+    this.begin = null;
+  }
+
+  /** The index of the next step; the first one is looked up by its timestep. */
+  at(timestep: number, timesteps: readonly number[], fallback: () => number): number {
+    this.index ??= this.begin ?? indexOfTimestep(timestep, timesteps) ?? fallback();
+    return this.index;
+  }
+
+  advance(): void {
+    if (this.index !== null) this.index += 1;
+  }
+}
+
+/**
+ * Index of a timestep: of its second occurrence where it occurs twice (a run that starts halfway starts a fresh step),
+ * except at the very start of the schedule, where that would skip a step. `undefined` if it does not occur.
+ */
+export function indexOfTimestep(timestep: number, timesteps: readonly number[]): number | undefined {
+  const first = timesteps.indexOf(timestep);
+  if (first <= 0) return first === 0 ? 0 : undefined;
+  const second = timesteps.indexOf(timestep, first + 1);
+  return second < 0 ? first : second;
+}

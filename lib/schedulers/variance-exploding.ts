@@ -1,0 +1,109 @@
+import { Tensor } from "../tensor.js";
+import { type Expression, evaluate } from "./expression.js";
+import { f32, roundTo, sqrt32 } from "./float32.js";
+import type { PredictionType } from "./prediction.js";
+import { SigmaScheduler } from "./sigma-scheduler.js";
+import { logSigmas, type SigmaSpread, type SigmaSpreadSettings, sigmaToTimestep, spreadSigmas } from "./sigmas.js";
+import { indexOfTimestep } from "./step-cursor.js";
+import type { TimestepSpacing } from "./timesteps.js";
+
+/**
+ * The schedulers that integrate the probability flow of x = x_0 + σ·ε (Karras et al. 2022). The model was trained on
+ * x / √(σ² + 1), which `scaleModelInput` gives.
+ */
+export abstract class VarianceExplodingScheduler extends SigmaScheduler {
+  override get initNoiseSigma(): number {
+    const max = this.sigmas.reduce((a, b) => Math.max(a, b));
+    const { timestep_spacing: spacing } = this.settings as unknown as { timestep_spacing: TimestepSpacing };
+    // With "leading" a run does not start from pure noise, whose level must then hold a part of signal.
+    return spacing === "leading" ? inputScale(max) : max;
+  }
+
+  /** The model's input, x / √(σ² + 1). */
+  override async scaleModelInput(sample: Tensor, timestep: number): Promise<Tensor> {
+    return sample.div(inputScale(this.sigmas[this.currentStep(timestep)]!));
+  }
+
+  protected marginal(sigma: number, dtype: Tensor["dtype"]) {
+    return { alpha: 1, sigma: roundTo(dtype, sigma) };
+  }
+
+  /** The nearest timestep, for one that another machine has rounded otherwise: fractional ones carry no more digits. */
+  protected unknownTimestep(timestep: number): number {
+    const nearest = this.timesteps.reduce((best, t) => (Math.abs(t - timestep) < Math.abs(best - timestep) ? t : best));
+    if (!(Math.abs(nearest - timestep) <= TIMESTEP_TOLERANCE))
+      this.invalid(`timestep ${timestep} is not one of the scheduler's timesteps`);
+    return indexOfTimestep(nearest, this.timesteps)!;
+  }
+
+  /** Noise levels and timesteps of a run, respread if asked for. `timesteps` are float32. */
+  protected respread(timesteps: number[], sigmas: number[], spread: SigmaSpread | null, ends: Ends) {
+    if (spread === null) return { timesteps, sigmas };
+    const logs = logSigmas(this.trainingSigmas);
+    const levels = spreadSigmas(spread, sigmas, timesteps.length, ends);
+    return { sigmas: levels, timesteps: levels.map((sigma) => f32(sigmaToTimestep(sigma, logs))) };
+  }
+
+  /** Sets the run's tables and starts it anew. */
+  protected begin(timesteps: number[], sigmas: number[], steps: number): void {
+    const levels = sigmas.map(f32);
+    if (!levels.every(Number.isFinite)) this.invalid("the noise levels are not finite; see sigma_min and sigma_max");
+    this.reset();
+    this.timesteps = timesteps;
+    this.sigmas = levels;
+    this.numInferenceSteps = steps;
+  }
+
+  /** x_0 as the model predicts it at a noise level, rounded as in the reference. */
+  protected denoise(sigma: number, sample: Tensor, output: Tensor, dtype: Tensor["dtype"]): Promise<Tensor> {
+    const { prediction_type: type } = this.settings as unknown as { prediction_type: PredictionType };
+    return evaluate(denoised(type, sigma, sample, output), dtype, this.className);
+  }
+}
+
+/** Fractional timesteps are float32 and lie further apart than this. */
+const TIMESTEP_TOLERANCE = 1e-3;
+
+type Ends = Pick<SigmaSpreadSettings, "sigma_min" | "sigma_max">;
+
+/** √(σ² + 1), the standard deviation of x = x_0 + σ·ε for data of unit variance. */
+export const inputScale = (sigma: number): number => sqrt32(f32(f32(sigma * sigma) + 1));
+
+/** x_0 as an expression in the sample x = x_0 + σ·ε and the model output. */
+function denoised(type: PredictionType, sigma: number, sample: Tensor, output: Tensor): Expression {
+  switch (type) {
+    case "epsilon":
+    case "flow_prediction":
+      return [
+        [1, sample],
+        [-sigma, output],
+      ];
+    case "sample":
+      return [[1, output]];
+    case "v_prediction":
+      return [
+        [-f32(sigma / inputScale(sigma)), output],
+        [1 / f32(f32(sigma * sigma) + 1), sample],
+      ];
+  }
+}
+
+/**
+ * The slope dx/dσ = (x − x_0) / σ of the probability flow. From high noise levels the rounding of x − x_0 shows in the
+ * result, which is why these updates go step by step and not as one expression.
+ */
+export async function derivative(
+  sample: Tensor,
+  original: Tensor,
+  sigma: number,
+  dtype: Tensor["dtype"],
+): Promise<Tensor> {
+  using difference = await Tensor.linearCombination(
+    [
+      [1, sample],
+      [-1, original],
+    ],
+    { dtype },
+  );
+  return difference.div(sigma);
+}
