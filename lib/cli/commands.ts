@@ -1,0 +1,33 @@
+import type { AnyCommand } from "./command.js";
+
+/** A subcommand before it is loaded, so that the list of commands costs no import. */
+export interface CommandEntry {
+  name: string;
+  /** As the command itself says. */
+  summary: string;
+  load(): Promise<AnyCommand>;
+}
+
+/** Every subcommand of `ip2p`. A new one is a module with `defineCommand` and a line here. */
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "edit",
+    summary: "edit a picture by an instruction",
+    load: async () => (await import("./edit.js")).editCommand,
+  },
+  {
+    name: "install",
+    summary: "fetch libtorch into the user's cache",
+    load: async () => (await import("./install.js")).installCommand,
+  },
+  {
+    name: "build",
+    summary: "build the native addon on this machine (needs CMake and a C++20 compiler)",
+    load: async () => (await import("./build.js")).buildCommand,
+  },
+  {
+    name: "doctor",
+    summary: "show what this installation consists of, and how to mend what is missing",
+    load: async () => (await import("./doctor.js")).doctorCommand,
+  },
+];

@@ -1,0 +1,132 @@
+import { declareOptions, type OptionValues } from "../../options/declaration.js";
+
+const SAMPLING = "Sampling";
+const MODEL = "Model";
+const COMPUTING = "Computing";
+const OUTPUT = "Output";
+
+/** Every option of `ip2p edit`. */
+export const editOptions = declareOptions({
+  model: {
+    type: "string",
+    value: "DIR|HUB_ID",
+    required: true,
+    help: "an InstructPix2Pix model: a folder as diffusers saves it, or the id of a repository on the Hugging Face hub",
+  },
+  image: {
+    type: "string",
+    value: "FILE|URL",
+    required: true,
+    help: "the picture to edit: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded down to what the model can take",
+  },
+  prompt: { type: "string", value: "TEXT", required: true, help: 'the instruction, e.g. "make it winter"' },
+  output: {
+    type: "string",
+    value: "FILE",
+    required: true,
+    help: "where the edited picture goes; the extension says the format (png, jpg, webp, avif, tiff, gif); several pictures are numbered: out-1.png, out-2.png, …",
+  },
+
+  negative_prompt: { type: "string", value: "TEXT", group: SAMPLING, help: "what to steer away from" },
+  num_inference_steps: {
+    type: "integer",
+    min: 1,
+    default: 20,
+    group: SAMPLING,
+    help: "denoising steps, at most as many as the model was trained with (1000); more are slower and finer",
+  },
+  guidance_scale: {
+    type: "number",
+    default: 7.5,
+    group: SAMPLING,
+    help: "how strongly the instruction is followed; guidance is on above 1",
+  },
+  image_guidance_scale: {
+    type: "number",
+    default: 1.5,
+    group: SAMPLING,
+    help: "how closely the result keeps to the picture; guidance is off below 1",
+  },
+  scheduler: {
+    type: "string",
+    value: "CLASS",
+    group: SAMPLING,
+    help: "the sampler by its class in diffusers, e.g. EulerAncestralDiscreteScheduler; by default the model's own",
+  },
+  eta: {
+    type: "number",
+    min: 0,
+    max: 1,
+    default: 0,
+    group: SAMPLING,
+    help: "noise of DDIM; other schedulers ignore it",
+  },
+  seed: {
+    type: "bigint",
+    min: 0,
+    max: 2n ** 64n - 1n,
+    group: SAMPLING,
+    help: "of the noise: the same seed gives the same picture, here and in diffusers; by default drawn at random and printed",
+  },
+  num_images_per_prompt: {
+    type: "integer",
+    min: 1,
+    max: 1000,
+    default: 1,
+    group: SAMPLING,
+    help: "pictures to make, all of them in one batch",
+  },
+
+  revision: { type: "string", value: "NAME", group: MODEL, help: "branch, tag or commit of the hub's repository" },
+  variant: { type: "string", value: "NAME", group: MODEL, help: "reads weight files of a variant, e.g. fp16" },
+  cache_dir: {
+    type: "string",
+    value: "DIR",
+    group: MODEL,
+    help: "where models from the hub are kept; by default the Hugging Face cache, shared with Python",
+  },
+  local_files_only: { type: "boolean", group: MODEL, help: "use what the cache holds and ask no server" },
+
+  dtype: {
+    type: "string",
+    choices: ["float32", "bfloat16", "float16"],
+    default: "float32",
+    group: COMPUTING,
+    help: "the type of weights and arithmetic",
+  },
+  device: {
+    type: "string",
+    value: "auto|cpu|cuda[:N]",
+    default: "auto",
+    group: COMPUTING,
+    help: "auto is the first CUDA device that works, else the CPU",
+  },
+  attention: {
+    type: "string",
+    choices: ["auto", "math"],
+    default: "auto",
+    group: COMPUTING,
+    help: "math holds all attention scores in memory and is meant for comparisons",
+  },
+  num_threads: {
+    type: "integer",
+    min: 1,
+    max: 1024,
+    group: COMPUTING,
+    help: "threads on the CPU; by default as many as there are cores to use",
+  },
+  libtorch: {
+    type: "string",
+    value: "DIR",
+    group: COMPUTING,
+    help: "the libtorch to use instead of the one that is found",
+  },
+
+  grid: { type: "boolean", group: OUTPUT, help: "write one picture: the original and, beside it, what became of it" },
+  json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
+  progress: { type: "boolean", default: true, group: OUTPUT, help: "do not show progress" },
+  quiet: { type: "boolean", group: OUTPUT, help: "print nothing but errors" },
+  verbose: { type: "boolean", group: OUTPUT, help: "say more, and show stacks of errors" },
+});
+
+export type EditValues = OptionValues<typeof editOptions>;

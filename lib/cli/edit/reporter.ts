@@ -1,0 +1,65 @@
+import type { DownloadProgress } from "../../hub.js";
+import type { CommandIo } from "../command.js";
+import { BarReporter } from "./bar-reporter.js";
+import { JsonReporter } from "./json-reporter.js";
+import { LineReporter } from "./line-reporter.js";
+
+/** One denoising step that is done. */
+export interface StepEvent {
+  /** Counts from 1. */
+  step: number;
+  totalSteps: number;
+  timestep: number;
+  /** Undefined before two steps are done. */
+  stepsPerSecond: number | undefined;
+}
+
+/** What an edit came to. */
+export interface EditSummary {
+  /** The files written. */
+  outputs: string[];
+  /** Of the pictures written, in pixels. */
+  width: number;
+  height: number;
+  seed: bigint;
+  scheduler: string;
+  device: string;
+  dtype: string;
+  steps: number;
+  /** Undefined for a single step. */
+  stepsPerSecond: number | undefined;
+  seconds: { load: number; edit: number; total: number };
+  /** Of this process, in bytes. */
+  peakMemory: number;
+}
+
+/** Tells the user, or a program, how an edit goes. */
+export interface EditReporter {
+  /** Files of the model arrive from the hub. */
+  downloading(progress: DownloadProgress): void;
+  /** The model is being loaded from its folder. */
+  loading(folder: string): void;
+  loaded(seconds: number): void;
+  step(event: StepEvent): void;
+  warning(text: string): void;
+  /** Something that only --verbose shows. */
+  detail(text: string): void;
+  done(summary: EditSummary): void;
+  failed(error: unknown): void;
+  /** Leaves the terminal as it was; called once, at the end of everything. */
+  stop(): void;
+}
+
+export interface ReporterOptions {
+  json: boolean;
+  progress: boolean;
+  quiet: boolean;
+  verbose: boolean;
+}
+
+/** A bar where standard error is a terminal, plain lines on standard output elsewhere, JSON if asked for. */
+export function createReporter(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">): EditReporter {
+  if (options.json) return new JsonReporter(options, io);
+  const bar = io.stderr.isTTY && options.progress && !options.quiet;
+  return bar ? new BarReporter(options, io) : new LineReporter(options, io);
+}

@@ -1,0 +1,110 @@
+import { resolveDevice } from "../../device.js";
+import { throwIfAborted } from "../../errors.js";
+import { randomSeed } from "../../generator.js";
+import { type DownloadProgress, resolvePretrained } from "../../hub.js";
+import { imageGrid, loadImage, type RgbImage } from "../../images.js";
+import { readModelIndex } from "../../models/model-index.js";
+import { loadAddon } from "../../native/load.js";
+import { native } from "../../native/native.js";
+import { InstructPix2PixPipeline } from "../../pipelines/instruct_pix2pix.js";
+import { schedulerFromClassName } from "../../schedulers/registry.js";
+import type { CommandIo } from "../command.js";
+import { showWarnings } from "../warnings.js";
+import { StepClock } from "./clock.js";
+import type { EditValues } from "./options.js";
+import { planOutputs } from "./output.js";
+import { createReporter, type EditReporter } from "./reporter.js";
+
+const PARTS: readonly string[] = ["vae", "text_encoder", "tokenizer", "unet", "scheduler"];
+
+/** Runs `ip2p edit`. What is cheap to find wrong is looked at first; the model, which takes longest, is loaded last. */
+export async function runEdit(values: EditValues, io: CommandIo): Promise<number> {
+  const reporter = createReporter(values, io);
+  const restoreWarnings = showWarnings((text) => reporter.warning(text));
+  try {
+    await edit(values, io, reporter);
+    return 0;
+  } catch (error) {
+    reporter.failed(error);
+    throw error;
+  } finally {
+    // Warnings are delivered a tick after they were given.
+    await new Promise(setImmediate);
+    reporter.stop();
+    restoreWarnings();
+  }
+}
+
+async function edit(values: EditValues, { env, signal }: CommandIo, reporter: EditReporter): Promise<void> {
+  const started = performance.now();
+  loadAddon({ libtorch: values.libtorch, env });
+  if (values.numThreads !== undefined) await native().setThreads(values.numThreads);
+  const device = resolveDevice(values.device);
+  const Scheduler = values.scheduler === undefined ? undefined : schedulerFromClassName(values.scheduler);
+  const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
+  const image = await loadImage(values.image, { signal });
+
+  const { dtype, variant, attention, revision, cacheDir, localFilesOnly } = values;
+  const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
+  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal };
+  const folder = await resolvePretrained(values.model, from, env);
+  reporter.loading(folder);
+  const loadingSince = performance.now();
+  if (values.verbose) await tellWhatIsNotLoaded(folder, reporter);
+  using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, { device, dtype, variant, attention, signal });
+  if (Scheduler) pipeline.scheduler = Scheduler.fromConfig(pipeline.scheduler.config);
+  const load = secondsSince(loadingSince);
+  reporter.loaded(load);
+
+  const seed = values.seed ?? BigInt(randomSeed());
+  const clock = new StepClock();
+  const editingSince = performance.now();
+  const { images } = await pipeline.run({
+    image,
+    seed,
+    prompt: values.prompt,
+    negativePrompt: values.negativePrompt,
+    numInferenceSteps: values.numInferenceSteps,
+    guidanceScale: values.guidanceScale,
+    imageGuidanceScale: values.imageGuidanceScale,
+    numImagesPerPrompt: values.numImagesPerPrompt,
+    eta: values.eta,
+    signal,
+    onStep: ({ step, totalSteps, timestep }) =>
+      reporter.step({ step: step + 1, totalSteps, timestep, stepsPerSecond: clock.tick() }),
+  });
+  const results = values.grid ? [await beside(image, images, pipeline.vae.scaleFactor)] : images;
+  // From here on it takes milliseconds, and what is written is written whole.
+  throwIfAborted(signal);
+  for (const [i, path] of outputs.entries()) await results[i]!.save(path);
+
+  reporter.done({
+    outputs,
+    width: results[0]!.width,
+    height: results[0]!.height,
+    seed,
+    scheduler: pipeline.scheduler.className,
+    device: pipeline.unet.device,
+    dtype: pipeline.unet.dtype,
+    steps: clock.steps,
+    stepsPerSecond: clock.stepsPerSecond,
+    seconds: { load, edit: secondsSince(editingSince), total: secondsSince(started) },
+    peakMemory: process.resourceUsage().maxRSS * 1024,
+  });
+}
+
+/** Pipelines come with parts that editing has no use for, such as a safety checker. */
+async function tellWhatIsNotLoaded(folder: string, reporter: EditReporter): Promise<void> {
+  const { components } = await readModelIndex(folder);
+  for (const [name, component] of components)
+    if (component && !PARTS.includes(name)) reporter.detail(`${name} (${component.className}) is not loaded`);
+}
+
+/** The original, as the model saw it, and to its right what became of it. */
+async function beside(original: RgbImage, edited: readonly RgbImage[], factor: number): Promise<RgbImage> {
+  return imageGrid([await original.toMultipleOf(factor), ...edited]);
+}
+
+function secondsSince(start: number): number {
+  return (performance.now() - start) / 1000;
+}

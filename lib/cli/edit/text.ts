@@ -1,0 +1,27 @@
+import type { EditSummary } from "./reporter.js";
+
+/** The last line of an edit. */
+export function summaryText(summary: EditSummary): string {
+  const { outputs, width, height, seed, steps, stepsPerSecond, seconds } = summary;
+  const files = outputs.length > 3 ? `${outputs[0]} … ${outputs.at(-1)}` : outputs.join(", ");
+  const pace = stepsPerSecond === undefined ? "" : `, ${rateText(stepsPerSecond)}`;
+  const count = steps === 1 ? "1 step" : `${steps} steps`;
+  return `${files}: ${width}×${height}, seed ${seed}, ${count} in ${secondsText(seconds.edit)}${pace}`;
+}
+
+/** What --verbose adds to it. */
+export function detailText({ scheduler, device, dtype, seconds, peakMemory }: EditSummary): string {
+  const total = `loading took ${secondsText(seconds.load)}, all of it ${secondsText(seconds.total)}`;
+  return `${scheduler}, ${dtype} on ${device}; ${total}; at most ${Math.round(peakMemory / 1e6)} MB of memory`;
+}
+
+/** Slow steps are told by the seconds they take. */
+export function rateText(stepsPerSecond: number): string {
+  if (stepsPerSecond < 1) return `${(1 / stepsPerSecond).toPrecision(3)} s/step`;
+  return `${stepsPerSecond >= 100 ? Math.round(stepsPerSecond) : stepsPerSecond.toPrecision(3)} steps/s`;
+}
+
+export function secondsText(seconds: number): string {
+  if (seconds >= 60) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+}

@@ -1,0 +1,48 @@
+import { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
+import type { OptionDeclarations } from "../options/declaration.js";
+import { camelCase } from "../options/names.js";
+
+/** Errors about the installation list on further lines what was tried; all the others are one line. */
+const LISTS: readonly ErrorCode[] = ["ERR_LIBTORCH_NOT_FOUND", "ERR_ADDON_NOT_FOUND", "ERR_BUILD_TOOLS"];
+
+/** The exit status for an error: 2 if the command line itself is wrong, 1 for everything else. */
+export function statusOf(error: unknown): 1 | 2 {
+  return isInstructPix2PixError(error, "ERR_USAGE") ? 2 : 1;
+}
+
+/**
+ * What is said of an error. Messages can quote file names and tensor names, which hold anything at all, so control
+ * characters are escaped: an error stays on its line and cannot steer a terminal.
+ */
+export function describeFailure(error: unknown, verbose: boolean, declarations: OptionDeclarations = {}): string {
+  const known = error instanceof InstructPix2PixError;
+  const text = error instanceof Error ? error.message : String(error);
+  const message = escapeControls(asFlags(text, declarations), known && LISTS.includes(error.code));
+  const line = known ? message : `internal error: ${message}; this is a bug, --verbose shows where`;
+  return verbose && error instanceof Error ? `${line}\n${traceOf(error)}` : line;
+}
+
+/** Options are named as a program gives them by what lies below the command line: `numImagesPerPrompt` → `--num_images_per_prompt`. */
+function asFlags(text: string, declarations: OptionDeclarations): string {
+  return Object.keys(declarations)
+    .filter((name) => name.includes("_"))
+    .reduce((result, name) => result.replaceAll(new RegExp(`\\b${camelCase(name)}\\b`, "g"), `--${name}`), text);
+}
+
+/** Escapes what would move the cursor, change the terminal's state or the direction of writing. */
+function escapeControls(text: string, keepLines: boolean): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not reach a terminal
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (c) => {
+    if (c === "\n" && keepLines) return c;
+    if (c === "\n") return "\\n";
+    return c === "\t" ? "\\t" : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+/** The stack, and those of the causes below. */
+function traceOf(error: Error): string {
+  const frames = escapeControls(error.stack ?? "", true);
+  const code = error instanceof InstructPix2PixError ? `[${error.code}] ` : "";
+  const cause = error.cause instanceof Error ? `\ncaused by ${traceOf(error.cause)}` : "";
+  return `${code}${frames}${cause}`;
+}

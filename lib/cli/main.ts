@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+import { runCommandLine } from "./dispatch.js";
+import { describeFailure } from "./failure.js";
+import { cancelOnSignals } from "./signals.js";
+import { showWarnings } from "./warnings.js";
+
+// A reader that closes its end early, as `head` does, is no reason for a stack.
+for (const stream of [process.stdout, process.stderr])
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+
+for (const event of ["uncaughtException", "unhandledRejection"])
+  process.on(event, (error: unknown) => {
+    process.stderr.write(`ip2p: ${describeFailure(error, process.argv.includes("--verbose"))}\n`);
+    process.exit(1);
+  });
+
+const { stdout, stderr, env } = process;
+const cancellation = cancelOnSignals(stderr);
+showWarnings((text) => stderr.write(`ip2p: warning: ${text}\n`));
+const status = await runCommandLine(process.argv.slice(2), { stdout, stderr, env, signal: cancellation.signal });
+process.exitCode = cancellation.statusFor(status);
+cancellation.stop();

@@ -1,0 +1,37 @@
+import { constants } from "node:os";
+import type { CommandIo } from "./command.js";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const SHOW_CURSOR = "\x1b[?25h";
+
+export interface Cancellation {
+  /** Fires at the first signal; its reason is the signal's name. */
+  readonly signal: AbortSignal;
+  /** The exit status: 128 and the signal's number, as shells have it, if a signal stopped the command. */
+  statusFor(status: number): number;
+  /** Leaves the signals alone again. */
+  stop(): void;
+}
+
+/** The first Ctrl-C (or SIGTERM, SIGHUP) cancels what runs, which then ends cleanly; a second one exits at once. */
+export function cancelOnSignals(stderr: CommandIo["stderr"]): Cancellation {
+  const controller = new AbortController();
+  let stopped: number | undefined;
+  const onSignal = (name: NodeJS.Signals) => {
+    const status = 128 + constants.signals[name];
+    if (stopped !== undefined) {
+      if (stderr.isTTY) stderr.write(`${SHOW_CURSOR}\n`);
+      process.exit(status);
+    }
+    stopped = status;
+    controller.abort(name);
+  };
+  for (const name of SIGNALS) process.on(name, onSignal);
+  return {
+    signal: controller.signal,
+    statusFor: (status) => (status === 0 ? 0 : (stopped ?? status)),
+    stop: () => {
+      for (const name of SIGNALS) process.off(name, onSignal);
+    },
+  };
+}

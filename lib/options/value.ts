@@ -1,0 +1,80 @@
+import type { OptionDeclaration } from "./declaration.js";
+
+/** A value that an option has, of its right type. */
+export type OptionValue = string | boolean | number | bigint;
+
+/**
+ * The reason why a value cannot be an option's, continuing a sentence that begins with the option's name; or the value,
+ * of the option's own type.
+ */
+export type Checked = { readonly value: OptionValue } | { readonly problem: string };
+
+/** Reads the value of a flag as it was typed. */
+export function parseValue(text: string, declaration: OptionDeclaration): Checked {
+  const { type } = declaration;
+  const shown = JSON.stringify(text);
+  switch (type) {
+    case "string":
+      return checkValue(text, declaration);
+    case "boolean": {
+      const word = text.toLowerCase();
+      if (word === "true" || word === "1") return { value: true };
+      if (word === "false" || word === "0") return { value: false };
+      return { problem: `takes no value, or true or false, not ${shown}` };
+    }
+    case "bigint":
+    case "integer":
+      if (!/^[+-]?\d{1,100}$/.test(text))
+        return { problem: `takes a whole number${rangeOf(declaration)}, not ${shown}` };
+      return checkValue(type === "bigint" ? BigInt(text.replace(/^\+/, "")) : Number(text), declaration);
+    case "number":
+      if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) || !Number.isFinite(Number(text)))
+        return { problem: `takes a number${rangeOf(declaration)}, not ${shown}` };
+      return checkValue(Number(text), declaration);
+  }
+}
+
+/** Checks a value that a program gave, or that a flag's text was converted to. */
+export function checkValue(given: unknown, declaration: OptionDeclaration): Checked {
+  const { type, choices } = declaration;
+  const problem = (expected: string): Checked => ({ problem: `takes ${expected}, not ${show(given)}` });
+  switch (type) {
+    case "string":
+      if (typeof given !== "string") return problem("a string");
+      if (given.includes("\0")) return problem("a string without NUL characters");
+      if (choices && !choices.includes(given)) return problem(`one of ${choices.join(", ")}`);
+      return { value: given };
+    case "boolean":
+      return typeof given === "boolean" ? { value: given } : problem("true or false");
+    case "integer":
+      if (!Number.isSafeInteger(given) || !inRange(given as number, declaration))
+        return problem(`a whole number${rangeOf(declaration)}`);
+      return { value: given as number };
+    case "number":
+      if (typeof given !== "number" || !Number.isFinite(given) || !inRange(given, declaration))
+        return problem(`a number${rangeOf(declaration)}`);
+      return { value: given };
+    case "bigint": {
+      const whole = Number.isSafeInteger(given) || typeof given === "bigint";
+      if (!whole || !inRange(given as number | bigint, declaration))
+        return problem(`a whole number${rangeOf(declaration)}`);
+      return { value: BigInt(given as number | bigint) };
+    }
+  }
+}
+
+/** The limits of an option's value in words, with a space before them; nothing if there are none. */
+export function rangeOf({ min, max }: OptionDeclaration): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
+  if (min !== undefined) return ` of at least ${min}`;
+  return max === undefined ? "" : ` of at most ${max}`;
+}
+
+function inRange(value: number | bigint, { min, max }: OptionDeclaration): boolean {
+  return (min === undefined || value >= min) && (max === undefined || value <= max);
+}
+
+function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
