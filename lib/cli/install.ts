@@ -1,6 +1,4 @@
-import { installLibtorch } from "../libtorch/install.js";
 import { defineCommand } from "./command.js";
-import { InstallProgress } from "./install-progress.js";
 
 /** `ip2p install`: puts libtorch into the user's cache. */
 export const installCommand = defineCommand({
@@ -23,6 +21,9 @@ export const installCommand = defineCommand({
     json: { type: "boolean", help: "print the result as one JSON object" },
   },
   async run({ variant, from, mirror, force, json }, io) {
+    // Loaded only now, so that the help is there at once.
+    const { installLibtorch } = await import("../libtorch/install.js");
+    const { InstallProgress } = await import("./install-progress.js");
     const progress = new InstallProgress(io.stderr);
     try {
       const installed = await installLibtorch({

@@ -1,0 +1,38 @@
+// The public exports, nothing else.
+
+export type { DeviceOption } from "./device.js";
+export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./errors.js";
+export { Generator } from "./generator.js";
+export { type DownloadProgress, type ResolveOptions, resolvePretrained } from "./hub.js";
+export {
+  type EncodeOptions,
+  type GridOptions,
+  IMAGE_FORMATS,
+  type ImageFormat,
+  type ImageSource,
+  imageGrid,
+  type LoadImageOptions,
+  loadImage,
+  type ResampleFilter,
+  RgbImage,
+} from "./images.js";
+export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./libtorch/install.js";
+export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";
+export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./models/clip_text_model.js";
+export type { ModelOptions } from "./models/pretrained.js";
+export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
+export type { AttentionBackend, TensorData } from "./native/contract.js";
+export { type Diagnosis, diagnose } from "./native/diagnose.js";
+export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";
+export type { PipelineImage } from "./pipelines/image-input.js";
+export {
+  type EditOptions,
+  type EditResult,
+  InstructPix2PixPipeline,
+  type OutputType,
+  type StepProgress,
+} from "./pipelines/instruct_pix2pix.js";
+export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "./safetensors.js";
+export * from "./schedulers/index.js";
+export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./tensor.js";
+export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer.js";
