@@ -42,6 +42,11 @@ export class Generator {
     return native().generatorSeed(this.#handle);
   }
 
+  /** One integer from 0..2⁶³−1: the number that `torch.empty((), dtype=torch.int64).random_()` draws. */
+  randomInt64(): Promise<bigint> {
+    return native().randomInt64(this.#handle);
+  }
+
   /** The whole state, as bytes that {@link Generator.setState} takes; torch's `get_state()` gives the same bytes. */
   getState(): Promise<Uint8Array> {
     return native().generatorState(this.#handle);

@@ -120,6 +120,21 @@ export class Tensor {
     return new Tensor(await native().rand(shape, dtype, device, generator?.handle ?? null));
   }
 
+  /** Integers from `low` (included) to `high` (excluded), int64; drawn on the generator's device. */
+  static async randint(
+    low: number,
+    high: number,
+    shape: readonly number[],
+    options: { generator?: Generator } = {},
+  ): Promise<Tensor> {
+    return new Tensor(await native().randint(low, high, shape, options.generator?.handle ?? null));
+  }
+
+  /** A random order of 0..n−1, int64 [n] on the CPU. */
+  static async randperm(n: number, options: { generator?: Generator } = {}): Promise<Tensor> {
+    return new Tensor(await native().randperm(n, options.generator?.handle ?? null));
+  }
+
   /** Joins tensors along an existing dimension. */
   static async cat(tensors: readonly Tensor[], dim = 0): Promise<Tensor> {
     return new Tensor(await native().cat(handles(tensors), dim));

@@ -11,12 +11,14 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   ip2p::TensorObject::define(env, exports);
   ip2p::GeneratorObject::define(env, exports);
   ip2p::ModelObject::define(env, exports);
+  ip2p::TrainerObject::define(env, exports);
   ip2p::CancelObject::define(env, exports);
   ip2p::register_system(env, exports);
   ip2p::register_tensor_ops(env, exports);
   ip2p::register_random(env, exports);
   ip2p::register_files(env, exports);
   ip2p::register_models(env, exports);
+  ip2p::register_training(env, exports);
   ip2p::register_pictures(env, exports);
   return exports;
 }

@@ -6,7 +6,6 @@ import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedMod
 import {
   boolean,
   type Field,
-  ignored,
   integer,
   integers,
   type JsonObject,

@@ -116,6 +116,7 @@ function toNative(config: UNet2DConditionConfig, where: string): object {
       config.reverse_transformer_layers_per_block ?? layers.toReversed(),
     ),
     attention_head_dim: perLevel("attention_head_dim", config.attention_head_dim),
+    extend_input_channels: false,
     time_embedding_dim: config.time_embedding_dim ?? 4 * config.block_out_channels[0]!,
   };
 }

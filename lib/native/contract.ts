@@ -60,6 +60,14 @@ export interface NativeAddon {
     device: string,
     generator: NativeGenerator | null,
   ): Promise<NativeTensor>;
+  randint(
+    low: number,
+    high: number,
+    shape: readonly number[],
+    generator: NativeGenerator | null,
+  ): Promise<NativeTensor>;
+  randperm(n: number, generator: NativeGenerator | null): Promise<NativeTensor>;
+  randomInt64(generator: NativeGenerator): Promise<bigint>;
   generatorState(generator: NativeGenerator): Promise<Uint8Array>;
   setGeneratorState(generator: NativeGenerator, state: Uint8Array): Promise<void>;
   generatorSeed(generator: NativeGenerator): bigint;
@@ -84,6 +92,7 @@ export interface NativeAddon {
     cancel: NativeCancelToken | null,
   ): Promise<NativeModel>;
   modelStateDict(model: NativeModel): Record<string, NativeTensor>;
+  setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
   unetForward(
     model: NativeModel,
     sample: NativeTensor,
@@ -113,6 +122,31 @@ export interface NativeAddon {
     cancel: NativeCancelToken | null,
   ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; hiddenStates?: NativeTensor[] }>;
 
+  // bindings/training.cc
+  createTrainer(unet: NativeModel, options: NativeTrainerOptions): Promise<NativeTrainer>;
+  /** Resolves to the loss: one element, not multiplied by `factor`. */
+  trainerMicroStep(
+    trainer: NativeTrainer,
+    sample: NativeTensor,
+    timesteps: NativeTensor,
+    encoderHiddenStates: NativeTensor,
+    target: NativeTensor,
+    factor: number,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  trainerStep(
+    trainer: NativeTrainer,
+    learningRate: number,
+    maxGradNorm: number,
+    lossScale: number,
+  ): Promise<{ gradNorm: number; skipped: boolean }>;
+  trainerUpdateEma(trainer: NativeTrainer, decay: number): Promise<void>;
+  trainerSwapEma(trainer: NativeTrainer): Promise<void>;
+  trainerForgetGradients(trainer: NativeTrainer): Promise<void>;
+  trainerState(trainer: NativeTrainer, which: "optimizer" | "ema" | "gradients"): Promise<Record<string, NativeTensor>>;
+  copyTensors(targets: readonly NativeTensor[], sources: readonly NativeTensor[]): Promise<void>;
+  selectRows(flags: readonly number[], a: NativeTensor, b: NativeTensor): Promise<NativeTensor>;
+
   // bindings/pictures.cc
   resize(
     data: Uint8Array,
@@ -126,6 +160,13 @@ export interface NativeAddon {
   /** [B,C,H,W] to the nearest neighbour. */
   resizeNearest(x: NativeTensor, height: number, width: number): Promise<NativeTensor>;
   pictureToTensor(rgb: Uint8Array, width: number, height: number): Promise<NativeTensor>;
+  picturesToTensor(
+    rgb: Uint8Array,
+    count: number,
+    height: number,
+    width: number,
+    flips: readonly number[],
+  ): Promise<NativeTensor>;
   tensorToPictures(tensor: NativeTensor): Promise<Uint8Array[]>;
 }
 
@@ -154,6 +195,21 @@ export interface NativeGenerator {
 export interface NativeModel {
   readonly disposed: boolean;
   dispose(): void;
+}
+
+export interface NativeTrainer {
+  dispose(): void;
+}
+
+export interface NativeTrainerOptions {
+  adamBeta1: number;
+  adamBeta2: number;
+  adamEpsilon: number;
+  adamWeightDecay: number;
+  use8bitAdam: boolean;
+  useEma: boolean;
+  gradientCheckpointing: boolean;
+  mixedPrecision: "bfloat16" | "float16" | null;
 }
 
 export interface NativeCancelToken {

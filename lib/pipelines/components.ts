@@ -3,11 +3,12 @@ import { resolveDevice } from "../device.js";
 import { type ResolveOptions, resolvePretrained } from "../hub.js";
 import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
-import { readModelIndex } from "../models/model_index.js";
+import { readConfig } from "../models/config.js";
+import { componentClass, readModelIndex } from "../models/model-index.js";
 import type { ModelOptions } from "../models/pretrained.js";
 import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { native } from "../native/native.js";
-import { loadScheduler } from "../schedulers/registry.js";
+import { schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { CLIPTokenizer } from "../tokenizer.js";
 
@@ -39,11 +40,17 @@ export async function loadComponents(
   native(); // a missing libtorch is reported before anything is downloaded
   const device = resolveDevice(options.device ?? "auto");
   const folder = await resolvePretrained(pathOrId, options);
-  await readModelIndex(join(folder, "model_index.json"), ["vae", "text_encoder", "tokenizer", "unet", "scheduler"]);
+  const index = await readModelIndex(folder);
+  componentClass(index, "vae", ["AutoencoderKL"]);
+  componentClass(index, "text_encoder", ["CLIPTextModel"]);
+  componentClass(index, "tokenizer", ["CLIPTokenizer", "CLIPTokenizerFast"]);
+  componentClass(index, "unet", ["UNet2DConditionModel"]);
   const { dtype, variant, attention, signal } = options;
   const model: ModelOptions = { dtype, device, variant, attention, signal };
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
-  const scheduler = await loadScheduler(join(folder, "scheduler"));
+  // The class is the one model_index.json names, as in diffusers, whatever the scheduler's own file says.
+  const Class = schedulerFromClassName(index.components.get("scheduler")?.className ?? "null");
+  const scheduler = Class.fromConfig(await readConfig(join(folder, "scheduler", "scheduler_config.json")));
   const loaded: { dispose(): void }[] = [];
   const keep = <T extends { dispose(): void }>(part: T): T => {
     loaded.push(part);

@@ -35,6 +35,7 @@ class Environment {
   Napi::FunctionReference tensor_class;
   Napi::FunctionReference generator_class;
   Napi::FunctionReference model_class;
+  Napi::FunctionReference trainer_class;
 
  private:
   struct Shared;

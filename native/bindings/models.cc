@@ -65,8 +65,16 @@ Napi::Value model_state_dict(const Info& info) {
   const auto model = ModelObject::get(info[0]);
   Napi::Object result = Napi::Object::New(info.Env());
   for (const auto& [name, parameter] : model->named_parameters())
-    result.Set(name, TensorObject::make(info.Env(), parameter->value));
+    result.Set(name, TensorObject::make(info.Env(), parameter->value.detach()));
   return result;
+}
+
+/// setModelParameter(model, name, tensor)
+Napi::Value set_model_parameter(const Info& info) {
+  const auto model = ModelObject::get(info[0]);
+  const std::string name = string_argument(info[1], "name");
+  const at::Tensor value = TensorObject::get(info[2]);
+  return submit_void(info.Env(), model->device(), [=] { model->set_parameter(name, value); });
 }
 
 /// unetForward(model, sample, timesteps, encoderHiddenStates, cancel)
@@ -163,6 +171,7 @@ Napi::Value clip_text_forward(const Info& info) {
 void register_models(Napi::Env env, Napi::Object exports) {
   export_function<load_model>(env, exports, "loadModel");
   export_function<model_state_dict>(env, exports, "modelStateDict");
+  export_function<set_model_parameter>(env, exports, "setModelParameter");
   export_function<unet_forward>(env, exports, "unetForward");
   export_function<vae_encode>(env, exports, "vaeEncode");
   export_function<vae_decode>(env, exports, "vaeDecode");

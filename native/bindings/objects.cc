@@ -11,6 +11,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "models/model.h"
+#include "training/trainer.h"
 
 namespace ip2p {
 namespace {
@@ -20,6 +21,7 @@ namespace {
 constexpr napi_type_tag kTensorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e01ULL};
 constexpr napi_type_tag kGeneratorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e02ULL};
 constexpr napi_type_tag kModelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e03ULL};
+constexpr napi_type_tag kTrainerTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e05ULL};
 constexpr napi_type_tag kCancelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e04ULL};
 
 template <class Wrapped>
@@ -190,6 +192,53 @@ Napi::Value ModelObject::disposed(const Napi::CallbackInfo& info) {
 }
 
 void ModelObject::dispose(const Napi::CallbackInfo& info) {
+  release(info.Env());
+}
+
+// ---- Trainer
+// ------------------------------------------------------------------------------------------------------
+
+void TrainerObject::define(Napi::Env env, Napi::Object exports) {
+  const Napi::Function constructor =
+      DefineClass(env, "NativeTrainer", {InstanceMethod<&TrainerObject::dispose>("dispose")});
+  Environment::of(env).trainer_class = Napi::Persistent(constructor);
+  exports.Set("NativeTrainer", constructor);
+}
+
+TrainerObject::TrainerObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TrainerObject>(info) {
+  info.This().As<Napi::Object>().TypeTag(&kTrainerTag);
+}
+
+TrainerObject::~TrainerObject() {
+  if (reported_bytes_ != 0) {
+    int64_t total = 0;
+    napi_adjust_external_memory(Env(), -reported_bytes_, &total);
+  }
+}
+
+Napi::Value TrainerObject::make(Napi::Env env, std::shared_ptr<Trainer> trainer, int64_t bytes) {
+  const Napi::Object object = Environment::of(env).trainer_class.New({});
+  TrainerObject* self = Unwrap(object);
+  self->trainer_ = std::move(trainer);
+  self->reported_bytes_ = bytes;
+  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+  return object;
+}
+
+std::shared_ptr<Trainer> TrainerObject::get(const Napi::Value& value) {
+  const auto* self = unwrap<TrainerObject>(value, kTrainerTag, "trainer");
+  if (!self->trainer_) throw Error("ERR_DISPOSED", "the trainer was disposed");
+  return self->trainer_;
+}
+
+void TrainerObject::release(Napi::Env env) {
+  trainer_.reset();
+  if (reported_bytes_ == 0) return;
+  Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
+  reported_bytes_ = 0;
+}
+
+void TrainerObject::dispose(const Napi::CallbackInfo& info) {
   release(info.Env());
 }
 

@@ -12,6 +12,7 @@
 namespace ip2p {
 
 class Model;
+class Trainer;
 
 /// JavaScript's handle of a tensor. `dispose()` lets go of the storage at once; jobs already queued hold
 /// their own reference and finish undisturbed. Its size is reported to V8 so that garbage collection sees it.
@@ -70,6 +71,24 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   void dispose(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Model> model_;
+  int64_t reported_bytes_ = 0;
+};
+
+/// JavaScript's handle of a trainer: optimiser state and averaged weights beside the model it trains.
+class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static Napi::Value make(Napi::Env env, std::shared_ptr<Trainer> trainer, int64_t bytes);
+  static std::shared_ptr<Trainer> get(const Napi::Value& value);
+
+  explicit TrainerObject(const Napi::CallbackInfo& info);
+  ~TrainerObject() override;
+
+ private:
+  void release(Napi::Env env);
+  void dispose(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<Trainer> trainer_;
   int64_t reported_bytes_ = 0;
 };
 

@@ -60,6 +60,26 @@ Napi::Value picture_to_tensor(const Info& info) {
   });
 }
 
+/// picturesToTensor(rgb, count, height, width, flips): float32 [count,3,H,W] in -1..1 from count pictures one
+/// behind the other; those flagged are mirrored left to right. 2·x/255 − 1, in this order, as diffusers'
+/// script computes it.
+Napi::Value pictures_to_tensor(const Info& info) {
+  const int64_t count = integer_argument(info[1], "count");
+  const int height = edge_argument(info[2], "height"), width = edge_argument(info[3], "width");
+  if (count < 1) throw Error("ERR_INVALID_ARGUMENT", "there are no pictures");
+  std::vector<double> flips = numbers_argument(info[4], "flips");
+  if (static_cast<int64_t>(flips.size()) != count)
+    throw Error("ERR_INVALID_ARGUMENT", "there must be one flip for each picture");
+  const at::Tensor rgb = from_typed_array(info[0], at::kByte, {count, height, width, 3});
+  return submit_tensor(info.Env(), c10::kCPU, [=] {
+    const at::Tensor unit = rgb.permute({0, 3, 1, 2}).to(at::kFloat).contiguous() / 255.0;
+    const at::Tensor pictures = unit * 2 - 1;
+    for (int64_t b = 0; b < count; ++b)
+      if (flips[b] != 0) pictures[b].copy_(pictures[b].flip({2}));
+    return pictures;
+  });
+}
+
 /// tensorToPictures(tensor): for [B,3,H,W] (or [B,1,H,W]) in 0..1, B times the RGB bytes, rounded half to
 /// even
 Napi::Value tensor_to_pictures(const Info& info) {
@@ -87,6 +107,7 @@ void register_pictures(Napi::Env env, Napi::Object exports) {
   export_function<resize>(env, exports, "resize");
   export_function<resize_nearest>(env, exports, "resizeNearest");
   export_function<picture_to_tensor>(env, exports, "pictureToTensor");
+  export_function<pictures_to_tensor>(env, exports, "picturesToTensor");
   export_function<tensor_to_pictures>(env, exports, "tensorToPictures");
 }
 

@@ -1,5 +1,8 @@
+#include <ATen/ops/empty.h>
 #include <ATen/ops/rand.h>
+#include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/randperm.h>
 
 #include <mutex>
 
@@ -43,6 +46,36 @@ Napi::Value rand(const Info& info) {
                        at::TensorOptions options) { return at::rand(shape, std::move(generator), options); });
 }
 
+/// randint(low, high, shape, generator | null): int64 on the CPU, low included, high excluded
+Napi::Value randint(const Info& info) {
+  const int64_t low = integer_argument(info[0], "low"), high = integer_argument(info[1], "high");
+  const auto shape = shape_argument(info[2], "shape");
+  const std::optional<at::Generator> generator = GeneratorObject::get_optional(info[3]);
+  return submit_tensor(info.Env(), generator ? generator->device() : c10::Device(c10::kCPU), [=] {
+    const auto device = generator ? generator->device() : c10::Device(c10::kCPU);
+    return at::randint(low, high, shape, generator, at::TensorOptions().dtype(at::kLong).device(device));
+  });
+}
+
+/// randperm(n, generator | null): int64 [n] on the CPU
+Napi::Value randperm(const Info& info) {
+  const int64_t n = integer_argument(info[0], "n");
+  const std::optional<at::Generator> generator = GeneratorObject::get_optional(info[1]);
+  return submit_tensor(info.Env(), c10::kCPU,
+                       [=] { return at::randperm(n, generator, at::TensorOptions().dtype(at::kLong)); });
+}
+
+/// randomInt64(generator): one draw from 0..2^63-1, as torch.empty((), dtype=torch.int64).random_()
+Napi::Value random_int64(const Info& info) {
+  const at::Generator generator = GeneratorObject::get(info[0]);
+  return submit(info.Env(), generator.device(), [generator]() -> Finish {
+    const at::Tensor drawn =
+        at::empty({}, at::TensorOptions().dtype(at::kLong).device(generator.device())).random_(generator);
+    const int64_t value = drawn.item<int64_t>();
+    return [value](Napi::Env js) { return Napi::BigInt::New(js, value); };
+  });
+}
+
 Napi::Value generator_state(const Info& info) {
   const at::Generator generator = GeneratorObject::get(info[0]);
   return submit(info.Env(), generator.device(), [generator]() -> Finish {
@@ -73,6 +106,9 @@ Napi::Value generator_seed(const Info& info) {
 void register_random(Napi::Env env, Napi::Object exports) {
   export_function<randn>(env, exports, "randn");
   export_function<rand>(env, exports, "rand");
+  export_function<randint>(env, exports, "randint");
+  export_function<randperm>(env, exports, "randperm");
+  export_function<random_int64>(env, exports, "randomInt64");
   export_function<generator_state>(env, exports, "generatorState");
   export_function<set_generator_state>(env, exports, "setGeneratorState");
   export_function<generator_seed>(env, exports, "generatorSeed");

@@ -18,7 +18,10 @@ constexpr size_t kMaxListed = 8;
 
 std::string shape_text(at::IntArrayRef shape) {
   std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (i > 0) text += ',';
+    text += std::to_string(shape[i]);
+  }
   return text + "]";
 }
 
@@ -64,6 +67,8 @@ void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c
                     "tensor \"" + info.name + "\" appears twice, the second time in " + path);
       Parameter& parameter = *slot->second;
       if (info.shape != parameter.shape) {
+        parameter.value = adapted(name, file.read(info, dtype, device), parameter.shape);
+        if (parameter.value.defined()) continue;
         misshapen.push_back(info.name + " is " + shape_text(info.shape) + ", the configuration asks for " +
                             shape_text(parameter.shape));
         continue;
@@ -82,6 +87,18 @@ void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c
                                       listing("misshapen", misshapen));
   device_ = device;
   dtype_ = dtype;
+}
+
+void Model::set_parameter(const std::string& name, const at::Tensor& value) {
+  for (const auto& [known, parameter] : named_parameters()) {
+    if (known != name) continue;
+    if (!value.sizes().equals(parameter->shape))
+      throw Error("ERR_STATE_DICT",
+                  name + " is " + shape_text(parameter->shape) + ", not " + shape_text(value.sizes()));
+    parameter->value.detach().copy_(value);
+    return;
+  }
+  throw Error("ERR_STATE_DICT", "there is no parameter " + name);
 }
 
 int64_t Model::parameter_bytes() {

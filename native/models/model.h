@@ -26,6 +26,10 @@ class Model : public Module {
   /// result means that the tensor carries nothing (old position ids).
   virtual std::string canonical_name(const std::string& name) const { return name; }
 
+  /// A tensor of a file brought to the shape of the parameter it is meant for, if a model can take it
+  /// although their shapes differ; undefined if not.
+  virtual at::Tensor adapted(const std::string&, const at::Tensor&, at::IntArrayRef) const { return {}; }
+
   /// Reads every parameter from the safetensors files. ERR_STATE_DICT lists missing, unexpected and misshapen
   /// tensors.
   void load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device);
@@ -33,6 +37,9 @@ class Model : public Module {
   c10::Device device() const { return device_; }
   c10::ScalarType dtype() const { return dtype_; }
   int64_t parameter_bytes();
+
+  /// Replaces one parameter's values by those of a tensor of its shape.
+  void set_parameter(const std::string& name, const at::Tensor& value);
 
  private:
   c10::Device device_{c10::kCPU};

@@ -1,5 +1,7 @@
 #include "models/unet_2d_condition.h"
 
+#include <ATen/ops/zeros.h>
+
 #include <algorithm>
 
 #include "core/cancel.h"
@@ -32,7 +34,8 @@ UNet2DConditionConfig::UNet2DConditionConfig(const ConfigValue& config)
       resnet_time_scale_shift(config.string("resnet_time_scale_shift")),
       time_embedding_dim(config.integer("time_embedding_dim")),
       conv_in_kernel(config.integer("conv_in_kernel")),
-      conv_out_kernel(config.integer("conv_out_kernel")) {
+      conv_out_kernel(config.integer("conv_out_kernel")),
+      extend_input_channels(config.boolean("extend_input_channels")) {
   const size_t levels = block_out_channels.size();
   const bool even = levels > 0 && down_block_types.size() == levels && up_block_types.size() == levels &&
                     only_cross_attention.size() == levels && layers_per_block.size() == levels &&
@@ -112,6 +115,17 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& config, 
   if (mid_block_) add_child("mid_block", *mid_block_);
   add_child("conv_norm_out", conv_norm_out_);
   add_child("conv_out", conv_out_);
+}
+
+at::Tensor UNet2DConditionModel::adapted(const std::string& name, const at::Tensor& value,
+                                         at::IntArrayRef shape) const {
+  const bool fits = config_.extend_input_channels && name == "conv_in.weight" && value.dim() == 4 &&
+                    value.size(0) == shape[0] && value.size(1) < shape[1] && value.size(2) == shape[2] &&
+                    value.size(3) == shape[3];
+  if (!fits) return {};
+  const at::Tensor extended = at::zeros(shape, value.options());
+  extended.narrow(1, 0, value.size(1)).copy_(value);
+  return extended;
 }
 
 at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Tensor& timesteps,

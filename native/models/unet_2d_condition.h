@@ -40,6 +40,7 @@ struct UNet2DConditionConfig {
   int64_t time_embedding_dim;
   int64_t conv_in_kernel;
   int64_t conv_out_kernel;
+  bool extend_input_channels;  ///< not a key of files: set when training starts from a text-to-image model
 };
 
 /// The denoising network of Stable Diffusion (Rombach et al. 2022), with the extra input channels of
@@ -47,6 +48,10 @@ struct UNet2DConditionConfig {
 class UNet2DConditionModel : public Model {
  public:
   UNet2DConditionModel(const UNet2DConditionConfig& config, AttentionBackend attention);
+
+  /// The first convolution of a text-to-image UNet (fewer input channels) fits with zeros for the channels it
+  /// lacks, if the configuration asks for it (extend_input_channels).
+  at::Tensor adapted(const std::string& name, const at::Tensor& value, at::IntArrayRef shape) const override;
 
   /// sample: [B,in_channels,H,W]; timesteps: [B] or [1]; context: [B,T,cross_attention_dim], the text
   /// embeddings → [B,out_channels,H,W]

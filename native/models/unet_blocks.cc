@@ -3,9 +3,22 @@
 #include <ATen/ops/cat.h>
 
 #include "core/error.h"
+#include "training/gradient_checkpointing.h"
 
 namespace ip2p {
 namespace {
+
+// The units whose activations gradient checkpointing drops: a resnet, a transformer.
+at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const at::Tensor& time) {
+  return recomputed([&resnet](const std::vector<at::Tensor>& in) { return resnet.forward(in[0], in[1]); },
+                    {x, time});
+}
+
+at::Tensor run(const Transformer2DModel& transformer, const at::Tensor& x, const at::Tensor& context) {
+  return recomputed(
+      [&transformer](const std::vector<at::Tensor>& in) { return transformer.forward(in[0], in[1]); },
+      {x, context});
+}
 
 [[noreturn]] void unknown_type(const char* key, const std::string& type) {
   throw Error("ERR_CONFIG", std::string(key) + ": block type \"" + type + "\" is not supported");
@@ -30,8 +43,8 @@ UNetDownBlock::UNetDownBlock(const UNetBlockOptions& options, bool cross_attenti
 at::Tensor UNetDownBlock::forward(at::Tensor x, const at::Tensor& time, const at::Tensor& context,
                                   std::vector<at::Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
-    x = resnets_[i].forward(x, time);
-    if (!attentions_.empty()) x = attentions_[i].forward(x, context);
+    x = run(resnets_[i], x, time);
+    if (!attentions_.empty()) x = run(attentions_[i], x, context);
     skips.push_back(x);
   }
   if (!downsamplers_.empty()) {
@@ -52,9 +65,9 @@ UNetMidBlock::UNetMidBlock(const UNetBlockOptions& options, bool cross_attention
 }
 
 at::Tensor UNetMidBlock::forward(at::Tensor x, const at::Tensor& time, const at::Tensor& context) const {
-  x = resnets_[0].forward(x, time);
+  x = run(resnets_[0], x, time);
   for (size_t i = 0; i < attentions_.size(); ++i)
-    x = resnets_[i + 1].forward(attentions_[i].forward(x, context), time);
+    x = run(resnets_[i + 1], run(attentions_[i], x, context), time);
   return x;
 }
 
@@ -78,8 +91,8 @@ at::Tensor UNetUpBlock::forward(at::Tensor x, const at::Tensor& time, const at::
   for (size_t i = 0; i < resnets_.size(); ++i) {
     x = at::cat({x, skips.back()}, 1);
     skips.pop_back();
-    x = resnets_[i].forward(x, time);
-    if (!attentions_.empty()) x = attentions_[i].forward(x, context);
+    x = run(resnets_[i], x, time);
+    if (!attentions_.empty()) x = run(attentions_[i], x, context);
   }
   if (upsamplers_.empty()) return x;
   // Sizes that do not halve evenly on the way down come back as the skip of the level above has them.

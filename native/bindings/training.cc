@@ -1,0 +1,172 @@
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
+
+#include "bindings/convert.h"
+#include "bindings/objects.h"
+#include "bindings/register.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "training/trainer.h"
+
+namespace ip2p {
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+TrainerOptions options_argument(const Napi::Value& value) {
+  const ConfigValue config = config_argument(value);
+  TrainerOptions options;
+  options.adamw = {config.number("adamBeta1"), config.number("adamBeta2"), config.number("adamEpsilon"),
+                   config.number("adamWeightDecay")};
+  options.use_8bit_adam = config.boolean("use8bitAdam");
+  options.use_ema = config.boolean("useEma");
+  options.gradient_checkpointing = config.boolean("gradientCheckpointing");
+  if (!config.null("mixedPrecision")) options.mixed_precision = parse_dtype(config.string("mixedPrecision"));
+  return options;
+}
+
+int64_t bytes_of(const NamedTensors& tensors) {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+/// createTrainer(unet, options)
+Napi::Value create_trainer(const Info& info) {
+  auto unet = std::dynamic_pointer_cast<UNet2DConditionModel>(ModelObject::get(info[0]));
+  if (!unet) throw Error("ERR_INVALID_ARGUMENT", "only a UNet2DConditionModel can be trained");
+  const TrainerOptions options = options_argument(info[1]);
+  return submit(info.Env(), unet->device(), [=]() -> Finish {
+    auto trainer = std::make_shared<Trainer>(unet, options);
+    const int64_t bytes = bytes_of(trainer->optimizer_state()) + bytes_of(trainer->ema_state());
+    return [trainer, bytes](Napi::Env js) { return TrainerObject::make(js, trainer, bytes); };
+  });
+}
+
+/// trainerMicroStep(trainer, sample, timesteps, context, target, factor, cancel): the loss, one element
+Napi::Value micro_step(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  const at::Tensor sample = TensorObject::get(info[1]), timesteps = TensorObject::get(info[2]);
+  const at::Tensor context = TensorObject::get(info[3]), target = TensorObject::get(info[4]);
+  const double factor = number_argument(info[5], "factor");
+  const c10::Device device = trainer->unet().device();
+  return submit_tensor(
+      info.Env(), device,
+      [=] {
+        return trainer->micro_step(sample.to(device), timesteps.to(device), context.to(device),
+                                   target.to(device), factor);
+      },
+      CancelObject::get_optional(info[6]));
+}
+
+/// trainerStep(trainer, learningRate, maxGradNorm, lossScale): { gradNorm, skipped }
+Napi::Value step(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  const double learning_rate = number_argument(info[1], "learningRate");
+  const double max_grad_norm = number_argument(info[2], "maxGradNorm");
+  const double loss_scale = number_argument(info[3], "lossScale");
+  return submit(info.Env(), trainer->unet().device(), [=]() -> Finish {
+    const StepReport report = trainer->step(learning_rate, max_grad_norm, loss_scale);
+    // One transfer, and the only place where the host waits for the device.
+    const at::Tensor numbers = at::stack({report.gradient_norm, report.skipped}).to(at::kCPU);
+    const double norm = numbers[0].item<double>();
+    const bool skipped = numbers[1].item<double>() != 0;
+    return [norm, skipped](Napi::Env js) -> Napi::Value {
+      Napi::Object result = Napi::Object::New(js);
+      result.Set("gradNorm", Napi::Number::New(js, norm));
+      result.Set("skipped", Napi::Boolean::New(js, skipped));
+      return result;
+    };
+  });
+}
+
+/// trainerUpdateEma(trainer, decay)
+Napi::Value update_ema(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  const double decay = number_argument(info[1], "decay");
+  return submit_void(info.Env(), trainer->unet().device(), [=] { trainer->update_ema(decay); });
+}
+
+/// trainerSwapEma(trainer)
+Napi::Value swap_ema(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  return submit_void(info.Env(), trainer->unet().device(), [=] { trainer->swap_ema(); });
+}
+
+/// trainerForgetGradients(trainer)
+Napi::Value forget_gradients(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  return submit_void(info.Env(), trainer->unet().device(), [=] { trainer->forget_gradients(); });
+}
+
+/// trainerState(trainer, "optimizer" | "ema" | "gradients"): name → Tensor, the tensors themselves
+Napi::Value state(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  const std::string which = string_argument(info[1], "which");
+  if (which != "optimizer" && which != "ema" && which != "gradients")
+    throw Error("ERR_INVALID_ARGUMENT", "unknown trainer state \"" + which + "\"");
+  return submit(info.Env(), trainer->unet().device(), [=]() -> Finish {
+    NamedTensors tensors;
+    if (which == "optimizer") {
+      tensors = trainer->optimizer_state();
+    } else if (which == "ema") {
+      tensors = trainer->ema_state();
+    } else {
+      for (const auto& [name, parameter] : trainer->parameters())
+        if (parameter->value.grad().defined()) tensors.emplace_back(name, parameter->value.grad());
+    }
+    return [tensors](Napi::Env js) -> Napi::Value {
+      Napi::Object result = Napi::Object::New(js);
+      for (const auto& [name, tensor] : tensors) result.Set(name, TensorObject::make(js, tensor));
+      return result;
+    };
+  });
+}
+
+/// copyTensors(targets, sources): overwrites each target with the source of the same place; for restoring
+/// state
+Napi::Value copy_tensors(const Info& info) {
+  const auto targets = tensors_argument(info[0], "targets"), sources = tensors_argument(info[1], "sources");
+  if (targets.size() != sources.size())
+    throw Error("ERR_INVALID_ARGUMENT", "targets and sources differ in number");
+  const c10::Device device = targets.empty() ? c10::Device(c10::kCPU) : targets[0].device();
+  return submit_void(info.Env(), device, [=] {
+    for (size_t i = 0; i < targets.size(); ++i) {
+      if (!targets[i].sizes().equals(sources[i].sizes()) ||
+          targets[i].scalar_type() != sources[i].scalar_type())
+        throw Error("ERR_STATE_DICT",
+                    "tensor " + std::to_string(i) + " to be restored has another shape or type");
+      targets[i].detach().copy_(sources[i]);
+    }
+  });
+}
+
+/// selectRows(flags, a, b): row i of a where flags[i], of b otherwise; a may have one row for all
+Napi::Value select_rows(const Info& info) {
+  const auto flags = numbers_argument(info[0], "flags");
+  const at::Tensor a = TensorObject::get(info[1]), b = TensorObject::get(info[2]);
+  return submit_tensor(info.Env(), b.device(), [=] {
+    if (b.dim() == 0 || static_cast<int64_t>(flags.size()) != b.size(0))
+      throw Error("ERR_INVALID_ARGUMENT", "there must be one flag for each row");
+    std::vector<int64_t> shape(b.dim(), 1);
+    shape[0] = b.size(0);
+    return at::where(at::tensor(flags).to(b.device()).view(shape).ne(0), a, b);
+  });
+}
+
+}  // namespace
+
+void register_training(Napi::Env env, Napi::Object exports) {
+  export_function<create_trainer>(env, exports, "createTrainer");
+  export_function<micro_step>(env, exports, "trainerMicroStep");
+  export_function<step>(env, exports, "trainerStep");
+  export_function<update_ema>(env, exports, "trainerUpdateEma");
+  export_function<swap_ema>(env, exports, "trainerSwapEma");
+  export_function<forget_gradients>(env, exports, "trainerForgetGradients");
+  export_function<state>(env, exports, "trainerState");
+  export_function<copy_tensors>(env, exports, "copyTensors");
+  export_function<select_rows>(env, exports, "selectRows");
+}
+
+}  // namespace ip2p

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nn/module.h"
+
+namespace ip2p {
+
+struct AdamWOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 1e-2;
+};
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// Updates parameters from their gradients.
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+
+  /// One update with the gradients divided by `divisor` (one element: loss scale over clipping factor).
+  /// Nothing changes where `found_inf` (one element) is 1; both stay on the device, so that nobody waits for
+  /// them.
+  virtual void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf) = 0;
+
+  /// Everything that a resumed run needs, by name; the tensors themselves, not copies.
+  virtual NamedTensors state() const = 0;
+};
+
+/// Adam with decoupled weight decay (Loshchilov & Hutter 2019) over float32 parameters, as
+/// `torch.optim.AdamW`.
+std::unique_ptr<Optimizer> make_adamw(const std::vector<NamedParameter>& parameters,
+                                      const AdamWOptions& options);
+
+/// The same with moments in 8 bits, quantised block by block (Dettmers et al. 2022, "8-bit Optimizers via
+/// Block-wise Quantization"), as bitsandbytes' `AdamW8bit`.
+std::unique_ptr<Optimizer> make_adamw_8bit(const std::vector<NamedParameter>& parameters,
+                                           const AdamWOptions& options);
+
+}  // namespace ip2p
