@@ -62,7 +62,7 @@ export async function buildAddon(options: BuildOptions = {}): Promise<BuildResul
   const current = upToDate();
   if (current) return { built: false, files: current, libtorch };
   const onWait = (holder: string) => options.onBegin?.(`waiting for another build (${holder})`);
-  return withLock(`${folder}.lock`, { signal: options.signal, onWait }, async () => {
+  return withLock(join(folder, LOCK), { signal: options.signal, onWait }, async () => {
     const meanwhile = upToDate();
     if (meanwhile) return { built: false, files: meanwhile, libtorch };
     const tools = findBuildTools(options.env);
@@ -81,6 +81,8 @@ export async function buildAddon(options: BuildOptions = {}): Promise<BuildResul
     return { built: true, files, libtorch };
   });
 }
+
+const LOCK = ".lock";
 
 /** A hash of the sources that the last successful build began with. */
 const STAMP = "sources.sha256";
@@ -115,7 +117,7 @@ async function prepareFolder(folder: string, root: string, tools: BuildTools, cl
     (tools.generator !== undefined && setting("CMAKE_GENERATOR") !== tools.generator) ||
     setting("CMAKE_HOME_DIRECTORY") !== root;
   if (!clean && !foreign) return;
-  const names = clean ? readdirSync(folder) : ["CMakeCache.txt", "CMakeFiles"];
+  const names = clean ? readdirSync(folder).filter((name) => name !== LOCK) : ["CMakeCache.txt", "CMakeFiles"];
   for (const name of names) await rm(join(folder, name), { recursive: true, force: true });
 }
 
