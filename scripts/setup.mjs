@@ -133,6 +133,9 @@ async function setUpLibtorch() {
     const { LIBTORCH, LIBTORCH_USE_PYTORCH } = process.env;
     if (error.code !== "ERR_LIBTORCH_NOT_FOUND" || LIBTORCH || LIBTORCH_USE_PYTORCH) throw error;
   }
+  // Rather than after half a gigabyte.
+  const { findBuildTools } = await module_("dist/native/build-tools.js");
+  findBuildTools();
   say("fetching libtorch into the user's cache");
   const { installLibtorch } = await module_("dist/libtorch/install.js");
   const { InstallProgress } = await module_("dist/cli/install-progress.js");
