@@ -3,6 +3,7 @@ import { Generator, randomSeed } from "../generator.js";
 import { RgbImage } from "../images.js";
 import { native } from "../native/native.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
+import { Scope } from "../scope.js";
 import { Tensor } from "../tensor.js";
 import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
 import { guideByTextAndImage } from "./guidance.js";
@@ -294,20 +295,6 @@ type Call = {
   numImagesPerPrompt: number;
   guided: boolean;
 };
-
-/** Disposes of what was added when the block that declared it ends. */
-class Scope {
-  readonly #parts: Disposable[] = [];
-
-  add<T extends Disposable>(part: T): T {
-    this.#parts.push(part);
-    return part;
-  }
-
-  [Symbol.dispose](): void {
-    for (const part of this.#parts) part[Symbol.dispose]();
-  }
-}
 
 function embeddingRows(name: string, embeddings: Tensor): number {
   const [rows, , width] = embeddings.shape;

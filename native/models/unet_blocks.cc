@@ -9,15 +9,10 @@ namespace ip2p {
 namespace {
 
 // The units whose activations gradient checkpointing drops: a resnet, a transformer.
-at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const at::Tensor& time) {
-  return recomputed([&resnet](const std::vector<at::Tensor>& in) { return resnet.forward(in[0], in[1]); },
-                    {x, time});
-}
-
-at::Tensor run(const Transformer2DModel& transformer, const at::Tensor& x, const at::Tensor& context) {
-  return recomputed(
-      [&transformer](const std::vector<at::Tensor>& in) { return transformer.forward(in[0], in[1]); },
-      {x, context});
+template <class Unit>
+at::Tensor run(const Unit& unit, const at::Tensor& x, const at::Tensor& condition) {
+  return recomputed([&unit](const at::Tensor& in, const at::Tensor& given) { return unit.forward(in, given); }, x,
+                    condition);
 }
 
 [[noreturn]] void unknown_type(const char* key, const std::string& type) {

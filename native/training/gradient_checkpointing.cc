@@ -25,33 +25,29 @@ struct Recipe : torch::CustomClassHolder {
 
 struct Recompute : torch::autograd::Function<Recompute> {
   static at::Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Recipe>& recipe,
-                            at::TensorList inputs) {
+                            const at::Tensor& x, const at::Tensor& condition) {
     context->saved_data["recipe"] = c10::IValue::make_capsule(recipe);
-    context->save_for_backward(inputs.vec());
-    return recipe->segment(inputs.vec());
+    context->save_for_backward({x, condition});
+    return recipe->segment(x, condition);
   }
 
   static variable_list backward(AutogradContext* context, variable_list output_gradients) {
     const auto capsule = context->saved_data["recipe"].toCapsule();
     const auto* recipe = static_cast<const Recipe*>(capsule.get());
     const variable_list saved = context->get_saved_variables();
-    variable_list inputs;
-    for (const at::Tensor& input : saved) {
-      at::Tensor leaf = input.detach();
-      leaf.set_requires_grad(input.requires_grad());
-      inputs.push_back(leaf);
-    }
+    const auto leaf_of = [](const at::Tensor& input) {
+      return input.detach().set_requires_grad(input.requires_grad());
+    };
+    const at::Tensor x = leaf_of(saved[0]), condition = leaf_of(saved[1]);
     at::Tensor output;
     {
       const c10::AutoGradMode gradients(true);
       const AutocastScope autocast(recipe->autocast);
-      output = recipe->segment(inputs);
+      output = recipe->segment(x, condition);
     }
     // Parameters of the segment are leaves of this inner graph; their gradients accumulate here.
     torch::autograd::backward({output}, {output_gradients[0]});
-    variable_list gradients{at::Tensor()};  // of the recipe
-    for (const at::Tensor& input : inputs) gradients.push_back(input.grad());
-    return gradients;
+    return {at::Tensor(), x.grad(), condition.grad()};
   }
 };
 
@@ -62,10 +58,10 @@ GradientCheckpointingScope::~GradientCheckpointingScope() {
   enabled = before_;
 }
 
-at::Tensor recomputed(const Segment& segment, const std::vector<at::Tensor>& inputs) {
-  if (!enabled || !c10::GradMode::is_enabled()) return segment(inputs);
-  return Recompute::apply(
-      c10::make_intrusive<Recipe>(segment, AutocastState::current(inputs[0].device().type())), inputs);
+at::Tensor recomputed(const Segment& segment, const at::Tensor& x, const at::Tensor& condition) {
+  if (!enabled || !c10::GradMode::is_enabled()) return segment(x, condition);
+  return Recompute::apply(c10::make_intrusive<Recipe>(segment, AutocastState::current(x.device().type())), x,
+                          condition);
 }
 
 }  // namespace ip2p

@@ -1,0 +1,79 @@
+import { native } from "../native/native.js";
+import type { DDPMScheduler } from "../schedulers/ddpm.js";
+import { Scope } from "../scope.js";
+import { Tensor } from "../tensor.js";
+import type { Draws } from "./draws.js";
+import type { MicroBatch } from "./trainer.js";
+
+/** What the frozen models make of one batch of the data set; encoded now or read from a cache. */
+export interface EncodedBatch {
+  /** Posterior of the edited pictures' latents: mean and log variance [B,C,h,w]. */
+  edited: { mean: Tensor; logvar: Tensor };
+  /** Mode of the original pictures' latents [B,C,h,w], not multiplied by the scaling factor. */
+  original: Tensor;
+  /** Text embeddings of the instructions [B,T,D]. */
+  text: Tensor;
+}
+
+export interface MicroBatchSettings {
+  scheduler: DDPMScheduler;
+  /** What the model is trained to predict: the noise, or the velocity (Salimans & Ho 2022). */
+  predictionType: "epsilon" | "v_prediction";
+  /** `scaling_factor` of the autoencoder; edited latents are multiplied by it, original ones are not. */
+  scalingFactor: number;
+  /** Probability p of dropping the text alone, the picture alone, and both; undefined: never (and nothing is drawn). */
+  conditioningDropoutProb: number | undefined;
+  /** Text embedding of the empty instruction [1,T,D]. */
+  nullText: Tensor;
+}
+
+/**
+ * Noises a batch and drops conditioning at random (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2.1).
+ * With u uniform in [0,1): u < p drops the text, p ≤ u < 2p both, 2p ≤ u < 3p the picture.
+ */
+export async function prepareMicroBatch(
+  batch: EncodedBatch,
+  draws: Draws,
+  settings: MicroBatchSettings,
+): Promise<MicroBatch> {
+  using scope = new Scope();
+  const { scheduler, scalingFactor, conditioningDropoutProb: p, nullText } = settings;
+  const { mean, logvar } = batch.edited;
+  const B = mean.shape[0]!;
+
+  const latents = scope.add(await sampledLatents(mean, logvar, scalingFactor, draws));
+  const noise = scope.add(await draws.noise(latents.shape, latents.dtype));
+  const timesteps = await draws.timesteps(B, scheduler.alphasCumprod.length);
+  const steps = Array.from(await timesteps.toArray(), Number);
+  const noisy = scope.add(await scheduler.addNoise(latents, noise, steps));
+
+  const dropped = p === undefined ? undefined : await draws.dropout(B);
+  const textDropped = dropped?.map((u) => Number(u < 2 * p!));
+  const imageKept = dropped?.map((u) => Number(!(u >= p! && u < 3 * p!)));
+  const encoderHiddenStates = textDropped
+    ? new Tensor(await native().selectRows(textDropped, nullText.handle, batch.text.handle))
+    : await batch.text.clone();
+  const image = scope.add(imageKept ? await batch.original.scaleRows(imageKept) : await batch.original.clone());
+  return {
+    sample: await Tensor.cat([noisy, image], 1),
+    timesteps,
+    encoderHiddenStates,
+    target:
+      settings.predictionType === "v_prediction"
+        ? await scheduler.getVelocity(latents, noise, steps)
+        : await noise.clone(),
+  };
+}
+
+async function sampledLatents(mean: Tensor, logvar: Tensor, scalingFactor: number, draws: Draws): Promise<Tensor> {
+  using half = await logvar.mul(0.5);
+  using std = await half.exp();
+  using noise = await draws.posteriorNoise(mean.shape, mean.dtype);
+  using spread = await std.mul(noise);
+  using sample = await mean.add(spread);
+  return await sample.mul(scalingFactor);
+}
+
+export function disposeMicroBatch(batch: MicroBatch): void {
+  for (const tensor of Object.values(batch) as Tensor[]) tensor.dispose();
+}
