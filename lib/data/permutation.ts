@@ -1,0 +1,225 @@
+import { createHash } from "node:crypto";
+import { InstructPix2PixError } from "../errors.js";
+import { Generator } from "../generator.js";
+import { Tensor } from "../tensor.js";
+
+/** Where the order of an epoch comes from. */
+export interface PermutationSource {
+  /** The seed of an epoch's permutation; asked for once, at the start of the epoch. */
+  seedOf(epoch: number): Promise<bigint>;
+  /** The numbers from 0 to `length − 1` in the order that belongs to a seed. */
+  permute(seed: bigint, length: number): Promise<Uint32Array>;
+}
+
+/** Where a run stands in its data: enough to go on with the next batch without going through those before. */
+export interface EpochOrderState {
+  /** Epochs that are over. */
+  readonly epoch: number;
+  /** Places of the running epoch's permutation that all processes together have been given. */
+  readonly cursor: number;
+  /** The seed of the running epoch's permutation in decimal digits; null before its first batch is asked for. */
+  readonly permutationSeed: string | null;
+  /** Rows of the dataset. */
+  readonly length: number;
+}
+
+/** One batch of one process. */
+export interface OrderedBatch {
+  readonly epoch: number;
+  /** Number of this batch among those that this process is given in the epoch, from 0. */
+  readonly index: number;
+  /** Whether the epoch ends with it. */
+  readonly last: boolean;
+  /** Rows of the dataset. */
+  readonly rows: number[];
+  /** Where to go on after this batch, however far ahead the order itself may be. */
+  readonly next: EpochOrderState;
+}
+
+export interface EpochOrderOptions {
+  /** Rows of the dataset. */
+  length: number;
+  /** Rows of a batch of one process. */
+  batchSize: number;
+  source: PermutationSource;
+  /** This process, from 0. Default 0. */
+  rank?: number;
+  /** How many processes share the epoch. Default 1. */
+  worldSize?: number;
+  /** The epoch to start with. Default 0. */
+  epoch?: number;
+}
+
+/**
+ * The rows of the dataset in the order of training: in every epoch each once, permuted anew.
+ *
+ * Several processes take batches in turn, as accelerate's `BatchSamplerShard` deals them: all get equally many, and full
+ * ones, for which the beginning of the permutation is used once more. With one process the last batch is as short as
+ * what is left.
+ */
+export class EpochOrder {
+  readonly #length: number;
+  readonly #batchSize: number;
+  readonly #rank: number;
+  readonly #worldSize: number;
+  readonly #source: PermutationSource;
+  #epoch: number;
+  #cursor = 0;
+  #seed: bigint | undefined;
+  #permutation: Uint32Array | undefined;
+
+  /** @throws `ERR_INVALID_ARGUMENT` for a length, batch size, rank or epoch that is impossible. */
+  constructor({ length, batchSize, source, rank = 0, worldSize = 1, epoch = 0 }: EpochOrderOptions) {
+    const atLeast = (name: string, value: number, least: number) => {
+      if (!Number.isSafeInteger(value) || value < least)
+        throw new InstructPix2PixError(
+          "ERR_INVALID_ARGUMENT",
+          `${name} is a whole number of at least ${least}, not ${value}`,
+        );
+    };
+    atLeast("length", length, 1);
+    atLeast("batchSize", batchSize, 1);
+    atLeast("worldSize", worldSize, 1);
+    atLeast("rank", rank, 0);
+    atLeast("epoch", epoch, 0);
+    if (rank >= worldSize)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `there is no rank ${rank} among ${worldSize} processes`);
+    this.#length = length;
+    this.#batchSize = batchSize;
+    this.#source = source;
+    this.#rank = rank;
+    this.#worldSize = worldSize;
+    this.#epoch = epoch;
+  }
+
+  /**
+   * Goes on where `state` says; batch size and number of processes may have changed.
+   *
+   * @throws `ERR_CHECKPOINT` if the state is malformed or belongs to another number of rows.
+   */
+  static fromJSON(state: unknown, options: Omit<EpochOrderOptions, "epoch">): EpochOrder {
+    const { epoch, cursor, permutationSeed, length } = checkState(state, options.length);
+    const order = new EpochOrder({ ...options, length, epoch });
+    order.#cursor = cursor;
+    order.#seed = permutationSeed === null ? undefined : BigInt(permutationSeed);
+    return order;
+  }
+
+  /** Epochs that are over. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** See {@link EpochOrderState.cursor}. */
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  /** Batches that each process is given in a whole epoch. */
+  get batchesPerEpoch(): number {
+    return Math.ceil(this.#length / (this.#batchSize * this.#worldSize));
+  }
+
+  /** Draws the running epoch's permutation, unless that is done; otherwise its first batch does so. */
+  async begin(): Promise<void> {
+    this.#seed ??= await this.#source.seedOf(this.#epoch);
+    this.#permutation ??= await this.#source.permute(this.#seed, this.#length);
+  }
+
+  /** The next batch; after an epoch's last one that of the next epoch. One call at a time. */
+  async next(): Promise<OrderedBatch> {
+    await this.begin();
+    const permutation = this.#permutation!;
+    const start = this.#cursor;
+    const dealt = this.#batchSize * this.#worldSize;
+    const first = start + this.#rank * this.#batchSize;
+    const count = this.#worldSize === 1 ? Math.min(this.#batchSize, this.#length - first) : this.#batchSize;
+    const rows = Array.from({ length: count }, (_, i) => permutation[(first + i) % this.#length]!);
+    const epoch = this.#epoch;
+    const last = start + dealt >= this.#length;
+    if (last) {
+      this.#epoch += 1;
+      this.#cursor = 0;
+      this.#seed = undefined;
+      this.#permutation = undefined;
+    } else this.#cursor = start + dealt;
+    return { epoch, index: Math.floor(start / dealt), last, rows, next: this.toJSON() };
+  }
+
+  /** What is left of the running epoch. */
+  async *restOfEpoch(): AsyncGenerator<OrderedBatch, void, undefined> {
+    for (;;) {
+      const batch = await this.next();
+      yield batch;
+      if (batch.last) return;
+    }
+  }
+
+  /** Batches without end, epoch after epoch. */
+  async *batches(): AsyncGenerator<OrderedBatch, never, undefined> {
+    for (;;) yield await this.next();
+  }
+
+  toJSON(): EpochOrderState {
+    return {
+      epoch: this.#epoch,
+      cursor: this.#cursor,
+      permutationSeed: this.#seed === undefined ? null : String(this.#seed),
+      length: this.#length,
+    };
+  }
+}
+
+/**
+ * Permutations from the run's seed and the epoch alone, so that any epoch can be entered without going through those
+ * before it.
+ */
+export function seededPermutations(seed: number | bigint): PermutationSource {
+  return {
+    async seedOf(epoch) {
+      const digest = createHash("sha256").update(`permutation of epoch ${epoch}, seed ${seed}`).digest();
+      // 63 bits, as torch's own draws of a seed have.
+      return digest.readBigUInt64LE(0) >> 1n;
+    },
+    permute: torchPermutation,
+  };
+}
+
+/**
+ * Permutations as PyTorch's DataLoader draws them from torch's global generator: at the start of every epoch one number
+ * that would seed its workers, and one that seeds the generator of the permutation.
+ */
+export function drawnPermutations(generator: Generator): PermutationSource {
+  return {
+    async seedOf() {
+      await generator.randomInt64();
+      return generator.randomInt64();
+    },
+    permute: torchPermutation,
+  };
+}
+
+/** `torch.randperm(length)` under a generator of its own. */
+async function torchPermutation(seed: bigint, length: number): Promise<Uint32Array> {
+  const permutation = await Tensor.randperm(length, { generator: new Generator("cpu", seed) });
+  try {
+    return Uint32Array.from((await permutation.toArray()) as BigInt64Array, Number);
+  } finally {
+    permutation.dispose();
+  }
+}
+
+function checkState(state: unknown, length: number): EpochOrderState {
+  const { epoch, cursor, permutationSeed, length: rows } = (state ?? {}) as Partial<Record<string, unknown>>;
+  const broken = (what: string) =>
+    new InstructPix2PixError("ERR_CHECKPOINT", `the position in the data cannot be restored: ${what}`);
+  const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (!isCount(rows)) throw broken("the number of rows is missing");
+  if (rows !== length) throw broken(`it belongs to a dataset of ${rows} rows, and this one has ${length}`);
+  if (!isCount(epoch)) throw broken("the epoch is missing");
+  if (!isCount(cursor) || cursor >= rows) throw broken("the cursor is missing or out of range");
+  if (permutationSeed !== null && !(typeof permutationSeed === "string" && /^\d{1,20}$/.test(permutationSeed)))
+    throw broken("the permutation's seed is missing");
+  if (permutationSeed === null && cursor > 0) throw broken("the permutation's seed is missing");
+  return { epoch, cursor, permutationSeed: permutationSeed as string | null, length: rows };
+}
