@@ -1,0 +1,246 @@
+import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { editArguments, ip2p, type Outcome, tinyModel, Workplace } from "./run-cli.js";
+
+/** The one line on standard error; whatever else there is fails the test. */
+function onlyLine({ status, stderr }: Outcome, expectedStatus: number): string {
+  expect(stderr).toMatch(/^ip2p: [^\n]+\n$/);
+  expect(stderr).not.toMatch(/internal error|undefined|\[object|\bat \//);
+  expect(status).toBe(expectedStatus);
+  return stderr.slice("ip2p: ".length, -1);
+}
+
+const unet = "diffusion_pytorch_model.safetensors";
+
+function edit(path: string, change: (config: Record<string, unknown>) => void): void {
+  const config = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+  change(config);
+  writeFileSync(path, JSON.stringify(config));
+}
+
+/** A safetensors file with this header and nothing behind it. */
+function withHeader(path: string, header: string, length = BigInt(Buffer.byteLength(header))): void {
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(length);
+  writeFileSync(path, Buffer.concat([prefix, Buffer.from(header)]));
+}
+
+describe("a model that is broken is refused in one line that says where:", () => {
+  const cases: [what: string, breakIt: (model: string) => void, expected: RegExp][] = [
+    [
+      "an empty folder",
+      (m) => {
+        rmSync(m, { recursive: true });
+        mkdirSync(m);
+      },
+      /model_index\.json: no such file/,
+    ],
+    [
+      "a model index that is no JSON",
+      (m) => writeFileSync(join(m, "model_index.json"), "{"),
+      /model_index\.json: is not valid JSON: .*line 1/,
+    ],
+    [
+      "a component class that nobody knows",
+      (m) =>
+        edit(join(m, "model_index.json"), (c) => {
+          c.unet = ["os", "system"];
+        }),
+      /model_index\.json: "unet" is a system of os, which is not supported; known: UNet2DConditionModel/,
+    ],
+    [
+      "a scheduler class that nobody knows",
+      (m) =>
+        edit(join(m, "model_index.json"), (c) => {
+          c.scheduler = ["diffusers", "NoScheduler"];
+        }),
+      /NoScheduler/,
+    ],
+    [
+      "a scheduler value that cannot be",
+      (m) =>
+        edit(join(m, "scheduler", "scheduler_config.json"), (c) => {
+          c.beta_start = "low";
+        }),
+      /beta_start.*low/,
+    ],
+    ["a component that is missing", (m) => rmSync(join(m, "vae"), { recursive: true }), /vae.*no such file/],
+    [
+      "a block type that nobody knows",
+      (m) =>
+        edit(join(m, "unet", "config.json"), (c) => {
+          c.down_block_types = ["DownBlock2D", "TeleportBlock2D"];
+        }),
+      /unet\/config\.json: "down_block_types".*TeleportBlock2D/,
+    ],
+    [
+      "a configuration that the weights do not fit",
+      (m) =>
+        edit(join(m, "unet", "config.json"), (c) => {
+          c.cross_attention_dim = 64;
+        }),
+      /unet.*misshapen: .*attn2\.to_k\.weight is \[32,32\], the configuration asks for \[32,64\]/,
+    ],
+    [
+      "weights that are missing",
+      (m) => rmSync(join(m, "unet", unet)),
+      /unet: holds neither diffusion_pytorch_model\.safetensors nor/,
+    ],
+    [
+      "weights that are truncated",
+      (m) => truncateSync(join(m, "unet", unet), 100_000),
+      /unet.*diffusion_pytorch_model\.safetensors/,
+    ],
+    ["weights of another model", (m) => copyFileSync(join(m, "vae", unet), join(m, "unet", unet)), /unet.*missing/],
+    [
+      "weights with an endless header",
+      (m) => withHeader(join(m, "vae", unet), "{}", 2n ** 63n),
+      /vae\/diffusion_pytorch_model\.safetensors/,
+    ],
+    [
+      "weights whose header overflows",
+      (m) =>
+        withHeader(join(m, "vae", unet), '{"a":{"dtype":"F64","shape":[9223372036854775807,9],"data_offsets":[0,8]}}'),
+      /vae\/diffusion_pytorch_model\.safetensors/,
+    ],
+    [
+      "weights with a name that would steer the terminal",
+      (m) => withHeader(join(m, "vae", unet), '{"\\u001b[2Jevil\\n":{"dtype":"F32","shape":[],"data_offsets":[0,8]}}'),
+      /vae\/diffusion_pytorch_model\.safetensors/,
+    ],
+    [
+      "weights in a pickle",
+      (m) => renameSync(join(m, "unet", unet), join(m, "unet", "diffusion_pytorch_model.bin")),
+      /unet: holds no safetensors weights.*never read.*save_pretrained/,
+    ],
+    [
+      "a vocabulary that is no JSON",
+      (m) => writeFileSync(join(m, "tokenizer", "vocab.json"), "[1,2"),
+      /tokenizer\/vocab\.json/,
+    ],
+  ];
+
+  it.concurrent.each(cases)("%s", async (_, breakIt, expected) => {
+    using place = new Workplace();
+    breakIt(place.copyOfModel());
+    const before = place.list();
+    const outcome = await ip2p(editArguments("--model", "model"), { cwd: place.folder });
+    const line = onlyLine(outcome, 1);
+    expect(line).toMatch(expected);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: none of them may reach the terminal
+    expect(line).not.toMatch(/[\u0000-\u001f\u007f]/);
+    expect(place.list()).toEqual(before);
+  });
+});
+
+describe("an impossible argument is refused in one line:", () => {
+  /** A PNG that announces 60000 × 60000 pixels. */
+  const hugePicture = Buffer.from(
+    [
+      "89504e470d0a1a0a0000000d494844520000ea600000ea6008020000000fb0e2150000000b49444154789c6360800100000a",
+      "00017f80745e0000000049454e44ae426082",
+    ].join(""),
+    "hex",
+  );
+  const cases: [what: string, args: string[], status: number, expected: RegExp][] = [
+    [
+      "an unknown flag",
+      ["--num_inference_stepz", "5"],
+      2,
+      /^edit: there is no option --num_inference_stepz; did you mean --num_inference_steps\?$/,
+    ],
+    ["no steps", ["--num_inference_steps", "0"], 2, /--num_inference_steps takes a whole number of at least 1, not 0$/],
+    ["more steps than the model has", ["--num-inference-steps", "1001"], 1, /num_inference_steps.*1001.*1\.\.1000/],
+    ["a scale that is no number", ["--guidance_scale", "abc"], 2, /--guidance_scale takes a number, not "abc"$/],
+    [
+      "an unknown scheduler",
+      ["--scheduler", "Euler"],
+      1,
+      /there is no scheduler class "Euler"; the known ones are .*EulerDiscreteScheduler/,
+    ],
+    ["an unknown device", ["--device", "gpu"], 1, /device must be "auto", "cpu", "cuda" or "cuda:N", not "gpu"/],
+    ["a device that is not there", ["--device", "cuda:99"], 1, /device "cuda:99" is not available/],
+    ["a variant that is not there", ["--variant", "fp16"], 1, /holds no weights of variant "fp16"; present: none/],
+    ["a model that is nowhere", ["--model", "./nowhere"], 1, /nowhere: no such folder/],
+    ["a model that is a file", ["--model", "file.txt"], 1, /file\.txt is a file; a model is a folder/],
+    ["a folder as output", ["--output", "folder.png"], 1, /cannot write "folder\.png": it is a folder/],
+    [
+      "an output in no folder",
+      ["--output", "absent/out.png"],
+      1,
+      /cannot write "absent\/out\.png": the folder "absent" does not exist/,
+    ],
+    [
+      "an output below a file",
+      ["--output", "file.txt/out.png"],
+      1,
+      /cannot write "file\.txt\/out\.png": "file\.txt" is not a folder/,
+    ],
+    ["an output without a format", ["--output", "out.xyz"], 2, /--output: .*"out\.xyz".*use \.png/],
+    ["a picture that is absent", ["--image", "absent.png"], 1, /there is no picture "absent\.png"/],
+    ["a picture that is a folder", ["--image", "folder.png"], 1, /"folder\.png" is a folder/],
+    ["a picture that is none", ["--image", "file.txt"], 1, /"file\.txt" is not a picture/],
+    [
+      "a picture that is too large",
+      ["--image", "huge.png"],
+      1,
+      /"huge\.png" has 60000×60000 pixels, more than the limit/,
+    ],
+    [
+      "a picture behind a closed port",
+      ["--image", "http://127.0.0.1:1/a.png"],
+      1,
+      /cannot fetch http:\/\/127\.0\.0\.1:1\/a\.png: /,
+    ],
+  ];
+
+  it.concurrent.each(cases)("%s", async (_, args, status, expected) => {
+    using place = new Workplace();
+    mkdirSync(place.at("folder.png"));
+    writeFileSync(place.at("file.txt"), "just a text");
+    writeFileSync(place.at("huge.png"), hugePicture);
+    const before = place.list();
+    const env = { http_proxy: "", HTTP_PROXY: "" };
+    expect(onlyLine(await ip2p(editArguments(...args), { cwd: place.folder, env }), status)).toMatch(expected);
+    expect(place.list()).toEqual(before);
+  });
+
+  it.runIf(process.platform === "linux")("an output where nobody can write", async () => {
+    using place = new Workplace();
+    const outcome = await ip2p(editArguments("--output", "/proc/out.png"), { cwd: place.folder });
+    expect(onlyLine(outcome, 1)).toMatch(/^cannot write "\/proc\/out\.png": the folder "\/proc" takes no files/);
+  });
+
+  it("a missing libtorch, before anything else is looked at", async () => {
+    using place = new Workplace();
+    const outcome = await ip2p(
+      editArguments("--model", "nowhere", "--image", "absent.png", "--output", "absent/x.png"),
+      {
+        cwd: place.folder,
+        env: { LIBTORCH: "/nonexistent" },
+      },
+    );
+    expect(onlyLine(outcome, 1)).toMatch(/^LIBTORCH is set to \/nonexistent, which does not exist; .*npx ip2p install/);
+  });
+
+  it("with its stack and its code if --verbose", async () => {
+    using place = new Workplace();
+    const { status, stderr } = await ip2p(editArguments("--image", "absent.png", "--verbose"), { cwd: place.folder });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(
+      /^ip2p: there is no picture "absent\.png"\n\[ERR_FILE_NOT_FOUND\] InstructPix2PixError: .*\n {4}at /,
+    );
+  });
+});
+
+it("the tiny model itself is good", async () => {
+  // Otherwise the refusals above could have another reason than the one that was made.
+  using place = new Workplace();
+  place.copyOfModel();
+  expect(tinyModel).toContain("ip2p-tiny");
+  const { status, stderr } = await ip2p(editArguments("--model", "model", "--num_inference_steps", "1"), {
+    cwd: place.folder,
+  });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+});

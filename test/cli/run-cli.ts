@@ -1,0 +1,82 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { fixture } from "../helpers/fixtures.js";
+
+/** The command as it is installed; `npm test` compiles it first. */
+const main = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+
+export interface Outcome {
+  /** The exit status, or the name of the signal that ended the process. */
+  status: number | string;
+  stdout: string;
+  stderr: string;
+  milliseconds: number;
+}
+
+export interface RunOptions {
+  cwd: string;
+  env?: NodeJS.ProcessEnv;
+  /** Called whenever something arrived on standard output. */
+  onOutput?: (stdout: string, child: ChildProcess) => void;
+}
+
+/** Runs `ip2p` in a process of its own. */
+export function ip2p(args: readonly string[], { cwd, env, onOutput }: RunOptions): Promise<Outcome> {
+  const begun = performance.now();
+  const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env } });
+  const output = { stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output.stdout += text;
+    onOutput?.(output.stdout, child);
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    output.stderr += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) =>
+      resolve({ status: code ?? signal!, ...output, milliseconds: performance.now() - begun }),
+    );
+  });
+}
+
+/** A temporary folder to run in; removed by `using`. */
+export class Workplace implements Disposable {
+  readonly folder = mkdtempSync(join(tmpdir(), "ip2p-cli-"));
+
+  /** A path in the folder. */
+  at(...parts: string[]): string {
+    return join(this.folder, ...parts);
+  }
+
+  /** A copy of the tiny model that may be broken at will. */
+  copyOfModel(name = "model"): string {
+    cpSync(tinyModel, this.at(name), { recursive: true });
+    return this.at(name);
+  }
+
+  /** Every file and folder below, by its relative path. */
+  list(): string[] {
+    return readdirSync(this.folder, { recursive: true }).map(String).sort();
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+export const tinyModel = fixture("ip2p-tiny", "model");
+export const tinyImage = fixture("ip2p-tiny", "image.png");
+
+/** Arguments of a quick edit that works; later ones take precedence. */
+export function editArguments(...more: string[]): string[] {
+  return [
+    ...["edit", "--model", tinyModel, "--image", tinyImage, "--prompt", "make it a snowy day", "--output", "out.png"],
+    // More threads than one only get into each other's way with a model as small as this.
+    ...["--num_inference_steps", "2", "--num_threads", "1", "--device", "cpu", "--seed", "0"],
+    ...more,
+  ];
+}
