@@ -27,7 +27,7 @@ export class BarReporter implements EditReporter {
   }
 
   loaded(): void {
-    this.#clear();
+    this.#show("encoding", 1, 0, "text and picture");
   }
 
   step({ step, totalSteps, stepsPerSecond }: StepEvent): void {

@@ -22,6 +22,7 @@ export function rateText(stepsPerSecond: number): string {
 }
 
 export function secondsText(seconds: number): string {
-  if (seconds >= 60) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  const whole = Math.round(seconds);
+  if (whole >= 60) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
 }

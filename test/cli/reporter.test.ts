@@ -1,0 +1,166 @@
+import { PassThrough } from "node:stream";
+import { describe, expect, it, vi } from "vitest";
+import { StepClock } from "../../lib/cli/edit/clock.js";
+import { createReporter, type EditReporter, type EditSummary } from "../../lib/cli/edit/reporter.js";
+import { rateText, secondsText } from "../../lib/cli/edit/text.js";
+
+const summary: EditSummary = {
+  outputs: ["a.png"],
+  ...{ width: 64, height: 32, seed: 7n, scheduler: "DDIMScheduler", device: "cpu", dtype: "float32" },
+  ...{ steps: 40, stepsPerSecond: 2, seconds: { load: 1, edit: 20, total: 22 }, peakMemory: 5e8 },
+};
+
+const quietly = { json: false, progress: true, quiet: false, verbose: false };
+
+function reporter(options: Partial<typeof quietly>, isTTY = false) {
+  const [stdout, stderr] = [new PassThrough(), Object.assign(new PassThrough(), { isTTY, columns: 120 })];
+  const made = createReporter({ ...quietly, ...options }, { stdout, stderr });
+  const take = () => ({ stdout: String(stdout.read() ?? ""), stderr: String(stderr.read() ?? "") });
+  return { made, take };
+}
+
+function wholeEdit(made: EditReporter): void {
+  made.downloading({
+    ...{ file: "vae/x.safetensors", downloadedBytes: 5e6, totalBytes: 1e7 },
+    ...{ allDownloadedBytes: 5e7, allTotalBytes: 1e8 },
+  });
+  made.loading("/models/a");
+  made.loaded(1);
+  for (let step = 1; step <= 40; step++)
+    made.step({ step, totalSteps: 40, timestep: 1000 - step, stepsPerSecond: step === 1 ? undefined : 2 });
+  made.warning("careful");
+  made.detail("by the way");
+  made.done(summary);
+  made.stop();
+}
+
+describe("where there is no terminal", () => {
+  it("a line tells of every tenth of the work", () => {
+    const { made, take } = reporter({});
+    wholeEdit(made);
+    const { stdout, stderr } = take();
+    expect(stderr).toBe("ip2p: warning: careful\n");
+    expect(stdout.split("\n")).toEqual([
+      "downloading vae/x.safetensors: 50 % of 100 MB",
+      "loading /models/a",
+      ...[4, 8, 12, 16, 20, 24, 28, 32, 36, 40].map((step) => `step ${step} of 40, 2.00 steps/s`),
+      "a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s",
+      "",
+    ]);
+  });
+
+  it("a line comes every ten seconds where steps are slow", () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const { made, take } = reporter({});
+      made.loaded(1);
+      for (let step = 1; step <= 4; step++) {
+        vi.advanceTimersByTime(6000);
+        made.step({ step, totalSteps: 100, timestep: 1, stepsPerSecond: 1 / 6 });
+      }
+      expect(take().stdout).toBe("step 2 of 100, 6.00 s/step\nstep 4 of 100, 6.00 s/step\n");
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it.each([
+    [{ progress: false }, ["a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s", ""], "ip2p: warning: careful\n"],
+    [{ quiet: true }, [""], ""],
+    [{ quiet: true, verbose: true }, [""], ""],
+    [
+      { progress: false, verbose: true },
+      [
+        "by the way",
+        "DDIMScheduler, float32 on cpu; loading took 1.0 s, all of it 22 s; at most 500 MB of memory",
+        "a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s",
+        "",
+      ],
+      "ip2p: warning: careful\n",
+    ],
+  ])("%j says what it should", (options, lines, warnings) => {
+    const { made, take } = reporter(options);
+    wholeEdit(made);
+    const { stdout, stderr } = take();
+    expect(stdout.split("\n")).toEqual(lines);
+    expect(stderr).toBe(warnings);
+  });
+});
+
+describe("JSON lines", () => {
+  const events = (text: string) =>
+    text
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { event: string });
+
+  it("hold every event", () => {
+    const { made, take } = reporter({ json: true }, true);
+    wholeEdit(made);
+    const { stdout, stderr } = take();
+    expect(stderr).toBe("");
+    expect(events(stdout).map(({ event }) => event)).toEqual([
+      ...["downloading", "loading", "loaded", ...Array<string>(40).fill("step"), "warning", "done"],
+    ]);
+    expect(events(stdout)[0]).toEqual({
+      ...{ event: "downloading", file: "vae/x.safetensors", downloaded_bytes: 5e6, total_bytes: 1e7 },
+      ...{ all_downloaded_bytes: 5e7, all_total_bytes: 1e8 },
+    });
+  });
+
+  it("are fewer without progress, and one if quiet", () => {
+    const slow = reporter({ json: true, progress: false });
+    wholeEdit(slow.made);
+    expect(events(slow.take().stdout).map(({ event }) => event)).toEqual(["loading", "loaded", "warning", "done"]);
+    const quiet = reporter({ json: true, quiet: true });
+    wholeEdit(quiet.made);
+    expect(events(quiet.take().stdout).map(({ event }) => event)).toEqual(["done"]);
+  });
+});
+
+describe("a terminal", () => {
+  it("shows a bar with rate and time left, and leaves nothing of it", () => {
+    const { made, take } = reporter({}, true);
+    made.loading("/models/a");
+    expect(take().stderr).toContain("loading");
+    made.loaded(1);
+    made.step({ step: 1, totalSteps: 4, timestep: 1, stepsPerSecond: undefined });
+    expect(take().stderr).toContain("1/4");
+    made.warning("careful");
+    expect(take().stderr).toMatch(/ip2p: warning: careful\n$/);
+    made.step({ step: 2, totalSteps: 4, timestep: 1, stepsPerSecond: 0.5 });
+    expect(take().stderr).toMatch(/editing .*2\/4 \| 2\.00 s\/step \| 4\.0 s left/);
+    made.done(summary);
+    made.stop();
+    const { stdout, stderr } = take();
+    expect(stdout).toBe("a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s\n");
+    // The cursor is visible again.
+    expect(stderr).toContain("\x1b[?25h");
+  });
+
+  it("shows none if that is not wanted", () => {
+    const { made, take } = reporter({ progress: false }, true);
+    wholeEdit(made);
+    expect(take()).toEqual({
+      stdout: "a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s\n",
+      stderr: "ip2p: warning: careful\n",
+    });
+  });
+});
+
+describe("figures", () => {
+  it("the rate leaves out the first step, which warms everything up", () => {
+    const clock = new StepClock();
+    expect([clock.tick(5000), clock.tick(5500), clock.tick(6000)]).toEqual([undefined, 2, 2]);
+    expect(clock.steps).toBe(3);
+  });
+
+  it("are short", () => {
+    expect([0.04, 0.5, 1, 12.345, 250].map(rateText)).toEqual([
+      ...["25.0 s/step", "2.00 s/step", "1.00 steps/s", "12.3 steps/s", "250 steps/s"],
+    ]);
+    expect([0.04, 9.96, 10, 59, 59.6, 61, 3599].map(secondsText)).toEqual([
+      ...["0.0 s", "10.0 s", "10 s", "59 s", "1 min 0 s", "1 min 1 s", "59 min 59 s"],
+    ]);
+  });
+});
