@@ -1,0 +1,162 @@
+import { createHash } from "node:crypto";
+import { constants, createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Response } from "undici";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { withLock } from "../libtorch/lock.js";
+import type { RepositoryCache } from "./cache.js";
+import type { FileMetadata, HubClient, RepositoryFile } from "./client.js";
+import { HubError } from "./errors.js";
+import { networkReason } from "./http.js";
+
+/** A file on its way into the cache. */
+export interface BlobDownload {
+  readonly client: HubClient;
+  readonly cache: RepositoryCache;
+  readonly commit: string;
+  readonly file: RepositoryFile;
+  readonly metadata: FileMetadata;
+  readonly signal?: AbortSignal | undefined;
+  /** Called with the bytes that are here so far. */
+  readonly onBytes: (done: number) => void;
+}
+
+/**
+ * Downloads a file's content to its place among the blobs, unless it is there. One process at a time does so; a
+ * download that broke off is taken up where it ended, now or by a later call; what arrives is checked against its hash.
+ *
+ * @throws {@link HubError}, `ERR_ABORTED`
+ */
+export async function downloadBlob(download: BlobDownload): Promise<void> {
+  const blob = download.cache.blob(download.metadata.etag);
+  try {
+    await downloadTo(blob, download);
+  } catch (error) {
+    if (error instanceof InstructPix2PixError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === "ENOSPC" ? "the disk is full" : (code ?? message);
+    throw new InstructPix2PixError("ERR_IO", `${blob}: cannot be written (${why})`, { cause: error });
+  }
+}
+
+async function downloadTo(blob: string, download: BlobDownload): Promise<void> {
+  const { cache, metadata, signal } = download;
+  const size = metadata.size ?? download.file.size;
+  if (!Number.isSafeInteger(size) || size < 0)
+    throw new HubError("refused", `${nameOf(download)}: the hub does not say how large it is`);
+  if ((await sizeOf(blob)) === size) return;
+  await mkdir(dirname(blob), { recursive: true });
+  await withLock(cache.lock(metadata.etag), { signal, interval: 200 }, async () => {
+    if ((await sizeOf(blob)) === size) return;
+    const partial = `${blob}.incomplete`;
+    const resumed = await receiveAll(download, partial, size);
+    if (!(await isIntact(download, partial))) {
+      await rm(partial, { force: true });
+      // A beginning that was here before may have been another file's, or come from a crash.
+      if (resumed) await receiveAll(download, partial, size);
+      if (!resumed || !(await isIntact(download, partial))) {
+        await rm(partial, { force: true });
+        throw new HubError("refused", `${nameOf(download)}: what the hub sends does not have the hash that it states`);
+      }
+    }
+    await rename(partial, blob);
+  });
+}
+
+function nameOf({ client, file }: BlobDownload): string {
+  return `${client.repository.id}: ${JSON.stringify(file.name)}`;
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.size;
+}
+
+/** Until all bytes are there. Returns whether some of them were before. */
+async function receiveAll(download: BlobDownload, partial: string, size: number): Promise<boolean> {
+  const { client, commit, file, signal } = download;
+  let start = (await sizeOf(partial)) ?? 0;
+  if (start > size) {
+    await rm(partial, { force: true });
+    start = 0;
+  }
+  const resumed = start > 0;
+  // Never truncated: should two processes get here in spite of the lock, both write the same bytes to the same places.
+  const output = await open(partial, constants.O_RDWR | constants.O_CREAT, 0o666);
+  try {
+    download.onBytes(start);
+    let done = start;
+    let furthest = start;
+    for (let failures = 0; done < size; ) {
+      const response = await client.open(commit, file.name, done, signal);
+      const outcome = await receive(download, response, output, done, size);
+      done = outcome.done;
+      if (done === size) break;
+      failures = done > furthest ? 0 : failures + 1;
+      furthest = Math.max(furthest, done);
+      if (failures > client.http.retries)
+        throw new HubError("unreachable", `${nameOf(download)}: ${outcome.broken} at byte ${done} of ${size}`);
+      await client.http.sleep(client.http.pause(failures), signal);
+    }
+    await output.sync();
+  } finally {
+    await output.close();
+  }
+  return resumed;
+}
+
+/** The bytes of one answer, as far as they come. */
+async function receive(
+  download: BlobDownload,
+  response: Response,
+  output: FileHandle,
+  offset: number,
+  size: number,
+): Promise<{ done: number; broken: string }> {
+  const { signal } = download;
+  // A server that knows no ranges, or no longer has that many bytes, starts again.
+  const begins = response.headers.get("content-range")?.startsWith(`bytes ${offset}-`) ? offset : 0;
+  if (response.status === 416 || (response.status === 206 && begins !== offset)) {
+    await response.body?.cancel();
+    return { done: 0, broken: "the answers to a resumed download disagree" };
+  }
+  let done = response.status === 206 ? offset : 0;
+  const body = response.body?.[Symbol.asyncIterator]();
+  try {
+    while (body) {
+      const next = await body.next().catch((error: unknown) => ({ error }));
+      throwIfAborted(signal);
+      if ("error" in next) return { done, broken: `the connection broke (${networkReason(next.error)})` };
+      if (next.done) break;
+      const chunk = next.value as Uint8Array;
+      if (done + chunk.length > size)
+        throw new HubError("refused", `${nameOf(download)}: the hub sends more than the ${size} bytes that it states`);
+      for (let at = 0; at < chunk.length; )
+        at += (await output.write(chunk, at, chunk.length - at, done + at)).bytesWritten;
+      done += chunk.length;
+      download.onBytes(done);
+    }
+  } finally {
+    await response.body?.cancel().catch(() => {});
+  }
+  return { done, broken: "the connection ended" };
+}
+
+/** Large files are named by their sha256, small ones by the hash git gives them; other names say nothing to check. */
+async function isIntact({ file, metadata, signal }: BlobDownload, path: string): Promise<boolean> {
+  const sha256 = file.sha256 ?? (/^[0-9a-f]{64}$/.test(metadata.etag) ? metadata.etag : undefined);
+  if (sha256 !== undefined) return (await hashOf(path, "sha256", "", signal)) === sha256;
+  if (!/^[0-9a-f]{40}$/.test(metadata.etag) || metadata.etag !== file.gitHash) return true;
+  return (await hashOf(path, "sha1", `blob ${(await sizeOf(path)) ?? 0}\0`, signal)) === metadata.etag;
+}
+
+async function hashOf(path: string, algorithm: string, prefix: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash(algorithm).update(prefix);
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) hash.update(chunk as Buffer);
+  } catch (error) {
+    throwIfAborted(signal);
+    throw error;
+  }
+  return hash.digest("hex");
+}

@@ -1,0 +1,129 @@
+import { randomUUID } from "node:crypto";
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { basename, dirname, join, relative, sep } from "node:path";
+import type { RepositoryFile } from "./client.js";
+import { fileNameProblem } from "./file-names.js";
+import { isCommit, type Repository, repositoryFolder } from "./repository.js";
+
+/** What of a listing that Python's huggingface_hub has stored is read. */
+interface StoredListing {
+  format_version?: unknown;
+  files?: Record<string, { size: unknown; blob_id: unknown; lfs_sha256?: unknown; lfs_size?: unknown }>;
+}
+
+/**
+ * A repository's folder in the Hugging Face cache, laid out as Python's huggingface_hub does:
+ * `blobs/ETAG` the contents, `snapshots/COMMIT/NAME` links to them, `refs/REVISION` the commit a branch or tag stood at.
+ */
+export class RepositoryCache {
+  readonly folder: string;
+  readonly #cacheDir: string;
+
+  constructor(cacheDir: string, repository: Repository) {
+    this.#cacheDir = cacheDir;
+    this.folder = join(cacheDir, repositoryFolder(repository));
+  }
+
+  snapshot(commit: string): string {
+    return join(this.folder, "snapshots", commit);
+  }
+
+  /** Where a file of a commit is, whether it is there or not. */
+  file(commit: string, name: string): string {
+    return join(this.snapshot(commit), ...name.split("/"));
+  }
+
+  blob(etag: string): string {
+    return join(this.folder, "blobs", etag);
+  }
+
+  /** The lock of a blob's download: a name that Python's own locks do not have, since those stay behind. */
+  lock(etag: string): string {
+    return join(this.#cacheDir, ".locks", basename(this.folder), `${etag}.holder`);
+  }
+
+  async has(commit: string, name: string): Promise<boolean> {
+    return (await stat(this.file(commit, name)).catch(() => undefined))?.isFile() ?? false;
+  }
+
+  /** The commit that a revision stood at when it was last asked for. */
+  async commitOf(revision: string): Promise<string | undefined> {
+    if (isCommit(revision)) return revision;
+    const text = await readFile(this.#ref(revision), "utf8").catch(() => "");
+    return isCommit(text.trim()) ? text.trim() : undefined;
+  }
+
+  /** Remembers what commit a revision stands at. */
+  async remember(revision: string, commit: string): Promise<void> {
+    if (revision === commit || (await this.commitOf(revision)) === commit) return;
+    const path = this.#ref(revision);
+    const temporary = temporaryBeside(path);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(temporary, commit);
+    await rename(temporary, path);
+  }
+
+  #ref(revision: string): string {
+    return join(this.folder, "refs", ...revision.split("/"));
+  }
+
+  /** The names of the files of a commit that are here, sorted; undefined if there is nothing of it. */
+  async names(commit: string): Promise<string[] | undefined> {
+    const entries = await readdir(this.snapshot(commit), { recursive: true }).catch(() => undefined);
+    const names: string[] = [];
+    for (const entry of entries ?? []) {
+      const name = entry.replaceAll(sep, "/");
+      if (fileNameProblem(name) === undefined && (await this.has(commit, name))) names.push(name);
+    }
+    return entries && names.sort();
+  }
+
+  /** The listing of a commit, if Python's huggingface_hub has stored it. A commit never changes, so it is still right. */
+  async storedListing(commit: string): Promise<RepositoryFile[] | undefined> {
+    try {
+      const path = join(this.folder, "trees", `${commit}.json`);
+      const { format_version, files } = JSON.parse(await readFile(path, "utf8")) as StoredListing;
+      if (format_version !== 1 || typeof files !== "object" || files === null) return undefined;
+      return Object.entries(files).map(([name, { size, blob_id, lfs_sha256, lfs_size }]) => ({
+        name,
+        size: Number(lfs_size ?? size),
+        gitHash: String(blob_id),
+        sha256: lfs_sha256 === undefined ? undefined : String(lfs_sha256),
+      }));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Makes a blob appear as a file of a commit: by a relative link, or by a copy where links cannot be made. */
+  async link(commit: string, name: string, etag: string, copies: boolean): Promise<void> {
+    const path = this.file(commit, name);
+    const blob = this.blob(etag);
+    const temporary = temporaryBeside(path);
+    await mkdir(dirname(path), { recursive: true });
+    try {
+      if (copies || !(await linked(relative(dirname(path), blob), temporary))) await copyFile(blob, temporary);
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+}
+
+/** Short, since the file's own name may be as long as names can be. */
+function temporaryBeside(path: string): string {
+  return join(dirname(path), `.${randomUUID().slice(0, 8)}.tmp`);
+}
+
+async function linked(target: string, path: string): Promise<boolean> {
+  try {
+    await symlink(target, path);
+    return true;
+  } catch (error) {
+    // What systems without links, or without the right to make them, say.
+    if (["EPERM", "EACCES", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].includes((error as NodeJS.ErrnoException).code ?? ""))
+      return false;
+    throw error;
+  }
+}

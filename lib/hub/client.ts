@@ -1,0 +1,212 @@
+import type { Headers as HeadersOf, Response } from "undici";
+import { Headers } from "undici";
+import { InstructPix2PixError } from "../errors.js";
+import type { Environment } from "../native/platform.js";
+import { HubError } from "./errors.js";
+import { displayUrl, HubHttp, type NetworkOptions, type RequestOptions } from "./http.js";
+import { fileUrl, isCommit, type Repository, repositoryPage } from "./repository.js";
+import type { HubSettings } from "./settings.js";
+
+/** A file as a repository's listing describes it. */
+export interface RepositoryFile {
+  readonly name: string;
+  readonly size: number;
+  /** Hash of the file as git stores it; for a large file that is only a pointer. */
+  readonly gitHash: string | undefined;
+  /** Of the content of a large file. */
+  readonly sha256: string | undefined;
+}
+
+/** What the hub says of a file before it sends it. */
+export interface FileMetadata {
+  /** Names the content: the sha256 of a large file, the git hash of a small one. */
+  readonly etag: string;
+  /** Bytes, where the hub says it. */
+  readonly size: number | undefined;
+}
+
+/** Of requests about a revision. */
+export interface LookUpOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly retries?: number | undefined;
+}
+
+const MAX_FILES = 100_000;
+const MAX_LISTING_REQUESTS = 1_000;
+
+/** One repository of the hub over its HTTP interface. */
+export class HubClient {
+  readonly http: HubHttp;
+  readonly repository: Repository;
+  readonly #settings: HubSettings;
+
+  constructor(repository: Repository, settings: HubSettings, network: NetworkOptions, env: Environment) {
+    this.repository = repository;
+    this.#settings = settings;
+    this.http = new HubHttp(settings, network, env);
+  }
+
+  async close(): Promise<void> {
+    await this.http.close();
+  }
+
+  /**
+   * The commit that a branch, tag or pull request stands at.
+   *
+   * @throws {@link HubError}
+   */
+  async commitOf(revision: string, options: LookUpOptions = {}): Promise<string> {
+    const { modelInfo, datasetInfo } = await import("@huggingface/hub");
+    const params = {
+      name: this.repository.id,
+      revision,
+      hubUrl: this.#settings.endpoint,
+      fetch: this.#fetch(options, revision),
+      additionalFields: ["sha" as const],
+    };
+    const { sha } = await this.#understood(() =>
+      this.repository.type === "model" ? modelInfo(params) : datasetInfo(params),
+    );
+    // It becomes the name of a folder.
+    if (typeof sha !== "string" || !isCommit(sha))
+      throw new HubError("refused", `${this.#page}: the hub names no commit for revision ${JSON.stringify(revision)}`);
+    return sha;
+  }
+
+  /**
+   * Every file of a commit.
+   *
+   * @throws {@link HubError}
+   */
+  async files(commit: string, options: LookUpOptions = {}): Promise<RepositoryFile[]> {
+    const { listFiles } = await import("@huggingface/hub");
+    const { type, id: name } = this.repository;
+    const files: RepositoryFile[] = [];
+    const fetch = this.#fetch(options, commit, MAX_LISTING_REQUESTS);
+    const params = { repo: { type, name }, revision: commit, recursive: true, hubUrl: this.#settings.endpoint, fetch };
+    await this.#understood(async () => {
+      for await (const entry of listFiles(params)) {
+        if (entry.type !== "file") continue;
+        files.push({
+          name: String(entry.path),
+          size: Number(entry.lfs?.size ?? entry.size),
+          gitHash: entry.oid,
+          sha256: entry.lfs?.oid,
+        });
+        if (files.length > MAX_FILES) throw new HubError("refused", `${this.#page}: has more than ${MAX_FILES} files`);
+      }
+    });
+    return files;
+  }
+
+  /**
+   * What the hub says of a file. The listing knows the same, but the cache is named after this answer, as in Python.
+   *
+   * @throws {@link HubError}
+   */
+  async metadata(commit: string, file: string, signal?: AbortSignal): Promise<FileMetadata> {
+    const url = fileUrl(this.#settings.endpoint, this.repository, commit, file);
+    const headers = new Headers({ "accept-encoding": "identity" });
+    const response = await this.http.request(url, { method: "HEAD", headers, signal, stayOnHub: true });
+    if (response.status >= 400) throw await this.#failure(response, commit, file);
+    const etag = /^(?:W\/)?"?([^"]*)"?$/.exec(linkedHeader(response.headers, "etag") ?? "")?.[1];
+    // It becomes the name of a file.
+    if (etag === undefined || !/^\w[\w.-]{0,199}$/.test(etag))
+      throw new HubError("refused", `${displayUrl(new URL(url))}: the answer has no usable ETag`);
+    const redirected = response.status >= 300;
+    const size = redirected ? response.headers.get("x-linked-size") : linkedHeader(response.headers, "size");
+    return { etag, size: size !== null && /^\d+$/.test(size) ? Number(size) : undefined };
+  }
+
+  /**
+   * The content of a file from a byte on, through whatever storage the hub redirects to.
+   *
+   * @throws {@link HubError}
+   */
+  async open(commit: string, file: string, offset: number, signal?: AbortSignal): Promise<Response> {
+    const url = fileUrl(this.#settings.endpoint, this.repository, commit, file);
+    const headers = new Headers({ "accept-encoding": "identity" });
+    if (offset > 0) headers.set("range", `bytes=${offset}-`);
+    const response = await this.http.request(url, { headers, signal });
+    if (response.status >= 300 && response.status !== 416) throw await this.#failure(response, commit, file);
+    return response;
+  }
+
+  get #page(): string {
+    return repositoryPage(this.#settings.endpoint, this.repository);
+  }
+
+  /** `fetch` for the hub's own client, which knows nothing of tokens, repetitions and this package's errors. */
+  #fetch(options: RequestOptions, revision: string, atMost = 10): typeof globalThis.fetch {
+    let requests = 0;
+    const http = async (url: string | URL | Request, init?: RequestInit) => {
+      if (++requests > atMost) throw new HubError("refused", `${this.#page}: the listing of its files does not end`);
+      const headers = new Headers((init?.headers ?? {}) as Record<string, string>);
+      const response = await this.http.request(String(url), { ...options, headers });
+      if (response.status >= 300) throw await this.#failure(response, revision);
+      return response;
+    };
+    return http as unknown as typeof globalThis.fetch;
+  }
+
+  /** Errors of the hub's own client about an answer that it does not understand become this package's. */
+  async #understood<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof InstructPix2PixError) throw error;
+      throw new HubError("refused", `${this.#page}: the hub's answer is not understood (${this.#said(String(error))})`);
+    }
+  }
+
+  /** What somebody else says, made fit for a message: one line, short, without the token. */
+  #said(text: string): string {
+    const redacted = this.#settings.token?.redact(text) ?? text;
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a message must not hold
+    return redacted.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").slice(0, 200);
+  }
+
+  async #failure(response: Response, revision: string, file?: string): Promise<HubError> {
+    await response.body?.cancel().catch(() => {});
+    const { status, headers } = response;
+    const code = headers.get("x-error-code");
+    const page = this.#page;
+    const withToken = this.#settings.token !== undefined;
+    const said = headers.get("x-error-message");
+    const quoted = said ? `: ${this.#said(said)}` : "";
+
+    if (code === "GatedRepo")
+      return new HubError(
+        "gated",
+        `${page} is gated: ask for access on that page, then set HF_TOKEN to a token of that account${
+          withToken ? " (the one given has no access)" : ""
+        }`,
+      );
+    if (code === "RevisionNotFound")
+      return new HubError("no-revision", `${page} has no revision ${JSON.stringify(revision)}`);
+    if (code === "EntryNotFound")
+      return new HubError("no-file", `${page} has no file ${JSON.stringify(file)} at revision ${revision}`);
+    if (code === "RepoNotFound" || status === 401 || status === 404) {
+      if (status === 401 && withToken && code !== "RepoNotFound")
+        return new HubError("no-repository", `${page}: the hub does not accept the access token (401${quoted})`);
+      const hint = withToken
+        ? "check its name and whether the access token may read it"
+        : "check its name, and for a private or gated one set HF_TOKEN";
+      return new HubError(
+        "no-repository",
+        `${page}: no such ${this.repository.type}, or no access (${status}); ${hint}`,
+      );
+    }
+    if (status === 403)
+      return new HubError(
+        "no-repository",
+        `${page}: access denied (403${quoted}); ${withToken ? "the access token does not suffice" : "set HF_TOKEN"}`,
+      );
+    return new HubError("refused", `${displayUrl(new URL(response.url || page))}: the hub answered ${status}${quoted}`);
+  }
+}
+
+/** A header of the file behind a pointer where there is one, else of the answer itself. */
+function linkedHeader(headers: HeadersOf, what: "etag" | "size"): string | null {
+  return headers.get(`x-linked-${what}`) ?? headers.get(what === "etag" ? "etag" : "content-length");
+}

@@ -1,0 +1,184 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import type { Environment } from "../native/platform.js";
+import { warnOnce } from "../warn.js";
+import { RepositoryCache } from "./cache.js";
+import { HubClient } from "./client.js";
+import { HubError, repositoryError } from "./errors.js";
+import { fileNameProblem } from "./file-names.js";
+import type { NetworkOptions } from "./http.js";
+import { matching } from "./patterns.js";
+import { type DownloadProgress, ProgressReport } from "./progress.js";
+import { checkRevision, DEFAULT_REVISION, isCommit, isRepositoryId, type Repository } from "./repository.js";
+import { obtainModel, obtainPipeline, type SelectOptions } from "./select.js";
+import { type HubSettings, type HubSettingsOptions, hubSettings, isOn } from "./settings.js";
+import { CachedFiles, type FileSource, HubFiles } from "./source.js";
+
+export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
+  /** Branch, tag, commit or `refs/pr/N`. Default "main". */
+  revision?: string;
+  /** Takes `*.VARIANT.safetensors`, e.g. "fp16", of every component that has them. */
+  variant?: string;
+  /** The components of a pipeline to take. Default: scheduler, tokenizer, text_encoder, unet and vae. */
+  components?: readonly string[];
+  /** Takes only the model, scheduler or tokenizer in this folder, and resolves to it. */
+  subfolder?: string;
+  /** Takes the files that match one of these shell patterns instead of those that a pipeline or model needs. */
+  allowPatterns?: readonly string[];
+  /** With `allowPatterns`: but not those that match one of these. */
+  ignorePatterns?: readonly string[];
+  /** Downloads at a time. Default 4. */
+  concurrency?: number;
+  /** Stops all downloads; what has arrived stays for the next call. */
+  signal?: AbortSignal;
+  onProgress?: (progress: DownloadProgress) => void;
+}
+
+/**
+ * The folder of a pretrained pipeline or model. A local folder is returned as it is. Anything else is the id of a
+ * repository on the Hugging Face hub, whose files are downloaded into the Hugging Face cache, shared with Python, as far
+ * as they are not there; if the hub cannot be asked, what the cache holds is taken, with a warning.
+ *
+ * Only safetensors and configuration files are ever taken, unless `allowPatterns` says otherwise.
+ *
+ * @param pathOrId a path, or an id such as `timbrooks/instruct-pix2pix`
+ * @throws `ERR_FILE_NOT_FOUND` for a path that does not exist, `ERR_HUB` for everything about the hub and what its
+ *   repository holds, `ERR_INVALID_ARGUMENT`, `ERR_CONFIG` and `ERR_SAFETENSORS` for malformed index files, `ERR_IO`,
+ *   `ERR_ABORTED`
+ */
+export async function resolvePretrained(
+  pathOrId: string,
+  options: ResolveOptions = {},
+  env: Environment = process.env,
+): Promise<string> {
+  throwIfAborted(options.signal);
+  checkOptions(pathOrId, options);
+  const { subfolder = "" } = options;
+  const local = await localFolder(pathOrId, subfolder);
+  if (local !== undefined) return local;
+  const repository: Repository = { type: "model", id: pathOrId };
+  const select = (source: FileSource) => obtainSelected(source, options);
+  return join(await obtainSnapshot(repository, select, options, env), subfolder);
+}
+
+/**
+ * Sees to it that some files of a repository are in the cache.
+ *
+ * @param select chooses and obtains them
+ * @returns the folder of the commit
+ */
+export async function obtainSnapshot(
+  repository: Repository,
+  select: (source: FileSource) => Promise<void>,
+  options: ResolveOptions,
+  env: Environment,
+): Promise<string> {
+  const settings = await hubSettings(options, env);
+  const revision = checkRevision(options.revision ?? DEFAULT_REVISION);
+  const cache = new RepositoryCache(settings.cacheDir, repository);
+  if (settings.offline) return fromCache(repository, cache, revision, select);
+  try {
+    return await fromHub(repository, cache, revision, select, settings, options, env);
+  } catch (error) {
+    if (!(error instanceof HubError) || !CACHE_MAY_HELP.has(error.failure)) throw error;
+    const cached = await fromCache(repository, cache, revision, select).catch(() => undefined);
+    if (cached === undefined) throw error;
+    warnOnce(`${error.message}; using the files of ${repository.id} that are in the cache`);
+    return cached;
+  }
+}
+
+/** Failures after which a cached snapshot is as good as can be had. A revision that is gone is not among them. */
+const CACHE_MAY_HELP: ReadonlySet<string> = new Set(["unreachable", "no-repository", "gated", "refused"]);
+
+async function fromHub(
+  repository: Repository,
+  cache: RepositoryCache,
+  revision: string,
+  select: (source: FileSource) => Promise<void>,
+  settings: HubSettings,
+  options: ResolveOptions,
+  env: Environment,
+): Promise<string> {
+  const { signal, concurrency = 4 } = options;
+  const known = await cache.commitOf(revision);
+  // With something to fall back on, a hub that is down is not worth waiting for.
+  const retries = known !== undefined && (await cache.names(known)) ? Math.min(options.retries ?? 1, 1) : undefined;
+  const client = new HubClient(repository, settings, options, env);
+  try {
+    const lookUp = { signal, retries };
+    const commit = isCommit(revision) ? revision : await client.commitOf(revision, lookUp);
+    const files = (await cache.storedListing(commit)) ?? (await client.files(commit, lookUp));
+    await cache.remember(revision, commit).catch(() => {});
+    const copies = isOn(env.HF_HUB_DISABLE_SYMLINKS);
+    const progress = new ProgressReport(options.onProgress);
+    await select(new HubFiles(client, cache, commit, files, { signal, concurrency, copies, progress }));
+    return cache.snapshot(commit);
+  } finally {
+    await client.close();
+  }
+}
+
+async function fromCache(
+  repository: Repository,
+  cache: RepositoryCache,
+  revision: string,
+  select: (source: FileSource) => Promise<void>,
+): Promise<string> {
+  const commit = await cache.commitOf(revision);
+  const present = commit === undefined ? undefined : await cache.names(commit);
+  if (commit === undefined || present === undefined)
+    throw repositoryError(
+      `${repository.id} at revision ${JSON.stringify(revision)} is not in the cache (${cache.folder}), and the hub is not asked`,
+    );
+  const listed = (await cache.storedListing(commit))?.map(({ name }) => name);
+  await select(new CachedFiles(repository.id, cache, commit, listed ?? present));
+  return cache.snapshot(commit);
+}
+
+async function obtainSelected(source: FileSource, options: ResolveOptions): Promise<void> {
+  const { allowPatterns, ignorePatterns = [], subfolder } = options;
+  const selection: SelectOptions = options;
+  if (allowPatterns !== undefined) {
+    const ignored = new Set(matching(source.names, ignorePatterns));
+    const names = matching(source.names, allowPatterns).filter((name) => !ignored.has(name));
+    if (names.length === 0) throw repositoryError(`${source.repository}: no file matches ${allowPatterns.join(", ")}`);
+    await source.obtain(names);
+  } else if (subfolder) await obtainModel(source, `${subfolder}/`, selection);
+  else if (source.names.has("model_index.json")) await obtainPipeline(source, selection);
+  else await obtainModel(source, "", selection);
+}
+
+/** The folder that a path names; undefined for a repository's id. */
+async function localFolder(pathOrId: string, subfolder: string): Promise<string | undefined> {
+  const path = subfolder === "" ? pathOrId : join(pathOrId, subfolder);
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory()) return path;
+  if (found) throw notFound(`${path} is a file; a model is a folder`);
+  if (subfolder !== "" && (await stat(pathOrId).catch(() => undefined))) throw notFound(`${path}: no such folder`);
+  if (isRepositoryId(pathOrId) && !/\.(?:safetensors|ckpt|bin|pt|pth|json)$/.test(pathOrId)) return undefined;
+  throw notFound(`${pathOrId}: no such folder (nor can it be the id of a model on the Hugging Face hub)`);
+}
+
+function notFound(message: string): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_FILE_NOT_FOUND", message);
+}
+
+function checkOptions(pathOrId: string, options: ResolveOptions): void {
+  const invalid = (what: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", what);
+  if (typeof pathOrId !== "string" || pathOrId === "" || pathOrId.includes("\0"))
+    throw invalid("expected the path of a model's folder or its id on the Hugging Face hub");
+  const { subfolder, variant, concurrency, retries, retryDelay, idleTimeout } = options;
+  if (subfolder) {
+    const problem = fileNameProblem(subfolder);
+    if (problem) throw invalid(`subfolder ${JSON.stringify(subfolder)} ${problem}`);
+  }
+  if (variant !== undefined && (typeof variant !== "string" || !/^\w[\w.-]*$/.test(variant)))
+    throw invalid(`variant ${JSON.stringify(variant)} is not a name like "fp16"`);
+  if (concurrency !== undefined && !(Number.isSafeInteger(concurrency) && concurrency > 0))
+    throw invalid("concurrency must be a positive whole number");
+  for (const [name, value] of Object.entries({ retries, retryDelay, idleTimeout }))
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0))
+      throw invalid(`${name} must be a whole number, not negative`);
+}

@@ -1,0 +1,158 @@
+import { readModelIndex } from "../models/model-index.js";
+import { readWeightIndex } from "../models/weight-index.js";
+import { HubError, repositoryError } from "./errors.js";
+import type { FileSource } from "./source.js";
+
+/** Components of a pipeline that are loaded unless told otherwise. */
+export const DEFAULT_COMPONENTS: readonly string[] = ["scheduler", "tokenizer", "text_encoder", "unet", "vae"];
+
+export interface SelectOptions {
+  readonly components?: readonly string[] | undefined;
+  /** Weights of this variant where a component has them. */
+  readonly variant?: string | undefined;
+}
+
+/** Stem of the weight files: diffusers' models have one, transformers' another. */
+type BaseName = "diffusion_pytorch_model" | "model";
+
+const HOW_TO_CONVERT =
+  "Convert the model in Python: " +
+  'DiffusionPipeline.from_pretrained("MODEL").save_pretrained("CONVERTED", safe_serialization=True)';
+
+/**
+ * Obtains the files that a pipeline needs and no others, chosen as diffusers does: `model_index.json`, and of every
+ * component that it lists its configuration, or its tokenizer's files, and its safetensors, one file or shards with an
+ * index. With a variant, a component's files of that variant if it has any, else the plain ones.
+ *
+ * @throws `ERR_HUB` where something is missing, where weights are there in pickle files only, and where no component
+ *   has the variant; `ERR_CONFIG` for a malformed `model_index.json`, `ERR_SAFETENSORS` for a malformed index
+ */
+export async function obtainPipeline(source: FileSource, options: SelectOptions): Promise<void> {
+  await source.obtain(["model_index.json"]);
+  const wanted = options.components ?? DEFAULT_COMPONENTS;
+  const { components } = await readModelIndex(folderOf(source.path("model_index.json")));
+  const files: string[] = [];
+  let variantFound = false;
+  for (const [name, component] of components) {
+    if (component === null || !wanted.includes(name)) continue;
+    const folder = new Folder(source, `${name}/`);
+    if (component.className.includes("Tokenizer")) files.push(...folder.tokenizerFiles());
+    else if (component.className.endsWith("Scheduler")) files.push(folder.required("scheduler_config.json"));
+    else {
+      const base = component.library === "transformers" ? "model" : "diffusion_pytorch_model";
+      files.push(folder.required("config.json"));
+      const ofVariant = options.variant === undefined ? undefined : folder.weights(base, options.variant);
+      variantFound ||= ofVariant !== undefined;
+      const weights = ofVariant ?? folder.weights(base);
+      if (weights === undefined) throw folder.noWeights(base);
+      files.push(...(await folder.withShards(weights)));
+    }
+  }
+  if (options.variant !== undefined && !variantFound)
+    throw repositoryError(
+      `${source.repository}: no component has weights of variant ${JSON.stringify(options.variant)}`,
+    );
+  await source.obtain(files);
+}
+
+/**
+ * Obtains one model, scheduler or tokenizer, whose files lie at `prefix`.
+ *
+ * @param prefix empty, or a folder with a slash at its end
+ * @throws as {@link obtainPipeline}; a variant that is asked for must be there
+ */
+export async function obtainModel(source: FileSource, prefix: string, { variant }: SelectOptions): Promise<void> {
+  const folder = new Folder(source, prefix);
+  if (folder.has("config.json")) {
+    const base = folder.names.some((name) => name.startsWith("diffusion_pytorch_model."))
+      ? "diffusion_pytorch_model"
+      : "model";
+    const weights = folder.weights(base, variant);
+    if (weights === undefined) throw folder.noWeights(base, variant);
+    await source.obtain([folder.required("config.json"), ...(await folder.withShards(weights))]);
+  } else if (folder.has("scheduler_config.json")) await source.obtain([folder.required("scheduler_config.json")]);
+  else if (folder.has("tokenizer.json") || folder.has("vocab.json")) await source.obtain(folder.tokenizerFiles());
+  else
+    throw repositoryError(
+      `${source.repository}: ${prefix === "" ? "the repository" : `the folder ${JSON.stringify(prefix)}`} holds no model: there is ${
+        prefix === "" ? "neither model_index.json nor config.json" : "no config.json"
+      }`,
+    );
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, -"/model_index.json".length);
+}
+
+/** A folder of a repository, as its listing shows it. */
+class Folder {
+  readonly names: readonly string[];
+  readonly #source: FileSource;
+  readonly #prefix: string;
+
+  constructor(source: FileSource, prefix: string) {
+    this.#source = source;
+    this.#prefix = prefix;
+    this.names = [...source.names]
+      .filter((name) => name.startsWith(prefix) && !name.slice(prefix.length).includes("/"))
+      .map((name) => name.slice(prefix.length))
+      .sort();
+  }
+
+  has(name: string): boolean {
+    return this.names.includes(name);
+  }
+
+  required(name: string): string {
+    if (this.has(name)) return this.#prefix + name;
+    throw new HubError("no-file", `${this.#source.repository} has no file ${JSON.stringify(this.#prefix + name)}`);
+  }
+
+  tokenizerFiles(): string[] {
+    if (!this.has("tokenizer.json")) for (const name of ["vocab.json", "merges.txt"]) this.required(name);
+    return this.names.filter((name) => /\.(?:json|txt|model)$/.test(name)).map((name) => this.#prefix + name);
+  }
+
+  /**
+   * The file or the index with the weights: diffusers looks for shards first, transformers for one file.
+   */
+  weights(base: BaseName, variant?: string): string | undefined {
+    const single = [`${base}.${variant === undefined ? "" : `${variant}.`}safetensors`];
+    // Today's name, the one of older versions of diffusers, and one that other tools write.
+    const indices =
+      variant === undefined
+        ? [`${base}.safetensors.index.json`]
+        : [
+            `${base}.safetensors.index.${variant}.json`,
+            `${base}.safetensors.${variant}.index.json`,
+            `${base}.${variant}.safetensors.index.json`,
+          ];
+    return (base === "model" ? [...single, ...indices] : [...indices, ...single]).find((name) => this.has(name));
+  }
+
+  /** Of an index, itself and the shards that it names. */
+  async withShards(weights: string): Promise<string[]> {
+    const name = this.#prefix + weights;
+    if (!weights.endsWith(".json")) return [name];
+    await this.#source.obtain([name]);
+    const { shards } = await readWeightIndex(this.#source.path(name));
+    return [name, ...shards.map((shard) => this.required(shard))];
+  }
+
+  noWeights(base: BaseName, variant?: string): Error {
+    const where = `${this.#source.repository}${this.#prefix === "" ? "" : `, ${this.#prefix.slice(0, -1)}`}`;
+    const safe = this.names.filter((name) => name.startsWith(`${base}.`) && name.includes(".safetensors"));
+    if (safe.length > 0)
+      return repositoryError(
+        `${where}: has weights only as ${safe.slice(0, 3).join(", ")}; ask for ${
+          variant === undefined ? "that variant" : "another variant, or none"
+        }`,
+      );
+    const pickles = this.names.filter((name) => /\.(?:bin|ckpt|pt|pth|pkl)$/.test(name));
+    if (pickles.length > 0)
+      return repositoryError(
+        `${where}: has weights only in the pickle file ${pickles[0]}, which can run code and is never read. ${HOW_TO_CONVERT}`,
+      );
+    return repositoryError(`${where}: has no ${base}.safetensors`);
+  }
+}

@@ -1,0 +1,164 @@
+import { mkdir } from "node:fs/promises";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { freeBytes, gigabytes } from "../libtorch/disk.js";
+import { downloadBlob } from "./blob.js";
+import type { RepositoryCache } from "./cache.js";
+import type { HubClient, RepositoryFile } from "./client.js";
+import { repositoryError } from "./errors.js";
+import { assertFileName } from "./file-names.js";
+import type { ProgressReport } from "./progress.js";
+
+/** Where the files of one commit come from. */
+export interface FileSource {
+  /** The repository, for messages. */
+  readonly repository: string;
+  /** Every file of the commit, as far as is known. */
+  readonly names: ReadonlySet<string>;
+  /** Sees to it that these files are in the cache. */
+  obtain(names: readonly string[]): Promise<void>;
+  /** Where a file is, once it has been obtained. */
+  path(name: string): string;
+}
+
+/** What of a commit is in the cache already; nothing else can be had. */
+export class CachedFiles implements FileSource {
+  readonly repository: string;
+  readonly names: ReadonlySet<string>;
+  readonly #cache: RepositoryCache;
+  readonly #commit: string;
+
+  constructor(repository: string, cache: RepositoryCache, commit: string, names: Iterable<string>) {
+    this.repository = repository;
+    this.names = new Set(names);
+    this.#cache = cache;
+    this.#commit = commit;
+  }
+
+  async obtain(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      assertFileName(name, this.repository);
+      if (!(await this.#cache.has(this.#commit, name)))
+        throw repositoryError(
+          `${this.repository}: ${JSON.stringify(name)} is not in the cache (${this.#cache.snapshot(this.#commit)}), and the hub is not asked`,
+        );
+    }
+  }
+
+  path(name: string): string {
+    return this.#cache.file(this.#commit, name);
+  }
+}
+
+export interface HubFilesOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Downloads under way at a time. */
+  readonly concurrency: number;
+  /** Whether the cache holds copies instead of links. */
+  readonly copies: boolean;
+  readonly progress: ProgressReport;
+}
+
+/** The files of a commit as the hub lists them; what the cache lacks is downloaded. */
+export class HubFiles implements FileSource {
+  readonly repository: string;
+  readonly names: ReadonlySet<string>;
+  readonly #client: HubClient;
+  readonly #cache: RepositoryCache;
+  readonly #commit: string;
+  readonly #files: ReadonlyMap<string, RepositoryFile>;
+  readonly #options: HubFilesOptions;
+
+  constructor(
+    client: HubClient,
+    cache: RepositoryCache,
+    commit: string,
+    files: readonly RepositoryFile[],
+    options: HubFilesOptions,
+  ) {
+    this.repository = client.repository.id;
+    this.#files = new Map(files.map((file) => [file.name, file]));
+    this.names = new Set(this.#files.keys());
+    this.#client = client;
+    this.#cache = cache;
+    this.#commit = commit;
+    this.#options = options;
+  }
+
+  async obtain(names: readonly string[]): Promise<void> {
+    const missing: RepositoryFile[] = [];
+    for (const name of new Set(names)) {
+      assertFileName(name, this.repository);
+      const file = this.#files.get(name);
+      if (file === undefined) throw repositoryError(`${this.repository} has no file ${JSON.stringify(name)}`);
+      if (!(await this.#cache.has(this.#commit, name))) missing.push(file);
+    }
+    if (missing.length === 0) return;
+    await this.#checkSpace(missing.reduce((sum, { size }) => sum + size, 0));
+    const { progress, concurrency, signal } = this.#options;
+    for (const file of missing) progress.expect(file.name, file.size);
+    await inParallel(missing, concurrency, signal, (file, inner) => this.#download(file, inner));
+  }
+
+  path(name: string): string {
+    return this.#cache.file(this.#commit, name);
+  }
+
+  async #download(file: RepositoryFile, signal: AbortSignal): Promise<void> {
+    const client = this.#client;
+    const metadata = await client.metadata(this.#commit, file.name, signal);
+    const onBytes = (done: number) => this.#options.progress.bytes(file.name, done);
+    await downloadBlob({ client, cache: this.#cache, commit: this.#commit, file, metadata, signal, onBytes });
+    this.#options.progress.done(file.name);
+    try {
+      await this.#cache.link(this.#commit, file.name, metadata.etag, this.#options.copies);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const path = this.path(file.name);
+      throw new InstructPix2PixError("ERR_IO", `${path}: cannot be written (${code ?? message})`, { cause: error });
+    }
+  }
+
+  /** Downloads that the disk cannot hold are not begun. */
+  async #checkSpace(size: number): Promise<void> {
+    const folder = this.#cache.folder;
+    let free: number;
+    try {
+      await mkdir(folder, { recursive: true });
+      free = await freeBytes(folder);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      throw new InstructPix2PixError("ERR_IO", `${folder}: cannot be used (${code ?? message})`, { cause: error });
+    }
+    if (free < size)
+      throw new InstructPix2PixError(
+        "ERR_IO",
+        `not enough room in ${folder}: ${gigabytes(size)} are needed and ${gigabytes(free)} are free; make room, or set HF_HOME to a folder elsewhere`,
+      );
+  }
+}
+
+/** Works on all items, a few at a time. The first failure stops the others; nothing is under way any more afterwards. */
+async function inParallel<T>(
+  items: readonly T[],
+  concurrency: number,
+  signal: AbortSignal | undefined,
+  work: (item: T, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController();
+  const inner = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+  const queue = [...items];
+  let failure: { error: unknown } | undefined;
+  const worker = async () => {
+    for (let item = queue.shift(); item !== undefined && !failure; item = queue.shift()) {
+      try {
+        await work(item, inner);
+      } catch (error) {
+        failure ??= { error };
+        stop.abort();
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker));
+  throwIfAborted(signal);
+  if (failure) throw failure.error;
+}

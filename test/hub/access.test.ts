@@ -1,0 +1,168 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { afterEach, expect, test, vi } from "vitest";
+import { isInstructPix2PixError } from "../../lib/errors.js";
+import { redirectTarget } from "../../lib/hub/http.js";
+import { hubSettings } from "../../lib/hub/settings.js";
+import { pipelineFiles, useHub } from "./fixtures.js";
+import { HubServer } from "./server.js";
+
+const hub = useHub();
+const CANARY = "hf_CANARYcanaryCANARYcanary0123456789";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+test("a private repository is read with the token of the option, the environment or the file", async () => {
+  hub.server.repositories.set("org/private", { files: pipelineFiles(), access: { token: CANARY } });
+  await mkdir(hub.scratch, { recursive: true });
+  await writeFile(join(hub.scratch, "token"), `${CANARY}\n`);
+  await writeFile(join(hub.scratch, "elsewhere"), CANARY);
+  const nowhere = join(hub.scratch, "nowhere");
+  const ways: [string, object, Record<string, string>][] = [
+    ["option", { token: CANARY }, { HF_HOME: nowhere, HF_TOKEN: "hf_wrong" }],
+    ["variable", {}, { HF_HOME: nowhere, HF_TOKEN: ` ${CANARY}\n` }],
+    ["old variable", {}, { HF_HOME: nowhere, HUGGING_FACE_HUB_TOKEN: CANARY }],
+    ["file", {}, {}],
+    ["file elsewhere", {}, { HF_HOME: nowhere, HF_TOKEN_PATH: join(hub.scratch, "elsewhere") }],
+  ];
+  for (const [way, options, env] of ways)
+    await hub.resolve("org/private", { cacheDir: join(hub.scratch, way), ...options }, env);
+  await expect(hub.resolve("org/private", { token: false })).rejects.toMatchObject({ code: "ERR_HUB" });
+  await expect(hub.resolve("org/private", {}, { HF_HUB_DISABLE_IMPLICIT_TOKEN: "1" })).rejects.toMatchObject({
+    code: "ERR_HUB",
+  });
+});
+
+test("missing access is explained: unknown, private, gated, refused", async () => {
+  hub.server.repositories.set("org/private", { files: pipelineFiles(), access: { token: CANARY } });
+  hub.server.repositories.set("org/gated", { files: pipelineFiles(), access: "gated" });
+  const cases: [string, object, RegExp][] = [
+    ["org/unknown", {}, /no such model, or no access \(401\).*HF_TOKEN/],
+    ["org/unknown", { token: CANARY }, /no such model, or no access \(404\).*access token/],
+    ["org/private", {}, /HF_TOKEN/],
+    ["org/gated", {}, new RegExp(`${hub.server.url}/org/gated is gated.*HF_TOKEN`)],
+    ["org/gated", { token: CANARY }, /gated.*has no access/],
+    ["org/gated", { revision: "v9" }, /no revision "v9"/],
+  ];
+  for (const [id, options, message] of cases)
+    await expect(hub.resolve(id, options), id).rejects.toMatchObject({
+      code: "ERR_HUB",
+      message: expect.stringMatching(message),
+    });
+  hub.server.fault = (_, response) => {
+    response.writeHead(403, { "x-error-message": "Your plan does not\tallow this" }).end();
+    return "handled";
+  };
+  await expect(hub.resolve("org/private", { token: CANARY })).rejects.toMatchObject({
+    message: expect.stringMatching(/access denied \(403: Your plan does not allow this\)/),
+  });
+});
+
+test("the token goes to the hub alone, not where it redirects to", async () => {
+  const files = pipelineFiles();
+  hub.server.repositories.set("org/private", { files, access: { token: CANARY } });
+  await hub.resolve("org/private", { token: CANARY });
+  const stored = hub.server.requests.filter(({ host }) => host === "cdn");
+  expect(stored.length).toBeGreaterThan(0);
+  expect(stored.map(({ authorization }) => authorization).filter(Boolean)).toEqual([]);
+  for (const { host, authorization } of hub.server.requests)
+    if (host === "hub") expect(authorization).toBe(`Bearer ${CANARY}`);
+
+  // Neither with a redirected look-up, nor with the next page of a listing elsewhere.
+  const other = await HubServer.start();
+  try {
+    other.repositories.set("org/moved", { files });
+    hub.server.repositories.set("org/moved", { files });
+    hub.server.fault = (request, response) => {
+      if (!request.path.startsWith("/api/models/org/moved")) return undefined;
+      if (request.path.includes("/tree/")) {
+        response.setHeader("link", `<${other.url}${request.path}>; rel="next"`);
+        response.setHeader("content-type", "application/json");
+        response.end("[]");
+      } else response.writeHead(307, { location: `${other.url}${request.path}` }).end();
+      return "handled";
+    };
+    await hub.resolve("org/moved", { token: CANARY });
+    expect(other.asked(/revision/)).toHaveLength(1);
+    expect(other.asked(/tree/).length).toBeGreaterThan(0);
+    expect(other.requests.map(({ authorization }) => authorization).filter(Boolean)).toEqual([]);
+  } finally {
+    await other.stop();
+  }
+});
+
+test("the token is in no error, no warning and no output, whatever the server says", async () => {
+  const seen: string[] = [];
+  for (const name of ["log", "info", "warn", "error", "debug"] as const)
+    vi.spyOn(console, name).mockImplementation((...what) => void seen.push(inspect(what)));
+  vi.spyOn(process, "emitWarning").mockImplementation((what) => void seen.push(inspect(what)));
+  for (const stream of [process.stdout, process.stderr])
+    vi.spyOn(stream, "write").mockImplementation((what) => seen.push(String(what)) > 0);
+
+  hub.server.repositories.set("org/private", { files: pipelineFiles(), access: { token: CANARY } });
+  await hub.resolve("org/private", { token: CANARY });
+  const echo = (status: number) => ({ "x-error-message": `Bearer ${CANARY}`, status });
+  const faults: [RegExp, number, string][] = [
+    [/./, 401, CANARY],
+    [/./, 403, CANARY],
+    [/./, 404, JSON.stringify({ error: CANARY })],
+    [/./, 400, CANARY],
+    [/./, 500, CANARY],
+    [/revision/, 200, CANARY],
+    [/revision/, 200, JSON.stringify({ sha: CANARY })],
+    [/tree/, 200, CANARY],
+    [/resolve/, 302, CANARY],
+    [/resolve/, 200, CANARY],
+  ];
+  for (const [path, status, body] of faults)
+    for (const cacheDir of [hub.cacheDir, join(hub.scratch, "empty")]) {
+      hub.server.fault = (request, response) => {
+        if (!path.test(request.path)) return undefined;
+        response.writeHead(status, { ...echo(status), location: `/${CANARY}\\`, etag: `"${CANARY}/"` });
+        response.end(body);
+        return "handled";
+      };
+      const options = { token: CANARY, retries: 0, cacheDir };
+      try {
+        await hub.resolve("org/private", options);
+      } catch (error) {
+        expect(isInstructPix2PixError(error)).toBe(true);
+        for (let at = error; at instanceof Error; at = at.cause)
+          seen.push(at.message, at.stack ?? "", inspect(at, { depth: 10, showHidden: true }), JSON.stringify(at));
+      }
+    }
+  const dead = { HF_ENDPOINT: "http://127.0.0.1:9" };
+  await hub.resolve("org/x", { token: CANARY, retries: 0 }, dead).catch((error) => seen.push(inspect(error)));
+  await hub.resolve("org/x", { token: `${CANARY}\u0001` }).catch((error) => seen.push(inspect(error)));
+  const settings = await hubSettings({ token: CANARY }, hub.env);
+  seen.push(inspect(settings, { showHidden: true, depth: 10 }), JSON.stringify(settings), String(settings.token));
+  vi.restoreAllMocks();
+
+  expect(seen.length).toBeGreaterThan(50);
+  expect(seen.filter((text) => text.includes(CANARY.slice(3)))).toEqual([]);
+});
+
+test("signatures of storage addresses are in no error", async () => {
+  hub.server.repositories.set("org/model", { files: pipelineFiles() });
+  hub.server.fault = (request, response) => {
+    if (request.host !== "cdn") return undefined;
+    response.writeHead(500).end();
+    return "handled";
+  };
+  const error = await hub.resolve("org/model", { retries: 0 }).catch((thrown) => thrown);
+  expect(error).toMatchObject({ code: "ERR_HUB" });
+  expect(inspect(error, { depth: 10 })).not.toContain("signed-secret");
+});
+
+test("redirects lead from https to https alone, and to nothing but http", () => {
+  const from = new URL("https://hub.example/a/b");
+  expect(redirectTarget(from, "/c").href).toBe("https://hub.example/c");
+  expect(redirectTarget(from, "https://storage.example/c?d").href).toBe("https://storage.example/c?d");
+  for (const location of ["http://hub.example/c", "file:///etc/passwd", "data:,x", "ftp://hub.example/c", "https://"])
+    expect(() => redirectTarget(from, location), location).toThrow(expect.objectContaining({ code: "ERR_HUB" }));
+  expect(redirectTarget(new URL("http://localhost/a"), "http://storage/c").href).toBe("http://storage/c");
+  expect(() => redirectTarget(new URL("http://localhost/a"), "file:///c")).toThrow();
+});
