@@ -1,0 +1,160 @@
+import { dirname, join, resolve } from "node:path";
+import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
+import { disk, type FileSystem, type Sha256 } from "./file-system.js";
+import { ioError } from "./io-error.js";
+import { formatManifest, type Manifest } from "./manifest.js";
+import { checkpointName, isSafeFileName, MANIFEST, temporaryName } from "./names.js";
+import { packageVersion } from "./package-version.js";
+import { pruneCheckpoints, type Unpruned } from "./prune.js";
+import { exists, readTree, removeTree, syncPath, writeText } from "./tree.js";
+
+export interface CommitOptions {
+  /** How many checkpoints may remain, this one included; at least 1. By default all of them. */
+  keep?: number;
+  /** Gives up as long as the checkpoint is not complete; after that it is not looked at. */
+  signal?: AbortSignal;
+  fs?: FileSystem;
+}
+
+export interface Commit {
+  /** The checkpoint's folder. */
+  readonly path: string;
+  readonly manifest: Manifest;
+  /** The checkpoints that were removed for the limit. */
+  readonly pruned: string[];
+  /** Those that should have been but could not be; the next commit tries again. */
+  readonly unpruned: Unpruned[];
+}
+
+/**
+ * Writes the checkpoint `outputDir/checkpoint-<step>` so that at every moment, a power cut included, the folder of that
+ * name is either absent, the earlier one of the same step, or complete:
+ *
+ * 1. `write` fills `checkpoint-<step>.tmp`; what an earlier attempt left there is removed first;
+ * 2. every file and folder in it is synced to the disk;
+ * 3. the manifest, with size and SHA-256 of every file, is written and synced, then its folder;
+ * 4. the folder is renamed, and the folder around it synced;
+ * 5. only then are checkpoints beyond the limit removed, the lowest steps first.
+ *
+ * @param step optimiser steps done
+ * @param write creates the checkpoint's files below the folder it is given, which exists and is empty
+ * @throws `ERR_IO` if the disk is full, read-only or broken; `ERR_CHECKPOINT` if `write` left something that is not a
+ *   regular file or has a name that not every platform can hold; `ERR_ABORTED`; or what `write` throws. In each of these
+ *   cases earlier checkpoints are as they were and nothing unfinished is left behind. If it is only the very last sync
+ *   that fails, the checkpoint itself is in place.
+ */
+export async function commitCheckpoint(
+  outputDir: string,
+  step: number,
+  write: (folder: string) => Promise<void>,
+  options: CommitOptions = {},
+): Promise<Commit> {
+  const { keep, signal, fs = disk } = options;
+  if (!Number.isSafeInteger(step) || step < 0)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a checkpoint's step is a whole number, not ${step}`);
+  if (keep !== undefined && (!Number.isSafeInteger(keep) || keep < 1))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `at least one checkpoint must be kept, not ${keep}`);
+  throwIfAborted(signal);
+  const path = join(outputDir, checkpointName(step));
+  const written = join(outputDir, temporaryName(step, "written"));
+  let manifest: Manifest;
+  try {
+    await makeFolders(fs, resolve(outputDir));
+    await removeTree(fs, written);
+    await fs.mkdir(written);
+    try {
+      await write(written);
+      manifest = await seal(fs, written, step, signal);
+      throwIfAborted(signal);
+      await moveIntoPlace(fs, outputDir, step);
+    } catch (error) {
+      // What went wrong first is what the caller must hear of.
+      await removeTree(fs, written).catch(() => {});
+      throw error;
+    }
+  } catch (error) {
+    throw ioError("write the checkpoint", path, error);
+  }
+  return { path, manifest, ...(await pruneCheckpoints(outputDir, step, keep, fs)) };
+}
+
+/** Syncs and hashes what was written, and adds the manifest. */
+async function seal(fs: FileSystem, folder: string, step: number, signal: AbortSignal | undefined): Promise<Manifest> {
+  throwIfAborted(signal);
+  const { files, folders } = await readTree(fs, folder);
+  if (files.length === 0) throw invalid(folder, "nothing was written to it");
+  for (const name of files)
+    if (!isSafeFileName(name) || name === MANIFEST)
+      throw invalid(folder, `${JSON.stringify(name)} is not a name for a file in a checkpoint`);
+  const hashes = await syncAndHash(fs, folder, files, signal);
+  for (const name of folders) await syncPath(fs, join(folder, name), "folder");
+  throwIfAborted(signal);
+  const entries = files.map((name, i): [string, Sha256] => [name, hashes[i]!]);
+  const manifest: Manifest = { packageVersion: packageVersion(), step, files: new Map(entries) };
+  await writeText(fs, join(folder, MANIFEST), formatManifest(manifest), { sync: true });
+  await syncPath(fs, folder, "folder");
+  return manifest;
+}
+
+/** Both at once: one waits for the disk, the other for a thread that computes. */
+async function syncAndHash(
+  fs: FileSystem,
+  folder: string,
+  files: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<Sha256[]> {
+  const failed = new AbortController();
+  const paths = files.map((name) => join(folder, name));
+  const syncAll = async (): Promise<void> => {
+    for (const path of paths) {
+      throwIfAborted(signal);
+      await syncPath(fs, path, "file");
+    }
+  };
+  const syncing = syncAll().catch((error) => {
+    failed.abort();
+    throw error;
+  });
+  const hashing = fs.sha256(paths, signal ? AbortSignal.any([signal, failed.signal]) : failed.signal);
+  // Neither may still be at work when the folder is removed.
+  const [synced, hashed] = await Promise.allSettled([syncing, hashing]);
+  if (synced.status === "rejected") throw synced.reason;
+  if (hashed.status === "rejected") throw hashed.reason;
+  return hashed.value;
+}
+
+/**
+ * The rename that makes it a checkpoint, synced. A folder cannot be renamed over one that has files, so an earlier
+ * checkpoint of the same step steps aside first.
+ */
+async function moveIntoPlace(fs: FileSystem, outputDir: string, step: number): Promise<void> {
+  const path = join(outputDir, checkpointName(step));
+  const written = join(outputDir, temporaryName(step, "written"));
+  const replaced = join(outputDir, temporaryName(step, "replaced"));
+  if (await exists(fs, path)) {
+    await removeTree(fs, replaced);
+    await fs.rename(path, replaced);
+    try {
+      await fs.rename(written, path);
+    } catch (error) {
+      await fs.rename(replaced, path);
+      throw error;
+    }
+  } else await fs.rename(written, path);
+  await syncPath(fs, outputDir, "folder");
+  // Not before the sync: after a power cut the old one may have its name again. What remains is cleared away later.
+  await removeTree(fs, replaced).catch(() => {});
+}
+
+/** Creates the folder a checkpoint goes into, and those around it, as lastingly as the checkpoint itself. */
+async function makeFolders(fs: FileSystem, path: string): Promise<void> {
+  if (await exists(fs, path)) return;
+  const parent = dirname(path);
+  await makeFolders(fs, parent);
+  await fs.mkdir(path);
+  await syncPath(fs, parent, "folder");
+}
+
+function invalid(folder: string, what: string): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_CHECKPOINT", `${folder}: ${what}`);
+}

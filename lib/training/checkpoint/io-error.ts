@@ -1,0 +1,33 @@
+import { InstructPix2PixError } from "../../errors.js";
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "the file system is read-only",
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "the file would be larger than is allowed",
+  EIO: "the disk reported an error (EIO)",
+  ENOENT: "it does not exist",
+  ENOTDIR: "a part of the path is not a folder",
+  EMFILE: "too many files are open",
+  ENFILE: "too many files are open",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** The code of an error of Node's file functions, or of a system call; undefined for any other error. */
+export function errnoOf(error: unknown): string | undefined {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
+}
+
+/**
+ * `ERR_IO` for a failed system call, `cannot <doing> "<path>": <why>`; any other error, typed ones included, is returned
+ * as it is, for it knows better what is wrong.
+ */
+export function ioError(doing: string, path: string, error: unknown): unknown {
+  const code = errnoOf(error);
+  if (code === undefined) return error;
+  const reason = REASONS[code] ?? (error as Error).message.split("\n", 1)[0];
+  return new InstructPix2PixError("ERR_IO", `cannot ${doing} "${path}": ${reason}`, { cause: error });
+}

@@ -1,0 +1,30 @@
+/** What JSON can hold and give back unchanged. */
+export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
+
+/** Levels of nesting; the reader of JSON stops at some more. */
+const MAX_DEPTH = 200;
+
+/**
+ * Where a value holds something that JSON would change or drop (a number that is not finite, undefined, a bigint, a
+ * Date, a typed array, a cycle, a very deep nest), as `.a[2].b`; undefined if it holds nothing of the kind.
+ */
+export function findNonJson(value: unknown, path = "", above: readonly object[] = []): string | undefined {
+  if (value === null || typeof value === "boolean" || typeof value === "string") return undefined;
+  if (typeof value === "number") return Number.isFinite(value) ? undefined : path;
+  if (typeof value !== "object" || above.includes(value) || above.length >= MAX_DEPTH) return path;
+  const inside = [...above, value];
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) {
+      const found = findNonJson(value[i], `${path}[${i}]`, inside);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return path;
+  for (const [key, item] of Object.entries(value)) {
+    const found = findNonJson(item, `${path}.${key}`, inside);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}

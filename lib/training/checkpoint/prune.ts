@@ -1,0 +1,46 @@
+import { join } from "node:path";
+import type { FileSystem } from "./file-system.js";
+import { type FoundCheckpoint, findCheckpoints } from "./find.js";
+import { ioError } from "./io-error.js";
+import { temporaryName } from "./names.js";
+import { removeTree, syncPath } from "./tree.js";
+
+/** A checkpoint that could not be removed, and why. */
+export interface Unpruned {
+  readonly path: string;
+  readonly error: unknown;
+}
+
+/**
+ * Removes the checkpoints of the lowest steps until `keep` are left, never the one of `justWritten`. A checkpoint is
+ * renamed, lastingly, before it is taken apart, so that no half of one is ever found under a checkpoint's name.
+ */
+export async function pruneCheckpoints(
+  outputDir: string,
+  justWritten: number,
+  keep: number | undefined,
+  fs: FileSystem,
+): Promise<{ pruned: string[]; unpruned: Unpruned[] }> {
+  const pruned: string[] = [];
+  const unpruned: Unpruned[] = [];
+  if (keep === undefined) return { pruned, unpruned };
+  let others: FoundCheckpoint[];
+  try {
+    others = (await findCheckpoints(outputDir, fs)).filter(({ step }) => step !== justWritten);
+  } catch (error) {
+    return { pruned, unpruned: [{ path: outputDir, error }] };
+  }
+  for (const { step, path } of others.slice(0, Math.max(0, others.length + 1 - keep))) {
+    const doomed = join(outputDir, temporaryName(step, "pruned"));
+    try {
+      await removeTree(fs, doomed);
+      await fs.rename(path, doomed);
+      await syncPath(fs, outputDir, "folder");
+      await removeTree(fs, doomed);
+      pruned.push(path);
+    } catch (error) {
+      unpruned.push({ path, error: ioError("remove the checkpoint", path, error) });
+    }
+  }
+  return { pruned, unpruned };
+}

@@ -1,0 +1,77 @@
+import { basename, join } from "node:path";
+import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
+import { disk, type FileSystem } from "./file-system.js";
+import { errnoOf, ioError } from "./io-error.js";
+import { type Manifest, parseManifest } from "./manifest.js";
+import { isSystemFile, MANIFEST, stepOf } from "./names.js";
+import { readSmallFile, readTree } from "./tree.js";
+
+/** A manifest of a training run has some kilobytes. */
+const MAX_MANIFEST_BYTES = 16 << 20;
+
+export interface VerifyOptions {
+  signal?: AbortSignal;
+  /** The step that the checkpoint must be of; by default the one in the folder's name, if that is a checkpoint's. */
+  step?: number;
+  fs?: FileSystem;
+}
+
+/**
+ * Compares a checkpoint with its manifest: every file is there, nothing else is, and sizes and SHA-256 agree. A file
+ * that the manifest does not list is refused, for a loader might take it for a part of a model; only files that
+ * operating systems leave behind (`.DS_Store` and all others with a dot in front, `Thumbs.db`, `desktop.ini`) are
+ * passed over. Only files found by listing the folder are opened, never a name from the manifest.
+ *
+ * @param folder a checkpoint; may be a link to one, but nothing in it may be a link
+ * @throws `ERR_CHECKPOINT` naming the file and what is wrong with it, `ERR_FILE_NOT_FOUND` if there is no such folder,
+ *   `ERR_IO` if something other than the disk's content prevents reading it, `ERR_ABORTED`
+ */
+export async function verifyCheckpoint(folder: string, options: VerifyOptions = {}): Promise<Manifest> {
+  try {
+    return await verify(folder, options);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === "EIO")
+      throw new InstructPix2PixError("ERR_CHECKPOINT", `${folder}: the disk cannot read it (EIO)`, { cause: error });
+    throw ioError("read", folder, error);
+  }
+}
+
+async function verify(folder: string, { signal, step, fs = disk }: VerifyOptions): Promise<Manifest> {
+  throwIfAborted(signal);
+  const broken = (what: string, cause?: unknown) =>
+    new InstructPix2PixError("ERR_CHECKPOINT", `${folder}: ${what}`, { cause });
+  const { files } = await readTree(fs, folder).catch((error) => {
+    if (errnoOf(error) === "ENOENT")
+      throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: there is no such checkpoint`, { cause: error });
+    throw errnoOf(error) === "ENOTDIR" ? broken("is not a folder", error) : error;
+  });
+  if (!files.includes(MANIFEST)) throw broken(`has no ${MANIFEST}, so it was never completed`);
+  const bytes = await readSmallFile(fs, join(folder, MANIFEST), MAX_MANIFEST_BYTES);
+  if (!bytes) throw broken(`${MANIFEST} has more than ${MAX_MANIFEST_BYTES} bytes`);
+  const manifest = parseManifest(bytes, join(folder, MANIFEST));
+
+  const expectedStep = step ?? stepOf(basename(folder));
+  if (expectedStep !== undefined && manifest.step !== expectedStep)
+    throw broken(`its manifest is of step ${manifest.step}`);
+  const found = new Set(files);
+  for (const name of manifest.files.keys()) if (!found.has(name)) throw broken(`${name} is missing`);
+  for (const name of files)
+    if (name !== MANIFEST && !manifest.files.has(name) && !isSystemFile(name))
+      throw broken(`${name} is not in its manifest`);
+
+  const expected = [...manifest.files];
+  // Sizes first, which takes no time and finds most damage.
+  for (const [name, { size }] of expected) {
+    const actual = (await fs.lstat(join(folder, name))).size;
+    if (actual !== size) throw broken(`${name} has ${actual} bytes where ${size} were written`);
+  }
+  const hashes = await fs.sha256(
+    expected.map(([name]) => join(folder, name)),
+    signal,
+  );
+  for (const [i, [name, { size, sha256 }]] of expected.entries())
+    if (hashes[i]?.size !== size || hashes[i].sha256 !== sha256)
+      throw broken(`${name} is damaged: its SHA-256 is not the manifest's`);
+  return manifest;
+}
