@@ -143,7 +143,7 @@ async function obtainSelected(source: FileSource, options: ResolveOptions): Prom
   if (allowPatterns !== undefined) {
     const ignored = new Set(matching(source.names, ignorePatterns));
     const names = matching(source.names, allowPatterns).filter((name) => !ignored.has(name));
-    if (names.length === 0) throw repositoryError(`${source.repository}: no file matches ${allowPatterns.join(", ")}`);
+    if (names.length === 0) throw repositoryError(`${source.label}: no file matches ${allowPatterns.join(", ")}`);
     await source.obtain(names);
   } else if (subfolder) await obtainModel(source, `${subfolder}/`, selection);
   else if (source.names.has("model_index.json")) await obtainPipeline(source, selection);

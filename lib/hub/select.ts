@@ -1,6 +1,6 @@
 import { readModelIndex } from "../models/model-index.js";
 import { readWeightIndex } from "../models/weight-index.js";
-import { HubError, repositoryError } from "./errors.js";
+import { repositoryError } from "./errors.js";
 import type { FileSource } from "./source.js";
 
 /** Components of a pipeline that are loaded unless told otherwise. */
@@ -49,9 +49,7 @@ export async function obtainPipeline(source: FileSource, options: SelectOptions)
     }
   }
   if (options.variant !== undefined && !variantFound)
-    throw repositoryError(
-      `${source.repository}: no component has weights of variant ${JSON.stringify(options.variant)}`,
-    );
+    throw repositoryError(`${source.label}: no component has weights of variant ${JSON.stringify(options.variant)}`);
   await source.obtain(files);
 }
 
@@ -74,7 +72,7 @@ export async function obtainModel(source: FileSource, prefix: string, { variant 
   else if (folder.has("tokenizer.json") || folder.has("vocab.json")) await source.obtain(folder.tokenizerFiles());
   else
     throw repositoryError(
-      `${source.repository}: ${prefix === "" ? "the repository" : `the folder ${JSON.stringify(prefix)}`} holds no model: there is ${
+      `${source.label}: ${prefix === "" ? "the repository" : `the folder ${JSON.stringify(prefix)}`} holds no model: there is ${
         prefix === "" ? "neither model_index.json nor config.json" : "no config.json"
       }`,
     );
@@ -105,7 +103,7 @@ class Folder {
 
   required(name: string): string {
     if (this.has(name)) return this.#prefix + name;
-    throw new HubError("no-file", `${this.#source.repository} has no file ${JSON.stringify(this.#prefix + name)}`);
+    throw repositoryError(`${this.#source.label}: no file ${JSON.stringify(this.#prefix + name)}`);
   }
 
   tokenizerFiles(): string[] {
@@ -140,7 +138,7 @@ class Folder {
   }
 
   noWeights(base: BaseName, variant?: string): Error {
-    const where = `${this.#source.repository}${this.#prefix === "" ? "" : `, ${this.#prefix.slice(0, -1)}`}`;
+    const where = `${this.#source.label}${this.#prefix === "" ? "" : `, ${this.#prefix.slice(0, -1)}`}`;
     const safe = this.names.filter((name) => name.startsWith(`${base}.`) && name.includes(".safetensors"));
     if (safe.length > 0)
       return repositoryError(

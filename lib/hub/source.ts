@@ -10,8 +10,8 @@ import type { ProgressReport } from "./progress.js";
 
 /** Where the files of one commit come from. */
 export interface FileSource {
-  /** The repository, for messages. */
-  readonly repository: string;
+  /** For messages: the repository, or what of it is meant. */
+  readonly label: string;
   /** Every file of the commit, as far as is known. */
   readonly names: ReadonlySet<string>;
   /** Sees to it that these files are in the cache. */
@@ -22,13 +22,13 @@ export interface FileSource {
 
 /** What of a commit is in the cache already; nothing else can be had. */
 export class CachedFiles implements FileSource {
-  readonly repository: string;
+  readonly label: string;
   readonly names: ReadonlySet<string>;
   readonly #cache: RepositoryCache;
   readonly #commit: string;
 
   constructor(repository: string, cache: RepositoryCache, commit: string, names: Iterable<string>) {
-    this.repository = repository;
+    this.label = `the cache of ${repository} (${cache.snapshot(commit)}; the hub is not asked)`;
     this.names = new Set(names);
     this.#cache = cache;
     this.#commit = commit;
@@ -36,11 +36,9 @@ export class CachedFiles implements FileSource {
 
   async obtain(names: readonly string[]): Promise<void> {
     for (const name of names) {
-      assertFileName(name, this.repository);
+      assertFileName(name, this.label);
       if (!(await this.#cache.has(this.#commit, name)))
-        throw repositoryError(
-          `${this.repository}: ${JSON.stringify(name)} is not in the cache (${this.#cache.snapshot(this.#commit)}), and the hub is not asked`,
-        );
+        throw repositoryError(`${this.label}: no file ${JSON.stringify(name)}`);
     }
   }
 
@@ -60,7 +58,7 @@ export interface HubFilesOptions {
 
 /** The files of a commit as the hub lists them; what the cache lacks is downloaded. */
 export class HubFiles implements FileSource {
-  readonly repository: string;
+  readonly label: string;
   readonly names: ReadonlySet<string>;
   readonly #client: HubClient;
   readonly #cache: RepositoryCache;
@@ -75,7 +73,7 @@ export class HubFiles implements FileSource {
     files: readonly RepositoryFile[],
     options: HubFilesOptions,
   ) {
-    this.repository = client.repository.id;
+    this.label = client.repository.id;
     this.#files = new Map(files.map((file) => [file.name, file]));
     this.names = new Set(this.#files.keys());
     this.#client = client;
@@ -87,9 +85,9 @@ export class HubFiles implements FileSource {
   async obtain(names: readonly string[]): Promise<void> {
     const missing: RepositoryFile[] = [];
     for (const name of new Set(names)) {
-      assertFileName(name, this.repository);
+      assertFileName(name, this.label);
       const file = this.#files.get(name);
-      if (file === undefined) throw repositoryError(`${this.repository} has no file ${JSON.stringify(name)}`);
+      if (file === undefined) throw repositoryError(`${this.label}: no file ${JSON.stringify(name)}`);
       if (!(await this.#cache.has(this.#commit, name))) missing.push(file);
     }
     if (missing.length === 0) return;

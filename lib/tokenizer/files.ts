@@ -1,6 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
+import { parseObject } from "../models/config.js";
+import { readTextFile } from "../models/text-file.js";
 import type { BytePairFiles } from "./byte-pair-encoding.js";
 import { isJson, type Json, readSpecialTokens, type SpecialTokens } from "./special-tokens.js";
 
@@ -22,30 +24,33 @@ function malformed(path: string, what: string, cause?: unknown): InstructPix2Pix
   return new InstructPix2PixError("ERR_TOKENIZER", `${path}: ${what}`, { cause });
 }
 
-async function readText(path: string): Promise<string | undefined> {
-  let bytes: Buffer;
+/** Far above any vocabulary. */
+const MAX_BYTES = 256 * 2 ** 20;
+
+async function readOptional(path: string): Promise<string | undefined> {
   try {
-    bytes = await readFile(path);
+    return await readTextFile(path, { maxBytes: MAX_BYTES, code: "ERR_TOKENIZER" });
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw new InstructPix2PixError("ERR_IO", `${path}: cannot be read (${code ?? String(error)})`, { cause: error });
-  }
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (error) {
-    throw malformed(path, "not UTF-8", error);
+    if (isInstructPix2PixError(error, "ERR_FILE_NOT_FOUND")) return undefined;
+    throw error;
   }
 }
 
-async function readJson(path: string): Promise<Json | undefined> {
-  const text = await readText(path);
+/** The options of a tokenizer, in Python's JSON. */
+async function readOptions(path: string): Promise<Json | undefined> {
+  const text = await readOptional(path);
+  return text === undefined ? undefined : parseObject(text, path, "ERR_TOKENIZER");
+}
+
+/** A vocabulary: a megabyte of plain JSON, for which the engine's own parser is some times faster. */
+async function readVocabulary(path: string): Promise<Json | undefined> {
+  const text = await readOptional(path);
   if (text === undefined) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw malformed(path, "not valid JSON", error);
+    throw malformed(path, "is not valid JSON", error);
   }
   if (!isJson(value)) throw malformed(path, "must hold a JSON object");
   return value;
@@ -77,7 +82,7 @@ function checkMerge(
 async function readVocabularyFiles(folder: string): Promise<BytePairFiles> {
   const vocabPath = join(folder, "vocab.json");
   const mergesPath = join(folder, "merges.txt");
-  const [vocabJson, mergesText] = await Promise.all([readJson(vocabPath), readText(mergesPath)]);
+  const [vocabJson, mergesText] = await Promise.all([readVocabulary(vocabPath), readOptional(mergesPath)]);
   if (vocabJson === undefined || mergesText === undefined) {
     const missing = vocabJson === undefined ? vocabPath : mergesPath;
     throw new InstructPix2PixError(
@@ -129,10 +134,10 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
   const configPath = join(folder, "tokenizer_config.json");
   const tokenizerPath = join(folder, "tokenizer.json");
   const [config, specialTokensMap, addedTokens, tokenizer] = await Promise.all([
-    readJson(configPath),
-    readJson(join(folder, "special_tokens_map.json")),
-    readJson(join(folder, "added_tokens.json")),
-    readJson(tokenizerPath),
+    readOptions(configPath),
+    readOptions(join(folder, "special_tokens_map.json")),
+    readOptions(join(folder, "added_tokens.json")),
+    readVocabulary(tokenizerPath),
   ]);
   const model = tokenizer === undefined ? await readVocabularyFiles(folder) : modelOf(tokenizer, tokenizerPath);
   const sources = { config, specialTokensMap, addedTokens, tokenizer };

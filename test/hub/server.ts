@@ -134,11 +134,11 @@ export class HubServer {
   }
 
   #api([owner, name, what, ...rest]: string[], url: URL, request: LoggedRequest, response: ServerResponse): void {
-    const revision = what === "revision" ? rest.join("/") : rest[0]!;
+    const revision = what === undefined ? "main" : what === "revision" ? rest.join("/") : rest[0]!;
     const there = this.#find(owner!, name!, revision, request, response);
     if (!there) return;
     const { repository, found } = there;
-    if (what === "revision") {
+    if (what !== "tree") {
       const siblings = Object.keys(repository.files).map((rfilename) => ({ rfilename }));
       const id = `${owner}/${name}`;
       const info = { _id: "0", id, modelId: id, sha: found, private: false, gated: false, tags: [], siblings };
