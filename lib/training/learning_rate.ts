@@ -1,0 +1,78 @@
+import { InstructPix2PixError } from "../errors.js";
+import { createLrSchedule, type LrSchedule, type LrScheduleName, type LrScheduleOptions } from "./lr_schedule.js";
+import { parseStepRules } from "./lr_step_rules.js";
+
+/** All in optimiser steps, whatever the number of processes. */
+export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles" | "power" | "lrEnd" | "stepRules"> {
+  schedule: LrScheduleName;
+  /** After `scale_lr`, if that is used. */
+  learningRate: number;
+  /** Default 0. */
+  warmupSteps?: number | undefined;
+  /** Optimiser steps of the whole run. */
+  trainingSteps: number;
+  /** Default 1. */
+  numProcesses?: number | undefined;
+}
+
+/**
+ * The learning rate of a run, step by step. As in diffusers' scripts the schedule makes one step per process for every
+ * optimiser step, and its warm-up and total are multiplied by the number of processes, so that its shape over
+ * optimiser steps stays the same. An optimiser step that was skipped because float16 gradients overflowed does not
+ * move it.
+ */
+export class LearningRate {
+  readonly #schedule: LrSchedule;
+  readonly #learningRate: number;
+  readonly #numProcesses: number;
+  #step = 0;
+
+  /** @throws `ERR_INVALID_ARGUMENT` for a rate that is not a number of at least 0, or what the schedule cannot take */
+  constructor(options: LearningRateOptions) {
+    const { learningRate, numProcesses = 1, stepRules } = options;
+    if (!(learningRate >= 0 && Number.isFinite(learningRate)))
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `the learning rate must be a number of at least 0, not ${learningRate}`,
+      );
+    if (!Number.isSafeInteger(numProcesses) || numProcesses < 1)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `there is no run with ${numProcesses} processes`);
+    this.#learningRate = learningRate;
+    this.#numProcesses = numProcesses;
+    this.#schedule = createLrSchedule(options.schedule, {
+      numCycles: options.numCycles,
+      power: options.power,
+      lrEnd: options.lrEnd,
+      learningRate,
+      numWarmupSteps: (options.warmupSteps ?? 0) * numProcesses,
+      numTrainingSteps: options.trainingSteps * numProcesses,
+      stepRules: stepRules === undefined ? undefined : stretched(stepRules, numProcesses),
+    });
+  }
+
+  /** The learning rate for the next optimiser step. */
+  get current(): number {
+    return this.#learningRate * this.#schedule(this.#step);
+  }
+
+  /** Moves on after an optimiser step that was made. */
+  advance(): void {
+    this.#step += this.#numProcesses;
+  }
+
+  /** For a checkpoint. */
+  get state(): { step: number } {
+    return { step: this.#step };
+  }
+
+  /** Goes on where the run was that made a checkpoint. */
+  restore({ step }: { step: number }): void {
+    this.#step = step;
+  }
+}
+
+/** The same rules for a schedule that makes several steps at once. */
+function stretched(stepRules: string, factor: number): string {
+  const { pieces, last } = parseStepRules(stepRules);
+  return [...pieces.map(({ multiplier, end }) => `${multiplier}:${end * factor}`), last].join(",");
+}
