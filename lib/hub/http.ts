@@ -27,6 +27,8 @@ export interface RequestOptions {
 const MAX_REDIRECTS = 10;
 const LONGEST_PAUSE = 30_000;
 const CONNECT_TIMEOUT = 10_000;
+/** Of the repetitions, how many a host gets that has never answered: it is more likely away than busy. */
+const RETRIES_UNSEEN = 2;
 
 /** Answers of a server that may be otherwise the next time. */
 function isPassing(status: number): boolean {
@@ -71,6 +73,8 @@ export class HubHttp {
   readonly #retryDelay: number;
   readonly #dispatcher: Dispatcher;
   readonly #origin: string;
+  /** Whether anything has ever answered. */
+  #seen = false;
 
   constructor(settings: HubSettings, options: NetworkOptions, env: Environment) {
     this.settings = settings;
@@ -98,12 +102,14 @@ export class HubHttp {
    * @throws {@link HubError} "unreachable" after the last repetition, `ERR_ABORTED`
    */
   async request(url: string, options: RequestOptions = {}): Promise<Response> {
+    const retries = options.retries ?? this.retries;
     for (let failures = 0; ; failures++) {
       let failed: string;
       let cause: unknown;
       let wait = this.pause(failures);
       try {
         const response = await this.#follow(new URL(url), options);
+        this.#seen = true;
         if (!isPassing(response.status)) return response;
         await response.body?.cancel();
         failed = `answered ${response.status}`;
@@ -115,7 +121,7 @@ export class HubHttp {
         failed = `cannot be reached (${networkReason(error)})`;
         cause = error;
       }
-      if (failures >= (options.retries ?? this.retries))
+      if (failures >= (this.#seen ? retries : Math.min(retries, RETRIES_UNSEEN)))
         throw new HubError("unreachable", `${displayUrl(new URL(url))} ${failed}`, { cause });
       await this.sleep(wait, options.signal);
     }
