@@ -1,0 +1,34 @@
+import type { EditColumns } from "./dataset.js";
+import { datasetError, listOf } from "./errors.js";
+
+/** The option that names each column, for messages. */
+const OPTIONS: Record<keyof EditColumns, string> = {
+  original: "original_image_column",
+  edited: "edited_image_column",
+  prompt: "edit_prompt_column",
+};
+
+/** The error for a column that there is not. */
+export function missingColumn(role: keyof EditColumns, name: string, columns: readonly string[], where: string) {
+  return datasetError(
+    `${where} has no column ${JSON.stringify(name)}; set ${OPTIONS[role]} to one of those it has: ${listOf(columns, 50)}`,
+  );
+}
+
+/** The error for a column that holds something else. */
+export function unusableColumn(role: keyof EditColumns, name: string, where: string) {
+  const expected =
+    role === "prompt" ? "text" : "pictures: neither paths, nor encoded bytes, nor the library's struct of both";
+  return datasetError(`${where}: the column ${JSON.stringify(name)} (${OPTIONS[role]}) does not hold ${expected}`);
+}
+
+/** Keys of metadata that may hold a picture's path: as the `datasets` library marks them, or plainly. */
+export function pictureKeys(column: string): string[] {
+  return [...(column === "image" ? ["file_name", "_file_name"] : []), `${column}_file_name`, column];
+}
+
+/** The column that the `datasets` library makes of a key of metadata. */
+export function columnOfKey(key: string): string {
+  if (key === "file_name") return "image";
+  return key.endsWith("_file_name") ? key.slice(0, -"_file_name".length) || "image" : key;
+}

@@ -1,0 +1,153 @@
+import { type Dirent, existsSync } from "node:fs";
+import { lstat, readdir, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, posix, relative, resolve, sep, win32 } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { datasetError } from "./errors.js";
+
+/** What a look at a file says of it. */
+export interface FileStamp {
+  /** Bytes; −1 if there is no such file. */
+  readonly size: number;
+  /** Milliseconds since 1970; 0 if there is no such file. */
+  readonly modified: number;
+}
+
+const MISSING: FileStamp = { size: -1, modified: 0 };
+
+/**
+ * The folder of a dataset, out of which no name in its files leads: neither by `..` nor by an absolute path nor by a
+ * link. Of a snapshot in the Hugging Face cache, whose files are links, the contents beside it belong to it.
+ */
+export class DataFolder {
+  /** As it was given, made absolute. */
+  readonly path: string;
+  /** Where links lead in the end; nothing outside of these is opened. */
+  readonly #roots: readonly string[];
+  readonly #realFolders = new Map<string, string>();
+
+  private constructor(path: string, roots: readonly string[]) {
+    this.path = path;
+    this.#roots = roots;
+  }
+
+  /** @throws `ERR_FILE_NOT_FOUND` or `ERR_DATASET` if there is no such folder. */
+  static async open(path: string): Promise<DataFolder> {
+    const absolute = resolve(path);
+    let real: string;
+    try {
+      real = await realpath(absolute);
+      if (!(await stat(real)).isDirectory()) throw datasetError(`${path} is not a folder`);
+    } catch (error) {
+      if (error instanceof InstructPix2PixError) throw error;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT" || code === "ENOTDIR")
+        throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no folder ${path}`, { cause: error });
+      throw datasetError(`${path} cannot be read (${code})`, error);
+    }
+    const snapshots = dirname(real);
+    const blobs = join(dirname(snapshots), "blobs");
+    const isSnapshot = basename(snapshots) === "snapshots" && existsSync(blobs);
+    return new DataFolder(absolute, isSnapshot ? [real, await realpath(blobs)] : [real]);
+  }
+
+  /**
+   * Every file below the folder, relative, with forward slashes. Links to files count as files; links to folders are
+   * not followed.
+   */
+  async list(): Promise<string[]> {
+    let entries: Dirent[];
+    try {
+      entries = await readdir(this.path, { recursive: true, withFileTypes: true });
+    } catch (error) {
+      throw datasetError(`${this.path} cannot be read (${(error as NodeJS.ErrnoException).code})`, error);
+    }
+    const files: string[] = [];
+    for (const entry of entries) {
+      // Node 20.9 names the folder `path`, later ones `parentPath`.
+      const path = join(entry.parentPath ?? (entry as unknown as { path: string }).path, entry.name);
+      const isFile =
+        entry.isFile() || (entry.isSymbolicLink() && ((await stat(path).catch(() => undefined))?.isFile() ?? false));
+      if (isFile) files.push(relative(this.path, path).split(sep).join("/"));
+    }
+    return files;
+  }
+
+  /** The absolute path of a file that is named by its path from this folder. */
+  absolute(name: string): string {
+    return join(this.path, ...name.split("/"));
+  }
+
+  /**
+   * The path, from this folder on, of what a metadata file names.
+   *
+   * @param folder the metadata file's folder, relative to this one
+   * @throws `ERR_DATASET` for a URL, an absolute path, or one that leads out of this folder
+   */
+  locate(folder: string, name: string): string {
+    const refuse = (why: string) => datasetError(`${JSON.stringify(name)} ${why}`);
+    if (name === "" || name.includes("\0")) throw refuse("is not a path");
+    if (name.includes("://")) throw refuse("is a URL; pictures are named by paths within the dataset's folder");
+    const portable = name.replaceAll("\\", "/");
+    if (posix.isAbsolute(portable) || win32.isAbsolute(name) || /^[a-z]:/i.test(name))
+      throw refuse("is an absolute path; pictures are named by paths relative to the metadata");
+    const path = posix.normalize(posix.join(folder, portable));
+    if (path === ".." || path.startsWith("../")) throw refuse("leads out of the dataset's folder");
+    return path;
+  }
+
+  /**
+   * Follows all links of a path.
+   *
+   * @returns undefined if there is nothing
+   * @throws `ERR_DATASET` if a link leads out of this folder
+   */
+  async follow(path: string): Promise<string | undefined> {
+    let real: string;
+    try {
+      real = await realpath(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP") return undefined;
+      throw datasetError(`${path} cannot be read (${code})`, error);
+    }
+    this.#checkInside(path, real);
+    return real;
+  }
+
+  /**
+   * Where a regular file really is, all links followed.
+   *
+   * @returns undefined if there is none
+   * @throws `ERR_DATASET` if a link leads out of this folder
+   */
+  async file(path: string): Promise<string | undefined> {
+    const real = await this.follow(path);
+    // A pipe or a device would be waited for without end.
+    return real !== undefined && (await stat(real).catch(() => undefined))?.isFile() ? real : undefined;
+  }
+
+  /**
+   * Size and time of a file, after the same check as {@link follow}, but with few questions to the file system where
+   * many files lie in few folders.
+   */
+  async stamp(path: string): Promise<FileStamp> {
+    const folder = dirname(path);
+    let realFolder = this.#realFolders.get(folder);
+    if (realFolder === undefined) {
+      realFolder = await this.follow(folder);
+      if (realFolder === undefined) return MISSING;
+      this.#realFolders.set(folder, realFolder);
+    }
+    let info = await lstat(join(realFolder, basename(path))).catch(() => undefined);
+    if (info?.isSymbolicLink()) {
+      const real = await this.follow(path);
+      info = real === undefined ? undefined : await stat(real).catch(() => undefined);
+    }
+    return info?.isFile() ? { size: info.size, modified: info.mtimeMs } : MISSING;
+  }
+
+  #checkInside(path: string, real: string): void {
+    if (this.#roots.some((root) => real === root || real.startsWith(root.endsWith(sep) ? root : root + sep))) return;
+    throw datasetError(`${path} is a link that leads out of the dataset's folder, to ${real}`);
+  }
+}

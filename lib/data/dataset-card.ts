@@ -1,0 +1,118 @@
+import { readFile } from "node:fs/promises";
+import { parse } from "yaml";
+import { datasetError, listOf, reasonOf } from "./errors.js";
+
+/** One of the configurations that a dataset's card declares. */
+export interface CardConfig {
+  readonly name: string;
+  readonly isDefault: boolean;
+  /** Patterns of files by split; undefined if the usual places are to be searched. */
+  readonly patterns: ReadonlyMap<string, readonly string[]> | undefined;
+  /** The folder that everything lies in, relative to the dataset's. */
+  readonly folder: string;
+}
+
+/**
+ * The configurations that a dataset declares, in its card or in a file of YAML alone, which goes before.
+ *
+ * @param find where one of these files is, if there is such a one
+ * @param where what errors call the dataset
+ * @throws `ERR_DATASET` for a declaration that cannot be understood
+ */
+export async function readConfigs(
+  find: (name: string) => Promise<string | undefined>,
+  where: string,
+): Promise<CardConfig[]> {
+  for (const [name, read] of [
+    [".huggingface.yaml", readYamlConfigs],
+    ["README.md", readCardConfigs],
+  ] as const) {
+    const path = await find(name);
+    const configs = path === undefined ? [] : read(await readFile(path, "utf8"), `${where}: ${name}`);
+    if (configs.length > 0) return configs;
+  }
+  return [];
+}
+
+/**
+ * The configurations in the YAML head of a dataset's `README.md`, as the `datasets` library reads them.
+ *
+ * @param where what errors call the file
+ * @throws `ERR_DATASET` for a head that cannot be understood
+ */
+export function readCardConfigs(readme: string, where: string): CardConfig[] {
+  const head = /^\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|$)/s.exec(readme)?.[1];
+  return head === undefined ? [] : readYamlConfigs(head, where);
+}
+
+/** The same from a file that is YAML as a whole. */
+export function readYamlConfigs(yaml: string, where: string): CardConfig[] {
+  let document: unknown;
+  try {
+    document = parse(yaml, { maxAliasCount: 100, logLevel: "silent" });
+  } catch (error) {
+    throw datasetError(`${where}: the YAML is malformed: ${reasonOf(error)}`, error);
+  }
+  const { configs } = (document ?? {}) as { configs?: unknown };
+  if (configs === undefined || configs === null) return [];
+  if (!Array.isArray(configs)) throw datasetError(`${where}: configs must be a list`);
+  return configs.map((config) => readConfig(config, where));
+}
+
+function readConfig(config: unknown, where: string): CardConfig {
+  const { config_name, data_files, data_dir, default: isDefault } = (config ?? {}) as Record<string, unknown>;
+  if (typeof config_name !== "string") throw datasetError(`${where}: a configuration has no config_name`);
+  if (data_dir !== undefined && typeof data_dir !== "string")
+    throw datasetError(`${where}: data_dir of configuration ${JSON.stringify(config_name)} must be text`);
+  return {
+    name: config_name,
+    isDefault: isDefault === true,
+    patterns:
+      data_files === undefined || data_files === null ? undefined : readPatterns(data_files, config_name, where),
+    folder: (data_dir ?? "").replace(/^(?:\.?\/)+|\/+$/g, ""),
+  };
+}
+
+/** A pattern, a list of patterns, or a list of `{split, path}`; what names no split is for training. */
+function readPatterns(files: unknown, config: string, where: string): Map<string, string[]> {
+  const malformed = () =>
+    datasetError(`${where}: data_files of configuration ${JSON.stringify(config)} are not patterns of file names`);
+  const texts = (value: unknown): string[] => {
+    const list = Array.isArray(value) ? value : [value];
+    if (list.length === 0 || !list.every((item) => typeof item === "string")) throw malformed();
+    return list;
+  };
+  if (!Array.isArray(files) || !files.some((item) => typeof item === "object"))
+    return new Map([["train", texts(files)]]);
+  const patterns = new Map<string, string[]>();
+  for (const item of files) {
+    const { split, path } = (item ?? {}) as { split?: unknown; path?: unknown };
+    if (typeof split !== "string") throw malformed();
+    if (patterns.has(split))
+      throw datasetError(
+        `${where}: configuration ${JSON.stringify(config)} names split ${JSON.stringify(split)} twice`,
+      );
+    patterns.set(split, texts(path));
+  }
+  return patterns;
+}
+
+/**
+ * The configuration that is meant: the one asked for, else the default one, else the only one.
+ *
+ * @throws `ERR_DATASET` naming those there are
+ */
+export function chooseConfig(configs: readonly CardConfig[], asked: string | undefined, where: string): CardConfig {
+  const names = listOf(configs.map(({ name }) => name));
+  const found =
+    asked !== undefined
+      ? configs.filter(({ name }) => name === asked)
+      : configs.filter(({ name, isDefault }) => configs.length === 1 || isDefault || name === "default");
+  if (found.length === 1) return found[0]!;
+  if (found.length > 1) throw datasetError(`${where}: several configurations are the default one: ${names}`);
+  throw datasetError(
+    asked === undefined
+      ? `${where} has several configurations; choose one with dataset_config_name: ${names}`
+      : `${where} has no configuration ${JSON.stringify(asked)}; there are: ${names}`,
+  );
+}

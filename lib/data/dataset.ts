@@ -1,0 +1,62 @@
+/** A picture as a dataset holds it: encoded, or the path of its file. */
+export type StoredPicture = { readonly bytes: Uint8Array; readonly name: string } | { readonly path: string };
+
+/** One example: edit `original` by `prompt` and the result is `edited`. */
+export interface EditRow {
+  readonly original: StoredPicture;
+  readonly edited: StoredPicture;
+  /** Null where the dataset has none; it may also be empty. */
+  readonly prompt: string | null;
+}
+
+/** Examples of edits with random access. Memory does not grow with the pictures. */
+export interface EditDataset {
+  readonly length: number;
+  /** The names of all columns that there are. */
+  readonly columns: readonly string[];
+  /**
+   * Names the content: a hash over the chosen rows in their order, their prompts, and the names and sizes of the
+   * pictures. Stays the same for a copy of the dataset.
+   */
+  readonly fingerprint: string;
+  /** As {@link fingerprint}, with the times of the last changes: changes when a file is written anew. */
+  readonly stamp: string;
+  /**
+   * @param index from 0 to `length − 1`
+   * @throws `ERR_DATASET`, `ERR_FILE_NOT_FOUND` for a row that cannot be used; the message does not name the row
+   */
+  row(index: number): Promise<EditRow>;
+  /** Where a row comes from, for messages: `metadata.jsonl, line 18`. */
+  describe(index: number): string;
+  /** Closes its files. */
+  close(): Promise<void>;
+}
+
+/** The names of the columns to train from. */
+export interface EditColumns {
+  readonly original: string;
+  readonly edited: string;
+  readonly prompt: string;
+}
+
+/** Chooses rows of a dataset of so many; undefined: all, in their own order. */
+export type RowSelector = (length: number) => Promise<Uint32Array | undefined>;
+
+/** The same dataset, but only with some of its rows, in the order given. */
+export function selectRows(dataset: EditDataset, rows: Uint32Array): EditDataset {
+  const at = (index: number) => {
+    const row = rows[index];
+    if (row === undefined) throw new RangeError(`there is no row ${index} among ${rows.length}`);
+    return row;
+  };
+  const { columns, fingerprint, stamp } = dataset;
+  return {
+    length: rows.length,
+    columns,
+    fingerprint,
+    stamp,
+    row: (index) => dataset.row(at(index)),
+    describe: (index) => dataset.describe(at(index)),
+    close: () => dataset.close(),
+  };
+}

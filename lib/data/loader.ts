@@ -1,0 +1,249 @@
+import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../errors.js";
+import { loadImage } from "../images.js";
+import type { EditDataset, StoredPicture } from "./dataset.js";
+import { datasetError } from "./errors.js";
+import { Semaphore } from "./semaphore.js";
+
+/** A row that could not be used. */
+export interface SkippedRow {
+  /** Its number in the dataset. */
+  readonly row: number;
+  /** One line that names the row and says what is wrong with it. */
+  readonly reason: string;
+}
+
+export interface LoaderOptions {
+  /** Edge of the square, in pixels, that every picture is resized to, whatever its shape. */
+  resolution: number;
+  /** Rows that are read and decoded at a time; 0 means 1. Default 1. */
+  workers?: number;
+  /** Batches that are prepared ahead of the one in use, by {@link Loader.prefetched}. Default 2. */
+  prefetch?: number;
+  /** Whether a row that cannot be used is an error instead of being skipped. Default false. */
+  strict?: boolean;
+  /** "keep" trains on empty prompts, as the reference does; a prompt that is missing is never usable. Default "skip". */
+  emptyPrompts?: "skip" | "keep";
+  signal?: AbortSignal | undefined;
+  /** Called when a row is skipped for the first time; by default a process warning names the first of them. */
+  onSkip?: (skipped: SkippedRow) => void;
+}
+
+/** Pictures and prompts of those rows of a batch that can be used, in the order of the batch. */
+export interface LoadedBatch {
+  /** [B,R,R,3], interleaved RGB. */
+  readonly originals: Uint8Array;
+  /** [B,R,R,3], interleaved RGB. */
+  readonly edited: Uint8Array;
+  readonly prompts: string[];
+  /** The rows that these are; none if not one could be used. */
+  readonly indices: number[];
+  /** Where those rows stood in the list that was asked for. */
+  readonly positions: number[];
+}
+
+/** A batch that was loaded ahead. */
+export interface PrefetchedBatch<T> extends LoadedBatch {
+  /** What was asked for. */
+  readonly request: T;
+  /** How long the consumer had to wait for it. */
+  readonly waitSeconds: number;
+}
+
+/** Prepares batches of a dataset away from the event loop. */
+export interface Loader {
+  /**
+   * @param rows numbers of rows
+   * @throws `ERR_DATASET` naming a row that cannot be used, if the loader is strict or if no row of the dataset can be;
+   *   `ERR_ABORTED`
+   */
+  load(rows: readonly number[]): Promise<LoadedBatch>;
+  /**
+   * Loads batches in their order, some of them ahead of the consumer. The source runs ahead as well: what must be drawn
+   * at the time of use is drawn by the consumer.
+   *
+   * @throws as {@link load}, where the batch would be due
+   */
+  prefetched<T extends { readonly rows: readonly number[] }>(
+    requests: Iterable<T> | AsyncIterable<T>,
+    options?: { ahead?: number },
+  ): AsyncGenerator<PrefetchedBatch<T>, void, undefined>;
+  /** Rows that could not be used so far, each counted once. */
+  readonly skippedRows: number;
+}
+
+/** Of so many skipped rows a process warning tells the reason. */
+const ROWS_NAMED = 20;
+/** A picture must not be skipped because the machine is busy. */
+const DECODE_TIMEOUT_MS = 600_000;
+
+/**
+ * A loader that decodes pictures, in any format, as the `datasets` library and diffusers' script do: turned upright,
+ * converted to RGB and resized to a square with Pillow's bicubic filter.
+ *
+ * @throws `ERR_INVALID_ARGUMENT`
+ */
+export function createLoader(dataset: EditDataset, options: LoaderOptions): Loader {
+  return new DatasetLoader(dataset, options);
+}
+
+class DatasetLoader implements Loader {
+  readonly #dataset: EditDataset;
+  readonly #options: LoaderOptions;
+  readonly #places: Semaphore;
+  readonly #skipped = new Set<number>();
+
+  constructor(dataset: EditDataset, options: LoaderOptions) {
+    const atLeast = (name: string, value: number, least: number) => {
+      if (!Number.isSafeInteger(value) || value < least)
+        throw new InstructPix2PixError(
+          "ERR_INVALID_ARGUMENT",
+          `${name} is a whole number of at least ${least}, not ${value}`,
+        );
+    };
+    atLeast("resolution", options.resolution, 1);
+    atLeast("workers", options.workers ?? 1, 0);
+    atLeast("prefetch", options.prefetch ?? 2, 0);
+    this.#dataset = dataset;
+    this.#options = options;
+    this.#places = new Semaphore(Math.max(1, options.workers ?? 1));
+  }
+
+  get skippedRows(): number {
+    return this.#skipped.size;
+  }
+
+  async load(rows: readonly number[]): Promise<LoadedBatch> {
+    const size = this.#options.resolution ** 2 * 3;
+    const originals = new Uint8Array(rows.length * size);
+    const edited = new Uint8Array(rows.length * size);
+    // All rows end before an error leaves this function, so that nothing of a batch that failed is still under way.
+    const outcomes = await Promise.allSettled(
+      rows.map((row, i) =>
+        this.#places.run(() =>
+          this.#loadRow(
+            row,
+            [originals, edited].map((all) => all.subarray(i * size, (i + 1) * size)),
+          ),
+        ),
+      ),
+    );
+    const prompts: string[] = [];
+    const positions: number[] = [];
+    for (const [i, outcome] of outcomes.entries()) {
+      if (outcome.status === "rejected") throw outcome.reason;
+      if (outcome.value === undefined) continue;
+      for (const all of [originals, edited])
+        if (positions.length < i) all.copyWithin(positions.length * size, i * size, (i + 1) * size);
+      positions.push(i);
+      prompts.push(outcome.value);
+    }
+    const used = positions.length * size;
+    return {
+      originals: originals.subarray(0, used),
+      edited: edited.subarray(0, used),
+      prompts,
+      indices: positions.map((i) => rows[i]!),
+      positions,
+    };
+  }
+
+  async *prefetched<T extends { readonly rows: readonly number[] }>(
+    requests: Iterable<T> | AsyncIterable<T>,
+    { ahead = this.#options.prefetch ?? 2 }: { ahead?: number } = {},
+  ): AsyncGenerator<PrefetchedBatch<T>, void, undefined> {
+    const source = iterate(requests);
+    const pending: { request: T; batch: Promise<LoadedBatch> }[] = [];
+    let ended = false;
+    const fill = async (count: number) => {
+      while (!ended && pending.length < count) {
+        const { done, value } = await source.next();
+        if (done) ended = true;
+        else {
+          const batch = this.load(value.rows);
+          // Whoever takes the batch hears of its failure; until then it is nobody's.
+          batch.catch(() => {});
+          pending.push({ request: value, batch });
+        }
+      }
+    };
+    let filling = Promise.resolve();
+    try {
+      for (;;) {
+        const asked = performance.now();
+        await filling;
+        await fill(1);
+        const first = pending.shift();
+        if (first === undefined) return;
+        // Those that follow are begun before the consumer is given this one, and come about while it is busy with it.
+        filling = fill(ahead);
+        filling.catch(() => {});
+        const batch = await first.batch;
+        yield { ...batch, request: first.request, waitSeconds: (performance.now() - asked) / 1000 };
+      }
+    } finally {
+      await Promise.allSettled([filling, ...pending.map(({ batch }) => batch)]);
+      await source.return?.();
+    }
+  }
+
+  /** Fills both pictures of a row; resolves to its prompt, or undefined if the row is skipped. */
+  async #loadRow(row: number, [original, edited]: Uint8Array[]): Promise<string | undefined> {
+    throwIfAborted(this.#options.signal);
+    try {
+      const found = await this.#dataset.row(row);
+      if (found.prompt === null) throw datasetError("has no prompt");
+      if (found.prompt.trim() === "" && this.#options.emptyPrompts !== "keep")
+        throw datasetError("has an empty prompt");
+      await this.#loadPicture(found.original, original!);
+      await this.#loadPicture(found.edited, edited!);
+      return found.prompt;
+    } catch (error) {
+      if (!isFaultOfRow(error)) throw error;
+      const reason = `${this.#dataset.describe(row)}: ${error.message}`;
+      if (this.#options.strict) throw datasetError(reason, error);
+      this.#skip(row, reason);
+      return undefined;
+    }
+  }
+
+  async #loadPicture(picture: StoredPicture, target: Uint8Array): Promise<void> {
+    const { resolution, signal } = this.#options;
+    const source = "path" in picture ? picture.path : picture.bytes;
+    const image = await loadImage(source, { timeoutMs: DECODE_TIMEOUT_MS, ...(signal && { signal }) });
+    target.set((await image.resize(resolution, resolution, "bicubic")).data);
+  }
+
+  #skip(row: number, reason: string): void {
+    if (this.#skipped.has(row)) return;
+    this.#skipped.add(row);
+    if (this.#skipped.size === this.#dataset.length)
+      throw datasetError(`not one of the ${this.#dataset.length} rows can be used; the last one: ${reason}`);
+    const { onSkip = warnOfSkipped(this.#skipped.size) } = this.#options;
+    onSkip({ row, reason });
+  }
+}
+
+function warnOfSkipped(count: number): (skipped: SkippedRow) => void {
+  return ({ reason }) => {
+    if (count > ROWS_NAMED) return;
+    const more = count === ROWS_NAMED ? "; further ones are only counted" : "";
+    process.emitWarning(`row skipped: ${reason}${more}`, { type: "InstructPix2PixWarning" });
+  };
+}
+
+/** Whether the row is to blame, and not the machine or the caller. */
+function isFaultOfRow(error: unknown): error is InstructPix2PixError {
+  if (!isInstructPix2PixError(error)) return false;
+  const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
+  if (code === "EMFILE" || code === "ENFILE" || code === "ENOMEM") return false;
+  return error.code === "ERR_IMAGE" || error.code === "ERR_FILE_NOT_FOUND" || error.code === "ERR_DATASET";
+}
+
+function iterate<T>(items: Iterable<T> | AsyncIterable<T>): AsyncIterator<T> {
+  if (Symbol.asyncIterator in items) return items[Symbol.asyncIterator]();
+  const iterator = items[Symbol.iterator]();
+  return {
+    next: async () => iterator.next(),
+    return: async () => iterator.return?.() ?? { done: true, value: undefined },
+  };
+}

@@ -1,0 +1,75 @@
+import { createReadStream } from "node:fs";
+import { type CsvError, parse } from "csv-parse";
+import { InstructPix2PixError } from "../../errors.js";
+import { datasetError, listOf, reasonOf } from "../errors.js";
+import type { MetadataRecord, MetadataRecords } from "./read.js";
+
+/** Records between two turns of the event loop. */
+const SLICE = 256;
+/** Longer records are no metadata; a quote that is never closed makes one. */
+const MAX_RECORD = 16 << 20;
+
+interface Parsed {
+  record: string[];
+  info: { lines: number };
+}
+
+/**
+ * Reads comma-separated values with a header line, quoted as in RFC 4180; blank lines are passed over, and all values
+ * are text. An empty value is null.
+ *
+ * @throws `ERR_DATASET` for an unusable header or an unclosed quote; records of another length are only reported
+ */
+export async function* readCsv(path: string): MetadataRecords {
+  const input = createReadStream(path);
+  const parser = parse({
+    bom: true,
+    info: true,
+    relaxColumnCount: true,
+    relaxQuotes: true,
+    skipEmptyLines: true,
+    maxRecordSize: MAX_RECORD,
+  });
+  input.on("error", (error) => parser.destroy(error));
+  let header: string[] | undefined;
+  let slice: MetadataRecord[] = [];
+  let line = 1;
+  try {
+    for await (const parsed of input.pipe(parser)) {
+      const { record, info } = parsed as Parsed;
+      // The line that the record begins on: it ends on the one that the parser has reached.
+      line = info.lines - record.reduce((breaks, value) => breaks + value.split("\n").length - 1, 0);
+      if (header === undefined) header = checkHeader(path, record);
+      else slice.push(toRecord(record, header, line));
+      if (slice.length === SLICE) {
+        yield slice;
+        slice = [];
+      }
+    }
+  } catch (error) {
+    if (error instanceof InstructPix2PixError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (!code?.startsWith("CSV_")) throw datasetError(`${path} cannot be read (${code ?? reasonOf(error)})`, error);
+    const what = code === "CSV_QUOTE_NOT_CLOSED" ? "a quote is never closed" : reasonOf(error as CsvError);
+    throw datasetError(`${path}, after line ${line}: is malformed CSV: ${what}`, error);
+  } finally {
+    input.destroy();
+  }
+  if (header === undefined) throw datasetError(`${path} has no header line`);
+  yield slice;
+}
+
+function checkHeader(path: string, header: string[]): string[] {
+  const twice = header.find((name, i) => header.indexOf(name) !== i);
+  if (twice !== undefined) throw datasetError(`${path}: the header names the column ${JSON.stringify(twice)} twice`);
+  return header;
+}
+
+function toRecord(record: readonly string[], header: readonly string[], position: number): MetadataRecord {
+  if (record.length !== header.length)
+    return {
+      position,
+      problem: `is malformed CSV: it has ${record.length} values, the header names ${header.length} columns (${listOf(header)})`,
+    };
+  return { position, values: Object.fromEntries(header.map((name, i) => [name, record[i] === "" ? null : record[i]])) };
+}

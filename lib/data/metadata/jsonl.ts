@@ -1,0 +1,109 @@
+import { createReadStream } from "node:fs";
+import { TextDecoder } from "node:util";
+import { InstructPix2PixError } from "../../errors.js";
+import { JsonSyntaxError, parseJson } from "../../models/json.js";
+import { datasetError, reasonOf } from "../errors.js";
+import type { MetadataRecord, MetadataRecords } from "./read.js";
+
+const NEWLINE = 0x0a;
+/** Longer lines are no metadata. */
+const MAX_LINE = 16 << 20;
+
+/**
+ * Reads a file with one JSON object on each line; blank lines are passed over, as Arrow does.
+ *
+ * @param wanted keys that must not appear twice in an object
+ * @throws `ERR_DATASET` if the first record is malformed already; later ones are only reported
+ */
+export async function* readJsonLines(path: string, wanted: readonly string[]): MetadataRecords {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const repeated = wanted.map((key) => ({ key, test: new RegExp(`${escaped(JSON.stringify(key))}\\s*:`, "g") }));
+  let records = 0;
+  for await (const lines of linesOf(path)) {
+    const slice: MetadataRecord[] = [];
+    for (const { number, bytes } of lines) {
+      const record = parseLine(bytes, number, decoder, repeated);
+      if (record === undefined) continue;
+      if (records++ === 0 && "problem" in record) throw datasetError(`${path}, line ${number}: ${record.problem}`);
+      slice.push(record);
+    }
+    yield slice;
+  }
+}
+
+function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+}
+
+function parseLine(
+  bytes: Buffer,
+  position: number,
+  decoder: TextDecoder,
+  repeated: readonly { key: string; test: RegExp }[],
+): MetadataRecord | undefined {
+  let text: string;
+  try {
+    text = decoder.decode(bytes);
+  } catch {
+    return { position, problem: "is not valid UTF-8" };
+  }
+  if (/^[ \t\r]*$/.test(text)) return undefined;
+  let values: unknown;
+  try {
+    values = JSON.parse(text);
+  } catch {
+    const problem = jsonProblem(text);
+    if (problem !== undefined) return { position, problem };
+    values = parseJson(text);
+  }
+  if (typeof values !== "object" || values === null || Array.isArray(values))
+    return { position, problem: "is not a JSON object" };
+  const twice = repeated.find(({ test }) => (text.match(test)?.length ?? 0) > 1);
+  // Within a nested object the key would be another one.
+  if (twice && !Object.values(values).some((value) => typeof value === "object" && value !== null))
+    return { position, problem: `has the key ${JSON.stringify(twice.key)} twice` };
+  return { position, values: values as Record<string, unknown> };
+}
+
+/** What is wrong with a text that `JSON.parse` refuses; undefined if it only has Python's `NaN` and `Infinity`. */
+function jsonProblem(text: string): string | undefined {
+  try {
+    parseJson(text);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError)) throw error;
+    return `is malformed JSON: ${error.message.replace(/line 1, /, "")}`;
+  }
+}
+
+/** The lines of a file, those of one read at a time. */
+async function* linesOf(path: string): AsyncGenerator<{ number: number; bytes: Buffer }[], void, undefined> {
+  let rest: Buffer[] = [];
+  let restLength = 0;
+  let number = 1;
+  const stream = createReadStream(path, { highWaterMark: 1 << 16 }) as AsyncIterable<Buffer>;
+  try {
+    for await (const chunk of stream) {
+      const lines: { number: number; bytes: Buffer }[] = [];
+      let start = 0;
+      for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+        const piece = chunk.subarray(start, end);
+        lines.push({ number: number++, bytes: rest.length > 0 ? Buffer.concat([...rest, piece]) : piece });
+        rest = [];
+        restLength = 0;
+        start = end + 1;
+      }
+      if (start < chunk.length) {
+        rest.push(chunk.subarray(start));
+        restLength += chunk.length - start;
+        if (restLength > MAX_LINE) throw datasetError(`${path}, line ${number}: is longer than ${MAX_LINE} bytes`);
+      }
+      yield lines;
+    }
+    if (rest.length > 0) yield [{ number, bytes: Buffer.concat(rest) }];
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof InstructPix2PixError) throw error;
+    throw datasetError(`${path} cannot be read (${code ?? reasonOf(error)})`, error);
+  }
+}

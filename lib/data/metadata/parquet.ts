@@ -1,0 +1,39 @@
+import { parquetReadObjects } from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { openParquet, parquetColumns, parquetError } from "../parquet/file.js";
+import type { MetadataRecords } from "./read.js";
+
+/**
+ * Reads a table of metadata.
+ *
+ * @param wanted the columns whose values are needed; the first record names the others too, without values
+ * @throws `ERR_DATASET`
+ */
+export async function* readParquetTable(path: string, wanted: readonly string[]): MetadataRecords {
+  const file = await openParquet(path);
+  try {
+    const names = [...parquetColumns(file.metadata).keys()];
+    const columns = names.filter((name) => wanted.includes(name));
+    const absent = Object.fromEntries(names.map((name) => [name, null]));
+    let rowStart = 0;
+    for (const { num_rows } of file.metadata.row_groups) {
+      const rowEnd = rowStart + Number(num_rows);
+      const range = { file: file.buffer, metadata: file.metadata, columns, rowStart, rowEnd };
+      const rows =
+        columns.length > 0 ? await readRows(path, range) : Array.from({ length: Number(num_rows) }, () => ({}));
+      const first = rowStart;
+      yield rows.map((row, i) => ({ position: first + i, values: first + i === 0 ? { ...absent, ...row } : row }));
+      rowStart = rowEnd;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function readRows(path: string, range: Omit<Parameters<typeof parquetReadObjects>[0], "rowFormat">) {
+  try {
+    return await parquetReadObjects({ ...range, compressors, utf8: false });
+  } catch (error) {
+    throw parquetError(path, error);
+  }
+}

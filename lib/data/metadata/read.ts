@@ -1,0 +1,35 @@
+import { posix } from "node:path";
+import { readCsv } from "./csv.js";
+import { readJsonLines } from "./jsonl.js";
+import { readParquetTable } from "./parquet.js";
+
+/** One record of a metadata file: its values by their keys, or what is wrong with it. */
+export type MetadataRecord = {
+  /** Its line in the file, from 1; for parquet its row, from 0. */
+  readonly position: number;
+} & ({ readonly values: Readonly<Record<string, unknown>> } | { readonly problem: string });
+
+/** Records in slices, between which the event loop runs. */
+export type MetadataRecords = AsyncGenerator<MetadataRecord[], void, undefined>;
+
+/**
+ * Reads a `metadata.jsonl`, `.csv` or `.parquet`.
+ *
+ * @param wanted the keys whose values are needed; of the others only some records tell the names
+ * @throws `ERR_DATASET` for a file that is malformed as a whole, or from its first record on
+ */
+export function readMetadata(path: string, wanted: readonly string[]): MetadataRecords {
+  switch (posix.extname(path)) {
+    case ".csv":
+      return readCsv(path);
+    case ".parquet":
+      return readParquetTable(path, wanted);
+    default:
+      return readJsonLines(path, wanted);
+  }
+}
+
+/** `metadata.jsonl, line 18`, `metadata.parquet, row 17` */
+export function describeRecord(name: string, position: number): string {
+  return `${name}, ${name.endsWith(".parquet") ? "row" : "line"} ${position}`;
+}

@@ -1,0 +1,121 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { cacheFolder, type Environment } from "../native/platform.js";
+import { byCodePoints, chooseTrainFiles, isMetadataName, type TrainFiles, trainMetadata } from "./data-files.js";
+import { DataFolder } from "./data-folder.js";
+import type { EditColumns, EditDataset, RowSelector } from "./dataset.js";
+import { readConfigs } from "./dataset-card.js";
+import { matchPaths } from "./glob.js";
+import { obtainHubDataset } from "./hub-dataset.js";
+import { openImageFolder } from "./image-folder.js";
+import { NumpyGenerator } from "./numpy-random.js";
+import { openParquetDataset } from "./parquet/dataset.js";
+
+/** How far a dataset is on its way. */
+export interface DatasetProgress {
+  /** Fetching files from the hub, or making the rows of parquet files readable one by one. */
+  readonly stage: "download" | "unpack";
+  /** Bytes, or rows. */
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface OpenDatasetOptions {
+  /** A folder of pictures with metadata, or of parquet files. */
+  trainDataDir?: string | undefined;
+  /** A folder laid out like a dataset on the Hugging Face hub, or the id of one there; goes before `trainDataDir`. */
+  datasetName?: string | undefined;
+  /** Which of the configurations that the dataset's card names. */
+  datasetConfigName?: string | undefined;
+  /** Where downloads and unpacked pictures go. Default: the Hugging Face cache, and this package's own. */
+  cacheDir?: string | undefined;
+  /** Default "input_image". */
+  originalImageColumn?: string | undefined;
+  /** Default "edited_image". */
+  editedImageColumn?: string | undefined;
+  /** Default "edit_prompt". */
+  editPromptColumn?: string | undefined;
+  /** Takes only this many rows, drawn as `datasets`' `shuffle(seed)` draws them; all if there are fewer. */
+  maxTrainSamples?: number | undefined;
+  /** For `maxTrainSamples`. */
+  seed?: number | bigint | undefined;
+  /** Makes a row that cannot be used an error as soon as it is known, not one to be skipped when its turn comes. */
+  strict?: boolean | undefined;
+  /** "diffusers": a `trainDataDir` holds nothing but rows to train on, whatever its folders are called. */
+  compat?: "diffusers" | undefined;
+  /** Access token for datasets on the hub. Default: as for models. */
+  hubToken?: string | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: DatasetProgress) => void) | undefined;
+}
+
+/**
+ * Opens a dataset of edits: pairs of pictures with the instruction that leads from one to the other. Rows are in the
+ * order of the `datasets` library's split `train`; where that reads several metadata files in an order of chance, here
+ * they are sorted by their paths.
+ *
+ * @throws `ERR_DATASET` if there is none, or it cannot be understood, or lacks a column; `ERR_FILE_NOT_FOUND`, `ERR_HUB`,
+ *   `ERR_INVALID_ARGUMENT`, `ERR_IO`, `ERR_ABORTED`
+ */
+export async function openDataset(options: OpenDatasetOptions, env: Environment = process.env): Promise<EditDataset> {
+  const { signal } = options;
+  throwIfAborted(signal);
+  const columns: EditColumns = {
+    original: options.originalImageColumn ?? "input_image",
+    edited: options.editedImageColumn ?? "edited_image",
+    prompt: options.editPromptColumn ?? "edit_prompt",
+  };
+  const { folder, files, local } = await findFiles(options, env);
+  const select = selector(options);
+  const strict = options.strict ?? false;
+  if (files.format === "image folder") {
+    const metadata = files.names.filter(isMetadataName);
+    return openImageFolder({ folder, metadata, columns, strict, select, signal });
+  }
+  const stores = join(options.cacheDir ?? cacheFolder(env), "unpacked-datasets");
+  const onRows = (done: number, total: number) => options.onProgress?.({ stage: "unpack", done, total });
+  return openParquetDataset({ folder, files: files.names, columns, stores, local, select, signal, onRows });
+}
+
+async function findFiles(
+  options: OpenDatasetOptions,
+  env: Environment,
+): Promise<{ folder: DataFolder; files: TrainFiles; local: boolean }> {
+  const { trainDataDir, datasetName, datasetConfigName } = options;
+  for (const [name, value] of Object.entries({ datasetName, trainDataDir }))
+    if (value === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is empty`);
+  const choose = async (folder: DataFolder, paths: readonly string[]) => {
+    const configs = await readConfigs((name) => folder.file(folder.absolute(name)), folder.path);
+    return chooseTrainFiles(paths, configs, datasetConfigName, folder.path);
+  };
+  if (datasetName !== undefined) {
+    if (!(await stat(datasetName).catch(() => undefined)))
+      return { ...(await obtainHubDataset(datasetName, options, env)), local: false };
+    const folder = await DataFolder.open(datasetName);
+    return { folder, files: await choose(folder, await folder.list()), local: true };
+  }
+  if (trainDataDir === undefined)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give a dataset: datasetName or trainDataDir");
+  const folder = await DataFolder.open(trainDataDir);
+  const paths = await folder.list();
+  const metadata =
+    options.compat === "diffusers"
+      ? matchPaths(paths, "**").filter(isMetadataName).sort(byCodePoints)
+      : trainMetadata(paths);
+  const files: TrainFiles =
+    metadata.length > 0 ? { format: "image folder", names: metadata } : await choose(folder, paths);
+  return { folder, files, local: true };
+}
+
+function selector({ maxTrainSamples, seed }: OpenDatasetOptions): RowSelector {
+  if (maxTrainSamples === undefined) return async () => undefined;
+  if (!Number.isSafeInteger(maxTrainSamples) || maxTrainSamples < 1)
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `maxTrainSamples is a whole number of at least 1, not ${maxTrainSamples}`,
+    );
+  if (seed === undefined)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "maxTrainSamples draws rows at random and needs a seed");
+  return async (length) => (await new NumpyGenerator(seed).permutation(length)).slice(0, maxTrainSamples);
+}

@@ -1,0 +1,90 @@
+import { existsSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import { type ErrorCode, InstructPix2PixError, throwIfAborted } from "../../errors.js";
+import { withLock } from "../../libtorch/lock.js";
+import { packageRoot } from "../../native/platform.js";
+import { RowStore, type StoreSource, storeError, storeFolder } from "./row-store.js";
+import type { StoreWorkerData, StoreWorkerMessage } from "./store-worker.js";
+
+export interface EnsureStoreOptions {
+  signal?: AbortSignal | undefined;
+  /** Called with the rows of the file that have been read. */
+  onRows?: ((done: number) => void) | undefined;
+}
+
+/**
+ * The store of a parquet file, made now unless it is there. Of several processes one makes it and the others wait.
+ *
+ * @param stores the folder of all stores
+ * @throws `ERR_DATASET` for a broken parquet file, `ERR_IO` if the store cannot be written, `ERR_ABORTED`
+ */
+export async function ensureStore(
+  stores: string,
+  source: StoreSource,
+  { signal, onRows }: EnsureStoreOptions = {},
+): Promise<RowStore> {
+  const folder = storeFolder(stores, source);
+  const found = await RowStore.open(folder);
+  if (found) return found;
+  await mkdir(stores, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    throw storeError(stores, error.code, error.message);
+  });
+  return withLock(`${folder}.lock`, { signal }, async () => {
+    const made = await RowStore.open(folder);
+    if (made) return made;
+    const temporary = `${folder}.tmp`;
+    try {
+      // What a process that died has left, and a store that is not whole.
+      for (const leftover of [temporary, folder]) await rm(leftover, { recursive: true, force: true });
+      const { path, columns, rows } = source;
+      await runWorker({ path, columns, rows, folder, temporary }, signal, onRows);
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+    const store = await RowStore.open(folder);
+    if (!store) throw storeError(folder, undefined, "it is not whole");
+    return store;
+  });
+}
+
+/** The compiled worker: beside this file in the package, in `dist/` if this runs from the sources. */
+function workerFile(): string {
+  const beside = join(dirname(fileURLToPath(import.meta.url)), "store-worker.js");
+  return existsSync(beside) ? beside : join(packageRoot, "dist", "data", "parquet", "store-worker.js");
+}
+
+async function runWorker(
+  data: StoreWorkerData,
+  signal: AbortSignal | undefined,
+  onRows: ((done: number) => void) | undefined,
+): Promise<void> {
+  throwIfAborted(signal);
+  const worker = new Worker(workerFile(), { workerData: data });
+  const stop = () => void worker.terminate();
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      worker.on("message", (message: StoreWorkerMessage) => {
+        if ("rows" in message) onRows?.(message.rows);
+        else reject(workerError(data.folder, message.failed));
+      });
+      worker.on("error", reject);
+      worker.on("exit", (status) => (status === 0 ? resolve() : reject(new Error(`the worker ended with ${status}`))));
+    });
+  } catch (error) {
+    throwIfAborted(signal);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+}
+
+function workerError(
+  folder: string,
+  { code, message, typed }: { code: string | undefined; message: string; typed: boolean },
+): InstructPix2PixError {
+  return typed ? new InstructPix2PixError(code as ErrorCode, message) : storeError(folder, code, message);
+}

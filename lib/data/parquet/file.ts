@@ -1,0 +1,86 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetSchema, type SchemaTree } from "hyparquet";
+import { datasetError, reasonOf } from "../errors.js";
+
+/** A parquet file that is open for reading. */
+export interface ParquetFile {
+  readonly path: string;
+  readonly buffer: AsyncBuffer;
+  readonly metadata: FileMetaData;
+  /** Where in the file an array that the reader decoded without copying begins; undefined if it was copied. */
+  offsetOf(bytes: Uint8Array): number | undefined;
+  close(): Promise<void>;
+}
+
+/** What a column's values can be used as. */
+export type ColumnKind = "text" | "bytes" | "picture" | "other";
+
+/**
+ * Opens a parquet file and reads its footer.
+ *
+ * @throws `ERR_DATASET`
+ */
+export async function openParquet(path: string): Promise<ParquetFile> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path);
+  } catch (error) {
+    throw datasetError(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`, error);
+  }
+  try {
+    const { size } = await handle.stat();
+    const starts = new WeakMap<ArrayBufferLike, number>();
+    const buffer: AsyncBuffer = {
+      byteLength: size,
+      slice: async (start, end = size) => {
+        const bytes = await readExactly(handle, start, Math.min(end, size) - start);
+        starts.set(bytes, start);
+        return bytes;
+      },
+    };
+    const metadata = await parquetMetadataAsync(buffer, { geoparquet: false });
+    const offsetOf = (bytes: Uint8Array) => {
+      const start = starts.get(bytes.buffer);
+      return start === undefined ? undefined : start + bytes.byteOffset;
+    };
+    return { path, buffer, metadata, offsetOf, close: () => handle.close() };
+  } catch (error) {
+    await handle.close();
+    throw parquetError(path, error);
+  }
+}
+
+async function readExactly(handle: FileHandle, start: number, length: number): Promise<ArrayBuffer> {
+  if (!(length >= 0)) throw new Error("it names bytes beyond its end");
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; ) {
+    const { bytesRead } = await handle.read(bytes, at, length - at, start + at);
+    if (bytesRead === 0) throw new Error("it ends too early");
+    at += bytesRead;
+  }
+  return bytes.buffer;
+}
+
+/** The typed error for what reading a parquet file throws. */
+export function parquetError(path: string, error: unknown) {
+  return datasetError(`${path} is no readable parquet file: ${reasonOf(error).replace(/^parquet /, "")}`, error);
+}
+
+/** The top-level columns with what they hold. */
+export function parquetColumns(metadata: FileMetaData): Map<string, ColumnKind> {
+  return new Map(parquetSchema(metadata).children.map((column) => [column.element.name, kindOf(column)]));
+}
+
+function kindOf({ element, children }: SchemaTree): ColumnKind {
+  if (element.repetition_type === "REPEATED") return "other";
+  if (children.length === 0) {
+    if (element.type !== "BYTE_ARRAY") return "other";
+    if (element.converted_type === "UTF8" || element.logical_type?.type === "STRING") return "text";
+    return element.converted_type === undefined && element.logical_type === undefined ? "bytes" : "other";
+  }
+  // A picture as the `datasets` library stores it: its encoded bytes, its path, or both.
+  const kinds = new Map(children.map((child) => [child.element.name, kindOf(child)]));
+  const { bytes = "bytes", path = "text", ...others } = Object.fromEntries(kinds);
+  const isPicture = bytes === "bytes" && path === "text" && Object.keys(others).length === 0;
+  return isPicture && element.logical_type === undefined && element.converted_type === undefined ? "picture" : "other";
+}

@@ -1,0 +1,89 @@
+import { stat } from "node:fs/promises";
+import { posix, sep, win32 } from "node:path";
+import { InstructPix2PixError } from "../../errors.js";
+import type { DataFolder } from "../data-folder.js";
+import { datasetError } from "../errors.js";
+
+/** Finds the pictures that a parquet file names instead of holding them. */
+export class RecordedPaths {
+  readonly #folder: DataFolder;
+  readonly #local: boolean;
+  /** The beginning of recorded paths that was last found to have moved, and where to. */
+  #moved: { from: string; to: string } | undefined;
+
+  /**
+   * @param local whether the dataset is the user's own: the `datasets` library writes absolute paths of pictures that it
+   *   does not embed. What comes from the hub must not name files of this machine.
+   */
+  constructor(folder: DataFolder, local: boolean) {
+    this.#folder = folder;
+    this.#local = local;
+  }
+
+  /**
+   * The file that a path means: relative to the parquet file or to the dataset's folder, or absolute. An absolute path
+   * that no longer exists is looked for where the folders around the parquet file have been moved to.
+   *
+   * @param file the parquet file, relative to the dataset's folder
+   * @throws `ERR_FILE_NOT_FOUND`, `ERR_DATASET` for a path that leads out of the dataset
+   */
+  async find(file: string, recorded: string): Promise<string> {
+    const found = this.#isAbsolute(recorded)
+      ? await this.#absolute(file, recorded)
+      : await this.#relative(file, recorded);
+    if (found !== undefined) return found;
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${JSON.stringify(recorded)}`);
+  }
+
+  #isAbsolute(path: string): boolean {
+    return posix.isAbsolute(path) || win32.isAbsolute(path);
+  }
+
+  async #relative(file: string, recorded: string): Promise<string | undefined> {
+    for (const from of [posix.dirname(file), ""]) {
+      const path = this.#folder.absolute(this.#folder.locate(from, recorded));
+      const found = await this.#folder.file(path);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  async #absolute(file: string, recorded: string): Promise<string | undefined> {
+    if (!this.#local)
+      throw datasetError(
+        `names the picture ${JSON.stringify(recorded)} on another machine; a dataset on the hub must hold its pictures`,
+      );
+    if (await isFile(recorded)) return recorded;
+    const portable = recorded.replaceAll("\\", "/");
+    if (portable.split("/").includes("..")) return undefined;
+    if (this.#moved && portable.startsWith(this.#moved.from)) {
+      const moved = this.#moved.to + portable.slice(this.#moved.from.length);
+      if (await isFile(moved)) return moved;
+    }
+    for (const { from, to } of relocations(portable, this.#folder.absolute(file).split(sep).join("/"))) {
+      const moved = to + portable.slice(from.length);
+      if (!(await isFile(moved))) continue;
+      this.#moved = { from, to };
+      return moved;
+    }
+    return undefined;
+  }
+}
+
+/**
+ * Where a folder of a recorded path may be now: both paths go through a folder of one name. The nearest to the parquet
+ * file comes first.
+ */
+function* relocations(recorded: string, parquet: string): Generator<{ from: string; to: string }> {
+  const there = recorded.split("/").slice(0, -1);
+  const here = parquet.split("/").slice(0, -1);
+  for (let depth = here.length; depth > 0; depth--) {
+    const name = here[depth - 1]!;
+    const at = name === "" ? -1 : there.lastIndexOf(name);
+    if (at >= 0) yield { from: `${there.slice(0, at + 1).join("/")}/`, to: `${here.slice(0, depth).join("/")}/` };
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+}
