@@ -5,6 +5,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    // The models of the tests are tiny: a second thread would only wait for the first.
+    env: { OMP_NUM_THREADS: "1" },
     pool: "forks",
     fileParallelism: false,
     testTimeout: 60_000,

@@ -137,6 +137,36 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   }
 
   /**
+   * Loads a UNet to be trained on more input channels than it may have: those that a text-to-image model lacks get
+   * weights of zero, so that at first they change nothing.
+   *
+   * @param inChannels channels that the result takes
+   * @returns the model, and whether channels were added
+   * @throws as {@link fromPretrained}; `ERR_CONFIG` if the file's model has neither these nor `existing` channels
+   */
+  static async fromPretrainedExtended(
+    folder: string,
+    channels: { existing: number; inChannels: number },
+    options: ModelOptions = {},
+  ): Promise<{ unet: UNet2DConditionModel; extended: boolean }> {
+    let extended = false;
+    const parse = (config: JsonObject, where: string) => {
+      const parsed = description.parse(config, where);
+      if (parsed.in_channels === channels.inChannels) return parsed;
+      if (parsed.in_channels !== channels.existing)
+        throw unsupported(where, "in_channels", parsed.in_channels, `${channels.existing} or ${channels.inChannels}`);
+      extended = true;
+      return { ...parsed, in_channels: channels.inChannels };
+    };
+    const toExtended = (config: UNet2DConditionConfig, where: string) => ({
+      ...toNative(config, where),
+      extend_input_channels: extended,
+    });
+    const loaded = await loadPretrained({ ...description, parse, toNative: toExtended }, folder, options);
+    return { unet: new UNet2DConditionModel(loaded), extended };
+  }
+
+  /**
    * Predicts the noise (or the velocity, whatever the model was trained for).
    *
    * @param sample [B,in_channels,H,W]; H and W of any size

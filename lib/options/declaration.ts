@@ -20,6 +20,10 @@ export interface OptionDeclaration {
   readonly min?: number;
   /** The largest number allowed. */
   readonly max?: number | bigint;
+  /** It holds a key or a token: never written anywhere. */
+  readonly secret?: true;
+  /** Another value of it leaves the numbers of a run as they are, so that a resumed run may have another. */
+  readonly mayChange?: true;
   /** The heading it is listed under in the help; by default that of all the others. */
   readonly group?: string;
 }

@@ -5,6 +5,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <set>
@@ -45,6 +46,11 @@ int cgroup_cpu_limit() {
 }  // namespace
 
 int default_thread_count() {
+  // Whoever sets this for other OpenMP programs means this one too.
+  if (const char* wanted = std::getenv("OMP_NUM_THREADS")) {
+    const int count = std::atoi(wanted);
+    if (count >= 1) return count;
+  }
   int count = std::max(1u, std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t allowed;

@@ -36,8 +36,9 @@ class JobQueue {
   std::function<void()> on_start_;
 };
 
-/// Threads that CPU operators use: physical cores this process may run on (affinity and cgroup limits
-/// respected) unless set. Takes effect at the next job of the CPU queue.
+/// Threads that CPU operators use: OMP_NUM_THREADS where that is set, else the physical cores this process
+/// may run on (affinity and cgroup limits respected) unless set. Takes effect at the next job of the CPU
+/// queue.
 int default_thread_count();
 
 }  // namespace ip2p

@@ -1,0 +1,119 @@
+import { join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import type { Generator } from "../generator.js";
+import { resolvePretrained } from "../hub.js";
+import { AutoencoderKL } from "../models/autoencoder_kl.js";
+import { CLIPTextModel } from "../models/clip_text_model.js";
+import { readConfig } from "../models/config.js";
+import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { native } from "../native/native.js";
+import { DDPMScheduler } from "../schedulers/ddpm.js";
+import { type ModelDType, Tensor } from "../tensor.js";
+import { CLIPTokenizer } from "../tokenizer.js";
+
+/** The model that training starts from: frozen autoencoder and text encoder, and the UNet in float32. */
+export interface BaseModel {
+  /** Its folder. */
+  folder: string;
+  tokenizer: CLIPTokenizer;
+  textEncoder: CLIPTextModel;
+  vae: AutoencoderKL;
+  unet: UNet2DConditionModel;
+  /** Whether the UNet was a text-to-image model's, whose first convolution has been widened. */
+  extended: boolean;
+  /** The noise schedule of training: DDPM with the settings of the base model's scheduler, whatever its class. */
+  noiseSchedule: DDPMScheduler;
+  predictionType: "epsilon" | "v_prediction";
+}
+
+export interface BaseModelOptions {
+  pretrainedModelNameOrPath: string;
+  revision?: string;
+  variant?: string;
+  nonEmaRevision?: string;
+  cacheDir?: string;
+  device: string;
+  /** Type of the frozen models. */
+  frozenDType: ModelDType;
+  /** A folder to take the UNet from instead of the base model's own: that of a checkpoint. */
+  unetFolder?: string;
+  signal?: AbortSignal;
+}
+
+/**
+ * Loads what training needs.
+ *
+ * @throws as `InstructPix2PixPipeline.fromPretrained`; `ERR_CONFIG` for a prediction type that cannot be trained
+ */
+export async function loadBaseModel(options: BaseModelOptions): Promise<BaseModel> {
+  const { device, frozenDType: dtype, variant, cacheDir, signal } = options;
+  const folder = await resolvePretrained(options.pretrainedModelNameOrPath, {
+    revision: options.revision,
+    variant,
+    cacheDir,
+    signal,
+  });
+  const schedulerConfig = await readConfig(join(folder, "scheduler", "scheduler_config.json"));
+  const noiseSchedule = DDPMScheduler.fromConfig(schedulerConfig);
+  const predictionType = schedulerConfig.prediction_type ?? "epsilon";
+  if (predictionType !== "epsilon" && predictionType !== "v_prediction")
+    throw new InstructPix2PixError(
+      "ERR_CONFIG",
+      `${join(folder, "scheduler", "scheduler_config.json")}: "prediction_type" is ${JSON.stringify(predictionType)}; training knows "epsilon" and "v_prediction"`,
+    );
+  const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
+  const loaded: { dispose(): void }[] = [];
+  try {
+    const textEncoder = await CLIPTextModel.fromPretrained(join(folder, "text_encoder"), {
+      device,
+      dtype,
+      variant,
+      signal,
+    });
+    loaded.push(textEncoder);
+    const vae = await AutoencoderKL.fromPretrained(join(folder, "vae"), { device, dtype, variant, signal });
+    loaded.push(vae);
+    const existing = vae.config.latent_channels;
+    const { unet, extended } = await UNet2DConditionModel.fromPretrainedExtended(
+      options.unetFolder ?? (await unetFolder(folder, options)),
+      { existing, inChannels: 2 * existing },
+      { device, signal },
+    );
+    return { folder, tokenizer, textEncoder, vae, unet, extended, noiseSchedule, predictionType };
+  } catch (error) {
+    for (const part of loaded) part.dispose();
+    throw error;
+  }
+}
+
+/** The reference reads the UNet at its own revision and never in a variant. */
+async function unetFolder(folder: string, options: BaseModelOptions): Promise<string> {
+  const { nonEmaRevision, cacheDir, signal } = options;
+  if (nonEmaRevision === undefined) return join(folder, "unet");
+  const other = await resolvePretrained(options.pretrainedModelNameOrPath, {
+    revision: nonEmaRevision,
+    cacheDir,
+    signal,
+  });
+  return join(other, "unet");
+}
+
+/**
+ * Draws what the reference draws when it widens the first convolution, and keeps of it what the reference keeps: the
+ * bias, which replaces the trained one.
+ */
+export async function drawConvInLikeReference(unet: UNet2DConditionModel, generator: Generator): Promise<void> {
+  const { in_channels: inChannels, conv_in_kernel: kernel, block_out_channels } = unet.config;
+  const outChannels = block_out_channels[0]!;
+  const fanIn = inChannels * kernel * kernel;
+  (await Tensor.rand([outChannels * fanIn], { generator })).dispose();
+  using uniform = await Tensor.rand([outChannels], { generator });
+  const bound = 1 / Math.sqrt(fanIn);
+  using spread = await uniform.mul(2 * bound);
+  using bias = await spread.sub(bound);
+  await native().setModelParameter(unet.handle, "conv_in.bias", bias.handle);
+}
+
+export function disposeBaseModel({ textEncoder, vae, unet }: BaseModel): void {
+  for (const part of [textEncoder, vae, unet]) part.dispose();
+}

@@ -1,0 +1,43 @@
+/** One optimiser step, as metrics.jsonl, `onStep` and the async iterator give it. */
+export interface StepRecord {
+  /** Optimiser steps done, from 1. */
+  step: number;
+  /** Mean of the micro-steps' losses. */
+  trainLoss: number;
+  /** The learning rate of this step. */
+  lr: number;
+  /** 2-norm of the gradients before clipping; not finite if the step was skipped. */
+  gradNorm: number;
+  /** Wall-clock time of the step, waiting for data included. */
+  seconds: number;
+  /** Of this, time spent waiting for data. */
+  dataSeconds: number;
+  samplesPerSecond: number;
+  /** Largest resident memory of the process so far. */
+  peakMemoryBytes: number;
+  epoch: number;
+  /** The step changed nothing because float16 gradients overflowed. */
+  skipped: boolean;
+}
+
+/** What a run tells beside its steps. */
+export type TrainEvent =
+  | { type: "loading"; what: string }
+  | { type: "started"; totalSteps: number; step: number; epochs: number; rows: number; seed: bigint; device: string }
+  | { type: "resumed"; checkpoint: string; step: number }
+  | { type: "caching"; done: number; total: number }
+  | { type: "checkpoint"; path: string; step: number; seconds: number }
+  | { type: "validation"; step: number; files: string[] }
+  | { type: "warning"; message: string }
+  | { type: "saved"; path: string };
+
+export interface TrainResult {
+  outputDir: string;
+  /** Optimiser steps done, those of a resumed run included. */
+  step: number;
+  /** Mean loss of the last step. */
+  trainLoss: number | undefined;
+  seed: bigint;
+  /** Rows of the data set that could not be used and were passed over. */
+  skippedRows: number;
+}

@@ -1,0 +1,144 @@
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import type { Tensor } from "../tensor.js";
+import { emaDecay } from "./ema.js";
+import type { EncodedData, TrainingBatch } from "./encoded_data.js";
+import type { StepRecord } from "./events.js";
+import { disposeMicroBatch, prepareMicroBatch } from "./micro_batch.js";
+import type { PreparedRun } from "./prepare.js";
+import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
+
+/** What the loop asks of its surroundings. */
+export interface LoopHooks {
+  /** After every optimiser step, with what is needed to go on from there. */
+  onStep(record: StepRecord, snapshot: Snapshot): Promise<void>;
+  /** After every epoch, the last one that may be cut short included. */
+  onEpochEnd(epoch: number, step: number): Promise<void>;
+}
+
+/** The learning rate of the optimiser step that follows `step` steps. */
+export type LearningRate = (step: number) => number;
+
+/**
+ * The training loop of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2): noise the
+ * edited picture's latents, predict the noise from them, the original's latents and the instruction, and step.
+ *
+ * @throws `ERR_NOT_FINITE` naming the step whose loss or gradients are not finite, with the weights of the step before
+ */
+export async function runLoop(
+  run: PreparedRun,
+  data: EncodedData,
+  learningRate: LearningRate,
+  nullText: Tensor,
+  hooks: LoopHooks,
+  signal: AbortSignal | undefined,
+): Promise<Progress> {
+  const { options, trainer, scaler, base, totalSteps } = run;
+  const accumulation = options.gradientAccumulationSteps;
+  const settings = {
+    scheduler: base.noiseSchedule,
+    predictionType: base.predictionType,
+    scalingFactor: base.vae.config.scaling_factor,
+    conditioningDropoutProb: options.conditioningDropoutProb,
+    nullText,
+  };
+  const saved = run.resumed?.state;
+  const progress: Progress = {
+    step: saved?.globalStep ?? 0,
+    lrStep: saved?.learningRate.step ?? 0,
+    order: run.order.toJSON(),
+    scaler: scaler?.toJSON() ?? null,
+  };
+  let skip = microStepsToPassOver(run, progress.step);
+
+  while (progress.step < totalSteps) {
+    const epoch = run.order.epoch;
+    let window = newWindow();
+    for await (const batch of data.epoch(signal)) {
+      throwIfAborted(signal);
+      if (skip > 0) {
+        skip -= 1;
+        window = newWindow();
+        continue;
+      }
+      window.dataSeconds += batch.waitSeconds;
+      await microStep(batch);
+      if (window.microSteps < accumulation && !batch.last) continue;
+      progress.order = batch.next;
+      // A window without one usable row makes no step.
+      if (window.samples > 0) await optimiserStep(epoch);
+      window = newWindow();
+      if (progress.step >= totalSteps) break;
+    }
+    await hooks.onEpochEnd(epoch, progress.step);
+  }
+  return progress;
+
+  /** Forward and backward over one batch. */
+  async function microStep(batch: TrainingBatch): Promise<void> {
+    window.microSteps += 1;
+    const encoded = await batch.encode(signal);
+    if (!encoded) return;
+    const prepared = await prepareMicroBatch(encoded, run.draws, settings);
+    try {
+      using loss = await trainer.accumulate(prepared, (scaler?.scale ?? 1) / accumulation, { signal });
+      const value = await loss.item();
+      if (!Number.isFinite(value) && !scaler) await notFinite("loss", batch.rows);
+      window.loss += value / accumulation;
+      window.samples += prepared.sample.shape[0]!;
+    } finally {
+      disposeMicroBatch(prepared);
+      batch.release(encoded);
+    }
+  }
+
+  /** Clips, updates weights and average, and reports. */
+  async function optimiserStep(epoch: number): Promise<void> {
+    const lr = learningRate(progress.lrStep);
+    const { gradNorm, skipped } = await trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1);
+    if (skipped && !scaler) await notFinite("gradients", []);
+    scaler?.update(skipped);
+    progress.step += 1;
+    if (!skipped) progress.lrStep += 1;
+    if (options.useEma) await trainer.updateEma(emaDecay(progress.step));
+    progress.scaler = scaler?.toJSON() ?? null;
+
+    const seconds = (performance.now() - window.started) / 1000;
+    const record: StepRecord = {
+      step: progress.step,
+      trainLoss: window.loss,
+      lr,
+      gradNorm,
+      seconds,
+      dataSeconds: window.dataSeconds,
+      samplesPerSecond: window.samples / seconds,
+      peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+      epoch,
+      skipped,
+    };
+    await hooks.onStep(record, await takeSnapshot({ ...progress }, run.generators));
+  }
+
+  async function notFinite(what: string, rows: readonly number[]): Promise<never> {
+    await trainer.forgetGradients();
+    const where = rows.length > 0 ? ` (rows ${rows.join(", ")} of the data set)` : "";
+    throw new InstructPix2PixError(
+      "ERR_NOT_FINITE",
+      `step ${progress.step + 1}: the ${what} ${what === "loss" ? "is" : "are"} not finite${where}; the weights are those of step ${progress.step}`,
+    );
+  }
+}
+
+/** What adds up over the micro-steps of one optimiser step. */
+function newWindow() {
+  return { loss: 0, microSteps: 0, samples: 0, dataSeconds: 0, started: performance.now() };
+}
+
+/**
+ * The reference resumes by going through the batches of the running epoch that were done, without training on them. Our
+ * own mode starts where it stopped.
+ */
+function microStepsToPassOver({ options, updatesPerEpoch, resumed }: PreparedRun, step: number): number {
+  if (!resumed || options.compat !== "diffusers") return 0;
+  const accumulation = options.gradientAccumulationSteps;
+  return (step * accumulation) % (updatesPerEpoch * accumulation);
+}

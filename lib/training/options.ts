@@ -1,0 +1,344 @@
+import { declareOptions, type OptionInput, type OptionValues } from "../options/declaration.js";
+
+const MODEL = "Model";
+const DATA = "Data";
+const RUN = "Run";
+const OPTIMISER = "Optimiser";
+const MEMORY = "Memory and speed";
+const CHECKPOINTS = "Checkpoints";
+const VALIDATION = "Validation";
+const REPORTING = "Reporting";
+const HUB = "Hub";
+
+/** Names of learning-rate schedules. */
+export const LR_SCHEDULERS = [
+  "linear",
+  "cosine",
+  "cosine_with_restarts",
+  "polynomial",
+  "constant",
+  "constant_with_warmup",
+  "piecewise_constant",
+] as const;
+
+/**
+ * Every option of `ip2p train`: those of diffusers' `train_instruct_pix2pix.py` under the same names and with the same
+ * defaults, and our own.
+ */
+export const trainOptions = declareOptions({
+  pretrained_model_name_or_path: {
+    type: "string",
+    value: "DIR|HUB_ID",
+    required: true,
+    group: MODEL,
+    help: "the model to start from: a text-to-image model, or an InstructPix2Pix model to continue from",
+  },
+  revision: { type: "string", value: "NAME", group: MODEL, help: "branch, tag or commit of the model's repository" },
+  variant: { type: "string", value: "NAME", group: MODEL, help: "read *.NAME.safetensors, e.g. fp16" },
+  non_ema_revision: {
+    type: "string",
+    value: "NAME",
+    group: MODEL,
+    help: "another revision for the UNet's weights; by default the model's own",
+  },
+
+  dataset_name: {
+    type: "string",
+    value: "HUB_ID|DIR",
+    group: DATA,
+    help: "a data set on the Hugging Face hub, or a folder laid out like one",
+  },
+  dataset_config_name: { type: "string", value: "NAME", group: DATA, help: "the configuration of the data set" },
+  train_data_dir: {
+    type: "string",
+    value: "DIR",
+    group: DATA,
+    help: "a folder of pictures with metadata.jsonl, .csv or .parquet, or of parquet files",
+  },
+  original_image_column: {
+    type: "string",
+    value: "NAME",
+    default: "input_image",
+    group: DATA,
+    help: "the column of the pictures to edit",
+  },
+  edited_image_column: {
+    type: "string",
+    value: "NAME",
+    default: "edited_image",
+    group: DATA,
+    help: "the column of the edited pictures",
+  },
+  edit_prompt_column: {
+    type: "string",
+    value: "NAME",
+    default: "edit_prompt",
+    group: DATA,
+    help: "the column of the instructions",
+  },
+  max_train_samples: { type: "integer", min: 1, group: DATA, help: "train on this many rows only, drawn at random" },
+  cache_dir: {
+    type: "string",
+    value: "DIR",
+    group: DATA,
+    mayChange: true,
+    help: "where downloads and prepared data are kept",
+  },
+  resolution: {
+    type: "integer",
+    min: 1,
+    default: 256,
+    group: DATA,
+    help: "pictures are resized to squares of this edge, in pixels",
+  },
+  center_crop: {
+    type: "boolean",
+    group: DATA,
+    help: "crop the centre instead of a random place; either changes nothing, as pictures are resized first",
+  },
+  random_flip: { type: "boolean", group: DATA, help: "mirror half of the pairs" },
+  dataloader_num_workers: {
+    type: "integer",
+    min: 0,
+    default: 0,
+    group: DATA,
+    mayChange: true,
+    help: "pictures that are decoded at a time, beside the training; 0 means 1",
+  },
+  strict: { type: "boolean", group: DATA, help: "stop at a broken row instead of skipping it" },
+
+  output_dir: {
+    type: "string",
+    value: "DIR",
+    default: "instruct-pix2pix-model",
+    group: RUN,
+    mayChange: true,
+    help: "where the model, checkpoints and logs go",
+  },
+  seed: {
+    type: "bigint",
+    min: 0,
+    max: 2n ** 64n - 1n,
+    group: RUN,
+    help: "of everything random; drawn at random and reported if not given",
+  },
+  train_batch_size: { type: "integer", min: 1, default: 16, group: RUN, help: "pairs in one micro-step" },
+  num_train_epochs: {
+    type: "integer",
+    min: 1,
+    default: 100,
+    group: RUN,
+    mayChange: true,
+    help: "passes over the data",
+  },
+  max_train_steps: {
+    type: "integer",
+    min: 1,
+    group: RUN,
+    mayChange: true,
+    help: "optimiser steps; overrides num_train_epochs",
+  },
+  gradient_accumulation_steps: {
+    type: "integer",
+    min: 1,
+    default: 1,
+    group: RUN,
+    help: "micro-steps that make one optimiser step",
+  },
+  conditioning_dropout_prob: {
+    type: "number",
+    min: 0,
+    max: 1,
+    group: RUN,
+    help: "probability of dropping the text, the picture, or both (each this often), for guidance; without it nothing is dropped",
+  },
+  compat: {
+    type: "string",
+    choices: ["diffusers"],
+    group: RUN,
+    help: "reproduce diffusers' script draw by draw, its quirks included, to compare losses and weights; float32 on the CPU only",
+  },
+  device: {
+    type: "string",
+    value: "auto|cpu|cuda[:N]",
+    default: "auto",
+    group: RUN,
+    help: "where to compute",
+  },
+  num_threads: {
+    type: "integer",
+    min: 1,
+    max: 1024,
+    group: RUN,
+    help: "threads of CPU operators; by default one per physical core",
+  },
+  local_rank: {
+    type: "integer",
+    default: -1,
+    group: RUN,
+    mayChange: true,
+    help: "accepted for old command lines; one process trains",
+  },
+
+  learning_rate: { type: "number", min: 0, default: 1e-4, group: OPTIMISER, help: "after warm-up" },
+  scale_lr: {
+    type: "boolean",
+    group: OPTIMISER,
+    help: "multiply the learning rate by accumulation steps and batch size",
+  },
+  lr_scheduler: {
+    type: "string",
+    value: "NAME",
+    choices: LR_SCHEDULERS,
+    default: "constant",
+    group: OPTIMISER,
+    help: "schedule of the learning rate",
+  },
+  lr_warmup_steps: { type: "integer", min: 0, default: 500, group: OPTIMISER, help: "steps of linear warm-up" },
+  lr_step_rules: {
+    type: "string",
+    value: "RULES",
+    group: OPTIMISER,
+    help: 'rules of piecewise_constant: "1:10,0.1:20,0.01" is a factor of 1 up to step 10, 0.1 up to step 20, then 0.01',
+  },
+  lr_num_cycles: {
+    type: "number",
+    min: 0,
+    group: OPTIMISER,
+    help: "cycles of cosine (default 0.5) and cosine_with_restarts (default 1)",
+  },
+  lr_power: { type: "number", min: 0, default: 1, group: OPTIMISER, help: "exponent of polynomial" },
+  use_8bit_adam: { type: "boolean", group: OPTIMISER, help: "keep Adam's moments in 8 bits" },
+  adam_beta1: { type: "number", min: 0, max: 1, default: 0.9, group: OPTIMISER, help: "decay of the first moment" },
+  adam_beta2: { type: "number", min: 0, max: 1, default: 0.999, group: OPTIMISER, help: "decay of the second moment" },
+  adam_weight_decay: { type: "number", min: 0, default: 1e-2, group: OPTIMISER, help: "decoupled weight decay" },
+  adam_epsilon: {
+    type: "number",
+    min: 0,
+    default: 1e-8,
+    group: OPTIMISER,
+    help: "added to the root of the second moment",
+  },
+  max_grad_norm: { type: "number", min: 0, default: 1.0, group: OPTIMISER, help: "gradients are clipped to this norm" },
+  use_ema: {
+    type: "boolean",
+    group: OPTIMISER,
+    help: "keep an exponential moving average of the weights, and save that",
+  },
+
+  mixed_precision: {
+    type: "string",
+    choices: ["no", "fp16", "bf16"],
+    default: "no",
+    group: MEMORY,
+    help: "compute in half precision; weights stay float32",
+  },
+  gradient_checkpointing: {
+    type: "boolean",
+    group: MEMORY,
+    help: "compute activations again in the backward pass instead of keeping them: less memory, more time",
+  },
+  cache_latents: {
+    type: "boolean",
+    group: MEMORY,
+    help: "encode pictures and instructions once, into a file, instead of in every epoch",
+  },
+  allow_tf32: { type: "boolean", group: MEMORY, help: "let CUDA round matrix products to TF32" },
+  enable_xformers_memory_efficient_attention: {
+    type: "boolean",
+    group: MEMORY,
+    mayChange: true,
+    help: "accepted for old command lines; attention is memory-efficient in any case",
+  },
+
+  checkpointing_steps: {
+    type: "integer",
+    min: 1,
+    default: 500,
+    group: CHECKPOINTS,
+    mayChange: true,
+    help: "save everything needed to resume every so many steps",
+  },
+  checkpoints_total_limit: {
+    type: "integer",
+    min: 1,
+    group: CHECKPOINTS,
+    mayChange: true,
+    help: "how many checkpoints to keep",
+  },
+  resume_from_checkpoint: {
+    type: "string",
+    value: "DIR|latest",
+    group: CHECKPOINTS,
+    mayChange: true,
+    help: "go on from a checkpoint; latest is the newest valid one in the output folder, if there is any",
+  },
+  allow_changed_options: {
+    type: "boolean",
+    group: CHECKPOINTS,
+    mayChange: true,
+    help: "resume although options differ that change the run's numbers",
+  },
+
+  val_image_url: {
+    type: "string",
+    value: "FILE|URL",
+    group: VALIDATION,
+    mayChange: true,
+    help: "a picture to edit for validation",
+  },
+  validation_prompt: { type: "string", value: "TEXT", group: VALIDATION, mayChange: true, help: "its instruction" },
+  num_validation_images: {
+    type: "integer",
+    min: 1,
+    default: 4,
+    group: VALIDATION,
+    mayChange: true,
+    help: "edits to make of it",
+  },
+  validation_epochs: {
+    type: "integer",
+    min: 1,
+    default: 1,
+    group: VALIDATION,
+    mayChange: true,
+    help: "validate after every so many epochs, and at the end",
+  },
+
+  logging_dir: {
+    type: "string",
+    value: "DIR",
+    default: "logs",
+    group: REPORTING,
+    mayChange: true,
+    help: "where TensorBoard files go, below the output folder",
+  },
+  report_to: {
+    type: "string",
+    value: "tensorboard|wandb|all|none",
+    default: "tensorboard",
+    group: REPORTING,
+    mayChange: true,
+    help: "trackers; metrics.jsonl is written in any case",
+  },
+
+  push_to_hub: { type: "boolean", group: HUB, mayChange: true, help: "upload the model when it is trained" },
+  hub_token: {
+    type: "string",
+    value: "TOKEN",
+    group: HUB,
+    secret: true,
+    mayChange: true,
+    help: "access token; by default that of HF_TOKEN or of the hub's command line",
+  },
+  hub_model_id: {
+    type: "string",
+    value: "NAME/NAME",
+    group: HUB,
+    mayChange: true,
+    help: "repository to upload to; by default named after the output folder",
+  },
+});
+
+export type TrainOptions = OptionValues<typeof trainOptions>;
+export type TrainInput = OptionInput<typeof trainOptions>;

@@ -1,0 +1,155 @@
+import { join } from "node:path";
+import type { EpochOrderState } from "../data/permutation.js";
+import { InstructPix2PixError } from "../errors.js";
+import type { Generator } from "../generator.js";
+import { native } from "../native/native.js";
+import { loadSafetensors, saveSafetensors } from "../safetensors.js";
+import type { Tensor } from "../tensor.js";
+import { commitCheckpoint } from "./checkpoint/commit.js";
+import type { JsonValue } from "./checkpoint/json-value.js";
+import { recordOptions } from "./checkpoint/options.js";
+import { packageVersion } from "./checkpoint/package-version.js";
+import { readState, type TrainingState, writeState } from "./checkpoint/state.js";
+import type { LossScalerState } from "./loss_scaler.js";
+import { type TrainOptions, trainOptions } from "./options.js";
+import { saveUNet } from "./save_model.js";
+import { disposeRecord, restoreTensors, type Trainer } from "./trainer.js";
+
+/** Everything but tensors that changes from step to step. */
+export interface Progress {
+  /** Optimiser steps done. */
+  step: number;
+  /** Updates of the learning rate: steps that were not skipped. */
+  lrStep: number;
+  /** Where the data go on. */
+  order: EpochOrderState;
+  scaler: LossScalerState | null;
+}
+
+/** Progress and the states of all generators, as they were right after an optimiser step. */
+export interface Snapshot extends Progress {
+  generators: Record<string, Uint8Array>;
+}
+
+/** Takes a snapshot; cheap enough to be taken after every step, so that an interrupted run can save the last one. */
+export async function takeSnapshot(progress: Progress, generators: Record<string, Generator>): Promise<Snapshot> {
+  const states: Record<string, Uint8Array> = {};
+  for (const [name, generator] of Object.entries(generators)) states[name] = await generator.getState();
+  return { ...progress, generators: states };
+}
+
+const OPTIMIZER = "optimizer.safetensors";
+const EMA_WEIGHTS = "diffusion_pytorch_model.safetensors";
+
+/**
+ * Commits `checkpoint-<step>`: `unet/` and, with an average, `unet_ema/` as diffusers model folders, the optimiser's
+ * moments, and `state.json`.
+ *
+ * @throws `ERR_IO`, with every earlier checkpoint as it was
+ */
+export async function saveCheckpoint(
+  trainer: Trainer,
+  snapshot: Snapshot,
+  options: TrainOptions,
+  trackers: Record<string, JsonValue>,
+): Promise<string> {
+  const write = async (folder: string) => {
+    const { unet } = trainer;
+    await withTensors(unet.stateDict(), (weights) => saveUNet(join(folder, "unet"), unet, weights));
+    if (options.useEma)
+      await withTensors(await trainer.emaState(), (weights) =>
+        saveUNet(join(folder, "unet_ema"), unet, weights, emaConfig(snapshot.step)),
+      );
+    await withTensors(await trainer.optimizerState(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
+    await writeState(folder, await stateOf(snapshot, options, trackers));
+  };
+  const { path } = await commitCheckpoint(options.outputDir, snapshot.step, write, {
+    keep: options.checkpointsTotalLimit,
+  });
+  return path;
+}
+
+/** What diffusers' EMAModel keeps in a model's configuration. */
+function emaConfig(step: number) {
+  return {
+    decay: 0.9999,
+    min_decay: 0.0,
+    optimization_step: step,
+    update_after_step: 0,
+    use_ema_warmup: false,
+    inv_gamma: 1.0,
+    power: 2 / 3,
+  };
+}
+
+async function stateOf(
+  snapshot: Snapshot,
+  options: TrainOptions,
+  trackers: Record<string, JsonValue>,
+): Promise<TrainingState> {
+  const { libtorch, cpuCapability } = native().systemInfo();
+  return {
+    globalStep: snapshot.step,
+    epoch: snapshot.order.epoch,
+    order: { ...snapshot.order },
+    learningRate: { step: snapshot.lrStep },
+    scaler: snapshot.scaler,
+    ema: options.useEma ? { step: snapshot.step } : null,
+    generators: snapshot.generators,
+    options: recordOptions({ ...options }, trainOptions),
+    versions: { "instruct-pix2pix": packageVersion(), libtorch, cpuCapability },
+    threads: await native().getThreads(),
+    trackers,
+  };
+}
+
+/** What a checkpoint says of where a run stood. */
+export interface SavedRun {
+  folder: string;
+  state: TrainingState;
+}
+
+/** Reads a verified checkpoint's state. */
+export async function readSavedRun(folder: string): Promise<SavedRun> {
+  return { folder, state: await readState(folder) };
+}
+
+/**
+ * Puts optimiser, average and generators back to where the checkpoint left them; the UNet was loaded from it already.
+ *
+ * @throws `ERR_CHECKPOINT` naming a piece that is missing
+ */
+export async function restoreTrainer(
+  { folder, state }: SavedRun,
+  trainer: Trainer,
+  useEma: boolean,
+  generators: Record<string, Generator>,
+): Promise<void> {
+  await restoreFile(join(folder, OPTIMIZER), await trainer.optimizerState(), "the optimiser's state");
+  if (useEma)
+    await restoreFile(join(folder, "unet_ema", EMA_WEIGHTS), await trainer.emaState(), "the average of the weights");
+  for (const [name, generator] of Object.entries(generators)) {
+    const saved = state.generators[name];
+    if (!saved)
+      throw new InstructPix2PixError("ERR_CHECKPOINT", `${folder}: the state of generator "${name}" is missing`);
+    await generator.setState(saved);
+  }
+}
+
+async function restoreFile(path: string, targets: Record<string, Tensor>, what: string): Promise<void> {
+  await withTensors(targets, (into) =>
+    loadSafetensors(path).then((saved) => withTensors(saved, (from) => restoreTensors(into, from, what))),
+  );
+}
+
+/** Lends tensors to `body` and disposes of the handles afterwards. */
+export async function withTensors<T>(
+  tensors: Record<string, Tensor>,
+  body: (tensors: Record<string, Tensor>) => Promise<T>,
+): Promise<T> {
+  try {
+    return await body(tensors);
+  } finally {
+    disposeRecord(tensors);
+  }
+}
