@@ -1,8 +1,8 @@
 import type { Tensor } from "../tensor.js";
-import { type Expression, evaluate, isFiniteExpression } from "./expression.js";
+import { type Expression, evaluate } from "./expression.js";
 import { f32, roundTo, sqrt32 } from "./float32.js";
 import type { StepOptions, StepOutput } from "./options.js";
-import { originalFrom, type PredictionType } from "./prediction.js";
+import { noiseless, originalFrom, type PredictionType } from "./prediction.js";
 import { combineRows, timestepsPerRow } from "./rows.js";
 import { Scheduler } from "./scheduler.js";
 import { dynamicThreshold, type ThresholdSettings } from "./threshold.js";
@@ -46,20 +46,16 @@ export abstract class AlphaScheduler extends Scheduler {
     const settings = this.settings as LimitSettings;
     const alpha = sqrt32(alphaProd);
     const sigma = sqrt32(f32(1 - alphaProd));
-    const prediction = originalFrom(type, alpha, sigma, sample, output);
-    if (!settings.thresholding && !settings.clip_sample) return prediction;
+    if (!settings.thresholding && !settings.clip_sample) return originalFrom(type, alpha, sigma, sample, output);
 
+    // Rounded as in the reference: with ᾱ near 0 the rounding of x − σ·ε is a visible part of x_0. At ᾱ = 0 only the sign
+    // survives the division, and the bound makes it finite.
     const dtype = sample.dtype === "float64" ? "float64" : "float32";
-    let original: Tensor;
-    if (isFiniteExpression(prediction)) original = await own(evaluate(prediction, dtype, this.className));
-    else {
-      // ᾱ = 0: an ε prediction says nothing of x_0, but the signs of x − σ·ε survive division by zero and a bound.
-      const rest: Expression = [
-        [1, sample],
-        [-sigma, output],
-      ];
-      original = await own((await own(evaluate(rest, dtype, this.className))).div(alpha));
-    }
+    const compute = (expression: Expression) => own(evaluate(expression, dtype, this.className));
+    const original =
+      type === "epsilon"
+        ? await own((await compute(noiseless(sigma, sample, output))).div(alpha))
+        : await compute(originalFrom(type, alpha, sigma, sample, output));
     const range = settings.clip_sample_range ?? 1;
     const bounded = settings.thresholding
       ? dynamicThreshold(original, settings as ThresholdSettings)

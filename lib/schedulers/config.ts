@@ -112,6 +112,12 @@ export const optional = <T>(key: ConfigKey<T>): ConfigKey<T | null> => ({
   parse: (value, refuse) => (value === null ? null : key.parse(value, (expected) => refuse(`${expected} (or null)`))),
 });
 
+/** What `key` accepts, or `null` for `meaning`: other classes' files hold `null` under the same key. */
+export const nullAs = <T>(meaning: T, key: ConfigKey<T>): ConfigKey<T> => ({
+  fallback: key.fallback,
+  parse: (value, refuse) => (value === null ? meaning : key.parse(value, refuse)),
+});
+
 /** A list whose elements `element` accepts; typed arrays count as lists. */
 export const list = <T>(element: ConfigKey<T>, fallback: readonly T[] = []): ConfigKey<readonly T[]> => ({
   fallback,

@@ -1,12 +1,22 @@
 import type { Tensor } from "../tensor.js";
 import { AlphaScheduler } from "./alpha-scheduler.js";
 import { noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
-import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
+import { choice, integer, nullAs, type SchedulerConfig, type Settings } from "./config.js";
 import { drawNoise, type Expression, scaled, sum, withTemporaries } from "./expression.js";
 import { exp32, f32, log32, roundHalfEven, sqrt32 } from "./float32.js";
 import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
 import { clipKeys, thresholdKeys } from "./threshold.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
+
+/** Which variance the noise of a step has. */
+export const VARIANCE_TYPES = [
+  "fixed_small",
+  "fixed_small_log",
+  "fixed_large",
+  "fixed_large_log",
+  "learned",
+  "learned_range",
+] as const;
 
 const SCHEMA = {
   ...noiseScheduleKeys(["linear", "scaled_linear", "squaredcos_cap_v2", "laplace", "sigmoid"], {
@@ -14,10 +24,7 @@ const SCHEMA = {
     betaEnd: 0.02,
     schedule: "linear",
   }),
-  variance_type: choice(
-    ["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"],
-    "fixed_small",
-  ),
+  variance_type: nullAs("fixed_small", choice(VARIANCE_TYPES, "fixed_small")),
   prediction_type: choice(["epsilon", "sample", "v_prediction"], "epsilon"),
   ...clipKeys(true),
   ...thresholdKeys,
@@ -47,6 +54,7 @@ export class DDPMScheduler extends AlphaScheduler {
     checkSetTimesteps(this.className, numInferenceSteps, options, ["timesteps"]);
     if (options.timesteps !== undefined) {
       this.timesteps = this.withinSchedule(descending(options.timesteps, (message) => this.invalid(message)));
+      this.numInferenceSteps = this.timesteps.length;
     } else {
       const count = requireStepCount(this.className, numInferenceSteps, this.settings.num_train_timesteps);
       this.timesteps = this.withinSchedule(spacedTimesteps(this.settings, count).map(roundHalfEven));

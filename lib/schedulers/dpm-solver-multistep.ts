@@ -1,14 +1,15 @@
 import type { Tensor } from "../tensor.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { boolean, choice, extendedNumber, integer, optional, type SchedulerConfig, type Settings } from "./config.js";
+import { VARIANCE_TYPES } from "./ddpm.js";
 import { dpmSolverUpdate } from "./dpm-solver-update.js";
-import { drawNoise, evaluate, retain, withTemporaries } from "./expression.js";
+import { drawNoise, type Expression, evaluate, retain, withTemporaries } from "./expression.js";
 import { f32, roundHalfEven } from "./float32.js";
 import { History } from "./history.js";
 import { flowKeys, MultistepSolver, type Schedule } from "./multistep-solver.js";
 import { linspace } from "./numpy.js";
 import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
-import { noiseFrom, noiseGiven, originalFrom } from "./prediction.js";
+import { noiseFrom, noiseGiven, noiseless, originalFrom } from "./prediction.js";
 import { logSigmas, type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
 import { dynamicThreshold, thresholdKeys } from "./threshold.js";
 import { requireStepCount, solverTimesteps, timestepSpacingKey } from "./timesteps.js";
@@ -29,7 +30,8 @@ const SCHEMA = {
   ...flowKeys,
   final_sigmas_type: choice(["zero", "sigma_min"], "zero"),
   lambda_min_clipped: extendedNumber(-Infinity),
-  variance_type: optional(choice(["learned", "learned_range"], "learned")),
+  // Only the learned ones mean something here: that the model output holds a variance too.
+  variance_type: optional(choice(VARIANCE_TYPES, "learned")),
   timestep_spacing: timestepSpacingKey("linspace"),
   steps_offset: integer(0),
   rescale_betas_zero_snr: rescaleZeroSnrKey,
@@ -60,8 +62,6 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
       if (this.settings.prediction_type === "flow_prediction")
         this.refuse("prediction_type", `is not possible with algorithm_type "${algorithm}"`);
     }
-    if (algorithm === "sde-dpmsolver" && this.settings.solver_order === 3)
-      this.refuse("solver_order", `is not possible with algorithm_type "${algorithm}", which has orders 1 and 2`);
   }
 
   /** Takes `timesteps` instead of a step count, and `mu` (flow_shift = e^mu) with `use_dynamic_shifting`. */
@@ -79,6 +79,9 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
     const count = options.timesteps?.length ?? requireStepCount(this.className, numInferenceSteps, train);
     const { timesteps, sigmas, last } = this.schedule(count, options);
     this.begin(timesteps, [...sigmas, last]);
+    const highest = Math.max(...this.timesteps.map((_, i) => Math.min(i + 1, this.highestOrder(i))));
+    if (this.settings.algorithm_type === "sde-dpmsolver" && Math.min(highest, this.settings.solver_order) === 3)
+      this.refuse("solver_order", 'is not possible with algorithm_type "sde-dpmsolver", which has orders 1 and 2');
   }
 
   override reset(): void {
@@ -98,7 +101,7 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
       const noise = stochastic
         ? (options.varianceNoise ?? (await own(drawNoise(sample, options, "float32"))))
         : undefined;
-      const used = this.distinctLevels(index, Math.min(order, this.stepsTaken + 1, this.highestOrder(index)));
+      const used = this.possibleOrder(index, Math.min(order, this.stepsTaken + 1, this.highestOrder(index)));
       const levels = Array.from({ length: used + 1 }, (_, i) => this.level(index + 1 - i));
       const update = dpmSolverUpdate({
         algorithm,
@@ -138,21 +141,24 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
     const sigma = type === "flow_prediction" ? this.sigmas[index]! : scaledSigma;
     return withTemporaries(async (own) => {
       // Models with a learned variance predict three channels of noise first.
-      const output = variance !== null && type === "epsilon" ? await own(modelOutput.slice(1, 0, 3)) : modelOutput;
+      const learned = variance === "learned" || variance === "learned_range";
+      const output = learned && type === "epsilon" ? await own(modelOutput.slice(1, 0, 3)) : modelOutput;
       this.requireSameShape(output, sample);
       const dtype = sample.dtype === "float64" || !thresholding ? sample.dtype : "float32";
-      const compute = (expression: Parameters<typeof evaluate>[0], to = dtype) =>
-        evaluate(expression, to, this.className);
+      const compute = (expression: Expression) => evaluate(expression, dtype, this.className);
+      // (x − σ·ε) / α in two roundings, like the reference: the quantile of the threshold shows the difference.
+      const originalOf = async (epsilon: Tensor) => (await own(compute(noiseless(sigma, sample, epsilon)))).div(alpha);
       if (this.predictsOriginal || type === "flow_prediction") {
-        const original = originalFrom(type, alpha, sigma, sample, output);
-        if (!thresholding) return compute(original);
-        return dynamicThreshold(await own(compute(original)), this.settings);
+        if (!thresholding) return compute(originalFrom(type, alpha, sigma, sample, output));
+        const original =
+          type === "epsilon" ? originalOf(output) : compute(originalFrom(type, alpha, sigma, sample, output));
+        return dynamicThreshold(await own(original), this.settings);
       }
-      const epsilon = noiseFrom(type, alpha, sigma, sample, output);
-      if (!thresholding) return compute(epsilon);
-      const original = await own(compute(originalFrom(type, alpha, sigma, sample, output)));
+      const epsilon = await compute(noiseFrom(type, alpha, sigma, sample, output));
+      if (!thresholding) return epsilon;
+      const original = await own(originalOf(await own(Promise.resolve(epsilon))));
       const bounded = await own(dynamicThreshold(original, this.settings));
-      return compute(noiseGiven([[1, bounded]], alpha, sigma, sample), sample.dtype);
+      return evaluate(noiseGiven([[1, bounded]], alpha, sigma, sample), sample.dtype, this.className);
     });
   }
 
@@ -169,13 +175,13 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
   private schedule(count: number, options: SetTimestepsOptions): Schedule {
     const { num_train_timesteps: train, flow_shift: shift } = this.settings;
     const last = this.settings.final_sigmas_type === "zero" ? 0 : this.trainingSigmas[0]!;
+    if (this.settings.use_lu_lambdas && this.spread !== "karras") {
+      const sigmas = this.luSigmas(count);
+      return { sigmas, timesteps: this.rounded(this.timestepsOf(sigmas)), last };
+    }
     if (this.spread !== null) {
       const { sigmas, timesteps } = this.spreadSchedule(this.spread, count);
       return { sigmas, timesteps: this.spread === "karras" ? this.rounded(timesteps) : timesteps, last };
-    }
-    if (this.settings.use_lu_lambdas) {
-      const sigmas = this.luSigmas(count);
-      return { sigmas, timesteps: this.rounded(this.timestepsOf(sigmas)), last };
     }
     if (this.settings.use_flow_sigmas) {
       const sigmas = flowSigmas(train, count, options.mu === undefined ? shift : Math.exp(options.mu));

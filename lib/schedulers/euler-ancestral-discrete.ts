@@ -52,7 +52,7 @@ export class EulerAncestralDiscreteScheduler extends VarianceExplodingScheduler 
         [f32(down - sigma), slope],
         [up, noise],
       ];
-      const prevSample = await evaluate(update, dtype, this.className);
+      const prevSample = await evaluate(update, dtype, `${this.className} at timestep ${timestep}`);
       return options.predOriginalSample
         ? { prevSample, predOriginalSample: await original.to({ dtype }) }
         : { prevSample };

@@ -56,7 +56,7 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
       ? this.customSigmas(options.sigmas)
       : this.spacedSchedule(options.timesteps ?? this.spaced(numInferenceSteps), options.timesteps !== undefined);
     this.begin(timesteps, sigmas, timesteps.length);
-    if (this.continuous) this.timesteps = this.sigmas.slice(0, timesteps.length).map(continuousTimestep);
+    if (this.continuous) this.timesteps = this.sigmas.slice(0, -1).map(continuousTimestep);
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
@@ -89,7 +89,7 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
         [1, start],
         [f32(this.sigmas[index + 1]! - sigmaHat), slope],
       ];
-      const prevSample = await evaluate(update, dtype, this.className);
+      const prevSample = await evaluate(update, dtype, `${this.className} at timestep ${timestep}`);
       return options.predOriginalSample
         ? { prevSample, predOriginalSample: await original.to({ dtype }) }
         : { prevSample };

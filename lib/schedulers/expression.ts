@@ -22,10 +22,6 @@ function simplified(expression: Expression): [number, Tensor][] {
   return used.length > 0 ? used : all.slice(0, 1);
 }
 
-/** Whether every coefficient is a finite number. */
-export const isFiniteExpression = (expression: Expression): boolean =>
-  simplified(expression).every(([coefficient]) => Number.isFinite(coefficient));
-
 /**
  * Evaluates in float32 (float64 for float64 tensors) and rounds once, to `dtype`. Throws `ERR_NOT_FINITE` where a
  * coefficient is not a finite number; `where` names the place.

@@ -5,6 +5,7 @@ import { type Expression, evaluate, retain } from "./expression.js";
 import { f32 } from "./float32.js";
 import { History } from "./history.js";
 import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import { gaussKronrod21 } from "./quadrature.js";
 import { type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
 import { derivative, VarianceExplodingScheduler } from "./variance-exploding.js";
@@ -60,7 +61,8 @@ export class LMSDiscreteScheduler extends VarianceExplodingScheduler {
       const used = Math.min(index + 1, order);
       const coefficients = multistepCoefficients(this.sigmas, index, used);
       const slopes = this.derivatives.tensors.slice(0, used);
-      const update: Expression = [[1, sample], ...slopes.map((slope, i) => [coefficients[i]!, slope] as const)];
+      // The slopes are summed first: from high noise levels the order of the additions shows in the result.
+      const update: Expression = [...slopes.map((slope, i) => [coefficients[i]!, slope] as const), [1, sample]];
       const prevSample = await evaluate(update, sample.dtype, `${this.className} at timestep ${timestep}`);
       this.cursor.advance();
       return options.predOriginalSample ? { prevSample, predOriginalSample: await retain(original) } : { prevSample };
@@ -71,24 +73,17 @@ export class LMSDiscreteScheduler extends VarianceExplodingScheduler {
 }
 
 /**
- * Integrals over σ_i … σ_{i+1} of the Lagrange polynomials through the last `order` noise levels, newest first. The
- * integration variable runs over 0..1 of the step, in which the polynomials' coefficients stay of order one.
+ * Integrals over σ_i … σ_{i+1} of the Lagrange polynomials through the last `order` noise levels, newest first. Quadrature
+ * of float32 values, as in the reference, and not the exact integral: between close levels the two differ visibly.
  */
 export function multistepCoefficients(sigmas: readonly number[], index: number, order: number): number[] {
-  const start = sigmas[index]!;
-  const step = sigmas[index + 1]! - start;
-  const nodes = Array.from({ length: order }, (_, k) => (sigmas[index - k]! - start) / step);
+  const nodes = Array.from({ length: order }, (_, k) => sigmas[index - k]!);
   return nodes.map((node, current) => {
-    let polynomial = [1];
-    nodes.forEach((other, k) => {
-      if (k === current) return;
-      const next = new Array<number>(polynomial.length + 1).fill(0);
-      polynomial.forEach((coefficient, power) => {
-        next[power] = next[power]! - (coefficient * other) / (node - other);
-        next[power + 1] = next[power + 1]! + coefficient / (node - other);
-      });
-      polynomial = next;
-    });
-    return step * polynomial.reduce((total, coefficient, power) => total + coefficient / (power + 1), 0);
+    const polynomial = (x: number) =>
+      nodes.reduce((product, other, k) => {
+        if (k === current) return product;
+        return f32(product * f32(f32(f32(x) - other) / f32(node - other)));
+      }, 1);
+    return gaussKronrod21(polynomial, sigmas[index]!, sigmas[index + 1]!);
   });
 }

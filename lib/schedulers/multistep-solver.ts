@@ -58,14 +58,15 @@ export abstract class MultistepSolver extends SigmaScheduler {
   }
 
   /**
-   * The order, at most `order`, that the levels around `index` allow: where two coincide (more steps than whole
-   * timesteps) a difference quotient between them would not exist.
+   * The order, at most `order`, of the step from `index`. A step to σ = 0, where λ is infinite, is of the first order, and
+   * so is one between levels that coincide (more steps than whole timesteps, or a last level that is given twice):
+   * difference quotients would not exist, and the reference's result is NaN.
    */
-  protected distinctLevels(index: number, order: number): number {
-    let distinct = this.sigmas[index] === this.sigmas[index + 1] ? 0 : 1;
-    while (distinct > 0 && distinct < order && this.sigmas[index - distinct] !== this.sigmas[index - distinct + 1])
-      distinct++;
-    return Math.max(distinct, 1);
+  protected possibleOrder(index: number, order: number): number {
+    const lambdas = Array.from({ length: order + 1 }, (_, i) => this.level(index + 1 - i).lambda);
+    if (lambdas[0] === Infinity) return 1;
+    const coincide = lambdas.findIndex((lambda, i) => i > 0 && lambda === lambdas[i - 1]);
+    return coincide < 0 ? order : Math.max(coincide - 1, 1);
   }
 
   /** A timestep that is not in the schedule counts as its last. */
@@ -94,6 +95,8 @@ export abstract class MultistepSolver extends SigmaScheduler {
   protected begin(timesteps: readonly number[], sigmas: readonly number[]): void {
     const levels = sigmas.map(f32);
     if (!levels.every(Number.isFinite)) this.invalid("the noise levels are not finite; see sigma_min and sigma_max");
+    if (this.settings.use_flow_sigmas && levels[0]! >= 1)
+      this.invalid(`noise level ${levels[0]} is not below 1, as use_flow_sigmas needs`);
     this.reset();
     this.timesteps = timesteps.map(Math.trunc);
     this.sigmas = levels;

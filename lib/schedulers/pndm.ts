@@ -2,7 +2,7 @@ import type { Tensor } from "../tensor.js";
 import { AlphaScheduler } from "./alpha-scheduler.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys } from "./betas.js";
 import { boolean, choice, integer, type SchedulerConfig, type Settings } from "./config.js";
-import { type Expression, evaluate, retain, sum } from "./expression.js";
+import { type Expression, evaluate, retain, scaled, sum } from "./expression.js";
 import { f32, roundHalfEven, sqrt32 } from "./float32.js";
 import { History } from "./history.js";
 import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
@@ -146,14 +146,11 @@ export class PNDMScheduler extends AlphaScheduler {
     const betaTo = f32(1 - alphaTo);
     const denominator = f32(f32(alpha * sqrt32(betaTo)) + sqrt32(f32(f32(alpha * beta) * alphaTo)));
     const slope = f32(alphaTo - alpha) / denominator;
-    const [perOutput, perSample] = this.settings.prediction_type === "epsilon" ? [1, 0] : [sqrt32(alpha), sqrt32(beta)];
-    return evaluate(
-      sum(
-        [[sqrt32(f32(alphaTo / alpha)) - slope * perSample, sample]],
-        output.map(([weight, tensor]): [number, Tensor] => [-slope * perOutput * weight, tensor]),
-      ),
-      sample.dtype,
-      `${this.className} at timestep ${from}`,
-    );
+    const epsilon: Expression =
+      this.settings.prediction_type === "epsilon"
+        ? output
+        : sum(scaled(sqrt32(alpha), output), [[sqrt32(beta), sample]]);
+    const update = sum([[sqrt32(f32(alphaTo / alpha)), sample]], scaled(-slope, epsilon));
+    return evaluate(update, sample.dtype, `${this.className} at timestep ${from}`);
   }
 }

@@ -39,6 +39,12 @@ export function originalFrom(
   }
 }
 
+/** x − σ·ε = α·x_0 */
+export const noiseless = (sigma: number, sample: Tensor, epsilon: Tensor): Expression => [
+  [1, sample],
+  [-sigma, epsilon],
+];
+
 /** ε as an expression in the sample x = α·x_0 + σ·ε and the model output. */
 export function noiseFrom(
   type: Exclude<PredictionType, "flow_prediction">,

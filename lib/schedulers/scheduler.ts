@@ -51,13 +51,13 @@ export abstract class Scheduler {
    * Makes a scheduler from a configuration — a `scheduler_config.json`, or another scheduler's `config` — with
    * `overrides` on top. Throws `ERR_CONFIG` naming key and value for what it cannot do.
    */
-  static fromConfig<T extends Scheduler>(
-    this: SchedulerClass<T>,
+  static fromConfig<C extends SchedulerClass>(
+    this: C,
     config: SchedulerConfig = {},
     overrides: SchedulerConfig = {},
-  ): T {
+  ): InstanceType<C> {
     // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromConfig was called on
-    return new this({ ...givenKeys(this.name, config), ...overrides });
+    return new this({ ...givenKeys(this.name, config), ...overrides }) as InstanceType<C>;
   }
 
   /** Standard deviation of the noise that a run starts from. */

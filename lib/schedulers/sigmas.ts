@@ -29,8 +29,8 @@ export const sigmaSpreadKeys = {
   use_karras_sigmas: boolean(false),
   use_exponential_sigmas: boolean(false),
   use_beta_sigmas: boolean(false),
-  sigma_min: optional(number(0, { above: 0 })),
-  sigma_max: optional(number(0, { above: 0 })),
+  sigma_min: optional(number(0, { min: 0 })),
+  sigma_max: optional(number(0, { min: 0 })),
 };
 
 export type SigmaSpread = "karras" | "exponential" | "beta";

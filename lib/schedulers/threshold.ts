@@ -1,3 +1,4 @@
+import { InstructPix2PixError } from "../errors.js";
 import type { Tensor } from "../tensor.js";
 import { boolean, number } from "./config.js";
 import { f32 } from "./float32.js";
@@ -26,6 +27,8 @@ export interface ThresholdSettings {
  */
 export async function dynamicThreshold(original: Tensor, settings: ThresholdSettings): Promise<Tensor> {
   const quantiles = await original.absQuantileRows(settings.dynamic_thresholding_ratio);
+  if (quantiles.some(Number.isNaN))
+    throw new InstructPix2PixError("ERR_NOT_FINITE", "dynamic thresholding: the prediction of x_0 is not finite");
   const limits = quantiles.map((quantile) => Math.min(Math.max(quantile, 1), f32(settings.sample_max_value)));
   const clamped = await original.clampRows(
     limits.map((limit) => -limit),

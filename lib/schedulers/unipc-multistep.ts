@@ -11,13 +11,13 @@ import {
   type Settings,
   unsupported,
 } from "./config.js";
-import { evaluate, retain, withTemporaries } from "./expression.js";
+import { type Expression, evaluate, retain, withTemporaries } from "./expression.js";
 import { roundHalfEven } from "./float32.js";
 import { History } from "./history.js";
 import { flowKeys, MultistepSolver, type Schedule } from "./multistep-solver.js";
 import { linspace } from "./numpy.js";
 import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
-import { noiseFrom, originalFrom } from "./prediction.js";
+import { noiseFrom, noiseless, originalFrom } from "./prediction.js";
 import { logSigmas, type SigmaSpread, sigmaSpread, sigmaSpreadKeys, sigmaToTimestep, spreadSigmas } from "./sigmas.js";
 import { dynamicThreshold, thresholdKeys } from "./threshold.js";
 import { requireStepCount, solverTimesteps, timestepSpacingKey } from "./timesteps.js";
@@ -108,7 +108,7 @@ export class UniPCMultistepScheduler extends MultistepSolver {
 
     const left = this.timesteps.length - index;
     const wanted = Math.min(solverOrder, this.stepsTaken + 1, lower ? left : Infinity);
-    const order = this.distinctLevels(index, wanted);
+    const order = this.possibleOrder(index, wanted);
     const prevSample = await evaluate(this.update(index + 1, order, corrected), sample.dtype, where);
     this.lastOrder = order;
     this.stepsTaken += 1;
@@ -135,18 +135,19 @@ export class UniPCMultistepScheduler extends MultistepSolver {
     const { alpha, sigma } = this.level(index);
     if (!predictsOriginal && type !== "flow_prediction")
       return evaluate(noiseFrom(type, alpha, sigma, sample, output), sample.dtype, this.className);
-    const original = originalFrom(
-      type,
-      alpha,
-      type === "flow_prediction" ? this.sigmas[index]! : sigma,
-      sample,
-      output,
-    );
+    const level = type === "flow_prediction" ? this.sigmas[index]! : sigma;
+    const original = originalFrom(type, alpha, level, sample, output);
     if (!thresholding) return evaluate(original, sample.dtype, this.className);
-    const wide = sample.dtype === "float64" ? "float64" : "float32";
-    return withTemporaries(async (own) =>
-      dynamicThreshold(await own(evaluate(original, wide, this.className)), this.settings),
-    );
+    const dtype = sample.dtype === "float64" ? "float64" : "float32";
+    return withTemporaries(async (own) => {
+      const compute = (expression: Expression) => own(evaluate(expression, dtype, this.className));
+      // (x − σ·ε) / α in two roundings, like the reference: the quantile of the threshold shows the difference.
+      const unbounded =
+        type === "epsilon"
+          ? await own((await compute(noiseless(sigma, sample, output))).div(alpha))
+          : await compute(original);
+      return dynamicThreshold(unbounded, this.settings);
+    });
   }
 
   /** Timesteps (fractional) and noise levels of a run, and the level where it ends. */
