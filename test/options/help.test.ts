@@ -45,6 +45,6 @@ describe("help", () => {
 
   it("becomes tables for the documentation, with the bars of choices escaped", () => {
     expect(optionTables(options)).toContain("| `--dtype float32\\|bfloat16` | the type (default float32) |");
-    expect(optionTables(options)).toContain("### Required\n\n| flag | |\n| --- | --- |\n| `--output FILE` |");
+    expect(optionTables(options)).toContain("### Required\n\n| option | |\n| --- | --- |\n| `--output FILE` |");
   });
 });

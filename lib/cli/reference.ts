@@ -1,0 +1,64 @@
+import { usageLine } from "../options/help.js";
+import { optionTable, optionTables } from "../options/markdown.js";
+import { SCHEDULER_NAMES } from "../schedulers/registry.js";
+import { COMMANDS } from "./commands.js";
+import { editOptions } from "./edit/options.js";
+
+const INTRODUCTION = `# The command line
+
+<!-- Written by scripts/write-docs.mjs from the declarations in lib/cli. Edit those, then run it. -->
+
+\`ip2p COMMAND --help\` prints the same. In a clone, \`ip2p\` is \`node dist/cli/main.js\`.
+
+Names of options can be written with underscores, as in diffusers' scripts, or with dashes. A value follows its option or
+is attached with \`=\`; one that begins with a dash and is no number is attached. Of an option given twice the last one
+counts. Any option that is on or off can be negated: \`--no_grid\`. Names are not abbreviated.
+
+The exit status is 0 for success, 1 for a failure, 2 for a command line that cannot be understood, and 128 plus the
+signal's number after Ctrl-C (130) or SIGTERM (143). An error is one line on standard error that says what is wrong and
+where; \`--verbose\` adds the stack.`;
+
+const JSON_EVENTS = `### Output of \`ip2p edit --json\`
+
+One JSON object per line, each with an \`event\`. The last one is \`done\` or \`error\`.
+
+| event | fields |
+| --- | --- |
+| \`downloading\` | \`file\`, \`downloaded_bytes\`, \`total_bytes\`, and of all missing files \`all_downloaded_bytes\`, \`all_total_bytes\` |
+| \`loading\` | \`folder\` of the model |
+| \`loaded\` | \`seconds\` |
+| \`step\` | \`step\` from 1 to \`total_steps\`, \`timestep\`, \`steps_per_second\` (null for the first) |
+| \`warning\`, \`detail\` | \`message\`; details only with \`--verbose\` |
+| \`done\` | \`outputs\` (the files), \`width\`, \`height\`, \`seed\` (a string if a double cannot hold it), \`scheduler\`, \`device\`, \`dtype\`, \`steps\`, \`steps_per_second\`, \`load_seconds\`, \`edit_seconds\`, \`total_seconds\`, \`peak_memory_bytes\` |
+| \`error\` | \`code\`, \`message\` |
+
+\`--quiet\` leaves only the last line, \`--no_progress\` leaves out \`step\` and \`downloading\`.`;
+
+/** docs/cli.md. */
+export async function commandLineReference(): Promise<string> {
+  const sections = [INTRODUCTION];
+  for (const { load } of COMMANDS) {
+    const { name, summary, description = [], examples, options } = await load();
+    sections.push(`## ip2p ${name}`, sentence(summary), ...description);
+    sections.push(["```sh", usageLine(`ip2p ${name}`, options), ...(examples ?? []), "```"].join("\n"));
+    sections.push(optionTables(options));
+    if (name === "edit") sections.push(schedulers(), JSON_EVENTS);
+  }
+  return `${sections.join("\n\n")}\n`;
+}
+
+/** The README with its table of options made anew, between the two comments that mark it. */
+export function readmeWithOptions(readme: string): string {
+  const marked = /(<!-- options of ip2p edit -->\n)[\s\S]*?(<!-- end of options -->)/;
+  if (!marked.test(readme)) throw new Error("README.md has no place for the options of ip2p edit");
+  return readme.replace(marked, (_, begin: string, end: string) => `${begin}\n${optionTable(editOptions)}\n\n${end}`);
+}
+
+function schedulers(): string {
+  const list = SCHEDULER_NAMES.map((name) => `\`${name}\``).join(", ");
+  return `### Schedulers\n\nWhat \`--scheduler\` takes: ${list}.`;
+}
+
+function sentence(summary: string): string {
+  return `${summary[0]!.toUpperCase()}${summary.slice(1)}.`;
+}
