@@ -120,6 +120,14 @@ export class Tensor {
     return new Tensor(await native().rand(shape, dtype, device, generator?.handle ?? null));
   }
 
+  /**
+   * Standard normal draws of a tensor's shape, type and device. As with torch's `randn_like` the numbers also depend on
+   * how the tensor lies in memory, which is that of the computation it came from.
+   */
+  static async randnLike(tensor: Tensor, options: { generator?: Generator } = {}): Promise<Tensor> {
+    return new Tensor(await native().randnLike(tensor.handle, options.generator?.handle ?? null));
+  }
+
   /** Integers from `low` (included) to `high` (excluded), int64; drawn on the generator's device. */
   static async randint(
     low: number,

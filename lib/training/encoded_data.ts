@@ -1,6 +1,6 @@
+import type { Loader } from "../data/loader.js";
 import type { EpochOrder, EpochOrderState, OrderedBatch } from "../data/permutation.js";
-import type { BatchEncoder } from "./encoder.js";
-import { disposeEncoded } from "./encoder.js";
+import { type BatchEncoder, disposeEncoded } from "./encoder.js";
 import type { Flips } from "./flips.js";
 import type { EncodedBatch } from "./micro_batch.js";
 
@@ -26,4 +26,37 @@ export interface EncodedData {
   epoch(signal?: AbortSignal): AsyncIterable<TrainingBatch>;
   /** Rows that could not be used so far. */
   readonly skippedRows: number;
+}
+
+/** Loads pictures ahead of the loop and encodes them when their turn comes. */
+export function encodeAsLoaded(order: EpochOrder, flips: Flips, loader: Loader, encoder: BatchEncoder): EncodedData {
+  return {
+    get skippedRows() {
+      return loader.skippedRows;
+    },
+    async *epoch() {
+      await order.begin();
+      await flips.beginEpoch(order.batchesPerEpoch);
+      for await (const { request, waitSeconds, ...loaded } of loader.prefetched(order.restOfEpoch())) {
+        const flags = await flips.of(request);
+        yield {
+          ...placeOf(request),
+          waitSeconds,
+          encode: async (signal) =>
+            loaded.indices.length === 0
+              ? undefined
+              : encoder.encode(
+                  loaded,
+                  loaded.positions.map((position) => flags[position]!),
+                  signal,
+                ),
+          release: disposeEncoded,
+        };
+      }
+    },
+  };
+}
+
+function placeOf({ rows, last, next }: OrderedBatch): Pick<TrainingBatch, "rows" | "last" | "next"> {
+  return { rows, last, next };
 }

@@ -3,6 +3,7 @@ import type { Tensor } from "../tensor.js";
 import { emaDecay } from "./ema.js";
 import type { EncodedData, TrainingBatch } from "./encoded_data.js";
 import type { StepRecord } from "./events.js";
+import type { LearningRate } from "./learning_rate.js";
 import { disposeMicroBatch, prepareMicroBatch } from "./micro_batch.js";
 import type { PreparedRun } from "./prepare.js";
 import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
@@ -14,9 +15,6 @@ export interface LoopHooks {
   /** After every epoch, the last one that may be cut short included. */
   onEpochEnd(epoch: number, step: number): Promise<void>;
 }
-
-/** The learning rate of the optimiser step that follows `step` steps. */
-export type LearningRate = (step: number) => number;
 
 /**
  * The training loop of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2): noise the
@@ -44,15 +42,16 @@ export async function runLoop(
   const saved = run.resumed?.state;
   const progress: Progress = {
     step: saved?.globalStep ?? 0,
-    lrStep: saved?.learningRate.step ?? 0,
+    lrStep: learningRate.state.step,
     order: run.order.toJSON(),
     scaler: scaler?.toJSON() ?? null,
   };
   let skip = microStepsToPassOver(run, progress.step);
+  let window = newWindow();
 
   while (progress.step < totalSteps) {
     const epoch = run.order.epoch;
-    let window = newWindow();
+    window = newWindow();
     for await (const batch of data.epoch(signal)) {
       throwIfAborted(signal);
       if (skip > 0) {
@@ -93,12 +92,13 @@ export async function runLoop(
 
   /** Clips, updates weights and average, and reports. */
   async function optimiserStep(epoch: number): Promise<void> {
-    const lr = learningRate(progress.lrStep);
+    const lr = learningRate.current;
     const { gradNorm, skipped } = await trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1);
     if (skipped && !scaler) await notFinite("gradients", []);
     scaler?.update(skipped);
     progress.step += 1;
-    if (!skipped) progress.lrStep += 1;
+    if (!skipped) learningRate.advance();
+    progress.lrStep = learningRate.state.step;
     if (options.useEma) await trainer.updateEma(emaDecay(progress.step));
     progress.scaler = scaler?.toJSON() ?? null;
 

@@ -42,7 +42,7 @@ export async function prepareMicroBatch(
   const B = mean.shape[0]!;
 
   const latents = scope.add(await sampledLatents(mean, logvar, scalingFactor, draws));
-  const noise = scope.add(await draws.noise(latents.shape, latents.dtype));
+  const noise = scope.add(await draws.noise(latents));
   const timesteps = await draws.timesteps(B, scheduler.alphasCumprod.length);
   const steps = Array.from(await timesteps.toArray(), Number);
   const noisy = scope.add(await scheduler.addNoise(latents, noise, steps));

@@ -1,4 +1,5 @@
 import { declareOptions, type OptionInput, type OptionValues } from "../options/declaration.js";
+import { LR_SCHEDULES } from "./lr_schedule.js";
 
 const MODEL = "Model";
 const DATA = "Data";
@@ -9,17 +10,6 @@ const CHECKPOINTS = "Checkpoints";
 const VALIDATION = "Validation";
 const REPORTING = "Reporting";
 const HUB = "Hub";
-
-/** Names of learning-rate schedules. */
-export const LR_SCHEDULERS = [
-  "linear",
-  "cosine",
-  "cosine_with_restarts",
-  "polynomial",
-  "constant",
-  "constant_with_warmup",
-  "piecewise_constant",
-] as const;
 
 /**
  * Every option of `ip2p train`: those of diffusers' `train_instruct_pix2pix.py` under the same names and with the same
@@ -189,7 +179,7 @@ export const trainOptions = declareOptions({
   lr_scheduler: {
     type: "string",
     value: "NAME",
-    choices: LR_SCHEDULERS,
+    choices: LR_SCHEDULES,
     default: "constant",
     group: OPTIMISER,
     help: "schedule of the learning rate",
@@ -202,10 +192,11 @@ export const trainOptions = declareOptions({
     help: 'rules of piecewise_constant: "1:10,0.1:20,0.01" is a factor of 1 up to step 10, 0.1 up to step 20, then 0.01',
   },
   lr_num_cycles: {
-    type: "number",
-    min: 0,
+    type: "integer",
+    min: 1,
+    default: 1,
     group: OPTIMISER,
-    help: "cycles of cosine (default 0.5) and cosine_with_restarts (default 1)",
+    help: "how often cosine_with_restarts comes down",
   },
   lr_power: { type: "number", min: 0, default: 1, group: OPTIMISER, help: "exponent of polynomial" },
   use_8bit_adam: { type: "boolean", group: OPTIMISER, help: "keep Adam's moments in 8 bits" },

@@ -1,4 +1,5 @@
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
@@ -44,6 +45,19 @@ Napi::Value randn(const Info& info) {
 Napi::Value rand(const Info& info) {
   return draw(info, [](at::IntArrayRef shape, std::optional<at::Generator> generator,
                        at::TensorOptions options) { return at::rand(shape, std::move(generator), options); });
+}
+
+/// randnLike(tensor, generator | null): standard normal, drawn in the tensor's memory layout as
+/// torch.randn_like does
+Napi::Value randn_like(const Info& info) {
+  const at::Tensor tensor = TensorObject::get(info[0]);
+  const std::optional<at::Generator> generator = GeneratorObject::get_optional(info[1]);
+  const c10::Device source = generator ? generator->device() : tensor.device();
+  return submit_tensor(info.Env(), source, [=] {
+    return at::empty_like(tensor, tensor.options().device(source))
+        .normal_(0, 1, generator)
+        .to(tensor.device());
+  });
 }
 
 /// randint(low, high, shape, generator | null): int64 on the CPU, low included, high excluded
@@ -106,6 +120,7 @@ Napi::Value generator_seed(const Info& info) {
 void register_random(Napi::Env env, Napi::Object exports) {
   export_function<randn>(env, exports, "randn");
   export_function<rand>(env, exports, "rand");
+  export_function<randn_like>(env, exports, "randnLike");
   export_function<randint>(env, exports, "randint");
   export_function<randperm>(env, exports, "randperm");
   export_function<random_int64>(env, exports, "randomInt64");

@@ -245,11 +245,13 @@ Napi::Value to(const Info& info) {
                        [=] { return x.to(device, dtype, false, true); });
 }
 
+/// A copy that keeps the order of strides: what is computed from it is laid out as in PyTorch, which random
+/// draws "like" a tensor depend on.
 Napi::Value slice(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
   const int64_t dim = integer_argument(info[1], "dim");
   const int64_t start = integer_argument(info[2], "start"), end = integer_argument(info[3], "end");
-  return submit_tensor(info.Env(), x.device(), [=] { return x.slice(dim, start, end).contiguous(); });
+  return submit_tensor(info.Env(), x.device(), [=] { return x.slice(dim, start, end).clone(); });
 }
 
 Napi::Value reshape(const Info& info) {

@@ -1,0 +1,64 @@
+import { basename, resolve } from "node:path";
+import { packageVersion } from "./checkpoint/package-version.js";
+import type { TrainOptions } from "./options.js";
+
+/** README.md of a trained model, with the metadata that the hub reads. Names no path of this machine. */
+export function modelCard(options: TrainOptions, step: number, seed: bigint): string {
+  const base = basename(resolve(options.pretrainedModelNameOrPath));
+  const isHubId = /^[\w.-]+\/[\w.-]+$/.test(options.pretrainedModelNameOrPath);
+  const baseName = isHubId ? options.pretrainedModelNameOrPath : base;
+  const data = options.datasetName && isHubName(options.datasetName) ? options.datasetName : "a local data set";
+  const front = [
+    "---",
+    "library_name: diffusers",
+    ...(isHubId ? [`base_model: ${baseName}`] : []),
+    ...(data === options.datasetName ? ["datasets:", `- ${data}`] : []),
+    "pipeline_tag: image-to-image",
+    "tags:",
+    "- instruct-pix2pix",
+    "- stable-diffusion",
+    "- diffusers-training",
+    "---",
+  ];
+  const settings: [string, unknown][] = [
+    ["optimiser steps", step],
+    ["resolution", options.resolution],
+    ["batch size", options.trainBatchSize * options.gradientAccumulationSteps],
+    ["learning rate", options.learningRate],
+    ["schedule", options.lrScheduler],
+    ["conditioning dropout", options.conditioningDropoutProb ?? "none"],
+    ["mixed precision", options.mixedPrecision],
+    ["average of the weights", options.useEma ? "yes" : "no"],
+    ["seed", seed],
+  ];
+  return `${front.join("\n")}
+
+# InstructPix2Pix, trained from ${baseName}
+
+Edits pictures by instruction. Trained on ${data} with instruct-pix2pix ${packageVersion()} for Node.js.
+
+| setting | value |
+| --- | --- |
+${settings.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}
+
+## Use
+
+\`\`\`ts
+import { InstructPix2PixPipeline } from "instruct-pix2pix";
+
+const pipe = await InstructPix2PixPipeline.fromPretrained("this-folder-or-its-hub-id");
+const { images } = await pipe.run({ prompt: "make it winter", image: "photo.jpg", numInferenceSteps: 20, seed: 0 });
+await images[0].save("winter.png");
+\`\`\`
+
+\`\`\`python
+from diffusers import StableDiffusionInstructPix2PixPipeline
+
+pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained("this-folder-or-its-hub-id")
+\`\`\`
+`;
+}
+
+function isHubName(name: string): boolean {
+  return /^[\w.-]+\/[\w.-]+$/.test(name);
+}

@@ -1,0 +1,20 @@
+import type { Generator } from "../generator.js";
+import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { disposeAll, Tensor } from "../tensor.js";
+
+/**
+ * With an average of the weights the reference builds a fresh UNet whenever it saves a checkpoint, and so draws one
+ * uniform number for every element of every convolution and linear layer from the global generator.
+ */
+export async function drawSaveLikeReference(unet: UNet2DConditionModel, generator: Generator): Promise<void> {
+  const weights = unet.stateDict();
+  let count = 0;
+  for (const [name, tensor] of Object.entries(weights)) if (!isNorm(name)) count += tensor.size;
+  disposeAll(...Object.values(weights));
+  (await Tensor.rand([count], { generator })).dispose();
+}
+
+/** Norms are initialised with ones and zeros, without a draw. */
+function isNorm(parameter: string): boolean {
+  return parameter.split(".").some((part) => /norm/.test(part));
+}

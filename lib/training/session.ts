@@ -1,0 +1,198 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createLoader } from "../data/index.js";
+import { isInstructPix2PixError } from "../errors.js";
+import { disposeBaseModel } from "./base_model.js";
+import { encodeAsLoaded } from "./encoded_data.js";
+import { BatchEncoder } from "./encoder.js";
+import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
+import { LearningRate } from "./learning_rate.js";
+import { runLoop } from "./loop.js";
+import { modelCard } from "./model_card.js";
+import type { TrainOptions } from "./options.js";
+import { type PreparedRun, prepareRun } from "./prepare.js";
+import { drawSaveLikeReference } from "./reference_draws.js";
+import { savePipeline } from "./save_model.js";
+import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
+import { openTrackers, type RunTrackers } from "./trackers.js";
+import { validate } from "./validate.js";
+
+export interface SessionHooks {
+  onStep(record: StepRecord): Promise<void>;
+  onEvent(event: TrainEvent): void;
+  signal: AbortSignal | undefined;
+}
+
+/** Trains from start to saved model. */
+export async function runSession(given: TrainOptions, hooks: SessionHooks): Promise<TrainResult> {
+  const { signal, onEvent } = hooks;
+  const run = await prepareRun(given, onEvent, signal);
+  const trackers = await openTrackers(run.options, run.resumed?.state);
+  const session = new Session(run, trackers, hooks);
+  let succeeded = false;
+  try {
+    const result = await session.run();
+    succeeded = true;
+    return result;
+  } catch (error) {
+    // Whoever stops a run wants to go on later; whatever else happened, the last checkpoint stands.
+    if (isInstructPix2PixError(error, "ERR_ABORTED")) await session.saveLast();
+    throw error;
+  } finally {
+    await trackers.finish(succeeded);
+    await session.dispose();
+  }
+}
+
+class Session {
+  readonly #run: PreparedRun;
+  readonly #trackers: RunTrackers;
+  readonly #hooks: SessionHooks;
+  #last: Snapshot | undefined;
+  #lastLoss: number | undefined;
+  #savedStep: number;
+
+  constructor(run: PreparedRun, trackers: RunTrackers, hooks: SessionHooks) {
+    this.#run = run;
+    this.#trackers = trackers;
+    this.#hooks = hooks;
+    this.#savedStep = run.resumed?.state.globalStep ?? 0;
+  }
+
+  async run(): Promise<TrainResult> {
+    const { options, base, dataset, order, flips, totalSteps, updatesPerEpoch, device, resumed } = this.#run;
+    const { signal, onEvent } = this.#hooks;
+    const loader = createLoader(dataset, {
+      resolution: options.resolution,
+      workers: options.dataloaderNumWorkers,
+      strict: options.strict,
+      emptyPrompts: options.compat ? "keep" : "skip",
+      signal,
+      onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
+    });
+    const encoder = new BatchEncoder(base, options.resolution);
+    const data = encodeAsLoaded(order, flips, loader, encoder);
+    using nullText = await encoder.nullText(signal);
+    const step = resumed?.state.globalStep ?? 0;
+    if (resumed) onEvent({ type: "resumed", checkpoint: resumed.folder, step });
+    onEvent({
+      type: "started",
+      totalSteps,
+      step,
+      epochs: Math.ceil(totalSteps / updatesPerEpoch),
+      rows: dataset.length,
+      seed: options.seed,
+      device,
+    });
+    const progress = await runLoop(
+      this.#run,
+      data,
+      this.#learningRate(),
+      nullText,
+      { onStep: (record, snapshot) => this.#onStep(record, snapshot), onEpochEnd: (e, s) => this.#onEpochEnd(e, s) },
+      signal,
+    );
+    await this.#saveModel(progress.step);
+    return {
+      outputDir: options.outputDir,
+      step: progress.step,
+      trainLoss: this.#lastLoss,
+      seed: options.seed,
+      skippedRows: data.skippedRows,
+    };
+  }
+
+  #learningRate(): LearningRate {
+    const { options, totalSteps, resumed } = this.#run;
+    const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize : 1;
+    const rate = new LearningRate({
+      schedule: options.lrScheduler,
+      learningRate: options.learningRate * scale,
+      warmupSteps: options.lrWarmupSteps,
+      trainingSteps: totalSteps,
+      numCycles: options.lrNumCycles,
+      power: options.lrPower,
+      stepRules: options.lrStepRules,
+    });
+    if (resumed) rate.restore(resumed.state.learningRate);
+    return rate;
+  }
+
+  async #onStep(record: StepRecord, snapshot: Snapshot): Promise<void> {
+    this.#last = snapshot;
+    this.#lastLoss = record.trainLoss;
+    await this.#trackers.logStep(record);
+    await this.#hooks.onStep(record);
+    if (record.step % this.#run.options.checkpointingSteps === 0) await this.#save(snapshot);
+  }
+
+  async #save(snapshot: Snapshot): Promise<void> {
+    const { options, trainer, base, generators } = this.#run;
+    const started = performance.now();
+    if (options.compat && options.useEma) {
+      await drawSaveLikeReference(base.unet, generators.cpu!);
+      snapshot = await takeSnapshot(snapshot, generators);
+    }
+    await this.#trackers.flush();
+    const path = await saveCheckpoint(trainer, snapshot, options, this.#trackers.state());
+    this.#savedStep = snapshot.step;
+    const seconds = (performance.now() - started) / 1000;
+    this.#hooks.onEvent({ type: "checkpoint", path, step: snapshot.step, seconds });
+  }
+
+  /** Saves what was done since the last checkpoint. */
+  async saveLast(): Promise<void> {
+    if (this.#last && this.#last.step > this.#savedStep) await this.#save(this.#last);
+  }
+
+  async #onEpochEnd(epoch: number, step: number): Promise<void> {
+    if (epoch % this.#run.options.validationEpochs === 0) await this.#validate(step);
+  }
+
+  async #validate(step: number): Promise<void> {
+    const { options, base, trainer, scheduler, generators } = this.#run;
+    const { valImageUrl: image, validationPrompt: prompt, outputDir } = options;
+    if (image === undefined || prompt === undefined) return;
+    const edit = () =>
+      validate(
+        base,
+        {
+          image,
+          prompt,
+          count: options.numValidationImages,
+          scheduler,
+          seed: options.seed,
+          ...(options.compat && { generator: generators.dropout }),
+        },
+        { outputDir, step },
+        this.#hooks.signal,
+      );
+    const { images, files } = options.useEma ? await trainer.withEma(edit) : await edit();
+    await this.#trackers.logImages(images, prompt, step);
+    this.#hooks.onEvent({ type: "validation", step, files });
+  }
+
+  async #saveModel(step: number): Promise<void> {
+    const { options, base, trainer, scheduler } = this.#run;
+    const { outputDir, variant } = options;
+    const weights = options.useEma ? await trainer.emaState() : base.unet.stateDict();
+    await withTensors(weights, (tensors) =>
+      savePipeline(outputDir, {
+        base: base.folder,
+        variant,
+        unet: base.unet,
+        weights: tensors,
+        scheduler: scheduler.className,
+      }),
+    );
+    await writeFile(join(outputDir, "README.md"), modelCard(options, step, options.seed));
+    this.#hooks.onEvent({ type: "saved", path: outputDir });
+  }
+
+  async dispose(): Promise<void> {
+    const { trainer, base, dataset } = this.#run;
+    trainer.dispose();
+    disposeBaseModel(base);
+    await dataset.close();
+  }
+}

@@ -1,0 +1,102 @@
+import { InstructPix2PixError } from "../errors.js";
+import { resolveOptions } from "../options/parse.js";
+import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
+import { type TrainInput, trainOptions } from "./options.js";
+import { runSession } from "./session.js";
+
+export interface TrainCallbacks {
+  /**
+   * Stops the run within a micro-step. What was done since the last checkpoint is saved as one, then the run rejects
+   * with `ERR_ABORTED`.
+   */
+  signal?: AbortSignal;
+  /** Called and awaited after every optimiser step. */
+  onStep?: (record: StepRecord) => void | Promise<void>;
+  /** Told of everything else: loading, checkpoints, validation, warnings. Without it warnings are process warnings. */
+  onEvent?: (event: TrainEvent) => void;
+}
+
+/** A run under way: a promise of its result, and its steps as they come. */
+export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRecord> {}
+
+/**
+ * Trains an InstructPix2Pix model, as diffusers' `train_instruct_pix2pix.py` does: same options (in camelCase), same
+ * defaults, same recipe (Brooks et al. 2023, https://arxiv.org/abs/2211.09800). The result, a pipeline folder that
+ * diffusers loads as well, is in `outputDir` when the promise resolves.
+ *
+ * @example
+ * const run = train({ pretrainedModelNameOrPath: "base", trainDataDir: "pairs", outputDir: "mine", maxTrainSteps: 1000 });
+ * for await (const { step, trainLoss } of run) console.log(step, trainLoss);
+ * const { outputDir } = await run;
+ *
+ * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_DATASET`, `ERR_CHECKPOINT`, `ERR_CONFIG` (also for options that
+ *   differ from those of the checkpoint), `ERR_NOT_FINITE` naming the step, `ERR_IO`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
+ *   and what loading a pipeline throws
+ */
+export function train(input: TrainInput & TrainCallbacks): TrainingRun {
+  const { signal, onStep, onEvent = warn, ...options } = input;
+  const records = new RecordQueue();
+  const result = (async () => {
+    try {
+      const done = await runSession(resolveOptions(trainOptions, options), {
+        signal,
+        onEvent,
+        onStep: async (record) => {
+          records.push(record);
+          await onStep?.(record);
+        },
+      });
+      records.end();
+      return done;
+    } catch (error) {
+      records.end(error);
+      throw error;
+    }
+  })();
+  return Object.assign(result, {
+    [Symbol.asyncIterator]: () => {
+      // The iteration ends with the run's error, so that nobody need look at the promise as well.
+      result.catch(() => {});
+      return records.iterate();
+    },
+  });
+}
+
+function warn(event: TrainEvent): void {
+  if (event.type === "warning") process.emitWarning(event.message, { type: "InstructPix2PixWarning" });
+}
+
+/** Keeps step records until somebody iterates; a run that nobody watches keeps none but the newest. */
+class RecordQueue {
+  #records: StepRecord[] = [];
+  #watched = false;
+  #ended = false;
+  #error: unknown;
+  #wake: (() => void) | undefined;
+
+  push(record: StepRecord): void {
+    if (!this.#watched) this.#records = [];
+    this.#records.push(record);
+    this.#wake?.();
+  }
+
+  end(error?: unknown): void {
+    this.#ended = true;
+    this.#error = error;
+    this.#wake?.();
+  }
+
+  async *iterate(): AsyncGenerator<StepRecord, void, undefined> {
+    if (this.#watched)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "the steps of a run can be iterated over once");
+    this.#watched = true;
+    for (;;) {
+      for (let record = this.#records.shift(); record; record = this.#records.shift()) yield record;
+      if (this.#ended) break;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    if (this.#error !== undefined) throw this.#error;
+  }
+}
