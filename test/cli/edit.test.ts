@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadImage, RgbImage } from "../../lib/images.js";
 import { loadSafetensors } from "../../lib/safetensors.js";
@@ -118,6 +119,25 @@ describe("ip2p edit", () => {
     const message = 'there is no picture "absent.png"';
     expect(JSON.parse(stdout)).toEqual({ event: "error", code: "ERR_FILE_NOT_FOUND", message });
     expect(stderr).toBe(`ip2p: ${message}\n`);
+  });
+
+  it("says what it ignores: keys that nobody knows, and parts that editing does not need", async () => {
+    using place = new Workplace();
+    const model = place.copyOfModel();
+    const change = (file: string, entries: object) => {
+      const path = join(model, file);
+      writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), ...entries }));
+    };
+    change("vae/config.json", { a_key_of_tomorrow: 1 });
+    change("model_index.json", { safety_checker: ["stable_diffusion", "StableDiffusionSafetyChecker"] });
+    const { status, stdout, stderr } = await ip2p(editArguments("--model", "model", "--verbose"), {
+      cwd: place.folder,
+    });
+    expect(stderr).toBe(
+      'ip2p: warning: model/vae/config.json: unknown configuration key "a_key_of_tomorrow" is ignored\n',
+    );
+    expect(status).toBe(0);
+    expect(stdout).toContain("safety_checker (StableDiffusionSafetyChecker) is not loaded\n");
   });
 
   it("takes the picture from a URL, private addresses included", async () => {

@@ -19,14 +19,19 @@ export interface Outcome {
 export interface RunOptions {
   cwd: string;
   env?: NodeJS.ProcessEnv;
+  /** Kilobytes that a file may have, as a stand-in for a full disk. */
+  fileSizeLimit?: number;
   /** Called whenever something arrived on standard output. */
   onOutput?: (stdout: string, child: ChildProcess) => void;
 }
 
 /** Runs `ip2p` in a process of its own. */
-export function ip2p(args: readonly string[], { cwd, env, onOutput }: RunOptions): Promise<Outcome> {
+export function ip2p(args: readonly string[], options: RunOptions): Promise<Outcome> {
+  const { cwd, env, fileSizeLimit, onOutput } = options;
   const begun = performance.now();
-  const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env } });
+  const command = [process.execPath, main, ...args];
+  if (fileSizeLimit !== undefined) command.unshift("bash", "-c", `ulimit -f ${fileSizeLimit}; exec "$@"`, "bash");
+  const child = spawn(command[0]!, command.slice(1), { cwd, env: { ...process.env, ...env } });
   const output = { stdout: "", stderr: "" };
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     output.stdout += text;
