@@ -48,7 +48,7 @@ export abstract class AlphaScheduler extends Scheduler {
     const sigma = sqrt32(f32(1 - alphaProd));
     if (!settings.thresholding && !settings.clip_sample) return originalFrom(type, alpha, sigma, sample, output);
 
-    // Rounded as in the reference: with ᾱ near 0 the rounding of x − σ·ε is a visible part of x_0. At ᾱ = 0 only the sign
+    // Rounded as in diffusers: with ᾱ near 0 the rounding of x − σ·ε is a visible part of x_0. At ᾱ = 0 only the sign
     // survives the division, and the bound makes it finite.
     const dtype = sample.dtype === "float64" ? "float64" : "float32";
     const compute = (expression: Expression) => own(evaluate(expression, dtype, this.className));

@@ -4,8 +4,8 @@ import { f32, linspace32, sqrt32 } from "./float32.js";
 /** How the variances β_1 … β_T of the forward process are spread. */
 export type BetaSchedule = "linear" | "scaled_linear" | "squaredcos_cap_v2" | "laplace" | "sigmoid" | "exp";
 
-/** A table of this many float32 still takes only megabytes; anything larger is a broken or hostile file. */
-const MAX_TRAIN_TIMESTEPS = 1_000_000;
+/** A hundred times what is usual; anything larger is a broken or hostile file. */
+const MAX_TRAIN_TIMESTEPS = 100_000;
 
 /** The keys every scheduler's noise schedule is made from. */
 export const noiseScheduleKeys = <const T extends BetaSchedule>(

@@ -146,7 +146,7 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
       this.requireSameShape(output, sample);
       const dtype = sample.dtype === "float64" || !thresholding ? sample.dtype : "float32";
       const compute = (expression: Expression) => evaluate(expression, dtype, this.className);
-      // (x − σ·ε) / α in two roundings, like the reference: the quantile of the threshold shows the difference.
+      // (x − σ·ε) / α in two roundings, like diffusers: the quantile of the threshold shows the difference.
       const originalOf = async (epsilon: Tensor) => (await own(compute(noiseless(sigma, sample, epsilon)))).div(alpha);
       if (this.predictsOriginal || type === "flow_prediction") {
         if (!thresholding) return compute(originalFrom(type, alpha, sigma, sample, output));

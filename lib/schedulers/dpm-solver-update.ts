@@ -68,7 +68,7 @@ function taylorWeights(
   h: number,
 ) {
   const { alpha, sigma } = next;
-  // e^x − 1 as the reference computes it, cancellation included.
+  // e^x − 1 as diffusers computes it, cancellation included.
   const grown = (x: number) => f32(exp32(x) - 1);
   switch (algorithm) {
     case "dpmsolver++": {

@@ -81,7 +81,7 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
         ];
         start = await own(evaluate(churned, "float32", this.className));
       }
-      // ε and the slope refer to the raised level, but v to the level before: as in the reference.
+      // ε and the slope refer to the raised level, but v to the level before: as in diffusers.
       const level = this.settings.prediction_type === "epsilon" ? sigmaHat : sigma;
       const original = await own(this.denoise(level, start, modelOutput, "float32"));
       const slope = await own(derivative(start, original, sigmaHat, "float32"));
@@ -98,7 +98,7 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
     return result;
   }
 
-  /** √ᾱ_i·ε − √(1 − ᾱ_i)·x, where i is, as in the reference, the timestep's place in the schedule. */
+  /** √ᾱ_i·ε − √(1 − ᾱ_i)·x, where i is, as in diffusers, the timestep's place in the schedule. */
   async getVelocity(sample: Tensor, noise: Tensor, timesteps: readonly number[]): Promise<Tensor> {
     const round = (x: number) => roundTo(sample.dtype, x);
     const alphas = timestepsPerRow(this.className, timesteps, sample).map((t) =>

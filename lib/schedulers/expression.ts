@@ -55,6 +55,6 @@ export async function withTemporaries<T>(
   }
 }
 
-/** Gaussian noise as the reference draws it: shape, dtype and device of `like`, unless told another dtype. */
+/** Gaussian noise as diffusers draws it: shape, dtype and device of `like`, unless told another dtype. */
 export const drawNoise = (like: Tensor, options: StepOptions, dtype = like.dtype): Promise<Tensor> =>
   Tensor.randn([...like.shape], { generator: options.generator, dtype, device: like.device });

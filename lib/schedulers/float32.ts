@@ -1,4 +1,4 @@
-// The reference computes its tables with float32 tensors, and differences of nearly equal numbers (1 − ᾱ at small t,
+// diffusers computes its tables with float32 tensors, and differences of nearly equal numbers (1 − ᾱ at small t,
 // λ_t − λ_s between close steps) keep those roundings. These helpers round where torch and NumPy round.
 
 /** Rounds to the nearest float32. */
@@ -67,7 +67,7 @@ export function roundHalfEven(x: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-/** Rounds a coefficient to the precision of a tensor's dtype, for the places where the reference converts it first. */
+/** Rounds a coefficient to the precision of a tensor's dtype, for the places where diffusers converts it first. */
 export function roundTo(dtype: string, x: number): number {
   if (dtype === "float64") return x;
   if (dtype === "bfloat16") return roundMantissa(f32(x), 8, -133);

@@ -74,7 +74,7 @@ export class LMSDiscreteScheduler extends VarianceExplodingScheduler {
 
 /**
  * Integrals over σ_i … σ_{i+1} of the Lagrange polynomials through the last `order` noise levels, newest first. Quadrature
- * of float32 values, as in the reference, and not the exact integral: between close levels the two differ visibly.
+ * of float32 values, as in diffusers, and not the exact integral: between close levels the two differ visibly.
  */
 export function multistepCoefficients(sigmas: readonly number[], index: number, order: number): number[] {
   const nodes = Array.from({ length: order }, (_, k) => sigmas[index - k]!);

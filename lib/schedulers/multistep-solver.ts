@@ -39,7 +39,7 @@ export abstract class MultistepSolver extends SigmaScheduler {
 
   protected constructor(className: string, schema: Schema, config: SchedulerConfig) {
     super(className, schema, config);
-    // Ascending, as the reference has it before setTimesteps.
+    // Ascending, as diffusers has it before setTimesteps.
     this.sigmas = Array.from(this.trainingSigmas);
   }
 
@@ -60,7 +60,7 @@ export abstract class MultistepSolver extends SigmaScheduler {
   /**
    * The order, at most `order`, of the step from `index`. A step to σ = 0, where λ is infinite, is of the first order, and
    * so is one between levels that coincide (more steps than whole timesteps, or a last level that is given twice):
-   * difference quotients would not exist, and the reference's result is NaN.
+   * difference quotients would not exist, and diffusers' result is NaN.
    */
   protected possibleOrder(index: number, order: number): number {
     const lambdas = Array.from({ length: order + 1 }, (_, i) => this.level(index + 1 - i).lambda);

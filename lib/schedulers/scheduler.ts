@@ -132,5 +132,6 @@ function givenKeys(className: string, config: unknown): Record<string, unknown> 
     throw new InstructPix2PixError("ERR_CONFIG", `${className}: the configuration is not an object`);
   const { _use_default_values: defaults, ...given } = config as Record<string, unknown>;
   if (Array.isArray(defaults)) for (const key of defaults) delete given[String(key)];
+  for (const [key, value] of Object.entries(given)) if (Array.isArray(value)) given[key] = [...value];
   return given;
 }

@@ -19,7 +19,7 @@ export abstract class SigmaScheduler extends Scheduler {
     const last = this.alphasCumprod.length - 1;
     if (this.settings.rescale_betas_zero_snr) this.alphasCumprod[last] = SMALLEST_ALPHA;
     this.trainingSigmas = trainingSigmas(this.alphasCumprod);
-    requireFiniteSigmas(className, this.trainingSigmas, this.betas);
+    requireFiniteSigmas(className, this.trainingSigmas, this.settings);
     this.sigmas = [...Array.from(this.trainingSigmas).reverse(), 0];
     this.timesteps = Array.from(this.trainingSigmas, (_, i) => last - i);
   }

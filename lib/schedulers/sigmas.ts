@@ -1,3 +1,4 @@
+import type { NoiseScheduleSettings } from "./betas.js";
 import { boolean, number, optional, refuse } from "./config.js";
 import { exp32, f32, linspace32, numpyLog32, sqrt32 } from "./float32.js";
 import { betaQuantile } from "./incomplete-beta.js";
@@ -14,11 +15,12 @@ export function trainingSigmas(alphasCumprod: Float32Array): Float32Array {
   return alphasCumprod.map((alpha) => (alpha === SMALLEST_ALPHA ? 4096 : sqrt32(f32(f32(1 - alpha) / alpha))));
 }
 
-/** Refuses noise schedules whose σ is infinite, which no solver in σ can start from. */
-export function requireFiniteSigmas(className: string, sigmas: Float32Array, betas: Float32Array): void {
+/** Refuses noise schedules with a last σ that is infinite, which no solver in σ can start from. */
+export function requireFiniteSigmas(className: string, sigmas: Float32Array, settings: NoiseScheduleSettings): void {
   const broken = sigmas.findIndex((sigma) => !Number.isFinite(sigma));
-  if (broken >= 0)
-    refuse(className, `beta of timestep ${broken}`, betas[broken], "makes the noise level there infinite");
+  if (broken < 0) return;
+  const key = settings.trained_betas === null ? "beta_end" : "trained_betas";
+  refuse(className, key, settings[key], `leaves no signal at timestep ${broken}: its noise level would be infinite`);
 }
 
 /**
@@ -104,17 +106,31 @@ export function sigmaToTimestep(sigma: number, logs: ArrayLike<number>): number 
   return interpolateTimestep(Math.log(Math.max(sigma, 1e-10)), logs, (x) => x);
 }
 
-/** {@link sigmaToTimestep} for a σ that the reference holds in float32. */
+/** {@link sigmaToTimestep} for a σ that diffusers holds in float32. */
 export function sigmaToTimestep32(sigma: number, logs: ArrayLike<number>): number {
   return interpolateTimestep(numpyLog32(Math.max(f32(sigma), f32(1e-10))), logs, f32);
 }
 
 function interpolateTimestep(logSigma: number, logs: ArrayLike<number>, round: (x: number) => number): number {
-  let low = logs.length - 1;
-  while (low > 0 && !(round(logSigma - logs[low]!) >= 0)) low--;
-  low = Math.min(low, logs.length - 2);
+  const low = Math.min(lastNotAbove(logs, logSigma, round), logs.length - 2);
   const interval = logs[low]! - logs[low + 1]!;
   const span = logs instanceof Float32Array ? f32(interval) : interval;
   const weight = Math.min(Math.max(round(round(logs[low]! - logSigma) / span), 0), 1);
   return round(1 - weight) * low + weight * (low + 1);
+}
+
+/** The last index whose logarithm is not above `x`, 0 if all are. The training table ascends; custom levels need not. */
+function lastNotAbove(logs: ArrayLike<number>, x: number, round: (x: number) => number): number {
+  const reached = (i: number) => round(x - logs[i]!) >= 0;
+  let high = logs.length - 1;
+  if (logs instanceof Float32Array) {
+    let low = 0;
+    while (high - low > 8) {
+      const middle = (low + high) >> 1;
+      if (reached(middle)) low = middle;
+      else high = middle;
+    }
+  }
+  while (high > 0 && !reached(high)) high--;
+  return high;
 }

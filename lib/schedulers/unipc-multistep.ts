@@ -141,7 +141,7 @@ export class UniPCMultistepScheduler extends MultistepSolver {
     const dtype = sample.dtype === "float64" ? "float64" : "float32";
     return withTemporaries(async (own) => {
       const compute = (expression: Expression) => own(evaluate(expression, dtype, this.className));
-      // (x − σ·ε) / α in two roundings, like the reference: the quantile of the threshold shows the difference.
+      // (x − σ·ε) / α in two roundings, like diffusers: the quantile of the threshold shows the difference.
       const unbounded =
         type === "epsilon"
           ? await own((await compute(noiseless(sigma, sample, output))).div(alpha))

@@ -54,7 +54,7 @@ export abstract class VarianceExplodingScheduler extends SigmaScheduler {
     this.numInferenceSteps = steps;
   }
 
-  /** x_0 as the model predicts it at a noise level, rounded as in the reference. */
+  /** x_0 as the model predicts it at a noise level, rounded as in diffusers. */
   protected denoise(sigma: number, sample: Tensor, output: Tensor, dtype: Tensor["dtype"]): Promise<Tensor> {
     const { prediction_type: type } = this.settings as unknown as { prediction_type: PredictionType };
     return evaluate(denoised(type, sigma, sample, output), dtype, this.className);
