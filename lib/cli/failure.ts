@@ -17,16 +17,23 @@ export function statusOf(error: unknown): 1 | 2 {
 export function describeFailure(error: unknown, verbose: boolean, declarations: OptionDeclarations = {}): string {
   const known = error instanceof InstructPix2PixError;
   const text = error instanceof Error ? error.message : String(error);
-  const message = escapeControls(asFlags(text, declarations), known && LISTS.includes(error.code));
+  const named = isInstructPix2PixError(error, "ERR_INVALID_ARGUMENT") ? asFlags(text, declarations) : text;
+  const message = escapeControls(named, known && LISTS.includes(error.code));
   const line = known ? message : `internal error: ${message}; this is a bug, --verbose shows where`;
   return verbose && error instanceof Error ? `${line}\n${traceOf(error)}` : line;
 }
 
-/** Options are named as a program gives them by what lies below the command line: `numImagesPerPrompt` → `--num_images_per_prompt`. */
+/**
+ * What lies below the command line names options as a program gives them: `numImagesPerPrompt` → `--num_images_per_prompt`.
+ * What stands in quotes is the user's own and stays.
+ */
 function asFlags(text: string, declarations: OptionDeclarations): string {
-  return Object.keys(declarations)
-    .filter((name) => name.includes("_"))
-    .reduce((result, name) => result.replaceAll(new RegExp(`\\b${camelCase(name)}\\b`, "g"), `--${name}`), text);
+  const flags = new Map(
+    Object.keys(declarations)
+      .filter((name) => name.includes("_"))
+      .map((name) => [camelCase(name), `--${name}`]),
+  );
+  return text.replace(/"[^"]*"|\b[a-z]\w*[A-Z]\w*\b/g, (word) => flags.get(word) ?? word);
 }
 
 /** Escapes what would move the cursor, change the terminal's state or the direction of writing. */

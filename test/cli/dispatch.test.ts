@@ -74,7 +74,7 @@ describe("ip2p", () => {
     const { status, stderr } = await run(["echo", "--many_words", "x"], echo(error));
     expect({ status, stderr }).toEqual({
       status: 1,
-      stderr: 'ip2p: --many_words must be fewer, not "--many_words!"\n',
+      stderr: 'ip2p: --many_words must be fewer, not "manyWords!"\n',
     });
   });
 
@@ -84,20 +84,23 @@ describe("ip2p", () => {
     expect({ status, stderr }).toEqual({ status: 1, stderr: "ip2p: cancelled (SIGINT)\n" });
   });
 
-  it("shows its help before 150 ms have passed", () => {
-    for (const [command, text] of [
+  it("shows its help at once: not much later than Node.js itself starts", () => {
+    const time = (args: string[], expected: string) => {
+      const begun = performance.now();
+      expect(spawnSync(process.execPath, args, { encoding: "utf8" }).stdout).toContain(expected);
+      return performance.now() - begun;
+    };
+    for (const [command, option] of [
       ["edit", "--num_inference_steps"],
       ["install", "--variant"],
     ] as const) {
-      const times: number[] = [];
-      // The fastest of a few, since other processes may be in the way.
-      while (times.length < 8 && !times.some((time) => time < 150)) {
-        const begun = performance.now();
-        const { stdout } = spawnSync(process.execPath, [main, command, "--help"], { encoding: "utf8" });
-        times.push(performance.now() - begun);
-        expect(stdout).toContain(text);
+      let [bare, help] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+      // The fastest of a few each, since other processes may be in the way. Idle, it is about 40 ms and 70 ms.
+      for (let i = 0; i < 10 && (i < 2 || help > 2.5 * bare); i++) {
+        bare = Math.min(bare, time(["-p", "0"], "0"));
+        help = Math.min(help, time([main, command, "--help"], option));
       }
-      expect(Math.min(...times)).toBeLessThan(150);
+      expect(help).toBeLessThan(2.5 * bare);
     }
   });
 });
