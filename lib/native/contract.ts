@@ -60,6 +60,8 @@ export interface NativeAddon {
     device: string,
     generator: NativeGenerator | null,
   ): Promise<NativeTensor>;
+  /** Drawn in the tensor's memory layout, as torch.randn_like does. */
+  randnLike(tensor: NativeTensor, generator: NativeGenerator | null): Promise<NativeTensor>;
   randint(
     low: number,
     high: number,
