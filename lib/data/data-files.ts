@@ -68,7 +68,8 @@ export function chooseTrainFiles(
 
   const format = formatOf(names);
   if (format === undefined) throw nothingUsable(names.length > 0 ? names : matchPaths(inFolder, "**"), where);
-  const wanted = format === "parquet" ? isParquetData : (name: string) => METADATA.test(name) || PICTURE.test(name);
+  const wanted = (name: string) =>
+    format === "parquet" ? PARQUET.test(name) : METADATA.test(name) || PICTURE.test(name);
   return { format, names: names.filter(wanted).map((name) => prefix + name) };
 }
 
@@ -79,9 +80,8 @@ export function byCodePoints(a: string, b: string): number {
 
 /** A configuration that no card declares is a folder of that name, as in the hub's conversions to parquet. */
 function configFolder(files: readonly string[], name: string | undefined, where: string): string {
-  if (name === undefined) return "";
+  if (name === undefined || name === "default") return "";
   if (name !== "" && files.some((path) => path.startsWith(`${name}/`))) return name;
-  if (name === "default") return "";
   throw datasetError(`${where} has no configuration ${JSON.stringify(name)}; leave dataset_config_name out`);
 }
 
@@ -104,10 +104,10 @@ function byPatterns(
 ): string[] {
   const train = patterns.get("train");
   if (!train) throw noTrainSplit([...patterns.keys()], where);
-  const names = resolve(
-    files,
-    train.map((pattern) => cleanPattern(pattern, where)),
-  );
+  const clean = train.map((pattern) => cleanPattern(pattern, where));
+  const names = resolve(files, clean);
+  const missing = clean.filter((pattern) => !/[*?[]/.test(pattern) && !names.includes(pattern));
+  if (missing.length > 0) throw datasetError(`${where}: there is no file ${listOf(missing)} of the split "train"`);
   if (names.length === 0) throw datasetError(`${where}: no file matches ${listOf(train)} of the split "train"`);
   return names;
 }

@@ -1,5 +1,6 @@
 import { parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+
+import { compressors } from "../parquet/compressors.js";
 import { openParquet, parquetColumns, parquetError } from "../parquet/file.js";
 import type { MetadataRecords } from "./read.js";
 

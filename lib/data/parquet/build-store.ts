@@ -1,5 +1,6 @@
 import { parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+
+import { compressors } from "./compressors.js";
 import { openParquet, parquetError } from "./file.js";
 import { CELL, type CellKind, RowStoreWriter } from "./row-store.js";
 
