@@ -1,0 +1,146 @@
+import { randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { errnoOf, ioError } from "../training/checkpoint/io-error.js";
+import { keepLines, type Line } from "./metrics-lines.js";
+import type { TrackedValues, Tracker } from "./tracker.js";
+
+/** Its name in the output folder. */
+export const METRICS_FILE = "metrics.jsonl";
+
+/**
+ * `metrics.jsonl`: one JSON object per optimiser step, `step` first, in the order of steps. Every line is appended by a
+ * single write, so that a killed process leaves at most a broken last line, which the next one cuts off.
+ *
+ * Lines are synced to the disk when {@link flush} is called, which is when a checkpoint is written: what a power cut
+ * takes after that, a resumed run writes again. Numbers that are not finite become null, as JSON has none.
+ */
+export class MetricsFile implements Tracker {
+  readonly name = "metrics";
+  readonly path: string;
+  readonly #resumeStep: number;
+  #file: FileHandle | undefined;
+  /** Where the next line goes; what lies behind it is the rest of a write that failed. */
+  #size = 0;
+  #lastStep = 0;
+
+  /**
+   * @param outputDir the run's output folder
+   * @param resumeStep the optimiser steps done by the checkpoint that the run goes on from, 0 for a new run: lines of
+   *   later steps are cut off, as the run will write them again
+   */
+  constructor(outputDir: string, resumeStep: number) {
+    this.path = join(outputDir, METRICS_FILE);
+    this.#resumeStep = resumeStep;
+  }
+
+  /** @throws `ERR_IO` if the file cannot be read, repaired or written to; it is then as it was */
+  async init(): Promise<void> {
+    try {
+      await mkdir(dirname(this.path), { recursive: true });
+      const { kept, isPrefix, size } = await this.#scan();
+      const end = kept.at(-1);
+      if (!isPrefix) await this.#rewrite(kept);
+      this.#file = await open(this.path, "a");
+      this.#size = isPrefix ? (end?.end ?? 0) : kept.reduce((sum, { start, end }) => sum + end - start, 0);
+      this.#lastStep = Math.max(this.#resumeStep, end?.step ?? 0);
+      if (isPrefix && size > this.#size) {
+        await this.#file.truncate(this.#size);
+        await this.#file.sync();
+      }
+    } catch (error) {
+      throw ioError("open", this.path, error);
+    }
+  }
+
+  /**
+   * Appends one line.
+   *
+   * @throws `ERR_IO` if it cannot be written; the file then ends with the line before
+   */
+  async log(values: TrackedValues, step: number): Promise<void> {
+    const file = this.#opened();
+    if (!(Number.isSafeInteger(step) && step > this.#lastStep))
+      throw new InstructPix2PixError(
+        "ERR_INTERNAL",
+        `${this.path}: step ${step} cannot be logged after step ${this.#lastStep}`,
+      );
+    const { step: _, ...rest } = values;
+    const line = Buffer.from(`${JSON.stringify({ step, ...rest })}\n`);
+    try {
+      const { bytesWritten } = await file.write(line);
+      // A disk that is nearly full takes a part; the rest tells why.
+      if (bytesWritten < line.length) await file.writeFile(line.subarray(bytesWritten));
+    } catch (error) {
+      await file.truncate(this.#size).catch(() => {});
+      throw ioError("write", this.path, error);
+    }
+    this.#size += line.length;
+    this.#lastStep = step;
+  }
+
+  /** Pictures are no lines. */
+  async images(): Promise<void> {}
+
+  /** @throws `ERR_IO` */
+  async flush(): Promise<void> {
+    try {
+      await this.#file?.sync();
+    } catch (error) {
+      throw ioError("write", this.path, error);
+    }
+  }
+
+  state(): undefined {
+    return undefined;
+  }
+
+  /** @throws `ERR_IO` */
+  async finish(): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      await this.#file?.close();
+      this.#file = undefined;
+    }
+  }
+
+  #opened(): FileHandle {
+    if (this.#file) return this.#file;
+    throw new InstructPix2PixError("ERR_INTERNAL", `${this.path}: is not open`);
+  }
+
+  async #scan(): Promise<{ kept: Line[]; isPrefix: boolean; size: number }> {
+    try {
+      return await keepLines(createReadStream(this.path), this.#resumeStep);
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return { kept: [], isPrefix: true, size: 0 };
+      throw error;
+    }
+  }
+
+  /** Replaces the file by one with these of its lines, at once. */
+  async #rewrite(kept: readonly Line[]): Promise<void> {
+    const temporary = join(dirname(this.path), `.${basename(this.path)}.${randomBytes(6).toString("hex")}.tmp`);
+    try {
+      const [source, target] = [await open(this.path, "r"), await open(temporary, "wx")];
+      try {
+        for (const { start, end } of kept) {
+          const line = Buffer.allocUnsafe(end - start);
+          await source.read(line, 0, line.length, start);
+          await target.writeFile(line);
+        }
+        await target.sync();
+      } finally {
+        await source.close();
+        await target.close();
+      }
+      await rename(temporary, this.path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,180 @@
+import { InstructPix2PixError } from "../errors.js";
+import type { Environment } from "../native/platform.js";
+import { MetricsFile } from "./metrics-file.js";
+import type { Secrets } from "./secrets.js";
+import { TensorBoardTracker } from "./tensorboard/tensorboard-tracker.js";
+import type { Outcome, TrackedConfig, TrackedImage, TrackedValues, Tracker } from "./tracker.js";
+import type { SenderTiming } from "./wandb/sender.js";
+import { hasWandbKey } from "./wandb/settings.js";
+import { WandbTracker } from "./wandb/wandb-tracker.js";
+
+/** What `--report_to` can be. */
+export const REPORT_TO = ["tensorboard", "wandb", "all", "none"] as const;
+
+/** Trackers that diffusers' scripts take as well, and that are not built. */
+const UNSUPPORTED = ["comet_ml", "aim", "mlflow", "clearml", "dvclive", "swanlab", "trackio"];
+
+/** What trackers need to go on after a resumption, by their names; it is kept in checkpoints. */
+export type TrackerStates = Record<string, Record<string, string>>;
+
+export interface TrackersOptions {
+  outputDir: string;
+  /** Of `--logging_dir`: relative to the output folder, or absolute. Default `logs`. */
+  loggingDir?: string;
+  /** Name of the project, and of the run's folder among the logs. Default `instruct-pix2pix`. */
+  project?: string;
+  /** What must not be written or sent. */
+  secrets: Secrets;
+  /** The checkpoint that the run goes on from: its step, and what {@link Trackers.states} returned when it was made. */
+  resume?: { step: number; states: Readonly<Record<string, unknown>> };
+  /** Told what goes wrong without stopping the run, each thing once. */
+  warn: (message: string) => void;
+  /** Told where the run can be looked at. */
+  inform?: (message: string) => void;
+  /** Default `process.env`. */
+  env?: Environment;
+  /** For tests. */
+  timing?: Partial<SenderTiming>;
+}
+
+/**
+ * The trackers of a run: `metrics.jsonl` always, others as `--report_to` says. `all` is all that can be used: W&B only
+ * where there is a key for it.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for a tracker that is not supported, by name
+ */
+export async function createTrackers(reportTo: string, options: TrackersOptions): Promise<Trackers> {
+  const { outputDir, loggingDir = "logs", project = "instruct-pix2pix", secrets, resume, warn } = options;
+  const { inform = () => {}, env = process.env, timing } = options;
+  const wanted = wantedTrackers(reportTo);
+  const resumeStep = resume?.step ?? 0;
+  const optional: Tracker[] = [];
+  if (wanted.includes("tensorboard"))
+    optional.push(new TensorBoardTracker({ outputDir, loggingDir, project, resumeStep }));
+  if (wanted.includes("wandb")) {
+    if (reportTo !== "all" || (await hasWandbKey(env))) {
+      const saved = savedState(resume?.states.wandb);
+      optional.push(new WandbTracker({ project, saved, secrets, warn, inform, env, timing }));
+    } else inform("W&B: not used, as there is no key for it");
+  }
+  return new Trackers(new MetricsFile(outputDir, resumeStep), optional, secrets, warn);
+}
+
+/**
+ * All trackers of a run as one. Secrets are taken out of everything before any of them sees it.
+ *
+ * `metrics.jsonl` is part of what a run promises: if it cannot be written, calls fail. The others never stop a run that
+ * has begun: their errors are told once each, and counted.
+ */
+export class Trackers {
+  readonly #metrics: MetricsFile;
+  readonly #optional: readonly Tracker[];
+  readonly #secrets: Secrets;
+  readonly #warn: (message: string) => void;
+  readonly #failures = new Map<Tracker, number>();
+
+  constructor(metrics: MetricsFile, optional: readonly Tracker[], secrets: Secrets, warn: (message: string) => void) {
+    this.#metrics = metrics;
+    this.#optional = optional;
+    this.#secrets = secrets;
+    this.#warn = warn;
+  }
+
+  /**
+   * @param config the run's options; what is secret in them is left out here
+   * @throws `ERR_IO` if logs cannot be written, `ERR_CONFIG` if a tracker's settings are wrong; what was opened is
+   *   closed again
+   */
+  async init(config: TrackedConfig): Promise<void> {
+    const started: Tracker[] = [];
+    try {
+      for (const tracker of [this.#metrics, ...this.#optional]) {
+        started.push(tracker);
+        // Each time anew, as a tracker's key becomes known when it is started.
+        await tracker.init(this.#secrets.filterConfig(config));
+      }
+    } catch (error) {
+      for (const tracker of started) await tracker.finish({ succeeded: false, timeoutMs: 0 }).catch(() => {});
+      throw error;
+    }
+  }
+
+  /**
+   * @param step optimiser steps done, above that of the call before
+   * @throws `ERR_IO` if `metrics.jsonl` cannot be written
+   */
+  async log(values: TrackedValues, step: number): Promise<void> {
+    const clean = this.#secrets.redactValues(values);
+    await this.#metrics.log(clean, step);
+    await this.#each((tracker) => tracker.log(clean, step));
+  }
+
+  async images(name: string, images: readonly TrackedImage[], step: number): Promise<void> {
+    const clean = images.map(({ image, caption }) =>
+      caption === undefined ? { image } : { image, caption: this.#secrets.redact(caption) },
+    );
+    await this.#each((tracker) => tracker.images(this.#secrets.redact(name), clean, step));
+  }
+
+  /** Before a checkpoint is made: what was logged up to it is on the disk then. @throws `ERR_IO` */
+  async flush(): Promise<void> {
+    await this.#metrics.flush();
+    await this.#each((tracker) => tracker.flush());
+  }
+
+  /** For the checkpoint. */
+  states(): TrackerStates {
+    const states = this.#optional.map((tracker) => [tracker.name, tracker.state()] as const);
+    return Object.fromEntries(states.filter(([, state]) => state !== undefined)) as TrackerStates;
+  }
+
+  /** @throws `ERR_IO` if `metrics.jsonl` cannot be written */
+  async finish(outcome: Outcome): Promise<void> {
+    try {
+      await this.#metrics.finish();
+    } finally {
+      await Promise.all(this.#optional.map((tracker) => this.#try(tracker, () => tracker.finish(outcome))));
+      for (const [{ name }, count] of this.#failures)
+        if (count > 1) this.#warn(`${name}: ${count} calls failed in all`);
+    }
+  }
+
+  async #each(call: (tracker: Tracker) => Promise<void>): Promise<void> {
+    for (const tracker of this.#optional) await this.#try(tracker, () => call(tracker));
+  }
+
+  async #try(tracker: Tracker, call: () => Promise<void>): Promise<void> {
+    try {
+      await call();
+    } catch (error) {
+      const count = (this.#failures.get(tracker) ?? 0) + 1;
+      this.#failures.set(tracker, count);
+      const message = error instanceof Error ? error.message : String(error);
+      if (count === 1) this.#warn(this.#secrets.redact(`${tracker.name}: ${message}; the run goes on`));
+    }
+  }
+}
+
+function wantedTrackers(reportTo: string): readonly ("tensorboard" | "wandb")[] {
+  switch (reportTo) {
+    case "all":
+      return ["tensorboard", "wandb"];
+    case "none":
+      return [];
+    case "tensorboard":
+    case "wandb":
+      return [reportTo];
+    default:
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `report_to: ${UNSUPPORTED.includes(reportTo) ? `${reportTo} is not supported` : `there is no tracker "${reportTo}"`}; it can be ${REPORT_TO.join(", ")}`,
+      );
+  }
+}
+
+/** A tracker's part of a checkpoint, as far as it is one. */
+function savedState(state: unknown): Record<string, string> | undefined {
+  if (typeof state !== "object" || state === null) return undefined;
+  const texts = Object.entries(state).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+  return texts.length > 0 ? Object.fromEntries(texts) : undefined;
+}

@@ -1,0 +1,150 @@
+import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch, type RequestInit } from "undici";
+import { networkReason } from "../../hub/http.js";
+import type { Environment } from "../../native/platform.js";
+
+/** Why a request was of no use: `passing` may be otherwise the next time, `refused` will not. */
+export class WandbError extends Error {
+  readonly kind: "passing" | "refused";
+  /** Milliseconds that the server asked to wait. */
+  readonly retryAfter: number | undefined;
+
+  constructor(kind: "passing" | "refused", message: string, retryAfter?: number) {
+    super(message);
+    this.kind = kind;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** Answers to which W&B's own clients do not try again. */
+const FINAL_STATUSES = new Set([400, 401, 403, 404, 409, 410, 413, 422, 501]);
+const CONNECT_TIMEOUT = 10_000;
+const REQUEST_TIMEOUT = 30_000;
+const UPLOAD_TIMEOUT = 180_000;
+const LONGEST_ANSWER = 16 << 20;
+
+/** Requests to a W&B server, through the environment's proxies; the key goes to that server and nowhere else. */
+export class WandbHttp {
+  readonly #baseUrl: string;
+  readonly #authorization: string;
+  readonly #dispatcher: Dispatcher;
+
+  constructor(baseUrl: string, apiKey: string, env: Environment) {
+    this.#baseUrl = baseUrl;
+    this.#authorization = `Basic ${Buffer.from(`api:${apiKey}`).toString("base64")}`;
+    const options = { connect: { timeout: CONNECT_TIMEOUT } };
+    const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? "";
+    const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY ?? "";
+    const noProxy = env.no_proxy ?? env.NO_PROXY ?? "";
+    this.#dispatcher =
+      httpProxy || httpsProxy
+        ? new EnvHttpProxyAgent({ ...options, httpProxy, httpsProxy, noProxy })
+        : new Agent(options);
+  }
+
+  /**
+   * The data that a GraphQL query or mutation answers.
+   *
+   * @throws {@link WandbError}
+   */
+  async graphql(query: string, variables: object, signal: AbortSignal): Promise<Record<string, unknown>> {
+    const answer = await this.post("/graphql", { query, variables }, signal);
+    const { data, errors } = answer as { data?: unknown; errors?: unknown };
+    if (Array.isArray(errors) && errors.length > 0) {
+      const { message } = errors[0] as { message?: unknown };
+      throw new WandbError("refused", `it answered: ${oneLine(String(message))}`);
+    }
+    if (typeof data !== "object" || data === null) throw new WandbError("passing", "its answer holds no data");
+    return data as Record<string, unknown>;
+  }
+
+  /**
+   * Sends JSON and reads JSON.
+   *
+   * @throws {@link WandbError}
+   */
+  async post(path: string, body: object, signal: AbortSignal): Promise<object> {
+    const headers = { authorization: this.#authorization, "content-type": "application/json" };
+    const init = { method: "POST", headers, body: JSON.stringify(body) };
+    const text = await this.#fetch(this.#baseUrl + path, init, REQUEST_TIMEOUT, signal);
+    try {
+      const answer: unknown = JSON.parse(text);
+      if (typeof answer === "object" && answer !== null) return answer;
+    } catch {}
+    throw new WandbError("passing", "its answer is not JSON");
+  }
+
+  /**
+   * Puts a file where the server said.
+   *
+   * @param url absolute, or relative to the server
+   * @param headerLines `Name:value`
+   * @throws {@link WandbError}
+   */
+  async upload(url: string, headerLines: readonly string[], content: Uint8Array, signal: AbortSignal): Promise<void> {
+    let target: URL | undefined;
+    try {
+      target = new URL(url, this.#baseUrl);
+    } catch {}
+    if (!target || !/^https?:$/.test(target.protocol)) throw new WandbError("refused", "it named no place for a file");
+    const headers: [string, string][] = headerLines.map((line) => {
+      const colon = line.indexOf(":");
+      return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
+    });
+    // Elsewhere the address itself is the permission.
+    if (target.origin === new URL(this.#baseUrl).origin) headers.push(["authorization", this.#authorization]);
+    await this.#fetch(target.href, { method: "PUT", headers, body: content }, UPLOAD_TIMEOUT, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#dispatcher.destroy();
+  }
+
+  async #fetch(url: string, init: RequestInit, timeout: number, signal: AbortSignal): Promise<string> {
+    const { host } = new URL(url);
+    let status: number;
+    let retryAfter: number;
+    let text: string;
+    try {
+      const response = await fetch(url, {
+        ...init,
+        redirect: "manual",
+        dispatcher: this.#dispatcher,
+        signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]),
+      });
+      status = response.status;
+      retryAfter = Number(response.headers.get("retry-after") ?? Number.NaN) * 1000;
+      const length = Number(response.headers.get("content-length") ?? 0);
+      if (length > LONGEST_ANSWER) {
+        await response.body?.cancel();
+        text = "";
+      } else text = await response.text();
+    } catch (error) {
+      const timedOut = error instanceof Error && error.name === "TimeoutError";
+      throw new WandbError(
+        "passing",
+        `${host} cannot be reached (${timedOut ? "no answer in time" : networkReason(error)})`,
+      );
+    }
+    if (status >= 200 && status < 300) return text;
+    if (status >= 300 && status < 400)
+      throw new WandbError("refused", `${host} redirects elsewhere; is WANDB_BASE_URL right?`);
+    if (FINAL_STATUSES.has(status)) throw new WandbError("refused", `${host} answered ${status}${reasonIn(text)}`);
+    throw new WandbError("passing", `${host} answered ${status}`, retryAfter > 0 ? retryAfter : undefined);
+  }
+}
+
+/** What a refusal says for itself, if it is in the form that GraphQL and W&B's services use. */
+function reasonIn(text: string): string {
+  try {
+    const { error, errors } = JSON.parse(text) as { error?: unknown; errors?: { message?: unknown }[] };
+    const reason = errors?.[0]?.message ?? error;
+    return typeof reason === "string" && reason ? ` (${oneLine(reason)})` : "";
+  } catch {
+    return "";
+  }
+}
+
+function oneLine(text: string): string {
+  const line = text.replace(/\s+/g, " ").trim();
+  return line.length > 200 ? `${line.slice(0, 197)}...` : line;
+}

@@ -1,0 +1,239 @@
+import { WandbError, type WandbHttp } from "./http.js";
+import { Outbox, type OutgoingLine } from "./outbox.js";
+import { registerFile, streamPath, type WandbRun } from "./run.js";
+
+/** Milliseconds. */
+export interface SenderTiming {
+  /** Before the first lines are sent. */
+  first: number;
+  /** Between requests, as W&B's own clients have it. */
+  interval: number;
+  /** Without a request, until the server is told that the run is alive. */
+  heartbeat: number;
+  /** After a failure; doubled with each that follows, up to `longestRetry`. */
+  retry: number;
+  longestRetry: number;
+  /** For the first try to make the run known, which is waited for. */
+  connect: number;
+}
+
+const DEFAULT_TIMING: SenderTiming = {
+  first: 2_000,
+  interval: 15_000,
+  heartbeat: 30_000,
+  retry: 2_000,
+  longestRetry: 60_000,
+  connect: 15_000,
+};
+
+/** While a run waits for the last lines to be sent, it tries again at least this often. */
+const LONGEST_RETRY_AT_END = 1_000;
+
+export interface SenderOptions {
+  http: WandbHttp;
+  /** Makes the run known; repeated until it succeeds. */
+  start: (signal: AbortSignal) => Promise<WandbRun>;
+  onStarted: (run: WandbRun) => void;
+  /** Told that the server cannot be reached, once, and that it refuses what is sent, once. */
+  warn: (message: string) => void;
+  timing?: Partial<SenderTiming> | undefined;
+}
+
+/** Brings lines and files to the server in the background, however long that takes; the run never waits for it. */
+export class Sender {
+  readonly #outbox = new Outbox();
+  readonly #options: SenderOptions;
+  readonly #timing: SenderTiming;
+  readonly #stop = new AbortController();
+  #run: WandbRun | undefined;
+  /** Number of the next line in the server's file: what is sent again after a lost answer overwrites itself. */
+  #offset = 0;
+  #summary: string | undefined;
+  /** Files that the server was given, and is yet to be told of. */
+  #uploaded: string[] = [];
+  #exitCode: number | undefined;
+  #state: "open" | "refused" | "complete" = "open";
+  #failures = 0;
+  #warned = false;
+  #lastRequest = 0;
+  #wake = () => {};
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+  }
+
+  /**
+   * Tries once to make the run known, then goes on in the background.
+   *
+   * @throws {@link WandbError} if the server refuses; that it cannot be reached is no error
+   */
+  async open(): Promise<void> {
+    let pause = this.#timing.first;
+    try {
+      await this.#connect(AbortSignal.any([this.#stop.signal, AbortSignal.timeout(this.#timing.connect)]));
+    } catch (error) {
+      if (isRefusal(error)) throw error;
+      pause = this.#failed(error);
+    }
+    this.#loop = this.#work(pause);
+  }
+
+  /** A line to append to the run's history, and what its summary is after it, as JSON. */
+  send(line: OutgoingLine, summary: string): void {
+    this.#outbox.addLine(line);
+    this.#summary = summary;
+    if (this.#state === "refused") this.#outbox.clear();
+  }
+
+  upload(name: string, content: Uint8Array): void {
+    this.#outbox.addFile({ name, content });
+    if (this.#state === "refused") this.#outbox.clear();
+  }
+
+  /**
+   * Sends what is left, and that the run has ended; gives up after `timeoutMs`.
+   *
+   * @returns how many lines and files were never sent
+   */
+  async finish(exitCode: number, timeoutMs: number): Promise<{ lines: number; files: number }> {
+    this.#exitCode = exitCode;
+    this.#wake();
+    const deadline = setTimeout(() => this.#stop.abort(), timeoutMs);
+    try {
+      await this.#loop;
+    } finally {
+      clearTimeout(deadline);
+      this.#stop.abort();
+      await this.#options.http.close();
+    }
+    this.#outbox.clear();
+    return { lines: this.#outbox.droppedLines, files: this.#outbox.droppedFiles };
+  }
+
+  async #work(firstPause: number): Promise<void> {
+    for (let pause = firstPause; ; ) {
+      await this.#pause(pause);
+      if (this.#stop.signal.aborted) return;
+      try {
+        await this.#sendAll();
+        this.#failures = 0;
+        pause = this.#timing.interval;
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        if (isRefusal(error)) this.#giveUp(error);
+        else pause = this.#failed(error);
+      }
+      if (this.#state !== "open") return;
+    }
+  }
+
+  async #sendAll(): Promise<void> {
+    const run = await this.#connect(this.#stop.signal);
+    await this.#sendLines(run);
+    await this.#sendFiles(run);
+    if (this.#exitCode !== undefined && this.#outbox.isEmpty) {
+      await this.#post(run, { complete: true, exitcode: this.#exitCode });
+      this.#state = "complete";
+    } else if (performance.now() - this.#lastRequest >= this.#timing.heartbeat) await this.#post(run, {});
+  }
+
+  async #connect(signal: AbortSignal): Promise<WandbRun> {
+    if (this.#run) return this.#run;
+    const run = await this.#options.start(signal);
+    this.#run = run;
+    this.#offset = run.historyLines;
+    this.#outbox.forgetThrough(run.lastStep);
+    this.#options.onStarted(run);
+    return run;
+  }
+
+  async #sendLines(run: WandbRun): Promise<void> {
+    for (let lines = this.#outbox.takeLines(); lines.length > 0; lines = this.#outbox.takeLines()) {
+      const summary = this.#summary!;
+      try {
+        await this.#post(run, {
+          files: {
+            "wandb-history.jsonl": { offset: this.#offset, content: lines.map(({ json }) => json) },
+            "wandb-summary.json": { offset: 0, content: [summary] },
+          },
+        });
+      } catch (error) {
+        this.#outbox.putBackLines(lines);
+        throw error;
+      }
+      this.#offset += lines.length;
+    }
+  }
+
+  async #sendFiles(run: WandbRun): Promise<void> {
+    for (let file = this.#outbox.takeFile(); file; file = this.#outbox.takeFile()) {
+      try {
+        const { url, headers } = await registerFile(this.#options.http, run, file.name, this.#stop.signal);
+        await this.#options.http.upload(url, headers, file.content, this.#stop.signal);
+        this.#uploaded.push(file.name);
+      } catch (error) {
+        if (isRefusal(error)) {
+          // One file may be unwanted while all else is welcome.
+          this.#outbox.droppedFiles++;
+          continue;
+        }
+        this.#outbox.putBackFile(file);
+        throw error;
+      }
+    }
+    if (this.#uploaded.length > 0) {
+      const uploaded = this.#uploaded;
+      await this.#post(run, { uploaded });
+      this.#uploaded = [];
+    }
+  }
+
+  async #post(run: WandbRun, body: object): Promise<void> {
+    await this.#options.http.post(streamPath(run), body, this.#stop.signal);
+    this.#lastRequest = performance.now();
+  }
+
+  /** @returns milliseconds to wait */
+  #failed(error: unknown): number {
+    if (!this.#warned) {
+      this.#warned = true;
+      this.#options.warn(`W&B: ${reason(error)}; the run goes on, and what it logs is sent as soon as that works`);
+    }
+    const { retry, longestRetry } = this.#timing;
+    const asked = error instanceof WandbError ? error.retryAfter : undefined;
+    return Math.min(longestRetry, asked ?? retry * 2 ** Math.min(this.#failures++, 30));
+  }
+
+  #giveUp(error: WandbError): void {
+    this.#state = "refused";
+    this.#outbox.clear();
+    this.#options.warn(`W&B: ${error.message}; the run goes on, and nothing more is sent`);
+  }
+
+  /** Ends early when the run does. */
+  #pause(milliseconds: number): Promise<void> {
+    const ending = this.#exitCode !== undefined;
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#stop.signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ending ? Math.min(milliseconds, LONGEST_RETRY_AT_END) : milliseconds);
+      // Nothing that is only logged keeps the process from ending.
+      if (!ending) timer.unref();
+      this.#stop.signal.addEventListener("abort", done);
+      this.#wake = done;
+    });
+  }
+}
+
+function isRefusal(error: unknown): error is WandbError {
+  return error instanceof WandbError && error.kind === "refused";
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message.split("\n", 1)[0]! : String(error);
+}

@@ -1,0 +1,110 @@
+import { randomInt } from "node:crypto";
+import { InstructPix2PixError } from "../../errors.js";
+import type { Environment } from "../../native/platform.js";
+import { passwordFor } from "./netrc.js";
+
+export type WandbMode = "online" | "offline" | "disabled";
+
+/** What W&B's own clients take from the environment, under the same names. */
+export interface WandbSettings {
+  mode: WandbMode;
+  /** Of the server, without a slash at its end. */
+  baseUrl: string;
+  apiKey: string | undefined;
+  /** Undefined stands for the key's default. */
+  entity: string | undefined;
+  project: string;
+  runId: string;
+  /** Whether the run may exist already and is to be gone on with. */
+  resume: boolean;
+  displayName: string | undefined;
+  group: string | undefined;
+  jobType: string | undefined;
+  notes: string | undefined;
+  tags: string[] | undefined;
+}
+
+const PUBLIC_SERVER = "https://api.wandb.ai";
+
+/**
+ * Reads the settings.
+ *
+ * @param project used unless WANDB_PROJECT names another
+ * @param saved what a checkpoint says of the run that it belongs to
+ * @throws `ERR_CONFIG` for a mode or an address that is none
+ */
+export async function readSettings(
+  project: string,
+  saved: Readonly<Record<string, string>> | undefined,
+  env: Environment,
+): Promise<WandbSettings> {
+  const mode = modeOf(env);
+  const baseUrl = baseUrlOf(env);
+  const apiKey = await keyFor(baseUrl, env);
+  return {
+    mode,
+    baseUrl,
+    apiKey,
+    entity: saved?.entity || env.WANDB_ENTITY || undefined,
+    project: saved?.project || env.WANDB_PROJECT || project,
+    runId: checkedRunId(saved?.id || env.WANDB_RUN_ID || newRunId()),
+    resume: saved?.id !== undefined || (!!env.WANDB_RUN_ID && /^(allow|must|auto)$/.test(env.WANDB_RESUME ?? "")),
+    displayName: env.WANDB_NAME || undefined,
+    group: env.WANDB_RUN_GROUP || undefined,
+    jobType: env.WANDB_JOB_TYPE || undefined,
+    notes: env.WANDB_NOTES || undefined,
+    tags: env.WANDB_TAGS?.split(",")
+      .map((tag) => tag.trim())
+      .filter(Boolean),
+  };
+}
+
+/** Whether there is a key for the server that the environment names. */
+export async function hasWandbKey(env: Environment): Promise<boolean> {
+  return (await keyFor(baseUrlOf(env), env)) !== undefined;
+}
+
+async function keyFor(baseUrl: string, env: Environment): Promise<string | undefined> {
+  return env.WANDB_API_KEY?.trim() || (await passwordFor(new URL(baseUrl).hostname, env)) || undefined;
+}
+
+/** Where people look at the runs of a server. */
+export function runUrl(baseUrl: string, entity: string, project: string, runId: string): string {
+  const site = baseUrl === PUBLIC_SERVER ? "https://wandb.ai" : baseUrl;
+  return `${site}/${[entity, project, "runs", runId].map(encodeURIComponent).join("/")}`;
+}
+
+function modeOf(env: Environment): WandbMode {
+  if (/^(true|1)$/i.test(env.WANDB_DISABLED ?? "")) return "disabled";
+  const mode = env.WANDB_MODE?.trim().toLowerCase() || "online";
+  if (mode === "online" || mode === "offline" || mode === "disabled") return mode;
+  if (mode === "dryrun") return "offline";
+  if (mode === "run" || mode === "shared") return "online";
+  throw config(`WANDB_MODE is ${JSON.stringify(mode)}; it can be online, offline or disabled`);
+}
+
+function baseUrlOf(env: Environment): string {
+  const given = env.WANDB_BASE_URL?.trim() || PUBLIC_SERVER;
+  let url: URL | undefined;
+  try {
+    url = new URL(given);
+  } catch {}
+  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash)
+    throw config("WANDB_BASE_URL is not the address of a server, such as https://api.wandb.ai");
+  if (url.username || url.password) throw config("WANDB_BASE_URL holds a password; put the key into WANDB_API_KEY");
+  return url.href.replace(/\/+$/, "");
+}
+
+/** Eight letters and digits, as W&B's own clients draw them. */
+function newRunId(): string {
+  return Array.from({ length: 8 }, () => randomInt(36).toString(36)).join("");
+}
+
+function checkedRunId(id: string): string {
+  if (/^[^/\\#?%:\s]{1,128}$/.test(id)) return id;
+  throw config(`${JSON.stringify(id.slice(0, 140))} cannot be the id of a W&B run`);
+}
+
+function config(message: string): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_CONFIG", message);
+}
