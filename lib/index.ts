@@ -36,3 +36,6 @@ export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from ".
 export * from "./schedulers/index.js";
 export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./tensor.js";
 export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer.js";
+export type { StepRecord, TrainEvent, TrainResult } from "./training/events.js";
+export type { TrainInput } from "./training/options.js";
+export { type TrainCallbacks, type TrainingRun, train } from "./training/train.js";

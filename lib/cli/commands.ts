@@ -16,6 +16,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./edit.js")).editCommand,
   },
   {
+    name: "train",
+    summary: "train an InstructPix2Pix model from pairs of pictures and instructions",
+    load: async () => (await import("./train.js")).trainCommand,
+  },
+  {
     name: "install",
     summary: "fetch libtorch into the user's cache",
     load: async () => (await import("./install.js")).installCommand,

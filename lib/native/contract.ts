@@ -44,6 +44,8 @@ export interface NativeAddon {
   reshape(x: NativeTensor, shape: readonly number[]): Promise<NativeTensor>;
   repeat(x: NativeTensor, repeats: readonly number[]): Promise<NativeTensor>;
   repeatInterleave(x: NativeTensor, repeats: number, dim: number): Promise<NativeTensor>;
+  toChannelsLast(x: NativeTensor): Promise<NativeTensor>;
+  isChannelsLast(x: NativeTensor): Promise<boolean>;
   equal(a: NativeTensor, b: NativeTensor): Promise<boolean>;
   isFinite(x: NativeTensor): Promise<boolean>;
 

@@ -2,6 +2,7 @@ import type { Loader } from "../data/loader.js";
 import type { EpochOrder, EpochOrderState, OrderedBatch } from "../data/permutation.js";
 import { type BatchEncoder, disposeEncoded } from "./encoder.js";
 import type { Flips } from "./flips.js";
+import type { LatentCache } from "./latent_cache.js";
 import type { EncodedBatch } from "./micro_batch.js";
 
 /** One batch as the loop takes it. */
@@ -59,4 +60,26 @@ export function encodeAsLoaded(order: EpochOrder, flips: Flips, loader: Loader, 
 
 function placeOf({ rows, last, next }: OrderedBatch): Pick<TrainingBatch, "rows" | "last" | "next"> {
   return { rows, last, next };
+}
+
+/** Reads what was encoded before training began. */
+export function readFromCache(order: EpochOrder, flips: Flips, cache: LatentCache): EncodedData {
+  return {
+    get skippedRows() {
+      return cache.unusableRows;
+    },
+    async *epoch() {
+      await order.begin();
+      await flips.beginEpoch(order.batchesPerEpoch);
+      for await (const batch of order.restOfEpoch()) {
+        const flags = await flips.of(batch);
+        yield {
+          ...placeOf(batch),
+          waitSeconds: 0,
+          encode: () => cache.read(batch.rows, flags),
+          release: disposeEncoded,
+        };
+      }
+    },
+  };
 }

@@ -1,11 +1,12 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createLoader } from "../data/index.js";
+import { createLoader, type Loader } from "../data/index.js";
 import { isInstructPix2PixError } from "../errors.js";
 import { disposeBaseModel } from "./base_model.js";
-import { encodeAsLoaded } from "./encoded_data.js";
+import { encodeAsLoaded, readFromCache } from "./encoded_data.js";
 import { BatchEncoder } from "./encoder.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
+import { LatentCache } from "./latent_cache.js";
 import { LearningRate } from "./learning_rate.js";
 import { runLoop } from "./loop.js";
 import { modelCard } from "./model_card.js";
@@ -71,7 +72,8 @@ class Session {
       onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
     });
     const encoder = new BatchEncoder(base, options.resolution);
-    const data = encodeAsLoaded(order, flips, loader, encoder);
+    const cache = options.cacheLatents ? await this.#openCache(loader, encoder) : undefined;
+    const data = cache ? readFromCache(order, flips, cache) : encodeAsLoaded(order, flips, loader, encoder);
     using nullText = await encoder.nullText(signal);
     const step = resumed?.state.globalStep ?? 0;
     if (resumed) onEvent({ type: "resumed", checkpoint: resumed.folder, step });
@@ -84,22 +86,37 @@ class Session {
       seed: options.seed,
       device,
     });
-    const progress = await runLoop(
-      this.#run,
-      data,
-      this.#learningRate(),
-      nullText,
-      { onStep: (record, snapshot) => this.#onStep(record, snapshot), onEpochEnd: (e, s) => this.#onEpochEnd(e, s) },
-      signal,
+    try {
+      const progress = await runLoop(
+        this.#run,
+        data,
+        this.#learningRate(),
+        nullText,
+        { onStep: (record, snapshot) => this.#onStep(record, snapshot), onEpochEnd: (e, s) => this.#onEpochEnd(e, s) },
+        signal,
+      );
+      await this.#saveModel(progress.step);
+      return {
+        outputDir: options.outputDir,
+        step: progress.step,
+        trainLoss: this.#lastLoss,
+        seed: options.seed,
+        skippedRows: data.skippedRows,
+      };
+    } finally {
+      await cache?.close();
+    }
+  }
+
+  #openCache(loader: Loader, encoder: BatchEncoder): Promise<LatentCache> {
+    const { options, dataset, base } = this.#run;
+    return LatentCache.open(
+      join(options.cacheDir ?? options.outputDir, "latents"),
+      { dataset, loader, encoder, base },
+      { resolution: options.resolution, batchSize: options.trainBatchSize, mirrored: options.randomFlip },
+      (done, total) => this.#hooks.onEvent({ type: "caching", done, total }),
+      this.#hooks.signal,
     );
-    await this.#saveModel(progress.step);
-    return {
-      outputDir: options.outputDir,
-      step: progress.step,
-      trainLoss: this.#lastLoss,
-      seed: options.seed,
-      skippedRows: data.skippedRows,
-    };
   }
 
   #learningRate(): LearningRate {

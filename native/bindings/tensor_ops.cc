@@ -272,6 +272,16 @@ Napi::Value repeat_interleave(const Info& info) {
   return submit_tensor(info.Env(), x.device(), [=] { return x.repeat_interleave(times, dim); });
 }
 
+/// toChannelsLast(x): the same values of [B,C,H,W], laid out with channels innermost
+Napi::Value to_channels_last(const Info& info) {
+  const at::Tensor x = TensorObject::get(info[0]);
+  return submit_tensor(info.Env(), x.device(), [=] {
+    if (x.dim() != 4)
+      throw Error("ERR_INVALID_ARGUMENT", "only [B,C,H,W] can be laid out with channels last");
+    return x.clone(at::MemoryFormat::ChannelsLast);
+  });
+}
+
 Napi::Value submit_bool(Napi::Env env, c10::Device device, std::function<bool()> work) {
   return submit(env, device, [work = std::move(work)]() -> Finish {
     const bool result = work();
@@ -284,6 +294,14 @@ Napi::Value equal(const Info& info) {
   return submit_bool(info.Env(), a.device(), [=] {
     return a.scalar_type() == b.scalar_type() && a.device() == b.device() && a.sizes() == b.sizes() &&
            a.equal(b);
+  });
+}
+
+/// isChannelsLast(x): whether [B,C,H,W] lies in memory with channels innermost
+Napi::Value is_channels_last(const Info& info) {
+  const at::Tensor x = TensorObject::get(info[0]);
+  return submit_bool(info.Env(), x.device(), [=] {
+    return !x.is_contiguous() && x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast);
   });
 }
 
@@ -312,6 +330,8 @@ void register_tensor_ops(Napi::Env env, Napi::Object exports) {
   export_function<reshape>(env, exports, "reshape");
   export_function<repeat>(env, exports, "repeat");
   export_function<repeat_interleave>(env, exports, "repeatInterleave");
+  export_function<to_channels_last>(env, exports, "toChannelsLast");
+  export_function<is_channels_last>(env, exports, "isChannelsLast");
   export_function<equal>(env, exports, "equal");
   export_function<is_finite>(env, exports, "isFinite");
 }

@@ -6,7 +6,8 @@ import { parseArguments } from "../../lib/options/parse.js";
 import { loadSafetensors } from "../../lib/safetensors.js";
 import type { Tensor } from "../../lib/tensor.js";
 import { trainOptions } from "../../lib/training/options.js";
-import { type StepRecord, train } from "../../lib/training/train.js";
+import type { StepRecord } from "../../lib/training/events.js";
+import { train } from "../../lib/training/train.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
 interface ScriptCase {
