@@ -1,3 +1,5 @@
+import { toUSVString } from "node:util";
+import { InstructPix2PixError } from "./errors.js";
 import { native } from "./native/native.js";
 import { Tensor } from "./tensor.js";
 
@@ -20,7 +22,7 @@ export async function loadSafetensorsWithMetadata(
   names.forEach((name, i) => {
     result[name] = new Tensor(tensors[i]!);
   });
-  return { tensors: result, metadata };
+  return { tensors: result, metadata: metadata && Object.assign(Object.create(null), Object.fromEntries(metadata)) };
 }
 
 /**
@@ -35,6 +37,12 @@ export async function saveSafetensors(
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
   const names = Object.keys(tensors);
+  const malformed = [...names, ...Object.entries(metadata ?? {}).flat()].find((text) => toUSVString(text) !== text);
+  if (malformed !== undefined)
+    throw new InstructPix2PixError(
+      "ERR_SAFETENSORS",
+      `${path}: ${JSON.stringify(malformed)} is not well-formed Unicode`,
+    );
   await native().writeSafetensors(
     path,
     names,

@@ -79,7 +79,7 @@ export interface NativeAddon {
   // bindings/files.cc
   readSafetensors(
     path: string,
-  ): Promise<{ names: string[]; tensors: NativeTensor[]; metadata: Record<string, string> | null }>;
+  ): Promise<{ names: string[]; tensors: NativeTensor[]; metadata: [string, string][] | null }>;
   writeSafetensors(
     path: string,
     names: readonly string[],

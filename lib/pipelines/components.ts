@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { resolveDevice } from "../device.js";
+import { InstructPix2PixError } from "../errors.js";
 import { type ResolveOptions, resolvePretrained } from "../hub.js";
 import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
@@ -7,8 +8,9 @@ import { readConfig } from "../models/config.js";
 import { componentClass, readModelIndex } from "../models/model-index.js";
 import type { ModelOptions } from "../models/pretrained.js";
 import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { listVariants } from "../models/weights.js";
 import { native } from "../native/native.js";
-import { schedulerFromClassName } from "../schedulers/registry.js";
+import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { CLIPTokenizer } from "../tokenizer.js";
 
@@ -46,10 +48,11 @@ export async function loadComponents(
   componentClass(index, "tokenizer", ["CLIPTokenizer", "CLIPTokenizerFast"]);
   componentClass(index, "unet", ["UNet2DConditionModel"]);
   const { dtype, variant, attention, signal } = options;
-  const model: ModelOptions = { dtype, device, variant, attention, signal };
+  const model: ModelOptions = { dtype, device, attention, signal };
+  const variantOf = variant === undefined ? noVariant : await componentVariants(folder, variant);
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
   // The class is the one model_index.json names, as in diffusers, whatever the scheduler's own file says.
-  const Class = schedulerFromClassName(index.components.get("scheduler")?.className ?? "null");
+  const Class = schedulerFromClassName(componentClass(index, "scheduler", SCHEDULER_NAMES));
   const scheduler = Class.fromConfig(await readConfig(join(folder, "scheduler", "scheduler_config.json")));
   const loaded: { dispose(): void }[] = [];
   const keep = <T extends { dispose(): void }>(part: T): T => {
@@ -57,12 +60,46 @@ export async function loadComponents(
     return part;
   };
   try {
-    const textEncoder = keep(await CLIPTextModel.fromPretrained(join(folder, "text_encoder"), model));
-    const vae = keep(await AutoencoderKL.fromPretrained(join(folder, "vae"), model));
-    const unet = keep(await UNet2DConditionModel.fromPretrained(join(folder, "unet"), model));
+    const textEncoder = keep(
+      await CLIPTextModel.fromPretrained(join(folder, "text_encoder"), {
+        ...model,
+        variant: variantOf("text_encoder"),
+      }),
+    );
+    const vae = keep(await AutoencoderKL.fromPretrained(join(folder, "vae"), { ...model, variant: variantOf("vae") }));
+    const unet = keep(
+      await UNet2DConditionModel.fromPretrained(join(folder, "unet"), { ...model, variant: variantOf("unet") }),
+    );
     return { vae, textEncoder, tokenizer, unet, scheduler };
   } catch (error) {
     for (const part of loaded) part.dispose();
     throw error;
   }
+}
+
+const noVariant = (): undefined => undefined;
+
+/** Base names of the components' weight files. */
+const WEIGHTS = { vae: "diffusion_pytorch_model", unet: "diffusion_pytorch_model", text_encoder: "model" } as const;
+
+/**
+ * Which components are to be read in the variant: as in diffusers those that have it, which must be one of them at least.
+ *
+ * @throws `ERR_STATE_DICT` listing the variants that there are
+ */
+async function componentVariants(
+  folder: string,
+  variant: string,
+): Promise<(component: keyof typeof WEIGHTS) => string | undefined> {
+  const present = new Map<string, string[]>();
+  for (const [component, baseName] of Object.entries(WEIGHTS))
+    present.set(component, await listVariants(join(folder, component), baseName));
+  if (![...present.values()].some((variants) => variants.includes(variant))) {
+    const known = [...new Set([...present.values()].flat())];
+    throw new InstructPix2PixError(
+      "ERR_STATE_DICT",
+      `${folder}: no component has the variant "${variant}"; there ${known.length > 0 ? `are: ${known.join(", ")}` : "are no variants"}`,
+    );
+  }
+  return (component) => (present.get(component)?.includes(variant) ? variant : undefined);
 }

@@ -11,14 +11,22 @@ namespace {
 
 using Info = Napi::CallbackInfo;
 
-Napi::Value metadata_object(Napi::Env env, const SafetensorsHeader& header) {
+Napi::Value metadata_pairs(Napi::Env env, const SafetensorsHeader& header) {
   if (!header.metadata) return env.Null();
-  Napi::Object object = Napi::Object::New(env);
-  for (const auto& [key, value] : *header.metadata) object.Set(key, Napi::String::New(env, value));
-  return object;
+  // Pairs, so that no key ("__proto__") has a meaning of its own on the way.
+  Napi::Array pairs = Napi::Array::New(env, header.metadata->size());
+  uint32_t i = 0;
+  for (const auto& [key, value] : *header.metadata) {
+    Napi::Array pair = Napi::Array::New(env, 2);
+    pair.Set(0u, Napi::String::New(env, key));
+    pair.Set(1u, Napi::String::New(env, value));
+    pairs.Set(i++, pair);
+  }
+  return pairs;
 }
 
-/// readSafetensors(path): { names, tensors, metadata }. Names and tensors are two lists so that no name
+/// readSafetensors(path): { names, tensors, metadata }, metadata as pairs or null. Names and tensors are two
+/// lists so that no name
 /// ("__proto__") has a meaning of its own on the way.
 Napi::Value read_safetensors(const Info& info) {
   const std::string path = string_argument(info[0], "path");
@@ -38,7 +46,7 @@ Napi::Value read_safetensors(const Info& info) {
       Napi::Object result = Napi::Object::New(js);
       result.Set("names", names);
       result.Set("tensors", tensors);
-      result.Set("metadata", metadata_object(js, header));
+      result.Set("metadata", metadata_pairs(js, header));
       return result;
     };
   });

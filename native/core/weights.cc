@@ -3,7 +3,7 @@
 #include <array>
 #include <utility>
 
-#include "core/dtype.h"
+#include "core/utf8.h"
 
 namespace ip2p {
 namespace {
@@ -26,7 +26,7 @@ constexpr std::array<std::pair<SafetensorsDtype, c10::ScalarType>, 10> kTypes{{
 c10::ScalarType scalar_type(const TensorInfo& info) {
   for (const auto& [stored, type] : kTypes)
     if (stored == info.dtype) return type;
-  throw SafetensorsError("tensor \"" + info.name + "\" has type " +
+  throw SafetensorsError("tensor " + in_quotes(info.name) + " has type " +
                          std::string(safetensors_dtype_name(info.dtype)) + ", which is not supported");
 }
 
@@ -47,7 +47,8 @@ at::Tensor WeightFile::read(const TensorInfo& info) const {
   }
   at::Tensor tensor = at::empty(info.shape, at::TensorOptions().dtype(type));
   file_.read(info, {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()});
-  return tensor;
+  // A file may hold any byte where only 0 and 1 mean something.
+  return type == c10::kBool ? tensor.view(c10::kByte).ne(0) : tensor;
 }
 
 at::Tensor WeightFile::read(const TensorInfo& info, c10::ScalarType dtype, c10::Device device) const {

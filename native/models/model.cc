@@ -6,6 +6,7 @@
 
 #include "core/cancel.h"
 #include "core/error.h"
+#include "core/utf8.h"
 #include "core/weights.h"
 #include "models/autoencoder_kl.h"
 #include "models/clip_text_model.h"
@@ -59,18 +60,18 @@ void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c
       if (name.empty()) continue;
       const auto slot = wanted.find(name);
       if (slot == wanted.end()) {
-        unexpected.push_back(info.name);
+        unexpected.push_back(in_quotes(info.name));
         continue;
       }
       if (!found.insert(name).second)
         throw Error("ERR_STATE_DICT",
-                    "tensor \"" + info.name + "\" appears twice, the second time in " + path);
+                    "tensor " + in_quotes(info.name) + " appears twice, the second time in " + path);
       Parameter& parameter = *slot->second;
       if (info.shape != parameter.shape) {
         parameter.value = adapted(name, file.read(info, dtype, device), parameter.shape);
         if (parameter.value.defined()) continue;
-        misshapen.push_back(info.name + " is " + shape_text(info.shape) + ", the configuration asks for " +
-                            shape_text(parameter.shape));
+        misshapen.push_back(in_quotes(info.name) + " is " + shape_text(info.shape) +
+                            ", the configuration asks for " + shape_text(parameter.shape));
         continue;
       }
       parameter.value = file.read(info, dtype, device);
