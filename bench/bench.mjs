@@ -1,0 +1,186 @@
+// Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
+//
+//   npm run bench -- [--case edit] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1] [--threads N]
+//                    [--model FOLDER] [--output FILE]
+//
+// IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
+// Stable Diffusion 1.5 size with random weights (4 GB, made once in the user's cache) unless another is given. Prints
+// Markdown tables and writes every measured number, with machine, versions and settings, to bench/results/.
+
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { cacheFolder } from "../dist/native/platform.js";
+import { makeRandomModel } from "../scripts/make-random-model.mjs";
+import * as edit from "./cases/edit.mjs";
+import { commit, describeMachine, loadAverage } from "./machine.mjs";
+import { drawPicture } from "./picture.mjs";
+import { findPython } from "./python.mjs";
+import { table } from "./report.mjs";
+import { Side } from "./side.mjs";
+import { difference } from "./stats.mjs";
+
+/** What can be measured. A case takes sides that are ready and settings, and gives results by side. */
+const CASES = { edit };
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const here = (name) => join(root, "bench", name);
+const log = (line) => console.error(`bench: ${line}`);
+
+function options() {
+  const { values } = parseArgs({
+    options: {
+      case: { type: "string", default: Object.keys(CASES).join(",") },
+      dtype: { type: "string", default: "float32,bfloat16" },
+      size: { type: "string", default: "256" },
+      steps: { type: "string", default: "6" },
+      rounds: { type: "string", default: "1" },
+      threads: { type: "string", default: String(availableParallelism()) },
+      model: { type: "string" },
+      output: { type: "string" },
+    },
+  });
+  const list = (key, known) => {
+    const items = values[key].split(",");
+    for (const item of items)
+      if (!known.includes(item)) throw new Error(`--${key} must be of ${known.join(", ")}, not ${item}`);
+    return items;
+  };
+  const integer = (key, min) => {
+    const value = Number(values[key]);
+    if (!Number.isSafeInteger(value) || value < min) throw new Error(`--${key} must be an integer of at least ${min}`);
+    return value;
+  };
+  return {
+    cases: list("case", Object.keys(CASES)),
+    dtypes: list("dtype", ["float32", "bfloat16", "float16"]),
+    size: integer("size", 8),
+    // The first step of an edit is not counted, for it also encodes.
+    steps: integer("steps", 2),
+    rounds: integer("rounds", 1),
+    threads: integer("threads", 1),
+    model: values.model === undefined ? undefined : resolve(values.model),
+    output: values.output,
+  };
+}
+
+/** The folder of the random model, made if it is not there. */
+function randomModel() {
+  const folder = join(cacheFolder(), "bench", "stable-diffusion-1.5-random-0");
+  if (existsSync(join(folder, "model_index.json"))) return folder;
+  log(`making a random model in ${folder} (4 GB, once)`);
+  const partial = `${folder}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  mkdirSync(dirname(partial), { recursive: true });
+  makeRandomModel(partial);
+  renameSync(partial, folder);
+  return folder;
+}
+
+/** Reads the weights once, so that the side that loads first does not wait for the disk alone. */
+function readThrough(folder) {
+  const buffer = Buffer.alloc(1 << 24);
+  for (const name of readdirSync(folder, { recursive: true })) {
+    if (!name.endsWith(".safetensors")) continue;
+    const file = openSync(join(folder, name));
+    try {
+      while (readSync(file, buffer) > 0);
+    } finally {
+      closeSync(file);
+    }
+  }
+}
+
+function startSides(python, threads) {
+  const env = { ...process.env, OMP_NUM_THREADS: String(threads), HF_HUB_OFFLINE: "1" };
+  const sides = [new Side("instruct-pix2pix", process.execPath, [here("ours.mjs")], env)];
+  if (python) sides.push(new Side("diffusers", python, [here("reference.py")], env));
+  return sides;
+}
+
+async function measure(name, settings, python) {
+  const sides = startSides(python, settings.threads);
+  try {
+    const about = {};
+    for (const side of sides) about[side.name] = await side.ask({ command: "versions", threads: settings.threads });
+    const before = loadAverage();
+    const { results, agreement } = await CASES[name].run(sides, { ...settings, log });
+    for (const side of sides) await side.close();
+    const { folder: _folder, image: _image, model: _model, ...recorded } = settings;
+    return {
+      name,
+      settings: recorded,
+      sides: about,
+      loadAverage: { before, after: loadAverage() },
+      results,
+      agreement,
+    };
+  } finally {
+    for (const side of sides) side.kill();
+  }
+}
+
+async function main() {
+  const { cases, dtypes, output, model, ...numbers } = options();
+  const python = findPython();
+  if (python.missing) log(`diffusers is skipped: ${python.missing}`);
+  const folder = mkdtempSync(join(tmpdir(), "ip2p-bench-"));
+  try {
+    const image = join(folder, "picture.png");
+    await drawPicture(image, numbers.size);
+    const settings = {
+      ...numbers,
+      model: model ?? randomModel(),
+      weights: model === undefined ? "random, Stable Diffusion 1.5 size" : "given with --model",
+      image,
+      folder,
+      prompt: "turn it into a painting",
+      guidanceScale: 7.5,
+      imageGuidanceScale: 1.5,
+      seed: 0,
+    };
+    readThrough(settings.model);
+    const record = { date: new Date().toISOString(), commit: commit(root), machine: describeMachine(), cases: [] };
+    for (const name of cases) {
+      let exact;
+      for (const dtype of dtypes) {
+        log(`${name}, ${dtype}: ${CASES[name].description}`);
+        const { record: one, pictures } = await measure(name, { dtype, ...settings }, python.path);
+        // Two sides that round differently are told apart by how far each is from the reference in float32.
+        if (dtype === "float32") exact = pictures.diffusers;
+        else if (exact)
+          one.fromFloat32 = Object.fromEntries(
+            Object.entries(pictures).map(([side, values]) => [side, difference(values, exact, 1)]),
+          );
+        record.cases.push(one);
+      }
+    }
+    console.log(table(record));
+    const path = output ?? here(join("results", `${record.date.slice(0, 19).replaceAll(":", "")}.json`));
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `${JSON.stringify(record, null, 2)}\n`);
+    log(`written to ${path}`);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  log(error.message);
+  process.exitCode = 1;
+}

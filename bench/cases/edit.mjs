@@ -1,0 +1,89 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { difference, median } from "../stats.mjs";
+
+/** An edit of one picture as a user runs it: three guided rows per denoising step. */
+export const description = "edit a picture: seconds per denoising step, whole edit, load time, peak memory";
+
+/**
+ * Takes the sides through the same edits, step by step in turn, so that both meet the same moments of a busy machine.
+ *
+ * @param {import("../side.mjs").Side[]} sides
+ * @param {object} settings dtype, model, image, steps, rounds, folder for temporary files, log
+ * @returns results and last pictures by the side's name, and how far the pictures are apart
+ */
+export async function run(sides, settings) {
+  const { dtype, model, image, steps, rounds, folder, log } = settings;
+  const results = {};
+  for (const side of sides) {
+    const { seconds } = await side.ask({ command: "load", model, dtype });
+    results[side.name] = { loadSeconds: seconds, stepSeconds: [], editSeconds: [] };
+    log(`${side.name}: loaded in ${seconds.toFixed(1)} s`);
+  }
+  const output = (side) => join(folder, `${side.name}.f32`);
+  const edit = (side, count) => ({
+    command: "edit",
+    image,
+    prompt: settings.prompt,
+    steps: count,
+    guidanceScale: settings.guidanceScale,
+    imageGuidanceScale: settings.imageGuidanceScale,
+    seed: settings.seed,
+    output: output(side),
+  });
+
+  await inTurn(sides, (side) => edit(side, 1)); // warm-up: memory is mapped, primitives are made
+  for (let round = 1; round <= rounds; round++) {
+    // Who goes first changes from round to round.
+    const order = round % 2 === 1 ? sides : [...sides].reverse();
+    const segments = await inTurn(order, (side) => edit(side, steps));
+    for (const side of sides) {
+      const times = segments.get(side);
+      // The first segment also encodes text and picture, the last one only decodes.
+      results[side.name].stepSeconds.push(...times.slice(1, -1));
+      results[side.name].editSeconds.push(times.reduce((sum, time) => sum + time, 0));
+    }
+    const summary = sides.map((side) => `${side.name} ${median(results[side.name].stepSeconds).toFixed(3)} s/step`);
+    log(`round ${round} of ${rounds}: ${summary.join(", ")}`);
+  }
+
+  for (const side of sides) {
+    const result = results[side.name];
+    result.peakBytes = (await side.ask({ command: "memory" })).peak;
+    result.medianStepSeconds = median(result.stepSeconds);
+    result.medianEditSeconds = median(result.editSeconds);
+  }
+  const pictures = {};
+  for (const side of sides) pictures[side.name] = new Float32Array(new Uint8Array(readFileSync(output(side))).buffer);
+  const [ours, reference] = Object.values(pictures);
+  const agreement = reference && { ...difference(ours, reference, 1), deviation: standardDeviation(reference) };
+  return { results, agreement, pictures };
+}
+
+/** Spread of the picture's values: near 0 a comparison of pictures would say little. */
+function standardDeviation(values) {
+  let [sum, squares] = [0, 0];
+  for (const value of values) {
+    sum += value;
+    squares += value * value;
+  }
+  return Math.sqrt(Math.max(0, squares / values.length - (sum / values.length) ** 2));
+}
+
+/** Gives every side the command, then lets them continue in turn until all are done; seconds of each segment. */
+async function inTurn(sides, command) {
+  const segments = new Map(sides.map((side) => [side, []]));
+  let open = sides;
+  let next = command;
+  while (open.length > 0) {
+    const still = [];
+    for (const side of open) {
+      const { seconds, done } = await side.ask(next(side));
+      segments.get(side).push(seconds);
+      if (!done) still.push(side);
+    }
+    open = still;
+    next = () => ({ command: "continue" });
+  }
+  return segments;
+}

@@ -1,0 +1,73 @@
+// One side of a comparison (see side.mjs): this package. Commands come as one JSON object per line on standard input.
+
+import { writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { Generator, InstructPix2PixPipeline } from "../dist/index.js";
+import { native } from "../dist/native/native.js";
+import { peakMemory } from "./machine.mjs";
+
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const now = () => performance.now() / 1000;
+let pipe;
+
+async function nextCommand() {
+  const { value, done } = await lines.next();
+  if (done) process.exit(0);
+  return JSON.parse(value);
+}
+
+function answer(object) {
+  process.stdout.write(`${JSON.stringify(object)}\n`);
+}
+
+const commands = {
+  async versions({ threads }) {
+    await native().setThreads(threads);
+    const { libtorch, cpuCapability } = native().systemInfo();
+    return { versions: { libtorch }, cpuCapability, threads: await native().getThreads() };
+  },
+
+  async load({ model, dtype }) {
+    const start = now();
+    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device: "cpu", dtype });
+    return { seconds: now() - start };
+  },
+
+  /** Answers after every denoising step and waits to be told to go on, so that the other side can take its turn. */
+  async edit({ image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output }) {
+    let start = now();
+    const { images } = await pipe.run({
+      prompt,
+      image,
+      numInferenceSteps: steps,
+      guidanceScale,
+      imageGuidanceScale,
+      generator: new Generator("cpu", seed),
+      outputType: "tensor",
+      onStep: async ({ step }) => {
+        answer({ step, seconds: now() - start });
+        const { command } = await nextCommand();
+        if (command !== "continue") throw new Error(`${command} during an edit`);
+        start = now();
+      },
+    });
+    const seconds = now() - start;
+    writeFileSync(output, new Uint8Array((await images.toArray()).buffer));
+    const { shape } = images;
+    images.dispose();
+    return { done: true, seconds, shape };
+  },
+
+  async memory() {
+    return { peak: peakMemory() };
+  },
+};
+
+while (true) {
+  const { command, ...options } = await nextCommand();
+  try {
+    answer(await commands[command](options));
+  } catch (error) {
+    answer({ error: error.message });
+  }
+}

@@ -1,0 +1,28 @@
+/** Middle of sorted values; of an even number of them the mean of the middle two. */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+/**
+ * How far two arrays of one length are apart.
+ *
+ * @param {Float32Array} actual
+ * @param {Float32Array} expected
+ * @param {number} peak the range of the values: 1 for pictures in 0..1
+ * @returns {{ maxAbs: number, psnr: number | null }} `psnr` in decibels; null where there is no difference at all
+ */
+export function difference(actual, expected, peak) {
+  if (actual.length !== expected.length)
+    throw new Error(`${actual.length} values where ${expected.length} were expected`);
+  let maxAbs = 0;
+  let squares = 0;
+  for (let i = 0; i < actual.length; i++) {
+    const distance = Math.abs(actual[i] - expected[i]);
+    if (!(distance <= maxAbs)) maxAbs = Number.isNaN(distance) ? Number.POSITIVE_INFINITY : distance;
+    squares += distance * distance;
+  }
+  const psnr = squares === 0 ? null : 10 * Math.log10((peak * peak) / (squares / actual.length));
+  return { maxAbs, psnr };
+}
