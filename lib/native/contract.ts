@@ -13,6 +13,8 @@ export interface NativeAddon {
   systemInfo(): SystemInfo;
   setThreads(count: number): Promise<void>;
   getThreads(): Promise<number>;
+  /** Whether CUDA may round float32 matrix products to TF32. */
+  setAllowTf32(allowed: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
   NativeTensor: abstract new () => NativeTensor;

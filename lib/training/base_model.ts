@@ -32,6 +32,7 @@ export interface BaseModelOptions {
   variant?: string;
   nonEmaRevision?: string;
   cacheDir?: string;
+  hubToken?: string;
   device: string;
   /** Type of the frozen models. */
   frozenDType: ModelDType;
@@ -51,6 +52,7 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
     revision: options.revision,
     variant,
     cacheDir,
+    token: options.hubToken,
     signal,
   });
   const schedulerConfig = await readConfig(join(folder, "scheduler", "scheduler_config.json"));
@@ -93,6 +95,7 @@ async function unetFolder(folder: string, options: BaseModelOptions): Promise<st
   const other = await resolvePretrained(options.pretrainedModelNameOrPath, {
     revision: nonEmaRevision,
     cacheDir,
+    token: options.hubToken,
     signal,
   });
   return join(other, "unet");

@@ -60,6 +60,7 @@ export async function prepareRun(
   checkTogether(given);
   const device = resolveDevice(given.compat ? "cpu" : given.device);
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
+  native().setAllowTf32(given.allowTf32);
   await makeOutputFolder(given.outputDir);
 
   const resumed = await findCheckpoint(given, tell, signal);

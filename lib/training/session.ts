@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createLoader, type Loader } from "../data/index.js";
 import { isInstructPix2PixError } from "../errors.js";
+import type { Trackers } from "../tracking/trackers.js";
 import { disposeBaseModel } from "./base_model.js";
 import { encodeAsLoaded, readFromCache } from "./encoded_data.js";
 import { BatchEncoder } from "./encoder.js";
@@ -15,7 +16,7 @@ import { type PreparedRun, prepareRun } from "./prepare.js";
 import { drawSaveLikeReference } from "./reference_draws.js";
 import { savePipeline } from "./save_model.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
-import { openTrackers, type RunTrackers } from "./trackers.js";
+import { openTrackers, trackedValues } from "./trackers.js";
 import { validate } from "./validate.js";
 
 export interface SessionHooks {
@@ -28,7 +29,10 @@ export interface SessionHooks {
 export async function runSession(given: TrainOptions, hooks: SessionHooks): Promise<TrainResult> {
   const { signal, onEvent } = hooks;
   const run = await prepareRun(given, onEvent, signal);
-  const trackers = await openTrackers(run.options, run.resumed?.state);
+  const trackers = await openTrackers(run.options, run.resumed?.state, onEvent).catch(async (error) => {
+    await disposeRun(run);
+    throw error;
+  });
   const session = new Session(run, trackers, hooks);
   let succeeded = false;
   try {
@@ -40,20 +44,20 @@ export async function runSession(given: TrainOptions, hooks: SessionHooks): Prom
     if (isInstructPix2PixError(error, "ERR_ABORTED")) await session.saveLast();
     throw error;
   } finally {
-    await trackers.finish(succeeded);
-    await session.dispose();
+    await trackers.finish({ succeeded });
+    await disposeRun(run);
   }
 }
 
 class Session {
   readonly #run: PreparedRun;
-  readonly #trackers: RunTrackers;
+  readonly #trackers: Trackers;
   readonly #hooks: SessionHooks;
   #last: Snapshot | undefined;
   #lastLoss: number | undefined;
   #savedStep: number;
 
-  constructor(run: PreparedRun, trackers: RunTrackers, hooks: SessionHooks) {
+  constructor(run: PreparedRun, trackers: Trackers, hooks: SessionHooks) {
     this.#run = run;
     this.#trackers = trackers;
     this.#hooks = hooks;
@@ -138,7 +142,7 @@ class Session {
   async #onStep(record: StepRecord, snapshot: Snapshot): Promise<void> {
     this.#last = snapshot;
     this.#lastLoss = record.trainLoss;
-    await this.#trackers.logStep(record);
+    await this.#trackers.log(trackedValues(record), record.step);
     await this.#hooks.onStep(record);
     if (record.step % this.#run.options.checkpointingSteps === 0) await this.#save(snapshot);
   }
@@ -151,7 +155,7 @@ class Session {
       snapshot = await takeSnapshot(snapshot, generators);
     }
     await this.#trackers.flush();
-    const path = await saveCheckpoint(trainer, snapshot, options, this.#trackers.state());
+    const path = await saveCheckpoint(trainer, snapshot, options, this.#trackers.states());
     this.#savedStep = snapshot.step;
     const seconds = (performance.now() - started) / 1000;
     this.#hooks.onEvent({ type: "checkpoint", path, step: snapshot.step, seconds });
@@ -185,7 +189,11 @@ class Session {
         this.#hooks.signal,
       );
     const { images, files } = options.useEma ? await trainer.withEma(edit) : await edit();
-    await this.#trackers.logImages(images, prompt, step);
+    await this.#trackers.images(
+      "validation",
+      images.map((picture) => ({ image: picture, caption: prompt })),
+      step,
+    );
     this.#hooks.onEvent({ type: "validation", step, files });
   }
 
@@ -205,11 +213,10 @@ class Session {
     await writeFile(join(outputDir, "README.md"), modelCard(options, step, options.seed));
     this.#hooks.onEvent({ type: "saved", path: outputDir });
   }
+}
 
-  async dispose(): Promise<void> {
-    const { trainer, base, dataset } = this.#run;
-    trainer.dispose();
-    disposeBaseModel(base);
-    await dataset.close();
-  }
+async function disposeRun({ trainer, base, dataset }: PreparedRun): Promise<void> {
+  trainer.dispose();
+  disposeBaseModel(base);
+  await dataset.close();
 }

@@ -1,44 +1,30 @@
-import type { RgbImage } from "../images.js";
-import { MetricsFile } from "../tracking/metrics-file.js";
-import type { Tracker } from "../tracking/tracker.js";
-import type { JsonValue } from "./checkpoint/json-value.js";
+import { Secrets } from "../tracking/secrets.js";
+import { createTrackers, type Trackers } from "../tracking/trackers.js";
+import { recordOptions } from "./checkpoint/options.js";
 import type { TrainingState } from "./checkpoint/state.js";
-import type { StepRecord } from "./events.js";
-import type { TrainOptions } from "./options.js";
+import type { StepRecord, TrainEvent } from "./events.js";
+import { type TrainOptions, trainOptions } from "./options.js";
 
-/** Where a run's progress is recorded. */
-export interface RunTrackers {
-  logStep(record: StepRecord): Promise<void>;
-  logImages(images: readonly RgbImage[], caption: string, step: number): Promise<void>;
-  flush(): Promise<void>;
-  state(): Record<string, JsonValue>;
-  finish(succeeded: boolean): Promise<void>;
+/** Opens the trackers of a run; what is secret in its options never reaches them. */
+export async function openTrackers(
+  options: TrainOptions,
+  saved: TrainingState | undefined,
+  tell: (event: TrainEvent) => void,
+): Promise<Trackers> {
+  const trackers = await createTrackers(options.reportTo, {
+    outputDir: options.outputDir,
+    loggingDir: options.loggingDir,
+    secrets: Secrets.of({ ...options }, trainOptions),
+    resume: saved && { step: saved.globalStep, states: saved.trackers },
+    warn: (message) => tell({ type: "warning", message }),
+    inform: (what) => tell({ type: "loading", what }),
+  });
+  await trackers.init(recordOptions({ ...options }, trainOptions));
+  return trackers;
 }
 
-export async function openTrackers(options: TrainOptions, saved: TrainingState | undefined): Promise<RunTrackers> {
-  const trackers: Tracker[] = [new MetricsFile(options.outputDir, saved?.globalStep ?? 0)];
-  for (const tracker of trackers) await tracker.init({});
-  return {
-    async logStep(record) {
-      for (const tracker of trackers) await tracker.log(valuesOf(record), record.step);
-    },
-    async logImages(images, caption, step) {
-      const pictures = images.map((image) => ({ image, caption }));
-      for (const tracker of trackers) await tracker.images("validation", pictures, step);
-    },
-    async flush() {
-      for (const tracker of trackers) await tracker.flush();
-    },
-    state: () =>
-      Object.fromEntries(trackers.flatMap((t) => (t.state() === undefined ? [] : [[t.name, t.state() as JsonValue]]))),
-    async finish(succeeded) {
-      for (const tracker of trackers) await tracker.finish({ succeeded });
-    },
-  };
-}
-
-/** As in metrics.jsonl. */
-function valuesOf(record: StepRecord) {
+/** A step as metrics.jsonl and the other trackers have it. */
+export function trackedValues(record: StepRecord) {
   return {
     train_loss: record.trainLoss,
     lr: record.lr,

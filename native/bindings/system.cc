@@ -40,6 +40,12 @@ Napi::Value set_threads(const Info& info) {
   return submit_void(info.Env(), c10::kCPU, [count] { at::set_num_threads(static_cast<int>(count)); });
 }
 
+/// setAllowTf32(allowed): whether CUDA may round float32 matrix products to TF32
+Napi::Value set_allow_tf32(const Info& info) {
+  at::globalContext().setAllowTF32CuBLAS(bool_argument(info[0], "allowed"));
+  return info.Env().Undefined();
+}
+
 /// getThreads()
 Napi::Value get_threads(const Info& info) {
   return submit(info.Env(), c10::kCPU, []() -> Finish {
@@ -55,6 +61,7 @@ void register_system(Napi::Env env, Napi::Object exports) {
   export_function<set_error_class>(env, exports, "setErrorClass");
   export_function<system_info>(env, exports, "systemInfo");
   export_function<set_threads>(env, exports, "setThreads");
+  export_function<set_allow_tf32>(env, exports, "setAllowTf32");
   export_function<get_threads>(env, exports, "getThreads");
 }
 
