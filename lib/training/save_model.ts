@@ -1,9 +1,12 @@
-import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { resolveWeights } from "../models/weights.js";
 import { loadSafetensors, saveSafetensors } from "../safetensors.js";
 import type { Tensor } from "../tensor.js";
+import { disk } from "./checkpoint/file-system.js";
+import { ioError } from "./checkpoint/io-error.js";
+import { readTree, syncPath } from "./checkpoint/tree.js";
 import { disposeRecord } from "./trainer.js";
 
 /** Version of diffusers whose file formats are written. */
@@ -27,26 +30,52 @@ export async function saveUNet(
   await saveSafetensors(join(folder, "diffusion_pytorch_model.safetensors"), weights, { format: "pt" });
 }
 
+/** What a saved pipeline is made of. */
+export interface PipelineParts {
+  /** The base model's folder. */
+  base: string;
+  variant?: string;
+  unet: UNet2DConditionModel;
+  weights: Record<string, Tensor>;
+  /** Its class in diffusers. */
+  scheduler: string;
+  /** The text of README.md. */
+  card: string;
+}
+
+const INDEX = "model_index.json";
+/** Where a pipeline is written before it is moved to its place, below the output folder. */
+const UNFINISHED = ".model.tmp";
+
 /**
  * Writes a whole InstructPix2Pix pipeline that diffusers loads: the trained UNet, and the frozen parts of the base model as
- * they came, byte for byte.
+ * they came, byte for byte. A model that was there before stays as it is until all of the new one is on the disk.
+ *
+ * @throws `ERR_IO`, with nothing unfinished left behind
  */
-export async function savePipeline(
-  outputDir: string,
-  parts: {
-    base: string;
-    variant?: string;
-    unet: UNet2DConditionModel;
-    weights: Record<string, Tensor>;
-    scheduler: string;
-  },
-): Promise<void> {
-  await mkdir(outputDir, { recursive: true });
-  await copyModel(join(parts.base, "text_encoder"), join(outputDir, "text_encoder"), "model", parts.variant);
-  await copyModel(join(parts.base, "vae"), join(outputDir, "vae"), "diffusion_pytorch_model", parts.variant);
-  await copyFolder(join(parts.base, "tokenizer"), join(outputDir, "tokenizer"), /\.(json|txt)$/);
-  await copyFolder(join(parts.base, "scheduler"), join(outputDir, "scheduler"), /\.json$/);
-  await saveUNet(join(outputDir, "unet"), parts.unet, parts.weights);
+export async function savePipeline(outputDir: string, parts: PipelineParts): Promise<void> {
+  const unfinished = join(outputDir, UNFINISHED);
+  try {
+    await rm(unfinished, { recursive: true, force: true });
+    try {
+      await writePipeline(unfinished, parts);
+      await moveContents(unfinished, outputDir);
+    } finally {
+      // What went wrong before is what the caller must hear of.
+      await rm(unfinished, { recursive: true, force: true }).catch(() => {});
+    }
+  } catch (error) {
+    throw ioError("save the model in", outputDir, error);
+  }
+}
+
+async function writePipeline(folder: string, parts: PipelineParts): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await copyModel(join(parts.base, "text_encoder"), join(folder, "text_encoder"), "model", parts.variant);
+  await copyModel(join(parts.base, "vae"), join(folder, "vae"), "diffusion_pytorch_model", parts.variant);
+  await copyFolder(join(parts.base, "tokenizer"), join(folder, "tokenizer"), /\.(json|txt)$/);
+  await copyFolder(join(parts.base, "scheduler"), join(folder, "scheduler"), /\.json$/);
+  await saveUNet(join(folder, "unet"), parts.unet, parts.weights);
   const index = {
     _class_name: "StableDiffusionInstructPix2PixPipeline",
     _diffusers_version: DIFFUSERS_VERSION,
@@ -60,8 +89,18 @@ export async function savePipeline(
     unet: ["diffusers", "UNet2DConditionModel"],
     vae: ["diffusers", "AutoencoderKL"],
   };
-  // Last, so that a folder with an index is a whole pipeline.
-  await writeFile(join(outputDir, "model_index.json"), `${JSON.stringify(index, null, 2)}\n`);
+  await writeFile(join(folder, INDEX), `${JSON.stringify(index, null, 2)}\n`);
+  await writeFile(join(folder, "README.md"), parts.card);
+}
+
+/** Moves all files, synced before; the index goes last, so that a folder with an index is a whole pipeline. */
+async function moveContents(from: string, to: string): Promise<void> {
+  const { files, folders } = await readTree(disk, from);
+  for (const file of files) await syncPath(disk, join(from, file), "file");
+  await rm(join(to, INDEX), { force: true });
+  for (const folder of folders) await mkdir(join(to, folder), { recursive: true });
+  for (const file of [...files.filter((name) => name !== INDEX), INDEX]) await rename(join(from, file), join(to, file));
+  for (const folder of folders) await syncPath(disk, join(to, folder), "folder");
 }
 
 async function copyFolder(from: string, to: string, names: RegExp): Promise<void> {

@@ -1,4 +1,3 @@
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createLoader, type Loader } from "../data/index.js";
 import { isInstructPix2PixError } from "../errors.js";
@@ -208,9 +207,9 @@ class Session {
         unet: base.unet,
         weights: tensors,
         scheduler: scheduler.className,
+        card: modelCard(options, step, options.seed),
       }),
     );
-    await writeFile(join(outputDir, "README.md"), modelCard(options, step, options.seed));
     this.#hooks.onEvent({ type: "saved", path: outputDir });
   }
 }
