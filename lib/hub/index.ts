@@ -2,3 +2,4 @@
 export type { DownloadProgress } from "./progress.js";
 export type { Repository } from "./repository.js";
 export { obtainSnapshot, type ResolveOptions, resolvePretrained } from "./resolve.js";
+export { HubUploader, type HubUploaderOptions, type UploadFile, type UploadProgress } from "./upload.js";

@@ -29,7 +29,9 @@ export type TrainEvent =
   | { type: "checkpoint"; path: string; step: number; seconds: number }
   | { type: "validation"; step: number; files: string[] }
   | { type: "warning"; message: string }
-  | { type: "saved"; path: string };
+  | { type: "saved"; path: string }
+  | { type: "publishing"; repository: string; file: string; doneBytes: number; totalBytes: number }
+  | { type: "published"; repository: string; commit: string; url: string };
 
 export interface TrainResult {
   outputDir: string;

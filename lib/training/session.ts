@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { createLoader, type Loader } from "../data/index.js";
 import { isInstructPix2PixError } from "../errors.js";
+import { native } from "../native/native.js";
 import type { Trackers } from "../tracking/trackers.js";
 import { disposeBaseModel } from "./base_model.js";
 import { encodeAsLoaded, readFromCache } from "./encoded_data.js";
@@ -12,6 +13,7 @@ import { runLoop } from "./loop.js";
 import { modelCard } from "./model_card.js";
 import type { TrainOptions } from "./options.js";
 import { type PreparedRun, prepareRun } from "./prepare.js";
+import { Publication } from "./publish.js";
 import { drawSaveLikeReference } from "./reference_draws.js";
 import { savePipeline } from "./save_model.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
@@ -26,9 +28,28 @@ export interface SessionHooks {
 
 /** Trains from start to saved model. */
 export async function runSession(given: TrainOptions, hooks: SessionHooks): Promise<TrainResult> {
+  native(); // a missing libtorch is reported before anything else
+  // A wrong token costs seconds and not a night.
+  const publication = await Publication.open(given, hooks.signal);
+  try {
+    return await runPrepared(given, hooks, publication);
+  } finally {
+    await publication?.close();
+  }
+}
+
+async function runPrepared(
+  given: TrainOptions,
+  hooks: SessionHooks,
+  publication: Publication | undefined,
+): Promise<TrainResult> {
   const { signal, onEvent } = hooks;
   const run = await prepareRun(given, onEvent, signal);
-  const trackers = await openTrackers(run.options, run.resumed?.state, onEvent).catch(async (error) => {
+  const open = async () => {
+    await publication?.prepare(signal);
+    return openTrackers(run.options, run.resumed?.state, onEvent);
+  };
+  const trackers = await open().catch(async (error) => {
     await disposeRun(run);
     throw error;
   });
@@ -36,6 +57,7 @@ export async function runSession(given: TrainOptions, hooks: SessionHooks): Prom
   let succeeded = false;
   try {
     const result = await session.run();
+    await publication?.publish(result.outputDir, { title: `Train for ${result.step} steps`, onEvent, signal });
     succeeded = true;
     return result;
   } catch (error) {

@@ -1,0 +1,89 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { InstructPix2PixError } from "../errors.js";
+
+/** A file on its way to the hub. */
+export interface UploadFile {
+  /** Its name in the repository. */
+  readonly name: string;
+  /** Where it is on this machine. */
+  readonly path: string;
+}
+
+/** Small enough that hashing a chunk is no pause of the event loop. */
+const CHUNK_BYTES = 1 << 17;
+
+/**
+ * A file, or a part of one, as a `Blob` that is read when it is needed and never held as a whole. The hub's client may
+ * lose or wait for ever on an error while it reads, so errors are told to a listener as well.
+ */
+export class FileContent extends Blob {
+  override readonly size: number;
+  readonly #path: string;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #onError: (error: unknown) => void;
+
+  private constructor(path: string, start: number, end: number, onError: (error: unknown) => void) {
+    super([]);
+    this.size = end - start;
+    this.#path = path;
+    this.#start = start;
+    this.#end = end;
+    this.#onError = onError;
+  }
+
+  /** @throws `ERR_IO` */
+  static async open(path: string, onError: (error: unknown) => void): Promise<FileContent> {
+    const { size } = await stat(path).catch((error: unknown) => {
+      throw unreadable(path, error);
+    });
+    return new FileContent(path, 0, size, onError);
+  }
+
+  override slice(start = 0, end = this.size): FileContent {
+    const within = (offset: number) => Math.min(Math.max(this.#start + offset, this.#start), this.#end);
+    return new FileContent(this.#path, within(start), Math.max(within(start), within(end)), this.#onError);
+  }
+
+  /** The content in pieces, from the start each time. */
+  async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+    if (this.size === 0) return;
+    try {
+      let length = 0;
+      const range = { start: this.#start, end: this.#end - 1, highWaterMark: CHUNK_BYTES };
+      for await (const chunk of createReadStream(this.#path, range)) {
+        length += (chunk as Buffer<ArrayBuffer>).length;
+        yield chunk as Buffer<ArrayBuffer>;
+      }
+      if (length < this.size) throw new Error("it became shorter");
+    } catch (error) {
+      const failure = unreadable(this.#path, error);
+      this.#onError(failure);
+      throw failure;
+    }
+  }
+
+  override stream(): ReturnType<Blob["stream"]> {
+    return ReadableStream.from(this.chunks()) as ReturnType<Blob["stream"]>;
+  }
+
+  override async arrayBuffer(): Promise<ArrayBuffer> {
+    const bytes = new Uint8Array(this.size);
+    let at = 0;
+    for await (const chunk of this.chunks()) {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+    return bytes.buffer;
+  }
+
+  override async text(): Promise<string> {
+    return Buffer.from(await this.arrayBuffer()).toString("utf8");
+  }
+}
+
+function unreadable(path: string, error: unknown): InstructPix2PixError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return new InstructPix2PixError("ERR_IO", `${path}: cannot be read (${code ?? message})`, { cause: error });
+}

@@ -1,0 +1,309 @@
+import { Headers } from "undici";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import type { Environment } from "../native/platform.js";
+import { HubError } from "./errors.js";
+import { assertFileName } from "./file-names.js";
+import type { NetworkOptions } from "./http.js";
+import { ProgressReport } from "./progress.js";
+import { DEFAULT_REVISION, isRepositoryId, repositoryPage } from "./repository.js";
+import { hubSettings } from "./settings.js";
+import { FileContent, type UploadFile } from "./upload-file.js";
+import { HubRefusal, UploadHttp } from "./upload-http.js";
+
+export type { UploadFile } from "./upload-file.js";
+
+export interface HubUploaderOptions extends NetworkOptions {
+  /** Default: as for downloads, `$HF_TOKEN` or the file that `hf auth login` writes. */
+  token?: string | undefined;
+}
+
+/** How an upload stands. */
+export interface UploadProgress {
+  /** The file's name in the repository. */
+  file: string;
+  uploadedBytes: number;
+  totalBytes: number;
+  /** Of all files. What the hub has already counts once the upload is done. */
+  allUploadedBytes: number;
+  allTotalBytes: number;
+}
+
+export interface UploadOptions {
+  /** First line of the commit's message. */
+  title: string;
+  onProgress?: ((progress: UploadProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** A commit that an upload made. */
+export interface UploadedCommit {
+  readonly commit: string;
+  /** The repository's page. */
+  readonly url: string;
+}
+
+/** The hub's client insists on a token; the true one is added to a request only when it is sent. */
+const PLACEHOLDER_TOKEN = "hf_";
+/** Addresses that a storage gives out for a while only: when it refuses one, new ones are asked for. */
+const ATTEMPTS = 3;
+const NOT_ACCEPTED = "the hub does not accept the access token";
+
+/** Uploads to model repositories of the hub as the holder of an access token. */
+export class HubUploader {
+  readonly #http: UploadHttp;
+  readonly #endpoint: string;
+
+  private constructor(http: UploadHttp) {
+    this.#http = http;
+    this.#endpoint = http.settings.endpoint;
+  }
+
+  /**
+   * Asks the hub nothing yet.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` if there is no token, or `HF_HUB_OFFLINE` is set
+   */
+  static async open(options: HubUploaderOptions = {}, env: Environment = process.env): Promise<HubUploader> {
+    const settings = await hubSettings(options.token ? { token: options.token } : {}, env);
+    if (settings.offline)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        "nothing can be uploaded while HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set",
+      );
+    if (settings.token === undefined)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        "an upload needs an access token with write permission: give hub_token, set HF_TOKEN, or run hf auth login",
+      );
+    return new HubUploader(new UploadHttp(settings, options, env));
+  }
+
+  async close(): Promise<void> {
+    await this.#http.close();
+  }
+
+  /** The page of a repository, for people. */
+  page(id: string): string {
+    return repositoryPage(this.#endpoint, { type: "model", id });
+  }
+
+  /**
+   * The name of the token's account, whose repositories need no other owner named.
+   *
+   * @throws {@link HubError} if the token is not accepted or may only read
+   */
+  async account(signal?: AbortSignal): Promise<string> {
+    const { whoAmI } = await import("@huggingface/hub");
+    const { name, auth } = await this.#asking(this.#endpoint, () => whoAmI(this.#parameters(signal)), {
+      401: NOT_ACCEPTED,
+    });
+    if (auth?.accessToken?.role === "read")
+      throw new HubError(
+        "refused",
+        `${this.#endpoint}: the access token may only read; an upload needs one that may write`,
+      );
+    if (typeof name !== "string" || !isRepositoryId(name))
+      throw new HubError("refused", `${this.#endpoint}: the hub does not say whose the access token is`);
+    return name;
+  }
+
+  /**
+   * Makes a repository for a model unless there is one, and sees whether the token may write to it.
+   *
+   * @param id `owner/name`
+   * @throws {@link HubError}
+   */
+  async createRepository(id: string, signal?: AbortSignal): Promise<void> {
+    const { createRepo } = await import("@huggingface/hub");
+    const page = this.page(id);
+    let refusal: HubRefusal | undefined;
+    await this.#asking(page, () => createRepo({ ...this.#parameters(signal), repo: model(id) }), {
+      401: NOT_ACCEPTED,
+    }).catch((error: unknown) => {
+      // 409: it is there already. 403: perhaps a token for this one repository.
+      if (!(error instanceof HubRefusal) || (error.status !== 409 && error.status !== 403)) throw error;
+      refusal = error.status === 403 ? error : undefined;
+    });
+    await this.#assertWritable(id, refusal, signal);
+  }
+
+  /** Asks where a large file might go; whoever may not write is not told. */
+  async #assertWritable(id: string, creation: HubRefusal | undefined, signal: AbortSignal | undefined): Promise<void> {
+    const page = this.page(id);
+    const json = "application/vnd.git-lfs+json";
+    const body = JSON.stringify({
+      operation: "upload",
+      transfers: ["basic"],
+      hash_algo: "sha_256",
+      objects: [{ oid: "0".repeat(64), size: 1 }],
+    });
+    const headers = new Headers({ accept: json, "content-type": json });
+    try {
+      const request = { method: "POST", headers, body, authorized: true, signal };
+      const response = await this.#http.request(`${page}.git/info/lfs/objects/batch`, request);
+      await response.body?.cancel();
+    } catch (error) {
+      if (!(error instanceof HubRefusal)) throw error;
+      const { status, quoted } = error;
+      if (status === 404 && creation)
+        throw new HubError("refused", `${page}: the access token may not create it (403${creation.quoted})`);
+      if ([401, 403, 404].includes(status))
+        throw new HubError("refused", `${page}: the access token may not write to it (${status}${quoted})`);
+      throw error;
+    }
+  }
+
+  /**
+   * Adds files to a repository in one commit on its main branch, in place of those that have the same names; others stay.
+   * Large files that the hub has already, be it from an upload that broke off, are not sent again.
+   *
+   * @throws {@link HubError}, `ERR_IO`, `ERR_ABORTED`
+   */
+  async upload(id: string, files: readonly UploadFile[], options: UploadOptions): Promise<UploadedCommit> {
+    for (const { name } of files) assertFileName(name, id);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return { commit: await this.#attempt(id, files, options), url: this.page(id) };
+      } catch (error) {
+        const mayHelp = error instanceof HubRefusal && !error.byHub;
+        if (!mayHelp || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async #attempt(id: string, files: readonly UploadFile[], options: UploadOptions): Promise<string> {
+    const { commit } = await import("@huggingface/hub");
+    const { signal, title } = options;
+    throwIfAborted(signal);
+    const stop = new AbortController();
+    // The client may wait for ever after some failures, so they are looked out for where they happen.
+    let fail: (error: unknown) => void = () => {};
+    const failed = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    failed.catch(() => {});
+    const onAbort = () => {
+      try {
+        throwIfAborted(signal);
+      } catch (error) {
+        fail(error);
+      }
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      const contents = await Promise.all(files.map(({ path }) => FileContent.open(path, fail)));
+      const progress = reportTo(options.onProgress, files, contents);
+      const parameters = {
+        ...this.#parameters(stop.signal, progress.sent, fail),
+        repo: model(id),
+        branch: DEFAULT_REVISION,
+        title,
+        operations: files.map(({ name }, i) => ({
+          operation: "addOrUpdate" as const,
+          path: name,
+          content: contents[i]!,
+        })),
+        abortSignal: stop.signal,
+        // Its chunks are hashed on the event loop; the hub takes large files by git's protocol as well.
+        useXet: false,
+      };
+      const done = await this.#asking(this.page(id), () => Promise.race([commit(parameters), failed]), {
+        401: NOT_ACCEPTED,
+        403: "the access token may not write to it",
+      });
+      const hash: unknown = done?.commit.oid;
+      if (typeof hash !== "string" || !/^[0-9a-f]{40,64}$/.test(hash))
+        throw new HubError("refused", `${this.page(id)}: the hub names no commit for what was uploaded`);
+      progress.finish();
+      return hash;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      stop.abort();
+    }
+  }
+
+  /** What every function of the hub's client is given. */
+  #parameters(
+    signal: AbortSignal | undefined,
+    onSent?: (file: string, bytes: number) => void,
+    onFailure?: (error: unknown) => void,
+  ) {
+    const http = async (
+      address: string | URL | Request,
+      init: RequestInit & { progressHint?: { path?: string } } = {},
+    ) => {
+      const headers = new Headers(init.headers as Record<string, string>);
+      const file = init.progressHint?.path;
+      try {
+        return await this.#http.request(String(address), {
+          method: init.method ?? "GET",
+          headers,
+          body: (init.body ?? undefined) as string | FileContent | undefined,
+          signal: init.signal ?? signal,
+          authorized: headers.has("authorization"),
+          ...(file !== undefined && onSent && { onSent: (bytes: number) => onSent(file, bytes) }),
+        });
+      } catch (error) {
+        onFailure?.(error);
+        throw error;
+      }
+    };
+    return {
+      hubUrl: this.#endpoint,
+      accessToken: PLACEHOLDER_TOKEN,
+      fetch: http as unknown as typeof globalThis.fetch,
+    };
+  }
+
+  /**
+   * Errors of the hub's client become this package's.
+   *
+   * @param explanations of refusals of the hub itself, by status
+   */
+  async #asking<T>(what: string, work: () => Promise<T>, explanations: Record<number, string>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof HubRefusal && error.byHub && explanations[error.status])
+        throw new HubRefusal(`${what}: ${explanations[error.status]} (${error.status}${error.quoted})`, error);
+      if (error instanceof InstructPix2PixError) throw error;
+      // Its message may quote signed addresses.
+      throw new HubError("refused", `${what}: the hub's answer is not understood`);
+    }
+  }
+}
+
+/** As the hub's client names a repository. */
+function model(id: string) {
+  return { type: "model" as const, name: id };
+}
+
+/** Counts what has been sent of each file. */
+function reportTo(
+  listener: UploadOptions["onProgress"],
+  files: readonly UploadFile[],
+  contents: readonly FileContent[],
+): { sent(file: string, bytes: number): void; finish(): void } {
+  const report = new ProgressReport(
+    listener &&
+      (({ file, downloadedBytes, totalBytes, allDownloadedBytes, allTotalBytes }) =>
+        listener({
+          file,
+          uploadedBytes: downloadedBytes,
+          totalBytes,
+          allUploadedBytes: allDownloadedBytes,
+          allTotalBytes,
+        })),
+  );
+  const sent = new Map(files.map(({ name }) => [name, 0]));
+  for (const [i, { name }] of files.entries()) report.expect(name, contents[i]!.size);
+  return {
+    sent(file, bytes) {
+      sent.set(file, sent.get(file)! + bytes);
+      report.bytes(file, sent.get(file)!);
+    },
+    finish() {
+      for (const { name } of files) report.done(name);
+    },
+  };
+}

@@ -1,0 +1,153 @@
+import type { Dirent } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { isRepositoryId } from "../hub/repository.js";
+import { DEFAULT_COMPONENTS, obtainPipeline } from "../hub/select.js";
+import type { FileSource } from "../hub/source.js";
+import { HubUploader, type UploadFile } from "../hub/upload.js";
+import type { Environment } from "../native/platform.js";
+import type { TrainEvent } from "./events.js";
+import type { TrainOptions } from "./options.js";
+
+type PublishOptions = Pick<TrainOptions, "outputDir" | "pushToHub" | "hubModelId" | "hubToken">;
+
+/**
+ * The repository of the hub that a run's model goes to. Whatever would keep the model from getting there is found
+ * before the run, as far as it can be: an unusable name by {@link Publication.open}, a wrong token too, and one that
+ * may not write by {@link Publication.prepare}.
+ */
+export class Publication {
+  /** `owner/name` */
+  readonly repository: string;
+  readonly #uploader: HubUploader;
+
+  private constructor(repository: string, uploader: HubUploader) {
+    this.repository = repository;
+    this.#uploader = uploader;
+  }
+
+  /**
+   * Asks the hub whose the token is; changes nothing there.
+   *
+   * @returns undefined if nothing is to be published
+   * @throws `ERR_INVALID_ARGUMENT` without a token, offline, or for a name that no repository can have; `ERR_HUB` for a
+   *   token that is not accepted or may only read, and if the hub cannot be reached
+   */
+  static async open(
+    options: PublishOptions,
+    signal?: AbortSignal,
+    env: Environment = process.env,
+  ): Promise<Publication | undefined> {
+    if (!options.pushToHub) return undefined;
+    const name = options.hubModelId ?? basename(resolve(options.outputDir));
+    if (!isRepositoryId(name))
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        options.hubModelId === undefined
+          ? `push_to_hub: the output folder's name ${JSON.stringify(name)} is none for a repository; give hub_model_id`
+          : `hub_model_id ${JSON.stringify(name)} must be NAME or OWNER/NAME, of letters, digits, "-", "_" and "."`,
+      );
+    const uploader = await HubUploader.open({ token: options.hubToken }, env);
+    try {
+      const account = await uploader.account(signal);
+      return new Publication(name.includes("/") ? name : `${account}/${name}`, uploader);
+    } catch (error) {
+      await uploader.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Makes the repository unless there is one.
+   *
+   * @throws `ERR_HUB`, also if the token may not write to it
+   */
+  async prepare(signal?: AbortSignal): Promise<void> {
+    await this.#uploader.createRepository(this.repository, signal);
+  }
+
+  /**
+   * Uploads the model and its card, and of what else is in the output folder nothing.
+   *
+   * @throws `ERR_HUB`, `ERR_IO`, `ERR_ABORTED`, each saying that the model itself is safe
+   */
+  async publish(
+    outputDir: string,
+    {
+      title,
+      onEvent,
+      signal,
+    }: { title: string; onEvent: (event: TrainEvent) => void; signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    const { repository } = this;
+    try {
+      const { commit, url } = await this.#uploader.upload(repository, await modelFiles(outputDir), {
+        title,
+        signal,
+        onProgress: ({ file, allUploadedBytes, allTotalBytes }) =>
+          onEvent({ type: "publishing", repository, file, doneBytes: allUploadedBytes, totalBytes: allTotalBytes }),
+      });
+      onEvent({ type: "published", repository, commit, url });
+    } catch (error) {
+      if (!(error instanceof InstructPix2PixError)) throw error;
+      throw new InstructPix2PixError(
+        error.code,
+        `${error.message}; the model was not uploaded, but is safe in ${outputDir}`,
+        { cause: error },
+      );
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#uploader.close();
+  }
+}
+
+/** The files that loading the model needs, and its card. */
+async function modelFiles(folder: string): Promise<UploadFile[]> {
+  const source = await LocalPipeline.open(folder);
+  await obtainPipeline(source, {});
+  await source.obtain(["README.md"]);
+  return [...source.obtained].sort().map((name) => ({ name, path: source.path(name) }));
+}
+
+/** A pipeline's own files in a folder that may hold anything else as well. */
+class LocalPipeline implements FileSource {
+  readonly label: string;
+  readonly names: ReadonlySet<string>;
+  readonly obtained = new Set<string>();
+
+  private constructor(label: string, names: ReadonlySet<string>) {
+    this.label = label;
+    this.names = names;
+  }
+
+  static async open(folder: string): Promise<LocalPipeline> {
+    const names = new Set<string>();
+    for (const prefix of ["", ...DEFAULT_COMPONENTS.map((component) => `${component}/`)])
+      for (const entry of await entriesOf(join(folder, prefix))) if (entry.isFile()) names.add(prefix + entry.name);
+    return new LocalPipeline(folder, names);
+  }
+
+  async obtain(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      if (!this.names.has(name))
+        throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${this.path(name)}: no such file`);
+      this.obtained.add(name);
+    }
+  }
+
+  path(name: string): string {
+    return join(this.label, name);
+  }
+}
+
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new InstructPix2PixError("ERR_IO", `${folder}: cannot be read (${code ?? message})`, { cause: error });
+  }
+}
