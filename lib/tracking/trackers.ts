@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { MetricsFile } from "./metrics-file.js";
@@ -5,7 +6,7 @@ import type { Secrets } from "./secrets.js";
 import { TensorBoardTracker } from "./tensorboard/tensorboard-tracker.js";
 import type { Outcome, TrackedConfig, TrackedImage, TrackedValues, Tracker } from "./tracker.js";
 import type { SenderTiming } from "./wandb/sender.js";
-import { hasWandbKey } from "./wandb/settings.js";
+import { canUseWandb, wandbKey } from "./wandb/settings.js";
 import { WandbTracker } from "./wandb/wandb-tracker.js";
 
 /** What `--report_to` can be. */
@@ -39,7 +40,7 @@ export interface TrackersOptions {
 
 /**
  * The trackers of a run: `metrics.jsonl` always, others as `--report_to` says. `all` is all that can be used: W&B only
- * where there is a key for it.
+ * where there is a key for it or it is offline.
  *
  * @throws `ERR_INVALID_ARGUMENT` for a tracker that is not supported, by name
  */
@@ -52,9 +53,12 @@ export async function createTrackers(reportTo: string, options: TrackersOptions)
   if (wanted.includes("tensorboard"))
     optional.push(new TensorBoardTracker({ outputDir, loggingDir, project, resumeStep }));
   if (wanted.includes("wandb")) {
-    if (reportTo !== "all" || (await hasWandbKey(env))) {
+    if (reportTo !== "all" || (await canUseWandb(env))) {
+      // Before anything is written: also the other trackers must not write it down.
+      secrets.add(await wandbKey(env));
       const saved = savedState(resume?.states.wandb);
-      optional.push(new WandbTracker({ project, saved, secrets, warn, inform, env, timing }));
+      const folder = resolve(outputDir, loggingDir);
+      optional.push(new WandbTracker({ project, folder, saved, secrets, warn, inform, env, timing }));
     } else inform("W&B: not used, as there is no key for it");
   }
   return new Trackers(new MetricsFile(outputDir, resumeStep), optional, secrets, warn);
@@ -86,12 +90,12 @@ export class Trackers {
    *   closed again
    */
   async init(config: TrackedConfig): Promise<void> {
+    const clean = this.#secrets.filterConfig(config);
     const started: Tracker[] = [];
     try {
       for (const tracker of [this.#metrics, ...this.#optional]) {
         started.push(tracker);
-        // Each time anew, as a tracker's key becomes known when it is started.
-        await tracker.init(this.#secrets.filterConfig(config));
+        await tracker.init(clean);
       }
     } catch (error) {
       for (const tracker of started) await tracker.finish({ succeeded: false, timeoutMs: 0 }).catch(() => {});

@@ -17,7 +17,7 @@ export async function passwordFor(host: string, env: Environment): Promise<strin
 
 /** Passwords by host. Comments run from a word that begins with `#` to the end of the line; macros are passed over. */
 export function parseNetrc(text: string): Map<string, string> {
-  const withoutMacros = text.replace(/^macdef\s[\s\S]*?(\n\s*\n|$)/gm, "");
+  const withoutMacros = text.replace(/^[ \t]*macdef\s[\s\S]*?(\n[ \t]*\n|(?![\s\S]))/gm, "");
   const words = withoutMacros.split("\n").flatMap((line) =>
     line
       .replace(/(^|\s)#.*$/, "")

@@ -5,14 +5,14 @@ export interface OutgoingFile {
   readonly content: Uint8Array;
 }
 
-/** A line of the run's history. */
-export interface OutgoingLine {
+/** A row of the run's history, as JSON. */
+export interface OutgoingRow {
   readonly step: number;
   readonly json: string;
 }
 
-/** Of lines, what is kept while the server cannot be reached: those of some hundred thousand steps. */
-const MAX_LINE_BYTES = 32 << 20;
+/** Of rows, what is kept while the server cannot be reached: those of some hundred thousand steps. */
+const MAX_ROW_BYTES = 32 << 20;
 const MAX_FILE_BYTES = 128 << 20;
 /** A single request is kept well below what the server takes. */
 const MAX_BATCH_BYTES = 4 << 20;
@@ -22,22 +22,22 @@ const MAX_BATCH_BYTES = 4 << 20;
  * goes first, and is counted. What was taken out is no longer in it until it is put back.
  */
 export class Outbox {
-  #lines: OutgoingLine[] = [];
+  #rows: OutgoingRow[] = [];
   #files: OutgoingFile[] = [];
-  #lineBytes = 0;
+  #rowBytes = 0;
   #fileBytes = 0;
-  /** Lines that will never be sent. */
-  droppedLines = 0;
+  /** Rows that will never be sent. */
+  droppedRows = 0;
   /** Files that will never be sent. */
   droppedFiles = 0;
 
   get isEmpty(): boolean {
-    return this.#lines.length === 0 && this.#files.length === 0;
+    return this.#rows.length === 0 && this.#files.length === 0;
   }
 
-  addLine(line: OutgoingLine): void {
-    this.#lines.push(line);
-    this.#lineBytes += line.json.length;
+  addRow(row: OutgoingRow): void {
+    this.#rows.push(row);
+    this.#rowBytes += row.json.length;
     this.#dropExcess();
   }
 
@@ -47,24 +47,24 @@ export class Outbox {
     this.#dropExcess();
   }
 
-  /** Takes out the oldest lines, as many as one request should have, at least one if there is any. */
-  takeLines(): OutgoingLine[] {
+  /** Takes out the oldest rows, as many as one request should have, at least one if there is any. */
+  takeRows(): OutgoingRow[] {
     let bytes = 0;
-    const end = this.#lines.findIndex((line, i) => (bytes += line.json.length) > MAX_BATCH_BYTES && i > 0);
-    const taken = this.#lines.splice(0, end < 0 ? this.#lines.length : end);
-    for (const line of taken) this.#lineBytes -= line.json.length;
+    const end = this.#rows.findIndex((row, i) => (bytes += row.json.length) > MAX_BATCH_BYTES && i > 0);
+    const taken = this.#rows.splice(0, end < 0 ? this.#rows.length : end);
+    for (const row of taken) this.#rowBytes -= row.json.length;
     return taken;
   }
 
-  putBackLines(lines: readonly OutgoingLine[]): void {
-    this.#lines = [...lines, ...this.#lines];
-    for (const line of lines) this.#lineBytes += line.json.length;
+  putBackRows(rows: readonly OutgoingRow[]): void {
+    this.#rows = [...rows, ...this.#rows];
+    for (const row of rows) this.#rowBytes += row.json.length;
     this.#dropExcess();
   }
 
-  /** Forgets lines that the server has. */
+  /** Forgets rows that the server has. */
   forgetThrough(step: number): void {
-    this.putBackLines(this.#takeAll().filter((line) => line.step > step));
+    this.putBackRows(this.#takeAll().filter((row) => row.step > step));
   }
 
   /** Takes out the oldest file. */
@@ -82,26 +82,26 @@ export class Outbox {
 
   /** Gives up on everything. */
   clear(): void {
-    this.droppedLines += this.#lines.length;
+    this.droppedRows += this.#rows.length;
     this.droppedFiles += this.#files.length;
-    this.#lines = [];
+    this.#rows = [];
     this.#files = [];
-    this.#lineBytes = 0;
+    this.#rowBytes = 0;
     this.#fileBytes = 0;
   }
 
-  #takeAll(): OutgoingLine[] {
-    const taken = this.#lines;
-    this.#lines = [];
-    this.#lineBytes = 0;
+  #takeAll(): OutgoingRow[] {
+    const taken = this.#rows;
+    this.#rows = [];
+    this.#rowBytes = 0;
     return taken;
   }
 
   #dropExcess(): void {
-    let lines = 0;
-    for (; this.#lineBytes > MAX_LINE_BYTES; lines++) this.#lineBytes -= this.#lines[lines]!.json.length;
-    this.#lines.splice(0, lines);
-    this.droppedLines += lines;
+    let rows = 0;
+    for (; this.#rowBytes > MAX_ROW_BYTES; rows++) this.#rowBytes -= this.#rows[rows]!.json.length;
+    this.#rows.splice(0, rows);
+    this.droppedRows += rows;
     let files = 0;
     for (; this.#fileBytes > MAX_FILE_BYTES; files++) this.#fileBytes -= this.#files[files]!.content.length;
     this.#files.splice(0, files);

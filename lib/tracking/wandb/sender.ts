@@ -1,10 +1,12 @@
 import { WandbError, type WandbHttp } from "./http.js";
-import { Outbox, type OutgoingLine } from "./outbox.js";
+import { toJson } from "./json.js";
+import { Outbox } from "./outbox.js";
 import { registerFile, streamPath, type WandbRun } from "./run.js";
+import type { Row, RunSink } from "./run-sink.js";
 
 /** Milliseconds. */
 export interface SenderTiming {
-  /** Before the first lines are sent. */
+  /** Before the first rows are sent. */
   first: number;
   /** Between requests, as W&B's own clients have it. */
   interval: number;
@@ -26,7 +28,7 @@ const DEFAULT_TIMING: SenderTiming = {
   connect: 15_000,
 };
 
-/** While a run waits for the last lines to be sent, it tries again at least this often. */
+/** While a run waits for its last rows to be sent, it tries again at least this often. */
 const LONGEST_RETRY_AT_END = 1_000;
 
 export interface SenderOptions {
@@ -39,16 +41,17 @@ export interface SenderOptions {
   timing?: Partial<SenderTiming> | undefined;
 }
 
-/** Brings lines and files to the server in the background, however long that takes; the run never waits for it. */
-export class Sender {
+/** Brings rows and files to the server in the background, however long that takes; the run never waits for it. */
+export class Sender implements RunSink {
   readonly #outbox = new Outbox();
   readonly #options: SenderOptions;
   readonly #timing: SenderTiming;
   readonly #stop = new AbortController();
   #run: WandbRun | undefined;
-  /** Number of the next line in the server's file: what is sent again after a lost answer overwrites itself. */
+  /** Number of the next row in the server's file: what is sent again after a lost answer overwrites itself. */
   #offset = 0;
-  #summary: string | undefined;
+  /** The last value of everything, also of what the run logged before it was resumed. */
+  #summary: Record<string, unknown> = {};
   /** Files that the server was given, and is yet to be told of. */
   #uploaded: string[] = [];
   #exitCode: number | undefined;
@@ -80,24 +83,19 @@ export class Sender {
     this.#loop = this.#work(pause);
   }
 
-  /** A line to append to the run's history, and what its summary is after it, as JSON. */
-  send(line: OutgoingLine, summary: string): void {
-    this.#outbox.addLine(line);
-    this.#summary = summary;
+  async send({ step, values }: Row): Promise<void> {
+    this.#outbox.addRow({ step, json: toJson(values) });
+    Object.assign(this.#summary, values);
     if (this.#state === "refused") this.#outbox.clear();
   }
 
-  upload(name: string, content: Uint8Array): void {
+  async upload(name: string, content: Uint8Array): Promise<void> {
     this.#outbox.addFile({ name, content });
     if (this.#state === "refused") this.#outbox.clear();
   }
 
-  /**
-   * Sends what is left, and that the run has ended; gives up after `timeoutMs`.
-   *
-   * @returns how many lines and files were never sent
-   */
-  async finish(exitCode: number, timeoutMs: number): Promise<{ lines: number; files: number }> {
+  /** Sends what is left, and that the run has ended; gives up after `timeoutMs`. */
+  async finish(exitCode: number, timeoutMs: number): Promise<{ rows: number; files: number }> {
     this.#exitCode = exitCode;
     this.#wake();
     const deadline = setTimeout(() => this.#stop.abort(), timeoutMs);
@@ -109,7 +107,7 @@ export class Sender {
       await this.#options.http.close();
     }
     this.#outbox.clear();
-    return { lines: this.#outbox.droppedLines, files: this.#outbox.droppedFiles };
+    return { rows: this.#outbox.droppedRows, files: this.#outbox.droppedFiles };
   }
 
   async #work(firstPause: number): Promise<void> {
@@ -131,7 +129,7 @@ export class Sender {
 
   async #sendAll(): Promise<void> {
     const run = await this.#connect(this.#stop.signal);
-    await this.#sendLines(run);
+    await this.#sendRows(run);
     await this.#sendFiles(run);
     if (this.#exitCode !== undefined && this.#outbox.isEmpty) {
       await this.#post(run, { complete: true, exitcode: this.#exitCode });
@@ -145,25 +143,25 @@ export class Sender {
     this.#run = run;
     this.#offset = run.historyLines;
     this.#outbox.forgetThrough(run.lastStep);
+    this.#summary = { ...run.summary, ...this.#summary };
     this.#options.onStarted(run);
     return run;
   }
 
-  async #sendLines(run: WandbRun): Promise<void> {
-    for (let lines = this.#outbox.takeLines(); lines.length > 0; lines = this.#outbox.takeLines()) {
-      const summary = this.#summary!;
+  async #sendRows(run: WandbRun): Promise<void> {
+    for (let rows = this.#outbox.takeRows(); rows.length > 0; rows = this.#outbox.takeRows()) {
       try {
         await this.#post(run, {
           files: {
-            "wandb-history.jsonl": { offset: this.#offset, content: lines.map(({ json }) => json) },
-            "wandb-summary.json": { offset: 0, content: [summary] },
+            "wandb-history.jsonl": { offset: this.#offset, content: rows.map(({ json }) => json) },
+            "wandb-summary.json": { offset: 0, content: [toJson(this.#summary)] },
           },
         });
       } catch (error) {
-        this.#outbox.putBackLines(lines);
+        this.#outbox.putBackRows(rows);
         throw error;
       }
-      this.#offset += lines.length;
+      this.#offset += rows.length;
     }
   }
 

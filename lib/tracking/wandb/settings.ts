@@ -59,9 +59,14 @@ export async function readSettings(
   };
 }
 
-/** Whether there is a key for the server that the environment names. */
-export async function hasWandbKey(env: Environment): Promise<boolean> {
-  return (await keyFor(baseUrlOf(env), env)) !== undefined;
+/** The key for the server that the environment names; undefined if there is none. */
+export async function wandbKey(env: Environment): Promise<string | undefined> {
+  return keyFor(baseUrlOf(env), env);
+}
+
+/** Whether a run can be recorded without any more being said: there is a key, or it is not to be sent. */
+export async function canUseWandb(env: Environment): Promise<boolean> {
+  return modeOf(env) !== "online" || (await wandbKey(env)) !== undefined;
 }
 
 async function keyFor(baseUrl: string, env: Environment): Promise<string | undefined> {

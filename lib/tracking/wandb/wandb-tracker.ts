@@ -1,19 +1,24 @@
 import { createHash } from "node:crypto";
+import { dirname, join } from "node:path";
 import { InstructPix2PixError } from "../../errors.js";
 import type { Environment } from "../../native/platform.js";
 import type { Secrets } from "../secrets.js";
 import type { Outcome, TrackedConfig, TrackedImage, TrackedValues, Tracker } from "../tracker.js";
 import { WandbError, WandbHttp } from "./http.js";
+import { OfflineRun } from "./offline-run.js";
 import { startRun, type WandbRun } from "./run.js";
+import type { RunSink } from "./run-sink.js";
 import { Sender, type SenderTiming } from "./sender.js";
 import { readSettings, runUrl, type WandbSettings } from "./settings.js";
 
 export interface WandbOptions {
   /** Unless WANDB_PROJECT names another. */
   project: string;
+  /** Where runs of WANDB_MODE=offline are kept, unless WANDB_DIR names another folder. */
+  folder: string;
   /** What {@link WandbTracker.state} returned to the run that is gone on with. */
   saved: Readonly<Record<string, string>> | undefined;
-  /** Learns the key, so that it is not written down anywhere. */
+  /** Kept out of what is told. */
   secrets: Secrets;
   /** Told what goes wrong; the run goes on. */
   warn: (message: string) => void;
@@ -29,7 +34,8 @@ const DEFAULT_FINISH_TIMEOUT = 20_000;
  * A run on a Weights & Biases server, by the protocol of its own clients: the run is made known by GraphQL
  * (`upsertBucket`), the history is streamed line by line (`file_stream`), pictures are uploaded to addresses that the
  * server gives. WANDB_API_KEY or the key that `wandb login` saved, WANDB_BASE_URL, WANDB_PROJECT, WANDB_ENTITY,
- * WANDB_NAME, WANDB_RUN_ID, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NOTES, WANDB_TAGS and WANDB_MODE are respected.
+ * WANDB_NAME, WANDB_RUN_ID, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NOTES, WANDB_TAGS, WANDB_MODE and WANDB_DIR are
+ * respected; with WANDB_MODE=offline the run is written to a folder for `wandb sync`.
  *
  * A run that is resumed goes on in the same W&B run; steps that it has already are not sent again.
  */
@@ -37,66 +43,47 @@ export class WandbTracker implements Tracker {
   readonly name = "wandb";
   readonly #options: WandbOptions;
   #settings: WandbSettings | undefined;
-  #sender: Sender | undefined;
+  #sink: RunSink | undefined;
   #run: WandbRun | undefined;
   /** Values of a step are sent when the next one begins, since pictures may still belong to it. */
   #row: { step: number; values: Record<string, unknown> } | undefined;
-  #summary: Record<string, unknown> = {};
   readonly #started = Date.now();
 
   constructor(options: WandbOptions) {
     this.#options = options;
   }
 
-  /** @throws `ERR_CONFIG` if there is no key, or the server refuses the run; not if the server cannot be reached */
+  /**
+   * @throws `ERR_CONFIG` if there is no key, or the server refuses the run; not if the server cannot be reached. `ERR_IO`
+   *   if an offline run cannot be written.
+   */
   async init(config: TrackedConfig): Promise<void> {
-    const { env, secrets, warn, inform, timing, project, saved } = this.#options;
+    const { env, inform, project, folder, saved } = this.#options;
     const settings = await readSettings(project, saved, env);
     if (settings.mode === "disabled") return;
-    if (settings.mode === "offline")
-      throw new InstructPix2PixError("ERR_CONFIG", "WANDB_MODE=offline is not supported");
-    if (!settings.apiKey)
-      throw new InstructPix2PixError(
-        "ERR_CONFIG",
-        "there is no W&B key; set WANDB_API_KEY, run `wandb login`, or report to something else",
-      );
-    secrets.add(settings.apiKey);
-    this.#settings = settings;
-    const http = new WandbHttp(settings.baseUrl, settings.apiKey, env);
-    const sender = new Sender({
-      http,
-      start: (signal) => startRun(http, settings, config, signal),
-      onStarted: (run) => {
-        this.#run = run;
-        this.#summary = { ...run.summary, ...this.#summary };
-        const url = runUrl(settings.baseUrl, run.entity, run.project, run.id);
-        inform(`W&B: ${run.displayName} at ${url}`);
-      },
-      warn: (message) => warn(secrets.redact(message)),
-      timing,
-    });
-    try {
-      await sender.open();
-    } catch (error) {
-      await http.close();
-      if (!(error instanceof WandbError)) throw error;
-      throw new InstructPix2PixError("ERR_CONFIG", secrets.redact(`W&B: ${error.message}`), { cause: error });
+    if (settings.mode === "online") this.#sink = await this.#connect(settings, config);
+    else {
+      const run = await OfflineRun.create(env.WANDB_DIR || folder, settings, config);
+      // A run that is resumed has several folders, which are sent in the order of their times.
+      const all = join(dirname(run.folder), `offline-run-*-${settings.runId}`);
+      inform(`W&B: offline; send the run with: wandb sync ${all}`);
+      this.#sink = run;
     }
-    this.#sender = sender;
+    this.#settings = settings;
   }
 
   async log(values: TrackedValues, step: number): Promise<void> {
-    this.#add(step, values);
+    await this.#add(step, values);
   }
 
   async images(name: string, images: readonly TrackedImage[], step: number): Promise<void> {
-    if (!this.#sender || images.length === 0 || step <= this.#lastStep) return;
+    if (!this.#sink || images.length === 0 || step <= this.#lastStep) return;
     const filenames: string[] = [];
     for (const { image } of images) {
       const png = await image.encode("png");
       const hash = createHash("sha256").update(png).digest("hex").slice(0, 20);
       const file = `media/images/${name.replace(/[^\w.-]/g, "_")}_${step}_${hash}.png`;
-      this.#sender.upload(file, png);
+      await this.#sink.upload(file, png);
       filenames.push(file);
     }
     const { width, height } = images[0]!.image;
@@ -110,7 +97,7 @@ export class WandbTracker implements Tracker {
       filenames,
       captions,
     };
-    this.#add(step, { [name]: media });
+    await this.#add(step, { [name]: media });
   }
 
   async flush(): Promise<void> {}
@@ -124,15 +111,48 @@ export class WandbTracker implements Tracker {
   }
 
   async finish({ succeeded, timeoutMs = DEFAULT_FINISH_TIMEOUT }: Outcome): Promise<void> {
-    const sender = this.#sender;
-    if (!sender) return;
-    this.#sendRow(sender);
-    this.#sender = undefined;
-    const { lines, files } = await sender.finish(succeeded ? 0 : 1, timeoutMs);
-    if (lines + files > 0)
+    const sink = this.#sink;
+    if (!sink) return;
+    let lost: { rows: number; files: number };
+    try {
+      await this.#sendRow(sink);
+    } finally {
+      this.#sink = undefined;
+      lost = await sink.finish(succeeded ? 0 : 1, timeoutMs);
+    }
+    if (lost.rows + lost.files > 0)
       this.#options.warn(
-        `W&B: ${lines} steps and ${files} pictures did not reach the server; metrics.jsonl and validation/ have them`,
+        `W&B: ${lost.rows} steps and ${lost.files} pictures did not reach the server; metrics.jsonl and validation/ have them`,
       );
+  }
+
+  async #connect(settings: WandbSettings, config: TrackedConfig): Promise<Sender> {
+    const { env, secrets, warn, inform, timing } = this.#options;
+    if (!settings.apiKey)
+      throw new InstructPix2PixError(
+        "ERR_CONFIG",
+        "there is no W&B key; set WANDB_API_KEY, run `wandb login`, or report to something else",
+      );
+    const http = new WandbHttp(settings.baseUrl, settings.apiKey, env);
+    const sender = new Sender({
+      http,
+      start: (signal) => startRun(http, settings, config, signal),
+      onStarted: (run) => {
+        this.#run = run;
+        const url = runUrl(settings.baseUrl, run.entity, run.project, run.id);
+        inform(`W&B: ${run.displayName} at ${url}`);
+      },
+      warn: (message) => warn(secrets.redact(message)),
+      timing,
+    });
+    try {
+      await sender.open();
+      return sender;
+    } catch (error) {
+      await http.close();
+      if (!(error instanceof WandbError)) throw error;
+      throw new InstructPix2PixError("ERR_CONFIG", secrets.redact(`W&B: ${error.message}`), { cause: error });
+    }
   }
 
   /** The last step that the server had when the run was taken up. */
@@ -140,29 +160,19 @@ export class WandbTracker implements Tracker {
     return this.#run?.lastStep ?? -1;
   }
 
-  #add(step: number, values: Readonly<Record<string, unknown>>): void {
-    if (!this.#sender) return;
-    if (this.#row && step > this.#row.step) this.#sendRow(this.#sender);
+  async #add(step: number, values: Readonly<Record<string, unknown>>): Promise<void> {
+    if (!this.#sink) return;
+    if (this.#row && step > this.#row.step) await this.#sendRow(this.#sink);
     this.#row ??= { step, values: {} };
     Object.assign(this.#row.values, values);
   }
 
-  #sendRow(sender: Sender): void {
+  async #sendRow(sink: RunSink): Promise<void> {
     const row = this.#row;
     this.#row = undefined;
     if (!row || row.step <= this.#lastStep) return;
     const now = Date.now() / 1000;
     const runtime = (this.#run?.runtime ?? 0) + now - this.#started / 1000;
-    const values = { ...row.values, _step: row.step, _timestamp: now, _runtime: runtime };
-    this.#summary = { ...this.#summary, ...values };
-    sender.send({ step: row.step, json: toJson(values) }, toJson(this.#summary));
+    await sink.send({ step: row.step, values: { ...row.values, _step: row.step, _timestamp: now, _runtime: runtime } });
   }
-}
-
-/** Numbers that JSON does not have are written bare, as W&B's own clients do and its server expects. */
-function toJson(values: object): string {
-  const marked = JSON.stringify(values, (_, value: unknown) =>
-    typeof value === "number" && !Number.isFinite(value) ? `\0${value}` : value,
-  );
-  return marked.replace(/"\\u0000(NaN|-?Infinity)"/g, "$1");
 }
