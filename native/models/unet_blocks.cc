@@ -11,8 +11,9 @@ namespace {
 // The units whose activations gradient checkpointing drops: a resnet, a transformer.
 template <class Unit>
 at::Tensor run(const Unit& unit, const at::Tensor& x, const at::Tensor& condition) {
-  return recomputed([&unit](const at::Tensor& in, const at::Tensor& given) { return unit.forward(in, given); }, x,
-                    condition);
+  return recomputed(
+      [&unit](const at::Tensor& in, const at::Tensor& given) { return unit.forward(in, given); }, x,
+      condition);
 }
 
 [[noreturn]] void unknown_type(const char* key, const std::string& type) {

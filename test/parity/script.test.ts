@@ -5,8 +5,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { parseArguments } from "../../lib/options/parse.js";
 import { loadSafetensors } from "../../lib/safetensors.js";
 import type { Tensor } from "../../lib/tensor.js";
-import { trainOptions } from "../../lib/training/options.js";
 import type { StepRecord } from "../../lib/training/events.js";
+import { trainOptions } from "../../lib/training/options.js";
 import { train } from "../../lib/training/train.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
