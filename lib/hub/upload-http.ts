@@ -87,7 +87,10 @@ export class UploadHttp {
     const url = new URL(address);
     for (let failures = 0; ; failures++) {
       let sent = 0;
+      let over = false;
       const onSent = (bytes: number) => {
+        // What a connection that broke has swallowed comes late.
+        if (over) return;
         sent += bytes;
         request.onSent?.(bytes);
       };
@@ -110,6 +113,7 @@ export class UploadHttp {
         failed = `cannot be reached (${networkReason(error)})`;
         cause = error;
       }
+      over = true;
       request.onSent?.(-sent);
       if (failures >= (this.#seen ? this.#retries : Math.min(this.#retries, RETRIES_UNSEEN)))
         throw new HubError("unreachable", `${displayUrl(url)} ${failed}`, { cause });
