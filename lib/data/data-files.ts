@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { type CardConfig, chooseConfig } from "./dataset-card.js";
 import { datasetError, listOf } from "./errors.js";
-import { matchPaths } from "./glob.js";
+import { byCodePoints, matchPaths } from "./glob.js";
 
 /** The files that hold the rows of the split `train`, in the order of the rows. */
 export interface TrainFiles {
@@ -73,11 +73,6 @@ export function chooseTrainFiles(
   return { format, names: names.filter(wanted).map((name) => prefix + name) };
 }
 
-/** Python's order of strings: by code points, where JavaScript's is by UTF-16 units. */
-export function byCodePoints(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
-}
-
 /** A configuration that no card declares is a folder of that name, as in the hub's conversions to parquet. */
 function configFolder(files: readonly string[], name: string | undefined, where: string): string {
   if (name === undefined || name === "default") return "";
@@ -89,12 +84,13 @@ function isParquetData(name: string): boolean {
   return PARQUET.test(name) && !METADATA.test(name);
 }
 
-/** What there is most of; parquet in a draw. Metadata alone make an image folder, whose pictures may lie elsewhere. */
+/** What there is most of; parquet in a draw. Pictures without metadata say nothing, metadata alone may do. */
 function formatOf(names: readonly string[]): TrainFiles["format"] | undefined {
   const parquet = names.filter(isParquetData).length;
   const pictures = names.filter((name) => PICTURE.test(name)).length;
-  if (parquet > 0 && parquet >= pictures) return "parquet";
-  return pictures > 0 || names.some((name) => METADATA.test(name)) ? "image folder" : undefined;
+  const metadata = names.some((name) => METADATA.test(name));
+  if (parquet > 0 && (parquet >= pictures || !metadata)) return "parquet";
+  return pictures > 0 || metadata ? "image folder" : undefined;
 }
 
 function byPatterns(

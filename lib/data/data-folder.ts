@@ -3,6 +3,7 @@ import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, posix, relative, resolve, sep, win32 } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import { datasetError } from "./errors.js";
+import { byCodePoints } from "./glob.js";
 
 /** What a look at a file says of it. */
 export interface FileStamp {
@@ -51,8 +52,8 @@ export class DataFolder {
   }
 
   /**
-   * Every file below the folder, relative, with forward slashes. Links to files count as files; links to folders are
-   * not followed.
+   * Every file below the folder, relative, with forward slashes, sorted. Links to files count as files; links to
+   * folders are not followed.
    */
   async list(): Promise<string[]> {
     let entries: Dirent[];
@@ -69,7 +70,7 @@ export class DataFolder {
         entry.isFile() || (entry.isSymbolicLink() && ((await stat(path).catch(() => undefined))?.isFile() ?? false));
       if (isFile) files.push(relative(this.path, path).split(sep).join("/"));
     }
-    return files;
+    return files.sort(byCodePoints);
   }
 
   /** The absolute path of a file that is named by its path from this folder. */

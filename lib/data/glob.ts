@@ -40,6 +40,20 @@ function segmentSource(segment: string): string {
   return source;
 }
 
+/** Python's order of strings: by code points, where JavaScript's is by UTF-16 units. */
+export function byCodePoints(a: string, b: string): number {
+  if (a === b) return 0;
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (x === y) continue;
+    // Surrogates, which stand for the highest code points, lie below some other units.
+    const [high, low] = [x, y].map((unit) => (unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit));
+    return high! - low!;
+  }
+  return a.length - b.length;
+}
+
 /** Parts of a path that the `datasets` library passes over unless a pattern names them: hidden ones, `__pycache__`. */
 function unusualParts(path: string): { hidden: number; special: number } {
   const parts = path.split("/");

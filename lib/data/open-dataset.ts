@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { cacheFolder, type Environment } from "../native/platform.js";
-import { byCodePoints, chooseTrainFiles, isMetadataName, type TrainFiles, trainMetadata } from "./data-files.js";
+import { chooseTrainFiles, isMetadataName, type TrainFiles, trainMetadata } from "./data-files.js";
 import { DataFolder } from "./data-folder.js";
 import type { EditColumns, EditDataset, RowSelector } from "./dataset.js";
 import { readConfigs } from "./dataset-card.js";
@@ -100,9 +100,7 @@ async function findFiles(
   const folder = await DataFolder.open(trainDataDir);
   const paths = await folder.list();
   const metadata =
-    options.compat === "diffusers"
-      ? matchPaths(paths, "**").filter(isMetadataName).sort(byCodePoints)
-      : trainMetadata(paths);
+    options.compat === "diffusers" ? matchPaths(paths, "**").filter(isMetadataName) : trainMetadata(paths);
   const files: TrainFiles =
     metadata.length > 0 ? { format: "image folder", names: metadata } : await choose(folder, paths);
   return { folder, files, local: true };

@@ -34,11 +34,14 @@ export async function* readCsv(path: string): MetadataRecords {
   let header: string[] | undefined;
   let slice: MetadataRecord[] = [];
   let line = 1;
+  /** Line ends that were counted twice. */
+  let counted = 0;
   try {
     for await (const parsed of input.pipe(parser)) {
       const { record, info } = parsed as Parsed;
-      // The line that the record begins on: it ends on the one that the parser has reached.
-      line = info.lines - record.reduce((breaks, value) => breaks + value.split("\n").length - 1, 0);
+      // The line that the record begins on. The parser tells the one it has reached, and counts CRLF within quotes twice.
+      line = info.lines - counted - occurrences(record, /[\r\n]/g);
+      counted += occurrences(record, /\r\n/g);
       if (header === undefined) header = checkHeader(path, record);
       else slice.push(toRecord(record, header, line));
       if (slice.length === SLICE) {
@@ -57,6 +60,10 @@ export async function* readCsv(path: string): MetadataRecords {
   }
   if (header === undefined) throw datasetError(`${path} has no header line`);
   yield slice;
+}
+
+function occurrences(record: readonly string[], pattern: RegExp): number {
+  return record.reduce((sum, value) => sum + (value.match(pattern)?.length ?? 0), 0);
 }
 
 function checkHeader(path: string, header: string[]): string[] {

@@ -131,7 +131,9 @@ async function openShard(folder: DataFolder, name: string, columns: EditColumns,
     checkColumns(kinds, columns, where);
     const rows = Number(file.metadata.num_rows);
     const counted = file.metadata.row_groups.reduce((sum, { num_rows }) => sum + Number(num_rows), 0);
-    if (counted !== rows) throw datasetError(`${where} is no readable parquet file: its row counts disagree`);
+    // More rows than bits would have no values; memory for their index must not be asked for.
+    if (counted !== rows || rows > size * 8)
+      throw datasetError(`${where} is no readable parquet file: its numbers of rows are wrong`);
     const footer = new Uint8Array(await file.buffer.slice(Math.max(0, size - file.metadata.metadata_length - 8), size));
     return {
       name,

@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads";
 import { type ErrorCode, InstructPix2PixError, throwIfAborted } from "../../errors.js";
 import { withLock } from "../../libtorch/lock.js";
 import { packageRoot } from "../../native/platform.js";
+import { reasonOf } from "../errors.js";
 import { RowStore, type StoreSource, storeError, storeFolder } from "./row-store.js";
 import type { StoreWorkerData, StoreWorkerMessage } from "./store-worker.js";
 
@@ -71,8 +72,10 @@ async function runWorker(
         if ("rows" in message) onRows?.(message.rows);
         else reject(workerError(data.folder, message.failed));
       });
-      worker.on("error", reject);
-      worker.on("exit", (status) => (status === 0 ? resolve() : reject(new Error(`the worker ended with ${status}`))));
+      worker.on("error", (error) => reject(crashError(data.path, error)));
+      worker.on("exit", (status) =>
+        status === 0 ? resolve() : reject(crashError(data.path, new Error(`its worker ended with ${status}`))),
+      );
     });
   } catch (error) {
     throwIfAborted(signal);
@@ -80,6 +83,16 @@ async function runWorker(
   } finally {
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** For a worker that could not say itself what went wrong. */
+function crashError(path: string, error: Error): InstructPix2PixError {
+  const outOfMemory = (error as NodeJS.ErrnoException).code === "ERR_WORKER_OUT_OF_MEMORY";
+  return new InstructPix2PixError(
+    outOfMemory ? "ERR_OUT_OF_MEMORY" : "ERR_INTERNAL",
+    `${path}: unpacking failed: ${reasonOf(error)}`,
+    { cause: error },
+  );
 }
 
 function workerError(
