@@ -117,17 +117,11 @@ async function measure(name, settings, python) {
     const about = {};
     for (const side of sides) about[side.name] = await side.ask({ command: "versions", threads: settings.threads });
     const before = loadAverage();
-    const { results, agreement } = await CASES[name].run(sides, { ...settings, log });
+    const { pictures, ...measured } = await CASES[name].run(sides, { ...settings, log });
     for (const side of sides) await side.close();
     const { folder: _folder, image: _image, model: _model, ...recorded } = settings;
-    return {
-      name,
-      settings: recorded,
-      sides: about,
-      loadAverage: { before, after: loadAverage() },
-      results,
-      agreement,
-    };
+    const load = { before, after: loadAverage() };
+    return { record: { name, settings: recorded, sides: about, loadAverage: load, ...measured }, pictures };
   } finally {
     for (const side of sides) side.kill();
   }
