@@ -7,26 +7,14 @@
 // Stable Diffusion 1.5 size with random weights (4 GB, made once in the user's cache) unless another is given. Prints
 // Markdown tables and writes every measured number, with machine, versions and settings, to bench/results/.
 
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { cacheFolder } from "../dist/native/platform.js";
-import { makeRandomModel } from "../scripts/make-random-model.mjs";
 import * as edit from "./cases/edit.mjs";
 import { commit, describeMachine, loadAverage } from "./machine.mjs";
+import { randomModel } from "./model.mjs";
 import { drawPicture } from "./picture.mjs";
 import { findPython } from "./python.mjs";
 import { table } from "./report.mjs";
@@ -77,19 +65,6 @@ function options() {
   };
 }
 
-/** The folder of the random model, made if it is not there. */
-function randomModel() {
-  const folder = join(cacheFolder(), "bench", "stable-diffusion-1.5-random-0");
-  if (existsSync(join(folder, "model_index.json"))) return folder;
-  log(`making a random model in ${folder} (4 GB, once)`);
-  const partial = `${folder}.partial`;
-  rmSync(partial, { recursive: true, force: true });
-  mkdirSync(dirname(partial), { recursive: true });
-  makeRandomModel(partial);
-  renameSync(partial, folder);
-  return folder;
-}
-
 /** Reads the weights once, so that the side that loads first does not wait for the disk alone. */
 function readThrough(folder) {
   const buffer = Buffer.alloc(1 << 24);
@@ -137,7 +112,7 @@ async function main() {
     await drawPicture(image, numbers.size);
     const settings = {
       ...numbers,
-      model: model ?? randomModel(),
+      model: model ?? randomModel(log),
       weights: model === undefined ? "random, Stable Diffusion 1.5 size" : "given with --model",
       image,
       folder,

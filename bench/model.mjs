@@ -1,0 +1,17 @@
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { cacheFolder } from "../dist/native/platform.js";
+import { makeRandomModel } from "../scripts/make-random-model.mjs";
+
+/** The folder of the random model, made if it is not there. */
+export function randomModel(log) {
+  const folder = join(cacheFolder(), "bench", "stable-diffusion-1.5-random-0");
+  if (existsSync(join(folder, "model_index.json"))) return folder;
+  log(`making a random model in ${folder} (4 GB, once)`);
+  const partial = `${folder}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  mkdirSync(dirname(partial), { recursive: true });
+  makeRandomModel(partial);
+  renameSync(partial, folder);
+  return folder;
+}

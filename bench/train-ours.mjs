@@ -1,0 +1,63 @@
+// Training steps of this package, one JSON object per line on standard output: see train.mjs.
+
+import { randomFillSync } from "node:crypto";
+import { join } from "node:path";
+import { Generator } from "../dist/index.js";
+import { native } from "../dist/native/native.js";
+import { disposeBaseModel, loadBaseModel } from "../dist/training/base_model.js";
+import { drawsFrom } from "../dist/training/draws.js";
+import { BatchEncoder, disposeEncoded } from "../dist/training/encoder.js";
+import { disposeMicroBatch, prepareMicroBatch } from "../dist/training/micro_batch.js";
+import { Trainer } from "../dist/training/trainer.js";
+import { peakMemory } from "./machine.mjs";
+
+const { model, size, batch, steps, threads, checkpointing, cached, precision, eightBit } = JSON.parse(process.argv[2]);
+const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`);
+const now = () => performance.now() / 1000;
+
+await native().setThreads(threads);
+let start = now();
+const base = await loadBaseModel({
+  pretrainedModelNameOrPath: model,
+  device: "cpu",
+  frozenDType: precision === "bf16" ? "bfloat16" : "float32",
+  unetFolder: join(model, "unet"),
+});
+const trainer = await Trainer.create(base.unet, {
+  adamBeta1: 0.9,
+  adamBeta2: 0.999,
+  adamEpsilon: 1e-8,
+  adamWeightDecay: 1e-2,
+  use8bitAdam: eightBit,
+  useEma: false,
+  gradientCheckpointing: checkpointing,
+  mixedPrecision: precision === "bf16" ? "bfloat16" : null,
+});
+say({ loadSeconds: now() - start });
+
+const encoder = new BatchEncoder(base, size);
+const pictures = () => randomFillSync(new Uint8Array(batch * size * size * 3));
+const loaded = { originals: pictures(), edited: pictures(), prompts: Array(batch).fill("make it winter") };
+const flips = Array(batch).fill(false);
+const generator = new Generator("cpu", 0);
+const draws = drawsFrom(generator, new Generator("cpu", 1), "cpu");
+const settings = {
+  scheduler: base.noiseSchedule,
+  predictionType: base.predictionType,
+  scalingFactor: base.vae.config.scaling_factor,
+  conditioningDropoutProb: 0.05,
+  nullText: await encoder.nullText(),
+};
+const kept = cached ? await encoder.encode(loaded, flips) : undefined;
+for (let step = 0; step < steps; step++) {
+  start = now();
+  const encoded = kept ?? (await encoder.encode(loaded, flips));
+  const prepared = await prepareMicroBatch(encoded, draws, settings);
+  const loss = await (await trainer.accumulate(prepared, 1)).item();
+  const { gradNorm } = await trainer.step(1e-5, 1);
+  disposeMicroBatch(prepared);
+  if (!kept) disposeEncoded(encoded);
+  say({ step, seconds: now() - start, loss, gradNorm, peakBytes: peakMemory() });
+}
+trainer.dispose();
+disposeBaseModel(base);

@@ -1,0 +1,84 @@
+"""Training steps of diffusers in PyTorch, as its InstructPix2Pix script makes them: see train.mjs."""
+
+import json
+import sys
+import time
+import warnings
+
+warnings.filterwarnings("ignore")
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+options = json.loads(sys.argv[1])
+model, size, batch = options["model"], options["size"], options["batch"]
+half = options["precision"] == "bf16"
+frozen = torch.bfloat16 if half else torch.float32
+torch.set_num_threads(options["threads"])
+
+
+def say(value):
+    print(json.dumps(value), flush=True)
+
+
+def peak():
+    with open("/proc/self/status") as status:
+        return int(next(line.split()[1] for line in status if line.startswith("VmHWM:"))) * 1024
+
+
+start = time.perf_counter()
+unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
+vae = AutoencoderKL.from_pretrained(model, subfolder="vae", torch_dtype=frozen).requires_grad_(False)
+text = CLIPTextModel.from_pretrained(model, subfolder="text_encoder", torch_dtype=frozen).requires_grad_(False)
+tokenizer = CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
+noise_schedule = DDPMScheduler.from_pretrained(model, subfolder="scheduler")
+unet.train()
+if options["checkpointing"]:
+    unet.enable_gradient_checkpointing()
+optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-5, weight_decay=1e-2)
+say({"loadSeconds": time.perf_counter() - start})
+
+torch.manual_seed(0)
+originals, edited = (torch.rand(batch, 3, size, size) * 2 - 1 for _ in range(2))
+
+
+def tokens(texts):
+    return tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
+
+
+def encode():
+    with torch.no_grad():
+        latents = vae.encode(edited.to(frozen)).latent_dist
+        source = vae.encode(originals.to(frozen)).latent_dist.mode()
+        states = text(tokens(["make it winter"] * batch))[0]
+        null = text(tokens([""]))[0]
+    return latents, source, states, null
+
+
+kept = encode() if options["cached"] else None
+for step in range(options["steps"]):
+    start = time.perf_counter()
+    posterior, source, states, null = kept or encode()
+    latents = posterior.sample() * vae.config.scaling_factor
+    noise = torch.randn_like(latents)
+    timesteps = torch.randint(0, 1000, (batch,))
+    noisy = noise_schedule.add_noise(latents, noise, timesteps)
+    drop = torch.rand(batch)
+    states = torch.where((drop < 0.1).reshape(batch, 1, 1), null, states)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        prediction = unet(torch.cat([noisy, source], dim=1), timesteps, states, return_dict=False)[0]
+    loss = F.mse_loss(prediction.float(), noise.float())
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    say(
+        {
+            "step": step,
+            "seconds": time.perf_counter() - start,
+            "loss": loss.item(),
+            "gradNorm": norm.item(),
+            "peakBytes": peak(),
+        }
+    )
