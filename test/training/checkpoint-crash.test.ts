@@ -195,7 +195,7 @@ describe.each(scenarios)("$name", ({ step, before, make }) => {
     let state = 1;
     const random = (limit: number) => (state = (state * 48271) % 0x7fffffff) % limit;
     for (let n = 1; n <= total + 1; n++)
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < 2; round++) {
         const disk = start.settled();
         const fs = interfering(disk, (call) => {
           if (call >= n) throw new Killed();
