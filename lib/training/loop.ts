@@ -96,6 +96,7 @@ export async function runLoop(
     const { gradNorm, skipped } = await trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1);
     if (skipped && !scaler) await notFinite("gradients", []);
     scaler?.update(skipped);
+    if (scaler?.isExhausted) await notFinite("gradients", []);
     progress.step += 1;
     if (!skipped) learningRate.advance();
     progress.lrStep = learningRate.state.step;

@@ -8,6 +8,8 @@ const INITIAL_SCALE = 65536;
 const GROWTH_FACTOR = 2;
 const BACKOFF_FACTOR = 0.5;
 const GROWTH_INTERVAL = 2000;
+/** The smallest number above zero that float16 has: with less, every scaled loss below 1 is zero. */
+const SMALLEST_SCALE = 2 ** -24;
 
 /**
  * Dynamic loss scaling for float16 (Micikevicius et al. 2018, "Mixed Precision Training"): the loss is multiplied so that
@@ -24,6 +26,11 @@ export class LossScaler {
 
   get scale(): number {
     return this.#scale;
+  }
+
+  /** Whether overflow has halved the scale so often that it is not the scale's fault. */
+  get isExhausted(): boolean {
+    return this.#scale < SMALLEST_SCALE;
   }
 
   /** @param overflow whether the step just made found gradients that are not finite and was skipped */

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type EditDataset, openDataset } from "../data/index.js";
 import { drawnPermutations, EpochOrder, seededPermutations } from "../data/permutation.js";
@@ -14,6 +14,7 @@ import type { Scheduler } from "../schedulers/scheduler.js";
 import type { ModelDType } from "../tensor.js";
 import { type BaseModel, disposeBaseModel, drawConvInLikeReference, loadBaseModel } from "./base_model.js";
 import { latestValidCheckpoint } from "./checkpoint/find.js";
+import { ioError } from "./checkpoint/io-error.js";
 import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
 import { verifyCheckpoint } from "./checkpoint/verify.js";
 import { type Draws, drawsFrom } from "./draws.js";
@@ -153,13 +154,13 @@ function checkTogether(options: TrainOptions): void {
       );
 }
 
+/** Creates the output folder, and makes sure that it can be written to before anything takes long. */
 async function makeOutputFolder(outputDir: string): Promise<void> {
   try {
     await mkdir(outputDir, { recursive: true });
+    await rmdir(await mkdtemp(join(outputDir, ".writable-")));
   } catch (error) {
-    throw new InstructPix2PixError("ERR_IO", `${outputDir}: cannot be made: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw ioError("write to the output folder", outputDir, error);
   }
 }
 
