@@ -1,0 +1,222 @@
+import { cpSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadSafetensors, saveSafetensors } from "../../../lib/safetensors.js";
+import { Tensor } from "../../../lib/tensor.js";
+import { commitCheckpoint } from "../../../lib/training/checkpoint/commit.js";
+import { readState, writeState } from "../../../lib/training/checkpoint/state.js";
+import type { TrainInput } from "../../../lib/training/options.js";
+import {
+  checkpoints,
+  expectError,
+  fingerprint,
+  metrics,
+  stoppedAfter,
+  TemporaryFolder,
+  tinyOptions,
+  tinyPairs,
+  trained,
+  watch,
+} from "./tiny-run.js";
+
+let folder: TemporaryFolder;
+beforeAll(() => {
+  folder = new TemporaryFolder();
+});
+afterAll(() => folder[Symbol.dispose]());
+
+const TOKENS = "embeddings.token_embedding.weight";
+const WEIGHTS = "diffusion_pytorch_model.safetensors";
+
+/** Writes `value` into a tensor of a weights file, to all elements or to those that `where` picks. */
+async function poison(path: string, name: string, value: number, where = (_: number) => true): Promise<void> {
+  const tensors = await loadSafetensors(path);
+  const shape = [...tensors[name]!.shape];
+  const numbers = Float32Array.from(await tensors[name]!.toArray(), Number);
+  tensors[name] = Tensor.from(
+    numbers.map((x, i) => (where(i) ? value : x)),
+    shape,
+  );
+  await saveSafetensors(path, tensors, { format: "pt" });
+}
+
+/** Every element of every tensor of a checkpoint's files. */
+async function expectFinite(checkpoint: string): Promise<void> {
+  for (const file of ["optimizer.safetensors", join("unet", WEIGHTS), join("unet_ema", WEIGHTS)])
+    for (const [name, tensor] of Object.entries(await loadSafetensors(join(checkpoint, file))))
+      for (const x of await tensor.toArray())
+        if (!Number.isFinite(Number(x))) expect.unreachable(`${file}: ${name} holds ${x}`);
+}
+
+const everyStep: Partial<TrainInput> = {
+  checkpointingSteps: 1,
+  gradientAccumulationSteps: 1,
+  conditioningDropoutProb: undefined,
+};
+
+describe.each(["no", "bf16"] as const)("with mixed precision %s", (mixedPrecision) => {
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])("%s in the UNet stops the first step", async (value) => {
+    const base = folder.copyOfBase(`unet-${mixedPrecision}-${value}`);
+    await poison(join(base, "unet", WEIGHTS), "conv_out.bias", value, (i) => i === 0);
+    const outputDir = folder.at(`out-unet-${mixedPrecision}-${value}`);
+    const seen = await watch(tinyOptions(outputDir, { ...everyStep, pretrainedModelNameOrPath: base, mixedPrecision }));
+    expect(expectError(seen, "ERR_NOT_FINITE")).toMatch(
+      /^step 1: the loss is not finite \(rows \d, \d of the data set\)/,
+    );
+    expect(seen.records).toEqual([]);
+    expect(checkpoints(outputDir)).toEqual([]);
+  });
+});
+
+test("NaN in the latents stops the first step", async () => {
+  const base = folder.copyOfBase("vae");
+  await poison(join(base, "vae", WEIGHTS), "quant_conv.bias", Number.NaN, (i) => i === 0);
+  const seen = await watch(tinyOptions(folder.at("out-vae"), { pretrainedModelNameOrPath: base }));
+  expect(expectError(seen, "ERR_NOT_FINITE")).toMatch(/^step 1: /);
+});
+
+/** The rows of the tiny data set whose instruction holds this word. */
+function rowsWith(word: string): number[] {
+  const lines = readFileSync(join(tinyPairs, "metadata.jsonl"), "utf8").trimEnd().split("\n");
+  return lines.flatMap((line, row) =>
+    (JSON.parse(line) as { edit_prompt: string }).edit_prompt.includes(word) ? [row] : [],
+  );
+}
+
+test("NaN that comes with some rows stops at the step that meets them, which is named with them", async () => {
+  // One word of the vocabulary has an embedding of NaN: that of the end of "rainbow".
+  const base = folder.copyOfBase("text");
+  const weights = join(base, "text_encoder", "model.safetensors");
+  const { rows, width, token } = await tokenOnlyIn("rainbow", base);
+  await poison(weights, TOKENS, Number.NaN, (i) => Math.floor(i / width) === token);
+
+  const run = { ...everyStep, trainBatchSize: 1, seed: 5n, maxTrainSteps: 10 };
+  const outputDir = folder.at("out-text");
+  const seen = await watch(tinyOptions(outputDir, { ...run, pretrainedModelNameOrPath: base }));
+  const message = expectError(seen, "ERR_NOT_FINITE");
+  const [, step, row] =
+    /^step (\d+): the loss is not finite \(rows (\d+) of the data set\); the weights are those of step/.exec(message)!;
+  expect(rows).toContain(Number(row));
+  const last = Number(step) - 1;
+  expect(last).toBeGreaterThan(0);
+  expect(message).toMatch(new RegExp(`step ${last}$`));
+
+  // What is on the disk is what the same run without that word has after the step before.
+  expect(checkpoints(outputDir).at(-1)).toBe(`checkpoint-${last}`);
+  await expectFinite(join(outputDir, `checkpoint-${last}`));
+  const clean = folder.at("out-text-clean");
+  await stoppedAfter(last, tinyOptions(clean, run));
+  expect(fingerprint(join(outputDir, `checkpoint-${last}`))).toEqual(fingerprint(join(clean, `checkpoint-${last}`)));
+  expect(metrics(outputDir)).toHaveLength(last);
+});
+
+/** A token that no other instruction has. */
+async function tokenOnlyIn(word: string, base: string): Promise<{ rows: number[]; width: number; token: number }> {
+  const { CLIPTokenizer } = await import("../../../lib/tokenizer.js");
+  const tokenizer = await CLIPTokenizer.fromPretrained(join(base, "tokenizer"));
+  const lines = readFileSync(join(tinyPairs, "metadata.jsonl"), "utf8").trimEnd().split("\n");
+  const prompts = lines.map((line) => (JSON.parse(line) as { edit_prompt: string }).edit_prompt);
+  const ids = prompts.map((prompt) => tokenizer.encode([prompt])[0]!);
+  const rows = rowsWith(word);
+  const others = new Set(ids.filter((_, row) => !rows.includes(row)).flat());
+  const token = ids[rows[0]!]!.find((id) => !others.has(id))!;
+  const table = (await loadSafetensors(join(base, "text_encoder", "model.safetensors")))[TOKENS]!;
+  return { rows, width: table.shape[1]!, token };
+}
+
+test("a learning rate that blows up is named at the step that is no longer finite, and what was saved is finite", async () => {
+  const outputDir = folder.at("out-blow-up");
+  const seen = await watch(
+    tinyOptions(outputDir, {
+      ...everyStep,
+      learningRate: 1e30,
+      lrScheduler: "constant",
+      lrWarmupSteps: 0,
+      maxTrainSteps: 6,
+    }),
+  );
+  const message = expectError(seen, "ERR_NOT_FINITE");
+  const step = Number(/^step (\d+): the (loss is|gradients are) not finite/.exec(message)![1]);
+  expect(step).toBeGreaterThan(1);
+  expect(seen.records.at(-1)!.step).toBe(step - 1);
+  expect(checkpoints(outputDir).at(-1)).toBe(`checkpoint-${step - 1}`);
+  await expectFinite(join(outputDir, `checkpoint-${step - 1}`));
+});
+
+test("gradients that overflow although the loss does not are named", async () => {
+  const base = folder.copyOfBase("gradients");
+  // A prediction of about 1e19 has a square that is finite, and gradients that are not.
+  await poison(join(base, "unet", WEIGHTS), "conv_out.bias", 1e19, () => true);
+  await poison(join(base, "unet", WEIGHTS), "conv_out.weight", 1e19, () => true);
+  const seen = await watch(tinyOptions(folder.at("out-gradients"), { pretrainedModelNameOrPath: base }));
+  expect(expectError(seen, "ERR_NOT_FINITE")).toMatch(/^step 1: the gradients are not finite/);
+});
+
+describe("with float16 and a scaled loss", () => {
+  const fp16: Partial<TrainInput> = { ...everyStep, mixedPrecision: "fp16", trainBatchSize: 1 };
+
+  test("steps that overflow are skipped and halve the scale; the schedule of the learning rate waits for them", async () => {
+    const base = folder.copyOfBase("overflow");
+    // Gradients twelve times as large overflow at the initial scale of 65536, and no longer at a smaller one.
+    const scale = 12;
+    const path = join(base, "unet", WEIGHTS);
+    const tensors = await loadSafetensors(path);
+    tensors["conv_out.weight"] = await tensors["conv_out.weight"]!.mul(scale);
+    await saveSafetensors(path, tensors, { format: "pt" });
+    const outputDir = folder.at("out-overflow");
+    const run = tinyOptions(outputDir, {
+      ...fp16,
+      pretrainedModelNameOrPath: base,
+      maxTrainSteps: 8,
+      lrScheduler: "constant_with_warmup",
+      lrWarmupSteps: 20,
+    });
+    const { records } = await stoppedAfter(4, run);
+    const skipped = records.filter((record) => record.skipped).length;
+    expect(skipped).toBeGreaterThan(0);
+    expect(skipped).toBeLessThan(records.length);
+    let [rate, changes] = [0, 0];
+    for (const record of records) {
+      expect(record.lr).toBeCloseTo(rate, 12);
+      expect(Number.isFinite(record.gradNorm)).toBe(!record.skipped);
+      if (record.skipped) continue;
+      rate += 1e-3 / 20;
+      changes += 1;
+    }
+    expect(changes).toBe(records.length - skipped);
+
+    const state = await readState(join(outputDir, "checkpoint-4"));
+    const sinceLast = records.length - 1 - records.findLastIndex((record) => record.skipped);
+    expect(state.scaler).toEqual({ scale: 65536 / 2 ** skipped, growthTracker: sinceLast });
+    expect(state.learningRate).toEqual({ step: changes });
+    await expectFinite(join(outputDir, "checkpoint-4"));
+    // A step that is skipped leaves weights and optimiser alone.
+    const first = records.findIndex((record) => record.skipped) + 1;
+    const [before, after] = [first - 1, first].map(
+      (step) => step > 0 && fingerprint(join(outputDir, `checkpoint-${step}`)),
+    );
+    if (before && after)
+      for (const file of [`unet/${WEIGHTS}`, "optimizer.safetensors"]) expect(after[file]).toBe(before[file]);
+  });
+
+  test("overflow that no scale removes stops the run instead of being skipped for ever", async () => {
+    const outputDir = folder.at("out-exhausted");
+    const run = tinyOptions(outputDir, { ...fp16, maxTrainSteps: 1 });
+    await trained(run);
+    // As if the scale had been halved dozens of times since.
+    const [before, now] = [folder.at("before"), join(outputDir, "checkpoint-1")];
+    cpSync(now, before, { recursive: true });
+    rmSync(join(before, "manifest.json"));
+    await poison(join(before, "unet", WEIGHTS), "conv_out.bias", Number.NaN, (i) => i === 0);
+    const state = await readState(before);
+    rmSync(join(before, "state.json"));
+    await writeState(before, { ...state, scaler: { scale: 2 ** -23, growthTracker: 0 } });
+    await commitCheckpoint(outputDir, 1, async (unfinished) => cpSync(before, unfinished, { recursive: true }));
+
+    const seen = await watch({ ...run, maxTrainSteps: 10, resumeFromCheckpoint: "latest" });
+    expect(expectError(seen, "ERR_NOT_FINITE")).toMatch(
+      /^step 3: the gradients are not finite; the weights are those of step/,
+    );
+    expect(seen.records.map(({ step, skipped }) => [step, skipped])).toEqual([[2, true]]);
+  });
+});
