@@ -75,6 +75,7 @@ export async function openParquetDataset(options: ParquetDatasetOptions): Promis
   for (const { shard, source } of needed) {
     const { start } = shard;
     const store = await ensureStore(stores, source, { signal, onRows: (done) => onRows?.(start + done, total) });
+    throwIfAborted(signal);
     opened.push({ shard, store });
     onRows?.(start + shard.rows, total);
   }

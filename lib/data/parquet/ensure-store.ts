@@ -70,18 +70,20 @@ async function runWorker(
     await new Promise<void>((resolve, reject) => {
       worker.on("message", (message: StoreWorkerMessage) => {
         if ("rows" in message) onRows?.(message.rows);
-        else reject(workerError(data.folder, message.failed));
+        else if ("failed" in message) reject(workerError(data.folder, message.failed));
+        else resolve();
       });
       worker.on("error", (error) => reject(crashError(data.path, error)));
-      worker.on("exit", (status) =>
-        status === 0 ? resolve() : reject(crashError(data.path, new Error(`its worker ended with ${status}`))),
-      );
+      // Too late to matter, unless nothing was said before.
+      worker.on("exit", (status) => reject(crashError(data.path, new Error(`its worker ended with ${status}`))));
     });
   } catch (error) {
     throwIfAborted(signal);
     throw error;
   } finally {
     signal?.removeEventListener("abort", stop);
+    // Nothing is to be written any more when its files are taken away.
+    await worker.terminate();
   }
 }
 
