@@ -65,7 +65,8 @@ async function runPrepared(
     if (isInstructPix2PixError(error, "ERR_ABORTED")) await session.saveLast();
     throw error;
   } finally {
-    await trackers.finish({ succeeded });
+    // Whoever stopped the run waits for the process to end.
+    await trackers.finish({ succeeded, ...(signal?.aborted && { timeoutMs: 5000 }) });
     await disposeRun(run);
   }
 }
