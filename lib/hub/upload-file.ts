@@ -11,7 +11,7 @@ export interface UploadFile {
 }
 
 /** Small enough that hashing a chunk is no pause of the event loop. */
-const CHUNK_BYTES = 1 << 17;
+const CHUNK_BYTES = 1 << 16;
 
 /**
  * A file, or a part of one, as a `Blob` that is read when it is needed and never held as a whole. The hub's client may

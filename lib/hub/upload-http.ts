@@ -1,6 +1,6 @@
+import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Response } from "undici";
-import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch, Headers } from "undici";
+import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch, Headers, Response, request as send } from "undici";
 import { throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { HubError } from "./errors.js";
@@ -146,16 +146,9 @@ export class UploadHttp {
     headers.delete("authorization");
     if (authorized && this.settings.token && url.origin === this.#origin)
       headers.set("authorization", this.settings.token.authorization());
-    // Storages want to know the length before the content.
-    if (body instanceof FileContent) headers.set("content-length", String(body.size));
-    return await fetch(url, {
-      method,
-      headers,
-      redirect: "manual",
-      dispatcher: this.#dispatcher,
-      ...(body !== undefined && { body: body instanceof FileContent ? counted(body, onSent) : body, duplex: "half" }),
-      ...(signal && { signal }),
-    });
+    const common = { headers, dispatcher: this.#dispatcher, ...(signal && { signal }) };
+    if (body instanceof FileContent) return await sendFile(url, method, body, common, onSent);
+    return await fetch(url, { method, redirect: "manual", ...common, ...(body !== undefined && { body }) });
   }
 
   async #refusal(url: URL, response: Response): Promise<HubRefusal> {
@@ -171,6 +164,29 @@ export class UploadHttp {
     const message = `${displayUrl(url)}: the ${byHub ? "hub" : "storage"} answered ${status}${quoted}`;
     return new HubRefusal(message, { status, byHub, quoted });
   }
+}
+
+/** Not by `fetch`, which keeps what it sends until the end. */
+async function sendFile(
+  url: URL,
+  method: string,
+  content: FileContent,
+  options: { headers: Headers; dispatcher: Dispatcher; signal?: AbortSignal },
+  onSent: ((bytes: number) => void) | undefined,
+): Promise<Response> {
+  // Storages want to know the length before the content.
+  options.headers.set("content-length", String(content.size));
+  const { statusCode, headers, body } = await send(url, {
+    ...options,
+    headers: Object.fromEntries(options.headers),
+    method: method as Dispatcher.HttpMethod,
+    body: Readable.from(counted(content, onSent), { objectMode: false }),
+  });
+  const answer = new Headers();
+  for (const [name, value] of Object.entries(headers)) for (const one of [value ?? []].flat()) answer.append(name, one);
+  const hasBody = ![204, 205, 304].includes(statusCode);
+  if (!hasBody) await body.dump();
+  return new Response(hasBody ? body : null, { status: statusCode, headers: answer });
 }
 
 async function* counted(content: FileContent, onSent: ((bytes: number) => void) | undefined) {

@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { inspect } from "node:util";
@@ -189,6 +191,41 @@ test("an upload stops when it is told to, whether it waits for an answer or for 
     code: "ERR_ABORTED",
   });
   expect(server.repositories.get(ID)!.commits).toEqual([]);
+});
+
+test("a large file is never held as a whole", async () => {
+  const size = 200_000_000;
+  const path = join(folder, "large.safetensors");
+  await writeFile(path, "");
+  await truncate(path, size);
+  let received = 0;
+  let held = 0;
+  const drain = createServer((incoming, response) => {
+    incoming.on("data", (chunk: Buffer) => {
+      received += chunk.length;
+      held = Math.max(held, process.memoryUsage().arrayBuffers);
+    });
+    incoming.on("end", () => response.end());
+  });
+  await new Promise<void>((resolve) => drain.listen(0, "127.0.0.1", () => resolve()));
+  try {
+    const hub = await uploader();
+    await hub.createRepository(ID);
+    const href = `http://127.0.0.1:${(drain.address() as AddressInfo).port}/`;
+    const json = (body: unknown) => ({ status: 200, body: JSON.stringify(body) });
+    server.fault = ({ path: asked, body }) => {
+      if (asked.includes("/commit/")) return json({ commitOid: "a".repeat(40), commitUrl: "" });
+      if (!asked.includes("objects/batch")) return undefined;
+      const { objects } = JSON.parse(body.toString());
+      return json({ transfer: "basic", objects: [{ ...objects[0], actions: { upload: { href } } }] });
+    };
+    await hub.upload(ID, [{ name: "large.safetensors", path }], { title: "title" });
+    expect(received).toBe(size);
+    expect(held).toBeLessThan(size / 2);
+  } finally {
+    drain.closeAllConnections();
+    await new Promise((resolve) => drain.close(resolve));
+  }
 });
 
 test("a file that is missing, or becomes shorter while it is read, is named", async () => {
