@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "bindings/objects.h"
 #include "core/error.h"
@@ -13,6 +14,9 @@ namespace {
 
 constexpr double kMaxSafeInteger = 9007199254740992.0;
 constexpr int kMaxConfigDepth = 32;
+// libtorch's operators assume no more than this many dimensions in places.
+constexpr size_t kMaxDims = 64;
+constexpr uint32_t kMaxListLength = 1 << 24;
 
 [[noreturn]] void refuse(const char* name, const char* expected) {
   throw Error("ERR_INVALID_ARGUMENT", std::string("argument \"") + name + "\" must be " + expected);
@@ -27,9 +31,12 @@ template <class T, class Convert>
 std::vector<T> list_argument(const Napi::Value& value, const char* name, Convert convert) {
   if (!value.IsArray()) refuse(name, "an array");
   const auto array = value.As<Napi::Array>();
+  // Read once: an element's getter may change it.
+  const uint32_t length = array.Length();
+  if (length > kMaxListLength) refuse(name, "a shorter list");
   std::vector<T> result;
-  result.reserve(array.Length());
-  for (uint32_t i = 0; i < array.Length(); ++i) result.push_back(convert(array.Get(i), name));
+  result.reserve(length);
+  for (uint32_t i = 0; i < length; ++i) result.push_back(convert(array.Get(i), name));
   return result;
 }
 
@@ -142,13 +149,42 @@ std::vector<at::Tensor> tensors_argument(const Napi::Value& value, const char* n
 
 std::vector<int64_t> shape_argument(const Napi::Value& value, const char* name) {
   std::vector<int64_t> shape = integers_argument(value, name);
+  if (shape.size() > kMaxDims) refuse(name, "a list of at most 64 sizes");
   double count = 1;
   for (const int64_t size : shape) {
     if (size < 0) refuse(name, "a list of sizes that are not negative");
-    count *= static_cast<double>(size);
+    // Sizes of zero are left out: strides are computed without them too, and must not overflow.
+    if (size > 0) count *= static_cast<double>(size);
   }
   if (count > kMaxSafeInteger) refuse(name, "a shape of fewer than 2^53 elements");
   return shape;
+}
+
+Napi::Object object_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsObject()) refuse(name, "an object");
+  return value.As<Napi::Object>();
+}
+
+uint64_t unsigned_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsBigInt()) refuse(name, "a bigint");
+  bool lossless = false;
+  const uint64_t result = value.As<Napi::BigInt>().Uint64Value(&lossless);
+  if (!lossless) refuse(name, "a bigint in 0..2^64-1");
+  return result;
+}
+
+TypedArrayView typed_array_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray()) refuse(name, "a typed array");
+  // Asked for directly, since Napi::TypedArray gets at the data through its ArrayBuffer, and a
+  // SharedArrayBuffer is none.
+  TypedArrayView view;
+  void* bytes = nullptr;
+  const napi_status status =
+      napi_get_typedarray_info(value.Env(), value, &view.type, &view.length, &bytes, nullptr, nullptr);
+  if (status != napi_ok) refuse(name, "a typed array");
+  if (bytes == nullptr) view.length = 0;  // detached
+  view.data = bytes;
+  return view;
 }
 
 ConfigValue config_argument(const Napi::Value& value) {
@@ -183,17 +219,16 @@ Napi::Value to_typed_array(Napi::Env env, const at::Tensor& tensor) {
 
 at::Tensor from_typed_array(const Napi::Value& data, c10::ScalarType dtype,
                             const std::vector<int64_t>& shape) {
-  if (!data.IsTypedArray()) refuse("data", "a typed array");
-  const auto array = data.As<Napi::TypedArray>();
-  const c10::ScalarType source_type = element_type(array.TypedArrayType());
+  const TypedArrayView array = typed_array_argument(data, "data");
+  const c10::ScalarType source_type = element_type(array.type);
+  // Before anything is allocated. shape_argument() has made sure that the product is exact.
+  size_t wanted = 1;
+  for (const int64_t size : shape) wanted *= static_cast<size_t>(size);
+  if (wanted != array.length)
+    throw Error("ERR_INVALID_ARGUMENT", "the data holds " + std::to_string(array.length) +
+                                            " elements, the shape asks for " + std::to_string(wanted));
   at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(source_type));
-  if (static_cast<size_t>(tensor.numel()) != array.ElementLength())
-    throw Error("ERR_INVALID_ARGUMENT", "the data holds " + std::to_string(array.ElementLength()) +
-                                            " elements, the shape asks for " +
-                                            std::to_string(tensor.numel()));
-  if (tensor.nbytes() > 0)
-    std::memcpy(tensor.mutable_data_ptr(),
-                static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), tensor.nbytes());
+  if (tensor.nbytes() > 0) std::memcpy(tensor.mutable_data_ptr(), array.data, tensor.nbytes());
   return tensor.to(dtype);
 }
 

@@ -23,7 +23,19 @@ std::vector<double> numbers_argument(const Napi::Value& value, const char* name)
 std::vector<std::string> strings_argument(const Napi::Value& value, const char* name);
 std::vector<at::Tensor> tensors_argument(const Napi::Value& value, const char* name);
 
-/// A tensor's shape: no negative size, element count within 2^53.
+Napi::Object object_argument(const Napi::Value& value, const char* name);
+uint64_t unsigned_argument(const Napi::Value& value, const char* name);
+
+/// The memory of a typed array, over any kind of buffer; valid until JavaScript runs again. Empty if its
+/// buffer was transferred.
+struct TypedArrayView {
+  napi_typedarray_type type = napi_uint8_array;
+  size_t length = 0;
+  const void* data = nullptr;
+};
+TypedArrayView typed_array_argument(const Napi::Value& value, const char* name);
+
+/// A tensor's shape: at most 64 dimensions, no negative size, element count within 2^53.
 std::vector<int64_t> shape_argument(const Napi::Value& value, const char* name);
 
 /// Any JSON-like value: null, booleans, numbers, strings, arrays, plain objects.

@@ -87,32 +87,38 @@ void Environment::complete(napi_env raw_env, napi_value, void* context, void* da
   if (raw_env == nullptr) return;  // the environment is going away
   auto& self = *static_cast<Environment*>(context);
   Pending& pending = **holder;
-  const Napi::Env env(raw_env);
-  const Napi::HandleScope scope(env);
   if (--self.pending_count_ == 0) napi_unref_threadsafe_function(raw_env, self.shared_->deliver);
   try {
-    if (!pending.error.code.empty()) {
-      pending.deferred.Reject(self.make_error(pending.error.code, pending.error.message).Value());
-    } else {
-      pending.deferred.Resolve(pending.finish(env));
-    }
-  } catch (const Napi::Error& error) {
-    pending.deferred.Reject(error.Value());
+    const Napi::HandleScope scope(raw_env);
+    self.settle(pending);
   } catch (...) {
-    const ErrorReport report = describe_exception(std::current_exception());
-    pending.deferred.Reject(self.make_error(report.code, report.message).Value());
+    // Only an environment that is being terminated refuses to settle a promise, and there nobody waits for
+    // it.
   }
 }
 
-Napi::Error Environment::make_error(const std::string& code, const std::string& message) {
-  if (error_class.IsEmpty()) {
-    Napi::Error error = Napi::Error::New(env_, message);
-    error.Set("code", Napi::String::New(env_, code));
-    return error;
+void Environment::settle(Pending& pending) {
+  try {
+    if (pending.error.code.empty()) return pending.deferred.Resolve(pending.finish(env_));
+  } catch (const Napi::Error& error) {
+    return pending.deferred.Reject(error.Value());
+  } catch (...) {
+    pending.error = describe_exception(std::current_exception());
   }
-  const Napi::Object object =
-      error_class.New({Napi::String::New(env_, code), Napi::String::New(env_, message)});
-  return Napi::Error(env_, object);
+  pending.deferred.Reject(make_error(pending.error.code, pending.error.message).Value());
+}
+
+Napi::Error Environment::make_error(const std::string& code, const std::string& message) {
+  if (!error_class.IsEmpty()) {
+    try {
+      return {env_, error_class.New({Napi::String::New(env_, code), Napi::String::New(env_, message)})};
+    } catch (const Napi::Error&) {
+      // A class that cannot be constructed must not hide what went wrong.
+    }
+  }
+  Napi::Error error = Napi::Error::New(env_, message);
+  error.Set("code", Napi::String::New(env_, code));
+  return error;
 }
 
 void throw_as_javascript(Napi::Env env, const std::exception_ptr& error) {

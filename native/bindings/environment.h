@@ -44,6 +44,8 @@ class Environment {
   explicit Environment(Napi::Env env);
   static void on_teardown(void* data);
   static void complete(napi_env env, napi_value callback, void* context, void* data);
+  /// Resolves or rejects the promise of a finished job.
+  void settle(Pending& pending);
 
   Napi::Env env_;
   std::shared_ptr<Shared> shared_;

@@ -39,6 +39,28 @@ void require_dims(const at::Tensor& x, int64_t dims, const char* name, const cha
   if (x.dim() != dims)
     throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " must be " + shape + ", not of " +
                                             std::to_string(x.dim()) + " dimensions");
+  if (x.numel() == 0) throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " is empty");
+}
+
+/// One row of text embeddings stands for every row of the batch.
+at::Tensor context_for(const at::Tensor& context, int64_t rows) {
+  require_dims(context, 3, "encoderHiddenStates", "[B,T,D]");
+  if (context.size(0) != rows && context.size(0) != 1)
+    throw Error("ERR_INVALID_ARGUMENT", "encoderHiddenStates has " + std::to_string(context.size(0)) +
+                                            " rows for a batch of " + std::to_string(rows));
+  return context.expand({rows, -1, -1});
+}
+
+/// On a CUDA device an index out of range would take the whole context down with it.
+void require_ids(const at::Tensor& ids, int64_t vocabulary) {
+  require_dims(ids, 2, "inputIds", "[B,T]");
+  if (ids.scalar_type() != at::kLong)
+    throw Error("ERR_INVALID_ARGUMENT",
+                std::string("inputIds must be int64, not ") + dtype_name(ids.scalar_type()));
+  const auto low = ids.min().item<int64_t>(), high = ids.max().item<int64_t>();
+  if (low >= 0 && high < vocabulary) return;
+  throw Error("ERR_INVALID_ARGUMENT", "inputIds holds " + std::to_string(low < 0 ? low : high) +
+                                          ", which is not in 0.." + std::to_string(vocabulary - 1));
 }
 
 /// loadModel(kind, config, files, { dtype, device, attention }, cancel)
@@ -46,7 +68,7 @@ Napi::Value load_model(const Info& info) {
   const std::string kind = string_argument(info[0], "kind");
   const ConfigValue config = config_argument(info[1]);
   const auto files = strings_argument(info[2], "files");
-  const auto options = info[3].As<Napi::Object>();
+  const Napi::Object options = object_argument(info[3], "options");
   const auto dtype = parse_model_dtype(string_argument(options.Get("dtype"), "dtype"));
   const c10::Device device = parse_device(string_argument(options.Get("device"), "device"));
   const AttentionBackend attention = attention_argument(options.Get("attention"));
@@ -87,17 +109,22 @@ Napi::Value unet_forward(const Info& info) {
       info.Env(), model->device(),
       [=] {
         require_dims(sample, 4, "sample", "[B,C,H,W]");
-        require_dims(context, 3, "encoderHiddenStates", "[B,T,D]");
+        const at::Tensor text = context_for(context, sample.size(0));
+        const auto count = static_cast<int64_t>(timesteps.size());
+        if (count != 1 && count != sample.size(0))
+          throw Error("ERR_INVALID_ARGUMENT", "there are " + std::to_string(count) +
+                                                  " timesteps for a batch of " +
+                                                  std::to_string(sample.size(0)));
         const at::Tensor t =
             at::tensor(timesteps, at::TensorOptions().dtype(at::kDouble)).to(model->device());
-        return model->forward(prepared(sample, *model), t, prepared(context, *model));
+        return model->forward(prepared(sample, *model), t, prepared(text, *model));
       },
       CancelObject::get_optional(info[4]));
 }
 
 std::optional<TilingOptions> tiling_argument(const Napi::Value& value) {
   if (value.IsNull() || value.IsUndefined()) return std::nullopt;
-  const auto object = value.As<Napi::Object>();
+  const Napi::Object object = object_argument(value, "tiling");
   const TilingOptions options{integer_argument(object.Get("sampleMinSize"), "sampleMinSize"),
                               integer_argument(object.Get("latentMinSize"), "latentMinSize"),
                               number_argument(object.Get("overlap"), "overlap")};
@@ -145,10 +172,7 @@ Napi::Value clip_text_forward(const Info& info) {
   return submit(
       info.Env(), model->device(),
       [=]() -> Finish {
-        require_dims(ids, 2, "inputIds", "[B,T]");
-        if (ids.scalar_type() != at::kLong)
-          throw Error("ERR_INVALID_ARGUMENT",
-                      std::string("inputIds must be int64, not ") + dtype_name(ids.scalar_type()));
+        require_ids(ids, model->vocabulary());
         const CLIPTextOutput output = model->forward(prepared(ids, *model), hidden_states);
         return [output, hidden_states](Napi::Env js) -> Napi::Value {
           Napi::Object result = Napi::Object::New(js);

@@ -17,7 +17,8 @@ namespace ip2p {
 namespace {
 
 // Tags tell one wrapped class from another whatever prototype an object was given, so unwrapping can never
-// reinterpret a foreign pointer.
+// reinterpret a foreign pointer. Accessors check them too: V8 checks the receiver of methods only, and a
+// getter can be taken from its prototype and called on anything.
 constexpr napi_type_tag kTensorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e01ULL};
 constexpr napi_type_tag kGeneratorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e02ULL};
 constexpr napi_type_tag kModelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e03ULL};
@@ -98,7 +99,10 @@ Napi::Value TensorObject::device(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value TensorObject::disposed(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), !tensor_.defined());
+  return guarded(info.Env(), [&] {
+    const auto* self = unwrap<TensorObject>(info.This(), kTensorTag, "Tensor");
+    return Napi::Boolean::New(info.Env(), !self->tensor_.defined());
+  });
 }
 
 void TensorObject::dispose(const Napi::CallbackInfo& info) {
@@ -118,8 +122,7 @@ void GeneratorObject::define(Napi::Env env, Napi::Object exports) {
 GeneratorObject::GeneratorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GeneratorObject>(info) {
   guarded(info.Env(), [&] {
     const c10::Device device = parse_device(string_argument(info[0], "device"));
-    bool lossless = false;
-    const uint64_t seed = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
+    const uint64_t seed = unsigned_argument(info[1], "seed");
     if (device.is_cpu()) {
       generator_ = at::detail::createCPUGenerator(seed);
     } else {
@@ -140,7 +143,8 @@ std::optional<at::Generator> GeneratorObject::get_optional(const Napi::Value& va
 }
 
 Napi::Value GeneratorObject::device(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), device_name(generator_.device()));
+  return guarded(info.Env(),
+                 [&] { return Napi::String::New(info.Env(), device_name(get(info.This()).device())); });
 }
 
 // ---- Model
@@ -188,7 +192,10 @@ void ModelObject::release(Napi::Env env) {
 }
 
 Napi::Value ModelObject::disposed(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), !model_);
+  return guarded(info.Env(), [&] {
+    const auto* self = unwrap<ModelObject>(info.This(), kModelTag, "model");
+    return Napi::Boolean::New(info.Env(), !self->model_);
+  });
 }
 
 void ModelObject::dispose(const Napi::CallbackInfo& info) {

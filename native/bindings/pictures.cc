@@ -14,6 +14,7 @@ namespace {
 using Info = Napi::CallbackInfo;
 
 constexpr int64_t kMaxEdge = 1 << 20;
+constexpr int64_t kMaxChannels = 4;
 
 int edge_argument(const Napi::Value& value, const char* name) {
   const int64_t edge = integer_argument(value, name);
@@ -30,14 +31,16 @@ at::Tensor bytes_argument(const Napi::Value& value, int64_t height, int64_t widt
 /// resize(data, width, height, channels, outWidth, outHeight, filter): HWC bytes of the new size
 Napi::Value resize(const Info& info) {
   const int width = edge_argument(info[1], "width"), height = edge_argument(info[2], "height");
-  const int channels = static_cast<int>(integer_argument(info[3], "channels"));
+  const int64_t channels = integer_argument(info[3], "channels");
+  if (channels < 1 || channels > kMaxChannels)
+    throw Error("ERR_INVALID_ARGUMENT", "channels must lie in 1.." + std::to_string(kMaxChannels));
   const int out_width = edge_argument(info[4], "outWidth"), out_height = edge_argument(info[5], "outHeight");
   const ResampleFilter filter = parse_resample_filter(string_argument(info[6], "filter"));
   const at::Tensor source = bytes_argument(info[0], height, width, channels);
   return Environment::of(info.Env()).submit(JobQueue::io(), nullptr, [=]() -> Finish {
     at::Tensor target = at::empty({out_height, out_width, channels}, at::TensorOptions().dtype(at::kByte));
-    resize_u8(source.const_data_ptr<uint8_t>(), width, height, channels, target.mutable_data_ptr<uint8_t>(),
-              out_width, out_height, filter);
+    resize_u8(source.const_data_ptr<uint8_t>(), width, height, static_cast<int>(channels),
+              target.mutable_data_ptr<uint8_t>(), out_width, out_height, filter);
     return [target](Napi::Env js) { return to_typed_array(js, target); };
   });
 }

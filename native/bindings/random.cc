@@ -5,6 +5,7 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/randperm.h>
 
+#include <cstring>
 #include <mutex>
 
 #include "bindings/convert.h"
@@ -100,10 +101,24 @@ Napi::Value generator_state(const Info& info) {
   });
 }
 
+/// The Mersenne twister's position, which libtorch does not check far enough: `next` counts up through its
+/// 624 words while `left` counts down, and a state where they disagree makes it read past the end.
+void check_cpu_state(const at::Tensor& state) {
+  constexpr int64_t kLeftAt = 8, kNextAt = 16, kWords = 624;
+  if (state.numel() < kNextAt + 8) return;  // refused by its size
+  int32_t left = 0;
+  uint64_t next = 0;
+  std::memcpy(&left, state.const_data_ptr<uint8_t>() + kLeftAt, sizeof left);
+  std::memcpy(&next, state.const_data_ptr<uint8_t>() + kNextAt, sizeof next);
+  if (left < 1 || left > kWords || next > static_cast<uint64_t>(kWords + 1 - left))
+    throw Error("ERR_INVALID_ARGUMENT", "the bytes are not a state of this kind of generator");
+}
+
 Napi::Value set_generator_state(const Info& info) {
   const at::Generator generator = GeneratorObject::get(info[0]);
-  const at::Tensor state = from_typed_array(
-      info[1], at::kByte, {static_cast<int64_t>(info[1].As<Napi::TypedArray>().ElementLength())});
+  const TypedArrayView bytes = typed_array_argument(info[1], "state");
+  const at::Tensor state = from_typed_array(info[1], at::kByte, {static_cast<int64_t>(bytes.length)});
+  if (generator.device().is_cpu()) check_cpu_state(state);
   return submit_void(info.Env(), generator.device(), [generator, state] {
     at::Generator target = generator;
     const std::lock_guard<std::mutex> lock(target.mutex());

@@ -19,11 +19,26 @@ bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }
 
+/// Without what libtorch puts before its own message: "[enforce fail at alloc_cpu.cpp:127] err == 0. ".
+std::string without_source_location(const std::string& line) {
+  if (line.rfind("[enforce fail at ", 0) != 0) return line;
+  const auto end = line.find(". ", line.find(']'));
+  return end == std::string::npos ? line : line.substr(end + 2);
+}
+
 ErrorReport from_libtorch(const std::string& full) {
-  const std::string line = first_line(full);
+  const std::string line = without_source_location(first_line(full));
   // The CPU allocator reports exhaustion as a plain c10::Error.
-  if (contains(line, "can't allocate memory") || contains(line, "not enough memory"))
-    return {"ERR_OUT_OF_MEMORY", line};
+  if (contains(line, "can't allocate memory") || contains(line, "not enough memory")) {
+    static const std::string before = "you tried to allocate ";
+    const auto at = line.find(before);
+    if (at == std::string::npos) return {"ERR_OUT_OF_MEMORY", line};
+    const auto end = line.find(" bytes", at);
+    return {"ERR_OUT_OF_MEMORY",
+            "out of memory: " + line.substr(at + before.size(), end - at - before.size()) +
+                " bytes were asked for"};
+  }
+  if (contains(line, "Storage size calculation overflowed")) return {"ERR_OUT_OF_MEMORY", line};
   return {"ERR_LIBTORCH", line};
 }
 
@@ -48,6 +63,9 @@ ErrorReport describe_exception(const std::exception_ptr& error) noexcept {
     } catch (const std::invalid_argument& e) {
       return {"ERR_INVALID_ARGUMENT", first_line(e.what())};
     } catch (const std::exception& e) {
+      // A number that the element type cannot hold.
+      if (contains(e.what(), "cannot be converted to type"))
+        return {"ERR_INVALID_ARGUMENT", first_line(e.what())};
       return {"ERR_INTERNAL", first_line(e.what())};
     } catch (...) {
       return {"ERR_INTERNAL", "an unknown native error"};

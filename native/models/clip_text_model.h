@@ -105,6 +105,9 @@ class CLIPTextModel : public Model {
  public:
   CLIPTextModel(const CLIPTextConfig& config, AttentionBackend attention);
 
+  /// Token ids lie in 0..vocabulary()-1.
+  int64_t vocabulary() const { return config_.vocab_size; }
+
   std::string canonical_name(const std::string& name) const override;
 
   /// input_ids: int64 [B,T], T ≤ max_position_embeddings. Attention is causal; there is no padding mask, as
