@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import { describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
 import type { NativeGenerator } from "./native/contract.js";
 import { native } from "./native/native.js";
@@ -21,7 +22,7 @@ export class Generator {
    */
   constructor(device = "cpu", seed: number | bigint = randomSeed()) {
     if (typeof seed === "number" ? !Number.isSafeInteger(seed) : typeof seed !== "bigint")
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a seed must be an integer, not ${String(seed)}`);
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a seed must be an integer, not ${describe(seed)}`);
     const value = BigInt(seed);
     if (value < 0n || value > MAX_SEED)
       throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a seed must lie in 0..2^64-1, not ${seed}`);

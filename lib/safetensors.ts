@@ -1,7 +1,7 @@
 import { toUSVString } from "node:util";
 import { InstructPix2PixError } from "./errors.js";
 import { native } from "./native/native.js";
-import { Tensor } from "./tensor.js";
+import { handleOf, Tensor } from "./tensor.js";
 
 /**
  * Reads a safetensors file.
@@ -36,6 +36,8 @@ export async function saveSafetensors(
   tensors: Readonly<Record<string, Tensor>>,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
+  if (typeof tensors !== "object" || tensors === null)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "tensors must be an object of tensors by name");
   const names = Object.keys(tensors);
   const malformed = [...names, ...Object.entries(metadata ?? {}).flat()].find((text) => toUSVString(text) !== text);
   if (malformed !== undefined)
@@ -46,7 +48,7 @@ export async function saveSafetensors(
   await native().writeSafetensors(
     path,
     names,
-    names.map((name) => tensors[name]!.handle),
+    names.map((name) => handleOf(tensors[name]!, `tensor ${JSON.stringify(name)}`)),
     metadata ?? null,
   );
 }

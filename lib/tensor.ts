@@ -1,6 +1,7 @@
+import { checkList, checkOptions, describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
-import type { Generator } from "./generator.js";
-import type { BinaryOperation, NativeTensor, TensorData, UnaryOperation } from "./native/contract.js";
+import { Generator } from "./generator.js";
+import type { BinaryOperation, NativeGenerator, NativeTensor, TensorData, UnaryOperation } from "./native/contract.js";
 import { native } from "./native/native.js";
 
 /** Element types of a {@link Tensor}. */
@@ -74,29 +75,21 @@ export class Tensor {
    * @param options `dtype` converts; it defaults to the array's own type
    * @throws `ERR_INVALID_ARGUMENT` if data and shape disagree
    */
-  static from(
-    data: TensorData | readonly number[],
-    shape?: readonly number[],
-    options: { dtype?: DType } = {},
-  ): Tensor {
-    const array = isTypedArray(data) ? data : Float64Array.from(data);
-    const own = isTypedArray(data) ? TYPE_OF_ARRAY.get(data.constructor) : "float32";
-    const dtype = options.dtype ?? own;
-    if (dtype === undefined)
-      throw new InstructPix2PixError(
-        "ERR_INVALID_ARGUMENT",
-        `a tensor cannot be made from a ${(data as object).constructor?.name ?? typeof data}`,
-      );
+  static from(data: TensorData | readonly number[], shape?: readonly number[], options?: { dtype?: DType }): Tensor {
+    const array = isTypedArray(data) ? data : fromNumbers(data);
+    const own = isTypedArray(data) ? TYPE_OF_ARRAY.get(data.constructor)! : "float32";
+    const dtype = checkOptions(options).dtype ?? own;
     return new Tensor(native().tensorFromData(array, dtype, shape ?? [array.length]));
   }
 
   /** A tensor of one value everywhere. */
-  static async full(shape: readonly number[], value: number, options: TensorOptions = {}): Promise<Tensor> {
-    return new Tensor(await native().full(shape, value, options.dtype ?? "float32", options.device ?? "cpu"));
+  static async full(shape: readonly number[], value: number, options?: TensorOptions): Promise<Tensor> {
+    const { dtype = "float32", device = "cpu" } = checkOptions(options);
+    return new Tensor(await native().full(shape, value, dtype, device));
   }
 
   /** A tensor of zeros. */
-  static zeros(shape: readonly number[], options: TensorOptions = {}): Promise<Tensor> {
+  static zeros(shape: readonly number[], options?: TensorOptions): Promise<Tensor> {
     return Tensor.full(shape, 0, options);
   }
 
@@ -104,20 +97,17 @@ export class Tensor {
    * Standard normal draws. With a CPU generator they are the same numbers whatever the device, as in diffusers'
    * `randn_tensor`; a list of generators draws row by row; without a generator libtorch's own default one is used.
    */
-  static async randn(shape: readonly number[], options: RandomOptions = {}): Promise<Tensor> {
-    const { dtype = "float32", device = "cpu", generator } = options;
-    if (Array.isArray(generator) && generator.length !== 1) return drawRows(shape, generator, options);
-    const one = Array.isArray(generator) ? generator[0] : generator;
-    return new Tensor(await native().randn(shape, dtype, device, one?.handle ?? null));
+  static async randn(shape: readonly number[], options?: RandomOptions): Promise<Tensor> {
+    const { dtype = "float32", device = "cpu", generator } = checkOptions(options);
+    if (Array.isArray(generator) && generator.length !== 1) return drawRows(shape, generator, { dtype, device });
+    const one = generatorHandle(Array.isArray(generator) ? generator[0] : generator);
+    return new Tensor(await native().randn(shape, dtype, device, one));
   }
 
   /** Draws from [0, 1). See {@link Tensor.randn}. */
-  static async rand(
-    shape: readonly number[],
-    options: TensorOptions & { generator?: Generator } = {},
-  ): Promise<Tensor> {
-    const { dtype = "float32", device = "cpu", generator } = options;
-    return new Tensor(await native().rand(shape, dtype, device, generator?.handle ?? null));
+  static async rand(shape: readonly number[], options?: TensorOptions & { generator?: Generator }): Promise<Tensor> {
+    const { dtype = "float32", device = "cpu", generator } = checkOptions(options);
+    return new Tensor(await native().rand(shape, dtype, device, generatorHandle(generator)));
   }
 
   /**
@@ -133,19 +123,20 @@ export class Tensor {
     low: number,
     high: number,
     shape: readonly number[],
-    options: { generator?: Generator } = {},
+    options?: { generator?: Generator },
   ): Promise<Tensor> {
-    return new Tensor(await native().randint(low, high, shape, options.generator?.handle ?? null));
+    const generator = generatorHandle(checkOptions(options).generator);
+    return new Tensor(await native().randint(low, high, shape, generator));
   }
 
   /** A random order of 0..n−1, int64 [n] on the CPU. */
-  static async randperm(n: number, options: { generator?: Generator } = {}): Promise<Tensor> {
-    return new Tensor(await native().randperm(n, options.generator?.handle ?? null));
+  static async randperm(n: number, options?: { generator?: Generator }): Promise<Tensor> {
+    return new Tensor(await native().randperm(n, generatorHandle(checkOptions(options).generator)));
   }
 
   /** Joins tensors along an existing dimension. */
   static async cat(tensors: readonly Tensor[], dim = 0): Promise<Tensor> {
-    return new Tensor(await native().cat(handles(tensors), dim));
+    return new Tensor(await native().cat(handles(checkList(tensors, "tensors")), dim));
   }
 
   /**
@@ -155,19 +146,19 @@ export class Tensor {
    */
   static async linearCombination(
     terms: readonly (readonly [coefficient: number, tensor: Tensor])[],
-    options: { dtype?: DType } = {},
+    options?: { dtype?: DType },
   ): Promise<Tensor> {
-    const coefficients = terms.map(([coefficient]) => coefficient);
-    const tensors = handles(terms.map(([, tensor]) => tensor));
-    return new Tensor(await native().linearCombination(coefficients, tensors, options.dtype ?? null));
+    const { coefficients, tensors } = splitTerms(terms);
+    const { dtype = null } = checkOptions(options);
+    return new Tensor(await native().linearCombination(coefficients, tensors, dtype));
   }
 
   /** As {@link Tensor.linearCombination}, with one coefficient for each row (index of the first dimension). */
   static async linearCombinationRows(
     terms: readonly (readonly [coefficients: readonly number[], tensor: Tensor])[],
   ): Promise<Tensor> {
-    const coefficients = terms.map(([rows]) => rows);
-    return new Tensor(await native().linearCombinationRows(coefficients, handles(terms.map(([, tensor]) => tensor))));
+    const { coefficients, tensors } = splitTerms(terms);
+    return new Tensor(await native().linearCombinationRows(coefficients, tensors));
   }
 
   get shape(): number[] {
@@ -210,7 +201,8 @@ export class Tensor {
 
   /** A copy in another type or on another device. */
   async to(options: TensorOptions): Promise<Tensor> {
-    return new Tensor(await native().to(this.#handle, options.dtype ?? null, options.device ?? null));
+    const { dtype = null, device = null } = checkOptions(options);
+    return new Tensor(await native().to(this.#handle, dtype, device));
   }
 
   clone(): Promise<Tensor> {
@@ -294,17 +286,17 @@ export class Tensor {
   }
 
   /** The q-quantile of |x| in each row, linearly interpolated. */
-  absQuantileRows(q: number): Promise<number[]> {
+  async absQuantileRows(q: number): Promise<number[]> {
     return native().absQuantileRows(this.#handle, q);
   }
 
   /** Whether type, device, shape and every element are the same (NaN equals nothing). */
-  equal(other: Tensor): Promise<boolean> {
-    return native().equal(this.#handle, other.handle);
+  async equal(other: Tensor): Promise<boolean> {
+    return native().equal(this.#handle, handleOf(other, "other"));
   }
 
   /** Whether no element is NaN or infinite. */
-  isFinite(): Promise<boolean> {
+  async isFinite(): Promise<boolean> {
     return native().isFinite(this.#handle);
   }
 
@@ -318,7 +310,8 @@ export class Tensor {
   }
 
   async #binary(operation: BinaryOperation, other: Tensor | number): Promise<Tensor> {
-    return new Tensor(await native().binary(operation, this.#handle, typeof other === "number" ? other : other.handle));
+    const operand = typeof other === "number" ? other : handleOf(other, "other");
+    return new Tensor(await native().binary(operation, this.#handle, operand));
   }
 
   async #unary(operation: UnaryOperation): Promise<Tensor> {
@@ -331,7 +324,7 @@ async function drawRows(
   generators: readonly Generator[],
   options: TensorOptions,
 ): Promise<Tensor> {
-  if (generators.length !== shape[0])
+  if (generators.length !== checkList(shape, "shape")[0])
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
       `${generators.length} generators were given for a batch of ${shape[0]}`,
@@ -355,6 +348,42 @@ function isTypedArray(data: unknown): data is TensorData {
   return ArrayBuffer.isView(data) && TYPE_OF_ARRAY.has(data.constructor);
 }
 
+function fromNumbers(data: readonly number[]): Float64Array {
+  if (!Array.isArray(data) || checkList(data, "data").some((element) => typeof element !== "number"))
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `a tensor is made from a typed array or a list of numbers, not from ${describe(data)}`,
+    );
+  return Float64Array.from(data);
+}
+
+/**
+ * @internal The addon's handle of an argument.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` naming the argument if it is no tensor
+ */
+export function handleOf(tensor: Tensor, name: string): NativeTensor {
+  if (!(tensor instanceof Tensor))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} must be a Tensor, not ${describe(tensor)}`);
+  return tensor.handle;
+}
+
 function handles(tensors: readonly Tensor[]): NativeTensor[] {
-  return tensors.map((tensor) => tensor.handle);
+  return tensors.map((tensor, i) => handleOf(tensor, `tensor ${i}`));
+}
+
+function splitTerms<T>(terms: readonly (readonly [coefficient: T, tensor: Tensor])[]) {
+  const pairs = checkList(terms, "terms").map((term, i) => checkList(term, `term ${i}`) as unknown as [T, Tensor]);
+  return {
+    coefficients: pairs.map(([coefficient]) => coefficient),
+    tensors: handles(pairs.map(([, tensor]) => tensor)),
+  };
+}
+
+/** Null stands for libtorch's own generator: only for what was left out, never for something that is none. */
+function generatorHandle(generator: Generator | undefined): NativeGenerator | null {
+  if (generator === undefined) return null;
+  if (!(generator instanceof Generator))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `generator must be a Generator, not ${describe(generator)}`);
+  return generator.handle;
 }

@@ -1,7 +1,8 @@
+import { checkOptions } from "../arguments.js";
 import type { Generator } from "../generator.js";
 import type { NativeTiling } from "../native/contract.js";
 import { cancellable, native } from "../native/native.js";
-import { disposeAll, Tensor } from "../tensor.js";
+import { disposeAll, handleOf, Tensor } from "../tensor.js";
 import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
 import {
   boolean,
@@ -146,10 +147,10 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    * @param x pictures [B,in_channels,H,W] in -1..1; H and W multiples of {@link scaleFactor}
    * @returns the posterior of the latents [B,latent_channels,h,w], not multiplied by `config.scaling_factor`
    */
-  async encode(x: Tensor, options: { signal?: AbortSignal } = {}): Promise<DiagonalGaussian> {
+  async encode(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
     using moments = new Tensor(
-      await cancellable(options.signal, (token) =>
-        native().vaeEncode(this.handle, x.handle, this.#slicing, this.#tiles(), token),
+      await cancellable(checkOptions(options).signal, (token) =>
+        native().vaeEncode(this.handle, handleOf(x, "x"), this.#slicing, this.#tiles(), token),
       ),
     );
     const C = this.config.latent_channels;
@@ -162,10 +163,10 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    * @param z latents [B,latent_channels,h,w], divided by `config.scaling_factor`
    * @returns pictures [B,out_channels,H,W], about -1..1
    */
-  async decode(z: Tensor, options: { signal?: AbortSignal } = {}): Promise<Tensor> {
+  async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
     return new Tensor(
-      await cancellable(options.signal, (token) =>
-        native().vaeDecode(this.handle, z.handle, this.#slicing, this.#tiles(), token),
+      await cancellable(checkOptions(options).signal, (token) =>
+        native().vaeDecode(this.handle, handleOf(z, "z"), this.#slicing, this.#tiles(), token),
       ),
     );
   }

@@ -1,5 +1,6 @@
+import { checkOptions } from "../arguments.js";
 import { cancellable, native } from "../native/native.js";
-import { Tensor } from "../tensor.js";
+import { handleOf, Tensor } from "../tensor.js";
 import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
 import {
   ignored,
@@ -89,12 +90,10 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
    * @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings`. There is no padding mask: Stable Diffusion's
    *   prompts are encoded with their padding.
    */
-  async forward(
-    inputIds: Tensor,
-    options: { hiddenStates?: boolean; signal?: AbortSignal } = {},
-  ): Promise<CLIPTextOutput> {
-    const { lastHiddenState, pooled, hiddenStates } = await cancellable(options.signal, (token) =>
-      native().clipTextForward(this.handle, inputIds.handle, options.hiddenStates ?? false, token),
+  async forward(inputIds: Tensor, options?: { hiddenStates?: boolean; signal?: AbortSignal }): Promise<CLIPTextOutput> {
+    const { hiddenStates: wanted = false, signal } = checkOptions(options);
+    const { lastHiddenState, pooled, hiddenStates } = await cancellable(signal, (token) =>
+      native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, token),
     );
     const output: CLIPTextOutput = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };
     if (hiddenStates) output.hiddenStates = hiddenStates.map((handle) => new Tensor(handle));

@@ -1,5 +1,6 @@
+import { checkOptions } from "../arguments.js";
 import { cancellable, native } from "../native/native.js";
-import { Tensor } from "../tensor.js";
+import { handleOf, Tensor } from "../tensor.js";
 import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
 import {
   boolean,
@@ -178,12 +179,14 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     sample: Tensor,
     timesteps: number | readonly number[],
     encoderHiddenStates: Tensor,
-    options: { signal?: AbortSignal } = {},
+    options?: { signal?: AbortSignal },
   ): Promise<Tensor> {
     const list = typeof timesteps === "number" ? [timesteps] : timesteps;
+    const input = handleOf(sample, "sample");
+    const context = handleOf(encoderHiddenStates, "encoderHiddenStates");
     return new Tensor(
-      await cancellable(options.signal, (token) =>
-        native().unetForward(this.handle, sample.handle, list, encoderHiddenStates.handle, token),
+      await cancellable(checkOptions(options).signal, (token) =>
+        native().unetForward(this.handle, input, list, context, token),
       ),
     );
   }

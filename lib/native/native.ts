@@ -1,3 +1,4 @@
+import { describe } from "../arguments.js";
 import { InstructPix2PixError } from "../errors.js";
 import type { NativeAddon, NativeCancelToken } from "./contract.js";
 import { type LoadedAddon, loadAddon } from "./load.js";
@@ -25,7 +26,9 @@ export async function cancellable<T>(
   signal: AbortSignal | undefined,
   run: (token: NativeCancelToken | null) => Promise<T>,
 ): Promise<T> {
-  if (!signal) return run(null);
+  if (signal === undefined) return run(null);
+  if (!isAbortSignal(signal))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `signal must be an AbortSignal, not ${describe(signal)}`);
   if (signal.aborted) throw aborted(signal);
   const token = new (native().CancelToken)();
   const cancel = () => token.cancel();
@@ -38,6 +41,12 @@ export async function cancellable<T>(
   } finally {
     signal.removeEventListener("abort", cancel);
   }
+}
+
+/** By what it does: signals also come from polyfills and other realms. */
+function isAbortSignal(value: unknown): value is AbortSignal {
+  const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>;
+  return typeof aborted === "boolean" && typeof addEventListener === "function";
 }
 
 function aborted(signal: AbortSignal): InstructPix2PixError {
