@@ -149,6 +149,8 @@ export class DataFolder {
 
   #checkInside(path: string, real: string): void {
     if (this.#roots.some((root) => real === root || real.startsWith(root.endsWith(sep) ? root : root + sep))) return;
-    throw datasetError(`${path} is a link that leads out of the dataset's folder, to ${real}`);
+    throw datasetError(
+      `${path} is a link that leads out of the dataset's folder, to ${real}; put the file itself there`,
+    );
   }
 }

@@ -1,5 +1,7 @@
-import { copyFile, cp, symlink, utimes, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { copyFile, cp, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createLoader } from "../../lib/data/loader.js";
 import { fixture } from "../helpers/fixtures.js";
@@ -105,8 +107,8 @@ describe("metadata", () => {
     expect(dataset.describe(1)).toBe("metadata.jsonl, line 5");
   });
 
-  test("of 100000 rows in lines across every buffer's edge keep their order", async () => {
-    const rows = Array.from({ length: 100_000 }, (_, i) => line("a.png", "b.png", `${i} ${"é".repeat(i % 97)}`));
+  test("of 30000 rows in lines across every buffer's edge keep their order", async () => {
+    const rows = Array.from({ length: 30_000 }, (_, i) => line("a.png", "b.png", `${i} ${"é".repeat(i % 97)}`));
     const dataset = await scratch.open({ trainDataDir: await folderOf(rows.join("")), maxTrainSamples: 50, seed: 1 });
     expect(dataset.length).toBe(50);
     for (let i = 0; i < 50; i++) {
@@ -214,6 +216,39 @@ describe("what is wrong with a dataset", () => {
       refusal(/metadata.jsonl, line 2: there is no picture "sub\/none.png"/),
     );
   });
+});
+
+test("whatever metadata hold, opening them gives rows or a typed error", async () => {
+  const good = {
+    "metadata.jsonl": Buffer.from(line("a.png", "b.png", "x").repeat(3)),
+    "metadata.csv": Buffer.from('input_image,edited_image,edit_prompt\na.png,b.png,"x"\na.png,b.png,y\n'),
+    "metadata.parquet": readFileSync(fixture("data", "mixed", "named", "strings.parquet")),
+  };
+  const root = await folderOf("", "unused.txt");
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...(Object.keys(good) as (keyof typeof good)[])),
+      fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }),
+      fc.option(fc.nat()),
+      async (name, changes, cut) => {
+        const bytes = Buffer.from(good[name]);
+        for (const [at, value] of changes) bytes[at % bytes.length] = value;
+        await writeFile(join(root, name), cut === null ? bytes : bytes.subarray(0, cut % bytes.length));
+        try {
+          const dataset = await scratch.open({ trainDataDir: root });
+          expect(dataset.length).toBeGreaterThan(0);
+          for (let i = 0; i < dataset.length; i++)
+            await dataset.row(i).catch((error) => expect(error.code).toMatch(/^ERR_(DATASET|FILE_NOT_FOUND)$/));
+        } catch (error) {
+          expect(error).toMatchObject({ code: "ERR_DATASET" });
+          expect((error as Error).message).not.toContain("\n");
+        } finally {
+          await rm(join(root, name));
+        }
+      },
+    ),
+    { numRuns: 300, seed: 11 },
+  );
 });
 
 describe("names in metadata", () => {
