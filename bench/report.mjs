@@ -1,3 +1,5 @@
+import { median } from "./stats.mjs";
+
 const GIB = 2 ** 30;
 
 /** A Markdown table of a run's cases: one row per measure, one column per side, and how they compare. */
@@ -5,13 +7,15 @@ export function table(record) {
   const sections = record.cases.map(({ name, settings, results, agreement, fromFloat32 }) => {
     const sides = Object.keys(results);
     const [ours, reference] = sides.map((side) => results[side]);
-    const row = (label, pick, digits, unit) => {
-      const values = sides.map((side) => pick(results[side]));
-      const ratio = reference && ours ? `${(pick(reference) / pick(ours)).toFixed(2)}×` : "";
-      return [label, ...values.map((value) => `${value.toFixed(digits)} ${unit}`), ratio];
+    const row = (label, pick, digits, unit, compare = (r, o) => pick(r) / pick(o)) => {
+      const values = sides.map((side) => `${pick(results[side]).toFixed(digits)} ${unit}`);
+      return [label, ...values, reference ? `${compare(reference, ours).toFixed(2)}×` : ""];
     };
+    // Each step against the other side's at the same turn: of two medians, each may be of another moment's load.
+    const byTurn = (r, o) => median(r.stepSeconds.map((seconds, i) => seconds / o.stepSeconds[i]));
     const rows = [
-      row(`denoising step (median of ${ours.stepSeconds.length})`, (r) => r.medianStepSeconds, 3, "s"),
+      row(`denoising step, median of ${ours.stepSeconds.length}`, (r) => r.medianStepSeconds, 2, "s", byTurn),
+      row("fastest step", (r) => Math.min(...r.stepSeconds), 2, "s"),
       row(`whole edit, ${settings.steps} steps`, (r) => r.medianEditSeconds, 2, "s"),
       row("loading the model", (r) => r.loadSeconds, 1, "s"),
       row("peak memory", (r) => r.peakBytes / GIB, 2, "GiB"),
