@@ -33,7 +33,7 @@ function counted(message: string, kind: "missing" | "unexpected" | "misshapen"):
   const list = new RegExp(`; ${kind}: (.*?)(?: \\(and (\\d+) more\\))?(?=;|$)`).exec(message);
   if (!list) return 0;
   return (
-    (kind === "misshapen" ? list[1]!.split(" is [").length - 1 : list[1]!.split(", ").length) + Number(list[2] ?? 0)
+    (kind === "misshapen" ? list[1]!.split('" is [').length - 1 : list[1]!.split(", ").length) + Number(list[2] ?? 0)
   );
 }
 
@@ -72,13 +72,13 @@ describe.each(parts)("the published $part", ({ part, model, file }) => {
       const some = names.slice(i, i + LISTED);
       const message = await refusal(some);
       for (const name of some)
-        expect(message).toContain(`${name} is [0], the configuration asks for [${keys[name]!.join(",")}]`);
+        expect(message).toContain(`"${name}" is [0], the configuration asks for [${keys[name]!.join(",")}]`);
       expect(counted(message, "missing")).toBe(names.length - some.length);
     }
   });
 
   test("refuses a name that is not the model's, and says so when one is missing", async () => {
-    expect(await refusal([...names, "no_such.weight"])).toContain("; unexpected: no_such.weight");
+    expect(await refusal([...names, "no_such.weight"])).toContain('; unexpected: "no_such.weight"');
     expect(counted(await refusal(names.slice(1)), "missing")).toBe(1);
   });
 });
