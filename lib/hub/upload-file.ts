@@ -13,37 +13,44 @@ export interface UploadFile {
 /** Small enough that hashing a chunk is no pause of the event loop. */
 const CHUNK_BYTES = 1 << 16;
 
+/** Is told how reading goes. */
+export interface ReadingObserver {
+  /** Some more was read. */
+  read(): void;
+  failed(error: unknown): void;
+}
+
 /**
  * A file, or a part of one, as a `Blob` that is read when it is needed and never held as a whole. The hub's client may
- * lose or wait for ever on an error while it reads, so errors are told to a listener as well.
+ * lose or wait for ever on an error while it reads, so errors are told to an observer as well.
  */
 export class FileContent extends Blob {
   override readonly size: number;
   readonly #path: string;
   readonly #start: number;
   readonly #end: number;
-  readonly #onError: (error: unknown) => void;
+  readonly #observer: ReadingObserver;
 
-  private constructor(path: string, start: number, end: number, onError: (error: unknown) => void) {
+  private constructor(path: string, start: number, end: number, observer: ReadingObserver) {
     super([]);
     this.size = end - start;
     this.#path = path;
     this.#start = start;
     this.#end = end;
-    this.#onError = onError;
+    this.#observer = observer;
   }
 
   /** @throws `ERR_IO` */
-  static async open(path: string, onError: (error: unknown) => void): Promise<FileContent> {
+  static async open(path: string, observer: ReadingObserver): Promise<FileContent> {
     const { size } = await stat(path).catch((error: unknown) => {
       throw unreadable(path, error);
     });
-    return new FileContent(path, 0, size, onError);
+    return new FileContent(path, 0, size, observer);
   }
 
   override slice(start = 0, end = this.size): FileContent {
     const within = (offset: number) => Math.min(Math.max(this.#start + offset, this.#start), this.#end);
-    return new FileContent(this.#path, within(start), Math.max(within(start), within(end)), this.#onError);
+    return new FileContent(this.#path, within(start), Math.max(within(start), within(end)), this.#observer);
   }
 
   /** The content in pieces, from the start each time. */
@@ -54,12 +61,13 @@ export class FileContent extends Blob {
       const range = { start: this.#start, end: this.#end - 1, highWaterMark: CHUNK_BYTES };
       for await (const chunk of createReadStream(this.#path, range)) {
         length += (chunk as Buffer<ArrayBuffer>).length;
+        this.#observer.read();
         yield chunk as Buffer<ArrayBuffer>;
       }
       if (length < this.size) throw new Error("it became shorter");
     } catch (error) {
       const failure = unreadable(this.#path, error);
-      this.#onError(failure);
+      this.#observer.failed(failure);
       throw failure;
     }
   }

@@ -123,6 +123,13 @@ export class UploadHttp {
     }
   }
 
+  /** What a server says, made fit for a message: one line, short, without the token, which it may repeat. */
+  clean(words: string): string {
+    const redacted = this.settings.token?.redact(words) ?? words;
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a message must not hold
+    return redacted.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").slice(0, 200);
+  }
+
   async #follow(start: URL, request: UploadRequest): Promise<Response> {
     let url = start;
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
@@ -154,10 +161,7 @@ export class UploadHttp {
   async #refusal(url: URL, response: Response): Promise<HubRefusal> {
     const words = response.headers.get("x-error-message") ?? (await errorText(response));
     await response.body?.cancel().catch(() => {});
-    // Nobody knows what a server repeats of what it was sent.
-    const redacted = this.settings.token?.redact(words) ?? words;
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a message must not hold
-    const line = redacted.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").slice(0, 200);
+    const line = this.clean(words);
     const { status } = response;
     const byHub = url.origin === this.#origin;
     const quoted = line && `: ${line}`;

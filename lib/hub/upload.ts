@@ -4,28 +4,19 @@ import type { Environment } from "../native/platform.js";
 import { HubError } from "./errors.js";
 import { assertFileName } from "./file-names.js";
 import type { NetworkOptions } from "./http.js";
-import { ProgressReport } from "./progress.js";
 import { DEFAULT_REVISION, isRepositoryId, repositoryPage } from "./repository.js";
 import { hubSettings } from "./settings.js";
 import { FileContent, type UploadFile } from "./upload-file.js";
 import { HubRefusal, UploadHttp } from "./upload-http.js";
+import { reportTo, type UploadProgress } from "./upload-progress.js";
+import { assertBatchAccepted, UploadWatch } from "./upload-watch.js";
 
 export type { UploadFile } from "./upload-file.js";
+export type { UploadProgress } from "./upload-progress.js";
 
 export interface HubUploaderOptions extends NetworkOptions {
   /** Default: as for downloads, `$HF_TOKEN` or the file that `hf auth login` writes. */
   token?: string | undefined;
-}
-
-/** How an upload stands. */
-export interface UploadProgress {
-  /** The file's name in the repository. */
-  file: string;
-  uploadedBytes: number;
-  totalBytes: number;
-  /** Of all files. What the hub has already counts once the upload is done. */
-  allUploadedBytes: number;
-  allTotalBytes: number;
 }
 
 export interface UploadOptions {
@@ -40,6 +31,12 @@ export interface UploadedCommit {
   readonly commit: string;
   /** The repository's page. */
   readonly url: string;
+}
+
+interface UploadInProgress {
+  readonly page: string;
+  readonly watch: UploadWatch;
+  onSent(file: string, bytes: number): void;
 }
 
 /** The hub's client insists on a token; the true one is added to a request only when it is sent. */
@@ -176,25 +173,12 @@ export class HubUploader {
     const { signal, title } = options;
     throwIfAborted(signal);
     const stop = new AbortController();
-    // The client may wait for ever after some failures, so they are looked out for where they happen.
-    let fail: (error: unknown) => void = () => {};
-    const failed = new Promise<never>((_, reject) => {
-      fail = reject;
-    });
-    failed.catch(() => {});
-    const onAbort = () => {
-      try {
-        throwIfAborted(signal);
-      } catch (error) {
-        fail(error);
-      }
-    };
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const watch = new UploadWatch(this.page(id), signal);
     try {
-      const contents = await Promise.all(files.map(({ path }) => FileContent.open(path, fail)));
+      const contents = await Promise.all(files.map(({ path }) => FileContent.open(path, watch)));
       const progress = reportTo(options.onProgress, files, contents);
       const parameters = {
-        ...this.#parameters(stop.signal, progress.sent, fail),
+        ...this.#parameters(stop.signal, { watch, onSent: progress.sent, page: this.page(id) }),
         repo: model(id),
         branch: DEFAULT_REVISION,
         title,
@@ -207,7 +191,7 @@ export class HubUploader {
         // Its chunks are hashed on the event loop; the hub takes large files by git's protocol as well.
         useXet: false,
       };
-      const done = await this.#asking(this.page(id), () => Promise.race([commit(parameters), failed]), {
+      const done = await this.#asking(this.page(id), () => Promise.race([commit(parameters), watch.failure]), {
         401: NOT_ACCEPTED,
         403: "the access token may not write to it",
       });
@@ -217,36 +201,31 @@ export class HubUploader {
       progress.finish();
       return hash;
     } finally {
-      signal?.removeEventListener("abort", onAbort);
+      watch.end();
       stop.abort();
     }
   }
 
   /** What every function of the hub's client is given. */
-  #parameters(
-    signal: AbortSignal | undefined,
-    onSent?: (file: string, bytes: number) => void,
-    onFailure?: (error: unknown) => void,
-  ) {
-    const http = async (
-      address: string | URL | Request,
-      init: RequestInit & { progressHint?: { path?: string } } = {},
-    ) => {
+  #parameters(signal: AbortSignal | undefined, upload?: UploadInProgress) {
+    const http = async (address: string, init: RequestInit & { progressHint?: { path?: string } } = {}) => {
       const headers = new Headers(init.headers as Record<string, string>);
       const file = init.progressHint?.path;
-      try {
-        return await this.#http.request(String(address), {
-          method: init.method ?? "GET",
-          headers,
-          body: (init.body ?? undefined) as string | FileContent | undefined,
-          signal: init.signal ?? signal,
-          authorized: headers.has("authorization"),
-          ...(file !== undefined && onSent && { onSent: (bytes: number) => onSent(file, bytes) }),
-        });
-      } catch (error) {
-        onFailure?.(error);
-        throw error;
-      }
+      const request = {
+        method: init.method ?? "GET",
+        headers,
+        body: (init.body ?? undefined) as string | FileContent | undefined,
+        signal: init.signal ?? signal,
+        authorized: headers.has("authorization"),
+        ...(file !== undefined && upload && { onSent: (bytes: number) => upload.onSent(file, bytes) }),
+      };
+      if (!upload) return await this.#http.request(address, request);
+      return await upload.watch.request(async () => {
+        const response = await this.#http.request(address, request);
+        if (address.endsWith("/info/lfs/objects/batch"))
+          await assertBatchAccepted(response, upload.page, (words) => this.#http.clean(words));
+        return response;
+      });
     };
     return {
       hubUrl: this.#endpoint,
@@ -276,34 +255,4 @@ export class HubUploader {
 /** As the hub's client names a repository. */
 function model(id: string) {
   return { type: "model" as const, name: id };
-}
-
-/** Counts what has been sent of each file. */
-function reportTo(
-  listener: UploadOptions["onProgress"],
-  files: readonly UploadFile[],
-  contents: readonly FileContent[],
-): { sent(file: string, bytes: number): void; finish(): void } {
-  const report = new ProgressReport(
-    listener &&
-      (({ file, downloadedBytes, totalBytes, allDownloadedBytes, allTotalBytes }) =>
-        listener({
-          file,
-          uploadedBytes: downloadedBytes,
-          totalBytes,
-          allUploadedBytes: allDownloadedBytes,
-          allTotalBytes,
-        })),
-  );
-  const sent = new Map(files.map(({ name }) => [name, 0]));
-  for (const [i, { name }] of files.entries()) report.expect(name, contents[i]!.size);
-  return {
-    sent(file, bytes) {
-      sent.set(file, sent.get(file)! + bytes);
-      report.bytes(file, sent.get(file)!);
-    },
-    finish() {
-      for (const { name } of files) report.done(name);
-    },
-  };
 }

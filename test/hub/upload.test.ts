@@ -5,8 +5,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { inspect } from "node:util";
+import { Response } from "undici";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { HubUploader, type HubUploaderOptions, type UploadFile, type UploadProgress } from "../../lib/hub/upload.js";
+import { UploadWatch } from "../../lib/hub/upload-watch.js";
 import { UploadServer } from "./upload-server.js";
 
 const CANARY = "hf_CANARYcanaryCANARYcanary0123456789";
@@ -191,6 +193,42 @@ test("an upload stops when it is told to, whether it waits for an answer or for 
     code: "ERR_ABORTED",
   });
   expect(server.repositories.get(ID)!.commits).toEqual([]);
+});
+
+test("a hub without room for a file is quoted", async () => {
+  const { files } = await someFiles(100_000);
+  const hub = await uploader();
+  await hub.createRepository(ID);
+  server.fault = ({ path, body }) => {
+    if (!path.includes("objects/batch")) return undefined;
+    const objects = JSON.parse(body.toString()).objects.map((object: object, i: number) =>
+      i === 2 ? { ...object, error: { code: 403, message: `storage limit\nreached ${CANARY}` } } : object,
+    );
+    return { status: 200, body: JSON.stringify({ transfer: "basic", objects }) };
+  };
+  await expect(hub.upload(ID, files, { title: "title" })).rejects.toMatchObject({
+    code: "ERR_HUB",
+    message: `${server.url}/${ID}: the hub does not take a large file (403: storage limit reached [token])`,
+  });
+});
+
+test("an upload after which the hub's client never comes back is given up", async () => {
+  const watch = new UploadWatch("https://hub/a/b", undefined, 60);
+  try {
+    const ticks = setInterval(() => watch.read(), 10);
+    const waiting = watch.request(() => new Promise((resolve) => setTimeout(() => resolve(new Response()), 150)));
+    const first = Promise.race([watch.failure.catch(() => "given up"), waiting.then(() => "answered")]);
+    setTimeout(() => clearInterval(ticks), 250);
+    expect(await first).toBe("answered");
+    const started = performance.now();
+    await expect(watch.failure).rejects.toMatchObject({
+      code: "ERR_HUB",
+      message: expect.stringContaining("not understood"),
+    });
+    expect(performance.now() - started).toBeGreaterThan(120);
+  } finally {
+    watch.end();
+  }
 });
 
 test("a large file is never held as a whole", async () => {
