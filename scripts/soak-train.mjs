@@ -1,0 +1,104 @@
+// Takes a great many tiny optimiser steps in one process and watches memory and file descriptors:
+//
+//   node --expose-gc scripts/soak-train.mjs [--steps 100000] [--runs 1] [--fixture script-full] [--every 1000]
+//
+// Prints resident memory, V8's heap and open file descriptors now and then, and at the end their slopes over the second
+// half, which must be flat: less than 20 bytes of resident memory a step, not one descriptor. --runs does it in several
+// runs one after the other, so that starting and ending are watched as well.
+
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+
+const { values } = parseArgs({
+  options: {
+    steps: { type: "string", default: "100000" },
+    runs: { type: "string", default: "1" },
+    every: { type: "string", default: "1000" },
+    fixture: { type: "string", default: "script-full" },
+  },
+});
+const steps = Number(values.steps);
+const runs = Number(values.runs);
+const every = Number(values.every);
+const BYTES_PER_STEP = 20;
+
+process.env.OMP_NUM_THREADS ??= "1";
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { train } = await import(pathToFileURL(join(root, "dist/training/train.js")).href);
+const model = join(root, "test/fixtures", values.fixture);
+const folder = mkdtempSync(join(tmpdir(), "ip2p-soak-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+
+const samples = [];
+const started = performance.now();
+
+function openFiles() {
+  try {
+    return readdirSync("/proc/self/fd").length;
+  } catch {
+    return 0;
+  }
+}
+
+function sample(step) {
+  globalThis.gc?.();
+  const { rss, heapUsed } = process.memoryUsage();
+  samples.push({ step, rss, heapUsed, files: openFiles() });
+  const minutes = ((performance.now() - started) / 60_000).toFixed(1);
+  const megabytes = (bytes) => (bytes / 2 ** 20).toFixed(1);
+  console.log(
+    `${minutes} min, step ${step}: ${megabytes(rss)} MiB resident, ${megabytes(heapUsed)} MiB heap, ${samples.at(-1).files} files`,
+  );
+}
+
+/** Least squares. */
+function slope(points, key) {
+  const mean = (pick) => points.reduce((sum, point) => sum + pick(point), 0) / points.length;
+  const [x, y] = [mean((p) => p.step), mean((p) => p[key])];
+  const covariance = points.reduce((sum, p) => sum + (p.step - x) * (p[key] - y), 0);
+  return covariance / points.reduce((sum, p) => sum + (p.step - x) ** 2, 0);
+}
+
+let done = 0;
+for (let run = 0; run < runs; run++) {
+  const share = Math.floor((steps * (run + 1)) / runs) - Math.floor((steps * run) / runs);
+  await train({
+    pretrainedModelNameOrPath: join(model, "base"),
+    trainDataDir: join(model, "dataset"),
+    outputDir: join(folder, `run-${run}`),
+    resolution: 16,
+    trainBatchSize: 1,
+    maxTrainSteps: share,
+    conditioningDropoutProb: 0.1,
+    randomFlip: true,
+    useEma: true,
+    learningRate: 1e-4,
+    seed: 1n,
+    checkpointingSteps: Math.max(1, Math.min(500, share)),
+    checkpointsTotalLimit: 2,
+    reportTo: "none",
+    device: "cpu",
+    onEvent: () => {},
+    onStep: () => {
+      done += 1;
+      if (done % every === 0) sample(done);
+    },
+  });
+  rmSync(join(folder, `run-${run}`), { recursive: true });
+}
+
+const settled = samples.slice(Math.floor(samples.length / 2));
+if (settled.length < 3) throw new Error("too few samples for a slope: take more steps, or --every fewer");
+const memory = slope(settled, "rss");
+const heap = slope(settled, "heapUsed");
+const files = settled.at(-1).files - settled[0].files;
+console.log(
+  `${done} steps in ${runs} runs, ${((performance.now() - started) / done).toFixed(1)} ms each: ${memory.toFixed(1)} bytes of resident memory a step, ${heap.toFixed(1)} of heap, ${files} files more`,
+);
+if (memory > BYTES_PER_STEP || files > 0) {
+  console.error("it leaks");
+  process.exitCode = 1;
+}
