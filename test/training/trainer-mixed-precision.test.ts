@@ -1,0 +1,71 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
+import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
+import { loadSafetensors } from "../../lib/safetensors.js";
+import { DDPMScheduler } from "../../lib/schedulers/ddpm.js";
+import type { Tensor } from "../../lib/tensor.js";
+import { prepareMicroBatch } from "../../lib/training/micro_batch.js";
+import { fixture, readJson } from "../helpers/fixtures.js";
+import { TrainingBench } from "./training-bench.js";
+
+const model = fixture("ip2p-tiny", "model");
+const { train } = readJson<{
+  train: { lr: number; dropout: number; steps: number; accumulation: number; max_grad_norm: number };
+}>(fixture("ip2p-tiny", "case.json"));
+
+let recorded: Record<string, Tensor>;
+let vae: AutoencoderKL;
+let text: CLIPTextModel;
+beforeAll(async () => {
+  recorded = await loadSafetensors(fixture("ip2p-tiny", "expected.safetensors"));
+  vae = await AutoencoderKL.fromPretrained(join(model, "vae"));
+  text = await CLIPTextModel.fromPretrained(join(model, "text_encoder"));
+});
+afterAll(() => {
+  vae.dispose();
+  text.dispose();
+});
+
+test.each([
+  ["bfloat16", 2e-3, 2e-2],
+  ["float16", 2e-4, 2e-3],
+] as const)("training in %s gives diffusers' losses and gradient norms", async (mixedPrecision, ofLoss, ofNorm) => {
+  const expected = readJson<{ losses: number[]; grad_norms: number[] }>(
+    fixture("mixed-precision", `${mixedPrecision}.json`),
+  );
+  using bench = await TrainingBench.open(model, { mixedPrecision });
+  const { trainer } = bench;
+  const settings = {
+    scheduler: DDPMScheduler.fromConfig(readJson(join(model, "scheduler/scheduler_config.json"))),
+    predictionType: "epsilon",
+    scalingFactor: vae.config.scaling_factor,
+    conditioningDropoutProb: train.dropout,
+    nullText: (await text.forward(recorded["train.null_input_ids"]!)).lastHiddenState,
+  } as const;
+  const losses: number[] = [];
+  const norms: number[] = [];
+  for (let step = 0; step < train.steps; step++) {
+    for (let micro = 0; micro < train.accumulation; micro++) {
+      const at = (key: string): Tensor => recorded[`train.${step}.${micro}.${key}`]!;
+      using edited = await vae.encode(at("edited"));
+      using original = await vae.encode(at("original"));
+      const { lastHiddenState } = await text.forward(at("input_ids"));
+      const batch = await prepareMicroBatch(
+        { edited, original: original.mean, text: lastHiddenState },
+        {
+          posteriorNoise: () => at("posterior_noise").clone(),
+          noise: () => at("noise").clone(),
+          timesteps: () => at("timesteps").clone(),
+          dropout: async () => Array.from(await at("random_p").toArray(), Number),
+        },
+        settings,
+      );
+      losses.push(await (await trainer.accumulate(batch, 1 / train.accumulation)).item());
+    }
+    norms.push((await trainer.step(train.lr, train.max_grad_norm)).gradNorm);
+  }
+  expect(losses).toHaveLength(expected.losses.length);
+  expect(Math.max(...losses.map((loss, i) => Math.abs(loss / expected.losses[i]! - 1)))).toBeLessThan(ofLoss);
+  expect(Math.max(...norms.map((norm, i) => Math.abs(norm / expected.grad_norms[i]! - 1)))).toBeLessThan(ofNorm);
+});
