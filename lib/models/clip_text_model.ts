@@ -43,7 +43,13 @@ const SCHEMA = {
   output_hidden_states: ignored,
   torchscript: ignored,
   use_bfloat16: ignored,
+  problem_type: ignored,
+  id2label: ignored,
+  label2id: ignored,
+  chunk_size_feed_forward: ignored,
+  is_encoder_decoder: only(false),
   is_decoder: only(false),
+  use_attention_mask: only(false),
   add_cross_attention: only(false),
 };
 

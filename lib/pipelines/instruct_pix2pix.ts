@@ -8,6 +8,7 @@ import { Tensor } from "../tensor.js";
 import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
 import { guideByTextAndImage } from "./guidance.js";
 import { type PipelineImage, prepareImage } from "./image-input.js";
+import { Lease } from "./lease.js";
 import { checkCount, checkFinite, checkTexts, refuseArgument } from "./options.js";
 import { encodePrompts } from "./prompt.js";
 
@@ -70,7 +71,8 @@ const GUIDED_ROWS = 3;
  * Edits pictures by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), with the numbers
  * of diffusers' `StableDiffusionInstructPix2PixPipeline`.
  *
- * Several runs may be under way on one pipeline; each gives what it gives alone. Each of the components can be replaced.
+ * Several runs may be under way on one pipeline; each gives what it gives alone. Each of the components can be replaced;
+ * a run works with those that were there when it began.
  */
 export class InstructPix2PixPipeline implements StableDiffusionComponents {
   vae: StableDiffusionComponents["vae"];
@@ -79,6 +81,9 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   unet: StableDiffusionComponents["unet"];
   /** Every run works on a clone of it. */
   scheduler: Scheduler;
+  readonly #lease = new Lease("the pipeline", () => {
+    for (const part of [this.unet, this.vae, this.textEncoder]) part.dispose();
+  });
 
   constructor(components: StableDiffusionComponents) {
     this.vae = components.vae;
@@ -101,32 +106,33 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   /**
    * Edits.
    *
-   * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IMAGE`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`
+   * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IMAGE`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`
    */
   async run<T extends OutputType = "image">(options: EditOptions & { outputType?: T }): Promise<EditResult<T>> {
     const { signal } = options;
     throwIfAborted(signal);
+    using _held = this.#lease.hold();
     const call = this.#check(options);
+    using scheduler = this.scheduler.clone();
+    scheduler.setTimesteps(call.numInferenceSteps);
     using scope = new Scope();
-    const { device, dtype } = this.unet;
-    const guided = call.guided;
+    const { unet, vae, guided } = call;
+    const { device, dtype } = unet;
 
     const embeddings = scope.add(await this.#textEmbeddings(call, options));
     const imageLatents = scope.add(await this.#imageLatents(call, options));
     const [, channels, height, width] = imageLatents.shape as [number, number, number, number];
-    this.#checkChannels(channels);
-    const shape = [call.count, this.vae.config.latent_channels, height, width];
+    this.#checkChannels(call, channels);
+    const shape = [call.count, vae.config.latent_channels, height, width];
 
-    using scheduler = this.scheduler.clone();
-    scheduler.setTimesteps(call.numInferenceSteps);
-    let latents = await this.#initialLatents(shape, scheduler, call.generator, options.latents);
+    let latents = await this.#initialLatents(shape, scheduler, call, options.latents);
     try {
       for (const [step, timestep] of scheduler.timesteps.entries()) {
         throwIfAborted(signal);
         using scaled = await scheduler.scaleModelInput(latents, timestep);
         using rows = await scaled.repeat([guided ? GUIDED_ROWS : 1, 1, 1, 1]);
         using input = await Tensor.cat([rows, imageLatents], 1);
-        using prediction = await this.unet.forward(input, timestep, embeddings, { signal });
+        using prediction = await unet.forward(input, timestep, embeddings, { signal });
         using noise = guided
           ? await guideByTextAndImage(prediction, call.guidanceScale, call.imageGuidanceScale)
           : await prediction.clone();
@@ -143,7 +149,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
         const images = await latents.to({ device, dtype });
         return { images, seed: call.seed } as EditResult<T>;
       }
-      using unit = await this.#decode(latents, signal);
+      using unit = await this.#decode(call, latents, signal);
       const images = call.outputType === "tensor" ? await unit.clone() : await toPictures(unit);
       return { images, seed: call.seed } as EditResult<T>;
     } finally {
@@ -151,9 +157,13 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     }
   }
 
-  /** Frees the weights of every component; runs under way finish undisturbed. */
+  /** Frees the weights of every component, once the runs under way have finished; later runs are refused. */
   dispose(): void {
-    for (const part of [this.unet, this.vae, this.textEncoder]) part.dispose();
+    this.#lease.dispose();
+  }
+
+  get disposed(): boolean {
+    return this.#lease.disposed;
   }
 
   [Symbol.dispose](): void {
@@ -196,7 +206,12 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
         "ERR_INVALID_ARGUMENT",
         `there are ${generator.length} generators for ${count} pictures`,
       );
+    const { vae, textEncoder, tokenizer, unet } = this;
     return {
+      vae,
+      textEncoder,
+      tokenizer,
+      unet,
       prompts,
       negatives,
       batch,
@@ -216,9 +231,11 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   /** [rows · B·n,T,D] in the order of the guided batch: the prompt, then twice what stands for no text. */
   async #textEmbeddings(call: Call, options: EditOptions): Promise<Tensor> {
     using scope = new Scope();
-    const { device, dtype } = this.unet;
-    const embed = async (texts: readonly string[] | undefined, given: Tensor | undefined) => {
-      const encoded = scope.add(given ? await given.clone() : await encodePrompts(texts!, this, options.signal));
+    const { device, dtype } = call.unet;
+    const embed = async (texts: readonly string[] | undefined, given: Tensor | undefined, length?: number) => {
+      const encoded = scope.add(
+        given ? await given.clone() : await encodePrompts(texts!, call, options.signal, length),
+      );
       const placed = scope.add(await encoded.to({ device, dtype }));
       return scope.add(await placed.repeatInterleave(call.numImagesPerPrompt, 0));
     };
@@ -226,7 +243,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     if (!call.guided) return await positive.clone();
     const negatives = call.negatives ?? [""];
     const texts = negatives.length === call.batch ? negatives : Array<string>(call.batch).fill(negatives[0]!);
-    const negative = await embed(texts, options.negativePromptEmbeds);
+    // Embeddings that were given may be of fewer tokens than a prompt's.
+    const negative = await embed(texts, options.negativePromptEmbeds, positive.shape[1]);
     if (negative.shape.join() !== positive.shape.join())
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
@@ -238,15 +256,15 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   /** [rows · B·n,C,h,w] in the order of the guided batch: twice the picture's, then zeros. Not scaled. */
   async #imageLatents(call: Call, options: EditOptions): Promise<Tensor> {
     using scope = new Scope();
-    const { device, dtype } = this.unet;
-    const picture = scope.add(await prepareImage(options.image, this.vae.scaleFactor, { signal: options.signal }));
+    const { device, dtype } = call.unet;
+    const picture = scope.add(await prepareImage(options.image, call.vae.scaleFactor, { signal: options.signal }));
     const pictures = picture.shape[0]!;
     if (call.count % pictures !== 0)
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
         `${pictures} pictures cannot be matched with ${call.batch} prompts of ${call.numImagesPerPrompt} images each`,
       );
-    const posterior = scope.add(await this.vae.encode(picture, { signal: options.signal }));
+    const posterior = scope.add(await call.vae.encode(picture, { signal: options.signal }));
     const placed = scope.add(await posterior.mean.to({ device, dtype }));
     const latents = scope.add(await placed.repeatInterleave(call.count / pictures, 0));
     if (!call.guided) return await latents.clone();
@@ -254,22 +272,22 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     return await Tensor.cat([latents, latents, none], 0);
   }
 
-  #checkChannels(imageChannels: number): void {
-    const noisy = this.vae.config.latent_channels;
-    if (noisy + imageChannels === this.unet.config.in_channels) return;
+  #checkChannels({ vae, unet }: Call, imageChannels: number): void {
+    const noisy = vae.config.latent_channels;
+    if (noisy + imageChannels === unet.config.in_channels) return;
     throw new InstructPix2PixError(
       "ERR_CONFIG",
-      `the UNet takes ${this.unet.config.in_channels} channels, but ${noisy} of noisy and ${imageChannels} of image latents are given: it is not an InstructPix2Pix model`,
+      `the UNet takes ${unet.config.in_channels} channels, but ${noisy} of noisy and ${imageChannels} of image latents are given: it is not an InstructPix2Pix model`,
     );
   }
 
   async #initialLatents(
     shape: number[],
     scheduler: Scheduler,
-    generator: Generator | readonly Generator[],
+    { unet, generator }: Call,
     given: Tensor | undefined,
   ): Promise<Tensor> {
-    const { device, dtype } = this.unet;
+    const { device, dtype } = unet;
     if (given && given.shape.join() !== shape.join())
       throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `latents must be [${shape}], not [${given.shape}]`);
     using noise = given ? await given.to({ device, dtype }) : await Tensor.randn(shape, { generator, dtype, device });
@@ -277,9 +295,9 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   }
 
   /** Latents to pictures [B,3,H,W] in 0..1, float32. */
-  async #decode(latents: Tensor, signal?: AbortSignal): Promise<Tensor> {
-    using unscaled = await Tensor.linearCombination([[1 / this.vae.config.scaling_factor, latents]]);
-    using decoded = await this.vae.decode(unscaled, { signal });
+  async #decode({ vae }: Call, latents: Tensor, signal?: AbortSignal): Promise<Tensor> {
+    using unscaled = await Tensor.linearCombination([[1 / vae.config.scaling_factor, latents]]);
+    using decoded = await vae.decode(unscaled, { signal });
     using float = await decoded.to({ dtype: "float32" });
     using half = await float.mul(0.5);
     using shifted = await half.add(0.5);
@@ -287,13 +305,14 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   }
 }
 
-type Call = {
+type Call = Omit<StableDiffusionComponents, "scheduler"> & {
   prompts: readonly string[] | undefined;
   negatives: readonly string[] | undefined;
   batch: number;
   count: number;
   numImagesPerPrompt: number;
   guided: boolean;
+  generator: Generator | readonly Generator[];
 };
 
 function embeddingRows(name: string, embeddings: Tensor): number {

@@ -4,16 +4,17 @@ import type { CLIPTokenizer } from "../tokenizer.js";
 import { warnOnce } from "../warn.js";
 
 /**
- * The text encoder's last hidden state for each prompt, padded to the tokenizer's length.
+ * The text encoder's last hidden state for each prompt.
  *
+ * @param length tokens that prompts are padded or cut to; default the tokenizer's length
  * @returns [B,T,D] in the text encoder's type
  */
 export async function encodePrompts(
   prompts: readonly string[],
   { tokenizer, textEncoder }: { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel },
   signal?: AbortSignal,
+  length = Math.min(tokenizer.modelMaxLength, textEncoder.config.max_position_embeddings),
 ): Promise<Tensor> {
-  const length = Math.min(tokenizer.modelMaxLength, textEncoder.config.max_position_embeddings);
   const ids = tokenizer.encode(prompts, { padding: "max_length", truncation: true, maxLength: length });
   warnAboutTruncation(prompts, tokenizer, length);
   const flat = BigInt64Array.from(ids.flat(), BigInt);

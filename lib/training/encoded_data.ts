@@ -7,6 +7,7 @@ import type { EncodedBatch } from "./micro_batch.js";
 
 /** One batch as the loop takes it. */
 export interface TrainingBatch {
+  readonly epoch: number;
   /** Rows of the data set that it was made of. */
   readonly rows: readonly number[];
   /** Whether the epoch ends with it. */
@@ -27,23 +28,41 @@ export interface EncodedData {
   epoch(signal?: AbortSignal): AsyncIterable<TrainingBatch>;
   /** Rows that could not be used so far. */
   readonly skippedRows: number;
+  /** Ends what is prepared ahead. */
+  close(): Promise<void>;
 }
 
-/** Loads pictures ahead of the loop and encodes them when their turn comes. */
-export function encodeAsLoaded(order: EpochOrder, flips: Flips, loader: Loader, encoder: BatchEncoder): EncodedData {
+/**
+ * Loads pictures ahead of the loop, across the ends of epochs, and encodes them when their turn comes.
+ *
+ * @param perEpoch nothing of an epoch is asked for before the one before it is over, as where its order is drawn then
+ */
+export function encodeAsLoaded(
+  order: EpochOrder,
+  flips: Flips,
+  loader: Loader,
+  encoder: BatchEncoder,
+  perEpoch: boolean,
+): EncodedData {
+  let stream: ReturnType<typeof loader.prefetched<OrderedBatch>> | undefined;
   return {
     get skippedRows() {
       return loader.skippedRows;
     },
     async *epoch() {
-      await order.begin();
+      if (perEpoch || !stream) {
+        await order.begin();
+        stream = loader.prefetched(perEpoch ? order.restOfEpoch() : order.batches());
+      }
       await flips.beginEpoch(order.batchesPerEpoch);
-      for await (const { request, waitSeconds, ...loaded } of loader.prefetched(order.restOfEpoch())) {
+      // Not "for await", which would end the stream with the epoch.
+      for (let next = await stream.next(); !next.done; next = await stream.next()) {
+        const { request, waitSeconds, ...loaded } = next.value;
         const flags = await flips.of(request);
         yield {
           ...placeOf(request),
           waitSeconds,
-          encode: async (signal) =>
+          encode: async (signal?: AbortSignal) =>
             loaded.indices.length === 0
               ? undefined
               : encoder.encode(
@@ -53,13 +72,17 @@ export function encodeAsLoaded(order: EpochOrder, flips: Flips, loader: Loader, 
                 ),
           release: disposeEncoded,
         };
+        if (request.last) return;
       }
+    },
+    async close() {
+      await stream?.return();
     },
   };
 }
 
-function placeOf({ rows, last, next }: OrderedBatch): Pick<TrainingBatch, "rows" | "last" | "next"> {
-  return { rows, last, next };
+function placeOf({ epoch, rows, last, next }: OrderedBatch): Pick<TrainingBatch, "epoch" | "rows" | "last" | "next"> {
+  return { epoch, rows, last, next };
 }
 
 /** Reads what was encoded before training began. */
@@ -81,5 +104,6 @@ export function readFromCache(order: EpochOrder, flips: Flips, cache: LatentCach
         };
       }
     },
+    close: () => cache.close(),
   };
 }

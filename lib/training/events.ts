@@ -25,6 +25,8 @@ export type TrainEvent =
   | { type: "loading"; what: string }
   | { type: "started"; totalSteps: number; step: number; epochs: number; rows: number; seed: bigint; device: string }
   | { type: "resumed"; checkpoint: string; step: number }
+  /** The data set is fetched (bytes), or parquet rows are made readable one by one (rows). */
+  | { type: "preparing"; stage: "download" | "unpack"; done: number; total: number }
   | { type: "caching"; done: number; total: number }
   | { type: "checkpoint"; path: string; step: number; seconds: number }
   | { type: "validation"; step: number; files: string[] }

@@ -43,17 +43,18 @@ export async function runLoop(
   const progress: Progress = {
     step: saved?.globalStep ?? 0,
     lrStep: learningRate.state.step,
-    order: run.order.toJSON(),
+    order: { ...run.order.toJSON(), dataset: run.dataset.fingerprint },
     scaler: scaler?.toJSON() ?? null,
   };
   let skip = microStepsToPassOver(run, progress.step);
   let window = newWindow();
 
   while (progress.step < totalSteps) {
-    const epoch = run.order.epoch;
+    let epoch = progress.order.epoch;
     window = newWindow();
     for await (const batch of data.epoch(signal)) {
       throwIfAborted(signal);
+      epoch = batch.epoch;
       if (skip > 0) {
         skip -= 1;
         window = newWindow();
@@ -62,7 +63,7 @@ export async function runLoop(
       window.dataSeconds += batch.waitSeconds;
       await microStep(batch);
       if (window.microSteps < accumulation && !batch.last) continue;
-      progress.order = batch.next;
+      progress.order = { ...batch.next, dataset: run.dataset.fingerprint };
       // A window without one usable row makes no step.
       if (window.samples > 0) await optimiserStep(epoch);
       window = newWindow();

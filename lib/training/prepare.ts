@@ -70,7 +70,12 @@ export async function prepareRun(
   if (resumed) await checkResumed(resumed, options, tell);
 
   tell({ type: "loading", what: options.trainDataDir ?? options.datasetName! });
-  const dataset = await openDataset({ ...options, signal });
+  const dataset = await openDataset({
+    ...options,
+    signal,
+    onProgress: (progress) => tell({ type: "preparing", ...progress }),
+  });
+  if (resumed) checkDataset(resumed, dataset, options);
   tell({ type: "loading", what: options.pretrainedModelNameOrPath });
   const base = await loadBaseModel({
     ...options,
@@ -211,6 +216,16 @@ async function checkResumed(
         message: `the checkpoint was made with ${name} ${before}, this is ${now}: rounding may differ`,
       });
   }
+}
+
+/** The order of the rows goes on where it was, so they have to be the same rows. */
+function checkDataset({ folder, state }: SavedRun, dataset: EditDataset, options: TrainOptions): void {
+  const saved = (state.order as { dataset?: unknown } | null)?.dataset;
+  if (saved === dataset.fingerprint || options.allowChangedOptions) return;
+  throw new InstructPix2PixError(
+    "ERR_CHECKPOINT",
+    `${folder}: was made with another data set, or its rows have changed; --allow_changed_options goes on all the same`,
+  );
 }
 
 function checkUNet({ unet }: BaseModel): void {

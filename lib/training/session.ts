@@ -99,7 +99,9 @@ class Session {
     });
     const encoder = new BatchEncoder(base, options.resolution);
     const cache = options.cacheLatents ? await this.#openCache(loader, encoder) : undefined;
-    const data = cache ? readFromCache(order, flips, cache) : encodeAsLoaded(order, flips, loader, encoder);
+    const data = cache
+      ? readFromCache(order, flips, cache)
+      : encodeAsLoaded(order, flips, loader, encoder, options.compat === "diffusers");
     using nullText = await encoder.nullText(signal);
     const step = resumed?.state.globalStep ?? 0;
     if (resumed) onEvent({ type: "resumed", checkpoint: resumed.folder, step });
@@ -130,7 +132,7 @@ class Session {
         skippedRows: data.skippedRows,
       };
     } finally {
-      await cache?.close();
+      await data.close();
     }
   }
 

@@ -21,8 +21,8 @@ export interface Progress {
   step: number;
   /** Updates of the learning rate: steps that were not skipped. */
   lrStep: number;
-  /** Where the data go on. */
-  order: EpochOrderState;
+  /** Where the data go on, and the fingerprint of the data set that this refers to. */
+  order: EpochOrderState & { dataset: string };
   scaler: LossScalerState | null;
 }
 

@@ -1,6 +1,9 @@
 #include "nn/transformer.h"
 
+#include <algorithm>
+
 #include "core/cancel.h"
+#include "core/error.h"
 #include "kernels/ops.h"
 
 namespace ip2p {
@@ -51,18 +54,23 @@ at::Tensor BasicTransformerBlock::forward(at::Tensor x, const at::Tensor& contex
 }
 
 Transformer2DModel::Transformer2DModel(int64_t channels, const TransformerOptions& options)
-    : norm_(options.groups, channels, kGroupNormEps) {
+    // Heads that do not divide the channels evenly make the inside narrower.
+    : inner_channels_(options.heads * (channels / std::max<int64_t>(options.heads, 1))),
+      norm_(options.groups, channels, kGroupNormEps) {
+  if (inner_channels_ <= 0)
+    throw Error("ERR_CONFIG", std::to_string(channels) + " channels cannot be split over " +
+                                  std::to_string(options.heads) + " attention heads (attention_head_dim)");
   add_child("norm", norm_);
   if (options.use_linear_projection) {
-    linear_in_ = std::make_unique<Linear>(channels, channels);
-    linear_out_ = std::make_unique<Linear>(channels, channels);
+    linear_in_ = std::make_unique<Linear>(channels, inner_channels_);
+    linear_out_ = std::make_unique<Linear>(inner_channels_, channels);
     add_child("proj_in", *linear_in_);
   } else {
-    conv_in_ = std::make_unique<Conv2d>(channels, channels, 1);
-    conv_out_ = std::make_unique<Conv2d>(channels, channels, 1);
+    conv_in_ = std::make_unique<Conv2d>(channels, inner_channels_, 1);
+    conv_out_ = std::make_unique<Conv2d>(inner_channels_, channels, 1);
     add_child("proj_in", *conv_in_);
   }
-  for (int64_t i = 0; i < options.layers; ++i) blocks_.emplace(channels, options);
+  for (int64_t i = 0; i < options.layers; ++i) blocks_.emplace(inner_channels_, options);
   add_child("transformer_blocks", blocks_);
   if (linear_out_) {
     add_child("proj_out", *linear_out_);
@@ -72,12 +80,12 @@ Transformer2DModel::Transformer2DModel(int64_t channels, const TransformerOption
 }
 
 at::Tensor Transformer2DModel::forward(const at::Tensor& x, const at::Tensor& context) const {
-  const int64_t B = x.size(0), C = x.size(1), H = x.size(2), W = x.size(3);
+  const int64_t B = x.size(0), H = x.size(2), W = x.size(3);
   const auto to_tokens = [&](const at::Tensor& map) {
-    return map.permute({0, 2, 3, 1}).reshape({B, H * W, C});
+    return map.permute({0, 2, 3, 1}).reshape({B, H * W, map.size(1)});
   };
   const auto to_map = [&](const at::Tensor& tokens) {
-    return tokens.reshape({B, H, W, C}).permute({0, 3, 1, 2}).contiguous();
+    return tokens.reshape({B, H, W, tokens.size(2)}).permute({0, 3, 1, 2}).contiguous();
   };
   at::Tensor tokens = norm_.forward(x);
   tokens = linear_in_ ? linear_in_->forward(to_tokens(tokens)) : to_tokens(conv_in_->forward(tokens));

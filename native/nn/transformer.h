@@ -54,6 +54,7 @@ class Transformer2DModel : public Module {
   at::Tensor forward(const at::Tensor& x, const at::Tensor& context) const;
 
  private:
+  int64_t inner_channels_;
   GroupNorm norm_;
   std::unique_ptr<Linear> linear_in_, linear_out_;
   std::unique_ptr<Conv2d> conv_in_, conv_out_;

@@ -73,6 +73,8 @@ function wordsOf(event: TrainEvent): string | undefined {
       return `saved ${event.path} in ${event.seconds.toFixed(1)} s`;
     case "validation":
       return `validation after step ${event.step}: ${event.files.join(", ")}`;
+    case "published":
+      return `uploaded to ${event.url}`;
     case "saved":
       return `the model is in ${event.path}`;
     default:
@@ -143,17 +145,21 @@ class BarTrainReporter implements TrainReporter {
   event(event: TrainEvent): void {
     const words = event.type === "warning" ? `warning: ${event.message}` : wordsOf(event);
     if (words !== undefined) this.#say(words);
-    if (event.type === "caching") this.#caching(event);
+    if (event.type === "caching") this.#progress("encoding pictures", event);
+    if (event.type === "publishing")
+      this.#progress(`uploading ${event.file}`, { done: event.doneBytes, total: event.totalBytes });
+    if (event.type === "preparing") this.#progress(event.stage === "download" ? "downloading" : "unpacking", event);
     if (event.type !== "started") return;
     this.stop();
     this.#bar.start(event.totalSteps, event.step, { numbers: "" });
     this.#running = true;
   }
 
-  #caching({ done, total }: { done: number; total: number }): void {
-    if (!this.#running) this.#bar.start(total, 0, { numbers: "encoding pictures" });
+  #progress(what: string, { done, total }: { done: number; total: number }): void {
+    if (!this.#running) this.#bar.start(total, 0, { numbers: what });
     this.#running = true;
-    this.#bar.update(done, { numbers: "encoding pictures" });
+    this.#bar.setTotal(total);
+    this.#bar.update(done, { numbers: what });
   }
 
   step(record: StepRecord): void {
