@@ -168,11 +168,10 @@ describe("which checkpoint a run goes on from", () => {
     rmSync(outputDir, { recursive: true, force: true });
     cpSync(whole, outputDir, { recursive: true });
     damage(join(outputDir, "checkpoint-9"));
-    const { records, warnings } = await trained(tinyOptions(outputDir, latest));
-    expect(records.map(({ step }) => step)).toEqual([7, 8, 9]);
+    const { records, warnings } = await stoppedAfter(7, tinyOptions(outputDir, latest));
+    expect(records[0]).toMatchObject({ step: 7, trainLoss: metrics(whole)[6]!.train_loss });
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(/checkpoint-9 is broken and passed over: /);
-    expectSameAsWhole(outputDir);
   });
 
   test("a broken checkpoint that was asked for by name is refused", async () => {
