@@ -11,6 +11,8 @@ export interface NativeAddon {
 
   setErrorClass(errorClass: new (code: never, message: string) => Error): void;
   systemInfo(): SystemInfo;
+  /** The process is about to end, running jobs or not: they must not be torn down under their feet. */
+  processEnds(): void;
   setThreads(count: number): Promise<void>;
   getThreads(): Promise<number>;
   /** Whether CUDA may round float32 matrix products to TF32. */

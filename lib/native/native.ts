@@ -1,3 +1,4 @@
+import { isMainThread } from "node:worker_threads";
 import { describe } from "../arguments.js";
 import { InstructPix2PixError } from "../errors.js";
 import type { NativeAddon, NativeCancelToken } from "./contract.js";
@@ -16,6 +17,8 @@ export function native(): NativeAddon {
 
 function prepare({ exports }: LoadedAddon<NativeAddon>): NativeAddon {
   exports.setErrorClass(InstructPix2PixError);
+  // process.exit() runs no cleanup hook of native code; this event is all that tells.
+  if (isMainThread) process.once("exit", () => exports.processEnds());
   return exports;
 }
 

@@ -8,6 +8,7 @@
 #include "bindings/register.h"
 #include "core/device.h"
 #include "core/error.h"
+#include "core/exit_guard.h"
 
 namespace ip2p {
 namespace {
@@ -30,6 +31,12 @@ Napi::Value system_info(const Info& info) {
   result.Set("cudaBuilt", Napi::Boolean::New(info.Env(), at::globalContext().hasCUDA()));
   result.Set("cudaDevices", Napi::Number::New(info.Env(), cuda_device_count()));
   return result;
+}
+
+/// processEnds(): the process is about to end, running jobs or not
+Napi::Value process_ends(const Info& info) {
+  ExitGuard::install();
+  return info.Env().Undefined();
 }
 
 /// setThreads(count): threads of CPU operators, from the next job on
@@ -60,6 +67,7 @@ void register_system(Napi::Env env, Napi::Object exports) {
   exports.Set("libtorchVersion", Napi::String::New(env, TORCH_VERSION));
   export_function<set_error_class>(env, exports, "setErrorClass");
   export_function<system_info>(env, exports, "systemInfo");
+  export_function<process_ends>(env, exports, "processEnds");
   export_function<set_threads>(env, exports, "setThreads");
   export_function<set_allow_tf32>(env, exports, "setAllowTf32");
   export_function<get_threads>(env, exports, "getThreads");

@@ -13,6 +13,8 @@
 #include <thread>
 #include <utility>
 
+#include "core/exit_guard.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -71,6 +73,7 @@ int default_thread_count() {
 }
 
 JobQueue::JobQueue(std::function<void()> on_start) : on_start_(std::move(on_start)) {
+  ExitGuard::install();
   // Detached on purpose: at process exit the thread is asleep (every environment drains its jobs before it
   // goes), and joining it from a static destructor would race libtorch's own.
   std::thread([this] { work(); }).detach();
@@ -94,7 +97,9 @@ void JobQueue::work() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
+    const ExitGuard::Running running;
     job();
+    job = nullptr;
   }
 }
 

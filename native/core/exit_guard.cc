@@ -1,0 +1,89 @@
+#include "core/exit_guard.h"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#if defined(__linux__)
+#include <unistd.h>
+#endif
+
+namespace ip2p {
+namespace {
+
+struct State {
+  std::mutex mutex;
+  int running = 0;
+  bool ending = false;
+};
+
+// Leaked: it is used after static destructors have begun.
+State& state() {
+  static auto* instance = new State;
+  return *instance;
+}
+
+#if defined(__linux__)
+void on_process_exit(int status, void*) {
+  State& shared = state();
+  bool busy;
+  {
+    const std::lock_guard<std::mutex> lock(shared.mutex);
+    shared.ending = true;
+    busy = shared.running > 0;
+  }
+  if (!busy) return;
+  // A job cannot be stopped from outside and may take seconds more; nothing that is left to do needs its
+  // results.
+  std::fflush(nullptr);
+  _exit(status);
+}
+#else
+void on_process_exit() {
+  State& shared = state();
+  bool busy;
+  {
+    const std::lock_guard<std::mutex> lock(shared.mutex);
+    shared.ending = true;
+    busy = shared.running > 0;
+  }
+  // Without the status there is nothing better than to wait for the job.
+  while (busy) {
+    std::this_thread::yield();
+    const std::lock_guard<std::mutex> lock(shared.mutex);
+    busy = shared.running > 0;
+  }
+}
+#endif
+
+}  // namespace
+
+void ExitGuard::install() {
+#if defined(__linux__)
+  on_exit(on_process_exit, nullptr);
+#else
+  std::atexit(on_process_exit);
+#endif
+}
+
+ExitGuard::Running::Running() {
+  State& shared = state();
+  {
+    const std::lock_guard<std::mutex> lock(shared.mutex);
+    if (!shared.ending) {
+      ++shared.running;
+      return;
+    }
+  }
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+ExitGuard::Running::~Running() {
+  State& shared = state();
+  const std::lock_guard<std::mutex> lock(shared.mutex);
+  --shared.running;
+}
+
+}  // namespace ip2p
