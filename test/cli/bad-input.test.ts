@@ -80,7 +80,7 @@ describe("a model that is broken is refused in one line that says where:", () =>
         edit(join(m, "unet", "config.json"), (c) => {
           c.cross_attention_dim = 64;
         }),
-      /unet.*misshapen: .*attn2\.to_k\.weight is \[32,32\], the configuration asks for \[32,64\]/,
+      /unet.*misshapen: .*attn2\.to_k\.weight" is \[32,32\], the configuration asks for \[32,64\]/,
     ],
     [
       "weights that are missing",
@@ -161,7 +161,7 @@ describe("an impossible argument is refused in one line:", () => {
     ],
     ["an unknown device", ["--device", "gpu"], 1, /device must be "auto", "cpu", "cuda" or "cuda:N", not "gpu"/],
     ["a device that is not there", ["--device", "cuda:99"], 1, /device "cuda:99" is not available/],
-    ["a variant that is not there", ["--variant", "fp16"], 1, /holds no weights of variant "fp16"; present: none/],
+    ["a variant that is not there", ["--variant", "fp16"], 1, /ip2p-tiny\/model: no component has the variant "fp16"; there are no variants/],
     ["a model that is nowhere", ["--model", "./nowhere"], 1, /nowhere: no such folder/],
     ["a model that is a file", ["--model", "file.txt"], 1, /file\.txt is a file; a model is a folder/],
     ["a folder as output", ["--output", "folder.png"], 1, /cannot write "folder\.png": it is a folder/],
