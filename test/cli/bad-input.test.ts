@@ -161,7 +161,12 @@ describe("an impossible argument is refused in one line:", () => {
     ],
     ["an unknown device", ["--device", "gpu"], 1, /device must be "auto", "cpu", "cuda" or "cuda:N", not "gpu"/],
     ["a device that is not there", ["--device", "cuda:99"], 1, /device "cuda:99" is not available/],
-    ["a variant that is not there", ["--variant", "fp16"], 1, /ip2p-tiny\/model: no component has the variant "fp16"; there are no variants/],
+    [
+      "a variant that is not there",
+      ["--variant", "fp16"],
+      1,
+      /ip2p-tiny\/model: no component has the variant "fp16"; there are no variants/,
+    ],
     ["a model that is nowhere", ["--model", "./nowhere"], 1, /nowhere: no such folder/],
     ["a model that is a file", ["--model", "file.txt"], 1, /file\.txt is a file; a model is a folder/],
     ["a folder as output", ["--output", "folder.png"], 1, /cannot write "folder\.png": it is a folder/],
