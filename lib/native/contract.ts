@@ -13,6 +13,8 @@ export interface NativeAddon {
   systemInfo(): SystemInfo;
   /** The process is about to end, running jobs or not: they must not be torn down under their feet. */
   processEnds(): void;
+  /** What the undisposed tensors, models and trainers of this JavaScript environment hold. */
+  memoryUsage(): { objects: number; bytes: number };
   setThreads(count: number): Promise<void>;
   getThreads(): Promise<number>;
   /** Whether CUDA may round float32 matrix products to TF32. */

@@ -4,8 +4,8 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 
+#include "bindings/environment.h"
 #include "bindings/objects.h"
 #include "core/error.h"
 
@@ -199,18 +199,28 @@ Napi::Array to_js(Napi::Env env, at::IntArrayRef values) {
 }
 
 Napi::Value to_typed_array(Napi::Env env, const at::Tensor& tensor) {
-  auto* owner = new at::Tensor(tensor);
   const size_t bytes = tensor.nbytes();
   // V8 wants a non-null pointer and dislikes external empty buffers.
   if (bytes == 0) {
-    delete owner;
     napi_value result = nullptr;
     napi_create_typedarray(env, array_type(tensor.scalar_type()), 0, Napi::ArrayBuffer::New(env, 0), 0,
                            &result);
     return {env, result};
   }
+  struct Owner {
+    std::shared_ptr<NativeMemory> memory;
+    at::Tensor tensor;
+  };
+  auto owner = std::make_unique<Owner>(Owner{Environment::of(env).memory, tensor});
   const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
-      env, owner->mutable_data_ptr(), bytes, [](Napi::Env, void*, at::Tensor* held) { delete held; }, owner);
+      env, owner->tensor.mutable_data_ptr(), bytes,
+      [](Napi::Env, void*, Owner* held) {
+        const std::unique_ptr<Owner> last(held);
+        const auto size = static_cast<int64_t>(held->tensor.nbytes());
+        NativeMemory::release(held->memory, std::move(held->tensor), size);
+      },
+      owner.get());
+  owner.release();
   napi_value result = nullptr;
   napi_create_typedarray(env, array_type(tensor.scalar_type()), static_cast<size_t>(tensor.numel()), buffer,
                          0, &result);

@@ -47,10 +47,14 @@ Environment& Environment::of(Napi::Env env) {
 // Runs before Node tears the completion channel down. Jobs of this environment are told to stop and waited
 // for: a worker that still computed while static destructors run would take the process down.
 void Environment::on_teardown(void* data) {
-  const std::shared_ptr<Shared> shared = static_cast<Environment*>(data)->shared_;
+  auto* self = static_cast<Environment*>(data);
+  const std::shared_ptr<Shared> shared = self->shared_;
   shared->closing.cancel();
-  std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->drained.wait(lock, [&] { return shared->in_flight == 0; });
+  {
+    std::unique_lock<std::mutex> lock(shared->mutex);
+    shared->drained.wait(lock, [&] { return shared->in_flight == 0; });
+  }
+  self->memory->close();
 }
 
 Napi::Promise Environment::submit(JobQueue& queue, std::shared_ptr<CancelFlag> request, Work work) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 
+#include "bindings/native_memory.h"
 #include "core/cancel.h"
 #include "core/job_queue.h"
 
@@ -31,6 +32,7 @@ class Environment {
   /// registered.
   Napi::Error make_error(const std::string& code, const std::string& message);
 
+  const std::shared_ptr<NativeMemory> memory = std::make_shared<NativeMemory>();
   Napi::FunctionReference error_class;
   Napi::FunctionReference tensor_class;
   Napi::FunctionReference generator_class;

@@ -52,36 +52,17 @@ TensorObject::TensorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Te
   info.This().As<Napi::Object>().TypeTag(&kTensorTag);
 }
 
-TensorObject::~TensorObject() {
-  if (reported_bytes_ != 0) {
-    int64_t total = 0;
-    napi_adjust_external_memory(Env(), -reported_bytes_, &total);
-  }
-}
-
 Napi::Value TensorObject::make(Napi::Env env, at::Tensor tensor) {
   const Napi::Object object = Environment::of(env).tensor_class.New({});
-  Unwrap(object)->set(env, std::move(tensor));
+  const auto bytes = static_cast<int64_t>(tensor.nbytes());
+  Unwrap(object)->tensor_.set(env, Environment::of(env).memory, std::move(tensor), bytes);
   return object;
 }
 
 at::Tensor TensorObject::get(const Napi::Value& value) {
   const auto* self = unwrap<TensorObject>(value, kTensorTag, "Tensor");
-  if (!self->tensor_.defined()) throw Error("ERR_DISPOSED", "the tensor was disposed");
-  return self->tensor_;
-}
-
-void TensorObject::set(Napi::Env env, at::Tensor tensor) {
-  tensor_ = std::move(tensor);
-  reported_bytes_ = static_cast<int64_t>(tensor_.nbytes());
-  Napi::MemoryManagement::AdjustExternalMemory(env, reported_bytes_);
-}
-
-void TensorObject::release(Napi::Env env) {
-  tensor_.reset();
-  if (reported_bytes_ == 0) return;
-  Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
-  reported_bytes_ = 0;
+  if (!self->tensor_.get().defined()) throw Error("ERR_DISPOSED", "the tensor was disposed");
+  return self->tensor_.get();
 }
 
 Napi::Value TensorObject::shape(const Napi::CallbackInfo& info) {
@@ -101,12 +82,12 @@ Napi::Value TensorObject::device(const Napi::CallbackInfo& info) {
 Napi::Value TensorObject::disposed(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const auto* self = unwrap<TensorObject>(info.This(), kTensorTag, "Tensor");
-    return Napi::Boolean::New(info.Env(), !self->tensor_.defined());
+    return Napi::Boolean::New(info.Env(), !self->tensor_.get().defined());
   });
 }
 
-void TensorObject::dispose(const Napi::CallbackInfo& info) {
-  release(info.Env());
+void TensorObject::dispose(const Napi::CallbackInfo&) {
+  tensor_.clear();
 }
 
 // ---- Generator
@@ -162,44 +143,28 @@ ModelObject::ModelObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Mode
   info.This().As<Napi::Object>().TypeTag(&kModelTag);
 }
 
-ModelObject::~ModelObject() {
-  if (reported_bytes_ != 0) {
-    int64_t total = 0;
-    napi_adjust_external_memory(Env(), -reported_bytes_, &total);
-  }
-}
-
 Napi::Value ModelObject::make(Napi::Env env, std::shared_ptr<Model> model) {
   const Napi::Object object = Environment::of(env).model_class.New({});
-  ModelObject* self = Unwrap(object);
-  self->reported_bytes_ = model->parameter_bytes();
-  self->model_ = std::move(model);
-  Napi::MemoryManagement::AdjustExternalMemory(env, self->reported_bytes_);
+  const int64_t bytes = model->parameter_bytes();
+  Unwrap(object)->model_.set(env, Environment::of(env).memory, std::move(model), bytes);
   return object;
 }
 
 std::shared_ptr<Model> ModelObject::get(const Napi::Value& value) {
   const auto* self = unwrap<ModelObject>(value, kModelTag, "model");
-  if (!self->model_) throw Error("ERR_DISPOSED", "the model was disposed");
-  return self->model_;
-}
-
-void ModelObject::release(Napi::Env env) {
-  model_.reset();
-  if (reported_bytes_ == 0) return;
-  Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
-  reported_bytes_ = 0;
+  if (!self->model_.get()) throw Error("ERR_DISPOSED", "the model was disposed");
+  return self->model_.get();
 }
 
 Napi::Value ModelObject::disposed(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const auto* self = unwrap<ModelObject>(info.This(), kModelTag, "model");
-    return Napi::Boolean::New(info.Env(), !self->model_);
+    return Napi::Boolean::New(info.Env(), !self->model_.get());
   });
 }
 
-void ModelObject::dispose(const Napi::CallbackInfo& info) {
-  release(info.Env());
+void ModelObject::dispose(const Napi::CallbackInfo&) {
+  model_.clear();
 }
 
 // ---- Trainer
@@ -216,37 +181,20 @@ TrainerObject::TrainerObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   info.This().As<Napi::Object>().TypeTag(&kTrainerTag);
 }
 
-TrainerObject::~TrainerObject() {
-  if (reported_bytes_ != 0) {
-    int64_t total = 0;
-    napi_adjust_external_memory(Env(), -reported_bytes_, &total);
-  }
-}
-
 Napi::Value TrainerObject::make(Napi::Env env, std::shared_ptr<Trainer> trainer, int64_t bytes) {
   const Napi::Object object = Environment::of(env).trainer_class.New({});
-  TrainerObject* self = Unwrap(object);
-  self->trainer_ = std::move(trainer);
-  self->reported_bytes_ = bytes;
-  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+  Unwrap(object)->trainer_.set(env, Environment::of(env).memory, std::move(trainer), bytes);
   return object;
 }
 
 std::shared_ptr<Trainer> TrainerObject::get(const Napi::Value& value) {
   const auto* self = unwrap<TrainerObject>(value, kTrainerTag, "trainer");
-  if (!self->trainer_) throw Error("ERR_DISPOSED", "the trainer was disposed");
-  return self->trainer_;
+  if (!self->trainer_.get()) throw Error("ERR_DISPOSED", "the trainer was disposed");
+  return self->trainer_.get();
 }
 
-void TrainerObject::release(Napi::Env env) {
-  trainer_.reset();
-  if (reported_bytes_ == 0) return;
-  Napi::MemoryManagement::AdjustExternalMemory(env, -reported_bytes_);
-  reported_bytes_ = 0;
-}
-
-void TrainerObject::dispose(const Napi::CallbackInfo& info) {
-  release(info.Env());
+void TrainerObject::dispose(const Napi::CallbackInfo&) {
+  trainer_.clear();
 }
 
 // ---- CancelToken

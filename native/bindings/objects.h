@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "bindings/native_memory.h"
 #include "core/cancel.h"
 
 namespace ip2p {
@@ -24,19 +25,15 @@ class TensorObject : public Napi::ObjectWrap<TensorObject> {
   static at::Tensor get(const Napi::Value& value);
 
   explicit TensorObject(const Napi::CallbackInfo& info);
-  ~TensorObject() override;
 
  private:
-  void set(Napi::Env env, at::Tensor tensor);
-  void release(Napi::Env env);
   Napi::Value shape(const Napi::CallbackInfo& info);
   Napi::Value dtype(const Napi::CallbackInfo& info);
   Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value disposed(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
 
-  at::Tensor tensor_;
-  int64_t reported_bytes_ = 0;
+  Held<at::Tensor> tensor_;
 };
 
 /// JavaScript's handle of a libtorch generator.
@@ -63,15 +60,12 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   static std::shared_ptr<Model> get(const Napi::Value& value);
 
   explicit ModelObject(const Napi::CallbackInfo& info);
-  ~ModelObject() override;
 
  private:
-  void release(Napi::Env env);
   Napi::Value disposed(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<Model> model_;
-  int64_t reported_bytes_ = 0;
+  Held<std::shared_ptr<Model>> model_;
 };
 
 /// JavaScript's handle of a trainer: optimiser state and averaged weights beside the model it trains.
@@ -82,14 +76,11 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   static std::shared_ptr<Trainer> get(const Napi::Value& value);
 
   explicit TrainerObject(const Napi::CallbackInfo& info);
-  ~TrainerObject() override;
 
  private:
-  void release(Napi::Env env);
   void dispose(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<Trainer> trainer_;
-  int64_t reported_bytes_ = 0;
+  Held<std::shared_ptr<Trainer>> trainer_;
 };
 
 /// JavaScript's handle of a cancel flag: `new CancelToken()`, `cancel()`.

@@ -39,6 +39,15 @@ Napi::Value process_ends(const Info& info) {
   return info.Env().Undefined();
 }
 
+/// memoryUsage(): what the undisposed tensors, models and trainers of this JavaScript environment hold
+Napi::Value memory_usage(const Info& info) {
+  const NativeMemory& memory = *Environment::of(info.Env()).memory;
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("objects", Napi::Number::New(info.Env(), static_cast<double>(memory.objects())));
+  result.Set("bytes", Napi::Number::New(info.Env(), static_cast<double>(memory.bytes())));
+  return result;
+}
+
 /// setThreads(count): threads of CPU operators, from the next job on
 Napi::Value set_threads(const Info& info) {
   const int64_t count = integer_argument(info[0], "threads");
@@ -68,6 +77,7 @@ void register_system(Napi::Env env, Napi::Object exports) {
   export_function<set_error_class>(env, exports, "setErrorClass");
   export_function<system_info>(env, exports, "systemInfo");
   export_function<process_ends>(env, exports, "processEnds");
+  export_function<memory_usage>(env, exports, "memoryUsage");
   export_function<set_threads>(env, exports, "setThreads");
   export_function<set_allow_tf32>(env, exports, "setAllowTf32");
   export_function<get_threads>(env, exports, "getThreads");

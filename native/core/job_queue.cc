@@ -134,4 +134,9 @@ JobQueue& JobQueue::io() {
   return *queue;
 }
 
+JobQueue& JobQueue::releases() {
+  static auto* queue = new JobQueue([] {});
+  return *queue;
+}
+
 }  // namespace ip2p

@@ -22,6 +22,8 @@ class JobQueue {
   static JobQueue& of(c10::Device device);
   /// The queue for work that belongs to no device: picture resampling, file copies.
   static JobQueue& io();
+  /// The queue for letting go of large memory.
+  static JobQueue& releases();
 
   /// Appends a job; it must not throw. Never blocks on running work.
   void post(Job job);
