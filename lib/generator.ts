@@ -44,17 +44,17 @@ export class Generator {
   }
 
   /** One integer from 0..2⁶³−1: the number that `torch.empty((), dtype=torch.int64).random_()` draws. */
-  randomInt64(): Promise<bigint> {
+  async randomInt64(): Promise<bigint> {
     return native().randomInt64(this.#handle);
   }
 
   /** The whole state, as bytes that {@link Generator.setState} takes; torch's `get_state()` gives the same bytes. */
-  getState(): Promise<Uint8Array> {
+  async getState(): Promise<Uint8Array> {
     return native().generatorState(this.#handle);
   }
 
   /** Continues from a saved state. */
-  setState(state: Uint8Array): Promise<void> {
+  async setState(state: Uint8Array): Promise<void> {
     return native().setGeneratorState(this.#handle, state);
   }
 }

@@ -38,6 +38,8 @@ export async function saveSafetensors(
 ): Promise<void> {
   if (typeof tensors !== "object" || tensors === null)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "tensors must be an object of tensors by name");
+  if (Object.values(metadata ?? {}).some((text) => typeof text !== "string"))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "metadata must be texts by name");
   const names = Object.keys(tensors);
   const malformed = [...names, ...Object.entries(metadata ?? {}).flat()].find((text) => toUSVString(text) !== text);
   if (malformed !== undefined)
