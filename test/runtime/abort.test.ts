@@ -1,0 +1,155 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { Tensor } from "../../lib/tensor.js";
+import { bits, objectsLeftBehind, quickEdit, tinyPipeline } from "./tiny.js";
+
+/** What a run does one after the other; an abort can fall into each. */
+const MOMENTS = ["text", "encode", "unet", "scheduler", "step", "decode"] as const;
+type Moment = (typeof MOMENTS)[number];
+
+/** The run's moment `moment`, on its first or only occurrence: the signal fires when the native work is queued. */
+function abortDuring(pipe: InstructPix2PixPipeline, moment: Moment, abort: () => void): { restore(): void } {
+  const restores: (() => void)[] = [];
+  const after = <T extends object, K extends keyof T>(target: T, key: K): void => {
+    const method = target[key] as (...args: unknown[]) => unknown;
+    target[key] = ((...args: unknown[]) => {
+      const result = method.apply(target, args);
+      abort();
+      return result;
+    }) as T[K];
+    restores.push(() => {
+      // The method of the prototype shows again.
+      delete target[key];
+    });
+  };
+  if (moment === "text") after(pipe.textEncoder, "forward");
+  if (moment === "encode") after(pipe.vae, "encode");
+  if (moment === "unet") after(pipe.unet, "forward");
+  if (moment === "decode") after(pipe.vae, "decode");
+  if (moment === "scheduler") {
+    const clone = pipe.scheduler.clone.bind(pipe.scheduler);
+    pipe.scheduler.clone = () => {
+      const scheduler = clone();
+      after(scheduler, "step");
+      return scheduler;
+    };
+    restores.push(() => Reflect.deleteProperty(pipe.scheduler, "clone"));
+  }
+  return { restore: () => restores.forEach((restore) => void restore()) };
+}
+
+describe("an abort", () => {
+  let pipe: InstructPix2PixPipeline;
+  let image: Tensor;
+  let undisturbed: Buffer;
+  const latentRun = async () => bits((await pipe.run({ ...quickEdit({ image }), outputType: "latent" })).images);
+  beforeAll(async () => {
+    pipe = await tinyPipeline();
+    image = await Tensor.rand([1, 3, 64, 64]);
+    undisturbed = await latentRun();
+  });
+  afterAll(() => {
+    image.dispose();
+    pipe.dispose();
+  });
+
+  /** Runs, aborting at a moment; gives the number of steps done and how the run ended. */
+  async function abortedRun(moment: Moment, reason?: unknown) {
+    const controller = new AbortController();
+    let steps = 0;
+    const hook = abortDuring(pipe, moment, () => controller.abort(reason));
+    try {
+      const run = pipe.run({
+        ...quickEdit({ image, numInferenceSteps: 3, signal: controller.signal }),
+        onStep: () => {
+          steps++;
+          if (moment === "step") controller.abort(reason);
+        },
+      });
+      const error = await run.then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      return { error, steps, signal: controller.signal };
+    } finally {
+      hook.restore();
+    }
+  }
+
+  test.each(MOMENTS)(
+    "during %s stops the run within a step, with ERR_ABORTED and the signal's reason",
+    async (moment) => {
+      const reason = { why: moment };
+      const { error, steps } = await abortedRun(moment, reason);
+      expect(error).toMatchObject({ name: "InstructPix2PixError", code: "ERR_ABORTED" });
+      expect((error as Error).cause).toBe(reason);
+      expect(steps).toBe({ text: 0, encode: 0, unet: 0, scheduler: 1, step: 1, decode: 3 }[moment]);
+      expect(await latentRun()).toEqual(undisturbed);
+    },
+  );
+
+  test("without a reason has the signal's own as its cause", async () => {
+    const { error, signal } = await abortedRun("unet");
+    expect((error as Error).cause).toBe(signal.reason);
+    expect((error as Error).cause).toMatchObject({ name: "AbortError" });
+  });
+
+  test("before the run lets nothing begin", async () => {
+    let reached = false;
+    const hook = abortDuring(pipe, "text", () => {
+      reached = true;
+    });
+    const run = pipe.run(quickEdit({ image: "/no/such/picture", signal: AbortSignal.abort("early") }));
+    await expect(run).rejects.toMatchObject({ code: "ERR_ABORTED", cause: "early" });
+    hook.restore();
+    expect(reached).toBe(false);
+  });
+
+  test("by a timeout stops a single long job between its layers", async () => {
+    // Seconds of work in one call.
+    using large = await Tensor.rand([1, 3, 192, 192]);
+    const begun = performance.now();
+    using posterior = await pipe.vae.encode(large);
+    using decoded = await pipe.vae.decode(posterior.mean);
+    const whole = performance.now() - begun;
+    decoded.dispose();
+
+    const controller = new AbortController();
+    const aborted = pipe.vae.decode(posterior.mean, { signal: controller.signal });
+    // Behind it in the queue: not begun yet when the signal fires.
+    const waiting = pipe.vae.decode(posterior.mean, { signal: controller.signal });
+    setTimeout(() => controller.abort(), Math.min(5, whole / 10));
+    for (const run of [aborted, waiting]) await expect(run).rejects.toMatchObject({ code: "ERR_ABORTED" });
+  });
+
+  test("leaves no tensor behind", async () => {
+    for (const moment of MOMENTS) expect(await objectsLeftBehind(() => abortedRun(moment)), moment).toBe(0);
+  });
+
+  test("of one run leaves another undisturbed", async () => {
+    const controller = new AbortController();
+    const aborted = pipe.run(
+      quickEdit({ image, numInferenceSteps: 50, signal: controller.signal, onStep: () => controller.abort() }),
+    );
+    const [first, second] = await Promise.all([latentRun(), aborted.catch((error) => error)]);
+    expect(second).toMatchObject({ code: "ERR_ABORTED" });
+    expect(first).toEqual(undisturbed);
+  });
+
+  test("after the end of a run does nothing", async () => {
+    const controller = new AbortController();
+    await pipe.run(quickEdit({ image, signal: controller.signal }));
+    controller.abort();
+    expect(await latentRun()).toEqual(undisturbed);
+  });
+});
+
+test("a run leaves no tensor behind", async () => {
+  using pipe = await tinyPipeline();
+  using image = await Tensor.rand([1, 3, 64, 64]);
+  for (const outputType of ["tensor", "latent"] as const) {
+    const run = async () => (await pipe.run({ ...quickEdit({ image }), outputType })).images.dispose();
+    expect(await objectsLeftBehind(run), outputType).toBe(0);
+  }
+  expect(await objectsLeftBehind(() => pipe.run(quickEdit({ image })))).toBe(0);
+});

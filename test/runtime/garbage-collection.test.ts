@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { measureInChild } from "./child.js";
+
+const MEGABYTE = 2 ** 20;
+
+interface Figures {
+  base: number;
+  held: number;
+  collected: number;
+}
+
+test.each(["tensors", "arrays", "models", "results"])(
+  "%s that nobody disposed of are freed by garbage collection",
+  async (what) => {
+    const { resident, counted } = await measureInChild<{ resident: Figures; counted: Figures }>(
+      "collected.mjs",
+      [what],
+      { nodeOptions: ["--expose-gc"] },
+    );
+    // What the program holds: 160 MB, or of the small model 8 copies.
+    const size = what === "models" ? 4 * MEGABYTE : 160 * MEGABYTE;
+    expect(counted.held - counted.base).toBeGreaterThanOrEqual(size);
+    expect(counted.collected - counted.base).toBeLessThan(MEGABYTE / 16);
+    // Small blocks stay with the allocator, for whoever comes next.
+    if (what === "models") return;
+    expect(resident.held - resident.base).toBeGreaterThan(size * 0.9);
+    expect(resident.collected - resident.base).toBeLessThan(size / 4);
+  },
+);
+
+test("a program that disposes of nothing is kept from filling the memory, since V8 knows of what it holds", async () => {
+  const { allocated, peak } = await measureInChild<{ allocated: number; peak: number }>("never-disposes.mjs");
+  expect(allocated).toBeGreaterThan(4000 * MEGABYTE);
+  expect(peak).toBeLessThan(1000 * MEGABYTE);
+});

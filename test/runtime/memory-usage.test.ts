@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
+import { native } from "../../lib/native/native.js";
+import { Tensor } from "../../lib/tensor.js";
+import { tinyModel } from "./tiny.js";
+
+const MEGABYTE = 2 ** 20;
+
+// In a file of its own: garbage that other tests leave would be collected in the middle of the counting.
+test("what is disposed of is counted out at once, and freed", async () => {
+  const usage = () => native().memoryUsage();
+  const start = usage();
+  const tensor = await Tensor.zeros([64, MEGABYTE / 4]);
+  expect(usage()).toEqual({ objects: start.objects + 1, bytes: start.bytes + 64 * MEGABYTE });
+  const resident = process.memoryUsage.rss();
+  tensor.dispose();
+  expect(usage()).toEqual(start);
+  // On another thread, since it takes a while.
+  await expect.poll(() => resident - process.memoryUsage.rss()).toBeGreaterThan(60 * MEGABYTE);
+
+  const model = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`);
+  const { bytes } = usage();
+  const state = Object.values(model.stateDict());
+  const parameters = state.reduce((sum, tensor) => sum + tensor.size, 0);
+  for (const tensor of state) tensor.dispose();
+  expect(bytes).toBe(start.bytes + 4 * parameters);
+  model.dispose();
+  expect(usage()).toEqual(start);
+});
