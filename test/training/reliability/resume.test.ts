@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { StepRecord } from "../../../lib/training/events.js";
 import type { TrainInput } from "../../../lib/training/options.js";
 import {
   checkpoints,
@@ -55,21 +56,21 @@ describe("a resumed run ends with the bits of an undisturbed one", () => {
 
   test("interrupted at any moment", async () => {
     const outputDir = folder.at("any-moment");
-    let interruptions = 0;
     for (let done = false; !done; ) {
       const stop = new AbortController();
-      const timer = setTimeout(() => stop.abort(), 100 + Math.random() * 200);
-      const seen = await watch({ ...tinyOptions(outputDir, latest), signal: stop.signal });
+      let timer: NodeJS.Timeout | undefined;
+      // After the first step, so that each round comes further however busy the machine is.
+      const onStep = ({ seconds }: StepRecord) => {
+        timer ??= setTimeout(() => stop.abort(), Math.random() * 2000 * seconds);
+      };
+      const seen = await watch({ ...tinyOptions(outputDir, latest), signal: stop.signal, onStep });
       clearTimeout(timer);
       done = seen.error === undefined;
       if (done) continue;
       expectError(seen, "ERR_ABORTED");
-      interruptions += 1;
       // The last step that was reported is saved, so at most the running one is lost.
-      const last = seen.records.at(-1);
-      if (last) expect(checkpoints(outputDir).at(-1)).toBe(`checkpoint-${last.step}`);
+      expect(checkpoints(outputDir).at(-1)).toBe(`checkpoint-${seen.records.at(-1)!.step}`);
     }
-    expect(interruptions).toBeGreaterThan(0);
     expectSameAsWhole(outputDir);
   });
 
@@ -77,7 +78,7 @@ describe("a resumed run ends with the bits of an undisturbed one", () => {
     ["in the middle of an epoch", 4],
     ["at the end of an epoch", 6],
   ])("interrupted %s, with windows of one batch", async (_, step) => {
-    const plain = { gradientAccumulationSteps: 1, trainBatchSize: 4, useEma: false };
+    const plain = { gradientAccumulationSteps: 1, trainBatchSize: 4, useEma: false, maxTrainSteps: 7 };
     const [straight, resumed] = [folder.at(`straight-${step}`), folder.at(`resumed-${step}`)];
     await trained(tinyOptions(straight, plain));
     await stoppedAfter(step, tinyOptions(resumed, plain));
@@ -131,11 +132,11 @@ describe("a resumed run ends with the bits of an undisturbed one", () => {
   test("for more steps than were first asked for", async () => {
     const constant: Partial<TrainInput> = { lrScheduler: "constant_with_warmup" };
     const [straight, extended] = [folder.at("straight-longer"), folder.at("extended")];
-    await trained(tinyOptions(straight, { ...constant, maxTrainSteps: 7 }));
-    await trained(tinyOptions(extended, { ...constant, maxTrainSteps: 4, checkpointingSteps: 4 }));
-    await trained(tinyOptions(extended, { ...constant, ...latest, maxTrainSteps: 7 }));
+    await trained(tinyOptions(straight, { ...constant, maxTrainSteps: 5 }));
+    await trained(tinyOptions(extended, { ...constant, maxTrainSteps: 3, checkpointingSteps: 3 }));
+    await trained(tinyOptions(extended, { ...constant, ...latest, maxTrainSteps: 5 }));
     expect(finalWeights(extended)).toBe(finalWeights(straight));
-    expect(metrics(extended).map(({ step }) => step)).toEqual(upTo(7));
+    expect(metrics(extended).map(({ step }) => step)).toEqual(upTo(5));
   });
 });
 
@@ -199,22 +200,19 @@ describe("which checkpoint a run goes on from", () => {
 
   test("only as many checkpoints as asked for are kept, the newest", async () => {
     const outputDir = folder.at("limited");
-    await trained(tinyOptions(outputDir, { maxTrainSteps: 5, checkpointingSteps: 1, checkpointsTotalLimit: 2 }));
-    expect(checkpoints(outputDir)).toEqual(["checkpoint-4", "checkpoint-5"]);
+    await trained(tinyOptions(outputDir, { maxTrainSteps: 4, checkpointingSteps: 1, checkpointsTotalLimit: 2 }));
+    expect(checkpoints(outputDir)).toEqual(["checkpoint-3", "checkpoint-4"]);
   });
 });
 
 describe("options that would change the run's numbers", () => {
   test.each<[string, Partial<TrainInput>]>([
     ["learning_rate", { learningRate: 2e-3 }],
-    ["train_batch_size", { trainBatchSize: 1 }],
     ["gradient_accumulation_steps", { gradientAccumulationSteps: 1 }],
     ["seed", { seed: 4n }],
     ["use_ema", { useEma: false }],
     ["mixed_precision", { mixedPrecision: "bf16" }],
     ["conditioning_dropout_prob", { conditioningDropoutProb: undefined }],
-    ["use_8bit_adam", { use8bitAdam: true }],
-    ["max_grad_norm", { maxGradNorm: 0.5 }],
     ["random_flip", { randomFlip: false }],
   ])("%s is refused by name", async (name, changed) => {
     const seen = await watch(
