@@ -1,11 +1,14 @@
+import { describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
-import { native } from "./native/native.js";
+import { cudaHalf, native } from "./native/native.js";
+import { warnOnce } from "./warn.js";
 
 /** Where something is computed: "auto" takes the first CUDA device that works and the CPU otherwise. */
 export type DeviceOption = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
 /**
- * The device that an option stands for: "cpu" or "cuda:N".
+ * The device that an option stands for: "cpu" or "cuda:N". "auto" says once, in a warning, if there is a libtorch with
+ * CUDA support that cannot use it.
  *
  * @throws `ERR_INVALID_ARGUMENT` for another word; `ERR_CUDA_UNAVAILABLE` if a CUDA device is named that is not there.
  */
@@ -13,17 +16,39 @@ export function resolveDevice(device: string): string {
   if (device !== "auto" && device !== "cpu" && !/^cuda(:\d{1,3})?$/.test(device))
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `device must be "auto", "cpu", "cuda" or "cuda:N", not ${JSON.stringify(device)}`,
+      `device must be "auto", "cpu", "cuda" or "cuda:N", not ${describe(device)}`,
     );
   if (device === "cpu") return "cpu";
-  const { cudaBuilt, cudaDevices } = native().systemInfo();
-  if (device === "auto") return cudaDevices > 0 ? "cuda:0" : "cpu";
+  const { cudaDevices } = native().systemInfo();
+  if (device === "auto") {
+    if (cudaDevices > 0) return "cuda:0";
+    if (isUnexpected()) warnOnce(`computing on the CPU: ${whyNoDevice()}`);
+    return "cpu";
+  }
   const index = Number(device.split(":")[1] ?? 0);
   if (index < cudaDevices) return `cuda:${index}`;
-  const why = !cudaBuilt
-    ? "the libtorch in use has no CUDA support, or no CUDA driver is installed"
-    : cudaDevices === 0
-      ? "no CUDA driver or device was found"
+  const why =
+    cudaDevices === 0
+      ? whyNoDevice()
       : `there ${cudaDevices === 1 ? "is 1 CUDA device" : `are ${cudaDevices} CUDA devices`}`;
   throw new InstructPix2PixError("ERR_CUDA_UNAVAILABLE", `device "${device}" is not available: ${why}`);
+}
+
+function whyNoDevice(): string {
+  const { state, reason } = cudaHalf();
+  switch (state) {
+    case "absent":
+      return "the libtorch in use has no CUDA support";
+    case "no-driver":
+      return `no NVIDIA driver is installed (${reason})`;
+    case "failed":
+      return `libtorch's CUDA libraries cannot be loaded (${reason})`;
+    case "loaded":
+      return "no CUDA device was found";
+  }
+}
+
+/** Whether a libtorch that could compute on a GPU was installed, and no GPU was hidden from it on purpose. */
+function isUnexpected(): boolean {
+  return cudaHalf().state !== "absent" && !["", "-1"].includes(process.env.CUDA_VISIBLE_DEVICES ?? "unset");
 }

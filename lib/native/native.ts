@@ -2,7 +2,7 @@ import { isMainThread } from "node:worker_threads";
 import { describe } from "../arguments.js";
 import { InstructPix2PixError } from "../errors.js";
 import type { NativeAddon, NativeCancelToken } from "./contract.js";
-import { type LoadedAddon, loadAddon } from "./load.js";
+import { type CudaHalf, type LoadedAddon, loadAddon } from "./load.js";
 
 let addon: NativeAddon | undefined;
 
@@ -13,6 +13,11 @@ let addon: NativeAddon | undefined;
  */
 export function native(): NativeAddon {
   return (addon ??= prepare(loadAddon<NativeAddon>()));
+}
+
+/** What became of libtorch's CUDA half when the addon was loaded. */
+export function cudaHalf(): CudaHalf {
+  return loadAddon<NativeAddon>().cuda;
 }
 
 function prepare({ exports }: LoadedAddon<NativeAddon>): NativeAddon {

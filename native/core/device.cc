@@ -27,7 +27,7 @@ c10::Device parse_device(const std::string& name) {
   const int index = device.has_index() ? device.index() : 0;
   if (index >= count) {
     const std::string why = !at::globalContext().hasCUDA()
-                                ? "this libtorch has no CUDA support, or no driver is installed"
+                                ? "the libtorch in use has no CUDA support, or no NVIDIA driver is installed"
                             : count == 0 ? "no CUDA driver or device was found"
                                          : "there are " + std::to_string(count) + " CUDA devices";
     throw Error("ERR_CUDA_UNAVAILABLE", "device \"" + name + "\" is not available: " + why);
