@@ -43,6 +43,9 @@ at::Tensor Trainer::micro_step(const at::Tensor& sample, const at::Tensor& times
     prediction = unet_->forward(sample, timesteps, context);
   }
   check_cancelled();
+  // It would be broadcast, with a loss that means nothing.
+  if (!prediction.sizes().equals(target.sizes()))
+    throw Error("ERR_INVALID_ARGUMENT", "the target differs in shape from what the model predicts");
   const at::Tensor loss = at::mse_loss(prediction.to(at::kFloat), target.to(at::kFloat));
   torch::autograd::backward({loss * factor}, {});
   return loss.detach();
