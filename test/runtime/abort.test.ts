@@ -144,6 +144,19 @@ describe("an abort", () => {
   });
 });
 
+test("an error of onStep ends the run with that error and leaves no tensor behind", async () => {
+  using pipe = await tinyPipeline();
+  const error = new Error("of the caller");
+  let steps = 0;
+  const run = (onStep: () => void | Promise<void>) => pipe.run(quickEdit({ numInferenceSteps: 4, onStep }));
+  const thrown = () => {
+    if (++steps % 2 === 0) throw error;
+  };
+  expect(await objectsLeftBehind(() => expect(run(thrown)).rejects.toBe(error))).toBe(0);
+  expect(await objectsLeftBehind(() => expect(run(() => Promise.reject(error))).rejects.toBe(error))).toBe(0);
+  await expect(run(() => {})).resolves.toBeDefined();
+});
+
 test("a run leaves no tensor behind", async () => {
   using pipe = await tinyPipeline();
   using image = await Tensor.rand([1, 3, 64, 64]);
