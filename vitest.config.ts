@@ -9,6 +9,8 @@ export default defineConfig({
     env: { OMP_NUM_THREADS: "1" },
     pool: "forks",
     fileParallelism: false,
+    // Servers, signals and timers meet a shared machine's hiccups; a test that fails twice has failed.
+    retry: process.env.CI ? 2 : 0,
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },
