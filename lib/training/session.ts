@@ -65,9 +65,10 @@ async function runPrepared(
     if (isInstructPix2PixError(error, "ERR_ABORTED")) await session.saveLast();
     throw error;
   } finally {
-    // Whoever stopped the run waits for the process to end.
-    await trackers.finish({ succeeded, ...(signal?.aborted && { timeoutMs: 5000 }) });
     await disposeRun(run);
+    // Whoever stopped the run waits for the process to end. What went wrong first is what the caller must hear of.
+    const finished = trackers.finish({ succeeded, ...(signal?.aborted && { timeoutMs: 5000 }) });
+    await (succeeded ? finished : finished.catch(() => {}));
   }
 }
 
