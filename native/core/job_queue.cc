@@ -5,6 +5,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -13,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/cpu_allocator.h"
 #include "core/exit_guard.h"
 
 #if defined(__linux__)
@@ -74,6 +76,7 @@ int default_thread_count() {
 
 JobQueue::JobQueue(std::function<void()> on_start) : on_start_(std::move(on_start)) {
   ExitGuard::install();
+  CpuAllocator::install();
   // Detached on purpose: at process exit the thread is asleep (every environment drains its jobs before it
   // goes), and joining it from a static destructor would race libtorch's own.
   std::thread([this] { work(); }).detach();
@@ -93,7 +96,11 @@ void JobQueue::work() {
     Job job;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [this] { return !jobs_.empty(); });
+      const auto waiting = [this] { return !jobs_.empty(); };
+      // Memory kept for the next job is given back when none comes.
+      while (!wake_.wait_for(lock, std::chrono::seconds(1), waiting) && CpuAllocator::trim_when_idle()) {
+      }
+      wake_.wait(lock, waiting);
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
