@@ -133,14 +133,28 @@ export interface NativeAddon {
   ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; hiddenStates?: NativeTensor[] }>;
 
   // bindings/training.cc
-  createTrainer(unet: NativeModel, options: NativeTrainerOptions): Promise<NativeTrainer>;
-  /** Resolves to the loss: one element, not multiplied by `factor`. */
+  createTrainer(
+    unet: NativeModel,
+    textEncoder: NativeModel | null,
+    options: NativeTrainerOptions,
+  ): Promise<NativeTrainer>;
+  createAutoencoderTrainer(vae: NativeModel, options: NativeTrainerOptions): Promise<NativeTrainer>;
+  /** Resolves to the loss: one element, not multiplied by `factor`. `text`: embeddings, or ids for a trained encoder. */
   trainerMicroStep(
     trainer: NativeTrainer,
     sample: NativeTensor,
     timesteps: NativeTensor,
-    encoderHiddenStates: NativeTensor,
+    text: NativeTensor,
     target: NativeTensor,
+    factor: number,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  /** Resolves to the loss: one element, not multiplied by `factor`. */
+  trainerAutoencoderStep(
+    trainer: NativeTrainer,
+    x: NativeTensor,
+    noise: NativeTensor,
+    klWeight: number,
     factor: number,
     cancel: NativeCancelToken | null,
   ): Promise<NativeTensor>;

@@ -3,6 +3,21 @@ import { Tensor } from "../tensor.js";
 import type { CLIPTokenizer } from "../tokenizer.js";
 import { warnOnce } from "../warn.js";
 
+type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
+
+/** Tokens that prompts are padded or cut to: the tokenizer's length, as far as the text encoder takes so many. */
+function promptLength({ tokenizer, textEncoder }: TextParts): number {
+  return Math.min(tokenizer.modelMaxLength, textEncoder.config.max_position_embeddings);
+}
+
+/** Each prompt's token ids, padded or cut to one length: int64 [B,T]. */
+export function tokenizePrompts(prompts: readonly string[], parts: TextParts, length = promptLength(parts)): Tensor {
+  const { tokenizer } = parts;
+  const ids = tokenizer.encode(prompts, { padding: "max_length", truncation: true, maxLength: length });
+  warnAboutTruncation(prompts, tokenizer, length);
+  return Tensor.from(BigInt64Array.from(ids.flat(), BigInt), [ids.length, length]);
+}
+
 /**
  * The text encoder's last hidden state for each prompt.
  *
@@ -11,15 +26,12 @@ import { warnOnce } from "../warn.js";
  */
 export async function encodePrompts(
   prompts: readonly string[],
-  { tokenizer, textEncoder }: { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel },
+  parts: TextParts,
   signal?: AbortSignal,
-  length = Math.min(tokenizer.modelMaxLength, textEncoder.config.max_position_embeddings),
+  length?: number,
 ): Promise<Tensor> {
-  const ids = tokenizer.encode(prompts, { padding: "max_length", truncation: true, maxLength: length });
-  warnAboutTruncation(prompts, tokenizer, length);
-  const flat = BigInt64Array.from(ids.flat(), BigInt);
-  using input = Tensor.from(flat, [ids.length, length]);
-  const { lastHiddenState, pooled } = await textEncoder.forward(input, { signal });
+  using input = tokenizePrompts(prompts, parts, length);
+  const { lastHiddenState, pooled } = await parts.textEncoder.forward(input, { signal });
   pooled.dispose();
   return lastHiddenState;
 }

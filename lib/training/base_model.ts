@@ -11,7 +11,7 @@ import { DDPMScheduler } from "../schedulers/ddpm.js";
 import { type ModelDType, Tensor } from "../tensor.js";
 import { CLIPTokenizer } from "../tokenizer.js";
 
-/** The model that training starts from: frozen autoencoder and text encoder, and the UNet in float32. */
+/** The model that training starts from: frozen autoencoder, text encoder (frozen or not), and the UNet in float32. */
 export interface BaseModel {
   /** Its folder. */
   folder: string;
@@ -36,8 +36,9 @@ export interface BaseModelOptions {
   device: string;
   /** Type of the frozen models. */
   frozenDType: ModelDType;
-  /** A folder to take the UNet from instead of the base model's own: that of a checkpoint. */
-  unetFolder?: string;
+  trainTextEncoder: boolean;
+  /** A checkpoint to take what is trained from, instead of the base model. */
+  checkpoint?: string;
   signal?: AbortSignal;
 }
 
@@ -47,7 +48,7 @@ export interface BaseModelOptions {
  * @throws as `InstructPix2PixPipeline.fromPretrained`; `ERR_CONFIG` for a prediction type that cannot be trained
  */
 export async function loadBaseModel(options: BaseModelOptions): Promise<BaseModel> {
-  const { device, frozenDType: dtype, variant, cacheDir, signal } = options;
+  const { device, frozenDType: dtype, variant, cacheDir, trainTextEncoder, checkpoint, signal } = options;
   const folder = await resolvePretrained(options.pretrainedModelNameOrPath, {
     revision: options.revision,
     variant,
@@ -66,10 +67,11 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
   const loaded: { dispose(): void }[] = [];
   try {
-    const textEncoder = await CLIPTextModel.fromPretrained(join(folder, "text_encoder"), {
+    const resumed = trainTextEncoder && checkpoint !== undefined;
+    const textEncoder = await CLIPTextModel.fromPretrained(join(resumed ? checkpoint : folder, "text_encoder"), {
       device,
-      dtype,
-      variant,
+      dtype: trainTextEncoder ? "float32" : dtype,
+      variant: resumed ? undefined : variant,
       signal,
     });
     loaded.push(textEncoder);
@@ -77,7 +79,7 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
     loaded.push(vae);
     const existing = vae.config.latent_channels;
     const { unet, extended } = await UNet2DConditionModel.fromPretrainedExtended(
-      options.unetFolder ?? (await unetFolder(folder, options)),
+      checkpoint ? join(checkpoint, "unet") : await unetFolder(folder, options),
       { existing, inChannels: 2 * existing },
       { device, signal },
     );

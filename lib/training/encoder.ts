@@ -1,19 +1,25 @@
 import type { LoadedBatch } from "../data/loader.js";
 import { native } from "../native/native.js";
-import { encodePrompts } from "../pipelines/prompt.js";
+import { encodePrompts, tokenizePrompts } from "../pipelines/prompt.js";
 import { Scope } from "../scope.js";
 import { Tensor } from "../tensor.js";
 import type { BaseModel } from "./base_model.js";
 import type { EncodedBatch } from "./micro_batch.js";
 
+export interface EncoderOptions {
+  resolution: number;
+  /** Leaves instructions as token ids, for a text encoder that is trained and therefore no part of this. */
+  trainTextEncoder: boolean;
+}
+
 /** Makes latents and text embeddings of loaded pairs. */
 export class BatchEncoder {
   readonly #base: BaseModel;
-  readonly #resolution: number;
+  readonly #options: EncoderOptions;
 
-  constructor(base: BaseModel, resolution: number) {
+  constructor(base: BaseModel, options: EncoderOptions) {
     this.#base = base;
-    this.#resolution = resolution;
+    this.#options = options;
   }
 
   /**
@@ -31,18 +37,24 @@ export class BatchEncoder {
     return {
       edited: { mean: edited.mean, logvar: edited.logvar },
       original: await original.mean.clone(),
-      text: await encodePrompts(batch.prompts, this.#base, signal),
+      text: await this.#text(batch.prompts, signal),
     };
   }
 
-  /** The embedding of the empty instruction, [1,T,D]: what takes the place of dropped text. */
+  /** Embedding [1,T,D] or token ids [1,T] of the empty instruction: what takes the place of dropped text. */
   nullText(signal?: AbortSignal): Promise<Tensor> {
-    return encodePrompts([""], this.#base, signal);
+    return this.#text([""], signal);
+  }
+
+  async #text(prompts: readonly string[], signal: AbortSignal | undefined): Promise<Tensor> {
+    return this.#options.trainTextEncoder
+      ? tokenizePrompts(prompts, this.#base)
+      : await encodePrompts(prompts, this.#base, signal);
   }
 
   /** Bytes [B,R,R,3] to float32 [B,3,R,R] in -1..1, brought to the device by the model that takes them. */
   async #pixels(bytes: Uint8Array, flips: readonly boolean[]): Promise<Tensor> {
-    const R = this.#resolution;
+    const R = this.#options.resolution;
     return new Tensor(await native().picturesToTensor(bytes, flips.length, R, R, flips.map(Number)));
   }
 }

@@ -21,8 +21,8 @@ const DESCRIPTION = "cache.json";
 interface Layout {
   /** [C,h,w] of one row's latents. */
   latents: [number, number, number];
-  /** [T,D] of one row's text embedding. */
-  text: [number, number];
+  /** [T,D] of one row's text embedding, or [T] of its token ids. */
+  text: number[];
   /** 1, or 2 where pairs are mirrored. */
   mirrorings: number;
   /** How the autoencoder lays out the latents of several rows, which noise drawn "like" them depends on. */
@@ -55,7 +55,7 @@ export class LatentCache {
   static async open(
     parent: string,
     parts: { dataset: EditDataset; loader: Loader; encoder: BatchEncoder; base: BaseModel },
-    settings: { resolution: number; batchSize: number; mirrored: boolean },
+    settings: { resolution: number; trainTextEncoder: boolean; batchSize: number; mirrored: boolean },
     onProgress: (done: number, total: number) => void,
     signal: AbortSignal | undefined,
   ): Promise<LatentCache> {
@@ -109,8 +109,15 @@ export class LatentCache {
     return {
       edited: { mean: mean!, logvar: logvar! },
       original: original!,
-      text: await placed(Tensor.from(texts, [kept.length, ...text]), this.#base),
+      text: await this.#text(texts, [kept.length, ...text]),
     };
+  }
+
+  async #text(values: Float32Array, shape: number[]): Promise<Tensor> {
+    // float32 holds every id of a vocabulary exactly.
+    return shape.length === 2
+      ? Tensor.from(BigInt64Array.from(values, BigInt), shape)
+      : await placed(Tensor.from(values, shape), this.#base);
   }
 
   async #latents(values: Float32Array, shape: number[]): Promise<Tensor> {
@@ -185,7 +192,7 @@ async function layoutOf(encoded: readonly EncodedBatch[]): Promise<Layout> {
   const { edited, text } = encoded[0]!;
   return {
     latents: edited.mean.shape.slice(1) as [number, number, number],
-    text: text.shape.slice(1) as [number, number],
+    text: text.shape.slice(1),
     mirrorings: encoded.length,
     channelsLast: await native().isChannelsLast(edited.mean.handle),
   };
@@ -213,14 +220,13 @@ async function recordsOf(encoded: readonly EncodedBatch[], layout: Layout): Prom
 async function contentKey(
   dataset: EditDataset,
   { folder, vae, textEncoder }: BaseModel,
-  settings: { resolution: number; mirrored: boolean },
+  settings: { resolution: number; trainTextEncoder: boolean; mirrored: boolean },
 ): Promise<string> {
   const hash = createHash("sha256");
-  const { resolution, mirrored } = settings;
-  hash.update(
-    JSON.stringify({ FORMAT, data: dataset.stamp, resolution, mirrored, dtypes: [vae.dtype, textEncoder.dtype] }),
-  );
-  for (const part of ["vae", "text_encoder", "tokenizer"]) {
+  const { resolution, mirrored, trainTextEncoder } = settings;
+  const dtypes = [vae.dtype, textEncoder.dtype];
+  hash.update(JSON.stringify({ FORMAT, data: dataset.stamp, resolution, mirrored, trainTextEncoder, dtypes }));
+  for (const part of trainTextEncoder ? ["vae", "tokenizer"] : ["vae", "text_encoder", "tokenizer"]) {
     const files = (await listFiles(join(folder, part))).filter((name) => /\.(json|txt|safetensors)$/.test(name));
     const digests = await sha256OfFiles(files.map((name) => join(folder, part, name)));
     for (const [i, name] of files.entries()) hash.update(`\n${part}/${name} ${JSON.stringify(digests[i])}`);

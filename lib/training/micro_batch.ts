@@ -11,7 +11,7 @@ export interface EncodedBatch {
   edited: { mean: Tensor; logvar: Tensor };
   /** Mode of the original pictures' latents [B,C,h,w], not multiplied by the scaling factor. */
   original: Tensor;
-  /** Text embeddings of the instructions [B,T,D]. */
+  /** Text embeddings of the instructions [B,T,D]; where the text encoder is trained, their token ids int64 [B,T]. */
   text: Tensor;
 }
 
@@ -23,7 +23,7 @@ export interface MicroBatchSettings {
   scalingFactor: number;
   /** Probability p of dropping the text alone, the picture alone, and both; undefined: never (and nothing is drawn). */
   conditioningDropoutProb: number | undefined;
-  /** Text embedding of the empty instruction [1,T,D]. */
+  /** The same of the empty instruction, one row. */
   nullText: Tensor;
 }
 
@@ -50,14 +50,14 @@ export async function prepareMicroBatch(
   const dropped = p === undefined ? undefined : await draws.dropout(B);
   const textDropped = dropped?.map((u) => Number(u < 2 * p!));
   const imageKept = dropped?.map((u) => Number(!(u >= p! && u < 3 * p!)));
-  const encoderHiddenStates = textDropped
+  const text = textDropped
     ? new Tensor(await native().selectRows(textDropped, nullText.handle, batch.text.handle))
     : await batch.text.clone();
   const image = scope.add(imageKept ? await batch.original.scaleRows(imageKept) : await batch.original.clone());
   return {
     sample: await Tensor.cat([noisy, image], 1),
     timesteps,
-    encoderHiddenStates,
+    text,
     target:
       settings.predictionType === "v_prediction"
         ? await scheduler.getVelocity(latents, noise, steps)

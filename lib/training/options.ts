@@ -135,6 +135,11 @@ export const trainOptions = declareOptions({
     group: RUN,
     help: "micro-steps that make one optimiser step",
   },
+  train_text_encoder: {
+    type: "boolean",
+    group: RUN,
+    help: "train the text encoder along with the UNet, for words that it does not know yet",
+  },
   conditioning_dropout_prob: {
     type: "number",
     min: 0,

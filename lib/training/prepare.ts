@@ -81,7 +81,7 @@ export async function prepareRun(
     ...options,
     device,
     frozenDType: FROZEN_DTYPE[options.mixedPrecision],
-    unetFolder: resumed && join(resumed.folder, "unet"),
+    checkpoint: resumed?.folder,
     signal,
   });
   try {
@@ -90,16 +90,20 @@ export async function prepareRun(
     const generators = { cpu: new Generator("cpu", options.seed), dropout: dropoutGenerator(options.seed, compat) };
     if (compat && base.extended) await drawConvInLikeReference(base.unet, generators.cpu);
 
-    const trainer = await Trainer.create(base.unet, {
-      adamBeta1: options.adamBeta1,
-      adamBeta2: options.adamBeta2,
-      adamEpsilon: options.adamEpsilon,
-      adamWeightDecay: options.adamWeightDecay,
-      use8bitAdam: options.use8bitAdam,
-      useEma: options.useEma,
-      gradientCheckpointing: options.gradientCheckpointing,
-      mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
-    });
+    const trainer = await Trainer.create(
+      base.unet,
+      {
+        adamBeta1: options.adamBeta1,
+        adamBeta2: options.adamBeta2,
+        adamEpsilon: options.adamEpsilon,
+        adamWeightDecay: options.adamWeightDecay,
+        use8bitAdam: options.use8bitAdam,
+        useEma: options.useEma,
+        gradientCheckpointing: options.gradientCheckpointing,
+        mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
+      },
+      options.trainTextEncoder ? base.textEncoder : null,
+    );
     // The reference saves no state of the dropout generator, so a resumed run starts it anew.
     if (resumed) await restoreTrainer(resumed, trainer, options.useEma, compat ? { cpu: generators.cpu } : generators);
 
@@ -147,6 +151,7 @@ function checkTogether(options: TrainOptions): void {
     max_train_samples: options.maxTrainSamples !== undefined,
     mixed_precision: options.mixedPrecision !== "no",
     use_8bit_adam: options.use8bitAdam,
+    train_text_encoder: options.trainTextEncoder,
     device: options.device.startsWith("cuda"),
     seed: options.seed === undefined,
   };

@@ -18,6 +18,7 @@ import { drawSaveLikeReference } from "./reference_draws.js";
 import { savePipeline } from "./save_model.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
 import { openTrackers, trackedValues } from "./trackers.js";
+import { splitByModel } from "./trainer.js";
 import { validate } from "./validate.js";
 
 export interface SessionHooks {
@@ -98,7 +99,7 @@ class Session {
       signal,
       onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
     });
-    const encoder = new BatchEncoder(base, options.resolution);
+    const encoder = new BatchEncoder(base, options);
     const cache = options.cacheLatents ? await this.#openCache(loader, encoder) : undefined;
     const data = cache
       ? readFromCache(order, flips, cache)
@@ -142,7 +143,12 @@ class Session {
     return LatentCache.open(
       join(options.cacheDir ?? options.outputDir, "latents"),
       { dataset, loader, encoder, base },
-      { resolution: options.resolution, batchSize: options.trainBatchSize, mirrored: options.randomFlip },
+      {
+        resolution: options.resolution,
+        trainTextEncoder: options.trainTextEncoder,
+        batchSize: options.trainBatchSize,
+        mirrored: options.randomFlip,
+      },
       (done, total) => this.#hooks.onEvent({ type: "caching", done, total }),
       this.#hooks.signal,
     );
@@ -225,13 +231,13 @@ class Session {
   async #saveModel(step: number): Promise<void> {
     const { options, base, trainer, scheduler } = this.#run;
     const { outputDir, variant } = options;
-    const weights = options.useEma ? await trainer.emaState() : base.unet.stateDict();
-    await withTensors(weights, (tensors) =>
+    await withTensors(options.useEma ? await trainer.emaState() : trainer.weights(), (tensors) =>
       savePipeline(outputDir, {
         base: base.folder,
         variant,
         unet: base.unet,
-        weights: tensors,
+        textEncoder: trainer.textEncoder,
+        weights: splitByModel(tensors),
         scheduler: scheduler.className,
         card: modelCard(options, step, options.seed),
       }),

@@ -12,8 +12,8 @@ import { packageVersion } from "./checkpoint/package-version.js";
 import { readState, type TrainingState, writeState } from "./checkpoint/state.js";
 import type { LossScalerState } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
-import { saveUNet } from "./save_model.js";
-import { disposeRecord, restoreTensors, type Trainer } from "./trainer.js";
+import { prefixed, saveTextEncoder, saveUNet, TEXT_ENCODER_WEIGHTS, UNET_WEIGHTS } from "./save_model.js";
+import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./trainer.js";
 
 /** Everything but tensors that changes from step to step. */
 export interface Progress {
@@ -39,11 +39,10 @@ export async function takeSnapshot(progress: Progress, generators: Record<string
 }
 
 const OPTIMIZER = "optimizer.safetensors";
-const EMA_WEIGHTS = "diffusion_pytorch_model.safetensors";
 
 /**
- * Commits `checkpoint-<step>`: `unet/` and, with an average, `unet_ema/` as diffusers model folders, the optimiser's
- * moments, and `state.json`.
+ * Commits `checkpoint-<step>`: `unet/` and, with an average, `unet_ema/` as diffusers model folders (`text_encoder/` and
+ * `text_encoder_ema/` where that is trained), the optimiser's moments, and `state.json`.
  *
  * @throws `ERR_IO`, with every earlier checkpoint as it was
  */
@@ -54,11 +53,10 @@ export async function saveCheckpoint(
   trackers: Record<string, JsonValue>,
 ): Promise<string> {
   const write = async (folder: string) => {
-    const { unet } = trainer;
-    await withTensors(unet.stateDict(), (weights) => saveUNet(join(folder, "unet"), unet, weights));
+    await withTensors(trainer.weights(), (weights) => saveTrained(folder, "", trainer, weights));
     if (options.useEma)
       await withTensors(await trainer.emaState(), (weights) =>
-        saveUNet(join(folder, "unet_ema"), unet, weights, emaConfig(snapshot.step)),
+        saveTrained(folder, "_ema", trainer, weights, emaConfig(snapshot.step)),
       );
     await withTensors(await trainer.optimizerState(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
     await writeState(folder, await stateOf(snapshot, options, trackers));
@@ -67,6 +65,19 @@ export async function saveCheckpoint(
     keep: options.checkpointsTotalLimit,
   });
   return path;
+}
+
+/** Writes what is trained as model folders whose names end in `suffix`. */
+async function saveTrained(
+  folder: string,
+  suffix: "" | "_ema",
+  { unet, textEncoder }: Trainer,
+  weights: Record<string, Tensor>,
+  extra?: Record<string, unknown>,
+): Promise<void> {
+  const parts = splitByModel(weights);
+  await saveUNet(join(folder, `unet${suffix}`), unet, parts.unet, extra);
+  if (textEncoder) await saveTextEncoder(join(folder, `text_encoder${suffix}`), textEncoder, parts.textEncoder);
 }
 
 /** What diffusers' EMAModel keeps in a model's configuration. */
@@ -125,9 +136,20 @@ export async function restoreTrainer(
   useEma: boolean,
   generators: Record<string, Generator>,
 ): Promise<void> {
-  await restoreFile(join(folder, OPTIMIZER), await trainer.optimizerState(), "the optimiser's state");
+  await withTensors(await trainer.optimizerState(), (state) =>
+    restoreFile(join(folder, OPTIMIZER), state, "the optimiser's state"),
+  );
   if (useEma)
-    await restoreFile(join(folder, "unet_ema", EMA_WEIGHTS), await trainer.emaState(), "the average of the weights");
+    await withTensors(await trainer.emaState(), async (average) => {
+      const { unet, textEncoder } = splitByModel(average);
+      await restoreFile(join(folder, "unet_ema", UNET_WEIGHTS), unet, "the average of the weights");
+      if (trainer.textEncoder)
+        await restoreFile(
+          join(folder, "text_encoder_ema", TEXT_ENCODER_WEIGHTS),
+          prefixed(textEncoder),
+          "the average of the text encoder's weights",
+        );
+    });
   for (const [name, generator] of Object.entries(generators)) {
     const saved = state.generators[name];
     if (!saved)
@@ -137,9 +159,7 @@ export async function restoreTrainer(
 }
 
 async function restoreFile(path: string, targets: Record<string, Tensor>, what: string): Promise<void> {
-  await withTensors(targets, (into) =>
-    loadSafetensors(path).then((saved) => withTensors(saved, (from) => restoreTensors(into, from, what))),
-  );
+  await withTensors(await loadSafetensors(path), (saved) => restoreTensors(targets, saved, what));
 }
 
 /** Lends tensors to `body` and disposes of the handles afterwards. */

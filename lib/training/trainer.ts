@@ -1,4 +1,6 @@
 import { InstructPix2PixError } from "../errors.js";
+import type { AutoencoderKL } from "../models/autoencoder_kl.js";
+import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import type { NativeTrainer, NativeTrainerOptions } from "../native/contract.js";
 import { cancellable, native } from "../native/native.js";
@@ -12,8 +14,8 @@ export interface MicroBatch {
   sample: Tensor;
   /** int64 [B] */
   timesteps: Tensor;
-  /** [B,T,D] */
-  encoderHiddenStates: Tensor;
+  /** Text embeddings [B,T,D]; where the text encoder is trained along, token ids int64 [B,T]. */
+  text: Tensor;
   /** What the model is to predict: [B,out_channels,h,w]. */
   target: Tensor;
 }
@@ -25,44 +27,12 @@ export interface StepReport {
   skipped: boolean;
 }
 
-/**
- * Trains a UNet in place, in float32 or with mixed precision. The arithmetic is native; what is trained on, in which order
- * and how long is the caller's business. One optimiser step is any number of {@link accumulate} and one {@link step}.
- */
-export class Trainer {
-  readonly unet: UNet2DConditionModel;
-  readonly #handle: NativeTrainer;
+/** What all trainers share: models trained in place by AdamW, the average of their weights, and the optimiser's state. */
+abstract class ModelTrainer {
+  protected readonly handle: NativeTrainer;
 
-  private constructor(unet: UNet2DConditionModel, handle: NativeTrainer) {
-    this.unet = unet;
-    this.#handle = handle;
-  }
-
-  /** @throws `ERR_INVALID_ARGUMENT` if the UNet's weights are not float32, `ERR_OUT_OF_MEMORY` */
-  static async create(unet: UNet2DConditionModel, options: TrainerOptions): Promise<Trainer> {
-    return new Trainer(unet, await native().createTrainer(unet.handle, options));
-  }
-
-  /**
-   * Forward, mean squared error in float32, backward; gradients of `factor` · loss are added to those there are.
-   *
-   * @returns the loss, a tensor of one element: reading it waits for the device, so read it late
-   */
-  async accumulate(batch: MicroBatch, factor: number, options: { signal?: AbortSignal } = {}): Promise<Tensor> {
-    const { sample, timesteps, encoderHiddenStates, target } = batch;
-    return new Tensor(
-      await cancellable(options.signal, (token) =>
-        native().trainerMicroStep(
-          this.#handle,
-          sample.handle,
-          timesteps.handle,
-          encoderHiddenStates.handle,
-          target.handle,
-          factor,
-          token,
-        ),
-      ),
-    );
+  protected constructor(handle: NativeTrainer) {
+    this.handle = handle;
   }
 
   /**
@@ -70,27 +40,27 @@ export class Trainer {
    * gradients.
    */
   step(learningRate: number, maxGradNorm: number, lossScale = 1): Promise<StepReport> {
-    return native().trainerStep(this.#handle, learningRate, maxGradNorm, lossScale);
+    return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale);
   }
 
   /** average ← average − (1 − decay) · (average − weights) */
   updateEma(decay: number): Promise<void> {
-    return native().trainerUpdateEma(this.#handle, decay);
+    return native().trainerUpdateEma(this.handle, decay);
   }
 
   /** Runs `body` with the averaged weights in the model's place. */
   async withEma<T>(body: () => Promise<T>): Promise<T> {
-    await native().trainerSwapEma(this.#handle);
+    await native().trainerSwapEma(this.handle);
     try {
       return await body();
     } finally {
-      await native().trainerSwapEma(this.#handle);
+      await native().trainerSwapEma(this.handle);
     }
   }
 
   /** Drops what {@link accumulate} has added up. */
   forgetGradients(): Promise<void> {
-    return native().trainerForgetGradients(this.#handle);
+    return native().trainerForgetGradients(this.handle);
   }
 
   /** Moments and step count by name: the tensors themselves, which change with every step. */
@@ -110,7 +80,7 @@ export class Trainer {
 
   /** Frees moments and average; the model stays. */
   dispose(): void {
-    this.#handle.dispose();
+    this.handle.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -119,9 +89,117 @@ export class Trainer {
 
   async #state(which: "optimizer" | "ema" | "gradients"): Promise<Record<string, Tensor>> {
     const result: Record<string, Tensor> = Object.create(null);
-    for (const [name, handle] of Object.entries(await native().trainerState(this.#handle, which)))
+    for (const [name, handle] of Object.entries(await native().trainerState(this.handle, which)))
       result[name] = new Tensor(handle);
     return result;
+  }
+}
+
+/**
+ * Trains a UNet in place, and the text encoder with it if there is one, in float32 or with mixed precision. The arithmetic
+ * is native; what is trained on, in which order and how long is the caller's business. One optimiser step is any number of
+ * {@link accumulate} and one {@link step}. In its records, names of the text encoder's parameters begin with "text_encoder.".
+ */
+export class Trainer extends ModelTrainer {
+  readonly unet: UNet2DConditionModel;
+  /** Null if it is not trained. */
+  readonly textEncoder: CLIPTextModel | null;
+
+  private constructor(unet: UNet2DConditionModel, textEncoder: CLIPTextModel | null, handle: NativeTrainer) {
+    super(handle);
+    this.unet = unet;
+    this.textEncoder = textEncoder;
+  }
+
+  /** @throws `ERR_INVALID_ARGUMENT` if a model's weights are not float32, `ERR_OUT_OF_MEMORY` */
+  static async create(
+    unet: UNet2DConditionModel,
+    options: TrainerOptions,
+    textEncoder: CLIPTextModel | null = null,
+  ): Promise<Trainer> {
+    const handle = await native().createTrainer(unet.handle, textEncoder?.handle ?? null, options);
+    return new Trainer(unet, textEncoder, handle);
+  }
+
+  /** The weights of what is trained, by parameter name: the tensors themselves. */
+  weights(): Record<string, Tensor> {
+    const weights = this.unet.stateDict();
+    for (const [name, tensor] of Object.entries(this.textEncoder?.stateDict() ?? {}))
+      weights[`${TEXT_ENCODER_PREFIX}${name}`] = tensor;
+    return weights;
+  }
+
+  /**
+   * Forward, mean squared error in float32, backward; gradients of `factor` · loss are added to those there are.
+   *
+   * @returns the loss, a tensor of one element: reading it waits for the device, so read it late
+   */
+  async accumulate(batch: MicroBatch, factor: number, options: { signal?: AbortSignal } = {}): Promise<Tensor> {
+    const { sample, timesteps, text, target } = batch;
+    return new Tensor(
+      await cancellable(options.signal, (token) =>
+        native().trainerMicroStep(
+          this.handle,
+          sample.handle,
+          timesteps.handle,
+          text.handle,
+          target.handle,
+          factor,
+          token,
+        ),
+      ),
+    );
+  }
+}
+
+/** What the names of the text encoder's parameters begin with in a {@link Trainer}'s records. */
+const TEXT_ENCODER_PREFIX = "text_encoder.";
+
+/** Sorts a {@link Trainer}'s records by model, with the models' own names; the tensors are the same. */
+export function splitByModel(tensors: Record<string, Tensor>): {
+  unet: Record<string, Tensor>;
+  textEncoder: Record<string, Tensor>;
+} {
+  const [unet, textEncoder]: Record<string, Tensor>[] = [Object.create(null), Object.create(null)];
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (name.startsWith(TEXT_ENCODER_PREFIX)) textEncoder![name.slice(TEXT_ENCODER_PREFIX.length)] = tensor;
+    else unet![name] = tensor;
+  }
+  return { unet: unet!, textEncoder: textEncoder! };
+}
+
+/**
+ * Trains an autoencoder in place to reconstruct pictures: mean squared error, and a little of the divergence that keeps
+ * its latents near a standard normal (Rombach et al. 2022, https://arxiv.org/abs/2112.10752, without discriminator).
+ */
+export class AutoencoderTrainer extends ModelTrainer {
+  private constructor(handle: NativeTrainer) {
+    super(handle);
+  }
+
+  /** @throws `ERR_INVALID_ARGUMENT` if the weights are not float32, `ERR_OUT_OF_MEMORY` */
+  static async create(vae: AutoencoderKL, options: TrainerOptions): Promise<AutoencoderTrainer> {
+    return new AutoencoderTrainer(await native().createAutoencoderTrainer(vae.handle, options));
+  }
+
+  /**
+   * Encodes, samples, decodes, and adds the gradients of `factor` · (squared error + `klWeight` · divergence).
+   *
+   * @param batch.x pictures [B,C,H,W] in -1..1
+   * @param batch.noise standard normal [B,latent_channels,h,w], for the sample of the posterior
+   * @param batch.klWeight weight of the mean divergence of a latent's posterior from a standard normal
+   * @returns the loss, a tensor of one element
+   */
+  async accumulate(
+    { x, noise, klWeight }: { x: Tensor; noise: Tensor; klWeight: number },
+    factor: number,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Tensor> {
+    return new Tensor(
+      await cancellable(options.signal, (token) =>
+        native().trainerAutoencoderStep(this.handle, x.handle, noise.handle, klWeight, factor, token),
+      ),
+    );
   }
 }
 

@@ -32,32 +32,74 @@ int64_t bytes_of(const NamedTensors& tensors) {
   return bytes;
 }
 
-/// createTrainer(unet, options)
-Napi::Value create_trainer(const Info& info) {
-  auto unet = std::dynamic_pointer_cast<UNet2DConditionModel>(ModelObject::get(info[0]));
-  if (!unet) throw Error("ERR_INVALID_ARGUMENT", "only a UNet2DConditionModel can be trained");
-  const TrainerOptions options = options_argument(info[1]);
-  return submit(info.Env(), unet->device(), [=]() -> Finish {
-    auto trainer = std::make_shared<Trainer>(unet, options);
+template <class Made>
+Napi::Value submit_trainer(const Info& info, c10::Device device, Made make) {
+  return submit(info.Env(), device, [make]() -> Finish {
+    const std::shared_ptr<Trainer> trainer = make();
     const int64_t bytes = bytes_of(trainer->optimizer_state()) + bytes_of(trainer->ema_state());
     return [trainer, bytes](Napi::Env js) { return TrainerObject::make(js, trainer, bytes); };
   });
 }
 
-/// trainerMicroStep(trainer, sample, timesteps, context, target, factor, cancel): the loss, one element
+template <class Model>
+std::shared_ptr<Model> trained_model(const Napi::Value& value, const char* kind) {
+  auto model = std::dynamic_pointer_cast<Model>(ModelObject::get(value));
+  if (!model) throw Error("ERR_INVALID_ARGUMENT", std::string("what is to be trained here is a ") + kind);
+  return model;
+}
+
+template <class Kind>
+std::shared_ptr<Kind> trainer_of(const Napi::Value& value) {
+  auto trainer = std::dynamic_pointer_cast<Kind>(TrainerObject::get(value));
+  if (!trainer) throw Error("ERR_INVALID_ARGUMENT", "this trainer trains another kind of model");
+  return trainer;
+}
+
+/// createTrainer(unet, textEncoder or null, options)
+Napi::Value create_trainer(const Info& info) {
+  const auto unet = trained_model<UNet2DConditionModel>(info[0], "UNet2DConditionModel");
+  std::shared_ptr<CLIPTextModel> text_encoder;
+  if (!info[1].IsNull()) text_encoder = trained_model<CLIPTextModel>(info[1], "CLIPTextModel");
+  const TrainerOptions options = options_argument(info[2]);
+  return submit_trainer(info, unet->device(),
+                        [=] { return std::make_shared<DenoisingTrainer>(unet, text_encoder, options); });
+}
+
+/// createAutoencoderTrainer(vae, options)
+Napi::Value create_autoencoder_trainer(const Info& info) {
+  const auto vae = trained_model<AutoencoderKL>(info[0], "AutoencoderKL");
+  const TrainerOptions options = options_argument(info[1]);
+  return submit_trainer(info, vae->device(),
+                        [=] { return std::make_shared<AutoencoderTrainer>(vae, options); });
+}
+
+/// trainerMicroStep(trainer, sample, timesteps, text, target, factor, cancel): the loss, one element
 Napi::Value micro_step(const Info& info) {
-  const auto trainer = TrainerObject::get(info[0]);
+  const auto trainer = trainer_of<DenoisingTrainer>(info[0]);
   const at::Tensor sample = TensorObject::get(info[1]), timesteps = TensorObject::get(info[2]);
-  const at::Tensor context = TensorObject::get(info[3]), target = TensorObject::get(info[4]);
+  const at::Tensor text = TensorObject::get(info[3]), target = TensorObject::get(info[4]);
   const double factor = number_argument(info[5], "factor");
-  const c10::Device device = trainer->unet().device();
+  const c10::Device device = trainer->device();
   return submit_tensor(
       info.Env(), device,
       [=] {
-        return trainer->micro_step(sample.to(device), timesteps.to(device), context.to(device),
+        return trainer->micro_step(sample.to(device), timesteps.to(device), text.to(device),
                                    target.to(device), factor);
       },
       CancelObject::get_optional(info[6]));
+}
+
+/// trainerAutoencoderStep(trainer, x, noise, klWeight, factor, cancel): the loss, one element
+Napi::Value autoencoder_step(const Info& info) {
+  const auto trainer = trainer_of<AutoencoderTrainer>(info[0]);
+  const at::Tensor x = TensorObject::get(info[1]), noise = TensorObject::get(info[2]);
+  const double kl_weight = number_argument(info[3], "klWeight");
+  const double factor = number_argument(info[4], "factor");
+  const c10::Device device = trainer->device();
+  return submit_tensor(
+      info.Env(), device,
+      [=] { return trainer->micro_step(x.to(device), noise.to(device), kl_weight, factor); },
+      CancelObject::get_optional(info[5]));
 }
 
 /// trainerStep(trainer, learningRate, maxGradNorm, lossScale): { gradNorm, skipped }
@@ -66,7 +108,7 @@ Napi::Value step(const Info& info) {
   const double learning_rate = number_argument(info[1], "learningRate");
   const double max_grad_norm = number_argument(info[2], "maxGradNorm");
   const double loss_scale = number_argument(info[3], "lossScale");
-  return submit(info.Env(), trainer->unet().device(), [=]() -> Finish {
+  return submit(info.Env(), trainer->device(), [=]() -> Finish {
     const StepReport report = trainer->step(learning_rate, max_grad_norm, loss_scale);
     // One transfer, and the only place where the host waits for the device.
     const at::Tensor numbers = at::stack({report.gradient_norm, report.skipped}).to(at::kCPU);
@@ -85,19 +127,19 @@ Napi::Value step(const Info& info) {
 Napi::Value update_ema(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
   const double decay = number_argument(info[1], "decay");
-  return submit_void(info.Env(), trainer->unet().device(), [=] { trainer->update_ema(decay); });
+  return submit_void(info.Env(), trainer->device(), [=] { trainer->update_ema(decay); });
 }
 
 /// trainerSwapEma(trainer)
 Napi::Value swap_ema(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
-  return submit_void(info.Env(), trainer->unet().device(), [=] { trainer->swap_ema(); });
+  return submit_void(info.Env(), trainer->device(), [=] { trainer->swap_ema(); });
 }
 
 /// trainerForgetGradients(trainer)
 Napi::Value forget_gradients(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
-  return submit_void(info.Env(), trainer->unet().device(), [=] { trainer->forget_gradients(); });
+  return submit_void(info.Env(), trainer->device(), [=] { trainer->forget_gradients(); });
 }
 
 /// trainerState(trainer, "optimizer" | "ema" | "gradients"): name → Tensor, the tensors themselves
@@ -106,7 +148,7 @@ Napi::Value state(const Info& info) {
   const std::string which = string_argument(info[1], "which");
   if (which != "optimizer" && which != "ema" && which != "gradients")
     throw Error("ERR_INVALID_ARGUMENT", "unknown trainer state \"" + which + "\"");
-  return submit(info.Env(), trainer->unet().device(), [=]() -> Finish {
+  return submit(info.Env(), trainer->device(), [=]() -> Finish {
     NamedTensors tensors;
     if (which == "optimizer") {
       tensors = trainer->optimizer_state();
@@ -159,6 +201,8 @@ Napi::Value select_rows(const Info& info) {
 
 void register_training(Napi::Env env, Napi::Object exports) {
   export_function<create_trainer>(env, exports, "createTrainer");
+  export_function<create_autoencoder_trainer>(env, exports, "createAutoencoderTrainer");
+  export_function<autoencoder_step>(env, exports, "trainerAutoencoderStep");
   export_function<micro_step>(env, exports, "trainerMicroStep");
   export_function<step>(env, exports, "trainerStep");
   export_function<update_ema>(env, exports, "trainerUpdateEma");

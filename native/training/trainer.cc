@@ -18,11 +18,15 @@
 
 namespace ip2p {
 
-Trainer::Trainer(std::shared_ptr<UNet2DConditionModel> unet, const TrainerOptions& options)
-    : unet_(std::move(unet)), options_(options), parameters_(unet_->named_parameters()) {
-  if (unet_->dtype() != at::kFloat)
-    throw Error("ERR_INVALID_ARGUMENT",
-                "a model is trained with float32 weights; use mixed precision for speed");
+Trainer::Trainer(std::vector<TrainedModel> models, const TrainerOptions& options)
+    : models_(std::move(models)), options_(options) {
+  for (const auto& [prefix, model] : models_) {
+    if (model->dtype() != at::kFloat)
+      throw Error("ERR_INVALID_ARGUMENT",
+                  "a model is trained with float32 weights; use mixed precision for speed");
+    for (const auto& [name, parameter] : model->named_parameters())
+      parameters_.push_back({prefix + name, parameter});
+  }
   for (const auto& [name, parameter] : parameters_) {
     parameter->value.set_requires_grad(true);
     if (options_.use_ema) ema_.push_back(parameter->value.detach().clone());
@@ -31,24 +35,63 @@ Trainer::Trainer(std::shared_ptr<UNet2DConditionModel> unet, const TrainerOption
                                       : make_adamw(parameters_, options_.adamw);
 }
 
-at::Tensor Trainer::micro_step(const at::Tensor& sample, const at::Tensor& timesteps,
-                               const at::Tensor& context, const at::Tensor& target, double factor) {
+at::Tensor Trainer::accumulate(const std::function<at::Tensor()>& loss, double factor) {
   const c10::AutoGradMode gradients(true);
-  const c10::DeviceType device = unet_->device().type();
-  at::Tensor prediction;
+  at::Tensor value;
   {
-    const AutocastScope autocast(
-        {device, options_.mixed_precision.has_value(), options_.mixed_precision.value_or(at::kBFloat16)});
+    const AutocastScope autocast({device().type(), options_.mixed_precision.has_value(),
+                                  options_.mixed_precision.value_or(at::kBFloat16)});
     const GradientCheckpointingScope checkpointing(options_.gradient_checkpointing);
-    prediction = unet_->forward(sample, timesteps, context);
+    value = loss();
   }
-  check_cancelled();
-  // It would be broadcast, with a loss that means nothing.
-  if (!prediction.sizes().equals(target.sizes()))
-    throw Error("ERR_INVALID_ARGUMENT", "the target differs in shape from what the model predicts");
-  const at::Tensor loss = at::mse_loss(prediction.to(at::kFloat), target.to(at::kFloat));
-  torch::autograd::backward({loss * factor}, {});
-  return loss.detach();
+  torch::autograd::backward({value * factor}, {});
+  return value.detach();
+}
+
+DenoisingTrainer::DenoisingTrainer(std::shared_ptr<UNet2DConditionModel> unet,
+                                   std::shared_ptr<CLIPTextModel> text_encoder, const TrainerOptions& options)
+    : Trainer(text_encoder ? std::vector<TrainedModel>{{"", unet}, {"text_encoder.", text_encoder}}
+                           : std::vector<TrainedModel>{{"", unet}},
+              options),
+      unet_(std::move(unet)),
+      text_encoder_(std::move(text_encoder)) {}
+
+at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tensor& timesteps,
+                                        const at::Tensor& text, const at::Tensor& target, double factor) {
+  const bool ids = at::isIntegralType(text.scalar_type(), false);
+  if (ids != (text_encoder_ != nullptr))
+    throw Error("ERR_INVALID_ARGUMENT", ids ? "token ids are given, but no text encoder is trained"
+                                            : "the text encoder is trained, so it takes token ids");
+  return accumulate(
+      [&] {
+        const at::Tensor context = ids ? text_encoder_->forward(text, false).last_hidden_state : text;
+        const at::Tensor prediction = unet_->forward(sample, timesteps, context);
+        check_cancelled();
+        // It would be broadcast, with a loss that means nothing.
+        if (!prediction.sizes().equals(target.sizes()))
+          throw Error("ERR_INVALID_ARGUMENT", "the target differs in shape from what the model predicts");
+        return at::mse_loss(prediction.to(at::kFloat), target.to(at::kFloat));
+      },
+      factor);
+}
+
+AutoencoderTrainer::AutoencoderTrainer(std::shared_ptr<AutoencoderKL> vae, const TrainerOptions& options)
+    : Trainer({{"", vae}}, options), vae_(std::move(vae)) {}
+
+at::Tensor AutoencoderTrainer::micro_step(const at::Tensor& x, const at::Tensor& noise, double kl_weight,
+                                          double factor) {
+  return accumulate(
+      [&] {
+        const std::vector<at::Tensor> moments = vae_->encode(x, false, std::nullopt).to(at::kFloat).chunk(2, 1);
+        const at::Tensor &mean = moments[0], logvar = moments[1].clamp(-30, 20);
+        if (!noise.sizes().equals(mean.sizes()))
+          throw Error("ERR_INVALID_ARGUMENT", "the noise differs in shape from the latents");
+        check_cancelled();
+        const at::Tensor decoded = vae_->decode(mean + (0.5 * logvar).exp() * noise, false, std::nullopt);
+        const at::Tensor divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean();
+        return at::mse_loss(decoded.to(at::kFloat), x.to(at::kFloat)) + kl_weight * divergence;
+      },
+      factor);
 }
 
 StepReport Trainer::step(double learning_rate, double max_grad_norm, double loss_scale) {

@@ -48,7 +48,7 @@ async function row(batch: MicroBatch, i: number): Promise<MicroBatch> {
   return {
     sample: await pick(batch.sample),
     timesteps: await pick(batch.timesteps),
-    encoderHiddenStates: await pick(batch.encoderHiddenStates),
+    text: await pick(batch.text),
     target: await pick(batch.target),
   };
 }

@@ -63,7 +63,7 @@ export class TrainingBench implements Disposable {
     return {
       sample: await Tensor.randn([B, config.in_channels, S, S], { generator }),
       timesteps: await Tensor.randint(0, 1000, [B], { generator }),
-      encoderHiddenStates: await Tensor.randn([B, 7, config.cross_attention_dim as number], { generator }),
+      text: await Tensor.randn([B, 7, config.cross_attention_dim as number], { generator }),
       target: await Tensor.randn([B, config.out_channels, S, S], { generator }),
     };
   }

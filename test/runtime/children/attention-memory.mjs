@@ -39,7 +39,7 @@ async function unet() {
 
 async function train() {
   const model = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`, { attention });
-  const trainer = await native().createTrainer(model.handle, {
+  const trainer = await native().createTrainer(model.handle, null, {
     ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
     ...{ useEma: false, gradientCheckpointing: false, mixedPrecision: null },
   });

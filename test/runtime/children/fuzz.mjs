@@ -25,7 +25,7 @@ const trainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
   ...{ useEma: true, gradientCheckpointing: false, mixedPrecision: null },
 };
-const trainer = await addon.createTrainer(unet.handle, trainerOptions);
+const trainer = await addon.createTrainer(unet.handle, null, trainerOptions);
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
@@ -254,7 +254,7 @@ const addonExamples = {
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
   clipTextForward: () => [text.handle, h(ids), true, null],
-  createTrainer: () => [unet.handle, trainerOptions],
+  createTrainer: () => [unet.handle, null, trainerOptions],
   trainerMicroStep: () => [trainer, h(sample), h(timestep), h(context), h(target), 1, null],
   trainerStep: () => [trainer, 1e-9, 1, 1],
   trainerUpdateEma: () => [trainer, 0.9],
