@@ -1,0 +1,21 @@
+import { EDIT_FAMILIES, type Edit, randomEdit } from "./edit.js";
+import { Random } from "./random.js";
+import { randomScene, type Scene } from "./scene.js";
+
+/**
+ * Example number `index` of the endless data set of a seed: a scene and an edit of it. Families take turns, so all are
+ * equally often; every example costs the same, wherever it stands; different seeds have nothing in common.
+ *
+ * @param seed a whole number in 0..2⁵³−1
+ * @param index a whole number in 0..2⁵³−1
+ * @throws `ERR_INVALID_ARGUMENT` for other numbers
+ */
+export function worldExample(seed: number, index: number): { scene: Scene; edit: Edit } {
+  const random = new Random(seed, index);
+  const family = EDIT_FAMILIES[index % EDIT_FAMILIES.length]!;
+  for (;;) {
+    const scene = randomScene(random);
+    const edit = randomEdit(scene, random, family);
+    if (edit) return { scene, edit };
+  }
+}

@@ -1,0 +1,38 @@
+import type { Canvas } from "./canvas.js";
+import type { Style } from "./vocabulary.js";
+
+/** How many blocks a pixelated picture is wide. */
+const BLOCKS = 16;
+
+/** Changes the whole picture into a style. */
+export function applyStyle(canvas: Canvas, style: Style): void {
+  if (style === "grey") makeGrey(canvas.data);
+  else if (style === "inverted") invert(canvas.data);
+  else if (style === "pixelated") pixelate(canvas);
+}
+
+function makeGrey(data: Uint8Array): void {
+  for (let i = 0; i < data.length; i += 3)
+    data.fill(Math.round(0.299 * data[i]! + 0.587 * data[i + 1]! + 0.114 * data[i + 2]!), i, i + 3);
+}
+
+function invert(data: Uint8Array): void {
+  for (let i = 0; i < data.length; i++) data[i] = 255 - data[i]!;
+}
+
+/** Gives every block the mean of its pixels. */
+function pixelate({ data, size }: Canvas): void {
+  const edge = (block: number) => Math.round((block * size) / BLOCKS);
+  for (let down = 0; down < BLOCKS; down++)
+    for (let across = 0; across < BLOCKS; across++) {
+      const [top, bottom, left, right] = [edge(down), edge(down + 1), edge(across), edge(across + 1)];
+      const count = (bottom - top) * (right - left);
+      for (let channel = 0; channel < 3; channel++) {
+        let sum = 0;
+        for (let y = top; y < bottom; y++)
+          for (let x = left; x < right; x++) sum += data[(y * size + x) * 3 + channel]!;
+        for (let y = top; y < bottom; y++)
+          for (let x = left; x < right; x++) data[(y * size + x) * 3 + channel] = Math.round(sum / count);
+      }
+    }
+}
