@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../../errors.js";
+import { InstructPix2PixError } from "./errors.js";
 
 const REASONS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",

@@ -3,7 +3,14 @@ import type { Generator } from "../generator.js";
 import type { NativeTiling } from "../native/contract.js";
 import { cancellable, native } from "../native/native.js";
 import { disposeAll, handleOf, Tensor } from "../tensor.js";
-import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
+import {
+  createModel,
+  loadPretrained,
+  type ModelDescription,
+  type ModelOptions,
+  type NewModelOptions,
+  PretrainedModel,
+} from "./pretrained.js";
 import {
   boolean,
   type Field,
@@ -123,6 +130,16 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    */
   static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<AutoencoderKL> {
     return new AutoencoderKL(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Makes a new one with random float32 weights, to be trained from the beginning.
+   *
+   * @param config as in `config.json`; what is left out has the defaults of the file format
+   * @throws `ERR_CONFIG`
+   */
+  static async fromConfig(config: Partial<AutoencoderKLConfig>, options: NewModelOptions = {}): Promise<AutoencoderKL> {
+    return new AutoencoderKL(await createModel(description, config, options));
   }
 
   /** Pixels per latent along an edge: 8 in Stable Diffusion. */

@@ -1,7 +1,14 @@
 import { checkOptions } from "../arguments.js";
 import { cancellable, native } from "../native/native.js";
 import { handleOf, Tensor } from "../tensor.js";
-import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
+import {
+  createModel,
+  loadPretrained,
+  type ModelDescription,
+  type ModelOptions,
+  type NewModelOptions,
+  PretrainedModel,
+} from "./pretrained.js";
 import {
   ignored,
   integer,
@@ -90,6 +97,16 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
    */
   static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<CLIPTextModel> {
     return new CLIPTextModel(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Makes a new one with random float32 weights, to be trained from the beginning.
+   *
+   * @param config as in `config.json`; what is left out has the defaults of the file format
+   * @throws `ERR_CONFIG`
+   */
+  static async fromConfig(config: Partial<CLIPTextConfig>, options: NewModelOptions = {}): Promise<CLIPTextModel> {
+    return new CLIPTextModel(await createModel(description, config, options));
   }
 
   /**

@@ -1,9 +1,14 @@
 import { join } from "node:path";
+import { checkOptions } from "../arguments.js";
 import { InstructPix2PixError } from "../errors.js";
+import type { Generator } from "../generator.js";
+import { ioError } from "../io-error.js";
 import type { AttentionBackend, ModelKind, NativeModel } from "../native/contract.js";
 import { cancellable, native } from "../native/native.js";
+import { Scope } from "../scope.js";
 import { type ModelDType, Tensor } from "../tensor.js";
 import { readConfig } from "./config.js";
+import { writeModel } from "./save.js";
 import type { JsonObject } from "./schema.js";
 import { resolveWeights } from "./weights.js";
 
@@ -26,9 +31,11 @@ export abstract class PretrainedModel<Config> {
   readonly device: string;
   readonly dtype: ModelDType;
   readonly #handle: NativeModel;
+  readonly #kind: ModelKind;
 
   /** @internal */
   constructor(parts: LoadedModel<Config>) {
+    this.#kind = parts.kind;
     this.config = parts.config;
     this.device = parts.device;
     this.dtype = parts.dtype;
@@ -48,6 +55,25 @@ export abstract class PretrainedModel<Config> {
     return result;
   }
 
+  /**
+   * Writes `config.json` and safetensors, as diffusers and transformers read them; the folder is made where it is missing.
+   *
+   * @param options.dtype type of the weights in the file; default the model's own
+   * @throws `ERR_IO`
+   */
+  async savePretrained(folder: string, options: { dtype?: ModelDType } = {}): Promise<void> {
+    const { dtype = this.dtype } = checkOptions(options);
+    using scope = new Scope();
+    const weights: Record<string, Tensor> = {};
+    for (const [name, tensor] of Object.entries(this.stateDict()))
+      weights[name] = scope.add(await scope.add(tensor).to({ dtype }));
+    try {
+      await writeModel(folder, this.#kind, { ...this.config }, weights);
+    } catch (error) {
+      throw ioError("save the model in", folder, error);
+    }
+  }
+
   get disposed(): boolean {
     return this.#handle.disposed;
   }
@@ -63,6 +89,7 @@ export abstract class PretrainedModel<Config> {
 }
 
 export interface LoadedModel<Config> {
+  kind: ModelKind;
   config: Config;
   device: string;
   dtype: ModelDType;
@@ -102,5 +129,28 @@ export async function loadPretrained<Config>(
   const handle = await cancellable(signal, (token) =>
     addon.loadModel(description.kind, nativeConfig, files, { dtype, device, attention }, token),
   );
-  return { config, device, dtype, handle };
+  return { kind: description.kind, config, device, dtype, handle };
+}
+
+export interface NewModelOptions extends Pick<ModelOptions, "device" | "attention"> {
+  /** Of the CPU; the source of the weights. Default: libtorch's own generator, which is seeded at random. */
+  generator?: Generator;
+}
+
+/** Makes a model with random float32 weights. */
+export async function createModel<Config>(
+  description: ModelDescription<Config>,
+  given: object,
+  options: NewModelOptions,
+): Promise<LoadedModel<Config>> {
+  const { device = "cpu", attention = "auto", generator } = options;
+  const where = "the configuration";
+  const config = description.parse(given as JsonObject, where);
+  const handle = await native().createModel(
+    description.kind,
+    description.toNative(config, where),
+    { device, attention },
+    generator?.handle ?? null,
+  );
+  return { kind: description.kind, config, device, dtype: "float32", handle };
 }

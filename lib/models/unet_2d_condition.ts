@@ -1,7 +1,14 @@
 import { checkOptions } from "../arguments.js";
 import { cancellable, native } from "../native/native.js";
 import { handleOf, Tensor } from "../tensor.js";
-import { loadPretrained, type ModelDescription, type ModelOptions, PretrainedModel } from "./pretrained.js";
+import {
+  createModel,
+  loadPretrained,
+  type ModelDescription,
+  type ModelOptions,
+  type NewModelOptions,
+  PretrainedModel,
+} from "./pretrained.js";
 import {
   boolean,
   booleanOrList,
@@ -135,6 +142,16 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    */
   static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<UNet2DConditionModel> {
     return new UNet2DConditionModel(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Makes a new one with random float32 weights, to be trained from the beginning.
+   *
+   * @param config as in `config.json`; what is left out has the defaults of the file format
+   * @throws `ERR_CONFIG`
+   */
+  static async fromConfig(config: Partial<UNet2DConditionConfig>, options: NewModelOptions = {}): Promise<UNet2DConditionModel> {
+    return new UNet2DConditionModel(await createModel(description, config, options));
   }
 
   /**

@@ -101,6 +101,13 @@ export interface NativeAddon {
     options: { dtype: DType; device: string; attention: AttentionBackend },
     cancel: NativeCancelToken | null,
   ): Promise<NativeModel>;
+  /** With random float32 weights. */
+  createModel(
+    kind: ModelKind,
+    config: object,
+    options: { device: string; attention: AttentionBackend },
+    generator: NativeGenerator | null,
+  ): Promise<NativeModel>;
   modelStateDict(model: NativeModel): Record<string, NativeTensor>;
   setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
   unetForward(

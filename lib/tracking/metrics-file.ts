@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
-import { errnoOf, ioError } from "../training/checkpoint/io-error.js";
+import { errnoOf, ioError } from "../io-error.js";
 import { keepLines, type Line } from "./metrics-lines.js";
 import type { TrackedValues, Tracker } from "./tracker.js";
 

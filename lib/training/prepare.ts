@@ -14,7 +14,7 @@ import type { Scheduler } from "../schedulers/scheduler.js";
 import type { ModelDType } from "../tensor.js";
 import { type BaseModel, disposeBaseModel, drawConvInLikeReference, loadBaseModel } from "./base_model.js";
 import { latestValidCheckpoint } from "./checkpoint/find.js";
-import { ioError } from "./checkpoint/io-error.js";
+import { ioError } from "../io-error.js";
 import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
 import { verifyCheckpoint } from "./checkpoint/verify.js";
 import { type Draws, drawsFrom } from "./draws.js";

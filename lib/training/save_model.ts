@@ -2,62 +2,14 @@ import { copyFile, mkdir, readdir, rename, rm, writeFile } from "node:fs/promise
 import { join } from "node:path";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { DIFFUSERS_VERSION, writeModel } from "../models/save.js";
 import { resolveWeights } from "../models/weights.js";
 import { loadSafetensors, saveSafetensors } from "../safetensors.js";
 import type { Tensor } from "../tensor.js";
 import { disk } from "./checkpoint/file-system.js";
-import { ioError } from "./checkpoint/io-error.js";
+import { ioError } from "../io-error.js";
 import { readTree, syncPath } from "./checkpoint/tree.js";
 import { disposeRecord } from "./trainer.js";
-
-/** Version of diffusers whose file formats are written. */
-const DIFFUSERS_VERSION = "0.40.0";
-
-/** Names of weight files in model folders. */
-export const UNET_WEIGHTS = "diffusion_pytorch_model.safetensors";
-export const TEXT_ENCODER_WEIGHTS = "model.safetensors";
-
-/** Writes a UNet as a diffusers model folder. Errors of the file system pass through. */
-export async function saveUNet(
-  folder: string,
-  unet: UNet2DConditionModel,
-  weights: Record<string, Tensor>,
-  extra: Record<string, unknown> = {},
-): Promise<void> {
-  const config = {
-    _class_name: "UNet2DConditionModel",
-    _diffusers_version: DIFFUSERS_VERSION,
-    ...unet.config,
-    ...extra,
-  };
-  await writeModel(folder, config, UNET_WEIGHTS, weights);
-}
-
-/** Writes a text encoder as a transformers model folder. Errors of the file system pass through. */
-export async function saveTextEncoder(
-  folder: string,
-  textEncoder: CLIPTextModel,
-  weights: Record<string, Tensor>,
-): Promise<void> {
-  const config = { ...textEncoder.config, architectures: ["CLIPTextModel"], model_type: "clip_text_model" };
-  await writeModel(folder, config, TEXT_ENCODER_WEIGHTS, prefixed(weights));
-}
-
-/** A text encoder's weights under the names that transformers gives them in files. */
-export function prefixed(weights: Record<string, Tensor>): Record<string, Tensor> {
-  return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [`text_model.${name}`, tensor]));
-}
-
-async function writeModel(
-  folder: string,
-  config: object,
-  file: string,
-  weights: Record<string, Tensor>,
-): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
-  await saveSafetensors(join(folder, file), weights, { format: "pt" });
-}
 
 /** What a saved pipeline is made of. */
 export interface PipelineParts {
@@ -104,12 +56,17 @@ export async function savePipeline(outputDir: string, parts: PipelineParts): Pro
 async function writePipeline(folder: string, parts: PipelineParts): Promise<void> {
   await mkdir(folder, { recursive: true });
   if (parts.textEncoder)
-    await saveTextEncoder(join(folder, "text_encoder"), parts.textEncoder, parts.weights.textEncoder);
+    await writeModel(
+      join(folder, "text_encoder"),
+      "CLIPTextModel",
+      parts.textEncoder.config,
+      parts.weights.textEncoder,
+    );
   else await copyModel(join(parts.base, "text_encoder"), join(folder, "text_encoder"), "model", parts.variant);
   await copyModel(join(parts.base, "vae"), join(folder, "vae"), "diffusion_pytorch_model", parts.variant);
   await copyFolder(join(parts.base, "tokenizer"), join(folder, "tokenizer"), /\.(json|txt)$/);
   await copyFolder(join(parts.base, "scheduler"), join(folder, "scheduler"), /\.json$/);
-  await saveUNet(join(folder, "unet"), parts.unet, parts.weights.unet);
+  await writeModel(join(folder, "unet"), "UNet2DConditionModel", parts.unet.config, parts.weights.unet);
   const index = {
     _class_name: "StableDiffusionInstructPix2PixPipeline",
     _diffusers_version: DIFFUSERS_VERSION,

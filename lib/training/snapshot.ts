@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { EpochOrderState } from "../data/permutation.js";
 import { InstructPix2PixError } from "../errors.js";
 import type { Generator } from "../generator.js";
+import { namedAsInFiles, WEIGHTS_FILE, writeModel } from "../models/save.js";
 import { native } from "../native/native.js";
 import { loadSafetensors, saveSafetensors } from "../safetensors.js";
 import type { Tensor } from "../tensor.js";
@@ -12,7 +13,6 @@ import { packageVersion } from "./checkpoint/package-version.js";
 import { readState, type TrainingState, writeState } from "./checkpoint/state.js";
 import type { LossScalerState } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
-import { prefixed, saveTextEncoder, saveUNet, TEXT_ENCODER_WEIGHTS, UNET_WEIGHTS } from "./save_model.js";
 import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./trainer.js";
 
 /** Everything but tensors that changes from step to step. */
@@ -76,8 +76,10 @@ async function saveTrained(
   extra?: Record<string, unknown>,
 ): Promise<void> {
   const parts = splitByModel(weights);
-  await saveUNet(join(folder, `unet${suffix}`), unet, parts.unet, extra);
-  if (textEncoder) await saveTextEncoder(join(folder, `text_encoder${suffix}`), textEncoder, parts.textEncoder);
+  const path = (name: string) => join(folder, `${name}${suffix}`);
+  await writeModel(path("unet"), "UNet2DConditionModel", { ...unet.config, ...extra }, parts.unet);
+  if (textEncoder)
+    await writeModel(path("text_encoder"), "CLIPTextModel", textEncoder.config, parts.textEncoder);
 }
 
 /** What diffusers' EMAModel keeps in a model's configuration. */
@@ -142,11 +144,13 @@ export async function restoreTrainer(
   if (useEma)
     await withTensors(await trainer.emaState(), async (average) => {
       const { unet, textEncoder } = splitByModel(average);
-      await restoreFile(join(folder, "unet_ema", UNET_WEIGHTS), unet, "the average of the weights");
+      const file = (name: string, kind: "UNet2DConditionModel" | "CLIPTextModel") =>
+        join(folder, name, WEIGHTS_FILE[kind]);
+      await restoreFile(file("unet_ema", "UNet2DConditionModel"), unet, "the average of the weights");
       if (trainer.textEncoder)
         await restoreFile(
-          join(folder, "text_encoder_ema", TEXT_ENCODER_WEIGHTS),
-          prefixed(textEncoder),
+          file("text_encoder_ema", "CLIPTextModel"),
+          namedAsInFiles("CLIPTextModel", textEncoder),
           "the average of the text encoder's weights",
         );
     });

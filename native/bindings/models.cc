@@ -82,6 +82,23 @@ Napi::Value load_model(const Info& info) {
       CancelObject::get_optional(info[4]));
 }
 
+/// createModel(kind, config, { device, attention }, generator or null)
+Napi::Value create_model(const Info& info) {
+  const std::string kind = string_argument(info[0], "kind");
+  const ConfigValue config = config_argument(info[1]);
+  const Napi::Object options = object_argument(info[2], "options");
+  const c10::Device device = parse_device(string_argument(options.Get("device"), "device"));
+  const AttentionBackend attention = attention_argument(options.Get("attention"));
+  const std::optional<at::Generator> generator = GeneratorObject::get_optional(info[3]);
+  if (generator && !generator->device().is_cpu())
+    throw Error("ERR_INVALID_ARGUMENT", "weights are drawn by a generator of the CPU");
+  return submit(info.Env(), c10::Device(c10::kCPU), [=]() -> Finish {
+    auto model = Model::create(kind, config, attention);
+    model->initialize(generator, device);
+    return [model](Napi::Env js) { return ModelObject::make(js, model); };
+  });
+}
+
 /// modelStateDict(model): name → Tensor. The tensors are the parameters themselves, not copies.
 Napi::Value model_state_dict(const Info& info) {
   const auto model = ModelObject::get(info[0]);
@@ -194,6 +211,7 @@ Napi::Value clip_text_forward(const Info& info) {
 
 void register_models(Napi::Env env, Napi::Object exports) {
   export_function<load_model>(env, exports, "loadModel");
+  export_function<create_model>(env, exports, "createModel");
   export_function<model_state_dict>(env, exports, "modelStateDict");
   export_function<set_model_parameter>(env, exports, "setModelParameter");
   export_function<unet_forward>(env, exports, "unetForward");

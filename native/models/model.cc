@@ -1,6 +1,10 @@
 #include "models/model.h"
 
+#include <ATen/ops/empty.h>
+#include <c10/util/accumulate.h>
+
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -88,6 +92,26 @@ void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c
                                       listing("misshapen", misshapen));
   device_ = device;
   dtype_ = dtype;
+}
+
+void Model::initialize(std::optional<at::Generator> generator, c10::Device device) {
+  int64_t fan_in = 0;  // of the layer whose weight came last; its bias follows it
+  for (const auto& [name, parameter] : named_parameters()) {
+    const bool weight = name.size() > 6 && name.compare(name.size() - 6, 6, "weight") == 0;
+    const auto& shape = parameter->shape;
+    if (weight) fan_in = shape.size() > 1 ? c10::multiply_integers(shape.begin() + 1, shape.end()) : 0;
+    const double bound = fan_in > 0 ? 1 / std::sqrt(static_cast<double>(fan_in)) : 0;
+    at::Tensor value = at::empty(shape, at::kFloat);
+    if (name.find("embedding.weight") != std::string::npos)
+      value.normal_(0, 0.02, generator);
+    else if (fan_in > 0)
+      value.uniform_(-bound, bound, generator);
+    else
+      value.fill_(weight ? 1 : 0);
+    parameter->value = value.to(device);
+  }
+  device_ = device;
+  dtype_ = c10::kFloat;
 }
 
 void Model::set_parameter(const std::string& name, const at::Tensor& value) {

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +35,10 @@ class Model : public Module {
   /// Reads every parameter from the safetensors files. ERR_STATE_DICT lists missing, unexpected and misshapen
   /// tensors.
   void load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device);
+
+  /// Gives every parameter a random float32 value, as PyTorch's layers do: weights and biases uniform within
+  /// ±1/√fan-in, norms 1 and 0, embeddings normal with a deviation of 0.02.
+  void initialize(std::optional<at::Generator> generator, c10::Device device);
 
   c10::Device device() const { return device_; }
   c10::ScalarType dtype() const { return dtype_; }

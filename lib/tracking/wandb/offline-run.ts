@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ioError } from "../../training/checkpoint/io-error.js";
+import { ioError } from "../../io-error.js";
 import { packageVersion } from "../../training/checkpoint/package-version.js";
 import type { TrackedConfig } from "../tracker.js";
 import {

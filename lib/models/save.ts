@@ -1,0 +1,37 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ModelKind } from "../native/contract.js";
+import { saveSafetensors } from "../safetensors.js";
+import type { Tensor } from "../tensor.js";
+
+/** Version of diffusers whose file formats are written. */
+export const DIFFUSERS_VERSION = "0.40.0";
+
+/** The weights' file in a model folder. */
+export const WEIGHTS_FILE: Record<ModelKind, string> = {
+  UNet2DConditionModel: "diffusion_pytorch_model.safetensors",
+  AutoencoderKL: "diffusion_pytorch_model.safetensors",
+  CLIPTextModel: "model.safetensors",
+};
+
+/** Writes a model folder as diffusers or transformers read it. Errors of the file system pass through. */
+export async function writeModel(
+  folder: string,
+  kind: ModelKind,
+  config: object,
+  weights: Record<string, Tensor>,
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const named =
+    kind === "CLIPTextModel"
+      ? { ...config, architectures: [kind], model_type: "clip_text_model" }
+      : { _class_name: kind, _diffusers_version: DIFFUSERS_VERSION, ...config };
+  await writeFile(join(folder, "config.json"), `${JSON.stringify(named, null, 2)}\n`);
+  await saveSafetensors(join(folder, WEIGHTS_FILE[kind]), namedAsInFiles(kind, weights), { format: "pt" });
+}
+
+/** Weights under the names that files give them: transformers puts a prefix before those of a text encoder. */
+export function namedAsInFiles(kind: ModelKind, weights: Record<string, Tensor>): Record<string, Tensor> {
+  if (kind !== "CLIPTextModel") return weights;
+  return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [`text_model.${name}`, tensor]));
+}
