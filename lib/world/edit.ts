@@ -2,7 +2,7 @@ import { InstructPix2PixError } from "../errors.js";
 import { drawPixels } from "./draw.js";
 import { fillPhrase, PHRASES, type PhraseName, withArticle } from "./phrases.js";
 import type { Random } from "./random.js";
-import { EXTENT, fits, MAX_OBJECTS, type Scene, type SceneObject } from "./scene.js";
+import { fits, MAX_OBJECTS, type Scene, type SceneObject } from "./scene.js";
 import { BACKGROUND_NAMES, CELLS, COLOUR_NAMES, SHAPES, SIZES, STYLES } from "./vocabulary.js";
 
 /** What kinds of edits there are. */
@@ -40,8 +40,10 @@ type Proposal = (scene: Scene, random: Random) => Change | undefined;
 
 /** Draws of a family, until one can be done and is seen. */
 const ATTEMPTS = 24;
-/** Of all pixels, how many must change for an edit to be seen, */
-const SEEN_SHARE = 0.015;
+/** Changes are looked for in pictures of this size, */
+const SEEN_SIZE = 32;
+/** of whose pixels so many must change for an edit to be seen, */
+const SEEN_SHARE = 0.02;
 /** and by how much in one of their colours. */
 const SEEN_LEVELS = 32;
 
@@ -53,7 +55,7 @@ const SEEN_LEVELS = 32;
  * @returns undefined if the family is impossible here
  */
 export function randomEdit(scene: Scene, random: Random, family?: EditFamily): Edit | undefined {
-  const before = drawPixels(scene, EXTENT);
+  const before = drawPixels(scene, SEEN_SIZE);
   for (const candidate of family === undefined ? random.shuffle(EDIT_FAMILIES) : [family]) {
     const edit = draw(scene, random, candidate, [before]);
     if (edit) return edit;
@@ -68,7 +70,7 @@ export function randomEdit(scene: Scene, random: Random, family?: EditFamily): E
  * @throws `ERR_INVALID_ARGUMENT` if the scene has fewer
  */
 export function otherEdits(scene: Scene, random: Random, count: number, not: Edit): Edit[] {
-  const seen = [drawPixels(scene, EXTENT), drawPixels(not.target, EXTENT)];
+  const seen = [drawPixels(scene, SEEN_SIZE), drawPixels(not.target, SEEN_SIZE)];
   const edits: Edit[] = [];
   let families = random.shuffle(EDIT_FAMILIES);
   while (edits.length < count && families.length > 0) {
@@ -76,7 +78,7 @@ export function otherEdits(scene: Scene, random: Random, count: number, not: Edi
     for (const family of families) {
       const edit = edits.length < count ? draw(scene, random, family, seen) : undefined;
       if (!edit) continue;
-      seen.push(drawPixels(edit.target, EXTENT));
+      seen.push(drawPixels(edit.target, SEEN_SIZE));
       edits.push(edit);
       possible.push(family);
     }
@@ -95,7 +97,7 @@ function draw(scene: Scene, random: Random, family: EditFamily, unlike: readonly
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const change = PROPOSALS[family](scene, random);
     if (!change) continue;
-    const after = drawPixels(change.target, EXTENT);
+    const after = drawPixels(change.target, SEEN_SIZE);
     if (!unlike.every((pixels) => differVisibly(pixels, after))) continue;
     const instruction = fillPhrase(random.pick<string>(PHRASES[change.phrase]), change.words ?? {});
     return { family, instruction, target: change.target };
