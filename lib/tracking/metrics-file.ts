@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { createReadStream, type Stats } from "node:fs";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import { errnoOf, ioError } from "../io-error.js";
@@ -9,6 +9,32 @@ import type { TrackedValues, Tracker } from "./tracker.js";
 
 /** Its name in the output folder. */
 export const METRICS_FILE = "metrics.jsonl";
+
+/**
+ * Refuses an output folder whose `metrics.jsonl` is neither absent nor a regular file, nor a link to one: a pipe or a
+ * device could be read forever.
+ *
+ * @throws `ERR_IO` naming the file
+ */
+export async function checkMetricsFile(outputDir: string): Promise<void> {
+  const path = join(outputDir, METRICS_FILE);
+  let info: Stats;
+  try {
+    info = await stat(path);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return;
+    throw ioError("open", path, error);
+  }
+  if (!info.isFile())
+    throw new InstructPix2PixError("ERR_IO", `cannot open "${path}": it is ${kindOf(info)}, not a regular file`);
+}
+
+function kindOf(info: Stats): string {
+  if (info.isDirectory()) return "a folder";
+  if (info.isFIFO()) return "a named pipe";
+  if (info.isSocket()) return "a socket";
+  return "a device";
+}
 
 /**
  * `metrics.jsonl`: one JSON object per optimiser step, `step` first, in the order of steps. Every line is appended by a
@@ -40,6 +66,7 @@ export class MetricsFile implements Tracker {
   async init(): Promise<void> {
     try {
       await mkdir(dirname(this.path), { recursive: true });
+      await checkMetricsFile(dirname(this.path));
       const { kept, isPrefix, size } = await this.#scan();
       const end = kept.at(-1);
       if (!isPrefix) await this.#rewrite(kept);

@@ -12,6 +12,7 @@ import { native } from "../native/native.js";
 import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { ModelDType } from "../tensor.js";
+import { checkMetricsFile } from "../tracking/metrics-file.js";
 import { type BaseModel, disposeBaseModel, drawConvInLikeReference, loadBaseModel } from "./base_model.js";
 import { latestValidCheckpoint } from "./checkpoint/find.js";
 import { ioError } from "../io-error.js";
@@ -63,6 +64,7 @@ export async function prepareRun(
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
   native().setAllowTf32(given.allowTf32);
   await makeOutputFolder(given.outputDir);
+  await checkMetricsFile(given.outputDir);
 
   const resumed = await findCheckpoint(given, tell, signal);
   const savedSeed = resumed && BigInt(String(resumed.state.options.seed));

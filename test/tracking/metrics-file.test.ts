@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -195,9 +195,25 @@ describe("metrics.jsonl", () => {
     expect(steps()).toEqual([1, 2]);
   });
 
-  it("that is a folder is an ERR_IO", async () => {
-    mkdirSync(path);
-    const refused = await new MetricsFile(out, 0).init().catch((reason: unknown) => reason);
-    expect(isInstructPix2PixError(refused, "ERR_IO"), String(refused)).toBe(true);
+  describe.skipIf(process.platform === "win32")("that is no regular file is an ERR_IO at once, naming it:", () => {
+    it.each([
+      ["a folder", () => mkdirSync(path)],
+      ["a named pipe", () => execFileSync("mkfifo", [path])],
+      ["a device", () => symlinkSync("/dev/zero", path)],
+    ])("%s", async (kind, make) => {
+      make();
+      const refused = await new MetricsFile(out, 0).init().catch((reason: unknown) => reason);
+      expect(isInstructPix2PixError(refused, "ERR_IO"), String(refused)).toBe(true);
+      expect((refused as Error).message).toBe(`cannot open "${path}": it is ${kind}, not a regular file`);
+    });
+  });
+
+  it("can be a link to a file, or to one that is to come", async () => {
+    const elsewhere = join(out, "elsewhere.jsonl");
+    symlinkSync(elsewhere, path);
+    await write(0, 1, 2);
+    await write(1, 2);
+    expect(steps()).toEqual([1, 2]);
+    expect(readFileSync(elsewhere, "utf8")).toBe(readFileSync(path, "utf8"));
   });
 });

@@ -122,6 +122,18 @@ describe("where files may not become so large", () => {
   });
 });
 
+test.skipIf(process.platform === "win32")(
+  "a metrics.jsonl that is a pipe is refused before anything is loaded",
+  async () => {
+    const outputDir = folder.at("pipe");
+    mkdirSync(outputDir);
+    execFileSync("mkfifo", [join(outputDir, "metrics.jsonl")]);
+    const seen = await watch(options(outputDir));
+    expect(expectError(seen, "ERR_IO")).toMatch(/pipe\/metrics\.jsonl": it is a named pipe/);
+    expect(seen.events).toEqual([]);
+  },
+);
+
 test("on a full disk", async ({ skip }) => {
   const disk = folder.at("disk");
   mkdirSync(disk);
