@@ -5,10 +5,11 @@ import { dirname } from "node:path";
 import type { Response } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { withLock } from "../libtorch/lock.js";
+import { failureName } from "../network/failure.js";
+import { sleep } from "../sleep.js";
 import type { RepositoryCache } from "./cache.js";
 import type { FileMetadata, HubClient, RepositoryFile } from "./client.js";
 import { HubError } from "./errors.js";
-import { networkReason } from "./http.js";
 
 /** A file on its way into the cache. */
 export interface BlobDownload {
@@ -96,7 +97,7 @@ async function receiveAll(download: BlobDownload, partial: string, size: number)
       furthest = Math.max(furthest, done);
       if (failures > client.http.retries)
         throw new HubError("unreachable", `${nameOf(download)}: ${outcome.broken} at byte ${done} of ${size}`);
-      await client.http.sleep(client.http.pause(failures), signal);
+      await sleep(client.http.pause(failures), signal);
     }
     await output.sync();
   } finally {
@@ -126,7 +127,7 @@ async function receive(
     while (body) {
       const next = await body.next().catch((error: unknown) => ({ error }));
       throwIfAborted(signal);
-      if ("error" in next) return { done, broken: `the connection broke (${networkReason(next.error)})` };
+      if ("error" in next) return { done, broken: `the connection broke (${failureName(next.error)})` };
       if (next.done) break;
       const chunk = next.value as Uint8Array;
       if (done + chunk.length > size)

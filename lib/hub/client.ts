@@ -2,8 +2,9 @@ import type { Headers as HeadersOf, Response } from "undici";
 import { Headers } from "undici";
 import { InstructPix2PixError } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import { displayUrl, type NetworkOptions } from "./connection.js";
 import { HubError } from "./errors.js";
-import { displayUrl, HubHttp, type NetworkOptions, type RequestOptions } from "./http.js";
+import { HubHttp, type RequestOptions } from "./http.js";
 import { fileUrl, isCommit, type Repository, repositoryPage } from "./repository.js";
 import type { HubSettings } from "./settings.js";
 
@@ -155,15 +156,11 @@ export class HubClient {
       return await work();
     } catch (error) {
       if (error instanceof InstructPix2PixError) throw error;
-      throw new HubError("refused", `${this.#page}: the hub's answer is not understood (${this.#said(String(error))})`);
+      throw new HubError(
+        "refused",
+        `${this.#page}: the hub's answer is not understood (${this.http.clean(String(error))})`,
+      );
     }
-  }
-
-  /** What somebody else says, made fit for a message: one line, short, without the token. */
-  #said(text: string): string {
-    const redacted = this.#settings.token?.redact(text) ?? text;
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a message must not hold
-    return redacted.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").slice(0, 200);
   }
 
   async #failure(response: Response, revision: string, file?: string): Promise<HubError> {
@@ -173,7 +170,7 @@ export class HubClient {
     const page = this.#page;
     const withToken = this.#settings.token !== undefined;
     const said = headers.get("x-error-message");
-    const quoted = said ? `: ${this.#said(said)}` : "";
+    const quoted = said ? `: ${this.http.clean(said)}` : "";
 
     if (code === "GatedRepo")
       return new HubError(

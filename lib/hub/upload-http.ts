@@ -1,10 +1,9 @@
 import { Readable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch, Headers, Response, request as send } from "undici";
+import { type Dispatcher, fetch, Headers, Response, request as send } from "undici";
 import { throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import { displayUrl, followRedirects, HubConnection, type NetworkOptions } from "./connection.js";
 import { HubError } from "./errors.js";
-import { displayUrl, type NetworkOptions, networkReason, redirectTarget } from "./http.js";
 import type { HubSettings } from "./settings.js";
 import { FileContent } from "./upload-file.js";
 
@@ -39,43 +38,13 @@ export class HubRefusal extends HubError {
 const IDLE_TIMEOUT = 120_000;
 /** After a night of training a hub that is away for a minute is waited for. */
 const RETRIES = 8;
-/** A hub that has never answered is more likely away than busy. */
-const RETRIES_UNSEEN = 2;
-const CONNECT_TIMEOUT = 10_000;
-const LONGEST_PAUSE = 30_000;
-const MAX_REDIRECTS = 10;
 const MAX_ERROR_BYTES = 16_384;
 
-/**
- * HTTP for uploads: requests with a body, repeated where the server or the connection fails, with the access token for
- * requests to the hub's own origin that ask for it and for nothing else.
- */
-export class UploadHttp {
-  readonly settings: HubSettings;
-  readonly #retries: number;
-  readonly #retryDelay: number;
-  readonly #dispatcher: Dispatcher;
-  readonly #origin: string;
-  #seen = false;
-
+/** HTTP for uploads: requests with a body, with the access token for those that ask for it. */
+export class UploadHttp extends HubConnection {
   constructor(settings: HubSettings, options: NetworkOptions, env: Environment) {
-    this.settings = settings;
-    this.#retries = options.retries ?? RETRIES;
-    this.#retryDelay = options.retryDelay ?? 500;
-    this.#origin = new URL(settings.endpoint).origin;
-    const idle = options.idleTimeout ?? IDLE_TIMEOUT;
-    const timeouts = { connect: { timeout: CONNECT_TIMEOUT }, headersTimeout: idle, bodyTimeout: idle };
-    const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? "";
-    const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY ?? "";
-    const noProxy = env.no_proxy ?? env.NO_PROXY ?? "";
-    this.#dispatcher =
-      httpProxy || httpsProxy
-        ? new EnvHttpProxyAgent({ ...timeouts, httpProxy, httpsProxy, noProxy })
-        : new Agent(timeouts);
-  }
-
-  async close(): Promise<void> {
-    await this.#dispatcher.destroy();
+    const { retries = RETRIES, idleTimeout = IDLE_TIMEOUT } = options;
+    super(settings, { ...options, retries, idleTimeout }, env);
   }
 
   /**
@@ -85,76 +54,35 @@ export class UploadHttp {
    */
   async request(address: string, request: UploadRequest = {}): Promise<Response> {
     const url = new URL(address);
-    for (let failures = 0; ; failures++) {
-      let sent = 0;
-      let over = false;
-      const onSent = (bytes: number) => {
-        // What a connection that broke has swallowed comes late.
-        if (over) return;
-        sent += bytes;
-        request.onSent?.(bytes);
-      };
-      let failed: string;
-      let cause: unknown;
-      let wait = Math.min(this.#retryDelay * 2 ** failures, LONGEST_PAUSE);
-      throwIfAborted(request.signal);
-      try {
-        const response = await this.#follow(url, { ...request, onSent });
-        this.#seen = true;
-        if (response.ok) return response;
-        if (!isPassing(response.status)) throw await this.#refusal(url, response);
-        await response.body?.cancel().catch(() => {});
-        failed = `answered ${response.status}`;
-        const asked = Number(response.headers.get("retry-after") ?? Number.NaN) * 1000;
-        if (asked > 0) wait = Math.min(asked, LONGEST_PAUSE);
-      } catch (error) {
-        throwIfAborted(request.signal);
-        if (error instanceof HubError) throw error;
-        failed = `cannot be reached (${networkReason(error)})`;
-        cause = error;
-      }
-      over = true;
-      request.onSent?.(-sent);
-      if (failures >= (this.#seen ? this.#retries : Math.min(this.#retries, RETRIES_UNSEEN)))
-        throw new HubError("unreachable", `${displayUrl(url)} ${failed}`, { cause });
-      await sleep(wait, undefined, { ...(request.signal && { signal: request.signal }) }).catch(() =>
-        throwIfAborted(request.signal),
-      );
-    }
+    const { signal } = request;
+    let sent: SentBytes | undefined;
+    const attempt = () => this.#follow(url, request, (sent = new SentBytes(request.onSent)));
+    const response = await this.repeat(url, attempt, { signal, onFailure: () => sent?.takeBack() });
+    if (response.ok) return response;
+    const refusal = await this.#refusal(url, response);
+    throwIfAborted(signal);
+    throw refusal;
   }
 
-  /** What a server says, made fit for a message: one line, short, without the token, which it may repeat. */
-  clean(words: string): string {
-    const redacted = this.settings.token?.redact(words) ?? words;
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a message must not hold
-    return redacted.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").slice(0, 200);
-  }
-
-  async #follow(start: URL, request: UploadRequest): Promise<Response> {
-    let url = start;
-    for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-      const response = await this.#send(url, request);
-      const location = response.headers.get("location");
-      const { status } = response;
-      if (status < 300 || status >= 400 || location === null) return response;
+  async #follow(start: URL, request: UploadRequest, sent: SentBytes): Promise<Response> {
+    return await followRedirects(
+      start,
+      (url) => this.#send(url, request, sent),
       // Others than these turn what is sent into a question.
-      if (request.body !== undefined && status !== 307 && status !== 308) return response;
-      await response.body?.cancel().catch(() => {});
-      url = redirectTarget(url, location);
-    }
-    throw new HubError("refused", `${displayUrl(start)} redirects more than ${MAX_REDIRECTS} times`);
+      ({ status }) => request.body !== undefined && status !== 307 && status !== 308,
+    );
   }
 
   async #send(
     url: URL,
-    { method = "GET", body, signal, authorized, onSent, ...rest }: UploadRequest,
+    { method = "GET", body, signal, authorized, ...rest }: UploadRequest,
+    sent: SentBytes,
   ): Promise<Response> {
     const headers = new Headers(rest.headers);
     headers.delete("authorization");
-    if (authorized && this.settings.token && url.origin === this.#origin)
-      headers.set("authorization", this.settings.token.authorization());
-    const common = { headers, dispatcher: this.#dispatcher, ...(signal && { signal }) };
-    if (body instanceof FileContent) return await sendFile(url, method, body, common, onSent);
+    if (authorized) this.authorize(url, headers);
+    const common = { headers, dispatcher: this.dispatcher, ...(signal && { signal }) };
+    if (body instanceof FileContent) return await sendFile(url, method, body, common, sent);
     return await fetch(url, { method, redirect: "manual", ...common, ...(body !== undefined && { body }) });
   }
 
@@ -163,10 +91,34 @@ export class UploadHttp {
     await response.body?.cancel().catch(() => {});
     const line = this.clean(words);
     const { status } = response;
-    const byHub = url.origin === this.#origin;
+    const byHub = this.isHub(url);
     const quoted = line && `: ${line}`;
     const message = `${displayUrl(url)}: the ${byHub ? "hub" : "storage"} answered ${status}${quoted}`;
     return new HubRefusal(message, { status, byHub, quoted });
+  }
+}
+
+/** What one try has sent, until it fails. */
+class SentBytes {
+  readonly #tell: ((bytes: number) => void) | undefined;
+  #bytes = 0;
+  #over = false;
+
+  constructor(tell: ((bytes: number) => void) | undefined) {
+    this.#tell = tell;
+  }
+
+  add(bytes: number): void {
+    // What a connection that broke has swallowed comes late.
+    if (this.#over) return;
+    this.#bytes += bytes;
+    this.#tell?.(bytes);
+  }
+
+  /** All of it has to be sent again. */
+  takeBack(): void {
+    this.#over = true;
+    this.#tell?.(-this.#bytes);
   }
 }
 
@@ -176,7 +128,7 @@ async function sendFile(
   method: string,
   content: FileContent,
   options: { headers: Headers; dispatcher: Dispatcher; signal?: AbortSignal },
-  onSent: ((bytes: number) => void) | undefined,
+  sent: SentBytes,
 ): Promise<Response> {
   // Storages want to know the length before the content.
   options.headers.set("content-length", String(content.size));
@@ -184,7 +136,7 @@ async function sendFile(
     ...options,
     headers: Object.fromEntries(options.headers),
     method: method as Dispatcher.HttpMethod,
-    body: Readable.from(counted(content, onSent), { objectMode: false }),
+    body: Readable.from(counted(content, sent), { objectMode: false }),
   });
   const answer = new Headers();
   for (const [name, value] of Object.entries(headers)) for (const one of [value ?? []].flat()) answer.append(name, one);
@@ -193,16 +145,11 @@ async function sendFile(
   return new Response(hasBody ? body : null, { status: statusCode, headers: answer });
 }
 
-async function* counted(content: FileContent, onSent: ((bytes: number) => void) | undefined) {
+async function* counted(content: FileContent, sent: SentBytes) {
   for await (const chunk of content.chunks()) {
     yield chunk;
-    onSent?.(chunk.length);
+    sent.add(chunk.length);
   }
-}
-
-/** Answers of a server that may be otherwise the next time. */
-function isPassing(status: number): boolean {
-  return status === 408 || status === 429 || status >= 500;
 }
 
 /** `{"error": "…"}` of a JSON answer, else an empty text. */

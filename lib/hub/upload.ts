@@ -1,9 +1,9 @@
 import { Headers } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import type { NetworkOptions } from "./connection.js";
 import { HubError } from "./errors.js";
 import { assertFileName } from "./file-names.js";
-import type { NetworkOptions } from "./http.js";
 import { DEFAULT_REVISION, isRepositoryId, repositoryPage } from "./repository.js";
 import { hubSettings } from "./settings.js";
 import { FileContent, type UploadFile } from "./upload-file.js";

@@ -1,8 +1,10 @@
 import { type LookupAddress, lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from "undici";
+import { Agent, type Dispatcher, request } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { dispatcherFor } from "../network/dispatcher.js";
+import { failureMessage } from "../network/failure.js";
 import { isPublicAddress } from "./addresses.js";
 
 export interface FetchOptions {
@@ -29,7 +31,7 @@ const MAX_REDIRECTS = 10;
 export async function fetchBytes(url: URL, options: FetchOptions): Promise<Buffer> {
   const timeout = AbortSignal.timeout(options.timeoutMs);
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
-  const dispatcher = dispatcherFor(options);
+  const dispatcher = checkedDispatcher(options);
   let hop = url;
   try {
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
@@ -42,7 +44,7 @@ export async function fetchBytes(url: URL, options: FetchOptions): Promise<Buffe
     throwIfAborted(options.signal);
     if (timeout.aborted) throw refused(url, `took longer than ${options.timeoutMs / 1000} s`, error);
     if (error instanceof InstructPix2PixError) throw error;
-    throw refused(hop, networkReason(error), error);
+    throw refused(hop, failureMessage(error), error);
   } finally {
     await dispatcher.destroy();
   }
@@ -146,15 +148,11 @@ function assertAllowed(address: string, { allowPrivateAddresses, isAllowed = isP
     throw new ForbiddenAddress("its host is not on the public internet, and private addresses are not allowed here");
 }
 
-function dispatcherFor(options: FetchOptions): Dispatcher {
+function checkedDispatcher(options: FetchOptions): Dispatcher {
   const connect = { timeout: options.timeoutMs, lookup: checkedLookup(options) };
   const limits = { connect, headersTimeout: options.timeoutMs, bodyTimeout: options.timeoutMs };
-  const { env } = process;
-  const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? "";
-  const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY ?? "";
   // A proxy connects on our behalf to whatever it likes, so behind one no address could be checked.
-  if (!options.allowPrivateAddresses || (!httpProxy && !httpsProxy)) return new Agent(limits);
-  return new EnvHttpProxyAgent({ ...limits, httpProxy, httpsProxy, noProxy: env.no_proxy ?? env.NO_PROXY ?? "" });
+  return options.allowPrivateAddresses ? dispatcherFor(process.env, limits) : new Agent(limits);
 }
 
 /** Resolves a name and hands on its addresses only if all of them are allowed. */
@@ -173,12 +171,4 @@ function checkedLookup(options: FetchOptions): LookupFunction {
       else callback(null, first.address, first.family);
     });
   };
-}
-
-function networkReason(error: unknown): string {
-  let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  if (inner instanceof AggregateError && inner.errors.length > 0) inner = inner.errors[0];
-  if (!(inner instanceof Error)) return String(inner);
-  return inner.message.split("\n", 1)[0] || ((inner as NodeJS.ErrnoException).code ?? inner.name);
 }

@@ -2,10 +2,12 @@ import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch, type Response } from "undici";
+import { type Dispatcher, fetch, type Response } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import { dispatcherFor } from "../network/dispatcher.js";
+import { failureMessage, isPassing } from "../network/failure.js";
+import { sleep } from "../sleep.js";
 import { SourceUnavailable } from "./progress.js";
 
 export interface DownloadOptions {
@@ -99,23 +101,19 @@ async function transfer(url: string, partial: string, options: DownloadOptions):
       // A host that was never there stays away; one that has just served a part comes back.
       if ((outcome.unreachable && !reached) || failures > (options.retries ?? 3))
         throw new SourceUnavailable(`${url}: ${outcome.broken}`);
-      await sleep((options.retryDelay ?? 500) * 2 ** (failures - 1), undefined, { signal: options.signal }).catch(() =>
-        throwIfAborted(options.signal),
-      );
+      await sleep((options.retryDelay ?? 500) * 2 ** (failures - 1), options.signal);
     }
   } finally {
     await agent.destroy();
   }
 }
 
-/** Through a proxy, if the environment names one. */
 function agentFor({ env = process.env, connectTimeout = 5_000, idleTimeout = 30_000 }: DownloadOptions): Dispatcher {
-  const options = { connect: { timeout: connectTimeout }, headersTimeout: idleTimeout, bodyTimeout: idleTimeout };
-  const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? "";
-  const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY ?? "";
-  const noProxy = env.no_proxy ?? env.NO_PROXY ?? "";
-  if (!httpProxy && !httpsProxy) return new Agent(options);
-  return new EnvHttpProxyAgent({ ...options, httpProxy, httpsProxy, noProxy });
+  return dispatcherFor(env, {
+    connect: { timeout: connectTimeout },
+    headersTimeout: idleTimeout,
+    bodyTimeout: idleTimeout,
+  });
 }
 
 async function attempt(
@@ -134,7 +132,7 @@ async function attempt(
     });
   } catch (error) {
     throwIfAborted(options.signal);
-    return { broken: networkReason(error), unreachable: true };
+    return { broken: failureMessage(error), unreachable: true };
   }
   if (response.status === 416) {
     await response.body?.cancel();
@@ -143,7 +141,7 @@ async function attempt(
   }
   if (response.status !== 200 && response.status !== 206) {
     await response.body?.cancel();
-    if (response.status >= 500 || response.status === 429) return { broken: `the server answered ${response.status}` };
+    if (isPassing(response.status)) return { broken: `the server answered ${response.status}` };
     throw new SourceUnavailable(`${url}: the server answered ${response.status}`);
   }
   if (response.status === 206 && !response.headers.get("content-range")?.startsWith(`bytes ${offset}-`)) {
@@ -171,7 +169,7 @@ async function receive(
       const next = await body.next().catch((error: unknown) => ({ error }));
       if ("error" in next) {
         throwIfAborted(options.signal);
-        return { broken: networkReason(next.error) };
+        return { broken: failureMessage(next.error) };
       }
       if (next.done) break;
       const chunk = next.value as Uint8Array;
@@ -202,12 +200,4 @@ async function sizeOf(path: string): Promise<number> {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return 0;
     throw error;
   }
-}
-
-/** fetch says only "fetch failed"; what went wrong is its cause. */
-function networkReason(error: unknown): string {
-  let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  if (!(inner instanceof Error)) return String(inner);
-  return inner.message || ((inner as NodeJS.ErrnoException).code ?? inner.name);
 }

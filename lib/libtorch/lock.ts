@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { sleep } from "../sleep.js";
 
 /** How often a holder shows that it lives, and after how long without that it counts as dead. */
 const HEARTBEAT_MS = 5_000;
@@ -43,9 +43,7 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
     if (!told)
       options.onWait?.(holder.host === mine.host ? `process ${holder.pid}` : `${holder.host}, process ${holder.pid}`);
     told = true;
-    await sleep(options.interval ?? 500, undefined, { signal: options.signal }).catch(() =>
-      throwIfAborted(options.signal),
-    );
+    await sleep(options.interval ?? 500, options.signal);
   }
   const heartbeat = setInterval(() => {
     const now = new Date();

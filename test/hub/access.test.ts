@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterEach, expect, test, vi } from "vitest";
 import { isInstructPix2PixError } from "../../lib/errors.js";
-import { redirectTarget } from "../../lib/hub/http.js";
+import { redirectTarget } from "../../lib/hub/connection.js";
 import { hubSettings } from "../../lib/hub/settings.js";
 import { pipelineFiles, useHub } from "./fixtures.js";
 import { HubServer } from "./server.js";

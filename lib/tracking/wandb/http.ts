@@ -1,6 +1,7 @@
-import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch, type RequestInit } from "undici";
-import { networkReason } from "../../hub/http.js";
+import { type Dispatcher, fetch, type RequestInit } from "undici";
 import type { Environment } from "../../native/platform.js";
+import { dispatcherFor } from "../../network/dispatcher.js";
+import { failureName, retryAfter } from "../../network/failure.js";
 
 /** Why a request was of no use: `passing` may be otherwise the next time, `refused` will not. */
 export class WandbError extends Error {
@@ -31,14 +32,7 @@ export class WandbHttp {
   constructor(baseUrl: string, apiKey: string, env: Environment) {
     this.#baseUrl = baseUrl;
     this.#authorization = `Basic ${Buffer.from(`api:${apiKey}`).toString("base64")}`;
-    const options = { connect: { timeout: CONNECT_TIMEOUT } };
-    const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? "";
-    const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY ?? "";
-    const noProxy = env.no_proxy ?? env.NO_PROXY ?? "";
-    this.#dispatcher =
-      httpProxy || httpsProxy
-        ? new EnvHttpProxyAgent({ ...options, httpProxy, httpsProxy, noProxy })
-        : new Agent(options);
+    this.#dispatcher = dispatcherFor(env, { connect: { timeout: CONNECT_TIMEOUT } });
   }
 
   /**
@@ -102,7 +96,7 @@ export class WandbHttp {
   async #fetch(url: string, init: RequestInit, timeout: number, signal: AbortSignal): Promise<string> {
     const { host } = new URL(url);
     let status: number;
-    let retryAfter: number;
+    let pause: number | undefined;
     let text: string;
     try {
       const response = await fetch(url, {
@@ -112,7 +106,7 @@ export class WandbHttp {
         signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]),
       });
       status = response.status;
-      retryAfter = Number(response.headers.get("retry-after") ?? Number.NaN) * 1000;
+      pause = retryAfter(response.headers);
       const length = Number(response.headers.get("content-length") ?? 0);
       if (length > LONGEST_ANSWER) {
         await response.body?.cancel();
@@ -122,14 +116,14 @@ export class WandbHttp {
       const timedOut = error instanceof Error && error.name === "TimeoutError";
       throw new WandbError(
         "passing",
-        `${host} cannot be reached (${timedOut ? "no answer in time" : networkReason(error)})`,
+        `${host} cannot be reached (${timedOut ? "no answer in time" : failureName(error)})`,
       );
     }
     if (status >= 200 && status < 300) return text;
     if (status >= 300 && status < 400)
       throw new WandbError("refused", `${host} redirects elsewhere; is WANDB_BASE_URL right?`);
     if (FINAL_STATUSES.has(status)) throw new WandbError("refused", `${host} answered ${status}${reasonIn(text)}`);
-    throw new WandbError("passing", `${host} answered ${status}`, retryAfter > 0 ? retryAfter : undefined);
+    throw new WandbError("passing", `${host} answered ${status}`, pause);
   }
 }
 

@@ -1,0 +1,31 @@
+/** Why a request failed, in words of one line: "connect ECONNREFUSED 127.0.0.1:80". */
+export function failureMessage(error: unknown): string {
+  const cause = innermost(error);
+  if (!(cause instanceof Error)) return String(cause);
+  return cause.message.split("\n", 1)[0] || ((cause as NodeJS.ErrnoException).code ?? cause.name);
+}
+
+/** Why a request failed, as a name where it has one: "ECONNREFUSED". */
+export function failureName(error: unknown): string {
+  const cause = innermost(error);
+  if (!(cause instanceof Error)) return String(cause);
+  return (cause as NodeJS.ErrnoException).code ?? cause.message;
+}
+
+/** `fetch` says only "fetch failed"; what went wrong is its cause, or one of several where a host has many addresses. */
+function innermost(error: unknown): unknown {
+  let inner = error;
+  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
+  return inner instanceof AggregateError && inner.errors.length > 0 ? inner.errors[0] : inner;
+}
+
+/** Whether a server that answers so may answer otherwise the next time. */
+export function isPassing(status: number): boolean {
+  return status === 408 || status === 429 || status >= 500;
+}
+
+/** Milliseconds that a server asks to wait; undefined if it does not, or asks for a date. */
+export function retryAfter(headers: { get(name: string): string | null }): number | undefined {
+  const asked = Number(headers.get("retry-after") ?? Number.NaN) * 1000;
+  return asked > 0 ? asked : undefined;
+}

@@ -1,0 +1,11 @@
+import { setTimeout } from "node:timers/promises";
+import { throwIfAborted } from "./errors.js";
+
+/**
+ * Resolves after so many milliseconds.
+ *
+ * @throws `ERR_ABORTED` as soon as the signal fires
+ */
+export async function sleep(milliseconds: number, signal?: AbortSignal | undefined): Promise<void> {
+  await setTimeout(milliseconds, undefined, { ...(signal && { signal }) }).catch(() => throwIfAborted(signal));
+}
