@@ -1,8 +1,6 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
-import { packageRoot } from "../native/platform.js";
 import { nearestName } from "../options/names.js";
+import { packageVersion } from "../package-version.js";
 import type { AnyCommand, CommandIo } from "./command.js";
 import { COMMANDS, type CommandEntry } from "./commands.js";
 import { describeFailure, statusOf } from "./failure.js";
@@ -73,8 +71,4 @@ function asksForHelp(argv: readonly string[]): boolean {
 function columnsOf(stream: CommandIo["stdout"]): number {
   const { columns } = stream as { columns?: number };
   return Math.min(100, columns && columns > 40 ? columns : 80);
-}
-
-function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string }).version;
 }

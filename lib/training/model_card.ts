@@ -1,5 +1,5 @@
 import { basename, resolve } from "node:path";
-import { packageVersion } from "./checkpoint/package-version.js";
+import { packageVersion } from "../package-version.js";
 import type { TrainOptions } from "./options.js";
 
 /** README.md of a trained model, with the metadata that the hub reads. Names no path of this machine. */

@@ -4,12 +4,12 @@ import { InstructPix2PixError } from "../errors.js";
 import type { Generator } from "../generator.js";
 import { namedAsInFiles, WEIGHTS_FILE, writeModel } from "../models/save.js";
 import { native } from "../native/native.js";
+import { packageVersion } from "../package-version.js";
 import { loadSafetensors, saveSafetensors } from "../safetensors.js";
 import type { Tensor } from "../tensor.js";
 import { commitCheckpoint } from "./checkpoint/commit.js";
 import type { JsonValue } from "./checkpoint/json-value.js";
 import { recordOptions } from "./checkpoint/options.js";
-import { packageVersion } from "./checkpoint/package-version.js";
 import { readState, type TrainingState, writeState } from "./checkpoint/state.js";
 import type { LossScalerState } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
@@ -78,8 +78,7 @@ async function saveTrained(
   const parts = splitByModel(weights);
   const path = (name: string) => join(folder, `${name}${suffix}`);
   await writeModel(path("unet"), "UNet2DConditionModel", { ...unet.config, ...extra }, parts.unet);
-  if (textEncoder)
-    await writeModel(path("text_encoder"), "CLIPTextModel", textEncoder.config, parts.textEncoder);
+  if (textEncoder) await writeModel(path("text_encoder"), "CLIPTextModel", textEncoder.config, parts.textEncoder);
 }
 
 /** What diffusers' EMAModel keeps in a model's configuration. */

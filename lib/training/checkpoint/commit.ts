@@ -1,10 +1,10 @@
 import { dirname, join, resolve } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
-import { disk, type FileSystem, type Sha256 } from "./file-system.js";
 import { ioError } from "../../io-error.js";
+import { packageVersion } from "../../package-version.js";
+import { disk, type FileSystem, type Sha256 } from "./file-system.js";
 import { formatManifest, type Manifest } from "./manifest.js";
 import { checkpointName, isSafeFileName, MANIFEST, temporaryName } from "./names.js";
-import { packageVersion } from "./package-version.js";
 import { pruneCheckpoints, type Unpruned } from "./prune.js";
 import { exists, readTree, removeTree, syncPath, writeText } from "./tree.js";
 

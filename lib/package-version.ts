@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { packageRoot } from "../../native/platform.js";
+import { packageRoot } from "./native/platform.js";
 
 /** The version of this package. */
 export function packageVersion(): string {
