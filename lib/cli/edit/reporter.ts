@@ -1,5 +1,6 @@
 import type { DownloadProgress } from "../../hub.js";
 import type { CommandIo } from "../command.js";
+import { type Reporter, showsBar } from "../reporting.js";
 import { BarReporter } from "./bar-reporter.js";
 import { JsonReporter } from "./json-reporter.js";
 import { LineReporter } from "./line-reporter.js";
@@ -34,7 +35,7 @@ export interface EditSummary {
 }
 
 /** Tells the user, or a program, how an edit goes. */
-export interface EditReporter {
+export interface EditReporter extends Reporter {
   /** Files of the model arrive from the hub. */
   downloading(progress: DownloadProgress): void;
   /** The model is being loaded from its folder. */
@@ -45,9 +46,6 @@ export interface EditReporter {
   /** Something that only --verbose shows. */
   detail(text: string): void;
   done(summary: EditSummary): void;
-  failed(error: unknown): void;
-  /** Leaves the terminal as it was; called once, at the end of everything. */
-  stop(): void;
 }
 
 export interface ReporterOptions {
@@ -60,6 +58,5 @@ export interface ReporterOptions {
 /** A bar where standard error is a terminal, plain lines on standard output elsewhere, JSON if asked for. */
 export function createReporter(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">): EditReporter {
   if (options.json) return new JsonReporter(options, io);
-  const bar = io.stderr.isTTY && options.progress && !options.quiet;
-  return bar ? new BarReporter(options, io) : new LineReporter(options, io);
+  return showsBar(options, io) ? new BarReporter(options, io) : new LineReporter(options, io);
 }

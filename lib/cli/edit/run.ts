@@ -9,7 +9,7 @@ import { native } from "../../native/native.js";
 import { InstructPix2PixPipeline } from "../../pipelines/instruct_pix2pix.js";
 import { schedulerFromClassName } from "../../schedulers/registry.js";
 import type { CommandIo } from "../command.js";
-import { showWarnings } from "../warnings.js";
+import { reported } from "../reporting.js";
 import { StepClock } from "./clock.js";
 import type { EditValues } from "./options.js";
 import { planOutputs } from "./output.js";
@@ -20,19 +20,9 @@ const PARTS: readonly string[] = ["vae", "text_encoder", "tokenizer", "unet", "s
 /** Runs `ip2p edit`. What is cheap to find wrong is looked at first; the model, which takes longest, is loaded last. */
 export async function runEdit(values: EditValues, io: CommandIo): Promise<number> {
   const reporter = createReporter(values, io);
-  const restoreWarnings = showWarnings((text) => reporter.warning(text));
-  try {
-    await edit(values, io, reporter);
-    return 0;
-  } catch (error) {
-    reporter.failed(error);
-    throw error;
-  } finally {
-    // Warnings are delivered a tick after they were given.
-    await new Promise(setImmediate);
-    reporter.stop();
-    restoreWarnings();
-  }
+  const warn = (text: string) => reporter.warning(text);
+  await reported(reporter, warn, () => edit(values, io, reporter));
+  return 0;
 }
 
 async function edit(values: EditValues, { env, signal }: CommandIo, reporter: EditReporter): Promise<void> {

@@ -2,15 +2,13 @@ import { Presets, SingleBar } from "cli-progress";
 import { isInstructPix2PixError } from "../../errors.js";
 import type { StepRecord, TrainEvent, TrainResult } from "../../training/events.js";
 import type { CommandIo } from "../command.js";
+import { type Reporter, showsBar } from "../reporting.js";
 
 /** Tells the user, or a program, how a run goes. */
-export interface TrainReporter {
+export interface TrainReporter extends Reporter {
   event(event: TrainEvent): void;
   step(record: StepRecord): void;
   done(result: TrainResult): void;
-  failed(error: unknown): void;
-  /** Leaves the terminal as it was. */
-  stop(): void;
 }
 
 export interface TrainReporterOptions {
@@ -24,8 +22,7 @@ type Io = Pick<CommandIo, "stdout" | "stderr">;
 /** A bar where standard error is a terminal, plain lines elsewhere, JSON if asked for. */
 export function createTrainReporter(options: TrainReporterOptions, io: Io): TrainReporter {
   if (options.json) return new JsonTrainReporter(io);
-  const bar = io.stderr.isTTY && options.progress && !options.quiet;
-  return bar ? new BarTrainReporter(io) : new LineTrainReporter(options.quiet, io);
+  return showsBar(options, io) ? new BarTrainReporter(io) : new LineTrainReporter(options.quiet, io);
 }
 
 /** One JSON object per line. */
