@@ -1,5 +1,12 @@
 import { readModelIndex } from "../models/model-index.js";
 import { readWeightIndex } from "../models/weight-index.js";
+import {
+  HOW_TO_CONVERT,
+  isPickle,
+  isWeightIndex,
+  type WeightBaseName,
+  weightFileNames,
+} from "../models/weight-names.js";
 import { repositoryError } from "./errors.js";
 import type { FileSource } from "./source.js";
 
@@ -11,13 +18,6 @@ export interface SelectOptions {
   /** Weights of this variant where a component has them. */
   readonly variant?: string | undefined;
 }
-
-/** Stem of the weight files: diffusers' models have one, transformers' another. */
-type BaseName = "diffusion_pytorch_model" | "model";
-
-const HOW_TO_CONVERT =
-  "Convert the model in Python: " +
-  'DiffusionPipeline.from_pretrained("MODEL").save_pretrained("CONVERTED", safe_serialization=True)';
 
 /**
  * Obtains the files that a pipeline needs and no others, chosen as diffusers does: `model_index.json`, and of every
@@ -111,33 +111,21 @@ class Folder {
     return this.names.filter((name) => /\.(?:json|txt|model)$/.test(name)).map((name) => this.#prefix + name);
   }
 
-  /**
-   * The file or the index with the weights: diffusers looks for shards first, transformers for one file.
-   */
-  weights(base: BaseName, variant?: string): string | undefined {
-    const single = [`${base}.${variant === undefined ? "" : `${variant}.`}safetensors`];
-    // Today's name, the one of older versions of diffusers, and one that other tools write.
-    const indices =
-      variant === undefined
-        ? [`${base}.safetensors.index.json`]
-        : [
-            `${base}.safetensors.index.${variant}.json`,
-            `${base}.safetensors.${variant}.index.json`,
-            `${base}.${variant}.safetensors.index.json`,
-          ];
-    return (base === "model" ? [...single, ...indices] : [...indices, ...single]).find((name) => this.has(name));
+  /** The file or the index with the weights. */
+  weights(base: WeightBaseName, variant?: string): string | undefined {
+    return weightFileNames(base, variant).find((name) => this.has(name));
   }
 
   /** Of an index, itself and the shards that it names. */
   async withShards(weights: string): Promise<string[]> {
     const name = this.#prefix + weights;
-    if (!weights.endsWith(".json")) return [name];
+    if (!isWeightIndex(weights)) return [name];
     await this.#source.obtain([name]);
     const { shards } = await readWeightIndex(this.#source.path(name));
     return [name, ...shards.map((shard) => this.required(shard))];
   }
 
-  noWeights(base: BaseName, variant?: string): Error {
+  noWeights(base: WeightBaseName, variant?: string): Error {
     const where = `${this.#source.label}${this.#prefix === "" ? "" : `, ${this.#prefix.slice(0, -1)}`}`;
     const safe = this.names.filter((name) => name.startsWith(`${base}.`) && name.includes(".safetensors"));
     if (safe.length > 0)
@@ -146,7 +134,7 @@ class Folder {
           variant === undefined ? "that variant" : "another variant, or none"
         }`,
       );
-    const pickles = this.names.filter((name) => /\.(?:bin|ckpt|pt|pth|pkl)$/.test(name));
+    const pickles = this.names.filter(isPickle);
     if (pickles.length > 0)
       return repositoryError(
         `${where}: has weights only in the pickle file ${pickles[0]}, which can run code and is never read. ${HOW_TO_CONVERT}`,

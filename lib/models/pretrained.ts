@@ -10,6 +10,7 @@ import { type ModelDType, Tensor } from "../tensor.js";
 import { readConfig } from "./config.js";
 import { writeModel } from "./save.js";
 import type { JsonObject } from "./schema.js";
+import type { WeightBaseName } from "./weight-names.js";
 import { resolveWeights } from "./weights.js";
 
 export interface ModelOptions {
@@ -100,7 +101,7 @@ export interface LoadedModel<Config> {
 export interface ModelDescription<Config> {
   kind: ModelKind;
   /** Stem of the weight files. */
-  baseName: "diffusion_pytorch_model" | "model";
+  baseName: WeightBaseName;
   /** Checks config.json and fills in defaults; `where` is its path. */
   parse: (config: JsonObject, where: string) => Config;
   /** What the native model is built from. */

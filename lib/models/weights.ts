@@ -4,10 +4,17 @@ import { InstructPix2PixError } from "../errors.js";
 import { show } from "./config.js";
 import { fileError } from "./text-file.js";
 import { readWeightIndex, type WeightIndex } from "./weight-index.js";
+import {
+  HOW_TO_CONVERT,
+  isPickle,
+  isWeightIndex,
+  variantsAmong,
+  type WeightBaseName,
+  weightFileNames,
+} from "./weight-names.js";
 
 export interface WeightsOptions {
-  /** Stem of the files: diffusers' models have one, transformers' another. */
-  baseName: "diffusion_pytorch_model" | "model";
+  baseName: WeightBaseName;
   /** Reads `*.VARIANT.safetensors` (or the index of that variant) instead. */
   variant?: string | undefined;
 }
@@ -35,13 +42,10 @@ export async function resolveWeights(folder: string, options: WeightsOptions): P
   if (variant !== undefined && (typeof variant !== "string" || !/^\w[\w.-]*$/.test(variant)))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `variant ${show(variant)} is not a name like "fp16"`);
   const present = await listFolder(folder);
-  const single = [`${baseName}.${variant === undefined ? "" : `${variant}.`}safetensors`];
-  const indices = indexNames(baseName, variant);
-  const candidates = baseName === "model" ? [...single, ...indices] : [...indices, ...single];
-  const name = candidates.find((candidate) => present.includes(candidate));
+  const name = weightFileNames(baseName, variant).find((candidate) => present.includes(candidate));
   if (name === undefined) throw nothingFound(folder, present, options);
   const path = await checkedFile(folder, name);
-  if (single.includes(name)) return { files: [path] };
+  if (!isWeightIndex(name)) return { files: [path] };
   const index = await readWeightIndex(path);
   const files: string[] = [];
   for (const shard of index.shards) files.push(await checkedFile(folder, shard, index.path));
@@ -51,34 +55,6 @@ export async function resolveWeights(folder: string, options: WeightsOptions): P
 /** The variants of which a folder holds weights or an index, sorted. */
 export async function listVariants(folder: string, baseName: WeightsOptions["baseName"]): Promise<string[]> {
   return variantsAmong(await listFolder(folder), baseName);
-}
-
-/** Names of the index: today's, the one of older versions of diffusers, and one that other tools write. */
-function indexNames(baseName: string, variant: string | undefined): string[] {
-  if (variant === undefined) return [`${baseName}.safetensors.index.json`];
-  return [
-    `${baseName}.safetensors.index.${variant}.json`,
-    `${baseName}.safetensors.${variant}.index.json`,
-    `${baseName}.${variant}.safetensors.index.json`,
-  ];
-}
-
-function variantsAmong(present: readonly string[], baseName: string): string[] {
-  const patterns = [
-    /^\.(\w[\w.-]*?)\.safetensors(?:\.index\.json)?$/,
-    /^\.safetensors\.index\.(\w[\w.-]*)\.json$/,
-    /^\.safetensors\.(\w[\w.-]*)\.index\.json$/,
-  ];
-  const variants = new Set<string>();
-  for (const name of present) {
-    if (!name.startsWith(`${baseName}.`)) continue;
-    for (const pattern of patterns) {
-      const variant = pattern.exec(name.slice(baseName.length))?.[1];
-      // Of "model.fp16-00001-of-00002.safetensors" the index tells the variant.
-      if (variant !== undefined && !/-\d{5}-of-\d{5}$/.test(variant)) variants.add(variant);
-    }
-  }
-  return [...variants].sort();
 }
 
 async function listFolder(folder: string): Promise<string[]> {
@@ -119,15 +95,11 @@ async function checkedFile(folder: string, name: string, listedIn?: string): Pro
   return path;
 }
 
-const HOW_TO_CONVERT =
-  "Convert the whole model in Python: " +
-  'DiffusionPipeline.from_pretrained("MODEL").save_pretrained("CONVERTED", safe_serialization=True)';
-
 /** Says what the folder holds instead of the weights that were looked for. */
 function nothingFound(folder: string, present: readonly string[], options: WeightsOptions): InstructPix2PixError {
   const { baseName, variant } = options;
   const variants = variantsAmong(present, baseName);
-  const plain = present.includes(`${baseName}.safetensors`) || present.includes(`${baseName}.safetensors.index.json`);
+  const plain = weightFileNames(baseName).some((name) => present.includes(name));
   const notFound = (what: string) => new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: ${what}`);
 
   if (variant !== undefined && (plain || variants.length > 0)) {
@@ -137,7 +109,7 @@ function nothingFound(folder: string, present: readonly string[], options: Weigh
   if (variants.length > 0)
     return notFound(`holds weights only as variant ${variants.map((name) => `"${name}"`).join(", ")}; ask for one`);
 
-  const pickles = present.filter((name) => /\.(?:bin|ckpt|pt|pth|pkl|pickle)$/.test(name));
+  const pickles = present.filter(isPickle);
   const foreign = present.filter((name) => /\.(?:msgpack|h5|onnx|gguf|flashpack)$/.test(name));
   if (pickles.length > 0 || foreign.length > 0) {
     const pickled = pickles.length > 0 ? "; pickle files can run code and are never read" : "";
