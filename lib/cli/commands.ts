@@ -21,6 +21,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./train.js")).trainCommand,
   },
   {
+    name: "make-dataset",
+    summary: "make a data set of drawn pictures with instructions and their results",
+    load: async () => (await import("./make-dataset.js")).makeDatasetCommand,
+  },
+  {
     name: "install",
     summary: "fetch libtorch into the user's cache",
     load: async () => (await import("./install.js")).installCommand,

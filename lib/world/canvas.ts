@@ -42,8 +42,11 @@ export class Canvas {
         const x = (column + 0.5) / this.scale;
         const alpha = opacity(x, y);
         if (alpha <= 0) continue;
-        const [red, green, blue] = typeof colour === "function" ? colour(x, y) : colour;
-        this.#blend((row * this.size + column) * 3, Math.min(1, alpha), red, green, blue);
+        this.#blend(
+          (row * this.size + column) * 3,
+          Math.min(1, alpha),
+          typeof colour === "function" ? colour(x, y) : colour,
+        );
       }
     }
   }
@@ -67,11 +70,12 @@ export class Canvas {
     return 0.5 - distance * this.scale;
   }
 
-  #blend(at: number, alpha: number, red: number, green: number, blue: number): void {
+  #blend(at: number, alpha: number, colour: Rgb): void {
     const { data } = this;
-    data[at] = data[at]! + alpha * (red - data[at]!) + 0.5;
-    data[at + 1] = data[at + 1]! + alpha * (green - data[at + 1]!) + 0.5;
-    data[at + 2] = data[at + 2]! + alpha * (blue - data[at + 2]!) + 0.5;
+    for (let channel = 0; channel < 3; channel++) {
+      const before = data[at + channel]!;
+      data[at + channel] = before + alpha * (colour[channel]! - before) + 0.5;
+    }
   }
 }
 

@@ -31,9 +31,11 @@ function polygon(points: readonly Point[]): DistanceFunction {
     let nearest = Number.POSITIVE_INFINITY;
     let inside = false;
     for (const edge of edges) {
-      const [px, py] = [x - edge.x, y - edge.y];
+      const px = x - edge.x;
+      const py = y - edge.y;
       const along = Math.min(1, Math.max(0, (px * edge.dx + py * edge.dy) / edge.squared));
-      const [offX, offY] = [px - along * edge.dx, py - along * edge.dy];
+      const offX = px - along * edge.dx;
+      const offY = py - along * edge.dy;
       nearest = Math.min(nearest, offX * offX + offY * offY);
       // The edge crosses the horizontal line through the point, to the right of it.
       if (py < 0 !== py < edge.dy && px * edge.dy < py * edge.dx === edge.dy > 0) inside = !inside;

@@ -1,0 +1,73 @@
+import { mkdir, rename } from "node:fs/promises";
+import { join } from "node:path";
+import type { EditRow, EditWriter } from "./edit-writer.js";
+import { ParquetShard } from "./parquet-shard.js";
+
+/** As the `datasets` library writes pictures: whoever wants one row need not read many. */
+const ROWS_PER_GROUP = 100;
+/** After how many bytes a new file begins, as on the hub. */
+const SHARD_BYTES = 500e6;
+
+/**
+ * Writes parquet files as the hub stores data sets of pictures: `data/train-00000-of-00001.parquet` and so on. Holds a
+ * hundred rows at a time.
+ */
+export class ParquetEditWriter implements EditWriter {
+  readonly #folder: string;
+  readonly #shardBytes: number;
+  /** Their number is part of their names, which they get in the end. */
+  readonly #finished: string[] = [];
+  #shard: ParquetShard | undefined;
+  #waiting: EditRow[] = [];
+  #rows = 0;
+
+  private constructor(folder: string, shardBytes: number) {
+    this.#folder = folder;
+    this.#shardBytes = shardBytes;
+  }
+
+  /** @param shardBytes after how many bytes a new file begins; default 500 MB */
+  static async create(folder: string, shardBytes = SHARD_BYTES): Promise<ParquetEditWriter> {
+    const data = join(folder, "data");
+    await mkdir(data);
+    return new ParquetEditWriter(data, shardBytes);
+  }
+
+  async write(row: EditRow): Promise<void> {
+    this.#waiting.push(row);
+    if (this.#waiting.length === ROWS_PER_GROUP) await this.#writeGroup();
+  }
+
+  async finish(): Promise<void> {
+    await this.#writeGroup();
+    await this.#finishShard();
+    const number = (n: number) => String(n).padStart(5, "0");
+    const count = number(this.#finished.length);
+    for (const [i, path] of this.#finished.entries())
+      await rename(path, join(this.#folder, `train-${number(i)}-of-${count}.parquet`));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#shard?.[Symbol.asyncDispose]();
+  }
+
+  async #writeGroup(): Promise<void> {
+    const rows = this.#waiting;
+    if (rows.length === 0) return;
+    this.#waiting = [];
+    this.#shard ??= await ParquetShard.create(
+      join(this.#folder, `${this.#finished.length}`),
+      Object.keys(rows[0]!.texts),
+    );
+    await this.#shard.write(rows, this.#rows);
+    this.#rows += rows.length;
+    if (this.#shard.bytes >= this.#shardBytes) await this.#finishShard();
+  }
+
+  async #finishShard(): Promise<void> {
+    if (!this.#shard) return;
+    await this.#shard.finish();
+    this.#finished.push(this.#shard.path);
+    this.#shard = undefined;
+  }
+}

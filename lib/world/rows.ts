@@ -1,0 +1,37 @@
+import type { EditRow } from "../data/write/edit-writer.js";
+import { caption } from "./caption.js";
+import { drawScene } from "./draw.js";
+import { worldExample } from "./example.js";
+import type { Scene } from "./scene.js";
+
+/** Rows that are drawn and encoded at the same time. */
+const AHEAD = 16;
+
+/**
+ * The first examples of a seed as rows of a data set, with captions of both pictures and the family of the edit.
+ *
+ * @param size of the pictures in pixels
+ */
+export async function* worldRows(seed: number, count: number, size: number): AsyncGenerator<EditRow> {
+  const ahead: Promise<EditRow>[] = [];
+  for (let index = 0; index < count; index++) {
+    const row = worldRow(seed, index, size);
+    // Whoever stops reading leaves rows that nobody waits for.
+    row.catch(() => {});
+    ahead.push(row);
+    if (ahead.length === AHEAD) yield ahead.shift()!;
+  }
+  yield* ahead;
+}
+
+async function worldRow(seed: number, index: number, size: number): Promise<EditRow> {
+  const { scene, edit } = worldExample(seed, index);
+  const draw = async (shown: Scene) => (await drawScene(shown, size)).encode("png");
+  const [before, after] = await Promise.all([draw(scene), draw(edit.target)]);
+  return {
+    before,
+    after,
+    prompt: edit.instruction,
+    texts: { original_prompt: caption(scene), edited_prompt: caption(edit.target), family: edit.family },
+  };
+}

@@ -1,0 +1,172 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { openDataset } from "../../lib/data/open-dataset.js";
+import { loadImage } from "../../lib/images.js";
+import { caption, drawScene, worldExample } from "../../lib/world/index.js";
+import { ip2p, type Outcome, tinyModel, Workplace } from "./run-cli.js";
+
+const run = (place: Workplace, ...args: string[]): Promise<Outcome> =>
+  ip2p(["make-dataset", "--world", "--output", "pairs", ...args], { cwd: place.folder });
+
+const FORMATS = ["imagefolder", "parquet"] as const;
+
+describe.each(FORMATS)("a data set as %s", (format) => {
+  test("holds the examples of its seed, for ip2p train to read", async () => {
+    using place = new Workplace();
+    const { status, stderr, stdout } = await run(place, "--count=23", "--seed=5", "--size=48", `--format=${format}`);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/10 of 23|pairs: 23 pairs in/);
+
+    const dataset = await openDataset({ trainDataDir: place.at("pairs"), cacheDir: place.at("cache"), strict: true });
+    expect(dataset.length).toBe(23);
+    expect(dataset.columns).toEqual([
+      "input_image",
+      "edit_prompt",
+      "edited_image",
+      "original_prompt",
+      "edited_prompt",
+      "family",
+    ]);
+    for (const index of [0, 9, 10, 22]) {
+      const { original, edited, prompt } = await dataset.row(index);
+      const { scene, edit } = worldExample(5, index);
+      expect(prompt).toBe(edit.instruction);
+      for (const [source, shown] of [
+        [original, scene],
+        [edited, edit.target],
+      ] as const) {
+        const picture = await loadImage("path" in source ? source.path : Buffer.from(source.bytes));
+        expect(picture.equals(await drawScene(shown, 48))).toBe(true);
+      }
+    }
+    await dataset.close();
+  });
+
+  test("trains a model", async () => {
+    using place = new Workplace();
+    expect((await run(place, "--count=8", "--size=32", `--format=${format}`)).status).toBe(0);
+    const { status, stderr } = await ip2p(
+      [
+        ...[
+          "train",
+          "--pretrained_model_name_or_path",
+          tinyModel,
+          "--train_data_dir",
+          "pairs",
+          "--output_dir",
+          "model",
+        ],
+        ...["--resolution=32", "--train_batch_size=2", "--max_train_steps=3", "--seed=1", "--report_to=none"],
+        ...["--num_threads=1", "--cache_dir=cache"],
+      ],
+      { cwd: place.folder },
+    );
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const metrics = readFileSync(place.at("model", "metrics.jsonl"), "utf8").trim().split("\n");
+    expect(metrics).toHaveLength(3);
+  });
+
+  test("appears whole or not at all", async () => {
+    using place = new Workplace();
+    const outcome = await ip2p(
+      ["make-dataset", "--world", "--count=40000", "--output=pairs", "--json", `--format=${format}`],
+      {
+        cwd: place.folder,
+        onOutput: (_, child) => {
+          if (place.list().some((name) => name.includes(".tmp"))) child.kill("SIGINT");
+        },
+      },
+    );
+    expect(outcome.status).toBe(130);
+    expect(outcome.stderr).toBe("ip2p: cancelled (SIGINT)\n");
+    expect(JSON.parse(outcome.stdout.trim().split("\n").at(-1)!)).toMatchObject({
+      event: "error",
+      code: "ERR_ABORTED",
+    });
+    expect(place.list()).toEqual([]);
+  });
+});
+
+test("metadata say what is seen before and after, and name the pictures", async () => {
+  using place = new Workplace();
+  expect((await run(place, "--count=3", "--seed=7")).status).toBe(0);
+  const [first, ...others] = readFileSync(place.at("pairs", "metadata.jsonl"), "utf8").trim().split("\n");
+  expect(others).toHaveLength(2);
+  const { scene, edit } = worldExample(7, 0);
+  expect(JSON.parse(first!)).toEqual({
+    input_image_file_name: "images/0000/0000000_before.png",
+    edit_prompt: edit.instruction,
+    edited_image_file_name: "images/0000/0000000_after.png",
+    original_prompt: caption(scene),
+    edited_prompt: caption(edit.target),
+    family: edit.family,
+  });
+});
+
+test("the same seed gives the same bytes, another one others", async () => {
+  using place = new Workplace();
+  const make = async (output: string, seed: number) => {
+    await ip2p(["make-dataset", "--world", "--count=20", `--seed=${seed}`, "--format=parquet", `--output=${output}`], {
+      cwd: place.folder,
+    });
+    return readFileSync(place.at(output, "data", "train-00000-of-00001.parquet"));
+  };
+  const one = await make("one", 1);
+  expect(one.equals(await make("again", 1))).toBe(true);
+  expect(one.equals(await make("other", 2))).toBe(false);
+});
+
+test("tells programs how far it is", async () => {
+  using place = new Workplace();
+  const { stdout } = await run(place, "--count=4", "--json");
+  const events = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as object);
+  expect(events.slice(0, -1)).toEqual([1, 2, 3, 4].map((done) => ({ event: "progress", done, total: 4 })));
+  expect(events.at(-1)).toEqual({
+    ...{ event: "done", output: "pairs", format: "imagefolder", rows: 4, seed: 0, size: 64 },
+    seconds: expect.any(Number),
+  });
+});
+
+test("an empty folder is filled", async () => {
+  using place = new Workplace();
+  mkdirSync(place.at("pairs"));
+  expect(await run(place, "--count=1", "--quiet")).toMatchObject({ status: 0, stdout: "", stderr: "" });
+  expect(place.list()).toContain(join("pairs", "metadata.jsonl"));
+});
+
+test.each([
+  ["a folder that holds something", ["--count=1"], 1, /"pairs": the folder is not empty/],
+  ["a folder in none", ["--count=1", "--output=no/where"], 1, /the folder ".*no" does not exist/],
+  ["a file in its place", ["--count=1", "--output=pairs/mine.txt"], 1, /mine\.txt": it is no folder/],
+  ["no source", ["--count=1", "--no_world", "--output=new"], 2, /--world/],
+  ["no count", ["--output=new"], 2, /--count/],
+  ["no pairs", ["--count=0", "--output=new"], 2, /--count/],
+  ["a seed below zero", ["--count=1", "--seed=-1", "--output=new"], 2, /--seed/],
+  ["a format that is not known", ["--count=1", "--format=csv", "--output=new"], 2, /--format/],
+])("refuses %s in one line, and touches nothing", async (_, args, expected, words) => {
+  using place = new Workplace();
+  mkdirSync(place.at("pairs"));
+  writeFileSync(place.at("pairs", "mine.txt"), "mine");
+  const { status, stderr } = await run(place, ...args);
+  expect(status).toBe(expected);
+  expect(stderr).toMatch(words);
+  expect(stderr.trim().split("\n")).toHaveLength(1);
+  expect(place.list()).toEqual(["pairs", join("pairs", "mine.txt")]);
+});
+
+test("a disk that takes no more is named, and given back what it took", async () => {
+  using place = new Workplace();
+  const outcome = await ip2p(["make-dataset", "--world", "--count=400", "--output=pairs", "--format=parquet"], {
+    cwd: place.folder,
+    fileSizeLimit: 600,
+  });
+  expect(outcome).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/^ip2p: cannot write "pairs": the file .*\n$/),
+  });
+  expect(place.list()).toEqual([]);
+});
