@@ -1,18 +1,19 @@
+import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
+import { isRepositoryId } from "../hub/repository.js";
 import { packageVersion } from "../package-version.js";
 import type { TrainOptions } from "./options.js";
 
 /** README.md of a trained model, with the metadata that the hub reads. Names no path of this machine. */
 export function modelCard(options: TrainOptions, step: number, seed: bigint): string {
-  const base = basename(resolve(options.pretrainedModelNameOrPath));
-  const isHubId = /^[\w.-]+\/[\w.-]+$/.test(options.pretrainedModelNameOrPath);
-  const baseName = isHubId ? options.pretrainedModelNameOrPath : base;
-  const data = options.datasetName && isHubName(options.datasetName) ? options.datasetName : "a local data set";
+  const { pretrainedModelNameOrPath: base, datasetName } = options;
+  const baseName = isOnHub(base) ? base : basename(resolve(base));
+  const dataset = datasetName !== undefined && isOnHub(datasetName) ? datasetName : undefined;
   const front = [
     "---",
     "library_name: diffusers",
-    ...(isHubId ? [`base_model: ${baseName}`] : []),
-    ...(data === options.datasetName ? ["datasets:", `- ${data}`] : []),
+    ...(isOnHub(base) ? [`base_model: ${base}`] : []),
+    ...(dataset === undefined ? [] : ["datasets:", `- ${dataset}`]),
     "pipeline_tag: image-to-image",
     "tags:",
     "- instruct-pix2pix",
@@ -35,7 +36,7 @@ export function modelCard(options: TrainOptions, step: number, seed: bigint): st
 
 # InstructPix2Pix, trained from ${baseName}
 
-Edits pictures by instruction. Trained on ${data} with instruct-pix2pix ${packageVersion()} for Node.js.
+Edits pictures by instruction. Trained on ${dataset ?? "a local data set"} with instruct-pix2pix ${packageVersion()} for Node.js.
 
 | setting | value |
 | --- | --- |
@@ -59,6 +60,7 @@ pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained("this-folder-or-it
 `;
 }
 
-function isHubName(name: string): boolean {
-  return /^[\w.-]+\/[\w.-]+$/.test(name);
+/** Whether a name is that of a repository; what exists here was taken from here. */
+function isOnHub(name: string): boolean {
+  return isRepositoryId(name) && !existsSync(name);
 }
