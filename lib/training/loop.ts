@@ -20,7 +20,10 @@ export interface LoopHooks {
  * The training loop of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2): noise the
  * edited picture's latents, predict the noise from them, the original's latents and the instruction, and step.
  *
- * @throws `ERR_NOT_FINITE` naming the step whose loss or gradients are not finite, with the weights of the step before
+ * It ends after `maxTrainSteps` steps, or without that number after `numTrainEpochs` epochs.
+ *
+ * @throws `ERR_NOT_FINITE` naming the step whose loss or gradients are not finite, with the weights of the step before;
+ *   `ERR_DATASET` if a whole epoch has no row that can be used
  */
 export async function runLoop(
   run: PreparedRun,
@@ -49,8 +52,13 @@ export async function runLoop(
   let skip = microStepsToPassOver(run, progress.step);
   let window = newWindow();
 
-  while (progress.step < totalSteps) {
+  // Windows without one usable row make no step, so the steps that were asked for may take more epochs than planned; the
+  // epochs that were asked for do not grow.
+  const epochs = options.maxTrainSteps === undefined ? options.numTrainEpochs : Number.POSITIVE_INFINITY;
+  while (progress.step < totalSteps && progress.order.epoch < epochs) {
     let epoch = progress.order.epoch;
+    const stepBefore = progress.step;
+    let batches = 0;
     window = newWindow();
     for await (const batch of data.epoch(signal)) {
       throwIfAborted(signal);
@@ -60,6 +68,7 @@ export async function runLoop(
         window = newWindow();
         continue;
       }
+      batches += 1;
       window.dataSeconds += batch.waitSeconds;
       await microStep(batch);
       if (window.microSteps < accumulation && !batch.last) continue;
@@ -69,6 +78,11 @@ export async function runLoop(
       window = newWindow();
       if (progress.step >= totalSteps) break;
     }
+    if (progress.step === stepBefore && batches === run.order.batchesPerEpoch)
+      throw new InstructPix2PixError(
+        "ERR_DATASET",
+        `epoch ${epoch} went by without a step: not one of the ${run.dataset.length} rows can be used`,
+      );
     await hooks.onEpochEnd(epoch, progress.step);
   }
   return progress;

@@ -3,7 +3,17 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EpochOrder, seededPermutations } from "../../../lib/data/permutation.js";
 import type { TrainInput } from "../../../lib/training/options.js";
-import { expectError, metrics, TemporaryFolder, tinyOptions, tinyPairs, trained, upTo, watch } from "./tiny-run.js";
+import {
+  expectError,
+  filesBelow,
+  metrics,
+  TemporaryFolder,
+  tinyOptions,
+  tinyPairs,
+  trained,
+  upTo,
+  watch,
+} from "./tiny-run.js";
 
 let folder: TemporaryFolder;
 beforeAll(() => {
@@ -83,10 +93,15 @@ test("a picture that is missing is named", async () => {
   expect((strict.error as Error).message).toMatch(/003_b\.png/);
 });
 
-test("a batch without one usable row makes no step, and the next goes on", async () => {
-  const pairs = spoilt("whole batches", (at, rows) => {
+/** A data set of which one row of ten can be used. */
+function oneUsable(name: string): string {
+  return spoilt(name, (at, rows) => {
     for (const row of rows.keys()) if (row !== 4) truncateSync(join(at, `images/00${row}_b.png`), 100);
   });
+}
+
+test("a batch without one usable row makes no step, and the next goes on", async () => {
+  const pairs = oneUsable("whole batches");
   const options = { ...oneEpoch, trainDataDir: pairs, maxTrainSteps: 3 };
   const { result, records } = await trained(tinyOptions(folder.at("out whole batches"), options));
   expect(result!.skippedRows).toBe(9);
@@ -97,6 +112,40 @@ test("a batch without one usable row makes no step, and the next goes on", async
     [3, 2],
   ]);
 });
+
+test("batches without one usable row make a run shorter, not its epochs more", async () => {
+  const outputDir = folder.at("out epochs");
+  const options = { ...oneEpoch, trainDataDir: oneUsable("epochs"), numTrainEpochs: 2, checkpointingSteps: 1 };
+  const { result, records } = await trained(tinyOptions(outputDir, options));
+  expect(records.map(({ step, epoch }) => [step, epoch])).toEqual([
+    [1, 0],
+    [2, 1],
+  ]);
+  expect(result!.step).toBe(2);
+  // Nor does going on from its last checkpoint: what is left of the second epoch has no usable row.
+  const again = await trained(tinyOptions(outputDir, { ...options, resumeFromCheckpoint: "latest" }));
+  expect(again.records).toEqual([]);
+  expect(again.result!.step).toBe(2);
+  const longer = { ...options, numTrainEpochs: 3, resumeFromCheckpoint: "latest" };
+  expect((await trained(tinyOptions(outputDir, longer))).records.map(({ step, epoch }) => [step, epoch])).toEqual([
+    [3, 2],
+  ]);
+});
+
+test.each([{ maxTrainSteps: 3 }, { numTrainEpochs: 3 }])(
+  "an epoch without one usable row is an error, also where they were encoded before: %j",
+  async (length) => {
+    const outputDir = folder.at(`out cached ${Object.keys(length)}`);
+    const options = tinyOptions(outputDir, { ...oneEpoch, ...length, cacheLatents: true });
+    await trained(options);
+    const [cache] = filesBelow(outputDir).filter((path) => path.endsWith("cache.json"));
+    const description = readFileSync(join(outputDir, cache!), "utf8");
+    writeFileSync(join(outputDir, cache!), description.replace('"1111111111"', '"0000000000"'));
+    const seen = await watch(options);
+    expect(expectError(seen, "ERR_DATASET")).toBe("epoch 0 went by without a step: not one of the 10 rows can be used");
+    expect(seen.records).toEqual([]);
+  },
+);
 
 test("a data set without one usable row is an error, not an endless run", async () => {
   const pairs = spoilt("nothing", (_, rows) => {
