@@ -4,4 +4,5 @@ export { EDIT_FAMILIES, type Edit, type EditFamily, otherEdits, randomEdit } fro
 export { worldExample } from "./example.js";
 export { Random } from "./random.js";
 export { type Background, type Place, randomScene, type Scene, type SceneObject } from "./scene.js";
+export { EditJudge, type EditScore, RIVALS, type ScoreSummary, summariseScores } from "./score.js";
 export { WORLD_WORDS } from "./words.js";

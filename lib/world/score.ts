@@ -1,0 +1,109 @@
+import { InstructPix2PixError } from "../errors.js";
+import type { RgbPixels } from "../images/pixels.js";
+import { drawPixels } from "./draw.js";
+import { type Edit, otherEdits } from "./edit.js";
+import type { Random } from "./random.js";
+import { EXTENT, type Scene } from "./scene.js";
+
+/** How many other edits a result is compared with. */
+export const RIVALS = 15;
+const MIDDLE_GREY = 128;
+
+/** How an edited picture compares with what it should be. */
+export interface EditScore {
+  /** Whether it is nearer to the target than to the original, to each of the rivals, and to plain middle grey. */
+  success: boolean;
+  /** Mean squared error to the target, over all pixels and their three channels in 0..1. */
+  error: number;
+  /** Mean absolute error over the pixels that the edit does not change, in 0..1; undefined if it changes all. */
+  outside: number | undefined;
+  /** How many pixels the edit does not change: those of equal 8-bit colours in the original and in the target. */
+  unchanged: number;
+}
+
+/** What a number of scores come to. */
+export interface ScoreSummary {
+  /** The share of successes, 0..1; 0 of none. */
+  success: number;
+  count: number;
+  /** The mean of `outside` over the unchanged pixels of all the pictures together; null if there are none. */
+  outside: number | null;
+}
+
+/**
+ * Scores pictures that are to show a scene after an edit, by measurement alone. A result succeeds if its mean squared
+ * error says that it shows the true target, rather than the original or one of 15 rivals: other edits of the same scene.
+ * (A scene of inverted colours has no others; its rivals are edits of the target.)
+ *
+ * An untouched original never succeeds. Nor does noise: now and then it is nearest to the target by chance, but it is
+ * always nearer to a picture of nothing but middle grey, which therefore is compared with as well.
+ */
+export class EditJudge {
+  readonly #target: Uint8Array;
+  /** What a result must be farther from: the original first. */
+  readonly #others: readonly Uint8Array[];
+
+  /**
+   * @param random chooses the rivals
+   * @param size of the pictures to judge in pixels, default 64
+   * @throws `ERR_INVALID_ARGUMENT` if the scene has not enough edits
+   */
+  constructor(
+    scene: Scene,
+    edit: Edit,
+    random: Random,
+    readonly size = EXTENT,
+  ) {
+    const rivals =
+      scene.style === "none"
+        ? otherEdits(scene, random, RIVALS, edit)
+        : otherEdits(edit.target, random, RIVALS, { ...edit, target: scene });
+    const grey = new Uint8Array(3 * size * size).fill(MIDDLE_GREY);
+    this.#target = drawPixels(edit.target, size);
+    const scenes = [scene, ...rivals.map(({ target }) => target)];
+    this.#others = [...scenes.map((other) => drawPixels(other, size)), grey];
+  }
+
+  /** @throws `ERR_INVALID_ARGUMENT` for a picture of another size */
+  score({ width, height, data }: RgbPixels): EditScore {
+    if (width !== this.size || height !== this.size)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `the picture must be ${this.size}×${this.size}, not ${width}×${height}`,
+      );
+    const error = squaredError(data, this.#target);
+    const success = this.#others.every((other) => error < squaredError(data, other));
+    return { success, error, ...this.#outside(data) };
+  }
+
+  #outside(data: Uint8Array): Pick<EditScore, "outside" | "unchanged"> {
+    const [original, target] = [this.#others[0]!, this.#target];
+    let [sum, unchanged] = [0, 0];
+    for (let i = 0; i < data.length; i += 3) {
+      if (original[i] !== target[i] || original[i + 1] !== target[i + 1] || original[i + 2] !== target[i + 2]) continue;
+      for (let channel = i; channel < i + 3; channel++) sum += Math.abs(data[channel]! - target[channel]!);
+      unchanged++;
+    }
+    return { outside: unchanged === 0 ? undefined : sum / (3 * 255 * unchanged), unchanged };
+  }
+}
+
+function squaredError(a: Uint8Array, b: Uint8Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i]! - b[i]!) ** 2;
+  return sum / (255 ** 2 * a.length);
+}
+
+export function summariseScores(scores: readonly EditScore[]): ScoreSummary {
+  let [successes, error, unchanged] = [0, 0, 0];
+  for (const score of scores) {
+    if (score.success) successes++;
+    error += (score.outside ?? 0) * score.unchanged;
+    unchanged += score.unchanged;
+  }
+  return {
+    success: scores.length === 0 ? 0 : successes / scores.length,
+    count: scores.length,
+    outside: unchanged === 0 ? null : error / unchanged,
+  };
+}
