@@ -62,6 +62,18 @@ describe("RgbImage.resize", () => {
     await expectError(image.resize(width, height), "ERR_INVALID_ARGUMENT", /(width|height) is a whole number/);
   });
 
+  it("reads the pixels before it returns: they may be changed or given away at once", async () => {
+    const pixels = noise(2, 300 * 200 * 3);
+    const expected = await new RgbImage(300, 200, pixels).resize(40, 30, "bicubic");
+    const changed = Uint8Array.from(pixels);
+    const transferred = Uint8Array.from(pixels);
+    const results = [changed, transferred].map((data) => new RgbImage(300, 200, data).resize(40, 30, "bicubic"));
+    changed.fill(0);
+    structuredClone(transferred.buffer, { transfer: [transferred.buffer] });
+    expect(transferred.length).toBe(0);
+    for (const result of await Promise.all(results)) expect(result.data).toEqual(expected.data);
+  });
+
   it("refuses a filter nobody knows", async () => {
     await expectError(image.resize(5, 5, "cubic" as ResampleFilter), "ERR_INVALID_ARGUMENT", /"cubic".*bicubic/);
   });
