@@ -8,7 +8,7 @@ import { parseArguments } from "../../lib/options/parse.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const read = (path: string) => readFileSync(`${root}/${path}`, "utf8");
-const pages = ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/cli.md"];
+const pages = ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/cli.md", "docs/data-sets.md"];
 const remedy = "run `node scripts/write-docs.mjs`";
 
 /** The fenced blocks of a language. */
