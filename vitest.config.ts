@@ -9,7 +9,7 @@ export default defineConfig({
     env: { OMP_NUM_THREADS: "1" },
     pool: "forks",
     fileParallelism: false,
-    // Servers, signals and timers meet a shared machine's hiccups; a test that fails twice has failed.
+    // Servers, signals and timers meet a shared machine's hiccups; one that fails three times in a row has failed.
     retry: process.env.CI ? 2 : 0,
     testTimeout: 60_000,
     hookTimeout: 120_000,

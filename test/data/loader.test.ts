@@ -1,14 +1,12 @@
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdir, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { EditDataset } from "../../lib/data/dataset.js";
 import { createLoader, type SkippedRow } from "../../lib/data/loader.js";
 import { InstructPix2PixError } from "../../lib/errors.js";
+import { timerDelays } from "../helpers/event-loop.js";
 import { line, loadAll, MIXED, MIXED_RESOLUTION, picture, useScratch } from "./helpers.js";
 
 const scratch = useScratch();
@@ -264,35 +262,14 @@ describe("reading ahead", () => {
   });
 });
 
-/** Delay of an event loop that has nothing to do, in milliseconds: what other processes cost any thread here. */
-async function idleDelay(): Promise<() => Promise<number>> {
-  const worker = new Worker(
-    `const { monitorEventLoopDelay } = require("node:perf_hooks");
-     const { parentPort } = require("node:worker_threads");
-     const delay = monitorEventLoopDelay({ resolution: 1 });
-     delay.enable();
-     parentPort.once("message", () => parentPort.postMessage(delay.percentile(99) / 1e6));`,
-    { eval: true },
-  );
-  await once(worker, "online");
-  return async () => {
-    worker.postMessage("end");
-    const [milliseconds] = await once(worker, "message");
-    await worker.terminate();
-    return milliseconds;
-  };
-}
-
 test("loading leaves the event loop free", { timeout: 60_000 }, async () => {
   const dataset = await scratch.open({ trainDataDir: MIXED });
   await loadAll(dataset);
-  const idle = await idleDelay();
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
   const loader = createLoader(dataset, { resolution: 256, workers: 2 });
-  for await (const _ of loader.prefetched(Array.from({ length: 20 }, () => ({ rows: [0, 1, 2, 3, 4, 5] }))));
-  delay.disable();
-  expect(delay.percentile(99) / 1e6).toBeLessThan(20 + (await idle()));
+  const { busy, idle } = await timerDelays(async () => {
+    for await (const _ of loader.prefetched(Array.from({ length: 20 }, () => ({ rows: [0, 1, 2, 3, 4, 5] }))));
+  });
+  expect(busy).toBeLessThan(20 + idle);
 });
 
 test("impossible options are refused by name", async () => {

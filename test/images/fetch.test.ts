@@ -1,7 +1,6 @@
 import type { LookupAddress, lookup } from "node:dns";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { type FetchOptions, fetchBytes } from "../../lib/images/fetch.js";
@@ -109,17 +108,19 @@ describe("a server that misbehaves costs no more than the limits", () => {
   });
 
   it("an endless body without a length", async () => {
-    let closed = false;
+    let close = () => {};
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
     const origin = await serve((_, response) => {
       const timer = setInterval(() => response.write(Buffer.alloc(100_000)), 1);
       response.on("close", () => {
-        closed = true;
         clearInterval(timer);
+        close();
       });
     });
     await expectError(fetchBytes(new URL(origin), limits), "ERR_DOWNLOAD", /more bytes than the limit of 1000000/);
-    await sleep(50);
-    expect(closed).toBe(true);
+    await closed;
   });
 
   it("a small body that decompresses to a large one", async () => {
@@ -152,9 +153,8 @@ describe("a server that misbehaves costs no more than the limits", () => {
 
   it("redirects that trickle share one time limit", async () => {
     const origin = await serve((_, response) => setTimeout(() => response.writeHead(302, { location: "/" }).end(), 80));
-    const start = performance.now();
+    // With a limit for each there would be too many of them first.
     await expectError(loadImage(origin, { timeoutMs: 300 }), "ERR_DOWNLOAD", /took longer/);
-    expect(performance.now() - start).toBeLessThan(600);
   });
 
   it("a connection that breaks in the middle", async () => {
@@ -199,14 +199,17 @@ describe("a server that misbehaves costs no more than the limits", () => {
   });
 
   it("an abort closes the connection", async () => {
-    let closed = false;
-    const origin = await serve((_, response) => response.on("close", () => (closed = true)));
     const controller = new AbortController();
-    const loading = loadImage(origin, { signal: controller.signal });
-    setTimeout(() => controller.abort(), 50);
-    await expectError(loading, "ERR_ABORTED", /aborted/);
-    await sleep(50);
-    expect(closed).toBe(true);
+    let close = () => {};
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
+    const origin = await serve((_, response) => {
+      response.on("close", close);
+      controller.abort();
+    });
+    await expectError(loadImage(origin, { signal: controller.signal }), "ERR_ABORTED", /aborted/);
+    await closed;
   });
 
   it("errors show neither password nor query", async () => {

@@ -498,8 +498,12 @@ describe("the lock", () => {
     const path = join(temporaryFolder(), "lock");
     writeFileSync(path, JSON.stringify({ id: "far", pid: 1, host: "elsewhere" }));
     const waited: string[] = [];
-    const signal = AbortSignal.timeout(50);
-    const run = withLock(path, { signal, interval: 10, onWait: (holder) => waited.push(holder) }, async () => "done");
+    const abort = new AbortController();
+    const onWait = (holder: string) => {
+      waited.push(holder);
+      setTimeout(() => abort.abort(), 50);
+    };
+    const run = withLock(path, { signal: abort.signal, interval: 10, onWait }, async () => "done");
     await expect(run).rejects.toMatchObject({ code: "ERR_ABORTED" });
     expect(waited).toEqual(["elsewhere, process 1"]);
     expect(existsSync(path)).toBe(true);
