@@ -1,0 +1,86 @@
+// Scores a model on edits of the world that it has never seen:
+//
+//   npm run tiny:eval -- --model FOLDER [--seed 100] [--count 200] [--steps N] [--guidance_scale G]
+//                        [--image_guidance_scale I] [--scheduler CLASS] [--dtype float32] [--device auto] [--batch 8]
+//                        [--json] [--sheet FILE] [--sheet_count 24]
+//
+// An edit succeeds if the result is nearer to its true target than to the original and to 15 other edits of the scene
+// (lib/world/score.ts). Prints the share of successes and the error outside of what was to change, for each family and
+// for all; with --json one object instead. --sheet draws the first examples beside their targets, as a PNG.
+
+import { SingleBar } from "cli-progress";
+import { writeFileAtomically } from "../../dist/images/write-file.js";
+import { loadModel, refuseMissingFolder, refuseUsedSeed, runProgram, SCORING_OPTIONS } from "./command.mjs";
+import { editorOf, evaluate, summarise, worldExamples } from "./evaluation.mjs";
+import { EDITING } from "./settings.mjs";
+import { drawSheet } from "./sheet.mjs";
+
+const OPTIONS = {
+  ...SCORING_OPTIONS,
+  seed: { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, default: 100, help: "which of the worlds" },
+  guidance_scale: { type: "number", default: EDITING.guidanceScale, help: "how strongly instructions are followed" },
+  image_guidance_scale: {
+    type: "number",
+    default: EDITING.imageGuidanceScale,
+    help: "how closely results keep to the originals",
+  },
+  json: { type: "boolean", help: "print one JSON object and nothing else" },
+  sheet: { type: "string", value: "FILE", help: "draw examples as a PNG" },
+  sheet_count: { type: "integer", min: 1, max: 200, default: 24, help: "how many of them" },
+};
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+/** A bar on a terminal; nothing elsewhere. */
+function progressBar(total) {
+  const { stderr } = process;
+  if (!stderr.isTTY) return { update() {}, stop() {} };
+  const bar = new SingleBar({
+    ...{ format: "editing {bar} {value}/{total} | {success} | {eta_formatted} left", stream: stderr },
+    ...{ barCompleteChar: "█", barIncompleteChar: "░", hideCursor: true, clearOnComplete: true, etaBuffer: 50 },
+  });
+  bar.start(total, 0, { success: "" });
+  return bar;
+}
+
+function table({ families, ...overall }) {
+  const row = (name, { success, count, outside }) =>
+    [
+      name.padEnd(12),
+      percent(success).padStart(8),
+      String(count).padStart(7),
+      (outside === null ? "–" : outside.toFixed(4)).padStart(9),
+    ].join("");
+  const lines = Object.entries(families).map(([family, summary]) => row(family, summary));
+  const head = "family       success  count  outside";
+  const rule = "─".repeat(head.length);
+  return [head, rule, ...lines, rule, row("all", overall)].join("\n");
+}
+
+await runProgram("tiny:eval", OPTIONS, async (values) => {
+  const { seed, count, steps, guidanceScale, imageGuidanceScale, batch, sheet, sheetCount } = values;
+  refuseUsedSeed(seed);
+  if (sheet !== undefined) refuseMissingFolder("--sheet", sheet);
+  const started = performance.now();
+  const pipeline = await loadModel(values);
+  const bar = progressBar(count);
+  const results = await evaluate(
+    worldExamples(seed, count),
+    editorOf(pipeline, { numInferenceSteps: steps, guidanceScale, imageGuidanceScale }),
+    { batch, onProgress: (some) => bar.update(some.length, { success: percent(summarise(some).success) }) },
+  ).finally(() => bar.stop());
+  const scheduler = pipeline.scheduler.className;
+  pipeline.dispose();
+
+  const summary = summarise(results);
+  const seconds = Math.round(performance.now() - started) / 1000;
+  if (values.json) {
+    const settings = { seed, steps, guidanceScale, imageGuidanceScale, scheduler, dtype: values.dtype };
+    console.log(JSON.stringify({ ...summary, ...settings, model: values.model, seconds }));
+  } else {
+    const guidance = `guidance ${guidanceScale} for the text and ${imageGuidanceScale} for the picture`;
+    console.log(`${values.model}: ${scheduler}, ${steps} steps, ${guidance}, seed ${seed}, ${seconds.toFixed(1)} s\n`);
+    console.log(table(summary));
+  }
+  if (sheet !== undefined) await writeFileAtomically(sheet, await drawSheet(results.slice(0, sheetCount), summary));
+});

@@ -1,0 +1,21 @@
+import { cpSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { AutoencoderKL, CLIPTextModel, UNet2DConditionModel } from "../../dist/index.js";
+
+const MODELS = { text_encoder: CLIPTextModel, unet: UNet2DConditionModel, vae: AutoencoderKL };
+
+/** Copies a pipeline folder with its weights in half precision. The README there is the model's own and stays. */
+export async function exportModel(from, to) {
+  mkdirSync(to, { recursive: true });
+  for (const [name, Model] of Object.entries(MODELS)) {
+    rmSync(join(to, name), { recursive: true, force: true });
+    const model = await Model.fromPretrained(join(from, name));
+    await model.savePretrained(join(to, name), { dtype: "float16" });
+    model.dispose();
+  }
+  for (const name of ["scheduler", "tokenizer"]) {
+    mkdirSync(join(to, name), { recursive: true });
+    for (const file of readdirSync(join(from, name))) cpSync(join(from, name, file), join(to, name, file));
+  }
+  cpSync(join(from, "model_index.json"), join(to, "model_index.json"));
+}
