@@ -27,9 +27,14 @@ export interface RunOptions {
 
 /** Runs `ip2p` in a process of its own. */
 export function ip2p(args: readonly string[], options: RunOptions): Promise<Outcome> {
+  return runProgram(main, args, options);
+}
+
+/** Runs any program for Node.js in a process of its own. */
+export function runProgram(program: string, args: readonly string[], options: RunOptions): Promise<Outcome> {
   const { cwd, env, fileSizeLimit, onOutput } = options;
   const begun = performance.now();
-  const command = [process.execPath, main, ...args];
+  const command = [process.execPath, program, ...args];
   if (fileSizeLimit !== undefined) command.unshift("bash", "-c", `ulimit -f ${fileSizeLimit}; exec "$@"`, "bash");
   const child = spawn(command[0]!, command.slice(1), { cwd, env: { ...process.env, ...env } });
   const output = { stdout: "", stderr: "" };
