@@ -150,7 +150,10 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * @param config as in `config.json`; what is left out has the defaults of the file format
    * @throws `ERR_CONFIG`
    */
-  static async fromConfig(config: Partial<UNet2DConditionConfig>, options: NewModelOptions = {}): Promise<UNet2DConditionModel> {
+  static async fromConfig(
+    config: Partial<UNet2DConditionConfig>,
+    options: NewModelOptions = {},
+  ): Promise<UNet2DConditionModel> {
     return new UNet2DConditionModel(await createModel(description, config, options));
   }
 

@@ -6,6 +6,7 @@ import { drawnPermutations, EpochOrder, seededPermutations } from "../data/permu
 import { resolveDevice } from "../device.js";
 import { InstructPix2PixError } from "../errors.js";
 import { Generator, randomSeed } from "../generator.js";
+import { ioError } from "../io-error.js";
 import { readConfig } from "../models/config.js";
 import { componentClass, readModelIndex } from "../models/model-index.js";
 import { native } from "../native/native.js";
@@ -15,7 +16,6 @@ import type { ModelDType } from "../tensor.js";
 import { checkMetricsFile } from "../tracking/metrics-file.js";
 import { type BaseModel, disposeBaseModel, drawConvInLikeReference, loadBaseModel } from "./base_model.js";
 import { latestValidCheckpoint } from "./checkpoint/find.js";
-import { ioError } from "../io-error.js";
 import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
 import { verifyCheckpoint } from "./checkpoint/verify.js";
 import { type Draws, drawsFrom } from "./draws.js";

@@ -1,13 +1,13 @@
 import { copyFile, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ioError } from "../io-error.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
-import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { DIFFUSERS_VERSION, writeModel } from "../models/save.js";
+import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { resolveWeights } from "../models/weights.js";
 import { loadSafetensors, saveSafetensors } from "../safetensors.js";
 import type { Tensor } from "../tensor.js";
 import { disk } from "./checkpoint/file-system.js";
-import { ioError } from "../io-error.js";
 import { readTree, syncPath } from "./checkpoint/tree.js";
 import { disposeRecord } from "./trainer.js";
 

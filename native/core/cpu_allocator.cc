@@ -25,7 +25,9 @@ constexpr size_t SMALLEST_BLOCK = size_t{64} << 10;
 constexpr size_t SMALLEST_REGION = size_t{64} << 20;
 constexpr auto IDLE = std::chrono::seconds(1);
 
-size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+size_t round_up(size_t size, size_t unit) {
+  return (size + unit - 1) / unit * unit;
+}
 
 /// Mapped regions, cut into blocks on demand: the smallest free range that is large enough, and neighbours
 /// joined again when they are free.
@@ -167,7 +169,9 @@ Regions& regions() {
   return *instance;
 }
 
-c10::Allocator* libtorch_allocator() { return c10::GetDefaultCPUAllocator(); }
+c10::Allocator* libtorch_allocator() {
+  return c10::GetDefaultCPUAllocator();
+}
 
 void release(void* block) {
   if (block && !regions().release(block)) libtorch_allocator()->raw_deleter()(block);
@@ -202,9 +206,13 @@ void CpuAllocator::install() {
   (void)installed;
 }
 
-bool CpuAllocator::trim_when_idle() { return regions().trim_when_idle(); }
+bool CpuAllocator::trim_when_idle() {
+  return regions().trim_when_idle();
+}
 
-CpuAllocator::Statistics CpuAllocator::statistics() { return regions().statistics(); }
+CpuAllocator::Statistics CpuAllocator::statistics() {
+  return regions().statistics();
+}
 
 }  // namespace ip2p
 
@@ -213,8 +221,12 @@ CpuAllocator::Statistics CpuAllocator::statistics() { return regions().statistic
 namespace ip2p {
 
 void CpuAllocator::install() {}
-bool CpuAllocator::trim_when_idle() { return false; }
-CpuAllocator::Statistics CpuAllocator::statistics() { return {}; }
+bool CpuAllocator::trim_when_idle() {
+  return false;
+}
+CpuAllocator::Statistics CpuAllocator::statistics() {
+  return {};
+}
 
 }  // namespace ip2p
 

@@ -82,7 +82,8 @@ at::Tensor AutoencoderTrainer::micro_step(const at::Tensor& x, const at::Tensor&
                                           double factor) {
   return accumulate(
       [&] {
-        const std::vector<at::Tensor> moments = vae_->encode(x, false, std::nullopt).to(at::kFloat).chunk(2, 1);
+        const std::vector<at::Tensor> moments =
+            vae_->encode(x, false, std::nullopt).to(at::kFloat).chunk(2, 1);
         const at::Tensor &mean = moments[0], logvar = moments[1].clamp(-30, 20);
         if (!noise.sizes().equals(mean.sizes()))
           throw Error("ERR_INVALID_ARGUMENT", "the noise differs in shape from the latents");

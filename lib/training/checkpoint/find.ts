@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError } from "../../errors.js";
-import { disk, type FileSystem, type FolderEntry } from "./file-system.js";
 import { errnoOf, ioError } from "../../io-error.js";
+import { disk, type FileSystem, type FolderEntry } from "./file-system.js";
 import type { Manifest } from "./manifest.js";
 import { checkpointName, stageOf, stepOf, temporaryName } from "./names.js";
 import { exists, removeTree, syncPath } from "./tree.js";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
+import { ioError } from "../../io-error.js";
 import type { FileSystem } from "./file-system.js";
 import { type FoundCheckpoint, findCheckpoints } from "./find.js";
-import { ioError } from "../../io-error.js";
 import { temporaryName } from "./names.js";
 import { removeTree, syncPath } from "./tree.js";
 

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { InstructPix2PixError } from "../../errors.js";
+import { errnoOf, ioError } from "../../io-error.js";
 import { JsonSyntaxError, parseJson } from "../../models/json.js";
 import { disk, type FileSystem } from "./file-system.js";
-import { errnoOf, ioError } from "../../io-error.js";
 import { findNonJson, type JsonValue } from "./json-value.js";
 import type { RecordedValue } from "./options.js";
 import { readSmallFile, writeText } from "./tree.js";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { InstructPix2PixError } from "../../errors.js";
-import type { FileSystem } from "./file-system.js";
 import { errnoOf } from "../../io-error.js";
+import type { FileSystem } from "./file-system.js";
 
 export interface Tree {
   /** Relative to the root, with `/` between their parts, in the order of their UTF-16 units. */

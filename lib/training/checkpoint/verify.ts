@@ -1,7 +1,7 @@
 import { basename, join } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
-import { disk, type FileSystem } from "./file-system.js";
 import { errnoOf, ioError } from "../../io-error.js";
+import { disk, type FileSystem } from "./file-system.js";
 import { type Manifest, parseManifest } from "./manifest.js";
 import { isSystemFile, MANIFEST, stepOf } from "./names.js";
 import { readSmallFile, readTree } from "./tree.js";
