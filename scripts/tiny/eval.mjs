@@ -8,10 +8,10 @@
 // (lib/world/score.ts). Prints the share of successes and the error outside of what was to change, for each family and
 // for all; with --json one object instead. --sheet draws the first examples beside their targets, as a PNG.
 
-import { SingleBar } from "cli-progress";
 import { writeFileAtomically } from "../../dist/images/write-file.js";
 import { loadModel, refuseMissingFolder, refuseUsedSeed, runProgram, SCORING_OPTIONS } from "./command.mjs";
 import { editorOf, evaluate, summarise, worldExamples } from "./evaluation.mjs";
+import { percent, progressBar } from "./progress.mjs";
 import { EDITING } from "./settings.mjs";
 import { drawSheet } from "./sheet.mjs";
 
@@ -28,20 +28,6 @@ const OPTIONS = {
   sheet: { type: "string", value: "FILE", help: "draw examples as a PNG" },
   sheet_count: { type: "integer", min: 1, max: 200, default: 24, help: "how many of them" },
 };
-
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
-
-/** A bar on a terminal; nothing elsewhere. */
-function progressBar(total) {
-  const { stderr } = process;
-  if (!stderr.isTTY) return { update() {}, stop() {} };
-  const bar = new SingleBar({
-    ...{ format: "editing {bar} {value}/{total} | {success} | {eta_formatted} left", stream: stderr },
-    ...{ barCompleteChar: "█", barIncompleteChar: "░", hideCursor: true, clearOnComplete: true, etaBuffer: 50 },
-  });
-  bar.start(total, 0, { success: "" });
-  return bar;
-}
 
 function table({ families, ...overall }) {
   const row = (name, { success, count, outside }) =>
@@ -67,7 +53,7 @@ await runProgram("tiny:eval", OPTIONS, async (values) => {
   const results = await evaluate(
     worldExamples(seed, count),
     editorOf(pipeline, { numInferenceSteps: steps, guidanceScale, imageGuidanceScale }),
-    { batch, onProgress: (some) => bar.update(some.length, { success: percent(summarise(some).success) }) },
+    { batch, onProgress: (some) => bar.update(some.length, { note: percent(summarise(some).success) }) },
   ).finally(() => bar.stop());
   const scheduler = pipeline.scheduler.className;
   pipeline.dispose();

@@ -1,5 +1,6 @@
 import sharp from "sharp";
 import { textElement, textWidth } from "./letters.mjs";
+import { COLOURS, svgDocument } from "./svg.mjs";
 
 /** Screen pixels of a picture's pixel. */
 const SCALE = 3;
@@ -16,7 +17,6 @@ const MARK = 13;
 const HEAD = 156;
 const COLUMNS = ["before", "result", "truth"];
 const RATIO = 4 / 3;
-const COLOURS = { paper: "#fbfaf7", ink: "#1f2328", pale: "#8b9097", good: "#1a9850", bad: "#d73a3a" };
 
 /**
  * Draws results beside what they were made from and what they should be,, each with a check mark or a cross.
@@ -58,7 +58,7 @@ export async function drawSheet(results, summary) {
       pictures.push({ left: left + j * (side + GAP), top: below, input: await enlarged(shown, side) });
   }
   return sharp({ create: { width, height, channels: 3, background: COLOURS.paper } })
-    .composite([...pictures, { input: svg(width, height, marks.join("")), left: 0, top: 0 }])
+    .composite([...pictures, { input: svgDocument(width, height, marks.join("")), left: 0, top: 0 }])
     .png({ compressionLevel: 9 })
     .toBuffer();
 }
@@ -75,7 +75,7 @@ function heading({ success, count }, width) {
 /** A picture with rounded corners and a fine outline, so that snow does not run into the paper. */
 async function enlarged({ width, height, data }, side) {
   const rectangle = (inset, look) =>
-    svg(
+    svgDocument(
       side,
       side,
       `<rect x="${inset}" y="${inset}" width="${side - 2 * inset}" height="${side - 2 * inset}" rx="8" ${look}/>`,
@@ -89,10 +89,6 @@ async function enlarged({ width, height, data }, side) {
     ])
     .png()
     .toBuffer();
-}
-
-function svg(width, height, elements) {
-  return Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${elements}</svg>`);
 }
 
 /** A check mark or a cross in a disc. */

@@ -1,0 +1,77 @@
+// Finds out how strong guidance should be: scores a model under every pair of a scale for the text and one for the picture.
+//
+//   npm run tiny:guidance -- --model FOLDER [--guidance_scales 1.5,2,3,4,6,8] [--image_guidance_scales 1,1.25,1.5,2,2.5]
+//                            [--count 40] [--steps N] [--scheduler CLASS] [--dtype float32] [--device auto] [--batch 8]
+//                            [--output docs/tiny-guidance]
+//
+// Writes OUTPUT.json with all scores and OUTPUT.png with a heat map of each, and prints the best pair. What comes of it
+// is set in settings.mjs; npm run tiny:eval then measures it on examples that had no part in the choice.
+
+import { writeFileAtomically } from "../../dist/images/write-file.js";
+import { InstructPix2PixError } from "../../dist/index.js";
+import { loadModel, refuseMissingFolder, runProgram, SCORING_OPTIONS } from "./command.mjs";
+import { editorOf, evaluate, summarise, worldExamples } from "./evaluation.mjs";
+import { drawGuidance } from "./guidance-plot.mjs";
+import { percent, progressBar } from "./progress.mjs";
+import { SEEDS } from "./settings.mjs";
+
+const OPTIONS = {
+  ...SCORING_OPTIONS,
+  count: { ...SCORING_OPTIONS.count, default: 40 },
+  guidance_scales: { type: "string", default: "1.5,2,3,4,6,8", help: "scales for the text, above 1" },
+  image_guidance_scales: { type: "string", default: "1,1.25,1.5,2,2.5", help: "scales for the picture, at least 1" },
+  output: { type: "string", default: "docs/tiny-guidance", help: "the files to write, without .json and .png" },
+};
+
+/** `1,1.5` in order; without guidance a pipeline ignores both scales, so that such a pair would say nothing. */
+function parseScales(flag, text, allowed, range) {
+  const scales = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (!scales.every((scale) => Number.isFinite(scale) && allowed(scale)))
+    throw new InstructPix2PixError("ERR_USAGE", `${flag} takes numbers ${range} between commas, not "${text}"`);
+  return [...new Set(scales)].sort((a, b) => a - b);
+}
+
+/** The most successes; of as many the least error outside. */
+function better(one, other) {
+  if (one.success !== other.success) return one.success > other.success;
+  return (one.outside ?? 0) < (other.outside ?? 0);
+}
+
+await runProgram("tiny:guidance", OPTIONS, async (values) => {
+  const { count, steps, batch, output } = values;
+  const scales = {
+    text: parseScales("--guidance_scales", values.guidanceScales, (scale) => scale > 1, "above 1"),
+    image: parseScales("--image_guidance_scales", values.imageGuidanceScales, (scale) => scale >= 1, "of at least 1"),
+  };
+  refuseMissingFolder("--output", output);
+  const started = performance.now();
+  const pipeline = await loadModel(values);
+  const examples = [];
+  for await (const example of worldExamples(SEEDS.guidance, count)) examples.push(example);
+  const pairs = scales.image.flatMap((imageGuidanceScale) =>
+    scales.text.map((guidanceScale) => ({ guidanceScale, imageGuidanceScale })),
+  );
+  const bar = progressBar(pairs.length * count);
+  const grid = [];
+  try {
+    for (const pair of pairs) {
+      const note = `${pair.guidanceScale} for the text, ${pair.imageGuidanceScale} for the picture`;
+      const onProgress = (some) => bar.update(grid.length * count + some.length, { note });
+      const edit = editorOf(pipeline, { numInferenceSteps: steps, ...pair });
+      grid.push({ ...pair, ...summarise(await evaluate(examples, edit, { batch, onProgress })) });
+    }
+  } finally {
+    bar.stop();
+  }
+  const best = grid.reduce((some, other) => (better(other, some) ? other : some));
+  const scheduler = pipeline.scheduler.className;
+  pipeline.dispose();
+
+  const seconds = Math.round(performance.now() - started) / 1000;
+  const settings = { model: values.model, seed: SEEDS.guidance, count, steps, scheduler, dtype: values.dtype, seconds };
+  await writeFileAtomically(`${output}.json`, Buffer.from(`${JSON.stringify({ ...settings, grid }, null, 1)}\n`));
+  await writeFileAtomically(`${output}.png`, await drawGuidance(grid, best));
+  const { guidanceScale, imageGuidanceScale, success } = best;
+  const where = `guidance ${guidanceScale} for the text and ${imageGuidanceScale} for the picture`;
+  console.log(`best: ${percent(success)} with ${where}; all in ${output}.json and ${output}.png`);
+});
