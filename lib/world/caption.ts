@@ -23,6 +23,7 @@ const STYLE_WORDS: Record<Exclude<Style, "none">, string> = {
   grey: "in black and white",
   inverted: "in inverted colours",
   pixelated: "in big pixels",
+  sepia: "in sepia",
 };
 
 function ground(background: Background): string {

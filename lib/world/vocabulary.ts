@@ -39,6 +39,7 @@ export const CELLS = [
   "bottom right",
 ] as const;
 export const BACKGROUND_KINDS = ["plain", "gradient", "stripes", "dots", "checks"] as const;
+/** Styles that the world's data set knows. */
 export const STYLES = ["none", "grey", "inverted", "pixelated"] as const;
 
 export type Colour = keyof typeof OBJECT_COLOURS;
@@ -46,7 +47,8 @@ export type BackgroundColour = keyof typeof BACKGROUND_COLOURS;
 export type Shape = (typeof SHAPES)[number];
 export type Size = (typeof SIZES)[number];
 export type Cell = (typeof CELLS)[number];
-export type Style = (typeof STYLES)[number];
+/** Sepia is no part of the data set: it is there to be taught. */
+export type Style = (typeof STYLES)[number] | "sepia";
 
 export const COLOUR_NAMES = Object.keys(OBJECT_COLOURS) as Colour[];
 export const BACKGROUND_NAMES = Object.keys(BACKGROUND_COLOURS) as BackgroundColour[];
