@@ -1,7 +1,6 @@
 // Training steps of this package, one JSON object per line on standard output: see train.mjs.
 
 import { randomFillSync } from "node:crypto";
-import { join } from "node:path";
 import { Generator } from "../dist/index.js";
 import { native } from "../dist/native/native.js";
 import { disposeBaseModel, loadBaseModel } from "../dist/training/base_model.js";
@@ -21,7 +20,7 @@ const base = await loadBaseModel({
   pretrainedModelNameOrPath: model,
   device: "cpu",
   frozenDType: precision === "bf16" ? "bfloat16" : "float32",
-  unetFolder: join(model, "unet"),
+  trainTextEncoder: false,
 });
 const trainer = await Trainer.create(base.unet, {
   adamBeta1: 0.9,
@@ -35,7 +34,7 @@ const trainer = await Trainer.create(base.unet, {
 });
 say({ loadSeconds: now() - start });
 
-const encoder = new BatchEncoder(base, size);
+const encoder = new BatchEncoder(base, { resolution: size, trainTextEncoder: false });
 const pictures = () => randomFillSync(new Uint8Array(batch * size * size * 3));
 const loaded = { originals: pictures(), edited: pictures(), prompts: Array(batch).fill("make it winter") };
 const flips = Array(batch).fill(false);
