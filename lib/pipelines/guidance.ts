@@ -1,19 +1,47 @@
 import { native } from "../native/native.js";
 import { Tensor } from "../tensor.js";
 
+/** One prediction for each picture: what it is conditioned on, and its weight in the sum of them. */
+export interface GuidanceRow {
+  /** The instruction, or what stands for none. */
+  text: boolean;
+  /** The picture, or zeros. */
+  image: boolean;
+  weight: number;
+}
+
+const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight: 1 }];
+
 /**
  * Guidance by text and by image at once (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2.1):
  *
  *   e = e_none + s_text · (e_full − e_image) + s_image · (e_image − e_none)
  *
- * @param prediction [3B,C,h,w]: rows with text and image, then with the image only, then with neither
+ * as weights of the three predictions. What has the weight 0 need not be computed: where s_image is 1 that without picture
+ * and text, where both scales are equal that of the picture alone. Guidance is on where s_text is above 1 and s_image at
+ * least 1; without it the prediction with text and image stands for itself.
+ */
+export function guidanceRows(guidanceScale: number, imageGuidanceScale: number): readonly GuidanceRow[] {
+  if (!(guidanceScale > 1 && imageGuidanceScale >= 1)) return ALONE;
+  return [
+    { text: true, image: true, weight: guidanceScale },
+    { text: false, image: true, weight: imageGuidanceScale - guidanceScale },
+    { text: false, image: false, weight: 1 - imageGuidanceScale },
+  ].filter(({ weight }) => weight !== 0);
+}
+
+/**
+ * The weighted sum of what the rows predict.
+ *
+ * @param prediction [rows · B,C,h,w], one row's predictions after the other's
  * @returns [B,C,h,w]
  */
-export async function guideByTextAndImage(
-  prediction: Tensor,
-  guidanceScale: number,
-  imageGuidanceScale: number,
-): Promise<Tensor> {
-  const weights = [guidanceScale, imageGuidanceScale - guidanceScale, 1 - imageGuidanceScale];
-  return new Tensor(await native().combineChunks(prediction.handle, weights));
+export async function combineRows(prediction: Tensor, rows: readonly GuidanceRow[]): Promise<Tensor> {
+  if (rows.length === 1) return await prediction.clone();
+  return new Tensor(
+    await native().combineChunks(
+      prediction.handle,
+      rows.map(({ weight }) => weight),
+    ),
+  );
 }

@@ -6,7 +6,7 @@ import type { Scheduler } from "../schedulers/scheduler.js";
 import { Scope } from "../scope.js";
 import { Tensor } from "../tensor.js";
 import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
-import { guideByTextAndImage } from "./guidance.js";
+import { combineRows, type GuidanceRow, guidanceRows } from "./guidance.js";
 import { type PipelineImage, prepareImage } from "./image-input.js";
 import { Lease } from "./lease.js";
 import { checkCount, checkFinite, checkTexts, refuseArgument } from "./options.js";
@@ -64,9 +64,6 @@ export interface EditResult<T extends OutputType = OutputType> {
   seed?: number | bigint;
 }
 
-/** What the guided batch repeats: text and image, image only, neither. */
-const GUIDED_ROWS = 3;
-
 /**
  * Edits pictures by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), with the numbers
  * of diffusers' `StableDiffusionInstructPix2PixPipeline`.
@@ -116,7 +113,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     using scheduler = this.scheduler.clone();
     scheduler.setTimesteps(call.numInferenceSteps);
     using scope = new Scope();
-    const { unet, vae, guided } = call;
+    const { unet, vae, rows } = call;
     const { device, dtype } = unet;
 
     const embeddings = scope.add(await this.#textEmbeddings(call, options));
@@ -130,12 +127,10 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
       for (const [step, timestep] of scheduler.timesteps.entries()) {
         throwIfAborted(signal);
         using scaled = await scheduler.scaleModelInput(latents, timestep);
-        using rows = await scaled.repeat([guided ? GUIDED_ROWS : 1, 1, 1, 1]);
-        using input = await Tensor.cat([rows, imageLatents], 1);
+        using repeated = await scaled.repeat([rows.length, 1, 1, 1]);
+        using input = await Tensor.cat([repeated, imageLatents], 1);
         using prediction = await unet.forward(input, timestep, embeddings, { signal });
-        using noise = guided
-          ? await guideByTextAndImage(prediction, call.guidanceScale, call.imageGuidanceScale)
-          : await prediction.clone();
+        using noise = await combineRows(prediction, rows);
         const { prevSample } = await scheduler.step(noise, timestep, latents, {
           generator: call.generator as Generator | Generator[],
           eta: call.eta,
@@ -218,9 +213,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
       count,
       numImagesPerPrompt,
       numInferenceSteps: checkCount("numInferenceSteps", options.numInferenceSteps ?? 100),
-      guidanceScale,
-      imageGuidanceScale,
-      guided: guidanceScale > 1 && imageGuidanceScale >= 1,
+      rows: guidanceRows(guidanceScale, imageGuidanceScale),
       eta,
       seed,
       generator,
@@ -228,7 +221,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     };
   }
 
-  /** [rows · B·n,T,D] in the order of the guided batch: the prompt, then twice what stands for no text. */
+  /** [rows · B·n,T,D]: for each row of guidance the prompts, or what stands for no text. */
   async #textEmbeddings(call: Call, options: EditOptions): Promise<Tensor> {
     using scope = new Scope();
     const { device, dtype } = call.unet;
@@ -240,7 +233,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
       return scope.add(await placed.repeatInterleave(call.numImagesPerPrompt, 0));
     };
     const positive = await embed(call.prompts, options.promptEmbeds);
-    if (!call.guided) return await positive.clone();
+    if (call.rows.every(({ text }) => text)) return await positive.clone();
     const negatives = call.negatives ?? [""];
     const texts = negatives.length === call.batch ? negatives : Array<string>(call.batch).fill(negatives[0]!);
     // Embeddings that were given may be of fewer tokens than a prompt's.
@@ -250,10 +243,13 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
         "ERR_INVALID_ARGUMENT",
         `promptEmbeds [${positive.shape}] and negativePromptEmbeds [${negative.shape}] differ in shape`,
       );
-    return await Tensor.cat([positive, negative, negative], 0);
+    return await Tensor.cat(
+      call.rows.map(({ text }) => (text ? positive : negative)),
+      0,
+    );
   }
 
-  /** [rows · B·n,C,h,w] in the order of the guided batch: twice the picture's, then zeros. Not scaled. */
+  /** [rows · B·n,C,h,w]: for each row of guidance the pictures', or zeros. Not scaled. */
   async #imageLatents(call: Call, options: EditOptions): Promise<Tensor> {
     using scope = new Scope();
     const { device, dtype } = call.unet;
@@ -267,9 +263,12 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     const posterior = scope.add(await call.vae.encode(picture, { signal: options.signal }));
     const placed = scope.add(await posterior.mean.to({ device, dtype }));
     const latents = scope.add(await placed.repeatInterleave(call.count / pictures, 0));
-    if (!call.guided) return await latents.clone();
+    if (call.rows.length === 1) return await latents.clone();
     const none = scope.add(await Tensor.zeros(latents.shape, { device, dtype }));
-    return await Tensor.cat([latents, latents, none], 0);
+    return await Tensor.cat(
+      call.rows.map(({ image }) => (image ? latents : none)),
+      0,
+    );
   }
 
   #checkChannels({ vae, unet }: Call, imageChannels: number): void {
@@ -311,7 +310,7 @@ type Call = Omit<StableDiffusionComponents, "scheduler"> & {
   batch: number;
   count: number;
   numImagesPerPrompt: number;
-  guided: boolean;
+  rows: readonly GuidanceRow[];
   generator: Generator | readonly Generator[];
 };
 

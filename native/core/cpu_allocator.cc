@@ -23,7 +23,8 @@ constexpr size_t PAGE = 4096;
 constexpr size_t HUGE_PAGE = size_t{2} << 20;
 constexpr size_t SMALLEST_BLOCK = size_t{64} << 10;
 constexpr size_t SMALLEST_REGION = size_t{64} << 20;
-constexpr auto IDLE = std::chrono::seconds(1);
+// Longer than the pause between two steps of a model whose steps somebody looks at, or that takes turns.
+constexpr auto IDLE = std::chrono::seconds(10);
 
 size_t round_up(size_t size, size_t unit) {
   return (size + unit - 1) / unit * unit;

@@ -16,8 +16,8 @@ class CpuAllocator {
   /// Puts it in libtorch's place; later calls do nothing. IP2P_CPU_ALLOCATOR=system leaves libtorch's own.
   static void install();
 
-  /// Gives back what is kept, unless something was allocated in the last second. Returns whether anything is
-  /// still kept.
+  /// Gives back what is kept, unless something was allocated in the last ten seconds. Returns whether
+  /// anything is still kept.
   static bool trim_when_idle();
 
   struct Statistics {

@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { Generator } from "../../lib/generator.js";
+import { guidanceRows } from "../../lib/pipelines/guidance.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { EulerDiscreteScheduler } from "../../lib/schedulers/index.js";
+import { Tensor } from "../../lib/tensor.js";
+import { fixture } from "../helpers/fixtures.js";
+
+let pipeline: InstructPix2PixPipeline;
+beforeAll(async () => {
+  pipeline = await InstructPix2PixPipeline.fromPretrained(fixture("ip2p-tiny", "model"));
+  pipeline.scheduler = EulerDiscreteScheduler.fromConfig(pipeline.scheduler.config);
+});
+afterAll(() => pipeline.dispose());
+
+test("the weights of the rows are those of the paper's formula", () => {
+  for (const [text, image] of [
+    [7.5, 1.5],
+    [3, 1],
+    [2, 2],
+    [1.25, 4],
+  ] as const) {
+    const [full, pictureOnly, none] = [0.3, -0.7, 1.9];
+    const expected = none + text * (full - pictureOnly) + image * (pictureOnly - none);
+    const sum = guidanceRows(text, image).reduce(
+      (all, row) => all + row.weight * (row.text ? full : row.image ? pictureOnly : none),
+      0,
+    );
+    expect(sum).toBeCloseTo(expected, 12);
+  }
+});
+
+/** Edits, and reports how many rows the UNet was given in every step. */
+async function edit(guidanceScale: number, imageGuidanceScale: number) {
+  const rows: number[] = [];
+  const { unet } = pipeline;
+  const forward = unet.forward.bind(unet);
+  const spy = vi.spyOn(unet, "forward").mockImplementation((sample, ...rest) => {
+    rows.push(sample.shape[0]!);
+    return forward(sample, ...rest);
+  });
+  const picture = await Tensor.rand([1, 3, 32, 32], { generator: new Generator("cpu", 1) });
+  const { images } = await pipeline.run({
+    ...{ prompt: "make it winter", image: picture, seed: 2, numInferenceSteps: 3, outputType: "tensor" },
+    ...{ guidanceScale, imageGuidanceScale },
+  });
+  spy.mockRestore();
+  return { values: Array.from(await images.toArray(), Number), rows };
+}
+
+test.each([
+  ["without picture guidance two rows are computed", 3, 1, 2],
+  ["with equal scales two rows are computed", 2, 2, 2],
+  ["without guidance one row is computed", 1, 1.5, 1],
+  ["otherwise three rows are computed", 3, 1.5, 3],
+])("%s", async (_, guidanceScale, imageGuidanceScale, rows) => {
+  const result = await edit(guidanceScale, imageGuidanceScale);
+  expect(result.rows).toEqual([rows, rows, rows]);
+  if (rows !== 2) return;
+  // Next to it, where all three rows are computed, is next to the same picture.
+  const near = await edit(guidanceScale, imageGuidanceScale + 1e-7);
+  expect(near.rows).toEqual([3, 3, 3]);
+  expect(Math.max(...near.values.map((value, i) => Math.abs(value - result.values[i]!)))).toBeLessThan(1e-4);
+});
