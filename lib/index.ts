@@ -18,6 +18,7 @@ export {
 } from "./images.js";
 export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./libtorch/install.js";
 export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";
+export { builtInModel } from "./models/built-in.js";
 export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./models/clip_text_model.js";
 export type { ModelOptions } from "./models/pretrained.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";

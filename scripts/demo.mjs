@@ -1,79 +1,79 @@
-// `npm run demo`: edits a picture with the tiny model of the tests and writes before and after side by side.
+// `npm run demo`: edits pictures with the built-in model, teaches it an edit that it has never seen, and shows both in
+// demo/index.html and demo/sheet.png.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { InstructPix2PixPipeline, imageGrid, RgbImage } from "../dist/index.js";
-import { drawScene } from "./demo-scene.mjs";
+import { builtInModel, InstructPix2PixPipeline } from "../dist/index.js";
+import { lessonExample } from "../dist/world/index.js";
+import { ASKED, PAIRS, STEPS, teach, writeLesson } from "./demo/lesson.mjs";
+import { drawPage } from "./demo/page.mjs";
+import { bar, bold, dim, green, line, red } from "./demo/terminal.mjs";
+import { editorOf, evaluate, summarise, worldExamples } from "./tiny/evaluation.mjs";
+import { EDITING } from "./tiny/settings.mjs";
+import { drawSheet } from "./tiny/sheet.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const model = join(root, "test", "fixtures", "ip2p-tiny", "model");
 const folder = join(root, "demo");
-const instructions = ["make it winter", "turn it into a watercolour", "let the sun set"];
-const steps = 8;
-/** The model is far from fast for its size, so it gets a small picture. */
-const editedSize = [96, 72];
+/** Of scenes and edits that the model was not trained on. */
+const SEED = 20;
+const EDITS = 20;
+const QUESTIONS = 40;
 
-const colourful = process.stdout.isTTY && !process.env.NO_COLOR;
-const paint = (code) => (text) => (colourful ? `\x1b[${code}m${text}\x1b[0m` : text);
-const [bold, dim, yellow, green] = [paint(1), paint(2), paint(33), paint(32)];
 const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 const shown = (path) => relative(process.cwd(), path) || path;
+const percent = (share) => `${Math.round(100 * share)} %`;
 
-/** Rewrites the line on a terminal; elsewhere only finished lines are printed. */
-function line(text, finished = true) {
-  if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${text}${finished ? "\n" : ""}`);
-  else if (finished) console.log(text);
-}
-
-function bar(done, total, width = 24) {
-  const full = Math.round((width * done) / total);
-  return `${"█".repeat(full)}${dim("░".repeat(width - full))}`;
+/** Edits and scores examples with a model. */
+async function score(model, examples, total, what) {
+  const since = performance.now();
+  const pipeline = await InstructPix2PixPipeline.fromPretrained(model, { device: "auto" });
+  const results = await evaluate(examples, editorOf(pipeline, EDITING), {
+    batch: 4,
+    onProgress: ({ length }) => line(`  ${what.padEnd(42)} ${bar(length, total)} ${length}/${total}`, false),
+  });
+  pipeline.dispose();
+  const summary = summarise(results);
+  line(`  ${what.padEnd(42)} ${bar(1, 1)} ${percent(summary.success)} of ${total} succeed, ${seconds(since)}`);
+  return { results, ...summary };
 }
 
 async function demo() {
+  const started = performance.now();
   console.log(bold("instruct-pix2pix: pictures edited by instruction\n"));
-  const { width, height, data } = await drawScene();
-  const original = new RgbImage(width, height, data);
-  const small = await original.resize(...editedSize);
-  line(`  ${"a picture, drawn for this demo".padEnd(42)} ${width}×${height}, edited at ${editedSize.join("×")}`);
-
-  const begun = performance.now();
-  const pipeline = await InstructPix2PixPipeline.fromPretrained(model, { device: "auto" });
-  line(`  ${"a model, the tiny one of the tests".padEnd(42)} loaded in ${seconds(begun)} (${pipeline.unet.device})`);
-
-  const pictures = [original];
-  for (const prompt of instructions) {
-    const name = `  “${prompt}”`.padEnd(44);
-    const since = performance.now();
-    const { images } = await pipeline.run({
-      ...{ prompt, image: small, seed: 1, numInferenceSteps: steps },
-      ...{ guidanceScale: 7.5, imageGuidanceScale: 1.5 },
-      onStep: ({ step, totalSteps }) => line(`${name} ${bar(step + 1, totalSteps)} ${step + 1}/${totalSteps}`, false),
-    });
-    line(`${name} ${bar(1, 1)} ${steps} steps in ${seconds(since)}`);
-    pictures.push(await images[0].resize(width, height, "bicubic"));
-  }
-
-  pipeline.dispose();
-
   await mkdir(folder, { recursive: true });
-  const [before, after] = [join(folder, "original.png"), join(folder, "before-after.png")];
-  await original.save(before);
-  await imageGrid(pictures, { columns: 2, gap: 8 }).save(after);
 
-  console.log(`\n  ${green("✓")} ${bold(shown(after))}`);
-  console.log(`      ┌──────────────────────────────┬──────────────────────────────┐`);
-  const cells = ["before", ...instructions].map((text) => text.padEnd(28));
-  console.log(`      │ ${cells[0]} │ ${cells[1]} │`);
-  console.log(`      │ ${cells[2]} │ ${cells[3]} │`);
-  console.log(`      └──────────────────────────────┴──────────────────────────────┘`);
-  console.log(
-    `\n${yellow("  The weights of this model are random, so what it makes of the picture means nothing yet:")}`,
-  );
-  console.log(yellow("  the demo shows that everything works together. For a real edit, give a trained model:\n"));
-  console.log("    node dist/cli/main.js edit --model timbrooks/instruct-pix2pix \\");
-  console.log(`      --image ${shown(before)} --prompt "make it winter" --output winter.png\n`);
+  const world = await score(builtInModel, worldExamples(SEED, EDITS), EDITS, "edits that the built-in model knows");
+  for (const { example, score: one } of world.results.slice(0, 10))
+    line(`    ${one.success ? green("✓") : red("✗")} ${example.instruction}`);
+
+  console.log(`\n  ${bold("a lesson:")} old photographs, which it has never seen\n`);
+  const lesson = (total) => worldExamples(ASKED, total, lessonExample);
+  const before = await score(builtInModel, lesson(QUESTIONS), QUESTIONS, "before");
+  const dataset = join(folder, "lesson");
+  await writeLesson(dataset);
+  const losses = [];
+  const teaching = performance.now();
+  const taught = await teach(builtInModel, dataset, join(folder, "taught-model"), ({ step, trainLoss }) => {
+    losses.push(trainLoss);
+    const note = `${step}/${STEPS} ${dim(`loss ${trainLoss.toFixed(3)}`)}`;
+    line(`  ${`training on ${PAIRS} pairs`.padEnd(42)} ${bar(step, STEPS)} ${note}`, false);
+  });
+  const taughtIn = (performance.now() - teaching) / 1000;
+  line(`  ${`training on ${PAIRS} pairs`.padEnd(42)} ${bar(1, 1)} ${STEPS} steps in ${taughtIn.toFixed(1)} s`);
+  const after = await score(taught, lesson(QUESTIONS), QUESTIONS, "after");
+  const known = await score(taught, worldExamples(SEED, EDITS), EDITS, "and the edits that it knew before");
+
+  const [sheet, page] = [join(folder, "sheet.png"), join(folder, "index.html")];
+  const examples = [...world.results.slice(0, 16), ...after.results.slice(0, 8)];
+  await writeFile(sheet, await drawSheet(examples, summarise([...world.results, ...after.results])));
+  const all = { before, after, known, pairs: PAIRS, steps: STEPS, seconds: taughtIn };
+  const elapsed = (performance.now() - started) / 1000;
+  await writeFile(page, await drawPage({ world, lesson: all, losses, seconds: elapsed }));
+
+  console.log(`\n  ${green("✓")} ${bold(shown(page))} and ${bold(shown(sheet))}, in ${seconds(started)}\n`);
+  console.log("  Your own edits are taught the same way, to a model of your choice:");
+  console.log("    npx ip2p train --pretrained_model_name_or_path MODEL --train_data_dir PAIRS --output_dir mine\n");
 }
 
 try {

@@ -20,11 +20,12 @@ const OTHER_STREAMS = 2 ** 52;
 /**
  * The first examples of a seed, ready to be edited and judged.
  *
+ * @param source of the examples: `worldExample`, or `lessonExample`
  * @returns {AsyncGenerator<Example>}
  */
-export async function* worldExamples(seed, count) {
+export async function* worldExamples(seed, count, source = worldExample) {
   for (let index = 0; index < count; index++) {
-    const { scene, edit } = worldExample(seed, index);
+    const { scene, edit } = source(seed, index);
     const random = new Random(seed, OTHER_STREAMS + index);
     const noiseSeed = random.int(2 ** 32);
     const [original, target] = await Promise.all([scene, edit.target].map((shown) => drawScene(shown, SIZE)));

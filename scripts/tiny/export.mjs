@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AutoencoderKL, CLIPTextModel, UNet2DConditionModel } from "../../dist/index.js";
 
@@ -13,6 +13,10 @@ export async function exportModel(from, to) {
     await model.savePretrained(join(to, name), { dtype: "float16" });
     model.dispose();
   }
+  // transformers would take the type of the weights, diffusers takes float32: without this they do not fit together.
+  const config = join(to, "text_encoder", "config.json");
+  const parsed = JSON.parse(readFileSync(config, "utf8"));
+  writeFileSync(config, `${JSON.stringify({ ...parsed, dtype: "float32" }, null, 2)}\n`);
   for (const name of ["scheduler", "tokenizer"]) {
     mkdirSync(join(to, name), { recursive: true });
     for (const file of readdirSync(join(from, name))) cpSync(join(from, name, file), join(to, name, file));

@@ -23,9 +23,10 @@ const RATIO = 4 / 3;
  *
  * @param {import("./evaluation.mjs").Result[]} results at least one
  * @param {{ success: number, count: number }} summary of all results, for the heading
+ * @param {string} title letters that letters.mjs has
  * @returns {Promise<Buffer>} a PNG
  */
-export async function drawSheet(results, summary) {
+export async function drawSheet(results, summary, title = "instruct pix2pix") {
   const side = results[0].example.original.width * SCALE;
   const cell = { width: 3 * side + 2 * GAP, height: TEXT + BELOW_TEXT + side };
   const sizeFor = (columns) => ({
@@ -37,7 +38,7 @@ export async function drawSheet(results, summary) {
   const sizes = results.map((_, i) => sizeFor(i + 1));
   const { columns, width, height } = sizes.reduce((best, size) => (distance(size) < distance(best) ? size : best));
 
-  const marks = [heading(summary, width)];
+  const marks = [heading(title, summary, width)];
   for (let column = 0; column < columns; column++)
     for (const [i, title] of COLUMNS.entries()) {
       const x = MARGIN + column * (cell.width + BETWEEN.columns) + i * (side + GAP) + side / 2;
@@ -63,11 +64,11 @@ export async function drawSheet(results, summary) {
     .toBuffer();
 }
 
-function heading({ success, count }, width) {
+function heading(title, { success, count }, width) {
   const y = MARGIN + 28;
   const share = `${(100 * success).toFixed(1)} % of ${count} edits succeed`;
   return [
-    textElement("instruct pix2pix", { x: MARGIN, y, size: 36, colour: COLOURS.ink, bold: true }),
+    textElement(title, { x: MARGIN, y, size: 36, colour: COLOURS.ink, bold: true }),
     textElement(share, { x: width - MARGIN, y, size: 28, colour: COLOURS.pale, anchor: "end" }),
   ].join("");
 }

@@ -1,7 +1,8 @@
 // `npm run tiny:train`: makes the built-in model from nothing, or goes on where an earlier run was stopped.
 //
-//   npm run tiny:train -- [--work DIR] [--output models/tiny] [--max_train_steps N] [--device auto]
+//   npm run tiny:train -- [--work DIR] [--output models/tiny] [--from FOLDER] [--max_train_steps N] [--device auto]
 //
+// --from begins with the weights of a model instead of random ones: --from models/tiny trains the built-in model further.
 // Everything on the way stays in the work folder: the autoencoder, the pairs, the checkpoints, the metrics. What is trained
 // and how long is in settings.mjs.
 
@@ -39,13 +40,13 @@ function makePairs(folder) {
 }
 
 /** Trains UNet and text encoder; the average of the loss is logged now and then. */
-async function trainDenoiser(work, options) {
+async function trainDenoiser(work, base, options) {
   const outputDir = join(work, "run");
   let [sum, count] = [0, 0];
   await train({
     ...TRAINING,
     ...options,
-    pretrainedModelNameOrPath: join(work, "base"),
+    pretrainedModelNameOrPath: base,
     trainDataDir: join(work, "pairs"),
     outputDir,
     cacheDir: join(work, "cache"),
@@ -76,16 +77,17 @@ const { values } = parseArgs({
   options: {
     work: { type: "string", default: join(root, "tiny-training") },
     output: { type: "string", default: join(root, "models", "tiny") },
+    from: { type: "string" },
     max_train_steps: { type: "string" },
     device: { type: "string", default: "auto" },
   },
 });
 try {
   const { work, device } = values;
-  await makeBaseModel(join(work, "base"), await trainAutoencoder(work, log));
+  const base = values.from ?? (await makeBaseModel(join(work, "base"), await trainAutoencoder(work, log)));
   makePairs(join(work, "pairs"));
   const limit = values.max_train_steps && { maxTrainSteps: Number(values.max_train_steps) };
-  const model = await trainDenoiser(work, { device, ...limit });
+  const model = await trainDenoiser(work, base, { device, ...limit });
   await exportModel(model, values.output);
   log(`${values.output}: done`);
 } catch (error) {

@@ -10,8 +10,7 @@ export const editOptions = declareOptions({
   model: {
     type: "string",
     value: "DIR|HUB_ID",
-    required: true,
-    help: "an InstructPix2Pix model: a folder as diffusers saves it, or the id of a repository on the Hugging Face hub",
+    help: "an InstructPix2Pix model: a folder as diffusers saves it, or the id of a repository on the Hugging Face hub; by default the small built-in one, which knows 64×64 pictures of simple shapes only",
   },
   image: {
     type: "string",

@@ -3,6 +3,7 @@ import { throwIfAborted } from "../../errors.js";
 import { randomSeed } from "../../generator.js";
 import { type DownloadProgress, resolvePretrained } from "../../hub.js";
 import { imageGrid, loadImage, type RgbImage } from "../../images.js";
+import { builtInModel } from "../../models/built-in.js";
 import { readModelIndex } from "../../models/model-index.js";
 import { loadAddon } from "../../native/load.js";
 import { native } from "../../native/native.js";
@@ -37,7 +38,9 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   const { dtype, variant, attention, revision, cacheDir, localFilesOnly } = values;
   const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
   const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal };
-  const folder = await resolvePretrained(values.model, from, env);
+  if (values.model === undefined)
+    reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
+  const folder = await resolvePretrained(values.model ?? builtInModel, from, env);
   reporter.loading(folder);
   const loadingSince = performance.now();
   if (values.verbose) await tellWhatIsNotLoaded(folder, reporter);
