@@ -1,7 +1,8 @@
 // Training steps of this package, one JSON object per line on standard output: see train.mjs.
 
 import { randomFillSync } from "node:crypto";
-import { Generator } from "../dist/index.js";
+import { join } from "node:path";
+import { Generator, UNet2DConditionModel } from "../dist/index.js";
 import { native } from "../dist/native/native.js";
 import { disposeBaseModel, loadBaseModel } from "../dist/training/base_model.js";
 import { drawsFrom } from "../dist/training/draws.js";
@@ -10,7 +11,9 @@ import { disposeMicroBatch, prepareMicroBatch } from "../dist/training/micro_bat
 import { Trainer } from "../dist/training/trainer.js";
 import { peakMemory } from "./machine.mjs";
 
-const { model, size, batch, steps, threads, checkpointing, cached, precision, eightBit } = JSON.parse(process.argv[2]);
+const settings = JSON.parse(process.argv[2]);
+const { model, size, steps, threads, checkpointing, cached, precision, eightBit, attention, accumulation } = settings;
+const batch = settings.batch / accumulation;
 const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`);
 const now = () => performance.now() / 1000;
 
@@ -22,6 +25,10 @@ const base = await loadBaseModel({
   frozenDType: precision === "bf16" ? "bfloat16" : "float32",
   trainTextEncoder: false,
 });
+if (attention !== "auto") {
+  base.unet.dispose();
+  base.unet = await UNet2DConditionModel.fromPretrained(join(model, "unet"), { attention });
+}
 const trainer = await Trainer.create(base.unet, {
   adamBeta1: 0.9,
   adamBeta2: 0.999,
@@ -40,7 +47,7 @@ const loaded = { originals: pictures(), edited: pictures(), prompts: Array(batch
 const flips = Array(batch).fill(false);
 const generator = new Generator("cpu", 0);
 const draws = drawsFrom(generator, new Generator("cpu", 1), "cpu");
-const settings = {
+const recipe = {
   scheduler: base.noiseSchedule,
   predictionType: base.predictionType,
   scalingFactor: base.vae.config.scaling_factor,
@@ -50,12 +57,15 @@ const settings = {
 const kept = cached ? await encoder.encode(loaded, flips) : undefined;
 for (let step = 0; step < steps; step++) {
   start = now();
-  const encoded = kept ?? (await encoder.encode(loaded, flips));
-  const prepared = await prepareMicroBatch(encoded, draws, settings);
-  const loss = await (await trainer.accumulate(prepared, 1)).item();
+  let loss = 0;
+  for (let micro = 0; micro < accumulation; micro++) {
+    const encoded = kept ?? (await encoder.encode(loaded, flips));
+    const prepared = await prepareMicroBatch(encoded, draws, recipe);
+    loss += (await (await trainer.accumulate(prepared, 1 / accumulation)).item()) / accumulation;
+    disposeMicroBatch(prepared);
+    if (!kept) disposeEncoded(encoded);
+  }
   const { gradNorm } = await trainer.step(1e-5, 1);
-  disposeMicroBatch(prepared);
-  if (!kept) disposeEncoded(encoded);
   say({ step, seconds: now() - start, loss, gradNorm, peakBytes: peakMemory() });
 }
 trainer.dispose();

@@ -1,6 +1,6 @@
 // Measures training steps beside diffusers, on one machine and with the same number of threads:
 //
-//   npm run bench:train -- [--size 256] [--batch 2] [--steps 4] [--variants plain,checkpointed,cached,8bit] [--threads N]
+//   npm run bench:train -- [--size 256] [--batch 2] [--steps 4] [--variants plain,checkpointed,cached,8bit,math,accumulated] [--threads N]
 //                          [--precision bf16] [--model FOLDER] [--output FILE]
 //
 // A step is what the script does: both pictures and the text through the frozen models (unless cached), noise, forward,
@@ -23,11 +23,16 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const here = (name) => join(root, "bench", name);
 const log = (line) => console.error(`bench: ${line}`);
 
+const PLAIN = { checkpointing: false, cached: false, eightBit: false, attention: "auto", accumulation: 1 };
 const VARIANTS = {
-  plain: { checkpointing: false, cached: false, eightBit: false },
-  checkpointed: { checkpointing: true, cached: false, eightBit: false },
-  cached: { checkpointing: false, cached: true, eightBit: false },
-  "8bit": { checkpointing: false, cached: false, eightBit: true },
+  plain: PLAIN,
+  checkpointed: { ...PLAIN, checkpointing: true },
+  cached: { ...PLAIN, cached: true },
+  "8bit": { ...PLAIN, eightBit: true },
+  // Attention that holds all scores in memory, as both sides' oracle.
+  math: { ...PLAIN, attention: "math" },
+  // The batch in two micro-steps.
+  accumulated: { ...PLAIN, accumulation: 2 },
 };
 
 async function runSide(name, command, args, settings) {

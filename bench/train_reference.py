@@ -9,10 +9,12 @@ warnings.filterwarnings("ignore")
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 options = json.loads(sys.argv[1])
-model, size, batch = options["model"], options["size"], options["batch"]
+model, size, accumulation = options["model"], options["size"], options["accumulation"]
+batch = options["batch"] // accumulation
 half = options["precision"] == "bf16"
 frozen = torch.bfloat16 if half else torch.float32
 torch.set_num_threads(options["threads"])
@@ -34,6 +36,8 @@ text = CLIPTextModel.from_pretrained(model, subfolder="text_encoder", torch_dtyp
 tokenizer = CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
 noise_schedule = DDPMScheduler.from_pretrained(model, subfolder="scheduler")
 unet.train()
+if options["attention"] == "math":
+    unet.set_attn_processor(AttnProcessor())
 if options["checkpointing"]:
     unet.enable_gradient_checkpointing()
 optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-5, weight_decay=1e-2)
@@ -59,17 +63,20 @@ def encode():
 kept = encode() if options["cached"] else None
 for step in range(options["steps"]):
     start = time.perf_counter()
-    posterior, source, states, null = kept or encode()
-    latents = posterior.sample() * vae.config.scaling_factor
-    noise = torch.randn_like(latents)
-    timesteps = torch.randint(0, 1000, (batch,))
-    noisy = noise_schedule.add_noise(latents, noise, timesteps)
-    drop = torch.rand(batch)
-    states = torch.where((drop < 0.1).reshape(batch, 1, 1), null, states)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-        prediction = unet(torch.cat([noisy, source], dim=1), timesteps, states, return_dict=False)[0]
-    loss = F.mse_loss(prediction.float(), noise.float())
-    loss.backward()
+    total = 0.0
+    for _ in range(accumulation):
+        posterior, source, states, null = kept or encode()
+        latents = posterior.sample() * vae.config.scaling_factor
+        noise = torch.randn_like(latents)
+        timesteps = torch.randint(0, 1000, (batch,))
+        noisy = noise_schedule.add_noise(latents, noise, timesteps)
+        drop = torch.rand(batch)
+        states = torch.where((drop < 0.1).reshape(batch, 1, 1), null, states)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            prediction = unet(torch.cat([noisy, source], dim=1), timesteps, states, return_dict=False)[0]
+        loss = F.mse_loss(prediction.float(), noise.float())
+        (loss / accumulation).backward()
+        total += loss.item() / accumulation
     norm = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
@@ -77,7 +84,7 @@ for step in range(options["steps"]):
         {
             "step": step,
             "seconds": time.perf_counter() - start,
-            "loss": loss.item(),
+            "loss": total,
             "gradNorm": norm.item(),
             "peakBytes": peak(),
         }
