@@ -1,5 +1,6 @@
 import type { Generator } from "../generator.js";
 import { type DType, Tensor } from "../tensor.js";
+import { biasedTimestep, type TimestepBias } from "./timestep_bias.js";
 
 /** The random numbers of one micro-step, in the order in which they are asked for. */
 export interface Draws {
@@ -7,21 +8,35 @@ export interface Draws {
   posteriorNoise(shape: readonly number[], dtype: DType): Promise<Tensor>;
   /** Standard normal, as `torch.randn_like`: what is added to the latents. */
   noise(latents: Tensor): Promise<Tensor>;
-  /** Uniform in 0..trainTimesteps−1, one for each row. */
+  /** In 0..trainTimesteps−1, one for each row; uniform if there is no bias. */
   timesteps(batch: number, trainTimesteps: number): Promise<Tensor>;
   /** Uniform in [0,1), one for each row: decides which conditioning is dropped. */
   dropout(batch: number): Promise<number[]>;
 }
 
-/** Draws from two generators, as the reference does: one for conditioning dropout, one for everything else. */
-export function drawsFrom(generator: Generator, dropoutGenerator: Generator, device: string): Draws {
+/**
+ * Draws from two generators, as the reference does: one for conditioning dropout, one for everything else.
+ *
+ * @param bias of the timesteps
+ */
+export function drawsFrom(
+  generator: Generator,
+  dropoutGenerator: Generator,
+  device: string,
+  bias?: TimestepBias,
+): Draws {
+  const uniform = async (batch: number, generator: Generator) => {
+    using tensor = await Tensor.rand([batch], { generator });
+    return Array.from(await tensor.toArray(), Number);
+  };
   return {
     posteriorNoise: (shape, dtype) => Tensor.randn(shape, { generator, dtype, device }),
     noise: (latents) => Tensor.randnLike(latents, { generator }),
-    timesteps: (batch, trainTimesteps) => Tensor.randint(0, trainTimesteps, [batch], { generator }),
-    dropout: async (batch) => {
-      using uniform = await Tensor.rand([batch], { generator: dropoutGenerator });
-      return Array.from(await uniform.toArray(), Number);
+    timesteps: async (batch, trainTimesteps) => {
+      if (!bias) return Tensor.randint(0, trainTimesteps, [batch], { generator });
+      const timesteps = (await uniform(batch, generator)).map((u) => BigInt(biasedTimestep(u, trainTimesteps, bias)));
+      return Tensor.from(BigInt64Array.from(timesteps), [batch]);
     },
+    dropout: (batch) => uniform(batch, dropoutGenerator),
   };
 }

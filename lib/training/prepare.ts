@@ -24,6 +24,7 @@ import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js
 import { LossScaler } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { readSavedRun, restoreTrainer, type SavedRun } from "./snapshot.js";
+import { timestepBias } from "./timestep_bias.js";
 import { Trainer } from "./trainer.js";
 
 /** A run with everything loaded and, where asked for, put back to where a checkpoint left it. */
@@ -119,7 +120,12 @@ export async function prepareRun(
       dataset,
       order: orderOf(options, dataset, generators.cpu, resumed, updatesPerEpoch),
       flips: !options.randomFlip ? noFlips : compat ? flipsLikeReference(generators.cpu) : flipsBySeed(options.seed),
-      draws: drawsFrom(generators.cpu, generators.dropout, device),
+      draws: drawsFrom(
+        generators.cpu,
+        generators.dropout,
+        device,
+        timestepBias(options, base.noiseSchedule.alphasCumprod.length),
+      ),
       generators,
       trainer,
       scaler: options.mixedPrecision === "fp16" ? new LossScaler(resumed?.state.scaler ?? undefined) : null,
@@ -154,6 +160,7 @@ function checkTogether(options: TrainOptions): void {
     mixed_precision: options.mixedPrecision !== "no",
     use_8bit_adam: options.use8bitAdam,
     train_text_encoder: options.trainTextEncoder,
+    timestep_bias_strategy: options.timestepBiasStrategy !== "none",
     device: options.device.startsWith("cuda"),
     seed: options.seed === undefined,
   };

@@ -1,4 +1,4 @@
-import { EDIT_FAMILIES, type Edit, randomEdit } from "./edit.js";
+import { EDIT_FAMILIES, type Edit, type EditFamily, randomEdit } from "./edit.js";
 import { Random } from "./random.js";
 import { randomScene, type Scene } from "./scene.js";
 
@@ -8,11 +8,16 @@ import { randomScene, type Scene } from "./scene.js";
  *
  * @param seed a whole number in 0..2⁵³−1
  * @param index a whole number in 0..2⁵³−1
+ * @param families which take turns; all by default
  * @throws `ERR_INVALID_ARGUMENT` for other numbers
  */
-export function worldExample(seed: number, index: number): { scene: Scene; edit: Edit } {
+export function worldExample(
+  seed: number,
+  index: number,
+  families: readonly EditFamily[] = EDIT_FAMILIES,
+): { scene: Scene; edit: Edit } {
   const random = new Random(seed, index);
-  const family = EDIT_FAMILIES[index % EDIT_FAMILIES.length]!;
+  const family = families[index % families.length]!;
   for (;;) {
     const scene = randomScene(random);
     const edit = randomEdit(scene, random, family);

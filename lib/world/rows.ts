@@ -1,6 +1,7 @@
 import type { EditRow } from "../data/write/edit-writer.js";
 import { caption } from "./caption.js";
 import { drawScene } from "./draw.js";
+import type { Edit, EditFamily } from "./edit.js";
 import { worldExample } from "./example.js";
 import type { Scene } from "./scene.js";
 
@@ -11,11 +12,17 @@ const AHEAD = 16;
  * The first examples of a seed as rows of a data set, with captions of both pictures and the family of the edit.
  *
  * @param size of the pictures in pixels
+ * @param families of edits; all by default
  */
-export async function* worldRows(seed: number, count: number, size: number): AsyncGenerator<EditRow> {
+export async function* worldRows(
+  seed: number,
+  count: number,
+  size: number,
+  families?: readonly EditFamily[],
+): AsyncGenerator<EditRow> {
   const ahead: Promise<EditRow>[] = [];
   for (let index = 0; index < count; index++) {
-    const row = worldRow(seed, index, size);
+    const row = worldRow(worldExample(seed, index, families), size);
     // Whoever stops reading leaves rows that nobody waits for.
     row.catch(() => {});
     ahead.push(row);
@@ -24,8 +31,7 @@ export async function* worldRows(seed: number, count: number, size: number): Asy
   yield* ahead;
 }
 
-async function worldRow(seed: number, index: number, size: number): Promise<EditRow> {
-  const { scene, edit } = worldExample(seed, index);
+async function worldRow({ scene, edit }: { scene: Scene; edit: Edit }, size: number): Promise<EditRow> {
   const draw = async (shown: Scene) => (await drawScene(shown, size)).encode("png");
   const [before, after] = await Promise.all([draw(scene), draw(edit.target)]);
   return {

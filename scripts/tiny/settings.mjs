@@ -5,7 +5,7 @@ export const SIZE = 64;
 /** Tokens of an instruction, the start and the end included. */
 export const TOKENS = 20;
 /** Seeds of the world: no picture of one is one of another. */
-export const SEEDS = { autoencoder: 1, training: 2, check: 3, guidance: 4 };
+export const SEEDS = { autoencoder: 1, all: 2, check: 3, guidance: 4, objects: 5 };
 
 export const AUTOENCODER = {
   config: {
@@ -61,17 +61,18 @@ export const SCHEDULER = {
   steps_offset: 1,
 };
 
-/** Pairs that the UNet and the text encoder are trained on. */
-export const PAIRS = 30_000;
+/** What the UNet and the text encoder are trained on: folders in the work folder, in the options of `ip2p make-dataset`. */
+export const PAIRS = {
+  "pairs/all": { count: 30_000, seed: SEEDS.all },
+  // Which object, which of its properties, and where: what a small model is slowest to learn.
+  "pairs/objects": { count: 60_000, seed: SEEDS.objects, families: "recolour,replace,remove,add,resize,move" },
+};
 
-/** Options of `train()` for them. */
-export const TRAINING = {
+const TRAINING = {
   resolution: SIZE,
   trainBatchSize: 32,
-  maxTrainSteps: 10_000,
   learningRate: 1e-3,
   lrScheduler: "cosine",
-  lrWarmupSteps: 500,
   adamWeightDecay: 1e-2,
   conditioningDropoutProb: 0.05,
   mixedPrecision: "bf16",
@@ -82,6 +83,24 @@ export const TRAINING = {
   checkpointsTotalLimit: 2,
   seed: 0n,
 };
+
+/** Runs of `train()`, each from the model that the one before has made. */
+export const STAGES = [
+  { name: "first", pairs: "pairs/all", options: { ...TRAINING, maxTrainSteps: 8000, lrWarmupSteps: 500 } },
+  {
+    name: "second",
+    pairs: "pairs",
+    options: {
+      ...TRAINING,
+      maxTrainSteps: 12_500,
+      lrWarmupSteps: 300,
+      // With less noise the result can be seen, and the instruction need not be understood.
+      timestepBiasStrategy: "later",
+      timestepBiasPortion: 0.4,
+      timestepBiasMultiplier: 4,
+    },
+  },
+];
 
 /** How the finished model edits, in the options of a pipeline's `run()`. */
 export const EDITING = { numInferenceSteps: 20, guidanceScale: 4, imageGuidanceScale: 1.5 };

@@ -170,3 +170,18 @@ test("a disk that takes no more is named, and given back what it took", async ()
   });
   expect(place.list()).toEqual([]);
 });
+
+test("--families draws edits of those only, by turns", async () => {
+  using place = new Workplace();
+  const { status } = await run(place, "--count=6", "--seed=5", "--size=16", "--families=move, add");
+  expect(status).toBe(0);
+  const rows = readFileSync(place.at("pairs/metadata.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(rows.map(({ family }) => family)).toEqual(["move", "add", "move", "add", "move", "add"]);
+  expect(rows[1].edit_prompt).toBe(worldExample(5, 1, ["move", "add"]).edit.instruction);
+
+  const refused = await run(place, "--count=6", "--families=move,fly");
+  expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('"fly"; there are recolour, ') });
+});

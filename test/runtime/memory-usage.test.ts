@@ -15,8 +15,10 @@ test("what is disposed of is counted out at once, and freed", async () => {
   const resident = process.memoryUsage.rss();
   tensor.dispose();
   expect(usage()).toEqual(start);
-  // On another thread, since it takes a while.
-  await expect.poll(() => resident - process.memoryUsage.rss()).toBeGreaterThan(60 * MEGABYTE);
+  // Kept at hand for ten seconds, for a tensor to come.
+  await expect
+    .poll(() => resident - process.memoryUsage.rss(), { timeout: 60_000, interval: 500 })
+    .toBeGreaterThan(60 * MEGABYTE);
 
   const model = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`);
   const { bytes } = usage();

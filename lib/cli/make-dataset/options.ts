@@ -28,6 +28,11 @@ export const makeDatasetOptions = declareOptions({
     default: 64,
     help: "width and height of the pictures in pixels",
   },
+  families: {
+    type: "string",
+    value: "NAME,…",
+    help: "draw edits of these families only, by turns; by default of all",
+  },
   format: {
     type: "string",
     choices: ["imagefolder", "parquet"],

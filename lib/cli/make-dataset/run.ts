@@ -3,6 +3,7 @@ import { ImageFolderWriter } from "../../data/write/image-folder-writer.js";
 import { makeFolder } from "../../data/write/new-folder.js";
 import { ParquetEditWriter } from "../../data/write/parquet-writer.js";
 import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
+import { EDIT_FAMILIES, type EditFamily } from "../../world/edit.js";
 import { worldRows } from "../../world/rows.js";
 import type { CommandIo } from "../command.js";
 import type { MakeDatasetValues } from "./options.js";
@@ -19,11 +20,12 @@ export async function runMakeDataset(values: MakeDatasetValues, io: CommandIo): 
   try {
     const { world, count, seed, size, format, output } = values;
     if (!world) throw new InstructPix2PixError("ERR_USAGE", "say what the data set is made of: --world");
+    const families = namedFamilies(values.families);
     const started = performance.now();
     await makeFolder(output, async (folder) => {
       await using writer = await WRITERS[format].create(folder);
       let done = 0;
-      for await (const row of worldRows(seed, count, size)) {
+      for await (const row of worldRows(seed, count, size, families)) {
         throwIfAborted(io.signal);
         await writer.write(row);
         reporter.progress(++done, count);
@@ -38,4 +40,17 @@ export async function runMakeDataset(values: MakeDatasetValues, io: CommandIo): 
   } finally {
     reporter.stop();
   }
+}
+
+/** @throws `ERR_USAGE` for a name that no family has */
+function namedFamilies(names: string | undefined): readonly EditFamily[] | undefined {
+  return names?.split(",").map((name) => {
+    const family = EDIT_FAMILIES.find((family) => family === name.trim());
+    if (!family)
+      throw new InstructPix2PixError(
+        "ERR_USAGE",
+        `no family of edits is called ${JSON.stringify(name.trim())}; there are ${EDIT_FAMILIES.join(", ")}`,
+      );
+    return family;
+  });
 }

@@ -26,6 +26,7 @@ const trainerOptions = {
   ...{ useEma: true, gradientCheckpointing: false, mixedPrecision: null },
 };
 const trainer = await addon.createTrainer(unet.handle, null, trainerOptions);
+const autoencoderTrainer = await addon.createAutoencoderTrainer(vae.handle, trainerOptions);
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
@@ -45,6 +46,7 @@ const tensors = [
 ];
 const timestep = Tensor.from(BigInt64Array.of(5n), [1]);
 const target = await Tensor.randn([1, 4, 8, 8]);
+const latentNoise = await Tensor.randn([2, 4, 8, 8]);
 const bias = await Tensor.zeros([8]);
 const disposed = Tensor.from([1]);
 disposed.dispose();
@@ -248,6 +250,7 @@ const addonExamples = {
   readSafetensors: () => [words.at(-1)],
   writeSafetensors: () => ["written.safetensors", ["a"], [h(small)], { key: "value" }],
   loadModel: () => load,
+  createModel: () => ["CLIPTextModel", configs[2], { device: "cpu", attention: "auto" }, generator.handle],
   modelStateDict: () => [text.handle],
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
   unetForward: () => [unet.handle, h(sample), [5], h(context), new addon.CancelToken()],
@@ -256,6 +259,8 @@ const addonExamples = {
   clipTextForward: () => [text.handle, h(ids), true, null],
   createTrainer: () => [unet.handle, null, trainerOptions],
   trainerMicroStep: () => [trainer, h(sample), h(timestep), h(context), h(target), 1, null],
+  createAutoencoderTrainer: () => [vae.handle, trainerOptions],
+  trainerAutoencoderStep: () => [autoencoderTrainer, h(picture), h(latentNoise), 1e-6, 1, null],
   trainerStep: () => [trainer, 1e-9, 1, 1],
   trainerUpdateEma: () => [trainer, 0.9],
   trainerSwapEma: () => [trainer],
