@@ -139,6 +139,18 @@ export interface NativeAddon {
     cancel: NativeCancelToken | null,
   ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; hiddenStates?: NativeTensor[] }>;
 
+  // bindings/operators.cc
+  /**
+   * An operator of the layers by its name in kernels/ops.h, for tests and benches. With the gradient of its output, those of
+   * its tensors follow the output.
+   */
+  callOperator(
+    name: string,
+    tensors: readonly NativeTensor[],
+    numbers: readonly number[],
+    outputGradient: NativeTensor | null,
+  ): Promise<NativeTensor[]>;
+
   // bindings/training.cc
   createTrainer(
     unet: NativeModel,

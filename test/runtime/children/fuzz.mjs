@@ -46,6 +46,7 @@ const tensors = [
 ];
 const timestep = Tensor.from(BigInt64Array.of(5n), [1]);
 const target = await Tensor.randn([1, 4, 8, 8]);
+const halfPicture = await Tensor.randn([2, 3, 16, 8]);
 const latentNoise = await Tensor.randn([2, 4, 8, 8]);
 const bias = await Tensor.zeros([8]);
 const disposed = Tensor.from([1]);
@@ -257,6 +258,7 @@ const addonExamples = {
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
   clipTextForward: () => [text.handle, h(ids), true, null],
+  callOperator: () => ["geglu", [h(picture)], [], h(halfPicture)],
   createTrainer: () => [unet.handle, null, trainerOptions],
   trainerMicroStep: () => [trainer, h(sample), h(timestep), h(context), h(target), 1, null],
   createAutoencoderTrainer: () => [vae.handle, trainerOptions],

@@ -1,0 +1,91 @@
+// The operators of the layers one by one, for the comparison with their plain counterparts and for their
+// benches. Nothing else in this package calls them from TypeScript.
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <map>
+
+#include "bindings/convert.h"
+#include "bindings/objects.h"
+#include "bindings/register.h"
+#include "core/error.h"
+#include "kernels/ops.h"
+
+namespace ip2p {
+namespace {
+
+using Info = Napi::CallbackInfo;
+using Tensors = std::vector<at::Tensor>;
+using Numbers = std::vector<double>;
+
+struct Operator {
+  size_t tensors, numbers;
+  at::Tensor (*call)(const Tensors&, const Numbers&);
+};
+
+const std::map<std::string, Operator>& operators() {
+  static const std::map<std::string, Operator> table{
+      {"attention",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          const auto backend = n[1] == 0 ? AttentionBackend::Auto : AttentionBackend::Math;
+          return attention(t[0], t[1], t[2], n[0] != 0, backend);
+        }}},
+      {"group_norm_silu",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_silu(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1]);
+        }}},
+      {"geglu", {1, 0, [](const Tensors& t, const Numbers&) { return geglu(t[0]); }}},
+  };
+  return table;
+}
+
+/// The output, and if its gradient is given, those of all tensors.
+Tensors run(const Operator& op, const Tensors& inputs, const Numbers& numbers,
+            const at::Tensor& output_gradient) {
+  const bool backward = output_gradient.defined();
+  const c10::AutoGradMode gradients(backward);
+  Tensors leaves;
+  for (const at::Tensor& input : inputs)
+    leaves.push_back(backward ? input.detach().set_requires_grad(true) : input);
+  const at::Tensor output = op.call(leaves, numbers);
+  Tensors results{output.detach()};
+  if (!backward) return results;
+  if (!output_gradient.sizes().equals(output.sizes()))
+    throw Error("ERR_INVALID_ARGUMENT", "the gradient differs in shape from the output");
+  for (at::Tensor& gradient : torch::autograd::grad({output}, leaves, {output_gradient}))
+    results.push_back(std::move(gradient));
+  return results;
+}
+
+Napi::Value call_operator(const Info& info) {
+  const std::string name = string_argument(info[0], "name");
+  const auto found = operators().find(name);
+  if (found == operators().end())
+    throw Error("ERR_INVALID_ARGUMENT", "there is no operator \"" + name + "\"");
+  const Tensors inputs = tensors_argument(info[1], "tensors");
+  const Numbers numbers = numbers_argument(info[2], "numbers");
+  const Operator& op = found->second;
+  if (inputs.size() != op.tensors || numbers.size() != op.numbers)
+    throw Error("ERR_INVALID_ARGUMENT", name + " takes " + std::to_string(op.tensors) + " tensors and " +
+                                            std::to_string(op.numbers) + " numbers");
+  const at::Tensor gradient = info[3].IsNull() ? at::Tensor() : TensorObject::get(info[3]);
+  return submit(info.Env(), inputs[0].device(), [op, inputs, numbers, gradient]() -> Finish {
+    const Tensors results = run(op, inputs, numbers, gradient);
+    return [results](Napi::Env js) {
+      const Napi::Array all = Napi::Array::New(js, results.size());
+      for (size_t i = 0; i < results.size(); ++i)
+        all.Set(static_cast<uint32_t>(i), TensorObject::make(js, results[i]));
+      return all;
+    };
+  });
+}
+
+}  // namespace
+
+void register_operators(Napi::Env env, Napi::Object exports) {
+  export_function<call_operator>(env, exports, "callOperator");
+}
+
+}  // namespace ip2p
