@@ -1,0 +1,51 @@
+#pragma once
+
+namespace ip2p {
+
+/// What the processor can do, as far as own kernels differ by it. `None`: a processor that they are not
+/// written for, where operators are composed of libtorch's.
+enum class InstructionSet { None, Avx2, Avx512, Avx512Bf16 };
+
+/// The best of this processor, or less: the environment variable IP2P_CPU_CAPABILITY may hold `none`, `avx2`,
+/// `avx512` or `avx512_bf16`. Decided once.
+InstructionSet instruction_set();
+
+const char* instruction_set_name(InstructionSet set);
+
+}  // namespace ip2p
+
+// The sources of this folder are compiled once for every instruction set, each time into a namespace of that
+// name (IP2P_SIMD). They include nothing of libtorch or of the C++ library that defines functions: the linker
+// would keep one copy of an inline function, and it might be one that the processor cannot run.
+//
+//   IP2P_DECLARE_SIMD(void scale(float* x, int64_t n, float by))     in a header
+//   IP2P_SELECT_SIMD(scale)                                            the function for this processor, or
+//   null for None
+#define IP2P_DECLARE_SIMD(...)  \
+  namespace ip2p::avx2 {        \
+  __VA_ARGS__;                  \
+  }                             \
+  namespace ip2p::avx512 {      \
+  __VA_ARGS__;                  \
+  }                             \
+  namespace ip2p::avx512_bf16 { \
+  __VA_ARGS__;                  \
+  }
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define IP2P_SELECT_SIMD(name)                 \
+  ([]() -> decltype(&::ip2p::avx2::name) {     \
+    switch (::ip2p::instruction_set()) {       \
+      case ::ip2p::InstructionSet::Avx512Bf16: \
+        return &::ip2p::avx512_bf16::name;     \
+      case ::ip2p::InstructionSet::Avx512:     \
+        return &::ip2p::avx512::name;          \
+      case ::ip2p::InstructionSet::Avx2:       \
+        return &::ip2p::avx2::name;            \
+      default:                                 \
+        return nullptr;                        \
+    }                                          \
+  }())
+#else
+#define IP2P_SELECT_SIMD(name) (static_cast<decltype(&::ip2p::avx2::name)>(nullptr))
+#endif

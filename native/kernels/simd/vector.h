@@ -1,0 +1,182 @@
+#pragma once
+
+// Floats side by side, for the sources of this folder: the same code for eight (AVX2) and sixteen lanes
+// (AVX-512).
+
+#include <immintrin.h>
+#include <stdint.h>
+
+namespace ip2p::IP2P_SIMD {
+
+/// bfloat16 and float16 in memory.
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Half {
+  uint16_t bits;
+};
+
+#if defined(__AVX512F__)
+
+constexpr int64_t LANES = 16;
+using Vector = __m512;
+
+inline Vector set(float x) {
+  return _mm512_set1_ps(x);
+}
+inline Vector load(const float* p) {
+  return _mm512_loadu_ps(p);
+}
+inline void store(float* p, Vector x) {
+  _mm512_storeu_ps(p, x);
+}
+inline Vector add(Vector a, Vector b) {
+  return _mm512_add_ps(a, b);
+}
+inline Vector sub(Vector a, Vector b) {
+  return _mm512_sub_ps(a, b);
+}
+inline Vector mul(Vector a, Vector b) {
+  return _mm512_mul_ps(a, b);
+}
+inline Vector div(Vector a, Vector b) {
+  return _mm512_div_ps(a, b);
+}
+/// a·b + c
+inline Vector fma(Vector a, Vector b, Vector c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+inline Vector max(Vector a, Vector b) {
+  return _mm512_max_ps(a, b);
+}
+inline Vector min(Vector a, Vector b) {
+  return _mm512_min_ps(a, b);
+}
+inline Vector sqrt(Vector a) {
+  return _mm512_sqrt_ps(a);
+}
+inline Vector round(Vector a) {
+  return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline float sum(Vector a) {
+  return _mm512_reduce_add_ps(a);
+}
+/// x·2ⁿ for whole n, NaN kept.
+inline Vector scale_by_power_of_two(Vector x, Vector n) {
+  return _mm512_scalef_ps(x, n);
+}
+inline Vector load(const BFloat16* p) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+inline void store(BFloat16* p, Vector x) {
+#if defined(__AVX512BF16__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+#else
+  const __m512i bits = _mm512_castps_si512(x);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  rounded = _mm512_mask_mov_epi32(rounded, nan, _mm512_set1_epi32(0x7fc00000));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+#endif
+}
+inline Vector load(const Half* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline void store(Half* p, Vector x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+
+#else
+
+constexpr int64_t LANES = 8;
+using Vector = __m256;
+
+inline Vector set(float x) {
+  return _mm256_set1_ps(x);
+}
+inline Vector load(const float* p) {
+  return _mm256_loadu_ps(p);
+}
+inline void store(float* p, Vector x) {
+  _mm256_storeu_ps(p, x);
+}
+inline Vector add(Vector a, Vector b) {
+  return _mm256_add_ps(a, b);
+}
+inline Vector sub(Vector a, Vector b) {
+  return _mm256_sub_ps(a, b);
+}
+inline Vector mul(Vector a, Vector b) {
+  return _mm256_mul_ps(a, b);
+}
+inline Vector div(Vector a, Vector b) {
+  return _mm256_div_ps(a, b);
+}
+/// a·b + c
+inline Vector fma(Vector a, Vector b, Vector c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+inline Vector max(Vector a, Vector b) {
+  return _mm256_max_ps(a, b);
+}
+inline Vector min(Vector a, Vector b) {
+  return _mm256_min_ps(a, b);
+}
+inline Vector sqrt(Vector a) {
+  return _mm256_sqrt_ps(a);
+}
+inline Vector round(Vector a) {
+  return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline float sum(Vector a) {
+  __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+/// x·2ⁿ for whole n within −126..127, NaN kept.
+inline Vector scale_by_power_of_two(Vector x, Vector n) {
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+  return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
+}
+inline Vector load(const BFloat16* p) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+inline void store(BFloat16* p, Vector x) {
+  const __m256i bits = _mm256_castps_si256(x);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+  const __m256i kept = _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc00000), _mm256_castps_si256(nan));
+  const __m256i high = _mm256_srli_epi32(kept, 16);
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(high, high), 0x08);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+}
+inline Vector load(const Half* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline void store(Half* p, Vector x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+
+#endif
+
+/// eˣ to about one unit in the last place of a float; 0 below −87.3, what e⁸⁸ is above 88.
+inline Vector exp(Vector x) {
+  const Vector bounded = min(max(x, set(-87.33654f)), set(88.37626f));
+  const Vector n = round(mul(bounded, set(1.44269504f)));
+  const Vector r = fma(n, set(1.42860677e-6f), fma(n, set(-0.693145752f), bounded));
+  Vector p = set(1.98412698e-4f);
+  p = fma(p, r, set(1.38888889e-3f));
+  p = fma(p, r, set(8.33333333e-3f));
+  p = fma(p, r, set(4.16666667e-2f));
+  p = fma(p, r, set(1.66666667e-1f));
+  p = fma(p, r, set(0.5f));
+  p = fma(p, r, set(1.0f));
+  p = fma(p, r, set(1.0f));
+  return scale_by_power_of_two(p, n);
+}
+
+}  // namespace ip2p::IP2P_SIMD
