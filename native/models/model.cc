@@ -52,7 +52,7 @@ std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue&
 
 void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device) {
   std::map<std::string, Parameter*> wanted;
-  for (const auto& [name, parameter] : named_parameters()) wanted.emplace(name, parameter);
+  for (const auto& [name, parameter] : declared_parameters()) wanted.emplace(name, parameter);
 
   std::vector<std::string> unexpected, misshapen;
   std::set<std::string> found;
@@ -96,7 +96,7 @@ void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c
 
 void Model::initialize(std::optional<at::Generator> generator, c10::Device device) {
   int64_t fan_in = 0;  // of the layer whose weight came last; its bias follows it
-  for (const auto& [name, parameter] : named_parameters()) {
+  for (const auto& [name, parameter] : declared_parameters()) {
     const bool weight = name.size() > 6 && name.compare(name.size() - 6, 6, "weight") == 0;
     const auto& shape = parameter->shape;
     if (weight) fan_in = shape.size() > 1 ? c10::multiply_integers(shape.begin() + 1, shape.end()) : 0;
@@ -127,10 +127,10 @@ void Model::set_parameter(const std::string& name, const at::Tensor& value) {
 }
 
 int64_t Model::parameter_bytes() {
-  int64_t bytes = 0;
-  for (const auto& [name, parameter] : named_parameters())
-    if (parameter->value.defined()) bytes += static_cast<int64_t>(parameter->value.nbytes());
-  return bytes;
+  int64_t elements = 0;
+  for (const auto& [name, parameter] : declared_parameters())
+    elements += c10::multiply_integers(parameter->shape);
+  return elements * static_cast<int64_t>(c10::elementSize(dtype_));
 }
 
 }  // namespace ip2p

@@ -146,8 +146,9 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
     check_cancelled();
     x = up_blocks_[i].forward(x, time, context, skips, match_skip_size);
   }
-  return conv_out_.forward(is_silu(config_.act_fn) ? conv_norm_out_.forward_silu(x)
-                                                   : act_(conv_norm_out_.forward(x)));
+  x = is_silu(config_.act_fn) ? conv_norm_out_.forward_silu(x) : act_(conv_norm_out_.forward(x));
+  // Samplers draw noise in the order of memory.
+  return conv_out_.forward(x).contiguous();
 }
 
 }  // namespace ip2p

@@ -36,9 +36,11 @@ Attention::Attention(int64_t query_dim, int64_t context_dim, int64_t heads, Atte
   add_child("to_out", to_out_);
 }
 
-at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context) const {
+at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context,
+                              const at::Tensor& residual) const {
   return out_->forward(multi_head_attention(to_q_.forward(x), to_k_.forward(context), to_v_.forward(context),
-                                            heads_, false, backend_));
+                                            heads_, false, backend_),
+                       residual);
 }
 
 SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t groups, double eps,
@@ -59,7 +61,7 @@ SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t g
 
 at::Tensor SpatialAttention::forward(const at::Tensor& x) const {
   // [B,C,H,W] → [B,H·W,C]
-  const at::Tensor tokens = group_norm_.forward(x.flatten(2)).transpose(1, 2);
+  const at::Tensor tokens = group_norm_.forward(x).flatten(2).transpose(1, 2);
   const at::Tensor attended = multi_head_attention(to_q_.forward(tokens), to_k_.forward(tokens),
                                                    to_v_.forward(tokens), heads_, false, backend_);
   return out_->forward(attended).transpose(1, 2).reshape(x.sizes()) + x;

@@ -6,11 +6,11 @@
 namespace ip2p {
 
 /// Multi-head attention of the UNet's transformers: x: [B,T,query_dim], context: [B,Tc,context_dim] (x itself
-/// for self-attention) → [B,T,query_dim]. Vaswani et al. 2017.
+/// for self-attention), residual: [B,T,query_dim], is added → [B,T,query_dim]. Vaswani et al. 2017.
 class Attention : public Module {
  public:
   Attention(int64_t query_dim, int64_t context_dim, int64_t heads, AttentionBackend backend);
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& context) const;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual) const;
 
  private:
   Linear to_q_, to_k_, to_v_;

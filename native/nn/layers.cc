@@ -12,6 +12,7 @@
 #include <ATen/ops/silu.h>
 
 #include "core/error.h"
+#include "kernels/enlarged_conv2d.h"
 #include "kernels/ops.h"
 
 namespace ip2p {
@@ -21,18 +22,51 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool bias) {
   if (bias) add_parameter("bias", bias_, {out_features});
 }
 
-at::Tensor Linear::forward(const at::Tensor& x) const {
-  return at::linear(x, *weight_, bias_.value.defined() ? std::optional<at::Tensor>(*bias_) : std::nullopt);
+at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& addend) const {
+  const std::optional<at::Tensor> bias =
+      bias_.shape.empty() ? std::nullopt : std::optional<at::Tensor>(*bias_);
+  if (can_pack(x, weight_.type())) {
+    const at::Tensor packed =
+        weight_.packed([&](const at::Tensor& weight) { return pack_linear(weight, x.numel() / x.size(-1)); });
+    if (packed.defined()) return packed_linear(x, packed, bias, addend);
+  }
+  const at::Tensor y = at::linear(x, *weight_, bias);
+  return addend.defined() ? y + addend : y;
 }
 
 Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride, int64_t padding)
-    : stride_(stride), padding_(padding) {
+    : geometry_{stride, padding} {
   add_parameter("weight", weight_, {out_channels, in_channels, kernel, kernel});
   add_parameter("bias", bias_, {out_channels});
 }
 
-at::Tensor Conv2d::forward(const at::Tensor& x) const {
-  return at::conv2d(x, *weight_, *bias_, stride_, padding_);
+at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const {
+  if (can_pack(x, weight_.type())) {
+    const at::Tensor packed =
+        weight_.packed([&](const at::Tensor& weight) { return pack_conv2d(weight, x.sizes(), geometry_); });
+    if (packed.defined()) return packed_conv2d(x, packed, *bias_, geometry_, addend);
+  }
+  const at::Tensor y = at::conv2d(x, *weight_, *bias_, geometry_.stride, geometry_.padding);
+  return addend.defined() ? y + addend : y;
+}
+
+at::Tensor Conv2d::forward_enlarged(const at::Tensor& x) const {
+  const bool packs = can_pack(x, weight_.type());
+  const std::vector<at::Tensor> kernels = weight_.derived([&](const at::Tensor& weight) {
+    std::vector<at::Tensor> phases = enlargement_phases(weight);
+    if (packs)
+      for (at::Tensor& phase : phases) phase = pack_conv2d(phase, phase_input_sizes(x), {1, 0});
+    return phases;
+  });
+  return enlarged_conv2d(x, [&](const at::Tensor& part, size_t phase) {
+    const at::Tensor& kernel = kernels[phase];
+    return kernel.is_mkldnn() ? packed_conv2d(part, kernel, *bias_, {1, 0}, {})
+                              : at::conv2d(part, kernel, *bias_);
+  });
+}
+
+at::Tensor Conv2d::forward_plain(const at::Tensor& x) const {
+  return at::conv2d(x.contiguous(), *weight_, *bias_, geometry_.stride, geometry_.padding);
 }
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {

@@ -3,29 +3,38 @@
 #include <functional>
 #include <string>
 
+#include "kernels/packed.h"
 #include "nn/module.h"
 
 namespace ip2p {
 
-/// y = x·Wᵀ + b.  x: [..., in] → [..., out]
+/// y = x·Wᵀ + b (+ addend).  x: [..., in] → [..., out]
 class Linear : public Module {
  public:
   Linear(int64_t in_features, int64_t out_features, bool bias = true);
-  at::Tensor forward(const at::Tensor& x) const;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& addend = {}) const;
 
  private:
   Parameter weight_, bias_;
 };
 
-/// x: [B,in,H,W] → [B,out,H',W']
+/// x: [B,in,H,W] → [B,out,H',W'] (+ addend). With packed weights the result is channels-last.
 class Conv2d : public Module {
  public:
   Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride = 1, int64_t padding = 0);
-  at::Tensor forward(const at::Tensor& x) const;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& addend = {}) const;
+
+  /// forward() of x enlarged to twice its size by nearest neighbours, for a 3×3 kernel of stride 1 and
+  /// padding 1.
+  at::Tensor forward_enlarged(const at::Tensor& x) const;
+
+  /// libtorch's own convolution of a contiguous input, whose result has the memory layout that libtorch gives
+  /// it: random numbers are drawn in the order of memory.
+  at::Tensor forward_plain(const at::Tensor& x) const;
 
  private:
   Parameter weight_, bias_;
-  int64_t stride_, padding_;
+  Conv2dGeometry geometry_;
 };
 
 /// Wu & He 2018, "Group Normalization".  x: [B,C,...]

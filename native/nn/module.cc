@@ -11,9 +11,15 @@ void Module::add_child(std::string name, Module& child) {
   children_.emplace_back(std::move(name), &child);
 }
 
-std::vector<NamedParameter> Module::named_parameters() {
+std::vector<NamedParameter> Module::declared_parameters() {
   std::vector<NamedParameter> all;
   collect("", all);
+  return all;
+}
+
+std::vector<NamedParameter> Module::named_parameters() {
+  std::vector<NamedParameter> all = declared_parameters();
+  for (const auto& [name, parameter] : all) parameter->restore();
   return all;
 }
 

@@ -7,15 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "nn/parameter.h"
+
 namespace ip2p {
-
-/// A parameter: its shape is known from the configuration, its value comes from a file.
-struct Parameter {
-  at::Tensor value;
-  std::vector<int64_t> shape;
-
-  const at::Tensor& operator*() const { return value; }
-};
 
 struct NamedParameter {
   std::string name;
@@ -34,8 +28,11 @@ class Module {
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  /// All parameters below this module, depth first, in the order of registration.
+  /// All parameters below this module with their plain tensors, depth first, in the order of registration.
   std::vector<NamedParameter> named_parameters();
+
+  /// The same for who looks at shapes only, or gives them their first values: packed ones stay packed.
+  std::vector<NamedParameter> declared_parameters();
 
  protected:
   void add_parameter(std::string name, Parameter& parameter, std::vector<int64_t> shape);

@@ -43,8 +43,7 @@ at::Tensor ResnetBlock2D::forward(const at::Tensor& x, const at::Tensor& time) c
   } else {
     h = norm_act(norm2_, shift.defined() ? h + shift : h);
   }
-  h = conv2_.forward(h);
-  const at::Tensor sum = (conv_shortcut_ ? conv_shortcut_->forward(x) : x) + h;
+  const at::Tensor sum = conv2_.forward(h, conv_shortcut_ ? conv_shortcut_->forward(x) : x);
   return output_scale_factor_ == 1.0 ? sum : sum / output_scale_factor_;
 }
 

@@ -25,8 +25,9 @@ BasicTransformerBlock::FeedForward::FeedForward(int64_t channels) : net_(channel
   add_child("net", net_);
 }
 
-at::Tensor BasicTransformerBlock::FeedForward::forward(const at::Tensor& x) const {
-  return net_.out.forward(geglu(net_.gate.proj.forward(x)));
+at::Tensor BasicTransformerBlock::FeedForward::forward(const at::Tensor& x,
+                                                       const at::Tensor& residual) const {
+  return net_.out.forward(geglu(net_.gate.proj.forward(x)), residual);
 }
 
 BasicTransformerBlock::BasicTransformerBlock(int64_t channels, const TransformerOptions& options)
@@ -48,9 +49,9 @@ BasicTransformerBlock::BasicTransformerBlock(int64_t channels, const Transformer
 
 at::Tensor BasicTransformerBlock::forward(at::Tensor x, const at::Tensor& context) const {
   const at::Tensor normed = norm1_.forward(x);
-  x = attn1_.forward(normed, only_cross_attention_ ? context : normed) + x;
-  x = attn2_.forward(norm2_.forward(x), context) + x;
-  return ff_.forward(norm3_.forward(x)) + x;
+  x = attn1_.forward(normed, only_cross_attention_ ? context : normed, x);
+  x = attn2_.forward(norm2_.forward(x), context, x);
+  return ff_.forward(norm3_.forward(x), x);
 }
 
 Transformer2DModel::Transformer2DModel(int64_t channels, const TransformerOptions& options)
@@ -81,11 +82,12 @@ Transformer2DModel::Transformer2DModel(int64_t channels, const TransformerOption
 
 at::Tensor Transformer2DModel::forward(const at::Tensor& x, const at::Tensor& context) const {
   const int64_t B = x.size(0), H = x.size(2), W = x.size(3);
+  const at::MemoryFormat layout = x.suggest_memory_format();
   const auto to_tokens = [&](const at::Tensor& map) {
     return map.permute({0, 2, 3, 1}).reshape({B, H * W, map.size(1)});
   };
   const auto to_map = [&](const at::Tensor& tokens) {
-    return tokens.reshape({B, H, W, tokens.size(2)}).permute({0, 3, 1, 2}).contiguous();
+    return tokens.reshape({B, H, W, tokens.size(2)}).permute({0, 3, 1, 2}).contiguous(layout);
   };
   at::Tensor tokens = norm_.forward(x);
   tokens = linear_in_ ? linear_in_->forward(to_tokens(tokens)) : to_tokens(conv_in_->forward(tokens));
@@ -93,7 +95,7 @@ at::Tensor Transformer2DModel::forward(const at::Tensor& x, const at::Tensor& co
     check_cancelled();
     tokens = blocks_[i].forward(tokens, context);
   }
-  return (linear_out_ ? to_map(linear_out_->forward(tokens)) : conv_out_->forward(to_map(tokens))) + x;
+  return linear_out_ ? to_map(linear_out_->forward(tokens)) + x : conv_out_->forward(to_map(tokens), x);
 }
 
 }  // namespace ip2p

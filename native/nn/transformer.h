@@ -30,7 +30,7 @@ class BasicTransformerBlock : public Module {
   class FeedForward : public Module {
    public:
     explicit FeedForward(int64_t channels);
-    at::Tensor forward(const at::Tensor& x) const;
+    at::Tensor forward(const at::Tensor& x, const at::Tensor& residual) const;
 
    private:
     struct Gate : public Module {

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace ip2p {
+
+/// A parameter: its shape is known from the configuration, its value comes from a file.
+///
+/// A layer may keep it in the order in which a product reads it fastest (packed), and then instead of the
+/// plain tensor, so that weights are held once. Who asks for the plain tensor gets it back, the same to the
+/// bit; from then on it stays, since what is changed in it must be seen.
+class Parameter {
+ public:
+  /// The plain tensor; undefined while only the packed one is held, which restore() ends.
+  mutable at::Tensor value;
+  std::vector<int64_t> shape;
+
+  const at::Tensor& operator*() const {
+    restore();
+    return value;
+  }
+
+  void restore() const;
+
+  /// Of the plain and of the packed tensor.
+  c10::ScalarType type() const;
+
+  /// What `pack` makes of the plain tensor, made again when that has changed. Undefined for a parameter in
+  /// training.
+  at::Tensor packed(const std::function<at::Tensor(const at::Tensor&)>& pack) const;
+
+  /// What `make` computes from the plain tensor, beside it; made again when that has changed. Made at every
+  /// call, with its derivative, for a parameter in training.
+  std::vector<at::Tensor> derived(
+      const std::function<std::vector<at::Tensor>(const at::Tensor&)>& make) const;
+
+ private:
+  mutable std::mutex mutex_;  // state dicts are asked for by other threads than that of the model's device
+  mutable at::Tensor packed_;
+  mutable uint32_t packed_version_ = 0;
+  mutable std::vector<at::Tensor> derived_;
+  mutable uint32_t derived_version_ = 0;
+  mutable bool shared_ = false;  // somebody may hold the plain tensor
+};
+
+}  // namespace ip2p
