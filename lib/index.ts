@@ -21,6 +21,7 @@ export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./mod
 export { builtInModel } from "./models/built-in.js";
 export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./models/clip_text_model.js";
 export type { ModelOptions } from "./models/pretrained.js";
+export { TextCache } from "./models/text_cache.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
 export type { AttentionBackend, TensorData } from "./native/contract.js";
 export { type Diagnosis, diagnose } from "./native/diagnose.js";

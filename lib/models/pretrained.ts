@@ -33,6 +33,7 @@ export abstract class PretrainedModel<Config> {
   readonly dtype: ModelDType;
   readonly #handle: NativeModel;
   readonly #kind: ModelKind;
+  #weightsMayChange = false;
 
   /** @internal */
   constructor(parts: LoadedModel<Config>) {
@@ -48,8 +49,19 @@ export abstract class PretrainedModel<Config> {
     return this.#handle;
   }
 
+  /** @internal Whether somebody holds the weights, or trains them: then nothing that depends on them is remembered. */
+  get weightsMayChange(): boolean {
+    return this.#weightsMayChange;
+  }
+
+  /** @internal */
+  expectChanges(): void {
+    this.#weightsMayChange = true;
+  }
+
   /** The parameters by their names in diffusers' state dict: the tensors themselves, not copies. */
   stateDict(): Record<string, Tensor> {
+    this.#weightsMayChange = true;
     const result: Record<string, Tensor> = Object.create(null);
     for (const [name, handle] of Object.entries(native().modelStateDict(this.#handle)))
       result[name] = new Tensor(handle);

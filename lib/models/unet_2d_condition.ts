@@ -26,6 +26,7 @@ import {
   parseConfig,
   unsupported,
 } from "./schema.js";
+import type { TextCache } from "./text_cache.js";
 
 const ACTIVATIONS = ["silu", "swish", "mish", "gelu", "relu"] as const;
 
@@ -193,20 +194,24 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * @param sample [B,in_channels,H,W]; H and W of any size
    * @param timesteps one for the whole batch, or one for each row
    * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]
-   * @returns [B,out_channels,H,W] in the model's type
+   * @param options.sampleRows for each row of the embeddings the row of `sample` that belongs to it: rows that differ in their
+   *   text alone are given, and as far as possible computed, once. Default: one for one
+   * @param options.textCache keeps what depends on the embeddings only for the next call with the same ones
+   * @returns [B,out_channels,H,W] in the model's type; B is that of the embeddings if `sampleRows` is given
    */
   async forward(
     sample: Tensor,
     timesteps: number | readonly number[],
     encoderHiddenStates: Tensor,
-    options?: { signal?: AbortSignal },
+    options?: { sampleRows?: readonly number[]; textCache?: TextCache; signal?: AbortSignal },
   ): Promise<Tensor> {
+    const { sampleRows, textCache, signal } = checkOptions(options);
     const list = typeof timesteps === "number" ? [timesteps] : timesteps;
     const input = handleOf(sample, "sample");
     const context = handleOf(encoderHiddenStates, "encoderHiddenStates");
     return new Tensor(
-      await cancellable(checkOptions(options).signal, (token) =>
-        native().unetForward(this.handle, input, list, context, token),
+      await cancellable(signal, (token) =>
+        native().unetForward(this.handle, input, list, context, sampleRows ?? null, textCache?.handle ?? null, token),
       ),
     );
   }

@@ -21,6 +21,7 @@ export interface NativeAddon {
   setAllowTf32(allowed: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
+  TextCache: new () => NativeTextCache;
   NativeTensor: abstract new () => NativeTensor;
   NativeGenerator: new (device: string, seed: bigint) => NativeGenerator;
 
@@ -115,6 +116,8 @@ export interface NativeAddon {
     sample: NativeTensor,
     timesteps: readonly number[],
     encoderHiddenStates: NativeTensor,
+    sampleRows: readonly number[] | null,
+    textCache: NativeTextCache | null,
     cancel: NativeCancelToken | null,
   ): Promise<NativeTensor>;
   /** Resolves to the moments: mean and log variance, [B,2·latent_channels,h,w]. */
@@ -253,6 +256,10 @@ export interface NativeTrainerOptions {
   useEma: boolean;
   gradientCheckpointing: boolean;
   mixedPrecision: "bfloat16" | "float16" | null;
+}
+
+export interface NativeTextCache {
+  dispose(): void;
 }
 
 export interface NativeCancelToken {

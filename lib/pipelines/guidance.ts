@@ -31,6 +31,18 @@ export function guidanceRows(guidanceScale: number, imageGuidanceScale: number):
 }
 
 /**
+ * Rows that differ in their text alone have the same input: which inputs there are, with the picture or without, and for
+ * each row of each of `count` pictures the row of its input.
+ */
+export function sharedRows(rows: readonly GuidanceRow[], count: number): { images: boolean[]; sampleRows: number[] } {
+  const images = [...new Set(rows.map(({ image }) => image))];
+  const sampleRows = rows.flatMap(({ image }) =>
+    Array.from({ length: count }, (_, i) => images.indexOf(image) * count + i),
+  );
+  return { images, sampleRows };
+}
+
+/**
  * The weighted sum of what the rows predict.
  *
  * @param prediction [rows · B,C,h,w], one row's predictions after the other's

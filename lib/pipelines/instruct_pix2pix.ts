@@ -1,16 +1,17 @@
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { Generator, randomSeed } from "../generator.js";
 import { RgbImage } from "../images.js";
+import { TextCache } from "../models/text_cache.js";
 import { native } from "../native/native.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { Scope } from "../scope.js";
 import { Tensor } from "../tensor.js";
 import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
-import { combineRows, type GuidanceRow, guidanceRows } from "./guidance.js";
+import { combineRows, type GuidanceRow, guidanceRows, sharedRows } from "./guidance.js";
 import { type PipelineImage, prepareImage } from "./image-input.js";
 import { Lease } from "./lease.js";
 import { checkCount, checkFinite, checkTexts, refuseArgument } from "./options.js";
-import { encodePrompts } from "./prompt.js";
+import { PromptCache } from "./prompt_cache.js";
 
 export type OutputType = "image" | "tensor" | "latent";
 
@@ -78,8 +79,10 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   unet: StableDiffusionComponents["unet"];
   /** Every run works on a clone of it. */
   scheduler: Scheduler;
+  readonly #prompts = new PromptCache();
   readonly #lease = new Lease("the pipeline", () => {
     for (const part of [this.unet, this.vae, this.textEncoder]) part.dispose();
+    this.#prompts.clear();
   });
 
   constructor(components: StableDiffusionComponents) {
@@ -115,9 +118,11 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     using scope = new Scope();
     const { unet, vae, rows } = call;
     const { device, dtype } = unet;
+    const shared = sharedRows(rows, call.count);
+    const textCache = scope.add(new TextCache());
 
     const embeddings = scope.add(await this.#textEmbeddings(call, options));
-    const imageLatents = scope.add(await this.#imageLatents(call, options));
+    const imageLatents = scope.add(await this.#imageLatents(call, shared.images, options));
     const [, channels, height, width] = imageLatents.shape as [number, number, number, number];
     this.#checkChannels(call, channels);
     const shape = [call.count, vae.config.latent_channels, height, width];
@@ -127,9 +132,10 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
       for (const [step, timestep] of scheduler.timesteps.entries()) {
         throwIfAborted(signal);
         using scaled = await scheduler.scaleModelInput(latents, timestep);
-        using repeated = await scaled.repeat([rows.length, 1, 1, 1]);
+        using repeated = await scaled.repeat([shared.images.length, 1, 1, 1]);
         using input = await Tensor.cat([repeated, imageLatents], 1);
-        using prediction = await unet.forward(input, timestep, embeddings, { signal });
+        const { sampleRows } = shared;
+        using prediction = await unet.forward(input, timestep, embeddings, { sampleRows, textCache, signal });
         using noise = await combineRows(prediction, rows);
         const { prevSample } = await scheduler.step(noise, timestep, latents, {
           generator: call.generator as Generator | Generator[],
@@ -227,7 +233,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     const { device, dtype } = call.unet;
     const embed = async (texts: readonly string[] | undefined, given: Tensor | undefined, length?: number) => {
       const encoded = scope.add(
-        given ? await given.clone() : await encodePrompts(texts!, call, options.signal, length),
+        given ? await given.clone() : await this.#prompts.encode(texts!, call, { length, signal: options.signal }),
       );
       const placed = scope.add(await encoded.to({ device, dtype }));
       return scope.add(await placed.repeatInterleave(call.numImagesPerPrompt, 0));
@@ -249,8 +255,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     );
   }
 
-  /** [rows · B·n,C,h,w]: for each row of guidance the pictures', or zeros. Not scaled. */
-  async #imageLatents(call: Call, options: EditOptions): Promise<Tensor> {
+  /** [images · B·n,C,h,w]: the pictures' latents, or zeros for none. Not scaled. */
+  async #imageLatents(call: Call, images: readonly boolean[], options: EditOptions): Promise<Tensor> {
     using scope = new Scope();
     const { device, dtype } = call.unet;
     const picture = scope.add(await prepareImage(options.image, call.vae.scaleFactor, { signal: options.signal }));
@@ -263,10 +269,10 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     const posterior = scope.add(await call.vae.encode(picture, { signal: options.signal }));
     const placed = scope.add(await posterior.mean.to({ device, dtype }));
     const latents = scope.add(await placed.repeatInterleave(call.count / pictures, 0));
-    if (call.rows.length === 1) return await latents.clone();
+    if (images.length === 1) return await latents.clone();
     const none = scope.add(await Tensor.zeros(latents.shape, { device, dtype }));
     return await Tensor.cat(
-      call.rows.map(({ image }) => (image ? latents : none)),
+      images.map((image) => (image ? latents : none)),
       0,
     );
   }

@@ -117,6 +117,7 @@ export class Trainer extends ModelTrainer {
     options: TrainerOptions,
     textEncoder: CLIPTextModel | null = null,
   ): Promise<Trainer> {
+    for (const model of [unet, textEncoder]) model?.expectChanges();
     const handle = await native().createTrainer(unet.handle, textEncoder?.handle ?? null, options);
     return new Trainer(unet, textEncoder, handle);
   }
@@ -179,6 +180,7 @@ export class AutoencoderTrainer extends ModelTrainer {
 
   /** @throws `ERR_INVALID_ARGUMENT` if the weights are not float32, `ERR_OUT_OF_MEMORY` */
   static async create(vae: AutoencoderKL, options: TrainerOptions): Promise<AutoencoderTrainer> {
+    vae.expectChanges();
     return new AutoencoderTrainer(await native().createAutoencoderTrainer(vae.handle, options));
   }
 

@@ -45,10 +45,24 @@ void require_dims(const at::Tensor& x, int64_t dims, const char* name, const cha
 /// One row of text embeddings stands for every row of the batch.
 at::Tensor context_for(const at::Tensor& context, int64_t rows) {
   require_dims(context, 3, "encoderHiddenStates", "[B,T,D]");
-  if (context.size(0) != rows && context.size(0) != 1)
+  if (context.size(0) == rows) return context;
+  if (context.size(0) != 1)
     throw Error("ERR_INVALID_ARGUMENT", "encoderHiddenStates has " + std::to_string(context.size(0)) +
                                             " rows for a batch of " + std::to_string(rows));
   return context.expand({rows, -1, -1});
+}
+
+/// The rows of the sample that belong to those of the text; undefined if they are one for one.
+at::Tensor sample_rows(const std::vector<int64_t>& rows, const at::Tensor& sample,
+                       const at::Tensor& context) {
+  if (static_cast<int64_t>(rows.size()) != context.size(0))
+    throw Error("ERR_INVALID_ARGUMENT", "sampleRows has " + std::to_string(rows.size()) + " entries for " +
+                                            std::to_string(context.size(0)) + " rows of text");
+  for (const int64_t row : rows)
+    if (row < 0 || row >= sample.size(0))
+      throw Error("ERR_INVALID_ARGUMENT", "sampleRows holds " + std::to_string(row) + " for a sample of " +
+                                              std::to_string(sample.size(0)) + " rows");
+  return at::tensor(rows, at::TensorOptions().dtype(at::kLong)).to(sample.device());
 }
 
 /// On a CUDA device an index out of range would take the whole context down with it.
@@ -116,27 +130,44 @@ Napi::Value set_model_parameter(const Info& info) {
   return submit_void(info.Env(), model->device(), [=] { model->set_parameter(name, value); });
 }
 
-/// unetForward(model, sample, timesteps, encoderHiddenStates, cancel)
+/// unetForward(model, sample, timesteps, encoderHiddenStates, sampleRows or null, textCache or null, cancel)
 Napi::Value unet_forward(const Info& info) {
   const auto model = model_argument<UNet2DConditionModel>(info[0], "UNet2DConditionModel");
   const at::Tensor sample = TensorObject::get(info[1]);
   const auto timesteps = numbers_argument(info[2], "timesteps");
   const at::Tensor context = TensorObject::get(info[3]);
+  const bool shared = !info[4].IsNull() && !info[4].IsUndefined();
+  const std::vector<int64_t> rows =
+      shared ? integers_argument(info[4], "sampleRows") : std::vector<int64_t>();
+  const std::shared_ptr<TextCache> cache = TextCacheObject::get_optional(info[5]);
   return submit_tensor(
       info.Env(), model->device(),
       [=] {
         require_dims(sample, 4, "sample", "[B,C,H,W]");
-        const at::Tensor text = context_for(context, sample.size(0));
+        at::Tensor x = prepared(sample, *model);
+        TextCondition text;
+        if (shared) {
+          require_dims(context, 3, "encoderHiddenStates", "[B,T,D]");
+          text.sample_rows = sample_rows(rows, x, context);
+          // What saves nothing, or has a timestep of its own in every row, is not shared.
+          if (x.size(0) >= context.size(0) || timesteps.size() != 1) {
+            x = x.index_select(0, text.sample_rows);
+            text.sample_rows.reset();
+          }
+        }
+        const int64_t batch = shared ? context.size(0) : x.size(0);
+        text.embeddings = prepared(context_for(context, batch), *model);
         const auto count = static_cast<int64_t>(timesteps.size());
-        if (count != 1 && count != sample.size(0))
+        if (count != 1 && count != batch)
           throw Error("ERR_INVALID_ARGUMENT", "there are " + std::to_string(count) +
-                                                  " timesteps for a batch of " +
-                                                  std::to_string(sample.size(0)));
+                                                  " timesteps for a batch of " + std::to_string(batch));
+        if (cache) cache->belong_to(model);
+        text.cache = cache.get();
         const at::Tensor t =
             at::tensor(timesteps, at::TensorOptions().dtype(at::kDouble)).to(model->device());
-        return model->forward(prepared(sample, *model), t, prepared(text, *model));
+        return model->forward(x, t, text);
       },
-      CancelObject::get_optional(info[4]));
+      CancelObject::get_optional(info[6]));
 }
 
 std::optional<TilingOptions> tiling_argument(const Napi::Value& value) {

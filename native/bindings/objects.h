@@ -9,6 +9,7 @@
 
 #include "bindings/native_memory.h"
 #include "core/cancel.h"
+#include "nn/text_condition.h"
 
 namespace ip2p {
 
@@ -81,6 +82,21 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   void dispose(const Napi::CallbackInfo& info);
 
   Held<std::shared_ptr<Trainer>> trainer_;
+};
+
+/// JavaScript's handle of what a UNet keeps of a text: `new TextCache()`, `dispose()`.
+class TextCacheObject : public Napi::ObjectWrap<TextCacheObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  /// Null for undefined or null, and once it is disposed of.
+  static std::shared_ptr<TextCache> get_optional(const Napi::Value& value);
+
+  explicit TextCacheObject(const Napi::CallbackInfo& info);
+
+ private:
+  void dispose(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<TextCache> cache_ = std::make_shared<TextCache>();
 };
 
 /// JavaScript's handle of a cancel flag: `new CancelToken()`, `cancel()`.

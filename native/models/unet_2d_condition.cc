@@ -129,22 +129,23 @@ at::Tensor UNet2DConditionModel::adapted(const std::string& name, const at::Tens
 }
 
 at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Tensor& timesteps,
-                                         const at::Tensor& context) const {
+                                         const TextCondition& text) const {
   const int64_t scale = int64_t{1} << (config_.block_out_channels.size() - 1);
   const bool match_skip_size = sample.size(2) % scale != 0 || sample.size(3) % scale != 0;
 
-  const at::Tensor embedding =
-      timestep_embedding(timesteps.expand({sample.size(0)}), config_.block_out_channels[0],
-                         config_.flip_sin_to_cos, config_.freq_shift);
+  const at::Tensor embedding = timestep_embedding(timesteps, config_.block_out_channels[0],
+                                                  config_.flip_sin_to_cos, config_.freq_shift);
   const at::Tensor time = time_embedding_.forward(embedding.to(sample.scalar_type()));
 
   at::Tensor x = conv_in_.forward(config_.center_input_sample ? sample * 2 - 1 : sample);
   std::vector<at::Tensor> skips{x};
-  for (size_t i = 0; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x, time, context, skips);
-  if (mid_block_) x = mid_block_->forward(x, time, context);
+  for (size_t i = 0; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x, time, text, skips);
+  if (mid_block_) x = mid_block_->forward(x, time, text);
+  x = text.for_every_row(x);
+  for (at::Tensor& skip : skips) skip = text.for_every_row(skip);
   for (size_t i = 0; i < up_blocks_.size(); ++i) {
     check_cancelled();
-    x = up_blocks_[i].forward(x, time, context, skips, match_skip_size);
+    x = up_blocks_[i].forward(x, time, text, skips, match_skip_size);
   }
   x = is_silu(config_.act_fn) ? conv_norm_out_.forward_silu(x) : act_(conv_norm_out_.forward(x));
   // Samplers draw noise in the order of memory.

@@ -53,9 +53,9 @@ class UNet2DConditionModel : public Model {
   /// lacks, if the configuration asks for it (extend_input_channels).
   at::Tensor adapted(const std::string& name, const at::Tensor& value, at::IntArrayRef shape) const override;
 
-  /// sample: [B,in_channels,H,W]; timesteps: [B] or [1]; context: [B,T,cross_attention_dim], the text
-  /// embeddings → [B,out_channels,H,W]
-  at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& context) const;
+  /// sample: [B,in_channels,H,W], or fewer rows with `text.sample_rows`; timesteps: [B] or [1], the latter
+  /// with fewer rows; text: [B,T,cross_attention_dim] → [B,out_channels,H,W]
+  at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextCondition& text) const;
 
  private:
   UNet2DConditionConfig config_;

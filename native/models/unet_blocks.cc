@@ -9,11 +9,18 @@ namespace ip2p {
 namespace {
 
 // The units whose activations gradient checkpointing drops: a resnet, a transformer.
-template <class Unit>
-at::Tensor run(const Unit& unit, const at::Tensor& x, const at::Tensor& condition) {
+at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const at::Tensor& time) {
   return recomputed(
-      [&unit](const at::Tensor& in, const at::Tensor& given) { return unit.forward(in, given); }, x,
-      condition);
+      [&resnet](const at::Tensor& in, const at::Tensor& given) { return resnet.forward(in, given); }, x,
+      time);
+}
+
+at::Tensor run(const Transformer2DModel& transformer, const at::Tensor& x, const TextCondition& text) {
+  return recomputed(
+      [&transformer, text](const at::Tensor& in, const at::Tensor& embeddings) {
+        return transformer.forward(in, {embeddings, text.sample_rows, text.cache});
+      },
+      x, text.embeddings);
 }
 
 [[noreturn]] void unknown_type(const char* key, const std::string& type) {
@@ -36,11 +43,11 @@ UNetDownBlock::UNetDownBlock(const UNetBlockOptions& options, bool cross_attenti
   }
 }
 
-at::Tensor UNetDownBlock::forward(at::Tensor x, const at::Tensor& time, const at::Tensor& context,
+at::Tensor UNetDownBlock::forward(at::Tensor x, const at::Tensor& time, const TextCondition& text,
                                   std::vector<at::Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
     x = run(resnets_[i], x, time);
-    if (!attentions_.empty()) x = run(attentions_[i], x, context);
+    if (!attentions_.empty()) x = run(attentions_[i], x, text);
     skips.push_back(x);
   }
   if (!downsamplers_.empty()) {
@@ -60,10 +67,10 @@ UNetMidBlock::UNetMidBlock(const UNetBlockOptions& options, bool cross_attention
   add_child("resnets", resnets_);
 }
 
-at::Tensor UNetMidBlock::forward(at::Tensor x, const at::Tensor& time, const at::Tensor& context) const {
+at::Tensor UNetMidBlock::forward(at::Tensor x, const at::Tensor& time, const TextCondition& text) const {
   x = run(resnets_[0], x, time);
   for (size_t i = 0; i < attentions_.size(); ++i)
-    x = run(resnets_[i + 1], run(attentions_[i], x, context), time);
+    x = run(resnets_[i + 1], run(attentions_[i], x, text), time);
   return x;
 }
 
@@ -82,13 +89,13 @@ UNetUpBlock::UNetUpBlock(const UNetBlockOptions& options, bool cross_attention) 
   }
 }
 
-at::Tensor UNetUpBlock::forward(at::Tensor x, const at::Tensor& time, const at::Tensor& context,
+at::Tensor UNetUpBlock::forward(at::Tensor x, const at::Tensor& time, const TextCondition& text,
                                 std::vector<at::Tensor>& skips, bool match_skip_size) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
     x = at::cat({x, skips.back()}, 1);
     skips.pop_back();
     x = run(resnets_[i], x, time);
-    if (!attentions_.empty()) x = run(attentions_[i], x, context);
+    if (!attentions_.empty()) x = run(attentions_[i], x, text);
   }
   if (upsamplers_.empty()) return x;
   // Sizes that do not halve evenly on the way down come back as the skip of the level above has them.

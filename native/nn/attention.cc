@@ -36,11 +36,11 @@ Attention::Attention(int64_t query_dim, int64_t context_dim, int64_t heads, Atte
   add_child("to_out", to_out_);
 }
 
-at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context,
-                              const at::Tensor& residual) const {
-  return out_->forward(multi_head_attention(to_q_.forward(x), to_k_.forward(context), to_v_.forward(context),
-                                            heads_, false, backend_),
-                       residual);
+at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
+                              TextCache* cache) const {
+  const auto project = [&] { return TextCache::KeysValues{to_k_.forward(context), to_v_.forward(context)}; };
+  const auto [k, v] = cache ? cache->get(this, context, project) : project();
+  return out_->forward(multi_head_attention(to_q_.forward(x), k, v, heads_, false, backend_), residual);
 }
 
 SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t groups, double eps,

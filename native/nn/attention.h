@@ -2,6 +2,7 @@
 
 #include "kernels/ops.h"
 #include "nn/layers.h"
+#include "nn/text_condition.h"
 
 namespace ip2p {
 
@@ -10,7 +11,9 @@ namespace ip2p {
 class Attention : public Module {
  public:
   Attention(int64_t query_dim, int64_t context_dim, int64_t heads, AttentionBackend backend);
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual) const;
+  /// @param cache of keys and values; null: computed anew
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
+                     TextCache* cache = nullptr) const;
 
  private:
   Linear to_q_, to_k_, to_v_;

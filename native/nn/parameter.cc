@@ -22,7 +22,7 @@ at::Tensor Parameter::packed(const std::function<at::Tensor(const at::Tensor&)>&
     packed_.reset();
     return {};
   }
-  const uint32_t version = value._version();
+  const int64_t version = value._version();
   if (!packed_.defined() || version != packed_version_) {
     packed_ = pack(value);
     packed_version_ = version;
@@ -39,7 +39,7 @@ std::vector<at::Tensor> Parameter::derived(
     derived_.clear();
     return make(value);
   }
-  const uint32_t version = value._version();
+  const int64_t version = value._version();
   if (derived_.empty() || version != derived_version_) {
     derived_ = make(value);
     derived_version_ = version;

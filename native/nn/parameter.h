@@ -42,9 +42,9 @@ class Parameter {
  private:
   mutable std::mutex mutex_;  // state dicts are asked for by other threads than that of the model's device
   mutable at::Tensor packed_;
-  mutable uint32_t packed_version_ = 0;
+  mutable int64_t packed_version_ = 0;
   mutable std::vector<at::Tensor> derived_;
-  mutable uint32_t derived_version_ = 0;
+  mutable int64_t derived_version_ = 0;
   mutable bool shared_ = false;  // somebody may hold the plain tensor
 };
 

@@ -47,10 +47,15 @@ BasicTransformerBlock::BasicTransformerBlock(int64_t channels, const Transformer
   add_child("ff", ff_);
 }
 
-at::Tensor BasicTransformerBlock::forward(at::Tensor x, const at::Tensor& context) const {
+at::Tensor BasicTransformerBlock::forward(at::Tensor x, const TextCondition& text) const {
   const at::Tensor normed = norm1_.forward(x);
-  x = attn1_.forward(normed, only_cross_attention_ ? context : normed, x);
-  x = attn2_.forward(norm2_.forward(x), context, x);
+  if (only_cross_attention_) {
+    x = text.for_every_row(x);
+    x = attn1_.forward(text.for_every_row(normed), text.embeddings, x, text.cache);
+  } else {
+    x = text.for_every_row(attn1_.forward(normed, normed, x));
+  }
+  x = attn2_.forward(norm2_.forward(x), text.embeddings, x, text.cache);
   return ff_.forward(norm3_.forward(x), x);
 }
 
@@ -80,22 +85,24 @@ Transformer2DModel::Transformer2DModel(int64_t channels, const TransformerOption
   }
 }
 
-at::Tensor Transformer2DModel::forward(const at::Tensor& x, const at::Tensor& context) const {
-  const int64_t B = x.size(0), H = x.size(2), W = x.size(3);
+at::Tensor Transformer2DModel::forward(const at::Tensor& x, const TextCondition& text) const {
+  const int64_t H = x.size(2), W = x.size(3);
   const at::MemoryFormat layout = x.suggest_memory_format();
   const auto to_tokens = [&](const at::Tensor& map) {
-    return map.permute({0, 2, 3, 1}).reshape({B, H * W, map.size(1)});
+    return map.permute({0, 2, 3, 1}).reshape({map.size(0), H * W, map.size(1)});
   };
   const auto to_map = [&](const at::Tensor& tokens) {
-    return tokens.reshape({B, H, W, tokens.size(2)}).permute({0, 3, 1, 2}).contiguous(layout);
+    return tokens.reshape({tokens.size(0), H, W, tokens.size(2)}).permute({0, 3, 1, 2}).contiguous(layout);
   };
   at::Tensor tokens = norm_.forward(x);
   tokens = linear_in_ ? linear_in_->forward(to_tokens(tokens)) : to_tokens(conv_in_->forward(tokens));
   for (size_t i = 0; i < blocks_.size(); ++i) {
     check_cancelled();
-    tokens = blocks_[i].forward(tokens, context);
+    tokens = blocks_[i].forward(tokens, text);
   }
-  return linear_out_ ? to_map(linear_out_->forward(tokens)) + x : conv_out_->forward(to_map(tokens), x);
+  const at::Tensor residual = text.for_every_row(x);
+  return linear_out_ ? to_map(linear_out_->forward(tokens)) + residual
+                     : conv_out_->forward(to_map(tokens), residual);
 }
 
 }  // namespace ip2p

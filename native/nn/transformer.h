@@ -19,7 +19,7 @@ struct TransformerOptions {
 class BasicTransformerBlock : public Module {
  public:
   BasicTransformerBlock(int64_t channels, const TransformerOptions& options);
-  at::Tensor forward(at::Tensor x, const at::Tensor& context) const;
+  at::Tensor forward(at::Tensor x, const TextCondition& text) const;
 
  private:
   LayerNorm norm1_, norm2_, norm3_;
@@ -51,7 +51,7 @@ class BasicTransformerBlock : public Module {
 class Transformer2DModel : public Module {
  public:
   Transformer2DModel(int64_t channels, const TransformerOptions& options);
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& context) const;
+  at::Tensor forward(const at::Tensor& x, const TextCondition& text) const;
 
  private:
   int64_t inner_channels_;

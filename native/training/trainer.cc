@@ -65,7 +65,7 @@ at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tens
   return accumulate(
       [&] {
         const at::Tensor context = ids ? text_encoder_->forward(text, false).last_hidden_state : text;
-        const at::Tensor prediction = unet_->forward(sample, timesteps, context);
+        const at::Tensor prediction = unet_->forward(sample, timesteps, {context, {}});
         check_cancelled();
         // It would be broadcast, with a loss that means nothing.
         if (!prediction.sizes().equals(target.sizes()))

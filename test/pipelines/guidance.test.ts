@@ -33,11 +33,13 @@ test("the weights of the rows are those of the paper's formula", () => {
 /** Edits, and reports how many rows the UNet was given in every step. */
 async function edit(guidanceScale: number, imageGuidanceScale: number) {
   const rows: number[] = [];
+  const inputs = new Set<number>();
   const { unet } = pipeline;
   const forward = unet.forward.bind(unet);
-  const spy = vi.spyOn(unet, "forward").mockImplementation((sample, ...rest) => {
-    rows.push(sample.shape[0]!);
-    return forward(sample, ...rest);
+  const spy = vi.spyOn(unet, "forward").mockImplementation((sample, timestep, embeddings, options) => {
+    rows.push(embeddings.shape[0]!);
+    inputs.add(sample.shape[0]!);
+    return forward(sample, timestep, embeddings, options);
   });
   const picture = await Tensor.rand([1, 3, 32, 32], { generator: new Generator("cpu", 1) });
   const { images } = await pipeline.run({
@@ -45,16 +47,17 @@ async function edit(guidanceScale: number, imageGuidanceScale: number) {
     ...{ guidanceScale, imageGuidanceScale },
   });
   spy.mockRestore();
-  return { values: Array.from(await images.toArray(), Number), rows };
+  return { values: Array.from(await images.toArray(), Number), rows, inputs: [...inputs] };
 }
 
 test.each([
-  ["without picture guidance two rows are computed", 3, 1, 2],
-  ["with equal scales two rows are computed", 2, 2, 2],
-  ["without guidance one row is computed", 1, 1.5, 1],
-  ["otherwise three rows are computed", 3, 1.5, 3],
-])("%s", async (_, guidanceScale, imageGuidanceScale, rows) => {
+  ["without picture guidance two rows are computed, from one input", 3, 1, 2, 1],
+  ["with equal scales two rows are computed", 2, 2, 2, 2],
+  ["without guidance one row is computed", 1, 1.5, 1, 1],
+  ["otherwise three rows are computed, from two inputs", 3, 1.5, 3, 2],
+])("%s", async (_, guidanceScale, imageGuidanceScale, rows, inputs) => {
   const result = await edit(guidanceScale, imageGuidanceScale);
+  expect(result.inputs).toEqual([inputs]);
   expect(result.rows).toEqual([rows, rows, rows]);
   if (rows !== 2) return;
   // Next to it, where all three rows are computed, is next to the same picture.

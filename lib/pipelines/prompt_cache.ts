@@ -1,0 +1,83 @@
+import type { CLIPTextModel } from "../models/clip_text_model.js";
+import { Scope } from "../scope.js";
+import { Tensor } from "../tensor.js";
+import type { CLIPTokenizer } from "../tokenizer.js";
+import { encodePrompts } from "./prompt.js";
+
+type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
+
+/** Prompts that are remembered; at 77 tokens of 768 numbers each is a quarter of a megabyte. */
+const CAPACITY = 64;
+
+/**
+ * Embeddings of the prompts that were encoded last, for servers that are asked the same again and for the empty prompt, which
+ * every edit needs. A text encoder whose weights may change is asked every time.
+ */
+export class PromptCache {
+  #encoder: CLIPTextModel | undefined;
+  #tokenizer: CLIPTokenizer | undefined;
+  /** Least recently used first. */
+  readonly #rows = new Map<string, Tensor>();
+
+  /**
+   * The text encoder's last hidden state for each prompt.
+   *
+   * @param length tokens that prompts are padded or cut to; default the tokenizer's length
+   * @returns [B,T,D] in the text encoder's type
+   */
+  async encode(
+    prompts: readonly string[],
+    parts: TextParts,
+    options: { length?: number; signal?: AbortSignal } = {},
+  ): Promise<Tensor> {
+    const { length, signal } = options;
+    const { textEncoder, tokenizer } = parts;
+    if (textEncoder.weightsMayChange) return await encodePrompts(prompts, parts, signal, length);
+    if (textEncoder !== this.#encoder || tokenizer !== this.#tokenizer) this.clear();
+    [this.#encoder, this.#tokenizer] = [textEncoder, tokenizer];
+
+    using scope = new Scope();
+    const key = (prompt: string) => `${length ?? ""}\0${prompt}`;
+    const rows = new Map<string, Tensor>();
+    const missing: string[] = [];
+    for (const prompt of new Set(prompts)) {
+      const known = this.#rows.get(key(prompt));
+      if (!known) {
+        missing.push(prompt);
+        continue;
+      }
+      this.#rows.delete(key(prompt));
+      this.#rows.set(key(prompt), known);
+      // A copy: another run may make this one forget it.
+      rows.set(prompt, scope.add(await known.clone()));
+    }
+    if (missing.length > 0) {
+      using encoded = await encodePrompts(missing, parts, signal, length);
+      for (const [i, prompt] of missing.entries()) {
+        const row = await encoded.slice(0, i, i + 1);
+        rows.set(prompt, scope.add(await row.clone()));
+        if (this.#encoder === textEncoder && this.#tokenizer === tokenizer) this.#remember(key(prompt), row);
+        else row.dispose();
+      }
+    }
+    return await Tensor.cat(
+      prompts.map((prompt) => rows.get(prompt)!),
+      0,
+    );
+  }
+
+  clear(): void {
+    for (const row of this.#rows.values()) row.dispose();
+    this.#rows.clear();
+  }
+
+  #remember(key: string, row: Tensor): void {
+    this.#rows.get(key)?.dispose();
+    this.#rows.delete(key);
+    this.#rows.set(key, row);
+    if (this.#rows.size <= CAPACITY) return;
+    const [oldest, forgotten] = this.#rows.entries().next().value!;
+    this.#rows.delete(oldest);
+    forgotten.dispose();
+  }
+}

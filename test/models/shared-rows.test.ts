@@ -1,0 +1,79 @@
+import { beforeAll, expect, test } from "vitest";
+import { Generator } from "../../lib/generator.js";
+import { TextCache } from "../../lib/models/text_cache.js";
+import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
+import { Tensor } from "../../lib/tensor.js";
+import { fixture } from "../helpers/fixtures.js";
+import { relativeError } from "../kernels/operator.js";
+
+// The first level of one has no cross-attention, that of the other begins with it.
+const models = ["ip2p-tiny", "script-full"] as const;
+const folders = { "ip2p-tiny": ["ip2p-tiny", "model/unet"], "script-full": ["script-full", "base/unet"] } as const;
+
+let unets: Record<(typeof models)[number], UNet2DConditionModel>;
+beforeAll(async () => {
+  const load = (name: (typeof models)[number]) => UNet2DConditionModel.fromPretrained(fixture(...folders[name]));
+  unets = { "ip2p-tiny": await load("ip2p-tiny"), "script-full": await load("script-full") };
+});
+
+async function inputs(unet: UNet2DConditionModel, rows: number, texts: number, [height, width] = [16, 16]) {
+  const generator = new Generator("cpu", 3);
+  return {
+    sample: await Tensor.randn([rows, unet.config.in_channels, height!, width!], { generator }),
+    text: await Tensor.randn([texts, 7, unet.config.cross_attention_dim as number], { generator }),
+  };
+}
+
+test.each(models)(
+  "rows of one input that differ in their text are computed as if each had its own: %s",
+  async (name) => {
+    const unet = unets[name];
+    const { sample, text } = await inputs(unet, 2, 3, [15, 10]);
+    const sampleRows = [0, 0, 1];
+    const whole = await Tensor.cat(await Promise.all(sampleRows.map((row) => sample.slice(0, row, row + 1))), 0);
+    const expected = await unet.forward(whole, 400, text);
+    const shared = await unet.forward(sample, 400, text, { sampleRows });
+    expect(shared.shape).toEqual(expected.shape);
+    expect(await relativeError(shared, expected)).toBeLessThan(1e-5);
+    // With as many rows as texts they are only put in order.
+    const turned = await unet.forward(whole, 400, text, { sampleRows: [2, 1, 0] });
+    const inOrder = await Tensor.cat(await Promise.all([2, 1, 0].map((row) => whole.slice(0, row, row + 1))), 0);
+    expect(await relativeError(turned, await unet.forward(inOrder, 400, text))).toBeLessThan(1e-5);
+    const timesteps = [400, 10, 800];
+    expect(
+      await relativeError(
+        await unet.forward(sample, timesteps, text, { sampleRows }),
+        await unet.forward(whole, timesteps, text),
+      ),
+    ).toBeLessThan(1e-5);
+  },
+);
+
+test.each([[[0, 1]], [[0, 1, 2]], [[0, -1, 0]], [[0, 0.5, 0]]])(
+  "rows that do not exist are refused: %j",
+  async (rows) => {
+    const unet = unets["ip2p-tiny"];
+    const { sample, text } = await inputs(unet, 2, 3);
+    await expect(unet.forward(sample, 1, text, { sampleRows: rows })).rejects.toMatchObject({
+      code: "ERR_INVALID_ARGUMENT",
+    });
+  },
+);
+
+test.each(models)("a text is projected once, and again when it is another: %s", async (name) => {
+  const unet = unets[name];
+  const { sample, text } = await inputs(unet, 2, 2);
+  const { text: other } = await inputs(unet, 1, 2);
+  using textCache = new TextCache();
+  for (const embeddings of [text, text, other, text]) {
+    const cached = await unet.forward(sample, 7, embeddings, { textCache });
+    expect(await relativeError(cached, await unet.forward(sample, 7, embeddings))).toBe(0);
+  }
+  // Another model with the same cache gets its own.
+  const twin = await UNet2DConditionModel.fromConfig(unet.config, { generator: new Generator("cpu", 9) });
+  expect(
+    await relativeError(await twin.forward(sample, 7, text, { textCache }), await twin.forward(sample, 7, text)),
+  ).toBe(0);
+  textCache.dispose();
+  await unet.forward(sample, 7, text, { textCache });
+});
