@@ -1,7 +1,7 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
 //   npm run bench -- [--case edit] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1] [--threads N]
-//                    [--model FOLDER] [--output FILE]
+//                    [--peers eager,channels_last] [--model FOLDER] [--output FILE]
 //
 // IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
 // Stable Diffusion 1.5 size with random weights (4 GB, made once in the user's cache) unless another is given. Prints
@@ -13,6 +13,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import * as edit from "./cases/edit.mjs";
+import * as parts from "./cases/parts.mjs";
 import { commit, describeMachine, loadAverage } from "./machine.mjs";
 import { randomModel } from "./model.mjs";
 import { drawPicture } from "./picture.mjs";
@@ -22,7 +23,9 @@ import { Side } from "./side.mjs";
 import { difference } from "./stats.mjs";
 
 /** What can be measured. A case takes sides that are ready and settings, and gives results by side. */
-const CASES = { edit };
+const CASES = { edit, parts };
+/** How diffusers is run; the best counts. */
+const PEERS = { eager: "diffusers", channels_last: "diffusers, channels_last" };
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const here = (name) => join(root, "bench", name);
@@ -37,6 +40,7 @@ function options() {
       steps: { type: "string", default: "6" },
       rounds: { type: "string", default: "1" },
       threads: { type: "string", default: String(availableParallelism()) },
+      peers: { type: "string", default: "eager" },
       model: { type: "string" },
       output: { type: "string" },
     },
@@ -54,6 +58,7 @@ function options() {
   };
   return {
     cases: list("case", Object.keys(CASES)),
+    peers: list("peers", Object.keys(PEERS)),
     dtypes: list("dtype", ["float32", "bfloat16", "float16"]),
     size: integer("size", 8),
     // The first step of an edit is not counted, for it also encodes.
@@ -79,15 +84,15 @@ function readThrough(folder) {
   }
 }
 
-function startSides(python, threads) {
+function startSides(python, threads, peers) {
   const env = { ...process.env, OMP_NUM_THREADS: String(threads), HF_HUB_OFFLINE: "1" };
   const sides = [new Side("instruct-pix2pix", process.execPath, [here("ours.mjs")], env)];
-  if (python) sides.push(new Side("diffusers", python, [here("reference.py")], env));
+  for (const peer of python ? peers : []) sides.push(new Side(PEERS[peer], python, [here("reference.py"), peer], env));
   return sides;
 }
 
 async function measure(name, settings, python) {
-  const sides = startSides(python, settings.threads);
+  const sides = startSides(python, settings.threads, settings.peers);
   try {
     const about = {};
     for (const side of sides) about[side.name] = await side.ask({ command: "versions", threads: settings.threads });
@@ -137,7 +142,7 @@ async function main() {
         record.cases.push(one);
       }
     }
-    console.log(table(record));
+    console.log(table(record, CASES));
     const path = output ?? here(join("results", `${record.date.slice(0, 19).replaceAll(":", "")}.json`));
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, `${JSON.stringify(record, null, 2)}\n`);

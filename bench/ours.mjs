@@ -2,7 +2,7 @@
 
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { Generator, InstructPix2PixPipeline } from "../dist/index.js";
+import { Generator, InstructPix2PixPipeline, Tensor } from "../dist/index.js";
 import { native } from "../dist/native/native.js";
 import { peakMemory } from "./machine.mjs";
 
@@ -56,6 +56,27 @@ const commands = {
     const { shape } = images;
     images.dispose();
     return { done: true, seconds, shape };
+  },
+
+  /** One of the models around the denoising loop, with random input. */
+  async part({ part, size }) {
+    const { vae, textEncoder } = pipe;
+    const random = (shape) => Tensor.randn(shape, { generator: new Generator("cpu", 1) });
+    const latent = size / vae.scaleFactor;
+    const input = {
+      encode: () => random([1, 3, size, size]),
+      decode: () => random([1, vae.config.latent_channels, latent, latent]),
+      text: () => Tensor.randint(0, textEncoder.config.vocab_size, [2, textEncoder.config.max_position_embeddings]),
+    };
+    const call = {
+      encode: (x) => vae.encode(x),
+      decode: (x) => vae.decode(x),
+      text: (x) => textEncoder.forward(x),
+    };
+    const x = await input[part]();
+    const start = now();
+    await call[part](x);
+    return { seconds: now() - start };
   },
 
   async memory() {

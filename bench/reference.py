@@ -49,6 +49,9 @@ def load(model, dtype):
     pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(model, torch_dtype=getattr(torch, dtype))
     seconds = time.perf_counter() - start
     pipe.set_progress_bar_config(disable=True)
+    if sys.argv[1:] == ["channels_last"]:
+        for model in (pipe.unet, pipe.vae):
+            model.to(memory_format=torch.channels_last)
     return {"seconds": seconds}
 
 
@@ -79,6 +82,23 @@ def edit(image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output):
     return {"done": True, "seconds": seconds, "shape": list(images.shape)}
 
 
+@torch.no_grad()
+def part(part, size):
+    """One of the models around the denoising loop, with random input."""
+    vae, text_encoder = pipe.vae, pipe.text_encoder
+    latent = size // 2 ** (len(vae.config.block_out_channels) - 1)
+    config = text_encoder.config
+    x = {
+        "encode": lambda: torch.randn(1, 3, size, size, dtype=vae.dtype),
+        "decode": lambda: torch.randn(1, vae.config.latent_channels, latent, latent, dtype=vae.dtype),
+        "text": lambda: torch.randint(0, config.vocab_size, (2, config.max_position_embeddings)),
+    }[part]()
+    call = {"encode": vae.encode, "decode": vae.decode, "text": text_encoder}[part]
+    start = time.perf_counter()
+    call(x)
+    return {"seconds": time.perf_counter() - start}
+
+
 def memory():
     try:
         with open("/proc/self/status") as status:
@@ -90,7 +110,7 @@ def memory():
         return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)}
 
 
-commands = {"versions": versions, "load": load, "edit": edit, "memory": memory}
+commands = {"versions": versions, "load": load, "edit": edit, "part": part, "memory": memory}
 
 while True:
     options = next_command()

@@ -1,29 +1,28 @@
 import { median } from "./stats.mjs";
 
-const GIB = 2 ** 30;
+export const GIB = 2 ** 30;
 
-/** A Markdown table of a run's cases: one row per measure, one column per side, and how they compare. */
-export function table(record) {
+/**
+ * A Markdown table of a run's cases: one row per measure, one column per side, and how this package compares with the better
+ * of the others. What a case measures it says itself, as rows of { label, unit, digits } with either `pick`, one number of a
+ * side's results, or `turns`, the times of alternating turns, of which the medians are shown.
+ */
+export function table(record, cases) {
   const sections = record.cases.map(({ name, settings, results, agreement, fromFloat32 }) => {
-    const sides = Object.keys(results);
-    const [ours, reference] = sides.map((side) => results[side]);
-    const row = (label, pick, digits, unit, compare = (r, o) => pick(r) / pick(o)) => {
-      const values = sides.map((side) => `${pick(results[side]).toFixed(digits)} ${unit}`);
-      return [label, ...values, reference ? `${compare(reference, ours).toFixed(2)}×` : ""];
-    };
-    // Each step against the other side's at the same turn: of two medians, each may be of another moment's load.
-    const byTurn = (r, o) => median(r.stepSeconds.map((seconds, i) => seconds / o.stepSeconds[i]));
-    const rows = [
-      row(`denoising step, median of ${ours.stepSeconds.length}`, (r) => r.medianStepSeconds, 2, "s", byTurn),
-      row("fastest step", (r) => Math.min(...r.stepSeconds), 2, "s"),
-      row(`whole edit, ${settings.steps} steps`, (r) => r.medianEditSeconds, 2, "s"),
-      row("loading the model", (r) => r.loadSeconds, 1, "s"),
-      row("peak memory", (r) => r.peakBytes / GIB, 2, "GiB"),
-    ];
+    const [ours, ...others] = Object.values(results);
+    const rows = cases[name].rows(settings, ours).map(({ label, unit, digits, pick, turns }) => {
+      const value = pick ?? ((result) => median(turns(result)));
+      const values = Object.values(results).map((result) => `${value(result).toFixed(digits)} ${unit}`);
+      // Each turn against the other side's at the same turn: of two medians, each may be of another moment's load.
+      const against = (other) =>
+        turns ? median(turns(other).map((seconds, i) => seconds / turns(ours)[i])) : value(other) / value(ours);
+      const ratios = others.map(against).filter(Number.isFinite);
+      return [label, ...values, ratios.length > 0 ? `${Math.min(...ratios).toFixed(2)}×` : ""];
+    });
     const header = [
       `${name}, ${settings.dtype}, ${settings.size}×${settings.size}`,
-      ...sides,
-      reference ? "ratio" : "",
+      ...Object.keys(results),
+      others.length > 0 ? "ratio" : "",
     ];
     const lines = [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
     if (agreement) lines.push("", `Pictures of both sides: ${agreementText(agreement)}.`);

@@ -1,9 +1,19 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { GIB } from "../report.mjs";
 import { difference, median } from "../stats.mjs";
 
 /** An edit of one picture as a user runs it: three guided rows per denoising step. */
 export const description = "edit a picture: seconds per denoising step, whole edit, load time, peak memory";
+
+export const rows = ({ steps }, { stepSeconds }) => [
+  { label: `denoising step, median of ${stepSeconds.length}`, unit: "s", digits: 2, turns: (r) => r.stepSeconds },
+  { label: "fastest step", unit: "s", digits: 2, pick: (r) => Math.min(...r.stepSeconds) },
+  { label: `whole edit, ${steps} steps`, unit: "s", digits: 2, turns: (r) => r.editSeconds },
+  { label: "loading the model", unit: "s", digits: 1, pick: (r) => r.loadSeconds },
+  { label: "loading and the first step", unit: "s", digits: 1, pick: (r) => r.loadSeconds + r.firstSeconds },
+  { label: "peak memory", unit: "GiB", digits: 2, pick: (r) => r.peakBytes / GIB },
+];
 
 /**
  * Takes the sides through the same edits, step by step in turn, so that both meet the same moments of a busy machine.
@@ -32,7 +42,9 @@ export async function run(sides, settings) {
     output: output(side),
   });
 
-  await inTurn(sides, (side) => edit(side, 1)); // warm-up: memory is mapped, primitives are made
+  // Memory is mapped, primitives are made.
+  const first = await inTurn(sides, (side) => edit(side, 1));
+  for (const side of sides) results[side.name].firstSeconds = first.get(side)[0];
   for (let round = 1; round <= rounds; round++) {
     // Who goes first changes from round to round.
     const order = round % 2 === 1 ? sides : [...sides].reverse();

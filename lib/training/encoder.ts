@@ -6,8 +6,13 @@ import { Tensor } from "../tensor.js";
 import type { BaseModel } from "./base_model.js";
 import type { EncodedBatch } from "./micro_batch.js";
 
+/** At most so many are encoded at once: eight pictures of 256×256. */
+const PIXELS_TOGETHER = 8 * 256 * 256;
+
 export interface EncoderOptions {
   resolution: number;
+  /** Edited and original pictures one after the other, as the reference does, whose rounding depends on it. */
+  separately: boolean;
   /** Leaves instructions as token ids, for a text encoder that is trained and therefore no part of this. */
   trainTextEncoder: boolean;
 }
@@ -29,15 +34,31 @@ export class BatchEncoder {
    */
   async encode(batch: LoadedBatch, flips: readonly boolean[], signal?: AbortSignal): Promise<EncodedBatch> {
     using scope = new Scope();
+    const edited = scope.add(await this.#pixels(batch.edited, flips));
+    const original = scope.add(await this.#pixels(batch.originals, flips));
+    return { ...(await this.#latents(edited, original, signal)), text: await this.#text(batch.prompts, signal) };
+  }
+
+  /** Both pictures in one pass of the autoencoder, unless they are so large that its memory would count. */
+  async #latents(
+    editedPixels: Tensor,
+    originalPixels: Tensor,
+    signal: AbortSignal | undefined,
+  ): Promise<Omit<EncodedBatch, "text">> {
+    using scope = new Scope();
     const { vae } = this.#base;
-    const editedPixels = scope.add(await this.#pixels(batch.edited, flips));
-    const originalPixels = scope.add(await this.#pixels(batch.originals, flips));
-    const edited = await vae.encode(editedPixels, { signal });
-    const original = scope.add(await vae.encode(originalPixels, { signal }));
+    const [B, , H, W] = editedPixels.shape as [number, number, number, number];
+    // The latents of one picture alone lie in memory in another order, and noise is drawn in that.
+    if (this.#options.separately || B === 1 || 2 * B * H * W > PIXELS_TOGETHER) {
+      const edited = await vae.encode(editedPixels, { signal });
+      const original = scope.add(await vae.encode(originalPixels, { signal }));
+      return { edited: { mean: edited.mean, logvar: edited.logvar }, original: await original.mean.clone() };
+    }
+    const pixels = scope.add(await Tensor.cat([editedPixels, originalPixels], 0));
+    const { mean, logvar } = scope.add(await vae.encode(pixels, { signal }));
     return {
-      edited: { mean: edited.mean, logvar: edited.logvar },
-      original: await original.mean.clone(),
-      text: await this.#text(batch.prompts, signal),
+      edited: { mean: await mean.slice(0, 0, B), logvar: await logvar.slice(0, 0, B) },
+      original: await scope.add(await mean.slice(0, B, 2 * B)).clone(),
     };
   }
 

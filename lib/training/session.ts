@@ -99,7 +99,7 @@ class Session {
       signal,
       onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
     });
-    const encoder = new BatchEncoder(base, options);
+    const encoder = new BatchEncoder(base, { ...options, separately: options.compat === "diffusers" });
     const cache = options.cacheLatents ? await this.#openCache(loader, encoder) : undefined;
     const data = cache
       ? readFromCache(order, flips, cache)

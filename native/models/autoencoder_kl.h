@@ -47,6 +47,7 @@ class AutoencoderMidBlock : public Module {
   AutoencoderMidBlock(int64_t channels, const ResnetOptions& resnet, bool add_attention,
                       AttentionBackend attention);
   at::Tensor forward(at::Tensor x) const;
+  bool attends() const { return !attentions_.empty(); }
 
  private:
   ModuleList<ResnetBlock2D> resnets_;

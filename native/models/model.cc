@@ -47,8 +47,8 @@ struct Reading {
   Parameter* parameter;
 };
 
-/// Reads with all threads: what takes the time is copying, converting, and the system's clearing of fresh memory. The next
-/// free thread takes the next tensor, since some are a thousand times as large as others.
+/// Reads with all threads: what takes the time is copying, converting, and the system's clearing of fresh
+/// memory. The next free thread takes the next tensor, since some are a thousand times as large as others.
 void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::Device device) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};

@@ -65,8 +65,8 @@ at::Tensor Conv2d::forward_enlarged(const at::Tensor& x) const {
   });
 }
 
-at::Tensor Conv2d::forward_plain(const at::Tensor& x) const {
-  return at::conv2d(x.contiguous(), *weight_, *bias_, geometry_.stride, geometry_.padding);
+at::Tensor Conv2d::forward_plain(const at::Tensor& x, at::MemoryFormat layout) const {
+  return at::conv2d(x.contiguous(layout), *weight_, *bias_, geometry_.stride, geometry_.padding);
 }
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {

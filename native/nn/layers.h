@@ -28,9 +28,9 @@ class Conv2d : public Module {
   /// padding 1.
   at::Tensor forward_enlarged(const at::Tensor& x) const;
 
-  /// libtorch's own convolution of a contiguous input, whose result has the memory layout that libtorch gives
-  /// it: random numbers are drawn in the order of memory.
-  at::Tensor forward_plain(const at::Tensor& x) const;
+  /// libtorch's own convolution, whose result is laid out in memory like its input: for results that decide
+  /// in which order random numbers are drawn.
+  at::Tensor forward_plain(const at::Tensor& x, at::MemoryFormat layout) const;
 
  private:
   Parameter weight_, bias_;

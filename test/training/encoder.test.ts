@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { Generator } from "../../lib/generator.js";
+import { native } from "../../lib/native/native.js";
+import { Tensor } from "../../lib/tensor.js";
+import { loadBaseModel } from "../../lib/training/base_model.js";
+import { BatchEncoder } from "../../lib/training/encoder.js";
+import { fixture } from "../helpers/fixtures.js";
+import { relativeError } from "../kernels/operator.js";
+
+test.each([1, 2, 3])("pictures encoded together are those encoded one after the other: %i pairs", async (pairs) => {
+  const base = await loadBaseModel({
+    pretrainedModelNameOrPath: fixture("script-full", "base"),
+    device: "cpu",
+    frozenDType: "float32",
+    trainTextEncoder: false,
+  });
+  const R = 16;
+  const pixels = (seed: number) => Uint8Array.from({ length: pairs * R * R * 3 }, (_, i) => (i * seed * 7919) % 251);
+  const rows = Array.from({ length: pairs }, (_, i) => i);
+  const batch = {
+    ...{ edited: pixels(1), originals: pixels(11), prompts: rows.map(() => "make it blue") },
+    ...{ indices: rows, positions: rows },
+  };
+  const flips = Array.from({ length: pairs }, (_, i) => i % 2 === 1);
+  const encode = (separately: boolean) =>
+    new BatchEncoder(base, { resolution: R, trainTextEncoder: false, separately }).encode(batch, flips);
+  const [together, apart] = [await encode(false), await encode(true)];
+  for (const [a, b] of [
+    [together.edited.mean, apart.edited.mean],
+    [together.edited.logvar, apart.edited.logvar],
+    [together.original, apart.original],
+  ] as const) {
+    expect(a.shape).toEqual(b.shape);
+    expect(await relativeError(a, b)).toBeLessThan(1e-5);
+    // Noise like either is the same noise.
+    const noise = async (tensor: Tensor) => await Tensor.randnLike(tensor, { generator: new Generator("cpu", 5) });
+    expect(await native().equal((await noise(a)).handle, (await noise(b)).handle)).toBe(true);
+  }
+});
