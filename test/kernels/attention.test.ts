@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { native } from "../../lib/native/native.js";
 import { Tensor } from "../../lib/tensor.js";
 import { measureInChild } from "../runtime/child.js";
 import { callOperator, relativeError } from "./operator.js";
@@ -106,6 +107,32 @@ test("causal attention takes nothing from later tokens", async () => {
   const cut = (tensor: Tensor) => tensor.slice(2, 0, 50);
   const { output: shorter } = await callOperator("attention", [await cut(q), await cut(k), await cut(v)], [1, AUTO]);
   expect(await (await cut(output)).equal(shorter)).toBe(true);
+});
+
+test.each(["float32", "bfloat16"] as const)(
+  "attention in %s is the same bit by bit with two threads",
+  async (dtype) => {
+    const { tensors, gradient } = await inputs([2, 3, 150, 90, 40], dtype);
+    const bytes = async (threads: number) => {
+      await native().setThreads(threads);
+      const { output, gradients } = await callOperator("attention", tensors, [0, AUTO], gradient);
+      return Promise.all([output, ...gradients].map((tensor) => tensor.toArray()));
+    };
+    const before = await native().getThreads();
+    try {
+      expect(await bytes(2)).toEqual(await bytes(1));
+    } finally {
+      await native().setThreads(before);
+    }
+  },
+);
+
+test("attention of tensors of two types is an error, not a reinterpretation of one of them", async () => {
+  const { tensors } = await inputs([1, 2, 4, 4, 8], "bfloat16");
+  using wider = await tensors[1]!.to({ dtype: "float32" });
+  await expect(callOperator("attention", [tensors[0]!, wider, tensors[2]!], [0, AUTO])).rejects.toThrow(
+    "expected scalar type BFloat16 but found Float",
+  );
 });
 
 test("attention of tensors that do not belong together is an error that names their shapes", async () => {

@@ -14,13 +14,15 @@ class Backward {
   Backward(const AttentionShape& shape, const AttentionBackward& head, Cutter cutter)
       : shape_(shape),
         head_(head),
+        queries_(rows_of<T>(head.q, shape.queries, shape)),
+        outputs_(rows_of<T>(head.out, shape.queries, shape)),
+        out_gradients_(rows_of<T>(head.out_gradient, shape.queries, shape)),
+        keys_(rows_of<T>(head.k, shape.keys, shape)),
+        values_(rows_of<T>(head.v, shape.keys, shape)),
         memory_(cutter, shape),
         units_((shape.channels + A::DEPTH - 1) / A::DEPTH) {}
 
   void run() {
-    pack_queries();
-    relate_outputs();
-    for (int64_t i = 0; i < memory_.queries * memory_.width; ++i) memory_.query_gradient[i] = 0;
     for (int64_t key = 0; key < shape_.keys; key += BACKWARD_KEYS) {
       columns_ = block_size(shape_.keys - key, BACKWARD_KEYS, LANES);
       pack_keys(key);
@@ -28,18 +30,21 @@ class Backward {
         memory_.key_gradient[i] = memory_.value_gradient[i] = 0;
       const int64_t first = shape_.causal ? key / BACKWARD_QUERIES * BACKWARD_QUERIES : 0;
       for (int64_t query = first; query < shape_.queries; query += BACKWARD_QUERIES) {
-        rows_ = block_size(shape_.queries - query, BACKWARD_QUERIES, ROWS);
-        products(memory_.query_columns, query, memory_.key_columns, memory_.scores);
-        products(memory_.gradient_columns, query, memory_.value_columns, memory_.probability_gradient);
+        rows_ = block_size(shape_.queries - query, BACKWARD_QUERIES, A::DEPTH);
+        slot_ = query < memory_.queries ? query : 0;
+        if (key == 0) begin_queries(query);
+        products(memory_.query_columns, memory_.key_columns, memory_.scores);
+        products(memory_.gradient_columns, memory_.value_columns, memory_.probability_gradient);
         score_gradients(query, key);
-        add_to_keys(memory_.gradient_units, query, memory_.probability_units, memory_.value_gradient);
-        add_to_keys(memory_.query_units, query, memory_.score_gradient_units, memory_.key_gradient);
-        add_to_queries(query);
+        add_to_keys(memory_.gradient_units, memory_.probability_units, memory_.value_gradient);
+        add_to_keys(memory_.query_units, memory_.score_gradient_units, memory_.key_gradient);
+        add_to_queries();
+        const int64_t end = shape_.causal && query + rows_ < shape_.keys ? query + rows_ : shape_.keys;
+        if (key + BACKWARD_KEYS >= end) write_query_gradient(query);
       }
       write(memory_.key_gradient, head_.k_gradient, key, shape_.scale);
       write(memory_.value_gradient, head_.v_gradient, key, 1);
     }
-    write_query_gradient();
   }
 
  private:
@@ -48,54 +53,58 @@ class Backward {
     return left < most ? round_up(left, step) : most;
   }
 
-  void pack_queries() const {
-    const RowsOf<T> queries = rows_of<T>(head_.q, shape_), gradients = rows_of<T>(head_.out_gradient, shape_);
-    const int64_t end = shape_.queries;
-    for (int64_t row = 0; row < memory_.queries; row += ROWS) {
-      pack_columns<A, ROWS>(queries, row, end, memory_.query_columns + row * memory_.depth);
-      pack_columns<A, ROWS>(gradients, row, end, memory_.gradient_columns + row * memory_.depth);
+  /// Packs a block of queries and clears their gradients.
+  void begin_queries(int64_t query) const {
+    for (int64_t row = 0; row < rows_; row += ROWS) {
+      const int64_t to = (slot_ + row) * memory_.depth;
+      pack_columns<A, ROWS>(queries_, query + row, memory_.query_columns + to);
+      pack_columns<A, ROWS>(out_gradients_, query + row, memory_.gradient_columns + to);
     }
-    for (int64_t row = 0; row < memory_.queries; row += A::DEPTH) {
-      pack_row_units<A>(queries, row, end, memory_.query_units + row / A::DEPTH * memory_.width);
-      pack_row_units<A>(gradients, row, end, memory_.gradient_units + row / A::DEPTH * memory_.width);
+    for (int64_t row = 0; row < rows_; row += A::DEPTH) {
+      const int64_t to = (slot_ + row) / A::DEPTH * memory_.width;
+      pack_row_units<A>(queries_, query + row, memory_.query_units + to);
+      pack_row_units<A>(out_gradients_, query + row, memory_.gradient_units + to);
     }
+    for (int64_t i = 0; i < rows_ * memory_.width; ++i) memory_.query_gradient[slot_ * memory_.width + i] = 0;
+    for (int64_t row = 0; row < rows_; ++row) relate_output(query + row, slot_ + row);
+    const int64_t next = query + BACKWARD_QUERIES, last = next + BACKWARD_QUERIES;
+    prefetch(queries_, next, last);
+    prefetch(out_gradients_, next, last);
+    prefetch(outputs_, next, last);
   }
 
   /// output · its gradient, which is what the softmax subtracts from every gradient of a row.
-  void relate_outputs() const {
-    const RowsOf<T> outputs = rows_of<T>(head_.out, shape_),
-                    gradients = rows_of<T>(head_.out_gradient, shape_);
-    for (int64_t row = 0; row < memory_.queries; ++row) {
-      Vector products = set(0);
-      if (row < shape_.queries)
-        for (int64_t channel = 0; channel < shape_.channels; channel += LANES)
-          products =
-              fma(load_first(outputs.data + row * outputs.stride + channel, shape_.channels - channel),
-                  load_first(gradients.data + row * gradients.stride + channel, shape_.channels - channel),
-                  products);
-      memory_.product[row] = sum(products);
-      memory_.logsumexp[row] = row < shape_.queries ? head_.logsumexp[row] * A::EXPONENT : 0;
-    }
+  void relate_output(int64_t query, int64_t slot) const {
+    Vector products = set(0);
+    if (query < shape_.queries)
+      for (int64_t channel = 0; channel < shape_.channels; channel += LANES)
+        products =
+            fma(load_first(outputs_.data + query * outputs_.stride + channel, shape_.channels - channel),
+                load_first(out_gradients_.data + query * out_gradients_.stride + channel,
+                           shape_.channels - channel),
+                products);
+    memory_.product[slot] = sum(products);
+    memory_.logsumexp[slot] = query < shape_.queries ? head_.logsumexp[query] * A::EXPONENT : 0;
   }
 
   void pack_keys(int64_t key) const {
-    const RowsOf<T> keys = rows_of<T>(head_.k, shape_);
-    pack_columns<A, BACKWARD_KEYS>(keys, key, shape_.keys, memory_.key_columns);
-    pack_columns<A, BACKWARD_KEYS>(rows_of<T>(head_.v, shape_), key, shape_.keys, memory_.value_columns);
+    pack_columns<A, BACKWARD_KEYS>(keys_, key, memory_.key_columns);
+    pack_columns<A, BACKWARD_KEYS>(values_, key, memory_.value_columns);
     for (int64_t row = 0; row < columns_; row += A::DEPTH)
-      pack_row_units<A>(keys, key + row, shape_.keys, memory_.key_units + row / A::DEPTH * memory_.width);
+      pack_row_units<A>(keys_, key + row, memory_.key_units + row / A::DEPTH * memory_.width);
   }
 
   /// to[query][key] = Σ over channels of queries · keys
-  void products(const Unit* queries, int64_t first, const Unit* keys, float* to) const {
-    for (int64_t row = 0; row < rows_; row += ROWS)
+  void products(const Unit* queries, const Unit* keys, float* to) const {
+    for_packed_rows(rows_, [&]<int R>(int64_t row) {
       for_column_tiles(columns_, [&]<int V>(int64_t column) {
-        Vector sums[ROWS][V];
+        Vector sums[R][V];
         clear(sums);
-        accumulate<A, 1>(sums, queries + (first + row) * memory_.depth, ROWS, keys + column, BACKWARD_KEYS,
+        accumulate<A, 1>(sums, queries + (slot_ + row) * memory_.depth, ROWS, keys + column, BACKWARD_KEYS,
                          units_);
         store(to + row * BACKWARD_KEYS + column, BACKWARD_KEYS, sums);
       });
+    });
   }
 
   /// The probabilities of a block and the gradients of its scores, from the scores and the gradients of the
@@ -109,14 +118,15 @@ class Backward {
         Vector p[A::DEPTH], gradient[A::DEPTH];
 #pragma GCC unroll 2
         for (int64_t i = 0; i < A::DEPTH; ++i) {
-          const int64_t query = first_query + row + i, at = (row + i) * BACKWARD_KEYS + column;
-          p[i] = A::exponential(fma(load(memory_.scores + at), factor, set(-memory_.logsumexp[query])));
+          const int64_t query = first_query + row + i, slot = slot_ + row + i;
+          const int64_t at = (row + i) * BACKWARD_KEYS + column;
+          p[i] = A::exponential(fma(load(memory_.scores + at), factor, set(-memory_.logsumexp[slot])));
           if (masked) {
             const int64_t last = shape_.causal && query < shape_.keys ? query : shape_.keys - 1;
             p[i] =
                 where_greater(counting_from(first_key + column), set(static_cast<float>(last)), set(0), p[i]);
           }
-          gradient[i] = mul(p[i], sub(load(memory_.probability_gradient + at), set(memory_.product[query])));
+          gradient[i] = mul(p[i], sub(load(memory_.probability_gradient + at), set(memory_.product[slot])));
           if constexpr (A::DEPTH > 1) A::store_row(memory_.score_gradient_rows + at / A::DEPTH, gradient[i]);
         }
         const int64_t at = row / A::DEPTH * BACKWARD_KEYS + column;
@@ -126,13 +136,13 @@ class Backward {
   }
 
   /// to[channel][key] += Σ over queries of units · factors
-  void add_to_keys(const Unit* units, int64_t first, const Unit* factors, float* to) const {
+  void add_to_keys(const Unit* units, const Unit* factors, float* to) const {
     for_row_tiles(shape_.channels, [&]<int R>(int64_t channel) {
       for_column_tiles(columns_, [&]<int V>(int64_t column) {
         float* const block = to + channel * BACKWARD_KEYS + column;
         Vector sums[R][V];
         load(sums, block, BACKWARD_KEYS);
-        accumulate<A, 1>(sums, units + first / A::DEPTH * memory_.width + channel, memory_.width,
+        accumulate<A, 1>(sums, units + slot_ / A::DEPTH * memory_.width + channel, memory_.width,
                          factors + column, BACKWARD_KEYS, rows_ / A::DEPTH);
         store(block, BACKWARD_KEYS, sums);
       });
@@ -140,17 +150,18 @@ class Backward {
   }
 
   /// The gradients of a block of queries += Σ over keys of the scores' gradients · keys
-  void add_to_queries(int64_t first) const {
+  void add_to_queries() const {
     constexpr int64_t ROW = BACKWARD_KEYS / A::DEPTH;
-    for (int64_t row = 0; row < rows_; row += ROWS)
+    for_packed_rows(rows_, [&]<int R>(int64_t row) {
       for_column_tiles(memory_.width, [&]<int V>(int64_t channel) {
-        float* const block = memory_.query_gradient + (first + row) * memory_.width + channel;
-        Vector sums[ROWS][V];
+        float* const block = memory_.query_gradient + (slot_ + row) * memory_.width + channel;
+        Vector sums[R][V];
         load(sums, block, memory_.width);
         accumulate<A, ROW>(sums, memory_.score_gradient_rows + row * ROW, 1, memory_.key_units + channel,
                            memory_.width, columns_ / A::DEPTH);
         store(block, memory_.width, sums);
       });
+    });
   }
 
   void write(const float* gradient, MutableAttentionRows to, int64_t key, float factor) const {
@@ -159,20 +170,24 @@ class Backward {
                                   to.stride, rows, memory_.line, [factor](int64_t) { return factor; });
   }
 
-  void write_query_gradient() const {
-    T* const to = static_cast<T*>(head_.q_gradient.data);
-    for (int64_t row = 0; row < shape_.queries; ++row)
+  void write_query_gradient(int64_t query) const {
+    const int64_t rows = shape_.queries - query < rows_ ? shape_.queries - query : rows_;
+    T* const to = static_cast<T*>(head_.q_gradient.data) + query * head_.q_gradient.stride;
+    const float* const from = memory_.query_gradient + slot_ * memory_.width;
+    for (int64_t row = 0; row < rows; ++row)
       for (int64_t channel = 0; channel < shape_.channels; channel += LANES)
         store_first(to + row * head_.q_gradient.stride + channel,
-                    mul(load(memory_.query_gradient + row * memory_.width + channel), set(shape_.scale)),
+                    mul(load(from + row * memory_.width + channel), set(shape_.scale)),
                     shape_.channels - channel);
   }
 
   const AttentionShape& shape_;
   const AttentionBackward& head_;
+  const RowsOf<T> queries_, outputs_, out_gradients_, keys_, values_;
   const BackwardScratch<A> memory_;
   const int64_t units_;
-  int64_t columns_ = 0, rows_ = 0;  // of the block
+  // Of the block: its size, and the row where its queries lie in memory.
+  int64_t columns_ = 0, rows_ = 0, slot_ = 0;
 };
 
 }  // namespace

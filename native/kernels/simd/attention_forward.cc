@@ -15,26 +15,23 @@ void score(const AttentionShape& shape, const PackedKeys<A>& packed, const Forwa
   const int64_t units = (shape.channels + A::DEPTH - 1) / A::DEPTH;
   Vector highest[VECTORS];
   for (int v = 0; v < VECTORS; ++v) highest[v] = set(MASKED);
-  for (int64_t row = 0; row < count; row += ROWS) {
+  for_packed_rows(count, [&]<int R>(int64_t row) {
     const int64_t key = first + row;
-    const bool masked = shape.causal && key + ROWS - 1 > first_query;
-    with_rows(count - row < ROWS ? count - row : ROWS, [&]<int R>() {
-      Vector sums[R][VECTORS];
-      clear(sums);
-      accumulate<A, 1>(sums, packed.keys + key * packed.depth, ROWS, scratch.queries, WIDTH, units);
-      if (masked)
-        for (int v = 0; v < VECTORS; ++v) {
-          const Vector query = counting_from(first_query + v * LANES);
-          for (int r = 0; r < R; ++r)
-            sums[r][v] = where_greater(set(static_cast<float>(key + r)), query, set(MASKED), sums[r][v]);
-        }
-      store(scratch.scores + row * WIDTH, WIDTH, sums);
+    Vector sums[R][VECTORS];
+    clear(sums);
+    accumulate<A, 1>(sums, packed.keys + key * packed.depth, ROWS, scratch.queries, WIDTH, units);
+    if (shape.causal && key + R - 1 > first_query)
+      for (int v = 0; v < VECTORS; ++v) {
+        const Vector query = counting_from(first_query + v * LANES);
+        for (int r = 0; r < R; ++r)
+          sums[r][v] = where_greater(set(static_cast<float>(key + r)), query, set(MASKED), sums[r][v]);
+      }
+    store(scratch.scores + row * WIDTH, WIDTH, sums);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; ++v) highest[v] = max(highest[v], sums[r][v]);
-    });
-  }
+      for (int v = 0; v < VECTORS; ++v) highest[v] = max(highest[v], sums[r][v]);
+  });
   for (int v = 0; v < VECTORS; ++v) maximum[v] = highest[v];
 }
 
@@ -97,7 +94,10 @@ void forward(const AttentionShape& shape, AttentionRows q, const void* packed_by
   const PackedKeys<A> packed(packed_cutter, shape);
   const ForwardScratch<A> scratch(scratch_cutter, shape);
   const int64_t rows = shape.queries - first < WIDTH ? shape.queries - first : WIDTH;
-  pack_columns<A, WIDTH>(rows_of<T>(q, shape), first, shape.queries, scratch.queries);
+  const RowsOf<T> queries = rows_of<T>(q, shape.queries, shape);
+  pack_columns<A, WIDTH>(queries, first, scratch.queries);
+  prefetch(rows_of<T>({out.data, out.stride}, shape.queries, shape), first, first + rows);
+  prefetch(queries, first + WIDTH, first + 2 * WIDTH);
 
   const int64_t visible = shape.causal && first + rows < shape.keys ? first + rows : shape.keys;
   const float factor = shape.scale * A::EXPONENT;
@@ -138,11 +138,13 @@ void pack(const AttentionShape& shape, AttentionRows k, AttentionRows v, int64_t
   Cutter cutter(packed_bytes);
   const PackedKeys<A> packed(cutter, shape);
   const int64_t last = first + KEY_BLOCK < shape.keys ? first + KEY_BLOCK : shape.keys;
+  const RowsOf<T> keys = rows_of<T>(k, shape.keys, shape), values = rows_of<T>(v, shape.keys, shape);
+  prefetch(values, first, last);
   for (int64_t key = first; key < last; key += ROWS)
-    pack_columns<A, ROWS>(rows_of<T>(k, shape), key, shape.keys, packed.keys + key * packed.depth);
+    pack_columns<A, ROWS>(keys, key, packed.keys + key * packed.depth);
+  prefetch(keys, last, last + KEY_BLOCK);
   for (int64_t key = first; key < last; key += A::DEPTH)
-    pack_row_units<A>(rows_of<T>(v, shape), key, shape.keys,
-                      packed.values + key / A::DEPTH * packed.value_width);
+    pack_row_units<A>(values, key, packed.values + key / A::DEPTH * packed.value_width);
 }
 
 template <class T>

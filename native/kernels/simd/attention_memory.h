@@ -66,7 +66,7 @@ struct BackwardScratch {
   using Unit = typename A::Unit;
   static constexpr int64_t BLOCK = BACKWARD_QUERIES * BACKWARD_KEYS;
   int64_t depth, width, queries;
-  // Of the whole head. Columns: [query / ROWS][unit][ROWS]; units: [query / DEPTH][width].
+  // Of all queries that are visited again: columns [query / ROWS][unit][ROWS], units [query / DEPTH][width].
   Unit *query_columns, *query_units, *gradient_columns, *gradient_units;
   float *query_gradient, *logsumexp, *product;
   // Of a block of keys. Columns: [unit][BACKWARD_KEYS]; units: [key / DEPTH][width].
@@ -80,7 +80,7 @@ struct BackwardScratch {
   BackwardScratch(Cutter& cutter, const AttentionShape& shape)
       : depth(column_depth<A>(shape.channels)),
         width(round_up(shape.channels, LANES)),
-        queries(round_up(shape.queries, BACKWARD_QUERIES)) {
+        queries(shape.keys <= BACKWARD_KEYS ? BACKWARD_QUERIES : round_up(shape.queries, BACKWARD_QUERIES)) {
     query_columns = cutter.take<Unit>(queries * depth);
     gradient_columns = cutter.take<Unit>(queries * depth);
     query_units = cutter.take<Unit>(queries / A::DEPTH * width);
@@ -104,8 +104,8 @@ struct BackwardScratch {
 };
 
 template <class T>
-RowsOf<T> rows_of(const AttentionRows& rows, const AttentionShape& shape) {
-  return {static_cast<const T*>(rows.data), rows.stride, shape.channels};
+RowsOf<T> rows_of(const AttentionRows& rows, int64_t count, const AttentionShape& shape) {
+  return {static_cast<const T*>(rows.data), rows.stride, count, shape.channels};
 }
 
 /// a > b ? yes : no

@@ -134,7 +134,14 @@ inline void with_rows(int64_t rows, const F& f) {
     with_rows<R - 1>(rows, f);
 }
 
-/// Cuts `rows` rows into tiles of nearly equal height: calls f<R>(first row) for each.
+/// Cuts rows into tiles of ROWS and a rest: calls f<R>(first row) for each.
+template <class F>
+inline void for_packed_rows(int64_t rows, const F& f) {
+  for (int64_t row = 0; row < rows; row += ROWS)
+    with_rows(rows - row < ROWS ? rows - row : ROWS, [&]<int R>() { f.template operator()<R>(row); });
+}
+
+/// Cuts rows into tiles of nearly equal height: calls f<R>(first row) for each.
 template <class F>
 inline void for_row_tiles(int64_t rows, const F& f) {
   const int64_t tiles = (rows + ROWS - 1) / ROWS, height = (rows + tiles - 1) / tiles;
