@@ -1,5 +1,7 @@
 // The operators of the layers one by one, for the comparison with their plain counterparts and for their
 // benches. Nothing else in this package calls them from TypeScript.
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/matmul.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -10,6 +12,7 @@
 #include "bindings/register.h"
 #include "core/error.h"
 #include "kernels/ops.h"
+#include "nn/attention.h"
 
 namespace ip2p {
 namespace {
@@ -23,14 +26,30 @@ struct Operator {
   at::Tensor (*call)(const Tensors&, const Numbers&);
 };
 
+AttentionBackend backend(double number) {
+  return number == 0 ? AttentionBackend::Auto : AttentionBackend::Math;
+}
+
 const std::map<std::string, Operator>& operators() {
   static const std::map<std::string, Operator> table{
       {"attention",
        {3, 2,
         [](const Tensors& t, const Numbers& n) {
-          const auto backend = n[1] == 0 ? AttentionBackend::Auto : AttentionBackend::Math;
-          return attention(t[0], t[1], t[2], n[0] != 0, backend);
+          return attention(t[0], t[1], t[2], n[0] != 0, backend(n[1]));
         }}},
+      {"multi_head_attention",
+       {3, 3,
+        [](const Tensors& t, const Numbers& n) {
+          return multi_head_attention(t[0], t[1], t[2], static_cast<int64_t>(n[0]), n[1] != 0, backend(n[2]));
+        }}},
+      // What ours are measured against.
+      {"attention_libtorch",
+       {3, 1,
+        [](const Tensors& t, const Numbers& n) {
+          return std::get<0>(
+              at::_scaled_dot_product_flash_attention_for_cpu(t[0], t[1], t[2], 0.0, n[0] != 0));
+        }}},
+      {"matmul", {2, 0, [](const Tensors& t, const Numbers&) { return at::matmul(t[0], t[1]); }}},
       {"group_norm_silu",
        {3, 2,
         [](const Tensors& t, const Numbers& n) {

@@ -1,52 +1,13 @@
 #include "kernels/ops.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/softmax.h>
 #include <torch/library.h>
-
-#include <cmath>
-#include <limits>
 
 namespace ip2p {
 namespace {
-
-at::Tensor attention_math(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal) {
-  at::Tensor scores = at::matmul(q, k.transpose(-2, -1)) / std::sqrt(static_cast<double>(q.size(-1)));
-  if (causal) {
-    const at::Tensor visible =
-        at::ones({q.size(-2), k.size(-2)}, at::TensorOptions().dtype(at::kBool).device(q.device())).tril();
-    scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
-  }
-  return at::matmul(at::softmax(scores, -1), v);
-}
-
-/// The flash kernel goes by the query's sizes without a look at the others', and divides by the number of
-/// keys.
-void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  TORCH_CHECK(
-      q.dim() == 4 && k.dim() == 4 && v.dim() == 4 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
-          q.size(1) == k.size(1) && q.size(3) == k.size(3) && q.numel() > 0 && k.numel() > 0,
-      "attention cannot relate queries ", q.sizes(), " to keys ", k.sizes(), " and values ", v.sizes());
-}
-
-// libtorch's flash kernel for CPUs works tile by tile in float32 whatever the input type. It is called by
-// name: the generic entry point would fall back to the score matrix for cases that the kernel in fact
-// handles.
-at::Tensor attention_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                            int64_t backend) {
-  check_attention(q, k, v);
-  if (static_cast<AttentionBackend>(backend) == AttentionBackend::Math)
-    return attention_math(q, k, v, causal);
-  if (q.is_cpu()) return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal));
-  return at::scaled_dot_product_attention(q, k, v, {}, 0.0, causal);
-}
 
 at::Tensor group_norm_silu_kernel(const at::Tensor& x, int64_t groups, const at::Tensor& weight,
                                   const at::Tensor& bias, double eps) {
@@ -63,20 +24,9 @@ at::Tensor geglu_kernel(const at::Tensor& x) {
 // Composite implementations: built from ATen operators, which bring every backend and their derivatives with
 // them. A backend's own kernel registers itself beside them, with its derivative.
 TORCH_LIBRARY(ip2p, library) {
-  library.def("attention(Tensor q, Tensor k, Tensor v, bool causal, int backend) -> Tensor",
-              attention_kernel);
   library.def("group_norm_silu(Tensor x, int groups, Tensor weight, Tensor bias, float eps) -> Tensor",
               group_norm_silu_kernel);
   library.def("geglu(Tensor x) -> Tensor", geglu_kernel);
-}
-
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                     AttentionBackend backend) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("ip2p::attention", "")
-          .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, bool, int64_t)>();
-  return op.call(q, k, v, causal, static_cast<int64_t>(backend));
 }
 
 at::Tensor group_norm_silu(const at::Tensor& x, int64_t groups, const at::Tensor& weight,

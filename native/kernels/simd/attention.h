@@ -1,0 +1,63 @@
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/simd/instruction_set.h"
+
+// softmax(q·kᵀ · scale) · v for one head at a time, block by block without the matrix of scores, and its
+// derivatives. Dao et al. 2022, "FlashAttention"; Dao 2023, "FlashAttention-2".
+
+namespace ip2p {
+
+enum class AttentionType { Float32, BFloat16 };
+
+struct AttentionShape {
+  AttentionType type;
+  int64_t queries, keys, channels;
+  float scale;
+  /// Keys behind the query do not count.
+  bool causal;
+};
+
+/// The rows of one head in a tensor, `stride` numbers from one to the next; the channels of a row lie side by
+/// side.
+struct AttentionRows {
+  const void* data;
+  int64_t stride;
+};
+struct MutableAttentionRows {
+  void* data;
+  int64_t stride;
+};
+
+/// How the work of a head can be split, and the bytes it needs.
+struct AttentionLayout {
+  int64_t query_block, key_block;
+  int64_t packed_bytes;
+  int64_t forward_scratch_bytes, backward_scratch_bytes;
+};
+
+/// What the derivatives of a head are computed from, and where they go.
+struct AttentionBackward {
+  AttentionRows q, k, v, out, out_gradient;
+  const float* logsumexp;
+  MutableAttentionRows q_gradient, k_gradient, v_gradient;
+};
+
+}  // namespace ip2p
+
+IP2P_DECLARE_SIMD(AttentionLayout attention_layout(const AttentionShape& shape))
+
+/// Packs the keys and values from `first` to `first + key_block`, as far as there are any, for
+/// attention_forward. `first`: a multiple of key_block.
+IP2P_DECLARE_SIMD(void attention_pack(const AttentionShape& shape, AttentionRows k, AttentionRows v,
+                                      int64_t first, void* packed))
+
+/// The output of the queries from `first` to `first + query_block`, as far as there are any. What a query's
+/// scores come to is maximum + log(sum).
+IP2P_DECLARE_SIMD(void attention_forward(const AttentionShape& shape, AttentionRows q, const void* packed,
+                                         int64_t first, MutableAttentionRows out, float* maximum, float* sum,
+                                         void* scratch))
+
+IP2P_DECLARE_SIMD(void attention_backward(const AttentionShape& shape, const AttentionBackward& head,
+                                          void* scratch))

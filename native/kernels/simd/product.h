@@ -1,0 +1,162 @@
+#pragma once
+
+// Products of small matrices in registers, for the sources of this folder. The right factor lies in vectors,
+// `WIDTH` columns at a time; of the left factor single units are spread over all lanes. With bfloat16
+// instructions a unit is a pair of numbers that follow each other along the summed axis, otherwise one float.
+
+#include "kernels/simd/vector.h"
+
+namespace ip2p::IP2P_SIMD {
+
+// As many sums as the registers hold beside the factors.
+#if defined(__AVX512F__)
+constexpr int ROWS = 12, VECTORS = 2;
+#else
+constexpr int ROWS = 4, VECTORS = 3;
+#endif
+constexpr int64_t WIDTH = VECTORS * LANES;
+
+constexpr int64_t round_up(int64_t n, int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+struct Float32Arithmetic {
+  using Unit = float;
+  using UnitVector = Vector;
+  /// Numbers in a unit.
+  static constexpr int64_t DEPTH = 1;
+  /// exponential(x · EXPONENT) = eˣ
+  static constexpr float EXPONENT = 1;
+
+  static UnitVector broadcast(const Unit* p) { return set(*p); }
+  static UnitVector load_units(const Unit* p) { return load(p); }
+  static Vector multiply_add(UnitVector a, UnitVector b, Vector sum) { return fma(a, b, sum); }
+  static Vector exponential(Vector x) { return exp(x); }
+  /// The units made of row 0, and row 1 if DEPTH is 2.
+  static void store_units(Unit* p, const Vector* rows) { store(p, rows[0]); }
+  /// A row, LANES numbers along the summed axis.
+  static void store_row(Unit* p, Vector row) { store(p, row); }
+};
+
+#if defined(__AVX512BF16__)
+struct BFloat16Arithmetic {
+  using Unit = uint32_t;
+  using UnitVector = __m512i;
+  static constexpr int64_t DEPTH = 2;
+  static constexpr float EXPONENT = 1.44269504f;
+
+  static UnitVector broadcast(const Unit* p) { return _mm512_set1_epi32(static_cast<int>(*p)); }
+  static UnitVector load_units(const Unit* p) { return _mm512_loadu_si512(p); }
+  static Vector multiply_add(UnitVector a, UnitVector b, Vector sum) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  }
+  /// 2ˣ with a relative error below 8e-5, a fiftieth of what rounding to bfloat16 brings.
+  static Vector exponential(Vector x) {
+    const Vector fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    Vector p = set(0.0780245215f);
+    p = fma(p, fraction, set(0.2260671556f));
+    p = fma(p, fraction, set(0.6958335638f));
+    p = fma(p, fraction, set(0.9999251962f));
+    return _mm512_scalef_ps(p, x);
+  }
+  static void store_units(Unit* p, const Vector* rows) {
+    // Row 0 in the lower half of each unit, row 1 in the upper.
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(rows[1], rows[0]));
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi16(order, both));
+  }
+  static void store_row(Unit* p, Vector row) { store(reinterpret_cast<BFloat16*>(p), row); }
+};
+#endif
+
+/// The arithmetic for inputs of a type.
+template <class T>
+struct ArithmeticFor {
+  using Type = Float32Arithmetic;
+};
+#if defined(__AVX512BF16__)
+template <>
+struct ArithmeticFor<BFloat16> {
+  using Type = BFloat16Arithmetic;
+};
+#endif
+
+/// sums[r][v] += Σᵢ a[r·ROW + i·step] · b[i·b_step + v·LANES],  i < depth
+template <class A, int ROW, int R, int V>
+inline void accumulate(Vector (&sums)[R][V], const typename A::Unit* a, int64_t step,
+                       const typename A::Unit* b, int64_t b_step, int64_t depth) {
+  for (int64_t i = 0; i < depth; ++i, a += step, b += b_step) {
+    typename A::UnitVector columns[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) columns[v] = A::load_units(b + v * LANES);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const typename A::UnitVector row = A::broadcast(a + r * ROW);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sums[r][v] = A::multiply_add(row, columns[v], sums[r][v]);
+    }
+  }
+}
+
+template <int R, int V>
+inline void clear(Vector (&sums)[R][V]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sums[r][v] = set(0);
+}
+
+template <int R, int V>
+inline void load(Vector (&sums)[R][V], const float* from, int64_t stride) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sums[r][v] = load(from + r * stride + v * LANES);
+}
+
+template <int R, int V>
+inline void store(float* to, int64_t stride, const Vector (&sums)[R][V]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) store(to + r * stride + v * LANES, sums[r][v]);
+}
+
+/// Calls f<rows>() for a number of rows, at most R, that becomes a constant in it.
+template <int R = ROWS, class F>
+inline void with_rows(int64_t rows, const F& f) {
+  if constexpr (R == 1)
+    f.template operator()<1>();
+  else if (rows == R)
+    f.template operator()<R>();
+  else
+    with_rows<R - 1>(rows, f);
+}
+
+/// Cuts rows into tiles of ROWS and a rest: calls f<R>(first row) for each.
+template <class F>
+inline void for_packed_rows(int64_t rows, const F& f) {
+  for (int64_t row = 0; row < rows; row += ROWS)
+    with_rows(rows - row < ROWS ? rows - row : ROWS, [&]<int R>() { f.template operator()<R>(row); });
+}
+
+/// Cuts rows into tiles of nearly equal height: calls f<R>(first row) for each.
+template <class F>
+inline void for_row_tiles(int64_t rows, const F& f) {
+  const int64_t tiles = (rows + ROWS - 1) / ROWS, height = (rows + tiles - 1) / tiles;
+  for (int64_t row = 0; row < rows; row += height) {
+    const int64_t left = rows - row;
+    with_rows(left < height ? left : height, [&]<int R>() { f.template operator()<R>(row); });
+  }
+}
+
+/// Cuts columns, a multiple of LANES, into tiles: calls f<V>(first column) for each, V vectors wide.
+template <class F>
+inline void for_column_tiles(int64_t columns, const F& f) {
+  int64_t column = 0;
+  for (; column + WIDTH <= columns; column += WIDTH) f.template operator()<VECTORS>(column);
+  for (; column < columns; column += LANES) f.template operator()<1>(column);
+}
+
+}  // namespace ip2p::IP2P_SIMD
