@@ -1,5 +1,6 @@
 // The operators of the layers one by one, for the comparison with their plain counterparts and for their
 // benches. Nothing else in this package calls them from TypeScript.
+#include <ATen/ops/full.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -31,12 +32,49 @@ const std::map<std::string, Operator>& operators() {
           const auto backend = n[1] == 0 ? AttentionBackend::Auto : AttentionBackend::Math;
           return attention(t[0], t[1], t[2], n[0] != 0, backend);
         }}},
+      // x, weight, bias; the number of groups, epsilon
+      {"group_norm",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1]);
+        }}},
+      {"group_norm_plain",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_plain(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1], false);
+        }}},
       {"group_norm_silu",
        {3, 2,
         [](const Tensors& t, const Numbers& n) {
           return group_norm_silu(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1]);
         }}},
+      {"group_norm_silu_plain",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_plain(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1], true);
+        }}},
+      // x, weight, bias, shift
+      {"group_norm_silu_shift",
+       {4, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_silu(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1], t[3]);
+        }}},
+      {"group_norm_silu_shift_plain",
+       {4, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_plain(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1], true, t[3]);
+        }}},
       {"geglu", {1, 0, [](const Tensors& t, const Numbers&) { return geglu(t[0]); }}},
+      {"geglu_plain", {1, 0, [](const Tensors& t, const Numbers&) { return geglu_plain(t[0]); }}},
+      // [B,C,...] with the channels of a pixel side by side in memory, and whether they are.
+      {"channels_last",
+       {1, 0,
+        [](const Tensors& t, const Numbers&) { return t[0].movedim(1, -1).contiguous().movedim(-1, 1); }}},
+      {"is_channels_last",
+       {1, 0,
+        [](const Tensors& t, const Numbers&) {
+          return at::full({}, t[0].movedim(1, -1).is_contiguous() ? 1.0 : 0.0);
+        }}},
   };
   return table;
 }

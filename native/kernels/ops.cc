@@ -3,11 +3,9 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/group_norm.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
 #include <torch/library.h>
 
@@ -48,16 +46,6 @@ at::Tensor attention_kernel(const at::Tensor& q, const at::Tensor& k, const at::
   return at::scaled_dot_product_attention(q, k, v, {}, 0.0, causal);
 }
 
-at::Tensor group_norm_silu_kernel(const at::Tensor& x, int64_t groups, const at::Tensor& weight,
-                                  const at::Tensor& bias, double eps) {
-  return at::silu(at::group_norm(x, groups, weight, bias, eps));
-}
-
-at::Tensor geglu_kernel(const at::Tensor& x) {
-  const auto halves = x.chunk(2, -1);
-  return halves[0] * at::gelu(halves[1]);
-}
-
 }  // namespace
 
 // Composite implementations: built from ATen operators, which bring every backend and their derivatives with
@@ -65,9 +53,7 @@ at::Tensor geglu_kernel(const at::Tensor& x) {
 TORCH_LIBRARY(ip2p, library) {
   library.def("attention(Tensor q, Tensor k, Tensor v, bool causal, int backend) -> Tensor",
               attention_kernel);
-  library.def("group_norm_silu(Tensor x, int groups, Tensor weight, Tensor bias, float eps) -> Tensor",
-              group_norm_silu_kernel);
-  library.def("geglu(Tensor x) -> Tensor", geglu_kernel);
+  library.def("geglu(Tensor x) -> Tensor", geglu_plain);
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
@@ -79,13 +65,9 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return op.call(q, k, v, causal, static_cast<int64_t>(backend));
 }
 
-at::Tensor group_norm_silu(const at::Tensor& x, int64_t groups, const at::Tensor& weight,
-                           const at::Tensor& bias, double eps) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("ip2p::group_norm_silu", "")
-          .typed<at::Tensor(const at::Tensor&, int64_t, const at::Tensor&, const at::Tensor&, double)>();
-  return op.call(x, groups, weight, bias, eps);
+at::Tensor geglu_plain(const at::Tensor& x) {
+  const auto halves = x.chunk(2, -1);
+  return halves[0] * at::gelu(halves[1]);
 }
 
 at::Tensor geglu(const at::Tensor& x) {

@@ -167,7 +167,7 @@ inline void store(Half* p, Vector x) {
 inline Vector exp(Vector x) {
   const Vector bounded = min(max(x, set(-87.33654f)), set(88.37626f));
   const Vector n = round(mul(bounded, set(1.44269504f)));
-  const Vector r = fma(n, set(1.42860677e-6f), fma(n, set(-0.693145752f), bounded));
+  const Vector r = fma(n, set(-1.42860677e-6f), fma(n, set(-0.693145752f), bounded));
   Vector p = set(1.98412698e-4f);
   p = fma(p, r, set(1.38888889e-3f));
   p = fma(p, r, set(8.33333333e-3f));
