@@ -2,7 +2,6 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -53,7 +52,6 @@ at::Tensor attention_kernel(const at::Tensor& q, const at::Tensor& k, const at::
 TORCH_LIBRARY(ip2p, library) {
   library.def("attention(Tensor q, Tensor k, Tensor v, bool causal, int backend) -> Tensor",
               attention_kernel);
-  library.def("geglu(Tensor x) -> Tensor", geglu_plain);
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
@@ -63,18 +61,6 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
           .findSchemaOrThrow("ip2p::attention", "")
           .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, bool, int64_t)>();
   return op.call(q, k, v, causal, static_cast<int64_t>(backend));
-}
-
-at::Tensor geglu_plain(const at::Tensor& x) {
-  const auto halves = x.chunk(2, -1);
-  return halves[0] * at::gelu(halves[1]);
-}
-
-at::Tensor geglu(const at::Tensor& x) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("ip2p::geglu", "")
-                             .typed<at::Tensor(const at::Tensor&)>();
-  return op.call(x);
 }
 
 }  // namespace ip2p

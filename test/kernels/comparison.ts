@@ -24,7 +24,7 @@ export interface Comparison {
   identical: boolean;
   dtypes: DType[];
   plainDtypes: DType[];
-  /** Of the output and of the first gradient. */
+  /** Of the output and of the first gradient, where the case names a layout. */
   channelsLast: boolean[];
 }
 
