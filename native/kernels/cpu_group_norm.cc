@@ -67,22 +67,22 @@ struct Forward {
 
   /// A group's elements lie together.
   void contiguous() const {
-    const auto moments_kernel = IP2P_SELECT_SIMD(moments_by_row);
+    const auto moments_kernel = IP2P_SELECT_SIMD(group_moments);
     const auto normalise_kernel = IP2P_SELECT_SIMD(normalise_by_row);
     const int64_t elements = map.D * map.S;
     at::parallel_for(0, map.B * map.G, FeatureMap::grain(elements), [&](int64_t from, int64_t to) {
-      std::vector<float> moments(MOMENTS * map.D), affine(AFFINE * map.D);
+      std::vector<float> affine(AFFINE * map.D);
       for (int64_t i = from; i < to; ++i) {
         const int64_t b = i / map.G, g = i % map.G;
-        const float* const shift = parameters.shift(map, b);
+        const FeatureBlock block{map.at(map.x, i * elements), map.bfloat16, map.D, map.S};
         // Nothing tells channels apart unless something is added to each.
-        const int64_t rows = shift ? map.D : 1, columns = elements / rows;
-        moments_kernel({map.at(map.x, i * elements), map.bfloat16, rows, columns}, moments.data());
-        const auto [mean, rstd] = keep(
-            b, g, {moments.data(), rows, rows, 1, columns, columns, shift ? shift + g * map.D : nullptr});
+        const FeatureBlock row{block.x, block.bfloat16, 1, elements};
+        const float* const shift = parameters.shift(map, b) ? parameters.shift(map, b) + g * map.D : nullptr;
+        float moments[MOMENTS];
+        moments_kernel(shift ? block : row, shift, moments);
+        const auto [mean, rstd] = keep(b, g, {moments, 1, 1, 1, elements, elements, shift});
         parameters.write_affine(map, b, g, mean, rstd, affine.data(), map.D);
-        normalise_kernel({map.at(map.x, i * elements), map.bfloat16, map.D, map.S}, affine.data(), silu,
-                         map.at(y, i * elements));
+        normalise_kernel(block, affine.data(), silu, map.at(y, i * elements));
       }
     });
   }

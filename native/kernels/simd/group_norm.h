@@ -23,7 +23,6 @@ constexpr int64_t GRADIENT_AFFINE = 5;  // AFFINE, then m and n: the gradient of
 }  // namespace ip2p
 
 #define IP2P_GROUP_NORM_KERNELS(layout)                                                                   \
-  void moments_by_##layout(const ::ip2p::FeatureBlock& block, float* moments);                            \
   void normalise_by_##layout(const ::ip2p::FeatureBlock& block, const float* affine, bool silu, void* y); \
   void gradient_sums_by_##layout(const ::ip2p::FeatureBlock& block, const float* affine, bool silu,       \
                                  const void* dy, float* sums);                                            \
@@ -32,3 +31,9 @@ constexpr int64_t GRADIENT_AFFINE = 5;  // AFFINE, then m and n: the gradient of
 
 IP2P_DECLARE_SIMD(IP2P_GROUP_NORM_KERNELS(column))
 IP2P_DECLARE_SIMD(IP2P_GROUP_NORM_KERNELS(row))
+
+/// MOMENTS for every column.
+IP2P_DECLARE_SIMD(void moments_by_column(const ::ip2p::FeatureBlock& block, float* moments))
+/// MOMENTS of a whole block whose rows have `shift` added, if it is not null; the value near the mean is that
+/// of x plus shift[0].
+IP2P_DECLARE_SIMD(void group_moments(const ::ip2p::FeatureBlock& block, const float* shift, float* moments))

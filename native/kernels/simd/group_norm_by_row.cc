@@ -28,28 +28,62 @@ inline double total(const Vector (&chains)[CHAINS]) {
   return sum(add(add(chains[0], chains[1]), add(chains[2], chains[3])));
 }
 
-template <class E>
-void moments(const E* x, int64_t n, float& centre_of, float& sum_of, float& square_of) {
-  Vector chains[CHAINS] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
-  for_chains(stretch_at(0, n), [&](int chain, int64_t i, auto lanes) {
-    chains[chain] = add(chains[chain], load(x + i, lanes));
-  });
-  centre_of = static_cast<float>(total(chains) / static_cast<double>(stretch_at(0, n)));
-  const Vector centre = set(centre_of);
-  double all = 0, squares = 0;
-  for (int64_t at = 0; at < n; at += STRETCH) {
-    Vector sums[CHAINS] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
-    Vector square_sums[CHAINS] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
-    for_chains(stretch_at(at, n), [&](int chain, int64_t i, auto lanes) {
-      const Vector t = keep(sub(load(x + at + i, lanes), centre), lanes);
-      sums[chain] = add(sums[chain], t);
-      square_sums[chain] = fma(t, t, square_sums[chain]);
-    });
-    all += total(sums);
-    squares += total(square_sums);
+/// Sums of t and t² over rows of any length, in float32 for a stretch, then in float64.
+class Sums {
+ public:
+  void add(int chain, Vector t) {
+    sums_[chain] = IP2P_SIMD::add(sums_[chain], t);
+    squares_[chain] = fma(t, t, squares_[chain]);
   }
-  sum_of = static_cast<float>(all);
-  square_of = static_cast<float>(squares);
+
+  void count(int64_t elements) {
+    if ((pending_ += elements) >= STRETCH) flush();
+  }
+
+  void flush() {
+    sum += total(sums_);
+    square += total(squares_);
+    for (int i = 0; i < CHAINS; ++i) sums_[i] = squares_[i] = set(0.0f);
+    pending_ = 0;
+  }
+
+  double sum = 0, square = 0;
+
+ private:
+  Vector sums_[CHAINS] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
+  Vector squares_[CHAINS] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
+  int64_t pending_ = 0;
+};
+
+template <class E>
+float mean_of_first(const E* x, int64_t n) {
+  Vector chains[CHAINS] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
+  for_chains(
+      n, [&](int chain, int64_t i, auto lanes) { chains[chain] = add(chains[chain], load(x + i, lanes)); });
+  return static_cast<float>(total(chains) / static_cast<double>(n));
+}
+
+template <class E>
+void moments(const FeatureBlock& block, const float* shift, float* to) {
+  const E* x = static_cast<const E*>(block.x);
+  const int64_t n = block.columns;
+  const float centre_of_x = mean_of_first(x, stretch_at(0, n)), centre_of_shift = shift ? shift[0] : 0.0f;
+  const Vector centre = set(centre_of_x);
+  Sums sums;
+  for (int64_t r = 0; r < block.rows; ++r, x += n) {
+    // In this order nothing is lost where x is large beside its deviation.
+    const Vector added = set(shift ? shift[r] - centre_of_shift : 0.0f);
+    for (int64_t at = 0; at < n; at += STRETCH) {
+      for_chains(stretch_at(at, n), [&](int chain, int64_t i, auto lanes) {
+        sums.add(chain, keep(add(sub(load(x + at + i, lanes), centre), added), lanes));
+      });
+      sums.count(stretch_at(at, n));
+    }
+  }
+  sums.flush();
+  to[0] = centre_of_x;
+  to[1] = static_cast<float>(sums.sum);
+  to[2] = static_cast<float>(sums.square);
 }
 
 inline Affine broadcast_affine(const float* affine, int64_t rows, int64_t r) {
@@ -110,17 +144,10 @@ void gradient(const FeatureBlock& block, const float* affine, const E* gradients
   }
 }
 
-template <class E>
-void moments_of_rows(const FeatureBlock& block, float* to) {
-  for (int64_t r = 0; r < block.rows; ++r)
-    moments(static_cast<const E*>(block.x) + r * block.columns, block.columns, to[r], to[block.rows + r],
-            to[2 * block.rows + r]);
-}
-
 }  // namespace
 
-void moments_by_row(const FeatureBlock& block, float* to) {
-  block.bfloat16 ? moments_of_rows<BFloat16>(block, to) : moments_of_rows<float>(block, to);
+void group_moments(const FeatureBlock& block, const float* shift, float* to) {
+  block.bfloat16 ? moments<BFloat16>(block, shift, to) : moments<float>(block, shift, to);
 }
 
 void normalise_by_row(const FeatureBlock& block, const float* affine, bool silu, void* y) {
