@@ -1,6 +1,8 @@
 // The operators of the layers one by one, for the comparison with their plain counterparts and for their
 // benches. Nothing else in this package calls them from TypeScript.
+#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -11,6 +13,7 @@
 #include "bindings/register.h"
 #include "core/error.h"
 #include "kernels/ops.h"
+#include "training/cpu_adamw.h"
 
 namespace ip2p {
 namespace {
@@ -23,6 +26,26 @@ struct Operator {
   size_t tensors, numbers;
   at::Tensor (*call)(const Tensors&, const Numbers&);
 };
+
+/// A step of AdamW on copies. Tensors: weight, gradient, first moment, root of the second, average; numbers:
+/// learning rate, count of steps, divisor, decay of the average. → weight, moments and average, stacked
+at::Tensor adamw_step(const Tensors& t, const Numbers& n, bool plain) {
+  const AdamWOptions options;
+  const AdamWTensors one{t[0].clone(), t[1].clone(), t[2].clone(), t[3].square(), t[4].clone()};
+  if (!plain && cpu_adamw_takes({one})) {
+    cpu_adamw({one}, options, n[0], n[1], static_cast<float>(n[2]), n[3]);
+  } else {
+    const auto scalar = [](double value) { return at::full({}, value, at::kFloat); };
+    at::_fused_adamw_({one.weight}, {one.gradient}, {one.exp_avg}, {one.exp_avg_sq}, {}, {scalar(n[1])}, n[0],
+                      options.beta1, options.beta2, options.weight_decay, options.epsilon, false, false,
+                      scalar(n[2]), scalar(0));
+    Parameter weight;
+    weight.value = one.weight;
+    const Tensors averages{one.average};
+    WeightAverage{averages, n[3]}.move(0, weight);
+  }
+  return at::stack({one.weight, one.exp_avg, one.exp_avg_sq, one.average});
+}
 
 const std::map<std::string, Operator>& operators() {
   static const std::map<std::string, Operator> table{
@@ -66,6 +89,8 @@ const std::map<std::string, Operator>& operators() {
         }}},
       {"geglu", {1, 0, [](const Tensors& t, const Numbers&) { return geglu(t[0]); }}},
       {"geglu_plain", {1, 0, [](const Tensors& t, const Numbers&) { return geglu_plain(t[0]); }}},
+      {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
+      {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
       // [B,C,...] with the channels of a pixel side by side in memory, and whether they are.
       {"channels_last",
        {1, 0,

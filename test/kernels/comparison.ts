@@ -12,6 +12,8 @@ export interface OperatorCase {
   /** How the first input lies in memory, and, if not the same, the gradient of the output. */
   layout?: "contiguous" | "channels-last";
   gradientLayout?: "contiguous" | "channels-last";
+  /** Whether the operator has a derivative. Default true. */
+  backward?: boolean;
 }
 
 /** Of the output and of the gradients of all inputs, in that order. */

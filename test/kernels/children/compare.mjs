@@ -34,15 +34,15 @@ function relativeError(a, b) {
 const arrays = async (tensors) =>
   Promise.all(tensors.map(async (tensor) => (await tensor.to({ dtype: "float64" })).toArray()));
 
-async function compare({ operator, numbers, inputs, layout, gradientLayout = layout }, seed) {
+async function compare({ operator, numbers, inputs, layout, gradientLayout = layout, backward = true }, seed) {
   const generator = new Generator("cpu", seed);
   const tensors = [];
   for (const input of inputs) tensors.push(await draw(input, generator));
   tensors[0] = await inLayout(tensors[0], layout);
   const [output] = await call(operator, tensors, numbers);
   const random = await draw({ shape: output.shape, dtype: output.dtype }, generator);
-  const gradient = await inLayout(random, gradientLayout);
-  const double = (tensor) => tensor.to({ dtype: "float64" });
+  const gradient = backward ? await inLayout(random, gradientLayout) : undefined;
+  const double = (tensor) => tensor?.to({ dtype: "float64" });
 
   const own = await call(operator, tensors, numbers, gradient);
   const plain = await call(`${operator}_plain`, tensors, numbers, gradient);
