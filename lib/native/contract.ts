@@ -185,6 +185,7 @@ export interface NativeAddon {
     learningRate: number,
     maxGradNorm: number,
     lossScale: number,
+    emaDecay: number | null,
   ): Promise<{ gradNorm: number; skipped: boolean }>;
   trainerUpdateEma(trainer: NativeTrainer, decay: number): Promise<void>;
   trainerSwapEma(trainer: NativeTrainer): Promise<void>;

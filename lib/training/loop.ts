@@ -108,14 +108,14 @@ export async function runLoop(
   /** Clips, updates weights and average, and reports. */
   async function optimiserStep(epoch: number): Promise<void> {
     const lr = learningRate.current;
-    const { gradNorm, skipped } = await trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1);
+    const decay = options.useEma ? emaDecay(progress.step + 1) : undefined;
+    const { gradNorm, skipped } = await trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1, decay);
     if (skipped && !scaler) await notFinite("gradients", []);
     scaler?.update(skipped);
     if (scaler?.isExhausted) await notFinite("gradients", []);
     progress.step += 1;
     if (!skipped) learningRate.advance();
     progress.lrStep = learningRate.state.step;
-    if (options.useEma) await trainer.updateEma(emaDecay(progress.step));
     progress.scaler = scaler?.toJSON() ?? null;
 
     const seconds = (performance.now() - window.started) / 1000;

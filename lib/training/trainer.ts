@@ -37,10 +37,11 @@ abstract class ModelTrainer {
 
   /**
    * Divides the gradients by `lossScale`, clips their norm to `maxGradNorm`, updates the weights (AdamW) and forgets the
-   * gradients.
+   * gradients. With `emaDecay` it does what {@link updateEma} would do next, with less effort: the average moves along,
+   * also where the step is skipped.
    */
-  step(learningRate: number, maxGradNorm: number, lossScale = 1): Promise<StepReport> {
-    return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale);
+  step(learningRate: number, maxGradNorm: number, lossScale = 1, emaDecay?: number): Promise<StepReport> {
+    return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale, emaDecay ?? null);
   }
 
   /** average ← average − (1 − decay) · (average − weights) */

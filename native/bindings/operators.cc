@@ -1,7 +1,10 @@
 // The operators of the layers one by one, for the comparison with their plain counterparts and for their
 // benches. Nothing else in this package calls them from TypeScript.
+#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -13,6 +16,7 @@
 #include "core/error.h"
 #include "kernels/ops.h"
 #include "nn/attention.h"
+#include "training/cpu_adamw.h"
 
 namespace ip2p {
 namespace {
@@ -28,6 +32,26 @@ struct Operator {
 
 AttentionBackend backend(double number) {
   return number == 0 ? AttentionBackend::Auto : AttentionBackend::Math;
+}
+
+/// A step of AdamW on copies. Tensors: weight, gradient, first moment, root of the second, average; numbers:
+/// learning rate, count of steps, divisor, decay of the average. → weight, moments and average, stacked
+at::Tensor adamw_step(const Tensors& t, const Numbers& n, bool plain) {
+  const AdamWOptions options;
+  const AdamWTensors one{t[0].clone(), t[1].clone(), t[2].clone(), t[3].square(), t[4].clone()};
+  if (!plain && cpu_adamw_takes({one})) {
+    cpu_adamw({one}, options, n[0], n[1], static_cast<float>(n[2]), n[3]);
+  } else {
+    const auto scalar = [](double value) { return at::full({}, value, at::kFloat); };
+    at::_fused_adamw_({one.weight}, {one.gradient}, {one.exp_avg}, {one.exp_avg_sq}, {}, {scalar(n[1])}, n[0],
+                      options.beta1, options.beta2, options.weight_decay, options.epsilon, false, false,
+                      scalar(n[2]), scalar(0));
+    Parameter weight;
+    weight.value = one.weight;
+    const Tensors averages{one.average};
+    WeightAverage{averages, n[3]}.move(0, weight);
+  }
+  return at::stack({one.weight, one.exp_avg, one.exp_avg_sq, one.average});
 }
 
 const std::map<std::string, Operator>& operators() {
@@ -50,12 +74,51 @@ const std::map<std::string, Operator>& operators() {
               at::_scaled_dot_product_flash_attention_for_cpu(t[0], t[1], t[2], 0.0, n[0] != 0));
         }}},
       {"matmul", {2, 0, [](const Tensors& t, const Numbers&) { return at::matmul(t[0], t[1]); }}},
+      // x, weight, bias; the number of groups, epsilon
+      {"group_norm",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1]);
+        }}},
+      {"group_norm_plain",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_plain(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1], false);
+        }}},
       {"group_norm_silu",
        {3, 2,
         [](const Tensors& t, const Numbers& n) {
           return group_norm_silu(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1]);
         }}},
+      {"group_norm_silu_plain",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_plain(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1], true);
+        }}},
+      // x, weight, bias, shift
+      {"group_norm_silu_shift",
+       {4, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_silu(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1], t[3]);
+        }}},
+      {"group_norm_silu_shift_plain",
+       {4, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return group_norm_plain(t[0], static_cast<int64_t>(n[0]), t[1], t[2], n[1], true, t[3]);
+        }}},
       {"geglu", {1, 0, [](const Tensors& t, const Numbers&) { return geglu(t[0]); }}},
+      {"geglu_plain", {1, 0, [](const Tensors& t, const Numbers&) { return geglu_plain(t[0]); }}},
+      {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
+      {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
+      // [B,C,...] with the channels of a pixel side by side in memory, and whether they are.
+      {"channels_last",
+       {1, 0,
+        [](const Tensors& t, const Numbers&) { return t[0].movedim(1, -1).contiguous().movedim(-1, 1); }}},
+      {"is_channels_last",
+       {1, 0,
+        [](const Tensors& t, const Numbers&) {
+          return at::full({}, t[0].movedim(1, -1).is_contiguous() ? 1.0 : 0.0);
+        }}},
   };
   return table;
 }

@@ -102,14 +102,16 @@ Napi::Value autoencoder_step(const Info& info) {
       CancelObject::get_optional(info[5]));
 }
 
-/// trainerStep(trainer, learningRate, maxGradNorm, lossScale): { gradNorm, skipped }
+/// trainerStep(trainer, learningRate, maxGradNorm, lossScale, emaDecay | null): { gradNorm, skipped }
 Napi::Value step(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
   const double learning_rate = number_argument(info[1], "learningRate");
   const double max_grad_norm = number_argument(info[2], "maxGradNorm");
   const double loss_scale = number_argument(info[3], "lossScale");
+  const std::optional<double> ema_decay =
+      info[4].IsNull() ? std::nullopt : std::optional<double>(number_argument(info[4], "emaDecay"));
   return submit(info.Env(), trainer->device(), [=]() -> Finish {
-    const StepReport report = trainer->step(learning_rate, max_grad_norm, loss_scale);
+    const StepReport report = trainer->step(learning_rate, max_grad_norm, loss_scale, ema_decay);
     // One transfer, and the only place where the host waits for the device.
     const at::Tensor numbers = at::stack({report.gradient_norm, report.skipped}).to(at::kCPU);
     const double norm = numbers[0].item<double>();

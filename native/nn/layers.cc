@@ -3,7 +3,6 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/group_norm.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mish.h>
@@ -78,11 +77,11 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(gro
 }
 
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {
-  return at::group_norm(x, groups_, *weight_, *bias_, eps_);
+  return group_norm(x, groups_, *weight_, *bias_, eps_);
 }
 
-at::Tensor GroupNorm::forward_silu(const at::Tensor& x) const {
-  return group_norm_silu(x, groups_, *weight_, *bias_, eps_);
+at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const std::optional<at::Tensor>& shift) const {
+  return group_norm_silu(x, groups_, *weight_, *bias_, eps_, shift);
 }
 
 LayerNorm::LayerNorm(int64_t features, double eps) : eps_(eps) {

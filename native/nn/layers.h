@@ -42,8 +42,8 @@ class GroupNorm : public Module {
  public:
   GroupNorm(int64_t groups, int64_t channels, double eps);
   at::Tensor forward(const at::Tensor& x) const;
-  /// silu(forward(x)) in one operator.
-  at::Tensor forward_silu(const at::Tensor& x) const;
+  /// silu(forward(x)) in one operator, or silu(forward(x + shift)) with shift: [B,C] for all pixels.
+  at::Tensor forward_silu(const at::Tensor& x, const std::optional<at::Tensor>& shift = std::nullopt) const;
 
  private:
   Parameter weight_, bias_;

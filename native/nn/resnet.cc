@@ -28,20 +28,22 @@ ResnetBlock2D::ResnetBlock2D(int64_t in_channels, int64_t out_channels, const Re
   }
 }
 
-at::Tensor ResnetBlock2D::norm_act(const GroupNorm& norm, const at::Tensor& x) const {
-  return silu_ ? norm.forward_silu(x) : act_(norm.forward(x));
+at::Tensor ResnetBlock2D::norm_act(const GroupNorm& norm, const at::Tensor& x,
+                                   const std::optional<at::Tensor>& shift) const {
+  if (silu_) return norm.forward_silu(x, shift);
+  return act_(norm.forward(shift ? x + shift->unsqueeze(-1).unsqueeze(-1) : x));
 }
 
 at::Tensor ResnetBlock2D::forward(const at::Tensor& x, const at::Tensor& time) const {
   check_cancelled();
   at::Tensor h = conv1_.forward(norm_act(norm1_, x));
-  at::Tensor shift;
-  if (time_emb_proj_) shift = time_emb_proj_->forward(act_(time)).unsqueeze(-1).unsqueeze(-1);
-  if (shift.defined() && scale_shift_) {
-    const auto halves = shift.chunk(2, 1);
+  std::optional<at::Tensor> shift;
+  if (time_emb_proj_) shift = time_emb_proj_->forward(act_(time));
+  if (shift && scale_shift_) {
+    const auto halves = shift->unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
     h = act_(norm2_.forward(h) * (halves[0] + 1) + halves[1]);
   } else {
-    h = norm_act(norm2_, shift.defined() ? h + shift : h);
+    h = norm_act(norm2_, h, shift);
   }
   const at::Tensor sum = conv2_.forward(h, conv_shortcut_ ? conv_shortcut_->forward(x) : x);
   return output_scale_factor_ == 1.0 ? sum : sum / output_scale_factor_;

@@ -23,7 +23,8 @@ class ResnetBlock2D : public Module {
   at::Tensor forward(const at::Tensor& x, const at::Tensor& time) const;
 
  private:
-  at::Tensor norm_act(const GroupNorm& norm, const at::Tensor& x) const;
+  at::Tensor norm_act(const GroupNorm& norm, const at::Tensor& x,
+                      const std::optional<at::Tensor>& shift = std::nullopt) const;
 
   GroupNorm norm1_, norm2_;
   Conv2d conv1_, conv2_;

@@ -2,7 +2,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "training/optimizer.h"
+#include "training/cpu_adamw.h"
 
 namespace ip2p {
 namespace {
@@ -18,22 +18,28 @@ class AdamW : public Optimizer {
     step_ = at::zeros({}, parameters_.front().parameter->value.options());
   }
 
-  void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf) override {
-    std::vector<at::Tensor> weights, gradients, exp_avgs, exp_avg_sqs;
+  void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
+            const std::optional<WeightAverage>& average) override {
+    std::vector<AdamWTensors> all;
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const at::Tensor& weight = **parameters_[i].parameter;
-      if (!weight.grad().defined()) continue;
-      weights.push_back(weight.detach());
-      gradients.push_back(weight.grad());
-      exp_avgs.push_back(exp_avgs_[i]);
-      exp_avg_sqs.push_back(exp_avg_sqs_[i]);
+      if (weight.grad().defined())
+        all.push_back({weight.detach(), weight.grad(), exp_avgs_[i], exp_avg_sqs_[i],
+                       average ? average->tensors[i] : at::Tensor()});
     }
     // All parameters share one step count, which does not move when the update is skipped.
     step_.add_(1 - found_inf);
-    const std::vector<at::Tensor> steps(weights.size(), step_);
-    at::_fused_adamw_(weights, gradients, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, options_.beta1,
-                      options_.beta2, options_.weight_decay, options_.epsilon, false, false, divisor,
-                      found_inf);
+    const bool in_one_pass = cpu_adamw_takes(all) && found_inf.item<float>() == 0;
+    if (in_one_pass) {
+      cpu_adamw(all, options_, learning_rate, step_.item<double>(), divisor.item<float>(),
+                average ? average->decay : 1);
+    } else {
+      libtorch_step(all, learning_rate, divisor, found_inf);
+    }
+    if (!average) return;
+    for (size_t i = 0; i < parameters_.size(); ++i)
+      if (!in_one_pass || !parameters_[i].parameter->value.grad().defined())
+        average->move(i, *parameters_[i].parameter);
   }
 
   NamedTensors state() const override {
@@ -46,6 +52,21 @@ class AdamW : public Optimizer {
   }
 
  private:
+  void libtorch_step(const std::vector<AdamWTensors>& all, double learning_rate, const at::Tensor& divisor,
+                     const at::Tensor& found_inf) const {
+    std::vector<at::Tensor> weights, gradients, exp_avgs, exp_avg_sqs;
+    for (const AdamWTensors& one : all) {
+      weights.push_back(one.weight);
+      gradients.push_back(one.gradient);
+      exp_avgs.push_back(one.exp_avg);
+      exp_avg_sqs.push_back(one.exp_avg_sq);
+    }
+    const std::vector<at::Tensor> steps(weights.size(), step_);
+    at::_fused_adamw_(weights, gradients, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, options_.beta1,
+                      options_.beta2, options_.weight_decay, options_.epsilon, false, false, divisor,
+                      found_inf);
+  }
+
   std::vector<NamedParameter> parameters_;
   AdamWOptions options_;
   std::vector<at::Tensor> exp_avgs_, exp_avg_sqs_;

@@ -90,29 +90,11 @@ class AdamW8bit : public Optimizer {
     step_ = at::zeros({}, parameters_.front().parameter->value.options());
   }
 
-  void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf) override {
-    if (found_inf.item<float>() != 0) return;
-    step_.add_(1);
-    const double count = step_.item<double>();
-    const double first_correction = 1 - std::pow(options_.beta1, count);
-    const double second_correction = std::sqrt(1 - std::pow(options_.beta2, count));
-    const Step s{static_cast<float>(options_.beta1),
-                 static_cast<float>(options_.beta2),
-                 static_cast<float>(options_.epsilon),
-                 static_cast<float>(1 - learning_rate * options_.weight_decay),
-                 static_cast<float>(learning_rate * second_correction / first_correction),
-                 static_cast<float>(second_correction),
-                 divisor.item<float>()};
-    for (size_t i = 0; i < parameters_.size(); ++i) {
-      const at::Tensor& weight = **parameters_[i].parameter;
-      if (!weight.grad().defined()) continue;
-      const at::Tensor data = weight.detach(), gradient = weight.grad().contiguous();
-      if (moments_[i].quantized) {
-        update_quantized(data, gradient, moments_[i], s);
-      } else {
-        update_plain(data, gradient, moments_[i], s);
-      }
-    }
+  void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
+            const std::optional<WeightAverage>& average) override {
+    if (found_inf.item<float>() == 0) update_weights(learning_rate, divisor.item<float>());
+    if (!average) return;
+    for (size_t i = 0; i < parameters_.size(); ++i) average->move(i, *parameters_[i].parameter);
   }
 
   NamedTensors state() const override {
@@ -129,6 +111,30 @@ class AdamW8bit : public Optimizer {
   }
 
  private:
+  void update_weights(double learning_rate, float divisor) {
+    step_.add_(1);
+    const double count = step_.item<double>();
+    const double first_correction = 1 - std::pow(options_.beta1, count);
+    const double second_correction = std::sqrt(1 - std::pow(options_.beta2, count));
+    const Step s{static_cast<float>(options_.beta1),
+                 static_cast<float>(options_.beta2),
+                 static_cast<float>(options_.epsilon),
+                 static_cast<float>(1 - learning_rate * options_.weight_decay),
+                 static_cast<float>(learning_rate * second_correction / first_correction),
+                 static_cast<float>(second_correction),
+                 divisor};
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const at::Tensor& weight = **parameters_[i].parameter;
+      if (!weight.grad().defined()) continue;
+      const at::Tensor data = weight.detach(), gradient = weight.grad().contiguous();
+      if (moments_[i].quantized) {
+        update_quantized(data, gradient, moments_[i], s);
+      } else {
+        update_plain(data, gradient, moments_[i], s);
+      }
+    }
+  }
+
   static Moments initial_moments(const at::Tensor& weight) {
     if (!weight.is_cpu()) throw Error("ERR_INVALID_ARGUMENT", "8-bit Adam runs on the CPU only so far");
     if (!weight.is_contiguous()) throw Error("ERR_INTERNAL", "8-bit Adam needs contiguous parameters");

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,15 +21,25 @@ struct AdamWOptions {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
+/// The moving average of the parameters, in their order.
+struct WeightAverage {
+  const std::vector<at::Tensor>& tensors;
+  double decay;
+
+  /// average ← average − (1 − decay) · (average − weight), for one of them.
+  void move(size_t i, const Parameter& weight) const;
+};
+
 /// Updates parameters from their gradients.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  /// One update with the gradients divided by `divisor` (one element: loss scale over clipping factor).
-  /// Nothing changes where `found_inf` (one element) is 1; both stay on the device, so that nobody waits for
-  /// them.
-  virtual void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf) = 0;
+  /// One update with the gradients divided by `divisor` (one element: loss scale over clipping factor). No
+  /// parameter changes where `found_inf` (one element) is 1; both stay on the device, so that nobody waits
+  /// for them. `average`, if there is one, moves in any case.
+  virtual void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
+                    const std::optional<WeightAverage>& average) = 0;
 
   /// Everything that a resumed run needs, by name; the tensors themselves, not copies.
   virtual NamedTensors state() const = 0;

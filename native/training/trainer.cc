@@ -18,6 +18,10 @@
 
 namespace ip2p {
 
+void WeightAverage::move(size_t i, const Parameter& weight) const {
+  tensors[i].sub_(tensors[i] - weight.value.detach(), 1 - decay);
+}
+
 Trainer::Trainer(std::vector<TrainedModel> models, const TrainerOptions& options)
     : models_(std::move(models)), options_(options) {
   for (const auto& [prefix, model] : models_) {
@@ -95,7 +99,8 @@ at::Tensor AutoencoderTrainer::micro_step(const at::Tensor& x, const at::Tensor&
       factor);
 }
 
-StepReport Trainer::step(double learning_rate, double max_grad_norm, double loss_scale) {
+StepReport Trainer::step(double learning_rate, double max_grad_norm, double loss_scale,
+                         const std::optional<double>& ema_decay) {
   std::vector<at::Tensor> gradients;
   for (const auto& [name, parameter] : parameters_)
     if (parameter->value.grad().defined()) gradients.push_back(parameter->value.grad());
@@ -108,14 +113,15 @@ StepReport Trainer::step(double learning_rate, double max_grad_norm, double loss
   // A norm that is not finite makes the factor NaN; the update is skipped then, but NaN must not reach the
   // kernel.
   const at::Tensor divisor = (loss_scale / clip).nan_to_num(1.0);
-  optimizer_->step(learning_rate, divisor, skipped);
+  std::optional<WeightAverage> average;
+  if (ema_decay && has_ema()) average.emplace(WeightAverage{ema_, *ema_decay});
+  optimizer_->step(learning_rate, divisor, skipped, average);
   forget_gradients();
   return {norm, skipped};
 }
 
 void Trainer::update_ema(double decay) {
-  for (size_t i = 0; i < ema_.size(); ++i)
-    ema_[i].sub_(ema_[i] - parameters_[i].parameter->value.detach(), 1 - decay);
+  for (size_t i = 0; i < ema_.size(); ++i) WeightAverage{ema_, decay}.move(i, *parameters_[i].parameter);
 }
 
 void Trainer::swap_ema() {

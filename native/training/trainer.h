@@ -46,8 +46,9 @@ class Trainer {
   c10::Device device() const { return models_.front().model->device(); }
 
   /// Takes the loss scale out of the gradients, clips their norm, updates the parameters and forgets the
-  /// gradients.
-  StepReport step(double learning_rate, double max_grad_norm, double loss_scale);
+  /// gradients. With `ema_decay` it ends with update_ema, which is cheaper in one go.
+  StepReport step(double learning_rate, double max_grad_norm, double loss_scale,
+                  const std::optional<double>& ema_decay);
 
   /// average ← average − (1 − decay) · (average − weights), as diffusers' EMAModel.
   void update_ema(double decay);

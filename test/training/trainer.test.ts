@@ -165,3 +165,22 @@ test("a micro-step that is cancelled leaves no gradients behind for the next ste
   });
   expect(Object.keys(await made.trainer.gradients())).toEqual([]);
 });
+
+test.each([false, true])("a step that moves the average is a step and then the average (8 bits: %s)", async (bits) => {
+  const options = { useEma: true, use8bitAdam: bits };
+  const [along, after] = [await bench(options), await bench(options)];
+  const steps: [factor: number, decay: number][] = [
+    [1, 0],
+    [1, 0.5],
+    [Number.POSITIVE_INFINITY, 0.9], // skipped, yet the average moves
+    [1, 0.9],
+  ];
+  for (const [seed, [factor, decay]] of steps.entries()) {
+    for (const made of [along, after]) await made.accumulate(seed, factor);
+    const skipped = !Number.isFinite(factor);
+    expect(await along.trainer.step(1e-3, 1, 1, decay)).toMatchObject({ skipped });
+    expect(await after.trainer.step(1e-3, 1)).toMatchObject({ skipped });
+    await after.trainer.updateEma(decay);
+    expect(await along.everything()).toEqual(await after.everything());
+  }
+});

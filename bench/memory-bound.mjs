@@ -1,0 +1,85 @@
+// Measures the operators between the matrix products beside their plain counterparts, in turn, on one thread:
+//
+//   node bench/memory-bound.mjs [--case group-norm,geglu] [--only TEXT] [--rounds 7]
+//
+// Prints milliseconds, the ratio to the plain operator, and the share of the memory bandwidth: that of a large copy in
+// the same run. A tensor that fits the cache can exceed it.
+
+import { parseArgs } from "node:util";
+import { native } from "../dist/native/native.js";
+import { Tensor } from "../dist/tensor.js";
+import * as geglu from "./cases/operators/geglu.mjs";
+import * as groupNorm from "./cases/operators/group-norm.mjs";
+import { call } from "./cases/operators/operator.mjs";
+import { median } from "./stats.mjs";
+
+const CASES = { "group-norm": groupNorm, geglu };
+/** A sample lasts about that long, so that a call's own cost and the clock do not matter. */
+const SAMPLE_MS = 20;
+
+const { values } = parseArgs({
+  options: {
+    case: { type: "string", default: Object.keys(CASES).join(",") },
+    only: { type: "string", default: "" },
+    rounds: { type: "string", default: "7" },
+  },
+});
+const rounds = Number(values.rounds);
+
+/** Milliseconds of one call when `count` are queued at once. */
+async function sample(work, count) {
+  const start = performance.now();
+  const all = await Promise.all(Array.from({ length: count }, work));
+  const milliseconds = (performance.now() - start) / count;
+  for (const tensors of all) for (const tensor of tensors) tensor.dispose();
+  return milliseconds;
+}
+
+/** Medians for several kinds of work, measured in turn. */
+async function inTurn(works) {
+  const counts = [];
+  for (const work of works) {
+    await sample(work, 1);
+    counts.push(Math.max(1, Math.min(20, Math.round(SAMPLE_MS / (await sample(work, 1))))));
+  }
+  const times = works.map(() => []);
+  for (let round = 0; round < rounds; round++)
+    for (const [i, work] of works.entries()) times[i].push(await sample(work, counts[i]));
+  return times.map(median);
+}
+
+async function measure({ name, operator, plainOperator, numbers, tensors, gradient, bytes }, bandwidth) {
+  const inputs = await tensors();
+  const [output] = await call(operator, inputs, numbers);
+  const outputGradient = await gradient(output);
+  const [own, plain, ownBoth, plainBoth] = await inTurn([
+    () => call(operator, inputs, numbers),
+    () => call(plainOperator, inputs, numbers),
+    () => call(operator, inputs, numbers, outputGradient),
+    () => call(plainOperator, inputs, numbers, outputGradient),
+  ]);
+  const share = (size, milliseconds) => `${Math.round((100 * size) / (milliseconds * bandwidth))} %`;
+  const columns = [
+    own.toFixed(3),
+    plain.toFixed(3),
+    (plain / own).toFixed(2),
+    share(bytes.forward, own),
+    ownBoth.toFixed(3),
+    plainBoth.toFixed(3),
+    (plainBoth / ownBoth).toFixed(2),
+    share(bytes.forward + bytes.backward, ownBoth),
+  ];
+  console.log(`| ${name} | ${columns.join(" | ")} |`);
+  for (const tensor of [...inputs, output, outputGradient]) tensor.dispose();
+}
+
+await native().setThreads(1);
+const large = await Tensor.randn([1 << 26]);
+const [copy] = await inTurn([async () => [await large.clone()]]);
+const bandwidth = (2 * 4 * large.size) / copy;
+large.dispose();
+console.log(`copy: ${(bandwidth / 1e6).toFixed(1)} GB/s\n`);
+console.log("| | forward, ms | plain | ratio | bandwidth | forward + backward, ms | plain | ratio | bandwidth |");
+console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+for (const name of values.case.split(","))
+  for (const one of CASES[name].cases()) if (one.name.includes(values.only)) await measure(one, bandwidth);

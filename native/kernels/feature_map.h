@@ -1,0 +1,58 @@
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+
+#include "kernels/simd/group_norm.h"
+
+namespace ip2p {
+
+/// A tensor [B,C,...] as the CPU's group norm goes through it. S: pixels.
+struct FeatureMap {
+  int64_t B, C, S, G, D;  // D channels in each of G groups
+  bool channels_last;
+  bool bfloat16;
+  at::Tensor x;  // dense in that layout
+
+  FeatureMap(const at::Tensor& tensor, int64_t groups)
+      : B(tensor.size(0)),
+        C(tensor.size(1)),
+        S(tensor.numel() / (B * C)),
+        G(groups),
+        D(C / groups),
+        channels_last(S == 1 || (!tensor.is_contiguous() && tensor.movedim(1, -1).is_contiguous())),
+        bfloat16(tensor.scalar_type() == at::kBFloat16),
+        x(like_this(tensor)) {}
+
+  /// A tensor of the same sizes in this layout, copied if need be.
+  at::Tensor like_this(const at::Tensor& tensor) const {
+    return channels_last && S > 1 ? tensor.movedim(1, -1).contiguous().movedim(-1, 1) : tensor.contiguous();
+  }
+
+  int64_t element_size() const { return bfloat16 ? 2 : 4; }
+  /// The address of element `offset` of a tensor in this layout.
+  char* at(const at::Tensor& tensor, int64_t offset) const {
+    return static_cast<char*>(tensor.data_ptr()) + offset * element_size();
+  }
+
+  /// Channels-last pixels that are gone through in one go: of a size that only the shapes decide, so that
+  /// results do not depend on the number of threads, and few enough that sums in float32 stay exact enough.
+  static constexpr int64_t PIXELS = 512;
+  int64_t blocks() const { return (S + PIXELS - 1) / PIXELS; }
+  int64_t pixels(int64_t block) const { return std::min(PIXELS, S - block * PIXELS); }
+  int64_t block_offset(int64_t b, int64_t block) const { return (b * S + block * PIXELS) * C; }
+
+  /// Tasks of that many elements that one thread takes at a time, so that small tensors stay on one.
+  static int64_t grain(int64_t elements) { return std::max<int64_t>(1, 32768 / elements); }
+
+  /// Rows of the batch that are gone through together: a second pass over them still finds them in the cache,
+  /// yet every thread has something to do.
+  int64_t rows_together() const {
+    const int64_t tasks = 2 * static_cast<int64_t>(at::get_num_threads());
+    return std::min(B, (tasks + blocks() - 1) / blocks());
+  }
+};
+
+}  // namespace ip2p
