@@ -50,22 +50,59 @@ int64_t divide_up(int64_t n, int64_t by) {
   return (n + by - 1) / by;
 }
 
-/// Packs the keys and values of all heads, `bytes` for each.
-c10::DataPtr pack_keys(const AttentionShape& shape, const AttentionLayout& layout, const Tensor& k,
-                       const Tensor& v) {
-  static const auto pack = IP2P_SELECT_SIMD(attention_pack);
-  const int64_t blocks = divide_up(shape.keys, layout.key_block), heads = k.size(0) * k.size(1);
-  c10::DataPtr packed = c10::GetCPUAllocator()->allocate(heads * layout.packed_bytes);
-  char* const to = static_cast<char*>(packed.get());
-  at::parallel_for(0, heads * blocks, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t head = i / blocks;
-      pack(shape, head_rows(k, head), head_rows(v, head), i % blocks * layout.key_block,
-           to + head * layout.packed_bytes);
+/// The keys and values of the heads as the forward kernel takes them. Where every thread has heads of its
+/// own, it packs one after the other into the same memory, which then stays in its cache; where threads share
+/// a head, all are packed beforehand.
+class PackedHeads {
+ public:
+  PackedHeads(const AttentionShape& shape, const AttentionLayout& layout, const Tensor& k, const Tensor& v)
+      : shape_(shape),
+        layout_(layout),
+        k_(k),
+        v_(v),
+        heads_(k.size(0) * k.size(1)),
+        blocks_(divide_up(shape.keys, layout.key_block)) {
+    if (heads_ >= at::get_num_threads()) return;
+    all_ = c10::GetCPUAllocator()->allocate(heads_ * layout.packed_bytes);
+    at::parallel_for(0, heads_ * blocks_, 1, [this](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        pack(i / blocks_, i % blocks_, static_cast<char*>(all_.get()) + i / blocks_ * layout_.packed_bytes);
+    });
+  }
+
+  /// What one thread sees.
+  class View {
+   public:
+    explicit View(const PackedHeads& heads) : heads_(heads) {
+      if (!heads.all_) own_ = c10::GetCPUAllocator()->allocate(heads.layout_.packed_bytes);
     }
-  });
-  return packed;
-}
+
+    const void* head(int64_t i) {
+      if (heads_.all_) return static_cast<const char*>(heads_.all_.get()) + i * heads_.layout_.packed_bytes;
+      for (int64_t block = 0; i != packed_ && block < heads_.blocks_; ++block)
+        heads_.pack(i, block, own_.get());
+      packed_ = i;
+      return own_.get();
+    }
+
+   private:
+    const PackedHeads& heads_;
+    c10::DataPtr own_;
+    int64_t packed_ = -1;
+  };
+
+ private:
+  void pack(int64_t head, int64_t block, void* to) const {
+    static const auto pack = IP2P_SELECT_SIMD(attention_pack);
+    pack(shape_, head_rows(k_, head), head_rows(v_, head), block * layout_.key_block, to);
+  }
+
+  const AttentionShape& shape_;
+  const AttentionLayout& layout_;
+  const Tensor &k_, &v_;
+  const int64_t heads_, blocks_;
+  c10::DataPtr all_;
+};
 
 std::tuple<Tensor, Tensor> flash_attention(const Tensor& query, const Tensor& key, const Tensor& value,
                                            bool causal) {
@@ -76,19 +113,19 @@ std::tuple<Tensor, Tensor> flash_attention(const Tensor& query, const Tensor& ke
   const AttentionLayout layout = layout_of(shape);
   const Tensor out = empty_heads(q);
   const Tensor logsumexp = at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat));
-  const c10::DataPtr packed = pack_keys(shape, layout, k, v);
-  const char* const keys = static_cast<const char*>(packed.get());
+  const PackedHeads packed(shape, layout, k, v);
   float* const sums = logsumexp.mutable_data_ptr<float>();
 
   const int64_t blocks = divide_up(shape.queries, layout.query_block);
   at::parallel_for(0, q.size(0) * q.size(1) * blocks, 1, [&](int64_t begin, int64_t end) {
+    PackedHeads::View keys(packed);
     const c10::DataPtr scratch = c10::GetCPUAllocator()->allocate(layout.forward_scratch_bytes);
     std::vector<float> sum(layout.query_block);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t head = i / blocks, first = i % blocks * layout.query_block;
       float* const maximum = sums + head * shape.queries + first;
-      forward(shape, head_rows(q, head), keys + head * layout.packed_bytes, first,
-              head_rows_to_write(out, head), maximum, sum.data(), scratch.get());
+      forward(shape, head_rows(q, head), keys.head(head), first, head_rows_to_write(out, head), maximum,
+              sum.data(), scratch.get());
       const int64_t count = std::min(layout.query_block, shape.queries - first);
       for (int64_t j = 0; j < count; ++j) maximum[j] += std::log(sum[j]);
     }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Generator } from "../../lib/generator.js";
 import { native } from "../../lib/native/native.js";
 import { Tensor } from "../../lib/tensor.js";
 import { measureInChild } from "../runtime/child.js";
@@ -10,8 +11,9 @@ const AUTO = 0;
 const MATH = 1;
 
 async function inputs([batch, heads, queries, keys, channels]: Shape, dtype: "float32" | "bfloat16", scale = 1) {
+  const generator = new Generator("cpu", 1);
   const draw = async (tokens: number, by: number) => {
-    using normal = await Tensor.randn([batch, heads, tokens, channels]);
+    using normal = await Tensor.randn([batch, heads, tokens, channels], { generator });
     using scaled = await normal.mul(by);
     return scaled.to({ dtype });
   };
@@ -81,9 +83,11 @@ describe.each(["float32", "bfloat16"] as const)("attention in %s", (dtype) => {
 
   test("of huge scores is that of the highest, without NaN", async () => {
     const given = await inputs([1, 2, 100, 130, 40], dtype, 30);
-    const errorsOfAll = await errors(given, false);
-    expect(errorsOfAll[0]).toBeLessThan(dtype === "float32" ? 1e-3 : 1e-2);
-    for (const error of errorsOfAll) expect(error).toBeLessThan(0.1);
+    const [output, ...gradients] = await errors(given, false);
+    expect(output).toBeLessThan(dtype === "float32" ? 1e-3 : 1e-2);
+    // Where nearly all falls to one key, gradients are small differences of rounded numbers.
+    const [, ...libtorch] = await errors(given, false, ["attention_libtorch", [0]]);
+    for (const [i, error] of gradients.entries()) expect(error).toBeLessThan(2 * libtorch[i]! + 1e-3);
   });
 
   test("takes and gives heads that lie side by side, as layers have them", async () => {
@@ -109,23 +113,26 @@ test("causal attention takes nothing from later tokens", async () => {
   expect(await (await cut(output)).equal(shorter)).toBe(true);
 });
 
-test.each(["float32", "bfloat16"] as const)(
-  "attention in %s is the same bit by bit with two threads",
-  async (dtype) => {
-    const { tensors, gradient } = await inputs([2, 3, 150, 90, 40], dtype);
-    const bytes = async (threads: number) => {
-      await native().setThreads(threads);
-      const { output, gradients } = await callOperator("attention", tensors, [0, AUTO], gradient);
-      return Promise.all([output, ...gradients].map((tensor) => tensor.toArray()));
-    };
-    const before = await native().getThreads();
-    try {
-      expect(await bytes(2)).toEqual(await bytes(1));
-    } finally {
-      await native().setThreads(before);
-    }
-  },
-);
+// With one head, two threads share its keys; with six, each has its own.
+test.each([
+  ["float32", 1],
+  ["bfloat16", 1],
+  ["float32", 6],
+  ["bfloat16", 6],
+] as const)("attention in %s with %i heads is the same bit by bit with two threads", async (dtype, heads) => {
+  const { tensors, gradient } = await inputs([1, heads, 150, 190, 40], dtype);
+  const values = async (threads: number) => {
+    await native().setThreads(threads);
+    const { output, gradients } = await callOperator("attention", tensors, [0, AUTO], gradient);
+    return Promise.all([output, ...gradients].map((tensor) => tensor.toArray()));
+  };
+  const before = await native().getThreads();
+  try {
+    expect(await values(2)).toEqual(await values(1));
+  } finally {
+    await native().setThreads(before);
+  }
+});
 
 test("attention of tensors of two types is an error, not a reinterpretation of one of them", async () => {
   const { tensors } = await inputs([1, 2, 4, 4, 8], "bfloat16");

@@ -48,7 +48,7 @@ class Backward {
   }
 
  private:
-  /// Of what is left; in the last block a part of a tile more.
+  /// Of what is left, in whole steps.
   static int64_t block_size(int64_t left, int64_t most, int64_t step) {
     return left < most ? round_up(left, step) : most;
   }
