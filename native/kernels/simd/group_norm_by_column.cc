@@ -72,7 +72,7 @@ void normalise(const FeatureBlock& block, const float* affine, E* y) {
 }
 
 template <class E, bool SILU>
-void gradient_sums(const FeatureBlock& block, const float* affine, const E* dy, float* sums) {
+void gradient_sums(const FeatureBlock& block, const float* affine, const E* dy, float* sums, E* to_d) {
   const E* x = static_cast<const E*>(block.x);
   const typename PrecisionOf<E>::Type precision;
   const int64_t columns = block.columns;
@@ -87,6 +87,7 @@ void gradient_sums(const FeatureBlock& block, const float* affine, const E* dy, 
         prefetch(x + at + N * columns);
         prefetch(dy + at + N * columns);
         const auto [d, t] = norm_gradient<SILU>(load(x + at, lanes), load(dy + at, lanes), a, precision);
+        if (to_d) store(to_d + at, d, lanes);
         of_d = add(of_d, d);
         of_dt = fma(d, t, of_dt);
         of_t = add(of_t, t);
@@ -126,9 +127,9 @@ void normalise_by_column(const FeatureBlock& block, const float* affine, bool si
 }
 
 void gradient_sums_by_column(const FeatureBlock& block, const float* affine, bool silu, const void* dy,
-                             float* sums) {
+                             float* sums, void* to_d) {
   with_types(block.bfloat16, silu, [&]<class E, bool SILU>(E, Flag<SILU>) {
-    gradient_sums<E, SILU>(block, affine, static_cast<const E*>(dy), sums);
+    gradient_sums<E, SILU>(block, affine, static_cast<const E*>(dy), sums, static_cast<E*>(to_d));
   });
 }
 
