@@ -2,7 +2,7 @@
 //
 //   node bench/memory-bound.mjs [--case group-norm,geglu] [--only TEXT] [--rounds 7]
 //
-// Prints milliseconds, the ratio to the plain operator, and the share of the memory bandwidth: that of a large copy in
+// Prints milliseconds of processor time (a busy machine stretches the clock's), the ratio to the plain operator, and the share of the memory bandwidth: that of a large copy in
 // the same run. A tensor that fits the cache can exceed it.
 
 import { parseArgs } from "node:util";
@@ -26,13 +26,13 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds);
 
-/** Milliseconds of one call when `count` are queued at once. */
+/** Milliseconds of the processor for one call when `count` are queued at once. */
 async function sample(work, count) {
-  const start = performance.now();
+  const before = process.cpuUsage();
   const all = await Promise.all(Array.from({ length: count }, work));
-  const milliseconds = (performance.now() - start) / count;
+  const { user, system } = process.cpuUsage(before);
   for (const tensors of all) for (const tensor of tensors) tensor.dispose();
-  return milliseconds;
+  return (user + system) / 1000 / count;
 }
 
 /** Medians for several kinds of work, measured in turn. */

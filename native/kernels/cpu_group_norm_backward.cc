@@ -22,6 +22,10 @@ struct Backward {
   // [B,C] in float64; the first two are summed over the batch in the end, in its order.
   at::Tensor dweight, dbias, dshift;
 
+  /// Whether the gradient before the activation is kept where that of x will be: computing the activation's
+  /// derivative again costs more, but in bfloat16 it would be rounded once more.
+  bool keeps_d() const { return silu && !map.bfloat16; }
+
   double mean_of(int64_t b, int64_t g) const { return mean.const_data_ptr<float>()[b * map.G + g]; }
   double rstd_of(int64_t b, int64_t g) const { return rstd.const_data_ptr<float>()[b * map.G + g]; }
 
@@ -72,9 +76,12 @@ struct Backward {
         const int64_t b = i / map.G, g = i % map.G;
         const FeatureBlock block{map.at(map.x, i * elements), map.bfloat16, map.D, map.S};
         write_affine(b, g, affine.data(), map.D);
-        sums_kernel(block, affine.data(), silu, map.at(dy, i * elements), sums.data());
+        void* const to = map.at(dx, i * elements);
+        sums_kernel(block, affine.data(), silu, map.at(dy, i * elements), sums.data(),
+                    keeps_d() ? to : nullptr);
         finish_group(b, g, sums.data(), 1, affine.data(), map.D);
-        gradient_kernel(block, affine.data(), silu, map.at(dy, i * elements), map.at(dx, i * elements));
+        gradient_kernel(block, affine.data(), silu && !keeps_d(), map.at(keeps_d() ? dx : dy, i * elements),
+                        to);
       }
     });
   }
@@ -103,14 +110,16 @@ struct Backward {
       };
       for_groups([&](int64_t row, int64_t g, float* to) { write_affine(first + row, g, to, C); });
       for_blocks([&](int64_t i, int64_t offset, const FeatureBlock& block, const float* from) {
-        sums_kernel(block, from, silu, map.at(dy, offset), sums.data() + i * GRADIENT_SUMS * C);
+        sums_kernel(block, from, silu, map.at(dy, offset), sums.data() + i * GRADIENT_SUMS * C,
+                    keeps_d() ? map.at(dx, offset) : nullptr);
       });
       for_groups([&](int64_t row, int64_t g, float* to) {
         finish_group(first + row, g, sums.data() + row * blocks * GRADIENT_SUMS * C + g * map.D, blocks, to,
                      C);
       });
       for_blocks([&](int64_t, int64_t offset, const FeatureBlock& block, const float* from) {
-        gradient_kernel(block, from, silu, map.at(dy, offset), map.at(dx, offset));
+        gradient_kernel(block, from, silu && !keeps_d(), map.at(keeps_d() ? dx : dy, offset),
+                        map.at(dx, offset));
       });
     }
   }

@@ -22,10 +22,12 @@ constexpr int64_t GRADIENT_AFFINE = 5;  // AFFINE, then m and n: the gradient of
 
 }  // namespace ip2p
 
+// Where `d` is not null, gradient_sums leaves the norm's gradient there; gradient takes it in the place of
+// dy, without silu, and may overwrite it.
 #define IP2P_GROUP_NORM_KERNELS(layout)                                                                   \
   void normalise_by_##layout(const ::ip2p::FeatureBlock& block, const float* affine, bool silu, void* y); \
   void gradient_sums_by_##layout(const ::ip2p::FeatureBlock& block, const float* affine, bool silu,       \
-                                 const void* dy, float* sums);                                            \
+                                 const void* dy, float* sums, void* d);                                   \
   void gradient_by_##layout(const ::ip2p::FeatureBlock& block, const float* gradient_affine, bool silu,   \
                             const void* dy, void* dx)
 

@@ -10,6 +10,11 @@ namespace {
 
 constexpr int64_t ROWS_FOR_CENTRE = 8;
 
+/// Past the end it does nothing.
+inline void prefetch(const void* address) {
+  _mm_prefetch(static_cast<const char*>(address), _MM_HINT_T0);
+}
+
 template <int ROWS>
 struct Rows {};
 
@@ -38,7 +43,9 @@ void moments(const FeatureBlock& block, float* centres, float* sums, float* squa
       const Vector centre = load(centres + c, lanes);
       Vector sum = load(sums + c, lanes), square = load(squares + c, lanes);
       for (int i = 0; i < N; ++i) {
-        const Vector t = sub(load(x + (row + i) * columns + c, lanes), centre);
+        const E* const from = x + (row + i) * columns + c;
+        prefetch(from + N * columns);
+        const Vector t = sub(load(from, lanes), centre);
         sum = add(sum, t);
         square = fma(t, t, square);
       }
@@ -57,19 +64,15 @@ template <class E, bool SILU>
 void normalise(const FeatureBlock& block, const float* affine, E* y) {
   const E* x = static_cast<const E*>(block.x);
   const typename PrecisionOf<E>::Type precision;
-  for_rows<4>(block.rows, [&]<int N>(int64_t row, Rows<N>) {
+  for (int64_t row = 0; row < block.rows; ++row, x += block.columns, y += block.columns)
     for_vectors(block.columns, [&](int64_t c, auto lanes) {
       const Affine a = load_affine(affine, block.columns, c, lanes);
-      for (int i = 0; i < N; ++i) {
-        const int64_t at = (row + i) * block.columns + c;
-        store(y + at, normalised<SILU>(load(x + at, lanes), a, precision), lanes);
-      }
+      store(y + c, normalised<SILU>(load(x + c, lanes), a, precision), lanes);
     });
-  });
 }
 
 template <class E, bool SILU>
-void gradient_sums(const FeatureBlock& block, const float* affine, const E* dy, float* sums) {
+void gradient_sums(const FeatureBlock& block, const float* affine, const E* dy, float* sums, E* to_d) {
   const E* x = static_cast<const E*>(block.x);
   const typename PrecisionOf<E>::Type precision;
   const int64_t columns = block.columns;
@@ -81,7 +84,10 @@ void gradient_sums(const FeatureBlock& block, const float* affine, const E* dy, 
       Vector of_d = load(to, lanes), of_dt = load(to + columns, lanes), of_t = load(to + 2 * columns, lanes);
       for (int i = 0; i < N; ++i) {
         const int64_t at = (row + i) * columns + c;
+        prefetch(x + at + N * columns);
+        prefetch(dy + at + N * columns);
         const auto [d, t] = norm_gradient<SILU>(load(x + at, lanes), load(dy + at, lanes), a, precision);
+        if (to_d) store(to_d + at, d, lanes);
         of_d = add(of_d, d);
         of_dt = fma(d, t, of_dt);
         of_t = add(of_t, t);
@@ -98,17 +104,13 @@ void gradient(const FeatureBlock& block, const float* affine, const E* dy, E* dx
   const E* x = static_cast<const E*>(block.x);
   const typename PrecisionOf<E>::Type precision;
   const int64_t columns = block.columns;
-  for_rows<4>(block.rows, [&]<int N>(int64_t row, Rows<N>) {
+  for (int64_t row = 0; row < block.rows; ++row, x += columns, dy += columns, dx += columns)
     for_vectors(columns, [&](int64_t c, auto lanes) {
       const Affine a = load_affine(affine, columns, c, lanes);
       const Vector m = load(affine + 3 * columns + c, lanes), n = load(affine + 4 * columns + c, lanes);
-      for (int i = 0; i < N; ++i) {
-        const int64_t at = (row + i) * columns + c;
-        const auto [d, t] = norm_gradient<SILU>(load(x + at, lanes), load(dy + at, lanes), a, precision);
-        store(dx + at, fma(d, a.scale, fma(t, m, n)), lanes);
-      }
+      const auto [d, t] = norm_gradient<SILU>(load(x + c, lanes), load(dy + c, lanes), a, precision);
+      store(dx + c, fma(d, a.scale, fma(t, m, n)), lanes);
     });
-  });
 }
 
 }  // namespace
@@ -125,9 +127,9 @@ void normalise_by_column(const FeatureBlock& block, const float* affine, bool si
 }
 
 void gradient_sums_by_column(const FeatureBlock& block, const float* affine, bool silu, const void* dy,
-                             float* sums) {
+                             float* sums, void* to_d) {
   with_types(block.bfloat16, silu, [&]<class E, bool SILU>(E, Flag<SILU>) {
-    gradient_sums<E, SILU>(block, affine, static_cast<const E*>(dy), sums);
+    gradient_sums<E, SILU>(block, affine, static_cast<const E*>(dy), sums, static_cast<E*>(to_d));
   });
 }
 

@@ -104,7 +104,7 @@ void normalise(const FeatureBlock& block, const float* affine, E* y) {
 }
 
 template <class E, bool SILU>
-void gradient_sums(const FeatureBlock& block, const float* affine, const E* gradients, float* sums) {
+void gradient_sums(const FeatureBlock& block, const float* affine, const E* gradients, float* sums, E* to_d) {
   const typename PrecisionOf<E>::Type precision;
   for (int64_t r = 0; r < block.rows; ++r) {
     const Affine a = broadcast_affine(affine, block.rows, r);
@@ -116,6 +116,7 @@ void gradient_sums(const FeatureBlock& block, const float* affine, const E* grad
       for_vectors(stretch_at(at, block.columns), [&](int64_t i, auto lanes) {
         // Where there is no element its gradient is zero, but x − centre is not.
         const auto [d, t] = norm_gradient<SILU>(load(x + i, lanes), load(dy + i, lanes), a, precision);
+        if (to_d) store(to_d + r * block.columns + at + i, d, lanes);
         of_d = add(of_d, d);
         of_dt = fma(d, t, of_dt);
         of_t = add(of_t, keep(t, lanes));
@@ -157,9 +158,9 @@ void normalise_by_row(const FeatureBlock& block, const float* affine, bool silu,
 }
 
 void gradient_sums_by_row(const FeatureBlock& block, const float* affine, bool silu, const void* dy,
-                          float* sums) {
+                          float* sums, void* to_d) {
   with_types(block.bfloat16, silu, [&]<class E, bool SILU>(E, Flag<SILU>) {
-    gradient_sums<E, SILU>(block, affine, static_cast<const E*>(dy), sums);
+    gradient_sums<E, SILU>(block, affine, static_cast<const E*>(dy), sums, static_cast<E*>(to_d));
   });
 }
 
