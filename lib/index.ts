@@ -21,8 +21,8 @@ export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./mod
 export { builtInModel } from "./models/built-in.js";
 export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./models/clip_text_model.js";
 export type { ModelOptions } from "./models/pretrained.js";
-export { TextCache } from "./models/text_cache.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
+export { UNetCache } from "./models/unet_cache.js";
 export type { AttentionBackend, TensorData } from "./native/contract.js";
 export { type Diagnosis, diagnose } from "./native/diagnose.js";
 export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";

@@ -12,7 +12,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   ip2p::GeneratorObject::define(env, exports);
   ip2p::ModelObject::define(env, exports);
   ip2p::TrainerObject::define(env, exports);
-  ip2p::TextCacheObject::define(env, exports);
+  ip2p::UNetCacheObject::define(env, exports);
   ip2p::CancelObject::define(env, exports);
   ip2p::register_system(env, exports);
   ip2p::register_tensor_ops(env, exports);

@@ -26,7 +26,7 @@ import {
   parseConfig,
   unsupported,
 } from "./schema.js";
-import type { TextCache } from "./text_cache.js";
+import type { UNetCache } from "./unet_cache.js";
 
 const ACTIVATIONS = ["silu", "swish", "mish", "gelu", "relu"] as const;
 
@@ -196,23 +196,30 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]
    * @param options.sampleRows for each row of the embeddings the row of `sample` that belongs to it: rows that differ in their
    *   text alone are given, and as far as possible computed, once. Default: one for one
-   * @param options.textCache keeps what depends on the embeddings only for the next call with the same ones
+   * @param options.cache keeps what depends on the embeddings only for the next call with the same ones
+   * @param options.deepFeatures `reuse` computes the highest resolution alone and takes what lies below from the last call with
+   *   `keep` or `reuse` that computed it: faster and not exact (Ma et al. 2023, https://arxiv.org/abs/2312.00858). Both need the
+   *   cache. Default `forget`
    * @returns [B,out_channels,H,W] in the model's type; B is that of the embeddings if `sampleRows` is given
    */
   async forward(
     sample: Tensor,
     timesteps: number | readonly number[],
     encoderHiddenStates: Tensor,
-    options?: { sampleRows?: readonly number[]; textCache?: TextCache; signal?: AbortSignal },
+    options?: {
+      sampleRows?: readonly number[];
+      cache?: UNetCache;
+      deepFeatures?: "forget" | "keep" | "reuse";
+      signal?: AbortSignal;
+    },
   ): Promise<Tensor> {
-    const { sampleRows, textCache, signal } = checkOptions(options);
+    const { sampleRows = null, cache, deepFeatures = "forget", signal } = checkOptions(options);
+    const reused = { sampleRows, cache: cache?.handle ?? null, deepFeatures };
     const list = typeof timesteps === "number" ? [timesteps] : timesteps;
     const input = handleOf(sample, "sample");
     const context = handleOf(encoderHiddenStates, "encoderHiddenStates");
     return new Tensor(
-      await cancellable(signal, (token) =>
-        native().unetForward(this.handle, input, list, context, sampleRows ?? null, textCache?.handle ?? null, token),
-      ),
+      await cancellable(signal, (token) => native().unetForward(this.handle, input, list, context, reused, token)),
     );
   }
 }

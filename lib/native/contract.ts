@@ -21,7 +21,7 @@ export interface NativeAddon {
   setAllowTf32(allowed: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
-  TextCache: new () => NativeTextCache;
+  UNetCache: new () => NativeUNetCache;
   NativeTensor: abstract new () => NativeTensor;
   NativeGenerator: new (device: string, seed: bigint) => NativeGenerator;
 
@@ -116,8 +116,12 @@ export interface NativeAddon {
     sample: NativeTensor,
     timesteps: readonly number[],
     encoderHiddenStates: NativeTensor,
-    sampleRows: readonly number[] | null,
-    textCache: NativeTextCache | null,
+    options: {
+      sampleRows: readonly number[] | null;
+      cache: NativeUNetCache | null;
+      /** Of the last pass that kept them; `keep` and `reuse` need a cache. */
+      deepFeatures: "forget" | "keep" | "reuse";
+    },
     cancel: NativeCancelToken | null,
   ): Promise<NativeTensor>;
   /** Resolves to the moments: mean and log variance, [B,2·latent_channels,h,w]. */
@@ -259,7 +263,7 @@ export interface NativeTrainerOptions {
   mixedPrecision: "bfloat16" | "float16" | null;
 }
 
-export interface NativeTextCache {
+export interface NativeUNetCache {
   dispose(): void;
 }
 

@@ -57,3 +57,14 @@ export async function combineRows(prediction: Tensor, rows: readonly GuidanceRow
     ),
   );
 }
+
+/** Whether a fraction of the steps lies in an interval, whose end belongs to it only if it is 1. */
+export function isWithin([from, to]: readonly [number, number], fraction: number): boolean {
+  return fraction >= from && (fraction < to || to === 1);
+}
+
+/** Deep features are computed in every n-th step, from the first on. */
+export function deepFeaturesOf(step: number, interval: number): "forget" | "keep" | "reuse" {
+  if (interval === 1) return "forget";
+  return step % interval === 0 ? "keep" : "reuse";
+}

@@ -130,16 +130,29 @@ Napi::Value set_model_parameter(const Info& info) {
   return submit_void(info.Env(), model->device(), [=] { model->set_parameter(name, value); });
 }
 
-/// unetForward(model, sample, timesteps, encoderHiddenStates, sampleRows or null, textCache or null, cancel)
+DeepFeatures deep_features_argument(const Napi::Value& value, const std::shared_ptr<UNetCache>& cache) {
+  const std::string name = string_argument(value, "deepFeatures");
+  if (name == "forget") return DeepFeatures::Forget;
+  if (name != "keep" && name != "reuse")
+    throw Error("ERR_INVALID_ARGUMENT", "unknown deepFeatures \"" + name + "\"");
+  if (!cache) throw Error("ERR_INVALID_ARGUMENT", "deepFeatures needs a cache");
+  return name == "keep" ? DeepFeatures::Keep : DeepFeatures::Reuse;
+}
+
+/// unetForward(model, sample, timesteps, encoderHiddenStates,
+///             { sampleRows or null, cache or null, deepFeatures }, cancel)
 Napi::Value unet_forward(const Info& info) {
   const auto model = model_argument<UNet2DConditionModel>(info[0], "UNet2DConditionModel");
   const at::Tensor sample = TensorObject::get(info[1]);
   const auto timesteps = numbers_argument(info[2], "timesteps");
   const at::Tensor context = TensorObject::get(info[3]);
-  const bool shared = !info[4].IsNull() && !info[4].IsUndefined();
+  const Napi::Object options = object_argument(info[4], "options");
+  const Napi::Value given_rows = options.Get("sampleRows");
+  const bool shared = !given_rows.IsNull() && !given_rows.IsUndefined();
   const std::vector<int64_t> rows =
-      shared ? integers_argument(info[4], "sampleRows") : std::vector<int64_t>();
-  const std::shared_ptr<TextCache> cache = TextCacheObject::get_optional(info[5]);
+      shared ? integers_argument(given_rows, "sampleRows") : std::vector<int64_t>();
+  const std::shared_ptr<UNetCache> cache = UNetCacheObject::get_optional(options.Get("cache"));
+  const DeepFeatures deep = deep_features_argument(options.Get("deepFeatures"), cache);
   return submit_tensor(
       info.Env(), model->device(),
       [=] {
@@ -165,9 +178,9 @@ Napi::Value unet_forward(const Info& info) {
         text.cache = cache.get();
         const at::Tensor t =
             at::tensor(timesteps, at::TensorOptions().dtype(at::kDouble)).to(model->device());
-        return model->forward(x, t, text);
+        return model->forward(x, t, text, deep);
       },
-      CancelObject::get_optional(info[6]));
+      CancelObject::get_optional(info[5]));
 }
 
 std::optional<TilingOptions> tiling_argument(const Napi::Value& value) {

@@ -23,7 +23,7 @@ constexpr napi_type_tag kTensorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e01U
 constexpr napi_type_tag kGeneratorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e02ULL};
 constexpr napi_type_tag kModelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e03ULL};
 constexpr napi_type_tag kTrainerTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e05ULL};
-constexpr napi_type_tag kTextCacheTag = {0x3d2b7c9e41f68a05ULL, 0xb7e4906d1c8f35a2ULL};
+constexpr napi_type_tag kUNetCacheTag = {0x3d2b7c9e41f68a05ULL, 0xb7e4906d1c8f35a2ULL};
 constexpr napi_type_tag kCancelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e04ULL};
 
 template <class Wrapped>
@@ -198,24 +198,24 @@ void TrainerObject::dispose(const Napi::CallbackInfo&) {
   trainer_.clear();
 }
 
-// ---- TextCache
+// ---- UNetCache
 // ----------------------------------------------------------------------------------------------------
 
-void TextCacheObject::define(Napi::Env env, Napi::Object exports) {
-  exports.Set("TextCache",
-              DefineClass(env, "TextCache", {InstanceMethod<&TextCacheObject::dispose>("dispose")}));
+void UNetCacheObject::define(Napi::Env env, Napi::Object exports) {
+  exports.Set("UNetCache",
+              DefineClass(env, "UNetCache", {InstanceMethod<&UNetCacheObject::dispose>("dispose")}));
 }
 
-TextCacheObject::TextCacheObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TextCacheObject>(info) {
-  info.This().As<Napi::Object>().TypeTag(&kTextCacheTag);
+UNetCacheObject::UNetCacheObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<UNetCacheObject>(info) {
+  info.This().As<Napi::Object>().TypeTag(&kUNetCacheTag);
 }
 
-std::shared_ptr<TextCache> TextCacheObject::get_optional(const Napi::Value& value) {
+std::shared_ptr<UNetCache> UNetCacheObject::get_optional(const Napi::Value& value) {
   if (value.IsUndefined() || value.IsNull()) return nullptr;
-  return unwrap<TextCacheObject>(value, kTextCacheTag, "TextCache")->cache_;
+  return unwrap<UNetCacheObject>(value, kUNetCacheTag, "UNetCache")->cache_;
 }
 
-void TextCacheObject::dispose(const Napi::CallbackInfo&) {
+void UNetCacheObject::dispose(const Napi::CallbackInfo&) {
   cache_.reset();
 }
 

@@ -84,19 +84,19 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Held<std::shared_ptr<Trainer>> trainer_;
 };
 
-/// JavaScript's handle of what a UNet keeps of a text: `new TextCache()`, `dispose()`.
-class TextCacheObject : public Napi::ObjectWrap<TextCacheObject> {
+/// JavaScript's handle of what a UNet keeps of a text: `new UNetCache()`, `dispose()`.
+class UNetCacheObject : public Napi::ObjectWrap<UNetCacheObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
   /// Null for undefined or null, and once it is disposed of.
-  static std::shared_ptr<TextCache> get_optional(const Napi::Value& value);
+  static std::shared_ptr<UNetCache> get_optional(const Napi::Value& value);
 
-  explicit TextCacheObject(const Napi::CallbackInfo& info);
+  explicit UNetCacheObject(const Napi::CallbackInfo& info);
 
  private:
   void dispose(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<TextCache> cache_ = std::make_shared<TextCache>();
+  std::shared_ptr<UNetCache> cache_ = std::make_shared<UNetCache>();
 };
 
 /// JavaScript's handle of a cancel flag: `new CancelToken()`, `cancel()`.

@@ -128,8 +128,22 @@ at::Tensor UNet2DConditionModel::adapted(const std::string& name, const at::Tens
   return extended;
 }
 
+at::Tensor UNet2DConditionModel::deep_features(at::Tensor x, const at::Tensor& time,
+                                               const TextCondition& text, std::vector<at::Tensor>& skips,
+                                               bool match_skip_size) const {
+  for (size_t i = 1; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x, time, text, skips);
+  if (mid_block_) x = mid_block_->forward(x, time, text);
+  x = text.for_every_row(x);
+  for (at::Tensor& skip : skips) skip = text.for_every_row(skip);
+  for (size_t i = 0; i + 1 < up_blocks_.size(); ++i) {
+    check_cancelled();
+    x = up_blocks_[i].forward(x, time, text, skips, match_skip_size);
+  }
+  return x;
+}
+
 at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Tensor& timesteps,
-                                         const TextCondition& text) const {
+                                         const TextCondition& text, DeepFeatures deep) const {
   const int64_t scale = int64_t{1} << (config_.block_out_channels.size() - 1);
   const bool match_skip_size = sample.size(2) % scale != 0 || sample.size(3) % scale != 0;
 
@@ -139,14 +153,20 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
 
   at::Tensor x = conv_in_.forward(config_.center_input_sample ? sample * 2 - 1 : sample);
   std::vector<at::Tensor> skips{x};
-  for (size_t i = 0; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x, time, text, skips);
-  if (mid_block_) x = mid_block_->forward(x, time, text);
-  x = text.for_every_row(x);
-  for (at::Tensor& skip : skips) skip = text.for_every_row(skip);
-  for (size_t i = 0; i < up_blocks_.size(); ++i) {
-    check_cancelled();
-    x = up_blocks_[i].forward(x, time, text, skips, match_skip_size);
+  x = down_blocks_[0].forward(x, time, text, skips);
+  at::Tensor kept = deep == DeepFeatures::Reuse ? text.cache->deep_features : at::Tensor();
+  if (kept.defined() && kept.size(0) == text.embeddings.size(0) &&
+      kept.sizes().slice(2) == sample.sizes().slice(2)) {
+    // Of the deeper levels nothing is needed, not even the way down to them.
+    skips.resize(static_cast<size_t>(config_.layers_per_block[0]) + 1);
+    for (at::Tensor& skip : skips) skip = text.for_every_row(skip);
+    x = kept;
+  } else {
+    x = deep_features(x, time, text, skips, match_skip_size);
+    if (deep != DeepFeatures::Forget) text.cache->deep_features = x;
   }
+  check_cancelled();
+  x = up_blocks_[up_blocks_.size() - 1].forward(x, time, text, skips, match_skip_size);
   x = is_silu(config_.act_fn) ? conv_norm_out_.forward_silu(x) : act_(conv_norm_out_.forward(x));
   // Samplers draw noise in the order of memory.
   return conv_out_.forward(x).contiguous();

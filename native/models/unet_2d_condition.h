@@ -43,6 +43,9 @@ struct UNet2DConditionConfig {
   bool extend_input_channels;  ///< not a key of files: set when training starts from a text-to-image model
 };
 
+/// What becomes of the features of the deep levels, in the cache of the text condition.
+enum class DeepFeatures { Forget, Keep, Reuse };
+
 /// The denoising network of Stable Diffusion (Rombach et al. 2022), with the extra input channels of
 /// InstructPix2Pix (Brooks et al. 2023).
 class UNet2DConditionModel : public Model {
@@ -55,9 +58,15 @@ class UNet2DConditionModel : public Model {
 
   /// sample: [B,in_channels,H,W], or fewer rows with `text.sample_rows`; timesteps: [B] or [1], the latter
   /// with fewer rows; text: [B,T,cross_attention_dim] → [B,out_channels,H,W]
-  at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextCondition& text) const;
+  ///
+  /// With `DeepFeatures::Reuse` only the highest resolution is computed, and the rest taken from the last
+  /// pass with `DeepFeatures::Keep` (Ma et al. 2023, "DeepCache"), if that was of the same size.
+  at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const TextCondition& text,
+                     DeepFeatures deep_features = DeepFeatures::Forget) const;
 
  private:
+  at::Tensor deep_features(at::Tensor x, const at::Tensor& time, const TextCondition& text,
+                           std::vector<at::Tensor>& skips, bool match_skip_size) const;
   UNet2DConditionConfig config_;
   Conv2d conv_in_;
   TimestepEmbedding time_embedding_;

@@ -37,8 +37,8 @@ Attention::Attention(int64_t query_dim, int64_t context_dim, int64_t heads, Atte
 }
 
 at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
-                              TextCache* cache) const {
-  const auto project = [&] { return TextCache::KeysValues{to_k_.forward(context), to_v_.forward(context)}; };
+                              UNetCache* cache) const {
+  const auto project = [&] { return UNetCache::KeysValues{to_k_.forward(context), to_v_.forward(context)}; };
   const auto [k, v] = cache ? cache->get(this, context, project) : project();
   return out_->forward(multi_head_attention(to_q_.forward(x), k, v, heads_, false, backend_), residual);
 }

@@ -13,7 +13,7 @@ class Attention : public Module {
   Attention(int64_t query_dim, int64_t context_dim, int64_t heads, AttentionBackend backend);
   /// @param cache of keys and values; null: computed anew
   at::Tensor forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
-                     TextCache* cache = nullptr) const;
+                     UNetCache* cache = nullptr) const;
 
  private:
   Linear to_q_, to_k_, to_v_;

@@ -9,16 +9,22 @@
 
 namespace ip2p {
 
-/// Keys and values of cross-attention layers, kept from one forward pass to the next: they depend on the text
-/// only, and that is the same in every denoising step. Belongs to one model, whose weights do not change
-/// meanwhile.
-class TextCache {
+/// What a UNet keeps from one denoising step to the next: keys and values of cross-attention, which depend on
+/// the text only, and, where that is asked for, features of its deep levels. Belongs to one model, whose
+/// weights do not change meanwhile.
+class UNetCache {
  public:
+  /// What the last up block was given; undefined: nothing.
+  at::Tensor deep_features;
+
   using KeysValues = std::pair<at::Tensor, at::Tensor>;
 
   /// What is kept belongs to this model from now on; nothing, if it was another's.
   void belong_to(const std::shared_ptr<const void>& model) {
-    if (model_.lock() != model) entries_.clear();
+    if (model_.lock() != model) {
+      entries_.clear();
+      deep_features.reset();
+    }
     model_ = model;
   }
 
@@ -50,7 +56,7 @@ struct TextCondition {
   /// int64 [R]: rows of the sample, if it has fewer than the text: rows that differ in their text alone are
   /// computed once until they meet it. Undefined: row i belongs to row i.
   at::Tensor sample_rows;
-  TextCache* cache = nullptr;
+  UNetCache* cache = nullptr;
 
   /// x for every row of the text.
   at::Tensor for_every_row(const at::Tensor& x) const {

@@ -5,7 +5,7 @@ export const SIZE = 64;
 /** Tokens of an instruction, the start and the end included. */
 export const TOKENS = 20;
 /** Seeds of the world: no picture of one is one of another. */
-export const SEEDS = { autoencoder: 1, all: 2, check: 3, guidance: 4, objects: 5 };
+export const SEEDS = { autoencoder: 1, training: 2, check: 3, guidance: 4, objects: 5 };
 
 export const AUTOENCODER = {
   config: {
@@ -63,7 +63,7 @@ export const SCHEDULER = {
 
 /** What the UNet and the text encoder are trained on: folders in the work folder, in the options of `ip2p make-dataset`. */
 export const PAIRS = {
-  "pairs/all": { count: 30_000, seed: SEEDS.all },
+  "pairs/all": { count: 30_000, seed: SEEDS.training },
   // Which object, which of its properties, and where: what a small model is slowest to learn.
   "pairs/objects": { count: 60_000, seed: SEEDS.objects, families: "recolour,replace,remove,add,resize,move" },
 };

@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "vitest";
 import { Generator } from "../../lib/generator.js";
-import { TextCache } from "../../lib/models/text_cache.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
+import { UNetCache } from "../../lib/models/unet_cache.js";
 import { Tensor } from "../../lib/tensor.js";
 import { fixture } from "../helpers/fixtures.js";
 import { relativeError } from "../kernels/operator.js";
@@ -64,16 +64,16 @@ test.each(models)("a text is projected once, and again when it is another: %s", 
   const unet = unets[name];
   const { sample, text } = await inputs(unet, 2, 2);
   const { text: other } = await inputs(unet, 1, 2);
-  using textCache = new TextCache();
+  using cache = new UNetCache();
   for (const embeddings of [text, text, other, text]) {
-    const cached = await unet.forward(sample, 7, embeddings, { textCache });
+    const cached = await unet.forward(sample, 7, embeddings, { cache });
     expect(await relativeError(cached, await unet.forward(sample, 7, embeddings))).toBe(0);
   }
   // Another model with the same cache gets its own.
   const twin = await UNet2DConditionModel.fromConfig(unet.config, { generator: new Generator("cpu", 9) });
-  expect(
-    await relativeError(await twin.forward(sample, 7, text, { textCache }), await twin.forward(sample, 7, text)),
-  ).toBe(0);
-  textCache.dispose();
-  await unet.forward(sample, 7, text, { textCache });
+  expect(await relativeError(await twin.forward(sample, 7, text, { cache }), await twin.forward(sample, 7, text))).toBe(
+    0,
+  );
+  cache.dispose();
+  await unet.forward(sample, 7, text, { cache });
 });

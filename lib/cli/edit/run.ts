@@ -60,6 +60,8 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
     numInferenceSteps: values.numInferenceSteps,
     guidanceScale: values.guidanceScale,
     imageGuidanceScale: values.imageGuidanceScale,
+    guidanceInterval: [values.guidanceStart, values.guidanceEnd] as const,
+    deepCacheInterval: values.deepCacheInterval,
     numImagesPerPrompt: values.numImagesPerPrompt,
     eta: values.eta,
     signal,

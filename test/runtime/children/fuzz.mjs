@@ -79,10 +79,10 @@ const natives = () => [
   text.handle,
   trainer,
   new addon.CancelToken(),
-  new addon.TextCache(),
+  new addon.UNetCache(),
   new addon.NativeTensor(),
 ];
-const classes = [addon.NativeTensor, addon.NativeGenerator, addon.CancelToken, addon.TextCache];
+const classes = [addon.NativeTensor, addon.NativeGenerator, addon.CancelToken, addon.UNetCache];
 const impostors = () => [
   ...classes.map((Class) => Object.create(Class.prototype)),
   ...natives().map((object) => new Proxy(object, {})),
@@ -255,7 +255,11 @@ const addonExamples = {
   createModel: () => ["CLIPTextModel", configs[2], { device: "cpu", attention: "auto" }, generator.handle],
   modelStateDict: () => [text.handle],
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
-  unetForward: () => [unet.handle, h(sample), [5], h(context), [0], new addon.TextCache(), null],
+  unetForward: () => [
+    ...[unet.handle, h(sample), [5], h(context)],
+    { sampleRows: [0], cache: new addon.UNetCache(), deepFeatures: "keep" },
+    null,
+  ],
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
   clipTextForward: () => [text.handle, h(ids), true, null],

@@ -1,0 +1,25 @@
+import type { NativeUNetCache } from "../native/contract.js";
+import { native } from "../native/native.js";
+
+/**
+ * What a UNet keeps from one call of `UNet2DConditionModel.forward` to the next: what it computes of the text alone (the keys
+ * and values of its cross-attention), and deep features where they are asked for. For one model, whose weights stay as they
+ * are meanwhile; other embeddings are noticed and computed.
+ */
+export class UNetCache implements Disposable {
+  readonly #handle: NativeUNetCache = new (native().UNetCache)();
+
+  /** @internal The addon's handle. */
+  get handle(): NativeUNetCache {
+    return this.#handle;
+  }
+
+  /** Frees what is kept; calls that are under way finish with it, later ones keep nothing. */
+  dispose(): void {
+    this.#handle.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,58 @@
+import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { UNetCache } from "../models/unet_cache.js";
+import { Scope } from "../scope.js";
+import { Tensor } from "../tensor.js";
+import { combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
+
+/** What the UNet is asked for in a step: rows of guidance, their text and pictures, and what it may keep for the next step. */
+export class Conditioning implements Disposable {
+  readonly #rows: readonly GuidanceRow[];
+  readonly #embeddings: Tensor;
+  readonly #imageLatents: Tensor;
+  readonly #count: number;
+  readonly #cache = new UNetCache();
+
+  /**
+   * @param rows for each of the `count` pictures
+   * @param embeddings [rows · count,T,D]
+   * @param imageLatents [inputs · count,C,h,w], of the inputs that {@link sharedRows} names
+   */
+  constructor(rows: readonly GuidanceRow[], count: number, embeddings: Tensor, imageLatents: Tensor) {
+    this.#rows = rows;
+    this.#count = count;
+    this.#embeddings = embeddings;
+    this.#imageLatents = imageLatents;
+  }
+
+  /** The same for the first row alone, the prediction with text and picture. */
+  async withoutGuidance(): Promise<Conditioning> {
+    const [embeddings, imageLatents] = await Promise.all(
+      [this.#embeddings, this.#imageLatents].map((tensor) => tensor.slice(0, 0, this.#count)),
+    );
+    return new Conditioning([{ text: true, image: true, weight: 1 }], this.#count, embeddings!, imageLatents!);
+  }
+
+  /**
+   * What the model predicts for latents [count,C,h,w], guided.
+   *
+   * @param deepFeatures as in `UNet2DConditionModel.forward`
+   */
+  async predict(
+    unet: UNet2DConditionModel,
+    latents: Tensor,
+    timestep: number,
+    options: { deepFeatures: "forget" | "keep" | "reuse"; signal?: AbortSignal },
+  ): Promise<Tensor> {
+    using scope = new Scope();
+    const { images, sampleRows } = sharedRows(this.#rows, this.#count);
+    const repeated = scope.add(await latents.repeat([images.length, 1, 1, 1]));
+    const input = scope.add(await Tensor.cat([repeated, this.#imageLatents], 1));
+    const reused = { sampleRows, cache: this.#cache };
+    const prediction = scope.add(await unet.forward(input, timestep, this.#embeddings, { ...reused, ...options }));
+    return await combineRows(prediction, this.#rows);
+  }
+
+  [Symbol.dispose](): void {
+    for (const part of [this.#embeddings, this.#imageLatents, this.#cache]) part.dispose();
+  }
+}
