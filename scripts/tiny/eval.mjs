@@ -2,12 +2,14 @@
 //
 //   npm run tiny:eval -- --model FOLDER [--seed 100] [--count 200] [--steps N] [--guidance_scale G]
 //                        [--image_guidance_scale I] [--scheduler CLASS] [--dtype float32] [--device auto] [--batch 8]
+//                        [--guidance_start 0] [--guidance_end 1] [--deep_cache_interval 1]
 //                        [--json] [--sheet FILE] [--sheet_count 24]
 //
 // An edit succeeds if the result is nearer to its true target than to the original and to 15 other edits of the scene
 // (lib/world/score.ts). Prints the share of successes and the error outside of what was to change, for each family and
 // for all; with --json one object instead. --sheet draws the first examples beside their targets, as a PNG.
 
+import { editOptions } from "../../dist/cli/edit/options.js";
 import { writeFileAtomically } from "../../dist/images/write-file.js";
 import { loadModel, refuseMissingFolder, refuseUsedSeed, runProgram, SCORING_OPTIONS } from "./command.mjs";
 import { editorOf, evaluate, summarise, worldExamples } from "./evaluation.mjs";
@@ -24,6 +26,9 @@ const OPTIONS = {
     default: EDITING.imageGuidanceScale,
     help: "how closely results keep to the originals",
   },
+  guidance_start: editOptions.guidance_start,
+  guidance_end: editOptions.guidance_end,
+  deep_cache_interval: editOptions.deep_cache_interval,
   json: { type: "boolean", help: "print one JSON object and nothing else" },
   sheet: { type: "string", value: "FILE", help: "draw examples as a PNG" },
   sheet_count: { type: "integer", min: 1, max: 200, default: 24, help: "how many of them" },
@@ -45,6 +50,7 @@ function table({ families, ...overall }) {
 
 await runProgram("tiny:eval", OPTIONS, async (values) => {
   const { seed, count, steps, guidanceScale, imageGuidanceScale, batch, sheet, sheetCount } = values;
+  const { guidanceStart, guidanceEnd, deepCacheInterval } = values;
   refuseUsedSeed(seed);
   if (sheet !== undefined) refuseMissingFolder("--sheet", sheet);
   const started = performance.now();
@@ -52,7 +58,10 @@ await runProgram("tiny:eval", OPTIONS, async (values) => {
   const bar = progressBar(count);
   const results = await evaluate(
     worldExamples(seed, count),
-    editorOf(pipeline, { numInferenceSteps: steps, guidanceScale, imageGuidanceScale }),
+    editorOf(pipeline, {
+      ...{ numInferenceSteps: steps, guidanceScale, imageGuidanceScale },
+      ...{ guidanceInterval: [guidanceStart, guidanceEnd], deepCacheInterval },
+    }),
     { batch, onProgress: (some) => bar.update(some.length, { note: percent(summarise(some).success) }) },
   ).finally(() => bar.stop());
   const scheduler = pipeline.scheduler.className;
