@@ -41,7 +41,7 @@ const trainer = await Trainer.create(base.unet, {
 });
 say({ loadSeconds: now() - start });
 
-const encoder = new BatchEncoder(base, { resolution: size, trainTextEncoder: false });
+const encoder = new BatchEncoder(base, { resolution: size, trainTextEncoder: false, separately: false });
 const pictures = () => randomFillSync(new Uint8Array(batch * size * size * 3));
 const loaded = { originals: pictures(), edited: pictures(), prompts: Array(batch).fill("make it winter") };
 const flips = Array(batch).fill(false);
