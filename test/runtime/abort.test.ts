@@ -126,9 +126,12 @@ describe("an abort", () => {
   });
 
   test("leaves no tensor behind", async () => {
-    // A prompt that had been encoded is remembered.
-    for (const moment of MOMENTS)
-      expect(await objectsLeftBehind(() => abortedRun(moment)), moment).toBe(moment === "text" ? 1 : 0);
+    for (const moment of MOMENTS) {
+      const left = await objectsLeftBehind(() => abortedRun(moment));
+      // A prompt is remembered if it had been encoded when the abort came.
+      if (moment === "text") expect([0, 1]).toContain(left);
+      else expect(left, moment).toBe(0);
+    }
   });
 
   test("of one run leaves another undisturbed", async () => {
