@@ -2,8 +2,8 @@
 //
 //   node bench/memory-bound.mjs [--case group-norm,geglu] [--only TEXT] [--rounds 7]
 //
-// Prints milliseconds of processor time (a busy machine stretches the clock's), the ratio to the plain operator, and the share of the memory bandwidth: that of a large copy in
-// the same run. A tensor that fits the cache can exceed it.
+// Prints milliseconds of processor time (a busy machine stretches the clock's), the ratio to the plain operator, and the share
+// of the memory bandwidth: that of a large copy in the same run. A tensor that fits the cache can exceed it.
 
 import { parseArgs } from "node:util";
 import { native } from "../dist/native/native.js";
@@ -11,10 +11,9 @@ import { Tensor } from "../dist/tensor.js";
 import * as geglu from "./cases/operators/geglu.mjs";
 import * as groupNorm from "./cases/operators/group-norm.mjs";
 import { call } from "./cases/operators/operator.mjs";
-import { median } from "./stats.mjs";
+import { inTurn } from "./in-turn.mjs";
 
 const CASES = { "group-norm": groupNorm, geglu };
-/** A sample lasts about that long, so that a call's own cost and the clock do not matter. */
 const SAMPLE_MS = 20;
 
 const { values } = parseArgs({
@@ -35,24 +34,17 @@ async function sample(work, count) {
   return (user + system) / 1000 / count;
 }
 
-/** Medians for several kinds of work, measured in turn. */
-async function inTurn(works) {
-  const counts = [];
-  for (const work of works) {
-    await sample(work, 1);
-    counts.push(Math.max(1, Math.min(20, Math.round(SAMPLE_MS / (await sample(work, 1))))));
-  }
-  const times = works.map(() => []);
-  for (let round = 0; round < rounds; round++)
-    for (const [i, work] of works.entries()) times[i].push(await sample(work, counts[i]));
-  return times.map(median);
-}
+const medians = (works) =>
+  inTurn(
+    works.map((work) => (count) => sample(work, count)),
+    { rounds, sample: SAMPLE_MS, most: 20 },
+  );
 
 async function measure({ name, operator, plainOperator, numbers, tensors, gradient, bytes }, bandwidth) {
   const inputs = await tensors();
   const [output] = await call(operator, inputs, numbers);
   const outputGradient = await gradient(output);
-  const [own, plain, ownBoth, plainBoth] = await inTurn([
+  const [own, plain, ownBoth, plainBoth] = await medians([
     () => call(operator, inputs, numbers),
     () => call(plainOperator, inputs, numbers),
     () => call(operator, inputs, numbers, outputGradient),
@@ -75,7 +67,7 @@ async function measure({ name, operator, plainOperator, numbers, tensors, gradie
 
 await native().setThreads(1);
 const large = await Tensor.randn([1 << 26]);
-const [copy] = await inTurn([async () => [await large.clone()]]);
+const [copy] = await medians([async () => [await large.clone()]]);
 const bandwidth = (2 * 4 * large.size) / copy;
 large.dispose();
 console.log(`copy: ${(bandwidth / 1e6).toFixed(1)} GB/s\n`);

@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 import { Tensor } from "../dist/index.js";
 import { native } from "../dist/native/native.js";
-import { median } from "./stats.mjs";
+import { inTurn } from "./in-turn.mjs";
 
 /**
  * One row of the table.
@@ -80,19 +80,6 @@ async function seconds([name, numbers], tensors, gradient, repeats) {
   return (now() - begun) / repeats;
 }
 
-/** Median seconds by contender; in every round each has its turn. */
-async function inTurn(contenders, rounds) {
-  const repeats = [];
-  for (const call of contenders) {
-    await call(1);
-    repeats.push(Math.max(1, Math.round(0.03 / (await call(1)))));
-  }
-  const times = contenders.map(() => []);
-  for (let round = 0; round < rounds; round++)
-    for (const [i, call] of contenders.entries()) times[i].push(await call(repeats[i]));
-  return times.map(median);
-}
-
 async function measure({ shapes, output, ours, libtorch, flop, backwardFlop }, dtype) {
   const random = (shape) => Tensor.randn(shape, { dtype });
   const tensors = await Promise.all(shapes.map(random));
@@ -103,7 +90,7 @@ async function measure({ shapes, output, ours, libtorch, flop, backwardFlop }, d
     (repeats) => seconds(libtorch, tensors, gradient, repeats),
     (repeats) => seconds(["matmul", []], factors, undefined, repeats),
   ];
-  const [own, other, matmul] = await inTurn(contenders, Number(values.rounds));
+  const [own, other, matmul] = await inTurn(contenders, { rounds: Number(values.rounds), sample: 0.03 });
   for (const tensor of [...tensors, ...factors, ...(gradient ? [gradient] : [])]) tensor.dispose();
   const work = values.backward ? flop + backwardFlop : flop;
   return {

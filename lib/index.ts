@@ -23,7 +23,7 @@ export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./model
 export type { ModelOptions } from "./models/pretrained.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
 export { UNetCache } from "./models/unet_cache.js";
-export type { AttentionBackend, TensorData } from "./native/contract.js";
+export type { AttentionBackend, DeepFeatures, TensorData } from "./native/contract.js";
 export { type Diagnosis, diagnose } from "./native/diagnose.js";
 export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";
 export type { PipelineImage } from "./pipelines/image-input.js";

@@ -1,4 +1,5 @@
 import { checkOptions } from "../arguments.js";
+import type { DeepFeatures } from "../native/contract.js";
 import { cancellable, native } from "../native/native.js";
 import { handleOf, Tensor } from "../tensor.js";
 import {
@@ -209,7 +210,7 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     options?: {
       sampleRows?: readonly number[];
       cache?: UNetCache;
-      deepFeatures?: "forget" | "keep" | "reuse";
+      deepFeatures?: DeepFeatures;
       signal?: AbortSignal;
     },
   ): Promise<Tensor> {

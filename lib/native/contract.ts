@@ -120,7 +120,7 @@ export interface NativeAddon {
       sampleRows: readonly number[] | null;
       cache: NativeUNetCache | null;
       /** Of the last pass that kept them; `keep` and `reuse` need a cache. */
-      deepFeatures: "forget" | "keep" | "reuse";
+      deepFeatures: DeepFeatures;
     },
     cancel: NativeCancelToken | null,
   ): Promise<NativeTensor>;
@@ -278,6 +278,7 @@ export interface NativeTiling {
 }
 
 export type ModelKind = "UNet2DConditionModel" | "AutoencoderKL" | "CLIPTextModel";
+export type DeepFeatures = "forget" | "keep" | "reuse";
 export type AttentionBackend = "auto" | "math";
 export type BinaryOperation = "add" | "sub" | "mul" | "div";
 export type UnaryOperation = "neg" | "abs" | "exp" | "log" | "sqrt" | "round" | "clone";

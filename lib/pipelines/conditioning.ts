@@ -1,8 +1,9 @@
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { UNetCache } from "../models/unet_cache.js";
+import type { DeepFeatures } from "../native/contract.js";
 import { Scope } from "../scope.js";
 import { Tensor } from "../tensor.js";
-import { combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
+import { ALONE, combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
 
 /** What the UNet is asked for in a step: rows of guidance, their text and pictures, and what it may keep for the next step. */
 export class Conditioning implements Disposable {
@@ -10,6 +11,8 @@ export class Conditioning implements Disposable {
   readonly #embeddings: Tensor;
   readonly #imageLatents: Tensor;
   readonly #count: number;
+  readonly #inputs: number;
+  readonly #sampleRows: readonly number[];
   readonly #cache = new UNetCache();
 
   /**
@@ -22,6 +25,9 @@ export class Conditioning implements Disposable {
     this.#count = count;
     this.#embeddings = embeddings;
     this.#imageLatents = imageLatents;
+    const { images, sampleRows } = sharedRows(rows, count);
+    this.#inputs = images.length;
+    this.#sampleRows = sampleRows;
   }
 
   /** The same for the first row alone, the prediction with text and picture. */
@@ -29,7 +35,7 @@ export class Conditioning implements Disposable {
     const [embeddings, imageLatents] = await Promise.all(
       [this.#embeddings, this.#imageLatents].map((tensor) => tensor.slice(0, 0, this.#count)),
     );
-    return new Conditioning([{ text: true, image: true, weight: 1 }], this.#count, embeddings!, imageLatents!);
+    return new Conditioning(ALONE, this.#count, embeddings!, imageLatents!);
   }
 
   /**
@@ -41,13 +47,12 @@ export class Conditioning implements Disposable {
     unet: UNet2DConditionModel,
     latents: Tensor,
     timestep: number,
-    options: { deepFeatures: "forget" | "keep" | "reuse"; signal?: AbortSignal },
+    options: { deepFeatures: DeepFeatures; signal?: AbortSignal },
   ): Promise<Tensor> {
     using scope = new Scope();
-    const { images, sampleRows } = sharedRows(this.#rows, this.#count);
-    const repeated = scope.add(await latents.repeat([images.length, 1, 1, 1]));
+    const repeated = scope.add(await latents.repeat([this.#inputs, 1, 1, 1]));
     const input = scope.add(await Tensor.cat([repeated, this.#imageLatents], 1));
-    const reused = { sampleRows, cache: this.#cache };
+    const reused = { sampleRows: this.#sampleRows, cache: this.#cache };
     const prediction = scope.add(await unet.forward(input, timestep, this.#embeddings, { ...reused, ...options }));
     return await combineRows(prediction, this.#rows);
   }

@@ -1,3 +1,4 @@
+import type { DeepFeatures } from "../native/contract.js";
 import { native } from "../native/native.js";
 import { Tensor } from "../tensor.js";
 
@@ -10,7 +11,8 @@ export interface GuidanceRow {
   weight: number;
 }
 
-const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight: 1 }];
+/** The prediction with text and picture, not guided. */
+export const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight: 1 }];
 
 /**
  * Guidance by text and by image at once (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2.1):
@@ -64,7 +66,7 @@ export function isWithin([from, to]: readonly [number, number], fraction: number
 }
 
 /** Deep features are computed in every n-th step, from the first on. */
-export function deepFeaturesOf(step: number, interval: number): "forget" | "keep" | "reuse" {
+export function deepFeaturesOf(step: number, interval: number): DeepFeatures {
   if (interval === 1) return "forget";
   return step % interval === 0 ? "keep" : "reuse";
 }

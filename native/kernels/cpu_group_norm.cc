@@ -91,19 +91,10 @@ struct Forward {
     const auto moments_kernel = IP2P_SELECT_SIMD(moments_by_column);
     const auto normalise_kernel = IP2P_SELECT_SIMD(normalise_by_column);
     const int64_t blocks = map.blocks(), C = map.C, together = map.rows_together();
-    const int64_t grain = FeatureMap::grain(std::min(map.S, FeatureMap::PIXELS) * C);
     std::vector<float> moments(together * blocks * MOMENTS * C), affine(together * AFFINE * C);
     for (int64_t first = 0; first < map.B; first += together) {
       const int64_t rows = std::min(together, map.B - first);
-      const auto for_blocks = [&](const auto& work) {
-        at::parallel_for(0, rows * blocks, grain, [&](int64_t from, int64_t to) {
-          for (int64_t i = from; i < to; ++i) {
-            const int64_t offset = map.block_offset(first + i / blocks, i % blocks);
-            work(i, offset, FeatureBlock{map.at(map.x, offset), map.bfloat16, map.pixels(i % blocks), C});
-          }
-        });
-      };
-      for_blocks([&](int64_t i, int64_t, const FeatureBlock& block) {
+      map.for_blocks(first, rows, [&](int64_t i, int64_t, const FeatureBlock& block) {
         moments_kernel(block, moments.data() + i * MOMENTS * C);
       });
       at::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
@@ -118,7 +109,7 @@ struct Forward {
                                     affine.data() + row * AFFINE * C + g * map.D, C);
           }
       });
-      for_blocks([&](int64_t i, int64_t offset, const FeatureBlock& block) {
+      map.for_blocks(first, rows, [&](int64_t i, int64_t offset, const FeatureBlock& block) {
         normalise_kernel(block, affine.data() + i / blocks * AFFINE * C, silu, map.at(y, offset));
       });
     }

@@ -90,7 +90,6 @@ struct Backward {
     const auto sums_kernel = IP2P_SELECT_SIMD(gradient_sums_by_column);
     const auto gradient_kernel = IP2P_SELECT_SIMD(gradient_by_column);
     const int64_t blocks = map.blocks(), C = map.C, together = map.rows_together();
-    const int64_t grain = FeatureMap::grain(std::min(map.S, FeatureMap::PIXELS) * C);
     std::vector<float> sums(together * blocks * GRADIENT_SUMS * C), affine(together * GRADIENT_AFFINE * C);
     for (int64_t first = 0; first < map.B; first += together) {
       const int64_t rows = std::min(together, map.B - first);
@@ -99,26 +98,18 @@ struct Backward {
           for (int64_t g = 0; g < map.G; ++g)
             work(row, g, affine.data() + row * GRADIENT_AFFINE * C + g * map.D);
       };
-      const auto for_blocks = [&](const auto& work) {
-        at::parallel_for(0, rows * blocks, grain, [&](int64_t from, int64_t to) {
-          for (int64_t i = from; i < to; ++i) {
-            const int64_t offset = map.block_offset(first + i / blocks, i % blocks);
-            work(i, offset, FeatureBlock{map.at(map.x, offset), map.bfloat16, map.pixels(i % blocks), C},
-                 affine.data() + i / blocks * GRADIENT_AFFINE * C);
-          }
-        });
-      };
+      const auto affine_of = [&](int64_t i) { return affine.data() + i / blocks * GRADIENT_AFFINE * C; };
       for_groups([&](int64_t row, int64_t g, float* to) { write_affine(first + row, g, to, C); });
-      for_blocks([&](int64_t i, int64_t offset, const FeatureBlock& block, const float* from) {
-        sums_kernel(block, from, silu, map.at(dy, offset), sums.data() + i * GRADIENT_SUMS * C,
+      map.for_blocks(first, rows, [&](int64_t i, int64_t offset, const FeatureBlock& block) {
+        sums_kernel(block, affine_of(i), silu, map.at(dy, offset), sums.data() + i * GRADIENT_SUMS * C,
                     keeps_d() ? map.at(dx, offset) : nullptr);
       });
       for_groups([&](int64_t row, int64_t g, float* to) {
         finish_group(first + row, g, sums.data() + row * blocks * GRADIENT_SUMS * C + g * map.D, blocks, to,
                      C);
       });
-      for_blocks([&](int64_t, int64_t offset, const FeatureBlock& block, const float* from) {
-        gradient_kernel(block, from, silu && !keeps_d(), map.at(keeps_d() ? dx : dy, offset),
+      map.for_blocks(first, rows, [&](int64_t i, int64_t offset, const FeatureBlock& block) {
+        gradient_kernel(block, affine_of(i), silu && !keeps_d(), map.at(keeps_d() ? dx : dy, offset),
                         map.at(dx, offset));
       });
     }

@@ -47,6 +47,18 @@ struct FeatureMap {
   /// Tasks of that many elements that one thread takes at a time, so that small tensors stay on one.
   static int64_t grain(int64_t elements) { return std::max<int64_t>(1, 32768 / elements); }
 
+  /// Calls `work(i, offset, block)` for every block of `rows` rows from `first` on, with all threads. i: its
+  /// number among them; offset: of its first element.
+  template <class Work>
+  void for_blocks(int64_t first, int64_t rows, const Work& work) const {
+    at::parallel_for(0, rows * blocks(), grain(std::min(S, PIXELS) * C), [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) {
+        const int64_t offset = block_offset(first + i / blocks(), i % blocks());
+        work(i, offset, FeatureBlock{at(x, offset), bfloat16, pixels(i % blocks()), C});
+      }
+    });
+  }
+
   /// Rows of the batch that are gone through together: a second pass over them still finds them in the cache,
   /// yet every thread has something to do.
   int64_t rows_together() const {

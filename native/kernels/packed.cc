@@ -6,6 +6,8 @@
 #include <ATen/ops/mkldnn_reorder_conv2d_weight.h>
 #include <c10/core/GradMode.h>
 
+#include <array>
+
 #include "kernels/simd/instruction_set.h"
 
 namespace ip2p {

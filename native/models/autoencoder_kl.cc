@@ -101,11 +101,11 @@ AutoencoderEncoder::AutoencoderEncoder(const AutoencoderKLConfig& config, Attent
 at::Tensor AutoencoderEncoder::forward(at::Tensor x) const {
   x = conv_in_.forward(x);
   for (size_t i = 0; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x);
-  // act_fn does not reach the last activation, which is SiLU in every configuration.
   // As libtorch's operators leave it when nothing else decides: the attention's tokens become a map whose
   // channels lie together, unless there is but one.
   const bool channels_last = mid_block_.attends() && x.size(0) > 1;
   const auto layout = channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+  // act_fn does not reach the last activation, which is SiLU in every configuration.
   return conv_out_.forward_plain(conv_norm_out_.forward_silu(mid_block_.forward(x)), layout);
 }
 
