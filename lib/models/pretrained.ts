@@ -60,10 +60,10 @@ export abstract class PretrainedModel<Config> {
   }
 
   /** The parameters by their names in diffusers' state dict: the tensors themselves, not copies. */
-  stateDict(): Record<string, Tensor> {
+  async stateDict(): Promise<Record<string, Tensor>> {
     this.#weightsMayChange = true;
     const result: Record<string, Tensor> = Object.create(null);
-    for (const [name, handle] of Object.entries(native().modelStateDict(this.#handle)))
+    for (const [name, handle] of Object.entries(await native().modelStateDict(this.#handle)))
       result[name] = new Tensor(handle);
     return result;
   }
@@ -78,7 +78,7 @@ export abstract class PretrainedModel<Config> {
     const { dtype = this.dtype } = checkOptions(options);
     using scope = new Scope();
     const weights: Record<string, Tensor> = {};
-    for (const [name, tensor] of Object.entries(this.stateDict()))
+    for (const [name, tensor] of Object.entries(await this.stateDict()))
       weights[name] = scope.add(await scope.add(tensor).to({ dtype }));
     try {
       await writeModel(folder, this.#kind, { ...this.config }, weights);

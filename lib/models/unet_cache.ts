@@ -3,11 +3,16 @@ import { native } from "../native/native.js";
 
 /**
  * What a UNet keeps from one call of `UNet2DConditionModel.forward` to the next: what it computes of the text alone (the keys
- * and values of its cross-attention), and deep features where they are asked for. For one model, whose weights stay as they
- * are meanwhile; other embeddings are noticed and computed.
+ * and values of its cross-attention), or of the timesteps alone, and deep features where they are asked for. For one model,
+ * whose weights stay as they are meanwhile; other embeddings and timesteps are noticed and computed.
  */
 export class UNetCache implements Disposable {
-  readonly #handle: NativeUNetCache = new (native().UNetCache)();
+  readonly #handle: NativeUNetCache;
+
+  /** @param timesteps those of the calls to come: their embeddings are computed in one product, at the first. Default none. */
+  constructor(timesteps: readonly number[] = []) {
+    this.#handle = new (native().UNetCache)(timesteps);
+  }
 
   /** @internal The addon's handle. */
   get handle(): NativeUNetCache {

@@ -21,7 +21,7 @@ export interface NativeAddon {
   setAllowTf32(allowed: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
-  UNetCache: new () => NativeUNetCache;
+  UNetCache: new (timesteps: readonly number[]) => NativeUNetCache;
   NativeTensor: abstract new () => NativeTensor;
   NativeGenerator: new (device: string, seed: bigint) => NativeGenerator;
 
@@ -109,7 +109,7 @@ export interface NativeAddon {
     options: { device: string; attention: AttentionBackend },
     generator: NativeGenerator | null,
   ): Promise<NativeModel>;
-  modelStateDict(model: NativeModel): Record<string, NativeTensor>;
+  modelStateDict(model: NativeModel): Promise<Record<string, NativeTensor>>;
   setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
   unetForward(
     model: NativeModel,

@@ -13,18 +13,28 @@ export class Conditioning implements Disposable {
   readonly #count: number;
   readonly #inputs: number;
   readonly #sampleRows: readonly number[];
-  readonly #cache = new UNetCache();
+  readonly #timesteps: readonly number[];
+  readonly #cache: UNetCache;
 
   /**
    * @param rows for each of the `count` pictures
    * @param embeddings [rows · count,T,D]
    * @param imageLatents [inputs · count,C,h,w], of the inputs that {@link sharedRows} names
+   * @param timesteps of the run
    */
-  constructor(rows: readonly GuidanceRow[], count: number, embeddings: Tensor, imageLatents: Tensor) {
+  constructor(
+    rows: readonly GuidanceRow[],
+    count: number,
+    embeddings: Tensor,
+    imageLatents: Tensor,
+    timesteps: readonly number[],
+  ) {
     this.#rows = rows;
     this.#count = count;
     this.#embeddings = embeddings;
     this.#imageLatents = imageLatents;
+    this.#timesteps = timesteps;
+    this.#cache = new UNetCache(timesteps);
     const { images, sampleRows } = sharedRows(rows, count);
     this.#inputs = images.length;
     this.#sampleRows = sampleRows;
@@ -35,7 +45,7 @@ export class Conditioning implements Disposable {
     const [embeddings, imageLatents] = await Promise.all(
       [this.#embeddings, this.#imageLatents].map((tensor) => tensor.slice(0, 0, this.#count)),
     );
-    return new Conditioning(ALONE, this.#count, embeddings!, imageLatents!);
+    return new Conditioning(ALONE, this.#count, embeddings!, imageLatents!, this.#timesteps);
   }
 
   /**

@@ -135,7 +135,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
       embeddings.dispose();
       throw error;
     });
-    const guided = scope.add(new Conditioning(rows, call.count, embeddings, imageLatents));
+    const guided = scope.add(new Conditioning(rows, call.count, embeddings, imageLatents, scheduler.timesteps));
     const unguided = scope.add(await guided.withoutGuidance());
     const [, channels, height, width] = imageLatents.shape as [number, number, number, number];
     this.#checkChannels(call, channels);

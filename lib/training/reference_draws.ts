@@ -7,7 +7,7 @@ import { disposeAll, Tensor } from "../tensor.js";
  * uniform number for every element of every convolution and linear layer from the global generator.
  */
 export async function drawSaveLikeReference(unet: UNet2DConditionModel, generator: Generator): Promise<void> {
-  const weights = unet.stateDict();
+  const weights = await unet.stateDict();
   let count = 0;
   for (const [name, tensor] of Object.entries(weights)) if (!isNorm(name)) count += tensor.size;
   disposeAll(...Object.values(weights));

@@ -231,7 +231,7 @@ class Session {
   async #saveModel(step: number): Promise<void> {
     const { options, base, trainer, scheduler } = this.#run;
     const { outputDir, variant } = options;
-    await withTensors(options.useEma ? await trainer.emaState() : trainer.weights(), (tensors) =>
+    await withTensors(await (options.useEma ? trainer.emaState() : trainer.weights()), (tensors) =>
       savePipeline(outputDir, {
         base: base.folder,
         variant,

@@ -53,7 +53,7 @@ export async function saveCheckpoint(
   trackers: Record<string, JsonValue>,
 ): Promise<string> {
   const write = async (folder: string) => {
-    await withTensors(trainer.weights(), (weights) => saveTrained(folder, "", trainer, weights));
+    await withTensors(await trainer.weights(), (weights) => saveTrained(folder, "", trainer, weights));
     if (options.useEma)
       await withTensors(await trainer.emaState(), (weights) =>
         saveTrained(folder, "_ema", trainer, weights, emaConfig(snapshot.step)),

@@ -124,9 +124,9 @@ export class Trainer extends ModelTrainer {
   }
 
   /** The weights of what is trained, by parameter name: the tensors themselves. */
-  weights(): Record<string, Tensor> {
-    const weights = this.unet.stateDict();
-    for (const [name, tensor] of Object.entries(this.textEncoder?.stateDict() ?? {}))
+  async weights(): Promise<Record<string, Tensor>> {
+    const weights = await this.unet.stateDict();
+    for (const [name, tensor] of Object.entries((await this.textEncoder?.stateDict()) ?? {}))
       weights[`${TEXT_ENCODER_PREFIX}${name}`] = tensor;
     return weights;
   }

@@ -116,10 +116,16 @@ Napi::Value create_model(const Info& info) {
 /// modelStateDict(model): name → Tensor. The tensors are the parameters themselves, not copies.
 Napi::Value model_state_dict(const Info& info) {
   const auto model = ModelObject::get(info[0]);
-  Napi::Object result = Napi::Object::New(info.Env());
-  for (const auto& [name, parameter] : model->named_parameters())
-    result.Set(name, TensorObject::make(info.Env(), parameter->value.detach()));
-  return result;
+  return submit(info.Env(), model->device(), [=]() -> Finish {
+    std::vector<std::pair<std::string, at::Tensor>> state;
+    for (const auto& [name, parameter] : model->named_parameters())
+      state.emplace_back(name, parameter->value.detach());
+    return [state](Napi::Env js) {
+      Napi::Object result = Napi::Object::New(js);
+      for (const auto& [name, tensor] : state) result.Set(name, TensorObject::make(js, tensor));
+      return result;
+    };
+  });
 }
 
 /// setModelParameter(model, name, tensor)
@@ -176,9 +182,7 @@ Napi::Value unet_forward(const Info& info) {
                                                   " timesteps for a batch of " + std::to_string(batch));
         if (cache) cache->belong_to(model);
         text.cache = cache.get();
-        const at::Tensor t =
-            at::tensor(timesteps, at::TensorOptions().dtype(at::kDouble)).to(model->device());
-        return model->forward(x, t, text, deep);
+        return model->forward(x, at::tensor(timesteps, at::TensorOptions().dtype(at::kDouble)), text, deep);
       },
       CancelObject::get_optional(info[5]));
 }

@@ -207,7 +207,10 @@ void UNetCacheObject::define(Napi::Env env, Napi::Object exports) {
 }
 
 UNetCacheObject::UNetCacheObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<UNetCacheObject>(info) {
-  info.This().As<Napi::Object>().TypeTag(&kUNetCacheTag);
+  guarded(info.Env(), [&] {
+    cache_ = std::make_shared<UNetCache>(numbers_argument(info[0], "timesteps"));
+    info.This().As<Napi::Object>().TypeTag(&kUNetCacheTag);
+  });
 }
 
 std::shared_ptr<UNetCache> UNetCacheObject::get_optional(const Napi::Value& value) {

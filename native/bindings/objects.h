@@ -9,7 +9,7 @@
 
 #include "bindings/native_memory.h"
 #include "core/cancel.h"
-#include "nn/text_condition.h"
+#include "nn/conditions.h"
 
 namespace ip2p {
 
@@ -84,7 +84,7 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Held<std::shared_ptr<Trainer>> trainer_;
 };
 
-/// JavaScript's handle of what a UNet keeps of a text: `new UNetCache()`, `dispose()`.
+/// JavaScript's handle of what a UNet keeps between passes: `new UNetCache(timesteps)`, `dispose()`.
 class UNetCacheObject : public Napi::ObjectWrap<UNetCacheObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
@@ -96,7 +96,7 @@ class UNetCacheObject : public Napi::ObjectWrap<UNetCacheObject> {
  private:
   void dispose(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<UNetCache> cache_ = std::make_shared<UNetCache>();
+  std::shared_ptr<UNetCache> cache_;
 };
 
 /// JavaScript's handle of a cancel flag: `new CancelToken()`, `cancel()`.

@@ -129,7 +129,22 @@ at::Tensor UNet2DConditionModel::adapted(const std::string& name, const at::Tens
   return extended;
 }
 
-at::Tensor UNet2DConditionModel::deep_features(at::Tensor x, const at::Tensor& time,
+TimeCondition UNet2DConditionModel::time_condition(const at::Tensor& timesteps, const at::Tensor& sample,
+                                                   UNetCache* cache) const {
+  const auto embed = [&](const at::Tensor& t) {
+    return time_embedding_.forward(timestep_embedding(t.to(sample.device()), config_.block_out_channels[0],
+                                                      config_.flip_sin_to_cos, config_.freq_shift)
+                                       .to(sample.scalar_type()));
+  };
+  if (cache && timesteps.numel() == 1) {
+    const auto embed_all = [&] { return std::vector<at::Tensor>{embed(cache->timesteps())}; };
+    if (const auto row = cache->row_of(timesteps.item<double>()))
+      return {cache->get(&time_embedding_, cache->timesteps(), embed_all)[0], row, cache};
+  }
+  return {embed(timesteps), std::nullopt, cache};
+}
+
+at::Tensor UNet2DConditionModel::deep_features(at::Tensor x, const TimeCondition& time,
                                                const TextCondition& text, std::vector<at::Tensor>& skips,
                                                bool match_skip_size) const {
   for (size_t i = 1; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x, time, text, skips);
@@ -148,9 +163,7 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   const int64_t scale = int64_t{1} << (config_.block_out_channels.size() - 1);
   const bool match_skip_size = sample.size(2) % scale != 0 || sample.size(3) % scale != 0;
 
-  const at::Tensor embedding = timestep_embedding(timesteps, config_.block_out_channels[0],
-                                                  config_.flip_sin_to_cos, config_.freq_shift);
-  const at::Tensor time = time_embedding_.forward(embedding.to(sample.scalar_type()));
+  const TimeCondition time = time_condition(timesteps, sample, text.cache);
 
   at::Tensor x = config_.center_input_sample ? sample * 2 - 1 : sample;
   // In mixed precision on a CPU, oneDNN's kernels for its own layout, which it brings contiguous maps into,

@@ -57,7 +57,7 @@ class UNet2DConditionModel : public Model {
   at::Tensor adapted(const std::string& name, const at::Tensor& value, at::IntArrayRef shape) const override;
 
   /// sample: [B,in_channels,H,W], or fewer rows with `text.sample_rows`; timesteps: [B] or [1], the latter
-  /// with fewer rows; text: [B,T,cross_attention_dim] → [B,out_channels,H,W]
+  /// with fewer rows, and on the CPU with a cache; text: [B,T,cross_attention_dim] → [B,out_channels,H,W]
   ///
   /// With `DeepFeatures::Reuse` only the highest resolution is computed, and the rest taken from the last
   /// pass with `DeepFeatures::Keep` (Ma et al. 2023, "DeepCache"), if that was of the same size.
@@ -65,7 +65,8 @@ class UNet2DConditionModel : public Model {
                      DeepFeatures deep_features = DeepFeatures::Forget) const;
 
  private:
-  at::Tensor deep_features(at::Tensor x, const at::Tensor& time, const TextCondition& text,
+  TimeCondition time_condition(const at::Tensor& timesteps, const at::Tensor& sample, UNetCache* cache) const;
+  at::Tensor deep_features(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                            std::vector<at::Tensor>& skips, bool match_skip_size) const;
   UNet2DConditionConfig config_;
   Conv2d conv_in_;

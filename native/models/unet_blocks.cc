@@ -9,10 +9,12 @@ namespace ip2p {
 namespace {
 
 // The units whose activations gradient checkpointing drops: a resnet, a transformer.
-at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const at::Tensor& time) {
+at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const TimeCondition& time) {
   return recomputed(
-      [&resnet](const at::Tensor& in, const at::Tensor& given) { return resnet.forward(in, given); }, x,
-      time);
+      [&resnet, time](const at::Tensor& in, const at::Tensor& embedding) {
+        return resnet.forward(in, {embedding, time.row, time.cache});
+      },
+      x, time.embedding);
 }
 
 at::Tensor run(const Transformer2DModel& transformer, const at::Tensor& x, const TextCondition& text) {
@@ -43,7 +45,7 @@ UNetDownBlock::UNetDownBlock(const UNetBlockOptions& options, bool cross_attenti
   }
 }
 
-at::Tensor UNetDownBlock::forward(at::Tensor x, const at::Tensor& time, const TextCondition& text,
+at::Tensor UNetDownBlock::forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                                   std::vector<at::Tensor>& skips) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
     x = run(resnets_[i], x, time);
@@ -67,7 +69,7 @@ UNetMidBlock::UNetMidBlock(const UNetBlockOptions& options, bool cross_attention
   add_child("resnets", resnets_);
 }
 
-at::Tensor UNetMidBlock::forward(at::Tensor x, const at::Tensor& time, const TextCondition& text) const {
+at::Tensor UNetMidBlock::forward(at::Tensor x, const TimeCondition& time, const TextCondition& text) const {
   x = run(resnets_[0], x, time);
   for (size_t i = 0; i < attentions_.size(); ++i)
     x = run(resnets_[i + 1], run(attentions_[i], x, text), time);
@@ -89,7 +91,7 @@ UNetUpBlock::UNetUpBlock(const UNetBlockOptions& options, bool cross_attention) 
   }
 }
 
-at::Tensor UNetUpBlock::forward(at::Tensor x, const at::Tensor& time, const TextCondition& text,
+at::Tensor UNetUpBlock::forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                                 std::vector<at::Tensor>& skips, bool match_skip_size) const {
   for (size_t i = 0; i < resnets_.size(); ++i) {
     x = at::cat({x, skips.back()}, 1);

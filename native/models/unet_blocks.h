@@ -27,7 +27,7 @@ class UNetDownBlock : public Module {
  public:
   UNetDownBlock(const UNetBlockOptions& options, bool cross_attention);
   /// Appends what each layer gives to `skips` (consumed by the mirrored up block) and returns the last.
-  at::Tensor forward(at::Tensor x, const at::Tensor& time, const TextCondition& text,
+  at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                      std::vector<at::Tensor>& skips) const;
 
  private:
@@ -40,7 +40,7 @@ class UNetDownBlock : public Module {
 class UNetMidBlock : public Module {
  public:
   UNetMidBlock(const UNetBlockOptions& options, bool cross_attention);
-  at::Tensor forward(at::Tensor x, const at::Tensor& time, const TextCondition& text) const;
+  at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text) const;
 
  private:
   ModuleList<ResnetBlock2D> resnets_;
@@ -51,7 +51,7 @@ class UNetMidBlock : public Module {
 class UNetUpBlock : public Module {
  public:
   UNetUpBlock(const UNetBlockOptions& options, bool cross_attention);
-  at::Tensor forward(at::Tensor x, const at::Tensor& time, const TextCondition& text,
+  at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                      std::vector<at::Tensor>& skips, bool match_skip_size) const;
 
  private:

@@ -38,9 +38,12 @@ Attention::Attention(int64_t query_dim, int64_t context_dim, int64_t heads, Atte
 
 at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
                               UNetCache* cache) const {
-  const auto project = [&] { return UNetCache::KeysValues{to_k_.forward(context), to_v_.forward(context)}; };
-  const auto [k, v] = cache ? cache->get(this, context, project) : project();
-  return out_->forward(multi_head_attention(to_q_.forward(x), k, v, heads_, false, backend_), residual);
+  const auto project = [&] {
+    return std::vector<at::Tensor>{to_k_.forward(context), to_v_.forward(context)};
+  };
+  const std::vector<at::Tensor> kv = cache ? cache->get(this, context, project) : project();
+  const at::Tensor attended = multi_head_attention(to_q_.forward(x), kv[0], kv[1], heads_, false, backend_);
+  return out_->forward(attended, residual);
 }
 
 SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t groups, double eps,

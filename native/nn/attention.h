@@ -1,8 +1,8 @@
 #pragma once
 
 #include "kernels/ops.h"
+#include "nn/conditions.h"
 #include "nn/layers.h"
-#include "nn/text_condition.h"
 
 namespace ip2p {
 

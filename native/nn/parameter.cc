@@ -3,7 +3,6 @@
 namespace ip2p {
 
 void Parameter::restore() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
   shared_ = true;
   if (value.defined() || !packed_.defined()) return;
   value = packed_.to_dense();
@@ -11,12 +10,10 @@ void Parameter::restore() const {
 }
 
 c10::ScalarType Parameter::type() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
   return (value.defined() ? value : packed_).scalar_type();
 }
 
 at::Tensor Parameter::packed(const std::function<at::Tensor(const at::Tensor&)>& pack) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
   if (!value.defined()) return packed_;
   if (value.requires_grad()) {
     packed_.reset();
@@ -34,7 +31,6 @@ at::Tensor Parameter::packed(const std::function<at::Tensor(const at::Tensor&)>&
 std::vector<at::Tensor> Parameter::derived(
     const std::function<std::vector<at::Tensor>(const at::Tensor&)>& make) const {
   restore();
-  const std::lock_guard<std::mutex> lock(mutex_);
   if (value.requires_grad()) {
     derived_.clear();
     return make(value);

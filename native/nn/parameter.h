@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <vector>
 
 namespace ip2p {
@@ -40,7 +39,6 @@ class Parameter {
       const std::function<std::vector<at::Tensor>(const at::Tensor&)>& make) const;
 
  private:
-  mutable std::mutex mutex_;  // state dicts are asked for by other threads than that of the model's device
   mutable at::Tensor packed_;
   mutable int64_t packed_version_ = 0;
   mutable std::vector<at::Tensor> derived_;

@@ -34,11 +34,12 @@ at::Tensor ResnetBlock2D::norm_act(const GroupNorm& norm, const at::Tensor& x,
   return act_(norm.forward(shift ? x + shift->unsqueeze(-1).unsqueeze(-1) : x));
 }
 
-at::Tensor ResnetBlock2D::forward(const at::Tensor& x, const at::Tensor& time) const {
+at::Tensor ResnetBlock2D::forward(const at::Tensor& x, const TimeCondition& time) const {
   check_cancelled();
   at::Tensor h = conv1_.forward(norm_act(norm1_, x));
   std::optional<at::Tensor> shift;
-  if (time_emb_proj_) shift = time_emb_proj_->forward(act_(time));
+  if (time_emb_proj_)
+    shift = time.projected(this, [&](const at::Tensor& t) { return time_emb_proj_->forward(act_(t)); });
   if (shift && scale_shift_) {
     const auto halves = shift->unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
     h = act_(norm2_.forward(h) * (halves[0] + 1) + halves[1]);

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "nn/conditions.h"
 #include "nn/layers.h"
 
 namespace ip2p {
@@ -16,11 +17,11 @@ struct ResnetOptions {
 };
 
 /// Two 3×3 convolutions, each behind a group norm and an activation, the time embedding between them, and a
-/// residual. x: [B,in,H,W], time: [B,time_embedding_dim] or undefined → [B,out,H,W]
+/// residual. x: [B,in,H,W], time: of no meaning in the autoencoder → [B,out,H,W]
 class ResnetBlock2D : public Module {
  public:
   ResnetBlock2D(int64_t in_channels, int64_t out_channels, const ResnetOptions& options);
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& time) const;
+  at::Tensor forward(const at::Tensor& x, const TimeCondition& time) const;
 
  private:
   at::Tensor norm_act(const GroupNorm& norm, const at::Tensor& x,

@@ -159,7 +159,7 @@ async function standardise(vae, bytes) {
     return { centre, deviation: Math.sqrt(squares / (CHECKED * area) - centre ** 2) };
   });
 
-  const state = vae.stateDict();
+  const state = await vae.stateDict();
   const change = async (name, body) => {
     const tensor = state[name];
     const numbers = Float32Array.from(await tensor.toArray());

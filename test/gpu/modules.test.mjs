@@ -69,7 +69,7 @@ test("token ids that are not in the vocabulary are refused, and the device goes 
 
 test("weights keep their numbers on the way to the device", { skip: !onCuda }, async () => {
   const load = (to) => UNet2DConditionModel.fromPretrained(fixture("ip2p-tiny", "model/unet"), { device: to });
-  const [here, there] = [(await load("cpu")).stateDict(), (await load(device)).stateDict()];
+  const [here, there] = await Promise.all(["cpu", device].map(async (to) => await (await load(to)).stateDict()));
   for (const [name, weight] of Object.entries(there))
     assert.equal(await (await weight.to({ device: "cpu" })).equal(here[name]), true, name);
 });

@@ -20,7 +20,7 @@ test.each(["float32", "bfloat16"] as const)("weights in use are those of the fil
   const unet = await UNet2DConditionModel.fromPretrained(folder, { dtype });
   await forward(unet);
   const file = await loadSafetensors(`${folder}/diffusion_pytorch_model.safetensors`);
-  for (const [name, weight] of Object.entries(unet.stateDict())) {
+  for (const [name, weight] of Object.entries(await unet.stateDict())) {
     const stored = await (await file[name]!.to({ dtype })).to({ dtype: "float32" });
     const same = await native().equal((await weight.to({ dtype: "float32" })).handle, stored.handle);
     expect(same, name).toBe(true);
@@ -30,7 +30,7 @@ test.each(["float32", "bfloat16"] as const)("weights in use are those of the fil
 test("what is changed in a model's weights is seen by the next call", async () => {
   const unet = await UNet2DConditionModel.fromPretrained(folder);
   const before = await forward(unet);
-  const state = unet.stateDict();
+  const state = await unet.stateDict();
   expect(await relativeError(await forward(unet), before)).toBe(0);
   for (const name of [
     "conv_in.weight",

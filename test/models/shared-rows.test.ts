@@ -60,6 +60,24 @@ test.each([[[0, 1]], [[0, 1, 2]], [[0, -1, 0]], [[0, 0.5, 0]]])(
   },
 );
 
+test.each(models)("timesteps known beforehand are embedded together, others alone: %s", async (name) => {
+  const unet = unets[name];
+  const { sample, text } = await inputs(unet, 2, 2);
+  using cache = new UNetCache([900, 400.5, 7]);
+  for (const timestep of [900, 400.5, 7, 3, 400.5])
+    expect(
+      await relativeError(
+        await unet.forward(sample, timestep, text, { cache }),
+        await unet.forward(sample, timestep, text),
+      ),
+      `timestep ${timestep}`,
+    ).toBeLessThan(1e-6);
+  const rows = [900, 7];
+  expect(
+    await relativeError(await unet.forward(sample, rows, text, { cache }), await unet.forward(sample, rows, text)),
+  ).toBe(0);
+});
+
 test.each(models)("a text is projected once, and again when it is another: %s", async (name) => {
   const unet = unets[name];
   const { sample, text } = await inputs(unet, 2, 2);

@@ -127,7 +127,7 @@ describe.each(["ip2p-tiny", "ip2p-linear-v"])("training %s with recorded draws g
       expect(Math.abs(value / expectedNorms[i]! - 1), `norm ${i}`).toBeLessThan(TOLERANCE);
 
     for (const [which, state] of [
-      ["final", unet.stateDict()],
+      ["final", await unet.stateDict()],
       ["ema", await trainer.emaState()],
     ] as const) {
       const expected = await numbers(at(`${which}_norms`));

@@ -60,7 +60,7 @@ test("a text encoder whose weights somebody holds is asked every time", async ()
   using other = await tinyPipeline();
   const cache = new PromptCache();
   (await cache.encode(["a"], other)).dispose();
-  for (const weight of Object.values(other.textEncoder.stateDict())) weight.dispose();
+  for (const weight of Object.values(await other.textEncoder.stateDict())) weight.dispose();
   const before = native().memoryUsage().objects;
   const forward = vi.spyOn(other.textEncoder, "forward");
   for (let i = 0; i < 2; i++) (await cache.encode(["a"], other)).dispose();

@@ -135,7 +135,7 @@ test("the arrays a tensor gave outlive it", async () => {
 
 test("what a state dict gave outlives the model", async () => {
   const text = await CLIPTextModel.fromPretrained(`${tinyModel}/text_encoder`);
-  const { "final_layer_norm.weight": weight } = text.stateDict();
+  const { "final_layer_norm.weight": weight } = await text.stateDict();
   const before = await weight!.toArray();
   text.dispose();
   expect(await weight!.toArray()).toEqual(before);

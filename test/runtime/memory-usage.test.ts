@@ -22,7 +22,7 @@ test("what is disposed of is counted out at once, and freed", async () => {
 
   const model = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`);
   const { bytes } = usage();
-  const state = Object.values(model.stateDict());
+  const state = Object.values(await model.stateDict());
   const parameters = state.reduce((sum, tensor) => sum + tensor.size, 0);
   for (const tensor of state) tensor.dispose();
   expect(bytes).toBe(start.bytes + 4 * parameters);

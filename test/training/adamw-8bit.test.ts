@@ -22,7 +22,7 @@ describe("8-bit AdamW does what a plain implementation of its paper does", () =>
     ["with large steps and hardly any clipping", { learningRate: 3e-2, maxGradNorm: 1e6 }],
   ])("%s", async (_, { learningRate, maxGradNorm }) => {
     using bench = await TrainingBench.open(fixture("script-full", "base"), { use8bitAdam: true });
-    const weights = bench.trainer.unet.stateDict();
+    const weights = await bench.trainer.unet.stateDict();
     const reference = new AdamW8bit({ beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 1e-2 });
     for (const [name, tensor] of Object.entries(weights)) reference.add(name, await numbers(tensor));
     expect(reference.quantized.size).toBeGreaterThan(3);

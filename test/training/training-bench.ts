@@ -78,7 +78,7 @@ export class TrainingBench implements Disposable {
   async everything(): Promise<Record<string, string>> {
     const hashes: Record<string, string> = {};
     const all = {
-      weights: this.trainer.unet.stateDict(),
+      weights: await this.trainer.unet.stateDict(),
       optimizer: await this.trainer.optimizerState(),
       ema: await this.trainer.emaState(),
     };

@@ -79,7 +79,7 @@ const natives = () => [
   text.handle,
   trainer,
   new addon.CancelToken(),
-  new addon.UNetCache(),
+  new addon.UNetCache([5]),
   new addon.NativeTensor(),
 ];
 const classes = [addon.NativeTensor, addon.NativeGenerator, addon.CancelToken, addon.UNetCache];
@@ -257,7 +257,7 @@ const addonExamples = {
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
   unetForward: () => [
     ...[unet.handle, h(sample), [5], h(context)],
-    { sampleRows: [0], cache: new addon.UNetCache(), deepFeatures: "keep" },
+    { sampleRows: [0], cache: new addon.UNetCache([5]), deepFeatures: "keep" },
     null,
   ],
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
@@ -303,11 +303,12 @@ function objectCalls() {
     for (const [name, { get, value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
       if (get) calls.push({ name: `get ${name}`, run: ([self]) => get.call(self), example });
       else if (name === "constructor") {
-        calls.push({ name: `new ${value.name}`, run: (args) => new value(...args), example: () => ["cpu", 7n] });
+        const given = value.name === "UNetCache" ? [[7]] : ["cpu", 7n];
+        calls.push({ name: `new ${value.name}`, run: (args) => new value(...args), example: () => given });
         calls.push({ name: `call ${value.name}`, run: ([self]) => value.call(self), example, fails: true });
         calls.push({
           name: `construct ${value.name}`,
-          run: ([target]) => Reflect.construct(value, ["cpu", 0n], target),
+          run: ([target]) => Reflect.construct(value, given, target),
           example: () => [class {}],
         });
       } else {
