@@ -27,6 +27,7 @@ async function serve() {
     use8bitAdam: false,
     useEma: true,
     gradientCheckpointing: false,
+    shadowWeights: false,
     mixedPrecision: null,
   });
   const random = (...shape) => Tensor.randn(shape);

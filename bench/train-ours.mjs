@@ -12,7 +12,8 @@ import { Trainer } from "../dist/training/trainer.js";
 import { peakMemory } from "./machine.mjs";
 
 const settings = JSON.parse(process.argv[2]);
-const { model, size, steps, threads, checkpointing, cached, precision, eightBit, attention, accumulation } = settings;
+const { model, size, steps, threads, checkpointing, cached, precision, eightBit, attention, accumulation, shadow } =
+  settings;
 const batch = settings.batch / accumulation;
 const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`);
 const now = () => performance.now() / 1000;
@@ -37,6 +38,7 @@ const trainer = await Trainer.create(base.unet, {
   use8bitAdam: eightBit,
   useEma: false,
   gradientCheckpointing: checkpointing,
+  shadowWeights: shadow,
   mixedPrecision: precision === "bf16" ? "bfloat16" : null,
 });
 say({ loadSeconds: now() - start });

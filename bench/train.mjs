@@ -1,6 +1,6 @@
 // Measures training steps beside diffusers, on one machine and with the same number of threads:
 //
-//   npm run bench:train -- [--size 256] [--batch 2] [--steps 4] [--variants plain,checkpointed,cached,8bit,math,accumulated] [--threads N]
+//   npm run bench:train -- [--size 256] [--batch 2] [--steps 4] [--variants plain,checkpointed,cached,shadow,8bit,math,accumulated] [--threads N]
 //                          [--precision bf16] [--model FOLDER] [--output FILE]
 //
 // A step is what the script does: both pictures and the text through the frozen models (unless cached), noise, forward,
@@ -23,11 +23,20 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const here = (name) => join(root, "bench", name);
 const log = (line) => console.error(`bench: ${line}`);
 
-const PLAIN = { checkpointing: false, cached: false, eightBit: false, attention: "auto", accumulation: 1 };
+const PLAIN = {
+  checkpointing: false,
+  cached: false,
+  eightBit: false,
+  attention: "auto",
+  accumulation: 1,
+  shadow: false,
+};
 const VARIANTS = {
   plain: PLAIN,
   checkpointed: { ...PLAIN, checkpointing: true },
   cached: { ...PLAIN, cached: true },
+  // Of ours only: the peer has nothing like it, and is measured without.
+  shadow: { ...PLAIN, cached: true, shadow: true },
   "8bit": { ...PLAIN, eightBit: true },
   // Attention that holds all scores in memory, as both sides' oracle.
   math: { ...PLAIN, attention: "math" },

@@ -260,6 +260,8 @@ export interface NativeTrainerOptions {
   use8bitAdam: boolean;
   useEma: boolean;
   gradientCheckpointing: boolean;
+  /** Keeps the weights in the type of mixed precision as well: the same numbers sooner, for two bytes a weight. */
+  shadowWeights: boolean;
   mixedPrecision: "bfloat16" | "float16" | null;
 }
 

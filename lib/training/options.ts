@@ -263,6 +263,11 @@ export const trainOptions = declareOptions({
     group: MEMORY,
     help: "compute activations again in the backward pass instead of keeping them: less memory, more time",
   },
+  shadow_weights: {
+    type: "boolean",
+    group: MEMORY,
+    help: "with mixed precision, keep the weights in half precision as well instead of casting them in every pass: the same numbers, less time, two bytes a weight more memory",
+  },
   cache_latents: {
     type: "boolean",
     group: MEMORY,

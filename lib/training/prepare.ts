@@ -103,6 +103,7 @@ export async function prepareRun(
         use8bitAdam: options.use8bitAdam,
         useEma: options.useEma,
         gradientCheckpointing: options.gradientCheckpointing,
+        shadowWeights: options.shadowWeights,
         mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
       },
       options.trainTextEncoder ? base.textEncoder : null,

@@ -35,10 +35,12 @@ AttentionBackend backend(double number) {
 }
 
 /// A step of AdamW on copies. Tensors: weight, gradient, first moment, root of the second, average; numbers:
-/// learning rate, count of steps, divisor, decay of the average. → weight, moments and average, stacked
+/// learning rate, count of steps, divisor, decay of the average. → weight, moments, average and the weight
+/// rounded to bfloat16, stacked
 at::Tensor adamw_step(const Tensors& t, const Numbers& n, bool plain) {
   const AdamWOptions options;
-  const AdamWTensors one{t[0].clone(), t[1].clone(), t[2].clone(), t[3].square(), t[4].clone()};
+  const AdamWTensors one{t[0].clone(),  t[1].clone(), t[2].clone(),
+                         t[3].square(), t[4].clone(), at::empty_like(t[0], at::kBFloat16)};
   if (!plain && cpu_adamw_takes({one})) {
     cpu_adamw({one}, options, n[0], n[1], static_cast<float>(n[2]), n[3]);
   } else {
@@ -50,8 +52,9 @@ at::Tensor adamw_step(const Tensors& t, const Numbers& n, bool plain) {
     weight.value = one.weight;
     const Tensors averages{one.average};
     WeightAverage{averages, n[3]}.move(0, weight);
+    one.lowered.copy_(one.weight);
   }
-  return at::stack({one.weight, one.exp_avg, one.exp_avg_sq, one.average});
+  return at::stack({one.weight, one.exp_avg, one.exp_avg_sq, one.average, one.lowered.to(at::kFloat)});
 }
 
 const std::map<std::string, Operator>& operators() {

@@ -22,6 +22,7 @@ TrainerOptions options_argument(const Napi::Value& value) {
   options.use_8bit_adam = config.boolean("use8bitAdam");
   options.use_ema = config.boolean("useEma");
   options.gradient_checkpointing = config.boolean("gradientCheckpointing");
+  options.shadow_weights = config.boolean("shadowWeights");
   if (!config.null("mixedPrecision")) options.mixed_precision = parse_dtype(config.string("mixedPrecision"));
   return options;
 }

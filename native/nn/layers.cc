@@ -18,6 +18,7 @@ namespace ip2p {
 
 Linear::Linear(int64_t in_features, int64_t out_features, bool bias) {
   add_parameter("weight", weight_, {out_features, in_features});
+  weight_.multiplies = true;
   if (bias) add_parameter("bias", bias_, {out_features});
 }
 
@@ -29,13 +30,14 @@ at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& addend) const 
         weight_.packed([&](const at::Tensor& weight) { return pack_linear(weight, x.numel() / x.size(-1)); });
     if (packed.defined()) return packed_linear(x, packed, bias, addend);
   }
-  const at::Tensor y = at::linear(x, *weight_, bias);
+  const at::Tensor y = at::linear(x, weight_.for_product(), bias);
   return addend.defined() ? y + addend : y;
 }
 
 Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride, int64_t padding)
     : geometry_{stride, padding} {
   add_parameter("weight", weight_, {out_channels, in_channels, kernel, kernel});
+  weight_.multiplies = true;
   add_parameter("bias", bias_, {out_channels});
 }
 
@@ -45,7 +47,7 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
         weight_.packed([&](const at::Tensor& weight) { return pack_conv2d(weight, x.sizes(), geometry_); });
     if (packed.defined()) return packed_conv2d(x, packed, *bias_, geometry_, addend);
   }
-  const at::Tensor y = at::conv2d(x, *weight_, *bias_, geometry_.stride, geometry_.padding);
+  const at::Tensor y = at::conv2d(x, weight_.for_product(), *bias_, geometry_.stride, geometry_.padding);
   return addend.defined() ? y + addend : y;
 }
 
@@ -65,7 +67,7 @@ at::Tensor Conv2d::forward_enlarged(const at::Tensor& x) const {
 }
 
 at::Tensor Conv2d::forward_plain(const at::Tensor& x, at::MemoryFormat layout) const {
-  return at::conv2d(x.contiguous(layout), *weight_, *bias_, geometry_.stride, geometry_.padding);
+  return at::conv2d(x.contiguous(layout), weight_.for_product(), *bias_, geometry_.stride, geometry_.padding);
 }
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {

@@ -1,5 +1,10 @@
 #include "nn/parameter.h"
 
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/empty_like.h>
+
+#include "nn/lowered.h"
+
 namespace ip2p {
 
 void Parameter::restore() const {
@@ -26,6 +31,20 @@ at::Tensor Parameter::packed(const std::function<at::Tensor(const at::Tensor&)>&
   }
   if (!shared_) value.reset();
   return packed_;
+}
+
+at::Tensor Parameter::for_product() const {
+  restore();
+  const c10::DeviceType device = value.device().type();
+  const bool wanted = lowered_type_ && at::autocast::is_autocast_enabled(device) &&
+                      at::autocast::get_autocast_dtype(device) == *lowered_type_;
+  if (!wanted) return value;
+  if (!lowered_.defined()) lowered_ = at::empty_like(value, value.options().dtype(*lowered_type_));
+  if (lowered_version_ != value._version()) {
+    lowered_.copy_(value.detach());
+    lowered_version_ = value._version();
+  }
+  return lowered(value, lowered_);
 }
 
 std::vector<at::Tensor> Parameter::derived(

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace ip2p {
@@ -33,6 +34,21 @@ class Parameter {
   /// training.
   at::Tensor packed(const std::function<at::Tensor(const at::Tensor&)>& pack) const;
 
+  /// The plain tensor for a product in mixed precision: what autocast would cast it to, from a copy, if one
+  /// is kept in the type that is on.
+  at::Tensor for_product() const;
+
+  /// Keeps such a copy from now on, at two bytes an element. It is made anew when libtorch has counted a
+  /// change of the plain tensor; who changes that in another way says so.
+  void keep_lowered(c10::ScalarType type) { lowered_type_ = type; }
+  /// To be written by who changes the plain tensor; undefined where none is kept.
+  const at::Tensor& lowered_copy() const { return lowered_; }
+  void lowered_copy_is_right() { lowered_version_ = value._version(); }
+  void lowered_copy_is_wrong() { lowered_version_ = -1; }
+
+  /// Set by layers that multiply with it.
+  bool multiplies = false;
+
   /// What `make` computes from the plain tensor, beside it; made again when that has changed. Made at every
   /// call, with its derivative, for a parameter in training.
   std::vector<at::Tensor> derived(
@@ -44,6 +60,9 @@ class Parameter {
   mutable std::vector<at::Tensor> derived_;
   mutable int64_t derived_version_ = 0;
   mutable bool shared_ = false;  // somebody may hold the plain tensor
+  std::optional<c10::ScalarType> lowered_type_;
+  mutable at::Tensor lowered_;
+  mutable int64_t lowered_version_ = -1;
 };
 
 }  // namespace ip2p

@@ -7,6 +7,11 @@
 namespace ip2p {
 namespace {
 
+at::Tensor bfloat16_copy(const Parameter& parameter) {
+  const at::Tensor& copy = parameter.lowered_copy();
+  return copy.defined() && copy.scalar_type() == at::kBFloat16 ? copy : at::Tensor();
+}
+
 class AdamW : public Optimizer {
  public:
   AdamW(const std::vector<NamedParameter>& parameters, const AdamWOptions& options)
@@ -25,7 +30,8 @@ class AdamW : public Optimizer {
       const at::Tensor& weight = **parameters_[i].parameter;
       if (weight.grad().defined())
         all.push_back({weight.detach(), weight.grad(), exp_avgs_[i], exp_avg_sqs_[i],
-                       average ? average->tensors[i] : at::Tensor()});
+                       average ? average->tensors[i] : at::Tensor(),
+                       bfloat16_copy(*parameters_[i].parameter)});
     }
     // All parameters share one step count, which does not move when the update is skipped.
     step_.add_(1 - found_inf);
@@ -33,6 +39,9 @@ class AdamW : public Optimizer {
     if (in_one_pass) {
       cpu_adamw(all, options_, learning_rate, step_.item<double>(), divisor.item<float>(),
                 average ? average->decay : 1);
+      for (const auto& [name, parameter] : parameters_)
+        if (parameter->value.grad().defined() && bfloat16_copy(*parameter).defined())
+          parameter->lowered_copy_is_right();
     } else {
       libtorch_step(all, learning_rate, divisor, found_inf);
     }

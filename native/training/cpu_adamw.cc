@@ -18,8 +18,8 @@ struct Piece {
   int64_t offset;
 };
 
-bool lies_like(const at::Tensor& tensor, const at::Tensor& weight) {
-  if (!tensor.is_cpu() || tensor.scalar_type() != at::kFloat || !tensor.sizes().equals(weight.sizes()))
+bool lies_like(const at::Tensor& tensor, const at::Tensor& weight, c10::ScalarType type = at::kFloat) {
+  if (!tensor.is_cpu() || tensor.scalar_type() != type || !tensor.sizes().equals(weight.sizes()))
     return false;
   // The stride of an axis of one element says nothing, and gradients of 1×1 kernels have other ones.
   for (int64_t axis = 0; axis < weight.dim(); ++axis)
@@ -27,8 +27,9 @@ bool lies_like(const at::Tensor& tensor, const at::Tensor& weight) {
   return true;
 }
 
-float* data_or_null(const at::Tensor& tensor, int64_t offset) {
-  return tensor.defined() ? tensor.mutable_data_ptr<float>() + offset : nullptr;
+template <class T>
+T* data_or_null(const at::Tensor& tensor, int64_t offset) {
+  return tensor.defined() ? tensor.mutable_data_ptr<T>() + offset : nullptr;
 }
 
 }  // namespace
@@ -38,7 +39,8 @@ bool cpu_adamw_takes(const std::vector<AdamWTensors>& all) {
            return one.weight.is_non_overlapping_and_dense() && lies_like(one.weight, one.weight) &&
                   lies_like(one.gradient, one.weight) && lies_like(one.exp_avg, one.weight) &&
                   lies_like(one.exp_avg_sq, one.weight) &&
-                  (!one.average.defined() || lies_like(one.average, one.weight));
+                  (!one.average.defined() || lies_like(one.average, one.weight)) &&
+                  (!one.lowered.defined() || lies_like(one.lowered, one.weight, at::kBFloat16));
          });
 }
 
@@ -63,11 +65,11 @@ void cpu_adamw(const std::vector<AdamWTensors>& all, const AdamWOptions& options
     for (int64_t p = from; p < to; ++p) {
       const auto [parameter, offset] = pieces[p];
       const AdamWTensors& one = all[parameter];
-      kernel(
-          {one.weight.mutable_data_ptr<float>() + offset, one.gradient.const_data_ptr<float>() + offset,
-           one.exp_avg.mutable_data_ptr<float>() + offset, one.exp_avg_sq.mutable_data_ptr<float>() + offset,
-           data_or_null(one.average, offset), std::min(kPiece, one.weight.numel() - offset)},
-          step);
+      kernel({one.weight.mutable_data_ptr<float>() + offset, one.gradient.const_data_ptr<float>() + offset,
+              one.exp_avg.mutable_data_ptr<float>() + offset,
+              one.exp_avg_sq.mutable_data_ptr<float>() + offset, data_or_null<float>(one.average, offset),
+              data_or_null<at::BFloat16>(one.lowered, offset), std::min(kPiece, one.weight.numel() - offset)},
+             step);
     }
   });
 }

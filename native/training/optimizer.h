@@ -37,7 +37,8 @@ class Optimizer {
 
   /// One update with the gradients divided by `divisor` (one element: loss scale over clipping factor). No
   /// parameter changes where `found_inf` (one element) is 1; both stay on the device, so that nobody waits
-  /// for them. `average`, if there is one, moves in any case.
+  /// for them. `average`, if there is one, moves in any case. Copies of parameters in lower precision are
+  /// taken to be wrong afterwards, but for those that it declares right.
   virtual void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
                     const std::optional<WeightAverage>& average) = 0;
 

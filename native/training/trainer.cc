@@ -34,6 +34,8 @@ Trainer::Trainer(std::vector<TrainedModel> models, const TrainerOptions& options
   for (const auto& [name, parameter] : parameters_) {
     parameter->value.set_requires_grad(true);
     if (options_.use_ema) ema_.push_back(parameter->value.detach().clone());
+    if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies)
+      parameter->keep_lowered(*options_.mixed_precision);
   }
   optimizer_ = options_.use_8bit_adam ? make_adamw_8bit(parameters_, options_.adamw)
                                       : make_adamw(parameters_, options_.adamw);
@@ -115,6 +117,7 @@ StepReport Trainer::step(double learning_rate, double max_grad_norm, double loss
   const at::Tensor divisor = (loss_scale / clip).nan_to_num(1.0);
   std::optional<WeightAverage> average;
   if (ema_decay && has_ema()) average.emplace(WeightAverage{ema_, *ema_decay});
+  for (const auto& [name, parameter] : parameters_) parameter->lowered_copy_is_wrong();
   optimizer_->step(learning_rate, divisor, skipped, average);
   forget_gradients();
   return {norm, skipped};
@@ -132,6 +135,7 @@ void Trainer::swap_ema() {
     const at::Tensor data = weight.detach();
     weight.set_data(ema_[i]);
     ema_[i] = data;
+    parameters_[i].parameter->lowered_copy_is_wrong();
   }
 }
 

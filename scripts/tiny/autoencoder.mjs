@@ -80,7 +80,13 @@ export async function trainAutoencoder(folder, log) {
     : await AutoencoderKL.fromConfig(AUTOENCODER.config, { generator: new Generator("cpu", 0) });
   const trainer = await AutoencoderTrainer.create(vae, {
     ...{ adamBeta1: 0.9, adamBeta2: 0.99, adamEpsilon: 1e-8, adamWeightDecay: 0 },
-    ...{ use8bitAdam: false, useEma: false, gradientCheckpointing: false, mixedPrecision: "bfloat16" },
+    ...{
+      use8bitAdam: false,
+      useEma: false,
+      gradientCheckpointing: false,
+      shadowWeights: false,
+      mixedPrecision: "bfloat16",
+    },
   });
   const generator = new Generator("cpu", 1);
   const history = resumed?.history ?? [];

@@ -81,6 +81,7 @@ describe.each(["ip2p-tiny", "ip2p-linear-v"])("training %s with recorded draws g
       use8bitAdam: false,
       useEma: true,
       gradientCheckpointing,
+      shadowWeights: false,
       mixedPrecision: null,
     });
     const scheduler = DDPMScheduler.fromConfig(readJson(join(model, "scheduler/scheduler_config.json")));

@@ -46,6 +46,7 @@ export class TrainingBench implements Disposable {
         use8bitAdam: false,
         useEma: false,
         gradientCheckpointing: false,
+        shadowWeights: false,
         mixedPrecision: null,
         ...options,
       });

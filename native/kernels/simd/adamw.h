@@ -12,6 +12,7 @@ struct AdamWElements {
   const float* gradient;
   float *exp_avg, *exp_avg_sq;
   float* average;  // of the weights; null where none is kept
+  void* lowered;   // bfloat16, the weights rounded; null where none are kept
   int64_t count;
 };
 

@@ -151,13 +151,17 @@ void geglu(bool bfloat16) {
 void adamw() {
   constexpr int64_t COUNT = 16384;
   const Elements weight(COUNT), gradient(COUNT), exp_avg(COUNT), exp_avg_sq(COUNT, false, 0), average(COUNT);
-  const AdamWElements elements{weight.floats(),     gradient.floats(), exp_avg.floats(),
-                               exp_avg_sq.floats(), nullptr,           COUNT};
+  const AdamWElements elements{
+      weight.floats(), gradient.floats(), exp_avg.floats(), exp_avg_sq.floats(), nullptr, nullptr, COUNT};
   const AdamWStep step{1, 0.999f, 0.1f, 0.999f, 0.001f, 0.03f, 1e-8f, -1e-3f, -0.01f};
   AdamWElements averaged = elements;
   averaged.average = average.floats();
   run("adamw", [&] { avx2::adamw(elements, step); });
   run("adamw, average", [&] { avx2::adamw(averaged, step); });
+  const Elements lowered(COUNT, true);
+  AdamWElements rounded = elements;
+  rounded.lowered = lowered.data();
+  run("adamw, rounded weights", [&] { avx2::adamw(rounded, step); });
 }
 
 }  // namespace

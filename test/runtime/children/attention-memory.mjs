@@ -41,7 +41,7 @@ async function train() {
   const model = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`, { attention });
   const trainer = await native().createTrainer(model.handle, null, {
     ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
-    ...{ useEma: false, gradientCheckpointing: false, mixedPrecision: null },
+    ...{ useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
   });
   const context = await Tensor.zeros([1, 7, 32]);
   const timestep = Tensor.from(BigInt64Array.of(1n), [1]);

@@ -23,7 +23,7 @@ const vae = await model(AutoencoderKL, "vae");
 const text = await model(CLIPTextModel, "text_encoder");
 const trainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
-  ...{ useEma: true, gradientCheckpointing: false, mixedPrecision: null },
+  ...{ useEma: true, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
 };
 const trainer = await addon.createTrainer(unet.handle, null, trainerOptions);
 const autoencoderTrainer = await addon.createAutoencoderTrainer(vae.handle, trainerOptions);
