@@ -5,25 +5,22 @@
 //
 // IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
 // Stable Diffusion 1.5 size with random weights (4 GB, made once in the user's cache) unless another is given. Prints
-// Markdown tables and writes every measured number, with machine, versions and settings, to bench/results/.
+// Markdown tables and writes every measured number, with machine, versions and settings, and a plot to bench/results/.
 
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import * as edit from "./cases/edit.mjs";
-import * as parts from "./cases/parts.mjs";
+import { CASES } from "./comparison.mjs";
 import { commit, describeMachine, loadAverage } from "./machine.mjs";
 import { randomModel } from "./model.mjs";
 import { drawPicture } from "./picture.mjs";
 import { findPython } from "./python.mjs";
-import { table } from "./report.mjs";
+import { report } from "./report.mjs";
 import { Side } from "./side.mjs";
 import { difference } from "./stats.mjs";
 
-/** What can be measured. A case takes sides that are ready and settings, and gives results by side. */
-const CASES = { edit, parts };
 /** How diffusers is run; the best counts. */
 const PEERS = { eager: "diffusers", channels_last: "diffusers, channels_last" };
 
@@ -142,11 +139,7 @@ async function main() {
         record.cases.push(one);
       }
     }
-    console.log(table(record, CASES));
-    const path = output ?? here(join("results", `${record.date.slice(0, 19).replaceAll(":", "")}.json`));
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, `${JSON.stringify(record, null, 2)}\n`);
-    log(`written to ${path}`);
+    report(record, output ?? here(join("results", `${record.date.slice(0, 19).replaceAll(":", "")}.json`)), log);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -1,6 +1,6 @@
 // Measures training steps beside diffusers, on one machine and with the same number of threads:
 //
-//   npm run bench:train -- [--size 256] [--batch 2] [--steps 4] [--variants plain,checkpointed,cached,shadow,8bit,math,accumulated] [--threads N]
+//   npm run bench:train -- [--size 256] [--batch 1,2,4] [--steps 4] [--variants plain,checkpointed,cached,shadow,8bit,math,accumulated] [--threads N]
 //                          [--precision bf16] [--model FOLDER] [--output FILE]
 //
 // A step is what the script does: both pictures and the text through the frozen models (unless cached), noise, forward,
@@ -8,15 +8,15 @@
 // by step; the order changes from variant to variant. The first step, which also allocates, is not counted.
 
 import { spawn } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { commit, describeMachine, loadAverage } from "./machine.mjs";
 import { randomModel } from "./model.mjs";
 import { findPython } from "./python.mjs";
+import { report } from "./report.mjs";
 import { median } from "./stats.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -69,16 +69,6 @@ async function runSide(name, command, args, settings) {
   };
 }
 
-function tableOf(record) {
-  const lines = ["| variant | side | step (median) | peak memory |", "| --- | --- | --- | --- |"];
-  for (const { variant, results } of record.cases)
-    for (const [side, { medianStepSeconds, peakBytes }] of Object.entries(results))
-      lines.push(
-        `| ${variant} | ${side} | ${medianStepSeconds.toFixed(2)} s | ${(peakBytes / 2 ** 30).toFixed(2)} GiB |`,
-      );
-  return lines.join("\n");
-}
-
 const { values } = parseArgs({
   options: {
     size: { type: "string", default: "256" },
@@ -93,16 +83,19 @@ const { values } = parseArgs({
 });
 const python = findPython();
 if (python.missing) log(`diffusers is skipped: ${python.missing}`);
-const numbers = Object.fromEntries(["size", "batch", "steps", "threads"].map((name) => [name, Number(values[name])]));
+const numbers = Object.fromEntries(["size", "steps", "threads"].map((name) => [name, Number(values[name])]));
 const common = {
   ...numbers,
   precision: values.precision,
   model: values.model ? resolve(values.model) : randomModel(log),
 };
 const record = { date: new Date().toISOString(), commit: commit(root), machine: describeMachine(), cases: [] };
-for (const [i, variant] of values.variants.split(",").entries()) {
+const runs = values.batch
+  .split(",")
+  .flatMap((batch) => values.variants.split(",").map((variant) => ({ batch, variant })));
+for (const [i, { batch, variant }] of runs.entries()) {
   if (!VARIANTS[variant]) throw new Error(`--variants must be of ${Object.keys(VARIANTS).join(", ")}, not ${variant}`);
-  const settings = { ...common, ...VARIANTS[variant] };
+  const settings = { ...common, batch: Number(batch), ...VARIANTS[variant] };
   const sides = [["instruct-pix2pix", process.execPath, [here("train-ours.mjs")]]];
   // The peer's 8-bit Adam needs a GPU.
   if (python.path && variant !== "8bit") sides.push(["diffusers", python.path, [here("train_reference.py")]]);
@@ -112,14 +105,14 @@ for (const [i, variant] of values.variants.split(",").entries()) {
   for (const [name, command, args] of sides) {
     results[name] = await runSide(name, command, args, settings);
     log(
-      `${variant}: ${name} ${results[name].medianStepSeconds.toFixed(2)} s/step, ${(results[name].peakBytes / 2 ** 30).toFixed(2)} GiB`,
+      `batch ${batch}, ${variant}: ${name} ${results[name].medianStepSeconds.toFixed(2)} s/step, ${(results[name].peakBytes / 2 ** 30).toFixed(2)} GiB`,
     );
   }
   const { model: _, ...recorded } = settings;
   record.cases.push({ variant, settings: recorded, loadAverage: { before, after: loadAverage() }, results });
 }
-console.log(tableOf(record));
-const path = values.output ?? here(join("results", `train-${record.date.slice(0, 19).replaceAll(":", "")}.json`));
-mkdirSync(dirname(path), { recursive: true });
-writeFileSync(path, `${JSON.stringify(record, null, 2)}\n`);
-log(`written to ${path}`);
+report(
+  record,
+  values.output ?? here(join("results", `train-${record.date.slice(0, 19).replaceAll(":", "")}.json`)),
+  log,
+);

@@ -1,0 +1,11 @@
+// Training steps, as train.mjs measures them: how their numbers are shown.
+
+const GIB = 2 ** 30;
+
+export const title = ({ variant, settings: { size, batch, precision } }) =>
+  `training, ${variant}, ${size}×${size}, batch ${batch}, ${precision}`;
+
+export const rows = () => [
+  { label: "step (median)", unit: "s", digits: 2, pick: ({ medianStepSeconds }) => medianStepSeconds },
+  { label: "peak memory", unit: "GiB", digits: 2, pick: ({ peakBytes }) => peakBytes / GIB },
+];

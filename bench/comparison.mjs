@@ -1,0 +1,45 @@
+import * as edit from "./cases/edit.mjs";
+import * as parts from "./cases/parts.mjs";
+import * as training from "./cases/training.mjs";
+import { median } from "./stats.mjs";
+
+const OURS = "instruct-pix2pix";
+
+const titleOf = ({ name, settings: { dtype, size } }) => `${name}, ${dtype}, ${size}×${size}`;
+
+/** What bench.mjs can measure. A case takes sides that are ready and settings, and gives results by side. */
+export const CASES = { edit, parts };
+
+/**
+ * What a record of bench.mjs or train.mjs says, case by case: a title, and rows with each side's number and how this
+ * package compares with the best of the others (above 1: better; undefined where there is none).
+ *
+ * What a case measures it says itself, as rows of { label, unit, digits } with either `pick`, one number of a side's
+ * results, or `turns`, the times of alternating turns, of which the medians are shown.
+ */
+export function comparisons(record) {
+  return record.cases.map((one) => {
+    const { title = titleOf, rows } = one.variant ? training : CASES[one.name];
+    const { [OURS]: ours, ...peers } = one.results;
+    const others = Object.values(peers);
+    return {
+      title: title(one),
+      case: one,
+      rows: rows(one.settings, ours).map(({ label, unit, digits, pick, turns }) => {
+        const value = pick ?? ((result) => median(turns(result)));
+        // Each turn against the other side's at the same turn: of two medians, each may be of another moment's load.
+        const against = (other) =>
+          turns ? median(turns(other).map((seconds, i) => seconds / turns(ours)[i])) : value(other) / value(ours);
+        const ratios = others.map(against).filter(Number.isFinite);
+        return {
+          label,
+          values: Object.entries({ [OURS]: ours, ...peers }).map(([side, result]) => ({
+            side,
+            text: `${value(result).toFixed(digits)} ${unit}`,
+          })),
+          ratio: ratios.length > 0 ? Math.min(...ratios) : undefined,
+        };
+      }),
+    };
+  });
+}
