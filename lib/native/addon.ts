@@ -12,7 +12,7 @@ export interface BuildInfo {
   variant: "cpu" | "cuda";
   /** The commit it was built from, if it was built in a clone. */
   commit: string | null;
-  /** The version of the package that it was built for; platform packages name it. */
+  /** The version of this package that it was built for. */
   version?: string;
 }
 
@@ -68,8 +68,8 @@ function fromPlatformPackage(root: string, attempts: AddonAttempt[]): AddonFiles
   }
   const folder = dirname(manifest);
   const found = fromFolder(folder, `.${platformAbi()}`, "package", attempts);
-  const wanted = versionIn(join(root, "package.json"));
-  const versions = [versionIn(manifest), found?.build?.version].filter((version) => version !== undefined);
+  const wanted = manifestVersion(root);
+  const versions = [manifestVersion(folder), found?.build?.version].filter((version) => version !== undefined);
   const other = versions.find((version) => version !== wanted);
   if (found && other !== undefined) {
     // The interface between the two halves is private, and changes with any release.
@@ -89,8 +89,9 @@ export function resolveFrom(root: string, specifier: string): string | undefined
   }
 }
 
-function versionIn(manifest: string): string | undefined {
-  return (JSON.parse(readFileSync(manifest, "utf8")) as { version?: string }).version;
+/** The version that a package's `package.json` names. */
+export function manifestVersion(folder: string): string | undefined {
+  return (JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version?: string }).version;
 }
 
 function fromFolder(

@@ -6,7 +6,15 @@ import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { withLock } from "../libtorch/lock.js";
-import { type AddonFiles, type BuildInfo, fromLocalBuild, isClone, localBuildFolder, resolveFrom } from "./addon.js";
+import {
+  type AddonFiles,
+  type BuildInfo,
+  fromLocalBuild,
+  isClone,
+  localBuildFolder,
+  manifestVersion,
+  resolveFrom,
+} from "./addon.js";
 import { type BuildTools, findBuildTools } from "./build-tools.js";
 import { usableCores } from "./host.js";
 import { type Libtorch, resolveLibtorch } from "./libtorch.js";
@@ -93,6 +101,7 @@ const STAMP = "sources.sha256";
 export function currentBuild(root: string, libtorch: Libtorch): AddonFiles | undefined {
   const files = fromLocalBuild(root, []);
   if (!files?.build || !sameMinor(files.build.libtorch, libtorch.version)) return undefined;
+  if (files.build.version !== manifestVersion(root)) return undefined;
   const stamp = join(root, "build", STAMP);
   return existsSync(stamp) && readFileSync(stamp, "utf8") === stampOf(root) ? files : undefined;
 }
@@ -225,5 +234,6 @@ function describe(root: string, libtorch: Libtorch): BuildInfo {
   const head = isClone(root) ? git("rev-parse", "HEAD") : undefined;
   const dirty = git("status", "--porcelain", "--", "native", "CMakeLists.txt").stdout?.trim() ? "-dirty" : "";
   const commit = head?.status === 0 ? `${head.stdout.trim()}${dirty}` : null;
-  return { libtorch: libtorch.version.replace(/\+.*$/, ""), variant: libtorch.variant, commit };
+  const version = manifestVersion(root);
+  return { libtorch: libtorch.version.replace(/\+.*$/, ""), variant: libtorch.variant, commit, version };
 }

@@ -1,8 +1,8 @@
-/* What lets a module that is built on a newer Linux load on every system that libtorch itself loads on: glibc 2.28
- * and the libstdc++ of GCC 8. A reference to a function is bound to the newest version of its symbol that the
- * building system has, and older systems lack that version although they have the function. These definitions stay
- * inside the module, so that its other sources bind to them; they call the old versions. scripts/package checks the
- * result. */
+/* What lets a module that is built on a newer Linux load on every system that libtorch itself loads on:
+ * glibc 2.28 and the libstdc++ of GCC 8. A reference to a function is bound to the newest version of its
+ * symbol that the building system has, and older systems lack that version although they have the function.
+ * These definitions stay inside the module, so that its other sources bind to them; they call the old
+ * versions. scripts/package checks the result. */
 
 #include <pthread.h>
 #include <signal.h>
@@ -16,7 +16,9 @@
 double old_pow(double base, double exponent);
 OLD(old_pow, pow, "GLIBC_2.2.5");
 
-double pow(double base, double exponent) { return old_pow(base, exponent); }
+double pow(double base, double exponent) {
+  return old_pow(base, exponent);
+}
 
 /* 2.32 */
 
@@ -37,9 +39,13 @@ int __fxstat(int layout, int descriptor, struct stat* result);
 OLD(__xstat, __xstat, "GLIBC_2.2.5");
 OLD(__fxstat, __fxstat, "GLIBC_2.2.5");
 
-int stat(const char* path, struct stat* result) { return __xstat(1, path, result); }
+int stat(const char* path, struct stat* result) {
+  return __xstat(1, path, result);
+}
 
-int fstat(int descriptor, struct stat* result) { return __fxstat(1, descriptor, result); }
+int fstat(int descriptor, struct stat* result) {
+  return __fxstat(1, descriptor, result);
+}
 
 /* 2.30: before, libstdc++ translated a time of another clock into one of the system's, as is done here. */
 
@@ -69,9 +75,13 @@ char* old_dlerror(void);
 OLD(old_dlopen, dlopen, "GLIBC_2.2.5");
 OLD(old_dlerror, dlerror, "GLIBC_2.2.5");
 
-void* dlopen(const char* path, int mode) { return old_dlopen(path, mode); }
+void* dlopen(const char* path, int mode) {
+  return old_dlopen(path, mode);
+}
 
-char* dlerror(void) { return old_dlerror(); }
+char* dlerror(void) {
+  return old_dlerror();
+}
 
 /* GCC 12: std::condition_variable::wait(std::unique_lock<std::mutex>&) */
 
