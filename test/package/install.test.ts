@@ -16,7 +16,7 @@ beforeAll(async () => {
   published = await publish();
   env = bareEnvironment(published.folder, { INSTRUCT_PIX2PIX_CACHE: cache() });
   return () => published.remove();
-});
+}, 600_000);
 
 const edit = [
   "edit",

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { npmProgram, programOf, type RunResult, runAnyhow } from "./run.js";
 
@@ -82,7 +82,6 @@ export const layouts = {
   pnpmHoisted: pnpm("pnpm, hoisted", "hoisted"),
   yarnHoisted: yarn("yarn, hoisted", "node-modules"),
   yarnIsolated: yarn("yarn, isolated", "pnpm"),
-  yarnPlugAndPlay: yarn("yarn, without node_modules", "pnp"),
   yarnClassic,
 } satisfies Record<string, Layout>;
 
@@ -92,13 +91,19 @@ export class Project {
   readonly #layout: Layout;
   readonly #env: NodeJS.ProcessEnv;
 
-  /** An empty one. */
+  /** A new one, if there is none. */
   constructor(folder: string, layout: Layout, env: NodeJS.ProcessEnv) {
     this.folder = folder;
     this.#layout = layout;
     this.#env = env;
     mkdirSync(folder, { recursive: true });
-    writeFileSync(this.at("package.json"), `${JSON.stringify({ name: "consumer", private: true })}\n`);
+    if (!existsSync(this.at("package.json")))
+      writeFileSync(this.at("package.json"), `${JSON.stringify({ name: "consumer", private: true })}\n`);
+  }
+
+  /** The same project with more environment. */
+  with(env: NodeJS.ProcessEnv): Project {
+    return new Project(this.folder, this.#layout, { ...this.#env, ...env });
   }
 
   /** A path in its folder. */
