@@ -61,7 +61,7 @@ function completePlatformPackage(root, folder, artifacts, abi) {
   if (existsSync(join(root, "LICENSE"))) copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
   const manifest = readJson(join(folder, "package.json"));
   // Native code is loaded from the disk, never from an archive.
-  writeJson(join(folder, "package.json"), { ...manifest, files, preferUnplugged: true });
+  writeJson(join(folder, "package.json"), { ...manifest, type: "commonjs", files, preferUnplugged: true });
   const { libtorch, commit } = readBuildInfo(artifacts, abi);
   const cuda = files.some((name) => CUDA_LIBRARY.test(name)) ? ", and its CUDA library" : "";
   writeFileSync(

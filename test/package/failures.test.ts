@@ -8,7 +8,7 @@ import { resolveLibtorch } from "../../lib/native/libtorch.js";
 import { libtorchFiles, writeTree } from "../native/libtorch-fixtures.js";
 import { layouts, Project } from "./layouts.js";
 import { type Published, publish } from "./published.js";
-import { bareEnvironment, type RunResult } from "./run.js";
+import { bareEnvironment } from "./run.js";
 
 const PLATFORM = "@instruct-pix2pix/native-linux-x64-gnu";
 

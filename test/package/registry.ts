@@ -25,8 +25,8 @@ export class LocalRegistry {
   readonly #server = createServer((request, response) => {
     this.#answer(request, response).catch((error: unknown) => send(response, 502, { error: String(error) }));
   });
-  /** Names that are asked for as if nobody had ever published them. */
-  readonly hidden = new Set<string>();
+  /** `name@version` of what was published, in that order. */
+  readonly published: string[] = [];
   #upstream = "";
 
   /** The address, with a slash at its end. */
@@ -53,7 +53,6 @@ export class LocalRegistry {
     const tarball = this.#tarballs.get(path);
     if (tarball) return send(response, 200, tarball);
     const published = this.#packages.get(path);
-    if (this.hidden.has(path)) return send(response, 404, { error: "not found" });
     if (published) return send(response, 200, published);
     if (path.startsWith("-/")) return send(response, 404, {});
     const answer = await fetch(new URL(path.replace("/", "%2f"), this.#upstream), {
@@ -68,6 +67,7 @@ export class LocalRegistry {
     for (const [version, manifest] of Object.entries(packument.versions)) {
       const place = `-/tarballs/${packument.name}-${version}.tgz`;
       this.#tarballs.set(place, data);
+      this.published.push(`${packument.name}@${version}`);
       const sha512 = createHash("sha512").update(data).digest("base64");
       manifest.dist = { ...manifest.dist, tarball: `${this.url}${place}`, integrity: `sha512-${sha512}` };
     }
