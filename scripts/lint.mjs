@@ -51,7 +51,7 @@ function findClangFormat() {
 const sources = ["native", "test"]
   .filter((folder) => existsSync(join(root, folder)))
   .flatMap((folder) => readdirSync(join(root, folder), { recursive: true }).map((path) => join(folder, path)))
-  .filter((path) => /\.(h|hpp|cc|cpp|cu|cuh)$/.test(path))
+  .filter((path) => /\.(h|hpp|c|cc|cpp|cu|cuh)$/.test(path))
   .sort();
 
 const checks = [

@@ -9,9 +9,9 @@ export const buildCommand = defineCommand({
     libtorch: { type: "string", value: "DIR", help: "the libtorch to build against; default is the one that is found" },
     tool: {
       type: "string",
-      choices: ["cmake-js", "cmake"],
-      default: "cmake-js",
-      help: "cmake runs CMake itself, should cmake-js stand in the way",
+      choices: ["auto", "cmake-js", "cmake"],
+      default: "auto",
+      help: "what runs CMake: cmake-js, which Windows needs, or nothing else; auto takes cmake-js where it is installed",
     },
     parallel: { type: "integer", value: "N", help: "compilers at once; default is what cores and memory allow" },
     clean: { type: "boolean", help: "begin from nothing" },

@@ -28,7 +28,7 @@ export function describeDiagnosis(diagnosis: Diagnosis): string {
 
 function rowsOf(diagnosis: Diagnosis): [name: string, value: string][] {
   const { node, platform, host, libtorch, addon, loading, cuda, cache } = diagnosis;
-  const libc = platform.libc ? `, C library ${platform.libc}` : "";
+  const libc = platform.libc ? `, C library ${platform.libc} (${platform.oldestLibc} or newer is needed)` : "";
   const system = loading?.ok ? loading.system : undefined;
   const limit = host.coreLimit === null ? "" : `, limited to ${Number(host.coreLimit.toFixed(2))}`;
   const memoryLimit = host.memoryLimit === null ? "" : `, limited to ${gigabytes(host.memoryLimit)}`;

@@ -1,10 +1,11 @@
-import sharp, { type Metadata, type Sharp } from "sharp";
+import type { Metadata, Sharp } from "sharp";
 import { InstructPix2PixError } from "../errors.js";
 import { cmykToRgb } from "./cmyk.js";
 import { identifyFormat } from "./format.js";
 import { coverBackdrop, type GifBackdrop, gifBackdrop } from "./gif.js";
 import { orientationOf, turnUpright } from "./orientation.js";
 import type { RgbPixels } from "./pixels.js";
+import { imageLibrary } from "./sharp.js";
 
 export interface DecodeOptions {
   /** Width times height above which a picture is refused. */
@@ -49,7 +50,7 @@ export function unreadable(name: string, problem: string, cause?: unknown): Inst
 
 function open(bytes: Buffer, maxPixels: number | false): Sharp {
   // "error" accepts and refuses what Pillow does: missing data and wrong checksums are errors, odd markers are not.
-  return sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: maxPixels });
+  return imageLibrary()(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: maxPixels });
 }
 
 function checkMetadata({ width, height, depth }: Metadata, { maxPixels, name }: DecodeOptions): void {

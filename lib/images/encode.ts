@@ -1,7 +1,8 @@
 import { extname } from "node:path";
-import sharp, { type Sharp } from "sharp";
+import type { Sharp } from "sharp";
 import { InstructPix2PixError } from "../errors.js";
 import type { RgbPixels } from "./pixels.js";
+import { imageLibrary } from "./sharp.js";
 
 /** The picture formats that can be written. */
 export const IMAGE_FORMATS = ["png", "jpeg", "webp", "avif", "tiff", "gif"] as const;
@@ -46,7 +47,7 @@ export function imageFormatOf(path: string): ImageFormat {
 
 /** A sharp pipeline that starts from these pixels. */
 export function toSharp({ width, height, data }: RgbPixels): Sharp {
-  return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+  return imageLibrary()(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
 }
 
 /**

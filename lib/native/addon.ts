@@ -12,6 +12,8 @@ export interface BuildInfo {
   variant: "cpu" | "cuda";
   /** The commit it was built from, if it was built in a clone. */
   commit: string | null;
+  /** The version of this package that it was built for. */
+  version?: string;
 }
 
 /** The files of one build of the addon. */
@@ -59,14 +61,37 @@ export function fromLocalBuild(root: string, attempts: AddonAttempt[]): AddonFil
 
 function fromPlatformPackage(root: string, attempts: AddonAttempt[]): AddonFiles | undefined {
   const name = platformPackage();
-  try {
-    const manifest = createRequire(join(root, "package.json")).resolve(`${name}/package.json`);
-    return fromFolder(dirname(manifest), `.${platformAbi()}`, "package", attempts);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") throw error;
+  const manifest = resolveFrom(root, `${name}/package.json`);
+  if (manifest === undefined) {
     attempts.push({ path: name, outcome: "is not installed" });
     return undefined;
   }
+  const folder = dirname(manifest);
+  const found = fromFolder(folder, `.${platformAbi()}`, "package", attempts);
+  const wanted = manifestVersion(root);
+  const versions = [manifestVersion(folder), found?.build?.version].filter((version) => version !== undefined);
+  const other = versions.find((version) => version !== wanted);
+  if (found && other !== undefined) {
+    // The interface between the two halves is private, and changes with any release.
+    attempts.push({ path: folder, outcome: `is version ${other}, but instruct-pix2pix is ${wanted ?? "of none"}` });
+    return undefined;
+  }
+  return found;
+}
+
+/** Where Node.js finds a file of another package, seen from this one; undefined if it does not. */
+export function resolveFrom(root: string, specifier: string): string | undefined {
+  try {
+    return createRequire(join(root, "package.json")).resolve(specifier);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+/** The version that a package's `package.json` names. */
+export function manifestVersion(folder: string): string | undefined {
+  return (JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version?: string }).version;
 }
 
 function fromFolder(
@@ -89,7 +114,8 @@ function readBuildInfo(path: string): BuildInfo | undefined {
   if (!existsSync(path)) return undefined;
   const parsed: Partial<BuildInfo> = JSON.parse(readFileSync(path, "utf8"));
   if (typeof parsed.libtorch !== "string") return undefined;
-  return { libtorch: parsed.libtorch, variant: parsed.variant ?? "cpu", commit: parsed.commit ?? null };
+  const { libtorch, variant = "cpu", commit = null, version } = parsed;
+  return { libtorch, variant, commit, ...(version !== undefined && { version }) };
 }
 
 /** The package that carries the prebuilt addon for this platform. */
@@ -107,9 +133,11 @@ function describeMissing(root: string, attempts: AddonAttempt[]): string {
   ];
   if (!clone)
     lines.push(
-      `  ${platformPackage()} is an optional dependency, which is absent`,
-      "    - after `npm install --omit=optional` or `--no-optional`: run `npm install --include=optional instruct-pix2pix`",
-      `    - with a lockfile or node_modules from another platform: run \`npm install --os=${process.platform} --cpu=${process.arch} instruct-pix2pix\``,
+      `  ${platformPackage()} is an optional dependency that package managers leave out`,
+      "    - when told to, by `--omit=optional` or `--no-optional`: run `npm install --include=optional`",
+      "    - when the lockfile or node_modules was made on another platform: delete both and run `npm install` here, or once",
+      `      \`npm install --os=${process.platform} --cpu=${process.arch}\`; with pnpm and yarn, add this platform to supportedArchitectures`,
+      "    - when only the other package was updated, or a version was overridden: both must be of the same version",
     );
   if (root.includes(`.asar${sep}`) || root.endsWith(".asar"))
     lines.push(

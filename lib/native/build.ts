@@ -2,12 +2,19 @@ import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createWriteStream, existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { withLock } from "../libtorch/lock.js";
-import { type AddonFiles, type BuildInfo, fromLocalBuild, isClone, localBuildFolder } from "./addon.js";
+import {
+  type AddonFiles,
+  type BuildInfo,
+  fromLocalBuild,
+  isClone,
+  localBuildFolder,
+  manifestVersion,
+  resolveFrom,
+} from "./addon.js";
 import { type BuildTools, findBuildTools } from "./build-tools.js";
 import { usableCores } from "./host.js";
 import { type Libtorch, resolveLibtorch } from "./libtorch.js";
@@ -17,8 +24,11 @@ import { assertVersion, sameMinor } from "./version.js";
 export interface BuildOptions {
   /** The libtorch to build against; default is the one that would be loaded. */
   libtorch?: string;
-  /** `cmake-js`, the default, finds Node's headers on every platform; `cmake` runs CMake itself. */
-  tool?: "cmake-js" | "cmake";
+  /**
+   * `cmake` runs CMake itself, `cmake-js` has it run by that package, which Windows needs (it fetches what modules are
+   * linked to there); `auto`, the default, is `cmake-js` on Windows and where it is installed, else `cmake`.
+   */
+  tool?: "auto" | "cmake-js" | "cmake";
   /** Whether to begin from nothing. */
   clean?: boolean;
   /** Whether to build even if nothing has changed. */
@@ -91,6 +101,7 @@ const STAMP = "sources.sha256";
 export function currentBuild(root: string, libtorch: Libtorch): AddonFiles | undefined {
   const files = fromLocalBuild(root, []);
   if (!files?.build || !sameMinor(files.build.libtorch, libtorch.version)) return undefined;
+  if (files.build.version !== manifestVersion(root)) return undefined;
   const stamp = join(root, "build", STAMP);
   return existsSync(stamp) && readFileSync(stamp, "utf8") === stampOf(root) ? files : undefined;
 }
@@ -130,9 +141,10 @@ function commandsFor(
   tools: BuildTools,
   options: BuildOptions,
 ): Command[] {
+  const cmakeJs = cmakeJsProgram(root, options.tool ?? "auto");
   const parallel = String(options.parallel ?? Math.max(1, Math.min(usableCores(), Math.floor(totalmem() / 2e9))));
   const generator = tools.generator ? ["-G", tools.generator] : [];
-  if (options.tool === "cmake")
+  if (cmakeJs === undefined)
     return [
       [
         "cmake",
@@ -143,29 +155,44 @@ function commandsFor(
         ...generator,
         "-DCMAKE_BUILD_TYPE=Release",
         `-DIP2P_LIBTORCH=${libtorch.root}`,
+        ...headerFolders(root),
       ],
       ["cmake", "--build", folder, "--config", "Release", "--parallel", parallel],
     ];
-  const cmakeJs = [process.execPath, cmakeJsProgram(root)] as const;
   const common = ["--directory", root, "--out", folder, "--config", "Release", ...generator];
   return [
-    [...cmakeJs, "configure", ...common, `--CDIP2P_LIBTORCH=${libtorch.root}`],
-    [...cmakeJs, "build", ...common, "--parallel", parallel],
+    [process.execPath, cmakeJs, "configure", ...common, `--CDIP2P_LIBTORCH=${libtorch.root}`],
+    [process.execPath, cmakeJs, "build", ...common, "--parallel", parallel],
   ];
 }
 
-function cmakeJsProgram(root: string): string {
-  try {
-    return join(dirname(createRequire(join(root, "package.json")).resolve("cmake-js/package.json")), "bin", "cmake-js");
-  } catch (error) {
-    throw new InstructPix2PixError(
-      "ERR_BUILD_TOOLS",
-      isClone(root)
-        ? "cmake-js is not installed; run `npm ci`"
-        : "building needs packages that are not installed by default; run `npm install cmake-js node-addon-api node-api-headers`",
-      { cause: error },
-    );
-  }
+/** Where this package's dependencies keep the headers, wherever the package manager put them. */
+function headerFolders(root: string): string[] {
+  const folders = { IP2P_NODE_INCLUDE: "node-api-headers/include", IP2P_ADDON_API_INCLUDE: "node-addon-api" };
+  return Object.entries(folders).flatMap(([variable, path]) => {
+    const [name, ...below] = path.split("/") as [string, ...string[]];
+    const folder = packageFolder(root, name);
+    return folder === undefined ? [] : [`-D${variable}=${join(folder, ...below)}`];
+  });
+}
+
+/** The path of cmake-js, or undefined where CMake is to be run itself. */
+function cmakeJsProgram(root: string, tool: NonNullable<BuildOptions["tool"]>): string | undefined {
+  if (tool === "cmake") return undefined;
+  const folder = packageFolder(root, "cmake-js");
+  if (folder !== undefined) return join(folder, "bin", "cmake-js");
+  if (tool === "auto" && process.platform !== "win32") return undefined;
+  throw new InstructPix2PixError(
+    "ERR_BUILD_TOOLS",
+    isClone(root)
+      ? "cmake-js is not installed; run `npm run setup`"
+      : "building needs cmake-js, which is not installed by default; run `npm install cmake-js`",
+  );
+}
+
+function packageFolder(root: string, name: string): string | undefined {
+  const manifest = resolveFrom(root, `${name}/package.json`);
+  return manifest === undefined ? undefined : dirname(manifest);
 }
 
 async function run([program, ...args]: Command, folder: string, options: BuildOptions): Promise<void> {
@@ -207,5 +234,6 @@ function describe(root: string, libtorch: Libtorch): BuildInfo {
   const head = isClone(root) ? git("rev-parse", "HEAD") : undefined;
   const dirty = git("status", "--porcelain", "--", "native", "CMakeLists.txt").stdout?.trim() ? "-dirty" : "";
   const commit = head?.status === 0 ? `${head.stdout.trim()}${dirty}` : null;
-  return { libtorch: libtorch.version.replace(/\+.*$/, ""), variant: libtorch.variant, commit };
+  const version = manifestVersion(root);
+  return { libtorch: libtorch.version.replace(/\+.*$/, ""), variant: libtorch.variant, commit, version };
 }

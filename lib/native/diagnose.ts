@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
-import { versionSync } from "detect-libc";
 import { InstructPix2PixError } from "../errors.js";
 import { type CudaDriver, detectCudaDriver } from "../libtorch/cuda-driver.js";
 import { freeBytes } from "../libtorch/disk.js";
@@ -8,7 +7,16 @@ import { type AddonFiles, findAddon } from "./addon.js";
 import { describeHost, type Host } from "./host.js";
 import { type Libtorch, resolveLibtorch } from "./libtorch.js";
 import type { LoadOptions } from "./load.js";
-import { assertSupportedPlatform, cacheFolder, isEnabled, packageRoot, platformAbi } from "./platform.js";
+import {
+  assertSupportedPlatform,
+  cacheFolder,
+  detectLibc,
+  isEnabled,
+  type Libc,
+  OLDEST_GLIBC,
+  packageRoot,
+  platformAbi,
+} from "./platform.js";
 import { type ProbeResult, probeAddon } from "./probe.js";
 import { assertVersion } from "./version.js";
 
@@ -27,7 +35,13 @@ export interface Diagnosis {
   ok: boolean;
   package: { root: string };
   node: { version: string; napi: string };
-  platform: { abi: string; libc: string | null };
+  platform: {
+    abi: string;
+    /** The version of the C library. */
+    libc: string | null;
+    /** The oldest one that libtorch and the prebuilt addon load on; null where that is not the question. */
+    oldestLibc: string | null;
+  };
   host: Host;
   libtorch: Libtorch | null;
   addon: AddonFiles | null;
@@ -39,7 +53,7 @@ export interface Diagnosis {
 }
 
 /** Looks at everything and throws nothing. */
-export async function diagnose(options: LoadOptions = {}): Promise<Diagnosis> {
+export async function diagnose(options: LoadOptions = {}, libc: Libc = detectLibc()): Promise<Diagnosis> {
   const env = options.env ?? process.env;
   const problems: Problem[] = [];
   const examine = <T>(part: Problem["part"], get: () => T): T | null => {
@@ -51,7 +65,7 @@ export async function diagnose(options: LoadOptions = {}): Promise<Diagnosis> {
       return null;
     }
   };
-  examine("platform", () => assertSupportedPlatform());
+  examine("platform", () => assertSupportedPlatform(libc));
   const first = examine("libtorch", () => resolveLibtorch(options));
   const addon = examine("addon", () => findAddon(options.root));
   const built = addon?.build?.libtorch;
@@ -71,7 +85,11 @@ export async function diagnose(options: LoadOptions = {}): Promise<Diagnosis> {
     ok: problems.length === 0,
     package: { root: options.root ?? packageRoot },
     node: { version: process.version, napi: process.versions.napi ?? "unknown" },
-    platform: { abi: platformAbi(), libc: versionSync() },
+    platform: {
+      abi: platformAbi(),
+      libc: libc.version,
+      oldestLibc: process.platform === "linux" ? OLDEST_GLIBC : null,
+    },
     host: describeHost(),
     libtorch,
     addon,

@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { familySync, MUSL } from "detect-libc";
+import { familySync, MUSL, versionSync } from "detect-libc";
 import { InstructPix2PixError } from "../errors.js";
 
 /** Environment variables, as in `process.env`; a parameter everywhere so that tests need not touch the process. */
@@ -16,16 +16,36 @@ export function platformAbi(): string {
   return `${process.platform}-${process.arch}${abi}`;
 }
 
+/** The oldest glibc that libtorch's own binaries (`manylinux_2_28`) and the prebuilt addon load on. */
+export const OLDEST_GLIBC = "2.28";
+
+/** The C library of this Linux; both null on other systems. */
+export interface Libc {
+  family: string | null;
+  /** E.g. `2.36`; null where it cannot be told. */
+  version: string | null;
+}
+
+export function detectLibc(): Libc {
+  return { family: familySync(), version: versionSync() };
+}
+
 /**
  * Refuses a platform for which there is no libtorch at all.
  *
- * @throws `ERR_LIBTORCH` on a Linux whose C library is musl.
+ * @throws `ERR_LIBTORCH` on a Linux whose C library is musl, or a glibc older than {@link OLDEST_GLIBC}.
  */
-export function assertSupportedPlatform(libc: string | null = familySync()): void {
-  if (process.platform === "linux" && libc === MUSL)
+export function assertSupportedPlatform({ family, version }: Libc = detectLibc()): void {
+  if (process.platform !== "linux") return;
+  if (family === MUSL)
     throw new InstructPix2PixError(
       "ERR_LIBTORCH",
       "this Linux uses the musl C library, and libtorch exists only for glibc; use a glibc system or image (Debian, Ubuntu, Fedora, node:20-slim)",
+    );
+  if (version !== null && version.localeCompare(OLDEST_GLIBC, "en", { numeric: true }) < 0)
+    throw new InstructPix2PixError(
+      "ERR_LIBTORCH",
+      `this system is too old: its C library is glibc ${version}, and libtorch needs ${OLDEST_GLIBC} or newer; use a newer one (Debian 10, Ubuntu 20.04, RHEL 8 or newer)`,
     );
 }
 

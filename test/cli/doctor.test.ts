@@ -63,6 +63,14 @@ describe("ip2p doctor", () => {
     expect(io.out()).toMatch(/^loading +fails: .*libc10\.so/m);
   });
 
+  it.runIf(process.platform === "linux")("says that a system is too old", async () => {
+    const report = await diagnose({}, { family: "glibc", version: "2.17" });
+    expect(report.problems[0]).toMatchObject({ part: "platform", code: "ERR_LIBTORCH" });
+    const text = describeDiagnosis(report);
+    expect(text).toMatch(/^platform +.*C library 2\.17 \(2\.28 or newer is needed\)$/m);
+    expect(text).toMatch(/^ERR_LIBTORCH: this system is too old/m);
+  });
+
   it("reports every problem at once", async () => {
     const libtorch = writeTree(temporaryFolder(), libtorchFiles("2.6.0"));
     const report = await diagnose({ libtorch, root: writeTree(temporaryFolder(), { "package.json": "{}" }), env: {} });

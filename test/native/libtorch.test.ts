@@ -167,11 +167,17 @@ describe("the platform", () => {
     if (process.platform === "linux") expect(platformAbi()).toMatch(/^linux-(x64|arm64)-(gnu|musl)$/);
   });
 
-  it.runIf(process.platform === "linux")("musl is refused in one line", () => {
-    const { code, message } = failureOf(() => assertSupportedPlatform("musl"));
-    expect(code).toBe("ERR_LIBTORCH");
-    expect(message).toMatch(/^this Linux uses the musl C library.*glibc/);
-    expect(() => assertSupportedPlatform("glibc")).not.toThrow();
+  it.runIf(process.platform === "linux")("musl and an old glibc are refused in one line", () => {
+    const musl = failureOf(() => assertSupportedPlatform({ family: "musl", version: "1.2.5" }));
+    expect(musl.code).toBe("ERR_LIBTORCH");
+    expect(musl.message).toMatch(/^this Linux uses the musl C library.*glibc.*$/);
+    const old = failureOf(() => assertSupportedPlatform({ family: "glibc", version: "2.9" }));
+    expect(old.code).toBe("ERR_LIBTORCH");
+    expect(old.message).toMatch(
+      /^this system is too old: its C library is glibc 2\.9, and libtorch needs 2\.28 or newer.*$/,
+    );
+    for (const version of ["2.28", "2.36", "3.0", null])
+      expect(() => assertSupportedPlatform({ family: "glibc", version })).not.toThrow();
   });
 
   it("switches are on unless they say off", () => {

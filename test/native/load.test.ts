@@ -61,9 +61,10 @@ describe("what is missing", () => {
     const parts = [
       "npx ip2p build",
       join(root, "build/Release/ip2p.node"),
-      platformPackage(),
+      `${platformPackage()}: is not installed`,
       "--omit=optional",
       "lockfile",
+      "supportedArchitectures",
     ];
     for (const part of parts) expect(message).toContain(part);
     expect(message).not.toContain("asar");
@@ -105,6 +106,32 @@ describe("the addon", () => {
     expect(findAddon(root)).toMatchObject({ origin: "package", build: { libtorch: "2.13.0" } });
     expect(findAddon(root).addon).toBe(join(root, "node_modules", platformPackage(), `ip2p.${platformAbi()}.node`));
     expect(findAddon(installedPackage({ libtorch: null })).build).toBeUndefined();
+  });
+
+  it("of a platform package of another version is left alone, and the versions are named", () => {
+    const root = installedPackage({ prebuilt: true });
+    const folder = join(root, "node_modules", platformPackage());
+    const versions = (own: string, platform: string, build: string) => {
+      writeTree(root, { "package.json": JSON.stringify({ version: own }) });
+      writeTree(folder, {
+        "package.json": JSON.stringify({ version: platform }),
+        "build.json": JSON.stringify({ libtorch: "2.13.0", variant: "cpu", commit: null, version: build }),
+      });
+    };
+    versions("1.2.3", "1.2.3", "1.2.3");
+    expect(findAddon(root).build).toMatchObject({ version: "1.2.3" });
+    for (const [platform, build] of [
+      ["1.2.2", "1.2.2"],
+      ["1.2.3", "1.2.2"],
+    ] as const) {
+      versions("1.2.3", platform, build);
+      expect(() => findAddon(root)).toThrow(
+        expect.objectContaining({
+          code: "ERR_ADDON_NOT_FOUND",
+          message: expect.stringContaining(`${folder}: is version 1.2.2, but instruct-pix2pix is 1.2.3`),
+        }),
+      );
+    }
   });
 });
 
