@@ -1,3 +1,5 @@
+export declare function installExample(folder: string): void;
+
 export declare class ServerProcess {
   static start(flags?: Record<string, string | number>): Promise<ServerProcess>;
   readonly exit: Promise<number | NodeJS.Signals>;

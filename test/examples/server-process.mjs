@@ -8,9 +8,8 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Copies the folder, with links in place of what `npm install` would fetch. */
-function installExample() {
-  const folder = mkdtempSync(join(tmpdir(), "ip2p-server-"));
+/** Copies the example to a folder, with links in place of what `npm install` would fetch. */
+export function installExample(folder) {
   cpSync(join(root, "examples", "server"), folder, { recursive: true });
   const { dependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
   for (const name of Object.keys(dependencies)) {
@@ -19,7 +18,6 @@ function installExample() {
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(target, link, "junction");
   }
-  return folder;
 }
 
 export class ServerProcess {
@@ -41,7 +39,8 @@ export class ServerProcess {
 
   /** Resolves as soon as it listens. One thread computes, as a model this small has more of them wait for each other. */
   static async start(flags = {}) {
-    const folder = installExample();
+    const folder = mkdtempSync(join(tmpdir(), "ip2p-server-"));
+    installExample(folder);
     const settings = Object.entries({ port: 0, device: "cpu", ...flags });
     const argv = settings.flatMap(([name, value]) => [`--${name}`, String(value)]);
     const env = { ...process.env, OMP_NUM_THREADS: "1" };
