@@ -8,7 +8,8 @@ const INTRODUCTION = `# The command line
 
 <!-- Written by scripts/write-docs.mjs from the declarations in lib/cli. Edit those, then run it. -->
 
-\`ip2p COMMAND --help\` prints the same. In a clone, \`ip2p\` is \`node dist/cli/main.js\`.
+\`ip2p COMMAND --help\` prints the same. In a clone, and in a folder where the package is installed, it is
+\`npx ip2p\`.
 
 Names of options can be written with underscores, as in diffusers' scripts, or with dashes. A value follows its option or
 is attached with \`=\`; one that begins with a dash and is no number is attached. Of an option given twice the last one
