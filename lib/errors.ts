@@ -1,29 +1,29 @@
 /** Every stable `code` an {@link InstructPix2PixError} can carry. */
 export type ErrorCode =
-  | "ERR_ABORTED"
-  | "ERR_ADDON_NOT_FOUND"
-  | "ERR_BUILD_TOOLS"
-  | "ERR_CHECKPOINT"
-  | "ERR_CONFIG"
-  | "ERR_CUDA_UNAVAILABLE"
-  | "ERR_DATASET"
-  | "ERR_DISPOSED"
-  | "ERR_DOWNLOAD"
-  | "ERR_FILE_NOT_FOUND"
-  | "ERR_HUB"
-  | "ERR_IMAGE"
-  | "ERR_INTERNAL"
-  | "ERR_INVALID_ARGUMENT"
-  | "ERR_IO"
-  | "ERR_LIBTORCH"
-  | "ERR_LIBTORCH_NOT_FOUND"
-  | "ERR_LIBTORCH_VERSION"
-  | "ERR_NOT_FINITE"
-  | "ERR_OUT_OF_MEMORY"
-  | "ERR_SAFETENSORS"
-  | "ERR_STATE_DICT"
-  | "ERR_TOKENIZER"
-  | "ERR_USAGE";
+  | "ERR_ABORTED" // a signal fired
+  | "ERR_ADDON_NOT_FOUND" // no addon for this machine; the message says where it was looked for
+  | "ERR_BUILD_TOOLS" // the addon cannot be built: a tool is missing, or it failed
+  | "ERR_CHECKPOINT" // a checkpoint is missing, broken, or of another run
+  | "ERR_CONFIG" // a configuration asks for what is not built, or does not fit
+  | "ERR_CUDA_UNAVAILABLE" // a CUDA device was asked for that is not there
+  | "ERR_DATASET" // a data set cannot be read, or has no usable rows
+  | "ERR_DISPOSED" // something was used after its dispose()
+  | "ERR_DOWNLOAD" // a URL cannot be fetched, or must not be
+  | "ERR_FILE_NOT_FOUND" // a file or folder is not there
+  | "ERR_HUB" // the Hugging Face hub refused, or cannot be reached
+  | "ERR_IMAGE" // not a whole, valid picture within the limits
+  | "ERR_INTERNAL" // a bug in this package
+  | "ERR_INVALID_ARGUMENT" // an argument makes no sense; the message names it
+  | "ERR_IO" // a file cannot be read or written
+  | "ERR_LIBTORCH" // libtorch failed, or cannot be installed or loaded
+  | "ERR_LIBTORCH_NOT_FOUND" // no libtorch; the message says where it was looked for
+  | "ERR_LIBTORCH_VERSION" // a libtorch that is not supported, or that the addon was not built for
+  | "ERR_NOT_FINITE" // a loss or gradients were infinite or no numbers; the message names the step
+  | "ERR_OUT_OF_MEMORY" // an allocation failed, on the CPU or on a device
+  | "ERR_SAFETENSORS" // a malformed safetensors file
+  | "ERR_STATE_DICT" // weights are missing, unexpected or misshapen, or in a file of another kind
+  | "ERR_TOKENIZER" // a malformed tokenizer, or a text that it cannot encode
+  | "ERR_USAGE"; // a command line that cannot be understood
 
 /**
  * The one error class of this package. `code` is stable and meant for programs, `message` is one line for people;

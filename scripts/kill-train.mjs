@@ -76,7 +76,7 @@ function start(outputDir) {
     rest = lines.pop();
     for (const line of lines) {
       const told = JSON.parse(line);
-      if (told.type in run.last) run.last[told.type] = told.step;
+      if (told.event in run.last) run.last[told.event] = told.step;
       run.onTold(told);
     }
   });
@@ -140,12 +140,12 @@ while (done < kills) {
     const run = start(outputDir);
     // A third of the kills waits for a folder that is being written, a few come while the program starts.
     const choice = random();
-    const heard = (count, type) =>
+    const heard = (count, event) =>
       Promise.race([
         run.ended,
         new Promise((resolve) => {
           let seen = 0;
-          run.onTold = (told) => told.type === type && ++seen >= count && resolve();
+          run.onTold = (told) => told.event === event && ++seen >= count && resolve();
         }),
       ]);
     if (done >= kills) await run.ended;

@@ -8,7 +8,8 @@ const INTRODUCTION = `# The command line
 
 <!-- Written by scripts/write-docs.mjs from the declarations in lib/cli. Edit those, then run it. -->
 
-\`ip2p COMMAND --help\` prints the same. In a clone, \`ip2p\` is \`node dist/cli/main.js\`.
+\`ip2p COMMAND --help\` prints the same. In a clone, and in a folder where the package is installed, it is
+\`npx ip2p\`.
 
 Names of options can be written with underscores, as in diffusers' scripts, or with dashes. A value follows its option or
 is attached with \`=\`; one that begins with a dash and is no number is attached. Of an option given twice the last one
@@ -16,23 +17,51 @@ counts. Any option that is on or off can be negated: \`--no_grid\`. Names are no
 
 The exit status is 0 for success, 1 for a failure, 2 for a command line that cannot be understood, and 128 plus the
 signal's number after Ctrl-C (130) or SIGTERM (143). An error is one line on standard error that says what is wrong and
-where; \`--verbose\` adds the stack.`;
+where; \`--verbose\` adds the stack.
 
-const JSON_EVENTS = `### Output of \`ip2p edit --json\`
+With \`--json\`, commands that take a while print one JSON object per line on standard output, each with an \`event\`; the last
+one is \`done\` or \`error\`. \`--quiet\` leaves only the last line, \`--no_progress\` leaves out what only tells how far something
+is. An integer that a double cannot hold, such as a large seed, is a string.`;
 
-One JSON object per line, each with an \`event\`. The last one is \`done\` or \`error\`.
-
-| event | fields |
-| --- | --- |
-| \`downloading\` | \`file\`, \`downloaded_bytes\`, \`total_bytes\`, and of all missing files \`all_downloaded_bytes\`, \`all_total_bytes\` |
-| \`loading\` | \`folder\` of the model |
-| \`loaded\` | \`seconds\` |
-| \`step\` | \`step\` from 1 to \`total_steps\`, \`timestep\`, \`steps_per_second\` (null for the first) |
-| \`warning\`, \`detail\` | \`message\`; details only with \`--verbose\` |
-| \`done\` | \`outputs\` (the files), \`width\`, \`height\`, \`seed\` (a string if a double cannot hold it), \`scheduler\`, \`device\`, \`dtype\`, \`steps\`, \`steps_per_second\`, \`load_seconds\`, \`edit_seconds\`, \`total_seconds\`, \`peak_memory_bytes\` |
-| \`error\` | \`code\`, \`message\` |
-
-\`--quiet\` leaves only the last line, \`--no_progress\` leaves out \`step\` and \`downloading\`.`;
+/** What the commands that take a while print for `--json`. */
+const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
+  edit: [
+    [
+      "`downloading`",
+      "`file`, `downloaded_bytes`, `total_bytes`, and of all missing files `all_downloaded_bytes`, `all_total_bytes`",
+    ],
+    ["`loading`", "`folder` of the model"],
+    ["`loaded`", "`seconds`"],
+    ["`step`", "`step` from 1 to `total_steps`, `timestep`, `steps_per_second` (null for the first)"],
+    ["`warning`, `detail`", "`message`; details only with `--verbose`"],
+    [
+      "`done`",
+      "`outputs` (the files), `width`, `height`, `seed`, `scheduler`, `device`, `dtype`, `steps`, `steps_per_second`, `load_seconds`, `edit_seconds`, `total_seconds`, `peak_memory_bytes`",
+    ],
+    ["`error`", "`code`, `message`"],
+  ],
+  train: [
+    ["`loading`", "`what` is loaded"],
+    ["`preparing`", "`stage` (`download` in bytes, `unpack` in rows), `done`, `total`"],
+    ["`caching`", "`done` and `total` pairs whose latents are in the cache"],
+    ["`started`", "`total_steps`, `step` that was reached before, `epochs`, `rows`, `seed`, `device`"],
+    ["`resumed`", "`checkpoint`, its `step`"],
+    ["`step`", "as a line of metrics.jsonl: see [what is written](training.md#what-is-written)"],
+    ["`checkpoint`", "`path`, `step`, `seconds`"],
+    ["`validation`", "`step`, `files`"],
+    ["`warning`", "`message`"],
+    ["`saved`", "`path` of the model"],
+    ["`publishing`", "`repository`, `file`, `done_bytes`, `total_bytes`"],
+    ["`published`", "`repository`, `commit`, `url`"],
+    ["`done`", "`output_dir`, `step`, `train_loss` (of the last step), `seed`, `skipped_rows`"],
+    ["`error`", "`code`, `message`"],
+  ],
+  "make-dataset": [
+    ["`progress`", "`done`, `total`; about a hundred times"],
+    ["`done`", "`output`, `format`, `rows`, `seed`, `size`, `seconds`"],
+    ["`error`", "`code`, `message`"],
+  ],
+};
 
 /** docs/cli.md. */
 export async function commandLineReference(): Promise<string> {
@@ -42,7 +71,8 @@ export async function commandLineReference(): Promise<string> {
     sections.push(`## ip2p ${name}`, sentence(summary), ...description);
     sections.push(["```sh", usageLine(`ip2p ${name}`, options), ...(examples ?? []), "```"].join("\n"));
     sections.push(optionTables(options));
-    if (name === "edit") sections.push(schedulers(), JSON_EVENTS);
+    if (name === "edit") sections.push(schedulers());
+    if (JSON_EVENTS[name]) sections.push(jsonEvents(name, JSON_EVENTS[name]));
   }
   return `${sections.join("\n\n")}\n`;
 }
@@ -52,6 +82,13 @@ export function readmeWithOptions(readme: string): string {
   const marked = /(<!-- options of ip2p edit -->\n)[\s\S]*?(<!-- end of options -->)/;
   if (!marked.test(readme)) throw new Error("README.md has no place for the options of ip2p edit");
   return readme.replace(marked, (_, begin: string, end: string) => `${begin}\n${optionTable(editOptions)}\n\n${end}`);
+}
+
+function jsonEvents(command: string, events: [event: string, fields: string][]): string {
+  const rows = events.map(([event, fields]) => `| ${event} | ${fields} |`);
+  return [`### Output of \`ip2p ${command} --json\``, ["| event | fields |", "| --- | --- |", ...rows].join("\n")].join(
+    "\n\n",
+  );
 }
 
 function schedulers(): string {

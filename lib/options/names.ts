@@ -8,6 +8,11 @@ export function camelCase(name: string): string {
   return name.replace(/_(.)/g, (_, first: string) => first.toUpperCase());
 }
 
+/** `numInferenceSteps` → `num_inference_steps`. */
+export function underscored(name: string): string {
+  return name.replace(/[A-Z]/g, (capital) => `_${capital.toLowerCase()}`);
+}
+
 /** `num-inference-steps` → `num_inference_steps`. */
 export function snakeCase(flag: string): string {
   return flag.replaceAll("-", "_");

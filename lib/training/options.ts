@@ -371,4 +371,5 @@ export const trainOptions = declareOptions({
 });
 
 export type TrainOptions = OptionValues<typeof trainOptions>;
+/** Every option of `ip2p train`, in camelCase, with the same defaults. */
 export type TrainInput = OptionInput<typeof trainOptions>;

@@ -55,9 +55,10 @@ test("trains, tells of it as JSON lines, and leaves a pipeline and metrics", asy
   const events = stdout
     .trim()
     .split("\n")
-    .map((line) => JSON.parse(line) as { type: string });
-  expect(events.filter(({ type }) => type === "step")).toHaveLength(3);
-  expect(events.at(-1)).toMatchObject({ type: "done", step: 3 });
+    .map((line) => JSON.parse(line) as { event: string });
+  expect(events.filter(({ event }) => event === "step")).toHaveLength(3);
+  expect(events.at(-1)).toMatchObject({ event: "done", step: 3, output_dir: outputDir, seed: expect.any(Number) });
+  expect(events.flatMap(Object.keys).filter((name) => !/^[a-z_]+$/.test(name) || name === "type")).toEqual([]);
   expect(existsSync(join(outputDir, "model_index.json"))).toBe(true);
   const metrics = readFileSync(join(outputDir, "metrics.jsonl"), "utf8").trim().split("\n");
   expect(metrics.map((line) => (JSON.parse(line) as { step: number }).step)).toEqual([1, 2, 3]);

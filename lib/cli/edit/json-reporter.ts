@@ -1,25 +1,20 @@
-import { InstructPix2PixError } from "../../errors.js";
 import type { DownloadProgress } from "../../hub.js";
 import type { CommandIo } from "../command.js";
-import { describeFailure } from "../failure.js";
+import { JsonLines, rounded } from "../json-lines.js";
 import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";
 
-/**
- * One JSON object per line on standard output, each with an `event`; the last one is `done` or `error`. Sizes are in
- * bytes, times in seconds. `--quiet` leaves only the last line, `--no_progress` leaves out steps and downloads.
- */
+/** Tells of an edit by {@link JsonLines}. */
 export class JsonReporter implements EditReporter {
-  readonly #options: ReporterOptions;
-  readonly #stdout: CommandIo["stdout"];
+  readonly #verbose: boolean;
+  readonly #lines: JsonLines;
 
   constructor(options: ReporterOptions, io: Pick<CommandIo, "stdout">) {
-    this.#options = options;
-    this.#stdout = io.stdout;
+    this.#verbose = options.verbose;
+    this.#lines = new JsonLines(options, io);
   }
 
   downloading(progress: DownloadProgress): void {
-    if (!this.#options.progress) return;
-    this.#emit("downloading", {
+    this.#lines.progress("downloading", {
       file: progress.file,
       downloaded_bytes: progress.downloadedBytes,
       total_bytes: progress.totalBytes,
@@ -29,34 +24,33 @@ export class JsonReporter implements EditReporter {
   }
 
   loading(folder: string): void {
-    this.#emit("loading", { folder });
+    this.#lines.event("loading", { folder });
   }
 
   loaded(seconds: number): void {
-    this.#emit("loaded", { seconds: rounded(seconds) });
+    this.#lines.event("loaded", { seconds: rounded(seconds) });
   }
 
   step({ step, totalSteps, timestep, stepsPerSecond }: StepEvent): void {
-    if (!this.#options.progress) return;
-    this.#emit("step", { step, total_steps: totalSteps, timestep, steps_per_second: rounded(stepsPerSecond) });
+    this.#lines.progress("step", {
+      ...{ step, timestep },
+      total_steps: totalSteps,
+      steps_per_second: rounded(stepsPerSecond),
+    });
   }
 
   warning(message: string): void {
-    this.#emit("warning", { message });
+    this.#lines.event("warning", { message });
   }
 
   detail(message: string): void {
-    if (this.#options.verbose) this.#emit("detail", { message });
+    if (this.#verbose) this.#lines.event("detail", { message });
   }
 
   done(summary: EditSummary): void {
     const { outputs, width, height, seed, scheduler, device, dtype, steps, seconds } = summary;
-    this.#write("done", {
-      outputs,
-      ...{ width, height },
-      // As a text where a JavaScript number could not hold it.
-      seed: seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : String(seed),
-      ...{ scheduler, device, dtype, steps },
+    this.#lines.done({
+      ...{ outputs, width, height, seed, scheduler, device, dtype, steps },
       steps_per_second: rounded(summary.stepsPerSecond),
       load_seconds: rounded(seconds.load),
       edit_seconds: rounded(seconds.edit),
@@ -66,22 +60,8 @@ export class JsonReporter implements EditReporter {
   }
 
   failed(error: unknown): void {
-    const code = error instanceof InstructPix2PixError ? error.code : "ERR_INTERNAL";
-    this.#write("error", { code, message: describeFailure(error, false) });
+    this.#lines.failed(error);
   }
 
   stop(): void {}
-
-  #emit(event: string, fields: object): void {
-    if (!this.#options.quiet) this.#write(event, fields);
-  }
-
-  #write(event: string, fields: object): void {
-    this.#stdout.write(`${JSON.stringify({ event, ...fields })}\n`);
-  }
-}
-
-/** To milliseconds, or a thousandth of what it counts; null for what is not known. */
-function rounded(value: number | undefined): number | null {
-  return value === undefined ? null : Math.round(value * 1000) / 1000;
 }

@@ -1,7 +1,6 @@
 import { Presets, SingleBar } from "cli-progress";
-import { isInstructPix2PixError } from "../../errors.js";
 import type { CommandIo } from "../command.js";
-import { describeFailure } from "../failure.js";
+import { JsonLines, rounded } from "../json-lines.js";
 
 /** What was made. */
 export interface DatasetSummary {
@@ -46,32 +45,27 @@ function summaryText({ output, rows, seconds }: DatasetSummary): string {
   return `${output}: ${rows} pairs in ${seconds.toFixed(1)} s`;
 }
 
-/** One JSON object per line. */
+/** Tells of it by {@link JsonLines}. */
 class JsonReporter implements MakeDatasetReporter {
-  constructor(
-    readonly options: MakeDatasetReporterOptions,
-    readonly io: Io,
-  ) {}
+  readonly #lines: JsonLines;
+
+  constructor(options: MakeDatasetReporterOptions, io: Io) {
+    this.#lines = new JsonLines(options, io);
+  }
 
   progress(done: number, total: number): void {
-    const { progress, quiet } = this.options;
-    if (progress && !quiet && isPart(done, total, 100)) this.#write({ event: "progress", done, total });
+    if (isPart(done, total, 100)) this.#lines.progress("progress", { done, total });
   }
 
   done({ seconds, ...summary }: DatasetSummary): void {
-    this.#write({ event: "done", ...summary, seconds: Math.round(seconds * 1000) / 1000 });
+    this.#lines.done({ ...summary, seconds: rounded(seconds) });
   }
 
   failed(error: unknown): void {
-    const code = isInstructPix2PixError(error) ? error.code : "ERR_INTERNAL";
-    this.#write({ event: "error", code, message: describeFailure(error, false) });
+    this.#lines.failed(error);
   }
 
   stop(): void {}
-
-  #write(event: object): void {
-    this.io.stdout.write(`${JSON.stringify(event)}\n`);
-  }
 }
 
 /** Ten plain lines, and one at the end. */

@@ -6,7 +6,7 @@ const OUTPUT = "Output";
 /** Every option of `ip2p train`: those of the run, and how the command tells of it. */
 export const trainCommandOptions = declareOptions({
   ...trainOptions,
-  json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line, for programs" },
+  json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
   progress: { type: "boolean", default: true, group: OUTPUT, help: "do not draw a progress bar" },
   quiet: { type: "boolean", group: OUTPUT, help: "print warnings and errors only" },
   verbose: { type: "boolean", group: OUTPUT, help: "show the stack of an error" },

@@ -1,8 +1,8 @@
 import { Presets, SingleBar } from "cli-progress";
-import { isInstructPix2PixError } from "../../errors.js";
 import type { StepRecord, TrainEvent, TrainResult } from "../../training/events.js";
 import type { CommandIo } from "../command.js";
 import { type Reporter, showsBar } from "../reporting.js";
+import { JsonReporter } from "./json-reporter.js";
 
 /** Tells the user, or a program, how a run goes. */
 export interface TrainReporter extends Reporter {
@@ -21,40 +21,8 @@ type Io = Pick<CommandIo, "stdout" | "stderr">;
 
 /** A bar where standard error is a terminal, plain lines elsewhere, JSON if asked for. */
 export function createTrainReporter(options: TrainReporterOptions, io: Io): TrainReporter {
-  if (options.json) return new JsonTrainReporter(io);
+  if (options.json) return new JsonReporter(options, io);
   return showsBar(options, io) ? new BarTrainReporter(io) : new LineTrainReporter(options.quiet, io);
-}
-
-/** One JSON object per line. */
-class JsonTrainReporter implements TrainReporter {
-  readonly #out: Io["stdout"];
-
-  constructor(io: Io) {
-    this.#out = io.stdout;
-  }
-
-  event(event: TrainEvent): void {
-    this.#write(event);
-  }
-
-  step(record: StepRecord): void {
-    this.#write({ type: "step", ...record });
-  }
-
-  done(result: TrainResult): void {
-    this.#write({ type: "done", ...result });
-  }
-
-  failed(error: unknown): void {
-    const code = isInstructPix2PixError(error) ? error.code : "ERR_INTERNAL";
-    this.#write({ type: "error", code, message: error instanceof Error ? error.message : String(error) });
-  }
-
-  stop(): void {}
-
-  #write(value: object): void {
-    this.#out.write(`${JSON.stringify(value, (_, item) => (typeof item === "bigint" ? item.toString() : item))}\n`);
-  }
 }
 
 /** What an event says, in words; undefined for what only programs want to hear of. */

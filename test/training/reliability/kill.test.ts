@@ -21,7 +21,7 @@ test("killed at random moments and started again, a run ends with the bits of an
     // Sometimes it does not even get to its first step.
     const steps = Math.floor(Math.random() * 10);
     let heard = 0;
-    await run.heard(({ type }) => (steps === 0 ? type === "loading" : type === "step" && ++heard === steps));
+    await run.heard(({ event }) => (steps === 0 ? event === "loading" : event === "step" && ++heard === steps));
     await sleep(Math.random() * 100);
     run.kill("SIGKILL");
     const ended = await run.ended;

@@ -31,7 +31,7 @@ describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
   test("saves a checkpoint of the last whole step and exits", async () => {
     const outputDir = folder.at(signal);
     const run = new TrainProcess(tinyOptions(outputDir));
-    await run.heard(({ type, step }) => type === "step" && step === 4);
+    await run.heard(({ event, step }) => event === "step" && step === 4);
     await sleep(Math.random() * 50);
     run.kill(signal);
     const ended = await run.ended;
@@ -44,7 +44,7 @@ describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
 test("a signal while a checkpoint is being written waits for it", async () => {
   const outputDir = folder.at("mid-save");
   const run = new TrainProcess(tinyOptions(outputDir, { checkpointingSteps: 1 }));
-  await run.heard(({ type }) => type === "checkpoint");
+  await run.heard(({ event }) => event === "checkpoint");
   const isSaving = () => readdirSync(outputDir).some((name) => name.endsWith(".tmp"));
   while (run.child.exitCode === null && !isSaving()) await sleep(1);
   run.kill("SIGTERM");
@@ -56,7 +56,7 @@ test("a signal while a checkpoint is being written waits for it", async () => {
 test("a signal before the first step leaves nothing behind", async () => {
   const outputDir = folder.at("early");
   const run = new TrainProcess(tinyOptions(outputDir));
-  await run.heard(({ type }) => type === "loading");
+  await run.heard(({ event }) => event === "loading");
   run.kill("SIGINT");
   const ended = await run.ended;
   expect(ended.status, ended.stderr).toBe(STATUS.SIGINT);
@@ -66,7 +66,7 @@ test("a signal before the first step leaves nothing behind", async () => {
 test("a second signal exits at once, and what was saved before stands", async () => {
   const outputDir = folder.at("twice");
   const run = new TrainProcess(tinyOptions(outputDir, { checkpointingSteps: 2 }));
-  await run.heard(({ type, step }) => type === "step" && step === 5);
+  await run.heard(({ event, step }) => event === "step" && step === 5);
   run.kill("SIGTERM");
   run.kill("SIGINT");
   const begun = performance.now();

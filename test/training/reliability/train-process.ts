@@ -8,7 +8,7 @@ const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url)
 
 /** A line of `ip2p train --json`. */
 export interface Told {
-  type: string;
+  event: string;
   step?: number;
   [key: string]: unknown;
 }
@@ -50,7 +50,7 @@ export class TrainProcess {
     this.ended = new Promise((resolve, reject) => {
       this.child.on("error", reject);
       this.child.on("close", (code, signal) => {
-        const last = (type: string) => this.#told.filter((told) => told.type === type).at(-1)?.step ?? 0;
+        const last = (event: string) => this.#told.filter((told) => told.event === event).at(-1)?.step ?? 0;
         resolve({
           status: code ?? signal!,
           told: this.#told,

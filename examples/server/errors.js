@@ -1,0 +1,48 @@
+import { isInstructPix2PixError } from "instruct-pix2pix";
+
+/** An error that is the client's to see as it is. */
+export class HttpError extends Error {
+  /**
+   * @param {number} statusCode
+   * @param {string} code
+   * @param {string} message
+   * @param {number} [retryAfter] seconds
+   */
+  constructor(statusCode, code, message, retryAfter) {
+    super(message);
+    this.statusCode = statusCode;
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** Statuses of the package's errors that tell about the request; all others are the server's own fault. */
+const STATUSES = /** @type {Record<string, number>} */ ({
+  ERR_INVALID_ARGUMENT: 400,
+  ERR_IMAGE: 422,
+  ERR_DOWNLOAD: 422,
+});
+
+/** Seconds after which it is worth trying again when memory ran out. */
+const RETRY_AFTER_OUT_OF_MEMORY = 30;
+
+/**
+ * What the client is told of an error. Messages about the request are written for whoever sent it; those about the
+ * server may name its files, and stay in its log.
+ *
+ * @param {unknown} error
+ * @returns {HttpError}
+ */
+export function describeError(error) {
+  if (error instanceof HttpError) return error;
+  if (isInstructPix2PixError(error)) {
+    const status = STATUSES[error.code];
+    if (status) return new HttpError(status, error.code, error.message);
+    if (isInstructPix2PixError(error, "ERR_OUT_OF_MEMORY"))
+      return new HttpError(503, error.code, "there is not enough memory for this edit now", RETRY_AFTER_OUT_OF_MEMORY);
+  }
+  // What fastify and its plugins throw: a body that is too large, no JSON, against the schema, …
+  const { statusCode = 500, code = "ERR_REQUEST", message } = /** @type {Partial<HttpError>} */ (error);
+  if (statusCode < 500) return new HttpError(statusCode, code, String(message));
+  return new HttpError(500, "ERR_INTERNAL", "the edit failed; the server's log says why");
+}

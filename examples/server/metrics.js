@@ -1,0 +1,40 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/**
+ * What is counted, for Prometheus. The process's own figures come along: memory, processor time, and how late the
+ * event loop is (`nodejs_eventloop_lag_p99_seconds`).
+ *
+ * @param {import("./queue.js").BoundedQueue} queue
+ */
+export function createMetrics(queue) {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 1 });
+  const registers = [registry];
+  new Gauge({
+    name: "edits_waiting",
+    help: "Requests that wait for their turn",
+    registers,
+    collect() {
+      this.set(queue.waiting);
+    },
+  });
+  new Gauge({
+    name: "edits_running",
+    help: "Edits that are computed",
+    registers,
+    collect() {
+      this.set(queue.running);
+    },
+  });
+  return {
+    registry,
+    answers: new Counter({ name: "edit_answers_total", help: "Requests by status", labelNames: ["status"], registers }),
+    steps: new Counter({ name: "denoising_steps_total", help: "Denoising steps computed", registers }),
+    seconds: new Histogram({
+      name: "edit_seconds",
+      help: "Time of computing an edit, without waiting",
+      buckets: [0.1, 0.3, 1, 3, 10, 30, 100],
+      registers,
+    }),
+  };
+}

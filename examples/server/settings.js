@@ -1,0 +1,67 @@
+import { parseArgs } from "node:util";
+import { builtInModel } from "instruct-pix2pix";
+
+/**
+ * Every setting: `maxSteps` is the flag `--max-steps` and the environment variable `IP2P_SERVER_MAX_STEPS`. Flags come
+ * before variables, variables before these defaults.
+ */
+const DEFAULTS = {
+  host: "127.0.0.1",
+  port: 8080,
+  /** A folder, or an id on the Hugging Face hub. */
+  model: builtInModel,
+  /** auto, cpu, cuda or cuda:N */
+  device: "auto",
+  /** float32, bfloat16 or float16 */
+  dtype: "float32",
+  /** Requests that are inside at once: uploading, waiting or computed. The others are refused with 503. */
+  places: 64,
+  /** Edits that are computed at once. They take turns on the device, so more of them are not faster together. */
+  concurrency: 1,
+  /** Denoising steps that a request may ask for. */
+  maxSteps: 100,
+  /** Width times height of a picture. */
+  maxPixels: 1_048_576,
+  /** Of a picture that is uploaded or fetched. */
+  maxBytes: 16_777_216,
+  /** Seconds for a whole request, its waiting included. */
+  timeout: 120,
+  /** Seconds after SIGTERM for what is inside; then it is given up. */
+  grace: 25,
+};
+
+/** @typedef {typeof DEFAULTS} Settings */
+
+/**
+ * @param {string[]} argv
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {Settings}
+ */
+export function readSettings(argv, env) {
+  const names = /** @type {(keyof Settings)[]} */ (Object.keys(DEFAULTS));
+  const flags = Object.fromEntries(names.map((name) => [kebab(name), /** @type {const} */ ({ type: "string" })]));
+  const { values } = parseArgs({ args: argv, options: flags });
+  const settings = names.map((name) => {
+    const given = values[kebab(name)] ?? env[`IP2P_SERVER_${kebab(name).replaceAll("-", "_").toUpperCase()}`];
+    return [name, given === undefined ? DEFAULTS[name] : parse(name, String(given))];
+  });
+  return Object.fromEntries(settings);
+}
+
+/**
+ * @param {keyof Settings} name
+ * @param {string} text
+ */
+function parse(name, text) {
+  if (typeof DEFAULTS[name] === "string") return text;
+  const least = name === "port" || name === "grace" ? 0 : 1;
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isSafeInteger(value) || value < least)
+    throw new Error(`--${kebab(name)} is a whole number of at least ${least}, not "${text}"`);
+  return value;
+}
+
+/** @param {string} name */
+function kebab(name) {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}

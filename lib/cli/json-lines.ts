@@ -1,0 +1,56 @@
+import { isInstructPix2PixError } from "../errors.js";
+import type { CommandIo } from "./command.js";
+import { describeFailure } from "./failure.js";
+
+export interface JsonLinesOptions {
+  progress: boolean;
+  quiet: boolean;
+}
+
+/**
+ * What every command prints for `--json`: one object per line on standard output, each with an `event` and names in
+ * snake_case; the last one is `done` or `error`. Sizes are in bytes, times in seconds. `--quiet` leaves only the last
+ * line, `--no_progress` leaves out what only tells how far something is.
+ */
+export class JsonLines {
+  readonly #options: JsonLinesOptions;
+  readonly #stdout: CommandIo["stdout"];
+
+  constructor({ progress, quiet }: JsonLinesOptions, { stdout }: Pick<CommandIo, "stdout">) {
+    this.#options = { progress, quiet };
+    this.#stdout = stdout;
+  }
+
+  event(name: string, fields: object): void {
+    if (!this.#options.quiet) this.#write(name, fields);
+  }
+
+  /** An event that only tells how far something is. */
+  progress(name: string, fields: object): void {
+    if (this.#options.progress) this.event(name, fields);
+  }
+
+  done(fields: object): void {
+    this.#write("done", fields);
+  }
+
+  failed(error: unknown): void {
+    const code = isInstructPix2PixError(error) ? error.code : "ERR_INTERNAL";
+    this.#write("error", { code, message: describeFailure(error, false) });
+  }
+
+  #write(event: string, fields: object): void {
+    this.#stdout.write(`${JSON.stringify({ event, ...fields }, (_, value) => jsonValue(value))}\n`);
+  }
+}
+
+/** Large integers are a text where a JavaScript number could not hold them. */
+function jsonValue(value: unknown): unknown {
+  if (typeof value !== "bigint") return value;
+  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : String(value);
+}
+
+/** To milliseconds, or a thousandth of what it counts; null for what is not known. */
+export function rounded(value: number | undefined): number | null {
+  return value === undefined ? null : Math.round(value * 1000) / 1000;
+}

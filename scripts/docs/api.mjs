@@ -1,0 +1,200 @@
+// Writes the public interface, as its docstrings describe it, into docs/api.md: what stands between
+// `<!-- api NAME, NAME, … -->` and `<!-- end of api -->` is made anew. Every export has its place there.
+
+import { join } from "node:path";
+import ts from "typescript";
+
+const MARKED = /(<!-- api ([\w, \n]+) -->\n)[\s\S]*?(<!-- end of api -->)/g;
+
+/** The page with everything between its marks made anew. */
+export function pageWithApi(page, root) {
+  const exported = readExports(root);
+  const written = new Set();
+  const text = page.replace(MARKED, (_, begin, names, end) => {
+    const sections = names.split(",").map((each) => {
+      const name = each.trim();
+      const symbol = exported.get(name);
+      if (!symbol) throw new Error(`docs/api.md has a place for ${name}, which is not exported`);
+      written.add(name);
+      return describe(name, symbol, exported.checker);
+    });
+    return `${begin}\n${sections.join("\n\n")}\n\n${end}`;
+  });
+  const missing = [...exported.keys()].filter((name) => !written.has(name));
+  if (missing.length > 0) throw new Error(`docs/api.md has no place for ${missing.join(", ")}`);
+  return text;
+}
+
+function readExports(root) {
+  const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => {} };
+  const { options } = ts.getParsedCommandLineOfConfigFile(join(root, "tsconfig.json"), {}, host);
+  const program = ts.createProgram([join(root, "lib", "index.ts")], options);
+  const checker = program.getTypeChecker();
+  const index = checker.getSymbolAtLocation(program.getSourceFile(join(root, "lib", "index.ts")));
+  const exported = new Map();
+  for (const symbol of checker.getExportsOfModule(index)) {
+    const isAlias = (symbol.flags & ts.SymbolFlags.Alias) !== 0;
+    exported.set(symbol.name, isAlias ? checker.getAliasedSymbol(symbol) : symbol);
+  }
+  return Object.assign(exported, { checker });
+}
+
+/** A section: what the docstring says, then the signature, the members or the type. */
+function describe(name, symbol, checker) {
+  const [declaration] = symbol.declarations;
+  const parts = [`### ${name}`];
+  const text = docstring(symbol, checker);
+  if (text) parts.push(text);
+  if (ts.isClassDeclaration(declaration)) parts.push(...classTable(name, symbol, declaration, checker));
+  else if (ts.isInterfaceDeclaration(declaration)) parts.push(...memberTable(symbol, checker));
+  else if (ts.isFunctionDeclaration(declaration)) parts.splice(1, 0, code(signature(name, declaration, checker)));
+  else if (ts.isTypeAliasDeclaration(declaration)) parts.push(...aliasText(symbol, declaration, checker));
+  return parts.join("\n\n");
+}
+
+function classTable(name, symbol, declaration, checker) {
+  // Every scheduler has the members of Scheduler.
+  const base = declaration.heritageClauses?.[0]?.types[0]?.expression.getText();
+  if (/Scheduler$/.test(base ?? "")) return [];
+  const statics = checker.getPropertiesOfType(checker.getTypeOfSymbolAtLocation(symbol, declaration));
+  const members = checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol));
+  const constructors = declaration.members.filter(ts.isConstructorDeclaration).slice(0, 1);
+  const rows = [
+    ...constructors
+      .filter((each) => isPublic(each) && !ts.getJSDocTags(each).some(isInternal))
+      .map((each) => [signature(`new ${name}`, each, checker), commentOf(each)]),
+    ...statics.flatMap((member) => memberRows(member, checker, `${name}.`)),
+    ...members.flatMap((member) => memberRows(member, checker)),
+  ];
+  return table("member", rows);
+}
+
+function memberTable(symbol, checker) {
+  const members = checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol));
+  const rows = members.flatMap((member) => memberRows(member, checker));
+  return table(rows.some(([, text]) => /default/i.test(text)) ? "option" : "member", rows);
+}
+
+function table(kind, rows) {
+  if (rows.length === 0) return [];
+  const lines = rows.map(
+    (cells) => `| ${cells.map((cell, i) => inCell(i === 0 ? `\`${cell}\`` : cell)).join(" | ")} |`,
+  );
+  return [[`| ${kind} | |`, "| --- | --- |", ...lines].join("\n")];
+}
+
+function memberRows(member, checker, owner = "") {
+  const declarations = (member.declarations ?? []).filter((each) => isOwn(each) && isPublic(each));
+  if (declarations.length === 0 || !/^[a-z]\w*$/i.test(member.name) || member.name === "prototype") return [];
+  if (declarations.some((each) => ts.getJSDocTags(each).some(isInternal))) return [];
+  const [first] = declarations;
+  // Of an overloaded method the last declaration implements the others.
+  const isMethod = ts.isMethodDeclaration(first) || ts.isMethodSignature(first);
+  const shown = isMethod && declarations.length > 1 ? declarations.slice(0, -1) : [first];
+  const text = docstring(member, checker);
+  return shown.map((each) => [
+    owner + (isMethod ? signature(member.name, each, checker) : property(member, each, checker)),
+    text,
+  ]);
+}
+
+function isInternal(tag) {
+  return tag.tagName.text === "internal";
+}
+
+/** Declared in this package. */
+function isOwn(declaration) {
+  return !declaration.getSourceFile().fileName.includes("node_modules");
+}
+
+function isPublic(declaration) {
+  return (ts.getCombinedModifierFlags(declaration) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)) === 0;
+}
+
+function property(member, declaration, checker) {
+  const optional = (member.flags & ts.SymbolFlags.Optional) !== 0 ? "?" : "";
+  const type = declaration.type?.getText() ?? inferred(declaration, checker);
+  return `${member.name}${optional}: ${oneLine(type)}`;
+}
+
+function inferred(declaration, checker) {
+  return checker.typeToString(checker.getTypeAtLocation(declaration));
+}
+
+function signature(name, declaration, checker) {
+  const parameters = declaration.parameters
+    .filter((each) => each.name.getText() !== "this")
+    .map((each) => {
+      const optional = each.questionToken || each.initializer ? "?" : "";
+      // What is taken apart at once has no name.
+      const label = ts.isIdentifier(each.name) ? each.name.text.replace(/^_/, "") : "options";
+      return `${label}${optional}: ${each.type?.getText() ?? inferred(each, checker)}`;
+    });
+  const result = declaration.type ? `: ${declaration.type.getText()}` : "";
+  return oneLine(`${name}(${parameters.join(", ")})${result}`);
+}
+
+function aliasText(symbol, declaration, checker) {
+  const type = checker.getDeclaredTypeOfSymbol(symbol);
+  const members = checker.getPropertiesOfType(type).map(({ name }) => `\`${name}\``);
+  const all = declaration.getSourceFile().text;
+  const trailing = ts.getTrailingCommentRanges(all, declaration.end) ?? [];
+  const comments = trailing.map(({ pos, end }) => ` ${all.slice(pos, end)}`);
+  const source = declaration.type.getText() + comments.join("");
+  // Of a type that is made of another declaration, the keys say more than its name.
+  if (source.includes("typeof") && !type.isUnion()) return [`Keys: ${members.join(", ")}.`];
+  if (source.includes("typeof")) return [code(checker.typeToString(type, undefined, ts.TypeFormatFlags.InTypeAlias))];
+  return [code(/\/[/*]/.test(source) ? source.replace(/^ +/gm, "") : oneLine(source).replace(/^\| /, ""))];
+}
+
+function code(text) {
+  return ["```text", text, "```"].join("\n");
+}
+
+const WORDS = {
+  param: (name, text) => `\`${name}\`: ${text}`,
+  returns: (_, text) => `Gives ${text}`,
+  throws: (_, text) => `Throws ${text}`,
+};
+
+/** What a docstring says, with its parameters, result and errors, as one paragraph for each of its own. */
+function docstring(symbol, checker) {
+  const text = ts.displayPartsToString(symbol.getDocumentationComment(checker));
+  const tags = symbol.getJsDocTags(checker).flatMap(({ name, text: parts = [] }) => {
+    const words = WORDS[name];
+    if (!words) return [];
+    const [, label, rest] = /^([\w.]*)\s*(?:-\s*)?([\s\S]*)$/.exec(ts.displayPartsToString(parts));
+    return [sentence(name === "param" ? words(label, rest) : words("", ts.displayPartsToString(parts)))];
+  });
+  const paragraphs = text
+    .split(/\n\s*\n/)
+    .map(oneLine)
+    .filter(Boolean);
+  const last = [paragraphs.pop(), ...tags].filter(Boolean).map(sentence).join(" ");
+  return linked([...paragraphs, last].join("\n\n"));
+}
+
+function commentOf(declaration) {
+  const [comment] = ts.getJSDocCommentsAndTags(declaration);
+  return comment && ts.isJSDoc(comment) ? linked(sentence(ts.getTextOfJSDocComment(comment.comment) ?? "")) : "";
+}
+
+function sentence(text) {
+  const line = oneLine(text);
+  return line === "" || /[.:!?]$/.test(line) ? line : `${line}.`;
+}
+
+function linked(text) {
+  return text.replace(/\{@link ([\w.]+)\s*\}/g, "`$1`").trim();
+}
+
+function oneLine(text) {
+  return text
+    .replace(/\/\*\*[\s\S]*?\*\//g, "")
+    .replace(/\s+/g, " ")
+    .trim();
+}
+
+function inCell(text) {
+  return text.replaceAll("|", "\\|").replace(/\n+/g, " ");
+}

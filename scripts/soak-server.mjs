@@ -1,0 +1,111 @@
+// Sends the server example a great many requests and checks that its memory stays flat:
+//
+//   node scripts/soak-server.mjs [--requests 10000] [--clients 16] [--most 16] [--leak]
+//
+// Edits of a tiny picture by the built-in model, by form and by JSON, among them clients that go away in the middle, things
+// that are no pictures, and options that there are not. A tenth of the requests is a warm-up. Of the rest the highest
+// resident memory in the second half is compared with the highest in the first: exits with 1 if it is --most MiB
+// higher, or if any answer is not what it ought to be.
+//
+// --leak starts the server with a leak of 256 KiB for each edit. It must fail: it shows that this program sees a leak.
+
+import { setTimeout as delay } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import sharp from "sharp";
+import { ServerProcess } from "../test/examples/server-process.mjs";
+
+const { values } = parseArgs({
+  options: {
+    requests: { type: "string", default: "10000" },
+    clients: { type: "string", default: "16" },
+    most: { type: "string", default: "16" },
+    leak: { type: "boolean", default: false },
+  },
+});
+const [requests, clients, most] = [values.requests, values.clients, values.most].map(Number);
+const MEBIBYTE = 2 ** 20;
+const mebibytes = (bytes) => `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
+
+const leak =
+  "data:text/javascript,import http from 'node:http'; const kept = []; const { end } = http.ServerResponse.prototype; http.ServerResponse.prototype.end = function (...all) { kept.push(Buffer.alloc(262144, 1)); return end.apply(this, all); };";
+if (values.leak) process.env.NODE_OPTIONS = `--import "${leak}"`;
+const server = await ServerProcess.start({ places: clients });
+
+const picture = await sharp({ create: { width: 16, height: 16, channels: 3, background: "teal" } })
+  .png()
+  .toBuffer();
+const prompt = "let night fall";
+const asJson = (fields) => ({ headers: { "content-type": "application/json" }, body: JSON.stringify(fields) });
+function asForm(fields, image = picture) {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(fields)) body.set(name, String(value));
+  body.set("image", new Blob([image]), "picture.png");
+  return { body };
+}
+
+/** Kinds of requests by turns: what is sent, and the status that is right; undefined: the client does not wait for it. */
+const KINDS = [
+  ...Array(5).fill((seed) => [asForm({ prompt, seed, numInferenceSteps: 2 }), 200]),
+  (seed) => [asJson({ prompt, seed, numInferenceSteps: 2, image: picture.toString("base64") }), 200],
+  (seed) => [asForm({ prompt, seed, numInferenceSteps: 1, format: "webp" }), 200],
+  () => [asForm({ prompt, numInferenceSteps: 100 }), undefined],
+  () => [asForm({ prompt }, Buffer.from("no picture")), 422],
+  () => [asJson({ prompt, image: "aGVsbG8=", steps: 1 }), 400],
+];
+
+async function sample() {
+  const figures = await server.metrics();
+  return {
+    resident: figures.get("process_resident_memory_bytes"),
+    p99: figures.get("nodejs_eventloop_lag_p99_seconds") * 1000,
+  };
+}
+
+const wrong = new Map();
+const samples = [];
+let sent = 0;
+
+async function client() {
+  while (sent < requests) {
+    const i = sent++;
+    const [request, status] = KINDS[i % KINDS.length](i);
+    const signal = status === undefined ? AbortSignal.timeout(20 + (i % 50)) : undefined;
+    const outcome = await fetch(`${server.url}/edit`, { method: "POST", ...request, signal }).then(
+      async (answer) => {
+        await answer.arrayBuffer();
+        return answer.status;
+      },
+      () => undefined,
+    );
+    // Who went away may have been refused, or served, before.
+    if (outcome !== status && status !== undefined) {
+      // A place is free a moment after its client has gone.
+      if (outcome === 503) await delay(10);
+      else wrong.set(`${outcome} instead of ${status}`, (wrong.get(`${outcome} instead of ${status}`) ?? 0) + 1);
+    }
+    if (i >= requests / 10 && i % Math.ceil(requests / 200) === 0) samples.push({ i, ...(await sample()) });
+    if (i % 1000 === 999) console.log(`${i + 1} requests: ${mebibytes(samples.at(-1)?.resident ?? 0)} resident`);
+  }
+}
+
+const begun = performance.now();
+try {
+  await Promise.all(Array.from({ length: clients }, client));
+  samples.sort((a, b) => a.i - b.i);
+  const middle = Math.floor(samples.length / 2);
+  const highest = (part) => Math.max(...part.map(({ resident }) => resident));
+  const [first, second] = [highest(samples.slice(0, middle)), highest(samples.slice(middle))];
+  const flat = second - first < most * MEBIBYTE;
+  const delays = samples.map(({ p99 }) => p99).sort((a, b) => a - b);
+  const edits = await server.metric('edit_answers_total{status="200"}');
+  const gone = await server.metric('edit_answers_total{status="499"}');
+  console.log(
+    `${requests} requests in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${edits} edits, ${gone} clients gone: resident memory ` +
+      `${mebibytes(first)} at most in the first half, ${mebibytes(second)} in the second: ${flat ? "flat" : "NOT FLAT"}; ` +
+      `event loop p99 between two samples ${delays[middle].toFixed(1)} ms (median), ${delays.at(-1).toFixed(1)} ms (highest)`,
+  );
+  for (const [what, count] of wrong) console.log(`${what}: ${count} times`);
+  process.exitCode = flat && wrong.size === 0 ? 0 : 1;
+} finally {
+  await server.stop();
+}

@@ -1,0 +1,105 @@
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { COMMANDS } from "../../lib/cli/commands.js";
+import { camelCase, snakeCase } from "../../lib/options/names.js";
+import { parseArguments } from "../../lib/options/parse.js";
+import { ip2p } from "../cli/run-cli.js";
+import { blocks, type Command, commands, read, root } from "./pages.js";
+import { useDocsWorld } from "./workplace.js";
+
+/** What makes commands small enough for a test: of an option given twice the last one counts. */
+const SMALLER: Record<string, string[]> = {
+  edit: ["--num_inference_steps=2", "--num_threads=1", "--device=cpu"],
+  train: [
+    ...["--max_train_steps=2", "--resolution=32", "--train_batch_size=1", "--gradient_accumulation_steps=1"],
+    ...["--num_threads=1", "--device=cpu"],
+  ],
+  "make-dataset": ["--count=4"],
+  doctor: [],
+};
+
+/** What a command that goes on from the latest checkpoint says where there is none yet. */
+const EXPECTED = /^ip2p: warning: there is no checkpoint in .*; training starts anew\n/;
+
+type Check = (command: Command) => void | Promise<void>;
+
+/** Commands of `ip2p` that are not run: they are parsed. */
+const parsed: Check = async ({ words: [, name, ...argv] }) => {
+  const { options } = await COMMANDS.find((command) => command.name === name)!.load();
+  parseArguments(options, argv);
+};
+
+/** Programs of the repository that are not run: they are there, and know the flags. */
+const knowsItsFlags: Check = ({ words, text }) => {
+  const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+  const line = words[0] === "npm" ? scripts[words[2]!] : text;
+  const [program] = line?.match(/[\w/-]+\.(?:mjs|sh)(?!.*\.mjs)/) ?? [`the program of "${text}"`];
+  expect(existsSync(join(root, program)), program).toBe(true);
+  for (const word of words.filter((each) => each.startsWith("--") && each !== "--"))
+    expect(read(program), word).toContain(word.replace(/^--/, "").split("=")[0]);
+};
+
+const isSettingOfTheServer: Check = ({ words }) => {
+  for (const flag of words.slice(3).filter((word) => word.startsWith("--")))
+    expect(read("examples/server/settings.js")).toContain(`${camelCase(snakeCase(flag.slice(2)))}:`);
+};
+
+const nothing: Check = () => {};
+
+/** What is not run, why, and what is looked at instead. */
+const NOT_RUN: [command: RegExp, why: string, check: Check][] = [
+  [/^npm run demo$/, "takes minutes; a step of its own in .ci/run", knowsItsFlags],
+  [/^npm run (?:bench|tiny)/, "takes minutes to hours", knowsItsFlags],
+  [/^scripts\/gpu-check\.sh/, "needs a GPU, and builds the addon", knowsItsFlags],
+  [/^python3 -m venv|^bench-env\/bin\/pip install/, "installs packages of Python from the network", nothing],
+  [/^ip2p (?:install|build)\b/, "changes the installation that this test runs on", parsed],
+  [/^cp -r node_modules\/instruct-pix2pix\/examples\/server my-server$/, "tried in test/examples", nothing],
+  [/^cd my-server$|^npm install$/, "asks the registry; test/examples links what it would install", nothing],
+  [/^npm start -- /, "runs until it is stopped; test/examples starts it", isSettingOfTheServer],
+  [/^curl /, "test/examples sends the same form", nothing],
+];
+
+const world = useDocsWorld();
+const used = new Set<RegExp>();
+
+describe("every command in the documentation", () => {
+  it.each(blocks("sh").map((block) => [block.where, block] as const))(
+    "%s",
+    async (_, block) => {
+      using place = world.place();
+      for (const command of commands(block)) {
+        const { words, text } = command;
+        const [program, name, ...argv] = words;
+        // Usage lines are made of the declarations, and name values instead of giving them.
+        if (program === "ip2p" && argv.at(-1) === "[options]") continue;
+        const listed = NOT_RUN.find(([pattern]) => pattern.test(words.join(" ")));
+        if (listed) {
+          used.add(listed[0]);
+          await listed[2](command);
+          continue;
+        }
+        expect(program === "ip2p" && SMALLER[name!], `nobody runs: ${text}`).toBeTruthy();
+        if (name === "make-dataset")
+          rmSync(place.at(argv[argv.indexOf("--output") + 1]!), { recursive: true, force: true });
+        const outcome = await ip2p([name!, ...argv, ...SMALLER[name!]!], { cwd: place.folder, env: world.env });
+        const { status, stderr } = outcome;
+        expect({ status, stderr: stderr.replace(EXPECTED, "") }, text).toEqual({ status: 0, stderr: "" });
+      }
+    },
+    120_000,
+  );
+
+  it("is run or listed, and nothing is listed that is not there", () => {
+    expect(NOT_RUN.map(([pattern]) => pattern).filter((pattern) => !used.has(pattern))).toEqual([]);
+  });
+});
+
+it("every block has a language that is dealt with", () => {
+  // Trees, types and diagrams are to look at; programs and data have tests of their own.
+  const known = ["sh", "js", "ts", "json", "python", "text", "mermaid"];
+  expect(blocks().filter(({ language }) => !known.includes(language))).toEqual([]);
+  for (const { code, where } of blocks("text"))
+    expect(code, where).not.toMatch(/^(?:\$ )?(?:ip2p|npx|npm|node|python3?|curl|scripts\/\S+) /m);
+  for (const { code } of blocks("json")) for (const line of code.trim().split("\n")) JSON.parse(line);
+});

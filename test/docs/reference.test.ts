@@ -1,0 +1,58 @@
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { describe, expect, it } from "vitest";
+import { COMMANDS } from "../../lib/cli/commands.js";
+import { PAGES, read, root } from "./pages.js";
+
+/** Pages that name flags of programs beside `ip2p`. */
+const OTHER_PROGRAMS = ["docs/performance.md", "docs/gpu.md", "models/tiny/README.md", "examples/server/README.md"];
+
+describe("the documentation", () => {
+  it("repeats what the declarations and docstrings of the code say", () => {
+    const { status, stderr } = spawnSync(process.execPath, [join(root, "scripts/write-docs.mjs"), "--check"], {
+      encoding: "utf8",
+    });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  });
+
+  it("names only flags that there are", async () => {
+    const known = new Set(["--help", "--version"]);
+    for (const { load } of COMMANDS)
+      for (const [name, { type }] of Object.entries((await load()).options)) {
+        known.add(`--${name}`);
+        if (type === "boolean") known.add(`--no_${name}`);
+      }
+    // What follows `npm run` belongs to a script, which knows flags of its own.
+    for (const page of PAGES.filter((each) => !OTHER_PROGRAMS.includes(each)))
+      for (const [flag] of read(page)
+        .replace(/npm run .*/g, "")
+        .matchAll(/(?<=[\s`(])--[a-z]\w+/g))
+        expect(known, `${page}: ${flag}`).toContain(flag);
+  });
+
+  it("names only files, pages and npm scripts that there are", () => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    for (const page of PAGES) {
+      const text = read(page);
+      const there = (path: string) => existsSync(join(root, path)) || existsSync(join(root, `${path}.h`));
+      for (const [path] of text.matchAll(/(?<=`)(?:lib|native|scripts|test|docs|bench|examples)\/[\w./-]+(?=`)/g))
+        expect(there(path), `${page}: ${path}`).toBe(true);
+      for (const [, link, heading] of text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {
+        const path = link === "" ? page : normalize(join(dirname(page), link!));
+        expect(there(path), `${page}: ${link}`).toBe(true);
+        const headings = heading && [...read(path).matchAll(/^#+ (.*)$/gm)].map(([, words]) => anchor(words!));
+        if (headings) expect(headings, `${page}: ${link}#${heading}`).toContain(heading);
+      }
+      for (const [, name] of text.matchAll(/npm run ([\w:]+)/g)) expect(scripts, page).toHaveProperty(name!);
+    }
+  });
+});
+
+/** What a heading is called in a link. */
+function anchor(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replace(/[^\w\- ]/g, "")
+    .replaceAll(" ", "-");
+}

@@ -1,0 +1,76 @@
+import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll } from "vitest";
+import { imageGrid, loadImage } from "../../lib/images.js";
+import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
+import { fixture } from "../helpers/fixtures.js";
+import { HubServer } from "../hub/server.js";
+import { root } from "./pages.js";
+
+const MODELS = ["timbrooks/instruct-pix2pix", "stable-diffusion-v1-5/stable-diffusion-v1-5"];
+const MODEL_FILES = [
+  ...["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json"],
+  ...["text_encoder/model.safetensors", "tokenizer/merges.txt", "tokenizer/vocab.json", "vae/config.json"],
+  ...["unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"],
+];
+
+/** Where the examples of the pages can be tried: what they name is there, but small, the hub included. */
+export interface DocsWorld {
+  env: Record<string, string>;
+  /** A folder of its own with the models, pictures and data sets that the pages name. */
+  place(): Workplace;
+}
+
+export function useDocsWorld(): DocsWorld {
+  const world = {} as DocsWorld;
+  const made = new Workplace();
+  let server: HubServer;
+  beforeAll(async () => {
+    for (const name of ["model", "my-model", "base"]) made.copyOfModel(name);
+    const picture = await loadImage(tinyImage);
+    await picture.save(made.at("photo.jpg"));
+    const pairs = await ip2p(["make-dataset", "--world", "--count=4", "--size=32", "--output=pairs"], {
+      cwd: made.folder,
+    });
+    const parquet = await ip2p(
+      ["make-dataset", "--world", "--count=4", "--size=32", "--output=parquet", "--format=parquet"],
+      { cwd: made.folder },
+    );
+    if (pairs.status !== 0 || parquet.status !== 0) throw new Error(pairs.stderr + parquet.stderr);
+    await picture.save(made.at("pairs/images/lake_before.jpg"));
+    await imageGrid([picture]).save(made.at("pairs/images/lake_after.jpg"));
+    writeFileSync(made.at("pairs/images/lake.txt"), "make it winter\n");
+    mkdirSync(made.at("node_modules"));
+    symlinkSync(root, made.at("node_modules", "instruct-pix2pix"), "junction");
+
+    server = await HubServer.start();
+    const files = Object.fromEntries(
+      await Promise.all(MODEL_FILES.map(async (name) => [name, await readFile(`${tinyModel}/${name}`)] as const)),
+    );
+    for (const id of MODELS) server.repositories.set(id, { files });
+    const rows = await readFile(fixture("data", "mixed", "parquet", "snappy.parquet"));
+    server.repositories.set("my/pairs", { files: { "data/train.parquet": rows } });
+    // The hub's answers about a data set are those about a model of that name.
+    server.fault = ({ path }, response) => {
+      if (!path.startsWith("/datasets/")) return undefined;
+      response.writeHead(307, { location: path.slice("/datasets".length) }).end();
+      return "handled";
+    };
+    world.env = {
+      HF_ENDPOINT: server.url,
+      HF_HOME: made.at("hf"),
+      OMP_NUM_THREADS: "1",
+    };
+  });
+  afterAll(async () => {
+    await server?.stop();
+    made[Symbol.dispose]();
+  });
+  world.place = () => {
+    const place = new Workplace();
+    rmSync(place.folder, { recursive: true });
+    cpSync(made.folder, place.folder, { recursive: true, verbatimSymlinks: true });
+    return place;
+  };
+  return world;
+}
