@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
-import { rollup } from "rollup";
+import { rolldown } from "rolldown";
 import { beforeAll, describe, expect, it } from "vitest";
 import { resolveLibtorch } from "../../lib/native/libtorch.js";
 import { layouts, Project } from "./layouts.js";
@@ -77,9 +77,9 @@ describe("the package", () => {
       const name = `esbuild.${format === "esm" ? "mjs" : "cjs"}`;
       expect(await project.node(name, outputFiles[0]!.text)).toContain("6");
     }
-    const bundle = await rollup({ input: entry, external });
+    const bundle = await rolldown({ input: entry, external });
     const { output } = await bundle.generate({ format: "es" });
-    expect(await project.node("rollup.mjs", output[0].code)).toBe("6");
+    expect(await project.node("rolldown.mjs", output[0].code)).toBe("6");
   });
 
   it.each([
