@@ -69,8 +69,8 @@ function completePlatformPackage(root, folder, artifacts, abi) {
     [
       `# ${manifest.name}`,
       "",
-      `The native addon of [instruct-pix2pix](https://www.npmjs.com/package/instruct-pix2pix) for ${abi}${cuda}, built`,
-      `against libtorch ${libtorch}${commit ? ` from commit ${commit}` : ""}. Install \`instruct-pix2pix\`, which chooses it by itself.`,
+      `The native addon of instruct-pix2pix for ${abi}${cuda}, built`,
+      `against libtorch ${libtorch}${commit ? ` from commit ${commit}` : ""}. Install instruct-pix2pix, which chooses this by itself.`,
       "",
     ].join("\n"),
   );
