@@ -88,6 +88,21 @@ const cudaLibraries = wheels(`
   4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4 1 nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
 `);
 
+// On Windows and macOS the index's own build is the one for the CPU.
+const windowsWheel: PinnedWheel = {
+  file: `torch-${LIBTORCH_VERSION}-cp311-cp311-win_amd64.whl`,
+  requirement: `torch===${LIBTORCH_VERSION}`,
+  sha256: "a0d8b11f16a48d60e2015d8213aa0390744cbebb98e58b62b3514dddc656e330",
+  size: 122_015_870,
+};
+
+const macWheel: PinnedWheel = {
+  file: `torch-${LIBTORCH_VERSION}-cp311-cp311-macosx_14_0_arm64.whl`,
+  requirement: `torch===${LIBTORCH_VERSION}`,
+  sha256: "e76f9bcecc52b8ff711239a2f7547d5353df95878ab232f0773c1d95928b92f8",
+  size: 111_187_938,
+};
+
 /** The recipes of each platform. */
 const recipes: Readonly<Record<string, readonly LibtorchRecipe[]>> = {
   "linux-x64-gnu": [
@@ -101,6 +116,8 @@ const recipes: Readonly<Record<string, readonly LibtorchRecipe[]>> = {
       unpackedSize: 4_000 * MB,
     },
   ],
+  "win32-x64-msvc": [{ variant: "cpu", wheels: [windowsWheel], cpuHalfOnly: false, unpackedSize: 700 * MB }],
+  "darwin-arm64": [{ variant: "cpu", wheels: [macWheel], cpuHalfOnly: false, unpackedSize: 500 * MB }],
 };
 
 /** What is pinned for a platform, which may be nothing. */

@@ -20,7 +20,9 @@ export function repositoryProblems(root) {
   const changed = git(root, "status", "--porcelain").split("\n").filter(Boolean);
   if (changed.length > 0)
     problems.push(`the working tree differs from the last commit: ${changed.map((line) => line.trim()).join(", ")}`);
-  if (git(root, "tag", "--list", `v${version}`)) problems.push(`the tag v${version} exists already`);
+  const tagged = git(root, "tag", "--list", `v${version}`) && git(root, "rev-list", "-n", "1", `v${version}`);
+  if (tagged && tagged !== git(root, "rev-parse", "HEAD"))
+    problems.push(`the tag v${version} exists already, at another commit: ${tagged}`);
 
   const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
   for (const found of new Set([lock.version, lock.packages[""].version]))

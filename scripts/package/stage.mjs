@@ -2,7 +2,7 @@
 // dependencies on them; what it does not know of is added here.
 
 import { spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { abiOf, artifactFiles, CUDA_LIBRARY, readBuildInfo } from "./artifacts.mjs";
@@ -58,7 +58,7 @@ export function stagePackages({ root, targets, artifacts, staging }) {
 function completePlatformPackage(root, folder, artifacts, abi) {
   const files = artifactFiles(artifacts, abi);
   for (const name of files) copyFileSync(join(artifacts, abi, name), join(folder, name));
-  if (existsSync(join(root, "LICENSE"))) copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
+  copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
   const manifest = readJson(join(folder, "package.json"));
   // Native code is loaded from the disk, never from an archive.
   writeJson(join(folder, "package.json"), { ...manifest, type: "commonjs", files, preferUnplugged: true });
@@ -69,8 +69,8 @@ function completePlatformPackage(root, folder, artifacts, abi) {
     [
       `# ${manifest.name}`,
       "",
-      `The native addon of [instruct-pix2pix](https://www.npmjs.com/package/instruct-pix2pix) for ${abi}${cuda}, built`,
-      `against libtorch ${libtorch}${commit ? ` from commit ${commit}` : ""}. Install \`instruct-pix2pix\`, which chooses it by itself.`,
+      `The native addon of instruct-pix2pix for ${abi}${cuda}, built`,
+      `against libtorch ${libtorch}${commit ? ` from commit ${commit}` : ""}. Install instruct-pix2pix, which chooses this by itself.`,
       "",
     ].join("\n"),
   );

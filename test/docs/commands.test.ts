@@ -54,6 +54,12 @@ const NOT_RUN: [command: RegExp, why: string, check: Check][] = [
   [/^scripts\/gpu-check\.sh/, "needs a GPU, and builds the addon", knowsItsFlags],
   [/^python3 -m venv|^bench-env\/bin\/pip install/, "installs packages of Python from the network", nothing],
   [/^ip2p (?:install|build)\b/, "changes the installation that this test runs on", parsed],
+  [
+    /^npm install instruct-pix2pix$/,
+    "asks the registry; test/package installs the tarballs from one of its own",
+    nothing,
+  ],
+  [/^npm run release -- /, "test/package releases repositories of its own", knowsItsFlags],
   [/^cp -r node_modules\/instruct-pix2pix\/examples\/server my-server$/, "tried in test/examples", nothing],
   [/^cd my-server$|^npm install$/, "asks the registry; test/examples links what it would install", nothing],
   [/^npm start -- /, "runs until it is stopped; test/examples starts it", isSettingOfTheServer],

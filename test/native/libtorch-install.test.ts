@@ -592,6 +592,16 @@ describe("what is pinned", () => {
     ]);
   });
 
+  it.each(["win32-x64-msvc", "darwin-arm64"])("is for %s the CPU variant that pip finds", (platform) => {
+    const [recipe] = recipesOf(releaseFor(platform), "cpu");
+    const [wheel] = recipe!.wheels;
+    const tag = wheel!.file.replace(".whl", "").split("-").at(-1)!;
+    expect(tag).toMatch(platform.startsWith("win32") ? /^win_amd64$/ : /^macosx_\d+_0_arm64$/);
+    expect(pipArguments(wheel!, "/to").join(" ")).toContain(`--platform ${tag} `);
+    expect(wheel!.sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(() => recipesOf(releaseFor(platform), "cuda")).toThrow(/is pinned for/);
+  });
+
   it("is nothing for other platforms, which is said with the ways out", () => {
     expect(() => recipesOf(releaseFor("freebsd-x64"), "cpu")).toThrow(
       /is pinned for freebsd-x64; .*--from.*LIBTORCH_USE_PYTORCH=1/,

@@ -1,6 +1,7 @@
 // The ways in which other programs take the package in.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { publint } from "publint";
@@ -103,6 +104,19 @@ describe("the package", () => {
     };
     writeFileSync(project.at("tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["typed.mts"] }));
     await run(process.execPath, [programOf("typescript", "bin/tsc"), "-p", project.folder]);
+  });
+
+  it("carries all its native sources, which CMake configures with the headers of its dependencies", async () => {
+    const { stdout } = await run("git", ["ls-files", "native", "CMakeLists.txt"], { cwd: repository });
+    const installed = project.at("node_modules", "instruct-pix2pix");
+    for (const path of stdout.trim().split("\n")) expect(existsSync(join(installed, path)), path).toBe(true);
+
+    const folder = project.at("own-build");
+    const libtorch = `-DIP2P_LIBTORCH=${resolveLibtorch().root}`;
+    await run("cmake", ["-S", installed, "-B", folder, libtorch]);
+    await run("cmake", ["--build", folder, "--target", "ip2p_preload"]);
+    const { dlopen } = createRequire(import.meta.url)(join(folder, "Release", "ip2p_preload.node"));
+    expect(() => dlopen("/nowhere.so")).toThrow(/nowhere\.so/);
   });
 
   it("is clean for publint", async () => {
