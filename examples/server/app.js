@@ -15,8 +15,8 @@ import { BoundedQueue } from "./queue.js";
 export function createApp(pipe, settings) {
   const queue = new BoundedQueue(settings);
   const metrics = createMetrics(queue);
-  /** @type {Map<import("fastify").FastifyRequest, AbortController>} of every request to edit that is inside */
-  const inside = new Map();
+  /** @type {Map<import("fastify").FastifyRequest, AbortController>} of every request that is inside */
+  const cancellations = new Map();
   let stopping = false;
 
   const app = fastify({
@@ -49,7 +49,10 @@ export function createApp(pipe, settings) {
     if (stopping) reply.header("connection", "close");
   });
 
-  app.get("/health", async () => ({ status: "ok", running: queue.running, waiting: queue.waiting }));
+  app.get("/health", async () => {
+    const { inside, waiting, running } = queue;
+    return { status: "ok", inside, waiting, running };
+  });
   app.get("/metrics", async (_request, reply) => {
     reply.type(metrics.registry.contentType);
     return metrics.registry.metrics();
@@ -64,12 +67,12 @@ export function createApp(pipe, settings) {
       );
       queue.enter();
       const cancellation = new AbortController();
-      inside.set(request, cancellation);
+      cancellations.set(request, cancellation);
       const late = new HttpError(504, "ERR_TIMEOUT", `the edit took longer than ${settings.timeout} s`);
       const deadline = setTimeout(() => cancellation.abort(late), settings.timeout * 1000);
       reply.raw.once("close", () => {
         clearTimeout(deadline);
-        inside.delete(request);
+        cancellations.delete(request);
         queue.leave();
         // The client went away: the run stops within a step, a request that waits leaves the queue.
         if (!reply.raw.writableFinished)
@@ -78,7 +81,7 @@ export function createApp(pipe, settings) {
     },
     handler: async (request, reply) => {
       const { image: given, format, ...options } = /** @type {import("./edit-request.js").EditBody} */ (request.body);
-      const cancellation = inside.get(request);
+      const cancellation = cancellations.get(request);
       // It went away while its body was looked at.
       if (!cancellation) return reply.hijack();
       const { signal } = cancellation;
@@ -102,8 +105,10 @@ export function createApp(pipe, settings) {
   async function stop() {
     stopping = true;
     const over = setTimeout(() => {
-      for (const cancellation of inside.values())
+      for (const cancellation of cancellations.values())
         cancellation.abort(new HttpError(503, "ERR_STOPPING", "the server is stopping", 10));
+      // What is still being uploaded hears of it only by this.
+      setTimeout(() => app.server.closeAllConnections(), 1000).unref();
     }, settings.grace * 1000);
     await app.close();
     clearTimeout(over);

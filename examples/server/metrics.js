@@ -11,6 +11,14 @@ export function createMetrics(queue) {
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 1 });
   const registers = [registry];
   new Gauge({
+    name: "edits_inside",
+    help: "Requests that have a place",
+    registers,
+    collect() {
+      this.set(queue.inside);
+    },
+  });
+  new Gauge({
     name: "edits_waiting",
     help: "Requests that wait for their turn",
     registers,

@@ -19,6 +19,10 @@ export class BoundedQueue {
     this.#concurrency = concurrency;
   }
 
+  get inside() {
+    return this.#inside;
+  }
+
   get running() {
     return this.#running;
   }

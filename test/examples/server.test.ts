@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -118,7 +119,12 @@ describe("one server", () => {
   });
 
   it("tells its health and its figures", async () => {
-    expect(await (await fetch(`${server.url}/health`)).json()).toEqual({ status: "ok", running: 0, waiting: 0 });
+    expect(await (await fetch(`${server.url}/health`)).json()).toEqual({
+      status: "ok",
+      inside: 0,
+      waiting: 0,
+      running: 0,
+    });
     expect(await server.metric('edit_answers_total{status="422"}')).toBeGreaterThan(0);
     expect(await server.metric("denoising_steps_total")).toBeGreaterThan(0);
     expect(await server.metric("process_resident_memory_bytes")).toBeGreaterThan(2 ** 20);
@@ -238,6 +244,28 @@ describe("a server", () => {
     const answer = await long;
     expect(answer.status).toBe(503);
     expect(await answer.json()).toMatchObject({ code: "ERR_STOPPING" });
+    expect(await server.exit).toBe(0);
+  });
+
+  it("gives its place to another when a client goes away while it uploads, and waits for none at its end", async () => {
+    server = await ServerProcess.start({ places: 1, grace: 0 });
+    const upload = () => {
+      const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+      socket.on("error", () => {});
+      const head = ["POST /edit HTTP/1.1", "host: localhost", "content-type: application/json", "content-length: 1000"];
+      socket.write(`${head.join("\r\n")}\r\n\r\n{`);
+      return socket;
+    };
+    const inside = async (count: number) => (await server.metric("edits_inside")) === count;
+    const first = upload();
+    await until(() => inside(1));
+    expect((await edit(form({ prompt }))).status).toBe(503);
+    first.destroy();
+    await until(() => inside(0));
+    expect((await edit(form({ prompt, numInferenceSteps: 1 }))).status).toBe(200);
+    upload();
+    await until(() => inside(1));
+    server.signal("SIGTERM");
     expect(await server.exit).toBe(0);
   });
 
