@@ -29,7 +29,7 @@ One JSON object per line, each with an \`event\`. The last one is \`done\` or \`
 | \`loaded\` | \`seconds\` |
 | \`step\` | \`step\` from 1 to \`total_steps\`, \`timestep\`, \`steps_per_second\` (null for the first) |
 | \`warning\`, \`detail\` | \`message\`; details only with \`--verbose\` |
-| \`done\` | \`outputs\` (the files), \`width\`, \`height\`, \`seed\` (a string if a double cannot hold it), \`scheduler\`, \`device\`, \`dtype\`, \`steps\`, \`steps_per_second\`, \`load_seconds\`, \`edit_seconds\`, \`total_seconds\`, \`peak_memory_bytes\` |
+| \`done\` | \`outputs\` (the files), \`width\`, \`height\`, \`seed\` (a string if a double cannot hold it), \`scheduler\`, \`device\`, \`dtype\`, \`steps\`, \`steps_per_second\`, \`load_seconds\`, \`edit_seconds\`, \`total_seconds\`, \`peak_memory_bytes\`, on CUDA \`peak_device_memory_bytes\` (the most that tensors held) |
 | \`error\` | \`code\`, \`message\` |
 
 \`--quiet\` leaves only the last line, \`--no_progress\` leaves out \`step\` and \`downloading\`.`;

@@ -10,6 +10,7 @@ import { ioError } from "../io-error.js";
 import { readConfig } from "../models/config.js";
 import { componentClass, readModelIndex } from "../models/model-index.js";
 import { native } from "../native/native.js";
+import { allowTf32, useDeterministicAlgorithms } from "../numerics.js";
 import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { ModelDType } from "../tensor.js";
@@ -63,7 +64,8 @@ export async function prepareRun(
   checkTogether(given);
   const device = resolveDevice(given.compat ? "cpu" : given.device);
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
-  native().setAllowTf32(given.allowTf32);
+  allowTf32(given.allowTf32);
+  useDeterministicAlgorithms(given.deterministic);
   await makeOutputFolder(given.outputDir);
   await checkMetricsFile(given.outputDir);
 
