@@ -180,7 +180,7 @@ export const trainOptions = declareOptions({
     type: "string",
     choices: ["diffusers"],
     group: RUN,
-    help: "reproduce diffusers' script draw by draw, its quirks included, to compare losses and weights; float32 on the CPU only",
+    help: "reproduce diffusers' script draw by draw, its quirks included, to compare losses and weights; float32 only, with the draws that it makes on the CPU, where it also computes unless a device is named",
   },
   device: {
     type: "string",

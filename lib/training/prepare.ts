@@ -62,7 +62,7 @@ export async function prepareRun(
 ): Promise<PreparedRun> {
   native(); // a missing libtorch is reported before anything else
   checkTogether(given);
-  const device = resolveDevice(given.compat ? "cpu" : given.device);
+  const device = resolveDevice(given.compat && given.device === "auto" ? "cpu" : given.device);
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
   allowTf32(given.allowTf32);
   useDeterministicAlgorithms(given.deterministic);
@@ -164,7 +164,6 @@ function checkTogether(options: TrainOptions): void {
     use_8bit_adam: options.use8bitAdam,
     train_text_encoder: options.trainTextEncoder,
     timestep_bias_strategy: options.timestepBiasStrategy !== "none",
-    device: options.device.startsWith("cuda"),
     seed: options.seed === undefined,
   };
   for (const [name, given] of Object.entries(uncovered))
