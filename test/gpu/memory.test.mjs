@@ -51,7 +51,11 @@ test("a model that is moved computes the same, wherever it is", { skip: !onCuda 
   const unet = await UNet2DConditionModel.fromPretrained(fixture("ip2p-tiny", "model/unet"));
   const { in_channels, cross_attention_dim } = unet.config;
   const sample = await Tensor.randn([1, in_channels, 8, 8]);
-  const text = await Tensor.randn([1, 5, Array.isArray(cross_attention_dim) ? cross_attention_dim[0] : cross_attention_dim]);
+  const text = await Tensor.randn([
+    1,
+    5,
+    Array.isArray(cross_attention_dim) ? cross_attention_dim[0] : cross_attention_dim,
+  ]);
   const output = async () => (await (await unet.forward(sample, 10, text)).to({ device: "cpu" })).toArray();
   const here = await output();
   const { allocated } = await deviceMemory(device);
