@@ -83,6 +83,7 @@ function describeDevice(device: ProbedDevice, index: number): [name: string, val
   const name = `cuda:${index}`;
   if (!device.ok) return [name, `cannot be used: ${device.reason}`];
   const { properties, memory } = device;
+  if (!properties) return [name, "works"];
   const free = memory.free === null ? "" : `, ${gigabytes(memory.free)} free`;
   return [
     name,

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import type { AddonFiles } from "./addon.js";
 import type { CudaProperties, CudaVersions, DeviceMemory, SystemInfo } from "./contract.js";
@@ -19,9 +19,9 @@ export type ProbeResult =
     }
   | { ok: false; reason: string };
 
-/** A CUDA device, or why it cannot be used. */
+/** A CUDA device that has computed something, or why it cannot. Properties are null without the CUDA library. */
 export type ProbedDevice =
-  | { ok: true; properties: CudaProperties; memory: DeviceMemory }
+  | { ok: true; properties: CudaProperties | null; memory: DeviceMemory }
   | { ok: false; reason: string };
 
 /**
@@ -66,7 +66,9 @@ async function probe() {
   for (let i = 0; i < system.cudaDevices; i++)
     try {
       const name = "cuda:" + i;
-      devices.push({ ok: true, properties: native.cudaProperties(name), memory: await native.deviceMemory(name) });
+      await native.full([1], 0, "float32", name);
+      const properties = system.cudaLibrary ? native.cudaProperties(name) : null;
+      devices.push({ ok: true, properties, memory: await native.deviceMemory(name) });
     } catch (error) {
       devices.push({ ok: false, reason: short(error) });
     }
@@ -75,8 +77,31 @@ async function probe() {
 probe().catch((error) => answer({ ok: false, reason: short(error) }));
 `;
 
-/** Loads libtorch and the addon in another process and asks the addon what it computes with. */
+/** Loads libtorch and the addon in another process, asks the addon what it computes with, and tries every CUDA device. */
 export function probeAddon(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, argumentsFor(files, libtorch), {
+      stdio: ["ignore", "pipe", "ignore"],
+      timeout,
+    });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
+    child.on("error", (error) => resolve({ ok: false, reason: error.message }));
+    child.on("close", (status, signal) => resolve(resultOf(output, status, signal)));
+  });
+}
+
+/** The same for who cannot wait but stand still. */
+export function probeAddonSync(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): ProbeResult {
+  const { stdout, status, signal, error } = spawnSync(process.execPath, argumentsFor(files, libtorch), {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout,
+  });
+  return stdout === null && error ? { ok: false, reason: error.message } : resultOf(stdout, status, signal);
+}
+
+function argumentsFor(files: AddonFiles, libtorch: Libtorch): string[] {
   const library = (stem: string) => join(libtorch.root, "lib", sharedLibraryName(stem));
   const request = {
     addon: files.addon,
@@ -86,21 +111,13 @@ export function probeAddon(files: AddonFiles, libtorch: Libtorch, timeout = 120_
     cudaHalf: libtorch.variant === "cuda" ? ["c10_cuda", "torch_cuda"].map(library) : [],
     cudaLibrary: files.cuda,
   };
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, ["-e", program, JSON.stringify(request)], {
-      stdio: ["ignore", "pipe", "ignore"],
-      timeout,
-    });
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
-    child.on("error", (error) => resolve({ ok: false, reason: error.message }));
-    child.on("close", (status, signal) => {
-      const ended = `the process that loaded it ended with ${signal ?? `status ${status}`}`;
-      try {
-        resolve(JSON.parse(output) as ProbeResult);
-      } catch {
-        resolve({ ok: false, reason: ended });
-      }
-    });
-  });
+  return ["-e", program, JSON.stringify(request)];
+}
+
+function resultOf(output: string, status: number | null, signal: string | null): ProbeResult {
+  try {
+    return JSON.parse(output) as ProbeResult;
+  } catch {
+    return { ok: false, reason: `the process that loaded it ended with ${signal ?? `status ${status}`}` };
+  }
 }
