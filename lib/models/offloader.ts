@@ -25,7 +25,7 @@ export class ModelOffloader {
     return this.#turns.run(async () => {
       if (this.#present !== model) {
         await this.#sendBack();
-        // Remembered first: a model that was moved in part is to be sent back as well.
+        // Remembered first, so that it is sent back whatever becomes of the move.
         this.#present = model;
         await model.to(this.device);
       }

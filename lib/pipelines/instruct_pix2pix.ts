@@ -143,7 +143,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   /**
    * Keeps the models in host memory, and each on a device only while it computes: first the autoencoder, then the text
    * encoder, the UNet, and the autoencoder again. The device has to hold the largest alone; moving them takes time in every
-   * run. Runs take turns. Components that are put in later are moved as well.
+   * run. Runs take turns. Components that are put in later are moved as well. Nothing may run while it is switched on.
    *
    * @param device "cuda" or "cuda:N"; "auto", the default, is the first CUDA device, or the CPU where there is none, and
    *   there nothing moves
