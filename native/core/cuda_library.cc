@@ -7,7 +7,7 @@
 namespace ip2p {
 
 const CudaLibrary* cuda_library() {
-  // Looked up at every call: the library is opened before the addon, but by a worker thread perhaps later.
+  // Registered when the library was opened, which is before the addon, if at all.
   const auto op = c10::Dispatcher::singleton().findSchema({"ip2p::cuda_library", ""});
   if (!op) return nullptr;
   return reinterpret_cast<const CudaLibrary*>(op->typed<int64_t(int64_t)>().call(kCudaInterfaceVersion));
