@@ -47,6 +47,15 @@ class Graph final : public CudaGraph {
     follow(own, before);
   }
 
+  ~Graph() override {
+    // It may still be playing.
+    try {
+      const c10::cuda::CUDAGuard guard(device_);
+      c10::cuda::device_synchronize();
+    } catch (...) {
+    }
+  }
+
   void replay() override {
     const c10::cuda::CUDAGuard guard(device_);
     graph_.replay();
