@@ -1,7 +1,7 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
 //   npm run bench -- [--case edit] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1] [--threads N]
-//                    [--peers eager,channels_last] [--model FOLDER] [--output FILE]
+//                    [--device cpu|cuda] [--peers eager,channels_last,compile] [--model FOLDER] [--output FILE]
 //
 // IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
 // Stable Diffusion 1.5 size with random weights (4 GB, made once in the user's cache) unless another is given. Prints
@@ -22,7 +22,11 @@ import { Side } from "./side.mjs";
 import { difference } from "./stats.mjs";
 
 /** How diffusers is run; the best counts. */
-const PEERS = { eager: "diffusers", channels_last: "diffusers, channels_last" };
+const PEERS = {
+  eager: "diffusers",
+  channels_last: "diffusers, channels_last",
+  compile: "diffusers, torch.compile(max-autotune)",
+};
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const here = (name) => join(root, "bench", name);
@@ -37,6 +41,7 @@ function options() {
       steps: { type: "string", default: "6" },
       rounds: { type: "string", default: "1" },
       threads: { type: "string", default: String(availableParallelism()) },
+      device: { type: "string", default: "cpu" },
       peers: { type: "string", default: "eager" },
       model: { type: "string" },
       output: { type: "string" },
@@ -56,6 +61,7 @@ function options() {
   return {
     cases: list("case", Object.keys(CASES)),
     peers: list("peers", Object.keys(PEERS)),
+    device: list("device", ["cpu", "cuda"])[0],
     dtypes: list("dtype", ["float32", "bfloat16", "float16"]),
     size: integer("size", 8),
     // The first step of an edit is not counted, for it also encodes.
@@ -92,7 +98,7 @@ async function measure(name, settings, python) {
   const sides = startSides(python, settings.threads, settings.peers);
   try {
     const about = {};
-    for (const side of sides) about[side.name] = await side.ask({ command: "versions", threads: settings.threads });
+    for (const side of sides) about[side.name] = await side.ask({ command: "versions", ...settings });
     const before = loadAverage();
     const { pictures, ...measured } = await CASES[name].run(sides, { ...settings, log });
     for (const side of sides) await side.close();

@@ -2,13 +2,19 @@
 
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { Generator, InstructPix2PixPipeline, Tensor } from "../dist/index.js";
+import { cudaDevices, Generator, InstructPix2PixPipeline, synchronize, Tensor } from "../dist/index.js";
 import { native } from "../dist/native/native.js";
-import { peakMemory } from "./machine.mjs";
+import { peakBytes } from "./device.mjs";
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const now = () => performance.now() / 1000;
 let pipe;
+let device = "cpu";
+
+/** Seconds, once what was queued on the device is done. */
+async function now() {
+  await synchronize(device);
+  return performance.now() / 1000;
+}
 
 async function nextCommand() {
   const { value, done } = await lines.next();
@@ -21,21 +27,23 @@ function answer(object) {
 }
 
 const commands = {
-  async versions({ threads }) {
+  async versions({ threads, device: wanted }) {
+    device = wanted;
     await native().setThreads(threads);
     const { libtorch, cpuCapability } = native().systemInfo();
-    return { versions: { libtorch }, cpuCapability, threads: await native().getThreads() };
+    const gpu = device === "cuda" ? { gpu: cudaDevices()[0].name } : {};
+    return { versions: { libtorch }, cpuCapability, threads: await native().getThreads(), ...gpu };
   },
 
   async load({ model, dtype }) {
-    const start = now();
-    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device: "cpu", dtype });
-    return { seconds: now() - start };
+    const start = await now();
+    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device, dtype });
+    return { seconds: (await now()) - start };
   },
 
   /** Answers after every denoising step and waits to be told to go on, so that the other side can take its turn. */
   async edit({ image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output }) {
-    let start = now();
+    let start = await now();
     const { images } = await pipe.run({
       prompt,
       image,
@@ -45,13 +53,13 @@ const commands = {
       generator: new Generator("cpu", seed),
       outputType: "tensor",
       onStep: async ({ step }) => {
-        answer({ step, seconds: now() - start });
+        answer({ step, seconds: (await now()) - start });
         const { command } = await nextCommand();
         if (command !== "continue") throw new Error(`${command} during an edit`);
-        start = now();
+        start = await now();
       },
     });
-    const seconds = now() - start;
+    const seconds = (await now()) - start;
     writeFileSync(output, new Uint8Array((await images.toArray()).buffer));
     const { shape } = images;
     images.dispose();
@@ -73,14 +81,14 @@ const commands = {
       decode: (x) => vae.decode(x),
       text: (x) => textEncoder.forward(x),
     };
-    const x = await input[part]();
-    const start = now();
+    const x = await (await input[part]()).to({ device });
+    const start = await now();
     await call[part](x);
-    return { seconds: now() - start };
+    return { seconds: (await now()) - start };
   },
 
   async memory() {
-    return { peak: peakMemory() };
+    return { peak: await peakBytes(device) };
   },
 };
 

@@ -19,6 +19,15 @@ from PIL import Image
 logging.disable(logging.WARNING)
 diffusers.utils.logging.set_verbosity_error()
 pipe = None
+device = "cpu"
+peer = (sys.argv[1:] or ["eager"])[0]
+
+
+def now():
+    """Seconds, once what was queued on the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def answer(value):
@@ -33,38 +42,43 @@ def next_command():
     return json.loads(line)
 
 
-def versions(threads):
+def versions(threads, device, **_):
+    globals()["device"] = device
     torch.set_num_threads(threads)
     names = {module.__name__: module.__version__ for module in (diffusers, torch, transformers)}
     return {
         "versions": {"python": sys.version.split()[0], **names},
         "cpuCapability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        **({"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}),
     }
 
 
 def load(model, dtype):
     global pipe
-    start = time.perf_counter()
-    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(model, torch_dtype=getattr(torch, dtype))
-    seconds = time.perf_counter() - start
+    start = now()
+    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(model, torch_dtype=getattr(torch, dtype)).to(device)
+    seconds = now() - start
     pipe.set_progress_bar_config(disable=True)
-    if sys.argv[1:] == ["channels_last"]:
+    if peer in ("channels_last", "compile"):
         for model in (pipe.unet, pipe.vae):
             model.to(memory_format=torch.channels_last)
+    if peer == "compile":
+        pipe.unet = torch.compile(pipe.unet, mode="max-autotune")
+        pipe.vae.decode = torch.compile(pipe.vae.decode, mode="max-autotune")
     return {"seconds": seconds}
 
 
 def edit(image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output):
-    start = time.perf_counter()
+    start = now()
 
     def after_step(_, step, timestep, tensors):
         nonlocal start
-        answer({"step": step, "seconds": time.perf_counter() - start})
+        answer({"step": step, "seconds": now() - start})
         command = next_command()["command"]
         if command != "continue":
             raise RuntimeError(f"{command} during an edit")
-        start = time.perf_counter()
+        start = now()
         return tensors
 
     images = pipe(
@@ -77,8 +91,8 @@ def edit(image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output):
         output_type="pt",
         callback_on_step_end=after_step,
     ).images
-    seconds = time.perf_counter() - start
-    images.float().contiguous().numpy().tofile(output)
+    seconds = now() - start
+    images.float().cpu().contiguous().numpy().tofile(output)
     return {"done": True, "seconds": seconds, "shape": list(images.shape)}
 
 
@@ -92,14 +106,16 @@ def part(part, size):
         "encode": lambda: torch.randn(1, 3, size, size, dtype=vae.dtype),
         "decode": lambda: torch.randn(1, vae.config.latent_channels, latent, latent, dtype=vae.dtype),
         "text": lambda: torch.randint(0, config.vocab_size, (2, config.max_position_embeddings)),
-    }[part]()
+    }[part]().to(device)
     call = {"encode": vae.encode, "decode": vae.decode, "text": text_encoder}[part]
-    start = time.perf_counter()
+    start = now()
     call(x)
-    return {"seconds": time.perf_counter() - start}
+    return {"seconds": now() - start}
 
 
 def memory():
+    if device == "cuda":
+        return {"peak": torch.cuda.max_memory_allocated()}
     try:
         with open("/proc/self/status") as status:
             kilobytes = next(line.split()[1] for line in status if line.startswith("VmHWM:"))

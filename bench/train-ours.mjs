@@ -2,33 +2,38 @@
 
 import { randomFillSync } from "node:crypto";
 import { join } from "node:path";
-import { Generator, UNet2DConditionModel } from "../dist/index.js";
+import { Generator, synchronize, UNet2DConditionModel } from "../dist/index.js";
 import { native } from "../dist/native/native.js";
 import { disposeBaseModel, loadBaseModel } from "../dist/training/base_model.js";
 import { drawsFrom } from "../dist/training/draws.js";
 import { BatchEncoder, disposeEncoded } from "../dist/training/encoder.js";
 import { disposeMicroBatch, prepareMicroBatch } from "../dist/training/micro_batch.js";
 import { Trainer } from "../dist/training/trainer.js";
-import { peakMemory } from "./machine.mjs";
+import { peakBytes } from "./device.mjs";
 
 const settings = JSON.parse(process.argv[2]);
 const { model, size, steps, threads, checkpointing, cached, precision, eightBit, attention, accumulation, shadow } =
   settings;
+const { device } = settings;
 const batch = settings.batch / accumulation;
 const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`);
-const now = () => performance.now() / 1000;
+/** Seconds, once what was queued on the device is done. */
+const now = async () => {
+  await synchronize(device);
+  return performance.now() / 1000;
+};
 
 await native().setThreads(threads);
-let start = now();
+let start = await now();
 const base = await loadBaseModel({
   pretrainedModelNameOrPath: model,
-  device: "cpu",
+  device,
   frozenDType: precision === "bf16" ? "bfloat16" : "float32",
   trainTextEncoder: false,
 });
 if (attention !== "auto") {
   base.unet.dispose();
-  base.unet = await UNet2DConditionModel.fromPretrained(join(model, "unet"), { attention });
+  base.unet = await UNet2DConditionModel.fromPretrained(join(model, "unet"), { attention, device });
 }
 const trainer = await Trainer.create(base.unet, {
   adamBeta1: 0.9,
@@ -41,14 +46,14 @@ const trainer = await Trainer.create(base.unet, {
   shadowWeights: shadow,
   mixedPrecision: precision === "bf16" ? "bfloat16" : null,
 });
-say({ loadSeconds: now() - start });
+say({ loadSeconds: (await now()) - start });
 
 const encoder = new BatchEncoder(base, { resolution: size, trainTextEncoder: false, separately: false });
 const pictures = () => randomFillSync(new Uint8Array(batch * size * size * 3));
 const loaded = { originals: pictures(), edited: pictures(), prompts: Array(batch).fill("make it winter") };
 const flips = Array(batch).fill(false);
 const generator = new Generator("cpu", 0);
-const draws = drawsFrom(generator, new Generator("cpu", 1), "cpu");
+const draws = drawsFrom(generator, new Generator("cpu", 1), device);
 const recipe = {
   scheduler: base.noiseSchedule,
   predictionType: base.predictionType,
@@ -58,7 +63,7 @@ const recipe = {
 };
 const kept = cached ? await encoder.encode(loaded, flips) : undefined;
 for (let step = 0; step < steps; step++) {
-  start = now();
+  start = await now();
   let loss = 0;
   for (let micro = 0; micro < accumulation; micro++) {
     const encoded = kept ?? (await encoder.encode(loaded, flips));
@@ -68,7 +73,7 @@ for (let step = 0; step < steps; step++) {
     if (!kept) disposeEncoded(encoded);
   }
   const { gradNorm } = await trainer.step(1e-5, 1);
-  say({ step, seconds: now() - start, loss, gradNorm, peakBytes: peakMemory() });
+  say({ step, seconds: (await now()) - start, loss, gradNorm, peakBytes: await peakBytes(device) });
 }
 trainer.dispose();
 disposeBaseModel(base);

@@ -1,7 +1,7 @@
 // Measures training steps beside diffusers, on one machine and with the same number of threads:
 //
 //   npm run bench:train -- [--size 256] [--batch 1,2,4] [--steps 4] [--variants plain,checkpointed,cached,shadow,8bit,math,accumulated] [--threads N]
-//                          [--precision bf16] [--model FOLDER] [--output FILE]
+//                          [--device cpu|cuda] [--precision bf16] [--model FOLDER] [--output FILE]
 //
 // A step is what the script does: both pictures and the text through the frozen models (unless cached), noise, forward,
 // backward, clipping, AdamW. The state of one side alone takes 14 GB, so the sides run one after the other and not step
@@ -76,6 +76,7 @@ const { values } = parseArgs({
     steps: { type: "string", default: "4" },
     threads: { type: "string", default: String(availableParallelism()) },
     precision: { type: "string", default: "bf16" },
+    device: { type: "string", default: "cpu" },
     variants: { type: "string", default: "plain,checkpointed,cached" },
     model: { type: "string" },
     output: { type: "string" },
@@ -87,6 +88,7 @@ const numbers = Object.fromEntries(["size", "steps", "threads"].map((name) => [n
 const common = {
   ...numbers,
   precision: values.precision,
+  device: values.device,
   model: values.model ? resolve(values.model) : randomModel(log),
 };
 const record = { date: new Date().toISOString(), commit: commit(root), machine: describeMachine(), cases: [] };

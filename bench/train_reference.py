@@ -17,7 +17,15 @@ model, size, accumulation = options["model"], options["size"], options["accumula
 batch = options["batch"] // accumulation
 half = options["precision"] == "bf16"
 frozen = torch.bfloat16 if half else torch.float32
+device = options["device"]
 torch.set_num_threads(options["threads"])
+
+
+def now():
+    """Seconds, once what was queued on the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def say(value):
@@ -25,14 +33,16 @@ def say(value):
 
 
 def peak():
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
     with open("/proc/self/status") as status:
         return int(next(line.split()[1] for line in status if line.startswith("VmHWM:"))) * 1024
 
 
-start = time.perf_counter()
-unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
-vae = AutoencoderKL.from_pretrained(model, subfolder="vae", torch_dtype=frozen).requires_grad_(False)
-text = CLIPTextModel.from_pretrained(model, subfolder="text_encoder", torch_dtype=frozen).requires_grad_(False)
+start = now()
+unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet").to(device)
+vae = AutoencoderKL.from_pretrained(model, subfolder="vae", torch_dtype=frozen).to(device).requires_grad_(False)
+text = CLIPTextModel.from_pretrained(model, subfolder="text_encoder", torch_dtype=frozen).to(device).requires_grad_(False)
 tokenizer = CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
 noise_schedule = DDPMScheduler.from_pretrained(model, subfolder="scheduler")
 unet.train()
@@ -41,14 +51,14 @@ if options["attention"] == "math":
 if options["checkpointing"]:
     unet.enable_gradient_checkpointing()
 optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-5, weight_decay=1e-2)
-say({"loadSeconds": time.perf_counter() - start})
+say({"loadSeconds": now() - start})
 
 torch.manual_seed(0)
-originals, edited = (torch.rand(batch, 3, size, size) * 2 - 1 for _ in range(2))
+originals, edited = (torch.rand(batch, 3, size, size, device=device) * 2 - 1 for _ in range(2))
 
 
 def tokens(texts):
-    return tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
+    return tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids.to(device)
 
 
 def encode():
@@ -62,17 +72,17 @@ def encode():
 
 kept = encode() if options["cached"] else None
 for step in range(options["steps"]):
-    start = time.perf_counter()
+    start = now()
     total = 0.0
     for _ in range(accumulation):
         posterior, source, states, null = kept or encode()
         latents = posterior.sample() * vae.config.scaling_factor
         noise = torch.randn_like(latents)
-        timesteps = torch.randint(0, 1000, (batch,))
+        timesteps = torch.randint(0, 1000, (batch,), device=device)
         noisy = noise_schedule.add_noise(latents, noise, timesteps)
-        drop = torch.rand(batch)
+        drop = torch.rand(batch, device=device)
         states = torch.where((drop < 0.1).reshape(batch, 1, 1), null, states)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
             prediction = unet(torch.cat([noisy, source], dim=1), timesteps, states, return_dict=False)[0]
         loss = F.mse_loss(prediction.float(), noise.float())
         (loss / accumulation).backward()
@@ -83,7 +93,7 @@ for step in range(options["steps"]):
     say(
         {
             "step": step,
-            "seconds": time.perf_counter() - start,
+            "seconds": now() - start,
             "loss": total,
             "gradNorm": norm.item(),
             "peakBytes": peak(),

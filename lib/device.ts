@@ -1,14 +1,14 @@
 import { describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
-import { cudaHalf, native } from "./native/native.js";
+import { cudaFailure, cudaHalf, native } from "./native/native.js";
 import { warnOnce } from "./warn.js";
 
 /** Where something is computed: "auto" takes the first CUDA device that works and the CPU otherwise. */
 export type DeviceOption = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
 /**
- * The device that an option stands for: "cpu" or "cuda:N". "auto" says once, in a warning, if there is a libtorch with
- * CUDA support that cannot use it.
+ * The device that an option stands for: "cpu" or "cuda:N". "auto" tries the first CUDA device in another process, once, and
+ * says in a warning if there is a libtorch with CUDA support that cannot use it.
  *
  * @throws `ERR_INVALID_ARGUMENT` for another word; `ERR_CUDA_UNAVAILABLE` if a CUDA device is named that is not there.
  */
@@ -21,8 +21,10 @@ export function resolveDevice(device: string): string {
   if (device === "cpu") return "cpu";
   const { cudaDevices } = native().systemInfo();
   if (device === "auto") {
-    if (cudaDevices > 0) return "cuda:0";
-    if (isUnexpected()) warnOnce(`computing on the CPU: ${whyNoDevice()}`);
+    const failure = cudaDevices > 0 ? cudaFailure() : undefined;
+    if (cudaDevices > 0 && failure === undefined) return "cuda:0";
+    if (failure !== undefined) warnOnce(`computing on the CPU: the CUDA device cannot be used (${failure})`);
+    else if (isUnexpected()) warnOnce(`computing on the CPU: ${whyNoDevice()}`);
     return "cpu";
   }
   const index = Number(device.split(":")[1] ?? 0);

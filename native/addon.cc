@@ -15,6 +15,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   ip2p::UNetCacheObject::define(env, exports);
   ip2p::CancelObject::define(env, exports);
   ip2p::register_system(env, exports);
+  ip2p::register_cuda(env, exports);
   ip2p::register_tensor_ops(env, exports);
   ip2p::register_random(env, exports);
   ip2p::register_files(env, exports);

@@ -1,5 +1,6 @@
 import { gigabytes } from "../libtorch/disk.js";
 import { type Diagnosis, diagnose } from "../native/diagnose.js";
+import type { ProbedDevice } from "../native/probe.js";
 import { defineCommand } from "./command.js";
 
 /** `ip2p doctor`: what is there, what is missing, how to mend it. */
@@ -45,6 +46,8 @@ function rowsOf(diagnosis: Diagnosis): [name: string, value: string][] {
     ["kernels", system ? `${system.cpuCapability}, ${system.defaultThreads} threads` : "unknown"],
     ["CUDA driver", [cuda.version, cuda.devices.join(", "), cuda.reason].filter(Boolean).join("; ")],
     ["CUDA", describeCuda(diagnosis)],
+    ...(loading?.ok ? loading.devices.map(describeDevice) : []),
+    ["CUDA library", describeCudaLibrary(diagnosis)],
     ["cache", `${cache.folder}${cache.freeBytes === null ? "" : `, ${gigabytes(cache.freeBytes)} free`}`],
   ];
 }
@@ -66,5 +69,32 @@ function describeCuda({ libtorch, loading, cuda }: Diagnosis): string {
   if (!loading?.ok) return "unknown";
   const { state, reason } = loading.cuda;
   if (state !== "loaded") return `${state}${reason ? `: ${reason}` : ""}`;
-  return `usable, ${loading.system.cudaDevices} devices`;
+  return `usable, ${loading.system.cudaDevices} devices, ${describeVersions(loading.versions)}`;
+}
+
+/** 13000 is 13.0. */
+function describeVersions(versions: { driver: number; runtime: number } | null): string {
+  if (!versions) return "versions unknown";
+  const text = (version: number) => `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
+  return `CUDA ${text(versions.runtime)}, the driver serves up to ${text(versions.driver)}`;
+}
+
+function describeDevice(device: ProbedDevice, index: number): [name: string, value: string] {
+  const name = `cuda:${index}`;
+  if (!device.ok) return [name, `cannot be used: ${device.reason}`];
+  const { properties, memory } = device;
+  if (!properties) return [name, "works"];
+  const free = memory.free === null ? "" : `, ${gigabytes(memory.free)} free`;
+  return [
+    name,
+    `${properties.name}, compute capability ${properties.computeCapability.join(".")}, ${properties.multiprocessors} multiprocessors, ${gigabytes(properties.memory)}${free}`,
+  ];
+}
+
+/** The library that this package builds beside the addon for CUDA. */
+function describeCudaLibrary({ addon, libtorch, loading }: Diagnosis): string {
+  if (libtorch?.variant !== "cuda") return "not needed";
+  if (!addon?.cuda) return "not built; `npx ip2p build` makes it where CUDA's headers are found";
+  const library = loading?.ok ? loading.cuda.library : undefined;
+  return `${addon.cuda}, ${library ? `${library.state}${library.reason ? `: ${library.reason}` : ""}` : "not tried"}`;
 }

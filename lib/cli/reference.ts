@@ -36,7 +36,7 @@ const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
     ["`warning`, `detail`", "`message`; details only with `--verbose`"],
     [
       "`done`",
-      "`outputs` (the files), `width`, `height`, `seed`, `scheduler`, `device`, `dtype`, `steps`, `steps_per_second`, `load_seconds`, `edit_seconds`, `total_seconds`, `peak_memory_bytes`",
+      "`outputs` (the files), `width`, `height`, `seed`, `scheduler`, `device`, `dtype`, `steps`, `steps_per_second`, `load_seconds`, `edit_seconds`, `total_seconds`, `peak_memory_bytes`, on CUDA `peak_device_memory_bytes` (the most that tensors held)",
     ],
     ["`error`", "`code`, `message`"],
   ],

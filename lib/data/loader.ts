@@ -1,8 +1,8 @@
 import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../errors.js";
 import { loadImage } from "../images.js";
+import { Semaphore } from "../semaphore.js";
 import type { EditDataset, StoredPicture } from "./dataset.js";
 import { datasetError } from "./errors.js";
-import { Semaphore } from "./semaphore.js";
 
 /** A row that could not be used. */
 export interface SkippedRow {

@@ -67,8 +67,8 @@ export async function obtain(variant: LibtorchVariant, options: ObtainOptions): 
   };
   for (const recipe of recipesOf(options.release, variant)) {
     const [first] = recipe.wheels as [PinnedWheel, ...PinnedWheel[]];
-    if (recipe.indexFolder !== undefined) {
-      const index = (options.mirror ?? options.release.index).replace(/\/+$/, "");
+    const index = (options.mirror ?? options.release.index).replace(/\/+$/, "");
+    if (recipe.indexFolder !== undefined || options.mirror !== undefined) {
       const got = await attempt(`fetching ${first.file} from ${index}`, () => overHttps(recipe, index, options));
       if (got) return got;
     }
@@ -77,7 +77,6 @@ export async function obtain(variant: LibtorchVariant, options: ObtainOptions): 
     const got = await attempt(`fetching ${first.requirement} by pip${half}`, () => byPip(recipe, options));
     if (got) return got;
   }
-  if (failures.length === 0) failures.push(`${options.mirror} cannot serve the ${variant} variant; leave --mirror out`);
   throw new InstructPix2PixError(
     "ERR_DOWNLOAD",
     [
@@ -88,13 +87,29 @@ export async function obtain(variant: LibtorchVariant, options: ObtainOptions): 
 }
 
 async function overHttps(recipe: LibtorchRecipe, index: string, options: ObtainOptions): Promise<Material> {
-  const [wheel] = recipe.wheels as [PinnedWheel];
-  const target = join(options.downloads, wheel.file);
-  await assertDiskSpace(options.downloads, wheel.size + recipe.unpackedSize);
-  const file = encodeURIComponent(wheel.file);
-  const addresses = [`${index}/${recipe.indexFolder}/${file}`];
-  // A mirror may be a copy of the index, or simply a folder with the file.
-  if (options.mirror !== undefined) addresses.push(`${index}/${file}`);
+  await assertDiskSpace(options.downloads, downloadSize(recipe) + recipe.unpackedSize);
+  const paths: string[] = [];
+  let location = index;
+  for (const wheel of recipe.wheels) {
+    const target = join(options.downloads, wheel.file);
+    const file = encodeURIComponent(wheel.file);
+    const addresses = recipe.indexFolder === undefined ? [] : [`${index}/${recipe.indexFolder}/${file}`];
+    // A mirror may be a copy of the index, or simply a folder with the files.
+    if (options.mirror !== undefined) addresses.push(`${index}/${file}`);
+    const url = await fetchWheel(wheel, target, addresses, options);
+    if (paths.length === 0) location = url;
+    paths.push(target);
+  }
+  return material(recipe, { kind: "https", location }, paths);
+}
+
+/** Downloads a wheel from the first address that has it, unless it is there already, and returns that address. */
+async function fetchWheel(
+  wheel: PinnedWheel,
+  target: string,
+  addresses: readonly string[],
+  options: ObtainOptions,
+): Promise<string> {
   let failure: unknown;
   for (const url of addresses) {
     try {
@@ -107,7 +122,7 @@ async function overHttps(recipe: LibtorchRecipe, index: string, options: ObtainO
           onProgress: (done, total) =>
             options.onEvent({ type: "progress", phase: "download", file: wheel.file, done, total }),
         });
-      return material(recipe, { kind: "https", location: url }, [target]);
+      return url;
     } catch (error) {
       if (!(error instanceof SourceUnavailable)) throw error;
       failure ??= error;
@@ -116,15 +131,18 @@ async function overHttps(recipe: LibtorchRecipe, index: string, options: ObtainO
   throw failure;
 }
 
+function downloadSize(recipe: LibtorchRecipe): number {
+  return recipe.wheels.reduce((sum, wheel) => sum + wheel.size, 0);
+}
+
 async function byPip(recipe: LibtorchRecipe, options: ObtainOptions): Promise<Material> {
   const pip = findPip(options.env);
   if (!pip) throw new SourceUnavailable("pip: no Python with pip was found");
   const folder = join(options.scratch, "pip");
   await mkdir(folder, { recursive: true });
-  const sizes = recipe.wheels.reduce((sum, wheel) => sum + wheel.size, 0);
   const largest = Math.max(...recipe.wheels.map((wheel) => wheel.size));
   // pip holds a file twice for a moment.
-  await assertDiskSpace(folder, sizes + largest + recipe.unpackedSize);
+  await assertDiskSpace(folder, downloadSize(recipe) + largest + recipe.unpackedSize);
   const paths: string[] = [];
   for (const wheel of recipe.wheels) {
     const kept = join(options.downloads, wheel.file);

@@ -166,8 +166,10 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    */
   async encode(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
     using moments = new Tensor(
-      await cancellable(checkOptions(options).signal, (token) =>
-        native().vaeEncode(this.handle, handleOf(x, "x"), this.#slicing, this.#tiles(), token),
+      await this.computing(() =>
+        cancellable(checkOptions(options).signal, (token) =>
+          native().vaeEncode(this.handle, handleOf(x, "x"), this.#slicing, this.#tiles(), token),
+        ),
       ),
     );
     const C = this.config.latent_channels;
@@ -182,8 +184,10 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    */
   async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
     return new Tensor(
-      await cancellable(checkOptions(options).signal, (token) =>
-        native().vaeDecode(this.handle, handleOf(z, "z"), this.#slicing, this.#tiles(), token),
+      await this.computing(() =>
+        cancellable(checkOptions(options).signal, (token) =>
+          native().vaeDecode(this.handle, handleOf(z, "z"), this.#slicing, this.#tiles(), token),
+        ),
       ),
     );
   }

@@ -115,8 +115,10 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
    */
   async forward(inputIds: Tensor, options?: { hiddenStates?: boolean; signal?: AbortSignal }): Promise<CLIPTextOutput> {
     const { hiddenStates: wanted = false, signal } = checkOptions(options);
-    const { lastHiddenState, pooled, hiddenStates } = await cancellable(signal, (token) =>
-      native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, token),
+    const { lastHiddenState, pooled, hiddenStates } = await this.computing(() =>
+      cancellable(signal, (token) =>
+        native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, token),
+      ),
     );
     const output: CLIPTextOutput = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };
     if (hiddenStates) output.hiddenStates = hiddenStates.map((handle) => new Tensor(handle));

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { checkOptions } from "../arguments.js";
+import { resolveDevice } from "../device.js";
 import { InstructPix2PixError } from "../errors.js";
 import type { Generator } from "../generator.js";
 import { ioError } from "../io-error.js";
@@ -8,6 +9,7 @@ import { cancellable, native } from "../native/native.js";
 import { Scope } from "../scope.js";
 import { type ModelDType, Tensor } from "../tensor.js";
 import { readConfig } from "./config.js";
+import type { ModelOffloader } from "./offloader.js";
 import { writeModel } from "./save.js";
 import type { JsonObject } from "./schema.js";
 import type { WeightBaseName } from "./weight-names.js";
@@ -29,19 +31,51 @@ export interface ModelOptions {
 export abstract class PretrainedModel<Config> {
   /** The configuration, defaults filled in. */
   readonly config: Readonly<Config>;
-  readonly device: string;
   readonly dtype: ModelDType;
   readonly #handle: NativeModel;
   readonly #kind: ModelKind;
+  #device: string;
+  #offloader: ModelOffloader | undefined;
   #weightsMayChange = false;
 
   /** @internal */
   constructor(parts: LoadedModel<Config>) {
     this.#kind = parts.kind;
     this.config = parts.config;
-    this.device = parts.device;
+    this.#device = parts.device;
     this.dtype = parts.dtype;
     this.#handle = parts.handle;
+  }
+
+  /** Where the weights are: "cpu" or "cuda:N". */
+  get device(): string {
+    return this.#device;
+  }
+
+  /**
+   * Moves the weights to another device; tensors that {@link stateDict} gave stay where they are. Nothing else may run with
+   * the model meanwhile. If memory runs out on the way, the model is left where it was.
+   *
+   * @param device "cpu", "cuda" or "cuda:N", or "auto"
+   * @returns the model itself
+   * @throws `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT` for a model in training
+   */
+  async to(device: string): Promise<this> {
+    const target = resolveDevice(device);
+    if (target === this.#device) return this;
+    await native().moveModel(this.#handle, target);
+    this.#device = target;
+    return this;
+  }
+
+  /** @internal From now on the offloader says where the model computes; without one it does where its weights are. */
+  offloadBy(offloader: ModelOffloader | undefined): void {
+    this.#offloader = offloader;
+  }
+
+  /** Runs what computes with the weights, once they are where they are to be. */
+  protected computing<T>(work: () => Promise<T>): Promise<T> {
+    return this.#offloader ? this.#offloader.use(this, work) : work();
   }
 
   /** @internal The addon's handle. */

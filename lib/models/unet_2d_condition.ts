@@ -220,7 +220,9 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     const input = handleOf(sample, "sample");
     const context = handleOf(encoderHiddenStates, "encoderHiddenStates");
     return new Tensor(
-      await cancellable(signal, (token) => native().unetForward(this.handle, input, list, context, reused, token)),
+      await this.computing(() =>
+        cancellable(signal, (token) => native().unetForward(this.handle, input, list, context, reused, token)),
+      ),
     );
   }
 }

@@ -2,13 +2,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, sep } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
-import { packageRoot, platformAbi } from "./platform.js";
+import { packageRoot, platformAbi, sharedLibraryName } from "./platform.js";
 
 /** What a build of the addon records about itself, in `build.json` beside it. */
 export interface BuildInfo {
   /** The version of libtorch whose headers it was compiled with, e.g. `2.13.0`. */
   libtorch: string;
-  /** The variant of that libtorch. The addon itself runs with either. */
+  /** The variant of that libtorch. The addon itself runs with either; the CUDA library is made with `cuda` only. */
   variant: "cpu" | "cuda";
   /** The commit it was built from, if it was built in a clone. */
   commit: string | null;
@@ -20,6 +20,8 @@ export interface BuildInfo {
 export interface AddonFiles {
   addon: string;
   preload: string;
+  /** What needs CUDA's headers, see native/cuda; absent if it was built with a libtorch or a machine that has none. */
+  cuda?: string;
   /** Absent if whoever built the addon wrote no `build.json`. */
   build?: BuildInfo;
   /** Whether it was built on this machine or came with a platform package. */
@@ -107,7 +109,9 @@ function fromFolder(
       attempts.push({ path, outcome: "does not exist" });
       return undefined;
     }
-  return { addon, preload, build: readBuildInfo(join(folder, "build.json")), origin };
+  const cuda = join(folder, sharedLibraryName(`ip2p_cuda${infix}`));
+  const build = readBuildInfo(join(folder, "build.json"));
+  return { addon, preload, ...(existsSync(cuda) && { cuda }), build, origin };
 }
 
 function readBuildInfo(path: string): BuildInfo | undefined {

@@ -53,8 +53,9 @@ export interface BuildResult {
 }
 
 /**
- * Builds the addon in this package's own folder, unless nothing has changed since the last build: neither a source nor
- * the minor version of libtorch, within which its interface is stable.
+ * Builds the addon in this package's own folder, with the CUDA library where libtorch has CUDA and its headers are found,
+ * unless nothing has changed since the last build: neither a source nor the minor version of libtorch, within which its
+ * interface is stable.
  *
  * @throws `ERR_LIBTORCH_NOT_FOUND`, `ERR_LIBTORCH_VERSION`, `ERR_BUILD_TOOLS` if a tool is missing or the build fails
  *   (with the first error, and where the log is), `ERR_ABORTED`.
@@ -102,6 +103,8 @@ export function currentBuild(root: string, libtorch: Libtorch): AddonFiles | und
   const files = fromLocalBuild(root, []);
   if (!files?.build || !sameMinor(files.build.libtorch, libtorch.version)) return undefined;
   if (files.build.version !== manifestVersion(root)) return undefined;
+  // What was built for the CPU serves both, but the CUDA library can be made now.
+  if (libtorch.variant === "cuda" && files.build.variant === "cpu") return undefined;
   const stamp = join(root, "build", STAMP);
   return existsSync(stamp) && readFileSync(stamp, "utf8") === stampOf(root) ? files : undefined;
 }

@@ -17,8 +17,20 @@ export interface NativeAddon {
   memoryUsage(): { objects: number; bytes: number };
   setThreads(count: number): Promise<void>;
   getThreads(): Promise<number>;
+
+  // bindings/cuda.cc
+  /** Null without the CUDA library. */
+  cudaVersions(): CudaVersions | null;
+  cudaProperties(device: string): CudaProperties;
+  deviceMemory(device: string): Promise<DeviceMemory>;
+  resetPeakMemory(device: string): Promise<void>;
+  emptyCache(device: string): Promise<void>;
+  /** Resolves when everything queued on the device before is done. */
+  synchronize(device: string): Promise<void>;
   /** Whether CUDA may round float32 matrix products to TF32. */
   setAllowTf32(allowed: boolean): void;
+  /** Operators that give the same bits every time, or an error where there is none. */
+  setDeterministic(wanted: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
   UNetCache: new (timesteps: readonly number[]) => NativeUNetCache;
@@ -111,6 +123,8 @@ export interface NativeAddon {
   ): Promise<NativeModel>;
   modelStateDict(model: NativeModel): Promise<Record<string, NativeTensor>>;
   setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
+  /** Nothing else may be queued for the model until it is done. */
+  moveModel(model: NativeModel, device: string): Promise<void>;
   unetForward(
     model: NativeModel,
     sample: NativeTensor,
@@ -157,6 +171,9 @@ export interface NativeAddon {
     numbers: readonly number[],
     outputGradient: NativeTensor | null,
   ): Promise<NativeTensor[]>;
+
+  /** The same recorded as a CUDA graph and played again. */
+  replayOperator(name: string, tensors: readonly NativeTensor[], numbers: readonly number[]): Promise<NativeTensor>;
 
   // bindings/training.cc
   createTrainer(
@@ -229,6 +246,42 @@ export interface SystemInfo {
   defaultThreads: number;
   cudaBuilt: boolean;
   cudaDevices: number;
+  /** Whether this package's CUDA library is loaded. */
+  cudaLibrary: boolean;
+}
+
+/** As CUDA counts versions: 13000 is 13.0. */
+export interface CudaVersions {
+  /** The newest CUDA that the driver serves; 0 without a driver. */
+  driver: number;
+  /** 0 if it does not say, as without a driver. */
+  runtime: number;
+}
+
+/** What a CUDA device says of itself. */
+export interface CudaProperties {
+  /** E.g. "NVIDIA H200". */
+  name: string;
+  /** Major and minor number, e.g. [9, 0]. */
+  computeCapability: number[];
+  /** Bytes. */
+  memory: number;
+  multiprocessors: number;
+}
+
+/** Memory of a CUDA device, in bytes. */
+export interface DeviceMemory {
+  /** What tensors of this process hold. */
+  allocated: number;
+  /** What this process has taken from the driver, for tensors of now and later. */
+  reserved: number;
+  /** The most since the process began or the peaks were reset. */
+  peakAllocated: number;
+  peakReserved: number;
+  /** What no process holds; null without the package's CUDA library. */
+  free: number | null;
+  /** All there is; null without the package's CUDA library. */
+  total: number | null;
 }
 
 export interface NativeTensor {

@@ -45,7 +45,7 @@ export interface Diagnosis {
   host: Host;
   libtorch: Libtorch | null;
   addon: AddonFiles | null;
-  /** What loading both in another process came to; null if one of them is missing. */
+  /** What loading both in another process came to, with the CUDA devices it found; null if one of them is missing. */
   loading: ProbeResult | null;
   cuda: CudaDriver;
   cache: { folder: string; exists: boolean; freeBytes: number | null };

@@ -18,6 +18,15 @@ export interface CudaHalf {
   state: "loaded" | "absent" | "no-driver" | "failed";
   /** For `failed` and `no-driver`: what the dynamic linker said. */
   reason?: string;
+  /** This package's own CUDA library; undefined where the CUDA half was not opened. */
+  library?: CudaLibrary;
+}
+
+/** This package's own CUDA library: without it the devices compute as well, and say less of themselves. */
+export interface CudaLibrary {
+  state: "loaded" | "absent" | "failed";
+  /** For `failed`: what the dynamic linker said. */
+  reason?: string;
 }
 
 /** An addon that is loaded, and what it runs on. */
@@ -96,8 +105,9 @@ function openLibtorch(files: AddonFiles, libtorch: Libtorch): CudaHalf {
       { cause: error },
     );
   }
-  const cuda = libtorch.variant === "cuda" ? openCudaHalf(preload, open) : ({ state: "absent" } as const);
+  const cuda: CudaHalf = libtorch.variant === "cuda" ? openCudaHalf(preload, open) : { state: "absent" };
   if (cuda.state === "loaded" || cuda.state === "absent") openUmbrella(libtorch, open);
+  if (cuda.state === "loaded") cuda.library = openCudaLibrary(preload, files.cuda);
   return cuda;
 }
 
@@ -122,6 +132,17 @@ function openCudaHalf(preload: Preload, open: (stem: string) => void): CudaHalf 
   try {
     open("c10_cuda");
     open("torch_cuda");
+    return { state: "loaded" };
+  } catch (error) {
+    return { state: "failed", reason: messageOf(error) };
+  }
+}
+
+/** Opened behind what it is linked to, and before the addon, which looks for what it registers. */
+function openCudaLibrary(preload: Preload, path: string | undefined): CudaLibrary {
+  if (path === undefined) return { state: "absent" };
+  try {
+    preload.dlopen(path);
     return { state: "loaded" };
   } catch (error) {
     return { state: "failed", reason: messageOf(error) };

@@ -3,6 +3,7 @@ import { describe } from "../arguments.js";
 import { InstructPix2PixError } from "../errors.js";
 import type { NativeAddon, NativeCancelToken } from "./contract.js";
 import { type CudaHalf, type LoadedAddon, loadAddon } from "./load.js";
+import { probeAddonSync } from "./probe.js";
 
 let addon: NativeAddon | undefined;
 
@@ -18,6 +19,23 @@ export function native(): NativeAddon {
 /** What became of libtorch's CUDA half when the addon was loaded. */
 export function cudaHalf(): CudaHalf {
   return loadAddon<NativeAddon>().cuda;
+}
+
+let probed: string | undefined | null;
+
+/**
+ * Why the first CUDA device cannot be used, tried once in another process: a driver that is not in order may take a process
+ * down. Undefined if it computes.
+ */
+export function cudaFailure(): string | undefined {
+  if (probed !== undefined) return probed ?? undefined;
+  const { files, libtorch } = loadAddon<NativeAddon>();
+  const result = probeAddonSync(files, libtorch);
+  const [first] = result.ok ? result.devices : [];
+  if (!result.ok) probed = result.reason;
+  else if (!first) probed = "another process finds no CUDA device";
+  else probed = first.ok ? null : first.reason;
+  return probed ?? undefined;
 }
 
 function prepare({ exports }: LoadedAddon<NativeAddon>): NativeAddon {

@@ -1,13 +1,28 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import type { AddonFiles } from "./addon.js";
-import type { SystemInfo } from "./contract.js";
+import type { CudaProperties, CudaVersions, DeviceMemory, SystemInfo } from "./contract.js";
 import type { Libtorch } from "./libtorch.js";
 import type { CudaHalf } from "./load.js";
 import { cudaDriverLibrary, sharedLibraryName } from "./platform.js";
 
 /** What loading came to in a process of its own. */
-export type ProbeResult = { ok: true; cuda: CudaHalf; system: SystemInfo } | { ok: false; reason: string };
+export type ProbeResult =
+  | {
+      ok: true;
+      /** `library` is tried without a driver as well. */
+      cuda: CudaHalf;
+      system: SystemInfo;
+      /** Null without the CUDA library. */
+      versions: CudaVersions | null;
+      devices: ProbedDevice[];
+    }
+  | { ok: false; reason: string };
+
+/** A CUDA device that has computed something, or why it cannot. Properties are null without the CUDA library. */
+export type ProbedDevice =
+  | { ok: true; properties: CudaProperties | null; memory: DeviceMemory }
+  | { ok: false; reason: string };
 
 /**
  * Does what loading does, without TypeScript: a process that crashes while a library is opened takes nothing with it.
@@ -20,8 +35,8 @@ const answer = (value) => {
   process.kill(process.pid, "SIGKILL");
 };
 const short = (error) => String(error && error.message || error).split("\\n")[0];
-try {
-  const { addon, preload, cpuHalf, driver, cudaHalf } = JSON.parse(process.argv[1]);
+async function probe() {
+  const { addon, preload, cpuHalf, driver, cudaHalf, cudaLibrary } = JSON.parse(process.argv[1]);
   const { dlopen } = require(preload);
   for (const path of cpuHalf) dlopen(path);
   let cuda = { state: "absent" };
@@ -36,14 +51,57 @@ try {
       cuda.reason = short(error);
     }
   }
-  answer({ ok: true, cuda, system: require(addon).systemInfo() });
-} catch (error) {
-  answer({ ok: false, reason: short(error) });
+  if (cudaHalf.length > 0 && cuda.state !== "failed") {
+    cuda.library = { state: cudaLibrary ? "failed" : "absent" };
+    try {
+      for (const path of cudaLibrary ? [...cudaHalf, cudaLibrary] : []) dlopen(path);
+      if (cudaLibrary) cuda.library.state = "loaded";
+    } catch (error) {
+      cuda.library.reason = short(error);
+    }
+  }
+  const native = require(addon);
+  const system = native.systemInfo();
+  const devices = [];
+  for (let i = 0; i < system.cudaDevices; i++)
+    try {
+      const name = "cuda:" + i;
+      await native.full([1], 0, "float32", name);
+      const properties = system.cudaLibrary ? native.cudaProperties(name) : null;
+      devices.push({ ok: true, properties, memory: await native.deviceMemory(name) });
+    } catch (error) {
+      devices.push({ ok: false, reason: short(error) });
+    }
+  answer({ ok: true, cuda, system, versions: native.cudaVersions(), devices });
 }
+probe().catch((error) => answer({ ok: false, reason: short(error) }));
 `;
 
-/** Loads libtorch and the addon in another process and asks the addon what it computes with. */
+/** Loads libtorch and the addon in another process, asks the addon what it computes with, and tries every CUDA device. */
 export function probeAddon(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, argumentsFor(files, libtorch), {
+      stdio: ["ignore", "pipe", "ignore"],
+      timeout,
+    });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
+    child.on("error", (error) => resolve({ ok: false, reason: error.message }));
+    child.on("close", (status, signal) => resolve(resultOf(output, status, signal)));
+  });
+}
+
+/** The same for who cannot wait but stand still. */
+export function probeAddonSync(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): ProbeResult {
+  const { stdout, status, signal, error } = spawnSync(process.execPath, argumentsFor(files, libtorch), {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout,
+  });
+  return stdout === null && error ? { ok: false, reason: error.message } : resultOf(stdout, status, signal);
+}
+
+function argumentsFor(files: AddonFiles, libtorch: Libtorch): string[] {
   const library = (stem: string) => join(libtorch.root, "lib", sharedLibraryName(stem));
   const request = {
     addon: files.addon,
@@ -51,22 +109,15 @@ export function probeAddon(files: AddonFiles, libtorch: Libtorch, timeout = 120_
     cpuHalf: ["c10", "torch_cpu"].map(library),
     driver: cudaDriverLibrary,
     cudaHalf: libtorch.variant === "cuda" ? ["c10_cuda", "torch_cuda"].map(library) : [],
+    cudaLibrary: files.cuda,
   };
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, ["-e", program, JSON.stringify(request)], {
-      stdio: ["ignore", "pipe", "ignore"],
-      timeout,
-    });
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
-    child.on("error", (error) => resolve({ ok: false, reason: error.message }));
-    child.on("close", (status, signal) => {
-      const ended = `the process that loaded it ended with ${signal ?? `status ${status}`}`;
-      try {
-        resolve(JSON.parse(output) as ProbeResult);
-      } catch {
-        resolve({ ok: false, reason: ended });
-      }
-    });
-  });
+  return ["-e", program, JSON.stringify(request)];
+}
+
+function resultOf(output: string, status: number | null, signal: string | null): ProbeResult {
+  try {
+    return JSON.parse(output) as ProbeResult;
+  } catch {
+    return { ok: false, reason: `the process that loaded it ended with ${signal ?? `status ${status}`}` };
+  }
 }

@@ -1,9 +1,12 @@
+import { resolveDevice } from "../device.js";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { Generator, randomSeed } from "../generator.js";
 import { RgbImage } from "../images.js";
+import { ModelOffloader } from "../models/offloader.js";
 import { native } from "../native/native.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { Scope } from "../scope.js";
+import { Semaphore } from "../semaphore.js";
 import { Tensor } from "../tensor.js";
 import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
 import { Conditioning } from "./conditioning.js";
@@ -90,6 +93,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   /** Every run works on a clone of it. */
   scheduler: Scheduler;
   readonly #prompts = new PromptCache();
+  readonly #turns = new Semaphore(1);
+  #offloader: ModelOffloader | undefined;
   readonly #lease = new Lease("the pipeline", () => {
     for (const part of [this.unet, this.vae, this.textEncoder]) part.dispose();
     this.#prompts.clear();
@@ -119,20 +124,75 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
    * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IMAGE`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`
    */
   async run<T extends OutputType = "image">(options: EditOptions & { outputType?: T }): Promise<EditResult<T>> {
-    const { signal } = options;
-    throwIfAborted(signal);
+    throwIfAborted(options.signal);
     using _held = this.#lease.hold();
     const call = this.#check(options);
+    const offloader = this.#offloader;
+    if (!offloader) return await this.#run(call, options);
+    // Runs under way together would take the device from each other at every step.
+    return await this.#turns.run(async () => {
+      for (const model of [call.vae, call.textEncoder, call.unet]) model.offloadBy(offloader);
+      try {
+        return await this.#run(call, options);
+      } finally {
+        await offloader.release();
+      }
+    });
+  }
+
+  /**
+   * Keeps the models in host memory, and each on a device only while it computes: first the autoencoder, then the text
+   * encoder, the UNet, and the autoencoder again. The device has to hold the largest alone; moving them takes time in every
+   * run. Runs take turns. Components that are put in later are moved as well. Nothing may run while it is switched on.
+   *
+   * @param device "cuda" or "cuda:N"; "auto", the default, is the first CUDA device, or the CPU where there is none, and
+   *   there nothing moves
+   * @throws `ERR_CUDA_UNAVAILABLE`
+   */
+  async enableModelCpuOffload(device = "auto"): Promise<void> {
+    const target = resolveDevice(device);
+    await this.#turns.run(async () => {
+      this.#offloader = undefined;
+      await this.#place("cpu");
+      this.#offloader = new ModelOffloader(target);
+    });
+  }
+
+  /**
+   * Moves all models to a device, where they then stay. Nothing may run meanwhile.
+   *
+   * @param device "cpu", "cuda" or "cuda:N", or "auto"
+   * @throws as `PretrainedModel.to`
+   */
+  async to(device: string): Promise<this> {
+    const target = resolveDevice(device);
+    await this.#turns.run(async () => {
+      this.#offloader = undefined;
+      await this.#place(target);
+    });
+    return this;
+  }
+
+  async #place(device: string): Promise<void> {
+    for (const model of [this.vae, this.textEncoder, this.unet]) {
+      model.offloadBy(undefined);
+      await model.to(device);
+    }
+  }
+
+  async #run<T extends OutputType>(call: Call, options: EditOptions & { outputType?: T }): Promise<EditResult<T>> {
+    const { signal } = options;
+    throwIfAborted(signal);
     using scheduler = this.scheduler.clone();
     scheduler.setTimesteps(call.numInferenceSteps);
     using scope = new Scope();
-    const { unet, vae, rows } = call;
-    const { device, dtype } = unet;
+    const { unet, vae, rows, device } = call;
+    const { dtype } = unet;
 
     const { images: inputs } = sharedRows(rows, call.count);
-    const embeddings = await this.#textEmbeddings(call, options);
-    const imageLatents = await this.#imageLatents(call, inputs, options).catch((error: unknown) => {
-      embeddings.dispose();
+    const imageLatents = await this.#imageLatents(call, inputs, options);
+    const embeddings = await this.#textEmbeddings(call, options).catch((error: unknown) => {
+      imageLatents.dispose();
       throw error;
     });
     const guided = scope.add(new Conditioning(rows, call.count, embeddings, imageLatents, scheduler.timesteps));
@@ -183,7 +243,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     this.dispose();
   }
 
-  #check(options: EditOptions) {
+  #check(options: EditOptions): Call {
     const { prompt, promptEmbeds, negativePrompt, negativePromptEmbeds, outputType = "image" } = options;
     if (options.image === undefined || options.image === null) refuseArgument("image", options.image, "given");
     if ((prompt === undefined) === (promptEmbeds === undefined))
@@ -230,6 +290,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
       textEncoder,
       tokenizer,
       unet,
+      device: this.#offloader?.device ?? unet.device,
       prompts,
       negatives,
       batch,
@@ -249,7 +310,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   /** [rows · B·n,T,D]: for each row of guidance the prompts, or what stands for no text. */
   async #textEmbeddings(call: Call, options: EditOptions): Promise<Tensor> {
     using scope = new Scope();
-    const { device, dtype } = call.unet;
+    const { device } = call;
+    const { dtype } = call.unet;
     const embed = async (texts: readonly string[] | undefined, given: Tensor | undefined, length?: number) => {
       const encoded = scope.add(
         given ? await given.clone() : await this.#prompts.encode(texts!, call, { length, signal: options.signal }),
@@ -277,7 +339,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   /** [images · B·n,C,h,w]: the pictures' latents, or zeros for none. Not scaled. */
   async #imageLatents(call: Call, images: readonly boolean[], options: EditOptions): Promise<Tensor> {
     using scope = new Scope();
-    const { device, dtype } = call.unet;
+    const { device } = call;
+    const { dtype } = call.unet;
     const picture = scope.add(await prepareImage(options.image, call.vae.scaleFactor, { signal: options.signal }));
     const pictures = picture.shape[0]!;
     if (call.count % pictures !== 0)
@@ -308,10 +371,10 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   async #initialLatents(
     shape: number[],
     scheduler: Scheduler,
-    { unet, generator }: Call,
+    { unet, device, generator }: Call,
     given: Tensor | undefined,
   ): Promise<Tensor> {
-    const { device, dtype } = unet;
+    const { dtype } = unet;
     if (given && given.shape.join() !== shape.join())
       throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `latents must be [${shape}], not [${given.shape}]`);
     using noise = given ? await given.to({ device, dtype }) : await Tensor.randn(shape, { generator, dtype, device });
@@ -330,6 +393,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
 }
 
 type Call = Omit<StableDiffusionComponents, "scheduler"> & {
+  /** Where it is computed. */
+  device: string;
   prompts: readonly string[] | undefined;
   negatives: readonly string[] | undefined;
   batch: number;
@@ -338,7 +403,12 @@ type Call = Omit<StableDiffusionComponents, "scheduler"> & {
   rows: readonly GuidanceRow[];
   guidanceInterval: readonly [number, number];
   deepCacheInterval: number;
+  numInferenceSteps: number;
+  eta: number;
+  /** Of the generator, if the run makes its own. */
+  seed: number | bigint | undefined;
   generator: Generator | readonly Generator[];
+  outputType: OutputType;
 };
 
 function embeddingRows(name: string, embeddings: Tensor): number {

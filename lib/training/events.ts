@@ -15,6 +15,8 @@ export interface StepRecord {
   samplesPerSecond: number;
   /** Largest resident memory of the process so far. */
   peakMemoryBytes: number;
+  /** The most that tensors have held of the CUDA device so far; absent on the CPU. */
+  peakDeviceMemoryBytes?: number;
   epoch: number;
   /** The step changed nothing because float16 gradients overflowed. */
   skipped: boolean;

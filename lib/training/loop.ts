@@ -1,3 +1,4 @@
+import { peakDeviceMemory } from "../cuda.js";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import type { Tensor } from "../tensor.js";
 import { emaDecay } from "./ema.js";
@@ -118,6 +119,7 @@ export async function runLoop(
     progress.lrStep = learningRate.state.step;
     progress.scaler = scaler?.toJSON() ?? null;
 
+    const deviceMemory = await peakDeviceMemory(run.device);
     const seconds = (performance.now() - window.started) / 1000;
     const record: StepRecord = {
       step: progress.step,
@@ -128,6 +130,7 @@ export async function runLoop(
       dataSeconds: window.dataSeconds,
       samplesPerSecond: window.samples / seconds,
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+      ...(deviceMemory !== undefined && { peakDeviceMemoryBytes: deviceMemory }),
       epoch,
       skipped,
     };

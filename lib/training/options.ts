@@ -180,7 +180,7 @@ export const trainOptions = declareOptions({
     type: "string",
     choices: ["diffusers"],
     group: RUN,
-    help: "reproduce diffusers' script draw by draw, its quirks included, to compare losses and weights; float32 on the CPU only",
+    help: "reproduce diffusers' script draw by draw, its quirks included, to compare losses and weights; float32 only, with the draws that it makes on the CPU, where it also computes unless a device is named",
   },
   device: {
     type: "string",
@@ -273,7 +273,12 @@ export const trainOptions = declareOptions({
     group: MEMORY,
     help: "encode pictures and instructions once, into a file, instead of in every epoch",
   },
-  allow_tf32: { type: "boolean", group: MEMORY, help: "let CUDA round matrix products to TF32" },
+  allow_tf32: { type: "boolean", group: MEMORY, help: "let CUDA round float32 matrix products to TF32" },
+  deterministic: {
+    type: "boolean",
+    group: MEMORY,
+    help: "use algorithms on CUDA that give the same bits at every run; on the CPU it is so in any case",
+  },
   enable_xformers_memory_efficient_attention: {
     type: "boolean",
     group: MEMORY,

@@ -10,6 +10,7 @@ import { ioError } from "../io-error.js";
 import { readConfig } from "../models/config.js";
 import { componentClass, readModelIndex } from "../models/model-index.js";
 import { native } from "../native/native.js";
+import { allowTf32, useDeterministicAlgorithms } from "../numerics.js";
 import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { ModelDType } from "../tensor.js";
@@ -61,9 +62,10 @@ export async function prepareRun(
 ): Promise<PreparedRun> {
   native(); // a missing libtorch is reported before anything else
   checkTogether(given);
-  const device = resolveDevice(given.compat ? "cpu" : given.device);
+  const device = resolveDevice(given.compat && given.device === "auto" ? "cpu" : given.device);
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
-  native().setAllowTf32(given.allowTf32);
+  allowTf32(given.allowTf32);
+  useDeterministicAlgorithms(given.deterministic);
   await makeOutputFolder(given.outputDir);
   await checkMetricsFile(given.outputDir);
 
@@ -162,7 +164,6 @@ function checkTogether(options: TrainOptions): void {
     use_8bit_adam: options.use8bitAdam,
     train_text_encoder: options.trainTextEncoder,
     timestep_bias_strategy: options.timestepBiasStrategy !== "none",
-    device: options.device.startsWith("cuda"),
     seed: options.seed === undefined,
   };
   for (const [name, given] of Object.entries(uncovered))

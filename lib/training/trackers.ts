@@ -33,6 +33,7 @@ export function trackedValues(record: StepRecord) {
     data_seconds: record.dataSeconds,
     samples_per_second: record.samplesPerSecond,
     peak_memory_bytes: record.peakMemoryBytes,
+    ...(record.peakDeviceMemoryBytes !== undefined && { peak_device_memory_bytes: record.peakDeviceMemoryBytes }),
     epoch: record.epoch,
     ...(record.skipped && { skipped: true }),
   };

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/device_memory.h"
 #include "core/error.h"
 
 namespace ip2p {
@@ -75,6 +76,7 @@ Napi::Promise Environment::submit(JobQueue& queue, std::shared_ptr<CancelFlag> r
       if (pending->error.code.empty()) pending->error = {"ERR_OUT_OF_MEMORY", "out of memory"};
     }
     pending->work = nullptr;  // inputs are released as soon as they are not needed
+    if (pending->error.code == "ERR_OUT_OF_MEMORY") empty_device_cache_quietly();
     auto* message = new std::shared_ptr<Pending>(std::move(pending));
     // Refused only while the environment closes; then nobody is left to be told.
     if (napi_call_threadsafe_function(shared->deliver, message, napi_tsfn_nonblocking) != napi_ok)

@@ -136,6 +136,13 @@ Napi::Value set_model_parameter(const Info& info) {
   return submit_void(info.Env(), model->device(), [=] { model->set_parameter(name, value); });
 }
 
+/// moveModel(model, device): takes place after the jobs that are queued on the device it leaves
+Napi::Value move_model(const Info& info) {
+  const auto model = ModelObject::get(info[0]);
+  const c10::Device device = parse_device(string_argument(info[1], "device"));
+  return submit_void(info.Env(), model->device(), [=] { model->to(device); });
+}
+
 DeepFeatures deep_features_argument(const Napi::Value& value, const std::shared_ptr<UNetCache>& cache) {
   const std::string name = string_argument(value, "deepFeatures");
   if (name == "forget") return DeepFeatures::Forget;
@@ -262,6 +269,7 @@ void register_models(Napi::Env env, Napi::Object exports) {
   export_function<create_model>(env, exports, "createModel");
   export_function<model_state_dict>(env, exports, "modelStateDict");
   export_function<set_model_parameter>(env, exports, "setModelParameter");
+  export_function<move_model>(env, exports, "moveModel");
   export_function<unet_forward>(env, exports, "unetForward");
   export_function<vae_encode>(env, exports, "vaeEncode");
   export_function<vae_decode>(env, exports, "vaeDecode");

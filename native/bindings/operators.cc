@@ -13,7 +13,9 @@
 #include "bindings/convert.h"
 #include "bindings/objects.h"
 #include "bindings/register.h"
+#include "core/cuda_library.h"
 #include "core/error.h"
+#include "kernels/composed_geglu.h"
 #include "kernels/ops.h"
 #include "nn/attention.h"
 #include "training/cpu_adamw.h"
@@ -111,6 +113,11 @@ const std::map<std::string, Operator>& operators() {
         }}},
       {"geglu", {1, 0, [](const Tensors& t, const Numbers&) { return geglu(t[0]); }}},
       {"geglu_plain", {1, 0, [](const Tensors& t, const Numbers&) { return geglu_plain(t[0]); }}},
+      {"geglu_composed",
+       {1, 0, [](const Tensors& t, const Numbers&) { return composed_geglu_forward(t[0]); }}},
+      // dy, x
+      {"geglu_composed_backward",
+       {2, 0, [](const Tensors& t, const Numbers&) { return composed_geglu_backward(t[0], t[1]); }}},
       {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
       {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
       // [B,C,...] with the channels of a pixel side by side in memory, and whether they are.
@@ -144,20 +151,32 @@ Tensors run(const Operator& op, const Tensors& inputs, const Numbers& numbers,
   return results;
 }
 
+struct OperatorCall {
+  Operator op;
+  Tensors inputs;
+  Numbers numbers;
+
+  explicit OperatorCall(const Info& info) {
+    const std::string name = string_argument(info[0], "name");
+    const auto found = operators().find(name);
+    if (found == operators().end())
+      throw Error("ERR_INVALID_ARGUMENT", "there is no operator \"" + name + "\"");
+    op = found->second;
+    inputs = tensors_argument(info[1], "tensors");
+    numbers = numbers_argument(info[2], "numbers");
+    if (inputs.size() != op.tensors || numbers.size() != op.numbers)
+      throw Error("ERR_INVALID_ARGUMENT", name + " takes " + std::to_string(op.tensors) + " tensors and " +
+                                              std::to_string(op.numbers) + " numbers");
+  }
+};
+
+/// callOperator(name, tensors, numbers, gradient of the output or null): the output, and the inputs'
+/// gradients
 Napi::Value call_operator(const Info& info) {
-  const std::string name = string_argument(info[0], "name");
-  const auto found = operators().find(name);
-  if (found == operators().end())
-    throw Error("ERR_INVALID_ARGUMENT", "there is no operator \"" + name + "\"");
-  const Tensors inputs = tensors_argument(info[1], "tensors");
-  const Numbers numbers = numbers_argument(info[2], "numbers");
-  const Operator& op = found->second;
-  if (inputs.size() != op.tensors || numbers.size() != op.numbers)
-    throw Error("ERR_INVALID_ARGUMENT", name + " takes " + std::to_string(op.tensors) + " tensors and " +
-                                            std::to_string(op.numbers) + " numbers");
+  const OperatorCall call(info);
   const at::Tensor gradient = info[3].IsNull() ? at::Tensor() : TensorObject::get(info[3]);
-  return submit(info.Env(), inputs[0].device(), [op, inputs, numbers, gradient]() -> Finish {
-    const Tensors results = run(op, inputs, numbers, gradient);
+  return submit(info.Env(), call.inputs[0].device(), [call, gradient]() -> Finish {
+    const Tensors results = run(call.op, call.inputs, call.numbers, gradient);
     return [results](Napi::Env js) {
       const Napi::Array all = Napi::Array::New(js, results.size());
       for (size_t i = 0; i < results.size(); ++i)
@@ -167,10 +186,27 @@ Napi::Value call_operator(const Info& info) {
   });
 }
 
+/// replayOperator(name, tensors, numbers): the output of the operator recorded as a CUDA graph and played
+/// again
+Napi::Value replay_operator(const Info& info) {
+  const OperatorCall call(info);
+  const c10::Device device = call.inputs[0].device();
+  if (!device.is_cuda())
+    throw Error("ERR_CUDA_UNAVAILABLE", "only what runs on a CUDA device can be replayed");
+  return submit_tensor(info.Env(), device, [call, device] {
+    at::Tensor output;
+    const auto graph =
+        require_cuda_library().record(device, [&] { output = call.op.call(call.inputs, call.numbers); });
+    graph->replay();
+    return output.clone();  // the original lies in the graph's memory
+  });
+}
+
 }  // namespace
 
 void register_operators(Napi::Env env, Napi::Object exports) {
   export_function<call_operator>(env, exports, "callOperator");
+  export_function<replay_operator>(env, exports, "replayOperator");
 }
 
 }  // namespace ip2p

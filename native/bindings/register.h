@@ -13,6 +13,7 @@ namespace ip2p {
 // Each binding file adds its functions to the addon's exports; lib/native/contract.ts is the typed list of
 // all of them.
 void register_system(Napi::Env env, Napi::Object exports);
+void register_cuda(Napi::Env env, Napi::Object exports);
 void register_tensor_ops(Napi::Env env, Napi::Object exports);
 void register_random(Napi::Env env, Napi::Object exports);
 void register_files(Napi::Env env, Napi::Object exports);

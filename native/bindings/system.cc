@@ -6,6 +6,7 @@
 #include "bindings/convert.h"
 #include "bindings/objects.h"
 #include "bindings/register.h"
+#include "core/cuda_library.h"
 #include "core/device.h"
 #include "core/error.h"
 #include "core/exit_guard.h"
@@ -30,6 +31,7 @@ Napi::Value system_info(const Info& info) {
   result.Set("defaultThreads", Napi::Number::New(info.Env(), default_thread_count()));
   result.Set("cudaBuilt", Napi::Boolean::New(info.Env(), at::globalContext().hasCUDA()));
   result.Set("cudaDevices", Napi::Number::New(info.Env(), cuda_device_count()));
+  result.Set("cudaLibrary", Napi::Boolean::New(info.Env(), cuda_library() != nullptr));
   return result;
 }
 
@@ -56,12 +58,6 @@ Napi::Value set_threads(const Info& info) {
   return submit_void(info.Env(), c10::kCPU, [count] { at::set_num_threads(static_cast<int>(count)); });
 }
 
-/// setAllowTf32(allowed): whether CUDA may round float32 matrix products to TF32
-Napi::Value set_allow_tf32(const Info& info) {
-  at::globalContext().setAllowTF32CuBLAS(bool_argument(info[0], "allowed"));
-  return info.Env().Undefined();
-}
-
 /// getThreads()
 Napi::Value get_threads(const Info& info) {
   return submit(info.Env(), c10::kCPU, []() -> Finish {
@@ -79,7 +75,6 @@ void register_system(Napi::Env env, Napi::Object exports) {
   export_function<process_ends>(env, exports, "processEnds");
   export_function<memory_usage>(env, exports, "memoryUsage");
   export_function<set_threads>(env, exports, "setThreads");
-  export_function<set_allow_tf32>(env, exports, "setAllowTf32");
   export_function<get_threads>(env, exports, "getThreads");
 }
 

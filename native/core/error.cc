@@ -39,6 +39,14 @@ ErrorReport from_libtorch(const std::string& full) {
                 " bytes were asked for"};
   }
   if (contains(line, "Storage size calculation overflowed")) return {"ERR_OUT_OF_MEMORY", line};
+  // CUDA's libraries allocate for themselves, past libtorch's allocator.
+  for (const char* exhausted :
+       {"CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"})
+    if (contains(line, exhausted)) return {"ERR_OUT_OF_MEMORY", line};
+  for (const char* absent : {"Found no NVIDIA driver", "The NVIDIA driver on your system is too old",
+                             "CUDA driver version is insufficient", "no CUDA-capable device is detected"})
+    if (contains(line, absent)) return {"ERR_CUDA_UNAVAILABLE", line};
   return {"ERR_LIBTORCH", line};
 }
 

@@ -143,6 +143,16 @@ void Model::initialize(std::optional<at::Generator> generator, c10::Device devic
   dtype_ = c10::kFloat;
 }
 
+void Model::to(c10::Device device) {
+  if (device == device_.load()) return;
+  const auto parameters = declared_parameters();
+  // All of them before the first is let go of: memory may run out on the way.
+  std::vector<at::Tensor> moved;
+  for (const auto& [name, parameter] : parameters) moved.push_back(parameter->copy_to(device));
+  for (size_t i = 0; i < moved.size(); ++i) parameters[i].parameter->replace(std::move(moved[i]));
+  device_ = device;
+}
+
 void Model::set_parameter(const std::string& name, const at::Tensor& value) {
   for (const auto& [known, parameter] : named_parameters()) {
     if (known != name) continue;

@@ -5,6 +5,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +41,10 @@ class Model : public Module {
   /// ±1/√fan-in, norms 1 and 0, embeddings normal with a deviation of 0.02.
   void initialize(std::optional<at::Generator> generator, c10::Device device);
 
+  /// Moves the weights, and forgets what was computed from them. What fails half-way leaves them where they
+  /// were. ERR_INVALID_ARGUMENT for a model in training.
+  void to(c10::Device device);
+
   c10::Device device() const { return device_; }
   c10::ScalarType dtype() const { return dtype_; }
   int64_t parameter_bytes();
@@ -48,7 +53,7 @@ class Model : public Module {
   void set_parameter(const std::string& name, const at::Tensor& value);
 
  private:
-  c10::Device device_{c10::kCPU};
+  std::atomic<c10::Device> device_{c10::Device(c10::kCPU)};  // read by other threads than that of its jobs
   c10::ScalarType dtype_ = c10::kFloat;
 };
 

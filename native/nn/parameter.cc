@@ -3,6 +3,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/empty_like.h>
 
+#include "core/error.h"
 #include "nn/lowered.h"
 
 namespace ip2p {
@@ -12,6 +13,21 @@ void Parameter::restore() const {
   if (value.defined() || !packed_.defined()) return;
   value = packed_.to_dense();
   packed_version_ = value._version();
+}
+
+at::Tensor Parameter::copy_to(c10::Device device) const {
+  if (value.defined() && value.requires_grad())
+    throw Error("ERR_INVALID_ARGUMENT", "a model in training stays on its device");
+  return (value.defined() ? value : packed_.to_dense()).to(device);
+}
+
+void Parameter::replace(at::Tensor tensor) {
+  value = std::move(tensor);
+  packed_.reset();
+  derived_.clear();
+  lowered_.reset();
+  lowered_copy_is_wrong();
+  shared_ = false;
 }
 
 c10::ScalarType Parameter::type() const {

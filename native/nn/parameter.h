@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <functional>
@@ -26,6 +27,12 @@ class Parameter {
   }
 
   void restore() const;
+
+  /// The plain tensor on another device. ERR_INVALID_ARGUMENT for a parameter in training.
+  at::Tensor copy_to(c10::Device device) const;
+
+  /// Puts a tensor in the place of the plain one; whoever holds that keeps it.
+  void replace(at::Tensor tensor);
 
   /// Of the plain and of the packed tensor.
   c10::ScalarType type() const;

@@ -4,9 +4,10 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadImage, RgbImage } from "../../lib/images.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
 import { loadSafetensors } from "../../lib/safetensors.js";
 import { fixture } from "../helpers/fixtures.js";
-import { editArguments, ip2p, tinyImage, Workplace } from "./run-cli.js";
+import { editArguments, ip2p, tinyImage, tinyModel, Workplace } from "./run-cli.js";
 
 /** diffusers' pictures of a recorded run, as the 8-bit pixels it saves. */
 async function recordedPictures(run: number): Promise<RgbImage[]> {
@@ -73,6 +74,40 @@ describe("ip2p edit", () => {
     expect(meanDifference(left, before)).toBeLessThan(6);
     const right = new RgbImage(before.width, before.height, columns(grid, before.width, before.width));
     expect(meanDifference(right, before)).toBeGreaterThan(12);
+  });
+
+  it("bounds memory without another result, but for tiles, which the model's own interface makes the same", async () => {
+    using place = new Workplace();
+    const edit = async (output: string, ...more: string[]) => {
+      const given = ["--output", output, "--num_images_per_prompt=2", "--seed=1", "--quiet", "--device=cpu"];
+      const outcome = await ip2p(editArguments(...given, ...more), { cwd: place.folder });
+      expect(outcome).toMatchObject({ status: 0, stderr: "" });
+      return Promise.all([1, 2].map((i) => loadImage(place.at(output.replace(".", `-${i}.`)))));
+    };
+    const plain = await edit("a.png");
+    const bounded = await edit(
+      "b.png",
+      ...["--vae_slicing", "--enable_model_cpu_offload", "--deterministic", "--allow_tf32"],
+    );
+    for (const [i, picture] of bounded.entries()) expect(largestDifference(picture, plain[i]!)).toBeLessThanOrEqual(1);
+    // The picture has 40×56 pixels, the tiles of this autoencoder 32×32.
+    const [tiled] = await edit("c.png", "--vae_tiling");
+    expect(largestDifference(tiled!, plain[0]!)).toBeGreaterThan(1);
+    using pipeline = await InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu" });
+    pipeline.vae.enableTiling();
+    const { images } = await pipeline.run({
+      ...{ image: tinyImage, prompt: "make it a snowy day", seed: 1, numInferenceSteps: 2, numImagesPerPrompt: 2 },
+    });
+    expect(largestDifference(tiled!, images[0]!)).toBeLessThanOrEqual(1);
+  });
+
+  it("says that there is nothing to offload from the CPU", async () => {
+    using place = new Workplace();
+    const { status, stderr } = await ip2p(editArguments("--device=cpu", "--enable_model_cpu_offload"), {
+      cwd: place.folder,
+    });
+    expect(status).toBe(0);
+    expect(stderr).toBe("ip2p: warning: --enable_model_cpu_offload changes nothing: it is computed on the CPU\n");
   });
 
   it("tells a program everything in JSON lines", async () => {

@@ -3,11 +3,24 @@ import { describe, expect, it, vi } from "vitest";
 import { StepClock } from "../../lib/cli/edit/clock.js";
 import { createReporter, type EditReporter, type EditSummary } from "../../lib/cli/edit/reporter.js";
 import { rateText, secondsText } from "../../lib/cli/edit/text.js";
+import type { StepRecord } from "../../lib/training/events.js";
+import { trackedValues } from "../../lib/training/trackers.js";
 
 const summary: EditSummary = {
   outputs: ["a.png"],
   ...{ width: 64, height: 32, seed: 7n, scheduler: "DDIMScheduler", device: "cpu", dtype: "float32" },
-  ...{ steps: 40, stepsPerSecond: 2, seconds: { load: 1, edit: 20, total: 22 }, peakMemory: 5e8 },
+  ...{
+    steps: 40,
+    stepsPerSecond: 2,
+    seconds: { load: 1, edit: 20, total: 22 },
+    peakMemory: 5e8,
+    peakDeviceMemory: undefined,
+  },
+};
+
+const record: StepRecord = {
+  ...{ step: 1, trainLoss: 0.1, lr: 1e-4, gradNorm: 1, seconds: 1, dataSeconds: 0, samplesPerSecond: 4 },
+  ...{ peakMemoryBytes: 5e8, epoch: 0, skipped: false },
 };
 
 const quietly = { json: false, progress: true, quiet: false, verbose: false };
@@ -116,6 +129,19 @@ describe("JSON lines", () => {
     wholeEdit(quiet.made);
     expect(events(quiet.take().stdout).map(({ event }) => event)).toEqual(["done"]);
   });
+});
+
+it("the memory of a CUDA device is told where there is one", () => {
+  const onCuda = { ...summary, device: "cuda:0", peakDeviceMemory: 3e9 };
+  const json = reporter({ json: true });
+  json.made.done(onCuda);
+  expect(JSON.parse(json.take().stdout)).toMatchObject({ peak_memory_bytes: 5e8, peak_device_memory_bytes: 3e9 });
+  const lines = reporter({ verbose: true });
+  lines.made.done(onCuda);
+  expect(lines.take().stdout).toContain("at most 500 MB of memory, 3000 MB on the device\n");
+  const metrics = { ...record, peakDeviceMemoryBytes: 3e9 };
+  expect(trackedValues(metrics)).toMatchObject({ peak_memory_bytes: 5e8, peak_device_memory_bytes: 3e9 });
+  expect(trackedValues(record)).not.toHaveProperty("peak_device_memory_bytes");
 });
 
 describe("a terminal", () => {

@@ -84,4 +84,19 @@ describe("the gate, forward and backward", () => {
     const empty = await Tensor.zeros([0, 4]);
     expect((await callOperator("geglu", [empty])).output.shape).toEqual([0, 2]);
   });
+
+  test("composed of libtorch's operators, as CUDA can have it, has the numbers of libtorch's own derivative", async () => {
+    for (const dtype of ["float32", "bfloat16", "float16"] as DType[])
+      for (const shape of [[2], [3, 30], [2, 5, 34]]) {
+        const [x, dy] = [
+          await Tensor.randn(shape, { dtype }),
+          await Tensor.randn([...shape.slice(0, -1), shape.at(-1)! / 2], { dtype }),
+        ];
+        const expected = await callOperator("geglu_plain", [x], [], dy);
+        const { output } = await callOperator("geglu_composed", [x]);
+        expect(await output.equal(expected.output)).toBe(true);
+        const { output: gradient } = await callOperator("geglu_composed_backward", [dy, x]);
+        expect(await gradient.equal(expected.gradients[0]!)).toBe(true);
+      }
+  });
 });

@@ -39,6 +39,11 @@ describe("building the addon", () => {
     expect(await built()).toBe(false);
     // Within a minor version the addon runs with any libtorch.
     expect(await built({ libtorch: writeTree(temporaryFolder(), libtorchFiles("2.13.1+cpu")) })).toBe(false);
+    // The CUDA library is made once there is a libtorch to make it with, and what was built so serves the CPU as well.
+    const cuda = writeTree(temporaryFolder(), libtorchFiles("2.13.0+cu130", { cuda: true }));
+    expect(await built({ libtorch: cuda })).toBe(true);
+    expect(await built({ libtorch: cuda })).toBe(false);
+    expect(await built()).toBe(false);
     expect(await built({ libtorch: writeTree(temporaryFolder(), libtorchFiles("2.12.0")) })).toBe(true);
     expect(await built()).toBe(true);
     writeFileSync(join(options.root, "native/small.c"), "int f(void) { return 1; }\n");

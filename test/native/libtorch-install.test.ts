@@ -165,6 +165,69 @@ describe("the sources of an installation", () => {
   });
 });
 
+describe("the CUDA variant", () => {
+  const wanted = [
+    "licenses/torch-2.13.0/LICENSE",
+    "manifest.json",
+    "nvidia/cu13/include/cuda.h",
+    "nvidia/cu13/lib/libcudart.so.13",
+    "nvidia/cu13/lib/libcudart_static.a",
+    "torch/include/ATen/ATen.h",
+    ...["c10", "c10_cuda", "torch", "torch_cpu", "torch_cuda"].map((stem) => `torch/lib/lib${stem}.so`),
+    "torch/share/cmake/Torch/TorchConfig.cmake",
+    "torch/version.py",
+  ];
+
+  it("is one tree of all its wheels, fetched by pip", async () => {
+    const { release, contents, cuda, runtime } = smallRelease(NOBODY);
+    const pip = fakePip(contents);
+    const { options, manifest, entry } = setting({ variant: "cuda", release, env: { PATH: pip.path } });
+    expect(await installLibtorch(options)).toMatchObject({ version: "2.13.0+cu130", variant: "cuda" });
+    expect(filesOf(entry("2.13.0-cuda"))).toEqual(wanted);
+    expect(manifest("2.13.0-cuda")).toMatchObject({
+      cpuHalfOnly: false,
+      source: { kind: "pip" },
+      archives: [cuda, runtime].map(({ file, sha256 }) => ({ file, sha256 })),
+    });
+    expect(resolveLibtorch({ env: options.env })).toMatchObject({ variant: "cuda" });
+  });
+
+  it("comes from a mirror too, and goes on with the wheel at which it was interrupted", async () => {
+    const { release, contents, cuda, runtime } = smallRelease("http://never.invalid");
+    const requests: string[] = [];
+    let whole = false;
+    const mirror = await serve((request, response) => {
+      const file = decodeURIComponent((request.url as string).slice(1));
+      requests.push(`${file} ${request.headers.range ?? ""}`.trim());
+      const body = contents[file]!;
+      if (file === cuda.file || whole) {
+        const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
+        const range = { "content-range": `bytes ${from}-${body.length - 1}/${body.length}` };
+        return response.writeHead(from > 0 ? 206 : 200, from > 0 ? range : {}).end(body.subarray(from));
+      }
+      response.writeHead(404).end();
+    });
+    const { options, manifest, entry, cache } = setting({ variant: "cuda", release, mirror });
+    await expect(installLibtorch(options)).rejects.toMatchObject({ code: "ERR_DOWNLOAD" });
+    expectNothingLeft(cache);
+    writeFileSync(join(cache, "downloads", `${runtime.file}.partial`), contents[runtime.file]!.subarray(0, 100));
+    whole = true;
+    expect((await installLibtorch(options)).variant).toBe("cuda");
+    expect(requests).toEqual([cuda.file, runtime.file, `${runtime.file} bytes=100-`]);
+    expect(filesOf(entry("2.13.0-cuda"))).toEqual(wanted);
+    expect(manifest("2.13.0-cuda").source).toEqual({ kind: "https", location: `${mirror}/${cuda.file}` });
+    expect(readdirSync(join(cache, "downloads"))).toEqual([]);
+  });
+
+  it("is refused whole if one of its wheels is another file than the pinned one", async () => {
+    const { release, contents, runtime } = smallRelease(NOBODY);
+    const pip = fakePip({ ...contents, [runtime.file]: makeZip({ "nvidia/cu13/lib/libcudart.so.13": "another" }) });
+    const { options, cache } = setting({ variant: "cuda", release, env: { PATH: pip.path } });
+    await expect(installLibtorch(options)).rejects.toThrow(/nvidia_cuda_runtime.* is not the expected file/);
+    expectNothingLeft(cache);
+  });
+});
+
 describe("--from", () => {
   it("takes a wheel", async () => {
     const from = join(writeTree(temporaryFolder(), { "any.whl": makeZip(wheelFiles("2.12.1+cpu")) }), "any.whl");

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { findAddon, localBuildFolder, platformPackage } from "../../lib/native/addon.js";
 import { resolveLibtorch } from "../../lib/native/libtorch.js";
 import { type LoadedAddon, type LoadOptions, loadAddon } from "../../lib/native/load.js";
-import { packageRoot, platformAbi } from "../../lib/native/platform.js";
+import { packageRoot, platformAbi, sharedLibraryName } from "../../lib/native/platform.js";
 import { probeAddon } from "../../lib/native/probe.js";
 import { libtorchFiles, temporaryFolder, writeTree } from "./libtorch-fixtures.js";
 
@@ -171,11 +171,11 @@ describe.runIf(process.platform === "linux")("a CUDA libtorch", () => {
     return () => execFileSync("rm", ["-rf", folder]);
   });
 
-  const load = (tree: string, env: Record<string, string> = {}) =>
+  const load = (tree: string, env: Record<string, string> = {}, root = installedPackage()) =>
     inProcess<LoadedAddon<unknown>["cuda"] & { opened: string[] }>(
       `import { readFileSync } from "node:fs";
        import { loadAddon } from ${compiled("native/load.js")};
-       const { cuda } = loadAddon(${JSON.stringify({ libtorch: tree, root: installedPackage() })});
+       const { cuda } = loadAddon(${JSON.stringify({ libtorch: tree, root })});
        const maps = readFileSync("/proc/self/maps", "utf8");
        const opened = ["c10", "torch_cpu", "c10_cuda", "torch_cuda"].filter((stem) => maps.includes("/lib" + stem + ".so"));
        console.log(JSON.stringify({ ...cuda, opened }));`,
@@ -190,7 +190,22 @@ describe.runIf(process.platform === "linux")("a CUDA libtorch", () => {
 
   it("is opened whole where there is a driver", async () => {
     const cuda = await load(libtorch, { LD_LIBRARY_PATH: driver });
-    expect(cuda).toEqual({ state: "loaded", opened: ["c10", "torch_cpu", "c10_cuda", "torch_cuda"] });
+    const opened = ["c10", "torch_cpu", "c10_cuda", "torch_cuda"];
+    expect(cuda).toEqual({ state: "loaded", library: { state: "absent" }, opened });
+  });
+
+  it("is followed by the package's own CUDA library, and computes without it if that does not open", async () => {
+    const root = installedPackage();
+    const path = join(localBuildFolder(root), sharedLibraryName("ip2p_cuda"));
+    copyFileSync(join(libtorch, "lib/libc10_cuda.so"), path);
+    expect(findAddon(root).cuda).toBe(path);
+    const env = { LD_LIBRARY_PATH: driver };
+    expect(await load(libtorch, env, root)).toMatchObject({ state: "loaded", library: { state: "loaded" } });
+    writeFileSync(path, "no library");
+    expect(await load(libtorch, env, root)).toMatchObject({
+      state: "loaded",
+      library: { state: "failed", reason: expect.stringContaining("ip2p_cuda") },
+    });
   });
 
   it("whose CUDA half lacks a library still computes on the CPU, and says which", async () => {

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { resolveLibtorch } from "../../lib/native/libtorch.js";
 import { sharedLibraryName } from "../../lib/native/platform.js";
 import { runChild } from "./child.js";
@@ -58,6 +58,29 @@ test("with a CUDA libtorch that cannot use its CUDA half, auto warns once, and c
     expect(refusals[what]).toMatch(reason);
   }
   for (const refusal of Object.values(refusals)) expect(refusal).toMatch(/^ERR_CUDA_UNAVAILABLE /);
+});
+
+test("auto takes a CUDA device only if another process could compute on it", async () => {
+  const { native } = await import("../../lib/native/native.js");
+  const { resolveDevice } = await import("../../lib/device.js");
+  const found = native().systemInfo();
+  const warnings: string[] = [];
+  const warned = vi.spyOn(process, "emitWarning").mockImplementation((warning) => void warnings.push(String(warning)));
+  // What this process believes; the other one looks for itself.
+  const believed = vi.spyOn(native(), "systemInfo").mockReturnValue({ ...found, cudaDevices: 1 });
+  try {
+    const auto = [resolveDevice("auto"), resolveDevice("auto")];
+    expect(resolveDevice("cuda")).toBe("cuda:0");
+    if (found.cudaDevices > 0) expect(auto).toEqual(["cuda:0", "cuda:0"]);
+    else {
+      expect(auto).toEqual(["cpu", "cpu"]);
+      const reason = "the CUDA device cannot be used (another process finds no CUDA device)";
+      expect(warnings).toEqual([`computing on the CPU: ${reason}`]);
+    }
+  } finally {
+    believed.mockRestore();
+    warned.mockRestore();
+  }
 });
 
 test("another word than a device's name is refused", async () => {

@@ -56,6 +56,8 @@ export class JsonReporter implements EditReporter {
       edit_seconds: rounded(seconds.edit),
       total_seconds: rounded(seconds.total),
       peak_memory_bytes: summary.peakMemory,
+      // Left out on the CPU.
+      peak_device_memory_bytes: summary.peakDeviceMemory,
     });
   }
 

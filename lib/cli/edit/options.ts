@@ -131,6 +131,27 @@ export const editOptions = declareOptions({
     group: COMPUTING,
     help: "math holds all attention scores in memory and is meant for comparisons",
   },
+  enable_model_cpu_offload: {
+    type: "boolean",
+    group: COMPUTING,
+    help: "keep models in host memory, and each on the GPU only while it computes: less GPU memory, more time",
+  },
+  vae_slicing: {
+    type: "boolean",
+    group: COMPUTING,
+    help: "encode and decode pictures one at a time: less memory for several",
+  },
+  vae_tiling: {
+    type: "boolean",
+    group: COMPUTING,
+    help: "encode and decode large pictures in overlapping tiles: bounded memory, results differ a little",
+  },
+  allow_tf32: { type: "boolean", group: COMPUTING, help: "let CUDA round float32 matrix products to TF32" },
+  deterministic: {
+    type: "boolean",
+    group: COMPUTING,
+    help: "use algorithms on CUDA that give the same bits at every run; on the CPU it is so in any case",
+  },
   num_threads: {
     type: "integer",
     min: 1,

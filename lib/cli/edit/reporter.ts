@@ -32,6 +32,8 @@ export interface EditSummary {
   seconds: { load: number; edit: number; total: number };
   /** Of this process, in bytes. */
   peakMemory: number;
+  /** Of the tensors on the CUDA device, in bytes; undefined on the CPU. */
+  peakDeviceMemory: number | undefined;
 }
 
 /** Tells the user, or a program, how an edit goes. */

@@ -1,3 +1,4 @@
+import { peakDeviceMemory } from "../../cuda.js";
 import { resolveDevice } from "../../device.js";
 import { throwIfAborted } from "../../errors.js";
 import { randomSeed } from "../../generator.js";
@@ -7,6 +8,7 @@ import { builtInModel } from "../../models/built-in.js";
 import { readModelIndex } from "../../models/model-index.js";
 import { loadAddon } from "../../native/load.js";
 import { native } from "../../native/native.js";
+import { allowTf32, useDeterministicAlgorithms } from "../../numerics.js";
 import { InstructPix2PixPipeline } from "../../pipelines/instruct_pix2pix.js";
 import { schedulerFromClassName } from "../../schedulers/registry.js";
 import type { CommandIo } from "../command.js";
@@ -31,6 +33,8 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   loadAddon({ libtorch: values.libtorch, env });
   if (values.numThreads !== undefined) await native().setThreads(values.numThreads);
   const device = resolveDevice(values.device);
+  allowTf32(values.allowTf32);
+  useDeterministicAlgorithms(values.deterministic);
   const Scheduler = values.scheduler === undefined ? undefined : schedulerFromClassName(values.scheduler);
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
   const image = await loadImage(values.image, { signal });
@@ -44,7 +48,16 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   reporter.loading(folder);
   const loadingSince = performance.now();
   if (values.verbose) await tellWhatIsNotLoaded(folder, reporter);
-  using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, { device, dtype, variant, attention, signal });
+  const offloads = values.enableModelCpuOffload;
+  if (offloads && device === "cpu")
+    reporter.warning("--enable_model_cpu_offload changes nothing: it is computed on the CPU");
+  const placed = offloads ? "cpu" : device;
+  using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, {
+    ...{ device: placed, dtype, variant, attention, signal },
+  });
+  if (offloads) await pipeline.enableModelCpuOffload(device);
+  pipeline.vae.enableSlicing(values.vaeSlicing);
+  pipeline.vae.enableTiling(values.vaeTiling);
   if (Scheduler) pipeline.scheduler = Scheduler.fromConfig(pipeline.scheduler.config);
   const load = secondsSince(loadingSince);
   reporter.loaded(load);
@@ -79,12 +92,13 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
     height: results[0]!.height,
     seed,
     scheduler: pipeline.scheduler.className,
-    device: pipeline.unet.device,
+    device,
     dtype: pipeline.unet.dtype,
     steps: clock.steps,
     stepsPerSecond: clock.stepsPerSecond,
     seconds: { load, edit: secondsSince(editingSince), total: secondsSince(started) },
     peakMemory: process.resourceUsage().maxRSS * 1024,
+    peakDeviceMemory: await peakDeviceMemory(device),
   });
 }
 

@@ -10,9 +10,15 @@ export function summaryText(summary: EditSummary): string {
 }
 
 /** What --verbose adds to it. */
-export function detailText({ scheduler, device, dtype, seconds, peakMemory }: EditSummary): string {
+export function detailText(summary: EditSummary): string {
+  const { scheduler, device, dtype, seconds, peakMemory, peakDeviceMemory } = summary;
   const total = `loading took ${secondsText(seconds.load)}, all of it ${secondsText(seconds.total)}`;
-  return `${scheduler}, ${dtype} on ${device}; ${total}; at most ${Math.round(peakMemory / 1e6)} MB of memory`;
+  const onDevice = peakDeviceMemory === undefined ? "" : `, ${megabytes(peakDeviceMemory)} on the device`;
+  return `${scheduler}, ${dtype} on ${device}; ${total}; at most ${megabytes(peakMemory)} of memory${onDevice}`;
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1e6)} MB`;
 }
 
 /** Slow steps are told by the seconds they take. */

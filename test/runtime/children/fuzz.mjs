@@ -218,7 +218,14 @@ const addonExamples = {
   memoryUsage: () => [],
   processEnds: () => [],
   getThreads: () => [],
+  cudaVersions: () => [],
+  cudaProperties: () => ["cuda:0"],
+  deviceMemory: () => ["cuda:0"],
+  resetPeakMemory: () => ["cuda:0"],
+  emptyCache: () => ["cuda:0"],
+  synchronize: () => ["cpu"],
   setAllowTf32: () => [false],
+  setDeterministic: () => [false],
   tensorFromData: () => [new Float32Array(6), "float32", [2, 3]],
   tensorToData: () => [h(small)],
   full: () => [[2, 3], 1, "float32", "cpu"],
@@ -255,6 +262,7 @@ const addonExamples = {
   createModel: () => ["CLIPTextModel", configs[2], { device: "cpu", attention: "auto" }, generator.handle],
   modelStateDict: () => [text.handle],
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
+  moveModel: () => [vae.handle, "cpu"],
   unetForward: () => [
     ...[unet.handle, h(sample), [5], h(context)],
     { sampleRows: [0], cache: new addon.UNetCache([5]), deepFeatures: "keep" },
@@ -264,6 +272,7 @@ const addonExamples = {
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
   clipTextForward: () => [text.handle, h(ids), true, null],
   callOperator: () => ["geglu", [h(picture)], [], h(halfPicture)],
+  replayOperator: () => ["geglu", [h(picture)], []],
   createTrainer: () => [unet.handle, null, trainerOptions],
   trainerMicroStep: () => [trainer, h(sample), h(timestep), h(context), h(target), 1, null],
   createAutoencoderTrainer: () => [vae.handle, trainerOptions],
@@ -283,13 +292,16 @@ const addonExamples = {
 };
 // setErrorClass has a part of its own, and a thousand threads are allowed to setThreads.
 const spared = ["setErrorClass", "setThreads"];
+// What cannot work on the CPU must fail well there.
+const needingCuda = ["cudaProperties", "deviceMemory", "resetPeakMemory", "emptyCache", "replayOperator"];
 
 function addonCalls() {
   return Object.keys(addon)
     .filter((name) => typeof addon[name] === "function" && !/^[A-Z]/.test(name) && !spared.includes(name))
     .map((name) => {
       if (!addonExamples[name]) throw new Error(`give the fuzzer an example of ${name}`);
-      return { name, run: (args) => addon[name](...args), example: addonExamples[name] };
+      const fails = needingCuda.includes(name);
+      return { name, run: (args) => addon[name](...args), example: addonExamples[name], fails };
     });
 }
 

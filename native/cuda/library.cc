@@ -1,0 +1,74 @@
+// What needs CUDA's headers. This file is a shared library of its own (ip2p_cuda), opened after libtorch's
+// CUDA half; it throws libtorch's errors only, for the addon's are another library's.
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <cuda_runtime_api.h>
+#include <torch/library.h>
+
+#include "core/cuda_library.h"
+#include "cuda/graph.h"
+
+namespace ip2p {
+namespace {
+
+/// CUDA reports an error once more at the next call that looks for one, unless it was taken.
+int forgotten_error() {
+  static_cast<void>(cudaGetLastError());
+  return 0;
+}
+
+class Library final : public CudaLibrary {
+ public:
+  int driver_version() const override {
+    int version = 0;
+    return cudaDriverGetVersion(&version) == cudaSuccess ? version : forgotten_error();
+  }
+
+  int runtime_version() const override {
+    int version = 0;
+    return cudaRuntimeGetVersion(&version) == cudaSuccess ? version : forgotten_error();
+  }
+
+  CudaProperties properties(c10::Device device) const override {
+    c10::cuda::device_count_ensure_non_zero();
+    cudaDeviceProp found;
+    C10_CUDA_CHECK(cudaGetDeviceProperties(&found, device.index()));
+    return {found.name, found.major, found.minor, static_cast<int64_t>(found.totalGlobalMem),
+            found.multiProcessorCount};
+  }
+
+  std::pair<int64_t, int64_t> free_and_total_memory(c10::Device device) const override {
+    c10::cuda::device_count_ensure_non_zero();
+    const c10::cuda::CUDAGuard guard(device);
+    size_t free = 0, total = 0;
+    C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
+  }
+
+  void synchronize(c10::Device device) const override {
+    c10::cuda::device_count_ensure_non_zero();
+    const c10::cuda::CUDAGuard guard(device);
+    c10::cuda::device_synchronize();
+  }
+
+  std::unique_ptr<CudaGraph> record(c10::Device device, const std::function<void()>& work) const override {
+    c10::cuda::device_count_ensure_non_zero();
+    return record_graph(device, work);
+  }
+};
+
+/// The address of the library, or null for an addon that knows another interface.
+int64_t address(int64_t interface_version) {
+  static const Library library;
+  if (interface_version != kCudaInterfaceVersion) return 0;
+  return reinterpret_cast<int64_t>(static_cast<const CudaLibrary*>(&library));
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(ip2p, library) {
+  library.def("cuda_library(int interface_version) -> int", address);
+}
+
+}  // namespace ip2p

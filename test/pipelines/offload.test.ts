@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { native } from "../../lib/native/native.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { bits, quickEdit, tinyPipeline } from "../runtime/tiny.js";
+
+// On the CPU nothing really moves: what is shown is which model is asked to go where, when, and that results are the same.
+let pipeline: InstructPix2PixPipeline;
+let plain: Buffer;
+beforeAll(async () => {
+  pipeline = await tinyPipeline();
+  plain = await edit();
+  await pipeline.enableModelCpuOffload("cpu");
+});
+afterAll(() => pipeline.dispose());
+
+async function edit(more: Parameters<typeof quickEdit>[0] = {}): Promise<Buffer> {
+  const { images } = await pipeline.run({
+    ...quickEdit({ prompt: `number ${count++}`, ...more }),
+    outputType: "tensor",
+  });
+  return bits(images);
+}
+let count = 0;
+
+/** What happens in a run: which model is moved, and which computes. */
+async function logOf(run: () => Promise<unknown>): Promise<string[]> {
+  const log: string[] = [];
+  const record = (name: string, model: { to(device: string): Promise<unknown> }) => {
+    const to = model.to.bind(model);
+    return vi.spyOn(model, "to").mockImplementation((device) => {
+      log.push(`${name} moves`);
+      return to(device);
+    });
+  };
+  const computes = (name: "vaeEncode" | "vaeDecode" | "unetForward" | "clipTextForward") => {
+    const call = native()[name].bind(native()) as (...args: unknown[]) => Promise<never>;
+    return vi.spyOn(native(), name).mockImplementation((...args: unknown[]) => {
+      log.push(name);
+      return call(...args);
+    });
+  };
+  const spies = [
+    record("vae", pipeline.vae),
+    record("text", pipeline.textEncoder),
+    record("unet", pipeline.unet),
+    ...(["vaeEncode", "vaeDecode", "unetForward", "clipTextForward"] as const).map(computes),
+  ];
+  try {
+    await run();
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+  return log;
+}
+
+const FIRST = ["vae moves", "vaeEncode", "vae moves", "text moves", "clipTextForward", "text moves"];
+const LAST = ["unet moves", "vae moves", "vaeDecode", "vae moves"];
+
+test("a run brings the autoencoder, the text encoder, the UNet and the autoencoder again, and leaves nothing there", async () => {
+  expect(await logOf(() => edit())).toEqual([...FIRST, "unet moves", "unetForward", "unetForward", ...LAST]);
+});
+
+test("the picture is that of models which stay", async () => {
+  count = 0;
+  expect(await edit()).toEqual(plain);
+});
+
+test("a prompt that is remembered needs no text encoder", async () => {
+  await edit({ prompt: "known" });
+  const log = await logOf(() => edit({ prompt: "known" }));
+  expect(log).not.toContain("text moves");
+  expect(log).toContain("unet moves");
+});
+
+test("runs that are asked for at once take turns", async () => {
+  const log = await logOf(() => Promise.all([edit(), edit()]));
+  const one = [...FIRST, "unet moves", "unetForward", "unetForward", ...LAST];
+  expect(log).toEqual([...one, ...one]);
+});
+
+test("a run that is stopped leaves nothing on the device, and the next one works", async () => {
+  const controller = new AbortController();
+  const log = await logOf(async () => {
+    const stopped = edit({ signal: controller.signal, onStep: () => controller.abort() });
+    await expect(stopped).rejects.toMatchObject({ code: "ERR_ABORTED" });
+  });
+  expect(log).toEqual([...FIRST, "unet moves", "unetForward", "unet moves"]);
+  count = 0;
+  expect(await edit()).toEqual(plain);
+});
+
+test("models of a pipeline that is moved stay where they are put", async () => {
+  expect(await pipeline.to("cpu")).toBe(pipeline);
+  const log = await logOf(() => edit());
+  expect(log.filter((line) => line.endsWith("moves"))).toEqual([]);
+  await pipeline.enableModelCpuOffload("cpu");
+});
+
+test("a device that is not there is refused, and the pipeline goes on as before", async () => {
+  await expect(pipeline.enableModelCpuOffload("cuda:99")).rejects.toMatchObject({ code: "ERR_CUDA_UNAVAILABLE" });
+  await expect(pipeline.to("cuda:99")).rejects.toMatchObject({ code: "ERR_CUDA_UNAVAILABLE" });
+  await expect(pipeline.unet.to("cuda:99")).rejects.toMatchObject({ code: "ERR_CUDA_UNAVAILABLE" });
+  expect(pipeline.unet.device).toBe("cpu");
+  count = 0;
+  expect(await edit()).toEqual(plain);
+});

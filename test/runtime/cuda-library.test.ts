@@ -1,0 +1,40 @@
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { findAddon } from "../../lib/native/addon.js";
+import { resolveLibtorch } from "../../lib/native/libtorch.js";
+import { sharedLibraryName } from "../../lib/native/platform.js";
+import { probeAddon } from "../../lib/native/probe.js";
+import { runChild } from "./child.js";
+
+const files = findAddon();
+const libtorch = resolveLibtorch();
+
+// Where the addon was built with a CPU libtorch there is none.
+describe.runIf(libtorch.variant === "cuda" && files.cuda)("the CUDA library", () => {
+  const libraries = ["c10", "torch_cpu", "c10_cuda", "torch_cuda"].map((stem) =>
+    join(libtorch.root, "lib", sharedLibraryName(stem)),
+  );
+
+  test("opens beside a CUDA libtorch; without a driver every call says that there is none, and the CPU computes", async () => {
+    const { status, stdout, stderr } = await runChild("cuda-library.mjs", [
+      files.addon,
+      files.preload,
+      ...libraries,
+      files.cuda!,
+    ]);
+    expect(status, stderr).toBe(0);
+    const { outcomes, computed, system, versions } = JSON.parse(stdout);
+    expect(system.cudaLibrary).toBe(true);
+    expect(computed).toEqual([expect.closeTo(2.9959, 3), expect.closeTo(-7.9997, 3)]);
+    if (system.cudaDevices > 0) {
+      expect(versions.driver).toBeGreaterThanOrEqual(versions.runtime);
+      // Only what lies on the CPU cannot be replayed.
+      expect(Object.values(outcomes).filter((outcome) => outcome !== "works")).toHaveLength(1);
+    } else
+      for (const [name, outcome] of Object.entries(outcomes)) expect(outcome, name).toMatch(/^ERR_CUDA_UNAVAILABLE /);
+  });
+
+  test("is tried by the doctor on a machine without a driver as well", async () => {
+    expect(await probeAddon(files, libtorch)).toMatchObject({ ok: true, cuda: { library: { state: "loaded" } } });
+  });
+});
