@@ -1,4 +1,5 @@
-// One side of a comparison (see side.mjs): this package. Commands come as one JSON object per line on standard input.
+// One side of a comparison (see side.mjs): this package, with the quantization that the argument names. Commands come as
+// one JSON object per line on standard input.
 
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -6,6 +7,7 @@ import { Generator, InstructPix2PixPipeline, Tensor } from "../dist/index.js";
 import { native } from "../dist/native/native.js";
 import { peakMemory } from "./machine.mjs";
 
+const [quantization] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const now = () => performance.now() / 1000;
 let pipe;
@@ -29,7 +31,7 @@ const commands = {
 
   async load({ model, dtype }) {
     const start = now();
-    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device: "cpu", dtype });
+    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device: "cpu", dtype, quantization });
     return { seconds: now() - start };
   },
 

@@ -3,11 +3,26 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/empty_like.h>
 
+#include "core/error.h"
+#include "kernels/int8.h"
 #include "nn/lowered.h"
 
 namespace ip2p {
 
+void Parameter::set(const at::Tensor& plain) {
+  if (!int8_) {
+    value = plain;
+    return;
+  }
+  const Int8Weight quantized = quantize_weight(plain);
+  value = quantized.codes;
+  scales_ = quantized.scales;
+}
+
 void Parameter::restore() const {
+  if (int8_)
+    throw Error("ERR_INVALID_ARGUMENT",
+                "a model with 8-bit weights has only these: load it without quantization");
   shared_ = true;
   if (value.defined() || !packed_.defined()) return;
   value = packed_.to_dense();

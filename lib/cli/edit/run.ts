@@ -35,7 +35,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
   const image = await loadImage(values.image, { signal });
 
-  const { dtype, variant, attention, revision, cacheDir, localFilesOnly } = values;
+  const { dtype, quantization, variant, attention, revision, cacheDir, localFilesOnly } = values;
   const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
   const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal };
   if (values.model === undefined)
@@ -44,7 +44,9 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   reporter.loading(folder);
   const loadingSince = performance.now();
   if (values.verbose) await tellWhatIsNotLoaded(folder, reporter);
-  using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, { device, dtype, variant, attention, signal });
+  using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, {
+    ...{ device, dtype, quantization, variant, attention, signal },
+  });
   if (Scheduler) pipeline.scheduler = Scheduler.fromConfig(pipeline.scheduler.config);
   const load = secondsSince(loadingSince);
   reporter.loaded(load);
