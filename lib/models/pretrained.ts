@@ -77,6 +77,11 @@ export abstract class PretrainedModel<Config> {
    * @throws `ERR_INVALID_ARGUMENT` if the model is quantized
    */
   async stateDict(): Promise<Record<string, Tensor>> {
+    if (this.quantization !== "none")
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `with quantization "${this.quantization}" a model does not hold the weights of its file: load it without`,
+      );
     this.#weightsMayChange = true;
     const result: Record<string, Tensor> = Object.create(null);
     for (const [name, handle] of Object.entries(await native().modelStateDict(this.#handle)))

@@ -136,8 +136,7 @@ const std::map<std::string, Operator>& operators() {
           return int8_linear(t[0], packed, weight.scales, t[2], t[3]);
         }}},
       {"int8_linear_plain",
-       {4, 0,
-        [](const Tensors& t, const Numbers&) { return int8_linear_plain(t[0], t[1], t[2], t[3]); }}},
+       {4, 0, [](const Tensors& t, const Numbers&) { return int8_linear_plain(t[0], t[1], t[2], t[3]); }}},
       {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
       {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
       // [B,C,...] with the channels of a pixel side by side in memory, and whether they are.

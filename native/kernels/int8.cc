@@ -6,6 +6,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/cpu/Utils.h>
 #include <ATen/ops/amax.h>
+#include <ATen/ops/bitwise_xor.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
@@ -117,15 +118,15 @@ struct CodedRows {
   at::Tensor scales;  // float32 [rows]
 };
 
-CodedRows coded_rows(const at::Tensor& x, int64_t rows) {
-  const int64_t width = x.size(-1);
+/// Of the last dimension, with as many codes on both sides of 0.
+CodedRows coded_rows(const at::Tensor& x, float levels) {
+  const int64_t width = x.size(-1), rows = x.numel() / width;
   const CodedRows coded{at::empty_like(x, x.options().dtype(at::kByte)),
                         at::empty({rows}, x.options().dtype(at::kFloat))};
   const auto kernel = IP2P_SELECT_SIMD(quantize_rows);
   at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / width), [&](int64_t from, int64_t to) {
-    kernel(at_element(x, from * width), x.scalar_type() == at::kBFloat16, to - from, width,
-           middle_code() - 1, middle_code(), coded.codes.data_ptr<uint8_t>() + from * width,
-           coded.scales.data_ptr<float>() + from);
+    kernel(at_element(x, from * width), x.scalar_type() == at::kBFloat16, to - from, width, levels,
+           levels + 1, coded.codes.data_ptr<uint8_t>() + from * width, coded.scales.data_ptr<float>() + from);
   });
   return coded;
 }
@@ -170,17 +171,16 @@ bool has_int8() {
 }
 
 Int8Weight quantize_weight(const at::Tensor& weight) {
-  const at::Tensor exact = weight.to(at::kFloat).flatten(1);
-  const at::Tensor largest = exact.abs().amax(1, true);
-  // Where a channel's weights are all 0, so are its codes.
-  const at::Tensor scales = at::where(largest > 0, largest / kWeightLevels, at::ones({}, exact.options()));
-  return {(exact / scales).round_().to(at::kChar).view(weight.sizes()), scales.flatten()};
+  const CodedRows coded = coded_rows(weight.to(at::kFloat).contiguous().flatten(1), kWeightLevels);
+  // Codes around 128 without a sign are those around 0 with one, but for the highest bit.
+  return {coded.codes.bitwise_xor_(0x80).view(at::kChar).view(weight.sizes()), coded.scales};
 }
 
 at::Tensor pack_int8_conv2d(const Int8Weight& weight, at::IntArrayRef input_sizes, Conv2dGeometry geometry) {
   static const auto op =
       find<at::Tensor(at::Tensor, at::Tensor, double, int64_t, c10::List<int64_t>, c10::List<int64_t>,
-                      c10::List<int64_t>, int64_t, std::optional<c10::List<int64_t>>)>("onednn::qconv_prepack", "");
+                      c10::List<int64_t>, int64_t, std::optional<c10::List<int64_t>>)>(
+          "onednn::qconv_prepack", "");
   const auto list = [](at::IntArrayRef values) { return c10::List<int64_t>(values); };
   // What counts of the zero point is that there is one.
   return op.call(weight.codes, weight.scales, 1, 1, list(both(geometry.stride)), list(both(geometry.padding)),
@@ -203,8 +203,7 @@ at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::
                         std::optional<at::Scalar>, std::optional<Name>, Scalars, std::optional<Name>)>(
             "onednn::qconv2d_pointwise", "binary");
     // It adds in place.
-    const at::Tensor sum =
-        addend.to(result_type(x), false, true).contiguous(at::MemoryFormat::ChannelsLast);
+    const at::Tensor sum = addend.to(result_type(x), false, true).contiguous(at::MemoryFormat::ChannelsLast);
     return op
         .call(codes, coding.scale, coding.zero_point, packed, scales, weight_zero_points(scales), sum,
               exact_bias, stride, padding, dilation, 1, 1, 0, sum.scalar_type(), 1, 0, "sum", 1, "none",
@@ -236,7 +235,7 @@ at::Tensor int8_linear(const at::Tensor& x, const at::Tensor& packed, const at::
                       int64_t, std::optional<c10::ScalarType>, Name, Scalars, Name)>(
           "onednn::qlinear_pointwise", "");
   const at::Tensor input = x.contiguous();
-  const CodedRows coded = coded_rows(input, input.numel() / input.size(-1));
+  const CodedRows coded = coded_rows(input, middle_code() - 1);
   const c10::ScalarType type = result_type(x);
   const at::Tensor y = op.call(coded.codes, 1, static_cast<int64_t>(middle_code()), packed, scales,
                                weight_zero_points(scales), std::nullopt, 1, 0, type, "none", Scalars(), "");
@@ -249,8 +248,8 @@ at::Tensor int8_conv2d_plain(const at::Tensor& x, const at::Tensor& weight, cons
                              Conv2dGeometry geometry, const at::Tensor& addend) {
   const Coding coding =
       coding_for(std::min(x.min().item<float>(), 0.0F), std::max(x.max().item<float>(), 0.0F));
-  const at::Tensor input = rounded(x, at::full({}, coding.scale, x.options()),
-                                   at::full({}, coding.zero_point, x.options()));
+  const at::Tensor input =
+      rounded(x, at::full({}, coding.scale, x.options()), at::full({}, coding.zero_point, x.options()));
   return plus(at::conv2d(input, rounded_weight(weight), bias, geometry.stride, geometry.padding), addend);
 }
 

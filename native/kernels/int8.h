@@ -9,9 +9,9 @@
 namespace ip2p {
 
 // Products of 8-bit integers, for inference on the CPU: about twice as fast as in bfloat16, and not exact.
-// Weights are rounded to 255 levels of a scale for each output channel, once. Inputs are rounded at every call
-// to the range that they have then: those of a convolution as a whole, those of a linear layer row by row,
-// since a few tokens are far larger than the others. Sums are exact, results floats of the input's type.
+// Weights are rounded to 255 levels of a scale for each output channel, once. Inputs are rounded at every
+// call to the range that they have then: those of a convolution as a whole, those of a linear layer row by
+// row, since a few tokens are far larger than the others. Sums are exact, results floats of the input's type.
 
 /// Whether this processor and this libtorch can.
 bool has_int8();

@@ -5,6 +5,7 @@ import { type DownloadProgress, resolvePretrained } from "../../hub.js";
 import { imageGrid, loadImage, type RgbImage } from "../../images.js";
 import { builtInModel } from "../../models/built-in.js";
 import { readModelIndex } from "../../models/model-index.js";
+import { checkQuantization } from "../../models/pretrained.js";
 import { loadAddon } from "../../native/load.js";
 import { native } from "../../native/native.js";
 import { InstructPix2PixPipeline } from "../../pipelines/instruct_pix2pix.js";
@@ -31,6 +32,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   loadAddon({ libtorch: values.libtorch, env });
   if (values.numThreads !== undefined) await native().setThreads(values.numThreads);
   const device = resolveDevice(values.device);
+  checkQuantization(values.quantization, values.dtype, device);
   const Scheduler = values.scheduler === undefined ? undefined : schedulerFromClassName(values.scheduler);
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
   const image = await loadImage(values.image, { signal });

@@ -71,7 +71,8 @@ void scale(E* y, int64_t rows, int64_t width, const float* scales, const E* bias
     const Vector factor = set(scales[row]);
     const E* const more = addend ? addend + row * width : nullptr;
     for_vectors(width, [&](int64_t i, auto lanes) {
-      Vector x = bias ? fma(load(y + i, lanes), factor, load(bias + i, lanes)) : mul(load(y + i, lanes), factor);
+      Vector x =
+          bias ? fma(load(y + i, lanes), factor, load(bias + i, lanes)) : mul(load(y + i, lanes), factor);
       if (more) x = add(x, load(more + i, lanes));
       store(y + i, x, lanes);
     });

@@ -16,8 +16,8 @@ IP2P_DECLARE_SIMD(void quantize(const void* x, bool bfloat16, int64_t n, float i
 
 /// Each row with a scale of its own, in which the largest magnitude is `largest` codes from the zero point.
 /// The scale of a row in which a number is not finite is NaN.
-IP2P_DECLARE_SIMD(void quantize_rows(const void* x, bool bfloat16, int64_t rows, int64_t width,
-                                     float largest, float zero_point, uint8_t* codes, float* scales))
+IP2P_DECLARE_SIMD(void quantize_rows(const void* x, bool bfloat16, int64_t rows, int64_t width, float largest,
+                                     float zero_point, uint8_t* codes, float* scales))
 
 /// y ← scale of the row · y + bias of the column + addend; bias and addend may be null.
 IP2P_DECLARE_SIMD(void scale_rows(void* y, bool bfloat16, int64_t rows, int64_t width, const float* scales,
