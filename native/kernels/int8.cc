@@ -3,11 +3,11 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/cpu/Utils.h>
-#include <ATen/ops/amax.h>
-#include <ATen/ops/bitwise_xor.h>
 #include <ATen/ops/conv2d.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/where.h>
@@ -15,13 +15,12 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdlib>
-#include <limits>
 #include <mutex>
 
 #include "core/error.h"
+#include "kernels/onednn.h"
 #include "kernels/simd/quantize.h"
 
 namespace ip2p {
@@ -38,8 +37,10 @@ constexpr int64_t kGrain = 32768;
 /// The highest code of an input. Without VNNI, processors multiply codes of 8 bits with weights of 8 bits and
 /// add two of the products in 16 bits, which overflows; with codes of 7 bits it cannot.
 float top_code() {
-  static const bool vnni = instruction_set() >= InstructionSet::Avx512 &&
-                           at::cpu::is_avx512_vnni_supported() && !std::getenv("ONEDNN_MAX_CPU_ISA");
+  // Who forbids oneDNN instructions may forbid it these.
+  static const bool limited = std::getenv("ONEDNN_MAX_CPU_ISA") || std::getenv("DNNL_MAX_CPU_ISA");
+  static const bool vnni =
+      instruction_set() >= InstructionSet::Avx512 && at::cpu::is_avx512_vnni_supported() && !limited;
   return vnni ? 255 : 127;
 }
 
@@ -60,15 +61,6 @@ Coding coding_for(float least, float greatest) {
   const float scale = (greatest - least) / (top_code() - 1);
   if (!(scale > 0)) return {std::isnan(scale) ? scale : 1, 1};
   return {scale, 1 + static_cast<int64_t>(std::nearbyint(-least / scale))};
-}
-
-template <class Signature>
-auto find(const char* name, const char* overload) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
-}
-
-std::array<int64_t, 2> both(int64_t x) {
-  return {x, x};
 }
 
 void require_inference(const at::Tensor& x) {
@@ -166,8 +158,12 @@ at::Tensor plus(const at::Tensor& y, const at::Tensor& addend) {
 }  // namespace
 
 bool has_int8() {
+  const auto known = [](const char* name) {
+    return c10::Dispatcher::singleton().findSchema({name, ""}).has_value();
+  };
   return instruction_set() != InstructionSet::None && at::hasMKLDNN() &&
-         at::globalContext().userEnabledMkldnn();
+         at::globalContext().userEnabledMkldnn() && known("onednn::qconv2d_pointwise") &&
+         known("onednn::qlinear_pointwise");
 }
 
 Int8Weight quantize_weight(const at::Tensor& weight) {
@@ -177,10 +173,9 @@ Int8Weight quantize_weight(const at::Tensor& weight) {
 }
 
 at::Tensor pack_int8_conv2d(const Int8Weight& weight, at::IntArrayRef input_sizes, Conv2dGeometry geometry) {
-  static const auto op =
-      find<at::Tensor(at::Tensor, at::Tensor, double, int64_t, c10::List<int64_t>, c10::List<int64_t>,
-                      c10::List<int64_t>, int64_t, std::optional<c10::List<int64_t>>)>(
-          "onednn::qconv_prepack", "");
+  static const auto op = find_operator<at::Tensor(
+      at::Tensor, at::Tensor, double, int64_t, c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>,
+      int64_t, std::optional<c10::List<int64_t>>)>("onednn::qconv_prepack", "");
   const auto list = [](at::IntArrayRef values) { return c10::List<int64_t>(values); };
   // What counts of the zero point is that there is one.
   return op.call(weight.codes, weight.scales, 1, 1, list(both(geometry.stride)), list(both(geometry.padding)),
@@ -196,12 +191,11 @@ at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::
   const c10::List<int64_t> stride(both(geometry.stride)), padding(both(geometry.padding)), dilation(both(1));
   const OptionalTensor exact_bias = bias.to(at::kFloat);
   if (addend.defined()) {
-    static const auto op =
-        find<at::Tensor(at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, at::Tensor,
-                        OptionalTensor, c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>, int64_t,
-                        double, int64_t, std::optional<c10::ScalarType>, double, int64_t, Name,
-                        std::optional<at::Scalar>, std::optional<Name>, Scalars, std::optional<Name>)>(
-            "onednn::qconv2d_pointwise", "binary");
+    static const auto op = find_operator<at::Tensor(
+        at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, at::Tensor, OptionalTensor,
+        c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>, int64_t, double, int64_t,
+        std::optional<c10::ScalarType>, double, int64_t, Name, std::optional<at::Scalar>, std::optional<Name>,
+        Scalars, std::optional<Name>)>("onednn::qconv2d_pointwise", "binary");
     // It adds in place.
     const at::Tensor sum = addend.to(result_type(x), false, true).contiguous(at::MemoryFormat::ChannelsLast);
     return op
@@ -210,11 +204,10 @@ at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::
               Scalars(), "")
         .to(x.scalar_type());
   }
-  static const auto op =
-      find<at::Tensor(at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, OptionalTensor,
-                      c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>, int64_t, double, int64_t,
-                      std::optional<c10::ScalarType>, Name, Scalars, std::optional<Name>)>(
-          "onednn::qconv2d_pointwise", "");
+  static const auto op = find_operator<at::Tensor(
+      at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, OptionalTensor, c10::List<int64_t>,
+      c10::List<int64_t>, c10::List<int64_t>, int64_t, double, int64_t, std::optional<c10::ScalarType>, Name,
+      Scalars, std::optional<Name>)>("onednn::qconv2d_pointwise", "");
   return op
       .call(codes, coding.scale, coding.zero_point, packed, scales, weight_zero_points(scales), exact_bias,
             stride, padding, dilation, 1, 1, 0, result_type(x), "none", Scalars(), std::nullopt)
@@ -223,17 +216,16 @@ at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::
 
 at::Tensor pack_int8_linear(const Int8Weight& weight, int64_t rows) {
   static const auto op =
-      find<at::Tensor(at::Tensor, std::optional<c10::List<int64_t>>)>("onednn::qlinear_prepack", "");
+      find_operator<at::Tensor(at::Tensor, std::optional<c10::List<int64_t>>)>("onednn::qlinear_prepack", "");
   return op.call(weight.codes, c10::List<int64_t>({rows, weight.codes.size(1)}));
 }
 
 at::Tensor int8_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& scales,
                        const OptionalTensor& bias, const at::Tensor& addend) {
   require_inference(x);
-  static const auto op =
-      find<at::Tensor(at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, OptionalTensor, double,
-                      int64_t, std::optional<c10::ScalarType>, Name, Scalars, Name)>(
-          "onednn::qlinear_pointwise", "");
+  static const auto op = find_operator<at::Tensor(
+      at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, OptionalTensor, double, int64_t,
+      std::optional<c10::ScalarType>, Name, Scalars, Name)>("onednn::qlinear_pointwise", "");
   const at::Tensor input = x.contiguous();
   const CodedRows coded = coded_rows(input, middle_code() - 1);
   const c10::ScalarType type = result_type(x);

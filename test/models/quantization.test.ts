@@ -24,6 +24,7 @@ const TRAINING = {
   useEma: false,
   gradientCheckpointing: false,
   mixedPrecision: null,
+  shadowWeights: false,
 };
 
 const FOLDERS = {
