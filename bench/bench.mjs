@@ -1,11 +1,13 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
 //   npm run bench -- [--case edit] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1] [--threads N]
-//                    [--device cpu|cuda] [--peers eager,channels_last,compile] [--model FOLDER] [--output FILE]
+//                    [--device cpu|cuda] [--peers eager,channels_last,compile] [--quantization int8] [--model FOLDER]
+//                    [--output FILE]
 //
 // IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
-// Stable Diffusion 1.5 size with random weights (4 GB, made once in the user's cache) unless another is given. Prints
-// Markdown tables and writes every measured number, with machine, versions and settings, and a plot to bench/results/.
+// Stable Diffusion 1.5 size with random weights (4 GB, made once in the user's cache) unless another is given. With
+// --quantization this package runs with it, and exactly beside it. Prints Markdown tables and writes every measured number,
+// with machine, versions and settings, and a plot to bench/results/.
 
 import { closeSync, mkdtempSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -21,6 +23,8 @@ import { report } from "./report.mjs";
 import { Side } from "./side.mjs";
 import { difference } from "./stats.mjs";
 
+const OURS = "instruct-pix2pix";
+const EXACT = `${OURS}, exact`;
 /** How diffusers is run; the best counts. */
 const PEERS = {
   eager: "diffusers",
@@ -43,6 +47,7 @@ function options() {
       threads: { type: "string", default: String(availableParallelism()) },
       device: { type: "string", default: "cpu" },
       peers: { type: "string", default: "eager" },
+      quantization: { type: "string", default: "none" },
       model: { type: "string" },
       output: { type: "string" },
     },
@@ -62,6 +67,7 @@ function options() {
     cases: list("case", Object.keys(CASES)),
     peers: list("peers", Object.keys(PEERS)),
     device: list("device", ["cpu", "cuda"])[0],
+    quantization: list("quantization", ["none", "int8"]).at(-1),
     dtypes: list("dtype", ["float32", "bfloat16", "float16"]),
     size: integer("size", 8),
     // The first step of an edit is not counted, for it also encodes.
@@ -87,15 +93,17 @@ function readThrough(folder) {
   }
 }
 
-function startSides(python, threads, peers) {
+function startSides(python, { threads, peers, quantization }) {
   const env = { ...process.env, OMP_NUM_THREADS: String(threads), HF_HUB_OFFLINE: "1" };
-  const sides = [new Side("instruct-pix2pix", process.execPath, [here("ours.mjs")], env)];
+  const ours = (name, kind) => new Side(name, process.execPath, [here("ours.mjs"), kind], env);
+  const sides = [ours(OURS, quantization)];
+  if (quantization !== "none") sides.push(ours(EXACT, "none"));
   for (const peer of python ? peers : []) sides.push(new Side(PEERS[peer], python, [here("reference.py"), peer], env));
   return sides;
 }
 
 async function measure(name, settings, python) {
-  const sides = startSides(python, settings.threads, settings.peers);
+  const sides = startSides(python, settings);
   try {
     const about = {};
     for (const side of sides) about[side.name] = await side.ask({ command: "versions", ...settings });
@@ -137,7 +145,7 @@ async function main() {
         log(`${name}, ${dtype}: ${CASES[name].description}`);
         const { record: one, pictures } = await measure(name, { dtype, ...settings }, python.path);
         // Two sides that round differently are told apart by how far each is from the reference in float32.
-        if (dtype === "float32") exact = pictures.diffusers;
+        if (dtype === "float32") exact = pictures.diffusers ?? pictures[EXACT] ?? pictures[OURS];
         else if (exact)
           one.fromFloat32 = Object.fromEntries(
             Object.entries(pictures).map(([side, values]) => [side, difference(values, exact, 1)]),

@@ -5,7 +5,8 @@ import { median } from "./stats.mjs";
 
 const OURS = "instruct-pix2pix";
 
-const titleOf = ({ name, settings: { dtype, size } }) => `${name}, ${dtype}, ${size}×${size}`;
+const titleOf = ({ name, settings: { dtype, quantization = "none", size } }) =>
+  [name, dtype, ...(quantization === "none" ? [] : [quantization]), `${size}×${size}`].join(", ");
 
 /** What bench.mjs can measure. A case takes sides that are ready and settings, and gives results by side. */
 export const CASES = { edit, parts };

@@ -1,4 +1,5 @@
-// One side of a comparison (see side.mjs): this package. Commands come as one JSON object per line on standard input.
+// One side of a comparison (see side.mjs): this package, with the quantization that the argument names. Commands come as
+// one JSON object per line on standard input.
 
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -6,6 +7,7 @@ import { cudaDevices, Generator, InstructPix2PixPipeline, synchronize, Tensor } 
 import { native } from "../dist/native/native.js";
 import { peakBytes } from "./device.mjs";
 
+const [quantization] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 let pipe;
 let device = "cpu";
@@ -37,7 +39,7 @@ const commands = {
 
   async load({ model, dtype }) {
     const start = await now();
-    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device, dtype });
+    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device, dtype, quantization });
     return { seconds: (await now()) - start };
   },
 

@@ -16,7 +16,7 @@ export function table(record) {
     if (agreement) lines.push("", `Pictures of both sides: ${agreementText(agreement)}.`);
     if (fromFloat32) {
       const distances = Object.entries(fromFloat32).map(([side, { psnr }]) => `${side} ${psnr?.toFixed(1) ?? "∞"} dB`);
-      lines.push(`From diffusers' picture in float32: ${distances.join(", ")}.`);
+      lines.push(`From the reference's picture in float32: ${distances.join(", ")}.`);
     }
     return lines.join("\n");
   });

@@ -21,10 +21,10 @@ export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./
 export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";
 export { builtInModel } from "./models/built-in.js";
 export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./models/clip_text_model.js";
-export type { ModelOptions } from "./models/pretrained.js";
+export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
 export { UNetCache } from "./models/unet_cache.js";
-export type { AttentionBackend, DeepFeatures, DeviceMemory, TensorData } from "./native/contract.js";
+export type { AttentionBackend, DeepFeatures, DeviceMemory, Quantization, TensorData } from "./native/contract.js";
 export { type Diagnosis, diagnose } from "./native/diagnose.js";
 export { allowTf32, useDeterministicAlgorithms } from "./numerics.js";
 export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";

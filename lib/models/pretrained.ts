@@ -1,10 +1,10 @@
 import { join } from "node:path";
-import { checkOptions } from "../arguments.js";
+import { checkOptions, describe } from "../arguments.js";
 import { resolveDevice } from "../device.js";
 import { InstructPix2PixError } from "../errors.js";
 import type { Generator } from "../generator.js";
 import { ioError } from "../io-error.js";
-import type { AttentionBackend, ModelKind, NativeModel } from "../native/contract.js";
+import type { AttentionBackend, ModelKind, NativeModel, Quantization } from "../native/contract.js";
 import { cancellable, native } from "../native/native.js";
 import { Scope } from "../scope.js";
 import { type ModelDType, Tensor } from "../tensor.js";
@@ -27,11 +27,22 @@ export interface ModelOptions {
   signal?: AbortSignal;
 }
 
+/** Of models that can compute with 8-bit integers. */
+export interface QuantizationOptions {
+  /**
+   * "int8" multiplies weights and activations as 8-bit integers where most of the work is: faster, in less memory, and not
+   * exact. On the CPU, in float32 or bfloat16, for inference: such a model has no weights to save or to train. Default "none".
+   */
+  quantization?: Quantization;
+}
+
 /** A model as JavaScript sees it: its configuration and the native module tree with its weights. */
 export abstract class PretrainedModel<Config> {
   /** The configuration, defaults filled in. */
   readonly config: Readonly<Config>;
   readonly dtype: ModelDType;
+  /** What the weights were rounded to when they were loaded. */
+  readonly quantization: Quantization;
   readonly #handle: NativeModel;
   readonly #kind: ModelKind;
   #device: string;
@@ -44,6 +55,7 @@ export abstract class PretrainedModel<Config> {
     this.config = parts.config;
     this.#device = parts.device;
     this.dtype = parts.dtype;
+    this.quantization = parts.quantization;
     this.#handle = parts.handle;
   }
 
@@ -58,11 +70,13 @@ export abstract class PretrainedModel<Config> {
    *
    * @param device "cpu", "cuda" or "cuda:N", or "auto"
    * @returns the model itself
-   * @throws `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT` for a model in training
+   * @throws `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`, `ERR_INVALID_ARGUMENT` for a model in training, or a
+   *   quantized one
    */
   async to(device: string): Promise<this> {
     const target = resolveDevice(device);
     if (target === this.#device) return this;
+    checkQuantization(this.quantization, this.dtype, target);
     await native().moveModel(this.#handle, target);
     this.#device = target;
     return this;
@@ -93,8 +107,17 @@ export abstract class PretrainedModel<Config> {
     this.#weightsMayChange = true;
   }
 
-  /** The parameters by their names in diffusers' state dict: the tensors themselves, not copies. */
+  /**
+   * The parameters by their names in diffusers' state dict: the tensors themselves, not copies.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` if the model is quantized
+   */
   async stateDict(): Promise<Record<string, Tensor>> {
+    if (this.quantization !== "none")
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `with quantization "${this.quantization}" a model does not hold the weights of its file: load it without`,
+      );
     this.#weightsMayChange = true;
     const result: Record<string, Tensor> = Object.create(null);
     for (const [name, handle] of Object.entries(await native().modelStateDict(this.#handle)))
@@ -106,7 +129,7 @@ export abstract class PretrainedModel<Config> {
    * Writes `config.json` and safetensors, as diffusers and transformers read them; the folder is made where it is missing.
    *
    * @param options.dtype type of the weights in the file; default the model's own
-   * @throws `ERR_IO`
+   * @throws `ERR_IO`, `ERR_INVALID_ARGUMENT` if the model is quantized
    */
   async savePretrained(folder: string, options: { dtype?: ModelDType } = {}): Promise<void> {
     const { dtype = this.dtype } = checkOptions(options);
@@ -140,6 +163,7 @@ export interface LoadedModel<Config> {
   config: Config;
   device: string;
   dtype: ModelDType;
+  quantization: Quantization;
   handle: NativeModel;
 }
 
@@ -154,29 +178,43 @@ export interface ModelDescription<Config> {
   toNative: (config: Config, where: string) => object;
 }
 
+const QUANTIZATIONS: readonly Quantization[] = ["none", "int8"];
 const DTYPES: readonly ModelDType[] = ["float32", "bfloat16", "float16"];
 
 /** Loads a folder with config.json and safetensors. */
 export async function loadPretrained<Config>(
   description: ModelDescription<Config>,
   folder: string,
-  options: ModelOptions,
+  options: ModelOptions & QuantizationOptions,
 ): Promise<LoadedModel<Config>> {
-  const { dtype = "float32", device = "cpu", attention = "auto", variant, signal } = options;
+  const { dtype = "float32", device = "cpu", attention = "auto", quantization = "none", variant, signal } = options;
   if (!DTYPES.includes(dtype))
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
       `dtype must be one of ${DTYPES.join(", ")}, not ${JSON.stringify(dtype)}`,
     );
+  checkQuantization(quantization, dtype, device);
   const addon = native(); // a missing libtorch is reported before anything else is looked at
   const where = join(folder, "config.json");
   const config = description.parse(await readConfig(where), where);
   const { files } = await resolveWeights(folder, { variant, baseName: description.baseName });
   const nativeConfig = description.toNative(config, where);
   const handle = await cancellable(signal, (token) =>
-    addon.loadModel(description.kind, nativeConfig, files, { dtype, device, attention }, token),
+    addon.loadModel(description.kind, nativeConfig, files, { dtype, device, attention, quantization }, token),
   );
-  return { kind: description.kind, config, device, dtype, handle };
+  return { kind: description.kind, config, device, dtype, quantization, handle };
+}
+
+/** @throws `ERR_INVALID_ARGUMENT` for one that is not known, or cannot be had in this type or on this device */
+export function checkQuantization(quantization: Quantization, dtype: ModelDType, device: string): void {
+  const refuse = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
+  if (!QUANTIZATIONS.includes(quantization))
+    throw refuse(`quantization must be one of ${QUANTIZATIONS.join(", ")}, not ${describe(quantization)}`);
+  if (quantization === "none") return;
+  if (device !== "cpu")
+    throw refuse(`quantization "${quantization}" computes on the CPU only, not on ${device}: give the device "cpu"`);
+  if (dtype === "float16")
+    throw refuse(`quantization "${quantization}" computes beside float32 or bfloat16, not with dtype float16`);
 }
 
 export interface NewModelOptions extends Pick<ModelOptions, "device" | "attention"> {
@@ -199,5 +237,5 @@ export async function createModel<Config>(
     { device, attention },
     generator?.handle ?? null,
   );
-  return { kind: description.kind, config, device, dtype: "float32", handle };
+  return { kind: description.kind, config, device, dtype: "float32", quantization: "none", handle };
 }

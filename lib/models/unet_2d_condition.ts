@@ -9,6 +9,7 @@ import {
   type ModelOptions,
   type NewModelOptions,
   PretrainedModel,
+  type QuantizationOptions,
 } from "./pretrained.js";
 import {
   boolean,
@@ -139,10 +140,13 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   /**
    * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`.
    *
-   * @throws `ERR_FILE_NOT_FOUND`, `ERR_CONFIG` for what is not supported, `ERR_SAFETENSORS`, `ERR_STATE_DICT` listing the
+   * @throws `ERR_INVALID_ARGUMENT` for options, `ERR_FILE_NOT_FOUND`, `ERR_CONFIG` for what is not supported, `ERR_SAFETENSORS`, `ERR_STATE_DICT` listing the
    *   tensors that are missing, unexpected or misshapen, `ERR_OUT_OF_MEMORY`
    */
-  static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<UNet2DConditionModel> {
+  static async fromPretrained(
+    folder: string,
+    options: ModelOptions & QuantizationOptions = {},
+  ): Promise<UNet2DConditionModel> {
     return new UNet2DConditionModel(await loadPretrained(description, folder, options));
   }
 

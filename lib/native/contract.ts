@@ -111,7 +111,7 @@ export interface NativeAddon {
     kind: ModelKind,
     config: object,
     files: readonly string[],
-    options: { dtype: DType; device: string; attention: AttentionBackend },
+    options: { dtype: DType; device: string; attention: AttentionBackend; quantization: Quantization },
     cancel: NativeCancelToken | null,
   ): Promise<NativeModel>;
   /** With random float32 weights. */
@@ -334,6 +334,7 @@ export interface NativeTiling {
 
 export type ModelKind = "UNet2DConditionModel" | "AutoencoderKL" | "CLIPTextModel";
 export type DeepFeatures = "forget" | "keep" | "reuse";
+export type Quantization = "none" | "int8";
 export type AttentionBackend = "auto" | "math";
 export type BinaryOperation = "add" | "sub" | "mul" | "div";
 export type UnaryOperation = "neg" | "abs" | "exp" | "log" | "sqrt" | "round" | "clone";

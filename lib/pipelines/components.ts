@@ -6,7 +6,7 @@ import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
 import { readConfig } from "../models/config.js";
 import { componentClass, readModelIndex } from "../models/model-index.js";
-import type { ModelOptions } from "../models/pretrained.js";
+import { checkQuantization, type ModelOptions, type QuantizationOptions } from "../models/pretrained.js";
 import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { listVariants } from "../models/weights.js";
 import { native } from "../native/native.js";
@@ -25,6 +25,7 @@ export interface StableDiffusionComponents {
 
 export interface FromPretrainedOptions
   extends Omit<ModelOptions, "device">,
+    QuantizationOptions,
     Omit<ResolveOptions, "signal" | "variant"> {
   /** "auto" (default): the first CUDA device that works, else the CPU. */
   device?: string;
@@ -41,13 +42,14 @@ export async function loadComponents(
 ): Promise<StableDiffusionComponents> {
   native(); // a missing libtorch is reported before anything is downloaded
   const device = resolveDevice(options.device ?? "auto");
+  const { dtype, variant, attention, quantization = "none", signal } = options;
+  checkQuantization(quantization, dtype ?? "float32", device); // before anything is downloaded
   const folder = await resolvePretrained(pathOrId, options);
   const index = await readModelIndex(folder);
   componentClass(index, "vae", ["AutoencoderKL"]);
   componentClass(index, "text_encoder", ["CLIPTextModel"]);
   componentClass(index, "tokenizer", ["CLIPTokenizer", "CLIPTokenizerFast"]);
   componentClass(index, "unet", ["UNet2DConditionModel"]);
-  const { dtype, variant, attention, signal } = options;
   const model: ModelOptions = { dtype, device, attention, signal };
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, variant);
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
@@ -68,7 +70,11 @@ export async function loadComponents(
     );
     const vae = keep(await AutoencoderKL.fromPretrained(join(folder, "vae"), { ...model, variant: variantOf("vae") }));
     const unet = keep(
-      await UNet2DConditionModel.fromPretrained(join(folder, "unet"), { ...model, variant: variantOf("unet") }),
+      await UNet2DConditionModel.fromPretrained(join(folder, "unet"), {
+        ...model,
+        variant: variantOf("unet"),
+        quantization,
+      }),
     );
     return { vae, textEncoder, tokenizer, unet, scheduler };
   } catch (error) {

@@ -4,6 +4,7 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "kernels/int8.h"
 #include "models/autoencoder_kl.h"
 #include "models/clip_text_model.h"
 #include "models/unet_2d_condition.h"
@@ -77,7 +78,20 @@ void require_ids(const at::Tensor& ids, int64_t vocabulary) {
                                           ", which is not in 0.." + std::to_string(vocabulary - 1));
 }
 
-/// loadModel(kind, config, files, { dtype, device, attention }, cancel)
+/// Makes a model one with 8-bit weights if the option says so.
+void quantize_for(const std::string& quantization, Model& model, c10::ScalarType dtype, c10::Device device) {
+  if (quantization == "none") return;
+  if (quantization != "int8")
+    throw Error("ERR_INVALID_ARGUMENT", "unknown quantization \"" + quantization + "\"");
+  if (!device.is_cpu() || (dtype != at::kFloat && dtype != at::kBFloat16))
+    throw Error("ERR_INVALID_ARGUMENT", "quantization \"int8\" is for the CPU in float32 or bfloat16");
+  if (!has_int8())
+    throw Error("ERR_INVALID_ARGUMENT",
+                "quantization \"int8\" needs a processor with AVX2 and a libtorch with oneDNN");
+  model.quantize();
+}
+
+/// loadModel(kind, config, files, { dtype, device, attention, quantization }, cancel)
 Napi::Value load_model(const Info& info) {
   const std::string kind = string_argument(info[0], "kind");
   const ConfigValue config = config_argument(info[1]);
@@ -86,10 +100,12 @@ Napi::Value load_model(const Info& info) {
   const auto dtype = parse_model_dtype(string_argument(options.Get("dtype"), "dtype"));
   const c10::Device device = parse_device(string_argument(options.Get("device"), "device"));
   const AttentionBackend attention = attention_argument(options.Get("attention"));
+  const std::string quantization = string_argument(options.Get("quantization"), "quantization");
   return submit(
       info.Env(), device,
       [=]() -> Finish {
         auto model = Model::create(kind, config, attention);
+        quantize_for(quantization, *model, dtype, device);
         model->load(files, dtype, device);
         return [model](Napi::Env js) { return ModelObject::make(js, model); };
       },

@@ -16,6 +16,7 @@
 #include "core/cuda_library.h"
 #include "core/error.h"
 #include "kernels/composed_geglu.h"
+#include "kernels/int8.h"
 #include "kernels/ops.h"
 #include "nn/attention.h"
 #include "training/cpu_adamw.h"
@@ -118,6 +119,31 @@ const std::map<std::string, Operator>& operators() {
       // dy, x
       {"geglu_composed_backward",
        {2, 0, [](const Tensors& t, const Numbers&) { return composed_geglu_backward(t[0], t[1]); }}},
+      // x, weight, bias, addend; stride, padding
+      {"int8_conv2d",
+       {4, 2,
+        [](const Tensors& t, const Numbers& n) {
+          const Conv2dGeometry geometry{static_cast<int64_t>(n[0]), static_cast<int64_t>(n[1])};
+          const Int8Weight weight = quantize_weight(t[1]);
+          const at::Tensor packed = pack_int8_conv2d(weight, t[0].sizes(), geometry);
+          return int8_conv2d(t[0], packed, weight.scales, t[2], geometry, t[3]);
+        }}},
+      {"int8_conv2d_plain",
+       {4, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return int8_conv2d_plain(t[0], t[1], t[2], {static_cast<int64_t>(n[0]), static_cast<int64_t>(n[1])},
+                                   t[3]);
+        }}},
+      // x, weight, bias, addend
+      {"int8_linear",
+       {4, 0,
+        [](const Tensors& t, const Numbers&) {
+          const Int8Weight weight = quantize_weight(t[1]);
+          const at::Tensor packed = pack_int8_linear(weight, t[0].numel() / t[0].size(-1));
+          return int8_linear(t[0], packed, weight.scales, t[2], t[3]);
+        }}},
+      {"int8_linear_plain",
+       {4, 0, [](const Tensors& t, const Numbers&) { return int8_linear_plain(t[0], t[1], t[2], t[3]); }}},
       {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
       {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
       // [B,C,...] with the channels of a pixel side by side in memory, and whether they are.

@@ -57,7 +57,8 @@ void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::
       try {
         check_cancelled();
         const auto& [file, info, parameter] = readings[i];
-        parameter->value = file->read(*info, dtype, device);
+        // What is rounded to integers is rounded once.
+        parameter->set(file->read(*info, parameter->int8() ? at::kFloat : dtype, device));
       } catch (...) {
         failed = true;
         throw;
@@ -123,6 +124,10 @@ void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c
   dtype_ = dtype;
 }
 
+void Model::quantize() {
+  throw Error("ERR_INVALID_ARGUMENT", "only a UNet can be quantized");
+}
+
 void Model::initialize(std::optional<at::Generator> generator, c10::Device device) {
   int64_t fan_in = 0;  // of the layer whose weight came last; its bias follows it
   for (const auto& [name, parameter] : declared_parameters()) {
@@ -166,10 +171,11 @@ void Model::set_parameter(const std::string& name, const at::Tensor& value) {
 }
 
 int64_t Model::parameter_bytes() {
-  int64_t elements = 0;
+  const auto of_type = static_cast<int64_t>(c10::elementSize(dtype_));
+  int64_t bytes = 0;
   for (const auto& [name, parameter] : declared_parameters())
-    elements += c10::multiply_integers(parameter->shape);
-  return elements * static_cast<int64_t>(c10::elementSize(dtype_));
+    bytes += c10::multiply_integers(parameter->shape) * (parameter->int8() ? 1 : of_type);
+  return bytes;
 }
 
 }  // namespace ip2p

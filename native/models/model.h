@@ -37,6 +37,9 @@ class Model : public Module {
   /// tensors.
   void load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device);
 
+  /// ERR_INVALID_ARGUMENT for a kind of model that is not meant for it.
+  void quantize() override;
+
   /// Gives every parameter a random float32 value, as PyTorch's layers do: weights and biases uniform within
   /// ±1/√fan-in, norms 1 and 0, embeddings normal with a deviation of 0.02.
   void initialize(std::optional<at::Generator> generator, c10::Device device);

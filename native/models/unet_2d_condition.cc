@@ -129,6 +129,12 @@ at::Tensor UNet2DConditionModel::adapted(const std::string& name, const at::Tens
   return extended;
 }
 
+void UNet2DConditionModel::quantize() {
+  down_blocks_.quantize();
+  if (mid_block_) mid_block_->quantize();
+  up_blocks_.quantize();
+}
+
 TimeCondition UNet2DConditionModel::time_condition(const at::Tensor& timesteps, const at::Tensor& sample,
                                                    UNetCache* cache) const {
   const auto embed = [&](const at::Tensor& t) {

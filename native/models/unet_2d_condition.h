@@ -56,6 +56,9 @@ class UNet2DConditionModel : public Model {
   /// lacks, if the configuration asks for it (extend_input_channels).
   at::Tensor adapted(const std::string& name, const at::Tensor& value, at::IntArrayRef shape) const override;
 
+  /// Not the first and the last convolution and the time embedding.
+  void quantize() override;
+
   /// sample: [B,in_channels,H,W], or fewer rows with `text.sample_rows`; timesteps: [B] or [1], the latter
   /// with fewer rows, and on the CPU with a cache; text: [B,T,cross_attention_dim] → [B,out_channels,H,W]
   ///

@@ -36,6 +36,11 @@ Attention::Attention(int64_t query_dim, int64_t context_dim, int64_t heads, Atte
   add_child("to_out", to_out_);
 }
 
+void Attention::quantize_queries() {
+  to_q_.quantize();
+  out_->quantize();
+}
+
 at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
                               UNetCache* cache) const {
   const auto project = [&] {

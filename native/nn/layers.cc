@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "kernels/enlarged_conv2d.h"
+#include "kernels/int8.h"
 #include "kernels/ops.h"
 
 namespace ip2p {
@@ -25,6 +26,12 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool bias) {
 at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& addend) const {
   const std::optional<at::Tensor> bias =
       bias_.shape.empty() ? std::nullopt : std::optional<at::Tensor>(*bias_);
+  if (weight_.int8()) {
+    const at::Tensor packed = weight_.packed([&](const at::Tensor& codes) {
+      return pack_int8_linear({codes, weight_.scales()}, x.numel() / x.size(-1));
+    });
+    return int8_linear(x, packed, weight_.scales(), bias, addend);
+  }
   if (can_pack(x, weight_.type())) {
     const at::Tensor packed =
         weight_.packed([&](const at::Tensor& weight) { return pack_linear(weight, x.numel() / x.size(-1)); });
@@ -42,6 +49,12 @@ Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_
 }
 
 at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const {
+  if (weight_.int8()) {
+    const at::Tensor packed = weight_.packed([&](const at::Tensor& codes) {
+      return pack_int8_conv2d({codes, weight_.scales()}, x.sizes(), geometry_);
+    });
+    return int8_conv2d(x, packed, weight_.scales(), *bias_, geometry_, addend);
+  }
   if (can_pack(x, weight_.type())) {
     const at::Tensor packed =
         weight_.packed([&](const at::Tensor& weight) { return pack_conv2d(weight, x.sizes(), geometry_); });
@@ -52,16 +65,32 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
 }
 
 at::Tensor Conv2d::forward_enlarged(const at::Tensor& x) const {
+  constexpr Conv2dGeometry kUnpadded{1, 0};
+  if (int8_enlarged_) {
+    // Of each phase the weight and its scales.
+    const std::vector<at::Tensor> kernels = weight_.derived([&](const at::Tensor& weight) {
+      std::vector<at::Tensor> made;
+      for (const at::Tensor& phase : enlargement_phases(weight)) {
+        const Int8Weight quantized = quantize_weight(phase);
+        made.push_back(pack_int8_conv2d(quantized, phase_input_sizes(x), kUnpadded));
+        made.push_back(quantized.scales);
+      }
+      return made;
+    });
+    return enlarged_conv2d(x, [&](const at::Tensor& part, size_t phase) {
+      return int8_conv2d(part, kernels[2 * phase], kernels[2 * phase + 1], *bias_, kUnpadded, {});
+    });
+  }
   const bool packs = can_pack(x, weight_.type());
   const std::vector<at::Tensor> kernels = weight_.derived([&](const at::Tensor& weight) {
     std::vector<at::Tensor> phases = enlargement_phases(weight);
     if (packs)
-      for (at::Tensor& phase : phases) phase = pack_conv2d(phase, phase_input_sizes(x), {1, 0});
+      for (at::Tensor& phase : phases) phase = pack_conv2d(phase, phase_input_sizes(x), kUnpadded);
     return phases;
   });
   return enlarged_conv2d(x, [&](const at::Tensor& part, size_t phase) {
     const at::Tensor& kernel = kernels[phase];
-    return kernel.is_mkldnn() ? packed_conv2d(part, kernel, *bias_, {1, 0}, {})
+    return kernel.is_mkldnn() ? packed_conv2d(part, kernel, *bias_, kUnpadded, {})
                               : at::conv2d(part, kernel, *bias_);
   });
 }

@@ -13,6 +13,7 @@ class Linear : public Module {
  public:
   Linear(int64_t in_features, int64_t out_features, bool bias = true);
   at::Tensor forward(const at::Tensor& x, const at::Tensor& addend = {}) const;
+  void quantize() override { weight_.keep_as_int8(); }
 
  private:
   Parameter weight_, bias_;
@@ -32,9 +33,14 @@ class Conv2d : public Module {
   /// in which order random numbers are drawn.
   at::Tensor forward_plain(const at::Tensor& x, at::MemoryFormat layout) const;
 
+  void quantize() override { weight_.keep_as_int8(); }
+  /// For forward_enlarged() only, whose kernels are made of the exact weight, which stays.
+  void quantize_enlarged() { int8_enlarged_ = true; }
+
  private:
   Parameter weight_, bias_;
   Conv2dGeometry geometry_;
+  bool int8_enlarged_ = false;
 };
 
 /// Wu & He 2018, "Group Normalization".  x: [B,C,...]

@@ -23,6 +23,10 @@ std::vector<NamedParameter> Module::named_parameters() {
   return all;
 }
 
+void Module::quantize() {
+  for (const auto& [name, child] : children_) child->quantize();
+}
+
 void Module::collect(const std::string& prefix, std::vector<NamedParameter>& out) {
   for (const auto& [name, parameter] : parameters_) out.push_back({prefix + name, parameter});
   for (const auto& [name, child] : children_) child->collect(prefix + name + ".", out);

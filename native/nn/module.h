@@ -34,6 +34,10 @@ class Module {
   /// The same for who looks at shapes only, or gives them their first values: packed ones stay packed.
   std::vector<NamedParameter> declared_parameters();
 
+  /// Lets the layers below that do most of the work, and lose little by it, keep their weights as 8-bit
+  /// integers when they are loaded. For inference on the CPU.
+  virtual void quantize();
+
  protected:
   void add_parameter(std::string name, Parameter& parameter, std::vector<int64_t> shape);
   void add_child(std::string name, Module& child);

@@ -4,11 +4,25 @@
 #include <ATen/ops/empty_like.h>
 
 #include "core/error.h"
+#include "kernels/int8.h"
 #include "nn/lowered.h"
 
 namespace ip2p {
 
+void Parameter::set(const at::Tensor& plain) {
+  if (!int8_) {
+    value = plain;
+    return;
+  }
+  const Int8Weight quantized = quantize_weight(plain);
+  value = quantized.codes;
+  scales_ = quantized.scales;
+}
+
 void Parameter::restore() const {
+  if (int8_)
+    throw Error("ERR_INVALID_ARGUMENT",
+                "a model with 8-bit weights has only these: load it without quantization");
   shared_ = true;
   if (value.defined() || !packed_.defined()) return;
   value = packed_.to_dense();
@@ -16,6 +30,7 @@ void Parameter::restore() const {
 }
 
 at::Tensor Parameter::copy_to(c10::Device device) const {
+  if (int8_) throw Error("ERR_INVALID_ARGUMENT", "a model with 8-bit weights stays on the CPU");
   if (value.defined() && value.requires_grad())
     throw Error("ERR_INVALID_ARGUMENT", "a model in training stays on its device");
   return (value.defined() ? value : packed_.to_dense()).to(device);

@@ -33,6 +33,14 @@ class Parameter {
 
   /// Puts a tensor in the place of the plain one; whoever holds that keeps it.
   void replace(at::Tensor tensor);
+  /// From now on what set() is given is kept as 8-bit integers, for inference on the CPU: `value` are the
+  /// codes, and who asks for the plain tensor is refused.
+  void keep_as_int8() { int8_ = true; }
+  bool int8() const { return int8_; }
+  /// Of the codes: float32, one for each of the weight's first dimension.
+  const at::Tensor& scales() const { return scales_; }
+
+  void set(const at::Tensor& plain);
 
   /// Of the plain and of the packed tensor.
   c10::ScalarType type() const;
@@ -70,6 +78,8 @@ class Parameter {
   std::optional<c10::ScalarType> lowered_type_;
   mutable at::Tensor lowered_;
   mutable int64_t lowered_version_ = -1;
+  bool int8_ = false;
+  at::Tensor scales_;
 };
 
 }  // namespace ip2p

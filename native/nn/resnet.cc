@@ -28,6 +28,11 @@ ResnetBlock2D::ResnetBlock2D(int64_t in_channels, int64_t out_channels, const Re
   }
 }
 
+void ResnetBlock2D::quantize() {
+  conv1_.quantize();
+  conv2_.quantize();
+}
+
 at::Tensor ResnetBlock2D::norm_act(const GroupNorm& norm, const at::Tensor& x,
                                    const std::optional<at::Tensor>& shift) const {
   if (silu_) return norm.forward_silu(x, shift);

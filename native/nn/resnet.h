@@ -22,6 +22,9 @@ class ResnetBlock2D : public Module {
  public:
   ResnetBlock2D(int64_t in_channels, int64_t out_channels, const ResnetOptions& options);
   at::Tensor forward(const at::Tensor& x, const TimeCondition& time) const;
+  /// Not the shortcut, whose input is not normalised and whose result nothing is added to: it is a small part
+  /// of the work, and would lose more than all other layers of a UNet together.
+  void quantize() override;
 
  private:
   at::Tensor norm_act(const GroupNorm& norm, const at::Tensor& x,

@@ -21,6 +21,8 @@ class Upsample2D : public Module {
  public:
   explicit Upsample2D(int64_t channels);
   at::Tensor forward(const at::Tensor& x, at::OptionalIntArrayRef size = std::nullopt) const;
+  /// Enlargements to exactly twice the size.
+  void quantize() override { conv_.quantize_enlarged(); }
 
  private:
   Conv2d conv_;

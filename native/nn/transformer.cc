@@ -47,6 +47,15 @@ BasicTransformerBlock::BasicTransformerBlock(int64_t channels, const Transformer
   add_child("ff", ff_);
 }
 
+void BasicTransformerBlock::quantize() {
+  if (only_cross_attention_)
+    attn1_.quantize_queries();
+  else
+    attn1_.quantize();
+  attn2_.quantize_queries();
+  ff_.quantize();
+}
+
 at::Tensor BasicTransformerBlock::forward(at::Tensor x, const TextCondition& text) const {
   const at::Tensor normed = norm1_.forward(x);
   if (only_cross_attention_) {

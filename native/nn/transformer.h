@@ -20,6 +20,7 @@ class BasicTransformerBlock : public Module {
  public:
   BasicTransformerBlock(int64_t channels, const TransformerOptions& options);
   at::Tensor forward(at::Tensor x, const TextCondition& text) const;
+  void quantize() override;
 
  private:
   LayerNorm norm1_, norm2_, norm3_;

@@ -8,7 +8,7 @@ import { parseArguments } from "../../dist/options/parse.js";
 import { schedulerFromClassName } from "../../dist/schedulers/registry.js";
 import { EDITING, SEEDS } from "./settings.mjs";
 
-const { dtype, device, scheduler } = editOptions;
+const { dtype, quantization, device, scheduler } = editOptions;
 
 /** Options of every program that scores a model. */
 export const SCORING_OPTIONS = {
@@ -16,7 +16,7 @@ export const SCORING_OPTIONS = {
   count: { type: "integer", min: 1, max: 1_000_000, default: 200, help: "examples to edit" },
   steps: { type: "integer", min: 1, default: EDITING.numInferenceSteps, help: "denoising steps" },
   batch: { type: "integer", min: 1, max: 1024, default: 8, help: "examples to edit at the same time" },
-  ...{ scheduler, dtype, device },
+  ...{ scheduler, dtype, quantization, device },
 };
 
 /** Runs a program: bad options end it with status 2, other failures with 1, each with one line on standard error. */
@@ -49,10 +49,10 @@ export function refuseMissingFolder(flag, path) {
 }
 
 /** Loads the pipeline that the options of a program name. */
-export async function loadModel({ model, scheduler, dtype, device }) {
+export async function loadModel({ model, scheduler, dtype, quantization, device }) {
   if (!isFolder(model)) throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `--model: there is no folder "${model}"`);
   const Scheduler = scheduler === undefined ? undefined : schedulerFromClassName(scheduler);
-  const pipeline = await InstructPix2PixPipeline.fromPretrained(resolve(model), { dtype, device });
+  const pipeline = await InstructPix2PixPipeline.fromPretrained(resolve(model), { dtype, quantization, device });
   if (Scheduler) pipeline.scheduler = Scheduler.fromConfig(pipeline.scheduler.config);
   return pipeline;
 }

@@ -1,8 +1,8 @@
 // Scores a model on edits of the world that it has never seen:
 //
 //   npm run tiny:eval -- --model FOLDER [--seed 100] [--count 200] [--steps N] [--guidance_scale G]
-//                        [--image_guidance_scale I] [--scheduler CLASS] [--dtype float32] [--device auto] [--batch 8]
-//                        [--guidance_start 0] [--guidance_end 1] [--deep_cache_interval 1]
+//                        [--image_guidance_scale I] [--scheduler CLASS] [--dtype float32] [--quantization none] [--device auto]
+//                        [--batch 8] [--guidance_start 0] [--guidance_end 1] [--deep_cache_interval 1]
 //                        [--json] [--sheet FILE] [--sheet_count 24]
 //
 // An edit succeeds if the result is nearer to its true target than to the original and to 15 other edits of the scene

@@ -159,6 +159,13 @@ describe("an impossible argument is refused in one line:", () => {
       1,
       /there is no scheduler class "Euler"; the known ones are .*EulerDiscreteScheduler/,
     ],
+    ["an unknown quantization", ["--quantization", "int4"], 2, /--quantization takes none or int8, not "int4"$/],
+    [
+      "a quantization in a type that it does not go with",
+      ["--model", "./nowhere", "--quantization", "int8", "--dtype", "float16"],
+      1,
+      /^quantization "int8" computes beside float32 or bfloat16, not with dtype float16$/,
+    ],
     ["an unknown device", ["--device", "gpu"], 1, /device must be "auto", "cpu", "cuda" or "cuda:N", not "gpu"/],
     ["a device that is not there", ["--device", "cuda:99"], 1, /device "cuda:99" is not available/],
     [

@@ -36,9 +36,13 @@ export const INSTRUCTION_SETS = ["avx512_bf16", "avx512", "avx2"] as const;
 const program = fileURLToPath(new URL("children/compare.mjs", import.meta.url));
 
 /** Runs cases in a process that uses the instruction set. */
-export async function compare(set: string, cases: readonly OperatorCase[]): Promise<Comparison[]> {
+export async function compare(
+  set: string,
+  cases: readonly OperatorCase[],
+  env: Record<string, string> = {},
+): Promise<Comparison[]> {
   const child = spawn(process.execPath, [program], {
-    env: { ...process.env, NODE_OPTIONS: "", IP2P_CPU_CAPABILITY: set },
+    env: { ...process.env, NODE_OPTIONS: "", IP2P_CPU_CAPABILITY: set, ...env },
     stdio: ["pipe", "pipe", "inherit"],
   });
   child.stdin.end(JSON.stringify(cases));

@@ -1,9 +1,9 @@
 import { beforeAll, expect, test, vi } from "vitest";
 import { Generator } from "../../lib/generator.js";
 import { UNetCache } from "../../lib/models/unet_cache.js";
-import type { EditOptions, InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { type EditOptions, InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
 import { Tensor } from "../../lib/tensor.js";
-import { tinyPipeline } from "../runtime/tiny.js";
+import { tinyModel, tinyPipeline } from "../runtime/tiny.js";
 
 const STEPS = 6;
 
@@ -13,8 +13,8 @@ beforeAll(async () => {
 });
 
 /** The picture of an edit, and what the UNet was asked for in each step. */
-async function edit(options: Partial<EditOptions> = {}) {
-  const { unet } = pipeline;
+async function edit(options: Partial<EditOptions> = {}, editor = pipeline) {
+  const { unet } = editor;
   const forward = unet.forward.bind(unet);
   const calls: string[] = [];
   const spy = vi.spyOn(unet, "forward").mockImplementation((sample, timestep, embeddings, given) => {
@@ -23,7 +23,7 @@ async function edit(options: Partial<EditOptions> = {}) {
   });
   const image = await Tensor.rand([1, 3, 32, 32], { generator: new Generator("cpu", 1) });
   try {
-    const { images } = await pipeline.run({
+    const { images } = await editor.run({
       ...{ prompt: "make it winter", image, seed: 2, numInferenceSteps: STEPS },
       ...options,
       outputType: "tensor",
@@ -73,6 +73,28 @@ test("reuse in the step that computed is exact", async () => {
   const smaller = await sample.slice(2, 0, 8);
   await expect(unet.forward(smaller, 100, text, { cache, deepFeatures: "reuse" })).resolves.toMatchObject({
     shape: [2, 4, 8, 16],
+  });
+});
+
+test("8-bit integers in the UNet change a picture a little, with the other savings, too", async () => {
+  using quantized = await InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu", quantization: "int8" });
+  expect(quantized.unet.quantization).toBe("int8");
+  expect(quantized.vae.quantization).toBe("none");
+  for (const options of [{}, { guidanceInterval: [0.5, 1] as const, deepCacheInterval: 2 }]) {
+    const apart = distance((await edit(options, quantized)).values, (await edit(options)).values);
+    expect(apart).toBeGreaterThan(1e-6);
+    expect(apart).toBeLessThan(0.02);
+  }
+});
+
+test.each([
+  { dtype: "float16", quantization: "int8" } as const,
+  { device: "cuda", quantization: "int8" } as const,
+  { quantization: "int4" as never },
+])("a pipeline is not loaded with %j", async (options) => {
+  const code = options.device === undefined ? "ERR_INVALID_ARGUMENT" : /ERR_INVALID_ARGUMENT|ERR_CUDA_UNAVAILABLE/;
+  await expect(InstructPix2PixPipeline.fromPretrained("/nowhere", options)).rejects.toMatchObject({
+    code: expect.stringMatching(code),
   });
 });
 

@@ -117,6 +117,13 @@ export const editOptions = declareOptions({
     group: COMPUTING,
     help: "the type of weights and arithmetic",
   },
+  quantization: {
+    type: "string",
+    choices: ["none", "int8"],
+    default: "none",
+    group: COMPUTING,
+    help: "int8 computes most of the UNet with 8-bit integers, on the CPU: faster, in less memory, not exact",
+  },
   device: {
     type: "string",
     value: "auto|cpu|cuda[:N]",

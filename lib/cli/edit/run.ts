@@ -6,6 +6,7 @@ import { type DownloadProgress, resolvePretrained } from "../../hub.js";
 import { imageGrid, loadImage, type RgbImage } from "../../images.js";
 import { builtInModel } from "../../models/built-in.js";
 import { readModelIndex } from "../../models/model-index.js";
+import { checkQuantization } from "../../models/pretrained.js";
 import { loadAddon } from "../../native/load.js";
 import { native } from "../../native/native.js";
 import { allowTf32, useDeterministicAlgorithms } from "../../numerics.js";
@@ -35,11 +36,12 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   const device = resolveDevice(values.device);
   allowTf32(values.allowTf32);
   useDeterministicAlgorithms(values.deterministic);
+  checkQuantization(values.quantization, values.dtype, device);
   const Scheduler = values.scheduler === undefined ? undefined : schedulerFromClassName(values.scheduler);
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
   const image = await loadImage(values.image, { signal });
 
-  const { dtype, variant, attention, revision, cacheDir, localFilesOnly } = values;
+  const { dtype, quantization, variant, attention, revision, cacheDir, localFilesOnly } = values;
   const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
   const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal };
   if (values.model === undefined)
@@ -53,7 +55,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
     reporter.warning("--enable_model_cpu_offload changes nothing: it is computed on the CPU");
   const placed = offloads ? "cpu" : device;
   using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, {
-    ...{ device: placed, dtype, variant, attention, signal },
+    ...{ device: placed, dtype, quantization, variant, attention, signal },
   });
   if (offloads) await pipeline.enableModelCpuOffload(device);
   pipeline.vae.enableSlicing(values.vaeSlicing);

@@ -87,6 +87,11 @@ inline Vector load(const Half* p) {
 inline void store(Half* p, Vector x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
+/// Rounded, and 0 or 255 beyond these; 0 for NaN.
+inline void store(uint8_t* p, Vector x) {
+  const __m512i whole = _mm512_cvtps_epi32(min(max(x, set(0)), set(255)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(whole));
+}
 
 #else
 
@@ -159,6 +164,12 @@ inline Vector load(const Half* p) {
 }
 inline void store(Half* p, Vector x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+/// Rounded, and 0 or 255 beyond these; 0 for NaN.
+inline void store(uint8_t* p, Vector x) {
+  const __m256i whole = _mm256_cvtps_epi32(min(max(x, set(0)), set(255)));
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
 }
 
 #endif

@@ -11,6 +11,7 @@
 #include "kernels/simd/attention.h"
 #include "kernels/simd/geglu.h"
 #include "kernels/simd/group_norm.h"
+#include "kernels/simd/quantize.h"
 
 extern "C" [[gnu::noinline]] void measured(const std::function<void()>& work) {
   work();
@@ -148,6 +149,23 @@ void geglu(bool bfloat16) {
       [&] { avx2::geglu_gradient_rows(x.data(), dy.data(), bfloat16, ROWS, WIDTH, dx.data()); });
 }
 
+/// 16 rows of 640 numbers as 8-bit codes, and a product's rows as numbers again.
+void int8(bool bfloat16) {
+  constexpr int64_t ROWS = 16, WIDTH = 640, COUNT = ROWS * WIDTH;
+  const Elements x(COUNT, bfloat16), y(COUNT, bfloat16), bias(WIDTH, bfloat16), scales(ROWS);
+  const Elements codes(COUNT);
+  const auto bytes = static_cast<uint8_t*>(codes.data());
+  run(std::string("8-bit codes of a whole") + type_name(bfloat16), [&] {
+    float least, greatest;
+    avx2::value_range(x.data(), bfloat16, COUNT, &least, &greatest);
+    avx2::quantize(x.data(), bfloat16, COUNT, 254 / (greatest - least), 100, bytes);
+  });
+  run(std::string("8-bit codes row by row") + type_name(bfloat16),
+      [&] { avx2::quantize_rows(x.data(), bfloat16, ROWS, WIDTH, 127, 128, bytes, scales.floats()); });
+  run(std::string("rows scaled") + type_name(bfloat16),
+      [&] { avx2::scale_rows(y.data(), bfloat16, ROWS, WIDTH, scales.floats(), bias.data(), x.data()); });
+}
+
 void adamw() {
   constexpr int64_t COUNT = 16384;
   const Elements weight(COUNT), gradient(COUNT), exp_avg(COUNT), exp_avg_sq(COUNT, false, 0), average(COUNT);
@@ -173,6 +191,7 @@ int main() {
     channels_last_group_norm(bfloat16);
     contiguous_group_norm(bfloat16);
     geglu(bfloat16);
+    int8(bfloat16);
   }
   adamw();
 }
