@@ -25,8 +25,9 @@ class Repository {
       for (const folder of [this.folder, this.artifacts]) rmSync(folder, { recursive: true });
     });
     const manifest = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
+    const files = ["dist", "native", "models", "CMakeLists.txt", "CHANGELOG.md"];
     writeTree(this.folder, {
-      "package.json": JSON.stringify({ ...manifest, version: "1.2.3" }),
+      "package.json": JSON.stringify({ ...manifest, files, version: "1.2.3" }),
       "package-lock.json": JSON.stringify({ version: "1.2.3", packages: { "": { version: "1.2.3" } } }),
       "CHANGELOG.md": "# Changelog\n\n## 1.2.3\n\n- Something.\n\n## 1.2.2\n\n- Something else.\n",
       "README.md": "# A package\n",
