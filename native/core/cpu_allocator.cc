@@ -116,9 +116,11 @@ class Regions {
 
   bool add_region(size_t size) {
     const size_t length = round_up(std::max(size, SMALLEST_REGION), HUGE_PAGE);
-    // A little more is mapped and cut off again, for a beginning that huge pages can use.
-    void* const mapped = mmap(nullptr, length + HUGE_PAGE, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    // A little more is mapped and cut off again, for a beginning that huge pages can use. Without
+    // MAP_NORESERVE, with which the system would grant what it can never give and kill the process for using
+    // it.
+    void* const mapped =
+        mmap(nullptr, length + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) return false;
     auto* const first = static_cast<char*>(mapped);
     auto* const begin = reinterpret_cast<char*>(round_up(reinterpret_cast<size_t>(first), HUGE_PAGE));

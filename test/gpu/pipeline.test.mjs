@@ -68,7 +68,8 @@ test("two runs at once give what each gives alone, an abort stops a run, and not
   const aborted = run(3, { numInferenceSteps: 50, signal: controller.signal, onStep });
   await assert.rejects(aborted, { code: "ERR_ABORTED", cause: "enough" });
   assert.equal(steps, 2);
-  assert.equal(addon.memoryUsage().objects, objects);
+  // Garbage of earlier tests may have been collected meanwhile.
+  assert.ok(addon.memoryUsage().objects <= objects);
   pipe.dispose();
 });
 
