@@ -140,8 +140,9 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   /**
    * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`.
    *
-   * @throws `ERR_INVALID_ARGUMENT` for options, `ERR_FILE_NOT_FOUND`, `ERR_CONFIG` for what is not supported, `ERR_SAFETENSORS`, `ERR_STATE_DICT` listing the
-   *   tensors that are missing, unexpected or misshapen, `ERR_OUT_OF_MEMORY`
+   * @throws `ERR_INVALID_ARGUMENT` for options, `ERR_FILE_NOT_FOUND`, `ERR_CONFIG` for what is not supported,
+   *   `ERR_SAFETENSORS`, `ERR_STATE_DICT` listing the tensors that are missing, unexpected or misshapen,
+   *   `ERR_OUT_OF_MEMORY`
    */
   static async fromPretrained(
     folder: string,

@@ -139,7 +139,7 @@ const std::map<std::string, Operator>& operators() {
        {4, 0,
         [](const Tensors& t, const Numbers&) {
           const Int8Weight weight = quantize_weight(t[1]);
-          const at::Tensor packed = pack_int8_linear(weight, t[0].numel() / t[0].size(-1));
+          const at::Tensor packed = pack_int8_linear(weight, t[0].size(0));
           return int8_linear(t[0], packed, weight.scales, t[2], t[3]);
         }}},
       {"int8_linear_plain",

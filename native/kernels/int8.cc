@@ -65,8 +65,14 @@ Coding coding_for(float least, float greatest) {
 
 void require_inference(const at::Tensor& x) {
   const bool floats = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
-  if (!x.is_cpu() || !floats || c10::GradMode::is_enabled() || at::autocast::is_autocast_enabled(at::kCPU))
+  const bool inference = !c10::GradMode::is_enabled() && !at::autocast::is_autocast_enabled(at::kCPU);
+  if (!x.is_cpu() || !floats || !inference || x.numel() == 0)
     throw Error("ERR_INTERNAL", "8-bit products are for inference on the CPU in float32 or bfloat16");
+}
+
+/// The kernels here and oneDNN trust in it.
+void require_sizes(const char* name, const at::Tensor& x, at::IntArrayRef sizes) {
+  TORCH_CHECK(x.sizes() == sizes, "the ", name, " of an 8-bit product is ", x.sizes(), ", not ", sizes);
 }
 
 /// The type that products come in: without AVX-512 oneDNN writes no bfloat16.
@@ -167,6 +173,7 @@ bool has_int8() {
 }
 
 Int8Weight quantize_weight(const at::Tensor& weight) {
+  TORCH_CHECK(has_int8() && weight.numel() > 0, "there are no 8-bit weights here");
   const CodedRows coded = coded_rows(weight.to(at::kFloat).contiguous().flatten(1), kWeightLevels);
   // Codes around 128 without a sign are those around 0 with one, but for the highest bit.
   return {coded.codes.bitwise_xor_(0x80).view(at::kChar).view(weight.sizes()), coded.scales};
@@ -175,7 +182,7 @@ Int8Weight quantize_weight(const at::Tensor& weight) {
 at::Tensor pack_int8_conv2d(const Int8Weight& weight, at::IntArrayRef input_sizes, Conv2dGeometry geometry) {
   static const auto op = find_operator<at::Tensor(
       at::Tensor, at::Tensor, double, int64_t, c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>,
-      int64_t, std::optional<c10::List<int64_t>>)>("onednn::qconv_prepack", "");
+      int64_t, std::optional<c10::List<int64_t>>)>("onednn::qconv_prepack");
   const auto list = [](at::IntArrayRef values) { return c10::List<int64_t>(values); };
   // What counts of the zero point is that there is one.
   return op.call(weight.codes, weight.scales, 1, 1, list(both(geometry.stride)), list(both(geometry.padding)),
@@ -191,6 +198,10 @@ at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::
   const c10::List<int64_t> stride(both(geometry.stride)), padding(both(geometry.padding)), dilation(both(1));
   const OptionalTensor exact_bias = bias.to(at::kFloat);
   if (addend.defined()) {
+    const auto length = [&](int64_t dim) {
+      return (x.size(dim) + 2 * geometry.padding - packed.size(dim)) / geometry.stride + 1;
+    };
+    require_sizes("addend", addend, {x.size(0), packed.size(0), length(2), length(3)});
     static const auto op = find_operator<at::Tensor(
         at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, at::Tensor, OptionalTensor,
         c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>, int64_t, double, int64_t,
@@ -207,7 +218,7 @@ at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::
   static const auto op = find_operator<at::Tensor(
       at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, OptionalTensor, c10::List<int64_t>,
       c10::List<int64_t>, c10::List<int64_t>, int64_t, double, int64_t, std::optional<c10::ScalarType>, Name,
-      Scalars, std::optional<Name>)>("onednn::qconv2d_pointwise", "");
+      Scalars, std::optional<Name>)>("onednn::qconv2d_pointwise");
   return op
       .call(codes, coding.scale, coding.zero_point, packed, scales, weight_zero_points(scales), exact_bias,
             stride, padding, dilation, 1, 1, 0, result_type(x), "none", Scalars(), std::nullopt)
@@ -216,7 +227,7 @@ at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::
 
 at::Tensor pack_int8_linear(const Int8Weight& weight, int64_t rows) {
   static const auto op =
-      find_operator<at::Tensor(at::Tensor, std::optional<c10::List<int64_t>>)>("onednn::qlinear_prepack", "");
+      find_operator<at::Tensor(at::Tensor, std::optional<c10::List<int64_t>>)>("onednn::qlinear_prepack");
   return op.call(weight.codes, c10::List<int64_t>({rows, weight.codes.size(1)}));
 }
 
@@ -225,12 +236,14 @@ at::Tensor int8_linear(const at::Tensor& x, const at::Tensor& packed, const at::
   require_inference(x);
   static const auto op = find_operator<at::Tensor(
       at::Tensor, double, int64_t, at::Tensor, at::Tensor, at::Tensor, OptionalTensor, double, int64_t,
-      std::optional<c10::ScalarType>, Name, Scalars, Name)>("onednn::qlinear_pointwise", "");
+      std::optional<c10::ScalarType>, Name, Scalars, Name)>("onednn::qlinear_pointwise");
   const at::Tensor input = x.contiguous();
   const CodedRows coded = coded_rows(input, middle_code() - 1);
   const c10::ScalarType type = result_type(x);
   const at::Tensor y = op.call(coded.codes, 1, static_cast<int64_t>(middle_code()), packed, scales,
                                weight_zero_points(scales), std::nullopt, 1, 0, type, "none", Scalars(), "");
+  if (bias) require_sizes("bias", *bias, {y.size(-1)});
+  if (addend.defined()) require_sizes("addend", addend, y.sizes());
   scale_rows_of(y, coded.scales, bias ? OptionalTensor(bias->to(type).contiguous()) : std::nullopt,
                 addend.defined() ? addend.to(type).contiguous() : addend);
   return y.to(x.scalar_type());

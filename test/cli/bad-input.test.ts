@@ -159,7 +159,7 @@ describe("an impossible argument is refused in one line:", () => {
       1,
       /there is no scheduler class "Euler"; the known ones are .*EulerDiscreteScheduler/,
     ],
-    ["an unknown quantization", ["--quantization", "int4"], 2, /--quantization takes none or int8, not "int4"$/],
+    ["an unknown quantization", ["--quantization", "int4"], 2, /--quantization takes one of none, int8, not "int4"$/],
     [
       "a quantization in a type that it does not go with",
       ["--model", "./nowhere", "--quantization", "int8", "--dtype", "float16"],
