@@ -6,7 +6,13 @@ import { COMMANDS } from "../../lib/cli/commands.js";
 import { PAGES, read, root } from "./pages.js";
 
 /** Pages that name flags of programs beside `ip2p`. */
-const OTHER_PROGRAMS = ["docs/performance.md", "docs/gpu.md", "models/tiny/README.md", "examples/server/README.md"];
+const OTHER_PROGRAMS = [
+  "docs/performance.md",
+  "docs/gpu.md",
+  "docs/packaging.md",
+  "models/tiny/README.md",
+  "examples/server/README.md",
+];
 
 describe("the documentation", () => {
   it("repeats what the declarations and docstrings of the code say", () => {
