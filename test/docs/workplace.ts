@@ -1,9 +1,8 @@
-import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll } from "vitest";
 import { imageGrid, loadImage } from "../../lib/images.js";
 import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
-import { fixture } from "../helpers/fixtures.js";
 import { HubServer } from "../hub/server.js";
 import { root } from "./pages.js";
 
@@ -48,8 +47,10 @@ export function useDocsWorld(): DocsWorld {
       await Promise.all(MODEL_FILES.map(async (name) => [name, await readFile(`${tinyModel}/${name}`)] as const)),
     );
     for (const id of MODELS) server.repositories.set(id, { files });
-    const rows = await readFile(fixture("data", "mixed", "parquet", "snappy.parquet"));
-    server.repositories.set("my/pairs", { files: { "data/train.parquet": rows } });
+    const [rows] = readdirSync(made.at("parquet"), { recursive: true })
+      .map(String)
+      .filter((name) => name.endsWith(".parquet"));
+    server.repositories.set("my/pairs", { files: { "data/train.parquet": await readFile(made.at("parquet", rows!)) } });
     // The hub's answers about a data set are those about a model of that name.
     server.fault = ({ path }, response) => {
       if (!path.startsWith("/datasets/")) return undefined;
