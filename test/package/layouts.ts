@@ -49,7 +49,10 @@ const yarn = (name: string, linker: string): Layout => ({
       npmMinimalAgeGate: 0,
       enableTelemetry: false,
       enableScripts: false,
+      // What a user's own yarn keeps for all projects may hold another build under the same version.
       enableGlobalCache: false,
+      enableMirror: false,
+      globalFolder: shared(folder, "yarn-global"),
       cacheFolder: shared(folder, "yarn-cache"),
     };
     writeFileSync(join(folder, ".yarnrc.yml"), JSON.stringify(settings));
