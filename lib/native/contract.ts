@@ -12,7 +12,7 @@ export interface NativeAddon {
   setErrorClass(errorClass: new (code: never, message: string) => Error): void;
   systemInfo(): SystemInfo;
   /** The process is about to end, running jobs or not: they must not be torn down under their feet. */
-  processEnds(): void;
+  processEnds(status: number): void;
   /** What the undisposed tensors, models and trainers of this JavaScript environment hold. */
   memoryUsage(): { objects: number; bytes: number };
   setThreads(count: number): Promise<void>;

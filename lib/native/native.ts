@@ -41,7 +41,7 @@ export function cudaFailure(): string | undefined {
 function prepare({ exports }: LoadedAddon<NativeAddon>): NativeAddon {
   exports.setErrorClass(InstructPix2PixError);
   // process.exit() runs no cleanup hook of native code; this event is all that tells.
-  if (isMainThread) process.once("exit", () => exports.processEnds());
+  if (isMainThread) process.once("exit", (status) => exports.processEnds(status));
   return exports;
 }
 

@@ -3,6 +3,8 @@
 #include <ATen/Version.h>
 #include <torch/version.h>
 
+#include <optional>
+
 #include "bindings/convert.h"
 #include "bindings/objects.h"
 #include "bindings/register.h"
@@ -35,9 +37,12 @@ Napi::Value system_info(const Info& info) {
   return result;
 }
 
-/// processEnds(): the process is about to end, running jobs or not
+/// processEnds(status): the process is about to end, running jobs or not. What is no number stands for no
+/// status, since nobody is left to be told of an error.
 Napi::Value process_ends(const Info& info) {
-  ExitGuard::install();
+  std::optional<int> status;
+  if (info[0].IsNumber()) status = info[0].As<Napi::Number>().Int32Value();
+  ExitGuard::process_ends(status);
   return info.Env().Undefined();
 }
 

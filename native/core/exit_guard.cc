@@ -4,10 +4,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #if defined(__linux__)
 #include <unistd.h>
+#elif defined(_WIN32)
+#include <windows.h>
 #endif
 
 namespace ip2p {
@@ -17,6 +20,7 @@ struct State {
   std::mutex mutex;
   int running = 0;
   bool ending = false;
+  std::optional<int> status;
 };
 
 // Leaked: it is used after static destructors have begun.
@@ -39,6 +43,15 @@ void on_process_exit(int status, void*) {
   // results.
   std::fflush(nullptr);
   _exit(status);
+}
+#elif defined(_WIN32)
+// Handlers of a library run when Windows has already ended all threads but this one, wherever they were: a
+// lock that one of them held stays locked, and libtorch's destructors, which come next, must not meet it.
+void on_process_exit() {
+  State& shared = state();
+  const std::unique_lock<std::mutex> lock(shared.mutex, std::try_to_lock);
+  const bool busy = !lock || shared.running > 0;
+  if (busy && shared.status) TerminateProcess(GetCurrentProcess(), static_cast<UINT>(*shared.status));
 }
 #else
 void on_process_exit() {
@@ -66,6 +79,14 @@ void ExitGuard::install() {
 #else
   std::atexit(on_process_exit);
 #endif
+}
+
+void ExitGuard::process_ends(std::optional<int> status) {
+  {
+    const std::lock_guard<std::mutex> lock(state().mutex);
+    state().status = status;
+  }
+  install();
 }
 
 ExitGuard::Running::Running() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 namespace ip2p {
 
 /// Keeps jobs and the end of the process apart. `process.exit()` runs no cleanup hook, only exit handlers,
@@ -11,6 +13,9 @@ class ExitGuard {
   /// things when they are first needed. So this is called before the first worker starts, and once more when
   /// JavaScript hears that the process ends.
   static void install();
+
+  /// JavaScript has heard that the process ends, and with which status, if it could tell.
+  static void process_ends(std::optional<int> status);
 
   /// Around every job. Once the process is ending no job begins any more: the constructor does not return.
   class Running {

@@ -19,6 +19,10 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#elif defined(_WIN32)
+#include <windows.h>
+
+#include <vector>
 #endif
 
 namespace ip2p {
@@ -45,6 +49,29 @@ int cgroup_cpu_limit() {
     return 0;
   }
 }
+#elif defined(_WIN32)
+// Those that this process may use; 0 if Windows does not tell.
+int physical_core_count() {
+  DWORD_PTR allowed = 0, present = 0;
+  DWORD size = 0;
+  GetLogicalProcessorInformation(nullptr, &size);
+  std::vector<SYSTEM_LOGICAL_PROCESSOR_INFORMATION> entries(size /
+                                                            sizeof(SYSTEM_LOGICAL_PROCESSOR_INFORMATION));
+  if (!GetProcessAffinityMask(GetCurrentProcess(), &allowed, &present) ||
+      !GetLogicalProcessorInformation(entries.data(), &size))
+    return 0;
+  return static_cast<int>(std::count_if(entries.begin(), entries.end(), [&](const auto& entry) {
+    return entry.Relationship == RelationProcessorCore && (entry.ProcessorMask & allowed) != 0;
+  }));
+}
+
+// Node unloads an addon with its last environment, but the threads of the queues stay. On Linux the linker
+// has marked the library.
+void keep_library_loaded() {
+  HMODULE library;
+  GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+                     reinterpret_cast<LPCWSTR>(&keep_library_loaded), &library);
+}
 #endif
 
 }  // namespace
@@ -70,11 +97,16 @@ int default_thread_count() {
     if (!cores.empty()) count = static_cast<int>(cores.size());
   }
   if (const int limit = cgroup_cpu_limit()) count = std::min(count, limit);
+#elif defined(_WIN32)
+  if (const int cores = physical_core_count()) count = cores;
 #endif
   return count;
 }
 
 JobQueue::JobQueue(std::function<void()> on_start) : on_start_(std::move(on_start)) {
+#if defined(_WIN32)
+  keep_library_loaded();
+#endif
   ExitGuard::install();
   CpuAllocator::install();
   // Detached on purpose: at process exit the thread is asleep (every environment drains its jobs before it

@@ -8,7 +8,7 @@
 namespace ip2p {
 namespace {
 
-SafetensorsHeader read_header(const MappedFile& file) {
+SafetensorsHeader read_header(const InputFile& file) {
   std::vector<std::byte> start(
       static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), kSafetensorsProbeBytes)));
   file.read_at(0, start);
@@ -22,7 +22,7 @@ SafetensorsHeader read_header(const MappedFile& file) {
 }  // namespace
 
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  MappedFile file = MappedFile::open(path);
+  InputFile file = InputFile::open(path);
   try {
     SafetensorsHeader header = read_header(file);
     return {std::move(file), std::move(header)};
@@ -31,13 +31,8 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
   }
 }
 
-SafetensorsFile::SafetensorsFile(MappedFile file, SafetensorsHeader header)
+SafetensorsFile::SafetensorsFile(InputFile file, SafetensorsHeader header)
     : file_(std::move(file)), header_(std::move(header)) {}
-
-std::span<const std::byte> SafetensorsFile::data(const TensorInfo& info) const {
-  return file_.bytes().subspan(static_cast<std::size_t>(header_.data_start + info.begin),
-                               static_cast<std::size_t>(info.end - info.begin));
-}
 
 void SafetensorsFile::read(const TensorInfo& info, std::span<std::byte> out) const {
   if (out.size() != info.end - info.begin)

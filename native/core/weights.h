@@ -15,7 +15,7 @@ namespace ip2p {
 c10::ScalarType scalar_type(const TensorInfo& info);
 SafetensorsDtype safetensors_dtype(c10::ScalarType type);
 
-/// A safetensors file whose tensors are read one by one, each straight from the mapped file into its place.
+/// A safetensors file whose tensors are read one by one, each straight from the file into its place.
 class WeightFile {
  public:
   explicit WeightFile(const std::string& path);

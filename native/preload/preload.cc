@@ -11,7 +11,7 @@
 #include <string>
 
 #ifdef _WIN32
-#include <windows.h>
+#include "core/wide_text.h"
 #else
 #include <dlfcn.h>
 #endif
@@ -20,15 +20,6 @@ namespace {
 
 #ifdef _WIN32
 
-std::wstring ToWide(const std::string& text) {
-  const int length = MultiByteToWideChar(CP_UTF8, 0, text.c_str(), -1, nullptr, 0);
-  if (length <= 1) return {};
-  std::wstring wide(static_cast<std::size_t>(length), L'\0');
-  MultiByteToWideChar(CP_UTF8, 0, text.c_str(), -1, wide.data(), length);
-  wide.resize(static_cast<std::size_t>(length) - 1);
-  return wide;
-}
-
 /** Empty if the library is open now, else the system's reason. The library stays open for the life of the
  * process. */
 std::string Open(const std::string& path) {
@@ -36,7 +27,7 @@ std::string Open(const std::string& path) {
   const bool absolute = path.find_first_of("\\/") != std::string::npos;
   const DWORD flags = absolute ? LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS
                                : LOAD_LIBRARY_SEARCH_DEFAULT_DIRS;
-  if (LoadLibraryExW(ToWide(path).c_str(), nullptr, flags) != nullptr) return {};
+  if (LoadLibraryExW(ip2p::wide_text(path).c_str(), nullptr, flags) != nullptr) return {};
   return path + ": error " + std::to_string(GetLastError());
 }
 

@@ -16,6 +16,12 @@ struct Half {
   uint16_t bits;
 };
 
+/// The same bits as another type of vector. MSVC's vectors are structures, which it casts in no other way.
+template <class To, class From>
+inline To same_bits(From x) {
+  return __builtin_bit_cast(To, x);
+}
+
 #if defined(__AVX512F__)
 
 constexpr int64_t LANES = 16;
@@ -71,7 +77,7 @@ inline Vector load(const BFloat16* p) {
 }
 inline void store(BFloat16* p, Vector x) {
 #if defined(__AVX512BF16__)
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), same_bits<__m256i>(_mm512_cvtneps_pbh(x)));
 #else
   const __m512i bits = _mm512_castps_si512(x);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
