@@ -34,10 +34,11 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
 SafetensorsFile::SafetensorsFile(InputFile file, SafetensorsHeader header)
     : file_(std::move(file)), header_(std::move(header)) {}
 
-void SafetensorsFile::read(const TensorInfo& info, std::span<std::byte> out) const {
-  if (out.size() != info.end - info.begin)
-    throw std::invalid_argument("a buffer of another size than the tensor");
-  file_.read_at(header_.data_start + info.begin, out);
+void SafetensorsFile::read(const TensorInfo& info, std::span<std::byte> out, std::uint64_t first) const {
+  const std::uint64_t size = info.end - info.begin;
+  if (first > size || out.size() > size - first)
+    throw std::invalid_argument("more bytes than the tensor has");
+  file_.read_at(header_.data_start + info.begin + first, out);
 }
 
 }  // namespace ip2p

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -20,9 +21,8 @@ class SafetensorsFile {
   const std::string& path() const { return file_.path(); }
   const SafetensorsHeader& header() const { return header_; }
 
-  /// Copies a tensor's bytes, `out.size()` of them being exactly as many as it has. ERR_IO if the file has
-  /// shrunk.
-  void read(const TensorInfo& info, std::span<std::byte> out) const;
+  /// Copies `out.size()` of a tensor's bytes, from the `first` on. ERR_IO if the file has shrunk.
+  void read(const TensorInfo& info, std::span<std::byte> out, std::uint64_t first = 0) const;
 
  private:
   SafetensorsFile(InputFile file, SafetensorsHeader header);

@@ -1,5 +1,6 @@
 #include "core/weights.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -7,6 +8,9 @@
 
 namespace ip2p {
 namespace {
+
+/// Converted at a time: so little that what was read is still in the cache, and no second copy is in memory.
+constexpr int64_t kPieceBytes = int64_t{1} << 18;
 
 constexpr std::array<std::pair<SafetensorsDtype, c10::ScalarType>, 10> kTypes{{
     {SafetensorsDtype::kF32, c10::kFloat},
@@ -38,13 +42,16 @@ SafetensorsDtype safetensors_dtype(c10::ScalarType type) {
 
 WeightFile::WeightFile(const std::string& path) : path_(path), file_(SafetensorsFile::open(path)) {}
 
-at::Tensor WeightFile::read(const TensorInfo& info) const {
-  c10::ScalarType type;
+c10::ScalarType WeightFile::type_of(const TensorInfo& info) const {
   try {
-    type = scalar_type(info);
+    return scalar_type(info);
   } catch (const SafetensorsError& error) {
     throw SafetensorsError(path_ + ": " + error.what());
   }
+}
+
+at::Tensor WeightFile::read(const TensorInfo& info) const {
+  const c10::ScalarType type = type_of(info);
   at::Tensor tensor = at::empty(info.shape, at::TensorOptions().dtype(type));
   file_.read(info, {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()});
   // A file may hold any byte where only 0 and 1 mean something.
@@ -52,7 +59,21 @@ at::Tensor WeightFile::read(const TensorInfo& info) const {
 }
 
 at::Tensor WeightFile::read(const TensorInfo& info, c10::ScalarType dtype, c10::Device device) const {
-  return read(info).to(device, dtype);
+  const c10::ScalarType stored = type_of(info);
+  if (stored == dtype || stored == c10::kBool || !device.is_cpu()) return read(info).to(device, dtype);
+  at::Tensor tensor = at::empty(info.shape, at::TensorOptions().dtype(dtype));
+  const at::Tensor flat = tensor.view(-1);
+  const int64_t bytes = static_cast<int64_t>(c10::elementSize(stored));
+  const at::Tensor piece =
+      at::empty({std::min(flat.numel(), kPieceBytes / bytes)}, at::TensorOptions().dtype(stored));
+  auto* const read_to = static_cast<std::byte*>(piece.mutable_data_ptr());
+  for (int64_t first = 0; first < flat.numel(); first += piece.numel()) {
+    const int64_t count = std::min(piece.numel(), flat.numel() - first);
+    file_.read(info, {read_to, static_cast<std::size_t>(count * bytes)},
+               static_cast<std::uint64_t>(first * bytes));
+    flat.narrow(0, first, count).copy_(piece.narrow(0, 0, count));
+  }
+  return tensor;
 }
 
 }  // namespace ip2p

@@ -29,6 +29,9 @@ class WeightFile {
   at::Tensor read(const TensorInfo& info) const;
 
  private:
+  /// ERR_SAFETENSORS with the path.
+  c10::ScalarType type_of(const TensorInfo& info) const;
+
   std::string path_;
   SafetensorsFile file_;
 };
