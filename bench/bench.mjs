@@ -14,7 +14,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { CASES } from "./comparison.mjs";
+import { CASES, OURS } from "./comparison.mjs";
 import { commit, describeMachine, loadAverage } from "./machine.mjs";
 import { randomModel } from "./model.mjs";
 import { drawPicture } from "./picture.mjs";
@@ -23,7 +23,6 @@ import { report } from "./report.mjs";
 import { Side } from "./side.mjs";
 import { difference } from "./stats.mjs";
 
-const OURS = "instruct-pix2pix";
 const EXACT = `${OURS}, exact`;
 /** How diffusers is run; the best counts. */
 const PEERS = {

@@ -3,7 +3,8 @@ import * as parts from "./cases/parts.mjs";
 import * as training from "./cases/training.mjs";
 import { median } from "./stats.mjs";
 
-const OURS = "instruct-pix2pix";
+/** The name of this package's side. */
+export const OURS = "instruct-pix2pix";
 
 const titleOf = ({ name, settings: { dtype, quantization = "none", size } }) =>
   [name, dtype, ...(quantization === "none" ? [] : [quantization]), `${size}×${size}`].join(", ");

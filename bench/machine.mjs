@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import { GIB } from "./stats.mjs";
 
 /** What a result was measured on. */
 export function describeMachine() {
@@ -8,7 +9,7 @@ export function describeMachine() {
   return {
     cpu: cpu?.model.trim() ?? "unknown",
     cores: os.availableParallelism(),
-    memoryGiB: round(os.totalmem() / 2 ** 30),
+    memoryGiB: round(os.totalmem() / GIB),
     platform: `${os.platform()} ${os.release()} ${os.arch()}`,
     node: process.version,
   };

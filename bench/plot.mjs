@@ -3,7 +3,7 @@
 //   node bench/plot.mjs RECORD.json... --output PLOT.svg
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { comparisons } from "./comparison.mjs";
 
@@ -61,7 +61,7 @@ export function plot(records) {
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y + MARGIN}" font-family="system-ui, sans-serif" font-size="14"><rect width="100%" height="100%" fill="#fff"/>${elements.join("\n")}</svg>\n`;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values, positionals } = parseArgs({ allowPositionals: true, options: { output: { type: "string" } } });
   if (positionals.length === 0 || !values.output)
     throw new Error("usage: node bench/plot.mjs RECORD.json... --output PLOT.svg");

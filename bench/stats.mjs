@@ -1,3 +1,5 @@
+export const GIB = 2 ** 30;
+
 /** Middle of sorted values; of an even number of them the mean of the middle two. */
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);

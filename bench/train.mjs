@@ -13,11 +13,12 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { OURS } from "./comparison.mjs";
 import { commit, describeMachine, loadAverage } from "./machine.mjs";
 import { randomModel } from "./model.mjs";
 import { findPython } from "./python.mjs";
 import { report } from "./report.mjs";
-import { median } from "./stats.mjs";
+import { GIB, median } from "./stats.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const here = (name) => join(root, "bench", name);
@@ -98,7 +99,7 @@ const runs = values.batch
 for (const [i, { batch, variant }] of runs.entries()) {
   if (!VARIANTS[variant]) throw new Error(`--variants must be of ${Object.keys(VARIANTS).join(", ")}, not ${variant}`);
   const settings = { ...common, batch: Number(batch), ...VARIANTS[variant] };
-  const sides = [["instruct-pix2pix", process.execPath, [here("train-ours.mjs")]]];
+  const sides = [[OURS, process.execPath, [here("train-ours.mjs")]]];
   // The peer's 8-bit Adam needs a GPU.
   if (python.path && variant !== "8bit") sides.push(["diffusers", python.path, [here("train_reference.py")]]);
   if (i % 2 === 1) sides.reverse();
@@ -107,7 +108,7 @@ for (const [i, { batch, variant }] of runs.entries()) {
   for (const [name, command, args] of sides) {
     results[name] = await runSide(name, command, args, settings);
     log(
-      `batch ${batch}, ${variant}: ${name} ${results[name].medianStepSeconds.toFixed(2)} s/step, ${(results[name].peakBytes / 2 ** 30).toFixed(2)} GiB`,
+      `batch ${batch}, ${variant}: ${name} ${results[name].medianStepSeconds.toFixed(2)} s/step, ${(results[name].peakBytes / GIB).toFixed(2)} GiB`,
     );
   }
   const { model: _, ...recorded } = settings;

@@ -1,8 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { difference, median } from "../stats.mjs";
-
-const GIB = 2 ** 30;
+import { difference, GIB, median } from "../stats.mjs";
 
 /** An edit of one picture as a user runs it: three guided rows per denoising step. */
 export const description = "edit a picture: seconds per denoising step, whole edit, load time, peak memory";

@@ -1,6 +1,6 @@
 // Training steps, as train.mjs measures them: how their numbers are shown.
 
-const GIB = 2 ** 30;
+import { GIB } from "../stats.mjs";
 
 export const title = ({ variant, settings: { size, batch, precision } }) =>
   `training, ${variant}, ${size}×${size}, batch ${batch}, ${precision}`;

@@ -55,22 +55,38 @@ void require_regular(const std::string& path, const FileHandle& file) {
   if (info.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) file_parts::refuse_folder(path);
 }
 
-}  // namespace
-
-namespace file_parts {
-
-std::string reason(int error) {
+bool is_absent(int error) {
   switch (error) {
     case ERROR_FILE_NOT_FOUND:
     case ERROR_PATH_NOT_FOUND:
     case ERROR_BAD_NETPATH:
     case ERROR_BAD_NET_NAME:
     case ERROR_INVALID_DRIVE:
-      return "no such file or folder";
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_no_name(int error) {
+  switch (error) {
     case ERROR_INVALID_NAME:
     case ERROR_BAD_PATHNAME:
     case ERROR_DIRECTORY:
-      return "Windows allows no such name";
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+namespace file_parts {
+
+std::string reason(int error) {
+  if (is_absent(error)) return "no such file or folder";
+  if (is_no_name(error)) return "Windows allows no such name";
+  switch (error) {
     case ERROR_ACCESS_DENIED:
     case ERROR_PRIVILEGE_NOT_HELD:
       return "permission denied";
@@ -94,16 +110,8 @@ std::string reason(int error) {
 }
 
 const char* error_code(int error) {
+  if (is_absent(error) || is_no_name(error)) return "ERR_FILE_NOT_FOUND";
   switch (error) {
-    case ERROR_FILE_NOT_FOUND:
-    case ERROR_PATH_NOT_FOUND:
-    case ERROR_BAD_NETPATH:
-    case ERROR_BAD_NET_NAME:
-    case ERROR_INVALID_DRIVE:
-    case ERROR_INVALID_NAME:
-    case ERROR_BAD_PATHNAME:
-    case ERROR_DIRECTORY:
-      return "ERR_FILE_NOT_FOUND";
     case ERROR_NOT_ENOUGH_MEMORY:
     case ERROR_OUTOFMEMORY:
     case ERROR_COMMITMENT_LIMIT:

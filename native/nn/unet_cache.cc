@@ -6,14 +6,17 @@
 
 namespace ip2p {
 
-UNetCache::UNetCache(std::vector<double> timesteps) : timesteps_(std::move(timesteps)) {
-  if (!timesteps_.empty()) timesteps_tensor_ = at::tensor(timesteps_, at::TensorOptions().dtype(at::kDouble));
+UNetCache::UNetCache(const std::vector<double>& timesteps) {
+  if (!timesteps.empty()) timesteps_ = at::tensor(timesteps, at::TensorOptions().dtype(at::kDouble));
 }
 
 std::optional<int64_t> UNetCache::row_of(double timestep) const {
-  const auto found = std::find(timesteps_.begin(), timesteps_.end(), timestep);
-  if (found == timesteps_.end()) return std::nullopt;
-  return found - timesteps_.begin();
+  if (!timesteps_.defined()) return std::nullopt;
+  const double* const first = timesteps_.const_data_ptr<double>();
+  const double* const last = first + timesteps_.numel();
+  const double* const found = std::find(first, last, timestep);
+  if (found == last) return std::nullopt;
+  return found - first;
 }
 
 void UNetCache::belong_to(const std::shared_ptr<const void>& model) {

@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 namespace ip2p {
@@ -17,10 +16,10 @@ namespace ip2p {
 class UNetCache {
  public:
   /// `timesteps`: those of the passes to come, as far as they are known.
-  explicit UNetCache(std::vector<double> timesteps);
+  explicit UNetCache(const std::vector<double>& timesteps);
 
   /// float64 [N]; undefined: none are known.
-  const at::Tensor& timesteps() const { return timesteps_tensor_; }
+  const at::Tensor& timesteps() const { return timesteps_; }
   /// The place of a timestep among them.
   std::optional<int64_t> row_of(double timestep) const;
 
@@ -40,8 +39,7 @@ class UNetCache {
     int64_t version = 0;
     std::vector<at::Tensor> made;
   };
-  std::vector<double> timesteps_;
-  at::Tensor timesteps_tensor_;
+  at::Tensor timesteps_;
   std::weak_ptr<const void> model_;
   std::unordered_map<const void*, Entry> entries_;
 };
