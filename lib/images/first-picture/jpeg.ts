@@ -31,15 +31,11 @@ export async function firstPictureOfJpeg(bytes: Buffer, work = { scannedPixels: 
   let scans = 0;
   let segments = 0;
   let at = 2;
-  for (let turned = 0; ; ) {
-    if (at - turned > SLICE) {
-      turned = at;
-      await nextTurn();
-    }
-    const begin = nextMarker(bytes, at);
-    const marker = begin < 0 ? EOI : bytes[begin + 1]!;
-    if (begin < 0 || marker === EOI) {
-      if (begin >= 0) rest.push(bytes.subarray(begin, begin + 2));
+  for (;;) {
+    const begin = await nextMarker(bytes, at);
+    const marker = bytes[begin + 1] ?? EOI;
+    if (marker === EOI) {
+      rest.push(bytes.subarray(begin, begin + 2));
       break;
     }
     at = begin + 2;
@@ -56,7 +52,7 @@ export async function firstPictureOfJpeg(bytes: Buffer, work = { scannedPixels: 
       checkCount(++scans, FILE_LIMITS.scans, "scans");
       work.scannedPixels += pixels;
       checkCount(work.scannedPixels, FILE_LIMITS.scannedPixels, "pixels to go through, scan by scan");
-      end = endOfScan(bytes, end);
+      end = await nextMarker(bytes, end, endsScan);
     } else {
       checkCount(++segments, FILE_LIMITS.segments, "segments");
       if (isFrameHeader(marker) && end >= begin + 9)
@@ -75,22 +71,23 @@ export async function firstPictureOfJpeg(bytes: Buffer, work = { scannedPixels: 
   return Buffer.concat([bytes.subarray(0, 2), ...applications.values(), ...rest]);
 }
 
-/** Where the next marker begins, past filling and stray bytes; -1 at the end. */
-function nextMarker(bytes: Buffer, from: number): number {
-  let at = bytes.indexOf(0xff, from);
-  while (at >= 0 && at + 1 < bytes.length) {
-    const code = bytes[at + 1]!;
-    if (code !== 0 && code !== 0xff) return at;
-    at = bytes.indexOf(0xff, at + 1);
+/** Where the next marker begins, past filling and stray bytes; the length at the end. */
+async function nextMarker(bytes: Buffer, from: number, isWanted = (_code: number) => true): Promise<number> {
+  let at = from;
+  while (at + 1 < bytes.length) {
+    const stop = Math.min(at + SLICE, bytes.length - 1);
+    for (; at < stop; at++) {
+      const code = bytes[at + 1]!;
+      if (bytes[at] === 0xff && code !== 0 && code !== 0xff && isWanted(code)) return at;
+    }
+    await nextTurn();
   }
-  return -1;
+  return bytes.length;
 }
 
 /** Entropy-coded data ends at the first marker that is no restart. */
-function endOfScan(bytes: Buffer, from: number): number {
-  let at = nextMarker(bytes, from);
-  while (at >= 0 && bytes[at + 1]! >= 0xd0 && bytes[at + 1]! <= 0xd7) at = nextMarker(bytes, at + 2);
-  return at < 0 ? bytes.length : at;
+function endsScan(code: number): boolean {
+  return code < 0xd0 || code > 0xd7;
 }
 
 /** Markers without a length. */

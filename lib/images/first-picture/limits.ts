@@ -5,7 +5,9 @@
 export const FILE_LIMITS = {
   /** Bytes of EXIF data, and of XMP data. */
   metadataBytes: 1 << 20,
-  /** Chunks of a PNG other than IDAT. */
+  /** Chunks of a PNG with its pixels; tools write 8 KiB or more into each. */
+  pngImageChunks: 1_000_000,
+  /** Other chunks of a PNG. */
   pngChunks: 100_000,
   /** Segments of a JPEG other than scans, and blocks before the first frame of a GIF. */
   segments: 10_000,
