@@ -1,6 +1,6 @@
 import multipart from "@fastify/multipart";
 import fastify, { LogController } from "fastify";
-import { isInstructPix2PixError } from "instruct-pix2pix";
+import { decodesInProgress, isInstructPix2PixError } from "instruct-pix2pix";
 import { clientOf } from "./clients.js";
 import { editSchema, JSON_LIMIT, loadRequestImage } from "./edit-request.js";
 import { describeError, HttpError } from "./errors.js";
@@ -15,7 +15,10 @@ import { BoundedQueue } from "./queue.js";
  * @param {import("./access.js").Access} access
  */
 export function createApp(pipe, settings, access) {
-  const queue = new BoundedQueue(settings);
+  /** Requests whose picture is being read. */
+  let reading = 0;
+  // A decoder cannot be stopped at once: it may work on for a request that has ended.
+  const queue = new BoundedQueue(settings, () => Math.max(0, decodesInProgress() - reading));
   const metrics = createMetrics(queue);
   /** @type {Map<import("fastify").FastifyRequest, AbortController>} of every request that is inside */
   const cancellations = new Map();
@@ -107,7 +110,8 @@ export function createApp(pipe, settings, access) {
       if (!cancellation) return reply.hijack();
       const { signal } = cancellation;
       try {
-        const image = await loadRequestImage(given, settings, signal);
+        reading++;
+        const image = await loadRequestImage(given, settings, signal).finally(() => reading--);
         const { images, seed } = await queue.run(async () => {
           const stop = metrics.seconds.startTimer();
           const result = await pipe.run({ ...options, image, signal, onStep: () => metrics.steps.inc() });

@@ -8,23 +8,28 @@ export class BoundedQueue {
   #places;
   #placesPerClient;
   #concurrency;
+  #lingering;
   /** @type {Map<string, number>} how many places each client holds */
   #clients = new Map();
-  #inside = 0;
+  #entered = 0;
   #running = 0;
   /** @type {Set<() => void>} in the order of their arrival */
   #waiting = new Set();
   #meanSeconds = 1;
 
-  /** @param {{ places: number, placesPerClient: number, concurrency: number }} bounds */
-  constructor({ places, placesPerClient, concurrency }) {
+  /**
+   * @param {{ places: number, placesPerClient: number, concurrency: number }} bounds
+   * @param {() => number} lingering how much work goes on for requests that have left
+   */
+  constructor({ places, placesPerClient, concurrency }, lingering) {
     this.#places = places;
     this.#placesPerClient = placesPerClient;
     this.#concurrency = concurrency;
+    this.#lingering = lingering;
   }
 
   get inside() {
-    return this.#inside;
+    return this.#entered + this.#lingering();
   }
 
   get running() {
@@ -44,7 +49,7 @@ export class BoundedQueue {
    */
   enter(client) {
     const held = this.#clients.get(client) ?? 0;
-    if (this.#inside >= this.#places)
+    if (this.inside >= this.#places)
       throw new HttpError(503, "ERR_BUSY", "too many edits are waiting", this.#secondsUntilAPlace());
     if (held >= this.#placesPerClient)
       throw new HttpError(
@@ -53,14 +58,14 @@ export class BoundedQueue {
         "too many edits of this client are waiting",
         this.#secondsUntilAPlace(),
       );
-    this.#inside++;
+    this.#entered++;
     this.#clients.set(client, held + 1);
     return () => this.#leave(client);
   }
 
   /** @param {string} client */
   #leave(client) {
-    this.#inside--;
+    this.#entered--;
     const held = this.#clients.get(client) ?? 0;
     if (held > 1) this.#clients.set(client, held - 1);
     else this.#clients.delete(client);

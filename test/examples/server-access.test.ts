@@ -176,6 +176,36 @@ it("an answer that its client does not take ends with the time for the request",
   await answered;
 });
 
+it("a picture that is decoded for a request that has ended holds a place until its decoder ends", async () => {
+  const probe = join(folder, "probe.mjs");
+  writeFileSync(probe, 'export { loadImage } from "instruct-pix2pix";\n');
+  const { loadImage } = await load("probe.mjs");
+  await start({ places: 1 });
+  // A decoder whose end is ours to say, in the shape of a sharp pipeline.
+  let end = (_: Error) => {};
+  const decoder = {
+    toBuffer: () =>
+      new Promise((_, reject) => {
+        end = reject;
+      }),
+    ...Object.fromEntries(
+      ["clone", "timeout", "autoOrient", "removeAlpha", "toColourspace", "raw"].map((name) => [name, () => decoder]),
+    ),
+  };
+  const abort = new AbortController();
+  const loading = loadImage(decoder, { signal: abort.signal });
+  await until(async () => (await figure("edits_inside")) === 1);
+  abort.abort();
+  await expect(loading).rejects.toMatchObject({ code: "ERR_ABORTED" });
+  expect(await figure("edits_inside")).toBe(1);
+  expect((await ask(post(MULTIPART, whole))).status).toBe(503);
+  end(new Error("the end"));
+  await until(async () => (await figure("edits_inside")) === 0);
+  expect((await ask(post(MULTIPART, whole))).status).toBe(200);
+  expect((await ask(post("application/json", '{"image":"no picture","prompt":"p"}'))).status).toBe(400);
+  expect(await figure("edits_inside")).toBe(0);
+});
+
 describe("places of one client", () => {
   const forwarded = (address: string) =>
     post("application/json", "{", { length: 1000, headers: `x-forwarded-for: ${address}\r\n` });
