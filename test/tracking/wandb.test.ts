@@ -333,6 +333,7 @@ describe("settings that cannot be right are found before a run starts", () => {
     [{ WANDB_MODE: "sometimes" }, /WANDB_MODE is "sometimes"/],
     [{ WANDB_BASE_URL: "ftp://host" }, /WANDB_BASE_URL is not the address/],
     [{ WANDB_BASE_URL: "nonsense" }, /WANDB_BASE_URL is not the address/],
+    [{ WANDB_BASE_URL: "http://host/?" }, /WANDB_BASE_URL is not the address/],
     [
       { WANDB_BASE_URL: "http://user:canary@host" },
       /^WANDB_BASE_URL holds a password; put the key into WANDB_API_KEY$/,
