@@ -1,8 +1,8 @@
-import { spawn, spawnSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import { Lines, runProgram, runProgramSync } from "../runtime/child-process.js";
 import { SourceUnavailable } from "./progress.js";
 import type { PinnedWheel } from "./releases.js";
 
@@ -17,14 +17,9 @@ export function findPip(env: Environment = process.env): PipCommand | undefined 
     const python = join(env.VIRTUAL_ENV, windows ? "Scripts" : "bin", windows ? "python.exe" : "python3");
     candidates.unshift([python, "-m", "pip"]);
   }
-  return candidates.find(([program, ...args]) => {
-    const { status } = spawnSync(program, [...args, "--version"], {
-      env: env as NodeJS.ProcessEnv,
-      stdio: "ignore",
-      timeout: 60_000,
-    });
-    return status === 0;
-  });
+  return candidates.find(
+    ([program, ...args]) => runProgramSync(program, [...args, "--version"], { env, timeout: 60_000 }).status === 0,
+  );
 }
 
 /**
@@ -64,36 +59,25 @@ export async function pipDownload(
   options: { env?: Environment; signal?: AbortSignal; onLine?: (line: string) => void } = {},
 ): Promise<string> {
   const [program, ...first] = pip;
-  const child = spawn(program, [...first, ...pipArguments(wheel, folder)], {
+  let lastError = "";
+  const separator = /[\r\n]+/;
+  const lines = {
+    stdout: new Lines((line) => line.trim() && options.onLine?.(line.trim()), separator),
+    stderr: new Lines((line) => {
+      if (/^(ERROR|error)\b/.test(line) || !lastError) lastError = line.trim().replace(/^ERROR: /, "");
+    }, separator),
+  };
+  const { status, error } = await runProgram(program, [...first, ...pipArguments(wheel, folder)], {
+    env: options.env,
     // The system's temporary folder is often too small for half a gigabyte; this one lies in the cache.
-    env: { ...(options.env ?? process.env), PYTHONUNBUFFERED: "1", TMPDIR: folder, TEMP: folder, TMP: folder },
-    stdio: ["ignore", "pipe", "pipe"],
+    variables: { PYTHONUNBUFFERED: "1", TMPDIR: folder, TEMP: folder, TMP: folder },
     signal: options.signal,
     killSignal: "SIGINT",
+    onOutput: (text, stream) => lines[stream].add(text),
   });
-  let lastError = "";
-  const lines = (stream: NodeJS.ReadableStream, each: (line: string) => void) => {
-    let rest = "";
-    stream.setEncoding("utf8");
-    stream.on("data", (chunk: string) => {
-      const parts = (rest + chunk).split(/[\r\n]+/);
-      rest = parts.pop() as string;
-      for (const line of parts) if (line.trim()) each(line.trim());
-    });
-    stream.on("end", () => rest.trim() && each(rest.trim()));
-  };
-  lines(child.stdout, (line) => options.onLine?.(line));
-  lines(child.stderr, (line) => {
-    if (/^(ERROR|error)\b/.test(line) || !lastError) lastError = line.replace(/^ERROR: /, "");
-  });
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.on("error", (error) => child.pid === undefined && reject(error));
-    child.on("close", resolve);
-  }).catch((error: unknown) => {
-    throwIfAborted(options.signal);
-    throw new SourceUnavailable(`${pip.join(" ")}: ${(error as Error).message}`);
-  });
+  for (const stream of Object.values(lines)) stream.end();
   throwIfAborted(options.signal);
+  if (error) throw new SourceUnavailable(`${pip.join(" ")}: ${error.message}`);
   const found = (await readdir(folder)).find((name) => decodeURIComponent(name) === wheel.file);
   if (status === 0 && found) return join(folder, found);
   throw new SourceUnavailable(
