@@ -71,24 +71,34 @@ test("the token goes to the hub alone, not where it redirects to", async () => {
   for (const { host, authorization } of hub.server.requests)
     if (host === "hub") expect(authorization).toBe(`Bearer ${CANARY}`);
 
-  // Neither with a redirected look-up, nor with the next page of a listing elsewhere.
+  // Nor with a redirected look-up; the next page of a listing is asked of the hub or not at all.
   const other = await HubServer.start();
   try {
     other.repositories.set("org/moved", { files });
     hub.server.repositories.set("org/moved", { files });
     hub.server.fault = (request, response) => {
-      if (!request.path.startsWith("/api/models/org/moved")) return undefined;
-      if (request.path.includes("/tree/")) {
-        response.setHeader("link", `<${other.url}${request.path}>; rel="next"`);
-        response.setHeader("content-type", "application/json");
-        response.end("[]");
-      } else response.writeHead(307, { location: `${other.url}${request.path}` }).end();
+      if (!request.path.startsWith("/api/models/org/moved") || request.path.includes("/tree/")) return undefined;
+      response.writeHead(307, { location: `${other.url}${request.path}` }).end();
       return "handled";
     };
     await hub.resolve("org/moved", { token: CANARY });
     expect(other.asked(/revision/)).toHaveLength(1);
-    expect(other.asked(/tree/).length).toBeGreaterThan(0);
     expect(other.requests.map(({ authorization }) => authorization).filter(Boolean)).toEqual([]);
+    other.requests.length = 0;
+    const { port } = new URL(hub.server.url);
+    for (const elsewhere of [other.url, `http://localhost:${port}`, `https://127.0.0.1:${port}`]) {
+      hub.server.fault = (request, response) => {
+        if (!request.path.includes("/tree/")) return undefined;
+        response.setHeader("link", `<${elsewhere}${request.path}>; rel="next"`);
+        response.setHeader("content-type", "application/json");
+        response.end("[]");
+        return "handled";
+      };
+      await expect(
+        hub.resolve("org/moved", { token: CANARY, cacheDir: join(hub.scratch, "new") }),
+      ).rejects.toMatchObject({ code: "ERR_HUB", message: expect.stringContaining("another address than the hub's") });
+    }
+    expect(other.requests).toEqual([]);
   } finally {
     await other.stop();
   }
