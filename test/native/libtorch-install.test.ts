@@ -1,7 +1,17 @@
-import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { detectCudaDriver } from "../../lib/libtorch/cuda-driver.js";
@@ -570,6 +580,71 @@ describe("the lock", () => {
     await expect(run).rejects.toMatchObject({ code: "ERR_ABORTED" });
     expect(waited).toEqual(["elsewhere, process 1"]);
     expect(existsSync(path)).toBe(true);
+  });
+
+  it("that is no plain file, or in no folder that can be used, is an error and not waited for", async () => {
+    const folder = temporaryFolder();
+    const unusable: [string, (path: string) => void][] = [
+      ["a dangling link", (path) => symlinkSync(join(folder, "nowhere"), path)],
+      ["a link to itself", (path) => symlinkSync(path, path)],
+      [
+        "a link to a lock",
+        (path) => {
+          writeFileSync(`${path}-lock`, JSON.stringify({ id: "far", pid: 1, host: "elsewhere" }));
+          symlinkSync(`${path}-lock`, path);
+        },
+      ],
+      ["a folder", (path) => mkdirSync(path)],
+      [
+        "a folder, old",
+        (path) => {
+          mkdirSync(path);
+          utimesSync(path, new Date(0), new Date(0));
+        },
+      ],
+      ["a pipe", (path) => execFileSync("mkfifo", [path])],
+      [
+        "below a file",
+        (path) => {
+          rmSync(dirname(path), { recursive: true });
+          writeFileSync(dirname(path), "");
+        },
+      ],
+      [
+        "below a dangling link",
+        (path) => {
+          rmSync(dirname(path), { recursive: true });
+          symlinkSync(join(folder, "nowhere"), dirname(path));
+        },
+      ],
+    ];
+    for (const [what, make] of unusable) {
+      const path = join(folder, what, "lock");
+      mkdirSync(dirname(path));
+      make(path);
+      const error = await withLock(path, { interval: 1 }, async () => "done").catch((thrown) => thrown);
+      expect(error, what).toMatchObject({ code: "ERR_IO", message: expect.stringContaining(path) });
+    }
+    expect(existsSync(join(folder, "nowhere"))).toBe(false);
+  });
+
+  it("with nonsense in it is nobody's, and is taken over when it is old", async () => {
+    const path = join(temporaryFolder(), "lock");
+    const contents = ["null", "[]", '{"id":"a","pid":-1,"host":"h"}', '{"pid":0}', "\0".repeat(1 << 20), '{"id":1}'];
+    for (const content of contents) {
+      writeFileSync(path, content);
+      const waited: string[] = [];
+      const abort = new AbortController();
+      const onWait = (holder: string) => {
+        waited.push(holder);
+        abort.abort();
+      };
+      const waiting = withLock(path, { signal: abort.signal, onWait, interval: 1 }, async () => "done");
+      await expect(waiting).rejects.toMatchObject({ code: "ERR_ABORTED" });
+      expect(waited).toEqual(["an unknown process"]);
+      utimesSync(path, new Date(0), new Date(0));
+      expect(await withLock(path, {}, async () => "done")).toBe("done");
+    }
   });
 
   it("lets one at a time in, and goes also when the work fails", async () => {
