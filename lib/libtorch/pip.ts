@@ -1,10 +1,11 @@
-import { readdir } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { Lines, runProgram, runProgramSync } from "../runtime/child-process.js";
+import { tooLarge } from "./download.js";
 import { SourceUnavailable } from "./progress.js";
-import type { PinnedWheel } from "./releases.js";
+import { largestSize, type PinnedWheel } from "./releases.js";
 
 /** A program and its first arguments. */
 export type PipCommand = readonly [string, ...string[]];
@@ -50,7 +51,8 @@ export function pipArguments(wheel: PinnedWheel, folder: string): string[] {
  * Has pip download a wheel into a folder.
  *
  * @returns the path of the file; its content is not checked here.
- * @throws {SourceUnavailable} with pip's own last error if it does not get it.
+ * @throws {SourceUnavailable} with pip's own last error if it does not get it; `ERR_DOWNLOAD` if it fetches far more
+ *   than the wheel can have.
  */
 export async function pipDownload(
   pip: PipCommand,
@@ -67,20 +69,35 @@ export async function pipDownload(
       if (/^(ERROR|error)\b/.test(line) || !lastError) lastError = line.trim().replace(/^ERROR: /, "");
     }, separator),
   };
+  const tooMuch = new AbortController();
+  // pip has no limit of its own. It holds a file twice for a moment.
+  const most = 2 * largestSize(wheel);
+  const watch = setInterval(async () => {
+    if ((await bytesBelow(folder)) > most) tooMuch.abort();
+  }, 250);
   const { status, error } = await runProgram(program, [...first, ...pipArguments(wheel, folder)], {
     env: options.env,
     // The system's temporary folder is often too small for half a gigabyte; this one lies in the cache.
     variables: { PYTHONUNBUFFERED: "1", TMPDIR: folder, TEMP: folder, TMP: folder },
-    signal: options.signal,
+    signal: options.signal ? AbortSignal.any([options.signal, tooMuch.signal]) : tooMuch.signal,
     killSignal: "SIGINT",
     onOutput: (text, stream) => lines[stream].add(text),
-  });
+  }).finally(() => clearInterval(watch));
   for (const stream of Object.values(lines)) stream.end();
   throwIfAborted(options.signal);
+  if (tooMuch.signal.aborted) throw tooLarge(`${wheel.requirement}, from ${pip.join(" ")},`, largestSize(wheel));
   if (error) throw new SourceUnavailable(`${pip.join(" ")}: ${error.message}`);
   const found = (await readdir(folder)).find((name) => decodeURIComponent(name) === wheel.file);
   if (status === 0 && found) return join(folder, found);
   throw new SourceUnavailable(
     `${pip.join(" ")} download ${wheel.requirement}: ${status === 0 ? `it did not fetch ${wheel.file}` : lastError || `status ${status}`}`,
   );
+}
+
+/** Of all files in a folder, which come and go. */
+async function bytesBelow(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(folder, { recursive: true }).catch(() => []))
+    bytes += (await lstat(join(folder, name)).catch(() => undefined))?.size ?? 0;
+  return bytes;
 }
