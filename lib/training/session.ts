@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { createLoader, type Loader } from "../data/index.js";
-import { isInstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
+import { readTokenFile } from "../hub/token-file.js";
 import { native } from "../native/native.js";
 import type { Trackers } from "../tracking/trackers.js";
 import { disposeBaseModel } from "./base_model.js";
@@ -30,13 +31,23 @@ export interface SessionHooks {
 /** Trains from start to saved model. */
 export async function runSession(given: TrainOptions, hooks: SessionHooks): Promise<TrainResult> {
   native(); // a missing libtorch is reported before anything else
+  const options = await withHubToken(given);
   // A wrong token costs seconds and not a night.
-  const publication = await Publication.open(given, hooks.signal);
+  const publication = await Publication.open(options, hooks.signal);
   try {
-    return await runPrepared(given, hooks, publication);
+    return await runPrepared(options, hooks, publication);
   } finally {
     await publication?.close();
   }
+}
+
+/** With the access token that a file holds among the options, as if it had been given. */
+async function withHubToken(options: TrainOptions): Promise<TrainOptions> {
+  const { hubToken, hubTokenFile } = options;
+  if (hubTokenFile === undefined) return options;
+  if (hubToken !== undefined)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "hub_token and hub_token_file exclude one another");
+  return { ...options, hubToken: await readTokenFile(hubTokenFile, "hub_token_file") };
 }
 
 async function runPrepared(

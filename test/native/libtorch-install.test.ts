@@ -1,9 +1,21 @@
-import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import type { ArchiveLimits } from "../../lib/libtorch/archive-entries.js";
 import { detectCudaDriver } from "../../lib/libtorch/cuda-driver.js";
 import { assertDiskSpace } from "../../lib/libtorch/disk.js";
 import { type InstallOptions, installLibtorch, type LibtorchManifest } from "../../lib/libtorch/install.js";
@@ -11,6 +23,7 @@ import { placeOf } from "../../lib/libtorch/layout.js";
 import { withLock } from "../../lib/libtorch/lock.js";
 import { pipArguments } from "../../lib/libtorch/pip.js";
 import { probeLibtorch } from "../../lib/libtorch/probe.js";
+import type { InstallEvent } from "../../lib/libtorch/progress.js";
 import { recipesOf, releaseFor } from "../../lib/libtorch/releases.js";
 import { unpackArchive } from "../../lib/libtorch/unpack.js";
 import { resolveLibtorch } from "../../lib/native/libtorch.js";
@@ -24,6 +37,7 @@ import {
   temporaryFolder,
   wheelFiles,
   writeTree,
+  type ZipEntry,
 } from "./libtorch-fixtures.js";
 
 const NOBODY = "http://127.0.0.1:9";
@@ -90,6 +104,28 @@ describe("the sources of an installation", () => {
     expect(args.slice(0, 5)).toEqual(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"]);
     expect(args.at(-1)).toBe("torch==2.13.0+cpu");
     expect(messages.join("\n")).toMatch(/not to be had there: http:\/\/127\.0\.0\.1:9\/cpu\/.*ECONNREFUSED|bad port/);
+  });
+
+  it("are ended if pip fetches far more than the wheel can have", async () => {
+    const { release } = smallRelease(NOBODY);
+    const bin = writeTree(temporaryFolder(), {
+      python3: `#!${process.execPath}
+const fs = require("node:fs"), path = require("node:path"), args = process.argv;
+if (!args.includes("--version")) {
+  const file = path.join(args[args.indexOf("--dest") + 1], "endless");
+  setInterval(() => fs.statSync(file, { throwIfNoEntry: false })?.size > 1e8 || fs.appendFileSync(file, Buffer.alloc(1e6)), 1);
+}
+`,
+    });
+    chmodSync(join(bin, "python3"), 0o755);
+    const { options, cache } = setting({ release, env: { PATH: bin } });
+    await expect(installLibtorch(options)).rejects.toMatchObject({
+      code: "ERR_DOWNLOAD",
+      message: expect.stringMatching(
+        /torch==2\.13\.0\+cpu, from python3 -m pip, is not the expected file: it has more/,
+      ),
+    });
+    expectNothingLeft(cache);
   });
 
   it("end with the CPU half of the CUDA wheel, which is announced and recorded", async () => {
@@ -312,6 +348,36 @@ describe("--from", () => {
     expectNothingLeft(cache);
   });
 
+  it("unpacks the very bytes that it has hashed, though the file is replaced or written to meanwhile", async () => {
+    for (const pinned of [false, true]) {
+      const { release, contents, cpu } = smallRelease(NOBODY);
+      const from = join(temporaryFolder(), pinned ? cpu.file : "some.whl");
+      const good = contents[cpu.file]!;
+      const evil = makeZip({ ...wheelFiles("2.13.0+cpu"), "torch/lib/libtorch_cpu.so": "evil" });
+      writeFileSync(from, good);
+      const { options, manifest, entry } = setting({ from, release, variant: "auto" });
+      const onEvent = ({ type }: InstallEvent) => type === "message" && writeFileSync(from, evil);
+      await installLibtorch({ ...options, onEvent });
+      expect(readFileSync(from).equals(evil)).toBe(true);
+      expect(manifest().archives).toEqual([{ file: basename(from), sha256: sha256(good) }]);
+      expect(readFileSync(join(entry(), "torch/lib/libtorch_cpu.so"), "utf8")).toBe("cpu half");
+      expect(readdirSync(join(entry(), ".."))).toEqual(["2.13.0-cpu"]);
+    }
+  });
+
+  it("refuses what is neither file nor folder, and a folder that leads back to itself", async () => {
+    const folder = temporaryFolder();
+    const pipe = join(folder, "some.whl");
+    execFileSync("mkfifo", [pipe]);
+    await expect(installLibtorch(setting({ from: pipe }).options)).rejects.toThrow(/is neither a file nor a folder/);
+    const tree = writeTree(join(folder, "tree"), libtorchFiles());
+    for (const name of ["a", "b"]) symlinkSync(tree, join(tree, "include", name));
+    await expect(installLibtorch(setting({ from: tree }).options)).rejects.toMatchObject({
+      code: "ERR_LIBTORCH",
+      message: expect.stringContaining("leads back to"),
+    });
+  });
+
   it("does not take a CPU libtorch for a CUDA one", async () => {
     const from = writeTree(temporaryFolder(), libtorchFiles());
     await expect(installLibtorch(setting({ from, variant: "cuda" }).options)).rejects.toThrow(/holds no CUDA half/);
@@ -336,6 +402,64 @@ describe("unpacking", () => {
     },
   );
 
+  it("refuses names that some system takes for something else, whichever system this is", async () => {
+    const names = [
+      ...["torch/lib/libc10.so:stream", "torch/lib/a\\b.so", "torch/lib/NUL.so", "torch/lib/com1", "torch/lib/x."],
+      ...[
+        "torch/lib/x ",
+        "torch/lib/y./x.so",
+        "torch/lib//x.so",
+        "torch/lib/./x.so",
+        "torch/lib/x\0.so",
+        "torch/lib/x\n",
+      ],
+      ...["torch/lib/x?.so", "torch/include/a|b.h", `torch/lib/${"x".repeat(256)}`, `torch/lib/${"x/".repeat(600)}y`],
+      ...["nvidia/cu13/lib/c:/x.so.1", "a.dist-info/licenses/LICENSE:x", "C:torch/lib/x.so", "\\\\host/torch/lib/x.so"],
+    ];
+    for (const name of names) {
+      const folder = temporaryFolder();
+      const archive = join(folder, "some.whl");
+      writeFileSync(archive, makeZip([...files, { name, content: "x" }]));
+      const error = await unpackArchive(archive, join(folder, "to"), { cpuHalfOnly: false }).catch((thrown) => thrown);
+      expect(error, name).toMatchObject({ code: "ERR_LIBTORCH", message: expect.not.stringMatching(/[\0\n]/) });
+    }
+  });
+
+  it("refuses more entries, bytes and emptiness than there can be, and sizes that are not true", async () => {
+    const folder = temporaryFolder();
+    const archive = join(folder, "some.whl");
+    const refusal = async (entries: ZipEntry[], limits: Partial<ArchiveLimits> = {}) => {
+      writeFileSync(archive, makeZip(entries));
+      const to = join(folder, "to");
+      const options = { cpuHalfOnly: false, limits, name: "given.whl" };
+      const error = await unpackArchive(archive, to, options).catch((thrown) => thrown);
+      rmSync(to, { recursive: true, force: true });
+      expect(error === undefined || error.code === "ERR_LIBTORCH", String(error)).toBe(true);
+      return error?.message.replace("given.whl cannot be unpacked: ", "");
+    };
+    const bytes = files
+      .filter(({ name }) => placeOf(name, { cpuHalfOnly: false }) !== undefined)
+      .reduce((sum, { content }) => sum + content.length, 0);
+    expect(await refusal(files, { entries: files.length, bytes })).toBeUndefined();
+    expect(await refusal(files, { entries: files.length - 1 })).toMatch(/it has more than \d+ entries/);
+    expect(await refusal(files, { bytes: bytes - 1 })).toMatch(/it unpacks to more than \d+ bytes/);
+    const empty = { name: "torch/lib/libempty.so", content: Buffer.alloc(16_000_001) };
+    expect(await refusal([...files, empty])).toMatch(/libempty\.so unpacks to more than 200 times its size/);
+    for (const size of [0, 4, 6, 2 ** 31])
+      expect(await refusal([...files, { name: "torch/lib/x.so", content: "12345", size }]), String(size)).toBeDefined();
+    for (const mode of [0o040755, 0o010644, 0o020644, 0o060644, 0o140644])
+      expect(await refusal([...files, { name: "torch/lib/x.so", content: "", mode }])).toMatch(/is no plain file/);
+    const pairs: [string, string, RegExp][] = [
+      ["torch/lib/LIBC10.so", "torch/lib/x", /"torch\/lib\/LIBC10\.so" is there twice/],
+      ["torch/lib/x", "libtorch/lib/x", /is there twice/],
+      ["torch/lib/caf\u00e9", "torch/lib/cafe\u0301", /is there twice/],
+      ["torch/lib/x/y/z", "torch/lib/X", /is a folder as well/],
+      ["torch/lib/x", "torch/lib/x/y/z", /lies below what is a file/],
+    ];
+    for (const [first, second, message] of pairs)
+      expect(await refusal([...files, ...[first, second].map((name) => ({ name, content: "x" }))])).toMatch(message);
+  });
+
   it("refuses links, wrong checksums, cut-off archives and the same name twice", async () => {
     const link = { name: "torch/lib/libevil.so", content: "/etc/passwd", mode: 0o120777 };
     const wrong = { name: "torch/lib/libwrong.so", content: "x", crc: 1 };
@@ -343,7 +467,7 @@ describe("unpacking", () => {
     for (const [archive, message] of [
       [makeZip([...files, link]), /is a symbolic link/],
       [makeZip([...files, wrong]), /checksum of torch\/lib\/libwrong\.so is wrong/],
-      [makeZip([...files, twice]), /EEXIST/],
+      [makeZip([...files, twice]), /some\.whl cannot be unpacked: .*libc10\.so" is there twice/],
       [makeZip(files).subarray(0, -40), /cannot be unpacked/],
     ] as const) {
       const { result, cache } = install(archive);
@@ -570,6 +694,71 @@ describe("the lock", () => {
     await expect(run).rejects.toMatchObject({ code: "ERR_ABORTED" });
     expect(waited).toEqual(["elsewhere, process 1"]);
     expect(existsSync(path)).toBe(true);
+  });
+
+  it("that is no plain file, or in no folder that can be used, is an error and not waited for", async () => {
+    const folder = temporaryFolder();
+    const unusable: [string, (path: string) => void][] = [
+      ["a dangling link", (path) => symlinkSync(join(folder, "nowhere"), path)],
+      ["a link to itself", (path) => symlinkSync(path, path)],
+      [
+        "a link to a lock",
+        (path) => {
+          writeFileSync(`${path}-lock`, JSON.stringify({ id: "far", pid: 1, host: "elsewhere" }));
+          symlinkSync(`${path}-lock`, path);
+        },
+      ],
+      ["a folder", (path) => mkdirSync(path)],
+      [
+        "a folder, old",
+        (path) => {
+          mkdirSync(path);
+          utimesSync(path, new Date(0), new Date(0));
+        },
+      ],
+      ["a pipe", (path) => execFileSync("mkfifo", [path])],
+      [
+        "below a file",
+        (path) => {
+          rmSync(dirname(path), { recursive: true });
+          writeFileSync(dirname(path), "");
+        },
+      ],
+      [
+        "below a dangling link",
+        (path) => {
+          rmSync(dirname(path), { recursive: true });
+          symlinkSync(join(folder, "nowhere"), dirname(path));
+        },
+      ],
+    ];
+    for (const [what, make] of unusable) {
+      const path = join(folder, what, "lock");
+      mkdirSync(dirname(path));
+      make(path);
+      const error = await withLock(path, { interval: 1 }, async () => "done").catch((thrown) => thrown);
+      expect(error, what).toMatchObject({ code: "ERR_IO", message: expect.stringContaining(path) });
+    }
+    expect(existsSync(join(folder, "nowhere"))).toBe(false);
+  });
+
+  it("with nonsense in it is nobody's, and is taken over when it is old", async () => {
+    const path = join(temporaryFolder(), "lock");
+    const contents = ["null", "[]", '{"id":"a","pid":-1,"host":"h"}', '{"pid":0}', "\0".repeat(1 << 20), '{"id":1}'];
+    for (const content of contents) {
+      writeFileSync(path, content);
+      const waited: string[] = [];
+      const abort = new AbortController();
+      const onWait = (holder: string) => {
+        waited.push(holder);
+        abort.abort();
+      };
+      const waiting = withLock(path, { signal: abort.signal, onWait, interval: 1 }, async () => "done");
+      await expect(waiting).rejects.toMatchObject({ code: "ERR_ABORTED" });
+      expect(waited).toEqual(["an unknown process"]);
+      utimesSync(path, new Date(0), new Date(0));
+      expect(await withLock(path, {}, async () => "done")).toBe("done");
+    }
   });
 
   it("lets one at a time in, and goes also when the work fails", async () => {

@@ -188,6 +188,9 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("a releas
       /npm publish .*native-linux-x64-gnu-1\.2\.3\.tgz .*\nnpm publish .*instruct-pix2pix-1\.2\.3\.tgz /,
     );
     expect(stdout).toContain("nothing was published");
+    const out = join(ready.folder, "dist-packages");
+    const sums = execFileSync("sha256sum", ["--check", "--strict", "SHA256SUMS"], { cwd: out, encoding: "utf8" });
+    expect(sums).toMatch(/^\S*native-linux-x64-gnu-1\.2\.3\.tgz: OK\ninstruct-pix2pix-1\.2\.3\.tgz: OK\n$/);
 
     const registry = await LocalRegistry.start();
     onTestFinished(() => registry.stop());

@@ -128,6 +128,8 @@ test("what would keep the model from being uploaded is found before training", a
     [{ hubModelId: "a/b/c" }, {}, "ERR_INVALID_ARGUMENT", /^hub_model_id "a\/b\/c" must be/],
     [{ outputDir: join(folder, "my edits!") }, {}, "ERR_INVALID_ARGUMENT", /"my edits!".*give hub_model_id/],
     [{ hubToken: undefined }, {}, "ERR_INVALID_ARGUMENT", /needs an access token/],
+    [{ hubTokenFile: "x" }, {}, "ERR_INVALID_ARGUMENT", /^hub_token and hub_token_file exclude one another$/],
+    [{ hubToken: undefined, hubTokenFile: "/no" }, {}, "ERR_INVALID_ARGUMENT", /^hub_token_file \/no cannot be read/],
     [{}, { HF_HUB_OFFLINE: "1" }, "ERR_INVALID_ARGUMENT", /HF_HUB_OFFLINE/],
   ];
   for (const [more, env, code, message] of cases) {
@@ -142,10 +144,16 @@ test("what would keep the model from being uploaded is found before training", a
   expect(hub.repositories.size).toBe(0);
 });
 
-test("a token of the environment and a repository's name without an owner will do", async () => {
+test("a token of the environment or of a file and a repository's name without an owner will do", async () => {
   vi.stubEnv("HF_TOKEN", CANARY);
   await trained(options({ hubToken: undefined, hubModelId: "other.name" }));
-  expect([...hub.repositories.keys()]).toEqual(["ann/other.name"]);
+  vi.stubEnv("HF_TOKEN", "");
+  const hubTokenFile = join(folder, "token");
+  writeFileSync(hubTokenFile, `${CANARY}\n`, { mode: 0o600 });
+  await trained(options({ hubToken: undefined, hubTokenFile, hubModelId: "from-file" }));
+  for (const name of filesBelow(outputDir))
+    expect(readFileSync(join(outputDir, name)).includes(TRACE), name).toBe(false);
+  expect([...hub.repositories.keys()]).toEqual(["ann/other.name", "ann/from-file"]);
   expect([...hub.repositories.get("ann/other.name")!.files.keys()].sort()).toEqual(MODEL);
 });
 
