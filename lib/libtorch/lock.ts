@@ -4,10 +4,13 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { sleep } from "../sleep.js";
+import { processStart } from "./process-start.js";
 
 /** How often a holder shows that it lives, and after how long without that it counts as dead. */
 const HEARTBEAT_MS = 5_000;
 const STALE_MS = 60_000;
+/** How far the clocks of files and of processes may be apart. */
+const START_TOLERANCE_MS = 1_000;
 
 interface Holder {
   id: string;
@@ -17,7 +20,7 @@ interface Holder {
 
 export interface LockOptions {
   signal?: AbortSignal;
-  /** Called once if somebody else holds the lock. */
+  /** Called once if somebody else holds the lock; what it throws ends the wait. */
   onWait?: (holder: string) => void;
   /** Milliseconds between looks; default 500. */
   interval?: number;
@@ -92,7 +95,13 @@ async function isStale(path: string, holder: Holder): Promise<boolean> {
     }
   }
   try {
-    return Date.now() - (await stat(path)).mtimeMs > STALE_MS;
+    const { mtimeMs } = await stat(path);
+    if (holder.host === hostname()) {
+      // Its number was given to another process meanwhile, as happens at once when a container is started again.
+      const started = await processStart(holder.pid);
+      if (started !== undefined && started > mtimeMs + START_TOLERANCE_MS) return true;
+    }
+    return Date.now() - mtimeMs > STALE_MS;
   } catch {
     return false;
   }

@@ -63,7 +63,8 @@ export async function surveyCheckpoint(found: FoundCheckpoint, fs: FileSystem = 
     return { ...found, kind: names.some((name) => ACCELERATE_FILES.test(name)) ? "diffusers" : "unknown" };
   } catch (error) {
     // The disk cannot give back what was written: damage, as a hash that does not agree.
-    if (isInstructPix2PixError(error, "ERR_CHECKPOINT") || errnoOf(error) === "EIO") return { ...found, kind: "unknown" };
+    if (isInstructPix2PixError(error, "ERR_CHECKPOINT") || errnoOf(error) === "EIO")
+      return { ...found, kind: "unknown" };
     throw ioError("read", found.path, error);
   }
 }
@@ -75,7 +76,10 @@ export async function readManifest(folder: string, fs: FileSystem): Promise<Mani
     throw new InstructPix2PixError("ERR_CHECKPOINT", `${path}: is not a regular file`);
   const bytes = await readSmallFile(fs, path, MAX_MANIFEST_BYTES);
   if (!bytes)
-    throw new InstructPix2PixError("ERR_CHECKPOINT", `${folder}: ${MANIFEST} has more than ${MAX_MANIFEST_BYTES} bytes`);
+    throw new InstructPix2PixError(
+      "ERR_CHECKPOINT",
+      `${folder}: ${MANIFEST} has more than ${MAX_MANIFEST_BYTES} bytes`,
+    );
   return parseManifest(bytes, path);
 }
 
