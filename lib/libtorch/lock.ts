@@ -5,10 +5,13 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { sleep } from "../sleep.js";
+import { processStart } from "./process-start.js";
 
 /** How often a holder shows that it lives, and after how long without that it counts as dead. */
 const HEARTBEAT_MS = 5_000;
 const STALE_MS = 60_000;
+/** How far the clocks of files and of processes may be apart. */
+const START_TOLERANCE_MS = 1_000;
 
 interface Holder {
   id: string;
@@ -18,7 +21,7 @@ interface Holder {
 
 export interface LockOptions {
   signal?: AbortSignal;
-  /** Called once if somebody else holds the lock. */
+  /** Called once if somebody else holds the lock; what it throws ends the wait. */
   onWait?: (holder: string) => void;
   /** Milliseconds between looks; default 500. */
   interval?: number;
@@ -41,7 +44,7 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
   while (!(await tryAcquire(path, mine))) {
     throwIfAborted(signal);
     const held = await readHolder(path);
-    if (held && isStale(held)) {
+    if (held && (await isStale(held))) {
       await takeAway(path, held.holder);
       continue;
     }
@@ -124,7 +127,7 @@ function describe({ pid, host }: Holder, here: string): string {
   return host === here ? `process ${pid}` : `${host}, process ${pid}`;
 }
 
-function isStale({ holder, confirmed }: { holder: Holder; confirmed: number }): boolean {
+async function isStale({ holder, confirmed }: { holder: Holder; confirmed: number }): Promise<boolean> {
   if (holder.host === hostname()) {
     try {
       process.kill(holder.pid, 0);
@@ -132,6 +135,9 @@ function isStale({ holder, confirmed }: { holder: Holder; confirmed: number }): 
       // EPERM: it lives, but belongs to somebody else.
       if ((error as NodeJS.ErrnoException).code !== "EPERM") return true;
     }
+    // Its number was given to another process meanwhile, as happens at once when a container is started again.
+    const started = await processStart(holder.pid);
+    if (started !== undefined && started > confirmed + START_TOLERANCE_MS) return true;
   }
   return Date.now() - confirmed > STALE_MS;
 }

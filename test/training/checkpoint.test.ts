@@ -19,8 +19,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ErrorCode, isInstructPix2PixError } from "../../lib/errors.js";
 import { commitCheckpoint } from "../../lib/training/checkpoint/commit.js";
-import { type BrokenCheckpoint, findCheckpoints, latestValidCheckpoint } from "../../lib/training/checkpoint/find.js";
+import { type BrokenCheckpoint, latestValidCheckpoint } from "../../lib/training/checkpoint/find.js";
 import { sha256OfFiles } from "../../lib/training/checkpoint/sha256.js";
+import { findCheckpoints } from "../../lib/training/checkpoint/survey.js";
 import { verifyCheckpoint } from "../../lib/training/checkpoint/verify.js";
 import { timerDelays } from "../helpers/event-loop.js";
 
