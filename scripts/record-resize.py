@@ -1,4 +1,4 @@
-"""Records what Pillow's Image.resize gives, for test/images/resize.test.ts.
+"""Records what Pillow's Image.resize gives, for test/images/resize.addon.test.ts.
 
 Usage: python scripts/record-resize.py (needs Pillow; any version gives the same file)
 """
