@@ -1,4 +1,4 @@
-"""Records what Pillow's Image.resize gives, for test/images/resize.test.ts.
+"""Records what Pillow's Image.resize gives, for test/images/resize.addon.test.ts.
 
 Usage: python scripts/record-resize.py (needs Pillow 13 or newer; older ones run the passes in another order)
 """

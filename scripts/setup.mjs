@@ -168,8 +168,11 @@ async function setUpAddon() {
 }
 
 try {
-  if (Number(process.versions.node.split(".")[0]) < 20)
-    throw new SetupError(`Node.js 20 or newer is needed, not ${process.version}`);
+  const numbers = (version) => version.split(".").map(Number);
+  const oldest = JSON.parse(readFileSync(at("package.json"), "utf8")).engines.node.replace(">=", "");
+  const [[major, minor], [oldestMajor, oldestMinor]] = [numbers(process.versions.node), numbers(oldest)];
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
+    throw new SetupError(`Node.js ${oldest} or newer is needed, not ${process.version}`);
   await setUpModules();
   await setUpTypeScript();
   if (everything || flags.native) {

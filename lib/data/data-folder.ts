@@ -64,8 +64,7 @@ export class DataFolder {
     }
     const files: string[] = [];
     for (const entry of entries) {
-      // Node 20.9 names the folder `path`, later ones `parentPath`.
-      const path = join(entry.parentPath ?? (entry as unknown as { path: string }).path, entry.name);
+      const path = join(entry.parentPath, entry.name);
       const isFile =
         entry.isFile() || (entry.isSymbolicLink() && ((await stat(path).catch(() => undefined))?.isFile() ?? false));
       if (isFile) files.push(relative(this.path, path).split(sep).join("/"));

@@ -47,7 +47,11 @@ test("two runs at once on one pipeline give bit for bit what each gives alone", 
 });
 
 test("eight runs at once, one of them aborted and one refused, give what each gives alone", async () => {
-  const aborted = pipe.run(quickEdit({ signal: AbortSignal.timeout(20), numInferenceSteps: 200 }));
+  const controller = new AbortController();
+  const onStep = ({ step }: { step: number }) => {
+    if (step === 3) controller.abort();
+  };
+  const aborted = pipe.run(quickEdit({ signal: controller.signal, numInferenceSteps: 200, onStep }));
   const refused = pipe.run(quickEdit({ image: "/no/such/picture.png" }));
   const [ending, refusal, ...images] = await Promise.all([
     aborted.catch((error) => error),

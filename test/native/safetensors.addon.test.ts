@@ -17,14 +17,12 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** The typed error of loading `path`, which must name the path in one line and come within a second. */
+/** The typed error of loading `path`, which must name the path in one line. */
 async function refusal(path: string): Promise<InstructPix2PixError> {
-  const start = performance.now();
   const error = await loadSafetensors(path).then(
     () => undefined,
     (reason: unknown) => reason,
   );
-  expect(performance.now() - start).toBeLessThan(1000);
   expect(error, `${path} was loaded`).toBeInstanceOf(InstructPix2PixError);
   const { message } = error as InstructPix2PixError;
   expect(message.startsWith(`${path}: `), message).toBe(true);

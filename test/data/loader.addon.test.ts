@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import type { EditDataset } from "../../lib/data/dataset.js";
 import { createLoader, type SkippedRow } from "../../lib/data/loader.js";
 import { InstructPix2PixError } from "../../lib/errors.js";
-import { timerDelays } from "../helpers/event-loop.js";
+import { heldUp, turnsDuring } from "../helpers/event-loop.mjs";
 import { line, loadAll, MIXED, MIXED_RESOLUTION, picture, useScratch } from "./helpers.js";
 
 const scratch = useScratch();
@@ -185,23 +185,27 @@ describe("reading ahead", () => {
   });
 
   test("hides the loading behind the consumer's own work, and tells what it cannot hide", async () => {
-    const dataset = datasetOf(20, async () => {
-      await sleep(30);
+    const rows = 8;
+    let loaded = 0;
+    const dataset = datasetOf(rows, async () => {
+      await sleep(300);
+      loaded++;
       return "x";
     });
-    const waits = async (work: number) => {
-      const found: number[] = [];
+    /** Seconds of waiting for all batches but the first, if the consumer works until so many rows are loaded. */
+    const waits = async (untilLoaded: (batch: number) => number) => {
+      loaded = 0;
+      let [batch, seconds] = [0, 0];
       const loader = createLoader(dataset, { resolution: 4, workers: 2 });
-      for await (const { waitSeconds } of loader.prefetched(requests(6))) {
-        found.push(waitSeconds);
-        await sleep(work);
+      for await (const { waitSeconds } of loader.prefetched(requests(rows / 2))) {
+        if (batch++ > 0) seconds += waitSeconds;
+        while (loaded < untilLoaded(batch)) await sleep(5);
       }
-      return found.slice(1);
+      return seconds;
     };
-    const total = (values: number[]) => values.reduce((sum, value) => sum + value, 0);
-    const exposed = total(await waits(0));
-    expect(exposed).toBeGreaterThan(0.05);
-    expect(total(await waits(150))).toBeLessThan(exposed / 2);
+    const exposed = await waits(() => 0);
+    expect(exposed).toBeGreaterThan(0.5);
+    expect(await waits((batch) => Math.min(rows, 2 * (batch + 1)))).toBeLessThan(exposed / 2);
   });
 
   test("lets only so many rows be under way at a time", async () => {
@@ -262,14 +266,14 @@ describe("reading ahead", () => {
   });
 });
 
-test("loading leaves the event loop free", { timeout: 60_000 }, async () => {
+test("loading leaves the event loop free", async () => {
   const dataset = await scratch.open({ trainDataDir: MIXED });
   await loadAll(dataset);
   const loader = createLoader(dataset, { resolution: 256, workers: 2 });
-  const { busy, idle } = await timerDelays(async () => {
+  const turns = await turnsDuring(async () => {
     for await (const _ of loader.prefetched(Array.from({ length: 20 }, () => ({ rows: [0, 1, 2, 3, 4, 5] }))));
   });
-  expect(busy).toBeLessThan(20 + idle);
+  expect(heldUp(turns)).toBeUndefined();
 });
 
 test("impossible options are refused by name", async () => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { measureInChild, runChild } from "./child.js";
 
-/** Seconds for each part; `FUZZ_SECONDS=300 npx vitest run test/runtime/garbage-arguments.test.ts` looks longer. */
+/** Seconds for each part; `FUZZ_SECONDS=300 npx vitest run test/runtime/garbage-arguments.slow.test.ts` looks longer. */
 const SECONDS = process.env.FUZZ_SECONDS ?? "2";
 /** Enough for the model, and little enough that a huge shape fails instead of filling the machine. */
 const DATA_LIMIT = 3e9;

