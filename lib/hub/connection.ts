@@ -2,9 +2,9 @@ import type { Dispatcher, Headers, Response } from "undici";
 import { throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { dispatcherFor } from "../network/dispatcher.js";
+import { addressWithin, warnIfUnencrypted } from "../network/encryption.js";
 import { failureName, isPassing, retryAfter } from "../network/failure.js";
 import { sleep } from "../sleep.js";
-import { warnOnce } from "../warn.js";
 import { HubError } from "./errors.js";
 import type { HubSettings } from "./settings.js";
 
@@ -52,10 +52,7 @@ export class HubConnection {
     this.#retryDelay = retryDelay;
     const endpoint = new URL(settings.endpoint);
     this.#origin = endpoint.origin;
-    if (settings.token && endpoint.protocol === "http:" && !isLoopback(endpoint.hostname))
-      warnOnce(
-        `HF_ENDPOINT is ${this.#origin}: the access token is sent there without encryption; take an https address, or set HF_HUB_DISABLE_IMPLICIT_TOKEN=1 and give no token`,
-      );
+    if (settings.token) warnIfUnencrypted("HF_ENDPOINT", endpoint, "the access token");
     this.dispatcher = dispatcherFor(env, {
       connect: { timeout: CONNECT_TIMEOUT },
       headersTimeout: idleTimeout,
@@ -159,21 +156,6 @@ export function redirectTarget(from: URL, location: string): URL {
   if (!target)
     throw new HubError("refused", `${displayUrl(from)} redirects to what is no ${from.protocol.slice(0, -1)} address`);
   return target;
-}
-
-/** An address that somebody at `from` names, if it is one of http, and of https where `from` is. */
-export function addressWithin(from: URL, address: string): URL | undefined {
-  let target: URL | undefined;
-  try {
-    target = new URL(address, from);
-  } catch {}
-  if (!target || !/^https?:$/.test(target.protocol)) return undefined;
-  return from.protocol === "https:" && target.protocol !== "https:" ? undefined : target;
-}
-
-/** Whether a URL's host name, in the form that `URL` gives it, is this machine itself. */
-function isLoopback(host: string): boolean {
-  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/.test(host);
 }
 
 /** A URL for people: without the query, in which signatures of storage services are. */

@@ -9,6 +9,7 @@ import { HubHttp } from "../../lib/hub/http.js";
 import { hubSettings } from "../../lib/hub/settings.js";
 import { readTokenFile } from "../../lib/hub/token-file.js";
 import { UploadHttp } from "../../lib/hub/upload-http.js";
+import { WandbHttp } from "../../lib/tracking/wandb/http.js";
 import { pipelineFiles, useHub } from "./fixtures.js";
 import { HubServer } from "./server.js";
 
@@ -206,6 +207,15 @@ test("a hub that the token would reach without encryption is warned about by nam
     );
   }
   expect(warn).toHaveBeenCalledTimes(4);
+
+  for (const url of ["https://wandb.example", "http://localhost:8080"]) await new WandbHttp(url, "key", {}).close();
+  expect(warn).toHaveBeenCalledTimes(4);
+  const http = new WandbHttp("http://wandb.example/base", "key", {});
+  expect(warn).toHaveBeenLastCalledWith(
+    expect.stringContaining("WANDB_BASE_URL is http://wandb.example: the API key is sent there"),
+    expect.anything(),
+  );
+  await http.close();
 });
 
 test("an upload goes to no address without encryption where the hub has one with it", async () => {
@@ -217,6 +227,12 @@ test("an upload goes to no address without encryption where the hub has one with
       message: "https://hub.example: the hub names what is no address to upload to",
     });
   await http.close();
+  const wandb = new WandbHttp("https://wandb.example", "key", {});
+  const { signal } = new AbortController();
+  await expect(wandb.upload("http://127.0.0.1:9/x", [], Buffer.from("x"), signal)).rejects.toThrow(
+    /no place for a file/,
+  );
+  await wandb.close();
 });
 
 test("a token is read from a file, which others should not be able to read", async () => {
