@@ -2,6 +2,7 @@ import { type Dirent, existsSync } from "node:fs";
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, posix, relative, resolve, sep, win32 } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
+import { quote } from "../quote.js";
 import { datasetError } from "./errors.js";
 import { byCodePoints } from "./glob.js";
 
@@ -85,7 +86,7 @@ export class DataFolder {
    * @throws `ERR_DATASET` for a URL, an absolute path, or one that leads out of this folder
    */
   locate(folder: string, name: string): string {
-    const refuse = (why: string) => datasetError(`${JSON.stringify(name)} ${why}`);
+    const refuse = (why: string) => datasetError(`${quote(name)} ${why}`);
     if (name === "" || name.includes("\0")) throw refuse("is not a path");
     if (name.includes("://")) throw refuse("is a URL; pictures are named by paths within the dataset's folder");
     const portable = name.replaceAll("\\", "/");

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { posix, sep, win32 } from "node:path";
 import { InstructPix2PixError } from "../../errors.js";
+import { quote } from "../../quote.js";
 import type { DataFolder } from "../data-folder.js";
 import { datasetError } from "../errors.js";
 
@@ -32,7 +33,7 @@ export class RecordedPaths {
       ? await this.#absolute(file, recorded)
       : await this.#relative(file, recorded);
     if (found !== undefined) return found;
-    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${JSON.stringify(recorded)}`);
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${quote(recorded)}`);
   }
 
   #isAbsolute(path: string): boolean {
@@ -51,7 +52,7 @@ export class RecordedPaths {
   async #absolute(file: string, recorded: string): Promise<string | undefined> {
     if (!this.#local)
       throw datasetError(
-        `names the picture ${JSON.stringify(recorded)} on another machine; a dataset on the hub must hold its pictures`,
+        `names the picture ${quote(recorded)} on another machine; a dataset on the hub must hold its pictures`,
       );
     if (await isFile(recorded)) return recorded;
     const portable = recorded.replaceAll("\\", "/");
