@@ -47,7 +47,7 @@ export async function openImageFolder(options: ImageFolderOptions): Promise<Edit
   const picture = async (path: string) => {
     const file = await folder.file(folder.absolute(path));
     if (file !== undefined) return { path: file };
-    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${quote(path)}`);
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", await folder.whyMissing(path));
   };
   const dataset: EditDataset = {
     length: rows.length,
@@ -104,7 +104,7 @@ async function hashRows(
     const found = await folder.stamp(folder.absolute(path)).catch((error: unknown) => {
       throw fail(index, reasonOf(error), error);
     });
-    if (strict && found.size < 0) throw fail(index, `there is no picture ${quote(path)}`);
+    if (strict && found.size < 0) throw fail(index, await folder.whyMissing(path));
     return found;
   };
   for (let from = 0; from < count; from += STAMPS_AT_A_TIME) {

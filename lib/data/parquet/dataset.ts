@@ -19,8 +19,6 @@ export interface ParquetDatasetOptions {
   columns: EditColumns;
   /** Where pictures go that must be unpacked to be read at random. */
   stores: string;
-  /** Whether the dataset is the user's own; see {@link RecordedPaths}. */
-  local: boolean;
   select: RowSelector;
   signal?: AbortSignal | undefined;
   /** Called with the rows that can be read at random so far. */
@@ -54,7 +52,7 @@ interface Shard {
  *   cannot hold what must be unpacked; `ERR_ABORTED`
  */
 export async function openParquetDataset(options: ParquetDatasetOptions): Promise<EditDataset> {
-  const { folder, files, columns, stores, local, select, signal, onRows } = options;
+  const { folder, files, columns, stores, select, signal, onRows } = options;
   const shards: Shard[] = [];
   let total = 0;
   for (const name of files) {
@@ -81,7 +79,7 @@ export async function openParquetDataset(options: ParquetDatasetOptions): Promis
   }
 
   const pool = new FilePool();
-  const paths = new RecordedPaths(folder, local);
+  const paths = new RecordedPaths(folder);
   const find = (index: number) => {
     const found = opened.find(({ shard: { start, rows } }) => index >= start && index < start + rows);
     if (!found) throw new RangeError(`there is no row ${index}`);

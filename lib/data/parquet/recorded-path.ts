@@ -5,20 +5,17 @@ import { quote } from "../../quote.js";
 import type { DataFolder } from "../data-folder.js";
 import { datasetError } from "../errors.js";
 
-/** Finds the pictures that a parquet file names instead of holding them. */
+/**
+ * Finds the pictures that a parquet file names instead of holding them. In the user's own dataset the paths may be
+ * absolute: the `datasets` library writes such ones. What comes from the hub must not name files of this machine.
+ */
 export class RecordedPaths {
   readonly #folder: DataFolder;
-  readonly #local: boolean;
   /** The beginning of recorded paths that was last found to have moved, and where to. */
   #moved: { from: string; to: string } | undefined;
 
-  /**
-   * @param local whether the dataset is the user's own: the `datasets` library writes absolute paths of pictures that it
-   *   does not embed. What comes from the hub must not name files of this machine.
-   */
-  constructor(folder: DataFolder, local: boolean) {
+  constructor(folder: DataFolder) {
     this.#folder = folder;
-    this.#local = local;
   }
 
   /**
@@ -50,7 +47,7 @@ export class RecordedPaths {
   }
 
   async #absolute(file: string, recorded: string): Promise<string | undefined> {
-    if (!this.#local)
+    if (!this.#folder.own)
       throw datasetError(
         `names the picture ${quote(recorded)} on another machine; a dataset on the hub must hold its pictures`,
       );
