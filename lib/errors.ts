@@ -12,13 +12,14 @@ export type ErrorCode =
   | "ERR_FILE_NOT_FOUND" // a file or folder is not there
   | "ERR_HUB" // the Hugging Face hub refused, or cannot be reached
   | "ERR_IMAGE" // not a whole, valid picture within the limits
+  | "ERR_IN_USE" // another process, or another run of this one, is working in the folder
   | "ERR_INTERNAL" // a bug in this package
   | "ERR_INVALID_ARGUMENT" // an argument makes no sense; the message names it
   | "ERR_IO" // a file cannot be read or written
   | "ERR_LIBTORCH" // libtorch failed, or cannot be installed or loaded
   | "ERR_LIBTORCH_NOT_FOUND" // no libtorch; the message says where it was looked for
   | "ERR_LIBTORCH_VERSION" // a libtorch that is not supported, or that the addon was not built for
-  | "ERR_NOT_FINITE" // a loss or gradients were infinite or no numbers; the message names the step
+  | "ERR_NOT_FINITE" // weights, a loss or gradients are infinite or no numbers; the message names the weight or the step
   | "ERR_OUT_OF_MEMORY" // an allocation failed, on the CPU or on a device
   | "ERR_SAFETENSORS" // a malformed safetensors file
   | "ERR_STATE_DICT" // weights are missing, unexpected or misshapen, or in a file of another kind

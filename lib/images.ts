@@ -2,6 +2,7 @@ import { type GridOptions, gridPixels } from "./images/grid.js";
 import type { LoadImageOptions } from "./images/load.js";
 import { type ImageSource, RgbImage } from "./images/rgb-image.js";
 
+export { decodesInProgress } from "./images/decoding.js";
 export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, imageFormatOf } from "./images/encode.js";
 export type { GridOptions } from "./images/grid.js";
 export type { LoadImageOptions } from "./images/load.js";

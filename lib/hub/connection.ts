@@ -4,6 +4,7 @@ import type { Environment } from "../native/platform.js";
 import { dispatcherFor } from "../network/dispatcher.js";
 import { failureName, isPassing, retryAfter } from "../network/failure.js";
 import { sleep } from "../sleep.js";
+import { warnOnce } from "../warn.js";
 import { HubError } from "./errors.js";
 import type { HubSettings } from "./settings.js";
 
@@ -49,7 +50,12 @@ export class HubConnection {
     this.settings = settings;
     this.retries = retries;
     this.#retryDelay = retryDelay;
-    this.#origin = new URL(settings.endpoint).origin;
+    const endpoint = new URL(settings.endpoint);
+    this.#origin = endpoint.origin;
+    if (settings.token && endpoint.protocol === "http:" && !isLoopback(endpoint.hostname))
+      warnOnce(
+        `HF_ENDPOINT is ${this.#origin}: the access token is sent there without encryption; take an https address, or set HF_HUB_DISABLE_IMPLICIT_TOKEN=1 and give no token`,
+      );
     this.dispatcher = dispatcherFor(env, {
       connect: { timeout: CONNECT_TIMEOUT },
       headersTimeout: idleTimeout,
@@ -149,13 +155,25 @@ export async function followRedirects(
  * @throws {@link HubError}
  */
 export function redirectTarget(from: URL, location: string): URL {
-  let target: URL | undefined;
-  try {
-    target = new URL(location, from);
-  } catch {}
-  if (!target || !/^https?:$/.test(target.protocol) || (from.protocol === "https:" && target.protocol !== "https:"))
+  const target = addressWithin(from, location);
+  if (!target)
     throw new HubError("refused", `${displayUrl(from)} redirects to what is no ${from.protocol.slice(0, -1)} address`);
   return target;
+}
+
+/** An address that somebody at `from` names, if it is one of http, and of https where `from` is. */
+export function addressWithin(from: URL, address: string): URL | undefined {
+  let target: URL | undefined;
+  try {
+    target = new URL(address, from);
+  } catch {}
+  if (!target || !/^https?:$/.test(target.protocol)) return undefined;
+  return from.protocol === "https:" && target.protocol !== "https:" ? undefined : target;
+}
+
+/** Whether a URL's host name, in the form that `URL` gives it, is this machine itself. */
+function isLoopback(host: string): boolean {
+  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/.test(host);
 }
 
 /** A URL for people: without the query, in which signatures of storage services are. */

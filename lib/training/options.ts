@@ -364,7 +364,14 @@ export const trainOptions = declareOptions({
     group: HUB,
     secret: true,
     mayChange: true,
-    help: "access token; by default that of HF_TOKEN or of the hub's command line",
+    help: "access token, for other users of the machine to see among the processes: rather give hub_token_file; by default that of HF_TOKEN or of the hub's command line",
+  },
+  hub_token_file: {
+    type: "string",
+    value: "FILE",
+    group: HUB,
+    mayChange: true,
+    help: "a file with the access token, which nobody but its owner should be able to read",
   },
   hub_model_id: {
     type: "string",

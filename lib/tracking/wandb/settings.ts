@@ -95,7 +95,8 @@ function baseUrlOf(env: Environment): string {
   try {
     url = new URL(given);
   } catch {}
-  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash)
+  // An empty query or fragment is in `href` too, in front of what is appended to it.
+  if (!url || !/^https?:$/.test(url.protocol) || /[?#]/.test(url.href))
     throw config("WANDB_BASE_URL is not the address of a server, such as https://api.wandb.ai");
   if (url.username || url.password) throw config("WANDB_BASE_URL holds a password; put the key into WANDB_API_KEY");
   return trimSlashes(url.href);
