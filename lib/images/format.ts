@@ -104,7 +104,7 @@ const SIGNATURES: Signature[] = [
   { name: "an OpenEXR picture", readable: false, test: hex("762f3101") },
   { name: "a video", readable: false, test: (b) => brands(b) !== "" || hex("1a45dfa3")(b) },
   { name: "an HTML page", readable: false, test: text(/^\W*<(!doctype html|html|head|body|script)/i) },
-  { name: "an SVG drawing", readable: false, test: text(/^\W*<(svg|.*<svg)[\s:>]/is) },
+  { name: "an SVG drawing", readable: false, test: (b) => text(/^\W*</)(b) && text(/<svg[\s:>]/i)(b) },
   { name: "an XML document", readable: false, test: text(/^\W*<\?xml/i) },
   { name: "a PDF document", readable: false, test: text(/^.{0,1024}%PDF-/s) },
   { name: "a PostScript document", readable: false, test: ascii("%!PS") },

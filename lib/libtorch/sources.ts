@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import type { LibtorchVariant } from "../native/libtorch.js";
 import { type Environment, sharedLibraryName } from "../native/platform.js";
+import { trimSlashes } from "../trim.js";
 import { assertDiskSpace } from "./disk.js";
 import { download, sha256Of, wrongContent } from "./download.js";
 import { findPip, pipDownload } from "./pip.js";
@@ -75,7 +76,7 @@ export async function obtain(variant: LibtorchVariant, options: ObtainOptions): 
   };
   for (const recipe of recipesOf(options.release, variant)) {
     const [first] = recipe.wheels as [PinnedWheel, ...PinnedWheel[]];
-    const index = (options.mirror ?? options.release.index).replace(/\/+$/, "");
+    const index = trimSlashes(options.mirror ?? options.release.index);
     if (recipe.indexFolder !== undefined || options.mirror !== undefined) {
       const got = await attempt(`fetching ${first.file} from ${index}`, () => overHttps(recipe, index, options));
       if (got) return got;

@@ -289,28 +289,41 @@ describe("names in metadata", () => {
       }
   });
 
-  test("do not lead out through links, to files or by folders", async () => {
-    const secrets = await scratch.folder({ "secret.png": picture("0_i.png") });
-    for (const [link, target, name] of [
-      ["link.png", join(secrets, "secret.png"), "link.png"],
-      ["folder", secrets, "folder/secret.png"],
-      ["relative", join("..", "..", ...secrets.split("/").slice(-1)), "relative"],
-    ] as const) {
-      const root = await folderOf(line("a.png", name, "x"));
-      await symlink(link === "relative" ? secrets : target, join(root, link));
-      await expect(scratch.open({ trainDataDir: root }), name).rejects.toMatchObject(
-        refusal(/metadata.jsonl, line 1: .* is a link that leads out of the dataset's folder/),
-      );
-    }
+  test("lead out through links of the user's own folder, to files and by folders", async () => {
+    const store = await scratch.folder({ "1": picture("0_i.png"), "more/m.png": picture("0_i.png") });
+    const root = await folderOf(line("a.png", "one.png", "file") + line("a.png", "folder/m.png", "folder"));
+    await symlink(join(store, "1"), join(root, "one.png"));
+    await symlink(join(store, "more"), join(root, "folder"));
+    expect((await loadAll(await scratch.open({ trainDataDir: root, strict: true }))).prompts).toEqual(["file", "folder"]);
+    // Metadata below a link to a folder, as where a whole dataset is one.
+    const outer = await scratch.folder({});
+    await symlink(root, join(outer, "version"));
+    expect((await loadAll(await scratch.open({ trainDataDir: outer }))).prompts).toEqual(["file", "folder"]);
   });
 
-  test("a link that is made after opening is not followed either", async () => {
-    const secrets = await scratch.folder({ "secret.png": picture("0_i.png") });
-    const root = await folderOf(line("a.png", "later.png", "x") + line("a.png", "b.png", "y"));
+  test("that are links which lead nowhere, or around in a circle, are named", async () => {
+    const rows = ["gone.png", "round.png"].map((name) => line("a.png", name, "x")).join("");
+    const root = await folderOf(line("a.png", "b.png", "x") + rows);
+    await symlink(join(root, "nothing"), join(root, "gone.png"));
+    await symlink("round.png", join(root, "round.png"));
+    await symlink("..", join(root, "up"));
+    await symlink(".", join(root, "self"));
+    const warnings: string[] = [];
+    const onWarning = ({ message }: Error) => warnings.push(message);
+    process.on("warning", onWarning);
     const dataset = await scratch.open({ trainDataDir: root });
-    await symlink(join(secrets, "secret.png"), join(root, "later.png"));
-    await expect(dataset.row(0)).rejects.toMatchObject(refusal(/leads out/));
-    expect((await loadAll(dataset, { onSkip: () => {} })).indices).toEqual([1]);
+    await new Promise(setImmediate);
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([expect.stringMatching(/links that lead nowhere.*"gone.png", "round.png", "self", "up"$/)]);
+    await expect(dataset.row(1)).rejects.toMatchObject({
+      code: "ERR_FILE_NOT_FOUND",
+      message: expect.stringMatching(/"gone.png" is a link to .*nothing, which does not exist/),
+    });
+    await expect(dataset.row(2)).rejects.toThrow(/"round.png" is a link to round.png, which leads around in a circle/);
+    await expect(scratch.open({ trainDataDir: root, strict: true })).rejects.toMatchObject(
+      refusal(/line 2: picture "gone.png" is a link to/),
+    );
+    await expect(scratch.open({ trainDataDir: join(root, "round.png") })).rejects.toThrow(/leads around in a circle/);
   });
 
   test("may be links within the folder, and the folder itself a link", async () => {
@@ -321,16 +334,35 @@ describe("names in metadata", () => {
     expect((await loadAll(await scratch.open({ trainDataDir: alias }))).indices).toEqual([0]);
   });
 
-  test("of a snapshot in the Hugging Face cache lead to its contents", async () => {
-    const cache = await scratch.folder({
-      "datasets--a--b/blobs/1": picture("0_i.png"),
-      "datasets--a--b/blobs/2": line("x.png", "x.png", "from the hub"),
-      "datasets--a--b/snapshots/c0/unused": "",
-    });
-    const snapshot = join(cache, "datasets--a--b/snapshots/c0");
-    await symlink("../../blobs/1", join(snapshot, "x.png"));
-    await symlink("../../blobs/2", join(snapshot, "metadata.jsonl"));
-    expect((await loadAll(await scratch.open({ trainDataDir: snapshot }))).prompts).toEqual(["from the hub"]);
+  test("of a snapshot in the Hugging Face cache lead to its contents and nowhere else", async () => {
+    const secrets = await scratch.folder({ "secret.png": picture("0_i.png") });
+    const snapshotOf = async (name: string) => {
+      const cache = await scratch.folder({
+        "datasets--a--b/blobs/1": picture("0_i.png"),
+        "datasets--a--b/blobs/2": line(name, "x.png", "from the hub"),
+        "datasets--a--b/snapshots/c0/unused": "",
+      });
+      const snapshot = join(cache, "datasets--a--b/snapshots/c0");
+      await symlink("../../blobs/1", join(snapshot, "x.png"));
+      await symlink("../../blobs/2", join(snapshot, "metadata.jsonl"));
+      return snapshot;
+    };
+    const good = await snapshotOf("x.png");
+    expect((await loadAll(await scratch.open({ trainDataDir: good }))).prompts).toEqual(["from the hub"]);
+    for (const [link, target, name] of [
+      ["link.png", join(secrets, "secret.png"), "link.png"],
+      ["folder", secrets, "folder/secret.png"],
+    ] as const) {
+      const snapshot = await snapshotOf(name);
+      await symlink(target, join(snapshot, link));
+      await expect(scratch.open({ trainDataDir: snapshot }), name).rejects.toMatchObject(
+        refusal(/metadata.jsonl, line 1: .* is a link that leads out of the dataset's folder/),
+      );
+    }
+    const late = await snapshotOf("later.png");
+    const dataset = await scratch.open({ trainDataDir: late });
+    await symlink(join(secrets, "secret.png"), join(late, "later.png"));
+    await expect(dataset.row(0)).rejects.toMatchObject(refusal(/leads out/));
   });
 });
 

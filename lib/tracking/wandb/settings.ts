@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 import { InstructPix2PixError } from "../../errors.js";
 import type { Environment } from "../../native/platform.js";
+import { trimSlashes } from "../../trim.js";
 import { passwordFor } from "./netrc.js";
 
 export type WandbMode = "online" | "offline" | "disabled";
@@ -98,7 +99,7 @@ function baseUrlOf(env: Environment): string {
   if (!url || !/^https?:$/.test(url.protocol) || /[?#]/.test(url.href))
     throw config("WANDB_BASE_URL is not the address of a server, such as https://api.wandb.ai");
   if (url.username || url.password) throw config("WANDB_BASE_URL holds a password; put the key into WANDB_API_KEY");
-  return url.href.replace(/\/+$/, "");
+  return trimSlashes(url.href);
 }
 
 /** Eight letters and digits, as W&B's own clients draw them. */
