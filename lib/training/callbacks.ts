@@ -1,5 +1,6 @@
 import { warnOnce } from "../warn.js";
 import type { StepRecord, TrainEvent } from "./events.js";
+import { messageOf } from "./outcome.js";
 
 type OnStep = (record: StepRecord) => unknown;
 type OnEvent = (event: TrainEvent) => unknown;

@@ -13,11 +13,12 @@ import { LearningRate } from "./learning_rate.js";
 import { runLoop } from "./loop.js";
 import { modelCard } from "./model_card.js";
 import type { TrainOptions } from "./options.js";
+import { messageOf, outcomeOf } from "./outcome.js";
 import { withOutputFolder } from "./output_folder.js";
 import { checkTogether, type PreparedRun, prepareRun } from "./prepare.js";
 import { Publication } from "./publish.js";
 import { drawSaveLikeReference } from "./reference_draws.js";
-import { recordModel } from "./run_record.js";
+import { beginRun, recordModel } from "./run_record.js";
 import { savePipeline } from "./save_model.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
 import { openTrackers, trackedValues } from "./trackers.js";
@@ -63,6 +64,8 @@ async function runPrepared(
   const run = await prepareRun(given, (event) => callbacks.tell(event), scope, signal);
   const onEvent = (event: TrainEvent) => callbacks.event(event);
   await publication?.prepare(signal);
+  // Not earlier, so that a run that cannot begin leaves the folder to the one before.
+  await beginRun(given.outputDir, run, (message) => callbacks.tell({ type: "warning", message }));
   const trackers = await openTrackers(run.options, run.resumed, onEvent);
   let succeeded = false;
   // Whoever stopped the run waits for the process to end.
@@ -299,19 +302,4 @@ class Session {
     this.#callbacks.event({ type: "saved", path: outputDir });
     this.#callbacks.throwIfFailed();
   }
-}
-
-type Outcome<T> = { value: T; error?: undefined } | { value?: undefined; error: { reason: unknown } };
-
-/** What work came to; anything can be thrown, so the reason has an object around it. */
-async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
-  try {
-    return { value: await work };
-  } catch (reason) {
-    return { error: { reason } };
-  }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
