@@ -58,8 +58,7 @@ export class Callbacks {
   }
 
   #fail(error: unknown): void {
-    if (this.#ended)
-      warnOnce(`onEvent failed after the run: ${error instanceof Error ? error.message : String(error)}`);
+    if (this.#ended) warnOnce(`onEvent failed after the run: ${messageOf(error)}`);
     else this.#failure ??= { error };
   }
 }

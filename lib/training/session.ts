@@ -9,7 +9,7 @@ import { encodeAsLoaded, readFromCache } from "./encoded_data.js";
 import { BatchEncoder } from "./encoder.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
 import { LatentCache } from "./latent_cache.js";
-import { LearningRate } from "./learning_rate.js";
+import { learningRateOf } from "./learning_rate.js";
 import { runLoop } from "./loop.js";
 import { modelCard } from "./model_card.js";
 import type { TrainOptions } from "./options.js";
@@ -141,7 +141,7 @@ class Session {
     const progress = await runLoop(
       this.#run,
       data,
-      this.#learningRate(),
+      learningRateOf(this.#run),
       nullText,
       {
         beforeUpdate: () => {
@@ -183,23 +183,6 @@ class Session {
       },
       this.#signal,
     );
-  }
-
-  #learningRate(): LearningRate {
-    const { options, totalSteps, resumed } = this.#run;
-    const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize : 1;
-    const rate = new LearningRate({
-      schedule: options.lrScheduler,
-      learningRate: options.learningRate * scale,
-      warmupSteps: options.lrWarmupSteps,
-      trainingSteps: totalSteps,
-      numCycles: options.lrNumCycles,
-      power: options.lrPower,
-      stepRules: options.lrStepRules,
-    });
-    // Where diffusers' scheduler cannot be read it counts as many steps as were made, as it does without skipped ones.
-    if (resumed) rate.restore(resumed.state?.learningRate ?? { step: resumed.step });
-    return rate;
   }
 
   async #onStep(record: StepRecord, snapshot: Snapshot): Promise<void> {

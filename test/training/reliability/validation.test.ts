@@ -1,7 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { InstructPix2PixError } from "../../../lib/errors.js";
 import { RgbImage } from "../../../lib/images.js";
+import { InstructPix2PixPipeline } from "../../../lib/pipelines/instruct_pix2pix.js";
+import { MetricsFile } from "../../../lib/tracking/metrics-file.js";
 import type { TrainEvent } from "../../../lib/training/events.js";
 import type { TrainInput } from "../../../lib/training/options.js";
 import { type TrainCallbacks, train } from "../../../lib/training/train.js";
@@ -41,12 +44,7 @@ describe("what cannot be edited is refused before the first step", () => {
   test.each<[string, string | (() => Promise<string>), string, RegExp]>([
     ["is not there", "no-such.png", "ERR_FILE_NOT_FOUND", /val_image_url: there is no picture "no-such\.png"/],
     ["is at a dead address", "http://127.0.0.1:9/a.png", "ERR_DOWNLOAD", /val_image_url: /],
-    [
-      "is none",
-      async () => (writeFileSync(folder.at("text.png"), "hello"), folder.at("text.png")),
-      "ERR_IMAGE",
-      /val_/,
-    ],
+    ["is none", () => Promise.resolve(join(tinyPairs, "metadata.jsonl")), "ERR_IMAGE", /val_image_url: /],
     ["is a folder", () => Promise.resolve(folder.path), "ERR_IMAGE", /val_image_url: .*is a folder/],
     [
       "is too small",
@@ -92,6 +90,28 @@ test("a folder that cannot be written to costs a warning each time, and nothing 
   );
   expect(stepsValidated(events)).toEqual([]);
   expect(finalWeights(outputDir)).toBe(finalWeights(folder.at("undisturbed")));
+});
+
+test("memory that runs out costs a warning, and the weights of training are in their place again", async () => {
+  const failure = new InstructPix2PixError("ERR_OUT_OF_MEMORY", "no memory");
+  const edit = vi.spyOn(InstructPix2PixPipeline.prototype, "run").mockRejectedValue(failure);
+  const { warnings } = await trained(options("no-memory"));
+  edit.mockRestore();
+  expect(warnings).toEqual([2, 4].map((step) => `validation after step ${step} failed: no memory; training goes on`));
+  expect(finalWeights(folder.at("no-memory"))).toBe(finalWeights(folder.at("undisturbed")));
+});
+
+test("metrics that cannot be written end the run behind a checkpoint", async () => {
+  const failure = new InstructPix2PixError("ERR_IO", "no room");
+  const write = vi.spyOn(MetricsFile.prototype, "log").mockImplementation(async (_, step) => {
+    if (step === 3) throw failure;
+  });
+  const flush = vi.spyOn(MetricsFile.prototype, "flush").mockRejectedValue(failure);
+  const seen = await watch(options("no-metrics"));
+  write.mockRestore();
+  flush.mockRestore();
+  expect(seen.error).toBe(failure);
+  expect(checkpoints(folder.at("no-metrics"))).toEqual(["checkpoint-3"]);
 });
 
 describe("what a caller's function throws ends the run, behind a checkpoint", () => {
