@@ -1,5 +1,6 @@
 import { warnOnce } from "../warn.js";
 import type { StepRecord, TrainEvent } from "./events.js";
+import { messageOf } from "./outcome.js";
 
 type OnStep = (record: StepRecord) => unknown;
 type OnEvent = (event: TrainEvent) => unknown;
@@ -57,8 +58,7 @@ export class Callbacks {
   }
 
   #fail(error: unknown): void {
-    if (this.#ended)
-      warnOnce(`onEvent failed after the run: ${error instanceof Error ? error.message : String(error)}`);
+    if (this.#ended) warnOnce(`onEvent failed after the run: ${messageOf(error)}`);
     else this.#failure ??= { error };
   }
 }

@@ -29,14 +29,13 @@ import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js
 import { LossScaler } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { findStart, type Resumption, type StartingPoint } from "./resume.js";
-import { beginRun } from "./run_record.js";
 import { restoreTrainer } from "./snapshot.js";
 import { timestepBias } from "./timestep_bias.js";
 import { Trainer } from "./trainer.js";
 import { checkValidation, loadValidation, type ValidationInput } from "./validate.js";
 
 /** A run with everything loaded and, where asked for, put back to where a checkpoint left it. */
-export interface PreparedRun extends Pick<StartingPoint, "run" | "notBefore" | "resumed"> {
+export interface PreparedRun extends StartingPoint {
   options: TrainOptions & { seed: bigint };
   device: string;
   base: BaseModel;
@@ -80,8 +79,8 @@ export async function prepareRun(
   await checkMetricsFile(given.outputDir);
 
   const validation = await loadValidation(given, signal);
-  const { inPlace, ...start } = await findStart(given, warn, signal);
-  const { run, resumed } = start;
+  const start = await findStart(given, warn, signal);
+  const { resumed } = start;
   const { state } = resumed ?? {};
   const options = { ...given, seed: given.seed ?? savedSeed(state) ?? BigInt(randomSeed()) };
   if (resumed && state) await checkResumed(resumed.folder, state, options, tell);
@@ -139,7 +138,7 @@ export async function prepareRun(
   const updatesPerEpoch = Math.ceil(
     Math.ceil(dataset.length / options.trainBatchSize) / options.gradientAccumulationSteps,
   );
-  const prepared: PreparedRun = {
+  return {
     ...start,
     options,
     device,
@@ -161,9 +160,6 @@ export async function prepareRun(
     totalSteps: options.maxTrainSteps ?? options.numTrainEpochs * updatesPerEpoch,
     validation,
   };
-  // Last, so that a run that never gets here leaves the folder to the one before.
-  await beginRun(options.outputDir, { run, inPlace }, warn);
-  return prepared;
 }
 
 /** Options that make no sense together, or that a mode does not cover. @throws `ERR_INVALID_ARGUMENT` */

@@ -10,15 +10,16 @@ import { encodeAsLoaded, readFromCache } from "./encoded_data.js";
 import { BatchEncoder } from "./encoder.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
 import { LatentCache } from "./latent_cache.js";
-import { LearningRate } from "./learning_rate.js";
+import { learningRateOf } from "./learning_rate.js";
 import { runLoop } from "./loop.js";
 import { modelCard } from "./model_card.js";
 import type { TrainOptions } from "./options.js";
+import { messageOf, outcomeOf } from "./outcome.js";
 import { withOutputFolder } from "./output_folder.js";
 import { checkTogether, type PreparedRun, prepareRun } from "./prepare.js";
 import { Publication } from "./publish.js";
 import { drawSaveLikeReference } from "./reference_draws.js";
-import { recordModel } from "./run_record.js";
+import { beginRun, recordModel } from "./run_record.js";
 import { savePipeline } from "./save_model.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
 import { openTrackers, trackedValues } from "./trackers.js";
@@ -74,6 +75,8 @@ async function runPrepared(
   const run = await prepareRun(given, (event) => callbacks.tell(event), scope, signal);
   const onEvent = (event: TrainEvent) => callbacks.event(event);
   await publication?.prepare(signal);
+  // Not earlier, so that a run that cannot begin leaves the folder to the one before.
+  await beginRun(given.outputDir, run, (message) => callbacks.tell({ type: "warning", message }));
   const trackers = await openTrackers(run.options, run.resumed, onEvent);
   let succeeded = false;
   // Whoever stopped the run waits for the process to end.
@@ -149,7 +152,7 @@ class Session {
     const progress = await runLoop(
       this.#run,
       data,
-      this.#learningRate(),
+      learningRateOf(this.#run),
       nullText,
       {
         beforeUpdate: () => {
@@ -191,23 +194,6 @@ class Session {
       },
       this.#signal,
     );
-  }
-
-  #learningRate(): LearningRate {
-    const { options, totalSteps, resumed } = this.#run;
-    const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize : 1;
-    const rate = new LearningRate({
-      schedule: options.lrScheduler,
-      learningRate: options.learningRate * scale,
-      warmupSteps: options.lrWarmupSteps,
-      trainingSteps: totalSteps,
-      numCycles: options.lrNumCycles,
-      power: options.lrPower,
-      stepRules: options.lrStepRules,
-    });
-    // Where diffusers' scheduler cannot be read it counts as many steps as were made, as it does without skipped ones.
-    if (resumed) rate.restore(resumed.state?.learningRate ?? { step: resumed.step });
-    return rate;
   }
 
   async #onStep(record: StepRecord, snapshot: Snapshot): Promise<void> {
@@ -310,19 +296,4 @@ class Session {
     this.#callbacks.event({ type: "saved", path: outputDir });
     this.#callbacks.throwIfFailed();
   }
-}
-
-type Outcome<T> = { value: T; error?: undefined } | { value?: undefined; error: { reason: unknown } };
-
-/** What work came to; anything can be thrown, so the reason has an object around it. */
-async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
-  try {
-    return { value: await work };
-  } catch (reason) {
-    return { error: { reason } };
-  }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

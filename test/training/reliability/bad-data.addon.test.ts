@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -139,8 +140,10 @@ test.each([{ maxTrainSteps: 3 }, { numTrainEpochs: 3 }])(
     const options = tinyOptions(outputDir, { ...oneEpoch, ...length, cacheLatents: true });
     await trained(options);
     const [cache] = filesBelow(outputDir).filter((path) => path.endsWith("cache.json"));
-    const description = readFileSync(join(outputDir, cache!), "utf8");
-    writeFileSync(join(outputDir, cache!), description.replace('"1111111111"', '"0000000000"'));
+    const [description] = readFileSync(join(outputDir, cache!), "utf8").split("\n");
+    const without = description!.replace('"1111111111"', '"0000000000"');
+    const seal = createHash("sha256").update(without).digest("hex");
+    writeFileSync(join(outputDir, cache!), `${without}\n${seal}\n`);
     const seen = await watch(options);
     expect(expectError(seen, "ERR_DATASET")).toBe("epoch 0 went by without a step: not one of the 10 rows can be used");
     expect(seen.records).toEqual([]);
