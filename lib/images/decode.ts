@@ -51,7 +51,7 @@ async function decodeAs(
   options: DecodeOptions,
   decoder: Decoder,
 ): Promise<RgbPixels> {
-  const picture = (await format.firstPicture?.(bytes)) ?? { bytes };
+  const picture = (await format.firstPicture?.(bytes, options.maxPixels)) ?? { bytes };
   const metadata = await decoder(() => open(picture.bytes, false).metadata());
   checkMetadata({ ...metadata, ...picture.ycbcr }, options);
   return decoder(() => decodePixels(picture, metadata, options));

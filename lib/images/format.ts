@@ -21,9 +21,10 @@ export interface FileFormat {
   readable: boolean;
   /**
    * Keeps what the decoder needs for the first picture, or refuses the file, in time linear in its length. May change
-   * `bytes`. Throws a RangeError where the file ends too early.
+   * `bytes`. Throws a RangeError where the file ends too early. Pictures of more than
+   * `maxPixels` are refused later, but cost nothing here.
    */
-  firstPicture?: (bytes: Buffer) => FirstPicture | Promise<FirstPicture>;
+  firstPicture?: (bytes: Buffer, maxPixels: number) => FirstPicture | Promise<FirstPicture>;
 }
 
 interface Signature extends FileFormat {
@@ -68,7 +69,7 @@ const SIGNATURES: Signature[] = [
     name: "a PNG picture",
     readable: true,
     test: hex("89504e470d0a1a0a"),
-    firstPicture: (bytes) => ({ bytes: firstPictureOfPng(bytes) }),
+    firstPicture: async (bytes, maxPixels) => ({ bytes: await firstPictureOfPng(bytes, maxPixels) }),
   },
   {
     name: "a GIF picture",
@@ -86,7 +87,7 @@ const SIGNATURES: Signature[] = [
     name: "a TIFF picture",
     readable: true,
     test: (b) => ["49492a00", "4d4d002a", "49492b00", "4d4d002b"].some((digits) => hex(digits)(b)),
-    firstPicture: firstPictureOfTiff,
+    firstPicture: (bytes) => firstPictureOfTiff(bytes),
   },
   { name: "an AVIF picture", readable: true, test: (b) => /avif|avis/.test(brands(b)), firstPicture: checkedHeif },
   {

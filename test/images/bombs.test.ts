@@ -10,7 +10,7 @@ const LIMIT = 30_000;
 const avif = recordedBytes("444.avif");
 const avifPixels = (await loadImage(avif)).data;
 const nested = (kind: string, levels: number) => {
-  let inner = box(kind);
+  let inner: Buffer = box(kind);
   for (let i = 0; i < levels; i++) inner = box(kind, inner);
   return inner;
 };
@@ -61,6 +61,11 @@ describe("a file that would keep a decoder busy is refused before one is started
       /interrupted/,
     ],
     ["PNG: empty pieces", () => png({ before: repeat(pngChunk("IDAT"), 1_000_001) }), /1000000 chunks of image data/],
+    [
+      "PNG: pixels that expand to more than it has",
+      () => png({ before: [pngChunk("IDAT", bomb.zeros(2e9))] }),
+      /more compressed pixels/,
+    ],
     ["JPEG: scans", () => jpeg({ scans: repeat(EMPTY_SCAN, 501) }), /500 scans/],
     [
       "JPEG: scans of many pixels",
@@ -77,6 +82,15 @@ describe("a file that would keep a decoder busy is refused before one is started
     ["WebP: frames", () => webp(20_001), /20000 frames/],
     ["WebP: chunks", () => webp(2, repeat(bomb.riffChunk("abcd", Buffer.alloc(0)), 20_000)), /20000 frames/],
     ["WebP: EXIF data", () => webp(2, [bomb.riffChunk("EXIF", Buffer.alloc(2 ** 20 + 1))]), /bytes of EXIF data/],
+    [
+      "GIF: pixels without data",
+      () => {
+        const bytes = gif(1);
+        bytes.writeUInt32LE(0x3000_3000, bytes.indexOf(",", 61) + 5);
+        return bytes;
+      },
+      /too little data/,
+    ],
     ["GIF: extension blocks", () => gif(1, repeat(Buffer.from("21fe016100", "hex"), 10_001)), /10000 blocks/],
     [
       "TIFF: tags",

@@ -1,4 +1,4 @@
-import { crc32, deflateSync } from "node:zlib";
+import { constants, crc32, deflateSync } from "node:zlib";
 import { recordedBytes } from "./fixtures.js";
 
 // Files that make a decoder work far longer than their size suggests. Each has one picture that is right.
@@ -27,7 +27,13 @@ export function png({ before = [] as Buffer[], after = [] as Buffer[] }): Buffer
 }
 
 export const repeat = (part: Buffer, times: number) => Array<Buffer>(times).fill(part);
-export const zeros = (length: number) => deflateSync(Buffer.alloc(length));
+/** A zlib stream that expands to zeros: blocks of 16 MiB, of which only the first is compressed here. */
+export function zeros(length: number): Buffer {
+  const BLOCK = 1 << 24;
+  if (length <= BLOCK) return deflateSync(Buffer.alloc(length));
+  const stream = deflateSync(Buffer.alloc(BLOCK), { finishFlush: constants.Z_FULL_FLUSH });
+  return Buffer.concat([stream, ...repeat(stream.subarray(2), Math.ceil(length / BLOCK) - 1)]);
+}
 
 export function jpegSegment(marker: number, data: Buffer | string): Buffer {
   const content = Buffer.from(data as string, "latin1");
@@ -88,7 +94,7 @@ export function tiffTags(width: number, samples = 1, photometric = 1, bits = 8):
 /** A little-endian TIFF, classic or big, of `directories` equal directories; the last leads to `next`. */
 export function tiff(
   tags: TiffTag[],
-  { pixels = Buffer.alloc(64), directories = 1, next = 0, big = false } = {},
+  { pixels = Buffer.from(new Uint8Array(64)) as Buffer, directories = 1, next = 0, big = false } = {},
 ): Buffer {
   const [head, width, inline] = big ? [16, 20, 8] : [8, 12, 4];
   const entries = [...tags].sort(([a], [b]) => a - b);

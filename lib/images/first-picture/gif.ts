@@ -1,4 +1,4 @@
-import { checkCount, FILE_LIMITS } from "./limits.js";
+import { checkCount, FILE_LIMITS, Refusal } from "./limits.js";
 
 const IMAGE = 0x2c;
 const EXTENSION = 0x21;
@@ -24,7 +24,16 @@ export function firstPictureOfGif(bytes: Buffer): Buffer {
   const CODE_SIZE = 1;
   const end = endOfBlocks(bytes, at + IMAGE_BYTES + paletteBytes(bytes[at + 9]) + CODE_SIZE);
   if (end === undefined) return bytes;
+  checkSize(bytes.readUInt16LE(at + 5) * bytes.readUInt16LE(at + 7), end - at);
   return Buffer.concat([head, control, bytes.subarray(at, end), Buffer.of(TRAILER)]);
+}
+
+/** Refuses a frame that its data cannot fill: the decoder would make up the rest, for any size. */
+function checkSize(pixels: number, dataBytes: number): void {
+  const CODE_BITS = 2;
+  const MOST_PIXELS_OF_A_CODE = 4096;
+  if (pixels > (dataBytes * 8 * MOST_PIXELS_OF_A_CODE) / CODE_BITS)
+    throw new Refusal("is a GIF picture with too little data for its size");
 }
 
 /** Bytes of the colour table that these flags announce. */
