@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 
 /** An `ERR_DATASET`. */
 export function datasetError(message: string, cause?: unknown): InstructPix2PixError {
@@ -7,7 +7,7 @@ export function datasetError(message: string, cause?: unknown): InstructPix2PixE
 
 /** The first line of what an error says. */
 export function reasonOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = isError(error) ? error.message : String(error);
   return message.split("\n", 1)[0]!.trim();
 }
 

@@ -1,5 +1,5 @@
 import type { Metadata, Sharp } from "sharp";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 import { cmykToRgb } from "./cmyk.js";
 import { identifyFormat } from "./format.js";
 import { coverBackdrop, type GifBackdrop, gifBackdrop } from "./gif.js";
@@ -97,7 +97,7 @@ function relabelSequence(bytes: Buffer): Buffer {
 
 /** One line from libvips' many. */
 function describe(error: unknown, format: string): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = isError(error) ? error.message : String(error);
   if (message.includes("unsupported image format")) return `is ${format}, which this build of sharp cannot decode`;
   const reason = message
     .replace(/^Input (buffer|file) has corrupt header: /, "")

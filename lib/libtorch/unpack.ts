@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import yauzl from "yauzl";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { InstructPix2PixError, isError, throwIfAborted } from "../errors.js";
 import { crc32 } from "./crc32.js";
 import { placeOf, type Selection } from "./layout.js";
 
@@ -151,7 +151,7 @@ async function writeEntry(
 }
 
 function badArchive(archive: string, why: unknown): InstructPix2PixError {
-  const reason = why instanceof Error ? why.message : String(why);
+  const reason = isError(why) ? why.message : String(why);
   return new InstructPix2PixError("ERR_LIBTORCH", `${archive} cannot be unpacked: ${reason}`, { cause: why });
 }
 
