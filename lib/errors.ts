@@ -1,3 +1,5 @@
+import { types } from "node:util";
+
 /** Every stable `code` an {@link InstructPix2PixError} can carry. */
 export type ErrorCode =
   | "ERR_ABORTED" // a signal fired
@@ -38,6 +40,20 @@ export class InstructPix2PixError extends Error {
     super(message, options);
     this.code = code;
   }
+
+  /** Also of the class in another realm (`node:vm`, jest) or of another copy of this package, which throws its own. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    // biome-ignore lint/complexity/noThisInStatic: it is the class on the right of instanceof, which may be a subclass
+    if (this !== InstructPix2PixError) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return (
+      isError(value) && value.name === "InstructPix2PixError" && typeof (value as { code?: unknown }).code === "string"
+    );
+  }
+}
+
+/** Whether `value` is an error, of this realm or of another: Node.js throws those of its own. */
+export function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value);
 }
 
 /** Whether `error` is this package's error, optionally with one particular code. */

@@ -1,5 +1,7 @@
 // The public exports, nothing else.
 
+import "./symbols.js"; // before everything else
+
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./cuda.js";
 export type { DeviceOption } from "./device.js";
 export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./errors.js";
@@ -25,7 +27,14 @@ export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./model
 export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
 export { UNetCache } from "./models/unet_cache.js";
-export type { AttentionBackend, DeepFeatures, DeviceMemory, Quantization, TensorData } from "./native/contract.js";
+export type {
+  AttentionBackend,
+  DeepFeatures,
+  DeviceMemory,
+  Float16Elements,
+  Quantization,
+  TensorData,
+} from "./native/contract.js";
 export { type Diagnosis, diagnose } from "./native/diagnose.js";
 export { allowTf32, useDeterministicAlgorithms } from "./numerics.js";
 export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";

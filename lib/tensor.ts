@@ -1,7 +1,14 @@
 import { checkList, checkOptions, describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
 import { Generator } from "./generator.js";
-import type { BinaryOperation, NativeGenerator, NativeTensor, TensorData, UnaryOperation } from "./native/contract.js";
+import type {
+  BinaryOperation,
+  Float16Elements,
+  NativeGenerator,
+  NativeTensor,
+  TensorData,
+  UnaryOperation,
+} from "./native/contract.js";
 import { native } from "./native/native.js";
 
 /** Element types of a {@link Tensor}. */
@@ -34,17 +41,18 @@ export interface RandomOptions extends TensorOptions {
   generator?: Generator | readonly Generator[];
 }
 
-/** Types that a typed array can be handed over as, element for element. */
-const TYPE_OF_ARRAY = new Map<unknown, DType>([
-  [Float32Array, "float32"],
-  [Float64Array, "float64"],
-  [BigInt64Array, "int64"],
-  [Int32Array, "int32"],
-  [Int16Array, "int16"],
-  [Int8Array, "int8"],
-  [Uint8Array, "uint8"],
-  [Uint8ClampedArray, "uint8"],
-]);
+/** Types that a typed array can be handed over as, element for element; by name, since it may be of another realm. */
+const TYPE_OF_ARRAY: Readonly<Record<string, DType>> = {
+  Float16Array: "float16",
+  Float32Array: "float32",
+  Float64Array: "float64",
+  BigInt64Array: "int64",
+  Int32Array: "int32",
+  Int16Array: "int16",
+  Int8Array: "int8",
+  Uint8Array: "uint8",
+  Uint8ClampedArray: "uint8",
+};
 
 /**
  * An n-dimensional array that lives in libtorch, on the CPU or on a CUDA device.
@@ -70,15 +78,19 @@ export class Tensor {
   /**
    * A CPU tensor with a copy of `data`, row-major.
    *
-   * @param data a typed array, or numbers (float32 unless `dtype` says otherwise)
+   * @param data a typed array, `Float16Array` included where there is one, or numbers (float32 unless `dtype` says otherwise)
    * @param shape sizes; their product is the number of elements. Default: one dimension.
    * @param options `dtype` converts; it defaults to the array's own type
    * @throws `ERR_INVALID_ARGUMENT` if data and shape disagree
    */
-  static from(data: TensorData | readonly number[], shape?: readonly number[], options?: { dtype?: DType }): Tensor {
-    const array = isTypedArray(data) ? data : fromNumbers(data);
-    const own = isTypedArray(data) ? TYPE_OF_ARRAY.get(data.constructor)! : "float32";
-    const dtype = checkOptions(options).dtype ?? own;
+  static from(
+    data: TensorData | Float16Elements | readonly number[],
+    shape?: readonly number[],
+    options?: { dtype?: DType },
+  ): Tensor {
+    const own = TYPE_OF_ARRAY[nameOfTypedArray(data) ?? ""];
+    const array = own === undefined ? fromNumbers(data as readonly number[]) : handedOver(data as TypedArray);
+    const dtype = checkOptions(options).dtype ?? own ?? "float32";
     return new Tensor(native().tensorFromData(array, dtype, shape ?? [array.length]));
   }
 
@@ -344,8 +356,18 @@ export function disposeAll(...tensors: readonly (Tensor | undefined)[]): void {
   for (const tensor of tensors) tensor?.dispose();
 }
 
-function isTypedArray(data: unknown): data is TensorData {
-  return ArrayBuffer.isView(data) && TYPE_OF_ARRAY.has(data.constructor);
+type TypedArray = TensorData | Float16Elements;
+
+const typedArrayTag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!;
+
+/** "Float32Array", … for a typed array of any realm, whatever its prototype; undefined for everything else. */
+function nameOfTypedArray(data: unknown): string | undefined {
+  return typedArrayTag.get!.call(data) as string | undefined;
+}
+
+/** Node-API knows no `Float16Array` yet: its elements pass as float32, which holds them all exactly. */
+function handedOver(data: TypedArray): TensorData {
+  return nameOfTypedArray(data) === "Float16Array" ? Float32Array.from(data as Float16Elements) : (data as TensorData);
 }
 
 function fromNumbers(data: readonly number[]): Float64Array {

@@ -3,11 +3,13 @@
 #include "bindings/environment.h"
 #include "bindings/objects.h"
 #include "bindings/register.h"
+#include "kernels/registry.h"
 
 namespace {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   ip2p::Environment::install(env);
+  ip2p::guarded(env, [] { ip2p::Operators::register_all(); });
   ip2p::TensorObject::define(env, exports);
   ip2p::GeneratorObject::define(env, exports);
   ip2p::ModelObject::define(env, exports);

@@ -1,4 +1,4 @@
-import { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
+import { type ErrorCode, InstructPix2PixError, isError, isInstructPix2PixError } from "../errors.js";
 import type { OptionDeclarations } from "../options/declaration.js";
 import { camelCase } from "../options/names.js";
 
@@ -16,11 +16,11 @@ export function statusOf(error: unknown): 1 | 2 {
  */
 export function describeFailure(error: unknown, verbose: boolean, declarations: OptionDeclarations = {}): string {
   const known = error instanceof InstructPix2PixError;
-  const text = error instanceof Error ? error.message : String(error);
+  const text = isError(error) ? error.message : String(error);
   const named = isInstructPix2PixError(error, "ERR_INVALID_ARGUMENT") ? asFlags(text, declarations) : text;
   const message = escapeControls(named, known && LISTS.includes(error.code));
   const line = known ? message : `internal error: ${message}; this is a bug, --verbose shows where`;
-  return verbose && error instanceof Error ? `${line}\n${traceOf(error)}` : line;
+  return verbose && isError(error) ? `${line}\n${traceOf(error)}` : line;
 }
 
 /**
@@ -50,6 +50,6 @@ function escapeControls(text: string, keepLines: boolean): string {
 function traceOf(error: Error): string {
   const frames = escapeControls(error.stack ?? "", true);
   const code = error instanceof InstructPix2PixError ? `[${error.code}] ` : "";
-  const cause = error.cause instanceof Error ? `\ncaused by ${traceOf(error.cause)}` : "";
+  const cause = isError(error.cause) ? `\ncaused by ${traceOf(error.cause)}` : "";
   return `${code}${frames}${cause}`;
 }

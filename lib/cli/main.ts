@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import "../symbols.js"; // before everything else
 import { runCommandLine } from "./dispatch.js";
 import { describeFailure } from "./failure.js";
 import { cancelOnSignals } from "./signals.js";

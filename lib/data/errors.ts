@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 import { quote } from "../quote.js";
 
 const MAX_REASON = 1000;
@@ -10,7 +10,7 @@ export function datasetError(message: string, cause?: unknown): InstructPix2PixE
 
 /** The first line of what an error says, or its beginning where what it quotes is long. */
 export function reasonOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = isError(error) ? error.message : String(error);
   return message.slice(0, MAX_REASON).split("\n", 1)[0]!.trim();
 }
 

@@ -1,5 +1,5 @@
 import type { Metadata, OutputInfo, Sharp } from "sharp";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 import { cmykToRgb } from "./cmyk.js";
 import { type Decoder, type DecodingLimits, tooSlow, withinLimits } from "./decoding.js";
 import { Refusal } from "./first-picture/limits.js";
@@ -59,7 +59,7 @@ async function decodeAs(
 
 /** libvips stops on its own at the time limit where it notices, and says so. */
 export function isTimeout(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith("timeout: ");
+  return isError(error) && error.message.startsWith("timeout: ");
 }
 
 function open(bytes: Buffer, maxPixels: number | false): Sharp {
@@ -130,7 +130,7 @@ function view(data: Buffer): Uint8Array {
 function describe(error: unknown, format: string): string {
   if (error instanceof Refusal) return error.message;
   if (error instanceof RangeError) return `is ${format} that ends too early or is damaged`;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = isError(error) ? error.message : String(error);
   if (message.includes("unsupported image format")) return `is ${format}, which this build of sharp cannot decode`;
   const reason = message
     .replace(/^Input (buffer|file) has corrupt header: /, "")

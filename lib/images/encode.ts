@@ -1,6 +1,6 @@
 import { extname } from "node:path";
 import type { Sharp } from "sharp";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 import type { RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
 
@@ -47,7 +47,9 @@ export function imageFormatOf(path: string): ImageFormat {
 
 /** A sharp pipeline that starts from these pixels. */
 export function toSharp({ width, height, data }: RgbPixels): Sharp {
-  return imageLibrary()(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
+  // sharp takes a typed array of its own realm alone; a Buffer is always one.
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  return imageLibrary()(bytes, { raw: { width, height, channels: 3 }, limitInputPixels: false });
 }
 
 /**
@@ -65,7 +67,7 @@ export async function encode(pixels: RgbPixels, format: ImageFormat, options: En
     return await configure(picture, format, quality, lossless).toBuffer();
   } catch (error) {
     if (error instanceof InstructPix2PixError) throw error;
-    const reason = error instanceof Error ? error.message.split("\n", 1)[0] : String(error);
+    const reason = isError(error) ? error.message.split("\n", 1)[0] : String(error);
     throw new InstructPix2PixError(
       "ERR_IMAGE",
       `a picture of ${pixels.width}×${pixels.height} pixels cannot be encoded as ${format}: ${reason}`,

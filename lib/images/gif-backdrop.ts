@@ -1,3 +1,4 @@
+import { isError } from "../errors.js";
 import { inSlices } from "./pixels.js";
 
 /** What a GIF's first frame leaves uncovered, and the colour that Pillow shows there. */
@@ -18,7 +19,7 @@ export function gifBackdrop(bytes: Buffer): GifBackdrop | undefined {
   try {
     return parse(bytes);
   } catch (error) {
-    if (error instanceof RangeError) return undefined;
+    if (isError(error) && error.name === "RangeError") return undefined;
     throw error;
   }
 }

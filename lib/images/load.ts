@@ -1,5 +1,6 @@
+import { types } from "node:util";
 import type { Sharp } from "sharp";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { InstructPix2PixError, isError, throwIfAborted } from "../errors.js";
 import { type DecodeOptions, decode, isTimeout, withTimeout } from "./decode.js";
 import { tooSlow, withinLimits } from "./decoding.js";
 import { inSlices, type RgbPixels } from "./pixels.js";
@@ -45,7 +46,7 @@ export async function loadPixels(source: EncodedSource, options: LoadImageOption
   throwIfAborted(signal);
 
   const limits = { maxPixels, timeoutMs, signal };
-  if (typeof source === "string" || source instanceof URL) {
+  if (typeof source === "string" || isUrl(source)) {
     const { bytes, name } = await readSource(source, {
       maxBytes,
       timeoutMs,
@@ -56,8 +57,8 @@ export async function loadPixels(source: EncodedSource, options: LoadImageOption
     return decode(bytes, { ...limits, name });
   }
   const name = "the picture";
-  if (source instanceof Uint8Array || source instanceof ArrayBuffer || source instanceof SharedArrayBuffer) {
-    const bytes = source instanceof Uint8Array ? source : new Uint8Array(source);
+  if (types.isUint8Array(source) || types.isAnyArrayBuffer(source)) {
+    const bytes = types.isUint8Array(source) ? source : new Uint8Array(source);
     if (maxBytes !== undefined && bytes.length > maxBytes)
       throw unreadable(name, `has ${bytes.length} bytes, more than the limit of ${maxBytes} (maxBytes)`);
     return decode(bytes, { ...limits, name });
@@ -72,6 +73,11 @@ export async function loadPixels(source: EncodedSource, options: LoadImageOption
 function checkLimit(name: string, value: number, most: number): void {
   if (!Number.isInteger(value) || value < 1 || value > most)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is a whole number from 1 to ${most}, not ${value}`);
+}
+
+/** By what it is called, since it may be of another realm. */
+function isUrl(source: unknown): source is URL {
+  return typeof source === "object" && Object.prototype.toString.call(source) === "[object URL]";
 }
 
 /** By its shape, since the caller's sharp may be another copy than ours. */
@@ -98,7 +104,7 @@ function renderPipeline(pipeline: Sharp, options: DecodeOptions): Promise<RgbPix
     } catch (error) {
       if (error instanceof InstructPix2PixError) throw error;
       if (isTimeout(error)) throw tooSlow(options, error);
-      const reason = error instanceof Error ? error.message.split("\n", 1)[0]! : String(error);
+      const reason = isError(error) ? error.message.split("\n", 1)[0]! : String(error);
       throw unreadable(name, `failed: ${reason}`, error);
     }
   });

@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError } from "../errors.js";
 import { type EncodeOptions, encode, type ImageFormat, imageFormatOf, toSharp } from "./encode.js";
@@ -29,7 +30,7 @@ export class RgbImage implements RgbPixels {
         "ERR_INVALID_ARGUMENT",
         `a picture has at least one pixel on each side, not ${width}×${height}`,
       );
-    if (!(data instanceof Uint8Array) || data.length !== width * height * 3)
+    if (!types.isUint8Array(data) || data.length !== width * height * 3)
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
         `a picture of ${width}×${height} RGB pixels takes a Uint8Array of ${width * height * 3} bytes`,

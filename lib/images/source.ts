@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 import { displayUrl, fetchBytes } from "./fetch.js";
 import { unreadable } from "./unreadable.js";
 
@@ -123,6 +123,6 @@ function fileError(error: unknown, name: string): InstructPix2PixError {
     case "EPERM":
       return unreadable(name, "cannot be read: permission denied", error);
     default:
-      return unreadable(name, `cannot be read: ${error instanceof Error ? error.message : String(error)}`, error);
+      return unreadable(name, `cannot be read: ${isError(error) ? error.message : String(error)}`, error);
   }
 }

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Stats } from "node:fs";
 import { open, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 
 /**
  * Writes a file so that its path shows either the old content or all of the new: the bytes go to a temporary file in
@@ -57,6 +57,6 @@ function reason(error: unknown, path: string): string {
     case "EDQUOT":
       return "the disk is full";
     default:
-      return error instanceof Error ? error.message : String(error);
+      return isError(error) ? error.message : String(error);
   }
 }

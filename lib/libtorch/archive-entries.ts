@@ -1,5 +1,5 @@
 import type yauzl from "yauzl";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 import { fileNameProblem } from "../hub/file-names.js";
 import { placeOf, type Selection } from "./layout.js";
 
@@ -99,6 +99,6 @@ async function* entriesOf(zip: yauzl.ZipFile, archive: string): AsyncGenerator<y
 
 /** The error for an archive that is damaged, hostile or none. */
 export function badArchive(archive: string, why: unknown): InstructPix2PixError {
-  const reason = why instanceof Error ? why.message : String(why);
+  const reason = isError(why) ? why.message : String(why);
   return new InstructPix2PixError("ERR_LIBTORCH", `${archive} cannot be unpacked: ${reason}`, { cause: why });
 }

@@ -17,7 +17,7 @@ import {
   integer,
   integers,
   type JsonObject,
-  layers,
+  LIMITS,
   listOfOne,
   nullable,
   number,
@@ -31,21 +31,21 @@ import {
 /** An edge, or [height, width]. */
 const size: Field<number | number[]> = {
   default: 32,
-  expected: "an integer or a pair of integers",
-  parse: (value) => integer(32).parse(value) ?? integers([32]).parse(value),
+  expected: `an integer in 1..${LIMITS.positions} or a pair of them`,
+  parse: (value) => integer(32, LIMITS.positions).parse(value) ?? integers([32], LIMITS.positions).parse(value),
 };
 
 /** Every key of an autoencoder's config.json, with the defaults that files leave out. */
 const SCHEMA = {
-  in_channels: integer(3),
-  out_channels: integer(3),
+  in_channels: integer(3, LIMITS.channels),
+  out_channels: integer(3, LIMITS.channels),
   down_block_types: listOfOne(["DownEncoderBlock2D"], ["DownEncoderBlock2D"]),
   up_block_types: listOfOne(["UpDecoderBlock2D"], ["UpDecoderBlock2D"]),
-  block_out_channels: integers([64]),
-  layers_per_block: layers(1),
+  block_out_channels: integers([64], LIMITS.channels),
+  layers_per_block: integer(1, LIMITS.layers),
   act_fn: oneOf("silu", ["silu", "swish", "mish", "gelu", "relu"]),
-  latent_channels: integer(4),
-  norm_num_groups: integer(32),
+  latent_channels: integer(4, LIMITS.channels),
+  norm_num_groups: integer(32, LIMITS.channels),
   sample_size: size,
   scaling_factor: number(0.18215),
   shift_factor: nullable(number(0)),

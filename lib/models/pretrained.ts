@@ -49,6 +49,8 @@ export abstract class PretrainedModel<Config> {
   readonly #kind: ModelKind;
   #device: string;
   #offloader: ModelOffloader | undefined;
+  /** The last move that was asked for, until it is done. */
+  #moving: Promise<unknown> | undefined;
   #weightsMayChange = false;
 
   /** @internal */
@@ -67,8 +69,9 @@ export abstract class PretrainedModel<Config> {
   }
 
   /**
-   * Moves the weights to another device; tensors that {@link stateDict} gave stay where they are. Nothing else may run with
-   * the model meanwhile. If memory runs out on the way, the model is left where it was.
+   * Moves the weights to another device; tensors that {@link stateDict} gave stay where they are. Calls that came before are
+   * computed where it was, those that come after wait and are computed where it goes. If memory runs out on the way, the model
+   * is left where it was.
    *
    * @param device "cpu", "cuda" or "cuda:N", or "auto"
    * @returns the model itself
@@ -77,11 +80,26 @@ export abstract class PretrainedModel<Config> {
    */
   async to(device: string): Promise<this> {
     const target = resolveDevice(device);
-    if (target === this.#device) return this;
     checkQuantization(this.quantization, this.dtype, target);
-    await native().moveModel(this.#handle, target);
-    this.#device = target;
+    const before = this.#moving;
+    const move = (async () => {
+      await before?.catch(() => {});
+      if (target === this.#device) return;
+      await native().moveModel(this.#handle, target);
+      this.#device = target;
+    })();
+    this.#moving = move;
+    try {
+      await move;
+    } finally {
+      if (this.#moving === move) this.#moving = undefined;
+    }
     return this;
+  }
+
+  /** @internal Returns once no move is under way: what is queued then is queued where the weights are. */
+  async settled(): Promise<void> {
+    while (this.#moving) await this.#moving.catch(() => {});
   }
 
   /** @internal From now on the offloader says where the model computes; without one it does where its weights are. */
@@ -91,7 +109,11 @@ export abstract class PretrainedModel<Config> {
 
   /** Runs what computes with the weights, once they are where they are to be. */
   protected computing<T>(work: () => Promise<T>): Promise<T> {
-    return this.#offloader ? this.#offloader.use(this, work) : work();
+    const whereItIs = async () => {
+      if (this.#moving) await this.settled();
+      return await work();
+    };
+    return this.#offloader ? this.#offloader.use(this, whereItIs) : whereItIs();
   }
 
   /** @internal The addon's handle. */
@@ -121,6 +143,7 @@ export abstract class PretrainedModel<Config> {
         `with quantization "${this.quantization}" a model does not hold the weights of its file: load it without`,
       );
     this.#weightsMayChange = true;
+    await this.settled();
     const result: Record<string, Tensor> = Object.create(null);
     for (const [name, handle] of Object.entries(await native().modelStateDict(this.#handle)))
       result[name] = new Tensor(handle);
@@ -203,7 +226,13 @@ export async function loadPretrained<Config>(
   const { files } = await resolveWeights(folder, { variant, baseName: description.baseName });
   const nativeConfig = description.toNative(config, where);
   const handle = await cancellable(signal, (token) =>
-    addon.loadModel(description.kind, nativeConfig, files, { dtype, device, attention, quantization, allowNonFinite }, token),
+    addon.loadModel(
+      description.kind,
+      nativeConfig,
+      files,
+      { dtype, device, attention, quantization, allowNonFinite },
+      token,
+    ),
   );
   return { kind: description.kind, config, device, dtype, quantization, handle };
 }

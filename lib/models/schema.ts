@@ -17,41 +17,31 @@ export interface Field<T> {
 export type Schema = Record<string, Field<unknown>>;
 export type Parsed<S extends Schema> = { [K in keyof S]: S[K] extends Field<infer T> ? T : never };
 
-/** What sizes a model is built of; far above any that fits into memory. */
-const MAX_INTEGER = 2 ** 31 - 1;
-/** Layers, of which each takes time and memory before any weight is looked at; far above any model's. */
-const MAX_LAYERS = 256;
-/** Lists have an element for a level of a model. */
-const MAX_LIST = 64;
 const NAMED_UNKNOWN = 8;
 
-const isInteger = (value: unknown, min: number, max = MAX_INTEGER): value is number =>
-  Number.isInteger(value) && Number(value) >= min && Number(value) <= max;
+/** Far above any model that was published; beyond, memory and minutes are spent before something fails. */
+export const LIMITS = {
+  levels: 16,
+  layers: 256,
+  channels: 2 ** 14,
+  /** Of a feed-forward's inner layer, of text embeddings. */
+  features: 2 ** 16,
+  positions: 2 ** 16,
+  vocabulary: 2 ** 22,
+  kernel: 63,
+} as const;
 
-export function integer(fallback: number, min = 1): Field<number> {
+const isInteger = (value: unknown, min: number, max: number): value is number =>
+  Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max;
+
+const range = (min: number, max: number) => `in ${min}..${max}`;
+
+/** An integer in `min`..`max`, both included. */
+export function integer(fallback: number, max: number, min = 1): Field<number> {
   return {
     default: fallback,
-    expected: `an integer of at least ${min}`,
-    parse: (value) => (isInteger(value, min) ? value : undefined),
-  };
-}
-
-/** A number of layers, up to 256. */
-export function layers(fallback: number): Field<number> {
-  return {
-    default: fallback,
-    expected: `an integer from 1 to ${MAX_LAYERS}`,
-    parse: (value) => (isInteger(value, 1, MAX_LAYERS) ? value : undefined),
-  };
-}
-
-/** A number of layers, or a list with one number per level. */
-export function layersOrList(fallback: number): Field<number | number[]> {
-  const { parse, expected } = layers(fallback);
-  return {
-    default: fallback,
-    expected: `${expected} or a list of them`,
-    parse: (value) => parse(value) ?? listOf(value, parse),
+    expected: `an integer ${range(min, max)}`,
+    parse: (value) => (isInteger(value, min, max) ? value : undefined),
   };
 }
 
@@ -80,37 +70,37 @@ export function oneOf<T extends string>(fallback: T, values: readonly T[]): Fiel
   };
 }
 
-/** A number, or a list with one number per level. */
-export function integerOrList(fallback: number, min = 1): Field<number | number[]> {
+/** An integer, or a list with one for each level. */
+export function integerOrList(fallback: number, max: number, min = 1): Field<number | number[]> {
+  const one = integer(fallback, max, min);
   return {
     default: fallback,
-    expected: `an integer of at least ${min} or a list of them`,
-    parse: (value) =>
-      isInteger(value, min) ? value : listOf(value, (item) => (isInteger(item, min) ? item : undefined)),
+    expected: `${one.expected} or a list of at most ${LIMITS.levels} of them`,
+    parse: (value) => one.parse(value) ?? listOf(value, one.parse),
   };
 }
 
 export function booleanOrList(fallback: boolean): Field<boolean | boolean[]> {
   return {
     default: fallback,
-    expected: "true or false or a list of them",
+    expected: `true or false or a list of at most ${LIMITS.levels} of them`,
     parse: (value) =>
       typeof value === "boolean" ? value : listOf(value, (item) => (typeof item === "boolean" ? item : undefined)),
   };
 }
 
-export function integers(fallback: number[], min = 1): Field<number[]> {
+export function integers(fallback: number[], max: number, min = 1): Field<number[]> {
   return {
     default: fallback,
-    expected: `a list of integers of at least ${min}`,
-    parse: (value) => listOf(value, (item) => (isInteger(item, min) ? item : undefined)),
+    expected: `a list of at most ${LIMITS.levels} integers ${range(min, max)}`,
+    parse: (value) => listOf(value, integer(min, max, min).parse),
   };
 }
 
 export function listOfOne<T extends string>(fallback: T[], values: readonly T[]): Field<T[]> {
   return {
     default: fallback,
-    expected: `a list of ${values.map((value) => JSON.stringify(value)).join(" or ")}`,
+    expected: `a list of at most ${LIMITS.levels} of ${values.map((value) => JSON.stringify(value)).join(" or ")}`,
     parse: (value) => listOf(value, (item) => values.find((known) => known === item)),
   };
 }
@@ -137,7 +127,7 @@ export function only<T extends string | number | boolean | null>(accepted: T): F
 export const ignored: Field<unknown> = { default: undefined, expected: "anything", parse: (value) => value ?? null };
 
 function listOf<T>(value: unknown, parse: (item: unknown) => T | undefined): T[] | undefined {
-  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_LIST) return undefined;
+  if (!Array.isArray(value) || value.length === 0 || value.length > LIMITS.levels) return undefined;
   const items = value.map(parse);
   return items.every((item) => item !== undefined) ? (items as T[]) : undefined;
 }

@@ -1,4 +1,4 @@
-import { checkOptions } from "../arguments.js";
+import { checkList, checkOptions } from "../arguments.js";
 import type { DeepFeatures } from "../native/contract.js";
 import { cancellable, native } from "../native/native.js";
 import { handleOf, Tensor } from "../tensor.js";
@@ -19,7 +19,7 @@ import {
   integerOrList,
   integers,
   type JsonObject,
-  layersOrList,
+  LIMITS,
   listOfOne,
   nullable,
   number,
@@ -31,13 +31,16 @@ import {
 } from "./schema.js";
 import type { UNetCache } from "./unet_cache.js";
 
+/** Residual and transformer blocks of all levels together; the largest published models have about a hundred. */
+const MAX_BLOCKS = 4096;
+
 const ACTIVATIONS = ["silu", "swish", "mish", "gelu", "relu"] as const;
 
 /** Every key of a UNet's config.json, with the defaults that files leave out. */
 const SCHEMA = {
   sample_size: ignored,
-  in_channels: integer(4),
-  out_channels: integer(4),
+  in_channels: integer(4, LIMITS.channels),
+  out_channels: integer(4, LIMITS.channels),
   center_input_sample: boolean(false),
   flip_sin_to_cos: boolean(true),
   freq_shift: number(0),
@@ -54,20 +57,20 @@ const SCHEMA = {
     ["UpBlock2D", "CrossAttnUpBlock2D"],
   ),
   only_cross_attention: booleanOrList(false),
-  block_out_channels: integers([320, 640, 1280, 1280]),
-  layers_per_block: layersOrList(2),
-  downsample_padding: integer(1, 0),
+  block_out_channels: integers([320, 640, 1280, 1280], LIMITS.channels),
+  layers_per_block: integerOrList(2, LIMITS.layers),
+  downsample_padding: integer(1, LIMITS.kernel, 0),
   mid_block_scale_factor: number(1, true),
   dropout: ignored, // of training; inference has none
   act_fn: oneOf("silu", ACTIVATIONS),
-  norm_num_groups: integer(32),
+  norm_num_groups: integer(32, LIMITS.channels),
   norm_eps: number(1e-5, true),
-  cross_attention_dim: integerOrList(1280),
-  transformer_layers_per_block: layersOrList(1),
-  reverse_transformer_layers_per_block: nullable(integers([1])),
+  cross_attention_dim: integerOrList(1280, LIMITS.features),
+  transformer_layers_per_block: integerOrList(1, LIMITS.layers),
+  reverse_transformer_layers_per_block: nullable(integers([1], LIMITS.layers)),
   encoder_hid_dim: only(null),
   encoder_hid_dim_type: only(null),
-  attention_head_dim: integerOrList(8),
+  attention_head_dim: integerOrList(8, LIMITS.channels),
   num_attention_heads: only(null),
   dual_cross_attention: only(false),
   use_linear_projection: boolean(false),
@@ -80,12 +83,12 @@ const SCHEMA = {
   resnet_skip_time_act: ignored, // of block types that are not supported
   resnet_out_scale_factor: ignored, // likewise
   time_embedding_type: only("positional"),
-  time_embedding_dim: nullable(integer(1)),
+  time_embedding_dim: nullable(integer(1, LIMITS.features)),
   time_embedding_act_fn: only(null),
   timestep_post_act: only(null),
   time_cond_proj_dim: only(null),
-  conv_in_kernel: integer(3),
-  conv_out_kernel: integer(3),
+  conv_in_kernel: integer(3, LIMITS.kernel),
+  conv_out_kernel: integer(3, LIMITS.kernel),
   projection_class_embeddings_input_dim: ignored, // read with a class or addition embedding only
   attention_type: only("default"),
   class_embeddings_concat: only(false),
@@ -115,12 +118,21 @@ function toNative(config: UNet2DConditionConfig, where: string): object {
   for (const key of ["conv_in_kernel", "conv_out_kernel"] as const)
     if (config[key] % 2 === 0) throw unsupported(where, key, config[key], "an odd kernel size");
   const layers = perLevel("transformer_layers_per_block", config.transformer_layers_per_block);
+  const resnets = perLevel("layers_per_block", config.layers_per_block);
+  const blocks = resnets.reduce((sum, count, level) => sum + count * (1 + layers[level]!), 0);
+  if (blocks > MAX_BLOCKS)
+    throw unsupported(
+      where,
+      "layers_per_block",
+      config.layers_per_block,
+      `at most ${MAX_BLOCKS} layers in all levels together, those of transformer_layers_per_block counted`,
+    );
   return {
     ...config,
     down_block_types: perLevel("down_block_types", config.down_block_types),
     up_block_types: perLevel("up_block_types", config.up_block_types),
     only_cross_attention: perLevel("only_cross_attention", config.only_cross_attention),
-    layers_per_block: perLevel("layers_per_block", config.layers_per_block),
+    layers_per_block: resnets,
     cross_attention_dim: perLevel("cross_attention_dim", config.cross_attention_dim),
     transformer_layers_per_block: layers,
     reverse_transformer_layers_per_block: perLevel(
@@ -199,11 +211,13 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * Predicts the noise (or the velocity, whatever the model was trained for).
    *
    * @param sample [B,in_channels,H,W]; H and W of any size
-   * @param timesteps one for the whole batch, or one for each row
+   * @param timesteps one for the whole batch, or one for each row: a number, a list, or a tensor [] or [1] or [B] of any type
+   *   of numbers
    * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]
    * @param options.sampleRows for each row of the embeddings the row of `sample` that belongs to it: rows that differ in their
    *   text alone are given, and as far as possible computed, once. Default: one for one
-   * @param options.cache keeps what depends on the embeddings only for the next call with the same ones
+   * @param options.cache keeps what depends on the embeddings only for the next call with the same ones; it belongs to the
+   *   first model it is given to
    * @param options.deepFeatures `reuse` computes the highest resolution alone and takes what lies below from the last call with
    *   `keep` or `reuse` that computed it: faster and not exact (Ma et al. 2023, https://arxiv.org/abs/2312.00858). Both need the
    *   cache. Default `forget`
@@ -211,7 +225,7 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    */
   async forward(
     sample: Tensor,
-    timesteps: number | readonly number[],
+    timesteps: number | readonly number[] | Tensor,
     encoderHiddenStates: Tensor,
     options?: {
       sampleRows?: readonly number[];
@@ -222,12 +236,13 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   ): Promise<Tensor> {
     const { sampleRows = null, cache, deepFeatures = "forget", signal } = checkOptions(options);
     const reused = { sampleRows, cache: cache?.handle ?? null, deepFeatures };
-    const list = typeof timesteps === "number" ? [timesteps] : timesteps;
+    const steps = typeof timesteps === "number" ? [timesteps] : timesteps;
+    const given = Array.isArray(steps) ? checkList(steps, "timesteps") : handleOf(steps as Tensor, "timesteps");
     const input = handleOf(sample, "sample");
     const context = handleOf(encoderHiddenStates, "encoderHiddenStates");
     return new Tensor(
       await this.computing(() =>
-        cancellable(signal, (token) => native().unetForward(this.handle, input, list, context, reused, token)),
+        cancellable(signal, (token) => native().unetForward(this.handle, input, given, context, reused, token)),
       ),
     );
   }

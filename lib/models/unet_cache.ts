@@ -3,8 +3,9 @@ import { native } from "../native/native.js";
 
 /**
  * What a UNet keeps from one call of `UNet2DConditionModel.forward` to the next: what it computes of the text alone (the keys
- * and values of its cross-attention), or of the timesteps alone, and deep features where they are asked for. For one model,
- * whose weights stay as they are meanwhile; other embeddings and timesteps are noticed and computed.
+ * and values of its cross-attention), or of the timesteps alone, and deep features where they are asked for. It belongs to the
+ * first model it is given to, whose weights stay as they are meanwhile; another model refuses it with
+ * `ERR_INVALID_ARGUMENT`. Other embeddings and timesteps are noticed and computed.
  */
 export class UNetCache implements Disposable {
   readonly #handle: NativeUNetCache;

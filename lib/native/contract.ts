@@ -131,12 +131,13 @@ export interface NativeAddon {
   ): Promise<NativeModel>;
   modelStateDict(model: NativeModel): Promise<Record<string, NativeTensor>>;
   setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
-  /** Nothing else may be queued for the model until it is done. */
+  /** What is queued for the model before it is done is refused. */
   moveModel(model: NativeModel, device: string): Promise<void>;
   unetForward(
     model: NativeModel,
     sample: NativeTensor,
-    timesteps: readonly number[],
+    /** One for all rows or one for each; a tensor of them is [] or [N]. */
+    timesteps: readonly number[] | NativeTensor,
     encoderHiddenStates: NativeTensor,
     options: {
       sampleRows: readonly number[] | null;
@@ -346,6 +347,11 @@ export type Quantization = "none" | "int8";
 export type AttentionBackend = "auto" | "math";
 export type BinaryOperation = "add" | "sub" | "mul" | "div";
 export type UnaryOperation = "neg" | "abs" | "exp" | "log" | "sqrt" | "round" | "clone";
+
+/** The part of a `Float16Array` that is used, for those whose TypeScript does not know it. */
+export interface Float16Elements extends ArrayLike<number> {
+  readonly [Symbol.toStringTag]: "Float16Array";
+}
 
 export type TensorData =
   | Float32Array

@@ -1,7 +1,7 @@
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
+import { dirname, join } from "node:path";
+import { InstructPix2PixError, isError } from "../errors.js";
 import { type AddonFiles, findAddon, isClone } from "./addon.js";
 import { type Libtorch, resolveLibtorch } from "./libtorch.js";
 import {
@@ -49,6 +49,8 @@ export interface LoadOptions {
 /** The module that opens libraries, see native/preload. */
 interface Preload {
   dlopen(path: string): void;
+  /** The paths of the libraries of this file name that the process has open. */
+  opened(name: string): string[];
 }
 
 const require = createRequire(import.meta.url);
@@ -94,6 +96,7 @@ function load(options: LoadOptions): LoadedAddon<unknown> {
 /** Opens libtorch's libraries in the order of their dependencies. */
 function openLibtorch(files: AddonFiles, libtorch: Libtorch): CudaHalf {
   const preload = requireNative(files.preload, "the preload module", libtorch) as Preload;
+  assertNoOther(preload, libtorch);
   const open = (stem: string) => preload.dlopen(join(libtorch.root, "lib", sharedLibraryName(stem)));
   try {
     open("c10");
@@ -109,6 +112,22 @@ function openLibtorch(files: AddonFiles, libtorch: Libtorch): CudaHalf {
   if (cuda.state === "loaded" || cuda.state === "absent") openUmbrella(libtorch, open);
   if (cuda.state === "loaded") cuda.library = openCudaLibrary(preload, files.cuda);
   return cuda;
+}
+
+/**
+ * A process can use one libtorch: of two, each would find functions of the other under its own names. Somebody else may have
+ * opened one, as another copy of this package does, or an addon of another package.
+ */
+function assertNoOther(preload: Preload, { root }: Libtorch): void {
+  for (const name of ["c10", "torch_cpu"].map(sharedLibraryName)) {
+    const own = realpathSync(join(root, "lib", name));
+    const other = preload.opened(name).find((path) => existsSync(path) && realpathSync(path) !== own);
+    if (other !== undefined)
+      throw new InstructPix2PixError(
+        "ERR_LIBTORCH",
+        `this process has already opened ${other}, and cannot use the libtorch at ${root} beside it; set LIBTORCH to ${dirname(dirname(other))}, so that all use the same one`,
+      );
+  }
 }
 
 /**
@@ -162,5 +181,5 @@ function requireNative(path: string, what: string, libtorch: Libtorch): unknown 
 }
 
 function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0] as string;
+  return (isError(error) ? error.message : String(error)).split("\n")[0] as string;
 }

@@ -38,8 +38,13 @@ export function cudaFailure(): string | undefined {
   return probed ?? undefined;
 }
 
+/** On the addon's exports, which all realms of a thread share (jest and vitest make one for each file of tests). */
+const PREPARED = Symbol.for("instruct-pix2pix.prepared");
+
 function prepare({ exports }: LoadedAddon<NativeAddon>): NativeAddon {
   exports.setErrorClass(InstructPix2PixError);
+  if (Object.hasOwn(exports, PREPARED)) return exports;
+  Object.defineProperty(exports, PREPARED, { value: true });
   // process.exit() runs no cleanup hook of native code; this event is all that tells.
   if (isMainThread) process.once("exit", (status) => exports.processEnds(status));
   return exports;

@@ -1,22 +1,24 @@
+import { isError } from "../errors.js";
+
 /** Why a request failed, in words of one line: "connect ECONNREFUSED 127.0.0.1:80". */
 export function failureMessage(error: unknown): string {
   const cause = innermost(error);
-  if (!(cause instanceof Error)) return String(cause);
+  if (!isError(cause)) return String(cause);
   return cause.message.split("\n", 1)[0] || ((cause as NodeJS.ErrnoException).code ?? cause.name);
 }
 
 /** Why a request failed, as a name where it has one: "ECONNREFUSED". */
 export function failureName(error: unknown): string {
   const cause = innermost(error);
-  if (!(cause instanceof Error)) return String(cause);
+  if (!isError(cause)) return String(cause);
   return (cause as NodeJS.ErrnoException).code ?? cause.message;
 }
 
 /** `fetch` says only "fetch failed"; what went wrong is its cause, or one of several where a host has many addresses. */
 function innermost(error: unknown): unknown {
   let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  return inner instanceof AggregateError && inner.errors.length > 0 ? inner.errors[0] : inner;
+  while (isError(inner) && isError(inner.cause)) inner = inner.cause;
+  return isError(inner) && inner.name === "AggregateError" ? ((inner as AggregateError).errors[0] ?? inner) : inner;
 }
 
 /** Whether a server that answers so may answer otherwise the next time. */

@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { InstructPix2PixError } from "../errors.js";
 
 /**
@@ -122,7 +123,7 @@ export const nullAs = <T>(meaning: T, key: ConfigKey<T>): ConfigKey<T> => ({
 export const list = <T>(element: ConfigKey<T>, fallback: readonly T[] = []): ConfigKey<readonly T[]> => ({
   fallback,
   parse(value, refuse) {
-    if (!Array.isArray(value) && !(ArrayBuffer.isView(value) && !(value instanceof DataView))) return refuse("a list");
+    if (!Array.isArray(value) && !types.isTypedArray(value)) return refuse("a list");
     return Array.from(value as ArrayLike<unknown>, (item, i) =>
       element.parse(item, (expected) =>
         refuse(`a list of the right values: element ${i}, ${show(item)}, is not ${expected}`),

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { MetricsFile } from "./metrics-file.js";
 import type { Secrets } from "./secrets.js";
@@ -153,7 +153,7 @@ export class Trackers {
     } catch (error) {
       const count = (this.#failures.get(tracker) ?? 0) + 1;
       this.#failures.set(tracker, count);
-      const message = error instanceof Error ? error.message : String(error);
+      const message = isError(error) ? error.message : String(error);
       if (count === 1) this.#warn(this.#secrets.redact(`${tracker.name}: ${message}; the run goes on`));
     }
   }

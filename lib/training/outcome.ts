@@ -11,5 +11,5 @@ export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
 
 /** What to say of something that was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return isError(error) ? error.message : String(error);
 }

@@ -14,7 +14,6 @@ namespace {
 
 constexpr double kMaxSafeInteger = 9007199254740992.0;
 constexpr int kMaxConfigDepth = 32;
-// libtorch's operators assume no more than this many dimensions in places.
 constexpr size_t kMaxDims = 64;
 constexpr uint32_t kMaxListLength = 1 << 24;
 
@@ -147,9 +146,15 @@ std::vector<at::Tensor> tensors_argument(const Napi::Value& value, const char* n
       value, name, [](const Napi::Value& item, const char*) { return TensorObject::get(item); });
 }
 
+void require_rank(size_t dimensions, const char* name) {
+  if (dimensions <= kMaxDims) return;
+  throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " has " + std::to_string(dimensions) +
+                                          " dimensions; a tensor has at most " + std::to_string(kMaxDims));
+}
+
 std::vector<int64_t> shape_argument(const Napi::Value& value, const char* name) {
   std::vector<int64_t> shape = integers_argument(value, name);
-  if (shape.size() > kMaxDims) refuse(name, "a list of at most 64 sizes");
+  require_rank(shape.size(), name);
   double count = 1;
   for (const int64_t size : shape) {
     if (size < 0) refuse(name, "a list of sizes that are not negative");

@@ -35,6 +35,10 @@ struct TypedArrayView {
 };
 TypedArrayView typed_array_argument(const Napi::Value& value, const char* name);
 
+/// No tensor has more than 64 dimensions: more than that, some of libtorch's operators and the readers of
+/// safetensors do not take.
+void require_rank(size_t dimensions, const char* name);
+
 /// A tensor's shape: at most 64 dimensions, no negative size, element count within 2^53.
 std::vector<int64_t> shape_argument(const Napi::Value& value, const char* name);
 

@@ -12,6 +12,22 @@
 #include <ATen/ops/tensor.h>
 
 namespace ip2p {
+
+Napi::Value submit_with(Napi::Env env, const std::shared_ptr<Model>& model, Work work,
+                        std::shared_ptr<CancelFlag> cancel) {
+  const c10::Device device = model->device();
+  return submit(
+      env, device,
+      [model, device, work = std::move(work)]() -> Finish {
+        if (model->device() != device)
+          throw Error("ERR_INVALID_ARGUMENT",
+                      "the model was moved to another device while this was queued: wait "
+                      "for to() to resolve");
+        return work();
+      },
+      std::move(cancel));
+}
+
 namespace {
 
 using Info = Napi::CallbackInfo;
@@ -78,6 +94,16 @@ void require_ids(const at::Tensor& ids, int64_t vocabulary) {
                                           ", which is not in 0.." + std::to_string(vocabulary - 1));
 }
 
+/// One timestep for all rows or one for each: a list of numbers, or a tensor of them, [] or [N].
+at::Tensor timesteps_argument(const Napi::Value& value) {
+  if (value.IsArray())
+    return at::tensor(numbers_argument(value, "timesteps"), at::TensorOptions().dtype(at::kDouble));
+  const at::Tensor given = TensorObject::get(value);
+  if (given.dim() > 1 || given.numel() == 0 || given.scalar_type() == at::kBool)
+    throw Error("ERR_INVALID_ARGUMENT", "timesteps must be numbers, [] or [B]");
+  return given;
+}
+
 /// Makes a model one with 8-bit weights if the option says so.
 void quantize_for(const std::string& quantization, Model& model, c10::ScalarType dtype, c10::Device device) {
   if (quantization == "none") return;
@@ -133,7 +159,7 @@ Napi::Value create_model(const Info& info) {
 /// modelStateDict(model): name → Tensor. The tensors are the parameters themselves, not copies.
 Napi::Value model_state_dict(const Info& info) {
   const auto model = ModelObject::get(info[0]);
-  return submit(info.Env(), model->device(), [=]() -> Finish {
+  return submit_with(info.Env(), model, [=]() -> Finish {
     std::vector<std::pair<std::string, at::Tensor>> state;
     for (const auto& [name, parameter] : model->named_parameters())
       state.emplace_back(name, parameter->value.detach());
@@ -150,17 +176,17 @@ Napi::Value set_model_parameter(const Info& info) {
   const auto model = ModelObject::get(info[0]);
   const std::string name = string_argument(info[1], "name");
   const at::Tensor value = TensorObject::get(info[2]);
-  return submit_void(info.Env(), model->device(), [=] { model->set_parameter(name, value); });
+  return submit_with(info.Env(), model, void_work([=] { model->set_parameter(name, value); }));
 }
 
 /// moveModel(model, device): takes place after the jobs that are queued on the device it leaves
 Napi::Value move_model(const Info& info) {
   const auto model = ModelObject::get(info[0]);
   const c10::Device device = parse_device(string_argument(info[1], "device"));
-  return submit_void(info.Env(), model->device(), [=] { model->to(device); });
+  return submit_with(info.Env(), model, void_work([=] { model->to(device); }));
 }
 
-DeepFeatures deep_features_argument(const Napi::Value& value, const std::shared_ptr<UNetCache>& cache) {
+DeepFeatures deep_features_argument(const Napi::Value& value, bool cache) {
   const std::string name = string_argument(value, "deepFeatures");
   if (name == "forget") return DeepFeatures::Forget;
   if (name != "keep" && name != "reuse")
@@ -174,39 +200,49 @@ DeepFeatures deep_features_argument(const Napi::Value& value, const std::shared_
 Napi::Value unet_forward(const Info& info) {
   const auto model = model_argument<UNet2DConditionModel>(info[0], "UNet2DConditionModel");
   const at::Tensor sample = TensorObject::get(info[1]);
-  const auto timesteps = numbers_argument(info[2], "timesteps");
+  const at::Tensor given_timesteps = timesteps_argument(info[2]);
   const at::Tensor context = TensorObject::get(info[3]);
   const Napi::Object options = object_argument(info[4], "options");
   const Napi::Value given_rows = options.Get("sampleRows");
   const bool shared = !given_rows.IsNull() && !given_rows.IsUndefined();
   const std::vector<int64_t> rows =
       shared ? integers_argument(given_rows, "sampleRows") : std::vector<int64_t>();
-  const std::shared_ptr<UNetCache> cache = UNetCacheObject::get_optional(options.Get("cache"));
-  const DeepFeatures deep = deep_features_argument(options.Get("deepFeatures"), cache);
-  return submit_tensor(
-      info.Env(), model->device(),
-      [=] {
+  const auto counted = UNetCacheObject::get_optional(options.Get("cache"));
+  const std::shared_ptr<UNetCache> cache = counted ? counted->get() : nullptr;
+  if (cache && !cache->belongs_to(model))
+    throw Error("ERR_INVALID_ARGUMENT",
+                "this UNetCache belongs to another model: give every model one of its own");
+  const DeepFeatures deep = deep_features_argument(options.Get("deepFeatures"), cache != nullptr);
+  return submit_with(
+      info.Env(), model,
+      [=]() -> Finish {
         require_dims(sample, 4, "sample", "[B,C,H,W]");
         at::Tensor x = prepared(sample, *model);
+        const at::Tensor timesteps = given_timesteps.to(at::kCPU, at::kDouble).reshape({-1});
         TextCondition text;
         if (shared) {
           require_dims(context, 3, "encoderHiddenStates", "[B,T,D]");
           text.sample_rows = sample_rows(rows, x, context);
           // What saves nothing, or has a timestep of its own in every row, is not shared.
-          if (x.size(0) >= context.size(0) || timesteps.size() != 1) {
+          if (x.size(0) >= context.size(0) || timesteps.numel() != 1) {
             x = x.index_select(0, text.sample_rows);
             text.sample_rows.reset();
           }
         }
         const int64_t batch = shared ? context.size(0) : x.size(0);
         text.embeddings = prepared(context_for(context, batch), *model);
-        const auto count = static_cast<int64_t>(timesteps.size());
+        const int64_t count = timesteps.numel();
         if (count != 1 && count != batch)
           throw Error("ERR_INVALID_ARGUMENT", "there are " + std::to_string(count) +
                                                   " timesteps for a batch of " + std::to_string(batch));
-        if (cache) cache->belong_to(model);
+        if (cache) cache->begin_pass(model->device());
         text.cache = cache.get();
-        return model->forward(x, at::tensor(timesteps, at::TensorOptions().dtype(at::kDouble)), text, deep);
+        const at::Tensor result = model->forward(x, timesteps, text, deep);
+        if (cache) cache->end_pass();
+        return [result, counted, cache](Napi::Env js) {
+          if (cache) counted->recount(cache->bytes());
+          return TensorObject::make(js, result);
+        };
       },
       CancelObject::get_optional(info[5]));
 }
@@ -229,13 +265,11 @@ Napi::Value vae_encode(const Info& info) {
   const at::Tensor x = TensorObject::get(info[1]);
   const bool slicing = bool_argument(info[2], "slicing");
   const auto tiling = tiling_argument(info[3]);
-  return submit_tensor(
-      info.Env(), model->device(),
-      [=] {
-        require_dims(x, 4, "the picture", "[B,C,H,W]");
-        return model->encode(prepared(x, *model), slicing, tiling);
-      },
-      CancelObject::get_optional(info[4]));
+  return submit_with(info.Env(), model, tensor_work([=] {
+                       require_dims(x, 4, "the picture", "[B,C,H,W]");
+                       return model->encode(prepared(x, *model), slicing, tiling);
+                     }),
+                     CancelObject::get_optional(info[4]));
 }
 
 /// vaeDecode(model, z, slicing, tiling, cancel)
@@ -244,13 +278,11 @@ Napi::Value vae_decode(const Info& info) {
   const at::Tensor z = TensorObject::get(info[1]);
   const bool slicing = bool_argument(info[2], "slicing");
   const auto tiling = tiling_argument(info[3]);
-  return submit_tensor(
-      info.Env(), model->device(),
-      [=] {
-        require_dims(z, 4, "the latents", "[B,C,h,w]");
-        return model->decode(prepared(z, *model), slicing, tiling);
-      },
-      CancelObject::get_optional(info[4]));
+  return submit_with(info.Env(), model, tensor_work([=] {
+                       require_dims(z, 4, "the latents", "[B,C,h,w]");
+                       return model->decode(prepared(z, *model), slicing, tiling);
+                     }),
+                     CancelObject::get_optional(info[4]));
 }
 
 /// clipTextForward(model, inputIds, hiddenStates, cancel): { lastHiddenState, pooled, hiddenStates? }
@@ -258,8 +290,8 @@ Napi::Value clip_text_forward(const Info& info) {
   const auto model = model_argument<CLIPTextModel>(info[0], "CLIPTextModel");
   const at::Tensor ids = TensorObject::get(info[1]);
   const bool hidden_states = bool_argument(info[2], "hiddenStates");
-  return submit(
-      info.Env(), model->device(),
+  return submit_with(
+      info.Env(), model,
       [=]() -> Finish {
         require_ids(ids, model->vocabulary());
         const CLIPTextOutput output = model->forward(prepared(ids, *model), hidden_states);

@@ -4,16 +4,18 @@ namespace ip2p {
 
 void NativeMemory::add(napi_env env, int64_t bytes) {
   objects_ += 1;
-  bytes_ += bytes;
-  int64_t total = 0;
-  napi_adjust_external_memory(env, bytes, &total);
+  grow(env, bytes);
 }
 
 void NativeMemory::remove(napi_env env, int64_t bytes) {
   objects_ -= 1;
-  bytes_ -= bytes;
+  grow(env, -bytes);
+}
+
+void NativeMemory::grow(napi_env env, int64_t bytes) {
+  bytes_ += bytes;
   int64_t total = 0;
-  napi_adjust_external_memory(env, -bytes, &total);
+  napi_adjust_external_memory(env, bytes, &total);
 }
 
 bool NativeMemory::begin_release() {

@@ -22,6 +22,8 @@ class NativeMemory {
   /// Counts an object in or out, and tells V8, so that garbage collection sees how large it really is.
   void add(napi_env env, int64_t bytes);
   void remove(napi_env env, int64_t bytes);
+  /// An object that is counted has grown, or shrunk if `bytes` is negative.
+  void grow(napi_env env, int64_t bytes);
 
   /// Lets go of something that holds `bytes`. Giving memory back to the system takes a fifth of a second for
   /// each gigabyte, so large things are let go of on another thread.
@@ -71,6 +73,13 @@ class Held {
     bytes_ = bytes;
     value_ = std::move(value);
     memory_->add(env_, bytes_);
+  }
+
+  /// Counts the value anew, as long as it is held.
+  void recount(int64_t bytes) {
+    if (!memory_) return;
+    memory_->grow(env_, bytes - bytes_);
+    bytes_ = bytes;
   }
 
   void clear() {

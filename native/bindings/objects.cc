@@ -19,12 +19,19 @@ namespace {
 // Tags tell one wrapped class from another whatever prototype an object was given, so unwrapping can never
 // reinterpret a foreign pointer. Accessors check them too: V8 checks the receiver of methods only, and a
 // getter can be taken from its prototype and called on anything.
-constexpr napi_type_tag kTensorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e01ULL};
-constexpr napi_type_tag kGeneratorTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e02ULL};
-constexpr napi_type_tag kModelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e03ULL};
-constexpr napi_type_tag kTrainerTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e05ULL};
-constexpr napi_type_tag kUNetCacheTag = {0x3d2b7c9e41f68a05ULL, 0xb7e4906d1c8f35a2ULL};
-constexpr napi_type_tag kCancelTag = {0x8f1c6a52f0d94b17ULL, 0x9a3de1c07c5b2e04ULL};
+// Other copies of the package in this process, perhaps of other versions, have classes of the same names but
+// another layout: half of a tag is where this copy lies in memory.
+napi_type_tag own_tag(uint64_t kind) {
+  static const char here = 0;
+  return {0x8f1c6a52f0d94b17ULL, reinterpret_cast<uintptr_t>(&here) + kind};
+}
+
+const napi_type_tag kTensorTag = own_tag(1);
+const napi_type_tag kGeneratorTag = own_tag(2);
+const napi_type_tag kModelTag = own_tag(3);
+const napi_type_tag kTrainerTag = own_tag(4);
+const napi_type_tag kUNetCacheTag = own_tag(5);
+const napi_type_tag kCancelTag = own_tag(6);
 
 template <class Wrapped>
 Wrapped* unwrap(const Napi::Value& value, const napi_type_tag& tag, const char* what) {
@@ -54,6 +61,8 @@ TensorObject::TensorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Te
 }
 
 Napi::Value TensorObject::make(Napi::Env env, at::Tensor tensor) {
+  // Such a tensor could not be written to a file that can be read again.
+  require_rank(static_cast<size_t>(tensor.dim()), "the tensor");
   const Napi::Object object = Environment::of(env).tensor_class.New({});
   const auto bytes = static_cast<int64_t>(tensor.nbytes());
   Unwrap(object)->tensor_.set(env, Environment::of(env).memory, std::move(tensor), bytes);
@@ -208,18 +217,20 @@ void UNetCacheObject::define(Napi::Env env, Napi::Object exports) {
 
 UNetCacheObject::UNetCacheObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<UNetCacheObject>(info) {
   guarded(info.Env(), [&] {
-    cache_ = std::make_shared<UNetCache>(numbers_argument(info[0], "timesteps"));
+    auto cache = std::make_shared<UNetCache>(numbers_argument(info[0], "timesteps"));
+    cache_->set(info.Env(), Environment::of(info.Env()).memory, std::move(cache), 0);
     info.This().As<Napi::Object>().TypeTag(&kUNetCacheTag);
   });
 }
 
-std::shared_ptr<UNetCache> UNetCacheObject::get_optional(const Napi::Value& value) {
+std::shared_ptr<UNetCacheObject::Counted> UNetCacheObject::get_optional(const Napi::Value& value) {
   if (value.IsUndefined() || value.IsNull()) return nullptr;
-  return unwrap<UNetCacheObject>(value, kUNetCacheTag, "UNetCache")->cache_;
+  const auto& cache = unwrap<UNetCacheObject>(value, kUNetCacheTag, "UNetCache")->cache_;
+  return cache->get() ? cache : nullptr;
 }
 
 void UNetCacheObject::dispose(const Napi::CallbackInfo&) {
-  cache_.reset();
+  cache_->clear();
 }
 
 // ---- CancelToken

@@ -88,15 +88,18 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
 class UNetCacheObject : public Napi::ObjectWrap<UNetCacheObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
-  /// Null for undefined or null, and once it is disposed of.
-  static std::shared_ptr<UNetCache> get_optional(const Napi::Value& value);
+  using Counted = Held<std::shared_ptr<UNetCache>>;
+  /// Null for undefined or null, and once it is disposed of. Passes that are queued share it; only the
+  /// JavaScript thread touches it, to count.
+  static std::shared_ptr<Counted> get_optional(const Napi::Value& value);
 
   explicit UNetCacheObject(const Napi::CallbackInfo& info);
+  ~UNetCacheObject() override { cache_->clear(); }
 
  private:
   void dispose(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<UNetCache> cache_;
+  const std::shared_ptr<Counted> cache_ = std::make_shared<Counted>();
 };
 
 /// JavaScript's handle of a cancel flag: `new CancelToken()`, `cancel()`.

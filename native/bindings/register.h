@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <napi.h>
 
 #include <memory>
@@ -9,6 +10,8 @@
 #include "core/job_queue.h"
 
 namespace ip2p {
+
+class Model;
 
 // Each binding file adds its functions to the addon's exports; lib/native/contract.ts is the typed list of
 // all of them.
@@ -37,6 +40,15 @@ inline Napi::Value submit(Napi::Env env, c10::Device device, Work work,
                           std::shared_ptr<CancelFlag> cancel = nullptr) {
   return Environment::of(env).submit(JobQueue::of(device), std::move(cancel), std::move(work));
 }
+
+/// Queues work with a model where its weights are now. Refused if they have been moved by the time it is its
+/// turn: another thread works with them then.
+Napi::Value submit_with(Napi::Env env, const std::shared_ptr<Model>& model, Work work,
+                        std::shared_ptr<CancelFlag> cancel = nullptr);
+
+/// Work whose result is one tensor, and work that gives nothing.
+Work tensor_work(std::function<at::Tensor()> work);
+Work void_work(std::function<void()> work);
 
 /// Queues work whose result is one tensor.
 Napi::Value submit_tensor(Napi::Env env, c10::Device device, std::function<at::Tensor()> work,

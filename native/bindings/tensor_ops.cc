@@ -25,22 +25,27 @@
 
 namespace ip2p {
 
+Work tensor_work(std::function<at::Tensor()> work) {
+  return [work = std::move(work)]() -> Finish {
+    at::Tensor result = work();
+    return [result = std::move(result)](Napi::Env js) { return TensorObject::make(js, result); };
+  };
+}
+
+Work void_work(std::function<void()> work) {
+  return [work = std::move(work)]() -> Finish {
+    work();
+    return [](Napi::Env js) { return js.Undefined(); };
+  };
+}
+
 Napi::Value submit_tensor(Napi::Env env, c10::Device device, std::function<at::Tensor()> work,
                           std::shared_ptr<CancelFlag> cancel) {
-  return submit(
-      env, device,
-      [work = std::move(work)]() -> Finish {
-        at::Tensor result = work();
-        return [result = std::move(result)](Napi::Env js) { return TensorObject::make(js, result); };
-      },
-      std::move(cancel));
+  return submit(env, device, tensor_work(std::move(work)), std::move(cancel));
 }
 
 Napi::Value submit_void(Napi::Env env, c10::Device device, std::function<void()> work) {
-  return submit(env, device, [work = std::move(work)]() -> Finish {
-    work();
-    return [](Napi::Env js) { return js.Undefined(); };
-  });
+  return submit(env, device, void_work(std::move(work)));
 }
 
 namespace {
@@ -257,12 +262,14 @@ Napi::Value slice(const Info& info) {
 Napi::Value reshape(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
   const auto shape = integers_argument(info[1], "shape");
+  require_rank(shape.size(), "shape");
   return submit_tensor(info.Env(), x.device(), [=] { return x.reshape(shape); });
 }
 
 Napi::Value repeat(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
   const auto times = integers_argument(info[1], "repeats");
+  require_rank(times.size(), "repeats");
   return submit_tensor(info.Env(), x.device(), [=] { return x.repeat(times); });
 }
 

@@ -34,8 +34,8 @@ int64_t bytes_of(const NamedTensors& tensors) {
 }
 
 template <class Made>
-Napi::Value submit_trainer(const Info& info, c10::Device device, Made make) {
-  return submit(info.Env(), device, [make]() -> Finish {
+Napi::Value submit_trainer(const Info& info, const std::shared_ptr<Model>& model, Made make) {
+  return submit_with(info.Env(), model, [make]() -> Finish {
     const std::shared_ptr<Trainer> trainer = make();
     const int64_t bytes = bytes_of(trainer->optimizer_state()) + bytes_of(trainer->ema_state());
     return [trainer, bytes](Napi::Env js) { return TrainerObject::make(js, trainer, bytes); };
@@ -62,16 +62,18 @@ Napi::Value create_trainer(const Info& info) {
   std::shared_ptr<CLIPTextModel> text_encoder;
   if (!info[1].IsNull()) text_encoder = trained_model<CLIPTextModel>(info[1], "CLIPTextModel");
   const TrainerOptions options = options_argument(info[2]);
-  return submit_trainer(info, unet->device(),
-                        [=] { return std::make_shared<DenoisingTrainer>(unet, text_encoder, options); });
+  return submit_trainer(info, unet, [=] {
+    if (text_encoder && text_encoder->device() != unet->device())
+      throw Error("ERR_INVALID_ARGUMENT", "the UNet and the text encoder lie on different devices");
+    return std::make_shared<DenoisingTrainer>(unet, text_encoder, options);
+  });
 }
 
 /// createAutoencoderTrainer(vae, options)
 Napi::Value create_autoencoder_trainer(const Info& info) {
   const auto vae = trained_model<AutoencoderKL>(info[0], "AutoencoderKL");
   const TrainerOptions options = options_argument(info[1]);
-  return submit_trainer(info, vae->device(),
-                        [=] { return std::make_shared<AutoencoderTrainer>(vae, options); });
+  return submit_trainer(info, vae, [=] { return std::make_shared<AutoencoderTrainer>(vae, options); });
 }
 
 /// trainerMicroStep(trainer, sample, timesteps, text, target, factor, cancel): the loss, one element

@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
@@ -63,42 +65,27 @@ class Regions {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto block = blocks_.find(begin);
     if (block == blocks_.end()) return false;
-    Free range{block->second, true};
-    in_use_ -= range.size;
+    const size_t size = block->second;
+    in_use_ -= size;
     blocks_.erase(block);
-    const auto region = std::prev(regions_.upper_bound(begin));
-    if (const auto next = free_.find(begin + range.size);
-        next != free_.end() && next->first < region->first + region->second)
-      range.size += take(next->first).size;
-    if (const auto after = free_.lower_bound(begin); after != free_.begin()) {
-      const auto before = std::prev(after);
-      if (before->first + before->second.size == begin && before->first >= region->first) {
-        begin = before->first;
-        range.size += take(begin).size;
-      }
-    }
-    put(begin, range);
+    put_joined(begin, {size, true});
     return true;
   }
 
-  bool trim_when_idle() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (kept_ == 0) return false;
-    if (std::chrono::steady_clock::now() - last_allocation_ < IDLE) return true;
-    discard();
-    for (auto region = regions_.begin(); region != regions_.end();) {
-      const auto whole = free_.find(region->first);
-      if (whole == free_.end() || whole->second.size != region->second) {
-        ++region;
+  /// Gives back what is kept whenever nothing has been allocated for a while. Does not return.
+  [[noreturn]] void trim_when_idle() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      keeping_.wait(lock, [this] { return kept_ > 0; });
+      if (is_idle()) {
+        trim(lock);
         continue;
       }
-      take(region->first);
-      munmap(region->first, region->second);
-      mapped_ -= region->second;
-      region = regions_.erase(region);
+      const auto idle_from = last_allocation_ + IDLE;
+      lock.unlock();
+      std::this_thread::sleep_until(idle_from);
+      lock.lock();
     }
-    peak_ = in_use_;
-    return false;
   }
 
   CpuAllocator::Statistics statistics() {
@@ -113,6 +100,66 @@ class Regions {
   };
 
   size_t allowance() const { return peak_ / 16 + SMALLEST_REGION; }
+
+  bool is_idle() const { return std::chrono::steady_clock::now() - last_allocation_ >= IDLE; }
+
+  /// The system takes a fifth of a second for each gigabyte, and others must not wait for it: a range is
+  /// taken out while it is given back, so that it is nobody's, and the lock is free. Ends early when somebody
+  /// allocates.
+  void trim(std::unique_lock<std::mutex>& lock) {
+    while (is_idle()) {
+      const auto kept =
+          std::find_if(free_.begin(), free_.end(), [](auto& entry) { return entry.second.resident; });
+      if (kept == free_.end()) {
+        unmap_free_regions();
+        peak_ = in_use_;
+        return;
+      }
+      char* const begin = kept->first;
+      Free range = take(begin);
+      lock.unlock();
+      madvise(begin, range.size, MADV_DONTNEED);
+      lock.lock();
+      range.resident = false;
+      put_joined(begin, range);
+    }
+  }
+
+  /// Those that hold no block; the system has their pages back, so that this is quick.
+  void unmap_free_regions() {
+    for (auto region = regions_.begin(); region != regions_.end();) {
+      const auto whole = free_.find(region->first);
+      if (whole == free_.end() || whole->second.size != region->second) {
+        ++region;
+        continue;
+      }
+      take(region->first);
+      munmap(region->first, region->second);
+      mapped_ -= region->second;
+      region = regions_.erase(region);
+    }
+  }
+
+  /// As one range with the free neighbours in its region; resident if any of them is.
+  void put_joined(char* begin, Free range) {
+    const auto region = std::prev(regions_.upper_bound(begin));
+    const auto join = [&](char* neighbour) {
+      const Free other = take(neighbour);
+      range.size += other.size;
+      range.resident = range.resident || other.resident;
+    };
+    if (const auto next = free_.find(begin + range.size);
+        next != free_.end() && next->first < region->first + region->second)
+      join(next->first);
+    if (const auto after = free_.lower_bound(begin); after != free_.begin()) {
+      const auto before = std::prev(after);
+      if (before->first + before->second.size == begin && before->first >= region->first) {
+        begin = before->first;
+        join(begin);
+      }
+    }
+    put(begin, range);
+  }
 
   bool add_region(size_t size) {
     const size_t length = round_up(std::max(size, SMALLEST_REGION), HUGE_PAGE);
@@ -136,7 +183,9 @@ class Regions {
   void put(char* begin, Free range) {
     free_.emplace(begin, range);
     free_by_size_.emplace(range.size, begin);
-    if (range.resident) kept_ += range.size;
+    if (!range.resident) return;
+    if (kept_ == 0) keeping_.notify_one();
+    kept_ += range.size;
   }
 
   Free take(char* begin) {
@@ -158,6 +207,7 @@ class Regions {
   }
 
   std::mutex mutex_;
+  std::condition_variable keeping_;
   std::map<char*, size_t> regions_;
   std::map<char*, Free> free_;
   std::set<std::pair<size_t, char*>> free_by_size_;
@@ -203,14 +253,13 @@ void CpuAllocator::install() {
   static const bool installed = [] {
     const char* wanted = std::getenv("IP2P_CPU_ALLOCATOR");
     if (wanted && std::strcmp(wanted, "system") == 0) return false;
+    // Memory that libtorch asks for without an owner is freed by whichever allocator is in place then.
+    if (c10::GetCPUAllocator() != libtorch_allocator()) return false;
     c10::SetCPUAllocator(new Allocator);
+    std::thread([] { regions().trim_when_idle(); }).detach();
     return true;
   }();
   (void)installed;
-}
-
-bool CpuAllocator::trim_when_idle() {
-  return regions().trim_when_idle();
 }
 
 CpuAllocator::Statistics CpuAllocator::statistics() {
@@ -224,9 +273,6 @@ CpuAllocator::Statistics CpuAllocator::statistics() {
 namespace ip2p {
 
 void CpuAllocator::install() {}
-bool CpuAllocator::trim_when_idle() {
-  return false;
-}
 CpuAllocator::Statistics CpuAllocator::statistics() {
   return {};
 }

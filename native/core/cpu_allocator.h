@@ -9,16 +9,15 @@ namespace ip2p {
 /// The C library hands every large block back to the system when it is freed and maps it anew, zeroed page by
 /// page, when the next is asked for; a denoising step asks for thousands. Here blocks of 64 KiB and more are
 /// cut from mapped regions with huge pages, and what is freed is used again. What is kept never lets the
-/// process grow noticeably beyond what it had in use at its peak, and goes back to the system when nothing
-/// has been allocated for a while. Linux only; elsewhere libtorch's own allocator stays in place.
+/// process grow noticeably beyond what it had in use at its peak, and goes back to the system, on a thread of
+/// its own, when nothing has been allocated for ten seconds. Linux only; elsewhere libtorch's own allocator
+/// stays in place.
 class CpuAllocator {
  public:
-  /// Puts it in libtorch's place; later calls do nothing. IP2P_CPU_ALLOCATOR=system leaves libtorch's own.
+  /// Puts it in libtorch's place; later calls do nothing, nor where libtorch's own is no longer in place, as
+  /// when another copy of this package has put its allocator there. IP2P_CPU_ALLOCATOR=system leaves
+  /// libtorch's own.
   static void install();
-
-  /// Gives back what is kept, unless something was allocated in the last ten seconds. Returns whether
-  /// anything is still kept.
-  static bool trim_when_idle();
 
   struct Statistics {
     size_t mapped = 0;  // bytes of address space held

@@ -8,9 +8,9 @@ namespace ip2p {
 
 const CudaLibrary* cuda_library() {
   // Registered when the library was opened, which is before the addon, if at all.
-  const auto op = c10::Dispatcher::singleton().findSchema({"ip2p::cuda_library", ""});
+  const auto op = c10::Dispatcher::singleton().findSchema({kCudaOperator, ""});
   if (!op) return nullptr;
-  return reinterpret_cast<const CudaLibrary*>(op->typed<int64_t(int64_t)>().call(kCudaInterfaceVersion));
+  return reinterpret_cast<const CudaLibrary*>(op->typed<int64_t()>().call());
 }
 
 const CudaLibrary& require_cuda_library() {

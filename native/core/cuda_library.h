@@ -53,10 +53,14 @@ class CudaLibrary {
   ~CudaLibrary() = default;
 };
 
-/// Counted up with every change of the interface, so that a library of another build is not called.
-inline constexpr int64_t kCudaInterfaceVersion = 1;
+/// The operator by which the library tells its address. The number is counted up with every change of the
+/// interface, so that a library of another build is not called. Several copies of this package in a process
+/// use the one that was opened first.
+inline constexpr const char* kCudaNamespace = "ip2p_cuda";
+inline constexpr const char* kCudaOperator = "ip2p_cuda::library_2";
+inline constexpr const char* kCudaSchema = "library_2() -> int";
 
-/// Null where none is loaded, or one of another version of the interface.
+/// Null where none is loaded, or none of this version of the interface.
 const CudaLibrary* cuda_library();
 
 /// @throws ERR_CUDA_UNAVAILABLE where there is none

@@ -5,7 +5,6 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -128,11 +127,7 @@ void JobQueue::work() {
     Job job;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      const auto waiting = [this] { return !jobs_.empty(); };
-      // Memory kept for the next job is given back when none comes.
-      while (!wake_.wait_for(lock, std::chrono::seconds(1), waiting) && CpuAllocator::trim_when_idle()) {
-      }
-      wake_.wait(lock, waiting);
+      wake_.wait(lock, [this] { return !jobs_.empty(); });
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }

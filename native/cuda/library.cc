@@ -1,5 +1,6 @@
 // What needs CUDA's headers. This file is a shared library of its own (ip2p_cuda), opened after libtorch's
 // CUDA half; it throws libtorch's errors only, for the addon's are another library's.
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -58,17 +59,22 @@ class Library final : public CudaLibrary {
   }
 };
 
-/// The address of the library, or null for an addon that knows another interface.
-int64_t address(int64_t interface_version) {
+int64_t address() {
   static const Library library;
-  if (interface_version != kCudaInterfaceVersion) return 0;
   return reinterpret_cast<int64_t>(static_cast<const CudaLibrary*>(&library));
 }
 
-}  // namespace
+/// Another copy of the package may have opened its library before; defining an operator twice would end the
+/// process.
+const bool is_first = [] {
+  if (c10::Dispatcher::singleton().findSchema({kCudaOperator, ""})) return false;
+  // Leaked: its destructor would take the operator away while libtorch's own are running.
+  auto* const operators =
+      new torch::Library(torch::Library::FRAGMENT, kCudaNamespace, std::nullopt, __FILE__, __LINE__);
+  operators->def(kCudaSchema, address);
+  return true;
+}();
 
-TORCH_LIBRARY_FRAGMENT(ip2p, library) {
-  library.def("cuda_library(int interface_version) -> int", address);
-}
+}  // namespace
 
 }  // namespace ip2p

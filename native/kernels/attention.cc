@@ -1,16 +1,15 @@
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
-#include <torch/library.h>
 
 #include <cmath>
 #include <limits>
 
 #include "kernels/flash_attention.h"
 #include "kernels/ops.h"
+#include "kernels/registry.h"
 
 namespace ip2p {
 namespace {
@@ -48,17 +47,16 @@ at::Tensor attention_kernel(const at::Tensor& q, const at::Tensor& k, const at::
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(ip2p, library) {
+const Operators schemas([](torch::Library& library) {
   library.def("attention(Tensor q, Tensor k, Tensor v, bool causal, int backend) -> Tensor",
               attention_kernel);
-}
+});
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
                      AttentionBackend backend) {
   static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("ip2p::attention", "")
-          .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, bool, int64_t)>();
+      own_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, bool, int64_t)>(
+          "attention");
   return op.call(q, k, v, causal, static_cast<int64_t>(backend));
 }
 

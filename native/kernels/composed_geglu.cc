@@ -5,6 +5,11 @@
 #include <ATen/ops/gelu_backward.h>
 #include <ATen/ops/mul.h>
 
+#include <cstdlib>
+#include <string_view>
+
+#include "kernels/registry.h"
+
 namespace ip2p {
 
 at::Tensor composed_geglu_forward(const at::Tensor& x) {
@@ -21,5 +26,17 @@ at::Tensor composed_geglu_backward(const at::Tensor& dy, const at::Tensor& x) {
   at::gelu_backward_out(db, at::mul(dy, halves[0]), halves[1]);
   return dx;
 }
+
+// On CUDA the other operators need no kernel: the composite attention asks scaled_dot_product_attention,
+// which chooses among libtorch's; and under autocast libtorch computes the group norm in float32, which a
+// kernel registered here would go around.
+const Operators kernels(c10::DispatchKey::CUDA, [](torch::Library& library) {
+  // Less memory in training for one more gelu in the backward pass; not yet measured on a GPU, so it has to
+  // be asked for.
+  const char* wanted = std::getenv("IP2P_CUDA_OPERATORS");
+  if (wanted == nullptr || std::string_view(wanted) != "1") return;
+  library.impl("geglu_forward", composed_geglu_forward);
+  library.impl("geglu_backward", composed_geglu_backward);
+});
 
 }  // namespace ip2p

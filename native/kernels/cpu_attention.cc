@@ -2,13 +2,13 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_permuted.h>
 #include <c10/core/CPUAllocator.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <cmath>
 #include <tuple>
 #include <vector>
 
+#include "kernels/registry.h"
 #include "kernels/simd/attention.h"
 
 namespace ip2p {
@@ -166,9 +166,9 @@ std::tuple<Tensor, Tensor, Tensor> flash_attention_backward(const Tensor& out_gr
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(ip2p, CPU, library) {
+const Operators kernels(c10::DispatchKey::CPU, [](torch::Library& library) {
   library.impl("flash_attention", flash_attention);
   library.impl("flash_attention_backward", flash_attention_backward);
-}
+});
 
 }  // namespace ip2p

@@ -2,10 +2,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/library.h>
 
 #include <algorithm>
 
+#include "kernels/registry.h"
 #include "kernels/simd/geglu.h"
 
 namespace ip2p {
@@ -58,10 +58,10 @@ at::Tensor geglu_backward(const at::Tensor& output_gradient, const at::Tensor& i
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(ip2p, CPU, library) {
+const Operators kernels(c10::DispatchKey::CPU, [](torch::Library& library) {
   if (instruction_set() == InstructionSet::None) return;
   library.impl("geglu_forward", geglu_forward);
   library.impl("geglu_backward", geglu_backward);
-}
+});
 
 }  // namespace ip2p

@@ -2,12 +2,12 @@
 // comes from the cache.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/library.h>
 
 #include <cmath>
 #include <vector>
 
 #include "kernels/group_norm_parameters.h"
+#include "kernels/registry.h"
 
 namespace ip2p {
 namespace {
@@ -136,8 +136,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> group_norm_forward(const at::Tens
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(ip2p, CPU, library) {
+const Operators kernels(c10::DispatchKey::CPU, [](torch::Library& library) {
   if (instruction_set() != InstructionSet::None) library.impl("group_norm_forward", group_norm_forward);
-}
+});
 
 }  // namespace ip2p

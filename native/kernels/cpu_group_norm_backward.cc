@@ -3,11 +3,11 @@
 // first.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/library.h>
 
 #include <vector>
 
 #include "kernels/group_norm_parameters.h"
+#include "kernels/registry.h"
 
 namespace ip2p {
 namespace {
@@ -133,8 +133,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> group_norm_backward(
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(ip2p, CPU, library) {
+const Operators kernels(c10::DispatchKey::CPU, [](torch::Library& library) {
   if (instruction_set() != InstructionSet::None) library.impl("group_norm_backward", group_norm_backward);
-}
+});
 
 }  // namespace ip2p

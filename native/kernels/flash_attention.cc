@@ -1,13 +1,12 @@
 #include "kernels/flash_attention.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/csrc/autograd/custom_function.h>
-#include <torch/library.h>
 
 #include <tuple>
 
+#include "kernels/registry.h"
 #include "kernels/simd/instruction_set.h"
 
 namespace ip2p {
@@ -22,16 +21,14 @@ using Backward = std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&
                                                     const Tensor&, const Tensor&, const Tensor&, bool);
 
 std::tuple<Tensor, Tensor> forward(const Tensor& q, const Tensor& k, const Tensor& v, bool causal) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("ip2p::flash_attention", "").typed<Forward>();
+  static const auto op = own_operator<Forward>("flash_attention");
   return op.call(q, k, v, causal);
 }
 
 std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& out_gradient, const Tensor& q, const Tensor& k,
                                             const Tensor& v, const Tensor& out, const Tensor& logsumexp,
                                             bool causal) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("ip2p::flash_attention_backward", "").typed<Backward>();
+  static const auto op = own_operator<Backward>("flash_attention_backward");
   return op.call(out_gradient, q, k, v, out, logsumexp, causal);
 }
 
@@ -63,18 +60,18 @@ std::tuple<Tensor, Tensor> differentiable(const Tensor& q, const Tensor& k, cons
 
 // Saved for the derivative: the output, and the logarithm of the sum of the exponentials of each query's
 // scores, [B,H,Tq] in float32.
-TORCH_LIBRARY_FRAGMENT(ip2p, library) {
+const Operators schemas([](torch::Library& library) {
   library.def("flash_attention(Tensor q, Tensor k, Tensor v, bool causal) -> (Tensor out, Tensor logsumexp)");
   library.def(
       "flash_attention_backward(Tensor out_gradient, Tensor q, Tensor k, Tensor v, Tensor out, "
       "Tensor logsumexp, bool causal) -> (Tensor q_gradient, Tensor k_gradient, Tensor v_gradient)");
-}
+});
 
-TORCH_LIBRARY_IMPL(ip2p, Autograd, library) {
+const Operators derivatives(c10::DispatchKey::Autograd, [](torch::Library& library) {
   library.impl("flash_attention", differentiable);
   // A second derivative is an error that names the operator.
   library.impl("flash_attention_backward", torch::autograd::autogradNotImplementedFallback());
-}
+});
 
 bool flash_attention_takes(const Tensor& q, const Tensor& k, const Tensor& v) {
   const at::ScalarType type = q.scalar_type();

@@ -4,10 +4,10 @@
 #include <ATen/ops/gelu.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
-#include <torch/library.h>
 
 #include "kernels/backend_kernel.h"
 #include "kernels/ops.h"
+#include "kernels/registry.h"
 
 namespace ip2p {
 namespace {
@@ -18,14 +18,12 @@ using Forward = at::Tensor(const at::Tensor& x);
 using Backward = at::Tensor(const at::Tensor& dy, const at::Tensor& x);
 
 const c10::TypedOperatorHandle<Forward>& forward_operator() {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("ip2p::geglu_forward", "").typed<Forward>();
+  static const auto op = own_operator<Forward>("geglu_forward");
   return op;
 }
 
 const c10::TypedOperatorHandle<Backward>& backward_operator() {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("ip2p::geglu_backward", "").typed<Backward>();
+  static const auto op = own_operator<Backward>("geglu_backward");
   return op;
 }
 
@@ -55,11 +53,11 @@ at::Tensor geglu_kernel(const at::Tensor& x) {
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(ip2p, library) {
+const Operators schemas([](torch::Library& library) {
   library.def("geglu(Tensor x) -> Tensor", geglu_kernel);
   library.def("geglu_forward(Tensor x) -> Tensor");
   library.def("geglu_backward(Tensor dy, Tensor x) -> Tensor");
-}
+});
 
 at::Tensor geglu_plain(const at::Tensor& x) {
   const auto halves = x.chunk(2, -1);
@@ -67,7 +65,7 @@ at::Tensor geglu_plain(const at::Tensor& x) {
 }
 
 at::Tensor geglu(const at::Tensor& x) {
-  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("ip2p::geglu", "").typed<Forward>();
+  static const auto op = own_operator<Forward>("geglu");
   return op.call(x);
 }
 

@@ -5,10 +5,10 @@
 #include <ATen/ops/silu.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
-#include <torch/library.h>
 
 #include "kernels/backend_kernel.h"
 #include "kernels/ops.h"
+#include "kernels/registry.h"
 
 namespace ip2p {
 namespace {
@@ -28,14 +28,12 @@ using Backward = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>(
     const at::Tensor& weight, const at::Tensor& bias, bool silu, const MaybeTensor& shift);
 
 const c10::TypedOperatorHandle<Forward>& forward_operator() {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("ip2p::group_norm_forward", "").typed<Forward>();
+  static const auto op = own_operator<Forward>("group_norm_forward");
   return op;
 }
 
 const c10::TypedOperatorHandle<Backward>& backward_operator() {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("ip2p::group_norm_backward", "").typed<Backward>();
+  static const auto op = own_operator<Backward>("group_norm_backward");
   return op;
 }
 
@@ -93,15 +91,13 @@ at::Tensor group_norm_kernel(const at::Tensor& x, int64_t groups, const at::Tens
 
 at::Tensor call(const at::Tensor& x, int64_t groups, const at::Tensor& weight, const at::Tensor& bias,
                 double eps, bool silu, const MaybeTensor& shift) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("ip2p::group_norm", "")
-                             .typed<decltype(group_norm_kernel)>();
+  static const auto op = own_operator<decltype(group_norm_kernel)>("group_norm");
   return op.call(x, groups, weight, bias, eps, silu, shift);
 }
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(ip2p, library) {
+const Operators schemas([](torch::Library& library) {
   library.def(
       "group_norm(Tensor x, int groups, Tensor weight, Tensor bias, float eps, bool silu, Tensor? shift) -> "
       "Tensor",
@@ -112,7 +108,7 @@ TORCH_LIBRARY_FRAGMENT(ip2p, library) {
   library.def(
       "group_norm_backward(Tensor dy, Tensor x, Tensor mean, Tensor rstd, int groups, Tensor weight, Tensor "
       "bias, bool silu, Tensor? shift) -> (Tensor, Tensor, Tensor, Tensor)");
-}
+});
 
 at::Tensor group_norm_plain(const at::Tensor& x, int64_t groups, const at::Tensor& weight,
                             const at::Tensor& bias, double eps, bool silu, const MaybeTensor& shift) {

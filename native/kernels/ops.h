@@ -4,8 +4,8 @@
 
 namespace ip2p {
 
-// The operators layers are made of. Each is registered with libtorch's dispatcher under ip2p::
-// (kernels/*.cc), so a backend can add its own implementation without a model knowing. B batch, H heads, T
+// The operators layers are made of. Each is registered with libtorch's dispatcher (kernels/registry.h), so a
+// backend can add its own implementation without a model knowing. B batch, H heads, T
 // tokens, D channels per head.
 
 /// How attention is computed. `Math` materialises the scores and is the oracle of the tests; `Auto` never

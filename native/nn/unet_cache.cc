@@ -19,12 +19,29 @@ std::optional<int64_t> UNetCache::row_of(double timestep) const {
   return found - first;
 }
 
-void UNetCache::belong_to(const std::shared_ptr<const void>& model) {
-  if (model_.lock() != model) {
-    entries_.clear();
-    deep_features.reset();
+bool UNetCache::belongs_to(const std::shared_ptr<const void>& model) {
+  if (!owned_) {
+    model_ = model;
+    owned_ = true;
   }
-  model_ = model;
+  return model_.lock() == model;
+}
+
+void UNetCache::begin_pass(c10::Device device) {
+  if (device == device_) return;
+  entries_.clear();
+  deep_features.reset();
+  device_ = device;
+}
+
+void UNetCache::end_pass() {
+  const auto size = [](const at::Tensor& tensor) {
+    return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
+  };
+  int64_t bytes = size(timesteps_) + size(deep_features);
+  for (const auto& [layer, entry] : entries_)
+    for (const at::Tensor& tensor : entry.made) bytes += size(tensor);
+  bytes_ = bytes;
 }
 
 const std::vector<at::Tensor>& UNetCache::get(const void* layer, const at::Tensor& source,

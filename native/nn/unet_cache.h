@@ -1,7 +1,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,7 +15,7 @@ namespace ip2p {
 
 /// What a UNet keeps from one denoising step to the next: what layers compute of the text or of the timesteps
 /// only, and, where that is asked for, features of its deep levels. Belongs to one model, whose weights do
-/// not change meanwhile.
+/// not change meanwhile; changed on the thread of that model's device alone.
 class UNetCache {
  public:
   /// `timesteps`: those of the passes to come, as far as they are known.
@@ -26,8 +29,14 @@ class UNetCache {
   /// What the last up block was given; undefined: nothing.
   at::Tensor deep_features;
 
-  /// What is kept belongs to this model from now on; nothing, if it was another's.
-  void belong_to(const std::shared_ptr<const void>& model);
+  /// Whether it is this model's; the first one that asks has it. Called where passes are queued.
+  bool belongs_to(const std::shared_ptr<const void>& model);
+
+  /// Around a pass: forgets what lies on another device, as after the model was moved, and counts.
+  void begin_pass(c10::Device device);
+  void end_pass();
+  /// What was kept after the last pass; read by any thread.
+  int64_t bytes() const { return bytes_; }
 
   /// What `make` made for this layer and this source the last time, or makes now.
   const std::vector<at::Tensor>& get(const void* layer, const at::Tensor& source,
@@ -41,6 +50,9 @@ class UNetCache {
   };
   at::Tensor timesteps_;
   std::weak_ptr<const void> model_;
+  bool owned_ = false;
+  c10::Device device_{c10::kCPU};
+  std::atomic<int64_t> bytes_{0};
   std::unordered_map<const void*, Entry> entries_;
 };
 

@@ -319,7 +319,7 @@ describe("the latest valid checkpoint", () => {
 
 describe("hashing", () => {
   it("agrees with node:crypto for many sizes, and leaves the event loop free", async () => {
-    const sizes = [0, 1, 63, 64, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 300 << 20];
+    const sizes = [0, 1, 63, 64, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 32 << 20];
     const files = sizes.map((size, i) => {
       const path = join(out, String(i));
       writeFileSync(path, Buffer.alloc(size, i));
@@ -334,6 +334,15 @@ describe("hashing", () => {
       expect(hashes[i]).toEqual({ size, sha256 });
     });
     expect(heldUp(turns)).toBeUndefined();
+  });
+
+  it("stops at a signal, in the middle of a file", async () => {
+    const path = join(out, "long");
+    writeFileSync(path, Buffer.alloc(16 << 20));
+    const abort = new AbortController();
+    const hashes = sha256OfFiles([path, path], abort.signal);
+    setImmediate(() => abort.abort());
+    await expect(hashes).rejects.toMatchObject({ code: "ERR_ABORTED" });
   });
 
   it("fails with Node's code for a file that is not there", async () => {

@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { parquetReadObjects } from "hyparquet";
 
 import { compressors } from "./compressors.js";
@@ -81,10 +82,10 @@ async function readColumn(path: string, range: Omit<Parameters<typeof parquetRea
 
 /** A picture's bytes win over its path, as in the `datasets` library. */
 function cellOf(value: unknown): { kind: CellKind; bytes: Uint8Array } | undefined {
-  if (value instanceof Uint8Array) return { kind: CELL.stored, bytes: value };
+  if (types.isUint8Array(value)) return { kind: CELL.stored, bytes: value };
   if (typeof value === "string") return { kind: CELL.text, bytes: Buffer.from(value) };
   if (typeof value !== "object" || value === null) return undefined;
   const { bytes, path } = value as { bytes?: unknown; path?: unknown };
-  if (bytes instanceof Uint8Array) return { kind: CELL.stored, bytes };
+  if (types.isUint8Array(bytes)) return { kind: CELL.stored, bytes };
   return typeof path === "string" ? { kind: CELL.path, bytes: Buffer.from(path) } : undefined;
 }

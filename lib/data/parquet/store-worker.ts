@@ -1,3 +1,4 @@
+import "../../symbols.js"; // before everything else
 import { parentPort, workerData } from "node:worker_threads";
 import { InstructPix2PixError } from "../../errors.js";
 import { type BuildStoreOptions, buildStore } from "./build-store.js";

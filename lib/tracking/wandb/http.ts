@@ -1,4 +1,5 @@
 import { type Dispatcher, fetch, type RequestInit } from "undici";
+import { isError } from "../../errors.js";
 import type { Environment } from "../../native/platform.js";
 import { dispatcherFor } from "../../network/dispatcher.js";
 import { addressWithin, warnIfUnencrypted } from "../../network/encryption.js";
@@ -112,7 +113,7 @@ export class WandbHttp {
         text = "";
       } else text = await response.text();
     } catch (error) {
-      const timedOut = error instanceof Error && error.name === "TimeoutError";
+      const timedOut = isError(error) && error.name === "TimeoutError";
       throw new WandbError(
         "passing",
         `${host} cannot be reached (${timedOut ? "no answer in time" : failureName(error)})`,

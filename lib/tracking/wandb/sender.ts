@@ -1,3 +1,4 @@
+import { isError } from "../../errors.js";
 import { WandbError, type WandbHttp } from "./http.js";
 import { toJson } from "./json.js";
 import { Outbox } from "./outbox.js";
@@ -233,5 +234,5 @@ function isRefusal(error: unknown): error is WandbError {
 }
 
 function reason(error: unknown): string {
-  return error instanceof Error ? error.message.split("\n", 1)[0]! : String(error);
+  return isError(error) ? error.message.split("\n", 1)[0]! : String(error);
 }

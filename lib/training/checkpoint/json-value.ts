@@ -20,11 +20,16 @@ export function findNonJson(value: unknown, path = "", above: readonly object[] 
     }
     return undefined;
   }
-  const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return path;
+  if (!isPlain(value)) return path;
   for (const [key, item] of Object.entries(value)) {
     const found = findNonJson(item, `${path}.${key}`, inside);
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** Made by a literal or without a prototype; in every realm only the prototype of literals has none itself. */
+function isPlain(value: object): boolean {
+  const prototype: object | null = Object.getPrototypeOf(value);
+  return prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf"));
 }

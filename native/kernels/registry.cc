@@ -1,0 +1,56 @@
+#include "kernels/registry.h"
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <sstream>
+#include <vector>
+
+namespace ip2p {
+namespace {
+
+struct Entry {
+  std::optional<c10::DispatchKey> backend;  // none: schemas
+  Operators::Add add;
+};
+
+/// Filled while the library's static objects are made, in an order that nobody knows.
+std::vector<Entry>& entries() {
+  static std::vector<Entry> all;
+  return all;
+}
+
+}  // namespace
+
+const std::string& operator_namespace() {
+  static const char here = 0;
+  static const std::string name = [] {
+    std::ostringstream text;
+    text << "ip2p_" << std::hex << reinterpret_cast<std::uintptr_t>(&here);
+    return text.str();
+  }();
+  return name;
+}
+
+Operators::Operators(Add define) {
+  entries().push_back({std::nullopt, define});
+}
+
+Operators::Operators(c10::DispatchKey backend, Add implement) {
+  entries().push_back({backend, implement});
+}
+
+void Operators::register_all() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    for (const bool schemas : {true, false})
+      for (const auto& [backend, add] : entries()) {
+        if (backend.has_value() == schemas) continue;
+        const auto kind = schemas ? torch::Library::FRAGMENT : torch::Library::IMPL;
+        // Leaked: its destructor would take the operators away while libtorch's own are running.
+        add(*new torch::Library(kind, operator_namespace(), backend, __FILE__, __LINE__));
+      }
+  });
+}
+
+}  // namespace ip2p
