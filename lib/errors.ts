@@ -18,7 +18,7 @@ export type ErrorCode =
   | "ERR_LIBTORCH" // libtorch failed, or cannot be installed or loaded
   | "ERR_LIBTORCH_NOT_FOUND" // no libtorch; the message says where it was looked for
   | "ERR_LIBTORCH_VERSION" // a libtorch that is not supported, or that the addon was not built for
-  | "ERR_NOT_FINITE" // a loss or gradients were infinite or no numbers; the message names the step
+  | "ERR_NOT_FINITE" // weights, a loss or gradients are infinite or no numbers; the message names the weight or the step
   | "ERR_OUT_OF_MEMORY" // an allocation failed, on the CPU or on a device
   | "ERR_SAFETENSORS" // a malformed safetensors file
   | "ERR_STATE_DICT" // weights are missing, unexpected or misshapen, or in a file of another kind

@@ -24,6 +24,8 @@ export interface ModelOptions {
   variant?: string;
   /** "auto" (default) never materialises attention scores; "math" does and is meant for comparisons. */
   attention?: AttentionBackend;
+  /** Loads weights that hold NaN or infinity, which are refused by default: every picture made with them would be black. */
+  allowNonFinite?: boolean;
   signal?: AbortSignal;
 }
 
@@ -188,6 +190,7 @@ export async function loadPretrained<Config>(
   options: ModelOptions & QuantizationOptions,
 ): Promise<LoadedModel<Config>> {
   const { dtype = "float32", device = "cpu", attention = "auto", quantization = "none", variant, signal } = options;
+  const { allowNonFinite = false } = options;
   if (!DTYPES.includes(dtype))
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
@@ -200,7 +203,7 @@ export async function loadPretrained<Config>(
   const { files } = await resolveWeights(folder, { variant, baseName: description.baseName });
   const nativeConfig = description.toNative(config, where);
   const handle = await cancellable(signal, (token) =>
-    addon.loadModel(description.kind, nativeConfig, files, { dtype, device, attention, quantization }, token),
+    addon.loadModel(description.kind, nativeConfig, files, { dtype, device, attention, quantization, allowNonFinite }, token),
   );
   return { kind: description.kind, config, device, dtype, quantization, handle };
 }

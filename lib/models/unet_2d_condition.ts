@@ -142,7 +142,7 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    *
    * @throws `ERR_INVALID_ARGUMENT` for options, `ERR_FILE_NOT_FOUND`, `ERR_CONFIG` for what is not supported,
    *   `ERR_SAFETENSORS`, `ERR_STATE_DICT` listing the tensors that are missing, unexpected or misshapen,
-   *   `ERR_OUT_OF_MEMORY`
+   *   `ERR_NOT_FINITE` naming the first weight that holds NaN or infinity, `ERR_OUT_OF_MEMORY`
    */
   static async fromPretrained(
     folder: string,

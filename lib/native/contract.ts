@@ -66,6 +66,7 @@ export interface NativeAddon {
   toChannelsLast(x: NativeTensor): Promise<NativeTensor>;
   isChannelsLast(x: NativeTensor): Promise<boolean>;
   equal(a: NativeTensor, b: NativeTensor): Promise<boolean>;
+  /** Whether no element is NaN or infinite, in one pass and without a copy. */
   isFinite(x: NativeTensor): Promise<boolean>;
 
   // bindings/random.cc
@@ -111,7 +112,14 @@ export interface NativeAddon {
     kind: ModelKind,
     config: object,
     files: readonly string[],
-    options: { dtype: DType; device: string; attention: AttentionBackend; quantization: Quantization },
+    options: {
+      dtype: DType;
+      device: string;
+      attention: AttentionBackend;
+      quantization: Quantization;
+      /** Takes weights that hold NaN or infinity; otherwise `ERR_NOT_FINITE` names the first one. */
+      allowNonFinite: boolean;
+    },
     cancel: NativeCancelToken | null,
   ): Promise<NativeModel>;
   /** With random float32 weights. */

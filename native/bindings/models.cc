@@ -91,7 +91,7 @@ void quantize_for(const std::string& quantization, Model& model, c10::ScalarType
   model.quantize();
 }
 
-/// loadModel(kind, config, files, { dtype, device, attention, quantization }, cancel)
+/// loadModel(kind, config, files, { dtype, device, attention, quantization, allowNonFinite }, cancel)
 Napi::Value load_model(const Info& info) {
   const std::string kind = string_argument(info[0], "kind");
   const ConfigValue config = config_argument(info[1]);
@@ -101,12 +101,13 @@ Napi::Value load_model(const Info& info) {
   const c10::Device device = parse_device(string_argument(options.Get("device"), "device"));
   const AttentionBackend attention = attention_argument(options.Get("attention"));
   const std::string quantization = string_argument(options.Get("quantization"), "quantization");
+  const bool allow_not_finite = bool_argument(options.Get("allowNonFinite"), "allowNonFinite");
   return submit(
       info.Env(), device,
       [=]() -> Finish {
         auto model = Model::create(kind, config, attention);
         quantize_for(quantization, *model, dtype, device);
-        model->load(files, dtype, device);
+        model->load(files, dtype, device, allow_not_finite);
         return [model](Napi::Env js) { return ModelObject::make(js, model); };
       },
       CancelObject::get_optional(info[4]));

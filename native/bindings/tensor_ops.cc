@@ -5,7 +5,6 @@
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
@@ -22,6 +21,7 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/finite.h"
 
 namespace ip2p {
 
@@ -307,7 +307,7 @@ Napi::Value is_channels_last(const Info& info) {
 
 Napi::Value is_finite(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
-  return submit_bool(info.Env(), x.device(), [=] { return at::isfinite(x).all().item<bool>(); });
+  return submit_bool(info.Env(), x.device(), [=] { return all_finite(x); });
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ class WeightFile {
   explicit WeightFile(const std::string& path);
 
   const std::vector<TensorInfo>& tensors() const { return file_.header().tensors; }
+  const std::string& path() const { return path_; }
   const SafetensorsHeader& header() const { return file_.header(); }
 
   /// A new tensor with the file's values, converted to `dtype` and moved to `device`.

@@ -11,7 +11,9 @@
 #include <set>
 
 #include "core/cancel.h"
+#include "core/dtype.h"
 #include "core/error.h"
+#include "core/finite.h"
 #include "core/utf8.h"
 #include "core/weights.h"
 #include "models/autoencoder_kl.h"
@@ -47,24 +49,43 @@ struct Reading {
   Parameter* parameter;
 };
 
+[[noreturn]] void refuse_not_finite(const std::string& name, const WeightFile& file, c10::ScalarType dtype) {
+  throw Error("ERR_NOT_FINITE", file.path() + ": the weight " + in_quotes(name) + " holds NaN or infinity in " +
+                                    dtype_name(dtype) + ": the file is damaged, the training it comes from "
+                                    "diverged, or the type is too narrow for its values; allowNonFinite loads "
+                                    "it all the same");
+}
+
 /// Reads with all threads: what takes the time is copying, converting, and the system's clearing of fresh
 /// memory. The next free thread takes the next tensor, since some are a thousand times as large as others.
-void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::Device device) {
+/// They are taken in order, so that the first one that is not finite is found whatever the threads do.
+void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::Device device,
+              bool allow_not_finite) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
+  std::vector<char> finite(readings.size(), 1);
   at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
     for (size_t i; !failed && (i = next.fetch_add(1)) < readings.size();) {
       try {
         check_cancelled();
         const auto& [file, info, parameter] = readings[i];
         // What is rounded to integers is rounded once.
-        parameter->set(file->read(*info, parameter->int8() ? at::kFloat : dtype, device));
+        const at::Tensor value = file->read(*info, parameter->int8() ? at::kFloat : dtype, device);
+        if (!allow_not_finite && !all_finite(value)) {
+          finite[i] = 0;
+          failed = true;
+        }
+        parameter->set(value);
       } catch (...) {
         failed = true;
         throw;
       }
     }
   });
+  const auto first = std::find(finite.begin(), finite.end(), 0);
+  if (first == finite.end()) return;
+  const Reading& reading = readings[static_cast<size_t>(first - finite.begin())];
+  refuse_not_finite(reading.info->name, *reading.file, dtype);
 }
 
 }  // namespace
@@ -78,7 +99,8 @@ std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue&
   throw Error("ERR_CONFIG", "unknown model class \"" + kind + "\"");
 }
 
-void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device) {
+void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device,
+                 bool allow_not_finite) {
   std::map<std::string, Parameter*> wanted;
   for (const auto& [name, parameter] : declared_parameters()) wanted.emplace(name, parameter);
 
@@ -102,7 +124,10 @@ void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c
       Parameter& parameter = *slot->second;
       if (info.shape != parameter.shape) {
         parameter.value = adapted(name, file.read(info, dtype, device), parameter.shape);
-        if (parameter.value.defined()) continue;
+        if (parameter.value.defined()) {
+          if (!allow_not_finite && !all_finite(parameter.value)) refuse_not_finite(info.name, file, dtype);
+          continue;
+        }
         misshapen.push_back(in_quotes(info.name) + " is " + shape_text(info.shape) +
                             ", the configuration asks for " + shape_text(parameter.shape));
         continue;
@@ -119,7 +144,7 @@ void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c
                                       (files.empty() ? std::string("no file") : files.front()) + ")" +
                                       listing("missing", missing) + listing("unexpected", unexpected) +
                                       listing("misshapen", misshapen));
-  read_all(readings, dtype, device);
+  read_all(readings, dtype, device, allow_not_finite);
   device_ = device;
   dtype_ = dtype;
 }

@@ -34,8 +34,10 @@ class Model : public Module {
   virtual at::Tensor adapted(const std::string&, const at::Tensor&, at::IntArrayRef) const { return {}; }
 
   /// Reads every parameter from the safetensors files. ERR_STATE_DICT lists missing, unexpected and misshapen
-  /// tensors.
-  void load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device);
+  /// tensors; ERR_NOT_FINITE names the first weight that holds NaN or infinity in `dtype`, unless they are
+  /// allowed.
+  void load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device,
+            bool allow_not_finite);
 
   /// ERR_INVALID_ARGUMENT for a kind of model that is not meant for it.
   void quantize() override;
