@@ -12,6 +12,7 @@ export type ErrorCode =
   | "ERR_FILE_NOT_FOUND" // a file or folder is not there
   | "ERR_HUB" // the Hugging Face hub refused, or cannot be reached
   | "ERR_IMAGE" // not a whole, valid picture within the limits
+  | "ERR_IN_USE" // another process, or another run of this one, is working in the folder
   | "ERR_INTERNAL" // a bug in this package
   | "ERR_INVALID_ARGUMENT" // an argument makes no sense; the message names it
   | "ERR_IO" // a file cannot be read or written

@@ -6,6 +6,7 @@ export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./
 export { Generator } from "./generator.js";
 export { type DownloadProgress, type ResolveOptions, resolvePretrained } from "./hub.js";
 export {
+  decodesInProgress,
   type EncodeOptions,
   type GridOptions,
   IMAGE_FORMATS,

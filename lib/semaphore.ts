@@ -1,21 +1,40 @@
 /** Lets only so many pieces of work run at a time; the others wait their turn. */
 export class Semaphore {
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  /** In the order of their arrival. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(places: number) {
     this.#free = places;
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs `work` in its turn. Gives up waiting, with the signal's reason, when `signal` fires before that. */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#turn(signal);
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
+      const [next] = this.#waiting;
       if (next) next();
       else this.#free++;
     }
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        this.#waiting.delete(enter);
+        reject(signal!.reason);
+      };
+      const enter = () => {
+        this.#waiting.delete(enter);
+        signal?.removeEventListener("abort", leave);
+        resolve();
+      };
+      this.#waiting.add(enter);
+      signal?.addEventListener("abort", leave, { once: true });
+    });
   }
 }

@@ -1,8 +1,14 @@
+/** Warnings remembered; a server meets new texts for as long as it runs. */
+const REMEMBERED = 1000;
+
+/** In the order in which they were last given. */
 const told = new Set<string>();
 
-/** Emits a Node process warning, each text once per JavaScript environment. */
+/** Emits a Node process warning, each text once per JavaScript environment as long as it is among the last 1000. */
 export function warnOnce(message: string): void {
-  if (told.has(message)) return;
+  const known = told.delete(message);
   told.add(message);
+  if (known) return;
+  if (told.size > REMEMBERED) told.delete(told.values().next().value!);
   process.emitWarning(message, { type: "InstructPix2PixWarning" });
 }

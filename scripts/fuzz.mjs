@@ -1,9 +1,10 @@
-// Fuzzes the safetensors parser and writer: libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer, which need
-// clang++ and its compiler-rt.
+// Fuzzes what reads input from outside. The safetensors parser and writer (targets header and round_trip) run in libFuzzer
+// with AddressSanitizer and UndefinedBehaviorSanitizer, which need clang++ and its compiler-rt. The targets in TypeScript
+// are those of test/fuzz/targets.ts, fed with inputs that a seed determines.
 //
-//   node scripts/fuzz.mjs [--seconds 600] [--target header|round_trip] [--update-corpus]
+//   node scripts/fuzz.mjs [TARGET...] [--seconds 600] [--seed 1] [--update-corpus]
 //
-// The time is shared between the targets. Starts from test/fixtures/safetensors-corpus; what is found on the way stays
+// The time is shared between the targets, of which header and round_trip are the default. libFuzzer starts from test/fixtures/safetensors-corpus; what is found on the way stays
 // in build/fuzz/. With --update-corpus the inputs that reach new code are then added to the fixtures.
 // Exit status 1 with the input's path where an input broke a promise.
 
@@ -22,18 +23,26 @@ const targets = {
   round_trip: { corpus: undefined, maxLength: 1024 },
 };
 
-const { values } = parseArgs({
+/** Names of test/fuzz/targets.ts. */
+const scripted = ["configs", "csv", "jsonl", "parquet", "globs", "cards", "images", "multipart", "secrets"];
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     seconds: { type: "string", default: "600" },
-    target: { type: "string", multiple: true },
+    seed: { type: "string", default: String(Date.now() % 2 ** 32) },
     "update-corpus": { type: "boolean", default: false },
   },
 });
 const seconds = Number(values.seconds);
-const chosen = values.target ?? Object.keys(targets);
+const chosen = positionals.length > 0 ? positionals : Object.keys(targets);
+const known = [...Object.keys(targets), ...scripted];
 if (!Number.isInteger(seconds) || seconds < 1) fail(`--seconds takes a positive whole number, not "${values.seconds}"`);
 for (const name of chosen)
-  if (!Object.hasOwn(targets, name)) fail(`unknown target "${name}": expected ${Object.keys(targets).join(" or ")}`);
+  if (!known.includes(name)) fail(`unknown target "${name}": expected ${known.join(", ")}`);
+if (!/^\d{1,10}$/.test(values.seed)) fail(`--seed takes a whole number, not "${values.seed}"`);
+
+const share = Math.max(1, Math.floor(seconds / chosen.length));
 
 function fail(message) {
   console.error(`fuzz: ${message}`);
@@ -94,7 +103,6 @@ function fuzz(name) {
   const findings = join(out, `${name}-findings`);
   const log = join(out, `${name}.log`);
   for (const folder of [found, findings]) mkdirSync(folder, { recursive: true });
-  const share = Math.max(1, Math.floor(seconds / chosen.length));
   console.log(`fuzz: ${name} for ${share} s (log: ${log})`);
   const status = run(
     binary,
@@ -127,5 +135,17 @@ function fuzz(name) {
   if (values["update-corpus"] && corpus !== undefined) updateCorpus(name, binary, corpus, found);
 }
 
+function fuzzScripted(name) {
+  console.log(`fuzz: ${name} for ${share} s (seed ${values.seed})`);
+  const status = run(process.execPath, ["scripts/setup.mjs", "--quiet", "--typescript"]);
+  if (status !== 0) fail("the TypeScript sources do not compile");
+  Object.assign(process.env, { FUZZ_TARGETS: name, FUZZ_SECONDS: String(share), FUZZ_SEED: values.seed });
+  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+  if (run(process.execPath, [vitest, "run", "test/fuzz/fuzz.slow.test.ts"]) !== 0)
+    fail(`${name}: an input broke a promise, see above`);
+}
+
+process.chdir(root);
 mkdirSync(out, { recursive: true });
-for (const name of chosen) fuzz(name);
+for (const name of chosen) if (Object.hasOwn(targets, name)) fuzz(name);
+else fuzzScripted(name);

@@ -150,6 +150,90 @@ def move_frame(data, left, top, width, height):
     return bytes(data)
 
 
+def adobe(transform):
+    return b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0" + bytes([transform])
+
+
+def renamed(data, names):
+    """A JPEG whose components have other identifiers, in its frame and in its one scan."""
+    data = bytearray(data)
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    for i, name in enumerate(names):
+        data[frame + 10 + 3 * i] = data[scan + 5 + 2 * i] = name
+    return bytes(data)
+
+
+def make_jpeg_colors(rgb):
+    """Every way to say, or not to say, what colours a JPEG has."""
+    segment, rest = files["444.jpg"][2:20], files["444.jpg"][20:]
+    bare_rgb = b"\xff\xd8" + files["rgb.jpg"][files["rgb.jpg"].index(b"\xff\xdb") :]
+    files["ycc-unmarked.jpg"] = b"\xff\xd8" + rest
+    files["ycc-other-ids.jpg"] = b"\xff\xd8" + renamed(rest, b"xyz")
+    files["rgb-ids-only.jpg"] = renamed(bare_rgb, b"RGB")
+    files["rgb-ids-jfif.jpg"] = b"\xff\xd8" + segment + renamed(bare_rgb, b"RGB")[2:]
+    for transform in (0, 1, 2):
+        files[f"adobe-{transform}.jpg"] = b"\xff\xd8" + adobe(transform) + rest
+        files[f"adobe-{transform}-jfif.jpg"] = b"\xff\xd8" + segment + adobe(transform) + rest
+    files["adobe-twice.jpg"] = b"\xff\xd8" + adobe(0) + adobe(1) + rest
+    cmyk = files["cmyk-unmarked.jpg"]
+    files["cmyk-adobe-1.jpg"] = b"\xff\xd8" + adobe(1) + cmyk[2:]
+
+
+def tiff(samples, photometric, bits, changes=None, order="<"):
+    """A deflated TIFF of one strip; `changes` are further tags by number, each with TIFF's number of its type, and values."""
+    tags = {256: (4, [WIDTH]), 257: (4, [HEIGHT]), 258: (3, bits), 259: (3, [8]), 262: (3, [photometric])}
+    strip = zlib.compress(samples)
+    tags |= {273: (4, [8]), 277: (3, [len(bits)]), 278: (4, [HEIGHT]), 279: (4, [len(strip)])} | (changes or {})
+    if tags[259][1] == [1]:
+        strip, tags[279] = samples, (4, [len(samples)])
+    body, entries = bytearray(strip + b"\0" * (len(strip) % 2)), b""
+    for tag, (kind, values) in sorted(tags.items()):
+        flat = [part for value in values for part in (value if kind == 5 else [value])]
+        data = struct.pack(order + {3: "H", 4: "I", 5: "I"}[kind] * len(flat), *flat)
+        at = struct.pack(order + "I", 8 + len(body)) if len(data) > 4 else data.ljust(4, b"\0")
+        body += data if len(data) > 4 else b""
+        entries += struct.pack(order + "HHI", tag, kind, len(values)) + at
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8 + len(body))
+    return head + body + struct.pack(order + "H", len(tags)) + entries + bytes(4)
+
+
+def ycbcr_blocks(image, across, down):
+    """8-bit YCbCr as TIFF stores it: the Y of a block of pixels, then its Cb and Cr."""
+    pixels, out = image.convert("YCbCr").load(), bytearray()
+    for y in range(0, HEIGHT, down):
+        for x in range(0, WIDTH, across):
+            for j in range(y, y + down):
+                out += bytes(pixels[min(i, WIDTH - 1), min(j, HEIGHT - 1)][0] for i in range(x, x + across))
+            out += bytes(pixels[x, y][1:])
+    return bytes(out)
+
+
+def make_tiff_colors(rgb, gray):
+    for across, down in ((1, 1), (2, 1), (2, 2), (4, 1)):
+        samples = ycbcr_blocks(rgb, across, down)
+        files[f"ycbcr-{across}{down}.tif"] = tiff(samples, 6, [8] * 3, {530: (3, [across, down])})
+    samples = ycbcr_blocks(rgb, 2, 2)
+    files["ycbcr-default.tif"] = tiff(samples, 6, [8] * 3)
+    files["ycbcr-big-endian.tif"] = tiff(samples, 6, [8] * 3, {530: (3, [2, 2])}, order=">")
+    files["ycbcr-turned.tif"] = tiff(samples, 6, [8] * 3, {274: (3, [6])})
+    coefficients = [(2126, 10000), (7152, 10000), (722, 10000)]
+    files["ycbcr-bt709.tif"] = tiff(samples, 6, [8] * 3, {529: (5, coefficients)})
+    raw = {259: (3, [1]), 530: (3, [1, 1])}
+    files["ycbcr-raw.tif"] = tiff(ycbcr_blocks(rgb, 1, 1), 6, [8] * 3, raw)
+    for depth in (1, 2, 4, 8):
+        rows = b"".join(packed(gray, depth))
+        files[f"white-is-zero-{depth}-bit.tif"] = tiff(rows, 0, [depth])
+        colors = [random.Random(depth).randrange(65536) for _ in range(3 << depth)]
+        files[f"palette-{depth}-bit.tif"] = tiff(rows, 3, [depth], {320: (3, colors)})
+    noise = random.Random(4).randbytes
+    for extra in (0, 1, 2):
+        files[f"rgb-extra-{extra}.tif"] = tiff(noise(WIDTH * HEIGHT * 4), 2, [8] * 4, {338: (3, [extra])})
+    files["rgb-two-extras.tif"] = tiff(noise(WIDTH * HEIGHT * 5), 2, [8] * 5, {338: (3, [2, 0])})
+    files["rgb-16-bit.tif"] = tiff(noise(WIDTH * HEIGHT * 6), 2, [16] * 3)
+    files["rgb-16-bit-big-endian.tif"] = tiff(noise(WIDTH * HEIGHT * 6), 2, [16] * 3, order=">")
+    files["cmyk-extra.tif"] = tiff(noise(WIDTH * HEIGHT * 5), 5, [8] * 5, {338: (3, [0])})
+
+
 def make_gif_and_webp(rgb, rgba, gray, profile):
     palette = rgb.quantize(16)
     other = scene(3, 9).quantize(16)
@@ -204,7 +288,9 @@ def main():
     profile = swapped_profile()
     make_png(rgb, rgba, gray, profile)
     make_jpeg(rgb, gray, profile)
+    make_jpeg_colors(rgb)
     make_gif_and_webp(rgb, rgba, gray, profile)
+    make_tiff_colors(rgb, gray)
     make_tiff_and_avif(rgb, rgba, gray, profile)
     TARGET.mkdir(parents=True, exist_ok=True)
     for old in TARGET.iterdir():

@@ -1,4 +1,4 @@
-"""Records what diffusers computes for many configurations of tiny models, for test/parity/configs.test.ts.
+"""Records what diffusers computes for many configurations of tiny models, for test/parity/configs.addon.test.ts.
 
 Each case is a folder of test/fixtures/parity-configs: the model's files as a repository would hold them (configurations
 often without the keys that have their default, as older versions wrote them), expected.safetensors with inputs and outputs,

@@ -1,4 +1,4 @@
-"""Records what torch's CPU generator draws, for test/runtime/generator.test.ts.
+"""Records what torch's CPU generator draws, for test/runtime/generator.addon.test.ts.
 
     python scripts/record-random.py test/fixtures/random
 

@@ -2,7 +2,7 @@
 //
 //   node scripts/setup.mjs [--native] [--typescript] [--quiet]
 //
-// 1. node modules (npm ci, if they differ from package-lock.json)
+// 1. node modules (npm ci without install scripts, if they differ from package-lock.json)
 // 2. TypeScript to dist/
 // 3. libtorch: the one that is found, else it is fetched into the user's cache
 // 4. the native addon to build/Release/
@@ -66,7 +66,8 @@ function modulesAreCurrent() {
 async function setUpModules() {
   if (modulesAreCurrent()) return upToDate("node modules");
   say("installing node modules (npm ci)");
-  const args = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
+  // Nothing that is needed here is made by a dependency's install script, so none is run.
+  const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   const npm = process.env.npm_execpath;
   const status = npm?.endsWith(".js")
     ? await run(process.execPath, [npm, ...args])
@@ -167,8 +168,11 @@ async function setUpAddon() {
 }
 
 try {
-  if (Number(process.versions.node.split(".")[0]) < 20)
-    throw new SetupError(`Node.js 20 or newer is needed, not ${process.version}`);
+  const numbers = (version) => version.split(".").map(Number);
+  const oldest = JSON.parse(readFileSync(at("package.json"), "utf8")).engines.node.replace(">=", "");
+  const [[major, minor], [oldestMajor, oldestMinor]] = [numbers(process.versions.node), numbers(oldest)];
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
+    throw new SetupError(`Node.js ${oldest} or newer is needed, not ${process.version}`);
   await setUpModules();
   await setUpTypeScript();
   if (everything || flags.native) {

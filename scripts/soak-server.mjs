@@ -29,7 +29,7 @@ const mebibytes = (bytes) => `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
 const leak =
   "data:text/javascript,import http from 'node:http'; const kept = []; const { end } = http.ServerResponse.prototype; http.ServerResponse.prototype.end = function (...all) { kept.push(Buffer.alloc(262144, 1)); return end.apply(this, all); };";
 if (values.leak) process.env.NODE_OPTIONS = `--import "${leak}"`;
-const server = await ServerProcess.start({ places: clients });
+const server = await ServerProcess.start({ places: clients, "places-per-client": clients });
 
 const picture = await sharp({ create: { width: 16, height: 16, channels: 3, background: "teal" } })
   .png()

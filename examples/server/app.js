@@ -1,6 +1,7 @@
 import multipart from "@fastify/multipart";
 import fastify, { LogController } from "fastify";
-import { isInstructPix2PixError } from "instruct-pix2pix";
+import { decodesInProgress, isInstructPix2PixError } from "instruct-pix2pix";
+import { clientOf } from "./clients.js";
 import { editSchema, JSON_LIMIT, loadRequestImage } from "./edit-request.js";
 import { describeError, HttpError } from "./errors.js";
 import { createMetrics } from "./metrics.js";
@@ -11,12 +12,18 @@ import { BoundedQueue } from "./queue.js";
  *
  * @param {import("instruct-pix2pix").InstructPix2PixPipeline} pipe
  * @param {import("./settings.js").Settings} settings
+ * @param {import("./access.js").Access} access
  */
-export function createApp(pipe, settings) {
-  const queue = new BoundedQueue(settings);
+export function createApp(pipe, settings, access) {
+  /** Requests whose picture is being read. */
+  let reading = 0;
+  // A decoder cannot be stopped at once: it may work on for a request that has ended.
+  const queue = new BoundedQueue(settings, () => Math.max(0, decodesInProgress() - reading));
   const metrics = createMetrics(queue);
   /** @type {Map<import("fastify").FastifyRequest, AbortController>} of every request that is inside */
   const cancellations = new Map();
+  /** @type {WeakSet<import("fastify").FastifyRequest>} those whose body is not there yet */
+  const receiving = new WeakSet();
   let stopping = false;
 
   const app = fastify({
@@ -24,6 +31,7 @@ export function createApp(pipe, settings) {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: JSON_LIMIT,
     requestTimeout: settings.timeout * 1000,
+    trustProxy: access.trustProxy,
     // An option that is misspelt is refused by its name instead of left out.
     ajv: { customOptions: { removeAdditional: false } },
     schemaErrorFormatter: ([error], part) => {
@@ -39,8 +47,8 @@ export function createApp(pipe, settings) {
     limits: { fileSize: settings.maxBytes, files: 1, fields: 20, fieldSize: 10_000, fieldNameSize: 100 },
   });
 
-  app.setErrorHandler((error, _request, reply) => {
-    const { statusCode, code, message, retryAfter } = describeError(error);
+  app.setErrorHandler((error, request, reply) => {
+    const { statusCode, code, message, retryAfter } = describeError(error, receiving.has(request));
     if (statusCode === 500) app.log.error(error);
     if (retryAfter !== undefined) reply.header("retry-after", retryAfter);
     reply.code(statusCode).send({ code, message });
@@ -49,35 +57,51 @@ export function createApp(pipe, settings) {
     if (stopping) reply.header("connection", "close");
   });
 
-  app.get("/health", async () => {
-    const { inside, waiting, running } = queue;
-    return { status: "ok", inside, waiting, running };
+  app.addHook("onRequest", async (request) => {
+    // Here, so that no body is read for it.
+    if (request.is404) throw new HttpError(404, "ERR_NOT_FOUND", "there is nothing here");
+    // Probes of load balancers ask by any name.
+    if (request.routeOptions.url !== "/health") access.checkHost(request);
   });
-  app.get("/metrics", async (_request, reply) => {
-    reply.type(metrics.registry.contentType);
-    return metrics.registry.metrics();
+
+  app.get("/health", async () => ({ status: "ok" }));
+  app.get("/metrics", {
+    onRequest: async (request) => access.checkMetrics(request),
+    handler: async (_request, reply) => {
+      reply.type(metrics.registry.contentType);
+      return metrics.registry.metrics();
+    },
   });
 
   app.post("/edit", {
     schema: { body: editSchema(settings) },
     // Before the body is read: a request that finds no place costs no memory.
     onRequest: async (request, reply) => {
-      reply.raw.once("close", () =>
-        metrics.answers.inc({ status: reply.raw.writableFinished ? reply.statusCode : 499 }),
-      );
-      queue.enter();
+      const { socket } = request.raw;
+      // An answer that went down with its connection is finished too, for Node.
+      const arrived = () => reply.raw.writableFinished && (!socket.destroyed || socket.writableFinished);
+      reply.raw.once("close", () => metrics.answers.inc({ status: arrived() ? reply.statusCode : 499 }));
+      const leave = queue.enter(clientOf(request));
       const cancellation = new AbortController();
       cancellations.set(request, cancellation);
-      const late = new HttpError(504, "ERR_TIMEOUT", `the edit took longer than ${settings.timeout} s`);
-      const deadline = setTimeout(() => cancellation.abort(late), settings.timeout * 1000);
+      receiving.add(request);
+      const { bodyTimeout, timeout } = settings;
+      const deadlines = [
+        setTimeout(() => giveUp(request, reply, 504, `the edit took longer than ${timeout} s`), timeout * 1000),
+        setTimeout(() => {
+          if (receiving.has(request)) giveUp(request, reply, 408, `the body took longer than ${bodyTimeout} s to come`);
+        }, bodyTimeout * 1000),
+      ];
       reply.raw.once("close", () => {
-        clearTimeout(deadline);
+        deadlines.forEach(clearTimeout);
         cancellations.delete(request);
-        queue.leave();
+        leave();
         // The client went away: the run stops within a step, a request that waits leaves the queue.
-        if (!reply.raw.writableFinished)
-          cancellation.abort(new HttpError(499, "ERR_CLIENT_GONE", "the client went away"));
+        if (!arrived()) cancellation.abort(new HttpError(499, "ERR_CLIENT_GONE", "the client went away"));
       });
+    },
+    preHandler: async (request) => {
+      receiving.delete(request);
     },
     handler: async (request, reply) => {
       const { image: given, format, ...options } = /** @type {import("./edit-request.js").EditBody} */ (request.body);
@@ -86,7 +110,8 @@ export function createApp(pipe, settings) {
       if (!cancellation) return reply.hijack();
       const { signal } = cancellation;
       try {
-        const image = await loadRequestImage(given, settings, signal);
+        reading++;
+        const image = await loadRequestImage(given, settings, signal).finally(() => reading--);
         const { images, seed } = await queue.run(async () => {
           const stop = metrics.seconds.startTimer();
           const result = await pipe.run({ ...options, image, signal, onStep: () => metrics.steps.inc() });
@@ -100,6 +125,23 @@ export function createApp(pipe, settings) {
       }
     },
   });
+
+  /**
+   * Ends a request that takes too long, in whatever state it is.
+   *
+   * @param {import("fastify").FastifyRequest} request
+   * @param {import("fastify").FastifyReply} reply
+   * @param {number} status
+   * @param {string} message
+   */
+  function giveUp(request, reply, status, message) {
+    const error = new HttpError(status, "ERR_TIMEOUT", message);
+    // The answer is on its way to a client that does not take it.
+    if (reply.sent) reply.raw.destroy();
+    // Nothing listens to the signal yet. What is left of the body is not waited for.
+    else if (receiving.has(request)) reply.header("connection", "close").send(error);
+    else cancellations.get(request)?.abort(error);
+  }
 
   /** Takes no more requests, lets those that are inside finish, and gives up what is left when the grace is over. */
   async function stop() {

@@ -47,7 +47,7 @@ export function editSchema({ maxSteps }) {
  * @param {{ maxBytes: number, maxPixels: number, timeout: number }} limits
  * @param {AbortSignal} signal
  */
-export function loadRequestImage(image, { maxBytes, maxPixels, timeout }, signal) {
+export async function loadRequestImage(image, { maxBytes, maxPixels, timeout }, signal) {
   return loadImage(source(image), {
     allowFiles: false,
     allowPrivateAddresses: false,

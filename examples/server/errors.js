@@ -31,9 +31,10 @@ const RETRY_AFTER_OUT_OF_MEMORY = 30;
  * server may name its files, and stay in its log.
  *
  * @param {unknown} error
+ * @param {boolean} receiving whether it arose while the body was read
  * @returns {HttpError}
  */
-export function describeError(error) {
+export function describeError(error, receiving) {
   if (error instanceof HttpError) return error;
   if (isInstructPix2PixError(error)) {
     const status = STATUSES[error.code];
@@ -44,5 +45,7 @@ export function describeError(error) {
   // What fastify and its plugins throw: a body that is too large, no JSON, against the schema, …
   const { statusCode = 500, code = "ERR_REQUEST", message } = /** @type {Partial<HttpError>} */ (error);
   if (statusCode < 500) return new HttpError(statusCode, code, String(message));
+  // The parser of multipart bodies throws plain errors: a part that breaks off, no boundary, …
+  if (receiving) return new HttpError(400, "ERR_BODY", `the body cannot be read: ${message}`);
   return new HttpError(500, "ERR_INTERNAL", "the edit failed; the server's log says why");
 }

@@ -12,7 +12,7 @@ export function createMetrics(queue) {
   const registers = [registry];
   new Gauge({
     name: "edits_inside",
-    help: "Requests that have a place",
+    help: "Places that are taken: by requests, and by pictures still decoded for requests that have ended",
     registers,
     collect() {
       this.set(queue.inside);

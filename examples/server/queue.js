@@ -6,21 +6,30 @@ import { HttpError } from "./errors.js";
  */
 export class BoundedQueue {
   #places;
+  #placesPerClient;
   #concurrency;
-  #inside = 0;
+  #lingering;
+  /** @type {Map<string, number>} how many places each client holds */
+  #clients = new Map();
+  #entered = 0;
   #running = 0;
   /** @type {Set<() => void>} in the order of their arrival */
   #waiting = new Set();
   #meanSeconds = 1;
 
-  /** @param {{ places: number, concurrency: number }} bounds */
-  constructor({ places, concurrency }) {
+  /**
+   * @param {{ places: number, placesPerClient: number, concurrency: number }} bounds
+   * @param {() => number} lingering how much work goes on for requests that have left
+   */
+  constructor({ places, placesPerClient, concurrency }, lingering) {
     this.#places = places;
+    this.#placesPerClient = placesPerClient;
     this.#concurrency = concurrency;
+    this.#lingering = lingering;
   }
 
   get inside() {
-    return this.#inside;
+    return this.#entered + this.#lingering();
   }
 
   get running() {
@@ -31,15 +40,35 @@ export class BoundedQueue {
     return this.#waiting.size;
   }
 
-  /** Takes a place until `leave` is called. Throws a 503 with a time to try again when there is none. */
-  enter() {
-    if (this.#inside >= this.#places)
+  /**
+   * Takes a place until the function that is returned is called. Throws, with a time to try again, a 503 when there is
+   * none, and a 429 when the client holds as many as one may.
+   *
+   * @param {string} client
+   * @returns {() => void}
+   */
+  enter(client) {
+    const held = this.#clients.get(client) ?? 0;
+    if (this.inside >= this.#places)
       throw new HttpError(503, "ERR_BUSY", "too many edits are waiting", this.#secondsUntilAPlace());
-    this.#inside++;
+    if (held >= this.#placesPerClient)
+      throw new HttpError(
+        429,
+        "ERR_TOO_MANY_REQUESTS",
+        "too many edits of this client are waiting",
+        this.#secondsUntilAPlace(),
+      );
+    this.#entered++;
+    this.#clients.set(client, held + 1);
+    return () => this.#leave(client);
   }
 
-  leave() {
-    this.#inside--;
+  /** @param {string} client */
+  #leave(client) {
+    this.#entered--;
+    const held = this.#clients.get(client) ?? 0;
+    if (held > 1) this.#clients.set(client, held - 1);
+    else this.#clients.delete(client);
   }
 
   /**

@@ -16,6 +16,16 @@ const DEFAULTS = {
   dtype: "float32",
   /** Requests that are inside at once: uploading, waiting or computed. The others are refused with 503. */
   places: 64,
+  /** Of these, how many one client may hold. */
+  placesPerClient: 16,
+  /** Addresses and networks of proxies whose X-Forwarded-For is believed, or loopback, linklocal, uniquelocal. */
+  trustProxy: "",
+  /** Names besides its own that the server answers to; `*` for any. */
+  allowedHosts: "",
+  /** Origins of pages that may send requests, besides those of the server's own host. */
+  allowedOrigins: "",
+  /** A file with the token that /metrics asks for. Without one it answers to programs on this machine only. */
+  metricsTokenFile: "",
   /** Edits that are computed at once. They take turns on the device, so more of them are not faster together. */
   concurrency: 1,
   /** Denoising steps that a request may ask for. */
@@ -24,6 +34,8 @@ const DEFAULTS = {
   maxPixels: 1_048_576,
   /** Of a picture that is uploaded or fetched. */
   maxBytes: 16_777_216,
+  /** Seconds until a request has sent its body. */
+  bodyTimeout: 30,
   /** Seconds for a whole request, its waiting included. */
   timeout: 120,
   /** Seconds after SIGTERM for what is inside; then it is given up. */
@@ -59,6 +71,18 @@ function parse(name, text) {
   if (text.trim() === "" || !Number.isSafeInteger(value) || value < least)
     throw new Error(`--${kebab(name)} is a whole number of at least ${least}, not "${text}"`);
   return value;
+}
+
+/**
+ * The parts of a setting that is a list.
+ *
+ * @param {string} text separated by commas
+ */
+export function listOf(text) {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
 }
 
 /** @param {string} name */

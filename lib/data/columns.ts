@@ -1,3 +1,4 @@
+import { quote } from "../quote.js";
 import type { EditColumns } from "./dataset.js";
 import { datasetError, listOf } from "./errors.js";
 
@@ -11,7 +12,7 @@ const OPTIONS: Record<keyof EditColumns, string> = {
 /** The error for a column that there is not. */
 export function missingColumn(role: keyof EditColumns, name: string, columns: readonly string[], where: string) {
   return datasetError(
-    `${where} has no column ${JSON.stringify(name)}; set ${OPTIONS[role]} to one of those it has: ${listOf(columns, 50)}`,
+    `${where} has no column ${quote(name)}; set ${OPTIONS[role]} to one of those it has: ${listOf(columns, 50)}`,
   );
 }
 
@@ -19,7 +20,7 @@ export function missingColumn(role: keyof EditColumns, name: string, columns: re
 export function unusableColumn(role: keyof EditColumns, name: string, where: string) {
   const expected =
     role === "prompt" ? "text" : "pictures: neither paths, nor encoded bytes, nor the library's struct of both";
-  return datasetError(`${where}: the column ${JSON.stringify(name)} (${OPTIONS[role]}) does not hold ${expected}`);
+  return datasetError(`${where}: the column ${quote(name)} (${OPTIONS[role]}) does not hold ${expected}`);
 }
 
 /** Keys of metadata that may hold a picture's path: as the `datasets` library marks them, or plainly. */

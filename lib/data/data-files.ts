@@ -1,7 +1,8 @@
 import { posix } from "node:path";
+import { quote } from "../quote.js";
 import { type CardConfig, chooseConfig } from "./dataset-card.js";
 import { datasetError, listOf } from "./errors.js";
-import { byCodePoints, matchPaths } from "./glob.js";
+import { byCodePoints, matchPaths, matchPatterns } from "./glob.js";
 
 /** The files that hold the rows of the split `train`, in the order of the rows. */
 export interface TrainFiles {
@@ -77,7 +78,7 @@ export function chooseTrainFiles(
 function configFolder(files: readonly string[], name: string | undefined, where: string): string {
   if (name === undefined || name === "default") return "";
   if (name !== "" && files.some((path) => path.startsWith(`${name}/`))) return name;
-  throw datasetError(`${where} has no configuration ${JSON.stringify(name)}; leave dataset_config_name out`);
+  throw datasetError(`${where} has no configuration ${quote(name)}; leave dataset_config_name out`);
 }
 
 function isParquetData(name: string): boolean {
@@ -102,7 +103,8 @@ function byPatterns(
   if (!train) throw noTrainSplit([...patterns.keys()], where);
   const clean = train.map((pattern) => cleanPattern(pattern, where));
   const names = resolve(files, clean);
-  const missing = clean.filter((pattern) => !/[*?[]/.test(pattern) && !names.includes(pattern));
+  const found = new Set(names);
+  const missing = clean.filter((pattern) => !/[*?[]/.test(pattern) && !found.has(pattern));
   if (missing.length > 0) throw datasetError(`${where}: there is no file ${listOf(missing)} of the split "train"`);
   if (names.length === 0) throw datasetError(`${where}: no file matches ${listOf(train)} of the split "train"`);
   return names;
@@ -111,7 +113,7 @@ function byPatterns(
 function cleanPattern(pattern: string, where: string): string {
   const clean = posix.normalize(pattern);
   if (pattern.includes("://") || clean.startsWith("/") || clean.startsWith(".."))
-    throw datasetError(`${where}: data_files lead out of the dataset: ${JSON.stringify(pattern)}`);
+    throw datasetError(`${where}: data_files lead out of the dataset: ${quote(pattern)}`);
   return clean;
 }
 
@@ -137,7 +139,7 @@ function byUsualNames(files: readonly string[], where: string): string[] {
 
 /** The files that match, pattern by pattern, each once. */
 function resolve(files: readonly string[], patterns: readonly string[]): string[] {
-  return [...new Set(patterns.flatMap((pattern) => matchPaths(files, pattern)))];
+  return [...new Set(matchPatterns(files, patterns).flat())];
 }
 
 /** The metadata files to train on: those in folders named after training, else those that no other split claims. */

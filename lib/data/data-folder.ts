@@ -1,9 +1,10 @@
-import { type Dirent, existsSync } from "node:fs";
-import { lstat, readdir, realpath, stat } from "node:fs/promises";
-import { basename, dirname, join, posix, relative, resolve, sep, win32 } from "node:path";
+import { existsSync } from "node:fs";
+import { lstat, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, posix, resolve, sep, win32 } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
+import { quote } from "../quote.js";
 import { datasetError } from "./errors.js";
-import { byCodePoints } from "./glob.js";
+import { listFolder, whyMissing } from "./links.js";
 
 /** What a look at a file says of it. */
 export interface FileStamp {
@@ -16,23 +17,30 @@ export interface FileStamp {
 const MISSING: FileStamp = { size: -1, modified: 0 };
 
 /**
- * The folder of a dataset, out of which no name in its files leads: neither by `..` nor by an absolute path nor by a
- * link. Of a snapshot in the Hugging Face cache, whose files are links, the contents beside it belong to it.
+ * The folder of a dataset, out of which no name in its files leads, neither by `..` nor by an absolute path. Links lead
+ * out of it if it is the user's own, where tools for large files make such links, but not if it comes from the hub. Of a
+ * snapshot in the Hugging Face cache, whose files are links, the contents beside it belong to it.
  */
 export class DataFolder {
   /** As it was given, made absolute. */
   readonly path: string;
-  /** Where links lead in the end; nothing outside of these is opened. */
+  /** Whether it is the user's own, so that what its files name anywhere on this machine is meant. */
+  readonly own: boolean;
+  /** Where links lead in the end; nothing outside of these is opened, unless the folder is the user's own. */
   readonly #roots: readonly string[];
   readonly #realFolders = new Map<string, string>();
 
-  private constructor(path: string, roots: readonly string[]) {
+  private constructor(path: string, own: boolean, roots: readonly string[]) {
     this.path = path;
+    this.own = own;
     this.#roots = roots;
   }
 
-  /** @throws `ERR_FILE_NOT_FOUND` or `ERR_DATASET` if there is no such folder. */
-  static async open(path: string): Promise<DataFolder> {
+  /**
+   * @param named whether the user named this folder; a snapshot in the Hugging Face cache is the hub's even then
+   * @throws `ERR_FILE_NOT_FOUND` or `ERR_DATASET` if there is no such folder
+   */
+  static async open(path: string, named: boolean): Promise<DataFolder> {
     const absolute = resolve(path);
     let real: string;
     try {
@@ -41,36 +49,32 @@ export class DataFolder {
     } catch (error) {
       if (error instanceof InstructPix2PixError) throw error;
       const { code } = error as NodeJS.ErrnoException;
-      if (code === "ENOENT" || code === "ENOTDIR")
-        throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no folder ${path}`, { cause: error });
+      if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP")
+        throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", await whyMissing(absolute, `folder ${path}`), {
+          cause: error,
+        });
       throw datasetError(`${path} cannot be read (${code})`, error);
     }
     const snapshots = dirname(real);
     const blobs = join(dirname(snapshots), "blobs");
     const isSnapshot = basename(snapshots) === "snapshots" && existsSync(blobs);
-    return new DataFolder(absolute, isSnapshot ? [real, await realpath(blobs)] : [real]);
+    const roots = isSnapshot ? [real, await realpath(blobs)] : [real];
+    return new DataFolder(absolute, named && !isSnapshot, roots);
   }
 
   /**
    * Every file below the folder, relative, with forward slashes, sorted. Links to files count as files; links to
-   * folders are not followed.
+   * folders are followed in the user's own folder. Warns of links that lead nowhere.
+   *
+   * @throws `ERR_DATASET`
    */
-  async list(): Promise<string[]> {
-    let entries: Dirent[];
-    try {
-      entries = await readdir(this.path, { recursive: true, withFileTypes: true });
-    } catch (error) {
-      throw datasetError(`${this.path} cannot be read (${(error as NodeJS.ErrnoException).code})`, error);
-    }
-    const files: string[] = [];
-    for (const entry of entries) {
-      // Node 20.9 names the folder `path`, later ones `parentPath`.
-      const path = join(entry.parentPath ?? (entry as unknown as { path: string }).path, entry.name);
-      const isFile =
-        entry.isFile() || (entry.isSymbolicLink() && ((await stat(path).catch(() => undefined))?.isFile() ?? false));
-      if (isFile) files.push(relative(this.path, path).split(sep).join("/"));
-    }
-    return files.sort(byCodePoints);
+  list(): Promise<string[]> {
+    return listFolder(this.path, this.own);
+  }
+
+  /** Why {@link file} finds no picture of that name, for messages. */
+  whyMissing(name: string): Promise<string> {
+    return whyMissing(this.absolute(name), `picture ${quote(name)}`);
   }
 
   /** The absolute path of a file that is named by its path from this folder. */
@@ -85,7 +89,7 @@ export class DataFolder {
    * @throws `ERR_DATASET` for a URL, an absolute path, or one that leads out of this folder
    */
   locate(folder: string, name: string): string {
-    const refuse = (why: string) => datasetError(`${JSON.stringify(name)} ${why}`);
+    const refuse = (why: string) => datasetError(`${quote(name)} ${why}`);
     if (name === "" || name.includes("\0")) throw refuse("is not a path");
     if (name.includes("://")) throw refuse("is a URL; pictures are named by paths within the dataset's folder");
     const portable = name.replaceAll("\\", "/");
@@ -100,7 +104,7 @@ export class DataFolder {
    * Follows all links of a path.
    *
    * @returns undefined if there is nothing
-   * @throws `ERR_DATASET` if a link leads out of this folder
+   * @throws `ERR_DATASET` if a link leads out of a folder that is not the user's own
    */
   async follow(path: string): Promise<string | undefined> {
     let real: string;
@@ -119,7 +123,7 @@ export class DataFolder {
    * Where a regular file really is, all links followed.
    *
    * @returns undefined if there is none
-   * @throws `ERR_DATASET` if a link leads out of this folder
+   * @throws `ERR_DATASET` if a link leads out of a folder that is not the user's own
    */
   async file(path: string): Promise<string | undefined> {
     const real = await this.follow(path);
@@ -148,9 +152,9 @@ export class DataFolder {
   }
 
   #checkInside(path: string, real: string): void {
-    if (this.#roots.some((root) => real === root || real.startsWith(root.endsWith(sep) ? root : root + sep))) return;
+    if (this.own || this.#roots.some((root) => real === root || real.startsWith(root.endsWith(sep) ? root : root + sep))) return;
     throw datasetError(
-      `${path} is a link that leads out of the dataset's folder, to ${real}; put the file itself there`,
+      `${path} is a link that leads out of the dataset's folder, to ${real}, which nothing from the hub may do`,
     );
   }
 }

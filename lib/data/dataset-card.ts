@@ -1,6 +1,8 @@
-import { readFile } from "node:fs/promises";
-import { parse } from "yaml";
-import { datasetError, listOf, reasonOf } from "./errors.js";
+import { readTextFile } from "../models/text-file.js";
+import { quote } from "../quote.js";
+import { trimSlashes } from "../trim.js";
+import { datasetError, listOf } from "./errors.js";
+import { parseYaml } from "./yaml.js";
 
 /** One of the configurations that a dataset's card declares. */
 export interface CardConfig {
@@ -11,6 +13,11 @@ export interface CardConfig {
   /** The folder that everything lies in, relative to the dataset's. */
   readonly folder: string;
 }
+
+/** Far above any text that somebody has written about a dataset. */
+const MAX_CARD = 16 * 2 ** 20;
+/** Each may stand for a folder of the dataset. */
+const MAX_CONFIGS = 10_000;
 
 /**
  * The configurations that a dataset declares, in its card or in a file of YAML alone, which goes before.
@@ -28,7 +35,8 @@ export async function readConfigs(
     ["README.md", readCardConfigs],
   ] as const) {
     const path = await find(name);
-    const configs = path === undefined ? [] : read(await readFile(path, "utf8"), `${where}: ${name}`);
+    if (path === undefined) continue;
+    const configs = read(await readTextFile(path, { maxBytes: MAX_CARD, code: "ERR_DATASET" }), `${where}: ${name}`);
     if (configs.length > 0) return configs;
   }
   return [];
@@ -41,21 +49,26 @@ export async function readConfigs(
  * @throws `ERR_DATASET` for a head that cannot be understood
  */
 export function readCardConfigs(readme: string, where: string): CardConfig[] {
-  const head = /^\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|$)/s.exec(readme)?.[1];
+  const head = headOf(readme);
   return head === undefined ? [] : readYamlConfigs(head, where);
+}
+
+/** What stands between the first two lines of three hyphens; undefined if the text does not begin with one. */
+function headOf(readme: string): string | undefined {
+  const lines = readme.trimStart().split("\n");
+  const isFence = (line: string) => line.startsWith("---") && line.slice(3).trim() === "";
+  if (!isFence(lines[0]!)) return undefined;
+  const end = lines.findIndex((line, i) => i > 0 && isFence(line));
+  return end < 0 ? undefined : lines.slice(1, end).join("\n");
 }
 
 /** The same from a file that is YAML as a whole. */
 export function readYamlConfigs(yaml: string, where: string): CardConfig[] {
-  let document: unknown;
-  try {
-    document = parse(yaml, { maxAliasCount: 100, logLevel: "silent" });
-  } catch (error) {
-    throw datasetError(`${where}: the YAML is malformed: ${reasonOf(error)}`, error);
-  }
-  const { configs } = (document ?? {}) as { configs?: unknown };
+  const { configs } = (parseYaml(yaml, where) ?? {}) as { configs?: unknown };
   if (configs === undefined || configs === null) return [];
   if (!Array.isArray(configs)) throw datasetError(`${where}: configs must be a list`);
+  if (configs.length > MAX_CONFIGS)
+    throw datasetError(`${where}: ${configs.length} configurations are more than the allowed ${MAX_CONFIGS}`);
   return configs.map((config) => readConfig(config, where));
 }
 
@@ -63,20 +76,20 @@ function readConfig(config: unknown, where: string): CardConfig {
   const { config_name, data_files, data_dir, default: isDefault } = (config ?? {}) as Record<string, unknown>;
   if (typeof config_name !== "string") throw datasetError(`${where}: a configuration has no config_name`);
   if (data_dir !== undefined && typeof data_dir !== "string")
-    throw datasetError(`${where}: data_dir of configuration ${JSON.stringify(config_name)} must be text`);
+    throw datasetError(`${where}: data_dir of configuration ${quote(config_name)} must be text`);
   return {
     name: config_name,
     isDefault: isDefault === true,
     patterns:
       data_files === undefined || data_files === null ? undefined : readPatterns(data_files, config_name, where),
-    folder: (data_dir ?? "").replace(/^(?:\.?\/)+|\/+$/g, ""),
+    folder: trimSlashes((data_dir ?? "").replace(/^(?:\.?\/)+/, "")),
   };
 }
 
 /** A pattern, a list of patterns, or a list of `{split, path}`; what names no split is for training. */
 function readPatterns(files: unknown, config: string, where: string): Map<string, string[]> {
   const malformed = () =>
-    datasetError(`${where}: data_files of configuration ${JSON.stringify(config)} are not patterns of file names`);
+    datasetError(`${where}: data_files of configuration ${quote(config)} are not patterns of file names`);
   const texts = (value: unknown): string[] => {
     const list = Array.isArray(value) ? value : [value];
     if (list.length === 0 || !list.every((item) => typeof item === "string")) throw malformed();
@@ -89,9 +102,7 @@ function readPatterns(files: unknown, config: string, where: string): Map<string
     const { split, path } = (item ?? {}) as { split?: unknown; path?: unknown };
     if (typeof split !== "string") throw malformed();
     if (patterns.has(split))
-      throw datasetError(
-        `${where}: configuration ${JSON.stringify(config)} names split ${JSON.stringify(split)} twice`,
-      );
+      throw datasetError(`${where}: configuration ${quote(config)} names split ${quote(split)} twice`);
     patterns.set(split, texts(path));
   }
   return patterns;
@@ -113,6 +124,6 @@ export function chooseConfig(configs: readonly CardConfig[], asked: string | und
   throw datasetError(
     asked === undefined
       ? `${where} has several configurations; choose one with dataset_config_name: ${names}`
-      : `${where} has no configuration ${JSON.stringify(asked)}; there are: ${names}`,
+      : `${where} has no configuration ${quote(asked)}; there are: ${names}`,
   );
 }

@@ -1,43 +1,31 @@
+import { namesByPattern, type PatternLanguage } from "../glob/filter.js";
+import { anyCharacter, literalToken, notSlash, Pattern, type Token, wildcardTokens } from "../glob/pattern.js";
+import { quote } from "../quote.js";
 import { datasetError } from "./errors.js";
 
 /**
- * Whether a path matches a pattern as fsspec's `glob` reads it, which the `datasets` library finds its files with: `*`
- * and `?` stay within a folder, `**` is any number of folders, `[…]` a set, `[!…]` its complement.
+ * A pattern for paths as fsspec's `glob` reads it, which the `datasets` library finds its files with: `*` and `?` stay
+ * within a folder, `**` is any number of folders, `[…]` a set, `[!…]` its complement.
  *
  * @throws `ERR_DATASET` for what is no such pattern
  */
-export function globToRegExp(pattern: string): RegExp {
+export function parseGlob(pattern: string): Pattern {
   const parts = pattern.split("/");
-  let source = "";
-  for (const [i, part] of parts.entries()) {
-    const last = i === parts.length - 1;
-    if (part === "**") source += last ? ".*" : "(?:.+/)?";
-    else if (part.includes("**"))
-      throw datasetError(`${JSON.stringify(pattern)}: ** can only be a whole part of a path`);
-    else source += (part === "*" ? "[^/]+" : segmentSource(part)) + (last ? "" : "/");
-  }
-  try {
-    return new RegExp(`^(?:${source})$`, "s");
-  } catch (cause) {
-    throw datasetError(`${JSON.stringify(pattern)} is not a pattern for file names`, cause);
-  }
+  return new Pattern(parts.flatMap((part, i) => partTokens(part, i === parts.length - 1, pattern)));
 }
 
-function segmentSource(segment: string): string {
-  let source = "";
-  for (let at = 0; at < segment.length; at++) {
-    const character = segment[at]!;
-    const negated = segment[at + 1] === "!";
-    const end = character === "[" ? segment.indexOf("]", at + (negated ? 3 : 2)) : -1;
-    if (character === "*") source += "[^/]*";
-    else if (character === "?") source += "[^/]";
-    else if (end > 0) {
-      const set = segment.slice(at + (negated ? 2 : 1), end).replace(/[\\\]^[]/g, "\\$&");
-      source += `[${negated ? "^" : ""}${set}]`;
-      at = end;
-    } else source += character.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
-  }
-  return source;
+const LANGUAGE: PatternLanguage = { parse: parseGlob, code: "ERR_DATASET" };
+
+function partTokens(part: string, last: boolean, pattern: string): Token[] {
+  if (part === "**") return last ? [{ kind: "many", test: anyCharacter }] : [{ kind: "folders" }];
+  if (part.includes("**")) throw datasetError(`${quote(pattern)}: ** can only be a whole part of a path`);
+  const tokens = wildcardTokens(part, notSlash);
+  return [
+    // A part of a path has a character at least.
+    ...(part === "*" ? [{ kind: "one", test: notSlash } as const] : []),
+    ...tokens,
+    ...(last ? [] : [literalToken("/")]),
+  ];
 }
 
 /** Python's order of strings: by code points, where JavaScript's is by UTF-16 units. */
@@ -63,13 +51,23 @@ function unusualParts(path: string): { hidden: number; special: number } {
   };
 }
 
-/** Those of the sorted paths that match, without hidden files and folders that the pattern does not name. */
-export function matchPaths(paths: readonly string[], pattern: string): string[] {
-  const test = globToRegExp(pattern);
-  const named = unusualParts(pattern);
-  return paths.filter((path) => {
-    if (!test.test(path)) return false;
-    const { hidden, special } = unusualParts(path);
-    return hidden === named.hidden && special === named.special;
+/**
+ * For each pattern those of the sorted paths that match, without hidden files and folders that the pattern does not
+ * name.
+ *
+ * @throws `ERR_DATASET` for what is no pattern, and for too many, too long or too costly ones
+ */
+export function matchPatterns(paths: readonly string[], patterns: readonly string[]): string[][] {
+  return namesByPattern(paths, patterns, LANGUAGE).map((found, i) => {
+    const named = unusualParts(patterns[i]!);
+    return found.filter((path) => {
+      const { hidden, special } = unusualParts(path);
+      return hidden === named.hidden && special === named.special;
+    });
   });
+}
+
+/** As {@link matchPatterns}, for one pattern. */
+export function matchPaths(paths: readonly string[], pattern: string): string[] {
+  return matchPatterns(paths, [pattern])[0]!;
 }

@@ -75,7 +75,7 @@ async function obtain(
     },
     env,
   );
-  return { folder: await DataFolder.open(snapshot), files: files! };
+  return { folder: await DataFolder.open(snapshot, false), files: files! };
 }
 
 /** The conversions lie in `CONFIGURATION/SPLIT/0000.parquet`. */

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { posix } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { quote } from "../quote.js";
 import { columnOfKey, missingColumn, pictureKeys } from "./columns.js";
 import type { DataFolder, FileStamp } from "./data-folder.js";
 import { type EditColumns, type EditDataset, type RowSelector, selectRows } from "./dataset.js";
@@ -46,7 +47,7 @@ export async function openImageFolder(options: ImageFolderOptions): Promise<Edit
   const picture = async (path: string) => {
     const file = await folder.file(folder.absolute(path));
     if (file !== undefined) return { path: file };
-    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${JSON.stringify(path)}`);
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", await folder.whyMissing(path));
   };
   const dataset: EditDataset = {
     length: rows.length,
@@ -82,7 +83,7 @@ function checkColumns(keys: ReadonlySet<string>, columns: EditColumns, names: re
     const present = pictureKeys(columns[role]).filter((key) => keys.has(key));
     if (present.length === 0) throw missingColumn(role, columns[role], names, where);
     if (present.length > 1)
-      throw datasetError(`${where}: ${listOf(present)} are both the column ${JSON.stringify(columns[role])}`);
+      throw datasetError(`${where}: ${listOf(present)} are both the column ${quote(columns[role])}`);
   }
   if (!keys.has(columns.prompt)) throw missingColumn("prompt", columns.prompt, names, where);
 }
@@ -103,7 +104,7 @@ async function hashRows(
     const found = await folder.stamp(folder.absolute(path)).catch((error: unknown) => {
       throw fail(index, reasonOf(error), error);
     });
-    if (strict && found.size < 0) throw fail(index, `there is no picture ${JSON.stringify(path)}`);
+    if (strict && found.size < 0) throw fail(index, await folder.whyMissing(path));
     return found;
   };
   for (let from = 0; from < count; from += STAMPS_AT_A_TIME) {

@@ -66,7 +66,7 @@ export async function openDataset(options: OpenDatasetOptions, env: Environment 
     edited: options.editedImageColumn ?? "edited_image",
     prompt: options.editPromptColumn ?? "edit_prompt",
   };
-  const { folder, files, local } = await findFiles(options, env);
+  const { folder, files } = await findFiles(options, env);
   const select = selector(options);
   const strict = options.strict ?? false;
   if (files.format === "image folder") {
@@ -75,13 +75,13 @@ export async function openDataset(options: OpenDatasetOptions, env: Environment 
   }
   const stores = join(options.cacheDir ?? cacheFolder(env), "unpacked-datasets");
   const onRows = (done: number, total: number) => options.onProgress?.({ stage: "unpack", done, total });
-  return openParquetDataset({ folder, files: files.names, columns, stores, local, select, signal, onRows });
+  return openParquetDataset({ folder, files: files.names, columns, stores, select, signal, onRows });
 }
 
 async function findFiles(
   options: OpenDatasetOptions,
   env: Environment,
-): Promise<{ folder: DataFolder; files: TrainFiles; local: boolean }> {
+): Promise<{ folder: DataFolder; files: TrainFiles }> {
   const { trainDataDir, datasetName, datasetConfigName } = options;
   for (const [name, value] of Object.entries({ datasetName, trainDataDir }))
     if (value === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is empty`);
@@ -91,19 +91,19 @@ async function findFiles(
   };
   if (datasetName !== undefined) {
     if (!(await stat(datasetName).catch(() => undefined)))
-      return { ...(await obtainHubDataset(datasetName, options, env)), local: false };
-    const folder = await DataFolder.open(datasetName);
-    return { folder, files: await choose(folder, await folder.list()), local: true };
+      return obtainHubDataset(datasetName, options, env);
+    const folder = await DataFolder.open(datasetName, true);
+    return { folder, files: await choose(folder, await folder.list()) };
   }
   if (trainDataDir === undefined)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give a dataset: datasetName or trainDataDir");
-  const folder = await DataFolder.open(trainDataDir);
+  const folder = await DataFolder.open(trainDataDir, true);
   const paths = await folder.list();
   const metadata =
     options.compat === "diffusers" ? matchPaths(paths, "**").filter(isMetadataName) : trainMetadata(paths);
   const files: TrainFiles =
     metadata.length > 0 ? { format: "image folder", names: metadata } : await choose(folder, paths);
-  return { folder, files, local: true };
+  return { folder, files };
 }
 
 function selector({ maxTrainSamples, seed }: OpenDatasetOptions): RowSelector {

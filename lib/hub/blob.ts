@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import { constants, createReadStream } from "node:fs";
+import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Response } from "undici";
@@ -8,7 +7,8 @@ import { withLock } from "../libtorch/lock.js";
 import { failureName } from "../network/failure.js";
 import { sleep } from "../sleep.js";
 import type { RepositoryCache } from "./cache.js";
-import type { FileMetadata, HubClient, RepositoryFile } from "./client.js";
+import type { HubClient } from "./client.js";
+import { type ExpectedContent, hasContent } from "./content.js";
 import { HubError } from "./errors.js";
 
 /** A file on its way into the cache. */
@@ -16,8 +16,9 @@ export interface BlobDownload {
   readonly client: HubClient;
   readonly cache: RepositoryCache;
   readonly commit: string;
-  readonly file: RepositoryFile;
-  readonly metadata: FileMetadata;
+  /** The file's name in the repository. */
+  readonly file: string;
+  readonly content: ExpectedContent;
   readonly signal?: AbortSignal | undefined;
   /** Called with the bytes that are here so far. */
   readonly onBytes: (done: number) => void;
@@ -25,12 +26,13 @@ export interface BlobDownload {
 
 /**
  * Downloads a file's content to its place among the blobs, unless it is there. One process at a time does so; a
- * download that broke off is taken up where it ended, now or by a later call; what arrives is checked against its hash.
+ * download that broke off is taken up where it ended, now or by a later call. What arrives, and what lies there already,
+ * is checked against what the repository's listing says.
  *
  * @throws {@link HubError}, `ERR_ABORTED`
  */
 export async function downloadBlob(download: BlobDownload): Promise<void> {
-  const blob = download.cache.blob(download.metadata.etag);
+  const blob = download.cache.blob(download.content.name);
   try {
     await downloadTo(blob, download);
   } catch (error) {
@@ -42,23 +44,26 @@ export async function downloadBlob(download: BlobDownload): Promise<void> {
 }
 
 async function downloadTo(blob: string, download: BlobDownload): Promise<void> {
-  const { cache, metadata, signal } = download;
-  const size = metadata.size ?? download.file.size;
+  const { cache, content, signal } = download;
+  const { size, name } = content;
   if (!Number.isSafeInteger(size) || size < 0)
     throw new HubError("refused", `${nameOf(download)}: the hub does not say how large it is`);
-  if ((await sizeOf(blob)) === size) return;
+  if (await hasContent(blob, content, signal)) return;
   await mkdir(dirname(blob), { recursive: true });
-  await withLock(cache.lock(metadata.etag), { signal, interval: 200 }, async () => {
-    if ((await sizeOf(blob)) === size) return;
+  await withLock(cache.lock(name), { signal, interval: 200 }, async () => {
+    if (await hasContent(blob, content, signal)) return;
     const partial = `${blob}.incomplete`;
     const resumed = await receiveAll(download, partial, size);
-    if (!(await isIntact(download, partial))) {
+    if (!(await hasContent(partial, content, signal))) {
       await rm(partial, { force: true });
       // A beginning that was here before may have been another file's, or come from a crash.
       if (resumed) await receiveAll(download, partial, size);
-      if (!resumed || !(await isIntact(download, partial))) {
+      if (!resumed || !(await hasContent(partial, content, signal))) {
         await rm(partial, { force: true });
-        throw new HubError("refused", `${nameOf(download)}: what the hub sends does not have the hash that it states`);
+        throw new HubError(
+          "refused",
+          `${nameOf(download)}: what the hub sends does not have the hash that it states (${content.hash?.hex})`,
+        );
       }
     }
     await rename(partial, blob);
@@ -66,7 +71,7 @@ async function downloadTo(blob: string, download: BlobDownload): Promise<void> {
 }
 
 function nameOf({ client, file }: BlobDownload): string {
-  return `${client.repository.id}: ${JSON.stringify(file.name)}`;
+  return `${client.repository.id}: ${JSON.stringify(file)}`;
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {
@@ -89,7 +94,7 @@ async function receiveAll(download: BlobDownload, partial: string, size: number)
     let done = start;
     let furthest = start;
     for (let failures = 0; done < size; ) {
-      const response = await client.open(commit, file.name, done, signal);
+      const response = await client.open(commit, file, done, signal);
       const outcome = await receive(download, response, output, done, size);
       done = outcome.done;
       if (done === size) break;
@@ -141,23 +146,4 @@ async function receive(
     await response.body?.cancel().catch(() => {});
   }
   return { done, broken: "the connection ended" };
-}
-
-/** Large files are named by their sha256, small ones by the hash git gives them; other names say nothing to check. */
-async function isIntact({ file, metadata, signal }: BlobDownload, path: string): Promise<boolean> {
-  const sha256 = file.sha256 ?? (/^[0-9a-f]{64}$/.test(metadata.etag) ? metadata.etag : undefined);
-  if (sha256 !== undefined) return (await hashOf(path, "sha256", "", signal)) === sha256;
-  if (!/^[0-9a-f]{40}$/.test(metadata.etag) || metadata.etag !== file.gitHash) return true;
-  return (await hashOf(path, "sha1", `blob ${(await sizeOf(path)) ?? 0}\0`, signal)) === metadata.etag;
-}
-
-async function hashOf(path: string, algorithm: string, prefix: string, signal?: AbortSignal): Promise<string> {
-  const hash = createHash(algorithm).update(prefix);
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) hash.update(chunk as Buffer);
-  } catch (error) {
-    throwIfAborted(signal);
-    throw error;
-  }
-  return hash.digest("hex");
 }

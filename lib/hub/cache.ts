@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
-import type { RepositoryFile } from "./client.js";
+import { listedFile, type RepositoryFile } from "./client.js";
 import { fileNameProblem } from "./file-names.js";
 import { isCommit, type Repository, repositoryFolder } from "./repository.js";
 
@@ -13,7 +13,7 @@ interface StoredListing {
 
 /**
  * A repository's folder in the Hugging Face cache, laid out as Python's huggingface_hub does:
- * `blobs/ETAG` the contents, `snapshots/COMMIT/NAME` links to them, `refs/REVISION` the commit a branch or tag stood at.
+ * `blobs/HASH` the contents, `snapshots/COMMIT/NAME` links to them, `refs/REVISION` the commit a branch or tag stood at.
  */
 export class RepositoryCache {
   readonly folder: string;
@@ -33,13 +33,13 @@ export class RepositoryCache {
     return join(this.snapshot(commit), ...name.split("/"));
   }
 
-  blob(etag: string): string {
-    return join(this.folder, "blobs", etag);
+  blob(name: string): string {
+    return join(this.folder, "blobs", name);
   }
 
   /** The lock of a blob's download: a name that Python's own locks do not have, since those stay behind. */
-  lock(etag: string): string {
-    return join(this.#cacheDir, ".locks", basename(this.folder), `${etag}.holder`);
+  lock(blob: string): string {
+    return join(this.#cacheDir, ".locks", basename(this.folder), `${blob}.holder`);
   }
 
   async has(commit: string, name: string): Promise<boolean> {
@@ -84,21 +84,19 @@ export class RepositoryCache {
       const path = join(this.folder, "trees", `${commit}.json`);
       const { format_version, files } = JSON.parse(await readFile(path, "utf8")) as StoredListing;
       if (format_version !== 1 || typeof files !== "object" || files === null) return undefined;
-      return Object.entries(files).map(([name, { size, blob_id, lfs_sha256, lfs_size }]) => ({
-        name,
-        size: Number(lfs_size ?? size),
-        gitHash: String(blob_id),
-        sha256: lfs_sha256 === undefined ? undefined : String(lfs_sha256),
-      }));
+      const listing = Object.entries(files).map(([name, { size, blob_id, lfs_sha256, lfs_size }]) =>
+        listedFile(name, lfs_size ?? size, blob_id, lfs_sha256),
+      );
+      return listing.every((file) => file !== undefined) ? listing : undefined;
     } catch {
       return undefined;
     }
   }
 
   /** Makes a blob appear as a file of a commit: by a relative link, or by a copy where links cannot be made. */
-  async link(commit: string, name: string, etag: string, copies: boolean): Promise<void> {
+  async link(commit: string, name: string, blobName: string, copies: boolean): Promise<void> {
     const path = this.file(commit, name);
-    const blob = this.blob(etag);
+    const blob = this.blob(blobName);
     const temporary = temporaryBeside(path);
     await mkdir(dirname(path), { recursive: true });
     try {

@@ -3,6 +3,7 @@ import { Headers } from "undici";
 import { InstructPix2PixError } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { displayUrl, type NetworkOptions } from "./connection.js";
+import { isGitHash, isSha256 } from "./content.js";
 import { HubError } from "./errors.js";
 import { HubHttp, type RequestOptions } from "./http.js";
 import { fileUrl, isCommit, type Repository, repositoryPage } from "./repository.js";
@@ -12,7 +13,7 @@ import type { HubSettings } from "./settings.js";
 export interface RepositoryFile {
   readonly name: string;
   readonly size: number;
-  /** Hash of the file as git stores it; for a large file that is only a pointer. */
+  /** Hash of the file as git stores it; for a large file that is only a pointer. Undefined where the listing has none. */
   readonly gitHash: string | undefined;
   /** Of the content of a large file. */
   readonly sha256: string | undefined;
@@ -20,7 +21,7 @@ export interface RepositoryFile {
 
 /** What the hub says of a file before it sends it. */
 export interface FileMetadata {
-  /** Names the content: the sha256 of a large file, the git hash of a small one. */
+  /** On the hub itself, the sha256 of a large file and the git hash of a small one; behind a mirror it may be anything. */
   readonly etag: string;
   /** Bytes, where the hub says it. */
   readonly size: number | undefined;
@@ -30,6 +31,14 @@ export interface FileMetadata {
 export interface LookUpOptions {
   readonly signal?: AbortSignal | undefined;
   readonly retries?: number | undefined;
+}
+
+/** A file of a listing; undefined if what it says of hashes is none. */
+export function listedFile(name: string, size: unknown, gitHash: unknown, sha256: unknown): RepositoryFile | undefined {
+  const none = (hash: unknown) => hash === undefined || hash === null;
+  if (!none(gitHash) && !(typeof gitHash === "string" && isGitHash(gitHash))) return undefined;
+  if (!none(sha256) && !(typeof sha256 === "string" && isSha256(sha256))) return undefined;
+  return { name, size: Number(size), gitHash: gitHash ?? undefined, sha256: sha256 ?? undefined };
 }
 
 const MAX_FILES = 100_000;
@@ -88,12 +97,13 @@ export class HubClient {
     await this.#understood(async () => {
       for await (const entry of listFiles(params)) {
         if (entry.type !== "file") continue;
-        files.push({
-          name: String(entry.path),
-          size: Number(entry.lfs?.size ?? entry.size),
-          gitHash: entry.oid,
-          sha256: entry.lfs?.oid,
-        });
+        const file = listedFile(String(entry.path), entry.lfs?.size ?? entry.size, entry.oid, entry.lfs?.oid);
+        if (file === undefined)
+          throw new HubError(
+            "refused",
+            `${this.#page}: the listing has no usable hash of ${JSON.stringify(String(entry.path))}`,
+          );
+        files.push(file);
         if (files.length > MAX_FILES) throw new HubError("refused", `${this.#page}: has more than ${MAX_FILES} files`);
       }
     });
@@ -101,7 +111,7 @@ export class HubClient {
   }
 
   /**
-   * What the hub says of a file. The listing knows the same, but the cache is named after this answer, as in Python.
+   * What the hub says of a file, and whether it may be had.
    *
    * @throws {@link HubError}
    */
@@ -111,7 +121,7 @@ export class HubClient {
     const response = await this.http.request(url, { method: "HEAD", headers, signal, stayOnHub: true });
     if (response.status >= 400) throw await this.#failure(response, commit, file);
     const etag = /^(?:W\/)?"?([^"]*)"?$/.exec(linkedHeader(response.headers, "etag") ?? "")?.[1];
-    // It becomes the name of a file.
+    // It may become the name of a file.
     if (etag === undefined || !/^\w[\w.-]{0,199}$/.test(etag))
       throw new HubError("refused", `${displayUrl(new URL(url))}: the answer has no usable ETag`);
     const redirected = response.status >= 300;
@@ -142,6 +152,12 @@ export class HubClient {
     let requests = 0;
     const http = async (url: string | URL | Request, init?: RequestInit) => {
       if (++requests > atMost) throw new HubError("refused", `${this.#page}: the listing of its files does not end`);
+      // The address of a listing's next page comes from the answer before.
+      if (!this.http.isHub(new URL(String(url))))
+        throw new HubError(
+          "refused",
+          `${this.#page}: the listing of its files goes on at another address than the hub's`,
+        );
       const headers = new Headers((init?.headers ?? {}) as Record<string, string>);
       const response = await this.http.request(String(url), { ...options, headers });
       if (response.status >= 300) throw await this.#failure(response, revision);

@@ -2,6 +2,7 @@ import type { Dispatcher, Headers, Response } from "undici";
 import { throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { dispatcherFor } from "../network/dispatcher.js";
+import { addressWithin, warnIfUnencrypted } from "../network/encryption.js";
 import { failureName, isPassing, retryAfter } from "../network/failure.js";
 import { sleep } from "../sleep.js";
 import { HubError } from "./errors.js";
@@ -49,7 +50,9 @@ export class HubConnection {
     this.settings = settings;
     this.retries = retries;
     this.#retryDelay = retryDelay;
-    this.#origin = new URL(settings.endpoint).origin;
+    const endpoint = new URL(settings.endpoint);
+    this.#origin = endpoint.origin;
+    if (settings.token) warnIfUnencrypted("HF_ENDPOINT", endpoint, "the access token");
     this.dispatcher = dispatcherFor(env, {
       connect: { timeout: CONNECT_TIMEOUT },
       headersTimeout: idleTimeout,
@@ -149,11 +152,8 @@ export async function followRedirects(
  * @throws {@link HubError}
  */
 export function redirectTarget(from: URL, location: string): URL {
-  let target: URL | undefined;
-  try {
-    target = new URL(location, from);
-  } catch {}
-  if (!target || !/^https?:$/.test(target.protocol) || (from.protocol === "https:" && target.protocol !== "https:"))
+  const target = addressWithin(from, location);
+  if (!target)
     throw new HubError("refused", `${displayUrl(from)} redirects to what is no ${from.protocol.slice(0, -1)} address`);
   return target;
 }

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import { trimSlashes } from "../trim.js";
 import { AccessToken } from "./token.js";
 
 /** Where the hub and its cache are, and who asks. */
@@ -62,7 +63,7 @@ function endpointUrl(env: Environment): string {
       "ERR_INVALID_ARGUMENT",
       "HF_ENDPOINT must be an http or https URL without user name, password, query and fragment",
     );
-  return (url.origin + url.pathname).replace(/\/+$/, "");
+  return trimSlashes(url.origin + url.pathname);
 }
 
 async function accessToken(option: string | false | undefined, env: Environment): Promise<AccessToken | undefined> {

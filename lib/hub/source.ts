@@ -4,6 +4,7 @@ import { freeBytes, gigabytes } from "../libtorch/disk.js";
 import { downloadBlob } from "./blob.js";
 import type { RepositoryCache } from "./cache.js";
 import type { HubClient, RepositoryFile } from "./client.js";
+import { expectedContent } from "./content.js";
 import { repositoryError } from "./errors.js";
 import { assertFileName } from "./file-names.js";
 import type { ProgressReport } from "./progress.js";
@@ -105,10 +106,12 @@ export class HubFiles implements FileSource {
     const client = this.#client;
     const metadata = await client.metadata(this.#commit, file.name, signal);
     const onBytes = (done: number) => this.#options.progress.bytes(file.name, done);
-    await downloadBlob({ client, cache: this.#cache, commit: this.#commit, file, metadata, signal, onBytes });
+    const content = expectedContent(file, metadata);
+    const [cache, commit] = [this.#cache, this.#commit];
+    await downloadBlob({ client, cache, commit, file: file.name, content, signal, onBytes });
     this.#options.progress.done(file.name);
     try {
-      await this.#cache.link(this.#commit, file.name, metadata.etag, this.#options.copies);
+      await cache.link(commit, file.name, content.name, this.#options.copies);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const path = this.path(file.name);

@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import { type Dispatcher, fetch, Headers, Response, request as send } from "undici";
 import { throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import { addressWithin } from "../network/encryption.js";
 import { displayUrl, followRedirects, HubConnection, type NetworkOptions } from "./connection.js";
 import { HubError } from "./errors.js";
 import type { HubSettings } from "./settings.js";
@@ -53,7 +54,9 @@ export class UploadHttp extends HubConnection {
    * @throws {@link HubRefusal}, {@link HubError} "unreachable" after the last repetition, `ERR_ABORTED`
    */
   async request(address: string, request: UploadRequest = {}): Promise<Response> {
-    const url = new URL(address);
+    // The addresses of storages come from the hub's answers.
+    const url = addressWithin(new URL(this.settings.endpoint), address);
+    if (!url) throw new HubError("refused", `${this.settings.endpoint}: the hub names what is no address to upload to`);
     const { signal } = request;
     let sent: SentBytes | undefined;
     const attempt = () => this.#follow(url, request, (sent = new SentBytes(request.onSent)));

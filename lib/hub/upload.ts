@@ -70,7 +70,7 @@ export class HubUploader {
     if (settings.token === undefined)
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        "an upload needs an access token with write permission: give hub_token, set HF_TOKEN, or run hf auth login",
+        "an upload needs an access token with write permission: give hub_token_file, set HF_TOKEN, or run hf auth login",
       );
     return new HubUploader(new UploadHttp(settings, options, env));
   }

@@ -28,6 +28,7 @@ for (const [network, prefix] of [
 ] as const)
   blocked.addSubnet(network, prefix, "ipv6");
 
+// What lies outside is refused as a whole: IPv4-compatible and IPv4-translated addresses, local NAT64, site-local, SRv6, …
 const globalUnicast = new BlockList();
 globalUnicast.addSubnet("2000::", 3, "ipv6");
 const carriesIpv4 = new BlockList();

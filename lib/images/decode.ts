@@ -1,19 +1,21 @@
-import type { Metadata, Sharp } from "sharp";
+import type { Metadata, OutputInfo, Sharp } from "sharp";
 import { InstructPix2PixError } from "../errors.js";
 import { cmykToRgb } from "./cmyk.js";
-import { identifyFormat } from "./format.js";
-import { coverBackdrop, type GifBackdrop, gifBackdrop } from "./gif.js";
+import { type Decoder, type DecodingLimits, tooSlow, withinLimits } from "./decoding.js";
+import { Refusal } from "./first-picture/limits.js";
+import { type FileFormat, type FirstPicture, identifyFormat } from "./format.js";
+import { coverBackdrop, type GifBackdrop, gifBackdrop } from "./gif-backdrop.js";
 import { orientationOf, turnUpright } from "./orientation.js";
 import type { RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
+import { unreadable } from "./unreadable.js";
+import { ycbcrToRgb } from "./ycbcr.js";
 
-export interface DecodeOptions {
+const WITH_SIZE = { resolveWithObject: true } as const;
+
+export interface DecodeOptions extends DecodingLimits {
   /** Width times height above which a picture is refused. */
   maxPixels: number;
-  /** Milliseconds that decoding may take. */
-  timeoutMs: number;
-  /** What errors call the picture. */
-  name: string;
 }
 
 /**
@@ -28,24 +30,36 @@ export interface DecodeOptions {
 export async function decode(encoded: Uint8Array, options: DecodeOptions): Promise<RgbPixels> {
   const { name } = options;
   // A copy, so that nothing changes under the decoder's threads.
-  const bytes = relabelSequence(Buffer.from(encoded));
+  const bytes = Buffer.from(encoded);
   const format = identifyFormat(bytes);
   if (bytes.length === 0) throw unreadable(name, "is empty");
   if (!format) throw unreadable(name, "is not a picture in a format known here");
   if (!format.readable) throw unreadable(name, `is ${format.name}; give a PNG, JPEG, WebP, GIF, TIFF or AVIF picture`);
-  try {
-    const metadata = await open(bytes, false).metadata();
-    checkMetadata(metadata, options);
-    return await decodeAs(bytes, metadata, options);
-  } catch (error) {
-    if (error instanceof InstructPix2PixError) throw error;
-    throw unreadable(name, describe(error, format.name), error);
-  }
+  return withinLimits(options, async (decoder) => {
+    try {
+      return await decodeAs(format, bytes, options, decoder);
+    } catch (error) {
+      if (error instanceof InstructPix2PixError) throw error;
+      throw isTimeout(error) ? tooSlow(options, error) : unreadable(name, describe(error, format.name), error);
+    }
+  });
 }
 
-/** The error for a picture that cannot be used; `problem` continues a sentence that begins with its name. */
-export function unreadable(name: string, problem: string, cause?: unknown): InstructPix2PixError {
-  return new InstructPix2PixError("ERR_IMAGE", `${name} ${problem}`, cause === undefined ? undefined : { cause });
+async function decodeAs(
+  format: FileFormat,
+  bytes: Buffer,
+  options: DecodeOptions,
+  decoder: Decoder,
+): Promise<RgbPixels> {
+  const picture = (await format.firstPicture?.(bytes, options.maxPixels)) ?? { bytes };
+  const metadata = await decoder(() => open(picture.bytes, false).metadata());
+  checkMetadata({ ...metadata, ...picture.ycbcr }, options);
+  return decoder(() => decodePixels(picture, metadata, options));
+}
+
+/** libvips stops on its own at the time limit where it notices, and says so. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("timeout: ");
 }
 
 function open(bytes: Buffer, maxPixels: number | false): Sharp {
@@ -53,30 +67,53 @@ function open(bytes: Buffer, maxPixels: number | false): Sharp {
   return imageLibrary()(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: maxPixels });
 }
 
-function checkMetadata({ width, height, depth }: Metadata, { maxPixels, name }: DecodeOptions): void {
+function checkMetadata(
+  { width, height, depth }: Pick<Metadata, "width" | "height" | "depth">,
+  { maxPixels, name }: DecodeOptions,
+): void {
   if (width * height > maxPixels)
     throw unreadable(name, `has ${width}×${height} pixels, more than the limit of ${maxPixels} (maxPixels)`);
   if (depth !== "uchar" && depth !== "ushort")
     throw unreadable(name, `has samples of type ${depth}; convert it to 8 or 16 bits per channel`);
 }
 
-async function decodeAs(bytes: Buffer, metadata: Metadata, options: DecodeOptions): Promise<RgbPixels> {
-  const seconds = Math.min(3600, Math.ceil(options.timeoutMs / 1000));
-  const picture = turnUpright(open(bytes, options.maxPixels), orientationOf(metadata)).timeout({ seconds });
+/** The time limit of a sharp pipeline, which knows whole seconds. */
+export function withTimeout(pipeline: Sharp, timeoutMs: number): Sharp {
+  return pipeline.timeout({ seconds: Math.min(3600, Math.ceil(timeoutMs / 1000)) });
+}
 
+async function decodePixels(
+  { bytes, ycbcr }: FirstPicture,
+  metadata: Metadata,
+  { maxPixels, timeoutMs }: DecodeOptions,
+): Promise<RgbPixels> {
+  const upright = (picture: Sharp) => withTimeout(turnUpright(picture, orientationOf(metadata)), timeoutMs);
+  if (ycbcr) {
+    const samples = await withTimeout(open(bytes, false), timeoutMs).toColourspace("b-w").raw().toBuffer();
+    const { data, width, height } = await ycbcrToRgb(samples, ycbcr);
+    return pixelsOf(
+      await upright(imageLibrary()(data, { raw: { width, height, channels: 3 } }))
+        .raw()
+        .toBuffer(WITH_SIZE),
+    );
+  }
+  const picture = upright(open(bytes, maxPixels));
   if (metadata.space === "cmyk") {
     const ink = picture.removeAlpha().pipelineColourspace("cmyk").toColourspace("cmyk");
-    const { data, info } = await ink.raw({ depth: metadata.depth }).toBuffer({ resolveWithObject: true });
+    const { data, info } = await ink.raw({ depth: metadata.depth }).toBuffer(WITH_SIZE);
     const samples = metadata.depth === "ushort" ? new Uint16Array(view(data).slice().buffer) : view(data);
     return { width: info.width, height: info.height, data: await cmykToRgb(samples) };
   }
   const rgb = picture.toColourspace("srgb");
   const backdrop = metadata.format === "gif" ? gifBackdrop(bytes) : undefined;
   if (backdrop && showsBackdrop(metadata, backdrop)) {
-    const { data, info } = await rgb.ensureAlpha().raw().toBuffer({ resolveWithObject: true });
+    const { data, info } = await rgb.ensureAlpha().raw().toBuffer(WITH_SIZE);
     return { width: info.width, height: info.height, data: await coverBackdrop(data, info.width, backdrop) };
   }
-  const { data, info } = await rgb.removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  return pixelsOf(await rgb.removeAlpha().raw().toBuffer(WITH_SIZE));
+}
+
+function pixelsOf({ data, info }: { data: Buffer; info: OutputInfo }): RgbPixels {
   if (info.channels !== 3) throw new Error(`decoded to ${info.channels} channels instead of 3`);
   return { width: info.width, height: info.height, data: view(data) };
 }
@@ -89,14 +126,10 @@ function view(data: Buffer): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** Lets libvips read an AVIF sequence, whose still picture it would decode but whose major brand it does not know. */
-function relabelSequence(bytes: Buffer): Buffer {
-  if (bytes.toString("latin1", 4, 12) === "ftypavis") bytes.write("avif", 8, "latin1");
-  return bytes;
-}
-
 /** One line from libvips' many. */
 function describe(error: unknown, format: string): string {
+  if (error instanceof Refusal) return error.message;
+  if (error instanceof RangeError) return `is ${format} that ends too early or is damaged`;
   const message = error instanceof Error ? error.message : String(error);
   if (message.includes("unsupported image format")) return `is ${format}, which this build of sharp cannot decode`;
   const reason = message

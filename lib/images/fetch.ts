@@ -1,11 +1,11 @@
-import { type LookupAddress, lookup as systemLookup } from "node:dns";
-import { isIP, type LookupFunction } from "node:net";
+import type { lookup as systemLookup } from "node:dns";
+import { unescape as percentDecode } from "node:querystring";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { Agent, type Dispatcher, request } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { dispatcherFor } from "../network/dispatcher.js";
 import { failureMessage } from "../network/failure.js";
-import { isPublicAddress } from "./addresses.js";
+import { guardedConnector, NotConnected } from "./connector.js";
 
 export interface FetchOptions {
   /** Bytes of the body, after decompression, above which the download is given up. */
@@ -22,16 +22,20 @@ export interface FetchOptions {
 
 const MAX_REDIRECTS = 10;
 
+/** Says of a forbidden address and of one where nothing listens the same, so that no client can tell them apart. */
+const NOT_CONNECTED =
+  "its host is not on the public internet or cannot be connected to (private addresses are not allowed here)";
+
 /**
- * Downloads what an http or https URL holds. Every hop of a redirect is checked like the first, and the address check
- * is on the address that the connection is made to, so a name that resolves differently the second time gains nothing.
+ * Downloads what an http or https URL holds. Where private addresses are not allowed, every connection is checked as it
+ * is made ({@link guardedConnector}), those of redirects like the first.
  *
  * @throws `ERR_DOWNLOAD` naming the URL without its credentials and query, `ERR_ABORTED`.
  */
 export async function fetchBytes(url: URL, options: FetchOptions): Promise<Buffer> {
   const timeout = AbortSignal.timeout(options.timeoutMs);
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
-  const dispatcher = checkedDispatcher(options);
+  const dispatcher = dispatcherOf(options);
   let hop = url;
   try {
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
@@ -44,7 +48,7 @@ export async function fetchBytes(url: URL, options: FetchOptions): Promise<Buffe
     throwIfAborted(options.signal);
     if (timeout.aborted) throw refused(url, `took longer than ${options.timeoutMs / 1000} s`, error);
     if (error instanceof InstructPix2PixError) throw error;
-    throw refused(hop, failureMessage(error), error);
+    throw refused(hop, error instanceof NotConnected ? NOT_CONNECTED : failureMessage(error), error);
   } finally {
     await dispatcher.destroy();
   }
@@ -52,7 +56,18 @@ export async function fetchBytes(url: URL, options: FetchOptions): Promise<Buffe
 
 /** A URL for people and logs: without user name, password and query, which may hold secrets. */
 export function displayUrl(url: URL): string {
-  return `${url.protocol}//${url.host}${url.pathname}${url.search ? "?…" : ""}`;
+  const shown = withoutCredentials(url);
+  shown.search = "";
+  return url.search ? `${shown.href}?…` : shown.href;
+}
+
+/** A URL put together from another's parts may name another host: behind `http://a` the path `//b` is `http://b`. */
+function withoutCredentials(url: URL): URL {
+  const copy = new URL(url);
+  copy.username = "";
+  copy.password = "";
+  copy.hash = "";
+  return copy;
 }
 
 function refused(url: URL, problem: string, cause?: unknown): InstructPix2PixError {
@@ -67,13 +82,10 @@ async function get(
   signal: AbortSignal,
   options: FetchOptions,
 ): Promise<Buffer | URL> {
-  // A connection to a literal address asks no resolver, so it is checked here.
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  if (isIP(host) !== 0) assertAllowed(host, options);
-  const authorization = url.username
-    ? `Basic ${Buffer.from(`${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`).toString("base64")}`
-    : undefined;
-  const { statusCode, headers, body } = await request(new URL(url.pathname + url.search, url.origin), {
+  // Not decodeURIComponent, which throws where a percent sign is one.
+  const credentials = `${percentDecode(url.username)}:${percentDecode(url.password)}`;
+  const authorization = credentials !== ":" && `Basic ${Buffer.from(credentials).toString("base64")}`;
+  const { statusCode, headers, body } = await request(withoutCredentials(url), {
     dispatcher,
     signal,
     headers: { accept: "image/*", "accept-encoding": "identity", ...(authorization && { authorization }) },
@@ -140,35 +152,10 @@ async function collect(body: Body, url: URL, { maxBytes }: FetchOptions): Promis
   return Buffer.concat(chunks, length);
 }
 
-/** A refusal on the way to a connection; its message becomes the error's. */
-class ForbiddenAddress extends Error {}
-
-function assertAllowed(address: string, { allowPrivateAddresses, isAllowed = isPublicAddress }: FetchOptions): void {
-  if (!allowPrivateAddresses && !isAllowed(address))
-    throw new ForbiddenAddress("its host is not on the public internet, and private addresses are not allowed here");
-}
-
-function checkedDispatcher(options: FetchOptions): Dispatcher {
-  const connect = { timeout: options.timeoutMs, lookup: checkedLookup(options) };
-  const limits = { connect, headersTimeout: options.timeoutMs, bodyTimeout: options.timeoutMs };
+function dispatcherOf({ allowPrivateAddresses, timeoutMs: timeout, lookup, isAllowed }: FetchOptions): Dispatcher {
+  const limits = { headersTimeout: timeout, bodyTimeout: timeout };
+  if (allowPrivateAddresses)
+    return dispatcherFor(process.env, { ...limits, connect: { timeout, ...(lookup && { lookup }) } });
   // A proxy connects on our behalf to whatever it likes, so behind one no address could be checked.
-  return options.allowPrivateAddresses ? dispatcherFor(process.env, limits) : new Agent(limits);
-}
-
-/** Resolves a name and hands on its addresses only if all of them are allowed. */
-function checkedLookup(options: FetchOptions): LookupFunction {
-  const resolve = options.lookup ?? systemLookup;
-  return (hostname, lookupOptions, callback) => {
-    resolve(hostname, { ...lookupOptions, all: true }, (error, addresses: LookupAddress[]) => {
-      if (error) return callback(error, []);
-      try {
-        for (const { address } of addresses) assertAllowed(address, options);
-      } catch (forbidden) {
-        return callback(forbidden as Error, []);
-      }
-      const first = addresses[0];
-      if (lookupOptions.all || !first) callback(null, addresses);
-      else callback(null, first.address, first.family);
-    });
-  };
+  return new Agent({ ...limits, connect: guardedConnector({ timeout, lookup, isAllowed }) });
 }

@@ -1,9 +1,30 @@
+import { firstPictureOfGif } from "./first-picture/gif.js";
+import { checkHeif } from "./first-picture/heif.js";
+import { firstPictureOfJpeg } from "./first-picture/jpeg.js";
+import { firstPictureOfPng } from "./first-picture/png.js";
+import { firstPictureOfTiff } from "./first-picture/tiff.js";
+import { firstPictureOfWebp } from "./first-picture/webp.js";
+import type { YcbcrLayout } from "./ycbcr.js";
+
+/** A file that holds one picture and little else. */
+export interface FirstPicture {
+  bytes: Buffer;
+  /** Present if the decoder gives YCbCr samples, as a grey picture, in place of colours. */
+  ycbcr?: YcbcrLayout;
+}
+
 /** What the first bytes of a file say it is. */
 export interface FileFormat {
   /** For messages, with its article: "a JPEG picture", "an SVG drawing". */
   name: string;
   /** Whether it may be handed to the decoder. */
   readable: boolean;
+  /**
+   * Keeps what the decoder needs for the first picture, or refuses the file, in time linear in its length. May change
+   * `bytes`. Throws a RangeError where the file ends too early. Pictures of more than
+   * `maxPixels` are refused later, but cost nothing here.
+   */
+  firstPicture?: (bytes: Buffer, maxPixels: number) => FirstPicture | Promise<FirstPicture>;
 }
 
 interface Signature extends FileFormat {
@@ -27,21 +48,54 @@ function brands(bytes: Buffer): string {
   return bytes.toString("latin1", 8, Math.min(bytes.readUInt32BE(0), 256));
 }
 
+/** Lets libvips read an AVIF sequence, whose still picture it would decode but whose major brand it does not know. */
+function checkedHeif(bytes: Buffer): FirstPicture {
+  checkHeif(bytes);
+  if (bytes.toString("latin1", 4, 12) === "ftypavis") bytes.write("avif", 8, "latin1");
+  return { bytes };
+}
+
 // Drawings and documents are refused although some builds of libvips render them: they can name other files and hosts,
 // and have no pixels of their own. What nobody here knows is refused too, so that a libvips with more loaders than
 // ours (ImageMagick's, for one) never sees it.
 const SIGNATURES: Signature[] = [
-  { name: "a JPEG picture", readable: true, test: hex("ffd8ff") },
-  { name: "a PNG picture", readable: true, test: hex("89504e470d0a1a0a") },
-  { name: "a GIF picture", readable: true, test: ascii("GIF8") },
-  { name: "a WebP picture", readable: true, test: (b) => ascii("RIFF")(b) && ascii("WEBP", 8)(b) },
+  {
+    name: "a JPEG picture",
+    readable: true,
+    test: hex("ffd8ff"),
+    firstPicture: async (bytes) => ({ bytes: await firstPictureOfJpeg(bytes) }),
+  },
+  {
+    name: "a PNG picture",
+    readable: true,
+    test: hex("89504e470d0a1a0a"),
+    firstPicture: async (bytes, maxPixels) => ({ bytes: await firstPictureOfPng(bytes, maxPixels) }),
+  },
+  {
+    name: "a GIF picture",
+    readable: true,
+    test: ascii("GIF8"),
+    firstPicture: (bytes) => ({ bytes: firstPictureOfGif(bytes) }),
+  },
+  {
+    name: "a WebP picture",
+    readable: true,
+    test: (b) => ascii("RIFF")(b) && ascii("WEBP", 8)(b),
+    firstPicture: (bytes) => ({ bytes: firstPictureOfWebp(bytes) }),
+  },
   {
     name: "a TIFF picture",
     readable: true,
     test: (b) => ["49492a00", "4d4d002a", "49492b00", "4d4d002b"].some((digits) => hex(digits)(b)),
+    firstPicture: (bytes) => firstPictureOfTiff(bytes),
   },
-  { name: "an AVIF picture", readable: true, test: (b) => /avif|avis/.test(brands(b)) },
-  { name: "a HEIC picture", readable: true, test: (b) => /heic|heix|hevc|mif1|msf1/.test(brands(b)) },
+  { name: "an AVIF picture", readable: true, test: (b) => /avif|avis/.test(brands(b)), firstPicture: checkedHeif },
+  {
+    name: "a HEIC picture",
+    readable: true,
+    test: (b) => /heic|heix|hevc|mif1|msf1/.test(brands(b)),
+    firstPicture: checkedHeif,
+  },
   { name: "a JPEG XL picture", readable: true, test: (b) => hex("ff0a")(b) || hex("0000000c4a584c20")(b) },
   { name: "a JPEG 2000 picture", readable: true, test: (b) => hex("0000000c6a502020")(b) || hex("ff4fff51")(b) },
   { name: "a Netpbm picture", readable: true, test: text(/^P[1-7f][\s#]/i) },
@@ -51,7 +105,7 @@ const SIGNATURES: Signature[] = [
   { name: "an OpenEXR picture", readable: false, test: hex("762f3101") },
   { name: "a video", readable: false, test: (b) => brands(b) !== "" || hex("1a45dfa3")(b) },
   { name: "an HTML page", readable: false, test: text(/^\W*<(!doctype html|html|head|body|script)/i) },
-  { name: "an SVG drawing", readable: false, test: text(/^\W*<(svg|.*<svg)[\s:>]/is) },
+  { name: "an SVG drawing", readable: false, test: (b) => text(/^\W*</)(b) && text(/<svg[\s:>]/i)(b) },
   { name: "an XML document", readable: false, test: text(/^\W*<\?xml/i) },
   { name: "a PDF document", readable: false, test: text(/^.{0,1024}%PDF-/s) },
   { name: "a PostScript document", readable: false, test: ascii("%!PS") },

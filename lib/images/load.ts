@@ -1,8 +1,10 @@
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import { type DecodeOptions, decode, unreadable } from "./decode.js";
+import { type DecodeOptions, decode, isTimeout, withTimeout } from "./decode.js";
+import { tooSlow, withinLimits } from "./decoding.js";
 import { inSlices, type RgbPixels } from "./pixels.js";
 import { readSource } from "./source.js";
+import { unreadable } from "./unreadable.js";
 
 /** An encoded picture, or where one is, or a sharp pipeline. */
 export type EncodedSource = string | URL | Uint8Array | ArrayBuffer | Sharp;
@@ -12,7 +14,7 @@ export interface LoadImageOptions {
   maxPixels?: number;
   /** Encoded bytes above which a picture is refused; default 64 MiB from a URL, 1 GiB from a file. */
   maxBytes?: number;
-  /** Milliseconds for the whole download, and again for decoding; default 60,000. */
+  /** Milliseconds for the whole download, and again for decoding with the wait for its turn; default 60,000. */
   timeoutMs?: number;
   /**
    * Whether an http(s) URL may lead to loopback, private, link-local and other special addresses; default true. A
@@ -42,7 +44,7 @@ export async function loadPixels(source: EncodedSource, options: LoadImageOption
   if (maxBytes !== undefined) checkLimit("maxBytes", maxBytes, Number.MAX_SAFE_INTEGER);
   throwIfAborted(signal);
 
-  const limits = { maxPixels, timeoutMs };
+  const limits = { maxPixels, timeoutMs, signal };
   if (typeof source === "string" || source instanceof URL) {
     const { bytes, name } = await readSource(source, {
       maxBytes,
@@ -51,16 +53,16 @@ export async function loadPixels(source: EncodedSource, options: LoadImageOption
       allowFiles,
       signal,
     });
-    return abortable(decode(bytes, { ...limits, name }), signal);
+    return decode(bytes, { ...limits, name });
   }
   const name = "the picture";
   if (source instanceof Uint8Array || source instanceof ArrayBuffer || source instanceof SharedArrayBuffer) {
     const bytes = source instanceof Uint8Array ? source : new Uint8Array(source);
     if (maxBytes !== undefined && bytes.length > maxBytes)
       throw unreadable(name, `has ${bytes.length} bytes, more than the limit of ${maxBytes} (maxBytes)`);
-    return abortable(decode(bytes, { ...limits, name }), signal);
+    return decode(bytes, { ...limits, name });
   }
-  if (isSharp(source)) return abortable(renderPipeline(source, { ...limits, name: "the sharp pipeline" }), signal);
+  if (isSharp(source)) return renderPipeline(source, { ...limits, name: "the sharp pipeline" });
   throw new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
     "a picture is a path, a URL, a Buffer or other Uint8Array, an ArrayBuffer, a sharp instance or an RgbImage",
@@ -81,21 +83,25 @@ function isSharp(source: unknown): source is Sharp {
 }
 
 /** Runs a caller's pipeline to the end, upright, without alpha and as 8-bit RGB; the instance itself stays unused. */
-async function renderPipeline(pipeline: Sharp, { maxPixels, name }: DecodeOptions): Promise<RgbPixels> {
-  try {
-    const rgb = pipeline.clone().autoOrient().removeAlpha().toColourspace("srgb");
-    const { data, info } = await rgb.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
-    const { width, height, channels } = info;
-    if (width * height > maxPixels)
-      throw unreadable(name, `gives ${width}×${height} pixels, more than the limit of ${maxPixels} (maxPixels)`);
-    if (channels === 1) return { width, height, data: await widenGray(data) };
-    if (channels !== 3) throw unreadable(name, `gives ${channels} channels, not 1 or 3`);
-    return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
-  } catch (error) {
-    if (error instanceof InstructPix2PixError) throw error;
-    const reason = error instanceof Error ? error.message.split("\n", 1)[0]! : String(error);
-    throw unreadable(name, `failed: ${reason}`, error);
-  }
+function renderPipeline(pipeline: Sharp, options: DecodeOptions): Promise<RgbPixels> {
+  const { maxPixels, timeoutMs, name } = options;
+  return withinLimits(options, async (decoder) => {
+    try {
+      const rgb = withTimeout(pipeline.clone(), timeoutMs).autoOrient().removeAlpha().toColourspace("srgb");
+      const { data, info } = await decoder(() => rgb.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true }));
+      const { width, height, channels } = info;
+      if (width * height > maxPixels)
+        throw unreadable(name, `gives ${width}×${height} pixels, more than the limit of ${maxPixels} (maxPixels)`);
+      if (channels === 1) return { width, height, data: await widenGray(data) };
+      if (channels !== 3) throw unreadable(name, `gives ${channels} channels, not 1 or 3`);
+      return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
+    } catch (error) {
+      if (error instanceof InstructPix2PixError) throw error;
+      if (isTimeout(error)) throw tooSlow(options, error);
+      const reason = error instanceof Error ? error.message.split("\n", 1)[0]! : String(error);
+      throw unreadable(name, `failed: ${reason}`, error);
+    }
+  });
 }
 
 async function widenGray(gray: Uint8Array): Promise<Uint8Array> {
@@ -104,27 +110,4 @@ async function widenGray(gray: Uint8Array): Promise<Uint8Array> {
     for (let i = from; i < to; i++) rgb.fill(gray[i]!, i * 3, i * 3 + 3);
   });
   return rgb;
-}
-
-/** Rejects when the signal fires. The decoder cannot be stopped; it ends on its own, and its result is dropped. */
-async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return work;
-  work.catch(() => {});
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => {
-      try {
-        throwIfAborted(signal);
-      } catch (error) {
-        reject(error);
-      }
-    };
-  });
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    if (signal.aborted) stop();
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
 }

@@ -2,8 +2,8 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { InstructPix2PixError } from "../errors.js";
-import { unreadable } from "./decode.js";
 import { displayUrl, fetchBytes } from "./fetch.js";
+import { unreadable } from "./unreadable.js";
 
 export interface SourceOptions {
   maxBytes: number | undefined;

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { runProgramSync } from "../runtime/child-process.js";
 
 /** The NVIDIA driver of this machine, as far as it can be told without opening it. */
 export interface CudaDriver {
@@ -39,9 +39,7 @@ export function detectCudaDriver(run = queryNvidiaSmi): CudaDriver {
 }
 
 function queryNvidiaSmi(): string | undefined {
-  const { status, stdout } = spawnSync("nvidia-smi", ["--query-gpu=driver_version,name", "--format=csv,noheader"], {
-    encoding: "utf8",
-    timeout: 20_000,
-  });
+  const query = ["--query-gpu=driver_version,name", "--format=csv,noheader"];
+  const { status, stdout } = runProgramSync("nvidia-smi", query, { timeout: 20_000 });
   return status === 0 ? stdout : undefined;
 }

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Dispatcher, fetch, type Response } from "undici";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { dispatcherFor } from "../network/dispatcher.js";
 import { failureMessage, isPassing } from "../network/failure.js";
@@ -13,6 +13,8 @@ import { SourceUnavailable } from "./progress.js";
 export interface DownloadOptions {
   /** Lower-case hexadecimal. */
   sha256: string;
+  /** The most bytes that the file can have; of anything larger no more is read. */
+  maxBytes: number;
   /** Where the file goes; the unfinished one lies beside it as `<target>.partial` and is resumed by a later call. */
   target: string;
   signal?: AbortSignal;
@@ -38,14 +40,19 @@ type Outcome = "complete" | "restart" | { broken: string; unreachable?: boolean 
  * or by the next call.
  *
  * @throws {SourceUnavailable} if the host cannot be reached or does not have the file.
- * @throws `ERR_DOWNLOAD` if the content is not the expected one, `ERR_ABORTED`, `ERR_IO` if it cannot be written.
+ * @throws `ERR_DOWNLOAD` if the content is not the expected one or larger than it can be, `ERR_ABORTED`, `ERR_IO` if it cannot be written.
  */
 export async function download(url: string, options: DownloadOptions): Promise<void> {
   const { target, sha256, signal } = options;
   const partial = `${target}.partial`;
   await mkdir(dirname(target), { recursive: true });
+  if ((await sizeOf(partial)) > options.maxBytes) await rm(partial, { force: true });
   const resumed = (await sizeOf(partial)) > 0;
-  await transfer(url, partial, options);
+  await transfer(url, partial, options).catch(async (error: unknown) => {
+    // What is too large is no beginning to go on with.
+    if (isInstructPix2PixError(error, "ERR_DOWNLOAD")) await rm(partial, { force: true });
+    throw error;
+  });
   throwIfAborted(signal);
 
   let found = await sha256Of(partial, signal);
@@ -159,9 +166,11 @@ async function receive(
 ): Promise<Outcome> {
   const length = response.headers.get("content-length");
   const total = length === null ? undefined : offset + Number(length);
+  const { maxBytes } = options;
   let done = offset;
   let file: FileHandle | undefined;
   try {
+    if (total !== undefined && total > maxBytes) throw tooLarge(response.url.replace(/\?.*/s, ""), maxBytes);
     file = await open(partial, offset > 0 ? "r+" : "w");
     options.onProgress?.(done, total);
     const body = response.body?.[Symbol.asyncIterator]();
@@ -173,6 +182,7 @@ async function receive(
       }
       if (next.done) break;
       const chunk = next.value as Uint8Array;
+      if (done + chunk.length > maxBytes) throw tooLarge(response.url.replace(/\?.*/s, ""), maxBytes);
       // One write may take only a part of the chunk, for instance when the disk fills up.
       for (let at = 0; at < chunk.length; )
         at += (await file.write(chunk, at, chunk.length - at, done + at)).bytesWritten;
@@ -191,6 +201,14 @@ async function receive(
   return total !== undefined && done < total
     ? { broken: `the connection ended at byte ${done} of ${total}` }
     : "complete";
+}
+
+/** The error for a file that cannot be the pinned one, whatever is still to come. */
+export function tooLarge(where: string, maxBytes: number): InstructPix2PixError {
+  return new InstructPix2PixError(
+    "ERR_DOWNLOAD",
+    `${where} is not the expected file: it has more than the ${maxBytes} bytes that it can have`,
+  );
 }
 
 async function sizeOf(path: string): Promise<number> {

@@ -97,7 +97,7 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
       const downloads = join(cacheFolder(env), "downloads");
       const material =
         options.from !== undefined
-          ? await obtainFrom(resolve(options.from), wanted, { ...options, release })
+          ? await obtainFrom(resolve(options.from), wanted, { ...options, release, scratch: staging })
           : await obtain(wanted as LibtorchVariant, { ...options, release, env, onEvent, downloads, scratch: staging });
       const unpacked = join(staging, "entry");
       await unpack(material, unpacked, options);
@@ -152,18 +152,18 @@ async function removeLeftovers(cache: string): Promise<void> {
 
 async function unpack(material: Material, folder: string, options: InstallOptions): Promise<void> {
   const onEvent = options.onEvent ?? (() => {});
-  const sources = "tree" in material ? [material.tree] : material.archives.map(({ path }) => path);
-  onEvent({ type: "message", text: `unpacking ${sources.map((path) => basename(path)).join(", ")}` });
+  const sources = "tree" in material ? [{ path: material.tree, given: undefined }] : material.archives;
+  onEvent({ type: "message", text: `unpacking ${sources.map(({ path }) => basename(path)).join(", ")}` });
   await mkdir(folder, { recursive: true });
-  for (const source of sources) {
+  for (const { path, given } of sources) {
     const unpackOptions = {
       cpuHalfOnly: material.cpuHalfOnly,
       signal: options.signal,
       onProgress: (done: number, total: number) =>
-        onEvent({ type: "progress", phase: "unpack", file: basename(source), done, total }),
+        onEvent({ type: "progress", phase: "unpack", file: basename(path), done, total }),
     };
-    if ("tree" in material) await copyTree(source, folder, unpackOptions);
-    else await unpackArchive(source, folder, unpackOptions);
+    if ("tree" in material) await copyTree(path, folder, unpackOptions);
+    else await unpackArchive(path, folder, { ...unpackOptions, ...(given !== undefined && { name: given }) });
   }
 }
 

@@ -1,13 +1,17 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { lstat, lutimes, mkdir, open, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { sleep } from "../sleep.js";
+import { processStart } from "./process-start.js";
 
 /** How often a holder shows that it lives, and after how long without that it counts as dead. */
 const HEARTBEAT_MS = 5_000;
 const STALE_MS = 60_000;
+/** How far the clocks of files and of processes may be apart. */
+const START_TOLERANCE_MS = 1_000;
 
 interface Holder {
   id: string;
@@ -17,7 +21,7 @@ interface Holder {
 
 export interface LockOptions {
   signal?: AbortSignal;
-  /** Called once if somebody else holds the lock. */
+  /** Called once if somebody else holds the lock; what it throws ends the wait. */
   onWait?: (holder: string) => void;
   /** Milliseconds between looks; default 500. */
   interval?: number;
@@ -27,62 +31,103 @@ export interface LockOptions {
  * Runs `work` while holding a lock file, waiting for whoever holds it. A holder that died is noticed at once on the
  * same host, and by its missing heartbeat on a shared file system.
  *
- * @throws `ERR_ABORTED`, `ERR_IO` if the lock file cannot be created, and whatever `work` throws.
+ * @throws `ERR_ABORTED`, `ERR_IO` if the lock file cannot be created or removed, or if what lies there is no plain file
+ *   (a link, wherever it leads, a folder, a pipe), and whatever `work` throws.
  */
 export async function withLock<T>(path: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
   const mine: Holder = { id: randomUUID(), pid: process.pid, host: hostname() };
+  const { interval = 500, signal } = options;
   let told = false;
+  await mkdir(dirname(path), { recursive: true }).catch((error: unknown) => {
+    throw unusable(path, error);
+  });
   while (!(await tryAcquire(path, mine))) {
-    throwIfAborted(options.signal);
-    const holder = await readHolder(path);
-    if (holder === undefined) continue;
-    if (await isStale(path, holder)) {
-      await takeAway(path, holder);
+    throwIfAborted(signal);
+    const held = await readHolder(path);
+    if (held && (await isStale(held))) {
+      await takeAway(path, held.holder);
       continue;
     }
-    if (!told)
-      options.onWait?.(holder.host === mine.host ? `process ${holder.pid}` : `${holder.host}, process ${holder.pid}`);
-    told = true;
-    await sleep(options.interval ?? 500, options.signal);
+    if (held && !told) options.onWait?.(describe(held.holder, mine.host));
+    told ||= held !== undefined;
+    // What has just gone is looked at again soon, but not in a busy loop.
+    await sleep(held ? interval : Math.min(interval, 10), signal);
   }
   const heartbeat = setInterval(() => {
     const now = new Date();
-    utimes(path, now, now).catch(() => {});
+    lutimes(path, now, now).catch(() => {});
   }, HEARTBEAT_MS);
   heartbeat.unref();
   try {
     return await work();
   } finally {
     clearInterval(heartbeat);
-    if ((await readHolder(path))?.id === mine.id) await rm(path, { force: true });
+    const held = await readHolder(path).catch(() => undefined);
+    if (held?.holder.id === mine.id) await rm(path, { force: true });
   }
 }
 
 async function tryAcquire(path: string, mine: Holder): Promise<boolean> {
   try {
-    await mkdir(dirname(path), { recursive: true });
+    // Fails where there is anything, also a link that leads nowhere.
     await writeFile(path, JSON.stringify(mine), { flag: "wx" });
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw new InstructPix2PixError("ERR_IO", `${path} cannot be written: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw unusable(path, error);
   }
 }
 
-async function readHolder(path: string): Promise<Holder | undefined> {
+/**
+ * Who holds a lock, and when that was last confirmed; undefined if nothing lies there any more.
+ *
+ * @throws `ERR_IO` if it is no plain file: nobody's lock looks so, and waiting for it would never end
+ */
+async function readHolder(path: string): Promise<{ holder: Holder; confirmed: number } | undefined> {
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw unusable(path, error);
+  });
+  if (found === undefined) return undefined;
+  if (!found.isFile()) throw unusable(path, new Error("something that is no plain file lies there; remove it"));
+  const confirmed = found.mtimeMs;
+  let text: string;
   try {
-    const parsed: Partial<Holder> = JSON.parse(await readFile(path, "utf8"));
-    return { id: String(parsed.id), pid: Number(parsed.pid), host: String(parsed.host) };
+    text = await readStart(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    // Somebody is just writing it, or died at that; only its age can tell.
-    return { id: "unreadable", pid: Number.NaN, host: "unknown" };
+    // Another user's, perhaps; only its age can tell.
+    return { holder: UNREADABLE, confirmed };
+  }
+  try {
+    const { id, pid, host } = JSON.parse(text) as Partial<Holder>;
+    if (typeof id === "string" && Number.isSafeInteger(pid) && (pid as number) > 0 && typeof host === "string")
+      return { holder: { id, pid: pid as number, host }, confirmed };
+  } catch {}
+  // Somebody is just writing it, or died at that.
+  return { holder: UNREADABLE, confirmed };
+}
+
+const UNREADABLE: Holder = { id: "unreadable", pid: 0, host: "" };
+
+/** What a lock file may hold, without following a link or waiting for a pipe that have taken its place. */
+async function readStart(path: string): Promise<string> {
+  // Windows knows neither flag.
+  const file = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4096), 0, 4096, 0);
+    return buffer.toString("utf8", 0, bytesRead);
+  } finally {
+    await file.close();
   }
 }
 
-async function isStale(path: string, holder: Holder): Promise<boolean> {
+function describe({ pid, host }: Holder, here: string): string {
+  if (pid === 0) return "an unknown process";
+  return host === here ? `process ${pid}` : `${host}, process ${pid}`;
+}
+
+async function isStale({ holder, confirmed }: { holder: Holder; confirmed: number }): Promise<boolean> {
   if (holder.host === hostname()) {
     try {
       process.kill(holder.pid, 0);
@@ -90,12 +135,11 @@ async function isStale(path: string, holder: Holder): Promise<boolean> {
       // EPERM: it lives, but belongs to somebody else.
       if ((error as NodeJS.ErrnoException).code !== "EPERM") return true;
     }
+    // Its number was given to another process meanwhile, as happens at once when a container is started again.
+    const started = await processStart(holder.pid);
+    if (started !== undefined && started > confirmed + START_TOLERANCE_MS) return true;
   }
-  try {
-    return Date.now() - (await stat(path)).mtimeMs > STALE_MS;
-  } catch {
-    return false;
-  }
+  return Date.now() - confirmed > STALE_MS;
 }
 
 /** Removes a dead holder's file, unless another process has meanwhile replaced it by its own. */
@@ -103,10 +147,16 @@ async function takeAway(path: string, dead: Holder): Promise<void> {
   const aside = `${path}.${randomUUID()}`;
   try {
     await rename(path, aside);
+    const held = await readHolder(aside);
+    if (held === undefined || held.holder.id === dead.id) await rm(aside, { force: true });
+    else await rename(aside, path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-    throw error;
+    if (error instanceof InstructPix2PixError) throw error;
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw unusable(path, error);
   }
-  if ((await readHolder(aside))?.id === dead.id) await rm(aside, { force: true });
-  else await rename(aside, path);
+}
+
+function unusable(path: string, error: unknown): InstructPix2PixError {
+  const { message } = error as Error;
+  return new InstructPix2PixError("ERR_IO", `${path} cannot be used as a lock: ${message}`, { cause: error });
 }

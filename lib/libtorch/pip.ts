@@ -1,10 +1,11 @@
-import { spawn, spawnSync } from "node:child_process";
-import { readdir } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { throwIfAborted } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import { Lines, runProgram, runProgramSync } from "../runtime/child-process.js";
+import { tooLarge } from "./download.js";
 import { SourceUnavailable } from "./progress.js";
-import type { PinnedWheel } from "./releases.js";
+import { largestSize, type PinnedWheel } from "./releases.js";
 
 /** A program and its first arguments. */
 export type PipCommand = readonly [string, ...string[]];
@@ -17,14 +18,9 @@ export function findPip(env: Environment = process.env): PipCommand | undefined 
     const python = join(env.VIRTUAL_ENV, windows ? "Scripts" : "bin", windows ? "python.exe" : "python3");
     candidates.unshift([python, "-m", "pip"]);
   }
-  return candidates.find(([program, ...args]) => {
-    const { status } = spawnSync(program, [...args, "--version"], {
-      env: env as NodeJS.ProcessEnv,
-      stdio: "ignore",
-      timeout: 60_000,
-    });
-    return status === 0;
-  });
+  return candidates.find(
+    ([program, ...args]) => runProgramSync(program, [...args, "--version"], { env, timeout: 60_000 }).status === 0,
+  );
 }
 
 /**
@@ -55,7 +51,8 @@ export function pipArguments(wheel: PinnedWheel, folder: string): string[] {
  * Has pip download a wheel into a folder.
  *
  * @returns the path of the file; its content is not checked here.
- * @throws {SourceUnavailable} with pip's own last error if it does not get it.
+ * @throws {SourceUnavailable} with pip's own last error if it does not get it; `ERR_DOWNLOAD` if it fetches far more
+ *   than the wheel can have.
  */
 export async function pipDownload(
   pip: PipCommand,
@@ -64,39 +61,43 @@ export async function pipDownload(
   options: { env?: Environment; signal?: AbortSignal; onLine?: (line: string) => void } = {},
 ): Promise<string> {
   const [program, ...first] = pip;
-  const child = spawn(program, [...first, ...pipArguments(wheel, folder)], {
-    // The system's temporary folder is often too small for half a gigabyte; this one lies in the cache.
-    env: { ...(options.env ?? process.env), PYTHONUNBUFFERED: "1", TMPDIR: folder, TEMP: folder, TMP: folder },
-    stdio: ["ignore", "pipe", "pipe"],
-    signal: options.signal,
-    killSignal: "SIGINT",
-  });
   let lastError = "";
-  const lines = (stream: NodeJS.ReadableStream, each: (line: string) => void) => {
-    let rest = "";
-    stream.setEncoding("utf8");
-    stream.on("data", (chunk: string) => {
-      const parts = (rest + chunk).split(/[\r\n]+/);
-      rest = parts.pop() as string;
-      for (const line of parts) if (line.trim()) each(line.trim());
-    });
-    stream.on("end", () => rest.trim() && each(rest.trim()));
+  const separator = /[\r\n]+/;
+  const lines = {
+    stdout: new Lines((line) => line.trim() && options.onLine?.(line.trim()), separator),
+    stderr: new Lines((line) => {
+      if (/^(ERROR|error)\b/.test(line) || !lastError) lastError = line.trim().replace(/^ERROR: /, "");
+    }, separator),
   };
-  lines(child.stdout, (line) => options.onLine?.(line));
-  lines(child.stderr, (line) => {
-    if (/^(ERROR|error)\b/.test(line) || !lastError) lastError = line.replace(/^ERROR: /, "");
-  });
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.on("error", (error) => child.pid === undefined && reject(error));
-    child.on("close", resolve);
-  }).catch((error: unknown) => {
-    throwIfAborted(options.signal);
-    throw new SourceUnavailable(`${pip.join(" ")}: ${(error as Error).message}`);
-  });
+  const tooMuch = new AbortController();
+  // pip has no limit of its own. It holds a file twice for a moment.
+  const most = 2 * largestSize(wheel);
+  const watch = setInterval(async () => {
+    if ((await bytesBelow(folder)) > most) tooMuch.abort();
+  }, 250);
+  const { status, error } = await runProgram(program, [...first, ...pipArguments(wheel, folder)], {
+    env: options.env,
+    // The system's temporary folder is often too small for half a gigabyte; this one lies in the cache.
+    variables: { PYTHONUNBUFFERED: "1", TMPDIR: folder, TEMP: folder, TMP: folder },
+    signal: options.signal ? AbortSignal.any([options.signal, tooMuch.signal]) : tooMuch.signal,
+    killSignal: "SIGINT",
+    onOutput: (text, stream) => lines[stream].add(text),
+  }).finally(() => clearInterval(watch));
+  for (const stream of Object.values(lines)) stream.end();
   throwIfAborted(options.signal);
+  if (tooMuch.signal.aborted) throw tooLarge(`${wheel.requirement}, from ${pip.join(" ")},`, largestSize(wheel));
+  if (error) throw new SourceUnavailable(`${pip.join(" ")}: ${error.message}`);
   const found = (await readdir(folder)).find((name) => decodeURIComponent(name) === wheel.file);
   if (status === 0 && found) return join(folder, found);
   throw new SourceUnavailable(
     `${pip.join(" ")} download ${wheel.requirement}: ${status === 0 ? `it did not fetch ${wheel.file}` : lastError || `status ${status}`}`,
   );
+}
+
+/** Of all files in a folder, which come and go. */
+async function bytesBelow(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(folder, { recursive: true }).catch(() => []))
+    bytes += (await lstat(join(folder, name)).catch(() => undefined))?.size ?? 0;
+  return bytes;
 }

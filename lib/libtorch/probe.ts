@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Libtorch } from "../native/libtorch.js";
 import { sharedLibraryName } from "../native/platform.js";
+import { nodeProgram, runProgram } from "../runtime/child-process.js";
 
 /** Runs in a process of its own, so that a library which crashes while it is opened takes nothing with it. */
 const program = `
@@ -28,18 +28,15 @@ process.kill(process.pid, "SIGKILL");
  * @param halves the CPU half alone, or the CUDA half with it.
  * @returns undefined if they open, else the reason in one line.
  */
-export function probeLibtorch(libtorch: Pick<Libtorch, "root">, halves: "cpu" | "cuda"): Promise<string | undefined> {
+export async function probeLibtorch(
+  libtorch: Pick<Libtorch, "root">,
+  halves: "cpu" | "cuda",
+): Promise<string | undefined> {
   const stems = halves === "cuda" ? ["torch_cpu", "torch_cuda"] : ["torch_cpu"];
   const paths = stems.map((stem) => join(libtorch.root, "lib", sharedLibraryName(stem)));
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, ["-e", program, ...paths], { stdio: ["ignore", "pipe", "ignore"] });
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
-    child.on("error", (error) => resolve(error.message));
-    child.on("close", (status, signal) => {
-      const finished = output.endsWith("\0");
-      if (finished) resolve(output.slice(0, -1) || undefined);
-      else resolve(`a process that opened it ended with ${signal ?? `status ${status}`}`);
-    });
-  });
+  const { path, args, variables } = nodeProgram;
+  const { stdout, status, signal, error } = await runProgram(path, args(program, ...paths), { variables });
+  if (error) return error.message;
+  if (stdout.endsWith("\0")) return stdout.slice(0, -1) || undefined;
+  return `a process that opened it ended with ${signal ?? `status ${status}`}`;
 }

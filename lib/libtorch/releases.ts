@@ -9,8 +9,13 @@ export interface PinnedWheel {
   /** The requirement that makes pip choose exactly this file. */
   requirement: string;
   sha256: string;
-  /** Bytes of the download, to check the disk beforehand; approximate where `~` is noted. */
+  /** Bytes of the download, to check the disk beforehand and to end one that is far larger; approximate where `~` is noted. */
   size: number;
+}
+
+/** The most bytes that a download of a wheel can have, which allows for sizes that are approximate. */
+export function largestSize({ size }: PinnedWheel): number {
+  return Math.ceil(size * 1.25) + MB;
 }
 
 /** One way to put a variant together. */

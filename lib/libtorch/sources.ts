@@ -1,13 +1,22 @@
-import { mkdir, readdir, rename, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { copyFile, mkdir, readdir, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import type { LibtorchVariant } from "../native/libtorch.js";
 import { type Environment, sharedLibraryName } from "../native/platform.js";
+import { trimSlashes } from "../trim.js";
 import { assertDiskSpace } from "./disk.js";
 import { download, sha256Of, wrongContent } from "./download.js";
 import { findPip, pipDownload } from "./pip.js";
 import { type InstallListener, SourceUnavailable } from "./progress.js";
-import { type LibtorchRecipe, type LibtorchRelease, type PinnedWheel, pinnedWheel, recipesOf } from "./releases.js";
+import {
+  type LibtorchRecipe,
+  type LibtorchRelease,
+  largestSize,
+  type PinnedWheel,
+  pinnedWheel,
+  recipesOf,
+} from "./releases.js";
 
 /** Where an installed libtorch came from, as its manifest records it. */
 export interface SourceRecord {
@@ -22,8 +31,8 @@ export type Material = {
   cpuHalfOnly: boolean;
 } & (
   | {
-      /** Wheels or official archives. */
-      archives: { path: string; sha256: string }[];
+      /** Wheels or official archives; of a copy, `given` is the original. */
+      archives: { path: string; sha256: string; given?: string }[];
     }
   | {
       /** An unpacked libtorch: the folder that holds `lib/` and `include/`. */
@@ -67,7 +76,7 @@ export async function obtain(variant: LibtorchVariant, options: ObtainOptions): 
   };
   for (const recipe of recipesOf(options.release, variant)) {
     const [first] = recipe.wheels as [PinnedWheel, ...PinnedWheel[]];
-    const index = (options.mirror ?? options.release.index).replace(/\/+$/, "");
+    const index = trimSlashes(options.mirror ?? options.release.index);
     if (recipe.indexFolder !== undefined || options.mirror !== undefined) {
       const got = await attempt(`fetching ${first.file} from ${index}`, () => overHttps(recipe, index, options));
       if (got) return got;
@@ -117,6 +126,7 @@ async function fetchWheel(
         await download(url, {
           target,
           sha256: wheel.sha256,
+          maxBytes: largestSize(wheel),
           env: options.env,
           signal: options.signal,
           onProgress: (done, total) =>
@@ -182,7 +192,7 @@ function material(recipe: LibtorchRecipe, source: SourceRecord, paths: string[])
 export async function obtainFrom(
   from: string,
   variant: LibtorchVariant | undefined,
-  options: Pick<ObtainOptions, "release" | "signal">,
+  options: Pick<ObtainOptions, "release" | "signal" | "scratch">,
 ): Promise<Material> {
   const found = await stat(from).catch(() => undefined);
   if (!found) throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `--from ${from}: no such file or folder`);
@@ -197,18 +207,15 @@ export async function obtainFrom(
       `--from ${from}: the folder holds neither lib/${sharedLibraryName("torch_cpu")} nor the wheels of libtorch`,
     );
   }
+  if (!found.isFile()) throw new InstructPix2PixError("ERR_LIBTORCH", `--from ${from}: is neither a file nor a folder`);
   if (pinnedWheel(options.release, basename(from))) {
     const together = await recipeIn(options.release, dirname(from), variant, basename(from));
     if (together) return fromWheels(together, dirname(from), from, options);
   }
-  const sha256 = await sha256Of(from, options.signal);
+  const archive = await ownCopy(from, options);
   const expected = pinnedWheel(options.release, basename(from))?.sha256;
-  if (expected !== undefined && expected !== sha256) throw wrongContent(from, expected, sha256);
-  return {
-    source: { kind: "file", location: from },
-    cpuHalfOnly: variant === "cpu",
-    archives: [{ path: from, sha256 }],
-  };
+  if (expected !== undefined && expected !== archive.sha256) throw wrongContent(from, expected, archive.sha256);
+  return { source: { kind: "file", location: from }, cpuHalfOnly: variant === "cpu", archives: [archive] };
 }
 
 /** The recipe whose wheels all lie in a folder; of several, one for CUDA only if it is asked for or nothing else fits. */
@@ -232,14 +239,39 @@ async function fromWheels(
   recipe: LibtorchRecipe,
   folder: string,
   location: string,
-  options: Pick<ObtainOptions, "signal">,
+  options: Pick<ObtainOptions, "signal" | "scratch">,
 ): Promise<Material> {
-  const paths = recipe.wheels.map((wheel) => join(folder, wheel.file));
-  for (const [i, wheel] of recipe.wheels.entries()) {
-    const sha256 = await sha256Of(paths[i] as string, options.signal);
-    if (sha256 !== wheel.sha256) throw wrongContent(paths[i] as string, wheel.sha256, sha256);
+  const archives: Awaited<ReturnType<typeof ownCopy>>[] = [];
+  for (const wheel of recipe.wheels) {
+    const archive = await ownCopy(join(folder, wheel.file), options);
+    if (archive.sha256 !== wheel.sha256) throw wrongContent(archive.given, wheel.sha256, archive.sha256);
+    archives.push(archive);
   }
-  return material(recipe, { kind: location === folder ? "folder" : "file", location }, paths);
+  const kind = location === folder ? "folder" : "file";
+  return { source: { kind, location }, cpuHalfOnly: recipe.cpuHalfOnly, archives };
+}
+
+/**
+ * A copy of a file where nobody else writes, so that what is hashed is what is unpacked. On file systems that can, it
+ * shares its blocks with the original.
+ *
+ * @throws `ERR_IO`
+ */
+async function ownCopy(
+  from: string,
+  { scratch, signal }: Pick<ObtainOptions, "signal" | "scratch">,
+): Promise<{ path: string; sha256: string; given: string }> {
+  const folder = join(scratch, "given");
+  await assertDiskSpace(folder, (await stat(from)).size);
+  const path = join(folder, basename(from));
+  try {
+    await copyFile(from, path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+  } catch (error) {
+    throw new InstructPix2PixError("ERR_IO", `${from} cannot be copied to ${folder}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  return { path, sha256: await sha256Of(path, signal), given: from };
 }
 
 async function isFile(path: string): Promise<boolean> {

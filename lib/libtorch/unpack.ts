@@ -5,39 +5,39 @@ import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import yauzl from "yauzl";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { ARCHIVE_LIMITS, type ArchiveLimits, badArchive, wantedEntries } from "./archive-entries.js";
 import { crc32 } from "./crc32.js";
+import { assertDiskSpace } from "./disk.js";
 import { placeOf, type Selection } from "./layout.js";
 
 export interface UnpackOptions extends Selection {
   signal?: AbortSignal;
   /** Bytes written so far, of all that will be. */
   onProgress?: (done: number, total: number) => void;
+  /** What an archive may hold at most; default {@link ARCHIVE_LIMITS}. */
+  limits?: Partial<ArchiveLimits>;
+  /** What an archive is called in messages; default its path. */
+  name?: string;
 }
-
-/** The type of file and the permissions that Unix archivers put into the upper half of the attributes. */
-const TYPE_MASK = 0o170000;
-const SYMBOLIC_LINK = 0o120000;
 
 /**
  * Unpacks the wanted files of a wheel or an official libtorch archive into a folder. Names that would leave the folder
- * are refused, contents are checked against their checksums.
+ * are refused, and so is what would unpack to more than
+ * {@link ARCHIVE_LIMITS} or than the disk holds; contents are checked against their checksums.
  *
  * @throws `ERR_LIBTORCH` if the archive is damaged or hostile, `ERR_IO` if it cannot be written, `ERR_ABORTED`.
  */
-export async function unpackArchive(archive: string, folder: string, options: UnpackOptions): Promise<void> {
-  const zip = await yauzl.openPromise(archive, { lazyEntries: true, autoClose: false }).catch((error: unknown) => {
-    throw badArchive(archive, error);
-  });
+export async function unpackArchive(path: string, folder: string, options: UnpackOptions): Promise<void> {
+  const archive = options.name ?? path;
+  const zip = await yauzl
+    .openPromise(path, { lazyEntries: true, autoClose: false, strictFileNames: true })
+    .catch((error: unknown) => {
+      throw badArchive(archive, error);
+    });
   try {
-    const wanted: { entry: yauzl.Entry; place: string }[] = [];
-    for await (const entry of entriesOf(zip, archive)) {
-      const place = entry.fileName.endsWith("/") ? undefined : placeOf(entry.fileName, options);
-      if (place === undefined) continue;
-      if (((entry.externalFileAttributes >>> 16) & TYPE_MASK) === SYMBOLIC_LINK)
-        throw badArchive(archive, `${entry.fileName} is a symbolic link`);
-      wanted.push({ entry, place });
-    }
+    const wanted = await wantedEntries(zip, archive, options, { ...ARCHIVE_LIMITS, ...options.limits });
     const total = wanted.reduce((sum, { entry }) => sum + entry.uncompressedSize, 0);
+    await assertDiskSpace(folder, total);
     let done = 0;
     for (const { entry, place } of wanted) {
       throwIfAborted(options.signal);
@@ -97,21 +97,24 @@ export async function copyTree(root: string, folder: string, options: UnpackOpti
   }
 }
 
-/** Every file below a folder, by its path with forward slashes; links are followed, as to what they hold. */
-async function* filesBelow(base: string, prefix = ""): AsyncGenerator<{ path: string; size: number }> {
-  for (const name of await readdir(join(base, prefix))) {
+/**
+ * Every file below a folder, by its path with forward slashes; links are followed, as to what they hold.
+ *
+ * @throws `ERR_LIBTORCH` if a link leads back to a folder that it lies in
+ */
+async function* filesBelow(
+  base: string,
+  prefix = "",
+  above: readonly string[] = [],
+): AsyncGenerator<{ path: string; size: number }> {
+  const folder = await realpath(join(base, prefix));
+  if (above.includes(folder))
+    throw new InstructPix2PixError("ERR_LIBTORCH", `${join(base, prefix)} leads back to ${folder}`);
+  for (const name of await readdir(folder)) {
     const path = prefix ? `${prefix}/${name}` : name;
     const found = await stat(join(base, path)).catch(() => undefined);
-    if (found?.isDirectory()) yield* filesBelow(base, path);
+    if (found?.isDirectory()) yield* filesBelow(base, path, [...above, folder]);
     else if (found?.isFile()) yield { path, size: found.size };
-  }
-}
-
-async function* entriesOf(zip: yauzl.ZipFile, archive: string): AsyncGenerator<yauzl.Entry> {
-  try {
-    yield* zip.eachEntry();
-  } catch (error) {
-    throw badArchive(archive, error);
   }
 }
 
@@ -148,11 +151,6 @@ async function writeEntry(
     throw cannotWrite(target, error);
   }
   if (checksum !== entry.crc32) throw badArchive(archive, `the checksum of ${entry.fileName} is wrong`);
-}
-
-function badArchive(archive: string, why: unknown): InstructPix2PixError {
-  const reason = why instanceof Error ? why.message : String(why);
-  return new InstructPix2PixError("ERR_LIBTORCH", `${archive} cannot be unpacked: ${reason}`, { cause: why });
 }
 
 function cannotWrite(path: string, error: unknown): InstructPix2PixError {

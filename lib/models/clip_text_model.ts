@@ -13,6 +13,7 @@ import {
 import {
   ignored,
   integer,
+  layers,
   type JsonObject,
   number,
   oneOf,
@@ -30,7 +31,7 @@ const SCHEMA = {
   hidden_size: integer(512),
   intermediate_size: integer(2048),
   projection_dim: ignored,
-  num_hidden_layers: integer(12),
+  num_hidden_layers: layers(12),
   num_attention_heads: integer(8),
   max_position_embeddings: integer(77),
   hidden_act: oneOf("quick_gelu", ["quick_gelu", "gelu", "silu", "relu"]),

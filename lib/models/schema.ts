@@ -1,4 +1,5 @@
 import { InstructPix2PixError } from "../errors.js";
+import { quote } from "../quote.js";
 import { warnOnce } from "../warn.js";
 
 /** A parsed JSON object. */
@@ -16,13 +17,41 @@ export interface Field<T> {
 export type Schema = Record<string, Field<unknown>>;
 export type Parsed<S extends Schema> = { [K in keyof S]: S[K] extends Field<infer T> ? T : never };
 
-const isInteger = (value: unknown, min: number): value is number => Number.isSafeInteger(value) && Number(value) >= min;
+/** What sizes a model is built of; far above any that fits into memory. */
+const MAX_INTEGER = 2 ** 31 - 1;
+/** Layers, of which each takes time and memory before any weight is looked at; far above any model's. */
+const MAX_LAYERS = 256;
+/** Lists have an element for a level of a model. */
+const MAX_LIST = 64;
+const NAMED_UNKNOWN = 8;
+
+const isInteger = (value: unknown, min: number, max = MAX_INTEGER): value is number =>
+  Number.isInteger(value) && Number(value) >= min && Number(value) <= max;
 
 export function integer(fallback: number, min = 1): Field<number> {
   return {
     default: fallback,
     expected: `an integer of at least ${min}`,
     parse: (value) => (isInteger(value, min) ? value : undefined),
+  };
+}
+
+/** A number of layers, up to 256. */
+export function layers(fallback: number): Field<number> {
+  return {
+    default: fallback,
+    expected: `an integer from 1 to ${MAX_LAYERS}`,
+    parse: (value) => (isInteger(value, 1, MAX_LAYERS) ? value : undefined),
+  };
+}
+
+/** A number of layers, or a list with one number per level. */
+export function layersOrList(fallback: number): Field<number | number[]> {
+  const { parse, expected } = layers(fallback);
+  return {
+    default: fallback,
+    expected: `${expected} or a list of them`,
+    parse: (value) => parse(value) ?? listOf(value, parse),
   };
 }
 
@@ -108,7 +137,7 @@ export function only<T extends string | number | boolean | null>(accepted: T): F
 export const ignored: Field<unknown> = { default: undefined, expected: "anything", parse: (value) => value ?? null };
 
 function listOf<T>(value: unknown, parse: (item: unknown) => T | undefined): T[] | undefined {
-  if (!Array.isArray(value) || value.length === 0) return undefined;
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_LIST) return undefined;
   const items = value.map(parse);
   return items.every((item) => item !== undefined) ? (items as T[]) : undefined;
 }
@@ -121,9 +150,11 @@ function listOf<T>(value: unknown, parse: (item: unknown) => T | undefined): T[]
  * @throws `ERR_CONFIG` naming key and value of the first that is not acceptable
  */
 export function parseConfig<S extends Schema>(schema: S, config: JsonObject, where: string): Parsed<S> {
-  for (const key of Object.keys(config))
-    if (!Object.hasOwn(schema, key) && !key.startsWith("_"))
-      warnOnce(`${where}: unknown configuration key "${key}" is ignored`);
+  const unknown = Object.keys(config).filter((key) => !Object.hasOwn(schema, key) && !key.startsWith("_"));
+  for (const key of unknown.slice(0, NAMED_UNKNOWN))
+    warnOnce(`${where}: unknown configuration key ${quote(key)} is ignored`);
+  if (unknown.length > NAMED_UNKNOWN)
+    warnOnce(`${where}: ${unknown.length - NAMED_UNKNOWN} more unknown configuration keys are ignored`);
   const result: JsonObject = {};
   for (const [key, field] of Object.entries(schema)) {
     const given = Object.hasOwn(config, key);

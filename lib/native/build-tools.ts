@@ -1,5 +1,5 @@
-import { spawnSync } from "node:child_process";
 import { InstructPix2PixError } from "../errors.js";
+import { runProgramSync } from "../runtime/child-process.js";
 import type { Environment } from "./platform.js";
 
 /** The programs that a build uses. */
@@ -26,11 +26,11 @@ const CXX20 =
  */
 export function findBuildTools(env: Environment = process.env): BuildTools {
   const run = (program: string, args: string[], input?: string) =>
-    spawnSync(program, args, { env: env as NodeJS.ProcessEnv, encoding: "utf8", input, timeout: 60_000 });
+    runProgramSync(program, args, { env, timeout: 60_000, ...(input !== undefined && { input }) });
   const works = (program: string, ...args: string[]) => run(program, args).status === 0;
   const missing: string[] = [];
 
-  const cmake = /cmake version (\d+)\.(\d+)[\w.-]*/.exec(run("cmake", ["--version"]).stdout ?? "");
+  const cmake = /cmake version (\d+)\.(\d+)[\w.-]*/.exec(run("cmake", ["--version"]).stdout);
   const [major, minor] = [Number(cmake?.[1]), Number(cmake?.[2])];
   const [oldestMajor, oldestMinor] = OLDEST_CMAKE;
   if (!cmake) missing.push("CMake");

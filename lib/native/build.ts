@@ -1,4 +1,3 @@
-import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createWriteStream, existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
@@ -6,6 +5,7 @@ import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { withLock } from "../libtorch/lock.js";
+import { Lines, runProgram, runProgramSync } from "../runtime/child-process.js";
 import {
   type AddonFiles,
   type BuildInfo,
@@ -202,41 +202,42 @@ async function run([program, ...args]: Command, folder: string, options: BuildOp
   const logPath = join(folder, "build.log");
   const log = createWriteStream(logPath, { flags: args.includes("build") || args.includes("--build") ? "a" : "w" });
   let firstError: string | undefined;
-  const child = spawn(program, args, {
-    env: { ...(options.env ?? process.env), NINJA_STATUS: "[%f/%t] " },
-    stdio: ["ignore", "pipe", "pipe"],
+  const onLine = (line: string) => {
+    if (/(^|\s)(fatal error|error|CMake Error)\b.*:?/i.test(line)) firstError ??= line.trim();
+    options.onLine?.(line);
+  };
+  const lines = { stdout: new Lines(onLine), stderr: new Lines(onLine) };
+  const { status, signal, error } = await runProgram(program, args, {
+    env: options.env,
+    variables: { NINJA_STATUS: "[%f/%t] " },
+    folder,
     signal: options.signal,
-  });
-  for (const stream of [child.stdout, child.stderr]) {
-    let rest = "";
-    stream.setEncoding("utf8").on("data", (chunk: string) => {
-      log.write(chunk);
-      const lines = (rest + chunk).split(/\r?\n/);
-      rest = lines.pop() as string;
-      for (const line of lines) {
-        if (/(^|\s)(fatal error|error|CMake Error)\b.*:?/i.test(line)) firstError ??= line.trim();
-        options.onLine?.(line);
-      }
-    });
-  }
-  const status = await new Promise<number | string>((resolve) => {
-    child.on("error", (error) => child.pid === undefined && resolve(error.message));
-    child.on("close", (code, signal) => resolve(code ?? signal ?? "unknown"));
+    onOutput: (text, stream) => {
+      log.write(text);
+      lines[stream].add(text);
+    },
   });
   await new Promise((resolve) => log.end(resolve));
   throwIfAborted(options.signal);
   if (status !== 0)
     throw new InstructPix2PixError(
       "ERR_BUILD_TOOLS",
-      `building the addon failed: ${firstError ?? `${program} ended with ${status}`}; the log is ${logPath}`,
+      `building the addon failed: ${firstError ?? error?.message ?? `${program} ended with ${status ?? signal}`}; the log is ${logPath}`,
     );
 }
 
 function describe(root: string, libtorch: Libtorch): BuildInfo {
-  const git = (...args: string[]) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
-  const head = isClone(root) ? git("rev-parse", "HEAD") : undefined;
-  const dirty = git("status", "--porcelain", "--", "native", "CMakeLists.txt").stdout?.trim() ? "-dirty" : "";
-  const commit = head?.status === 0 ? `${head.stdout.trim()}${dirty}` : null;
+  const commit = isClone(root) ? commitOf(root) : null;
   const version = manifestVersion(root);
   return { libtorch: libtorch.version.replace(/\+.*$/, ""), variant: libtorch.variant, commit, version };
+}
+
+/** The commit that a clone stands at; null where git cannot tell. Above the clone nothing is asked of git. */
+function commitOf(root: string): string | null {
+  const variables = { GIT_CEILING_DIRECTORIES: dirname(root) };
+  const git = (...args: string[]) => runProgramSync("git", args, { folder: root, variables });
+  const head = git("rev-parse", "HEAD");
+  if (head.status !== 0) return null;
+  const dirty = git("status", "--porcelain", "--", "native", "CMakeLists.txt").stdout.trim() ? "-dirty" : "";
+  return `${head.stdout.trim()}${dirty}`;
 }

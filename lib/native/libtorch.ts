@@ -1,7 +1,7 @@
-import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
+import { runProgramSync } from "../runtime/child-process.js";
 import { cacheFolder, type Environment, isEnabled, sharedLibraryName } from "./platform.js";
 import { isSupportedVersion, LIBTORCH_VERSION, sameMinor } from "./version.js";
 
@@ -147,12 +147,8 @@ function findPythonTorch(env: Environment): string {
       : "python3";
   const program =
     "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
-  const { stdout, stderr, error, status } = spawnSync(python, ["-c", program], {
-    encoding: "utf8",
-    env: env as NodeJS.ProcessEnv,
-    timeout: 60_000,
-  });
-  const folder = stdout?.trim();
+  const { stdout, stderr, error, status } = runProgramSync(python, ["-c", program], { env, timeout: 60_000 });
+  const folder = stdout.trim();
   if (status === 0 && folder) return folder;
   const why = error?.message ?? (status === 0 ? "it has no torch" : (stderr.trim().split("\n").at(-1) ?? ""));
   throw new InstructPix2PixError(

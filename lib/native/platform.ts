@@ -40,7 +40,7 @@ export function assertSupportedPlatform({ family, version }: Libc = detectLibc()
   if (family === MUSL)
     throw new InstructPix2PixError(
       "ERR_LIBTORCH",
-      "this Linux uses the musl C library, and libtorch exists only for glibc; use a glibc system or image (Debian, Ubuntu, Fedora, node:20-slim)",
+      "this Linux uses the musl C library, and libtorch exists only for glibc; use a glibc system or image (Debian, Ubuntu, Fedora, node:24-slim)",
     );
   if (version !== null && version.localeCompare(OLDEST_GLIBC, "en", { numeric: true }) < 0)
     throw new InstructPix2PixError(

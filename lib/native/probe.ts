@@ -1,5 +1,5 @@
-import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
+import { type ChildResult, nodeProgram, runProgram, runProgramSync } from "../runtime/child-process.js";
 import type { AddonFiles } from "./addon.js";
 import type { CudaProperties, CudaVersions, DeviceMemory, SystemInfo } from "./contract.js";
 import type { Libtorch } from "./libtorch.js";
@@ -78,27 +78,15 @@ probe().catch((error) => answer({ ok: false, reason: short(error) }));
 `;
 
 /** Loads libtorch and the addon in another process, asks the addon what it computes with, and tries every CUDA device. */
-export function probeAddon(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): Promise<ProbeResult> {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, argumentsFor(files, libtorch), {
-      stdio: ["ignore", "pipe", "ignore"],
-      timeout,
-    });
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
-    child.on("error", (error) => resolve({ ok: false, reason: error.message }));
-    child.on("close", (status, signal) => resolve(resultOf(output, status, signal)));
-  });
+export async function probeAddon(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): Promise<ProbeResult> {
+  const { path, variables } = nodeProgram;
+  return resultOf(await runProgram(path, argumentsFor(files, libtorch), { variables, timeout }));
 }
 
 /** The same for who cannot wait but stand still. */
 export function probeAddonSync(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): ProbeResult {
-  const { stdout, status, signal, error } = spawnSync(process.execPath, argumentsFor(files, libtorch), {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-    timeout,
-  });
-  return stdout === null && error ? { ok: false, reason: error.message } : resultOf(stdout, status, signal);
+  const { path, variables } = nodeProgram;
+  return resultOf(runProgramSync(path, argumentsFor(files, libtorch), { variables, timeout }));
 }
 
 function argumentsFor(files: AddonFiles, libtorch: Libtorch): string[] {
@@ -111,13 +99,14 @@ function argumentsFor(files: AddonFiles, libtorch: Libtorch): string[] {
     cudaHalf: libtorch.variant === "cuda" ? ["c10_cuda", "torch_cuda"].map(library) : [],
     cudaLibrary: files.cuda,
   };
-  return ["-e", program, JSON.stringify(request)];
+  return nodeProgram.args(program, JSON.stringify(request));
 }
 
-function resultOf(output: string, status: number | null, signal: string | null): ProbeResult {
+function resultOf({ stdout, status, signal, error }: ChildResult): ProbeResult {
   try {
-    return JSON.parse(output) as ProbeResult;
+    return JSON.parse(stdout) as ProbeResult;
   } catch {
-    return { ok: false, reason: `the process that loaded it ended with ${signal ?? `status ${status}`}` };
+    const ended = `the process that loaded it ended with ${signal ?? `status ${status}`}`;
+    return { ok: false, reason: status === null && signal === null && error ? error.message : ended };
   }
 }

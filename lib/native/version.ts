@@ -4,7 +4,7 @@ import { InstructPix2PixError } from "../errors.js";
 export const LIBTORCH_VERSION = "2.13.0";
 
 /** The oldest and the newest minor version of libtorch 2 that the sources compile against. */
-const MINOR_RANGE = { oldest: 11, newest: 14 } as const;
+const MINOR_RANGE = { oldest: 11, newest: 15 } as const;
 
 /** What decides whether a binary fits: libtorch keeps its C++ interface within a minor version only. */
 function minorOf(version: string): { major: number; minor: number } | undefined {

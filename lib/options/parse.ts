@@ -1,3 +1,4 @@
+import { isDecimal } from "../decimal.js";
 import { InstructPix2PixError } from "../errors.js";
 import type { OptionDeclarations, OptionValues } from "./declaration.js";
 import { camelCase, nearestName, snakeCase } from "./names.js";
@@ -99,7 +100,7 @@ function findOption(declarations: OptionDeclarations, flag: string): { name: str
 
 /** A lone dash, a negative number and a text with white space are values, as for argparse. */
 function looksLikeFlag(text: string): boolean {
-  return text.startsWith("-") && text !== "-" && !/^-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && !/\s/.test(text);
+  return text.startsWith("-") && text !== "-" && !isDecimal(text) && !/\s/.test(text);
 }
 
 function take(name: string, checked: Checked): OptionValue {

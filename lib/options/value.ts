@@ -1,3 +1,4 @@
+import { isDecimal } from "../decimal.js";
 import type { OptionDeclaration } from "./declaration.js";
 
 /** A value that an option has, of its right type. */
@@ -28,7 +29,7 @@ export function parseValue(text: string, declaration: OptionDeclaration): Checke
         return { problem: `takes a whole number${rangeOf(declaration)}, not ${shown}` };
       return checkValue(type === "bigint" ? BigInt(text.replace(/^\+/, "")) : Number(text), declaration);
     case "number":
-      if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) || !Number.isFinite(Number(text)))
+      if (!isDecimal(text) || !Number.isFinite(Number(text)))
         return { problem: `takes a number${rangeOf(declaration)}, not ${shown}` };
       return checkValue(Number(text), declaration);
   }

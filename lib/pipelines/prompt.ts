@@ -1,7 +1,11 @@
 import type { CLIPTextModel } from "../models/clip_text_model.js";
+import { quote } from "../quote.js";
 import { Tensor } from "../tensor.js";
 import type { CLIPTokenizer } from "../tokenizer.js";
 import { warnOnce } from "../warn.js";
+
+/** How many of the tokens that are ignored a warning shows. */
+const QUOTED_TOKENS = 20;
 
 type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
 
@@ -39,7 +43,11 @@ export async function encodePrompts(
 function warnAboutTruncation(prompts: readonly string[], tokenizer: CLIPTokenizer, length: number): void {
   for (const [i, ids] of tokenizer.encode(prompts).entries()) {
     if (ids.length <= length) continue;
-    const dropped = tokenizer.decode(ids.slice(length - 1, -1));
-    warnOnce(`prompt ${i + 1} is longer than the ${length} tokens that the text encoder takes; ignored: "${dropped}"`);
+    const count = ids.length - length;
+    // More tokens than are shown would only be spelt out to be cut off.
+    const ignored = tokenizer.decode(ids.slice(length - 1, length - 1 + Math.min(count, QUOTED_TOKENS)));
+    const quoted = quote(count > QUOTED_TOKENS ? `${ignored} …` : ignored);
+    const what = `${count} ${count === 1 ? "token is" : "tokens are"} ignored: ${quoted}`;
+    warnOnce(`prompt ${i + 1} is longer than the ${length} tokens that the text encoder takes; ${what}`);
   }
 }

@@ -1,3 +1,5 @@
+import { TokenTrie } from "./token-trie.js";
+
 /** A token that is matched in the text itself, before byte-pair encoding. */
 export interface AddedToken {
   readonly content: string;
@@ -16,27 +18,13 @@ export interface AddedToken {
 /** A piece of text: still to be encoded, or a token found in it. */
 export type Piece = { readonly text: string } | { readonly id: number };
 
-interface Matcher {
-  readonly pattern: RegExp;
-  readonly ids: ReadonlyMap<string, number>;
-}
-
 const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]/u;
 const ENDS_WITH_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]$/u;
-const SPACE_AT_START = /^\p{White_Space}*/u;
 const SPACE = /\p{White_Space}/u;
 
-function escapeRegExp(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
-}
-
-/** Leftmost match, the longest among those; of equal patterns the one added first. */
-function matcher(contents: Iterable<readonly [string, number]>): Matcher | undefined {
-  const ids = new Map<string, number>();
-  for (const [content, id] of contents) if (content !== "" && !ids.has(content)) ids.set(content, id);
-  if (ids.size === 0) return undefined;
-  const longestFirst = [...ids.keys()].sort((a, b) => b.length - a.length);
-  return { pattern: new RegExp(longestFirst.map(escapeRegExp).join("|"), "g"), ids };
+function trieOf(contents: readonly (readonly [string, number])[]): TokenTrie | undefined {
+  const some = contents.filter(([content]) => content !== "");
+  return some.length > 0 ? new TokenTrie(some) : undefined;
 }
 
 function touchesWord(text: string, start: number, end: number): boolean {
@@ -46,9 +34,24 @@ function touchesWord(text: string, start: number, end: number): boolean {
   );
 }
 
-function leftEndOfSpace(text: string, end: number): number {
-  while (end > 0 && SPACE.test(text[end - 1]!)) end--;
+function startOfSpace(text: string, end: number, least: number): number {
+  while (end > least && SPACE.test(text[end - 1]!)) end--;
   return end;
+}
+
+/** Where runs of white space end. Remembers the last one, in which many tokens may end that are space themselves. */
+class SpaceEnds {
+  #from = 0;
+  #end = 0;
+
+  of(text: string, from: number): number {
+    if (from >= this.#from && from <= this.#end) return this.#end;
+    let end = from;
+    while (end < text.length && SPACE.test(text[end]!)) end++;
+    this.#from = from;
+    this.#end = end;
+    return end;
+  }
 }
 
 /** The tokens beside the base vocabulary, and the search for them. Behaves as the `tokenizers` library's own. */
@@ -61,8 +64,8 @@ export class AddedVocabulary {
   readonly #special = new Set<string>();
   readonly #normalizedText = new Map<number, string>();
   #nextId: number;
-  #asGiven: Matcher | undefined;
-  #normalized: Matcher | undefined;
+  #asGiven: TokenTrie | undefined;
+  #normalized: TokenTrie | undefined;
 
   /**
    * @param tokens added in this order; one given again replaces the earlier, keeping its place
@@ -81,8 +84,8 @@ export class AddedVocabulary {
     this.#nextId = base.size;
     for (const token of tokens) this.#add(token);
     const entries = [...this.#tokens];
-    this.#asGiven = matcher(entries.filter(([, token]) => !token.normalized).map(([id, { content }]) => [content, id]));
-    this.#normalized = matcher(
+    this.#asGiven = trieOf(entries.filter(([, token]) => !token.normalized).map(([id, { content }]) => [content, id]));
+    this.#normalized = trieOf(
       entries.filter(([, token]) => token.normalized).map(([id]) => [this.#normalizedText.get(id)!, id]),
     );
   }
@@ -118,20 +121,20 @@ export class AddedVocabulary {
     );
   }
 
-  #find(text: string, search: Matcher | undefined): Piece[] {
+  #find(text: string, search: TokenTrie | undefined): Piece[] {
     if (text === "") return [];
     if (search === undefined) return [{ text }];
     const pieces: Piece[] = [];
     let done = 0;
-    for (const match of text.matchAll(search.pattern)) {
-      const id = search.ids.get(match[0])!;
+    const spaceEnds = new SpaceEnds();
+    for (const found of search.find(text)) {
+      const { id } = found;
+      let { start, end } = found;
       const token = this.#tokens.get(id)!;
       if (this.#splitSpecial && this.#special.has(token.content)) continue;
-      let start = match.index;
-      let end = start + match[0].length;
       if (token.singleWord && touchesWord(text, start, end)) continue;
-      if (token.lstrip) start = Math.max(leftEndOfSpace(text, start), done);
-      if (token.rstrip) end += SPACE_AT_START.exec(text.slice(end))![0].length;
+      if (token.lstrip) start = done > start ? done : startOfSpace(text, start, done);
+      if (token.rstrip) end = spaceEnds.of(text, end);
       if (done < start) pieces.push({ text: text.slice(done, start) });
       pieces.push({ id });
       done = end;

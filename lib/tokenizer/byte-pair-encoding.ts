@@ -1,4 +1,5 @@
 import { InstructPix2PixError } from "../errors.js";
+import { quote } from "../quote.js";
 import { BPE, ByteLevelPreTokenizer } from "./library.js";
 import { splitWords } from "./text.js";
 
@@ -42,7 +43,7 @@ export class BytePairEncoding {
     return this.#model.encode(this.#bytes.pre_tokenize([word])).map((token) => {
       const id = this.ids.get(token);
       if (id !== undefined) return id;
-      const unknown = `its unknown token, ${JSON.stringify(token)}`;
+      const unknown = `its unknown token, ${quote(token)}`;
       throw new InstructPix2PixError("ERR_TOKENIZER", `the vocabulary lacks a symbol of the text, and ${unknown}`);
     });
   }

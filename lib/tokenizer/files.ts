@@ -1,8 +1,10 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { describe } from "../arguments.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
 import { parseObject } from "../models/config.js";
 import { readTextFile } from "../models/text-file.js";
+import { quote } from "../quote.js";
 import type { BytePairFiles } from "./byte-pair-encoding.js";
 import { isJson, type Json, readSpecialTokens, type SpecialTokens } from "./special-tokens.js";
 
@@ -60,7 +62,7 @@ function checkVocabulary(value: unknown, path: string): Readonly<Record<string, 
   if (!isJson(value)) throw malformed(path, "the vocabulary must be an object of tokens and their ids");
   for (const [token, id] of Object.entries(value))
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > 0xffffffff)
-      throw malformed(path, `the id of token ${JSON.stringify(token)} must be a whole number of 32 bits`);
+      throw malformed(path, `the id of token ${quote(token)} must be a whole number of 32 bits`);
   return value as Record<string, number>;
 }
 
@@ -75,7 +77,7 @@ function checkMerge(
   const [left, right] = parts as [string, string];
   for (const token of [left, right, left + right])
     if (!Object.hasOwn(vocab, token))
-      throw malformed(path, `${where} needs the token ${JSON.stringify(token)}, which the vocabulary lacks`);
+      throw malformed(path, `${where} needs the token ${quote(token)}, which the vocabulary lacks`);
   return [left, right];
 }
 
@@ -103,7 +105,7 @@ function modelOf(tokenizer: Json, path: string): BytePairFiles {
   const model = tokenizer.model;
   if (!isJson(model)) throw malformed(path, "model must be an object");
   if ((model.type ?? "BPE") !== "BPE")
-    throw malformed(path, `model.type is ${JSON.stringify(model.type)}; CLIP's tokenizer is "BPE"`);
+    throw malformed(path, `model.type is ${describe(model.type)}; CLIP's tokenizer is "BPE"`);
   const vocab = checkVocabulary(model.vocab, path);
   if (!Array.isArray(model.merges)) throw malformed(path, "model.merges must be a list");
   const merges = model.merges.map((merge: unknown, index) =>

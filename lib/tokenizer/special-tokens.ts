@@ -1,4 +1,5 @@
 import { InstructPix2PixError } from "../errors.js";
+import { quote } from "../quote.js";
 import type { AddedToken } from "./added-vocabulary.js";
 
 /** A JSON object as read, nothing known about its values yet. */
@@ -42,6 +43,9 @@ const DEFAULTS: readonly (readonly [string, TokenValue])[] = [
   ["pad_token", "<|endoftext|>"],
 ];
 
+const MAX_TOKEN_LENGTH = 1024;
+const MAX_ADDED_CHARACTERS = 2 ** 20;
+
 function invalid(where: string, expected: string): InstructPix2PixError {
   return new InstructPix2PixError("ERR_TOKENIZER", `${where} must be ${expected}`);
 }
@@ -78,22 +82,32 @@ function normalizedOf(token: ConfiguredToken): boolean {
   return token.normalized ?? !token.special;
 }
 
-function sameToken(a: TokenValue, b: TokenValue): boolean {
-  if (typeof a === "string" || typeof b === "string") return a === b;
-  return (
-    a.content === b.content &&
-    a.singleWord === b.singleWord &&
-    a.lstrip === b.lstrip &&
-    a.rstrip === b.rstrip &&
-    a.special === b.special &&
-    normalizedOf(a) === normalizedOf(b)
-  );
+/** Equal for tokens that are the same in all that counts. */
+function keyOf(token: TokenValue): string {
+  if (typeof token === "string") return token;
+  const { content, singleWord, lstrip, rstrip, special } = token;
+  return JSON.stringify([content, singleWord, lstrip, rstrip, special, normalizedOf(token)]);
+}
+
+/** Tokens in the order in which they were added, each once. A text and a token object are never the same. */
+class TokenSet {
+  readonly tokens: TokenValue[] = [];
+  readonly #texts = new Set<string>();
+  readonly #objects = new Set<string>();
+
+  add(token: TokenValue): void {
+    const keys = typeof token === "string" ? this.#texts : this.#objects;
+    const key = keyOf(token);
+    if (keys.has(key)) return;
+    keys.add(key);
+    this.tokens.push(token);
+  }
 }
 
 /** Named tokens (null: none) and further special ones, as the configuration files give them. */
 interface Configured {
   readonly named: Map<string, TokenValue | null>;
-  readonly extra: TokenValue[];
+  readonly extra: TokenSet;
   /**
    * Contents, by key, of those that make a token of `added_tokens.json` special. Defaults and token objects of
    * `tokenizer_config.json` are not among them in the reference.
@@ -122,14 +136,14 @@ function readNamed(source: Json | undefined, file: string, special: boolean | un
   } else {
     for (const [token, value] of tokenList(extra, `${file}: extra_special_tokens`, special)) {
       mark(`extra ${contentOf(token)}`, value, token);
-      if (!into.extra.some((other) => sameToken(other, token))) into.extra.push(token);
+      into.extra.add(token);
     }
   }
   // The older name counts only where the newer one holds nothing.
-  if (into.extra.length > 0) return;
+  if (into.extra.tokens.length > 0) return;
   for (const [token, value] of tokenList(additional, `${file}: additional_special_tokens`, special)) {
     if (!special) mark(`extra ${contentOf(token)}`, value, token);
-    into.extra.push(token);
+    into.extra.add(token);
   }
 }
 
@@ -159,7 +173,7 @@ function listedTokens(sources: TokenSources, configured: Configured): Configured
   } else {
     const special = new Set(configured.marking.values());
     for (const [content, id] of Object.entries(sources.addedTokens ?? {})) {
-      const where = `added_tokens.json: ${JSON.stringify(content)}`;
+      const where = `added_tokens.json: ${quote(content)}`;
       const isSpecial = special.has(content);
       byId.set(tokenId(String(id), where), {
         content,
@@ -200,32 +214,46 @@ function required(configured: Configured, key: string): string {
  * `tokenizer_config.json`, and `added_tokens.json` and the `added_tokens` of `tokenizer.json` add theirs.
  */
 export function readSpecialTokens(sources: TokenSources): SpecialTokens {
-  const configured: Configured = { named: new Map(DEFAULTS), extra: [], marking: new Map() };
+  const configured: Configured = { named: new Map(DEFAULTS), extra: new TokenSet(), marking: new Map() };
   readNamed(sources.config, "tokenizer_config.json", undefined, configured);
   if (sources.config?.added_tokens_decoder === undefined)
     readNamed(sources.specialTokensMap, "special_tokens_map.json", true, configured);
 
   const listed = listedTokens(sources, configured);
-  const listedByContent = new Map(listed.map((token) => [token.content, token]));
-  const adding: TokenValue[] = [...listed];
+  const listedByContent = new Set(listed.map(({ content }) => content));
+  const adding = new TokenSet();
+  for (const token of listed) adding.add(token);
   const namedContents = new Set<string>();
   const inOrder = [...NAMED, ...[...configured.named.keys()].filter((key) => !NAMED.includes(key))];
   for (const key of inOrder) {
     const token = configured.named.get(key) ?? null;
     if (token === null) continue;
     namedContents.add(contentOf(token));
-    if (!listedByContent.has(contentOf(token)) && !adding.some((other) => sameToken(other, token))) adding.push(token);
+    if (!listedByContent.has(contentOf(token))) adding.add(token);
   }
-  for (const token of configured.extra)
-    if (!listedByContent.has(contentOf(token)) && !adding.some((other) => sameToken(other, token))) adding.push(token);
+  for (const token of configured.extra.tokens) if (!listedByContent.has(contentOf(token))) adding.add(token);
+  checkLengths(adding.tokens);
 
   return {
     bos: required(configured, "bos_token"),
     eos: required(configured, "eos_token"),
     unk: required(configured, "unk_token"),
     pad: nameOf(configured, "pad_token"),
-    added: adding.map((token) => resolved(token, namedContents)),
+    added: adding.tokens.map((token) => resolved(token, namedContents)),
   };
+}
+
+/** Every place of a text may be compared with the longest token, and all tokens are held character by character. */
+function checkLengths(tokens: readonly TokenValue[]): void {
+  let total = 0;
+  for (const token of tokens) {
+    const { length } = contentOf(token);
+    total += length;
+    if (length > MAX_TOKEN_LENGTH)
+      throw invalid(`the added token ${quote(contentOf(token))}`, `of at most ${MAX_TOKEN_LENGTH} characters`);
+  }
+  if (total > MAX_ADDED_CHARACTERS)
+    throw invalid("the added tokens", `of at most ${MAX_ADDED_CHARACTERS} characters in all`);
 }
 
 function resolved(token: TokenValue, named: ReadonlySet<string>): AddedToken {

@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises
 import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import { errnoOf, ioError } from "../io-error.js";
+import { readFully } from "../whole-io.js";
 import { keepLines, type Line } from "./metrics-lines.js";
 import type { TrackedValues, Tracker } from "./tracker.js";
 
@@ -156,7 +157,7 @@ export class MetricsFile implements Tracker {
       try {
         for (const { start, end } of kept) {
           const line = Buffer.allocUnsafe(end - start);
-          await source.read(line, 0, line.length, start);
+          await readFully(source, line, start, this.path);
           await target.writeFile(line);
         }
         await target.sync();

@@ -17,9 +17,12 @@ const SHORTEST = 6;
 const HIDDEN = "***";
 
 /** A token of the Hugging Face hub, wherever it comes from. */
-const HUB_TOKEN = /\bhf_[A-Za-z0-9]{20,}\b/g;
-/** User name and password in an address. */
-const CREDENTIALS_IN_URL = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@?#"']+@/gi;
+const HUB_TOKEN = /hf_[A-Za-z0-9]{20,}/g;
+/**
+ * User name and password in an address: up to the last `@` of the host's part. A scheme before it is not looked for,
+ * which would take quadratic time; here no two matches begin in one run of characters.
+ */
+const CREDENTIALS_IN_URL = /:\/\/[^\s/?#"']+@/g;
 
 /**
  * Keeps keys and tokens out of whatever is written or sent: options that are declared secret are left out whatever they
@@ -67,7 +70,7 @@ export class Secrets {
       const encoded = encodeURIComponent(secret);
       if (encoded !== secret) clean = clean.replaceAll(encoded, HIDDEN);
     }
-    return clean.replace(HUB_TOKEN, HIDDEN).replace(CREDENTIALS_IN_URL, `$1${HIDDEN}@`);
+    return clean.replace(HUB_TOKEN, HIDDEN).replace(CREDENTIALS_IN_URL, `://${HIDDEN}@`);
   }
 
   /** The options of a run without the secret ones, and without secrets in the others. */

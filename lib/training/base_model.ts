@@ -37,9 +37,17 @@ export interface BaseModelOptions {
   /** Type of the frozen models. */
   frozenDType: ModelDType;
   trainTextEncoder: boolean;
-  /** A checkpoint to take what is trained from, instead of the base model. */
-  checkpoint?: string;
+  /** Where {@link resolveBaseModel} found it; looked for if left out. */
+  folder?: string;
+  /** Folders to take what is trained from, instead of the base model. */
+  trained?: { unet: string; textEncoder?: string };
   signal?: AbortSignal;
+}
+
+/** The folder of the base model, which is downloaded if it is a repository's. */
+export function resolveBaseModel(options: Omit<BaseModelOptions, "device" | "frozenDType">): Promise<string> {
+  const { variant, cacheDir, signal, revision, hubToken: token } = options;
+  return resolvePretrained(options.pretrainedModelNameOrPath, { revision, variant, cacheDir, token, signal });
 }
 
 /**
@@ -48,14 +56,8 @@ export interface BaseModelOptions {
  * @throws as `InstructPix2PixPipeline.fromPretrained`; `ERR_CONFIG` for a prediction type that cannot be trained
  */
 export async function loadBaseModel(options: BaseModelOptions): Promise<BaseModel> {
-  const { device, frozenDType: dtype, variant, cacheDir, trainTextEncoder, checkpoint, signal } = options;
-  const folder = await resolvePretrained(options.pretrainedModelNameOrPath, {
-    revision: options.revision,
-    variant,
-    cacheDir,
-    token: options.hubToken,
-    signal,
-  });
+  const { device, frozenDType: dtype, variant, trainTextEncoder, trained, signal } = options;
+  const folder = options.folder ?? (await resolveBaseModel(options));
   const schedulerConfig = await readConfig(join(folder, "scheduler", "scheduler_config.json"));
   const noiseSchedule = DDPMScheduler.fromConfig(schedulerConfig);
   const predictionType = schedulerConfig.prediction_type ?? "epsilon";
@@ -67,11 +69,10 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
   const loaded: { dispose(): void }[] = [];
   try {
-    const resumed = trainTextEncoder && checkpoint !== undefined;
-    const textEncoder = await CLIPTextModel.fromPretrained(join(resumed ? checkpoint : folder, "text_encoder"), {
+    const textEncoder = await CLIPTextModel.fromPretrained(trained?.textEncoder ?? join(folder, "text_encoder"), {
       device,
       dtype: trainTextEncoder ? "float32" : dtype,
-      variant: resumed ? undefined : variant,
+      variant: trained?.textEncoder ? undefined : variant,
       signal,
     });
     loaded.push(textEncoder);
@@ -79,7 +80,7 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
     loaded.push(vae);
     const existing = vae.config.latent_channels;
     const { unet, extended } = await UNet2DConditionModel.fromPretrainedExtended(
-      checkpoint ? join(checkpoint, "unet") : await unetFolder(folder, options),
+      trained?.unet ?? (await unetFolder(folder, options)),
       { existing, inChannels: 2 * existing },
       { device, signal },
     );

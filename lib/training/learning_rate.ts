@@ -1,6 +1,7 @@
 import { InstructPix2PixError } from "../errors.js";
 import { createLrSchedule, type LrSchedule, type LrScheduleName, type LrScheduleOptions } from "./lr_schedule.js";
 import { parseStepRules } from "./lr_step_rules.js";
+import type { PreparedRun } from "./prepare.js";
 
 /** All in optimiser steps, whatever the number of processes. */
 export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles" | "power" | "lrEnd" | "stepRules"> {
@@ -69,6 +70,27 @@ export class LearningRate {
   restore({ step }: { step: number }): void {
     this.#step = step;
   }
+}
+
+/** The learning rate of a run that begins or goes on. */
+export function learningRateOf({
+  options,
+  totalSteps,
+  resumed,
+}: Pick<PreparedRun, "options" | "totalSteps" | "resumed">): LearningRate {
+  const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize : 1;
+  const rate = new LearningRate({
+    schedule: options.lrScheduler,
+    learningRate: options.learningRate * scale,
+    warmupSteps: options.lrWarmupSteps,
+    trainingSteps: totalSteps,
+    numCycles: options.lrNumCycles,
+    power: options.lrPower,
+    stepRules: options.lrStepRules,
+  });
+  // Where diffusers' scheduler cannot be read, it counts as having moved with every step.
+  if (resumed) rate.restore(resumed.state?.learningRate ?? { step: resumed.step });
+  return rate;
 }
 
 /** The same rules for a schedule that makes several steps at once. */

@@ -11,9 +11,11 @@ import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
 
 /** What the loop asks of its surroundings. */
 export interface LoopHooks {
+  /** Before weights change: until `onStep` they belong to no snapshot. */
+  beforeUpdate(): void;
   /** After every optimiser step, with what is needed to go on from there. */
   onStep(record: StepRecord, snapshot: Snapshot): Promise<void>;
-  /** After every epoch, the last one that may be cut short included. */
+  /** Between two epochs: after each but the last. */
   onEpochEnd(epoch: number, step: number): Promise<void>;
 }
 
@@ -43,9 +45,8 @@ export async function runLoop(
     conditioningDropoutProb: options.conditioningDropoutProb,
     nullText,
   };
-  const saved = run.resumed?.state;
   const progress: Progress = {
-    step: saved?.globalStep ?? 0,
+    step: run.resumed?.step ?? 0,
     lrStep: learningRate.state.step,
     order: { ...run.order.toJSON(), dataset: run.dataset.fingerprint },
     scaler: scaler?.toJSON() ?? null,
@@ -56,7 +57,8 @@ export async function runLoop(
   // Windows without one usable row make no step, so the steps that were asked for may take more epochs than planned; the
   // epochs that were asked for do not grow.
   const epochs = options.maxTrainSteps === undefined ? options.numTrainEpochs : Number.POSITIVE_INFINITY;
-  while (progress.step < totalSteps && progress.order.epoch < epochs) {
+  const isDone = () => progress.step >= totalSteps || progress.order.epoch >= epochs;
+  while (!isDone()) {
     let epoch = progress.order.epoch;
     const stepBefore = progress.step;
     let batches = 0;
@@ -84,7 +86,7 @@ export async function runLoop(
         "ERR_DATASET",
         `epoch ${epoch} went by without a step: not one of the ${run.dataset.length} rows can be used`,
       );
-    await hooks.onEpochEnd(epoch, progress.step);
+    if (!isDone()) await hooks.onEpochEnd(epoch, progress.step);
   }
   return progress;
 
@@ -110,6 +112,7 @@ export async function runLoop(
   async function optimiserStep(epoch: number): Promise<void> {
     const lr = learningRate.current;
     const decay = options.useEma ? emaDecay(progress.step + 1) : undefined;
+    hooks.beforeUpdate();
     const { gradNorm, skipped } = await trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1, decay);
     if (skipped && !scaler) await notFinite("gradients", []);
     scaler?.update(skipped);

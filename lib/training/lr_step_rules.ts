@@ -1,3 +1,4 @@
+import { isDecimal } from "../decimal.js";
 import { InstructPix2PixError } from "../errors.js";
 
 /** The rules of the schedule `piecewise_constant`, in order. */
@@ -36,7 +37,7 @@ function parseStep(text: string, all: string): number {
 }
 
 function parseMultiplier(text: string, all: string): number {
-  const number = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : Number.NaN;
+  const number = isDecimal(text.trim()) ? Number(text) : Number.NaN;
   if (!Number.isFinite(number) || number < 0)
     throw invalid(all, `"${text}" is not a multiplier, a number of at least 0`);
   return number;

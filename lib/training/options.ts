@@ -299,14 +299,14 @@ export const trainOptions = declareOptions({
     min: 1,
     group: CHECKPOINTS,
     mayChange: true,
-    help: "how many checkpoints to keep",
+    help: "how many checkpoints of this run to keep",
   },
   resume_from_checkpoint: {
     type: "string",
     value: "DIR|latest",
     group: CHECKPOINTS,
     mayChange: true,
-    help: "go on from a checkpoint; latest is the newest valid one in the output folder, if there is any",
+    help: "go on from a checkpoint, one of diffusers' script included; latest is the newest valid one of the run that wrote last into the output folder, if there is any",
   },
   allow_changed_options: {
     type: "boolean",
@@ -320,7 +320,7 @@ export const trainOptions = declareOptions({
     value: "FILE|URL",
     group: VALIDATION,
     mayChange: true,
-    help: "a picture to edit for validation",
+    help: "a picture to edit for validation, read before training begins",
   },
   validation_prompt: { type: "string", value: "TEXT", group: VALIDATION, mayChange: true, help: "its instruction" },
   num_validation_images: {
@@ -364,7 +364,14 @@ export const trainOptions = declareOptions({
     group: HUB,
     secret: true,
     mayChange: true,
-    help: "access token; by default that of HF_TOKEN or of the hub's command line",
+    help: "access token, for other users of the machine to see among the processes: rather give hub_token_file; by default that of HF_TOKEN or of the hub's command line",
+  },
+  hub_token_file: {
+    type: "string",
+    value: "FILE",
+    group: HUB,
+    mayChange: true,
+    help: "a file with the access token, which nobody but its owner should be able to read",
   },
   hub_model_id: {
     type: "string",

@@ -1,35 +1,41 @@
-import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type EditDataset, openDataset } from "../data/index.js";
-import { drawnPermutations, EpochOrder, seededPermutations } from "../data/permutation.js";
+import { drawnPermutations, EpochOrder, type EpochOrderState, seededPermutations } from "../data/permutation.js";
 import { resolveDevice } from "../device.js";
 import { InstructPix2PixError } from "../errors.js";
 import { Generator, randomSeed } from "../generator.js";
-import { ioError } from "../io-error.js";
 import { readConfig } from "../models/config.js";
 import { componentClass, readModelIndex } from "../models/model-index.js";
 import { native } from "../native/native.js";
 import { allowTf32, useDeterministicAlgorithms } from "../numerics.js";
 import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
+import type { AsyncScope } from "../scope.js";
 import type { ModelDType } from "../tensor.js";
 import { checkMetricsFile } from "../tracking/metrics-file.js";
-import { type BaseModel, disposeBaseModel, drawConvInLikeReference, loadBaseModel } from "./base_model.js";
-import { latestValidCheckpoint } from "./checkpoint/find.js";
+import {
+  type BaseModel,
+  disposeBaseModel,
+  drawConvInLikeReference,
+  loadBaseModel,
+  resolveBaseModel,
+} from "./base_model.js";
 import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
-import { verifyCheckpoint } from "./checkpoint/verify.js";
+import type { TrainingState } from "./checkpoint/state.js";
+import { restoreDiffusersAverage } from "./diffusers_checkpoint.js";
 import { type Draws, drawsFrom } from "./draws.js";
 import type { TrainEvent } from "./events.js";
 import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
 import { LossScaler } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
-import { readSavedRun, restoreTrainer, type SavedRun } from "./snapshot.js";
+import { findStart, type Resumption, type StartingPoint } from "./resume.js";
+import { restoreTrainer } from "./snapshot.js";
 import { timestepBias } from "./timestep_bias.js";
 import { Trainer } from "./trainer.js";
+import { checkValidation, loadValidation, type ValidationInput } from "./validate.js";
 
 /** A run with everything loaded and, where asked for, put back to where a checkpoint left it. */
-export interface PreparedRun {
+export interface PreparedRun extends StartingPoint {
   options: TrainOptions & { seed: bigint };
   device: string;
   base: BaseModel;
@@ -44,8 +50,8 @@ export interface PreparedRun {
   scheduler: Scheduler;
   updatesPerEpoch: number;
   totalSteps: number;
-  /** The checkpoint the run goes on from. */
-  resumed: SavedRun | undefined;
+  /** Undefined if the run is not validated. */
+  validation: ValidationInput | undefined;
 }
 
 const FROZEN_DTYPE: Record<TrainOptions["mixedPrecision"], ModelDType> = {
@@ -54,25 +60,30 @@ const FROZEN_DTYPE: Record<TrainOptions["mixedPrecision"], ModelDType> = {
   fp16: "float16",
 };
 
-/** Loads everything a run needs; what is cheap to find wrong is looked at first. */
+/**
+ * Loads everything a run needs; what is cheap to find wrong is looked at first. The output folder is the run's own by now.
+ *
+ * @param scope closes and frees what is loaded, also if this function throws
+ */
 export async function prepareRun(
   given: TrainOptions,
   tell: (event: TrainEvent) => void,
+  scope: AsyncScope,
   signal: AbortSignal | undefined,
 ): Promise<PreparedRun> {
-  native(); // a missing libtorch is reported before anything else
-  checkTogether(given);
+  const warn = (message: string) => tell({ type: "warning", message });
   const device = resolveDevice(given.compat && given.device === "auto" ? "cpu" : given.device);
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
   allowTf32(given.allowTf32);
   useDeterministicAlgorithms(given.deterministic);
-  await makeOutputFolder(given.outputDir);
   await checkMetricsFile(given.outputDir);
 
-  const resumed = await findCheckpoint(given, tell, signal);
-  const savedSeed = resumed && BigInt(String(resumed.state.options.seed));
-  const options = { ...given, seed: given.seed ?? savedSeed ?? BigInt(randomSeed()) };
-  if (resumed) await checkResumed(resumed, options, tell);
+  const validation = await loadValidation(given, signal);
+  const start = await findStart(given, warn, signal);
+  const { resumed } = start;
+  const { state } = resumed ?? {};
+  const options = { ...given, seed: given.seed ?? savedSeed(state) ?? BigInt(randomSeed()) };
+  if (resumed && state) await checkResumed(resumed.folder, state, options, tell);
 
   tell({ type: "loading", what: options.trainDataDir ?? options.datasetName! });
   const dataset = await openDataset({
@@ -80,72 +91,79 @@ export async function prepareRun(
     signal,
     onProgress: (progress) => tell({ type: "preparing", ...progress }),
   });
-  if (resumed) checkDataset(resumed, dataset, options);
+  scope.defer(() => dataset.close());
+  if (resumed && state) checkDataset(resumed.folder, state, dataset, options);
   tell({ type: "loading", what: options.pretrainedModelNameOrPath });
   const base = await loadBaseModel({
     ...options,
+    folder: await resolveBaseModel({ ...options, signal }),
     device,
     frozenDType: FROZEN_DTYPE[options.mixedPrecision],
-    checkpoint: resumed?.folder,
+    trained: resumed && trainedParts(resumed, options),
     signal,
   });
-  try {
-    checkUNet(base);
-    const compat = options.compat === "diffusers";
-    const generators = { cpu: new Generator("cpu", options.seed), dropout: dropoutGenerator(options.seed, compat) };
-    if (compat && base.extended) await drawConvInLikeReference(base.unet, generators.cpu);
+  scope.defer(() => disposeBaseModel(base));
+  checkUNet(base);
+  if (validation) checkValidation(validation, base);
+  const compat = options.compat === "diffusers";
+  const generators = generatorsOf(options, resumed);
+  if (compat && base.extended) await drawConvInLikeReference(base.unet, generators.cpu);
 
-    const trainer = await Trainer.create(
-      base.unet,
-      {
-        adamBeta1: options.adamBeta1,
-        adamBeta2: options.adamBeta2,
-        adamEpsilon: options.adamEpsilon,
-        adamWeightDecay: options.adamWeightDecay,
-        use8bitAdam: options.use8bitAdam,
-        useEma: options.useEma,
-        gradientCheckpointing: options.gradientCheckpointing,
-        shadowWeights: options.shadowWeights,
-        mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
-      },
-      options.trainTextEncoder ? base.textEncoder : null,
-    );
+  const trainer = await Trainer.create(
+    base.unet,
+    {
+      adamBeta1: options.adamBeta1,
+      adamBeta2: options.adamBeta2,
+      adamEpsilon: options.adamEpsilon,
+      adamWeightDecay: options.adamWeightDecay,
+      use8bitAdam: options.use8bitAdam,
+      useEma: options.useEma,
+      gradientCheckpointing: options.gradientCheckpointing,
+      shadowWeights: options.shadowWeights,
+      mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
+    },
+    options.trainTextEncoder ? base.textEncoder : null,
+  );
+  scope.add(trainer);
+  if (resumed && state)
     // The reference saves no state of the dropout generator, so a resumed run starts it anew.
-    if (resumed) await restoreTrainer(resumed, trainer, options.useEma, compat ? { cpu: generators.cpu } : generators);
-
-    const updatesPerEpoch = Math.ceil(
-      Math.ceil(dataset.length / options.trainBatchSize) / options.gradientAccumulationSteps,
-    );
-    return {
-      options,
-      device,
-      base,
-      dataset,
-      order: orderOf(options, dataset, generators.cpu, resumed, updatesPerEpoch),
-      flips: !options.randomFlip ? noFlips : compat ? flipsLikeReference(generators.cpu) : flipsBySeed(options.seed),
-      draws: drawsFrom(
-        generators.cpu,
-        generators.dropout,
-        device,
-        timestepBias(options, base.noiseSchedule.alphasCumprod.length),
-      ),
-      generators,
+    await restoreTrainer(
+      { folder: resumed.folder, state },
       trainer,
-      scaler: options.mixedPrecision === "fp16" ? new LossScaler(resumed?.state.scaler ?? undefined) : null,
-      scheduler: await loadScheduler(base.folder),
-      updatesPerEpoch,
-      totalSteps: options.maxTrainSteps ?? options.numTrainEpochs * updatesPerEpoch,
-      resumed,
-    };
-  } catch (error) {
-    disposeBaseModel(base);
-    await dataset.close();
-    throw error;
-  }
+      options.useEma,
+      compat ? { cpu: generators.cpu } : generators,
+    );
+  else if (resumed && options.useEma) await restoreDiffusersAverage(resumed.folder, trainer);
+
+  const updatesPerEpoch = Math.ceil(
+    Math.ceil(dataset.length / options.trainBatchSize) / options.gradientAccumulationSteps,
+  );
+  return {
+    ...start,
+    options,
+    device,
+    base,
+    dataset,
+    order: await orderOf(options, dataset, generators.cpu, resumed, updatesPerEpoch),
+    flips: !options.randomFlip ? noFlips : compat ? flipsLikeReference(generators.cpu) : flipsBySeed(options.seed),
+    draws: drawsFrom(
+      generators.cpu,
+      generators.dropout,
+      device,
+      timestepBias(options, base.noiseSchedule.alphasCumprod.length),
+    ),
+    generators,
+    trainer,
+    scaler: options.mixedPrecision === "fp16" ? new LossScaler(state?.scaler ?? undefined) : null,
+    scheduler: await loadScheduler(base.folder),
+    updatesPerEpoch,
+    totalSteps: options.maxTrainSteps ?? options.numTrainEpochs * updatesPerEpoch,
+    validation,
+  };
 }
 
-/** Options that make no sense together, or that a mode does not cover. */
-function checkTogether(options: TrainOptions): void {
+/** Options that make no sense together, or that a mode does not cover. @throws `ERR_INVALID_ARGUMENT` */
+export function checkTogether(options: TrainOptions): void {
   const refuse = (message: string): never => {
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", message);
   };
@@ -175,46 +193,19 @@ function checkTogether(options: TrainOptions): void {
       );
 }
 
-/** Creates the output folder, and makes sure that it can be written to before anything takes long. */
-async function makeOutputFolder(outputDir: string): Promise<void> {
-  try {
-    await mkdir(outputDir, { recursive: true });
-    await rmdir(await mkdtemp(join(outputDir, ".writable-")));
-  } catch (error) {
-    throw ioError("write to the output folder", outputDir, error);
-  }
+function savedSeed(state: TrainingState | undefined): bigint | undefined {
+  return state && BigInt(String(state.options.seed));
 }
 
-async function findCheckpoint(
-  options: TrainOptions,
-  tell: (event: TrainEvent) => void,
-  signal: AbortSignal | undefined,
-): Promise<SavedRun | undefined> {
-  const asked = options.resumeFromCheckpoint;
-  if (asked === undefined) return undefined;
-  if (asked !== "latest") {
-    // Like the reference, a bare name is looked for in the output folder.
-    const folder = existsSync(asked) ? asked : join(options.outputDir, asked);
-    if (!existsSync(folder))
-      throw new InstructPix2PixError(
-        "ERR_FILE_NOT_FOUND",
-        `there is no checkpoint ${asked}, here or in ${options.outputDir}`,
-      );
-    await verifyCheckpoint(folder, { signal });
-    return readSavedRun(folder);
-  }
-  const latest = await latestValidCheckpoint(
-    options.outputDir,
-    ({ path, error }) => tell({ type: "warning", message: `${path} is broken and passed over: ${error.message}` }),
-    { signal },
-  );
-  if (latest) return readSavedRun(latest.path);
-  tell({ type: "warning", message: `there is no checkpoint in ${options.outputDir}; training starts anew` });
-  return undefined;
+/** Where the checkpoint has what is trained; diffusers' script trains no text encoder. */
+function trainedParts({ folder, state }: Resumption, { trainTextEncoder }: TrainOptions) {
+  const unet = join(folder, "unet");
+  return state && trainTextEncoder ? { unet, textEncoder: join(folder, "text_encoder") } : { unet };
 }
 
 async function checkResumed(
-  { folder, state }: SavedRun,
+  folder: string,
+  state: TrainingState,
   options: TrainOptions,
   tell: (event: TrainEvent) => void,
 ): Promise<void> {
@@ -235,7 +226,7 @@ async function checkResumed(
 }
 
 /** The order of the rows goes on where it was, so they have to be the same rows. */
-function checkDataset({ folder, state }: SavedRun, dataset: EditDataset, options: TrainOptions): void {
+function checkDataset(folder: string, state: TrainingState, dataset: EditDataset, options: TrainOptions): void {
   const saved = (state.order as { dataset?: unknown } | null)?.dataset;
   if (saved === dataset.fingerprint || options.allowChangedOptions) return;
   throw new InstructPix2PixError(
@@ -250,32 +241,47 @@ function checkUNet({ unet }: BaseModel): void {
     throw new InstructPix2PixError("ERR_CONFIG", `the UNet's "dropout" is ${dropout}; training knows 0 only`);
 }
 
-/** The reference seeds both generators alike; here they are independent. */
-function dropoutGenerator(seed: bigint, compat: boolean): Generator {
-  return new Generator("cpu", compat ? seed : (seed + 0x9e3779b97f4a7c15n) % 2n ** 64n);
+/** An odd constant far from every small seed: 2⁶⁴ divided by the golden ratio. */
+const SEED_DISTANCE = 0x9e3779b97f4a7c15n;
+
+/**
+ * The reference seeds both generators alike; here they are independent. Where their states are not known, for the
+ * checkpoint is diffusers', they must not repeat the draws of the steps that were made.
+ */
+function generatorsOf(
+  { seed, compat }: TrainOptions & { seed: bigint },
+  resumed: Resumption | undefined,
+): Record<"cpu" | "dropout", Generator> {
+  const unknown = resumed && !resumed.state;
+  const first = unknown ? (seed ^ (BigInt(resumed.step) * SEED_DISTANCE)) % 2n ** 64n : seed;
+  return {
+    cpu: new Generator("cpu", first),
+    dropout: new Generator("cpu", compat ? first : (first + SEED_DISTANCE) % 2n ** 64n),
+  };
 }
 
 function autocastType(mixedPrecision: "bf16" | "fp16"): "bfloat16" | "float16" {
   return mixedPrecision === "bf16" ? "bfloat16" : "float16";
 }
 
-function orderOf(
+async function orderOf(
   options: TrainOptions & { seed: bigint },
   dataset: EditDataset,
   generator: Generator,
-  resumed: SavedRun | undefined,
+  resumed: Resumption | undefined,
   updatesPerEpoch: number,
-): EpochOrder {
+): Promise<EpochOrder> {
   const place = { length: dataset.length, batchSize: options.trainBatchSize };
-  if (options.compat === "diffusers") {
-    // The reference enters the epoch anew and passes over what was done of it; its draws are the generator's state.
-    const epoch = Math.floor((resumed?.state.globalStep ?? 0) / updatesPerEpoch);
-    return new EpochOrder({ ...place, source: drawnPermutations(generator), epoch });
-  }
+  const epoch = Math.floor((resumed?.step ?? 0) / updatesPerEpoch);
+  // The reference enters the epoch anew and passes over what was done of it; its draws are the generator's state.
+  if (options.compat === "diffusers") return new EpochOrder({ ...place, source: drawnPermutations(generator), epoch });
   const source = seededPermutations(options.seed);
-  return resumed
-    ? EpochOrder.fromJSON(resumed.state.order, { ...place, source })
-    : new EpochOrder({ ...place, source });
+  if (!resumed) return new EpochOrder({ ...place, source });
+  if (resumed.state) return EpochOrder.fromJSON(resumed.state.order, { ...place, source });
+  const cursor = (resumed.step % updatesPerEpoch) * options.gradientAccumulationSteps * options.trainBatchSize;
+  const permutationSeed = String(await source.seedOf(epoch));
+  const state: EpochOrderState = { epoch, cursor, permutationSeed, length: dataset.length };
+  return EpochOrder.fromJSON(state, { ...place, source });
 }
 
 async function loadScheduler(folder: string): Promise<Scheduler> {

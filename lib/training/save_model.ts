@@ -27,7 +27,8 @@ export interface PipelineParts {
   card: string;
 }
 
-const INDEX = "model_index.json";
+/** Its presence says that the folder holds a whole pipeline. */
+export const PIPELINE_INDEX = "model_index.json";
 /** Where a pipeline is written before it is moved to its place, below the output folder. */
 const UNFINISHED = ".model.tmp";
 
@@ -80,7 +81,7 @@ async function writePipeline(folder: string, parts: PipelineParts): Promise<void
     unet: ["diffusers", "UNet2DConditionModel"],
     vae: ["diffusers", "AutoencoderKL"],
   };
-  await writeFile(join(folder, INDEX), `${JSON.stringify(index, null, 2)}\n`);
+  await writeFile(join(folder, PIPELINE_INDEX), `${JSON.stringify(index, null, 2)}\n`);
   await writeFile(join(folder, "README.md"), parts.card);
 }
 
@@ -88,9 +89,10 @@ async function writePipeline(folder: string, parts: PipelineParts): Promise<void
 async function moveContents(from: string, to: string): Promise<void> {
   const { files, folders } = await readTree(disk, from);
   for (const file of files) await syncPath(disk, join(from, file), "file");
-  await rm(join(to, INDEX), { force: true });
+  await rm(join(to, PIPELINE_INDEX), { force: true });
   for (const folder of folders) await mkdir(join(to, folder), { recursive: true });
-  for (const file of [...files.filter((name) => name !== INDEX), INDEX]) await rename(join(from, file), join(to, file));
+  for (const file of [...files.filter((name) => name !== PIPELINE_INDEX), PIPELINE_INDEX])
+    await rename(join(from, file), join(to, file));
   for (const folder of folders) await syncPath(disk, join(to, folder), "folder");
 }
 

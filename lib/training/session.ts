@@ -1,96 +1,127 @@
 import { join } from "node:path";
 import { createLoader, type Loader } from "../data/index.js";
-import { isInstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../errors.js";
+import { readTokenFile } from "../hub/token-file.js";
 import { native } from "../native/native.js";
+import { type AsyncScope, withAsyncScope } from "../scope.js";
 import type { Trackers } from "../tracking/trackers.js";
-import { disposeBaseModel } from "./base_model.js";
+import type { Callbacks } from "./callbacks.js";
 import { encodeAsLoaded, readFromCache } from "./encoded_data.js";
 import { BatchEncoder } from "./encoder.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
 import { LatentCache } from "./latent_cache.js";
-import { LearningRate } from "./learning_rate.js";
+import { learningRateOf } from "./learning_rate.js";
 import { runLoop } from "./loop.js";
 import { modelCard } from "./model_card.js";
 import type { TrainOptions } from "./options.js";
-import { type PreparedRun, prepareRun } from "./prepare.js";
+import { messageOf, outcomeOf } from "./outcome.js";
+import { withOutputFolder } from "./output_folder.js";
+import { checkTogether, type PreparedRun, prepareRun } from "./prepare.js";
 import { Publication } from "./publish.js";
 import { drawSaveLikeReference } from "./reference_draws.js";
+import { beginRun, recordModel } from "./run_record.js";
 import { savePipeline } from "./save_model.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
 import { openTrackers, trackedValues } from "./trackers.js";
 import { splitByModel } from "./trainer.js";
-import { validate } from "./validate.js";
+import { type ValidationInput, validate } from "./validate.js";
 
-export interface SessionHooks {
-  onStep(record: StepRecord): Promise<void>;
-  onEvent(event: TrainEvent): void;
-  signal: AbortSignal | undefined;
+/**
+ * Trains from start to saved model.
+ *
+ * Whatever ends the run early, the caller's own functions included, does so after what was done is saved as a checkpoint,
+ * except where the weights are in no state that could be gone on from.
+ */
+export async function runSession(
+  given: TrainOptions,
+  callbacks: Callbacks,
+  signal: AbortSignal | undefined,
+): Promise<TrainResult> {
+  native(); // a missing libtorch is reported before anything else
+  checkTogether(given);
+  try {
+    const options = await withHubToken(given);
+    const result = await withAsyncScope(async (scope) => {
+      // A wrong token costs seconds and not a night.
+      const publication = await Publication.open(options, signal);
+      scope.defer(() => publication?.close());
+      return withOutputFolder(options.outputDir, () =>
+        withAsyncScope((inner) => runPrepared(options, callbacks, publication, inner, signal)),
+      );
+    });
+    callbacks.throwIfFailed();
+    return result;
+  } finally {
+    callbacks.end();
+  }
 }
 
-/** Trains from start to saved model. */
-export async function runSession(given: TrainOptions, hooks: SessionHooks): Promise<TrainResult> {
-  native(); // a missing libtorch is reported before anything else
-  // A wrong token costs seconds and not a night.
-  const publication = await Publication.open(given, hooks.signal);
-  try {
-    return await runPrepared(given, hooks, publication);
-  } finally {
-    await publication?.close();
-  }
+/** With the access token that a file holds among the options, as if it had been given. */
+async function withHubToken(options: TrainOptions): Promise<TrainOptions> {
+  const { hubToken, hubTokenFile } = options;
+  if (hubTokenFile === undefined) return options;
+  if (hubToken !== undefined)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "hub_token and hub_token_file exclude one another");
+  return { ...options, hubToken: await readTokenFile(hubTokenFile, "hub_token_file") };
 }
 
 async function runPrepared(
   given: TrainOptions,
-  hooks: SessionHooks,
+  callbacks: Callbacks,
   publication: Publication | undefined,
+  scope: AsyncScope,
+  signal: AbortSignal | undefined,
 ): Promise<TrainResult> {
-  const { signal, onEvent } = hooks;
-  const run = await prepareRun(given, onEvent, signal);
-  const open = async () => {
-    await publication?.prepare(signal);
-    return openTrackers(run.options, run.resumed?.state, onEvent);
-  };
-  const trackers = await open().catch(async (error) => {
-    await disposeRun(run);
-    throw error;
-  });
-  const session = new Session(run, trackers, hooks);
+  const run = await prepareRun(given, (event) => callbacks.tell(event), scope, signal);
+  const onEvent = (event: TrainEvent) => callbacks.event(event);
+  await publication?.prepare(signal);
+  // Not earlier, so that a run that cannot begin leaves the folder to the one before.
+  await beginRun(given.outputDir, run, (message) => callbacks.tell({ type: "warning", message }));
+  const trackers = await openTrackers(run.options, run.resumed, onEvent);
   let succeeded = false;
+  // Whoever stopped the run waits for the process to end.
+  scope.defer(() => trackers.finish({ succeeded, ...(signal?.aborted && { timeoutMs: 5000 }) }));
+  const session = new Session(run, trackers, callbacks, signal);
   try {
     const result = await session.run();
     await publication?.publish(result.outputDir, { title: `Train for ${result.step} steps`, onEvent, signal });
+    callbacks.throwIfFailed();
     succeeded = true;
     return result;
   } catch (error) {
-    // Whoever stops a run wants to go on later; whatever else happened, the last checkpoint stands.
-    if (isInstructPix2PixError(error, "ERR_ABORTED")) await session.saveLast();
+    await session.saveLast(error);
     throw error;
-  } finally {
-    await disposeRun(run);
-    // Whoever stopped the run waits for the process to end. What went wrong first is what the caller must hear of.
-    const finished = trackers.finish({ succeeded, ...(signal?.aborted && { timeoutMs: 5000 }) });
-    await (succeeded ? finished : finished.catch(() => {}));
   }
 }
 
 class Session {
   readonly #run: PreparedRun;
   readonly #trackers: Trackers;
-  readonly #hooks: SessionHooks;
+  readonly #callbacks: Callbacks;
+  readonly #signal: AbortSignal | undefined;
+  /** What the weights belong to; undefined while they change. */
   #last: Snapshot | undefined;
   #lastLoss: number | undefined;
+  /** The last step that a checkpoint was saved of, or that none could be saved of. */
   #savedStep: number;
+  #validatedStep: number | undefined;
 
-  constructor(run: PreparedRun, trackers: Trackers, hooks: SessionHooks) {
+  constructor(run: PreparedRun, trackers: Trackers, callbacks: Callbacks, signal: AbortSignal | undefined) {
     this.#run = run;
     this.#trackers = trackers;
-    this.#hooks = hooks;
-    this.#savedStep = run.resumed?.state.globalStep ?? 0;
+    this.#callbacks = callbacks;
+    this.#signal = signal;
+    this.#savedStep = run.resumed?.step ?? 0;
   }
 
-  async run(): Promise<TrainResult> {
+  run(): Promise<TrainResult> {
+    return withAsyncScope((scope) => this.#train(scope));
+  }
+
+  async #train(scope: AsyncScope): Promise<TrainResult> {
     const { options, base, dataset, order, flips, totalSteps, updatesPerEpoch, device, resumed } = this.#run;
-    const { signal, onEvent } = this.#hooks;
+    const signal = this.#signal;
+    const onEvent = (event: TrainEvent) => this.#callbacks.event(event);
     const loader = createLoader(dataset, {
       resolution: options.resolution,
       workers: options.dataloaderNumWorkers,
@@ -104,8 +135,9 @@ class Session {
     const data = cache
       ? readFromCache(order, flips, cache)
       : encodeAsLoaded(order, flips, loader, encoder, options.compat === "diffusers");
-    using nullText = await encoder.nullText(signal);
-    const step = resumed?.state.globalStep ?? 0;
+    scope.defer(() => data.close());
+    const nullText = scope.add(await encoder.nullText(signal));
+    const step = resumed?.step ?? 0;
     if (resumed) onEvent({ type: "resumed", checkpoint: resumed.folder, step });
     onEvent({
       type: "started",
@@ -116,26 +148,31 @@ class Session {
       seed: options.seed,
       device,
     });
-    try {
-      const progress = await runLoop(
-        this.#run,
-        data,
-        this.#learningRate(),
-        nullText,
-        { onStep: (record, snapshot) => this.#onStep(record, snapshot), onEpochEnd: (e, s) => this.#onEpochEnd(e, s) },
-        signal,
-      );
-      await this.#saveModel(progress.step);
-      return {
-        outputDir: options.outputDir,
-        step: progress.step,
-        trainLoss: this.#lastLoss,
-        seed: options.seed,
-        skippedRows: data.skippedRows,
-      };
-    } finally {
-      await data.close();
-    }
+    this.#callbacks.throwIfFailed();
+    const progress = await runLoop(
+      this.#run,
+      data,
+      learningRateOf(this.#run),
+      nullText,
+      {
+        beforeUpdate: () => {
+          this.#last = undefined;
+        },
+        onStep: (record, snapshot) => this.#onStep(record, snapshot),
+        onEpochEnd: (epoch, step) => this.#onEpochEnd(epoch, step),
+      },
+      signal,
+    );
+    await this.#saveModel(progress.step);
+    // The model is safe by now, whatever the last validation comes to.
+    await this.#validate(progress.step);
+    return {
+      outputDir: options.outputDir,
+      step: progress.step,
+      trainLoss: this.#lastLoss,
+      seed: options.seed,
+      skippedRows: data.skippedRows,
+    };
   }
 
   #openCache(loader: Loader, encoder: BatchEncoder): Promise<LatentCache> {
@@ -148,84 +185,96 @@ class Session {
         trainTextEncoder: options.trainTextEncoder,
         batchSize: options.trainBatchSize,
         mirrored: options.randomFlip,
+        emptyPrompts: options.compat ? "keep" : "skip",
+        strict: options.strict,
       },
-      (done, total) => this.#hooks.onEvent({ type: "caching", done, total }),
-      this.#hooks.signal,
+      {
+        onProgress: (done, total) => this.#callbacks.tell({ type: "caching", done, total }),
+        warn: (message) => this.#callbacks.tell({ type: "warning", message }),
+      },
+      this.#signal,
     );
-  }
-
-  #learningRate(): LearningRate {
-    const { options, totalSteps, resumed } = this.#run;
-    const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize : 1;
-    const rate = new LearningRate({
-      schedule: options.lrScheduler,
-      learningRate: options.learningRate * scale,
-      warmupSteps: options.lrWarmupSteps,
-      trainingSteps: totalSteps,
-      numCycles: options.lrNumCycles,
-      power: options.lrPower,
-      stepRules: options.lrStepRules,
-    });
-    if (resumed) rate.restore(resumed.state.learningRate);
-    return rate;
   }
 
   async #onStep(record: StepRecord, snapshot: Snapshot): Promise<void> {
     this.#last = snapshot;
     this.#lastLoss = record.trainLoss;
     await this.#trackers.log(trackedValues(record), record.step);
-    await this.#hooks.onStep(record);
-    if (record.step % this.#run.options.checkpointingSteps === 0) await this.#save(snapshot);
+    await this.#callbacks.step(record);
+    if (record.step % this.#run.options.checkpointingSteps === 0) {
+      // Metrics that cannot be written end the run, but they do not cost the checkpoint.
+      const flushed = await outcomeOf(this.#trackers.flush());
+      await this.#save(snapshot);
+      if (flushed.error) throw flushed.error.reason;
+    }
+    this.#callbacks.throwIfFailed();
   }
 
   async #save(snapshot: Snapshot): Promise<void> {
-    const { options, trainer, base, generators } = this.#run;
+    const { options, trainer, base, generators, run, notBefore } = this.#run;
     const started = performance.now();
+    // Where it fails now it would fail again right after.
+    this.#savedStep = snapshot.step;
     if (options.compat && options.useEma) {
       await drawSaveLikeReference(base.unet, generators.cpu!);
       snapshot = await takeSnapshot(snapshot, generators);
     }
-    await this.#trackers.flush();
-    const path = await saveCheckpoint(trainer, snapshot, options, this.#trackers.states());
-    this.#savedStep = snapshot.step;
+    const identity = { run, notBefore };
+    const { path, movedAside } = await saveCheckpoint(trainer, snapshot, options, this.#trackers.states(), identity);
     const seconds = (performance.now() - started) / 1000;
-    this.#hooks.onEvent({ type: "checkpoint", path, step: snapshot.step, seconds });
+    if (movedAside !== undefined)
+      this.#warn(`${path} had been written by another run or program; that one is kept as ${movedAside}`);
+    this.#callbacks.event({ type: "checkpoint", path, step: snapshot.step, seconds });
   }
 
-  /** Saves what was done since the last checkpoint. */
-  async saveLast(): Promise<void> {
-    if (this.#last && this.#last.step > this.#savedStep) await this.#save(this.#last);
+  /**
+   * Saves what was done since the last checkpoint, for a run that ends with an error. What goes wrong at that is told in a
+   * warning, but thrown where the run was only stopped.
+   */
+  async saveLast(error: unknown): Promise<void> {
+    // A run whose numbers went wrong is gone on with from before that.
+    if (isInstructPix2PixError(error, "ERR_NOT_FINITE")) return;
+    const last = this.#last;
+    if (!last || last.step <= this.#savedStep) return;
+    await outcomeOf(this.#trackers.flush());
+    const saved = await outcomeOf(this.#save(last));
+    if (!saved.error) return;
+    if (isInstructPix2PixError(error, "ERR_ABORTED")) throw saved.error.reason;
+    this.#warn(`what was done up to step ${last.step} could not be saved: ${messageOf(saved.error.reason)}`);
   }
 
   async #onEpochEnd(epoch: number, step: number): Promise<void> {
     if (epoch % this.#run.options.validationEpochs === 0) await this.#validate(step);
   }
 
+  /** Edits the validation picture. A failure is told, and costs nothing but the pictures. */
   async #validate(step: number): Promise<void> {
-    const { options, base, trainer, scheduler, generators } = this.#run;
-    const { valImageUrl: image, validationPrompt: prompt, outputDir } = options;
-    if (image === undefined || prompt === undefined) return;
-    const edit = () =>
-      validate(
-        base,
-        {
-          image,
-          prompt,
-          count: options.numValidationImages,
-          scheduler,
-          seed: options.seed,
-          ...(options.compat && { generator: generators.dropout }),
-        },
-        { outputDir, step },
-        this.#hooks.signal,
-      );
-    const { images, files } = options.useEma ? await trainer.withEma(edit) : await edit();
-    await this.#trackers.images(
-      "validation",
-      images.map((picture) => ({ image: picture, caption: prompt })),
-      step,
-    );
-    this.#hooks.onEvent({ type: "validation", step, files });
+    const { options, trainer, validation } = this.#run;
+    if (!validation || this.#validatedStep === step) return;
+    this.#validatedStep = step;
+    // Inside, so that only exchanging the weights can still fail: after that they may not be the run's.
+    const edit = () => outcomeOf(this.#edits(validation, step));
+    const { value, error } = options.useEma ? await trainer.withEma(edit) : await edit();
+    if (error) {
+      throwIfAborted(this.#signal);
+      this.#warn(`validation after step ${step} failed: ${messageOf(error.reason)}; training goes on`);
+    } else {
+      const images = value.images.map((image) => ({ image, caption: validation.prompt }));
+      await this.#trackers.images("validation", images, step);
+      this.#callbacks.event({ type: "validation", step, files: value.files });
+    }
+    this.#callbacks.throwIfFailed();
+  }
+
+  #edits(input: ValidationInput, step: number) {
+    const { options, base, scheduler, generators } = this.#run;
+    const { numValidationImages: count, seed, outputDir } = options;
+    const noise = options.compat && { generator: generators.dropout };
+    return validate(base, { ...input, count, scheduler, seed, ...noise }, { outputDir, step }, this.#signal);
+  }
+
+  #warn(message: string): void {
+    this.#callbacks.event({ type: "warning", message });
   }
 
   async #saveModel(step: number): Promise<void> {
@@ -242,12 +291,9 @@ class Session {
         card: modelCard(options, step, options.seed),
       }),
     );
-    this.#hooks.onEvent({ type: "saved", path: outputDir });
+    const recorded = await outcomeOf(recordModel(outputDir, this.#run.run, step));
+    if (recorded.error) this.#warn(messageOf(recorded.error.reason));
+    this.#callbacks.event({ type: "saved", path: outputDir });
+    this.#callbacks.throwIfFailed();
   }
-}
-
-async function disposeRun({ trainer, base, dataset }: PreparedRun): Promise<void> {
-  trainer.dispose();
-  disposeBaseModel(base);
-  await dataset.close();
 }

@@ -7,10 +7,10 @@ import { native } from "../native/native.js";
 import { packageVersion } from "../package-version.js";
 import { loadSafetensors, saveSafetensors } from "../safetensors.js";
 import type { Tensor } from "../tensor.js";
-import { commitCheckpoint } from "./checkpoint/commit.js";
+import { type Commit, type CommitOptions, commitCheckpoint } from "./checkpoint/commit.js";
 import type { JsonValue } from "./checkpoint/json-value.js";
 import { recordOptions } from "./checkpoint/options.js";
-import { readState, type TrainingState, writeState } from "./checkpoint/state.js";
+import { type TrainingState, writeState } from "./checkpoint/state.js";
 import type { LossScalerState } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./trainer.js";
@@ -51,7 +51,8 @@ export async function saveCheckpoint(
   snapshot: Snapshot,
   options: TrainOptions,
   trackers: Record<string, JsonValue>,
-): Promise<string> {
+  identity: Pick<CommitOptions, "run" | "notBefore">,
+): Promise<Commit> {
   const write = async (folder: string) => {
     await withTensors(await trainer.weights(), (weights) => saveTrained(folder, "", trainer, weights));
     if (options.useEma)
@@ -61,10 +62,10 @@ export async function saveCheckpoint(
     await withTensors(await trainer.optimizerState(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
     await writeState(folder, await stateOf(snapshot, options, trackers));
   };
-  const { path } = await commitCheckpoint(options.outputDir, snapshot.step, write, {
+  return commitCheckpoint(options.outputDir, snapshot.step, write, {
+    ...identity,
     keep: options.checkpointsTotalLimit,
   });
-  return path;
 }
 
 /** Writes what is trained as model folders whose names end in `suffix`. */
@@ -115,24 +116,13 @@ async function stateOf(
   };
 }
 
-/** What a checkpoint says of where a run stood. */
-export interface SavedRun {
-  folder: string;
-  state: TrainingState;
-}
-
-/** Reads a verified checkpoint's state. */
-export async function readSavedRun(folder: string): Promise<SavedRun> {
-  return { folder, state: await readState(folder) };
-}
-
 /**
  * Puts optimiser, average and generators back to where the checkpoint left them; the UNet was loaded from it already.
  *
  * @throws `ERR_CHECKPOINT` naming a piece that is missing
  */
 export async function restoreTrainer(
-  { folder, state }: SavedRun,
+  { folder, state }: { folder: string; state: TrainingState },
   trainer: Trainer,
   useEma: boolean,
   generators: Record<string, Generator>,

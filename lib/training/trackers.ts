@@ -1,21 +1,21 @@
 import { Secrets } from "../tracking/secrets.js";
 import { createTrackers, type Trackers } from "../tracking/trackers.js";
 import { recordOptions } from "./checkpoint/options.js";
-import type { TrainingState } from "./checkpoint/state.js";
 import type { StepRecord, TrainEvent } from "./events.js";
 import { type TrainOptions, trainOptions } from "./options.js";
+import type { Resumption } from "./resume.js";
 
 /** Opens the trackers of a run; what is secret in its options never reaches them. */
 export async function openTrackers(
   options: TrainOptions,
-  saved: TrainingState | undefined,
+  resumed: Resumption | undefined,
   tell: (event: TrainEvent) => void,
 ): Promise<Trackers> {
   const trackers = await createTrackers(options.reportTo, {
     outputDir: options.outputDir,
     loggingDir: options.loggingDir,
     secrets: Secrets.of({ ...options }, trainOptions),
-    resume: saved && { step: saved.globalStep, states: saved.trackers },
+    resume: resumed && { step: resumed.step, states: resumed.state?.trackers ?? {} },
     warn: (message) => tell({ type: "warning", message }),
     inform: (what) => tell({ type: "loading", what }),
   });

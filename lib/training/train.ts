@@ -1,5 +1,6 @@
 import { InstructPix2PixError } from "../errors.js";
 import { resolveOptions } from "../options/parse.js";
+import { Callbacks } from "./callbacks.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
 import { type TrainInput, trainOptions } from "./options.js";
 import { runSession } from "./session.js";
@@ -10,10 +11,16 @@ export interface TrainCallbacks {
    * with `ERR_ABORTED`.
    */
   signal?: AbortSignal;
-  /** Called and awaited after every optimiser step. */
+  /**
+   * Called and awaited after every optimiser step. What it throws ends the run, after a checkpoint, and is what the run
+   * rejects with.
+   */
   onStep?: (record: StepRecord) => void | Promise<void>;
-  /** Told of everything else: loading, checkpoints, validation, warnings. Without it warnings are process warnings. */
-  onEvent?: (event: TrainEvent) => void;
+  /**
+   * Told of everything else: loading, checkpoints, validation, warnings. Without it warnings are process warnings. What it
+   * throws ends the run as with `onStep`; an async one is not waited for.
+   */
+  onEvent?: (event: TrainEvent) => void | Promise<void>;
 }
 
 /** A run under way: a promise of its result, and its steps as they come. */
@@ -29,7 +36,7 @@ export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRec
  * for await (const { step, trainLoss } of run) console.log(step, trainLoss);
  * const { outputDir } = await run;
  *
- * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_DATASET`, `ERR_CHECKPOINT`, `ERR_CONFIG` (also for options that
+ * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IN_USE`, `ERR_DATASET`, `ERR_CHECKPOINT`, `ERR_CONFIG` (also for options that
  *   differ from those of the checkpoint), `ERR_NOT_FINITE` naming the step, `ERR_IO`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
  *   and what loading a pipeline throws
  */
@@ -38,18 +45,15 @@ export function train(input: TrainInput & TrainCallbacks): TrainingRun {
   const records = new RecordQueue();
   const result = (async () => {
     try {
-      const done = await runSession(resolveOptions(trainOptions, options), {
-        signal,
-        onEvent,
-        onStep: async (record) => {
-          records.push(record);
-          await onStep?.(record);
-        },
-      });
+      const callbacks = new Callbacks((record) => {
+        records.push(record);
+        return onStep?.(record);
+      }, onEvent);
+      const done = await runSession(resolveOptions(trainOptions, options), callbacks, signal);
       records.end();
       return done;
     } catch (error) {
-      records.end(error);
+      records.end({ error });
       throw error;
     }
   })();
@@ -71,7 +75,8 @@ class RecordQueue {
   #records: StepRecord[] = [];
   #watched = false;
   #ended = false;
-  #error: unknown;
+  /** In an object, for a callback may throw anything, `undefined` as well. */
+  #failure: { error: unknown } | undefined;
   #wake: (() => void) | undefined;
 
   push(record: StepRecord): void {
@@ -80,9 +85,9 @@ class RecordQueue {
     this.#wake?.();
   }
 
-  end(error?: unknown): void {
+  end(failure?: { error: unknown }): void {
     this.#ended = true;
-    this.#error = error;
+    this.#failure = failure;
     this.#wake?.();
   }
 
@@ -97,6 +102,6 @@ class RecordQueue {
         this.#wake = resolve;
       });
     }
-    if (this.#error !== undefined) throw this.#error;
+    if (this.#failure) throw this.#failure.error;
   }
 }

@@ -1,25 +1,73 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
 import { Generator } from "../generator.js";
+import { sizeForFactor } from "../images/resize.js";
 import { loadImage, type RgbImage } from "../images.js";
+import { ioError } from "../io-error.js";
 import { InstructPix2PixPipeline } from "../pipelines/instruct_pix2pix.js";
+import { tokenizePrompts } from "../pipelines/prompt.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { BaseModel } from "./base_model.js";
+import type { TrainOptions } from "./options.js";
 
 /** The reference's settings, which no option changes. */
 const STEPS = 20;
 const GUIDANCE_SCALE = 7;
 const IMAGE_GUIDANCE_SCALE = 1.5;
 
-export interface Validation {
-  /** Path or URL. */
-  image: string;
+/** What is edited for validation; the picture is kept from the start, so that it cannot be lost on the way. */
+export interface ValidationInput {
+  image: RgbImage;
   prompt: string;
+}
+
+export interface Validation extends ValidationInput {
   count: number;
   scheduler: Scheduler;
   seed: bigint;
   /** Source of all noise instead of one generator for each picture; the reference draws from that of dropout. */
   generator?: Generator;
+}
+
+/**
+ * Reads the validation picture; undefined if none is asked for.
+ *
+ * @throws what `loadImage` throws, with the option named
+ */
+export async function loadValidation(
+  { valImageUrl, validationPrompt: prompt }: Pick<TrainOptions, "valImageUrl" | "validationPrompt">,
+  signal?: AbortSignal,
+): Promise<ValidationInput | undefined> {
+  if (valImageUrl === undefined || prompt === undefined) return undefined;
+  try {
+    return { image: await loadImage(valImageUrl, { signal }), prompt };
+  } catch (error) {
+    throw naming("val_image_url", error);
+  }
+}
+
+/**
+ * Makes sure that the base model takes the picture and the prompt.
+ *
+ * @throws `ERR_IMAGE` for a picture smaller than the autoencoder's unit, `ERR_TOKENIZER`
+ */
+export function checkValidation({ image, prompt }: ValidationInput, base: BaseModel): void {
+  try {
+    sizeForFactor(image, base.vae.scaleFactor);
+  } catch (error) {
+    throw naming("val_image_url", error);
+  }
+  try {
+    tokenizePrompts([prompt], base).dispose();
+  } catch (error) {
+    throw naming("validation_prompt", error);
+  }
+}
+
+function naming(option: string, error: unknown): unknown {
+  if (!isInstructPix2PixError(error) || error.code === "ERR_ABORTED") return error;
+  return new InstructPix2PixError(error.code, `${option}: ${error.message}`, { cause: error });
 }
 
 /**
@@ -33,15 +81,18 @@ export async function validate(
   signal?: AbortSignal,
 ): Promise<{ images: RgbImage[]; files: string[] }> {
   const pipeline = new InstructPix2PixPipeline({ ...base, scheduler: validation.scheduler });
-  const image = await loadImage(validation.image, { signal });
   const folder = join(place.outputDir, "validation", `step-${String(place.step).padStart(6, "0")}`);
-  await mkdir(folder, { recursive: true });
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw ioError("write validation pictures to", folder, error);
+  }
   const images: RgbImage[] = [];
   const files: string[] = [];
   for (let i = 0; i < validation.count; i++) {
     const { images: made } = await pipeline.run({
       prompt: validation.prompt,
-      image,
+      image: validation.image,
       numInferenceSteps: STEPS,
       guidanceScale: GUIDANCE_SCALE,
       imageGuidanceScale: IMAGE_GUIDANCE_SCALE,

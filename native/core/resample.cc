@@ -99,8 +99,8 @@ struct Axis {
   int end_input() const { return taps.back().first + taps.back().count; }
 };
 
-Axis plan_axis(int in_size, float begin, float end, int out_size, Kernel kernel) {
-  const double scale = static_cast<double>(end - begin) / out_size;
+Axis plan_axis(int in_size, int out_size, Kernel kernel) {
+  const double scale = static_cast<double>(in_size) / out_size;
   const double stretch = std::max(scale, 1.0);
   const double support = kernel.support * stretch;
   const double inverse = 1.0 / stretch;
@@ -109,7 +109,7 @@ Axis plan_axis(int in_size, float begin, float end, int out_size, Kernel kernel)
   axis.taps.reserve(out_size);
   std::vector<double> exact;
   for (int i = 0; i < out_size; i++) {
-    const double center = begin + (i + 0.5) * scale;
+    const double center = (i + 0.5) * scale;
     // Bounded before the conversion, which is undefined outside the range of int.
     const int first = static_cast<int>(std::clamp(center - support + 0.5, 0.0, double(in_size)));
     const int last = static_cast<int>(std::clamp(center + support + 0.5, 0.0, double(in_size)));
@@ -251,10 +251,10 @@ Passes choose_passes() {
 
 /// For every output coordinate the input pixel it copies. The position is accumulated, not multiplied, as in
 /// Pillow.
-std::vector<int> nearest_inputs(int in_size, float begin, float end, int out_size) {
-  const double step = static_cast<double>(end - begin) / out_size;
+std::vector<int> nearest_inputs(int in_size, int out_size) {
+  const double step = static_cast<double>(in_size) / out_size;
   std::vector<int> inputs(out_size);
-  double position = begin + step * 0.5;
+  double position = step * 0.5;
   for (int& input : inputs) {
     input = std::clamp(static_cast<int>(position), 0, in_size - 1);
     position += step;
@@ -263,27 +263,24 @@ std::vector<int> nearest_inputs(int in_size, float begin, float end, int out_siz
 }
 
 void resize_nearest(const uint8_t* src, int width, int height, int channels, uint8_t* dst, int out_width,
-                    int out_height, const ResampleBox& area) {
-  const std::vector<int> columns = nearest_inputs(width, area.left, area.right, out_width);
-  for (const int row : nearest_inputs(height, area.top, area.bottom, out_height)) {
+                    int out_height) {
+  const std::vector<int> columns = nearest_inputs(width, out_width);
+  for (const int row : nearest_inputs(height, out_height)) {
     const uint8_t* line = src + size_t(row) * width * channels;
     for (const int column : columns)
       for (int c = 0; c < channels; c++) *dst++ = line[size_t(column) * channels + c];
   }
 }
 
-bool vertical_first(PassOrder order, int lost_columns, int lost_rows) {
-  return order == PassOrder::kPillow13 && lost_rows > 0 && lost_rows > int64_t{2} * lost_columns;
+/// Pillow's estimate, since its version 13, of which pass is cheaper as the first.
+bool vertical_first(int lost_columns, int lost_rows) {
+  return lost_rows > 0 && lost_rows > int64_t{2} * lost_columns;
 }
 
-void check(int width, int height, int channels, int out_width, int out_height, const ResampleBox& area) {
+void check(int width, int height, int channels, int out_width, int out_height) {
   if (width < 1 || height < 1 || out_width < 1 || out_height < 1)
     throw std::invalid_argument("a picture to resize has at least one pixel on each side, before and after");
   if (channels < 1 || channels > 4) throw std::invalid_argument("a picture to resize has 1 to 4 channels");
-  const bool inside = area.left >= 0 && area.top >= 0 && area.right <= static_cast<float>(width) &&
-                      area.bottom <= static_cast<float>(height);
-  if (!inside || !(area.left < area.right) || !(area.top < area.bottom))
-    throw std::invalid_argument("the box to resize lies inside the picture and is not empty");
 }
 
 }  // namespace
@@ -303,13 +300,9 @@ ResampleFilter parse_resample_filter(const std::string& name) {
 }
 
 void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t* dst, int out_width,
-               int out_height, ResampleFilter filter, const ResampleBox* box, PassOrder order) {
-  const ResampleBox whole{0, 0, static_cast<float>(width), static_cast<float>(height)};
-  const ResampleBox area = box ? *box : whole;
-  check(width, height, channels, out_width, out_height, area);
-
-  const bool horizontal = out_width != width || area.left != 0 || area.right != static_cast<float>(width);
-  const bool vertical = out_height != height || area.top != 0 || area.bottom != static_cast<float>(height);
+               int out_height, ResampleFilter filter) {
+  check(width, height, channels, out_width, out_height);
+  const bool horizontal = out_width != width, vertical = out_height != height;
   const size_t in_row = size_t(width) * channels;
   const size_t out_row = size_t(out_width) * channels;
   if (!horizontal && !vertical) {
@@ -317,16 +310,16 @@ void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t*
     return;
   }
   if (filter == ResampleFilter::kNearest)
-    return resize_nearest(src, width, height, channels, dst, out_width, out_height, area);
+    return resize_nearest(src, width, height, channels, dst, out_width, out_height);
 
   static const Passes passes = choose_passes();
   const Kernel kernel = kernel_of(filter);
-  const auto plan_columns = [&] { return plan_axis(width, area.left, area.right, out_width, kernel); };
+  const auto plan_columns = [&] { return plan_axis(width, out_width, kernel); };
   if (!vertical) return passes.horizontal(plan_columns(), {src, width, height, dst}, channels);
-  const Axis rows = plan_axis(height, area.top, area.bottom, out_height, kernel);
+  const Axis rows = plan_axis(height, out_height, kernel);
   if (!horizontal) return passes.vertical(rows, src, 0, in_row, dst);
 
-  if (vertical_first(order, width - out_width, height - out_height)) {
+  if (vertical_first(width - out_width, height - out_height)) {
     std::vector<uint8_t> between(in_row * out_height);
     passes.vertical(rows, src, 0, in_row, between.data());
     passes.horizontal(plan_columns(), {between.data(), width, out_height, dst}, channels);

@@ -12,28 +12,18 @@ enum class ResampleFilter { kNearest, kBox, kBilinear, kHamming, kBicubic, kLanc
 /// The filter of a lower-case name ("bicubic"). Throws std::invalid_argument for any other string.
 ResampleFilter parse_resample_filter(const std::string& name);
 
-/// A region of the source in pixels, not necessarily whole ones. Single precision because Pillow's is.
-struct ResampleBox {
-  float left, top, right, bottom;
-};
-
-/// Which of the two passes runs first where both are needed; each rounds to 8 bits, so the results differ by
-/// rounding. Pillow ran the horizontal pass first up to its version 12. Since 13 it runs the vertical one
-/// first if the height loses more than twice the pixels that the width loses.
-enum class PassOrder { kHorizontalFirst, kPillow13 };
-
-/// Resizes an interleaved picture (H·W·C bytes, 1 to 4 channels) exactly as Pillow resizes 8-bit pictures.
+/// Resizes an interleaved picture (H·W·C bytes, 1 to 4 channels) exactly as Pillow 13 resizes 8-bit pictures.
 ///
-/// Two separable passes, each rounding to 8 bits; a pass that would change nothing is skipped. The filter's
-/// support grows with the reduction (so it antialiases), and its weights are normalised in double precision,
-/// then rounded to 22 fractional bits. Channels are independent: alpha is not premultiplied.
+/// Two separable passes, each rounding to 8 bits, so that their order shows; a pass that would change nothing
+/// is skipped. The vertical pass runs first if the height shrinks by more than twice the pixels that the
+/// width loses, else the horizontal one. The filter's support grows with the reduction (so it antialiases),
+/// and its weights are normalised in double precision, then rounded to 22 fractional bits. Channels are
+/// independent: alpha is not premultiplied.
 ///
-/// `dst` holds out_height·out_width·channels bytes and must not overlap `src`. `box` defaults to the whole
-/// source. Throws std::invalid_argument for sizes below 1, another number of channels, or a box that is empty
-/// or leaves the picture; std::bad_alloc or std::length_error if the memory for the intermediate rows is not
-/// to be had.
+/// `dst` holds out_height·out_width·channels bytes and must not overlap `src`. Throws std::invalid_argument
+/// for sizes below 1 or another number of channels; std::bad_alloc or std::length_error if the memory for the
+/// intermediate rows is not to be had.
 void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t* dst, int out_width,
-               int out_height, ResampleFilter filter, const ResampleBox* box = nullptr,
-               PassOrder order = PassOrder::kHorizontalFirst);
+               int out_height, ResampleFilter filter);
 
 }  // namespace ip2p

@@ -1,5 +1,6 @@
 // From a repository and the builds of its platforms to tarballs.
 
+import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pack } from "./pack.mjs";
@@ -9,7 +10,7 @@ export const readManifest = (folder) => JSON.parse(readFileSync(join(folder, "pa
 
 /**
  * Makes every tarball in `out`, and beside them `packages.json`, which lists them in the order in which they are
- * published: the platform packages before the one that names them.
+ * published: the platform packages before the one that names them. `SHA256SUMS` lists their hashes in that order.
  */
 export function makePackages({ root, artifacts, targets, out }) {
   mkdirSync(out, { recursive: true });
@@ -28,5 +29,9 @@ export function makePackages({ root, artifacts, targets, out }) {
       2,
     )}\n`,
   );
+  const sums = listed.map(
+    ({ file, path }) => `${createHash("sha256").update(readFileSync(path)).digest("hex")}  ${file}\n`,
+  );
+  writeFileSync(join(out, "SHA256SUMS"), sums.join(""));
   return packages;
 }

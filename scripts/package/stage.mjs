@@ -33,7 +33,8 @@ export function stagePackages({ root, targets, artifacts, staging }) {
   const manifest = readJson(join(root, "package.json"));
   for (const name of [...manifest.files, ...ALWAYS])
     cpSync(join(root, name), join(folder, name), { recursive: true, filter: (path) => !path.endsWith(".sources") });
-  const { scripts: _scripts, devDependencies: _devDependencies, ...published } = manifest;
+  const { scripts: _scripts, devDependencies: _devDependencies, ...rest } = manifest;
+  const published = { ...rest, ...repositoryOf(process.env) };
   writeJson(join(folder, "package.json"), { ...published, napi: { ...manifest.napi, targets } });
 
   const binaries = join(folder, "artifacts");
@@ -54,6 +55,11 @@ export function stagePackages({ root, targets, artifacts, staging }) {
   return { folder, platforms };
 }
 
+/** Where a workflow that packs this runs: npm compares the signature of a package's origin with it. */
+function repositoryOf({ GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name }) {
+  return server && name ? { repository: { type: "git", url: `git+${server}/${name}.git` } } : {};
+}
+
 /** Adds what the addon needs beside it, and says so in the manifest. */
 function completePlatformPackage(root, folder, artifacts, abi) {
   const files = artifactFiles(artifacts, abi);
@@ -61,7 +67,13 @@ function completePlatformPackage(root, folder, artifacts, abi) {
   copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
   const manifest = readJson(join(folder, "package.json"));
   // Native code is loaded from the disk, never from an archive.
-  writeJson(join(folder, "package.json"), { ...manifest, type: "commonjs", files, preferUnplugged: true });
+  writeJson(join(folder, "package.json"), {
+    ...manifest,
+    ...repositoryOf(process.env),
+    type: "commonjs",
+    files,
+    preferUnplugged: true,
+  });
   const { libtorch, commit } = readBuildInfo(artifacts, abi);
   const cuda = files.some((name) => CUDA_LIBRARY.test(name)) ? ", and its CUDA library" : "";
   writeFileSync(

@@ -13,7 +13,6 @@ export interface Outcome {
   status: number | string;
   stdout: string;
   stderr: string;
-  milliseconds: number;
 }
 
 export interface RunOptions {
@@ -33,7 +32,6 @@ export function ip2p(args: readonly string[], options: RunOptions): Promise<Outc
 /** Runs any program for Node.js in a process of its own. */
 export function runProgram(program: string, args: readonly string[], options: RunOptions): Promise<Outcome> {
   const { cwd, env, fileSizeLimit, onOutput } = options;
-  const begun = performance.now();
   const command = [process.execPath, program, ...args];
   if (fileSizeLimit !== undefined) command.unshift("bash", "-c", `ulimit -f ${fileSizeLimit}; exec "$@"`, "bash");
   const child = spawn(command[0]!, command.slice(1), { cwd, env: { ...process.env, ...env } });
@@ -47,9 +45,7 @@ export function runProgram(program: string, args: readonly string[], options: Ru
   });
   return new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code, signal) =>
-      resolve({ status: code ?? signal!, ...output, milliseconds: performance.now() - begun }),
-    );
+    child.on("close", (code, signal) => resolve({ status: code ?? signal!, ...output }));
   });
 }
 

@@ -1,10 +1,15 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterEach, expect, test, vi } from "vitest";
 import { isInstructPix2PixError } from "../../lib/errors.js";
 import { redirectTarget } from "../../lib/hub/connection.js";
+import { HubHttp } from "../../lib/hub/http.js";
 import { hubSettings } from "../../lib/hub/settings.js";
+import { readTokenFile } from "../../lib/hub/token-file.js";
+import { UploadHttp } from "../../lib/hub/upload-http.js";
+import { WandbHttp } from "../../lib/tracking/wandb/http.js";
 import { pipelineFiles, useHub } from "./fixtures.js";
 import { HubServer } from "./server.js";
 
@@ -71,24 +76,34 @@ test("the token goes to the hub alone, not where it redirects to", async () => {
   for (const { host, authorization } of hub.server.requests)
     if (host === "hub") expect(authorization).toBe(`Bearer ${CANARY}`);
 
-  // Neither with a redirected look-up, nor with the next page of a listing elsewhere.
+  // Nor with a redirected look-up; the next page of a listing is asked of the hub or not at all.
   const other = await HubServer.start();
   try {
     other.repositories.set("org/moved", { files });
     hub.server.repositories.set("org/moved", { files });
     hub.server.fault = (request, response) => {
-      if (!request.path.startsWith("/api/models/org/moved")) return undefined;
-      if (request.path.includes("/tree/")) {
-        response.setHeader("link", `<${other.url}${request.path}>; rel="next"`);
-        response.setHeader("content-type", "application/json");
-        response.end("[]");
-      } else response.writeHead(307, { location: `${other.url}${request.path}` }).end();
+      if (!request.path.startsWith("/api/models/org/moved") || request.path.includes("/tree/")) return undefined;
+      response.writeHead(307, { location: `${other.url}${request.path}` }).end();
       return "handled";
     };
     await hub.resolve("org/moved", { token: CANARY });
     expect(other.asked(/revision/)).toHaveLength(1);
-    expect(other.asked(/tree/).length).toBeGreaterThan(0);
     expect(other.requests.map(({ authorization }) => authorization).filter(Boolean)).toEqual([]);
+    other.requests.length = 0;
+    const { port } = new URL(hub.server.url);
+    for (const elsewhere of [other.url, `http://localhost:${port}`, `https://127.0.0.1:${port}`]) {
+      hub.server.fault = (request, response) => {
+        if (!request.path.includes("/tree/")) return undefined;
+        response.setHeader("link", `<${elsewhere}${request.path}>; rel="next"`);
+        response.setHeader("content-type", "application/json");
+        response.end("[]");
+        return "handled";
+      };
+      await expect(
+        hub.resolve("org/moved", { token: CANARY, cacheDir: join(hub.scratch, "new") }),
+      ).rejects.toMatchObject({ code: "ERR_HUB", message: expect.stringContaining("another address than the hub's") });
+    }
+    expect(other.requests).toEqual([]);
   } finally {
     await other.stop();
   }
@@ -165,4 +180,93 @@ test("redirects lead from https to https alone, and to nothing but http", () => 
     expect(() => redirectTarget(from, location), location).toThrow(expect.objectContaining({ code: "ERR_HUB" }));
   expect(redirectTarget(new URL("http://localhost/a"), "http://storage/c").href).toBe("http://storage/c");
   expect(() => redirectTarget(new URL("http://localhost/a"), "file:///c")).toThrow();
+});
+
+test("a hub that the token would reach without encryption is warned about by name, once", async () => {
+  const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+  const connect = async (endpoint: string, token: string | false) => {
+    const settings = await hubSettings({ token }, { HF_ENDPOINT: endpoint });
+    for (const Http of [HubHttp, UploadHttp]) await new Http(settings, {}, {}).close();
+  };
+  const safe = [
+    "https://hub.example",
+    "http://127.0.0.1:8080",
+    "http://127.9.9.9",
+    "http://[::1]:80",
+    "http://localhost",
+  ];
+  for (const endpoint of safe) await connect(endpoint, CANARY);
+  await connect("http://hub.example", false);
+  expect(warn).not.toHaveBeenCalled();
+  for (const host of ["hub.example:81", "192.168.0.1", "127.0.0.1.example", "localhost.example"]) {
+    await connect(`http://${host}/mirror`, CANARY);
+    await connect(`http://${host}/mirror`, CANARY);
+    expect(warn).toHaveBeenLastCalledWith(
+      expect.stringContaining(`HF_ENDPOINT is http://${host}: the access token is sent there without encryption`),
+      expect.anything(),
+    );
+  }
+  expect(warn).toHaveBeenCalledTimes(4);
+
+  for (const url of ["https://wandb.example", "http://localhost:8080"]) await new WandbHttp(url, "key", {}).close();
+  expect(warn).toHaveBeenCalledTimes(4);
+  const http = new WandbHttp("http://wandb.example/base", "key", {});
+  expect(warn).toHaveBeenLastCalledWith(
+    expect.stringContaining("WANDB_BASE_URL is http://wandb.example: the API key is sent there"),
+    expect.anything(),
+  );
+  await http.close();
+});
+
+test("an upload goes to no address without encryption where the hub has one with it", async () => {
+  const settings = await hubSettings({ token: CANARY }, { HF_ENDPOINT: "https://hub.example" });
+  const http = new UploadHttp(settings, {}, {});
+  for (const address of ["http://127.0.0.1:9/storage", "file:///etc/passwd", "http://hub.example/", "https://"])
+    await expect(http.request(address, { method: "PUT", body: "x" }), address).rejects.toMatchObject({
+      code: "ERR_HUB",
+      message: "https://hub.example: the hub names what is no address to upload to",
+    });
+  await http.close();
+  const wandb = new WandbHttp("https://wandb.example", "key", {});
+  const { signal } = new AbortController();
+  await expect(wandb.upload("http://127.0.0.1:9/x", [], Buffer.from("x"), signal)).rejects.toThrow(
+    /no place for a file/,
+  );
+  await wandb.close();
+});
+
+test("a token is read from a file, which others should not be able to read", async () => {
+  const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+  await mkdir(hub.scratch, { recursive: true });
+  const path = join(hub.scratch, "token");
+  await writeFile(path, `\n ${CANARY}\r\n`, { mode: 0o600 });
+  expect(await readTokenFile(path, "hub_token_file")).toBe(CANARY);
+  expect(warn).not.toHaveBeenCalled();
+  if (process.platform !== "win32") {
+    for (const mode of [0o644, 0o640, 0o604]) {
+      const shared = `${path}-${mode}`;
+      await writeFile(shared, CANARY);
+      await chmod(shared, mode);
+      for (let times = 0; times < 2; times++) expect(await readTokenFile(shared, "hub_token_file")).toBe(CANARY);
+      expect(warn).toHaveBeenLastCalledWith(expect.stringContaining(`${shared}: other users`), expect.anything());
+    }
+    expect(warn).toHaveBeenCalledTimes(3);
+    const pipe = `${path}-pipe`;
+    execFileSync("mkfifo", [pipe]);
+    const [token] = await Promise.all([readTokenFile(pipe, "hub_token_file"), writeFile(pipe, `${CANARY}\n`)]);
+    expect(token).toBe(CANARY);
+    expect(warn).toHaveBeenCalledTimes(3);
+  }
+  const contents = ["", " \n", `${CANARY} and more`, `${CANARY}\n${CANARY}`, "é", "x".repeat(1 << 20), "\0".repeat(99)];
+  for (const content of contents) {
+    await writeFile(path, content);
+    const error = await readTokenFile(path, "hub_token_file").catch((thrown) => thrown);
+    expect(error).toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringContaining(path) });
+    expect(inspect(error)).not.toContain(CANARY.slice(3));
+  }
+  for (const nothing of [join(hub.scratch, "absent"), hub.scratch])
+    await expect(readTokenFile(nothing, "hub_token_file")).rejects.toMatchObject({
+      code: "ERR_INVALID_ARGUMENT",
+      message: expect.stringMatching(/^hub_token_file .* cannot be read \((ENOENT|EISDIR)\)$/),
+    });
 });

@@ -94,9 +94,9 @@ test("servers that fail for a while are asked again, each time later", async () 
     return "handled";
   };
   const start = performance.now();
-  await hub.resolve("org/model", { ...onlyUnet, retryDelay: 4 });
+  await hub.resolve("org/model", { ...onlyUnet, retryDelay: 50 });
   expect(content.equals(await readFile(file))).toBe(true);
-  expect(performance.now() - start).toBeGreaterThan(4 + 8);
+  expect(performance.now() - start).toBeGreaterThan(0.9 * (50 + 100));
   expect(failures.size).toBeGreaterThan(4);
 });
 
@@ -243,9 +243,8 @@ test("an abort stops at once, and the next call goes on from there", async () =>
       if (downloadedBytes > 0) controller.abort();
     },
   });
-  const start = performance.now();
+  // The server never sends the rest: without the abort this would not end.
   await expect(running).rejects.toMatchObject({ code: "ERR_ABORTED" });
-  expect(performance.now() - start).toBeLessThan(5000);
   expect((await stat(`${blob}.incomplete`)).size).toBeGreaterThan(0);
   hub.server.fault = undefined;
   await hub.resolve("org/model", onlyUnet);

@@ -56,6 +56,23 @@ describe("isPublicAddress", () => {
     "2002:c0a8:101::",
     "3fff::1",
     "4000::1",
+    "::127.0.0.1", // IPv4-compatible
+    "::8.8.8.8",
+    "::ffff:0:127.0.0.1", // IPv4-translated
+    "::ffff:0:8.8.8.8",
+    "64:ff9b:1::8.8.8.8", // NAT64 of one network
+    "64:ff9b:1:ffff::1",
+    "64:ff9b:0:1::8.8.8.8",
+    "100::",
+    "100:0:0:1::1",
+    "5f00::1", // segment routing
+    "fe00::1",
+    "feff::1",
+    "fec0::1%1",
+    "2001:1ff:ffff::1",
+    "2606:4700::1 ",
+    "::ffff:127.0.0.1%lo",
+    "127.0.0.1%lo",
     "",
     "localhost",
     "example.org",
@@ -91,6 +108,8 @@ describe("isPublicAddress", () => {
     "2001:4860:4860::8888",
     "2003::1",
     "2620:fe::fe",
+    "2001:200::1",
+    "2001:470:1:2:0:5efe:7f00:1", // an interface id says nothing of where it is
     "::ffff:8.8.8.8",
     "::ffff:808:808",
     "64:ff9b::8.8.8.8",

@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { loadImage } from "../../lib/images.js";
 import { expectError, noise, recordedBytes, recordedPath, recordedPictures } from "./fixtures.js";
 
-/** AV1 decoders round the conversion from YCbCr differently. */
-const tolerance = (file: string) => (file.endsWith(".avif") ? 1 : 0);
+/** AV1 decoders round the conversion from YCbCr differently, and so does Pillow where it does not use libtiff. */
+const tolerance = (file: string) => (file.endsWith(".avif") || file === "ycbcr-raw.tif" ? 1 : 0);
 
 describe("a picture has the pixels that Pillow's convert('RGB') gives, upright", () => {
   it.each(recordedPictures())("$file", async ({ file, width, height, rgb }) => {

@@ -57,6 +57,8 @@ export interface ZipEntry {
   mode?: number;
   /** Written instead of the right checksum. */
   crc?: number;
+  /** Written instead of the right unpacked size. */
+  size?: number;
 }
 
 /** A ZIP archive, deflated, as wheels are. */
@@ -67,7 +69,7 @@ export function makeZip(entries: readonly ZipEntry[] | Record<string, string>): 
   const local: Buffer[] = [];
   const central: Buffer[] = [];
   let offset = 0;
-  for (const { name, content, mode = 0o100644, crc } of list) {
+  for (const { name, content, mode = 0o100644, crc, size } of list) {
     const data = Buffer.from(content as string);
     const packed = deflateRawSync(data);
     const nameBytes = Buffer.from(name);
@@ -77,7 +79,7 @@ export function makeZip(entries: readonly ZipEntry[] | Record<string, string>): 
     common.writeUInt16LE(8, 4); // deflated
     common.writeUInt32LE(crc ?? crc32(data, 0), 10);
     common.writeUInt32LE(packed.length, 14);
-    common.writeUInt32LE(data.length, 18);
+    common.writeUInt32LE(size ?? data.length, 18);
     common.writeUInt16LE(nameBytes.length, 22);
     const header = Buffer.concat([Buffer.from("PK\x03\x04"), common, nameBytes, packed]);
     const attributes = Buffer.alloc(14);

@@ -88,7 +88,7 @@ describe("the resolution order", () => {
 
 describe("the cache", () => {
   it.each([
-    [["2.12.1-cpu", "2.13.0-cpu", "2.14.0-cpu"], undefined, "2.13.0-cpu"],
+    [["2.12.1-cpu", "2.13.0-cpu", "2.15.0-cpu"], undefined, "2.13.0-cpu"],
     [["2.12.1-cpu", "2.13.0-cpu", "2.14.0-cpu"], "2.12.0", "2.12.1-cpu"],
     [["2.13.0-cpu", "2.13.0-cuda"], undefined, "2.13.0-cuda"],
     [["2.13.0-cpu", "2.13.1-cuda"], undefined, "2.13.0-cpu"],
@@ -141,10 +141,10 @@ describe("the version of a libtorch", () => {
     expect(resolveLibtorch({ libtorch: fake("2.13.0+cu130") }).variant).toBe("cpu");
   });
 
-  it("is accepted from 2.11 to 2.14", () => {
-    for (const version of ["2.11.0", "2.12.1+cpu", "2.13.0+cu130", "2.14.0a0+git"])
+  it("is accepted from 2.11 to 2.15", () => {
+    for (const version of ["2.11.0", "2.12.1+cpu", "2.13.0+cu130", "2.14.0a0+git", "2.15.0+cu132"])
       expect([version, isSupportedVersion(version)]).toEqual([version, true]);
-    for (const version of ["2.10.9", "2.15.0", "1.13.1", "3.12.0", "2", "", "nonsense"])
+    for (const version of ["2.10.9", "2.16.0", "1.13.1", "3.12.0", "2", "", "nonsense"])
       expect([version, isSupportedVersion(version)]).toEqual([version, false]);
   });
 
@@ -158,7 +158,7 @@ describe("the version of a libtorch", () => {
       expect(other.message).toContain(part);
     const old = failureOf(() => assertVersion({ version: "2.6.0", root: "/r" }));
     expect(old.code).toBe("ERR_LIBTORCH_VERSION");
-    expect(old.message).toMatch(/2\.6\.0.*2\.11 to 2\.14.*2\.13\.0/);
+    expect(old.message).toMatch(/2\.6\.0.*2\.11 to 2\.15.*2\.13\.0/);
   });
 });
 

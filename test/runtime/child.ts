@@ -8,7 +8,6 @@ export interface Ending {
   status: number | string;
   stdout: string;
   stderr: string;
-  milliseconds: number;
 }
 
 export interface ChildOptions {
@@ -33,7 +32,6 @@ export function runChild(program: string, args: readonly string[] = [], options:
   const [file, ...rest] = limited
     ? ["sh", "-c", `ulimit -d ${Math.floor(options.dataLimit! / 1024)}; exec "$@"`, "sh", ...command]
     : command;
-  const begun = performance.now();
   const child = spawn(file!, rest, {
     cwd: options.cwd,
     env: { ...process.env, NODE_OPTIONS: "", ...options.env },
@@ -50,9 +48,7 @@ export function runChild(program: string, args: readonly string[] = [], options:
   });
   return new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code, signal) =>
-      resolve({ status: code ?? signal!, ...output, milliseconds: performance.now() - begun }),
-    );
+    child.on("close", (code, signal) => resolve({ status: code ?? signal!, ...output }));
   });
 }
 

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { type InstructPix2PixError, isInstructPix2PixError } from "../../lib/errors.js";
 import { type CommitOptions, commitCheckpoint } from "../../lib/training/checkpoint/commit.js";
 import type { FileSystem } from "../../lib/training/checkpoint/file-system.js";
-import { findCheckpoints, latestValidCheckpoint } from "../../lib/training/checkpoint/find.js";
+import { latestValidCheckpoint } from "../../lib/training/checkpoint/find.js";
+import { findCheckpoints } from "../../lib/training/checkpoint/survey.js";
 import { verifyCheckpoint } from "../../lib/training/checkpoint/verify.js";
 import { type Interference, interfering, Killed, MemoryDisk } from "./checkpoint-memory-disk.js";
 

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { type CsvError, parse } from "csv-parse";
 import { InstructPix2PixError } from "../../errors.js";
+import { quote } from "../../quote.js";
 import { datasetError, listOf, reasonOf } from "../errors.js";
 import type { MetadataRecord, MetadataRecords } from "./read.js";
 
@@ -8,6 +9,9 @@ import type { MetadataRecord, MetadataRecords } from "./read.js";
 const SLICE = 256;
 /** Longer records are no metadata; a quote that is never closed makes one. */
 const MAX_RECORD = 16 << 20;
+
+/** More columns are no metadata. */
+const MAX_COLUMNS = 10_000;
 
 interface Parsed {
   record: string[];
@@ -67,8 +71,13 @@ function occurrences(record: readonly string[], pattern: RegExp): number {
 }
 
 function checkHeader(path: string, header: string[]): string[] {
-  const twice = header.find((name, i) => header.indexOf(name) !== i);
-  if (twice !== undefined) throw datasetError(`${path}: the header names the column ${JSON.stringify(twice)} twice`);
+  if (header.length > MAX_COLUMNS)
+    throw datasetError(`${path}: the header names ${header.length} columns, more than the allowed ${MAX_COLUMNS}`);
+  const seen = new Set<string>();
+  for (const name of header) {
+    if (seen.has(name)) throw datasetError(`${path}: the header names the column ${quote(name)} twice`);
+    seen.add(name);
+  }
   return header;
 }
 

@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { TextDecoder } from "node:util";
 import { InstructPix2PixError } from "../../errors.js";
 import { JsonSyntaxError, parseJson } from "../../models/json.js";
+import { quote } from "../../quote.js";
 import { datasetError, reasonOf } from "../errors.js";
 import type { MetadataRecord, MetadataRecords } from "./read.js";
 
@@ -17,12 +18,11 @@ const MAX_LINE = 16 << 20;
  */
 export async function* readJsonLines(path: string, wanted: readonly string[]): MetadataRecords {
   const decoder = new TextDecoder("utf-8", { fatal: true });
-  const repeated = wanted.map((key) => ({ key, test: new RegExp(`${escaped(JSON.stringify(key))}\\s*:`, "g") }));
   let records = 0;
   for await (const lines of linesOf(path)) {
     const slice: MetadataRecord[] = [];
     for (const { number, bytes } of lines) {
-      const record = parseLine(bytes, number, decoder, repeated);
+      const record = parseLine(bytes, number, decoder, wanted);
       if (record === undefined) continue;
       if (records++ === 0 && "problem" in record) throw datasetError(`${path}, line ${number}: ${record.problem}`);
       slice.push(record);
@@ -31,15 +31,27 @@ export async function* readJsonLines(path: string, wanted: readonly string[]): M
   }
 }
 
-function escaped(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+/** Whether the text of an object has the key more than once, with the colon that follows it. */
+function isRepeated(text: string, key: string): boolean {
+  const quoted = JSON.stringify(key);
+  let count = 0;
+  for (let at = text.indexOf(quoted); at >= 0; at = text.indexOf(quoted, at)) {
+    at += quoted.length;
+    while (isJsonSpace(text[at])) at++;
+    if (text[at] === ":" && ++count > 1) return true;
+  }
+  return false;
+}
+
+function isJsonSpace(character: string | undefined): boolean {
+  return character === " " || character === "\t" || character === "\r" || character === "\n";
 }
 
 function parseLine(
   bytes: Buffer,
   position: number,
   decoder: TextDecoder,
-  repeated: readonly { key: string; test: RegExp }[],
+  wanted: readonly string[],
 ): MetadataRecord | undefined {
   let text: string;
   try {
@@ -58,10 +70,10 @@ function parseLine(
   }
   if (typeof values !== "object" || values === null || Array.isArray(values))
     return { position, problem: "is not a JSON object" };
-  const twice = repeated.find(({ test }) => (text.match(test)?.length ?? 0) > 1);
+  const twice = wanted.find((key) => isRepeated(text, key));
   // Within a nested object the key would be another one.
-  if (twice && !Object.values(values).some((value) => typeof value === "object" && value !== null))
-    return { position, problem: `has the key ${JSON.stringify(twice.key)} twice` };
+  if (twice !== undefined && !Object.values(values).some((value) => typeof value === "object" && value !== null))
+    return { position, problem: `has the key ${quote(twice)} twice` };
   return { position, values: values as Record<string, unknown> };
 }
 

@@ -13,7 +13,7 @@ import type { MetadataRecords } from "./read.js";
 export async function* readParquetTable(path: string, wanted: readonly string[]): MetadataRecords {
   const file = await openParquet(path);
   try {
-    const names = [...parquetColumns(file.metadata).keys()];
+    const names = [...parquetColumns(file).keys()];
     const columns = names.filter((name) => wanted.includes(name));
     const absent = Object.fromEntries(names.map((name) => [name, null]));
     let rowStart = 0;

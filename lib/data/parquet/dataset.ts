@@ -19,8 +19,6 @@ export interface ParquetDatasetOptions {
   columns: EditColumns;
   /** Where pictures go that must be unpacked to be read at random. */
   stores: string;
-  /** Whether the dataset is the user's own; see {@link RecordedPaths}. */
-  local: boolean;
   select: RowSelector;
   signal?: AbortSignal | undefined;
   /** Called with the rows that can be read at random so far. */
@@ -54,7 +52,7 @@ interface Shard {
  *   cannot hold what must be unpacked; `ERR_ABORTED`
  */
 export async function openParquetDataset(options: ParquetDatasetOptions): Promise<EditDataset> {
-  const { folder, files, columns, stores, local, select, signal, onRows } = options;
+  const { folder, files, columns, stores, select, signal, onRows } = options;
   const shards: Shard[] = [];
   let total = 0;
   for (const name of files) {
@@ -81,7 +79,7 @@ export async function openParquetDataset(options: ParquetDatasetOptions): Promis
   }
 
   const pool = new FilePool();
-  const paths = new RecordedPaths(folder, local);
+  const paths = new RecordedPaths(folder);
   const find = (index: number) => {
     const found = opened.find(({ shard: { start, rows } }) => index >= start && index < start + rows);
     if (!found) throw new RangeError(`there is no row ${index}`);
@@ -128,13 +126,9 @@ async function openShard(folder: DataFolder, name: string, columns: EditColumns,
   const { size, mtimeMs } = await stat(path);
   const file = await openParquet(path);
   try {
-    const kinds = parquetColumns(file.metadata);
+    const kinds = parquetColumns(file);
     checkColumns(kinds, columns, where);
     const rows = Number(file.metadata.num_rows);
-    const counted = file.metadata.row_groups.reduce((sum, { num_rows }) => sum + Number(num_rows), 0);
-    // More rows than bits would have no values; memory for their index must not be asked for.
-    if (counted !== rows || rows > size * 8)
-      throw datasetError(`${where} is no readable parquet file: its numbers of rows are wrong`);
     const footer = new Uint8Array(await file.buffer.slice(Math.max(0, size - file.metadata.metadata_length - 8), size));
     return {
       name,

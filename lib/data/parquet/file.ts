@@ -39,6 +39,7 @@ export async function openParquet(path: string): Promise<ParquetFile> {
       },
     };
     const metadata = await parquetMetadataAsync(buffer, { geoparquet: false });
+    checkRows(metadata, size);
     const offsetOf = (bytes: Uint8Array) => {
       const start = starts.get(bytes.buffer);
       return start === undefined ? undefined : start + bytes.byteOffset;
@@ -61,14 +62,30 @@ async function readExactly(handle: FileHandle, start: number, length: number): P
   return bytes.buffer;
 }
 
+/** Numbers of rows are taken for sizes of arrays: more rows than bits would have no values. */
+function checkRows({ num_rows, row_groups }: FileMetaData, size: number): void {
+  const rows = Number(num_rows);
+  const counts = row_groups.map((group) => Number(group.num_rows));
+  if (counts.some((count) => count < 0) || counts.reduce((sum, count) => sum + count, 0) !== rows || rows > size * 8)
+    throw new Error("its numbers of rows are wrong");
+}
+
 /** The typed error for what reading a parquet file throws. */
 export function parquetError(path: string, error: unknown) {
   return datasetError(`${path} is no readable parquet file: ${reasonOf(error).replace(/^parquet /, "")}`, error);
 }
 
-/** The top-level columns with what they hold. */
-export function parquetColumns(metadata: FileMetaData): Map<string, ColumnKind> {
-  return new Map(parquetSchema(metadata).children.map((column) => [column.element.name, kindOf(column)]));
+/**
+ * The top-level columns with what they hold.
+ *
+ * @throws `ERR_DATASET`
+ */
+export function parquetColumns({ path, metadata }: ParquetFile): Map<string, ColumnKind> {
+  try {
+    return new Map(parquetSchema(metadata).children.map((column) => [column.element.name, kindOf(column)]));
+  } catch (error) {
+    throw parquetError(path, error);
+  }
 }
 
 function kindOf({ element, children }: SchemaTree): ColumnKind {

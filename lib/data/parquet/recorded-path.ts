@@ -1,23 +1,21 @@
 import { stat } from "node:fs/promises";
 import { posix, sep, win32 } from "node:path";
 import { InstructPix2PixError } from "../../errors.js";
+import { quote } from "../../quote.js";
 import type { DataFolder } from "../data-folder.js";
 import { datasetError } from "../errors.js";
 
-/** Finds the pictures that a parquet file names instead of holding them. */
+/**
+ * Finds the pictures that a parquet file names instead of holding them. In the user's own dataset the paths may be
+ * absolute: the `datasets` library writes such ones. What comes from the hub must not name files of this machine.
+ */
 export class RecordedPaths {
   readonly #folder: DataFolder;
-  readonly #local: boolean;
   /** The beginning of recorded paths that was last found to have moved, and where to. */
   #moved: { from: string; to: string } | undefined;
 
-  /**
-   * @param local whether the dataset is the user's own: the `datasets` library writes absolute paths of pictures that it
-   *   does not embed. What comes from the hub must not name files of this machine.
-   */
-  constructor(folder: DataFolder, local: boolean) {
+  constructor(folder: DataFolder) {
     this.#folder = folder;
-    this.#local = local;
   }
 
   /**
@@ -32,7 +30,7 @@ export class RecordedPaths {
       ? await this.#absolute(file, recorded)
       : await this.#relative(file, recorded);
     if (found !== undefined) return found;
-    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${JSON.stringify(recorded)}`);
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${quote(recorded)}`);
   }
 
   #isAbsolute(path: string): boolean {
@@ -49,9 +47,9 @@ export class RecordedPaths {
   }
 
   async #absolute(file: string, recorded: string): Promise<string | undefined> {
-    if (!this.#local)
+    if (!this.#folder.own)
       throw datasetError(
-        `names the picture ${JSON.stringify(recorded)} on another machine; a dataset on the hub must hold its pictures`,
+        `names the picture ${quote(recorded)} on another machine; a dataset on the hub must hold its pictures`,
       );
     if (await isFile(recorded)) return recorded;
     const portable = recorded.replaceAll("\\", "/");

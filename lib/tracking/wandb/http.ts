@@ -1,6 +1,7 @@
 import { type Dispatcher, fetch, type RequestInit } from "undici";
 import type { Environment } from "../../native/platform.js";
 import { dispatcherFor } from "../../network/dispatcher.js";
+import { addressWithin, warnIfUnencrypted } from "../../network/encryption.js";
 import { failureName, retryAfter } from "../../network/failure.js";
 
 /** Why a request was of no use: `passing` may be otherwise the next time, `refused` will not. */
@@ -31,6 +32,7 @@ export class WandbHttp {
 
   constructor(baseUrl: string, apiKey: string, env: Environment) {
     this.#baseUrl = baseUrl;
+    warnIfUnencrypted("WANDB_BASE_URL", new URL(baseUrl), "the API key");
     this.#authorization = `Basic ${Buffer.from(`api:${apiKey}`).toString("base64")}`;
     this.#dispatcher = dispatcherFor(env, { connect: { timeout: CONNECT_TIMEOUT } });
   }
@@ -75,11 +77,8 @@ export class WandbHttp {
    * @throws {@link WandbError}
    */
   async upload(url: string, headerLines: readonly string[], content: Uint8Array, signal: AbortSignal): Promise<void> {
-    let target: URL | undefined;
-    try {
-      target = new URL(url, this.#baseUrl);
-    } catch {}
-    if (!target || !/^https?:$/.test(target.protocol)) throw new WandbError("refused", "it named no place for a file");
+    const target = addressWithin(new URL(this.#baseUrl), url);
+    if (!target) throw new WandbError("refused", "it named no place for a file");
     const headers: [string, string][] = headerLines.map((line) => {
       const colon = line.indexOf(":");
       return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];

@@ -20,7 +20,7 @@ export function parseNetrc(text: string): Map<string, string> {
   const withoutMacros = text.replace(/^[ \t]*macdef\s[\s\S]*?(\n[ \t]*\n|(?![\s\S]))/gm, "");
   const words = withoutMacros.split("\n").flatMap((line) =>
     line
-      .replace(/(^|\s)#.*$/, "")
+      .replace(/(^|\s)#.*$/s, "")
       .split(/\s+/)
       .filter(Boolean),
   );

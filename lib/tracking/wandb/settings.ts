@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 import { InstructPix2PixError } from "../../errors.js";
 import type { Environment } from "../../native/platform.js";
+import { trimSlashes } from "../../trim.js";
 import { passwordFor } from "./netrc.js";
 
 export type WandbMode = "online" | "offline" | "disabled";
@@ -94,10 +95,11 @@ function baseUrlOf(env: Environment): string {
   try {
     url = new URL(given);
   } catch {}
-  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash)
+  // An empty query or fragment is in `href` too, in front of what is appended to it.
+  if (!url || !/^https?:$/.test(url.protocol) || /[?#]/.test(url.href))
     throw config("WANDB_BASE_URL is not the address of a server, such as https://api.wandb.ai");
   if (url.username || url.password) throw config("WANDB_BASE_URL holds a password; put the key into WANDB_API_KEY");
-  return url.href.replace(/\/+$/, "");
+  return trimSlashes(url.href);
 }
 
 /** Eight letters and digits, as W&B's own clients draw them. */

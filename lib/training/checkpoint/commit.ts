@@ -3,14 +3,20 @@ import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
 import { ioError } from "../../io-error.js";
 import { packageVersion } from "../../package-version.js";
 import { disk, type FileSystem, type Sha256 } from "./file-system.js";
+import { isInLineage, type RunIdentity, shortId } from "./lineage.js";
 import { formatManifest, type Manifest } from "./manifest.js";
-import { checkpointName, isSafeFileName, MANIFEST, temporaryName } from "./names.js";
+import { asideName, checkpointName, isSafeFileName, MANIFEST, temporaryName } from "./names.js";
 import { pruneCheckpoints, type Unpruned } from "./prune.js";
+import { surveyCheckpoint } from "./survey.js";
 import { exists, readTree, removeTree, syncPath, writeText } from "./tree.js";
 
 export interface CommitOptions {
-  /** How many checkpoints may remain, this one included; at least 1. By default all of them. */
+  /** How many of the run's checkpoints may remain, this one included; at least 1. By default all of them. */
   keep?: number;
+  /** The run that writes it. Without one it counts to those that were written before runs had an identity. */
+  run?: RunIdentity;
+  /** When it counts as written at the earliest, in milliseconds since 1970, should the clock have been put back. */
+  notBefore?: number;
   /** Gives up as long as the checkpoint is not complete; after that it is not looked at. */
   signal?: AbortSignal;
   fs?: FileSystem;
@@ -24,6 +30,8 @@ export interface Commit {
   readonly pruned: string[];
   /** Those that should have been but could not be; the next commit tries again. */
   readonly unpruned: Unpruned[];
+  /** Where the checkpoint of another run or program is now that had this one's name. */
+  readonly movedAside: string | undefined;
 }
 
 /**
@@ -34,7 +42,9 @@ export interface Commit {
  * 2. every file and folder in it is synced to the disk;
  * 3. the manifest, with size and SHA-256 of every file, is written and synced, then its folder;
  * 4. the folder is renamed, and the folder around it synced;
- * 5. only then are checkpoints beyond the limit removed, the lowest steps first.
+ * 5. only then are the run's checkpoints beyond the limit removed, the lowest steps first.
+ *
+ * What another run or another program wrote is never removed: where it has this checkpoint's name, it gets another one.
  *
  * @param step optimiser steps done
  * @param write creates the checkpoint's files below the folder it is given, which exists and is empty
@@ -49,7 +59,7 @@ export async function commitCheckpoint(
   write: (folder: string) => Promise<void>,
   options: CommitOptions = {},
 ): Promise<Commit> {
-  const { keep, signal, fs = disk } = options;
+  const { keep, signal, run, notBefore = 0, fs = disk } = options;
   if (!Number.isSafeInteger(step) || step < 0)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a checkpoint's step is a whole number, not ${step}`);
   if (keep !== undefined && (!Number.isSafeInteger(keep) || keep < 1))
@@ -58,15 +68,17 @@ export async function commitCheckpoint(
   const path = join(outputDir, checkpointName(step));
   const written = join(outputDir, temporaryName(step, "written"));
   let manifest: Manifest;
+  let movedAside: string | undefined;
   try {
     await makeFolders(fs, resolve(outputDir));
     await removeTree(fs, written);
     await fs.mkdir(written);
     try {
       await write(written);
-      manifest = await seal(fs, written, step, signal);
+      const writtenAt = run && Math.max(Date.now(), notBefore);
+      manifest = await seal(fs, written, { step, run, writtenAt }, signal);
       throwIfAborted(signal);
-      await moveIntoPlace(fs, outputDir, step);
+      movedAside = await moveIntoPlace(fs, outputDir, step, run);
     } catch (error) {
       // What went wrong first is what the caller must hear of.
       await removeTree(fs, written).catch(() => {});
@@ -75,11 +87,16 @@ export async function commitCheckpoint(
   } catch (error) {
     throw ioError("write the checkpoint", path, error);
   }
-  return { path, manifest, ...(await pruneCheckpoints(outputDir, step, keep, fs)) };
+  return { path, manifest, movedAside, ...(await pruneCheckpoints(outputDir, step, keep, run, fs)) };
 }
 
 /** Syncs and hashes what was written, and adds the manifest. */
-async function seal(fs: FileSystem, folder: string, step: number, signal: AbortSignal | undefined): Promise<Manifest> {
+async function seal(
+  fs: FileSystem,
+  folder: string,
+  { step, run, writtenAt }: Pick<Manifest, "step" | "run" | "writtenAt">,
+  signal: AbortSignal | undefined,
+): Promise<Manifest> {
   throwIfAborted(signal);
   const { files, folders } = await readTree(fs, folder);
   if (files.length === 0) throw invalid(folder, "nothing was written to it");
@@ -90,7 +107,12 @@ async function seal(fs: FileSystem, folder: string, step: number, signal: AbortS
   for (const name of folders) await syncPath(fs, join(folder, name), "folder");
   throwIfAborted(signal);
   const entries = files.map((name, i): [string, Sha256] => [name, hashes[i]!]);
-  const manifest: Manifest = { packageVersion: packageVersion(), step, files: new Map(entries) };
+  const manifest: Manifest = {
+    packageVersion: packageVersion(),
+    step,
+    files: new Map(entries),
+    ...(run && { run, writtenAt }),
+  };
   await writeText(fs, join(folder, MANIFEST), formatManifest(manifest), { sync: true });
   await syncPath(fs, folder, "folder");
   return manifest;
@@ -125,13 +147,29 @@ async function syncAndHash(
 
 /**
  * The rename that makes it a checkpoint, synced. A folder cannot be renamed over one that has files, so an earlier
- * checkpoint of the same step steps aside first.
+ * checkpoint of the same step steps aside first: for good if it is not the run's own.
+ *
+ * @returns where one is that was moved aside for good
  */
-async function moveIntoPlace(fs: FileSystem, outputDir: string, step: number): Promise<void> {
+async function moveIntoPlace(
+  fs: FileSystem,
+  outputDir: string,
+  step: number,
+  run: RunIdentity | undefined,
+): Promise<string | undefined> {
   const path = join(outputDir, checkpointName(step));
   const written = join(outputDir, temporaryName(step, "written"));
   const replaced = join(outputDir, temporaryName(step, "replaced"));
-  if (await exists(fs, path)) {
+  const aside = await asidePath(fs, outputDir, step, run);
+  if (aside !== undefined) {
+    await fs.rename(path, aside);
+    try {
+      await fs.rename(written, path);
+    } catch (error) {
+      await fs.rename(aside, path);
+      throw error;
+    }
+  } else if (await exists(fs, path)) {
     await removeTree(fs, replaced);
     await fs.rename(path, replaced);
     try {
@@ -144,6 +182,26 @@ async function moveIntoPlace(fs: FileSystem, outputDir: string, step: number): P
   await syncPath(fs, outputDir, "folder");
   // Not before the sync: after a power cut the old one may have its name again. What remains is cleared away later.
   await removeTree(fs, replaced).catch(() => {});
+  return aside;
+}
+
+/** A free name for what has the checkpoint's own and is not the run's; undefined if there is nothing of that kind. */
+async function asidePath(
+  fs: FileSystem,
+  outputDir: string,
+  step: number,
+  run: RunIdentity | undefined,
+): Promise<string | undefined> {
+  const path = join(outputDir, checkpointName(step));
+  if (!(await exists(fs, path))) return undefined;
+  const isFolder = (await fs.lstat(path)).kind === "folder";
+  const found = isFolder ? await surveyCheckpoint({ step, path }, fs) : { kind: "unknown" as const };
+  if (found.kind === "ours" && isInLineage(run, found.manifest)) return undefined;
+  const owner = found.kind !== "ours" ? found.kind : found.manifest.run ? shortId(found.manifest.run.id) : "earlier";
+  for (let copy = 1; ; copy++) {
+    const candidate = join(outputDir, asideName(step, owner, copy));
+    if (!(await exists(fs, candidate))) return candidate;
+  }
 }
 
 /** Creates the folder a checkpoint goes into, and those around it, as lastingly as the checkpoint itself. */

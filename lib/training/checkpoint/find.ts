@@ -1,23 +1,26 @@
 import { join } from "node:path";
-import { InstructPix2PixError, isInstructPix2PixError } from "../../errors.js";
-import { errnoOf, ioError } from "../../io-error.js";
-import { disk, type FileSystem, type FolderEntry } from "./file-system.js";
+import { type InstructPix2PixError, isInstructPix2PixError } from "../../errors.js";
+import { ioError } from "../../io-error.js";
+import { disk, type FileSystem } from "./file-system.js";
+import { isInLineage, type RunIdentity } from "./lineage.js";
 import type { Manifest } from "./manifest.js";
-import { checkpointName, stageOf, stepOf, temporaryName } from "./names.js";
+import { checkpointName, stageOf, temporaryName } from "./names.js";
+import { entriesOf, type FoundCheckpoint, type SurveyedCheckpoint, surveyCheckpoints } from "./survey.js";
 import { exists, removeTree, syncPath } from "./tree.js";
 import { verifyCheckpoint } from "./verify.js";
-
-/** A folder that has a checkpoint's name; whether it is a whole one is not known yet. */
-export interface FoundCheckpoint {
-  /** Optimiser steps done. */
-  readonly step: number;
-  readonly path: string;
-}
 
 /** A checkpoint that is as it was written. */
 export interface ValidCheckpoint extends FoundCheckpoint {
   readonly manifest: Manifest;
 }
+
+/** The checkpoint that `latest` stands for. */
+export interface LatestCheckpoint extends ValidCheckpoint {
+  /** The run that goes on from it: its own, or one that branched off later; undefined for runs without an identity. */
+  readonly run: RunIdentity | undefined;
+}
+
+type OwnCheckpoint = Extract<SurveyedCheckpoint, { kind: "ours" }>;
 
 /** A checkpoint that was passed over, and what is wrong with it. */
 export interface BrokenCheckpoint extends FoundCheckpoint {
@@ -31,23 +34,9 @@ export interface LatestOptions {
 }
 
 /**
- * The folders named `checkpoint-<step>`, lowest step first; none if `outputDir` does not exist. Links and files of such
- * a name are not checkpoints.
- *
- * @throws `ERR_IO` if the folder cannot be read
- */
-export async function findCheckpoints(outputDir: string, fs: FileSystem = disk): Promise<FoundCheckpoint[]> {
-  const found: FoundCheckpoint[] = [];
-  for (const { name, kind } of await entriesOf(outputDir, fs)) {
-    const step = stepOf(name);
-    if (step !== undefined && kind === "folder") found.push({ step, path: join(outputDir, name) });
-  }
-  return found.sort((a, b) => a.step - b.step);
-}
-
-/**
- * The checkpoint of the highest step that agrees with its manifest; undefined if there is none. What a killed process
- * left behind is cleared away first, see {@link removeStaleCheckpoints}.
+ * The newest checkpoint that agrees with its manifest, among those of the run that wrote the last one; undefined if
+ * there is none. Checkpoints of other runs, and of other programs, are not looked at. What a killed process left behind
+ * is cleared away first, see {@link removeStaleCheckpoints}.
  *
  * @param onBroken is told of every checkpoint that had to be passed over, from the highest step down; falling back must
  *   never go unnoticed, so it is not optional
@@ -57,18 +46,30 @@ export async function latestValidCheckpoint(
   outputDir: string,
   onBroken: (broken: BrokenCheckpoint) => void,
   options: LatestOptions = {},
-): Promise<ValidCheckpoint | undefined> {
+): Promise<LatestCheckpoint | undefined> {
   const { signal, fs = disk } = options;
   await removeStaleCheckpoints(outputDir, { signal, fs });
-  for (const found of (await findCheckpoints(outputDir, fs)).reverse()) {
+  const surveyed = await surveyCheckpoints(outputDir, fs);
+  const run = lastWritten(surveyed)?.manifest.run;
+  for (const found of surveyed.reverse()) {
+    if (found.kind === "diffusers" || (found.kind === "ours" && !isInLineage(run, found.manifest))) continue;
+    const { step, path } = found;
     try {
-      return { ...found, manifest: await verifyCheckpoint(found.path, { signal, fs }) };
+      return { step, path, manifest: await verifyCheckpoint(path, { signal, fs }), run };
     } catch (error) {
       if (!isInstructPix2PixError(error, "ERR_CHECKPOINT")) throw error;
-      onBroken({ ...found, error });
+      onBroken({ step, path, error });
     }
   }
   return undefined;
+}
+
+/** The checkpoint of this package that was written last; those of versions that noted no time come before all others. */
+export function lastWritten(surveyed: readonly SurveyedCheckpoint[]): OwnCheckpoint | undefined {
+  let last: OwnCheckpoint | undefined;
+  for (const found of surveyed)
+    if (found.kind === "ours" && (found.manifest.writtenAt ?? 0) >= (last?.manifest.writtenAt ?? 0)) last = found;
+  return last;
 }
 
 /**
@@ -111,16 +112,5 @@ async function finishReplacement(
     }
     await fs.rename(candidate, path);
     return syncPath(fs, outputDir, "folder");
-  }
-}
-
-async function entriesOf(outputDir: string, fs: FileSystem): Promise<FolderEntry[]> {
-  try {
-    return await fs.readdir(outputDir);
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return [];
-    if (errnoOf(error) === "ENOTDIR")
-      throw new InstructPix2PixError("ERR_IO", `cannot read "${outputDir}": it is not a folder`, { cause: error });
-    throw ioError("read", outputDir, error);
   }
 }

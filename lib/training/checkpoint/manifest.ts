@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { InstructPix2PixError } from "../../errors.js";
 import { JsonSyntaxError, parseJson } from "../../models/json.js";
 import type { Sha256 } from "./file-system.js";
+import type { Ancestor, RunIdentity } from "./lineage.js";
 import { isSafeFileName, MANIFEST } from "./names.js";
 
 const FORMAT = "instruct-pix2pix checkpoint";
@@ -15,15 +16,21 @@ export interface Manifest {
   readonly step: number;
   /** Size and hash of every file but the manifest, by its name relative to the checkpoint, with `/` between parts. */
   readonly files: ReadonlyMap<string, Sha256>;
+  /** The run that it belongs to; undefined in checkpoints of versions before runs had an identity. */
+  readonly run?: RunIdentity;
+  /** When it was written, in milliseconds since 1970; later than every checkpoint that was in the folder before. */
+  readonly writtenAt?: number;
 }
 
 /** The manifest as JSON; `manifest_sha256` is the hash of the same text without that key. */
-export function formatManifest({ packageVersion, step, files }: Manifest): string {
+export function formatManifest({ packageVersion, step, files, run, writtenAt }: Manifest): string {
   const content = {
     format: FORMAT,
     format_version: FORMAT_VERSION,
     package_version: packageVersion,
     step,
+    ...(run && { run: { id: run.id, ancestors: run.ancestors.map(({ id, step }) => ({ id, step })) } }),
+    ...(writtenAt !== undefined && { written_at: writtenAt }),
     files: Object.fromEntries([...files].map(([name, { size, sha256 }]) => [name, { size, sha256 }])),
   };
   return `${JSON.stringify({ ...content, manifest_sha256: digest(content) }, null, 2)}\n`;
@@ -60,7 +67,27 @@ export function parseManifest(bytes: Uint8Array, where: string): Manifest {
       throw malformed(where, `the SHA-256 of "${name}" is not 64 hexadecimal digits`);
     files.set(name, { size, sha256 });
   }
-  return { packageVersion, step, files };
+  const run = content.run === undefined ? undefined : parseRun(content.run);
+  if (run === null) throw malformed(where, `"run" is ${shown(content.run)}`);
+  const { written_at: writtenAt } = content;
+  if (writtenAt !== undefined && !isCount(writtenAt)) throw malformed(where, `"written_at" is ${shown(writtenAt)}`);
+  return { packageVersion, step, files, ...(run && { run }), ...(writtenAt !== undefined && { writtenAt }) };
+}
+
+/** A run's identity as JSON holds it; null if it is none. */
+export function parseRun(value: unknown): RunIdentity | null {
+  const { id, ancestors } = (value ?? {}) as { id?: unknown; ancestors?: unknown };
+  if (!isRunId(id) || !Array.isArray(ancestors)) return null;
+  const parsed = ancestors.map((ancestor: unknown): Ancestor | undefined => {
+    const { id, step } = (ancestor ?? {}) as { id?: unknown; step?: unknown };
+    return (id === null || isRunId(id)) && isCount(step) ? { id, step } : undefined;
+  });
+  return parsed.every((ancestor) => ancestor !== undefined) ? { id, ancestors: parsed } : null;
+}
+
+/** It becomes a part of file names, so nothing but letters, digits and hyphens. */
+function isRunId(value: unknown): value is string {
+  return typeof value === "string" && /^[0-9a-z][0-9a-z-]{7,63}$/.test(value);
 }
 
 function parseText(bytes: Uint8Array, where: string): unknown {

@@ -23,6 +23,14 @@ export function temporaryName(step: number, stage: Stage): string {
   return checkpointName(step) + SUFFIXES[stage];
 }
 
+/**
+ * Where a checkpoint that another run or program wrote goes when its name is needed. No pattern of ours finds it again,
+ * and diffusers' scripts still read its step in it.
+ */
+export function asideName(step: number, owner: string, copy: number): string {
+  return `${checkpointName(step)}-of-${owner}${copy > 1 ? `-${copy}` : ""}`;
+}
+
 /** The step of a folder named exactly as {@link checkpointName} names it. */
 export function stepOf(name: string): number | undefined {
   const step = Number(/^checkpoint-(\d+)$/.exec(name)?.[1]);

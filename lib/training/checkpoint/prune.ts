@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { ioError } from "../../io-error.js";
 import type { FileSystem } from "./file-system.js";
-import { type FoundCheckpoint, findCheckpoints } from "./find.js";
+import { isInLineage, type RunIdentity } from "./lineage.js";
 import { temporaryName } from "./names.js";
+import { type FoundCheckpoint, surveyCheckpoints } from "./survey.js";
 import { removeTree, syncPath } from "./tree.js";
 
 /** A checkpoint that could not be removed, and why. */
@@ -12,13 +13,14 @@ export interface Unpruned {
 }
 
 /**
- * Removes the checkpoints of the lowest steps until `keep` are left, never the one of `justWritten`. A checkpoint is
- * renamed, lastingly, before it is taken apart, so that no half of one is ever found under a checkpoint's name.
+ * Removes the run's checkpoints of the lowest steps until `keep` are left, never the one of `justWritten`. Those of other
+ * runs and other programs, and folders whose origin cannot be told, neither count nor go. A checkpoint is renamed, lastingly, before it is taken apart, so that no half of one is ever found under a checkpoint's name.
  */
 export async function pruneCheckpoints(
   outputDir: string,
   justWritten: number,
   keep: number | undefined,
+  run: RunIdentity | undefined,
   fs: FileSystem,
 ): Promise<{ pruned: string[]; unpruned: Unpruned[] }> {
   const pruned: string[] = [];
@@ -26,7 +28,9 @@ export async function pruneCheckpoints(
   if (keep === undefined) return { pruned, unpruned };
   let others: FoundCheckpoint[];
   try {
-    others = (await findCheckpoints(outputDir, fs)).filter(({ step }) => step !== justWritten);
+    others = (await surveyCheckpoints(outputDir, fs)).filter(
+      (found) => found.step !== justWritten && found.kind === "ours" && isInLineage(run, found.manifest),
+    );
   } catch (error) {
     return { pruned, unpruned: [{ path: outputDir, error }] };
   }

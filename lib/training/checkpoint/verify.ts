@@ -2,12 +2,10 @@ import { basename, join } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
 import { errnoOf, ioError } from "../../io-error.js";
 import { disk, type FileSystem } from "./file-system.js";
-import { type Manifest, parseManifest } from "./manifest.js";
+import type { Manifest } from "./manifest.js";
 import { isSystemFile, MANIFEST, stepOf } from "./names.js";
-import { readSmallFile, readTree } from "./tree.js";
-
-/** A manifest of a training run has some kilobytes. */
-const MAX_MANIFEST_BYTES = 16 << 20;
+import { readManifest } from "./survey.js";
+import { readTree } from "./tree.js";
 
 export interface VerifyOptions {
   signal?: AbortSignal;
@@ -47,9 +45,7 @@ async function verify(folder: string, { signal, step, fs = disk }: VerifyOptions
     throw errnoOf(error) === "ENOTDIR" ? broken("is not a folder", error) : error;
   });
   if (!files.includes(MANIFEST)) throw broken(`has no ${MANIFEST}, so it was never completed`);
-  const bytes = await readSmallFile(fs, join(folder, MANIFEST), MAX_MANIFEST_BYTES);
-  if (!bytes) throw broken(`${MANIFEST} has more than ${MAX_MANIFEST_BYTES} bytes`);
-  const manifest = parseManifest(bytes, join(folder, MANIFEST));
+  const manifest = await readManifest(folder, fs);
 
   const expectedStep = step ?? stepOf(basename(folder));
   if (expectedStep !== undefined && manifest.step !== expectedStep)

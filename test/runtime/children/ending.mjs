@@ -11,9 +11,9 @@ const context = await Tensor.randn([1, 7, 32]);
 const forward = () => unet.forward(sample, 5, context);
 process.on("exit", (code) => console.log(`exit ${code}`));
 
-/** Minutes of work in the queue, of which some has begun. */
+/** Hours of work in the queue, of which some has begun. */
 async function compute() {
-  const jobs = Array.from({ length: 500 }, forward);
+  const jobs = Array.from({ length: 20_000 }, forward);
   for (const job of jobs) job.catch(() => {});
   await Promise.race([jobs[0]]);
   console.log("computing");

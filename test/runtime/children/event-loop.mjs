@@ -1,11 +1,9 @@
-// Measures the delay of the event loop during some native work, beside that of a thread with nothing to do.
+// Counts the turns of the event loop during some native work, beside those of a thread with nothing to do.
 //
 //   node event-loop.mjs load|edit|picture|dispose|block
-import { once } from "node:events";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
 import { RgbImage } from "../../../dist/images.js";
+import { turnsDuring } from "../../helpers/event-loop.mjs";
 import { loadPipeline, native, Tensor, tinyImage, tinyModel } from "./package.mjs";
 
 const MEGABYTE = 2 ** 20;
@@ -52,33 +50,4 @@ const work = {
   },
 }[process.argv[2]];
 
-const idle = new Worker(
-  `const { monitorEventLoopDelay } = require("node:perf_hooks");
-   const { parentPort } = require("node:worker_threads");
-   const delay = monitorEventLoopDelay({ resolution: 1 });
-   delay.enable();
-   parentPort.postMessage("on");
-   parentPort.once("message", () => parentPort.postMessage([delay.percentile(99) / 1e6, delay.max / 1e6]));`,
-  { eval: true },
-);
-await once(idle, "message");
-const delay = monitorEventLoopDelay({ resolution: 1 });
-// Starting the thread is not part of it.
-await setTimeout(50);
-delay.enable();
-const begun = performance.now();
-await work();
-// A delay is seen when the loop turns next.
-await setTimeout(5);
-delay.disable();
-const milliseconds = performance.now() - begun;
-idle.postMessage("end");
-const [[p99, max]] = await once(idle, "message");
-await idle.terminate();
-console.log(
-  JSON.stringify({
-    busy: { p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 },
-    idle: { p99, max },
-    milliseconds,
-  }),
-);
+console.log(JSON.stringify(await turnsDuring(work)));

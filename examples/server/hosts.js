@@ -1,0 +1,68 @@
+import { isIP } from "node:net";
+import { isLoopback } from "./clients.js";
+import { HttpError } from "./errors.js";
+import { listOf } from "./settings.js";
+
+/**
+ * Makes the check that a request is meant for this server and does not come from a page of another site. Browsers let
+ * any page send requests to a server that only its visitor can reach. A page of another site says so in `Origin`; one
+ * whose name was made to resolve to this server (DNS rebinding) asks for that name in `Host`.
+ *
+ * Loopback's names and `host` are always answered to, and, unless listening on loopback only, every IP address, which
+ * no name server can forge.
+ *
+ * @param {{ host: string, allowedHosts: string, allowedOrigins: string }} settings
+ * @returns {(request: import("fastify").FastifyRequest) => void} throws a 400, 403 or 421
+ */
+export function createHostCheck({ host, allowedHosts, allowedOrigins }) {
+  const hosts = listOf(allowedHosts).map((name) => name.toLowerCase());
+  const origins = listOf(allowedOrigins).map((text) => {
+    if (!URL.canParse(text) || new URL(text).origin === "null")
+      throw new Error(`--allowed-origins holds "${text}", which is no origin such as https://example.org`);
+    return new URL(text).origin;
+  });
+  const bound = hostnameOf(isIP(host) === 6 ? `[${host}]` : host);
+  const onLoopback = isLocal(bound);
+
+  return ({ headers }) => {
+    const name = hostnameOf(headers.host);
+    if (name === undefined) throw new HttpError(400, "ERR_HOST", "the header Host is missing or malformed");
+    const known =
+      isLocal(name) ||
+      name === bound ||
+      (!onLoopback && isIP(name) !== 0) ||
+      hosts.includes(name) ||
+      hosts.includes("*");
+    if (!known) throw new HttpError(421, "ERR_HOST", `this server is not known as ${name}; see --allowed-hosts`);
+    const { origin } = headers;
+    if (origin !== undefined && !origins.includes(origin) && !isSameHost(origin, headers.host))
+      throw new HttpError(403, "ERR_ORIGIN", "pages of other origins may not ask this server; see --allowed-origins");
+  };
+}
+
+/**
+ * The name or address in the header Host, in one form, without port, brackets and final dot.
+ *
+ * @param {string | undefined} host
+ */
+function hostnameOf(host) {
+  if (host === undefined || !/^(\[[\da-f:.]+\]|[^\s:/?#@\\[\]]+)(:\d*)?$/i.test(host)) return undefined;
+  const url = `http://${host}/`;
+  return URL.canParse(url) ? new URL(url).hostname.replace(/^\[|\]$|\.$/g, "") : undefined;
+}
+
+/** @param {string | undefined} name */
+function isLocal(name) {
+  return name !== undefined && (name === "localhost" || isLoopback(name));
+}
+
+/**
+ * Whether a page of an origin asks the server that it came from. A proxy may have taken https off.
+ *
+ * @param {string} origin
+ * @param {string | undefined} host
+ */
+function isSameHost(origin, host) {
+  const page = URL.canParse(origin) ? new URL(origin) : undefined;
+  return /^https?:$/.test(page?.protocol ?? "") && new URL(`${page?.protocol}//${host}/`).host === page?.host;
+}

@@ -1,0 +1,158 @@
+import { type CharacterTest, parseSet } from "./set.js";
+
+/** What a pattern is made of: one character, any number of them, or any number of whole folders with their slashes. */
+export type Token =
+  | { readonly kind: "one"; readonly test: CharacterTest; readonly literal?: string }
+  | { readonly kind: "many"; readonly test: CharacterTest }
+  | { readonly kind: "folders" };
+
+/** Longer patterns are refused: the file names that they are for have at most so many characters. */
+export const MAX_PATTERN_LENGTH = 1024;
+
+const SLASH = 0x2f;
+export const anyCharacter: CharacterTest = () => true;
+export const notSlash: CharacterTest = (codePoint) => codePoint !== SLASH;
+
+export function literalToken(character: string): Token {
+  const codePoint = character.codePointAt(0)!;
+  return { kind: "one", test: (other) => other === codePoint, literal: character };
+}
+
+/**
+ * The tokens of shell wildcards as Python's `fnmatch` reads them: `*`, `?`, `[…]`, `[!…]`. A `[` that is never closed
+ * is itself.
+ *
+ * @param wild what `*` and `?` match
+ */
+export function wildcardTokens(pattern: string, wild: CharacterTest): Token[] {
+  const characters = [...pattern];
+  // Once there is no further "]", looking for it again from every "[" would take quadratic time.
+  const lastClose = characters.lastIndexOf("]");
+  const tokens: Token[] = [];
+  for (let at = 0; at < characters.length; at++) {
+    const character = characters[at]!;
+    if (character === "*") {
+      if (tokens.at(-1)?.kind !== "many") tokens.push({ kind: "many", test: wild });
+    } else if (character === "?") tokens.push({ kind: "one", test: wild });
+    else {
+      const first = at + (characters[at + 1] === "!" ? 2 : 1);
+      // A "]" that comes first is one of the set.
+      const from = characters[first] === "]" ? first + 1 : first;
+      const end = character === "[" && from <= lastClose ? characters.indexOf("]", from) : -1;
+      if (end < 0) tokens.push(literalToken(character));
+      else {
+        tokens.push({ kind: "one", test: parseSet(characters.slice(at + 1, end)) });
+        at = end;
+      }
+    }
+  }
+  return tokens;
+}
+
+/** The longest text that every match holds. */
+function longestLiteral(tokens: readonly Token[]): string {
+  let longest = "";
+  let run = "";
+  for (const token of tokens) {
+    run = token.kind === "one" && token.literal !== undefined ? run + token.literal : "";
+    if (run.length > longest.length) longest = run;
+  }
+  return longest;
+}
+
+/**
+ * A pattern that texts are matched with by following all its possible places at once: in time proportional to the
+ * product of both lengths at most, whatever they hold.
+ */
+export class Pattern {
+  readonly #tokens: readonly Token[];
+  readonly #literal: string;
+  /** Whether it ends in what matches anything, so that nothing further need be looked at. */
+  readonly #open: boolean;
+  /** By place, the character at which it was last reached, in the count of all those seen. */
+  readonly #reached: Float64Array;
+  /** The places reached by the last character, `#size` of them, and room for those of the next. */
+  #places: Uint16Array;
+  #room: Uint16Array;
+  #size = 0;
+  #count = 0;
+  #work = 0;
+
+  constructor(tokens: readonly Token[]) {
+    // Of "folders", the second half is the place within them.
+    this.#tokens = tokens.flatMap((token): Token[] => (token.kind === "folders" ? [token, token] : [token]));
+    this.#literal = longestLiteral(tokens);
+    const last = this.#tokens.at(-1);
+    this.#open = last?.kind === "many" && last.test === anyCharacter;
+    const length = this.#tokens.length + 1;
+    this.#reached = new Float64Array(length);
+    this.#places = new Uint16Array(length);
+    this.#room = new Uint16Array(length);
+  }
+
+  /** Places looked at so far, over all texts. */
+  get work(): number {
+    return this.#work;
+  }
+
+  test(text: string): boolean {
+    this.#work++;
+    if (!text.includes(this.#literal)) return false;
+    const end = this.#open ? this.#tokens.length - 1 : this.#tokens.length;
+    this.#begin();
+    this.#reach(0);
+    for (let at = 0; at < text.length; ) {
+      if (this.#open && this.#isReached(end)) return true;
+      if (this.#size === 0) return false;
+      const codePoint = text.codePointAt(at)!;
+      this.#advance(codePoint);
+      at += codePoint > 0xffff ? 2 : 1;
+    }
+    return this.#isReached(end);
+  }
+
+  #begin(): void {
+    this.#count++;
+    this.#size = 0;
+  }
+
+  #isReached(place: number): boolean {
+    return this.#reached[place] === this.#count;
+  }
+
+  /** Goes to the places after one more character. */
+  #advance(codePoint: number): void {
+    const from = this.#places;
+    const size = this.#size;
+    this.#places = this.#room;
+    this.#room = from;
+    this.#begin();
+    this.#work += size;
+    for (let i = 0; i < size; i++) {
+      const place = from[i]!;
+      const token = this.#tokens[place]!;
+      if (token.kind === "folders") {
+        const within = this.#isWithin(place) ? place : place + 1;
+        this.#reach(within);
+        if (within === place && codePoint === SLASH) this.#reach(place + 1);
+      } else if (token.test(codePoint)) this.#reach(token.kind === "many" ? place : place + 1);
+    }
+  }
+
+  #isWithin(place: number): boolean {
+    return this.#tokens[place - 1] === this.#tokens[place];
+  }
+
+  /** Adds a place, and those that are reached from it without another character. */
+  #reach(from: number): void {
+    for (let place = from; !this.#isReached(place); ) {
+      this.#reached[place] = this.#count;
+      const token = this.#tokens[place];
+      if (token === undefined) return;
+      this.#places[this.#size++] = place;
+      if (token.kind === "one") return;
+      // What comes after "many" or "folders" may begin at once.
+      place += token.kind === "folders" && !this.#isWithin(place) ? 2 : token.kind === "many" ? 1 : 0;
+    }
+  }
+}

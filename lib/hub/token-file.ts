@@ -1,0 +1,54 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { InstructPix2PixError } from "../errors.js";
+import { warnOnce } from "../warn.js";
+import { AccessToken } from "./token.js";
+
+/** More than any token has. */
+const MAX_BYTES = 8192;
+
+/** Permissions that let others than the owner read a file, on systems that have them. */
+const READABLE_BY_OTHERS = 0o044;
+
+/**
+ * The access token that a file holds, with white space around it or not. A pipe will do as well, such as one from a
+ * password manager. A file that other users of the machine may read is warned about, once.
+ *
+ * @param option what named the file, for messages
+ * @throws `ERR_INVALID_ARGUMENT`, without the content, for a file that cannot be read, is empty or holds no token
+ */
+export async function readTokenFile(path: string, option: string): Promise<string> {
+  const { text, open: readable } = await read(path).catch((cause: unknown) => {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${option} ${path} cannot be read (${code ?? message})`, {
+      cause,
+    });
+  });
+  const token = text.trim();
+  if (token === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${option} ${path} holds no access token`);
+  new AccessToken(token, `${option} ${path}`);
+  if (readable) warnOnce(`${path}: other users of this machine may read the access token in it; run chmod 600 on it`);
+  return token;
+}
+
+async function read(path: string): Promise<{ text: string; open: boolean }> {
+  const file = await open(path, "r");
+  try {
+    const found = await file.stat();
+    const text = (await firstBytes(file)).toString("utf8");
+    const shared = process.platform !== "win32" && found.isFile() && (found.mode & READABLE_BY_OTHERS) !== 0;
+    return { text, open: shared };
+  } finally {
+    await file.close();
+  }
+}
+
+async function firstBytes(file: FileHandle): Promise<Buffer> {
+  const buffer = Buffer.alloc(MAX_BYTES);
+  let length = 0;
+  while (length < MAX_BYTES) {
+    const { bytesRead } = await file.read(buffer, length, MAX_BYTES - length, null);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return buffer.subarray(0, length);
+}

@@ -1,0 +1,59 @@
+import { type LookupAddress, lookup as systemLookup } from "node:dns";
+import { isIP, type LookupFunction } from "node:net";
+import { buildConnector } from "undici";
+import { isPublicAddress } from "./addresses.js";
+
+export interface ConnectorOptions {
+  /** Milliseconds until a connection is given up. */
+  timeout: number;
+  /** Resolves names; default the system's resolver. */
+  lookup?: typeof systemLookup | undefined;
+  /** Which IP addresses may be connected to; default those of the public internet. */
+  isAllowed?: ((address: string) => boolean) | undefined;
+}
+
+/** No connection was made. The cause, which may name addresses, says whether it was forbidden or failed. */
+export class NotConnected extends Error {}
+
+/**
+ * Makes undici's connections, to allowed addresses only. The rule is applied to the addresses that are really dialled:
+ * to an IP address in place of a name, to all addresses that a name resolves to, and once more to the address at the
+ * other end before anything of the request is sent. No URL is looked at, so none can be written to deceive it.
+ *
+ * Every failure is a {@link NotConnected}.
+ */
+export function guardedConnector({ timeout, lookup, isAllowed }: ConnectorOptions): buildConnector.connector {
+  const rule = isAllowed ?? isPublicAddress;
+  const connect = buildConnector({ timeout, lookup: guardedLookup(lookup ?? systemLookup, rule) });
+  return (target, callback) => {
+    const fail = (cause: unknown) => callback(new NotConnected("no connection was made", { cause }), null);
+    const host = target.hostname.replace(/^\[|\]$/g, "");
+    // No resolver is asked about an IP address.
+    if (isIP(host) !== 0 && !rule(host)) return fail(forbidden(host));
+    connect(target, (...[error, socket]) => {
+      if (error) return fail(error);
+      if (rule(socket.remoteAddress ?? "")) return callback(null, socket);
+      socket.destroy();
+      fail(forbidden(socket.remoteAddress));
+    });
+  };
+}
+
+function forbidden(address: string | undefined): Error {
+  return new Error(`${address} must not be connected to`);
+}
+
+/** Resolves a name, and hands on its addresses only if all of them are allowed. */
+function guardedLookup(resolve: typeof systemLookup, rule: (address: string) => boolean): LookupFunction {
+  return (hostname, options, callback) => {
+    resolve(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+      if (error) return callback(error, []);
+      const refused = addresses.find(({ address }) => !rule(address));
+      if (refused) return callback(forbidden(refused.address), []);
+      const [first] = addresses;
+      if (!first) return callback(new Error(`${hostname} has no address`), []);
+      if (options.all) callback(null, addresses);
+      else callback(null, first.address, first.family);
+    });
+  };
+}

@@ -1,0 +1,75 @@
+import { type InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { Semaphore } from "../semaphore.js";
+import { unreadable } from "./unreadable.js";
+
+export interface DecodingLimits {
+  /** Milliseconds that decoding may take, the wait for a place included. */
+  timeoutMs: number;
+  signal: AbortSignal | undefined;
+  /** What errors call the picture. */
+  name: string;
+}
+
+/** The number of threads that libuv starts for pictures, files and host names together. */
+const POOL_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
+
+/** A decoder cannot be stopped at every point, so one thread is never given to one: files can be read beside them. */
+const places = new Semaphore(Math.max(1, POOL_THREADS - 1));
+
+let inProgress = 0;
+
+/**
+ * The number of pictures that this thread's decoders work on at this moment. One whose `loadImage` was aborted or ran
+ * into its time limit counts until its decoder has really ended, so that a server can hold back new work until then.
+ */
+export function decodesInProgress(): number {
+  return inProgress;
+}
+
+/** Runs `work` where a decoder may start, and counts it until it has ended. */
+export type Decoder = <T>(work: () => Promise<T>) => Promise<T>;
+
+/**
+ * Settles as `decode` does, but no later than the time limit and at once when the signal fires; what still runs then
+ * keeps its place and stays counted, and no further decoder is started for it.
+ *
+ * @throws `ERR_IMAGE` at the time limit, `ERR_ABORTED`.
+ */
+export async function withinLimits<T>(limits: DecodingLimits, decode: (decoder: Decoder) => Promise<T>): Promise<T> {
+  const { timeoutMs, signal } = limits;
+  throwIfAborted(signal);
+  const given = new AbortController();
+  const end = new Promise<never>((_, reject) => {
+    given.signal.addEventListener("abort", () => reject(given.signal.reason), { once: true });
+  });
+  const onAbort = () => {
+    try {
+      throwIfAborted(signal);
+    } catch (error) {
+      given.abort(error);
+    }
+  };
+  const timer = setTimeout(() => given.abort(tooSlow(limits)), timeoutMs);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  const decoder: Decoder = (work) => places.run(() => counted(work), given.signal);
+  try {
+    return await Promise.race([decode(decoder), end]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+async function counted<T>(work: () => Promise<T>): Promise<T> {
+  inProgress++;
+  try {
+    return await work();
+  } finally {
+    inProgress--;
+  }
+}
+
+/** The error for a picture whose decoding, and the wait for it, took too long. */
+export function tooSlow({ name, timeoutMs }: DecodingLimits, cause?: unknown): InstructPix2PixError {
+  return unreadable(name, `was not decoded within ${timeoutMs} ms (timeoutMs)`, cause);
+}

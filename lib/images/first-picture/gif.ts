@@ -1,0 +1,53 @@
+import { checkCount, FILE_LIMITS, Refusal } from "./limits.js";
+
+const IMAGE = 0x2c;
+const EXTENSION = 0x21;
+const TRAILER = 0x3b;
+const GRAPHIC_CONTROL = 0xf9;
+const HEADER_BYTES = 13;
+const IMAGE_BYTES = 10;
+
+/** Keeps the first frame of a GIF, with its transparency. One that ends before the frame does is left as it is. */
+export function firstPictureOfGif(bytes: Buffer): Buffer {
+  let at = HEADER_BYTES + paletteBytes(bytes[10]);
+  const head = bytes.subarray(0, at);
+  let control = bytes.subarray(0, 0);
+  for (let blocks = 0; bytes[at] === EXTENSION; ) {
+    checkCount(++blocks, FILE_LIMITS.segments, "blocks before its first frame");
+    const end = endOfBlocks(bytes, at + 2);
+    if (end === undefined) return bytes;
+    // The last one before the frame counts.
+    if (bytes[at + 1] === GRAPHIC_CONTROL) control = bytes.subarray(at, end);
+    at = end;
+  }
+  if (bytes[at] !== IMAGE) return bytes;
+  const CODE_SIZE = 1;
+  const end = endOfBlocks(bytes, at + IMAGE_BYTES + paletteBytes(bytes[at + 9]) + CODE_SIZE);
+  if (end === undefined) return bytes;
+  checkSize(bytes.readUInt16LE(at + 5) * bytes.readUInt16LE(at + 7), end - at);
+  return Buffer.concat([head, control, bytes.subarray(at, end), Buffer.of(TRAILER)]);
+}
+
+/** Refuses a frame that its data cannot fill: the decoder would make up the rest, for any size. */
+function checkSize(pixels: number, dataBytes: number): void {
+  const CODE_BITS = 2;
+  const MOST_PIXELS_OF_A_CODE = 4096;
+  if (pixels > (dataBytes * 8 * MOST_PIXELS_OF_A_CODE) / CODE_BITS)
+    throw new Refusal("is a GIF picture with too little data for its size");
+}
+
+/** Bytes of the colour table that these flags announce. */
+function paletteBytes(flags = 0): number {
+  return (flags & 0x80) === 0 ? 0 : 3 << ((flags & 7) + 1);
+}
+
+/** The offset behind a list of blocks, each with its length before it and an empty one at the end. */
+function endOfBlocks(bytes: Buffer, from: number): number | undefined {
+  let at = from;
+  while (at < bytes.length) {
+    const length = bytes[at]!;
+    at += 1 + length;
+    if (length === 0) return at;
+  }
+  return undefined;
+}

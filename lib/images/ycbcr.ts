@@ -1,0 +1,54 @@
+import { inSlices, type RgbPixels } from "./pixels.js";
+
+/** How the YCbCr samples of a TIFF lie: for a block of pixels all Y in rows, then one Cb and one Cr. */
+export interface YcbcrLayout {
+  /** In pixels. */
+  width: number;
+  /** In pixels. */
+  height: number;
+  /** Pixels of a block, side by side. */
+  across: number;
+  /** Rows of a block. */
+  down: number;
+  /** The share of red, green and blue in Y. */
+  luma: [red: number, green: number, blue: number];
+  /** The samples that stand for black and white: of Y, for Cb and Cr those of no and of full colour. */
+  reference: number[];
+}
+
+/** Converts 8-bit YCbCr samples to RGB as libtiff does: each block's colour serves all its pixels. */
+export async function ycbcrToRgb(samples: Uint8Array, layout: YcbcrLayout): Promise<RgbPixels> {
+  const { width, height, across, down, luma, reference } = layout;
+  const [yBlack, yWhite, cbBlack, cbWhite, crBlack, crWhite] = reference as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const [lumaRed, lumaGreen, lumaBlue] = luma;
+  const unit = across * down + 2;
+  const rowBytes = Math.ceil(width / across) * unit;
+  const rgb = new Uint8ClampedArray(width * height * 3);
+  await inSlices(width * height, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const x = i % width;
+      const y = (i - x) / width;
+      const block = Math.floor(y / down) * rowBytes + Math.floor(x / across) * unit;
+      const light = scaled(samples[block + (y % down) * across + (x % across)]!, yBlack, yWhite, 255);
+      const cb = scaled(samples[block + unit - 2]!, cbBlack, cbWhite, 127);
+      const cr = scaled(samples[block + unit - 1]!, crBlack, crWhite, 127);
+      const red = light + cr * (2 - 2 * lumaRed);
+      const blue = light + cb * (2 - 2 * lumaBlue);
+      rgb[i * 3] = red;
+      rgb[i * 3 + 1] = (light - lumaRed * red - lumaBlue * blue) / lumaGreen;
+      rgb[i * 3 + 2] = blue;
+    }
+  });
+  return { width, height, data: new Uint8Array(rgb.buffer) };
+}
+
+function scaled(sample: number, black: number, white: number, range: number): number {
+  return ((sample - black) * range) / (white - black || 1);
+}

@@ -1,0 +1,104 @@
+import type yauzl from "yauzl";
+import { InstructPix2PixError } from "../errors.js";
+import { fileNameProblem } from "../hub/file-names.js";
+import { placeOf, type Selection } from "./layout.js";
+
+/** What an archive may hold at most. */
+export interface ArchiveLimits {
+  /** Entries, wanted or not. */
+  entries: number;
+  /** Bytes of all wanted files, unpacked. */
+  bytes: number;
+  /** Bytes that a file may have for each byte in the archive, unless it is small. */
+  ratio: number;
+}
+
+/** A wheel of libtorch has 15,000 entries; all of its libraries with CUDA, unpacked, 4 GB, three times as packed. */
+export const ARCHIVE_LIMITS: ArchiveLimits = { entries: 100_000, bytes: 16_000_000_000, ratio: 200 };
+
+/** A file of so many bytes does no harm, however well it is packed. */
+const SMALL = 16_000_000;
+
+/** The type of file that Unix archivers put into the upper half of the attributes, and those of plain files. */
+const TYPE_MASK = 0o170000;
+const SYMBOLIC_LINK = 0o120000;
+const PLAIN = [0, 0o100000];
+
+/** A file to unpack, and where to, relative to the folder. */
+export interface WantedEntry {
+  entry: yauzl.Entry;
+  place: string;
+}
+
+/**
+ * The files of an archive that are wanted, none of which could be written anywhere but to a place of its own in the
+ * folder, on any system.
+ *
+ * @throws `ERR_LIBTORCH` for a hostile or damaged archive
+ */
+export async function wantedEntries(
+  zip: yauzl.ZipFile,
+  archive: string,
+  selection: Selection,
+  limits: ArchiveLimits,
+): Promise<WantedEntry[]> {
+  const wanted: WantedEntry[] = [];
+  const places = new Places();
+  let count = 0;
+  let bytes = 0;
+  for await (const entry of entriesOf(zip, archive)) {
+    if (++count > limits.entries) throw badArchive(archive, `it has more than ${limits.entries} entries`);
+    const { fileName, uncompressedSize, compressedSize } = entry;
+    const place = fileName.endsWith("/") ? undefined : placeOf(fileName, selection);
+    if (place === undefined) continue;
+    const problem = fileNameProblem(fileName) ?? places.problem(place) ?? typeProblem(entry);
+    if (problem) throw badArchive(archive, `the entry ${JSON.stringify(fileName.slice(0, 200))} ${problem}`);
+    bytes += uncompressedSize;
+    if (bytes > limits.bytes) throw badArchive(archive, `it unpacks to more than ${limits.bytes} bytes`);
+    if (uncompressedSize > SMALL && uncompressedSize > limits.ratio * compressedSize)
+      throw badArchive(archive, `${fileName} unpacks to more than ${limits.ratio} times its size in the archive`);
+    wanted.push({ entry, place });
+  }
+  return wanted;
+}
+
+function typeProblem({ externalFileAttributes }: yauzl.Entry): string | undefined {
+  const type = (externalFileAttributes >>> 16) & TYPE_MASK;
+  if (type === SYMBOLIC_LINK) return "is a symbolic link";
+  return PLAIN.includes(type) ? undefined : "is no plain file";
+}
+
+/** Where files have gone so far, also as file systems see it that take `A` for `a`. */
+class Places {
+  readonly #files = new Set<string>();
+  readonly #folders = new Set<string>();
+
+  /** Takes a place. Returns why it cannot be had. */
+  problem(place: string): string | undefined {
+    const key = place.normalize("NFC").toLowerCase();
+    if (this.#files.has(key)) return "is there twice";
+    if (this.#folders.has(key)) return "is a folder as well";
+    this.#files.add(key);
+    for (let end = key.lastIndexOf("/"); end > 0; end = key.lastIndexOf("/", end - 1)) {
+      const folder = key.slice(0, end);
+      if (this.#files.has(folder)) return "lies below what is a file";
+      if (this.#folders.has(folder)) break;
+      this.#folders.add(folder);
+    }
+    return undefined;
+  }
+}
+
+async function* entriesOf(zip: yauzl.ZipFile, archive: string): AsyncGenerator<yauzl.Entry> {
+  try {
+    yield* zip.eachEntry();
+  } catch (error) {
+    throw badArchive(archive, error);
+  }
+}
+
+/** The error for an archive that is damaged, hostile or none. */
+export function badArchive(archive: string, why: unknown): InstructPix2PixError {
+  const reason = why instanceof Error ? why.message : String(why);
+  return new InstructPix2PixError("ERR_LIBTORCH", `${archive} cannot be unpacked: ${reason}`, { cause: why });
+}

@@ -1,0 +1,29 @@
+import { warnOnce } from "../warn.js";
+
+/** Whether a URL's host name, in the form that `URL` gives it, is this machine itself. */
+function isLoopback(host: string): boolean {
+  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/.test(host);
+}
+
+/**
+ * Warns, once for each server, if a secret is sent to another machine without encryption.
+ *
+ * @param variable the environment variable that names the server
+ * @param secret what is sent, e.g. "the access token"
+ */
+export function warnIfUnencrypted(variable: string, server: URL, secret: string): void {
+  if (server.protocol !== "http:" || isLoopback(server.hostname)) return;
+  warnOnce(
+    `${variable} is ${server.origin}: ${secret} is sent there without encryption, for everybody on the way to read; take an https address`,
+  );
+}
+
+/** An address that a server at `from` names, if it is one of http, and of https where `from` is; undefined if not. */
+export function addressWithin(from: URL, address: string): URL | undefined {
+  let target: URL | undefined;
+  try {
+    target = new URL(address, from);
+  } catch {}
+  if (!target || !/^https?:$/.test(target.protocol)) return undefined;
+  return from.protocol === "https:" && target.protocol !== "https:" ? undefined : target;
+}

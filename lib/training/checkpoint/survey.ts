@@ -1,0 +1,96 @@
+import { join } from "node:path";
+import { InstructPix2PixError, isInstructPix2PixError } from "../../errors.js";
+import { errnoOf, ioError } from "../../io-error.js";
+import { disk, type FileSystem, type FolderEntry } from "./file-system.js";
+import { type Manifest, parseManifest } from "./manifest.js";
+import { MANIFEST, stepOf } from "./names.js";
+import { readSmallFile } from "./tree.js";
+
+/** A folder that has a checkpoint's name; whether it is a whole one is not known yet. */
+export interface FoundCheckpoint {
+  /** Optimiser steps done. */
+  readonly step: number;
+  readonly path: string;
+}
+
+/** Such a folder, and who wrote it as far as its manifest says; the files themselves were not read. */
+export type SurveyedCheckpoint = FoundCheckpoint &
+  (
+    | { readonly kind: "ours"; readonly manifest: Manifest }
+    /** Written by accelerate, which diffusers' scripts save their state with. */
+    | { readonly kind: "diffusers" }
+    /** Without a manifest that can be read: damaged, or of unknown origin. */
+    | { readonly kind: "unknown" }
+  );
+
+/** A manifest of a training run has some kilobytes. */
+const MAX_MANIFEST_BYTES = 16 << 20;
+
+/** What accelerate's `save_state` leaves in a folder; one of them is enough to tell. */
+const ACCELERATE_FILES = /^(optimizer(_\d+)?\.bin|scheduler(_\d+)?\.bin|random_states_\d+\.pkl|scaler\.pt)$/;
+
+/**
+ * The folders named `checkpoint-<step>`, lowest step first; none if `outputDir` does not exist. Links and files of such
+ * a name are not checkpoints.
+ *
+ * @throws `ERR_IO` if the folder cannot be read
+ */
+export async function findCheckpoints(outputDir: string, fs: FileSystem = disk): Promise<FoundCheckpoint[]> {
+  const found: FoundCheckpoint[] = [];
+  for (const { name, kind } of await entriesOf(outputDir, fs)) {
+    const step = stepOf(name);
+    if (step !== undefined && kind === "folder") found.push({ step, path: join(outputDir, name) });
+  }
+  return found.sort((a, b) => a.step - b.step);
+}
+
+/**
+ * What {@link findCheckpoints} finds, each with its origin.
+ *
+ * @throws `ERR_IO` if a folder or a manifest cannot be read
+ */
+export async function surveyCheckpoints(outputDir: string, fs: FileSystem = disk): Promise<SurveyedCheckpoint[]> {
+  const surveyed: SurveyedCheckpoint[] = [];
+  for (const found of await findCheckpoints(outputDir, fs)) surveyed.push(await surveyCheckpoint(found, fs));
+  return surveyed;
+}
+
+/** Who wrote one checkpoint. @throws `ERR_IO` if it cannot be read */
+export async function surveyCheckpoint(found: FoundCheckpoint, fs: FileSystem = disk): Promise<SurveyedCheckpoint> {
+  try {
+    const names = (await fs.readdir(found.path)).map(({ name }) => name);
+    if (names.includes(MANIFEST)) return { ...found, kind: "ours", manifest: await readManifest(found.path, fs) };
+    return { ...found, kind: names.some((name) => ACCELERATE_FILES.test(name)) ? "diffusers" : "unknown" };
+  } catch (error) {
+    // The disk cannot give back what was written: damage, as a hash that does not agree.
+    if (isInstructPix2PixError(error, "ERR_CHECKPOINT") || errnoOf(error) === "EIO")
+      return { ...found, kind: "unknown" };
+    throw ioError("read", found.path, error);
+  }
+}
+
+/** @throws `ERR_CHECKPOINT` for one that is malformed or too large; Node's error if it cannot be read */
+export async function readManifest(folder: string, fs: FileSystem): Promise<Manifest> {
+  const path = join(folder, MANIFEST);
+  if ((await fs.lstat(path)).kind !== "file")
+    throw new InstructPix2PixError("ERR_CHECKPOINT", `${path}: is not a regular file`);
+  const bytes = await readSmallFile(fs, path, MAX_MANIFEST_BYTES);
+  if (!bytes)
+    throw new InstructPix2PixError(
+      "ERR_CHECKPOINT",
+      `${folder}: ${MANIFEST} has more than ${MAX_MANIFEST_BYTES} bytes`,
+    );
+  return parseManifest(bytes, path);
+}
+
+/** What is in an output folder; nothing if it does not exist. @throws `ERR_IO` */
+export async function entriesOf(outputDir: string, fs: FileSystem): Promise<FolderEntry[]> {
+  try {
+    return await fs.readdir(outputDir);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return [];
+    if (errnoOf(error) === "ENOTDIR")
+      throw new InstructPix2PixError("ERR_IO", `cannot read "${outputDir}": it is not a folder`, { cause: error });
+    throw ioError("read", outputDir, error);
+  }
+}

@@ -1,0 +1,32 @@
+import { mkdir, mkdtemp, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { ioError } from "../io-error.js";
+import { withLock } from "../libtorch/lock.js";
+
+/** There while a run works in the folder. */
+const LOCK = ".training.lock";
+
+/**
+ * Creates the output folder, makes sure that it can be written to, and keeps other runs out of it during `work`. The lock
+ * of a process that died is taken over at once on the same machine, and after a minute from another one.
+ *
+ * @throws `ERR_IO`; `ERR_IN_USE` naming the process that works in it; whatever `work` throws
+ */
+export async function withOutputFolder<T>(outputDir: string, work: () => Promise<T>): Promise<T> {
+  try {
+    await mkdir(outputDir, { recursive: true });
+    await rmdir(await mkdtemp(join(outputDir, ".writable-")));
+  } catch (error) {
+    throw ioError("write to the output folder", outputDir, error);
+  }
+  const lock = join(outputDir, LOCK);
+  const onWait = (holder: string) => {
+    const whose = holder === `process ${process.pid}` ? `${holder}, this one,` : holder;
+    throw new InstructPix2PixError(
+      "ERR_IN_USE",
+      `${whose} is training into "${outputDir}"; choose another output folder, or wait until it is done`,
+    );
+  };
+  return withLock(lock, { onWait }, work);
+}

@@ -1,0 +1,142 @@
+import { existsSync } from "node:fs";
+import { realpath } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { disk } from "./checkpoint/file-system.js";
+import { lastWritten, latestValidCheckpoint, removeStaleCheckpoints } from "./checkpoint/find.js";
+import { branchOf, isInLineage, nameOfRun, newRun, type RunIdentity } from "./checkpoint/lineage.js";
+import { readState, type TrainingState } from "./checkpoint/state.js";
+import { type SurveyedCheckpoint, surveyCheckpoint, surveyCheckpoints } from "./checkpoint/survey.js";
+import { verifyCheckpoint } from "./checkpoint/verify.js";
+import { readDiffusersCheckpoint } from "./diffusers_checkpoint.js";
+import type { TrainOptions } from "./options.js";
+
+/** A checkpoint that a run goes on from. */
+export interface Resumption {
+  folder: string;
+  /** Optimiser steps done. */
+  step: number;
+  /** All that was running; undefined if diffusers' script wrote it, whose own record of it is not read. */
+  state: TrainingState | undefined;
+}
+
+/** Where a run begins, and which run it is. */
+export interface StartingPoint {
+  run: RunIdentity;
+  /** Later than all checkpoints in the output folder, in milliseconds since 1970. */
+  notBefore: number;
+  /** Undefined for a run that starts anew. */
+  resumed: Resumption | undefined;
+  /** It goes on with a run of this folder, rather than starting anew or branching off. */
+  inPlace: boolean;
+}
+
+type Warn = (message: string) => void;
+
+/**
+ * Finds the checkpoint that `resume_from_checkpoint` names, and decides which run it is that goes on. `latest` is the newest
+ * valid checkpoint of the run that wrote the last one; other checkpoints in the folder are named in a warning.
+ *
+ * @throws `ERR_CHECKPOINT`, also if `latest` would have to be a checkpoint of another run or program;
+ *   `ERR_FILE_NOT_FOUND`; `ERR_IO`; `ERR_ABORTED`
+ */
+export async function findStart(options: TrainOptions, warn: Warn, signal?: AbortSignal): Promise<StartingPoint> {
+  const { outputDir, resumeFromCheckpoint: asked } = options;
+  await removeStaleCheckpoints(outputDir, { signal });
+  const surveyed = await surveyCheckpoints(outputDir);
+  const notBefore = (lastWritten(surveyed)?.manifest.writtenAt ?? 0) + 1;
+  const broken = new Set<string>();
+  const start =
+    asked === undefined
+      ? { run: newRun(), resumed: undefined, inPlace: false }
+      : asked === "latest"
+        ? await latest(outputDir, surveyed, broken, warn, signal)
+        : await named(asked, options, surveyed, warn, signal);
+  const others = surveyed.filter((found) => !broken.has(found.path) && !belongsTo(start.run, found));
+  if (others.length > 0)
+    warn(`${outputDir} has checkpoints that this run neither counts nor removes: ${listed(others)}`);
+  return { ...start, notBefore };
+}
+
+type Start = Omit<StartingPoint, "notBefore">;
+
+async function latest(
+  outputDir: string,
+  surveyed: readonly SurveyedCheckpoint[],
+  broken: Set<string>,
+  warn: Warn,
+  signal: AbortSignal | undefined,
+): Promise<Start> {
+  const found = await latestValidCheckpoint(
+    outputDir,
+    ({ path, error }) => {
+      broken.add(path);
+      warn(`${path} is broken and passed over: ${error.message}`);
+    },
+    { signal },
+  );
+  if (!found) {
+    const others = surveyed.filter(({ path }) => !broken.has(path));
+    if (others.length > 0)
+      throw new InstructPix2PixError(
+        "ERR_CHECKPOINT",
+        `${outputDir} has no checkpoint that "latest" can stand for, but ${listed(others)}; name one of them, as in --resume_from_checkpoint ${basename(others.at(-1)!.path)}, or choose another output folder`,
+      );
+    warn(`there is no checkpoint in ${outputDir}; training starts anew`);
+    return { run: newRun(), resumed: undefined, inPlace: false };
+  }
+  const { path: folder, step, run } = found;
+  if (surveyed.some((other) => other.kind === "ours" && !isInLineage(run, other.manifest)))
+    warn(`latest is ${folder}, of ${nameOfRun(run?.id)}, which wrote the last checkpoint`);
+  const resumed = { folder, step, state: await readState(folder) };
+  return { run: run ?? branchOf(undefined, step), resumed, inPlace: true };
+}
+
+async function named(
+  asked: string,
+  options: TrainOptions,
+  surveyed: readonly SurveyedCheckpoint[],
+  warn: Warn,
+  signal: AbortSignal | undefined,
+): Promise<Start> {
+  const { outputDir } = options;
+  // Like the reference, a bare name is looked for in the output folder.
+  const folder = existsSync(asked) ? asked : join(outputDir, asked);
+  if (!existsSync(folder))
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no checkpoint ${asked}, here or in ${outputDir}`);
+  if ((await disk.lstat(await realpath(folder))).kind === "folder") {
+    const { kind } = await surveyCheckpoint({ step: 0, path: folder });
+    if (kind === "diffusers") {
+      const resumed = await readDiffusersCheckpoint(folder, options, warn);
+      return { run: newRun(), resumed, inPlace: false };
+    }
+  }
+  const { step, run } = await verifyCheckpoint(folder, { signal });
+  const resumed = { folder, step, state: await readState(folder) };
+  const isHere = (await realpath(dirname(await realpath(folder)))) === (await realpath(outputDir));
+  const isTip = !surveyed.some(
+    (other) => other.kind === "ours" && other.manifest.run?.id === run?.id && other.step > step,
+  );
+  // A run whose later steps are there already, or are made elsewhere, must not be taken for this one.
+  if (isHere && isTip && run) return { run, resumed, inPlace: true };
+  return { run: branchOf(run, step), resumed, inPlace: false };
+}
+
+function belongsTo(run: RunIdentity, found: SurveyedCheckpoint): boolean {
+  return found.kind === "ours" && isInLineage(run, found.manifest);
+}
+
+/** Checkpoints by their origin. */
+function listed(surveyed: readonly SurveyedCheckpoint[]): string {
+  const groups = new Map<string, string[]>();
+  for (const found of surveyed) {
+    const origin =
+      found.kind === "ours"
+        ? `of ${nameOfRun(found.manifest.run?.id)}`
+        : found.kind === "diffusers"
+          ? "written by diffusers' script"
+          : "of unknown origin, without a readable manifest.json";
+    groups.set(origin, [...(groups.get(origin) ?? []), basename(found.path)]);
+  }
+  return [...groups].map(([origin, names]) => `${names.join(", ")} (${origin})`).join("; ");
+}

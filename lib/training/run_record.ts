@@ -1,0 +1,143 @@
+import { copyFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
+import { writeFileAtomically } from "../images/write-file.js";
+import { errnoOf, ioError } from "../io-error.js";
+import { METRICS_FILE } from "../tracking/metrics-file.js";
+import { disk } from "./checkpoint/file-system.js";
+import { isInLineage, nameOfRun, type RunIdentity, shortId } from "./checkpoint/lineage.js";
+import { parseRun } from "./checkpoint/manifest.js";
+import { exists, readSmallFile } from "./checkpoint/tree.js";
+import { PIPELINE_INDEX } from "./save_model.js";
+
+/** Says which run worked last in an output folder, and which made the model there. */
+const RECORD = "run.json";
+const FORMAT = "instruct-pix2pix run";
+const MAX_BYTES = 1 << 20;
+
+interface RunRecord {
+  /** The run whose lines metrics.jsonl holds. */
+  readonly run: RunIdentity;
+  /** The run that saved the model, and how many steps it had made. */
+  readonly model?: { readonly id: string; readonly step: number };
+}
+
+/** What a run that begins needs to know of the folder. */
+export interface RunBeginning {
+  run: RunIdentity;
+  /** It goes on from a checkpoint in the folder itself. */
+  inPlace: boolean;
+}
+
+/**
+ * Enters a run in its output folder's record. Metrics of another run are kept as `metrics.<run>.jsonl`, and those of the run
+ * that it goes on with or branched off from are brought back.
+ *
+ * @param warn told of metrics that are put aside, and of another run's model that this one is going to replace
+ * @throws `ERR_IO`
+ */
+export async function beginRun(
+  outputDir: string,
+  { run, inPlace }: RunBeginning,
+  warn: (message: string) => void,
+): Promise<void> {
+  const record = await readRecord(outputDir);
+  await warnOfModel(outputDir, record, run, warn);
+  // Without a record, what is there belongs to the checkpoints that are there.
+  const owner = record ? record.run.id : inPlace ? run.id : null;
+  const metrics = join(outputDir, METRICS_FILE);
+  try {
+    if (owner !== run.id && (await sizeOf(metrics)) > 0) {
+      const kept = await freeName(outputDir, owner);
+      await rename(metrics, join(outputDir, kept));
+      warn(`${METRICS_FILE} is of ${nameOfRun(owner)} and is kept as ${kept}`);
+    }
+    await writeRecord(outputDir, { ...record, run });
+    if ((await sizeOf(metrics)) === 0) await bringBack(outputDir, run);
+  } catch (error) {
+    throw ioError("write", metrics, error);
+  }
+}
+
+/** Notes whose the model in the folder is. @throws `ERR_IO` */
+export async function recordModel(outputDir: string, run: RunIdentity, step: number): Promise<void> {
+  await writeRecord(outputDir, { run, model: { id: run.id, step } });
+}
+
+async function warnOfModel(
+  outputDir: string,
+  record: RunRecord | undefined,
+  run: RunIdentity,
+  warn: (message: string) => void,
+): Promise<void> {
+  if (!(await exists(disk, join(outputDir, PIPELINE_INDEX)))) return;
+  const model = record?.model;
+  const maker = model && { id: model.id, ancestors: [] };
+  if (isInLineage(run, { run: maker, step: model?.step ?? 0 })) return;
+  const whose = model ? ` of ${nameOfRun(model.id)} after ${model.step} steps` : ", made by another run or program";
+  warn(`there is a model in ${outputDir}${whose}; it is replaced when this run is done`);
+}
+
+/** The run's own metrics that another run put aside, or else a copy of the nearest ancestor's. */
+async function bringBack(outputDir: string, run: RunIdentity): Promise<void> {
+  const metrics = join(outputDir, METRICS_FILE);
+  const own = join(outputDir, keptName(run.id, 1));
+  if (await exists(disk, own)) return rename(own, metrics);
+  for (const { id } of run.ancestors) {
+    const theirs = join(outputDir, keptName(id, 1));
+    if (!(await exists(disk, theirs))) continue;
+    const copy = join(outputDir, `.${METRICS_FILE}.copy.tmp`);
+    try {
+      await copyFile(theirs, copy);
+      return await rename(copy, metrics);
+    } finally {
+      await rm(copy, { force: true });
+    }
+  }
+}
+
+function keptName(id: string | null, copy: number): string {
+  const owner = id === null ? "earlier" : shortId(id);
+  return METRICS_FILE.replace(/(\.jsonl)$/, `.${owner}${copy > 1 ? `-${copy}` : ""}$1`);
+}
+
+async function freeName(outputDir: string, id: string | null): Promise<string> {
+  for (let copy = 1; ; copy++) {
+    const name = keptName(id, copy);
+    if (!(await exists(disk, join(outputDir, name)))) return name;
+  }
+}
+
+/** In bytes; 0 for a file that is not there. */
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return 0;
+    throw error;
+  }
+}
+
+async function writeRecord(outputDir: string, { run, model }: RunRecord): Promise<void> {
+  const text = `${JSON.stringify({ format: FORMAT, run, ...(model && { model }) }, null, 1)}\n`;
+  await writeFileAtomically(join(outputDir, RECORD), Buffer.from(text));
+}
+
+/** Undefined if there is none, or none that can be made sense of: nothing but names of runs is lost with it. */
+async function readRecord(outputDir: string): Promise<RunRecord | undefined> {
+  const path = join(outputDir, RECORD);
+  try {
+    if ((await disk.lstat(path)).kind !== "file")
+      throw new InstructPix2PixError("ERR_IO", `cannot read "${path}": it is not a regular file`);
+    const bytes = await readSmallFile(disk, path, MAX_BYTES);
+    const { format, run, model } = JSON.parse(bytes?.toString() ?? "null") as Record<string, unknown>;
+    const identity = parseRun(run);
+    if (format !== FORMAT || !identity) return undefined;
+    const { id, step } = (model ?? {}) as { id?: unknown; step?: unknown };
+    const known = typeof id === "string" && Number.isSafeInteger(step);
+    return { run: identity, ...(known && { model: { id, step: step as number } }) };
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT" || error instanceof SyntaxError || error instanceof TypeError) return undefined;
+    throw isInstructPix2PixError(error) ? error : ioError("read", path, error);
+  }
+}

@@ -1,0 +1,296 @@
+import { readFileSync } from "node:fs";
+import { mkdir, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { EditDataset } from "../../lib/data/dataset.js";
+import { createLoader, type SkippedRow } from "../../lib/data/loader.js";
+import { InstructPix2PixError } from "../../lib/errors.js";
+import { heldUp, turnsDuring } from "../helpers/event-loop.mjs";
+import { line, loadAll, MIXED, MIXED_RESOLUTION, picture, useScratch } from "./helpers.js";
+
+const scratch = useScratch();
+const PNG = readFileSync(join(MIXED, "images", "0_i.png"));
+
+/** A dataset in memory whose rows do as they are told. */
+function datasetOf(length: number, prompt: (index: number) => string | null | Promise<string | null>): EditDataset {
+  const stored = { bytes: PNG, name: "the picture" };
+  return {
+    length,
+    columns: [],
+    fingerprint: "",
+    stamp: "",
+    row: async (index) => ({ original: stored, edited: stored, prompt: await prompt(index) }),
+    describe: (index) => `row ${index}`,
+    close: async () => {},
+  };
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe("a broken row", () => {
+  const bad: [what: string, row: string, reason: RegExp][] = [
+    ["a truncated picture", line("cut.png", "b.png", "x"), /cut\.png" is a PNG picture that cannot be decoded/],
+    ["a missing file", line("none.png", "b.png", "x"), /there is no picture "none.png"/],
+    ["a missing edited file", line("a.png", "none.png", "x"), /there is no picture "none.png"/],
+    ["something that is no picture", line("text.png", "b.png", "x"), /text\.png" is not a picture/],
+    ["an empty file", line("empty.png", "b.png", "x"), /empty\.png" is empty/],
+    ["a folder", line("folder", "b.png", "x"), /there is no picture "folder"/],
+    ["an empty prompt", line("a.png", "b.png", ""), /has an empty prompt/],
+    ["a blank prompt", line("a.png", "b.png", " \t"), /has an empty prompt/],
+    ["a prompt that is null", line("a.png", "b.png", null), /has no prompt/],
+    ["a picture that is null", line(null, "b.png", "x"), /has no input_image/],
+    ["a picture that is empty text", line("a.png", "", "x"), /has no edited_image/],
+  ];
+
+  async function folderWith(rows: string): Promise<string> {
+    const root = await scratch.folder({
+      "a.png": picture("0_i.png"),
+      "b.png": picture("2_e.png"),
+      "cut.png": picture("2_i.png"),
+      "text.png": "hello",
+      "empty.png": "",
+      "metadata.jsonl": rows,
+    });
+    await truncate(join(root, "cut.png"), 700);
+    await mkdir(join(root, "folder"));
+    return root;
+  }
+
+  test.each(bad)("is skipped, counted and named: %s", async (_what, row, reason) => {
+    const good = line("a.png", "b.png", "good");
+    const dataset = await scratch.open({ trainDataDir: await folderWith(good + row + good) });
+    const skipped: SkippedRow[] = [];
+    const loader = createLoader(dataset, { resolution: 8, onSkip: (one) => skipped.push(one) });
+    const whole = await loader.load([0, 2]);
+    const batch = await loader.load([2, 1, 0, 1]);
+    expect(batch).toMatchObject({ prompts: ["good", "good"], indices: [2, 0], positions: [0, 2] });
+    expect(batch.originals).toEqual(whole.originals);
+    expect(batch.edited).toEqual(whole.edited);
+    expect(loader.skippedRows).toBe(1);
+    expect(skipped).toEqual([{ row: 1, reason: expect.stringMatching(/^metadata.jsonl, line 2: /) }]);
+    expect(skipped[0]!.reason).toMatch(reason);
+    expect(skipped[0]!.reason).not.toContain("\n");
+    expect(await loader.load([1])).toMatchObject({ prompts: [], indices: [], positions: [] });
+    expect((await loader.load([1])).originals).toHaveLength(0);
+  });
+
+  test.each(bad)("stops a strict loader: %s", async (_what, row, reason) => {
+    const dataset = await scratch.open({ trainDataDir: await folderWith(line("a.png", "b.png", "x") + row) });
+    const loader = createLoader(dataset, { resolution: 8, strict: true });
+    await expect(loader.load([0, 1])).rejects.toMatchObject({
+      code: "ERR_DATASET",
+      message: expect.stringMatching(new RegExp(`^metadata.jsonl, line 2: .*${reason.source}`)),
+    });
+  });
+
+  test("among ten thousand costs no more than itself", async () => {
+    const rows = Array.from({ length: 10_000 }, (_, i) => line("a.png", i === 7777 ? "cut.png" : "b.png", String(i)));
+    const dataset = await scratch.open({ trainDataDir: await folderWith(rows.join("")) });
+    const skipped: SkippedRow[] = [];
+    const loader = createLoader(dataset, { resolution: 4, workers: 2, onSkip: (one) => skipped.push(one) });
+    const prompts: string[] = [];
+    // Every row is looked at, but decoding them all would take long: those around the broken one do.
+    for (let row = 7700; row < 7850; row += 50)
+      prompts.push(...(await loader.load(Array.from({ length: 50 }, (_, i) => row + i))).prompts);
+    expect(prompts).toEqual(
+      Array.from({ length: 150 }, (_, i) => String(7700 + i)).filter((prompt) => prompt !== "7777"),
+    );
+    expect(skipped).toEqual([{ row: 7777, reason: expect.stringMatching(/^metadata.jsonl, line 7778: .*cut\.png/) }]);
+  });
+
+  test("is told in a process warning unless somebody listens, the first ones only", async () => {
+    const warnings = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    const loader = createLoader(
+      datasetOf(40, (i) => (i < 30 ? null : "x")),
+      { resolution: 4 },
+    );
+    await loader.load(Array.from({ length: 40 }, (_, i) => i));
+    expect(loader.skippedRows).toBe(30);
+    expect(warnings).toHaveBeenCalledTimes(20);
+    expect(warnings.mock.calls[0]![0]).toBe("row skipped: row 0: has no prompt");
+    expect(warnings.mock.calls[19]![0]).toBe("row skipped: row 19: has no prompt; further ones are only counted");
+  });
+
+  test("is an error when there are only such", async () => {
+    const loader = createLoader(
+      datasetOf(3, () => null),
+      { resolution: 4, onSkip: () => {} },
+    );
+    expect(await loader.load([0, 1])).toMatchObject({ indices: [] });
+    await expect(loader.load([2])).rejects.toMatchObject({
+      code: "ERR_DATASET",
+      message: "not one of the 3 rows can be used; the last one: row 2: has no prompt",
+    });
+  });
+
+  test("is none if the prompt is empty and may be", async () => {
+    const dataset = datasetOf(3, (i) => ["", "x", null][i]!);
+    const batch = await loadAll(dataset, { emptyPrompts: "keep", onSkip: () => {} });
+    expect(batch.prompts).toEqual(["", "x"]);
+  });
+
+  test("is not to blame for a machine that has no file left to open", async () => {
+    const dataset = datasetOf(2, () => {
+      throw new InstructPix2PixError("ERR_IMAGE", "cannot be read", {
+        cause: Object.assign(new Error(), { code: "EMFILE" }),
+      });
+    });
+    await expect(loadAll(dataset, { onSkip: () => {} })).rejects.toMatchObject({ code: "ERR_IMAGE" });
+  });
+});
+
+describe("reading ahead", () => {
+  const requests = (count: number) => Array.from({ length: count }, (_, i) => ({ rows: [2 * i, 2 * i + 1], name: i }));
+
+  test("gives the batches in order, with what was asked for", async () => {
+    // Later rows are ready sooner.
+    const dataset = datasetOf(12, async (i) => {
+      await sleep(12 - i);
+      return String(i);
+    });
+    const loader = createLoader(dataset, { resolution: 4, workers: 12, prefetch: 5 });
+    const seen: unknown[] = [];
+    for await (const { request, prompts, waitSeconds } of loader.prefetched(requests(6))) {
+      expect(waitSeconds).toBeGreaterThanOrEqual(0);
+      seen.push([request.name, prompts]);
+    }
+    expect(seen).toEqual(Array.from({ length: 6 }, (_, i) => [i, [String(2 * i), String(2 * i + 1)]]));
+  });
+
+  test.each([0, 1, 3])("goes %i batches ahead of the consumer, and no further", async (ahead) => {
+    const started = new Set<number>();
+    const dataset = datasetOf(40, (i) => {
+      started.add(i >> 1);
+      return "x";
+    });
+    const loader = createLoader(dataset, { resolution: 4, workers: 40 });
+    let asked = 0;
+    const source = (function* () {
+      for (const request of requests(20)) {
+        asked++;
+        yield request;
+      }
+    })();
+    let used = 0;
+    for await (const _ of loader.prefetched(source, { ahead })) {
+      used++;
+      await sleep(5);
+      expect(started.size).toBe(Math.min(20, used + ahead));
+      expect(asked).toBe(started.size);
+    }
+    expect(used).toBe(20);
+  });
+
+  test("hides the loading behind the consumer's own work, and tells what it cannot hide", async () => {
+    const rows = 8;
+    let loaded = 0;
+    const dataset = datasetOf(rows, async () => {
+      await sleep(300);
+      loaded++;
+      return "x";
+    });
+    /** Seconds of waiting for all batches but the first, if the consumer works until so many rows are loaded. */
+    const waits = async (untilLoaded: (batch: number) => number) => {
+      loaded = 0;
+      let [batch, seconds] = [0, 0];
+      const loader = createLoader(dataset, { resolution: 4, workers: 2 });
+      for await (const { waitSeconds } of loader.prefetched(requests(rows / 2))) {
+        if (batch++ > 0) seconds += waitSeconds;
+        while (loaded < untilLoaded(batch)) await sleep(5);
+      }
+      return seconds;
+    };
+    const exposed = await waits(() => 0);
+    expect(exposed).toBeGreaterThan(0.5);
+    expect(await waits((batch) => Math.min(rows, 2 * (batch + 1)))).toBeLessThan(exposed / 2);
+  });
+
+  test("lets only so many rows be under way at a time", async () => {
+    let running = 0;
+    let most = 0;
+    const dataset = datasetOf(40, async () => {
+      most = Math.max(most, ++running);
+      await sleep(2);
+      running--;
+      return "x";
+    });
+    const loader = createLoader(dataset, { resolution: 4, workers: 3, prefetch: 8 });
+    for await (const _ of loader.prefetched(requests(20)));
+    expect(most).toBe(3);
+  });
+
+  test("fails where the broken batch is due, and leaves nothing running when it is left", async () => {
+    let running = 0;
+    const dataset = datasetOf(40, async (i) => {
+      running++;
+      await sleep(3);
+      running--;
+      return i === 5 ? null : "x";
+    });
+    const loader = createLoader(dataset, { resolution: 4, workers: 4, prefetch: 4, strict: true });
+    let used = 0;
+    const consume = async () => {
+      for await (const _ of loader.prefetched(requests(20))) used++;
+    };
+    await expect(consume()).rejects.toMatchObject({ code: "ERR_DATASET", message: "row 5: has no prompt" });
+    expect(used).toBe(2);
+    expect(running).toBe(0);
+
+    let ended = false;
+    const endless = (async function* () {
+      try {
+        for (;;) yield { rows: [0, 1] };
+      } finally {
+        ended = true;
+      }
+    })();
+    for await (const _ of loader.prefetched(endless)) break;
+    expect({ running, ended }).toEqual({ running: 0, ended: true });
+  });
+
+  test("stops when it is aborted", async () => {
+    const abort = new AbortController();
+    const loader = createLoader(
+      datasetOf(400, () => "x"),
+      { resolution: 4, signal: abort.signal },
+    );
+    let used = 0;
+    const consume = async () => {
+      for await (const _ of loader.prefetched(requests(200))) if (++used === 3) abort.abort(new Error("enough"));
+    };
+    await expect(consume()).rejects.toMatchObject({ code: "ERR_ABORTED", cause: new Error("enough") });
+    expect(used).toBeLessThan(6);
+  });
+});
+
+test("loading leaves the event loop free", async () => {
+  const dataset = await scratch.open({ trainDataDir: MIXED });
+  await loadAll(dataset);
+  const loader = createLoader(dataset, { resolution: 256, workers: 2 });
+  const turns = await turnsDuring(async () => {
+    for await (const _ of loader.prefetched(Array.from({ length: 20 }, () => ({ rows: [0, 1, 2, 3, 4, 5] }))));
+  });
+  expect(heldUp(turns)).toBeUndefined();
+});
+
+test("impossible options are refused by name", async () => {
+  const dataset = datasetOf(1, () => "x");
+  for (const options of [
+    { resolution: 0 },
+    { resolution: 2.5 },
+    { resolution: 8, workers: -1 },
+    { resolution: 8, prefetch: -1 },
+  ])
+    expect(() => createLoader(dataset, options)).toThrow(
+      expect.objectContaining({
+        code: "ERR_INVALID_ARGUMENT",
+        message: expect.stringMatching(/^(resolution|workers|prefetch) /),
+      }),
+    );
+  expect(
+    (await createLoader(dataset, { resolution: MIXED_RESOLUTION, workers: 0 }).load([0, 0])).originals,
+  ).toHaveLength(2 * MIXED_RESOLUTION ** 2 * 3);
+});

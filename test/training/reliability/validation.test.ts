@@ -1,0 +1,168 @@
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { InstructPix2PixError } from "../../../lib/errors.js";
+import { RgbImage } from "../../../lib/images.js";
+import { InstructPix2PixPipeline } from "../../../lib/pipelines/instruct_pix2pix.js";
+import { MetricsFile } from "../../../lib/tracking/metrics-file.js";
+import type { TrainEvent } from "../../../lib/training/events.js";
+import type { TrainInput } from "../../../lib/training/options.js";
+import { type TrainCallbacks, train } from "../../../lib/training/train.js";
+import {
+  checkpoints,
+  expectError,
+  finalWeights,
+  metrics,
+  TemporaryFolder,
+  tinyOptions,
+  tinyPairs,
+  trained,
+  upTo,
+  watch,
+} from "./tiny-run.js";
+
+let folder: TemporaryFolder;
+beforeAll(async () => {
+  folder = new TemporaryFolder();
+  await trained(options("undisturbed"));
+});
+afterAll(() => folder[Symbol.dispose]());
+
+const picture = join(tinyPairs, "images", readdirSync(join(tinyPairs, "images"))[0]!);
+
+function options(name: string, more: Partial<TrainInput> = {}): TrainInput {
+  return tinyOptions(folder.at(name), {
+    ...{ gradientAccumulationSteps: 1, trainBatchSize: 5, maxTrainSteps: undefined, numTrainEpochs: 2 },
+    ...{ valImageUrl: picture, validationPrompt: "make it snow", numValidationImages: 1, ...more },
+  });
+}
+
+const stepsValidated = (events: readonly TrainEvent[]) =>
+  events.flatMap((event) => (event.type === "validation" ? [event.step] : []));
+
+describe("what cannot be edited is refused before the first step", () => {
+  test.each<[string, string | (() => Promise<string>), string, RegExp]>([
+    ["is not there", "no-such.png", "ERR_FILE_NOT_FOUND", /val_image_url: there is no picture "no-such\.png"/],
+    ["is at a dead address", "http://127.0.0.1:9/a.png", "ERR_DOWNLOAD", /val_image_url: /],
+    ["is none", () => Promise.resolve(join(tinyPairs, "metadata.jsonl")), "ERR_IMAGE", /val_image_url: /],
+    ["is a folder", () => Promise.resolve(folder.path), "ERR_IMAGE", /val_image_url: .*is a folder/],
+    [
+      "is too small",
+      async () => {
+        await new RgbImage(1, 40, new Uint8Array(120)).save(folder.at("small.png"));
+        return folder.at("small.png");
+      },
+      "ERR_IMAGE",
+      /val_image_url: .*1×40.*too small/,
+    ],
+  ])("a picture that %s", async (_, image, code, message) => {
+    const valImageUrl = typeof image === "string" ? image : await image();
+    const seen = await watch(options("refused", { valImageUrl }));
+    expect(expectError(seen, code as "ERR_IMAGE")).toMatch(message);
+    expect(seen.events.map(({ type }) => type)).not.toContain("started");
+    expect(readdirSync(folder.at("refused"))).toEqual([]);
+  });
+});
+
+test("it takes place after the epochs asked for and, once, at the end; the model is saved before", async () => {
+  const { events } = await trained(options("every-third", { numTrainEpochs: 5, validationEpochs: 3 }));
+  expect(stepsValidated(events)).toEqual([2, 8, 10]);
+  const order = events.map(({ type }) => type);
+  expect(order.indexOf("saved")).toBeLessThan(order.lastIndexOf("validation"));
+  expect(stepsValidated((await trained(options("cut-short", { maxTrainSteps: 3 }))).events)).toEqual([2, 3]);
+});
+
+test("the picture is read once: it may be gone when its turn comes", async () => {
+  const valImageUrl = folder.at("soon-gone.png");
+  await (await RgbImage.load(picture)).save(valImageUrl);
+  const onStep = () => rmSync(valImageUrl, { force: true });
+  expect(stepsValidated((await trained({ ...options("gone", { valImageUrl }), onStep })).events)).toEqual([2, 4]);
+});
+
+test("a folder that cannot be written to costs a warning each time, and nothing of the training", async () => {
+  const outputDir = folder.at("no-folder");
+  mkdirSync(outputDir);
+  writeFileSync(join(outputDir, "validation"), "in the way");
+  const { warnings, events } = await trained(options("no-folder"));
+  expect(warnings).toHaveLength(2);
+  expect(warnings[0]).toMatch(
+    /^validation after step 2 failed: cannot write validation pictures to .*training goes on$/,
+  );
+  expect(stepsValidated(events)).toEqual([]);
+  expect(finalWeights(outputDir)).toBe(finalWeights(folder.at("undisturbed")));
+});
+
+test("memory that runs out costs a warning, and the weights of training are in their place again", async () => {
+  const failure = new InstructPix2PixError("ERR_OUT_OF_MEMORY", "no memory");
+  const edit = vi.spyOn(InstructPix2PixPipeline.prototype, "run").mockRejectedValue(failure);
+  const { warnings } = await trained(options("no-memory"));
+  edit.mockRestore();
+  expect(warnings).toEqual([2, 4].map((step) => `validation after step ${step} failed: no memory; training goes on`));
+  expect(finalWeights(folder.at("no-memory"))).toBe(finalWeights(folder.at("undisturbed")));
+});
+
+test("metrics that cannot be written end the run behind a checkpoint", async () => {
+  const failure = new InstructPix2PixError("ERR_IO", "no room");
+  const write = vi.spyOn(MetricsFile.prototype, "log").mockImplementation(async (_, step) => {
+    if (step === 3) throw failure;
+  });
+  const flush = vi.spyOn(MetricsFile.prototype, "flush").mockRejectedValue(failure);
+  const seen = await watch(options("no-metrics"));
+  write.mockRestore();
+  flush.mockRestore();
+  expect(seen.error).toBe(failure);
+  expect(checkpoints(folder.at("no-metrics"))).toEqual(["checkpoint-3"]);
+});
+
+describe("what a caller's function throws ends the run, behind a checkpoint", () => {
+  const fail = (thrown: unknown) => {
+    throw thrown;
+  };
+  const abort = new DOMException("enough", "AbortError");
+  const cases: [string, unknown, TrainCallbacks][] = [
+    ["onStep throws an error", abort, { onStep: ({ step }) => (step === 3 ? fail(abort) : undefined) }],
+    [
+      "onStep rejects with nothing",
+      undefined,
+      { onStep: async ({ step }) => (step === 3 ? fail(undefined) : undefined) },
+    ],
+    ["onEvent throws a text", "mine", { onEvent: ({ type }) => (type === "validation" ? fail("mine") : undefined) }],
+    [
+      "onEvent rejects with a number",
+      3,
+      { onEvent: async ({ type }) => (type === "validation" ? fail(3) : undefined) },
+    ],
+  ];
+
+  test.each(cases)("%s", async (name, thrown, callbacks) => {
+    const input = options(name);
+    const outcome = await train({ ...input, ...callbacks }).then(
+      () => expect.unreachable("it went on"),
+      (error: unknown) => ({ error }),
+    );
+    expect(outcome).toEqual({ error: thrown });
+    const [last] = checkpoints(input.outputDir!).slice(-1);
+    expect(last).toMatch(/^checkpoint-[23]$/);
+    await trained({ ...input, resumeFromCheckpoint: "latest" });
+    expect(finalWeights(input.outputDir!)).toBe(finalWeights(folder.at("undisturbed")));
+    expect(metrics(input.outputDir!).map(({ step }) => step)).toEqual(upTo(4));
+  });
+
+  test("what it throws before there is anything to save ends the run at once", async () => {
+    const thrown = new Error("mine");
+    const onEvent = () => {
+      throw thrown;
+    };
+    await expect(train({ ...options("at-once"), onEvent })).rejects.toBe(thrown);
+    expect(existsSync(folder.at("at-once", "run.json"))).toBe(false);
+  });
+
+  test("what it throws of the last event comes after the model is saved", async () => {
+    const onEvent = ({ type }: TrainEvent) => {
+      if (type === "saved") throw new Error("mine");
+    };
+    await expect(train({ ...options("late"), onEvent })).rejects.toThrow("mine");
+    expect(checkpoints(folder.at("late"))).toEqual(["checkpoint-4"]);
+    expect(finalWeights(folder.at("late"))).toBe(finalWeights(folder.at("undisturbed")));
+  });
+});
