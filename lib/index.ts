@@ -38,14 +38,9 @@ export type {
 export { type Diagnosis, diagnose } from "./native/diagnose.js";
 export { allowTf32, useDeterministicAlgorithms } from "./numerics.js";
 export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";
+export type { EditOptions, EditResult, OutputType, StepProgress, StepResult } from "./pipelines/edit-options.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
-export {
-  type EditOptions,
-  type EditResult,
-  InstructPix2PixPipeline,
-  type OutputType,
-  type StepProgress,
-} from "./pipelines/instruct_pix2pix.js";
+export { InstructPix2PixPipeline } from "./pipelines/instruct_pix2pix.js";
 export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "./safetensors.js";
 export * from "./schedulers/index.js";
 export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./tensor.js";

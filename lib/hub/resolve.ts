@@ -30,6 +30,8 @@ export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
   ignorePatterns?: readonly string[];
   /** Downloads at a time. Default 4. */
   concurrency?: number;
+  /** @internal Checks a pipeline's folder once its configurations are there, before its weights are downloaded. */
+  checkConfigs?: (folder: string) => Promise<unknown>;
   /** Stops all downloads; what has arrived stays for the next call. */
   signal?: AbortSignal;
   onProgress?: (progress: DownloadProgress) => void;

@@ -17,6 +17,8 @@ export interface SelectOptions {
   readonly components?: readonly string[] | undefined;
   /** Weights of this variant where a component has them. */
   readonly variant?: string | undefined;
+  /** Called with a pipeline's folder once its configurations are there, before its weights are obtained. */
+  readonly checkConfigs?: ((folder: string) => Promise<unknown>) | undefined;
 }
 
 /**
@@ -50,6 +52,10 @@ export async function obtainPipeline(source: FileSource, options: SelectOptions)
   }
   if (options.variant !== undefined && !variantFound)
     throw repositoryError(`${source.label}: no component has weights of variant ${JSON.stringify(options.variant)}`);
+  if (options.checkConfigs) {
+    await source.obtain(files.filter((name) => name.endsWith(".json")));
+    await options.checkConfigs(folderOf(source.path("model_index.json")));
+  }
   await source.obtain(files);
 }
 

@@ -10,6 +10,7 @@ import {
   type ModelOptions,
   type NewModelOptions,
   PretrainedModel,
+  readModelConfig,
 } from "./pretrained.js";
 import {
   boolean,
@@ -72,6 +73,11 @@ const description: ModelDescription<AutoencoderKLConfig> = {
   },
   toNative: (config) => config,
 };
+
+/** The configuration in a folder, without its weights. */
+export async function readAutoencoderConfig(folder: string): Promise<AutoencoderKLConfig> {
+  return (await readModelConfig(description, folder)).config;
+}
 
 /** Share of a tile that overlaps its neighbour. */
 const TILE_OVERLAP = 0.25;

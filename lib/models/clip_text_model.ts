@@ -8,6 +8,7 @@ import {
   type ModelOptions,
   type NewModelOptions,
   PretrainedModel,
+  readModelConfig,
 } from "./pretrained.js";
 import {
   ignored,
@@ -79,6 +80,11 @@ const description: ModelDescription<CLIPTextConfig> = {
   },
   toNative: (config) => config,
 };
+
+/** The configuration in a folder, without its weights. */
+export async function readTextEncoderConfig(folder: string): Promise<CLIPTextConfig> {
+  return (await readModelConfig(description, folder)).config;
+}
 
 export interface CLIPTextOutput {
   /** [B,T,hidden_size], behind the final layer norm: what Stable Diffusion conditions on. */

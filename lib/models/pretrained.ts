@@ -221,8 +221,7 @@ export async function loadPretrained<Config>(
     );
   checkQuantization(quantization, dtype, device);
   const addon = native(); // a missing libtorch is reported before anything else is looked at
-  const where = join(folder, "config.json");
-  const config = description.parse(await readConfig(where), where);
+  const { config, where } = await readModelConfig(description, folder);
   const { files } = await resolveWeights(folder, { variant, baseName: description.baseName });
   const nativeConfig = description.toNative(config, where);
   const handle = await cancellable(signal, (token) =>
@@ -235,6 +234,15 @@ export async function loadPretrained<Config>(
     ),
   );
   return { kind: description.kind, config, device, dtype, quantization, handle };
+}
+
+/** A model folder's checked config.json, and its path. */
+export async function readModelConfig<Config>(
+  { parse }: Pick<ModelDescription<Config>, "parse">,
+  folder: string,
+): Promise<{ config: Config; where: string }> {
+  const where = join(folder, "config.json");
+  return { config: parse(await readConfig(where), where), where };
 }
 
 /** @throws `ERR_INVALID_ARGUMENT` for one that is not known, or cannot be had in this type or on this device */

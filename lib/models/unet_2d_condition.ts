@@ -10,6 +10,7 @@ import {
   type NewModelOptions,
   PretrainedModel,
   type QuantizationOptions,
+  readModelConfig,
 } from "./pretrained.js";
 import {
   boolean,
@@ -105,6 +106,11 @@ const description: ModelDescription<UNet2DConditionConfig> = {
   parse: (config: JsonObject, where) => parseConfig(SCHEMA, config, where),
   toNative,
 };
+
+/** The configuration in a folder, without its weights. */
+export async function readUNetConfig(folder: string): Promise<UNet2DConditionConfig> {
+  return (await readModelConfig(description, folder)).config;
+}
 
 /** Spreads single values over the levels and checks that lists have one entry for each. */
 function toNative(config: UNet2DConditionConfig, where: string): object {

@@ -1,18 +1,20 @@
 import { join } from "node:path";
+import { describe } from "../arguments.js";
 import { resolveDevice } from "../device.js";
 import { InstructPix2PixError } from "../errors.js";
 import { type ResolveOptions, resolvePretrained } from "../hub.js";
-import { AutoencoderKL } from "../models/autoencoder_kl.js";
-import { CLIPTextModel } from "../models/clip_text_model.js";
+import { AutoencoderKL, readAutoencoderConfig } from "../models/autoencoder_kl.js";
+import { CLIPTextModel, readTextEncoderConfig } from "../models/clip_text_model.js";
 import { readConfig } from "../models/config.js";
-import { componentClass, readModelIndex } from "../models/model-index.js";
 import { checkQuantization, type ModelOptions, type QuantizationOptions } from "../models/pretrained.js";
-import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { readUNetConfig, UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { listVariants } from "../models/weights.js";
 import { native } from "../native/native.js";
-import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
+import { schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
+import type { ModelDType } from "../tensor.js";
 import { CLIPTokenizer } from "../tokenizer.js";
+import { checkPipelineFolder, checkPrediction, checkVocabulary } from "./compatibility.js";
 
 /** The parts that pipelines of the Stable Diffusion family share. */
 export interface StableDiffusionComponents {
@@ -23,12 +25,20 @@ export interface StableDiffusionComponents {
   scheduler: Scheduler;
 }
 
+/** Options of {@link ResolveOptions} that choose files: a pipeline needs all of its own. */
+const CHOOSE_FILES = ["components", "subfolder", "allowPatterns", "ignorePatterns"] as const;
+
 export interface FromPretrainedOptions
   extends Omit<ModelOptions, "device">,
     QuantizationOptions,
-    Omit<ResolveOptions, "signal" | "variant"> {
+    Omit<ResolveOptions, "signal" | "variant" | "checkConfigs" | (typeof CHOOSE_FILES)[number]> {
   /** "auto" (default): the first CUDA device that works, else the CPU. */
   device?: string;
+  /**
+   * Type of the autoencoder. Default `dtype`, but "float32" where that is "float16" and the autoencoder's file says
+   * `"force_upcast": true`: such ones overflow in float16.
+   */
+  vaeDtype?: ModelDType;
 }
 
 /**
@@ -41,21 +51,18 @@ export async function loadComponents(
   options: FromPretrainedOptions = {},
 ): Promise<StableDiffusionComponents> {
   native(); // a missing libtorch is reported before anything is downloaded
+  checkNames(options);
   const device = resolveDevice(options.device ?? "auto");
-  const { dtype, variant, attention, quantization = "none", signal } = options;
-  checkQuantization(quantization, dtype ?? "float32", device); // before anything is downloaded
-  const folder = await resolvePretrained(pathOrId, options);
-  const index = await readModelIndex(folder);
-  componentClass(index, "vae", ["AutoencoderKL"]);
-  componentClass(index, "text_encoder", ["CLIPTextModel"]);
-  componentClass(index, "tokenizer", ["CLIPTokenizer", "CLIPTokenizerFast"]);
-  componentClass(index, "unet", ["UNet2DConditionModel"]);
-  const model: ModelOptions = { dtype, device, attention, signal };
+  const { dtype = "float32", variant, attention, quantization = "none", allowNonFinite, signal } = options;
+  checkQuantization(quantization, dtype, device); // before anything is downloaded
+  const folder = await resolvePretrained(pathOrId, { ...options, checkConfigs: checkPipelineFolder });
+  const { scheduler: className } = await checkPipelineFolder(folder);
+  const model: ModelOptions = { dtype, device, attention, allowNonFinite, signal };
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, variant);
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
-  // The class is the one model_index.json names, as in diffusers, whatever the scheduler's own file says.
-  const Class = schedulerFromClassName(componentClass(index, "scheduler", SCHEDULER_NAMES));
-  const scheduler = Class.fromConfig(await readConfig(join(folder, "scheduler", "scheduler_config.json")));
+  const schedulerConfig = await readConfig(join(folder, "scheduler", "scheduler_config.json"));
+  const scheduler = schedulerFromClassName(className).fromConfig(schedulerConfig);
+  await checkParts(folder, tokenizer, scheduler);
   const loaded: { dispose(): void }[] = [];
   const keep = <T extends { dispose(): void }>(part: T): T => {
     loaded.push(part);
@@ -68,7 +75,13 @@ export async function loadComponents(
         variant: variantOf("text_encoder"),
       }),
     );
-    const vae = keep(await AutoencoderKL.fromPretrained(join(folder, "vae"), { ...model, variant: variantOf("vae") }));
+    const vae = keep(
+      await AutoencoderKL.fromPretrained(join(folder, "vae"), {
+        ...model,
+        dtype: options.vaeDtype ?? (await autoencoderType(folder, dtype)),
+        variant: variantOf("vae"),
+      }),
+    );
     const unet = keep(
       await UNet2DConditionModel.fromPretrained(join(folder, "unet"), {
         ...model,
@@ -81,6 +94,37 @@ export async function loadComponents(
     for (const part of loaded) part.dispose();
     throw error;
   }
+}
+
+/** From JavaScript, options may be given that the type does not have. */
+function checkNames(options: unknown): void {
+  const invalid = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
+  if (typeof options !== "object" || options === null)
+    throw invalid(`options must be an object, not ${describe(options)}`);
+  for (const name of CHOOSE_FILES)
+    if ((options as Record<string, unknown>)[name] !== undefined)
+      throw invalid(`${name} is no option of a pipeline, which needs all of its files; resolvePretrained has it`);
+}
+
+/**
+ * Checks that the tokenizer and the scheduler go with the models, before those are loaded.
+ *
+ * @throws `ERR_CONFIG`
+ */
+async function checkParts(folder: string, tokenizer: CLIPTokenizer, scheduler: Scheduler): Promise<void> {
+  checkVocabulary(tokenizer, await readTextEncoderConfig(join(folder, "text_encoder")));
+  const vae = await readAutoencoderConfig(join(folder, "vae"));
+  checkPrediction(await readUNetConfig(join(folder, "unet")), vae, scheduler);
+}
+
+/**
+ * Only what the file itself says counts: many older files leave the key out, whose default is true, of autoencoders that work
+ * in float16, and diffusers runs them so.
+ */
+async function autoencoderType(folder: string, dtype: ModelDType): Promise<ModelDType> {
+  if (dtype !== "float16") return dtype;
+  const { force_upcast } = await readConfig(join(folder, "vae", "config.json"));
+  return force_upcast === true ? "float32" : dtype;
 }
 
 const noVariant = (): undefined => undefined;

@@ -1,35 +1,53 @@
+import { describe } from "../arguments.js";
 import { InstructPix2PixError } from "../errors.js";
 import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images.js";
 import { native } from "../native/native.js";
 import { disposeAll, Tensor } from "../tensor.js";
+import { givenNotFinite } from "./finite.js";
+import { checkedPixels } from "./pixel-range.js";
 
-/** A picture, several, or a tensor [B,3,H,W] in 0..1. */
-export type PipelineImage = ImageSource | readonly ImageSource[] | Tensor;
+/**
+ * A picture, several, or tensors: pixels [B,3,H,W] or [3,H,W] in 0..1, or image latents [B,C,h,w] or [C,h,w]. Pixels of which
+ * some are negative are taken to lie in -1..1, as in diffusers.
+ */
+export type PipelineImage = ImageSource | readonly ImageSource[] | Tensor | readonly Tensor[];
+
+export interface ImageInputOptions extends LoadImageOptions {
+  /** Edge of a latent in pixels. */
+  factor: number;
+  /** A tensor with so many channels holds latents. */
+  latentChannels: number;
+  /** Lets NaN and infinity in tensors pass. */
+  allowNonFinite: boolean;
+}
+
+/** What an autoencoder encodes, or what it need not encode any more. */
+export type ImageInput = { pixels: Tensor } | { latents: Tensor };
 
 /**
  * Brings pictures to the form that an autoencoder takes: float32 [B,3,H,W] in -1..1, each side a multiple of `factor`.
  *
  * Pictures are resized with Lanczos as Pillow does it, all of them to the size of the first, rounded down; tensors are
- * resized to the nearest neighbour, both as in diffusers.
+ * resized to the nearest neighbour, both as in diffusers. Latents are left as they are.
  *
  * @throws what {@link loadImage} throws, `ERR_IMAGE` for a picture smaller than `factor`, `ERR_INVALID_ARGUMENT` for a
- *   tensor of another shape
+ *   tensor of another shape, outside of 0..1 and -1..1, or with NaN or infinity
  */
-export async function prepareImage(image: PipelineImage, factor: number, options: LoadImageOptions): Promise<Tensor> {
-  using unit = image instanceof Tensor ? await fromTensor(image, factor) : await fromPictures(image, factor, options);
-  using doubled = await unit.mul(2);
-  return await doubled.sub(1);
+export async function prepareImage(image: PipelineImage, options: ImageInputOptions): Promise<ImageInput> {
+  const list = (Array.isArray(image) ? image : [image]) as readonly (ImageSource | Tensor)[];
+  if (list.length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "image is an empty list");
+  if (!list.some((part) => part instanceof Tensor)) return { pixels: await fromPictures(list, options) };
+  using tensor = await oneTensor(list);
+  if (!options.allowNonFinite && !(await tensor.isFinite())) throw givenNotFinite("image");
+  return await fromTensor(tensor, options);
 }
 
 async function fromPictures(
-  image: ImageSource | readonly ImageSource[],
-  factor: number,
-  options: LoadImageOptions,
+  sources: readonly (ImageSource | Tensor)[],
+  { factor, ...options }: ImageInputOptions,
 ): Promise<Tensor> {
-  const sources = (Array.isArray(image) ? image : [image]) as readonly ImageSource[];
-  if (sources.length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "image is an empty list");
   const pictures: RgbImage[] = [];
-  for (const source of sources) pictures.push(await loadImage(source, options));
+  for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, options));
   const first = await pictures[0]!.toMultipleOf(factor);
   const rows: Tensor[] = [];
   try {
@@ -37,22 +55,53 @@ async function fromPictures(
       const { data, width, height } = i === 0 ? first : await picture.resize(first.width, first.height, "lanczos");
       rows.push(new Tensor(await native().pictureToTensor(data, width, height)));
     }
-    return await Tensor.cat(rows, 0);
+    using unit = await Tensor.cat(rows, 0);
+    using doubled = await unit.mul(2);
+    return await doubled.sub(1);
   } finally {
     disposeAll(...rows);
   }
 }
 
-async function fromTensor(image: Tensor, factor: number): Promise<Tensor> {
-  const [B, C, H, W] = image.shape;
-  if (image.shape.length !== 4 || C !== 3 || !B)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `image must be [B,3,H,W], not [${image.shape}]`);
-  const [height, width] = [H! - (H! % factor), W! - (W! % factor)];
+/** All tensors as one [B,C,H,W]. */
+async function oneTensor(list: readonly (ImageSource | Tensor)[]): Promise<Tensor> {
+  const batches: Tensor[] = [];
+  try {
+    for (const part of list) {
+      if (!(part instanceof Tensor))
+        throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `image holds tensors and ${describe(part)}`);
+      const { shape } = part;
+      if ((shape.length !== 3 && shape.length !== 4) || shape.includes(0)) throw badShape(shape);
+      batches.push(await part.reshape(shape.length === 3 ? [1, ...shape] : shape));
+    }
+    const [first, ...others] = batches.map(({ shape }) => shape.slice(1).join());
+    if (others.some((shape) => shape !== first))
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "image holds tensors of different shapes");
+    return await Tensor.cat(batches, 0);
+  } finally {
+    disposeAll(...batches);
+  }
+}
+
+async function fromTensor(image: Tensor, options: ImageInputOptions): Promise<ImageInput> {
+  const { factor, latentChannels, allowNonFinite } = options;
+  const [, C, H, W] = image.shape as [number, number, number, number];
+  if (C === latentChannels && C !== 3) return { latents: await image.clone() };
+  if (C !== 3) throw badShape(image.shape);
+  const [height, width] = [H - (H % factor), W - (W % factor)];
   if (height === 0 || width === 0)
     throw new InstructPix2PixError(
       "ERR_IMAGE",
       `image is ${W}×${H}, smaller than the model's ${factor}×${factor} unit`,
     );
   using float = await image.to({ dtype: "float32" });
-  return new Tensor(await native().resizeNearest(float.handle, height, width));
+  using resized = new Tensor(await native().resizeNearest(float.handle, height, width));
+  return { pixels: await checkedPixels(resized, image.dtype, allowNonFinite) };
+}
+
+function badShape(shape: readonly number[]): InstructPix2PixError {
+  return new InstructPix2PixError(
+    "ERR_INVALID_ARGUMENT",
+    `image must be [B,3,H,W], or latents [B,C,h,w], not [${shape}]`,
+  );
 }

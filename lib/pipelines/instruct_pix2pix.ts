@@ -1,6 +1,7 @@
+import { describe } from "../arguments.js";
 import { resolveDevice } from "../device.js";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import { Generator, randomSeed } from "../generator.js";
+import type { Generator } from "../generator.js";
 import { RgbImage } from "../images.js";
 import { ModelOffloader } from "../models/offloader.js";
 import { native } from "../native/native.js";
@@ -8,75 +9,18 @@ import type { Scheduler } from "../schedulers/scheduler.js";
 import { Scope } from "../scope.js";
 import { Semaphore } from "../semaphore.js";
 import { Tensor } from "../tensor.js";
+import { checkLatentChannels, checkPrediction, checkTextWidth, checkVocabulary } from "./compatibility.js";
 import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
 import { Conditioning } from "./conditioning.js";
-import { deepFeaturesOf, type GuidanceRow, guidanceRows, isWithin, sharedRows } from "./guidance.js";
-import { type PipelineImage, prepareImage } from "./image-input.js";
+import { type Call, checkCall } from "./edit-call.js";
+import type { EditOptions, EditResult, OutputType } from "./edit-options.js";
+import { checkGivenTensors, FiniteChecks } from "./finite.js";
+import { deepFeaturesOf, isWithin, sharedRows } from "./guidance.js";
+import { prepareImage } from "./image-input.js";
 import { Lease } from "./lease.js";
-import { checkCount, checkFinite, checkTexts, refuseArgument } from "./options.js";
+import { refuseArgument } from "./options.js";
 import { PromptCache } from "./prompt_cache.js";
-
-export type OutputType = "image" | "tensor" | "latent";
-
-export interface EditOptions {
-  /** The instruction, or one for each row of the batch. Either this or `promptEmbeds`. */
-  prompt?: string | readonly string[];
-  /** The picture to edit (path, URL, encoded bytes, sharp instance, RgbImage), several, or a tensor [B,3,H,W] in 0..1. */
-  image: PipelineImage;
-  /** What to steer away from; the empty text if left out. Ignored without guidance. */
-  negativePrompt?: string | readonly string[];
-  /** Denoising steps, 1..num_train_timesteps. Default 100. */
-  numInferenceSteps?: number;
-  /** How strongly the instruction is followed. Default 7.5. */
-  guidanceScale?: number;
-  /** How closely the result keeps to the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
-  imageGuidanceScale?: number;
-  /**
-   * The part of the steps that are guided, from a fraction of them to another; the others compute one row of three. Faster
-   * and not exact (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724). Default [0, 1]: all.
-   */
-  guidanceInterval?: readonly [number, number];
-  /**
-   * Computes the deep levels of the UNet in every n-th step only. Faster and not exact (Ma et al. 2023,
-   * https://arxiv.org/abs/2312.00858). Default 1: in every step.
-   */
-  deepCacheInterval?: number;
-  /** Default 1. */
-  numImagesPerPrompt?: number;
-  /** η of DDIM, 0..1; other schedulers ignore it. Default 0. */
-  eta?: number;
-  /** Source of all noise: one, or one for each picture made. Either this or `seed`. */
-  generator?: Generator | readonly Generator[];
-  /** Seeds a CPU generator, so that a seed means the same picture on every device. Random if left out. */
-  seed?: number | bigint;
-  /** Noise to start from instead of a draw: [B·n,C,h,w], unit variance. */
-  latents?: Tensor;
-  /** Text embeddings [B,T,D] instead of `prompt`. */
-  promptEmbeds?: Tensor;
-  /** Text embeddings [B,T,D] instead of `negativePrompt`. */
-  negativePromptEmbeds?: Tensor;
-  /** "image" (default): RgbImage; "tensor": one Tensor [B·n,3,H,W] in 0..1; "latent": one Tensor [B·n,C,h,w]. */
-  outputType?: OutputType;
-  /** Stops the run within a step; it rejects with `ERR_ABORTED`. */
-  signal?: AbortSignal;
-  /** Called and awaited after every step. `latents` are the pipeline's: read them, do not dispose or keep them. */
-  onStep?: (progress: StepProgress) => void | Promise<void>;
-}
-
-export interface StepProgress {
-  /** Counts from 0. */
-  step: number;
-  /** How many there will be: schedulers of second order evaluate the model about twice per inference step. */
-  totalSteps: number;
-  timestep: number;
-  latents: Tensor;
-}
-
-export interface EditResult<T extends OutputType = OutputType> {
-  images: T extends "image" ? RgbImage[] : Tensor;
-  /** The seed of the noise, if the run made its own generator. */
-  seed?: number | bigint;
-}
+import { callOnStep } from "./step-callback.js";
 
 /**
  * Edits pictures by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), with the numbers
@@ -112,7 +56,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
    * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache.
    *
    * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else, `ERR_FILE_NOT_FOUND`, `ERR_HUB`, `ERR_CONFIG`,
-   *   `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_TOKENIZER`, `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`
+   *   `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_TOKENIZER`, `ERR_NOT_FINITE`, `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`;
+   *   a model of another kind, or of parts that do not fit together, is refused before its weights are downloaded or loaded
    */
   static async fromPretrained(pathOrId: string, options: FromPretrainedOptions = {}): Promise<InstructPix2PixPipeline> {
     return new InstructPix2PixPipeline(await loadComponents(pathOrId, options));
@@ -121,9 +66,12 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   /**
    * Edits.
    *
-   * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IMAGE`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`
+   * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IMAGE`, `ERR_CONFIG` for components that do not fit together,
+   *   `ERR_NOT_FINITE` naming the step from which on the latents held NaN or infinity, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
+   *   `ERR_DISPOSED`
    */
-  async run<T extends OutputType = "image">(options: EditOptions & { outputType?: T }): Promise<EditResult<T>> {
+  async run<T extends OutputType = "image">(options: EditOptions<T>): Promise<EditResult<T>> {
+    if (typeof options !== "object" || options === null) refuseArgument("options", describe(options), "an object");
     throwIfAborted(options.signal);
     using _held = this.#lease.hold();
     const call = this.#check(options);
@@ -180,7 +128,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     }
   }
 
-  async #run<T extends OutputType>(call: Call, options: EditOptions & { outputType?: T }): Promise<EditResult<T>> {
+  async #run<T extends OutputType>(call: Call, options: EditOptions<T>): Promise<EditResult<T>> {
     const { signal } = options;
     throwIfAborted(signal);
     using scheduler = this.scheduler.clone();
@@ -188,17 +136,18 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     using scope = new Scope();
     const { unet, vae, rows, device } = call;
     const { dtype } = unet;
+    const finite = new FiniteChecks(call);
+    await checkGivenTensors(options);
 
     const { images: inputs } = sharedRows(rows, call.count);
-    const imageLatents = await this.#imageLatents(call, inputs, options);
-    const embeddings = await this.#textEmbeddings(call, options).catch((error: unknown) => {
+    const imageLatents = await this.#imageLatents(call, inputs, finite, options);
+    const embeddings = await this.#textEmbeddings(call, finite, options).catch((error: unknown) => {
       imageLatents.dispose();
       throw error;
     });
     const guided = scope.add(new Conditioning(rows, call.count, embeddings, imageLatents, scheduler.timesteps));
     const unguided = scope.add(await guided.withoutGuidance());
-    const [, channels, height, width] = imageLatents.shape as [number, number, number, number];
-    this.#checkChannels(call, channels);
+    const [, , height, width] = imageLatents.shape as [number, number, number, number];
     const shape = [call.count, vae.config.latent_channels, height, width];
 
     let latents = await this.#initialLatents(shape, scheduler, call, options.latents);
@@ -215,14 +164,20 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
         });
         latents.dispose();
         latents = prevSample;
-        await options.onStep?.({ step, totalSteps: scheduler.timesteps.length, timestep, latents });
+        const totalSteps = scheduler.timesteps.length;
+        const replacement = await callOnStep(options.onStep, { step, totalSteps, timestep, latents });
+        if (replacement) {
+          latents.dispose();
+          latents = replacement;
+        }
+        await finite.step(latents, step, totalSteps);
       }
       throwIfAborted(signal);
       if (call.outputType === "latent") {
         const images = await latents.to({ device, dtype });
         return { images, seed: call.seed } as EditResult<T>;
       }
-      using unit = await this.#decode(call, latents, signal);
+      using unit = await this.#decode(call, latents, finite, signal);
       const images = call.outputType === "tensor" ? await unit.clone() : await toPictures(unit);
       return { images, seed: call.seed } as EditResult<T>;
     } finally {
@@ -243,72 +198,22 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     this.dispose();
   }
 
-  #check(options: EditOptions): Call {
-    const { prompt, promptEmbeds, negativePrompt, negativePromptEmbeds, outputType = "image" } = options;
-    if (options.image === undefined || options.image === null) refuseArgument("image", options.image, "given");
-    if ((prompt === undefined) === (promptEmbeds === undefined))
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give either prompt or promptEmbeds");
-    if (negativePrompt !== undefined && negativePromptEmbeds !== undefined)
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give negativePrompt or negativePromptEmbeds, not both");
-    if (options.seed !== undefined && options.generator !== undefined)
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give seed or generator, not both");
-    if (!["image", "tensor", "latent"].includes(outputType))
-      refuseArgument("outputType", outputType, '"image", "tensor" or "latent"');
-
-    const prompts = prompt === undefined ? undefined : checkTexts("prompt", prompt);
-    const batch = prompts?.length ?? embeddingRows("promptEmbeds", promptEmbeds!);
-    const negatives = negativePrompt === undefined ? undefined : checkTexts("negativePrompt", negativePrompt);
-    if (negatives && negatives.length !== 1 && negatives.length !== batch)
-      throw new InstructPix2PixError(
-        "ERR_INVALID_ARGUMENT",
-        `there are ${negatives.length} negative prompts for ${batch} prompts`,
-      );
-    if (negativePromptEmbeds && embeddingRows("negativePromptEmbeds", negativePromptEmbeds) !== batch)
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `negativePromptEmbeds must have ${batch} rows`);
-
-    const numImagesPerPrompt = checkCount("numImagesPerPrompt", options.numImagesPerPrompt ?? 1);
-    const guidanceScale = checkFinite("guidanceScale", options.guidanceScale ?? 7.5);
-    const imageGuidanceScale = checkFinite("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
-    const guidanceInterval = options.guidanceInterval ?? [0, 1];
-    const [from, to] = guidanceInterval;
-    if (!(guidanceInterval.length === 2 && from >= 0 && from <= to && to <= 1))
-      refuseArgument("guidanceInterval", JSON.stringify(guidanceInterval), "two fractions of the steps, in order");
-    const deepCacheInterval = checkCount("deepCacheInterval", options.deepCacheInterval ?? 1);
-    const eta = checkFinite("eta", options.eta ?? 0);
-    if (eta < 0 || eta > 1) refuseArgument("eta", eta, "in 0..1");
-    const count = batch * numImagesPerPrompt;
-    const seed = options.generator ? undefined : (options.seed ?? randomSeed());
-    const generator = options.generator ?? new Generator("cpu", seed);
-    if (Array.isArray(generator) && generator.length !== count)
-      throw new InstructPix2PixError(
-        "ERR_INVALID_ARGUMENT",
-        `there are ${generator.length} generators for ${count} pictures`,
-      );
-    const { vae, textEncoder, tokenizer, unet } = this;
-    return {
-      vae,
-      textEncoder,
-      tokenizer,
-      unet,
-      device: this.#offloader?.device ?? unet.device,
-      prompts,
-      negatives,
-      batch,
-      count,
-      numImagesPerPrompt,
-      numInferenceSteps: checkCount("numInferenceSteps", options.numInferenceSteps ?? 100),
-      rows: guidanceRows(guidanceScale, imageGuidanceScale),
-      guidanceInterval,
-      deepCacheInterval,
-      eta,
-      seed,
-      generator,
-      outputType,
-    };
+  /** Refuses what cannot work, before anything is computed. */
+  #check(options: EditOptions<OutputType>): Call {
+    const call = checkCall(options, this, this.#offloader?.device ?? this.unet.device);
+    const { unet, vae, textEncoder, tokenizer } = call;
+    checkLatentChannels(unet.config, vae.config);
+    checkPrediction(unet.config, vae.config, this.scheduler);
+    const negativeText = !options.negativePromptEmbeds && call.rows.some(({ text }) => !text);
+    if (call.prompts || negativeText) {
+      checkTextWidth(unet.config, textEncoder.config);
+      checkVocabulary(tokenizer, textEncoder.config);
+    }
+    return call;
   }
 
   /** [rows · B·n,T,D]: for each row of guidance the prompts, or what stands for no text. */
-  async #textEmbeddings(call: Call, options: EditOptions): Promise<Tensor> {
+  async #textEmbeddings(call: Call, finite: FiniteChecks, options: EditOptions<OutputType>): Promise<Tensor> {
     using scope = new Scope();
     const { device } = call;
     const { dtype } = call.unet;
@@ -316,6 +221,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
       const encoded = scope.add(
         given ? await given.clone() : await this.#prompts.encode(texts!, call, { length, signal: options.signal }),
       );
+      if (!given) await finite.textEmbeddings(encoded);
       const placed = scope.add(await encoded.to({ device, dtype }));
       return scope.add(await placed.repeatInterleave(call.numImagesPerPrompt, 0));
     };
@@ -336,35 +242,37 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     );
   }
 
-  /** [images · B·n,C,h,w]: the pictures' latents, or zeros for none. Not scaled. */
-  async #imageLatents(call: Call, images: readonly boolean[], options: EditOptions): Promise<Tensor> {
+  /** [inputs · B·n,C,h,w]: for each input the pictures' latents, or zeros for none. Not scaled. */
+  async #imageLatents(
+    call: Call,
+    inputs: readonly boolean[],
+    finite: FiniteChecks,
+    options: EditOptions<OutputType>,
+  ): Promise<Tensor> {
     using scope = new Scope();
-    const { device } = call;
+    const { device, allowNonFinite, vae } = call;
     const { dtype } = call.unet;
-    const picture = scope.add(await prepareImage(options.image, call.vae.scaleFactor, { signal: options.signal }));
-    const pictures = picture.shape[0]!;
+    const { signal } = options;
+    const { scaleFactor: factor } = vae;
+    const { latent_channels: latentChannels } = vae.config;
+    const input = await prepareImage(options.image, { factor, latentChannels, allowNonFinite, signal });
+    const given = scope.add("latents" in input ? input.latents : input.pixels);
+    const pictures = given.shape[0]!;
     if (call.count % pictures !== 0)
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
         `${pictures} pictures cannot be matched with ${call.batch} prompts of ${call.numImagesPerPrompt} images each`,
       );
-    const posterior = scope.add(await call.vae.encode(picture, { signal: options.signal }));
-    const placed = scope.add(await posterior.mean.to({ device, dtype }));
-    const latents = scope.add(await placed.repeatInterleave(call.count / pictures, 0));
-    if (images.length === 1) return await latents.clone();
+    const encoded = "latents" in input ? given : scope.add(await vae.encode(given, { signal })).mean;
+    const placed = scope.add(await encoded.to({ device, dtype }));
+    await finite.imageLatents(placed);
+    // In turn, as in diffusers: row i has picture i mod the number of pictures.
+    const latents = scope.add(await placed.repeat([call.count / pictures, 1, 1, 1]));
+    if (inputs.length === 1) return await latents.clone();
     const none = scope.add(await Tensor.zeros(latents.shape, { device, dtype }));
     return await Tensor.cat(
-      images.map((image) => (image ? latents : none)),
+      inputs.map((image) => (image ? latents : none)),
       0,
-    );
-  }
-
-  #checkChannels({ vae, unet }: Call, imageChannels: number): void {
-    const noisy = vae.config.latent_channels;
-    if (noisy + imageChannels === unet.config.in_channels) return;
-    throw new InstructPix2PixError(
-      "ERR_CONFIG",
-      `the UNet takes ${unet.config.in_channels} channels, but ${noisy} of noisy and ${imageChannels} of image latents are given: it is not an InstructPix2Pix model`,
     );
   }
 
@@ -382,39 +290,16 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   }
 
   /** Latents to pictures [B,3,H,W] in 0..1, float32. */
-  async #decode({ vae }: Call, latents: Tensor, signal?: AbortSignal): Promise<Tensor> {
-    using unscaled = await Tensor.linearCombination([[1 / vae.config.scaling_factor, latents]]);
+  async #decode({ vae }: Call, latents: Tensor, finite: FiniteChecks, signal?: AbortSignal): Promise<Tensor> {
+    const scale = 1 / vae.config.scaling_factor;
+    using unscaled = await Tensor.linearCombination([[scale, latents]], { dtype: vae.dtype });
     using decoded = await vae.decode(unscaled, { signal });
+    await finite.decoded(decoded);
     using float = await decoded.to({ dtype: "float32" });
     using half = await float.mul(0.5);
     using shifted = await half.add(0.5);
     return await shifted.clamp(0, 1);
   }
-}
-
-type Call = Omit<StableDiffusionComponents, "scheduler"> & {
-  /** Where it is computed. */
-  device: string;
-  prompts: readonly string[] | undefined;
-  negatives: readonly string[] | undefined;
-  batch: number;
-  count: number;
-  numImagesPerPrompt: number;
-  rows: readonly GuidanceRow[];
-  guidanceInterval: readonly [number, number];
-  deepCacheInterval: number;
-  numInferenceSteps: number;
-  eta: number;
-  /** Of the generator, if the run makes its own. */
-  seed: number | bigint | undefined;
-  generator: Generator | readonly Generator[];
-  outputType: OutputType;
-};
-
-function embeddingRows(name: string, embeddings: Tensor): number {
-  const [rows, , width] = embeddings.shape;
-  if (embeddings.shape.length !== 3 || !rows || !width) refuseArgument(name, `[${embeddings.shape}]`, "[B,T,D]");
-  return rows;
 }
 
 async function toPictures(unit: Tensor): Promise<RgbImage[]> {

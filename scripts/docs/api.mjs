@@ -113,7 +113,9 @@ function isPublic(declaration) {
 
 function property(member, declaration, checker) {
   const optional = (member.flags & ts.SymbolFlags.Optional) !== 0 ? "?" : "";
-  const type = declaration.type?.getText() ?? inferred(declaration, checker);
+  const written = declaration.type?.getText() ?? inferred(declaration, checker);
+  // The question mark says so already.
+  const type = optional ? written.replace(/\s*\| undefined$/, "").replace(/^\(([\s\S]*)\)$/, "$1") : written;
   return `${member.name}${optional}: ${oneLine(type)}`;
 }
 

@@ -1,5 +1,6 @@
 import { native } from "../../lib/native/native.js";
-import { type EditOptions, InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { EditOptions } from "../../lib/pipelines/edit-options.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
 import type { Tensor } from "../../lib/tensor.js";
 import { fixture } from "../helpers/fixtures.js";
 

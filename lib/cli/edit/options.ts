@@ -117,6 +117,17 @@ export const editOptions = declareOptions({
     group: COMPUTING,
     help: "the type of weights and arithmetic",
   },
+  vae_dtype: {
+    type: "string",
+    choices: ["float32", "bfloat16", "float16"],
+    group: COMPUTING,
+    help: "the type of the autoencoder; by default --dtype, but float32 beside float16 where its file says force_upcast",
+  },
+  allow_non_finite: {
+    type: "boolean",
+    group: COMPUTING,
+    help: "let NaN and infinity in weights and results pass, which give a black picture, instead of failing",
+  },
   quantization: {
     type: "string",
     choices: ["none", "int8"],

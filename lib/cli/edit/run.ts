@@ -10,6 +10,7 @@ import { checkQuantization } from "../../models/pretrained.js";
 import { loadAddon } from "../../native/load.js";
 import { native } from "../../native/native.js";
 import { allowTf32, useDeterministicAlgorithms } from "../../numerics.js";
+import { checkPipelineFolder } from "../../pipelines/compatibility.js";
 import { InstructPix2PixPipeline } from "../../pipelines/instruct_pix2pix.js";
 import { schedulerFromClassName } from "../../schedulers/registry.js";
 import type { CommandIo } from "../command.js";
@@ -41,9 +42,10 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
   const image = await loadImage(values.image, { signal });
 
-  const { dtype, quantization, variant, attention, revision, cacheDir, localFilesOnly } = values;
+  const { dtype, vaeDtype, allowNonFinite, quantization, variant, attention, revision, cacheDir, localFilesOnly } =
+    values;
   const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
-  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal };
+  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, checkConfigs: checkPipelineFolder };
   if (values.model === undefined)
     reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
   const folder = await resolvePretrained(values.model ?? builtInModel, from, env);
@@ -55,7 +57,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
     reporter.warning("--enable_model_cpu_offload changes nothing: it is computed on the CPU");
   const placed = offloads ? "cpu" : device;
   using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, {
-    ...{ device: placed, dtype, quantization, variant, attention, signal },
+    ...{ device: placed, dtype, vaeDtype, allowNonFinite, quantization, variant, attention, signal },
   });
   if (offloads) await pipeline.enableModelCpuOffload(device);
   pipeline.vae.enableSlicing(values.vaeSlicing);
@@ -79,6 +81,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
     deepCacheInterval: values.deepCacheInterval,
     numImagesPerPrompt: values.numImagesPerPrompt,
     eta: values.eta,
+    allowNonFinite,
     signal,
     onStep: ({ step, totalSteps, timestep }) =>
       reporter.step({ step: step + 1, totalSteps, timestep, stepsPerSecond: clock.tick() }),

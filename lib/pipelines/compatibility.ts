@@ -1,0 +1,96 @@
+import { join } from "node:path";
+import { InstructPix2PixError } from "../errors.js";
+import { type AutoencoderKLConfig, readAutoencoderConfig } from "../models/autoencoder_kl.js";
+import { type CLIPTextConfig, readTextEncoderConfig } from "../models/clip_text_model.js";
+import { componentClass, type ModelIndex, readModelIndex } from "../models/model-index.js";
+import { readUNetConfig, type UNet2DConditionConfig } from "../models/unet_2d_condition.js";
+import { SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
+import type { CLIPTokenizer } from "../tokenizer.js";
+
+type UNetShape = Pick<UNet2DConditionConfig, "in_channels" | "out_channels" | "cross_attention_dim">;
+type AutoencoderShape = Pick<AutoencoderKLConfig, "in_channels" | "out_channels" | "latent_channels">;
+
+/** Colours of a picture. */
+const COLOURS = 3;
+
+/**
+ * Checks by its configurations that a pipeline's folder holds an InstructPix2Pix model whose parts fit together; its weights
+ * are not looked at.
+ *
+ * @returns the index, and the scheduler's class, which is the one that the index names whatever the scheduler's own file says
+ * @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO`
+ */
+export async function checkPipelineFolder(folder: string): Promise<{ index: ModelIndex; scheduler: SchedulerName }> {
+  const index = await readModelIndex(folder);
+  componentClass(index, "vae", ["AutoencoderKL"]);
+  componentClass(index, "text_encoder", ["CLIPTextModel"]);
+  componentClass(index, "tokenizer", ["CLIPTokenizer", "CLIPTokenizerFast"]);
+  componentClass(index, "unet", ["UNet2DConditionModel"]);
+  const scheduler = componentClass(index, "scheduler", SCHEDULER_NAMES);
+  const unet = await readUNetConfig(join(folder, "unet"));
+  checkLatentChannels(unet, await readAutoencoderConfig(join(folder, "vae")), index);
+  checkTextWidth(unet, await readTextEncoderConfig(join(folder, "text_encoder")));
+  return { index, scheduler };
+}
+
+/**
+ * Checks that a UNet takes noisy latents and image latents of an autoencoder.
+ *
+ * @throws `ERR_CONFIG`
+ */
+export function checkLatentChannels(unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex): void {
+  const { latent_channels: latents } = vae;
+  if (unet.in_channels !== 2 * latents) {
+    const named = index ? `${index.path} names a ${index.className}: ` : "";
+    const kind = unet.in_channels === latents ? ", only those of a text-to-image model" : "";
+    throw misfit(
+      `${named}the UNet takes ${unet.in_channels} channels${kind}, but ${latents} of noisy and ${latents} of image latents are given: it is not an InstructPix2Pix model`,
+    );
+  }
+  for (const key of ["in_channels", "out_channels"] as const)
+    if (vae[key] !== COLOURS) throw misfit(`the autoencoder's "${key}" is ${vae[key]}, but pictures have ${COLOURS}`);
+}
+
+/**
+ * Checks that a scheduler takes what a UNet predicts.
+ *
+ * @throws `ERR_CONFIG`
+ */
+export function checkPrediction(unet: UNetShape, { latent_channels: latents }: AutoencoderShape, by: Scheduler): void {
+  const learned = String(by.config.variance_type ?? "").startsWith("learned");
+  // DPM-Solver cuts such a prediction to three channels itself.
+  if (learned && by.className === "DPMSolverMultistepScheduler") return;
+  const expected = learned && by.className === "DDPMScheduler" ? 2 * latents : latents;
+  if (unet.out_channels !== expected)
+    throw misfit(`the UNet predicts ${unet.out_channels} channels, but the ${by.className} takes ${expected}`);
+}
+
+/**
+ * Checks that a UNet takes a text encoder's embeddings.
+ *
+ * @throws `ERR_CONFIG`
+ */
+export function checkTextWidth(unet: UNetShape, { hidden_size }: Pick<CLIPTextConfig, "hidden_size">): void {
+  const widths = [unet.cross_attention_dim].flat();
+  if (widths.some((width) => width !== hidden_size))
+    throw misfit(
+      `the text encoder's "hidden_size" is ${hidden_size}, but the UNet's "cross_attention_dim" ${[...new Set(widths)]}`,
+    );
+}
+
+/**
+ * Checks that a text encoder knows a tokenizer's ids.
+ *
+ * @throws `ERR_CONFIG`
+ */
+export function checkVocabulary(tokenizer: CLIPTokenizer, { vocab_size }: Pick<CLIPTextConfig, "vocab_size">): void {
+  const { bosTokenId, eosTokenId, padTokenId } = tokenizer;
+  const needed = Math.max(tokenizer.vocabSize, bosTokenId + 1, eosTokenId + 1, (padTokenId ?? 0) + 1);
+  if (needed > vocab_size)
+    throw misfit(`the tokenizer has ${needed} ids, but the text encoder's "vocab_size" is ${vocab_size}`);
+}
+
+function misfit(problem: string): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_CONFIG", problem);
+}

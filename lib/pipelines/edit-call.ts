@@ -1,0 +1,117 @@
+import { describe } from "../arguments.js";
+import { InstructPix2PixError } from "../errors.js";
+import { Generator, randomSeed } from "../generator.js";
+import { Tensor } from "../tensor.js";
+import type { StableDiffusionComponents } from "./components.js";
+import type { EditOptions, OutputType } from "./edit-options.js";
+import { type GuidanceRow, guidanceRows } from "./guidance.js";
+import { checkCount, checkFinite, checkTexts, refuseArgument } from "./options.js";
+
+/** A checked call: the options with their defaults, and the components that the pipeline had when it began. */
+export type Call = Omit<StableDiffusionComponents, "scheduler"> & {
+  /** Where it is computed. */
+  device: string;
+  prompts: readonly string[] | undefined;
+  negatives: readonly string[] | undefined;
+  batch: number;
+  count: number;
+  numImagesPerPrompt: number;
+  rows: readonly GuidanceRow[];
+  guidanceScale: number;
+  guidanceInterval: readonly [number, number];
+  deepCacheInterval: number;
+  numInferenceSteps: number;
+  eta: number;
+  /** Of the generator, if the run makes its own. */
+  seed: number | bigint | undefined;
+  generator: Generator | readonly Generator[];
+  outputType: OutputType;
+  allowNonFinite: boolean;
+};
+
+/**
+ * Checks the options of a run; nothing is computed.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` naming the option
+ */
+export function checkCall(
+  options: EditOptions<OutputType>,
+  { vae, textEncoder, tokenizer, unet }: StableDiffusionComponents,
+  device: string,
+): Call {
+  const { outputType = "image" } = options;
+  if (options.image === undefined || options.image === null) refuseArgument("image", options.image, "given");
+  if (!["image", "tensor", "latent"].includes(outputType))
+    refuseArgument("outputType", outputType, '"image", "tensor" or "latent"');
+  for (const name of ["latents", "promptEmbeds", "negativePromptEmbeds"] as const) {
+    const given = options[name];
+    if (given !== undefined && !(given instanceof Tensor)) refuseArgument(name, describe(given), "a Tensor");
+  }
+  const texts = checkPrompts(options, unet.config.cross_attention_dim);
+  const numImagesPerPrompt = checkCount("numImagesPerPrompt", options.numImagesPerPrompt ?? 1);
+  const count = texts.batch * numImagesPerPrompt;
+  const eta = checkFinite("eta", options.eta ?? 0);
+  if (eta < 0 || eta > 1) refuseArgument("eta", eta, "in 0..1");
+  const guidanceScale = checkFinite("guidanceScale", options.guidanceScale ?? 7.5);
+  const imageGuidanceScale = checkFinite("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
+  return {
+    ...{ vae, textEncoder, tokenizer, unet, device },
+    ...texts,
+    ...checkNoise(options, count),
+    ...{ numImagesPerPrompt, count, eta, outputType, guidanceScale },
+    rows: guidanceRows(guidanceScale, imageGuidanceScale),
+    guidanceInterval: checkInterval(options.guidanceInterval ?? [0, 1]),
+    deepCacheInterval: checkCount("deepCacheInterval", options.deepCacheInterval ?? 1),
+    numInferenceSteps: checkCount("numInferenceSteps", options.numInferenceSteps ?? 100),
+    allowNonFinite: options.allowNonFinite ?? false,
+  };
+}
+
+type Texts = Pick<Call, "prompts" | "negatives" | "batch">;
+
+function checkPrompts(options: EditOptions<OutputType>, width: number | readonly number[]): Texts {
+  const { prompt, promptEmbeds, negativePrompt, negativePromptEmbeds } = options;
+  if ((prompt === undefined) === (promptEmbeds === undefined))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give either prompt or promptEmbeds");
+  if (negativePrompt !== undefined && negativePromptEmbeds !== undefined)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give negativePrompt or negativePromptEmbeds, not both");
+  const prompts = prompt === undefined ? undefined : checkTexts("prompt", prompt);
+  const batch = prompts?.length ?? embeddingRows("promptEmbeds", promptEmbeds!, width);
+  const negatives = negativePrompt === undefined ? undefined : checkTexts("negativePrompt", negativePrompt);
+  if (negatives && negatives.length !== 1 && negatives.length !== batch)
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `there are ${negatives.length} negative prompts for ${batch} prompts`,
+    );
+  if (negativePromptEmbeds && embeddingRows("negativePromptEmbeds", negativePromptEmbeds, width) !== batch)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `negativePromptEmbeds must have ${batch} rows`);
+  return { prompts, negatives, batch };
+}
+
+function embeddingRows(name: string, embeddings: Tensor, width: number | readonly number[]): number {
+  const [rows, tokens, features] = embeddings.shape;
+  const [expected] = [width].flat();
+  if (embeddings.shape.length !== 3 || !rows || !tokens || features !== expected)
+    refuseArgument(name, `[${embeddings.shape}]`, `[B,T,${expected}]`);
+  return rows;
+}
+
+function checkInterval(interval: readonly [number, number]): readonly [number, number] {
+  const [from, to] = interval;
+  if (!(interval.length === 2 && from >= 0 && from <= to && to <= 1))
+    refuseArgument("guidanceInterval", JSON.stringify(interval), "two fractions of the steps, in order");
+  return interval;
+}
+
+function checkNoise(options: EditOptions<OutputType>, count: number): Pick<Call, "seed" | "generator"> {
+  if (options.seed !== undefined && options.generator !== undefined)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give seed or generator, not both");
+  const seed = options.generator ? undefined : (options.seed ?? randomSeed());
+  const generator = options.generator ?? new Generator("cpu", seed);
+  if (Array.isArray(generator) && generator.length !== count)
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `there are ${generator.length} generators for ${count} pictures`,
+    );
+  return { seed, generator };
+}

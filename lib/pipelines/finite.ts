@@ -1,0 +1,85 @@
+import { InstructPix2PixError } from "../errors.js";
+import type { Tensor } from "../tensor.js";
+import type { Call } from "./edit-call.js";
+import type { EditOptions, OutputType } from "./edit-options.js";
+
+const NAN_OR_INFINITY = "NaN or infinity";
+
+/**
+ * Refuses given tensors that hold NaN or infinity.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` naming the option
+ */
+export async function checkGivenTensors(options: EditOptions<OutputType>): Promise<void> {
+  if (options.allowNonFinite) return;
+  const { latents, promptEmbeds, negativePromptEmbeds } = options;
+  for (const [name, tensor] of Object.entries({ latents, promptEmbeds, negativePromptEmbeds }))
+    if (tensor && !(await tensor.isFinite())) throw givenNotFinite(name);
+}
+
+export function givenNotFinite(name: string): InstructPix2PixError {
+  return new InstructPix2PixError(
+    "ERR_INVALID_ARGUMENT",
+    `${name} holds ${NAN_OR_INFINITY} (allowNonFinite lets it pass)`,
+  );
+}
+
+/**
+ * Finds out where the numbers of a run stop being finite, so that it ends with an error instead of a black picture.
+ */
+export class FiniteChecks {
+  readonly #call: Call;
+
+  constructor(call: Call) {
+    this.#call = call;
+  }
+
+  /** @throws `ERR_NOT_FINITE` */
+  async textEmbeddings(embeddings: Tensor): Promise<void> {
+    const { dtype } = this.#call.textEncoder;
+    await this.#check(embeddings, "the text embeddings hold", `the text encoder computed in ${dtype}`, wider(dtype));
+  }
+
+  /** @throws `ERR_NOT_FINITE` */
+  async imageLatents(latents: Tensor): Promise<void> {
+    await this.#check(latents, "the latents of the picture hold", this.#autoencoder(), this.#widerAutoencoder());
+  }
+
+  /**
+   * @param step counts from 0
+   * @throws `ERR_NOT_FINITE` naming the step, counted from 1
+   */
+  async step(latents: Tensor, step: number, totalSteps: number): Promise<void> {
+    const { unet, guidanceScale, rows } = this.#call;
+    const advice = [...wider(unet.dtype), ...(rows.length > 1 ? [`a guidanceScale below ${guidanceScale}`] : [])];
+    const what = `from step ${step + 1} of ${totalSteps} on the latents hold`;
+    await this.#check(latents, what, `the UNet computed in ${unet.dtype}`, advice);
+  }
+
+  /** @throws `ERR_NOT_FINITE` */
+  async decoded(picture: Tensor): Promise<void> {
+    const what = "the latents are finite, but decoded they hold";
+    await this.#check(picture, what, this.#autoencoder(), this.#widerAutoencoder());
+  }
+
+  async #check(tensor: Tensor, what: string, how: string, advice: readonly string[]): Promise<void> {
+    if (this.#call.allowNonFinite || (await tensor.isFinite())) return;
+    const tries = advice.length > 0 ? advice.join(", or ") : "other options, or look at the model's weights";
+    throw new InstructPix2PixError("ERR_NOT_FINITE", `${what} ${NAN_OR_INFINITY} (${how}); try ${tries}`);
+  }
+
+  #autoencoder(): string {
+    return `the autoencoder computed in ${this.#call.vae.dtype}`;
+  }
+
+  #widerAutoencoder(): readonly string[] {
+    const { dtype } = this.#call.vae;
+    return dtype === "float16" ? ['vaeDtype "float32"', ...wider(dtype)] : wider(dtype);
+  }
+}
+
+/** Types with more range or precision. */
+function wider(dtype: string): readonly string[] {
+  if (dtype === "float16") return ['dtype "bfloat16" or "float32"'];
+  return dtype === "bfloat16" ? ['dtype "float32"'] : [];
+}

@@ -1,0 +1,43 @@
+import { InstructPix2PixError } from "../errors.js";
+import type { DType, Tensor } from "../tensor.js";
+import { warnOnce } from "../warn.js";
+
+/** How far rounding may carry pixels out of their range: bfloat16 is exact to 1/256 near 1. */
+const ROUNDING = 1 / 128;
+
+const FLOATS: readonly DType[] = ["float32", "float64", "float16", "bfloat16"];
+
+/**
+ * Brings pixels of 0..1 to -1..1. As in diffusers, pixels of which some are negative are taken to lie there already.
+ *
+ * @param pixels float32
+ * @param dtype of the tensor that they were given as, in which they are computed
+ * @param unchecked takes any values
+ * @returns float32
+ * @throws `ERR_INVALID_ARGUMENT` for values outside of both ranges
+ */
+export async function checkedPixels(pixels: Tensor, dtype: DType, unchecked: boolean): Promise<Tensor> {
+  const negative = !(await isWithin(pixels, 0, Number.POSITIVE_INFINITY)) && (await pixels.isFinite());
+  const low = negative ? -1 : 0;
+  if (!unchecked && !(await isWithin(pixels, low - ROUNDING, 1 + ROUNDING)))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", await outside(pixels));
+  if (negative) {
+    warnOnce("image is a tensor with negative values: it is taken to lie in -1..1, as in diffusers; give it in 0..1");
+    return await pixels.clone();
+  }
+  using own = await pixels.to({ dtype: FLOATS.includes(dtype) ? dtype : "float32" });
+  using doubled = await own.mul(2);
+  using shifted = await doubled.sub(1);
+  return await shifted.to({ dtype: "float32" });
+}
+
+async function outside(pixels: Tensor): Promise<string> {
+  const bytes = await isWithin(pixels, 0, 255);
+  const hint = bytes ? "divide pixels of 0..255 by 255" : "clamp or scale it";
+  return `image is a tensor with values outside of 0..1 (and of -1..1): ${hint}`;
+}
+
+async function isWithin(tensor: Tensor, min: number, max: number): Promise<boolean> {
+  using clamped = await tensor.clamp(min, max);
+  return await clamped.equal(tensor);
+}

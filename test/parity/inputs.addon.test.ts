@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Generator } from "../../lib/generator.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { loadSafetensors } from "../../lib/safetensors.js";
+import { EulerAncestralDiscreteScheduler } from "../../lib/schedulers/index.js";
+import type { Tensor } from "../../lib/tensor.js";
+import { deviation } from "../helpers/compare.js";
+import { fixture, readJson } from "../helpers/fixtures.js";
+import { tinyPipeline } from "../runtime/tiny.js";
+
+interface RecordedCase {
+  name: string;
+  images: number;
+  list: boolean;
+  prompts: string[];
+  count: number;
+  output: "tensor" | "latent";
+  replace: [factor: number, shift: number] | null;
+}
+
+const { cases } = readJson<{ cases: RecordedCase[] }>(fixture("pipeline-inputs", "cases.json"));
+let pipe: InstructPix2PixPipeline;
+let tensors: Record<string, Tensor>;
+beforeAll(async () => {
+  tensors = await loadSafetensors(fixture("pipeline-inputs", "expected.safetensors"));
+  pipe = await tinyPipeline();
+  pipe.scheduler = EulerAncestralDiscreteScheduler.fromConfig(pipe.scheduler.config);
+});
+afterAll(() => pipe.dispose());
+
+test.each(cases.map((one, i) => ({ i, ...one })))("$name: as diffusers", async (recorded) => {
+  const { i, images: count, list, prompts, replace } = recorded;
+  const image = Array.from({ length: count }, (_, k) => tensors[`${i}.image.${k}`]!);
+  const kept: Tensor[] = [];
+  const { images } = await pipe.run({
+    image: list ? image : image[0]!,
+    prompt: prompts,
+    numInferenceSteps: 3,
+    numImagesPerPrompt: recorded.count,
+    generator: new Generator("cpu", i),
+    outputType: recorded.output,
+    onStep: async ({ latents }) => {
+      if (!replace) return;
+      using scaled = await latents.mul(replace[0]);
+      const shifted = await scaled.add(replace[1]);
+      kept.push(shifted);
+      return { latents: shifted };
+    },
+  });
+  const { absolute, relative } = await deviation(images, tensors[`${i}.out`]!);
+  expect(recorded.output === "latent" ? relative : absolute).toBeLessThan(1e-4);
+  // What a callback returned is still its own.
+  for (const tensor of kept) expect(tensor.disposed).toBe(false);
+  expect(kept).toHaveLength(replace ? 3 : 0);
+});
