@@ -12,8 +12,8 @@ import {
 import {
   ignored,
   integer,
-  layers,
   type JsonObject,
+  layers,
   number,
   oneOf,
   only,

@@ -203,7 +203,13 @@ export async function loadPretrained<Config>(
   const { files } = await resolveWeights(folder, { variant, baseName: description.baseName });
   const nativeConfig = description.toNative(config, where);
   const handle = await cancellable(signal, (token) =>
-    addon.loadModel(description.kind, nativeConfig, files, { dtype, device, attention, quantization, allowNonFinite }, token),
+    addon.loadModel(
+      description.kind,
+      nativeConfig,
+      files,
+      { dtype, device, attention, quantization, allowNonFinite },
+      token,
+    ),
   );
   return { kind: description.kind, config, device, dtype, quantization, handle };
 }
