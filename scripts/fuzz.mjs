@@ -38,8 +38,7 @@ const seconds = Number(values.seconds);
 const chosen = positionals.length > 0 ? positionals : Object.keys(targets);
 const known = [...Object.keys(targets), ...scripted];
 if (!Number.isInteger(seconds) || seconds < 1) fail(`--seconds takes a positive whole number, not "${values.seconds}"`);
-for (const name of chosen)
-  if (!known.includes(name)) fail(`unknown target "${name}": expected ${known.join(", ")}`);
+for (const name of chosen) if (!known.includes(name)) fail(`unknown target "${name}": expected ${known.join(", ")}`);
 if (!/^\d{1,10}$/.test(values.seed)) fail(`--seed takes a whole number, not "${values.seed}"`);
 
 const share = Math.max(1, Math.floor(seconds / chosen.length));
@@ -147,5 +146,6 @@ function fuzzScripted(name) {
 
 process.chdir(root);
 mkdirSync(out, { recursive: true });
-for (const name of chosen) if (Object.hasOwn(targets, name)) fuzz(name);
-else fuzzScripted(name);
+for (const name of chosen)
+  if (Object.hasOwn(targets, name)) fuzz(name);
+  else fuzzScripted(name);

@@ -152,7 +152,11 @@ export class DataFolder {
   }
 
   #checkInside(path: string, real: string): void {
-    if (this.own || this.#roots.some((root) => real === root || real.startsWith(root.endsWith(sep) ? root : root + sep))) return;
+    if (
+      this.own ||
+      this.#roots.some((root) => real === root || real.startsWith(root.endsWith(sep) ? root : root + sep))
+    )
+      return;
     throw datasetError(
       `${path} is a link that leads out of the dataset's folder, to ${real}, which nothing from the hub may do`,
     );

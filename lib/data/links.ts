@@ -32,7 +32,8 @@ export async function listFolder(root: string, follow: boolean): Promise<string[
         else if (target.isFile()) files.push(name);
         else if (target.isDirectory() && follow) {
           const real = await realpath(path);
-          if (above.some((folder) => `${folder}${sep}`.startsWith(real.endsWith(sep) ? real : real + sep))) broken.push(name);
+          if (above.some((folder) => `${folder}${sep}`.startsWith(real.endsWith(sep) ? real : real + sep)))
+            broken.push(name);
           else if (++linked > MAX_LINKED_FOLDERS)
             throw datasetError(`${root} has more than ${MAX_LINKED_FOLDERS} links to folders, the last ${path}`);
           else await visit(name, [...above, real]);

@@ -90,8 +90,7 @@ async function findFiles(
     return chooseTrainFiles(paths, configs, datasetConfigName, folder.path);
   };
   if (datasetName !== undefined) {
-    if (!(await stat(datasetName).catch(() => undefined)))
-      return obtainHubDataset(datasetName, options, env);
+    if (!(await stat(datasetName).catch(() => undefined))) return obtainHubDataset(datasetName, options, env);
     const folder = await DataFolder.open(datasetName, true);
     return { folder, files: await choose(folder, await folder.list()) };
   }

@@ -10,10 +10,12 @@ export async function openServer() {
   installExample(folder);
   process.env.LOG_LEVEL = "silent";
   const load = (name: string) => import(/* @vite-ignore */ pathToFileURL(join(folder, name)).href);
-  const [{ createApp }, { readSettings }] = await Promise.all([load("app.js"), load("settings.js")]);
+  const [{ createApp }, { createAccess }, { readSettings }] = await Promise.all(
+    ["app.js", "access.js", "settings.js"].map(load),
+  );
   const settings = readSettings([], {});
   const run = async ({ image }: { image: unknown }) => ({ images: [image], seed: 0 });
-  const { app, stop } = createApp({ run }, settings);
+  const { app, stop } = createApp({ run }, settings, createAccess(settings));
   return {
     feed: async (input: Buffer) => {
       const headers = { host: "127.0.0.1:8080", "content-type": "multipart/form-data; boundary=B" };

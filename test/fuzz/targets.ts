@@ -12,7 +12,7 @@ import { identifyFormat } from "../../lib/images/format.js";
 import { loadPixels } from "../../lib/images/load.js";
 import { parseObject } from "../../lib/models/config.js";
 import { parseModelIndex } from "../../lib/models/model-index.js";
-import { integer, layersOrList, parseConfig } from "../../lib/models/schema.js";
+import { integer, integerOrList, LIMITS, parseConfig } from "../../lib/models/schema.js";
 import { parseWeightIndex } from "../../lib/models/weight-index.js";
 import { Secrets } from "../../lib/tracking/secrets.js";
 import { fixture } from "../helpers/fixtures.js";
@@ -28,7 +28,9 @@ export interface FuzzTarget {
 }
 
 /** A target that needs no preparation. */
-const plain = (feed: (input: Buffer) => void | Promise<void>): FuzzTarget["open"] => async () => ({ feed });
+const plain =
+  (feed: (input: Buffer) => void | Promise<void>): FuzzTarget["open"] =>
+  async () => ({ feed });
 
 /** A target that reads a file. */
 const ofFile = (name: string, feed: (path: string) => Promise<void>): FuzzTarget["open"] => {
@@ -56,7 +58,8 @@ const picturesIn = (folder: string) =>
     .map((name) => readFileSync(join(folder, name)))
     .filter(({ length }) => length < 4096);
 
-const CONFIG = '{"_class_name": "X", "unet": ["diffusers", "UNet2DConditionModel"], "layers_per_block": [2, 1], "sample_size": 8}';
+const CONFIG =
+  '{"_class_name": "X", "unet": ["diffusers", "UNet2DConditionModel"], "layers_per_block": [2, 1], "sample_size": 8}';
 const CARD = `---
 license: mit
 configs:
@@ -82,7 +85,7 @@ export const FUZZ_TARGETS: Readonly<Record<string, FuzzTarget>> = {
     tokens: ["{", "}", "[", "]", ",", ":", '"', "\\u00", "NaN", "1e999", "-", "null", '{"a":', "__proto__", "../"],
     open: plain(async (input) => {
       const text = input.toString("utf8");
-      const schema = { layers_per_block: layersOrList(2), sample_size: integer(8) };
+      const schema = { layers_per_block: integerOrList(2, LIMITS.layers), sample_size: integer(8, LIMITS.positions) };
       const uses = [
         () => parseConfig(schema, parseObject(text, "config.json"), "config.json"),
         () => parseModelIndex(text, "model_index.json"),
@@ -122,7 +125,25 @@ export const FUZZ_TARGETS: Readonly<Record<string, FuzzTarget>> = {
   },
   cards: {
     seeds: [CARD, CARD.replaceAll("\n", "\r\n"), "---\na: &a [*b, {c: d}]\nconfigs: *a\n---\n"],
-    tokens: ["- ", "? ", "[", "{", ": ", "&a ", "*a ", "|\n", "---\n", "#", "'", '"', "\t", "  ", "!!", "configs:\n", "*a"],
+    tokens: [
+      "- ",
+      "? ",
+      "[",
+      "{",
+      ": ",
+      "&a ",
+      "*a ",
+      "|\n",
+      "---\n",
+      "#",
+      "'",
+      '"',
+      "\t",
+      "  ",
+      "!!",
+      "configs:\n",
+      "*a",
+    ],
     open: plain((input) => {
       const files = ["data/train-00000-of-00001.parquet", "other/x.parquet", "README.md"];
       chooseTrainFiles(files, readCardConfigs(input.toString("utf8"), "README.md"), undefined, "the data set");

@@ -1,0 +1,104 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { readCardConfigs } from "../../lib/data/dataset-card.js";
+import { matchPatterns, parseGlob } from "../../lib/data/glob.js";
+import { readMetadata } from "../../lib/data/metadata/read.js";
+import { matching, parseShellPattern } from "../../lib/hub/patterns.js";
+import { TokenTrie } from "../../lib/tokenizer/token-trie.js";
+import { Secrets } from "../../lib/tracking/secrets.js";
+import { fixture, readJson } from "../helpers/fixtures.js";
+import { useScratch } from "./helpers.js";
+
+const scratch = useScratch();
+const refusal = (message: RegExp) =>
+  expect.objectContaining({ code: "ERR_DATASET", message: expect.stringMatching(message) });
+
+describe("patterns", () => {
+  test("match what fsspec and fnmatch match", () => {
+    type Row = [pattern: string, names: string[], glob: number[] | null, shell: number[]];
+    for (const [pattern, names, glob, shell] of readJson<Row[]>(fixture("data", "globs.json"))) {
+      const found = (test: (name: string) => boolean) => names.flatMap((name, i) => (test(name) ? [i] : []));
+      const shellPattern = parseShellPattern(pattern);
+      expect(
+        found((name) => shellPattern.test(name)),
+        pattern,
+      ).toEqual(shell);
+      if (glob === null) expect(() => parseGlob(pattern), pattern).toThrow(refusal(/whole part/));
+      else {
+        const parsed = parseGlob(pattern);
+        expect(
+          found((name) => parsed.test(name)),
+          pattern,
+        ).toEqual(glob);
+      }
+    }
+  });
+
+  test.each(["*a".repeat(40), "**/".repeat(40), "[a-z]*".repeat(40), "**/*a/".repeat(40)])(
+    "take linear work: %s",
+    (start) => {
+      const name = `${"a/".repeat(50)}${"a".repeat(180)}b`;
+      for (const pattern of [parseGlob(`${start}b?`), parseShellPattern(`${start}b?`)]) {
+        expect(pattern.test(name)).toBe(false);
+        expect(pattern.work).toBeLessThan((2 * start.length + 4) * (name.length + 1));
+      }
+    },
+  );
+
+  test("have limits in number, length and work", () => {
+    expect(() => matchPatterns(["a"], ["a".repeat(2000)])).toThrow(refusal(/more than 1024 characters/));
+    expect(() => matchPatterns(["a"], new Array(10_001).fill("*"))).toThrow(refusal(/10001 patterns/));
+    expect(() => matching(["a"], [`${"*".repeat(2000)}`])).toThrow(/more than 1024/);
+    const names = Array.from({ length: 2000 }, (_, i) => `${"a".repeat(500)}b${i}`);
+    expect(() => matchPatterns(names, [`${"*a".repeat(400)}*b?x*`, `${"*a".repeat(400)}*b*[!0-9]`])).toThrow(
+      refusal(/too many to be matched/),
+    );
+  });
+});
+
+describe("text of data sets", () => {
+  const read = async (name: string, content: string) => {
+    const path = join(await scratch.folder({}), name);
+    await writeFile(path, content);
+    for await (const slice of readMetadata(path, ["a"])) void slice;
+  };
+
+  test("with many keys or columns is read, or refused by a limit", async () => {
+    const keys = Array.from({ length: 30_000 }, (_, i) => `k${i}: 1`).join("\n");
+    expect(readCardConfigs(`---\n${keys}\n---\n`, "x")).toEqual([]);
+    expect(() => readCardConfigs(`---\n${keys}\nk7: 2\n---\n`, "x")).toThrow(refusal(/has the key "k7" twice/));
+    await expect(read("metadata.csv", `${"a,".repeat(60_000)}a\n`)).rejects.toEqual(refusal(/60001 columns/));
+  });
+
+  test.each([
+    ["nesting", `a: ${"[".repeat(200)}${"]".repeat(200)}`, /nested|malformed/],
+    ["keys that are objects", "? ".repeat(600), /nested|malformed/],
+    ["aliases", `a: &a 1\nb: [${"*a,".repeat(101)}]`, /more than 100 aliases/],
+    ["size", `a: ${"x".repeat(600_000)}`, /more than the allowed/],
+  ])("has limits: %s", (_, yaml, message) => {
+    expect(() => readCardConfigs(`---\n${yaml}\n---\n`, "x")).toThrow(refusal(message));
+  });
+
+  test("does not make secrets leak or wait", () => {
+    const secrets = new Secrets([], []);
+    expect(secrets.redact(`${"a.".repeat(500_000)}x://u:p@h@host hf_${"a".repeat(30)}_x`)).toMatch(
+      /x:\/\/\*\*\*@host \*\*\*_x$/,
+    );
+  });
+
+  test("is searched for tokens from the left, the longest first", () => {
+    const trie = new TokenTrie([
+      ["a", 1],
+      ["ab", 2],
+      ["abcd", 3],
+      ["b", 4],
+      ["a", 5],
+    ]);
+    expect([...trie.find("abcxaabcd")].map(({ start, end, id }) => [start, end, id])).toEqual([
+      [0, 2, 2],
+      [4, 5, 1],
+      [5, 9, 3],
+    ]);
+  });
+});
