@@ -1,3 +1,5 @@
+import { isError } from "../errors.js";
+
 type Outcome<T> = { value: T; error?: undefined } | { value?: undefined; error: { reason: unknown } };
 
 /** What work came to. Anything can be thrown, `undefined` as well, so the reason has an object around it. */
