@@ -266,8 +266,10 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     const encoded = "latents" in input ? given : scope.add(await vae.encode(given, { signal })).mean;
     const placed = scope.add(await encoded.to({ device, dtype }));
     await finite.imageLatents(placed);
-    // In turn, as in diffusers: row i has picture i mod the number of pictures.
-    const latents = scope.add(await placed.repeat([call.count / pictures, 1, 1, 1]));
+    // Picture i goes with prompt i, and prompts are repeated one by one. Where they cannot be paired, pictures take turns.
+    const paired = call.batch % pictures === 0;
+    const batch = scope.add(await placed.repeat([(paired ? call.batch : call.count) / pictures, 1, 1, 1]));
+    const latents = paired ? scope.add(await batch.repeatInterleave(call.numImagesPerPrompt, 0)) : batch;
     if (inputs.length === 1) return await latents.clone();
     const none = scope.add(await Tensor.zeros(latents.shape, { device, dtype }));
     return await Tensor.cat(
