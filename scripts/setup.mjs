@@ -12,7 +12,17 @@
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
@@ -65,6 +75,9 @@ function modulesAreCurrent() {
 
 async function setUpModules() {
   if (modulesAreCurrent()) return upToDate("node modules");
+  // npm would empty the folder that the link leads to, which others may be working with.
+  if (lstatSync(at("node_modules"), { throwIfNoEntry: false })?.isSymbolicLink())
+    throw new SetupError("node_modules is a link and differs from package-lock.json; run `npm ci` where it leads to");
   say("installing node modules (npm ci)");
   // Nothing that is needed here is made by a dependency's install script, so none is run.
   const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];

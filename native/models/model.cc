@@ -50,10 +50,12 @@ struct Reading {
 };
 
 [[noreturn]] void refuse_not_finite(const std::string& name, const WeightFile& file, c10::ScalarType dtype) {
-  throw Error("ERR_NOT_FINITE", file.path() + ": the weight " + in_quotes(name) + " holds NaN or infinity in " +
-                                    dtype_name(dtype) + ": the file is damaged, the training it comes from "
-                                    "diverged, or the type is too narrow for its values; allowNonFinite loads "
-                                    "it all the same");
+  throw Error("ERR_NOT_FINITE",
+              file.path() + ": the weight " + in_quotes(name) + " holds NaN or infinity in " +
+                  dtype_name(dtype) +
+                  ": the file is damaged, the training it comes from "
+                  "diverged, or the type is too narrow for its values; allowNonFinite loads "
+                  "it all the same");
 }
 
 /// Reads with all threads: what takes the time is copying, converting, and the system's clearing of fresh

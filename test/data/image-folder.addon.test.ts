@@ -294,7 +294,10 @@ describe("names in metadata", () => {
     const root = await folderOf(line("a.png", "one.png", "file") + line("a.png", "folder/m.png", "folder"));
     await symlink(join(store, "1"), join(root, "one.png"));
     await symlink(join(store, "more"), join(root, "folder"));
-    expect((await loadAll(await scratch.open({ trainDataDir: root, strict: true }))).prompts).toEqual(["file", "folder"]);
+    expect((await loadAll(await scratch.open({ trainDataDir: root, strict: true }))).prompts).toEqual([
+      "file",
+      "folder",
+    ]);
     // Metadata below a link to a folder, as where a whole dataset is one.
     const outer = await scratch.folder({});
     await symlink(root, join(outer, "version"));
@@ -314,7 +317,9 @@ describe("names in metadata", () => {
     const dataset = await scratch.open({ trainDataDir: root });
     await new Promise(setImmediate);
     process.off("warning", onWarning);
-    expect(warnings).toEqual([expect.stringMatching(/links that lead nowhere.*"gone.png", "round.png", "self", "up"$/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/links that lead nowhere.*"gone.png", "round.png", "self", "up"$/),
+    ]);
     await expect(dataset.row(1)).rejects.toMatchObject({
       code: "ERR_FILE_NOT_FOUND",
       message: expect.stringMatching(/"gone.png" is a link to .*nothing, which does not exist/),
