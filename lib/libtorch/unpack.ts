@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import yauzl from "yauzl";
-import { InstructPix2PixError, isError, throwIfAborted } from "../errors.js";
+import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { ARCHIVE_LIMITS, type ArchiveLimits, badArchive, wantedEntries } from "./archive-entries.js";
 import { crc32 } from "./crc32.js";
 import { assertDiskSpace } from "./disk.js";
