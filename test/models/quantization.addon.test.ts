@@ -59,7 +59,8 @@ describe("a UNet with 8-bit weights and activations", () => {
         const quantized = await forward(unet, size);
         const apart = await relativeError(quantized, exact);
         expect(apart).toBeGreaterThan(1e-4);
-        expect(apart).toBeLessThan(0.05);
+        // Without VNNI, inputs have 7 bits.
+        expect(apart).toBeLessThan(0.08);
         expect(await relativeError(await forward(unet, size), quantized)).toBe(0);
       }
     });

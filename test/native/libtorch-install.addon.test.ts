@@ -335,7 +335,7 @@ describe("--from", () => {
       /which has no lib\/libtorch_cpu\.so|does not exist/,
       makeZip({ "numpy/__init__.py": "" }),
     ],
-    ["an old libtorch", "ERR_LIBTORCH_VERSION", /2\.6\.0.*2\.11 to 2\.14/, makeZip(wheelFiles("2.6.0"))],
+    ["an old libtorch", "ERR_LIBTORCH_VERSION", /2\.6\.0.*2\.11 to 2\.15/, makeZip(wheelFiles("2.6.0"))],
   ])("refuses %s", async (_, code, message, content) => {
     const folder = temporaryFolder();
     const from = join(folder, "given");

@@ -84,7 +84,8 @@ test("8-bit integers in the UNet change a picture a little, with the other savin
   for (const options of [{}, { guidanceInterval: [0.5, 1] as const, deepCacheInterval: 2 }]) {
     const apart = distance((await edit(options, quantized)).values, (await edit(options)).values);
     expect(apart).toBeGreaterThan(1e-6);
-    expect(apart).toBeLessThan(0.02);
+    // Without VNNI, inputs have 7 bits.
+    expect(apart).toBeLessThan(0.03);
   }
 });
 
