@@ -4,7 +4,7 @@ Each case is a folder of test/fixtures/parity-configs: the model's files as a re
 often without the keys that have their default, as older versions wrote them), expected.safetensors with inputs and outputs,
 and an entry in cases.json with what the call was. Weights are random.
 
-Usage: python scripts/record-parity.py (needs diffusers 0.40 development, transformers, torch, Pillow; CPU)
+Usage: python scripts/record-parity.py (needs diffusers 0.40 development, transformers, torch, Pillow 13; CPU)
 """
 
 import inspect
@@ -226,9 +226,9 @@ def picture(width, height, seed):
 
 
 def lanczos(image, factor, size=None):
-    """Resizes as diffusers does, horizontally first as Pillow before version 13 always did."""
-    width, height = size or (image.width - image.width % factor, image.height - image.height % factor)
-    return image.resize((width, image.height), Image.Resampling.LANCZOS).resize((width, height), Image.Resampling.LANCZOS)
+    """Resizes as diffusers does."""
+    size = size or (image.width - image.width % factor, image.height - image.height % factor)
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def tiny_pipeline():

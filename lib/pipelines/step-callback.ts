@@ -4,6 +4,9 @@ import { retain } from "../schedulers/expression.js";
 import { Tensor } from "../tensor.js";
 import type { EditOptions, StepProgress } from "./edit-options.js";
 
+/** What else a callback of diffusers may replace. */
+const DIFFUSERS_REPLACES = ["promptEmbeds", "negativePromptEmbeds", "imageLatents"];
+
 /**
  * Calls the step callback and takes what it returns.
  *
@@ -25,14 +28,14 @@ export async function callOnStep(onStep: EditOptions["onStep"], progress: StepPr
 }
 
 function replacementOf(returned: unknown): Tensor | undefined {
-  // A callback that is written as an expression returns whatever that is.
   if (typeof returned !== "object" || returned === null) return undefined;
   const refuse = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", `onStep returned ${problem}`);
   if (returned instanceof Tensor) throw refuse("a Tensor; return { latents } to replace the latents");
-  const prototype = Object.getPrototypeOf(returned);
-  if (prototype === null || Object.getPrototypeOf(prototype) === null)
-    for (const key of Object.keys(returned))
-      if (key !== "latents") throw refuse(`an object with "${key}"; latents are all that it can replace`);
+  const keys = Object.keys(returned);
+  const isReplacement = keys.includes("latents") || keys.some((key) => DIFFUSERS_REPLACES.includes(key));
+  // An arrow function written as an expression returns whatever the expression is, such as a metrics object.
+  if (!isReplacement) return undefined;
+  for (const key of keys) if (key !== "latents") throw refuse(`an object with "${key}"; only latents can be replaced`);
   const { latents } = returned as { latents?: unknown };
   if (latents === undefined) return undefined;
   if (!(latents instanceof Tensor)) throw refuse(`latents that are not a Tensor but ${describe(latents)}`);

@@ -78,9 +78,17 @@ describe("a model that is broken is refused in one line that says where:", () =>
       "a configuration that the weights do not fit",
       (m) =>
         edit(join(m, "unet", "config.json"), (c) => {
+          c.layers_per_block = 3;
+        }),
+      /unet: .*missing/,
+    ],
+    [
+      "configurations that do not fit together",
+      (m) =>
+        edit(join(m, "unet", "config.json"), (c) => {
           c.cross_attention_dim = 64;
         }),
-      /unet.*misshapen: .*attn2\.to_k\.weight" is \[32,32\], the configuration asks for \[32,64\]/,
+      /text encoder's "hidden_size" is 32, but the UNet's "cross_attention_dim" 64/,
     ],
     [
       "weights that are missing",
