@@ -80,7 +80,7 @@ describe("a model that is broken is refused in one line that says where:", () =>
         edit(join(m, "unet", "config.json"), (c) => {
           c.layers_per_block = 3;
         }),
-      /unet: .*missing/,
+      /unet.*; missing: down_blocks/,
     ],
     [
       "configurations that do not fit together",
