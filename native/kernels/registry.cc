@@ -1,7 +1,6 @@
 #include "kernels/registry.h"
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <sstream>
 #include <vector>
@@ -41,8 +40,8 @@ Operators::Operators(c10::DispatchKey backend, Add implement) {
 }
 
 void Operators::register_all() {
-  static std::once_flag once;
-  std::call_once(once, [] {
+  // Not std::call_once, whose pthread_once has another version in old systems' glibc.
+  [[maybe_unused]] static const bool registered = [] {
     for (const bool schemas : {true, false})
       for (const auto& [backend, add] : entries()) {
         if (backend.has_value() == schemas) continue;
@@ -50,7 +49,8 @@ void Operators::register_all() {
         // Leaked: its destructor would take the operators away while libtorch's own are running.
         add(*new torch::Library(kind, operator_namespace(), backend, __FILE__, __LINE__));
       }
-  });
+    return true;
+  }();
 }
 
 }  // namespace ip2p

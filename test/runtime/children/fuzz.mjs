@@ -208,7 +208,7 @@ const load = [
   "CLIPTextModel",
   configs[2],
   [words.at(-1)],
-  { dtype: "float32", device: "cpu", attention: "auto", quantization: "none" },
+  { dtype: "float32", device: "cpu", attention: "auto", quantization: "none", allowNonFinite: false },
   null,
 ];
 
