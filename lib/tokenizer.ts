@@ -42,6 +42,8 @@ export class CLIPTokenizer {
   readonly unkTokenId: number;
   /** The number of ids that the text encoder takes; 77 where no configuration says another. */
   readonly modelMaxLength: number;
+  /** Where texts that are too long are cut: the end or, with `"left"`, the start of what is between the markers. */
+  readonly truncationSide: "left" | "right";
   /** Number of tokens in the base vocabulary, without tokens that a configuration adds. */
   readonly vocabSize: number;
   readonly #encoding: BytePairEncoding;
@@ -59,6 +61,7 @@ export class CLIPTokenizer {
     this.unkTokenId = this.#added.idOf(unk)!;
     this.padTokenId = pad === null ? null : this.#added.idOf(pad)!;
     this.modelMaxLength = files.modelMaxLength;
+    this.truncationSide = files.truncationSide;
     this.vocabSize = this.#encoding.ids.size;
   }
 
@@ -78,7 +81,7 @@ export class CLIPTokenizer {
    * @param text one text or several; a lone surrogate counts as U+FFFD
    * @returns a row per text, also for a single one
    * @throws InstructPix2PixError `ERR_INVALID_ARGUMENT` for impossible options, `ERR_TOKENIZER` where the text needs an
-   *   unknown token, or padding a padding token, that the folder lacks
+   *   unknown token, or padding a padding token, that the folder lacks, and for more than 1000 combining marks in a row
    */
   encode(text: string | readonly string[], options: TokenizerEncodeOptions = {}): number[][] {
     const texts = typeof text === "string" ? [text] : text;
@@ -144,9 +147,7 @@ export class CLIPTokenizer {
 
   #truncated(ids: number[], limit: number | undefined): number[] {
     if (limit === undefined || ids.length <= limit - MARKERS) return ids;
-    return this.#files.truncationSide === "right"
-      ? ids.slice(0, limit - MARKERS)
-      : ids.slice(ids.length - (limit - MARKERS));
+    return this.truncationSide === "right" ? ids.slice(0, limit - MARKERS) : ids.slice(ids.length - (limit - MARKERS));
   }
 
   #padded(rows: number[][], length: number): number[][] {

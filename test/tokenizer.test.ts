@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { decodeTokens } from "../lib/tokenizer/decode.js";
 import { CLIPTokenizer, type TokenizerEncodeOptions } from "../lib/tokenizer.js";
 
 const fixtures = fileURLToPath(new URL("fixtures/", import.meta.url));
@@ -204,6 +205,13 @@ describe("a folder", () => {
     ],
     ["no start token", { "tokenizer_config.json": { bos_token: null } }, "ERR_TOKENIZER", "tokenizer_config.json"],
     ["an added id in words", { "added_tokens.json": { "<new>": "x" } }, "ERR_TOKENIZER", "added_tokens.json"],
+    ["an added token of 1025 characters", { "added_tokens.json": { ["x".repeat(1025)]: 9 } }, "ERR_TOKENIZER", ""],
+    [
+      "added tokens of more than a million characters",
+      { "added_tokens.json": Object.fromEntries(Array.from({ length: 1025 }, (_, i) => [`${i}`.padEnd(1024), i])) },
+      "ERR_TOKENIZER",
+      "",
+    ],
     ["an unknown side", { "tokenizer_config.json": { padding_side: "top" } }, "ERR_TOKENIZER", "tokenizer_config.json"],
   ];
   test.each(malformed)("with %s is refused, naming the file", async (_, files, code, named) => {
@@ -263,6 +271,19 @@ describe("encode", () => {
     const rows = clip.encode([...texts, " ".repeat(1e5)]);
     expect(rows.map((row) => row.length)).toEqual([12_503, 100_002, 50_002, 133_334, 7002, 2]);
   });
+
+  test("takes a thousand combining marks on one letter, and no more", () => {
+    // They are in the wrong order, and sorting them takes time with the square of their number.
+    const marks = "\u0315\u0327".repeat(500);
+    expect(clip.encode(`a${marks}`.repeat(50))[0]!.length).toBeGreaterThan(50_000);
+    for (const text of [`a${marks}\u0300`, `\u08ca${"\u0315\u0327".repeat(1e6)}`])
+      expect(() => clip.encode(text)).toThrow(
+        expect.objectContaining({
+          code: "ERR_TOKENIZER",
+          message: expect.stringContaining("more than 1000 combining"),
+        }),
+      );
+  });
 });
 
 describe("decode", () => {
@@ -270,6 +291,11 @@ describe("decode", () => {
     expect(clip.decode([49406, 320, 1e9, -1, 2368, 49407])).toBe("<|startoftext|>a cat <|endoftext|>");
     expect(clip.decode([[320], [], [2368, 49407]], { skipSpecialTokens: true })).toEqual(["a", "", "cat"]);
     expect(clip.decode([])).toBe("");
+  });
+
+  test("drops space at both ends alone, however much there is within", () => {
+    const space = " \u3000\x1c\u0085".repeat(1e5);
+    expect(decodeTokens([space, "a</w>", `b${space}b`, "</w>", space])).toBe(`a b${space}b`);
   });
 
   test("gives back normalised text", () => {

@@ -93,6 +93,7 @@ class Folder {
   readonly names: readonly string[];
   readonly #source: FileSource;
   readonly #prefix: string;
+  readonly #known: ReadonlySet<string>;
 
   constructor(source: FileSource, prefix: string) {
     this.#source = source;
@@ -101,10 +102,11 @@ class Folder {
       .filter((name) => name.startsWith(prefix) && !name.slice(prefix.length).includes("/"))
       .map((name) => name.slice(prefix.length))
       .sort();
+    this.#known = new Set(this.names);
   }
 
   has(name: string): boolean {
-    return this.names.includes(name);
+    return this.#known.has(name);
   }
 
   required(name: string): string {

@@ -147,10 +147,12 @@ async function inParallel<T>(
 ): Promise<void> {
   const stop = new AbortController();
   const inner = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
-  const queue = [...items];
+  // Workers share the iterator: each item is taken once.
+  const queue = items.values();
   let failure: { error: unknown } | undefined;
   const worker = async () => {
-    for (let item = queue.shift(); item !== undefined && !failure; item = queue.shift()) {
+    for (const item of queue) {
+      if (failure) return;
       try {
         await work(item, inner);
       } catch (error) {

@@ -7,8 +7,12 @@ export interface Selection {
 /** Libraries of the CUDA half, and the empty ones that name them: without it they could not be opened. */
 const cudaHalf = /^lib\/(lib)?(torch_cuda|c10_cuda|caffe2_nvrtc|torch_nvshmem|torch_global_deps|torch\.)/;
 
-/** What libtorch's CPU half is linked to in a CUDA build, for tracing and for pinned memory. */
-const cudaOfCpuHalf = /\/(lib|bin)\/[^/]*(cudart|cupti)[^/]*\.(so|dll)[^/]*$/;
+/** Whether a file is what libtorch's CPU half is linked to in a CUDA build, for tracing and for pinned memory. */
+function isCudaOfCpuHalf(path: string): boolean {
+  const [folder, file] = path.split("/").slice(-2) as [string, string];
+  const at = file.search(/cudart|cupti/);
+  return (folder === "lib" || folder === "bin") && at >= 0 && /\.(so|dll)/.test(file.slice(at));
+}
 
 /**
  * Where a file of a wheel or of an official archive belongs in a cache entry: `torch/…` (an archive's `libtorch/…` as
@@ -25,10 +29,16 @@ export function placeOf(path: string, { cpuHalfOnly }: Selection): string | unde
   if (top === "torch" || top === "libtorch") return isWantedOfTorch(rest, cpuHalfOnly) ? `torch/${rest}` : undefined;
   if (top === "nvidia") {
     if (/\.pyi?$/.test(rest)) return undefined;
-    return !cpuHalfOnly || cudaOfCpuHalf.test(path) ? path : undefined;
+    return !cpuHalfOnly || isCudaOfCpuHalf(path) ? path : undefined;
   }
-  const license = /^([^/]+)\.dist-info\/(?:licenses\/)?(.*(?:LICEN[CS]E|NOTICE|COPYING)[^/]*|METADATA)$/i.exec(path);
-  return license ? `licenses/${license[1]}/${license[2]}` : undefined;
+  const distribution = /^(.+)\.dist-info$/i.exec(top)?.[1];
+  const file = rest.replace(/^licenses\//i, "");
+  return distribution !== undefined && isLicense(file) ? `licenses/${distribution}/${file}` : undefined;
+}
+
+function isLicense(file: string): boolean {
+  const name = file.slice(file.lastIndexOf("/") + 1);
+  return /^METADATA$/i.test(file) || /LICEN[CS]E|NOTICE|COPYING/i.test(name);
 }
 
 function isWantedOfTorch(path: string, cpuHalfOnly: boolean): boolean {

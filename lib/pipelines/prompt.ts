@@ -44,8 +44,9 @@ function warnAboutTruncation(prompts: readonly string[], tokenizer: CLIPTokenize
   for (const [i, ids] of tokenizer.encode(prompts).entries()) {
     if (ids.length <= length) continue;
     const count = ids.length - length;
+    const first = tokenizer.truncationSide === "right" ? length - 1 : 1;
     // More tokens than are shown would only be spelt out to be cut off.
-    const ignored = tokenizer.decode(ids.slice(length - 1, length - 1 + Math.min(count, QUOTED_TOKENS)));
+    const ignored = tokenizer.decode(ids.slice(first, first + Math.min(count, QUOTED_TOKENS)));
     const quoted = quote(count > QUOTED_TOKENS ? `${ignored} …` : ignored);
     const what = `${count} ${count === 1 ? "token is" : "tokens are"} ignored: ${quoted}`;
     warnOnce(`prompt ${i + 1} is longer than the ${length} tokens that the text encoder takes; ${what}`);

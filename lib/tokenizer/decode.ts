@@ -1,3 +1,5 @@
+import { trimEnd } from "../trim.js";
+
 /** The byte that each character of a byte-level token stands for: printable Latin-1 is itself, the rest is moved up. */
 const BYTE_OF: ReadonlyMap<string, number> = new Map(
   Array.from({ length: 256 }, (_, byte) => byte)
@@ -7,7 +9,7 @@ const BYTE_OF: ReadonlyMap<string, number> = new Map(
 );
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: Python's `strip` takes the four separators for space too
-const EDGE_SPACE = /^[\p{White_Space}\x1c-\x1f]+|[\p{White_Space}\x1c-\x1f]+$/gu;
+const SPACE = /^[\p{White_Space}\x1c-\x1f]+/u;
 
 function bytesOf(token: string): number[] {
   const bytes: number[] = [];
@@ -23,5 +25,6 @@ function bytesOf(token: string): number[] {
 /** The text that byte-level tokens spell: `</w>` is a space, and space at either end is dropped. */
 export function decodeTokens(tokens: readonly string[]): string {
   const bytes = Uint8Array.from(tokens.flatMap(bytesOf));
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes).replaceAll("</w>", " ").replace(EDGE_SPACE, "");
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes).replaceAll("</w>", " ");
+  return trimEnd(text.replace(SPACE, ""), (character) => SPACE.test(character));
 }

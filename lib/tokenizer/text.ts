@@ -1,11 +1,20 @@
+import { InstructPix2PixError } from "../errors.js";
 import { ASSIGNED_AFTER_UNICODE_16, INERT_IN_NFC } from "./unicode.js";
 
 const INERT_RUN = new RegExp(`([${INERT_IN_NFC}]+)`, "u");
 const MAY_HOLD_INERT = /[\u0700-\u{10ffff}]/u;
 const WHITE_SPACE_RUN = /\p{White_Space}+/gu;
 
+const MARKS = /\p{M}+/gu;
+
+/** Sorting the marks on one letter takes time with the square of their number. No script puts even 30 on one. */
+const MAX_MARKS = 1000;
+
 /** Normalisation form C by the tables of the `tokenizers` library. */
 function composed(text: string): string {
+  for (const [marks] of text.matchAll(MARKS))
+    if (marks.length > MAX_MARKS)
+      throw new InstructPix2PixError("ERR_TOKENIZER", `the text has more than ${MAX_MARKS} combining marks in a row`);
   if (!MAY_HOLD_INERT.test(text)) return text.normalize("NFC");
   // Splitting on a captured group leaves the inert runs at the odd positions.
   return text
@@ -19,6 +28,8 @@ function composed(text: string): string {
  *
  * Lower case is that of each character by itself, so a capital sigma is always "σ": `toLowerCase` alone would write "ς"
  * at the end of a word, which is another token.
+ *
+ * @throws `ERR_TOKENIZER` for more than 1000 combining marks in a row
  */
 export function normalizeText(text: string): string {
   return composed(text).replace(WHITE_SPACE_RUN, " ").replaceAll("Σ", "σ").toLowerCase();

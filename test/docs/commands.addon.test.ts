@@ -19,6 +19,9 @@ const SMALLER: Record<string, string[]> = {
   doctor: [],
 };
 
+/** The option that names the output of commands that refuse, or warn of, what an earlier one has left there. */
+const START_ANEW: Record<string, string> = { "make-dataset": "--output", train: "--output_dir" };
+
 /** What a command that goes on from the latest checkpoint says where there is none yet. */
 const EXPECTED = /^ip2p: warning: there is no checkpoint in .*; training starts anew\n/;
 
@@ -86,11 +89,9 @@ describe("every command in the documentation", () => {
           continue;
         }
         expect(program === "ip2p" && SMALLER[name!], `nobody runs: ${text}`).toBeTruthy();
-        // Another run's model there would be warned about.
-        if (name === "train" && !words.includes("--resume_from_checkpoint"))
-          rmSync(place.at("my-model"), { recursive: true, force: true });
-        if (name === "make-dataset")
-          rmSync(place.at(argv[argv.indexOf("--output") + 1]!), { recursive: true, force: true });
+        const output = START_ANEW[name!];
+        if (output !== undefined && !argv.includes("--resume_from_checkpoint"))
+          rmSync(place.at(argv[argv.indexOf(output) + 1]!), { recursive: true, force: true });
         const outcome = await ip2p([name!, ...argv, ...SMALLER[name!]!], { cwd: place.folder, env: world.env });
         const { status, stderr } = outcome;
         expect({ status, stderr: stderr.replace(EXPECTED, "") }, text).toEqual({ status: 0, stderr: "" });

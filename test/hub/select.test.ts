@@ -1,6 +1,9 @@
-import { readdir, stat } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { obtainModel } from "../../lib/hub/select.js";
+import type { FileSource } from "../../lib/hub/source.js";
 import { NEEDED, pipelineFiles, useHub } from "./fixtures.js";
 
 const hub = useHub();
@@ -167,5 +170,26 @@ test("a malformed model_index.json is ERR_CONFIG and leads to no folder outside"
     await expect(
       hub.resolve("org/model", { cacheDir: join(hub.scratch, `index${index.length}`) }),
     ).rejects.toMatchObject({ code: "ERR_CONFIG" });
+  }
+});
+
+test("100,000 shards are looked up in a listing of as many files, and the missing one is named", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "ip2p-shards-"));
+  try {
+    const shards = Array.from({ length: 100_000 }, (_, i) => `${i}.safetensors`);
+    const weightMap = Object.fromEntries([...shards, "missing.safetensors"].map((shard) => [shard, shard]));
+    await writeFile(join(folder, "model.safetensors.index.json"), JSON.stringify({ weight_map: weightMap }));
+    const source: FileSource = {
+      label: "a/model",
+      names: new Set(["config.json", "model.safetensors.index.json", ...shards]),
+      obtain: async () => {},
+      path: (name) => join(folder, name),
+    };
+    await expect(obtainModel(source, "", {})).rejects.toMatchObject({
+      code: "ERR_HUB",
+      message: 'a/model: no file "missing.safetensors"',
+    });
+  } finally {
+    await rm(folder, { recursive: true });
   }
 });

@@ -2,6 +2,7 @@ import { chmodSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { placeOf } from "../../lib/libtorch/layout.js";
 import { type ResolveOptions, resolveLibtorch } from "../../lib/native/libtorch.js";
 import { assertSupportedPlatform, cacheFolder, isEnabled, platformAbi } from "../../lib/native/platform.js";
 import { assertVersion, isSupportedVersion, sameMinor } from "../../lib/native/version.js";
@@ -183,5 +184,27 @@ describe("the platform", () => {
   it("switches are on unless they say off", () => {
     expect(["1", "true", "YES", "on", "x"].every(isEnabled)).toBe(true);
     expect([undefined, "", "0", "false", "No", "off"].some(isEnabled)).toBe(false);
+  });
+});
+
+describe("a place in the cache", () => {
+  const place = (path: string) => placeOf(path, { cpuHalfOnly: true });
+
+  it("is had by libraries of the CPU half and by licences", () => {
+    for (const path of ["nvidia/cu13/lib/libcudart.so.13", "nvidia/x/bin/cupti64.dll", "nvidia/lib/cudart.cupti.so"])
+      expect(place(path)).toBe(path);
+    for (const path of ["nvidia/lib/cudart.txt", "nvidia/lib/x.so.cudart", "nvidia/lib/a/cudart.so", "nvidia/x.so"])
+      expect(place(path)).toBeUndefined();
+    expect(place("torch-2.dist-info/licenses/a/License.txt")).toBe("licenses/torch-2/a/License.txt");
+    expect(place("torch-2.dist-info/METADATA")).toBe("licenses/torch-2/METADATA");
+    for (const path of ["torch-2.dist-info/a/METADATA", "torch-2.dist-info/notice/x", ".dist-info/NOTICE", "x/NOTICE"])
+      expect(place(path)).toBeUndefined();
+  });
+
+  it("is looked for in linear time", () => {
+    // Work that grows with the square of a name's length would take hours.
+    for (const part of ["cudart", "cudart.so/", "/lib/cudart", "LICENSE", "LICENSE/", ".dist-info", "licenses/"])
+      for (const start of ["nvidia/lib/", "x.dist-info/", ""])
+        expect(place(`${start}${part.repeat(1e5)}/`), part).toBeUndefined();
   });
 });

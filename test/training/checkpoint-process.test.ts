@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { isInstructPix2PixError } from "../../lib/errors.js";
 import { commitCheckpoint } from "../../lib/training/checkpoint/commit.js";
 import { latestValidCheckpoint } from "../../lib/training/checkpoint/find.js";
+import { tryTo } from "../helpers/try-to.js";
 
 let out: string;
 
@@ -37,15 +38,6 @@ async function expectFailure(reason: string, writer = write): Promise<void> {
 }
 
 describe("on a real disk, the last checkpoint stands and the error is typed", () => {
-  function tryTo(command: string, ...args: string[]): boolean {
-    try {
-      execFileSync(command, args, { stdio: "ignore" });
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
   it("where files may not become so large", async ({ skip }) => {
     const limit = (bytes: string) => tryTo("prlimit", "--pid", String(process.pid), `--fsize=${bytes}:unlimited`);
     skip(!limit("unlimited"), "there is no prlimit here");

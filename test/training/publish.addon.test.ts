@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { isInstructPix2PixError } from "../../lib/errors.js";
+import { NEEDED } from "../hub/fixtures.js";
 import { UploadServer } from "../hub/upload-server.js";
 import { WandbServer } from "../tracking/wandb-server.js";
 import {
@@ -19,21 +20,7 @@ import {
 const CANARY = "hf_CANARYcanaryCANARYcanary0123456789";
 /** Any part of it would be too much. */
 const TRACE = CANARY.slice(3, 15);
-const MODEL = [
-  "README.md",
-  "model_index.json",
-  "scheduler/scheduler_config.json",
-  "text_encoder/config.json",
-  "text_encoder/model.safetensors",
-  "tokenizer/merges.txt",
-  "tokenizer/special_tokens_map.json",
-  "tokenizer/tokenizer_config.json",
-  "tokenizer/vocab.json",
-  "unet/config.json",
-  "unet/diffusion_pytorch_model.safetensors",
-  "vae/config.json",
-  "vae/diffusion_pytorch_model.safetensors",
-];
+const MODEL = ["README.md", ...NEEDED];
 let hub: UploadServer;
 let folder: string;
 let outputDir: string;

@@ -145,6 +145,17 @@ async function syncAndHash(
   return hashed.value;
 }
 
+/** Renames what is at `path` to `former` and `next` to `path`, or nothing at all. */
+async function replace(fs: FileSystem, path: string, next: string, former: string): Promise<void> {
+  await fs.rename(path, former);
+  try {
+    await fs.rename(next, path);
+  } catch (error) {
+    await fs.rename(former, path);
+    throw error;
+  }
+}
+
 /**
  * The rename that makes it a checkpoint, synced. A folder cannot be renamed over one that has files, so an earlier
  * checkpoint of the same step steps aside first: for good if it is not the run's own.
@@ -161,23 +172,10 @@ async function moveIntoPlace(
   const written = join(outputDir, temporaryName(step, "written"));
   const replaced = join(outputDir, temporaryName(step, "replaced"));
   const aside = await asidePath(fs, outputDir, step, run);
-  if (aside !== undefined) {
-    await fs.rename(path, aside);
-    try {
-      await fs.rename(written, path);
-    } catch (error) {
-      await fs.rename(aside, path);
-      throw error;
-    }
-  } else if (await exists(fs, path)) {
+  if (aside !== undefined) await replace(fs, path, written, aside);
+  else if (await exists(fs, path)) {
     await removeTree(fs, replaced);
-    await fs.rename(path, replaced);
-    try {
-      await fs.rename(written, path);
-    } catch (error) {
-      await fs.rename(replaced, path);
-      throw error;
-    }
+    await replace(fs, path, written, replaced);
   } else await fs.rename(written, path);
   await syncPath(fs, outputDir, "folder");
   // Not before the sync: after a power cut the old one may have its name again. What remains is cleared away later.

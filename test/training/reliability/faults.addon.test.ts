@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { latestValidCheckpoint } from "../../../lib/training/checkpoint/find.js";
 import type { TrainInput } from "../../../lib/training/options.js";
+import { tryTo } from "../../helpers/try-to.js";
 import {
   checkpoints,
   expectError,
@@ -30,15 +31,6 @@ beforeAll(async () => {
   await trained(options(whole));
 });
 afterAll(() => folder[Symbol.dispose]());
-
-function tryTo(command: string, ...args: string[]): boolean {
-  try {
-    execFileSync(command, args, { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** Bytes that a file of this process may have. */
 function limitFiles(bytes: number | "unlimited"): boolean {
