@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { sleep } from "../sleep.js";
-import { processStart } from "./process-start.js";
+import { isStopped, processStart } from "./process-start.js";
 
 /** How often a holder shows that it lives, and after how long without that it counts as dead. */
 const HEARTBEAT_MS = 5_000;
@@ -138,6 +138,8 @@ async function isStale({ holder, confirmed }: { holder: Holder; confirmed: numbe
     // Its number was given to another process meanwhile, as happens at once when a container is started again.
     const started = await processStart(holder.pid);
     if (started !== undefined && started > confirmed + START_TOLERANCE_MS) return true;
+    // As by Ctrl-Z: it shows no sign of life, but it is going to go on where it was.
+    if (await isStopped(holder.pid)) return false;
   }
   return Date.now() - confirmed > STALE_MS;
 }

@@ -11,13 +11,25 @@ export async function processStart(pid: number): Promise<number | undefined> {
   if (pid === process.pid) return Date.now() - process.uptime() * 1000;
   if (process.platform !== "linux") return undefined;
   try {
-    const [stat, machine] = await Promise.all([readFile(`/proc/${pid}/stat`, "utf8"), readFile("/proc/stat", "utf8")]);
-    // The name of the program, in parentheses, may hold spaces; the start is field 22 of all, 20 after it.
-    const ticks = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+    const [fields, machine] = await Promise.all([fieldsOf(pid), readFile("/proc/stat", "utf8")]);
+    const ticks = Number(fields[19]); // field 22 of all
     const boot = Number(/^btime (\d+)$/m.exec(machine)?.[1]);
     const start = (boot + ticks / TICKS_PER_SECOND) * 1000;
     return Number.isFinite(start) ? start : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Whether a process of this machine was stopped, by a signal or a debugger; false where that cannot be told. */
+export async function isStopped(pid: number): Promise<boolean> {
+  if (process.platform !== "linux") return false;
+  const [state] = await fieldsOf(pid).catch(() => []);
+  return state === "T" || state === "t";
+}
+
+/** What `/proc/<pid>/stat` says, from the state on: the name before it, in parentheses, may hold spaces. */
+async function fieldsOf(pid: number): Promise<string[]> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }

@@ -18,6 +18,7 @@ export type Call = Omit<StableDiffusionComponents, "scheduler"> & {
   numImagesPerPrompt: number;
   rows: readonly GuidanceRow[];
   guidanceScale: number;
+  imageGuidanceScale: number;
   guidanceInterval: readonly [number, number];
   deepCacheInterval: number;
   numInferenceSteps: number;
@@ -47,6 +48,8 @@ export function checkCall(
     const given = options[name];
     if (given !== undefined && !(given instanceof Tensor)) refuseArgument(name, describe(given), "a Tensor");
   }
+  const { onStep } = options;
+  if (onStep !== undefined && typeof onStep !== "function") refuseArgument("onStep", describe(onStep), "a function");
   const texts = checkPrompts(options, unet.config.cross_attention_dim);
   const numImagesPerPrompt = checkCount("numImagesPerPrompt", options.numImagesPerPrompt ?? 1);
   const count = texts.batch * numImagesPerPrompt;
@@ -58,7 +61,7 @@ export function checkCall(
     ...{ vae, textEncoder, tokenizer, unet, device },
     ...texts,
     ...checkNoise(options, count),
-    ...{ numImagesPerPrompt, count, eta, outputType, guidanceScale },
+    ...{ numImagesPerPrompt, count, eta, outputType, guidanceScale, imageGuidanceScale },
     rows: guidanceRows(guidanceScale, imageGuidanceScale),
     guidanceInterval: checkInterval(options.guidanceInterval ?? [0, 1]),
     deepCacheInterval: checkCount("deepCacheInterval", options.deepCacheInterval ?? 1),

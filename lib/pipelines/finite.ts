@@ -50,10 +50,26 @@ export class FiniteChecks {
    * @throws `ERR_NOT_FINITE` naming the step, counted from 1
    */
   async step(latents: Tensor, step: number, totalSteps: number): Promise<void> {
-    const { unet, guidanceScale, rows } = this.#call;
-    const advice = [...wider(unet.dtype), ...(rows.length > 1 ? [`a guidanceScale below ${guidanceScale}`] : [])];
+    const { unet, guidanceScale, imageGuidanceScale, rows } = this.#call;
+    const advice = [...wider(unet.dtype)];
+    if (rows.length > 1)
+      advice.push(`a guidanceScale below ${guidanceScale} or an imageGuidanceScale below ${imageGuidanceScale}`);
     const what = `from step ${step + 1} of ${totalSteps} on the latents hold`;
     await this.#check(latents, what, `the UNet computed in ${unet.dtype}`, advice);
+  }
+
+  /**
+   * Latents that the step callback gave, which no computation is to blame for.
+   *
+   * @param step counts from 0
+   * @throws `ERR_NOT_FINITE` naming the step, counted from 1
+   */
+  async replaced(latents: Tensor, step: number, totalSteps: number): Promise<void> {
+    if (this.#call.allowNonFinite || (await latents.isFinite())) return;
+    throw new InstructPix2PixError(
+      "ERR_NOT_FINITE",
+      `from step ${step + 1} of ${totalSteps} on the latents hold ${NAN_OR_INFINITY}: onStep returned them so`,
+    );
   }
 
   /** @throws `ERR_NOT_FINITE` */

@@ -169,8 +169,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
         if (replacement) {
           latents.dispose();
           latents = replacement;
-        }
-        await finite.step(latents, step, totalSteps);
+          await finite.replaced(latents, step, totalSteps);
+        } else await finite.step(latents, step, totalSteps);
       }
       throwIfAborted(signal);
       if (call.outputType === "latent") {

@@ -12,14 +12,15 @@ const FLOATS: readonly DType[] = ["float32", "float64", "float16", "bfloat16"];
  *
  * @param pixels float32
  * @param dtype of the tensor that they were given as, in which they are computed
- * @param unchecked takes any values
+ * @param allowNonFinite takes NaN and infinity, and then any values beside them
  * @returns float32
  * @throws `ERR_INVALID_ARGUMENT` for values outside of both ranges
  */
-export async function checkedPixels(pixels: Tensor, dtype: DType, unchecked: boolean): Promise<Tensor> {
-  const negative = !(await isWithin(pixels, 0, Number.POSITIVE_INFINITY)) && (await pixels.isFinite());
+export async function checkedPixels(pixels: Tensor, dtype: DType, allowNonFinite: boolean): Promise<Tensor> {
+  const finite = !allowNonFinite || (await pixels.isFinite());
+  const negative = finite && !(await isWithin(pixels, 0, Number.POSITIVE_INFINITY));
   const low = negative ? -1 : 0;
-  if (!unchecked && !(await isWithin(pixels, low - ROUNDING, 1 + ROUNDING)))
+  if (finite && !(await isWithin(pixels, low - ROUNDING, 1 + ROUNDING)))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", await outside(pixels));
   if (negative) {
     warnOnce("image is a tensor with negative values: it is taken to lie in -1..1, as in diffusers; give it in 0..1");

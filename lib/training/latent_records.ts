@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import { errnoOf, ioError } from "../io-error.js";
 import { readFully, writeFully } from "../whole-io.js";
+import { disk } from "./checkpoint/file-system.js";
 
 /** Version of the layout below. */
 export const LATENT_FORMAT = 2;
@@ -108,6 +109,10 @@ export class RecordReader {
   static async open(folder: string, key: string): Promise<RecordReader | string | undefined> {
     const path = join(folder, RECORDS);
     try {
+      // A pipe or a device in the place of a file could be read for ever.
+      if ((await disk.lstat(folder)).kind !== "folder") return "it is not a folder";
+      for (const name of [DESCRIPTION, RECORDS])
+        if ((await disk.lstat(join(folder, name))).kind !== "file") return `${name} is not a file`;
       const description = unsealed(await readFile(join(folder, DESCRIPTION), "utf8"));
       if (!description) return `${DESCRIPTION} is damaged`;
       if (description.key !== key) return `${DESCRIPTION} is of another cache`;

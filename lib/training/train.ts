@@ -1,3 +1,4 @@
+import { describe } from "../arguments.js";
 import { InstructPix2PixError } from "../errors.js";
 import { resolveOptions } from "../options/parse.js";
 import { Callbacks } from "./callbacks.js";
@@ -45,6 +46,12 @@ export function train(input: TrainInput & TrainCallbacks): TrainingRun {
   const records = new RecordQueue();
   const result = (async () => {
     try {
+      for (const [name, callback] of Object.entries({ onStep, onEvent }))
+        if (callback !== undefined && typeof callback !== "function")
+          throw new InstructPix2PixError(
+            "ERR_INVALID_ARGUMENT",
+            `${name} must be a function, not ${describe(callback)}`,
+          );
       const callbacks = new Callbacks((record) => {
         records.push(record);
         return onStep?.(record);

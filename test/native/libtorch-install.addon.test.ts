@@ -1,4 +1,5 @@
-import { execFile, execFileSync } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   existsSync,
@@ -14,7 +15,7 @@ import {
 import { hostname } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { ArchiveLimits } from "../../lib/libtorch/archive-entries.js";
 import { detectCudaDriver } from "../../lib/libtorch/cuda-driver.js";
 import { assertDiskSpace } from "../../lib/libtorch/disk.js";
@@ -694,6 +695,30 @@ describe("the lock", () => {
     await expect(run).rejects.toMatchObject({ code: "ERR_ABORTED" });
     expect(waited).toEqual(["elsewhere, process 1"]);
     expect(existsSync(path)).toBe(true);
+  });
+
+  it.runIf(process.platform === "linux")("stays with a process that was stopped, however long ago", async () => {
+    const path = join(temporaryFolder(), "lock");
+    const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore" });
+    const clock = vi.spyOn(Date, "now");
+    try {
+      await once(child, "spawn");
+      writeFileSync(path, JSON.stringify({ id: "stopped", pid: child.pid, host: hostname() }));
+      const hourLater = Date.now() + 3_600_000;
+      clock.mockImplementation(() => hourLater);
+      child.kill("SIGSTOP");
+      const onWait = (holder: string) => {
+        throw new Error(holder);
+      };
+      await vi.waitFor(() => expect(readFileSync(`/proc/${child.pid}/stat`, "utf8")).toMatch(/\) T /));
+      await expect(withLock(path, { onWait }, async () => "done")).rejects.toThrow(`process ${child.pid}`);
+      child.kill("SIGCONT");
+      await vi.waitFor(() => expect(readFileSync(`/proc/${child.pid}/stat`, "utf8")).not.toMatch(/\) T /));
+      expect(await withLock(path, { onWait }, async () => "done")).toBe("done");
+    } finally {
+      clock.mockRestore();
+      child.kill("SIGKILL");
+    }
   });
 
   it("that is no plain file, or in no folder that can be used, is an error and not waited for", async () => {

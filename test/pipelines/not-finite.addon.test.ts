@@ -65,10 +65,11 @@ describe("what is given", () => {
     ["hardly more than rounding", 1.02, /clamp|255/],
   ])("pixels of %s are refused", async (_, value, message) => {
     const image = withOne(picture, value);
-    expect(await failure({ image })).toMatchObject({
-      code: "ERR_INVALID_ARGUMENT",
-      message: expect.stringMatching(message),
-    });
+    for (const allowNonFinite of [false, true])
+      expect(await failure({ image, allowNonFinite })).toMatchObject({
+        code: "ERR_INVALID_ARGUMENT",
+        message: expect.stringMatching(message),
+      });
   });
 
   test.each([[[1, 5, 32, 32]], [[32, 32]], [[1, 1, 3, 32, 32]], [[0, 3, 32, 32]]])(
@@ -87,7 +88,7 @@ describe("what is computed", () => {
     const { code, message } = await failure({ guidanceScale: 1e38, numInferenceSteps: 4 });
     expect(code).toBe("ERR_NOT_FINITE");
     expect(message).toMatch(
-      /^from step \d of 4 on the latents hold NaN or infinity \(.*float32\); try a guidanceScale below/,
+      /^from step \d of 4 on the latents hold NaN or infinity \(.*float32\); try a guidanceScale below 1e\+38 or an imageGuidanceScale below 1.5$/,
     );
     const { images } = await pipe.run(quickEdit({ guidanceScale: 1e38, allowNonFinite: true }));
     expect(images).toHaveLength(1);
@@ -103,7 +104,7 @@ describe("what is computed", () => {
     };
     expect(await failure({ image, numInferenceSteps: 5, onStep })).toMatchObject({
       code: "ERR_NOT_FINITE",
-      message: expect.stringMatching(/^from step 2 of 5 on/),
+      message: expect.stringMatching(/^from step 2 of 5 on .*: onStep returned them so$/),
     });
     expect(steps).toEqual([0, 1]);
     expect(await objectsLeftBehind(() => failure({ image, numInferenceSteps: 5, onStep }))).toBe(0);
@@ -128,6 +129,14 @@ describe("what is computed", () => {
 describe("a callback", () => {
   const image = withOne([1, 3, 32, 32], 0.5);
   const returning = (value: unknown) => failure({ image, onStep: () => value as never });
+  test("that is none is refused before anything is computed", async () => {
+    const unet = vi.spyOn(pipe.unet, "forward");
+    for (const onStep of [null, 5, {}])
+      expect(await failure({ image, onStep: onStep as never })).toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
+    expect(unet).not.toHaveBeenCalled();
+    unet.mockRestore();
+  });
+
   test("that returns what cannot replace latents is refused by name", async () => {
     const { latents } = { latents: withOne([1, 4, 16, 16], 0) };
     for (const [value, message] of [

@@ -5,6 +5,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -88,6 +89,14 @@ async function made(name: string) {
   return { options, whole, cache: join(folder, name, "latents", entry!) };
 }
 
+/** Puts a link, or without a target a folder, where a part of the cache was. */
+function inPlaceOf(cache: string, name: string, target?: string): void {
+  const path = join(cache, name);
+  rmSync(path, { recursive: true });
+  if (target === undefined) mkdirSync(path);
+  else symlinkSync(target, path);
+}
+
 test.each<[string, (cache: string) => void, RegExp]>([
   [
     "cut to half",
@@ -101,6 +110,10 @@ test.each<[string, (cache: string) => void, RegExp]>([
   ],
   ["described by a changed byte", (cache) => flip(join(cache, "cache.json"), 40), /cache\.json is damaged/],
   ["described by nothing", (cache) => writeFileSync(join(cache, "cache.json"), ""), /cache\.json is damaged/],
+  ["described by a device", (cache) => inPlaceOf(cache, "cache.json", "/dev/zero"), /cache\.json is not a file/],
+  ["described by a folder", (cache) => inPlaceOf(cache, "cache.json"), /cache\.json is not a file/],
+  ["a folder of records", (cache) => inPlaceOf(cache, "records.bin"), /records\.bin is not a file/],
+  ["a link", (cache) => inPlaceOf(cache, "", "/nowhere"), /it is not a folder/],
 ])("a cache that is %s is made anew, and says so", async (name, damage, message) => {
   const { options, whole, cache } = await made(name);
   damage(cache);

@@ -54,23 +54,44 @@ const everyStep: Partial<TrainInput> = {
   conditioningDropoutProb: undefined,
 };
 
-describe.each(["no", "bf16"] as const)("with mixed precision %s", (mixedPrecision) => {
-  test.each([Number.NaN, Number.POSITIVE_INFINITY])("%s in the UNet stops the first step", async (value) => {
-    const base = folder.copyOfBase(`unet-${mixedPrecision}-${value}`);
-    await poison(join(base, "unet", WEIGHTS), "conv_out.bias", value, (i) => i === 0);
-    const outputDir = folder.at(`out-unet-${mixedPrecision}-${value}`);
-    const seen = await watch(tinyOptions(outputDir, { ...everyStep, pretrainedModelNameOrPath: base, mixedPrecision }));
+/** Of which float32 and bfloat16 hold neither the double nor the square. */
+const HUGE = 3e38;
+
+test.each([
+  ["unet", WEIGHTS, "conv_out.bias", Number.NaN],
+  ["vae", WEIGHTS, "quant_conv.bias", Number.POSITIVE_INFINITY],
+  ["text_encoder", "model.safetensors", TOKENS, Number.NEGATIVE_INFINITY],
+])("weights of the %s that are not finite are refused before the first step", async (part, file, name, value) => {
+  const base = folder.copyOfBase(`loaded-${part}`);
+  await poison(join(base, part, file), name, value, (i) => i === 0);
+  const outputDir = folder.at(`out-loaded-${part}`);
+  const seen = await watch(tinyOptions(outputDir, { ...everyStep, pretrainedModelNameOrPath: base }));
+  expect(expectError(seen, "ERR_NOT_FINITE")).toContain(
+    `${join(part, file)}: the weight "${name}" holds NaN or infinity`,
+  );
+  expect(seen.records).toEqual([]);
+  expect(checkpoints(outputDir)).toEqual([]);
+});
+
+test.each(["no", "bf16"] as const)(
+  "a loss that overflows stops the first step, mixed precision %s",
+  async (precision) => {
+    const base = folder.copyOfBase(`unet-${precision}`);
+    await poison(join(base, "unet", WEIGHTS), "conv_out.bias", HUGE, (i) => i === 0);
+    const outputDir = folder.at(`out-unet-${precision}`);
+    const run = { ...everyStep, pretrainedModelNameOrPath: base, mixedPrecision: precision };
+    const seen = await watch(tinyOptions(outputDir, run));
     expect(expectError(seen, "ERR_NOT_FINITE")).toMatch(
       /^step 1: the loss is not finite \(rows \d, \d of the data set\)/,
     );
     expect(seen.records).toEqual([]);
     expect(checkpoints(outputDir)).toEqual([]);
-  });
-});
+  },
+);
 
-test("NaN in the latents stops the first step", async () => {
+test("latents that overflow stop the first step", async () => {
   const base = folder.copyOfBase("vae");
-  await poison(join(base, "vae", WEIGHTS), "quant_conv.bias", Number.NaN, (i) => i === 0);
+  await poison(join(base, "vae", WEIGHTS), "quant_conv.bias", HUGE, (i) => i === 0);
   const seen = await watch(tinyOptions(folder.at("out-vae"), { pretrainedModelNameOrPath: base }));
   expect(expectError(seen, "ERR_NOT_FINITE")).toMatch(/^step 1: /);
 });
@@ -83,12 +104,13 @@ function rowsWith(word: string): number[] {
   );
 }
 
-test("NaN that comes with some rows stops at the step that meets them, which is named with them", async () => {
-  // One word of the vocabulary has an embedding of NaN: that of the end of "rainbow".
+test("overflow that comes with some rows stops at the step that meets them, which is named with them", async () => {
+  // One word of the vocabulary has an embedding whose spread overflows: that of the end of "rainbow".
   const base = folder.copyOfBase("text");
   const weights = join(base, "text_encoder", "model.safetensors");
   const { rows, width, token } = await tokenOnlyIn("rainbow", base);
-  await poison(weights, TOKENS, Number.NaN, (i) => Math.floor(i / width) === token);
+  await poison(weights, TOKENS, HUGE, (i) => Math.floor(i / width) === token && i % 3 === 0);
+  await poison(weights, TOKENS, -HUGE, (i) => Math.floor(i / width) === token && i % 3 === 1);
 
   const run = { ...everyStep, trainBatchSize: 1, seed: 5n, maxTrainSteps: 10 };
   const outputDir = folder.at("out-text");
@@ -206,7 +228,7 @@ describe("with float16 and a scaled loss", () => {
     const [before, now] = [folder.at("before"), join(outputDir, "checkpoint-1")];
     cpSync(now, before, { recursive: true });
     rmSync(join(before, "manifest.json"));
-    await poison(join(before, "unet", WEIGHTS), "conv_out.bias", Number.NaN, (i) => i === 0);
+    await poison(join(before, "unet", WEIGHTS), "conv_out.bias", HUGE, (i) => i === 0);
     const state = await readState(before);
     rmSync(join(before, "state.json"));
     await writeState(before, { ...state, scaler: { scale: 2 ** -23, growthTracker: 0 } });

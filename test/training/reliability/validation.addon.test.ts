@@ -40,6 +40,23 @@ function options(name: string, more: Partial<TrainInput> = {}): TrainInput {
 const stepsValidated = (events: readonly TrainEvent[]) =>
   events.flatMap((event) => (event.type === "validation" ? [event.step] : []));
 
+test("callbacks that are none are refused before anything is loaded", async () => {
+  for (const given of [{ onStep: 5 }, { onStep: null }, { onEvent: {} }] as unknown as TrainCallbacks[])
+    await expect(train({ ...options("callbacks"), ...given })).rejects.toMatchObject({
+      code: "ERR_INVALID_ARGUMENT",
+      message: expect.stringMatching(/^on(Step|Event) must be a function/),
+    });
+  expect(existsSync(folder.at("callbacks"))).toBe(false);
+});
+
+test("a folder with the name of the model's index costs the model, not the checkpoint", async () => {
+  const outputDir = folder.at("index-folder");
+  mkdirSync(join(outputDir, "model_index.json"), { recursive: true });
+  const message = expectError(await watch(options("index-folder")), "ERR_IO");
+  expect(message).toMatch(/^cannot save the model in .*: a folder has the name of a file$/);
+  expect(checkpoints(outputDir)).toEqual(["checkpoint-4"]);
+});
+
 describe("what cannot be edited is refused before the first step", () => {
   test.each<[string, string | (() => Promise<string>), string, RegExp]>([
     ["is not there", "no-such.png", "ERR_FILE_NOT_FOUND", /val_image_url: there is no picture "no-such\.png"/],
