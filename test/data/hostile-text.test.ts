@@ -74,6 +74,12 @@ describe("text of data sets", () => {
   test.each([
     ["nesting", `a: ${"[".repeat(200)}${"]".repeat(200)}`, /nested|malformed/],
     ["keys that are objects", "? ".repeat(600), /nested|malformed/],
+    // Each would meet the end of the stack within the parser, some in a way that ends the process.
+    ...["- ", "[", "{", "? ", "a: {"].map((level): [string, string, RegExp] => [
+      `deep nesting by ${level}`,
+      level.repeat(500_000 / level.length),
+      /nested too deep/,
+    ]),
     ["aliases", `a: &a 1\nb: [${"*a,".repeat(101)}]`, /more than 100 aliases/],
     ["size", `a: ${"x".repeat(600_000)}`, /more than the allowed/],
   ])("has limits: %s", (_, yaml, message) => {
