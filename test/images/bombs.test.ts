@@ -35,6 +35,18 @@ const tiffOfJpeg = (stream: Buffer, strips = 1) =>
     { pixels: stream },
   );
 
+/** A TIFF of 5,000 rows that are strips in the same place, each of so many bytes. */
+const tiffOfStrips = (size?: number) =>
+  tiff(
+    [
+      ...tiffTags(1).filter(([tag]) => ![257, 273, 279].includes(tag)),
+      [257, 4, [5000]],
+      [273, 4, Array<number>(5000).fill(8)],
+      ...(size === undefined ? [] : [[279, 4, Array<number>(5000).fill(size)] as bomb.TiffTag]),
+    ],
+    { pixels: Buffer.alloc(2 ** 20) },
+  );
+
 describe("a file that would keep a decoder busy is refused before one is started", () => {
   it.each<[string, () => Buffer, RegExp]>([
     [
@@ -79,6 +91,11 @@ describe("a file that would keep a decoder busy is refused before one is started
     ["JPEG: application segments", () => jpeg({ segments: repeat(jpegSegment(0xe1, "x"), 10_001) }), /10000 segments/],
     ["JPEG: comments", () => jpeg({ segments: repeat(jpegSegment(0xfe, ""), 10_001) }), /10000 segments/],
     ["JPEG: tables between scans", () => jpeg({ scans: repeat(jpegSegment(0xdd, "\0\0"), 10_001) }), /10000 segments/],
+    [
+      "JPEG: markers without a segment",
+      () => jpeg({ segments: repeat(Buffer.from("ffd0", "hex"), 10_001) }),
+      /10000 segments/,
+    ],
     ["WebP: frames", () => webp(20_001), /20000 frames/],
     ["WebP: chunks", () => webp(2, repeat(bomb.riffChunk("abcd", Buffer.alloc(0)), 20_000)), /20000 frames/],
     ["WebP: EXIF data", () => webp(2, [bomb.riffChunk("EXIF", Buffer.alloc(2 ** 20 + 1))]), /bytes of EXIF data/],
@@ -99,6 +116,9 @@ describe("a file that would keep a decoder busy is refused before one is started
     ],
     ["TIFF: samples", () => tiff(tiffTags(1, 9)), /8 samples per pixel/],
     ["TIFF: XMP data", () => tiff([...tiffTags(4), [700, 7, Array<number>(2 ** 20 + 1).fill(0)]]), /bytes of XMP data/],
+    ["TIFF: strips over each other", () => tiffOfStrips(2 ** 20), /lie over each other/],
+    ["TIFF: strips without sizes", () => tiffOfStrips(), /lie over each other/],
+    ["TIFF: strips with sizes of 0", () => tiffOfStrips(0), /lie over each other/],
     ["TIFF: scans in a strip", () => tiffOfJpeg(jpeg({ scans: repeat(EMPTY_SCAN, 501) })), /500 scans/],
     ["TIFF: a strip of JPEG many times", () => tiffOfJpeg(jpeg({}), 1000), /overlap/],
     [
