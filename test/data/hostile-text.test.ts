@@ -1,9 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test } from "vitest";
 import { readCardConfigs } from "../../lib/data/dataset-card.js";
 import { matchPatterns, parseGlob } from "../../lib/data/glob.js";
 import { readMetadata } from "../../lib/data/metadata/read.js";
+import { openParquet } from "../../lib/data/parquet/file.js";
 import { matching, parseShellPattern } from "../../lib/hub/patterns.js";
 import { TokenTrie } from "../../lib/tokenizer/token-trie.js";
 import { Secrets } from "../../lib/tracking/secrets.js";
@@ -58,7 +60,7 @@ describe("patterns", () => {
 });
 
 describe("text of data sets", () => {
-  const read = async (name: string, content: string) => {
+  const read = async (name: string, content: string | Buffer) => {
     const path = join(await scratch.folder({}), name);
     await writeFile(path, content);
     for await (const slice of readMetadata(path, ["a"])) void slice;
@@ -69,6 +71,23 @@ describe("text of data sets", () => {
     expect(readCardConfigs(`---\n${keys}\n---\n`, "x")).toEqual([]);
     expect(() => readCardConfigs(`---\n${keys}\nk7: 2\n---\n`, "x")).toThrow(refusal(/has the key "k7" twice/));
     await expect(read("metadata.csv", `${"a,".repeat(60_000)}a\n`)).rejects.toEqual(refusal(/60001 columns/));
+  });
+
+  test("of parquet files holds no numbers without an end", async () => {
+    const column = { name: "a", data: ["text of some length", "another"] };
+    const bytes = Buffer.from(parquetWriteBuffer({ columnData: [column] }));
+    const path = join(await scratch.folder({ "metadata.parquet": bytes }), "metadata.parquet");
+    const { metadata, close } = await openParquet(path);
+    await close();
+    const number = Buffer.concat([Buffer.of(0x16), Buffer.alloc(11, 0xff)]);
+    const head = Number(metadata.row_groups[0]!.columns[0]!.meta_data!.data_page_offset);
+    const footer = bytes.length - 8 - metadata.metadata_length;
+    const too = refusal(/a number of more than 64 bits/);
+    for (const place of [head, footer]) {
+      const hostile = Buffer.from(bytes);
+      number.copy(hostile, place);
+      await expect(read("metadata.parquet", hostile)).rejects.toEqual(too);
+    }
   });
 
   test.each([
