@@ -91,6 +91,7 @@ function folderOf(path: string): string {
 /** A folder of a repository, as its listing shows it. */
 class Folder {
   readonly names: readonly string[];
+  readonly #known: ReadonlySet<string>;
   readonly #source: FileSource;
   readonly #prefix: string;
 
@@ -101,10 +102,11 @@ class Folder {
       .filter((name) => name.startsWith(prefix) && !name.slice(prefix.length).includes("/"))
       .map((name) => name.slice(prefix.length))
       .sort();
+    this.#known = new Set(this.names);
   }
 
   has(name: string): boolean {
-    return this.names.includes(name);
+    return this.#known.has(name);
   }
 
   required(name: string): string {

@@ -8,7 +8,12 @@ export interface Selection {
 const cudaHalf = /^lib\/(lib)?(torch_cuda|c10_cuda|caffe2_nvrtc|torch_nvshmem|torch_global_deps|torch\.)/;
 
 /** What libtorch's CPU half is linked to in a CUDA build, for tracing and for pinned memory. */
-const cudaOfCpuHalf = /\/(lib|bin)\/[^/]*(cudart|cupti)[^/]*\.(so|dll)[^/]*$/;
+function isCudaOfCpuHalf(path: string): boolean {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  // One after the other: a pattern for the whole would try all places of each part with those of all others.
+  const library = name.search(/cudart|cupti/);
+  return library >= 0 && /\.(so|dll)/.test(name.slice(library)) && /\/(lib|bin)\/$/.test(path.slice(0, -name.length));
+}
 
 /**
  * Where a file of a wheel or of an official archive belongs in a cache entry: `torch/…` (an archive's `libtorch/…` as
@@ -25,10 +30,15 @@ export function placeOf(path: string, { cpuHalfOnly }: Selection): string | unde
   if (top === "torch" || top === "libtorch") return isWantedOfTorch(rest, cpuHalfOnly) ? `torch/${rest}` : undefined;
   if (top === "nvidia") {
     if (/\.pyi?$/.test(rest)) return undefined;
-    return !cpuHalfOnly || cudaOfCpuHalf.test(path) ? path : undefined;
+    return !cpuHalfOnly || isCudaOfCpuHalf(path) ? path : undefined;
   }
-  const license = /^([^/]+)\.dist-info\/(?:licenses\/)?(.*(?:LICEN[CS]E|NOTICE|COPYING)[^/]*|METADATA)$/i.exec(path);
-  return license ? `licenses/${license[1]}/${license[2]}` : undefined;
+  const project = /^(.+)\.dist-info$/i.exec(top)?.[1];
+  const file = rest.replace(/^licenses\//i, "");
+  return project !== undefined && isLicense(file) ? `licenses/${project}/${file}` : undefined;
+}
+
+function isLicense(file: string): boolean {
+  return /^METADATA$/i.test(file) || /LICEN[CS]E|NOTICE|COPYING/i.test(file.slice(file.lastIndexOf("/") + 1));
 }
 
 function isWantedOfTorch(path: string, cpuHalfOnly: boolean): boolean {

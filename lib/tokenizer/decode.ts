@@ -7,7 +7,16 @@ const BYTE_OF: ReadonlyMap<string, number> = new Map(
 );
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: Python's `strip` takes the four separators for space too
-const EDGE_SPACE = /^[\p{White_Space}\x1c-\x1f]+|[\p{White_Space}\x1c-\x1f]+$/gu;
+const SPACE = /[\p{White_Space}\x1c-\x1f]/u;
+
+/** Without space at either end. A search for space before the end would take quadratic time. */
+function trimmed(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && SPACE.test(text[start]!)) start++;
+  while (end > start && SPACE.test(text[end - 1]!)) end--;
+  return text.slice(start, end);
+}
 
 function bytesOf(token: string): number[] {
   const bytes: number[] = [];
@@ -23,5 +32,5 @@ function bytesOf(token: string): number[] {
 /** The text that byte-level tokens spell: `</w>` is a space, and space at either end is dropped. */
 export function decodeTokens(tokens: readonly string[]): string {
   const bytes = Uint8Array.from(tokens.flatMap(bytesOf));
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes).replaceAll("</w>", " ").replace(EDGE_SPACE, "");
+  return trimmed(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes).replaceAll("</w>", " "));
 }

@@ -7,6 +7,8 @@ import { matchPatterns, parseGlob } from "../../lib/data/glob.js";
 import { readMetadata } from "../../lib/data/metadata/read.js";
 import { openParquet } from "../../lib/data/parquet/file.js";
 import { matching, parseShellPattern } from "../../lib/hub/patterns.js";
+import { placeOf } from "../../lib/libtorch/layout.js";
+import { decodeTokens } from "../../lib/tokenizer/decode.js";
 import { TokenTrie } from "../../lib/tokenizer/token-trie.js";
 import { Secrets } from "../../lib/tracking/secrets.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
@@ -110,6 +112,16 @@ describe("text of data sets", () => {
     expect(secrets.redact(`${"a.".repeat(500_000)}x://u:p@h@host hf_${"a".repeat(30)}_x`)).toMatch(
       /x:\/\/\*\*\*@host \*\*\*_x$/,
     );
+  });
+
+  test("is decoded, and names are placed, in time proportional to their length", () => {
+    const gap = " ".repeat(300_000);
+    expect(decodeTokens([gap, "a", gap, "b", gap])).toBe(`a${gap}b`);
+    const selection = { cpuHalfOnly: true };
+    expect(placeOf(`nvidia/lib/${"cudart".repeat(5000)}${".so".repeat(5000)}/x`, selection)).toBeUndefined();
+    expect(placeOf(`a.dist-info/${"LICENSE".repeat(100_000)}/x`, selection)).toBeUndefined();
+    expect(placeOf(`${".dist-info".repeat(100_000)}x/METADATA`, selection)).toBeUndefined();
+    expect(placeOf("a-1.dist-info/licenses/b/NOTICE.txt", selection)).toBe("licenses/a-1/b/NOTICE.txt");
   });
 
   test("is searched for tokens from the left, the longest first", () => {
