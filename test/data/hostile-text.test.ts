@@ -75,6 +75,12 @@ describe("text of data sets", () => {
     await expect(read("metadata.csv", `${"a,".repeat(60_000)}a\n`)).rejects.toEqual(refusal(/60001 columns/));
   });
 
+  test("of JSON lines is not nested deep, brackets in strings aside", async () => {
+    const nested = (levels: number) => `{"a":${"[".repeat(levels)}${"]".repeat(levels)}}\n`;
+    await expect(read("metadata.jsonl", nested(256))).rejects.toEqual(refusal(/line 1: is nested too deep/));
+    await read("metadata.jsonl", `${nested(255)}{"a":"${'\\"['.repeat(300)}"}\n`);
+  });
+
   test("of parquet files holds no numbers without an end", async () => {
     const column = { name: "a", data: ["text of some length", "another"] };
     const bytes = Buffer.from(parquetWriteBuffer({ columnData: [column] }));
