@@ -21,6 +21,17 @@ const items = (count: number, type = "av01") => {
   list.writeUInt16BE(count, 4);
   return box("meta", Buffer.concat([Buffer.alloc(4), box("iinf", list)]));
 };
+/** A picture made of one tile of 8,000 by 6,000 pixels, which it names so often. */
+const tiles = (count: number) => {
+  const size = box("ispe", Buffer.from("0000000000001f4000001770", "hex"));
+  const item = Buffer.from("00000000000000010002" + "0101", "hex");
+  const names = Buffer.concat([Buffer.from([0, 1, count >> 8, count & 255]), ...repeat(Buffer.from([0, 2]), count)]);
+  const properties = box("iprp", Buffer.concat([box("ipco", size), box("ipma", item)]));
+  return box(
+    "meta",
+    Buffer.concat([Buffer.alloc(4), box("iref", Buffer.concat([Buffer.alloc(4), box("dimg", names)])), properties]),
+  );
+};
 /** A TIFF whose one strip is a JPEG stream, or whose strips all are the same. */
 const tiffOfJpeg = (stream: Buffer, strips = 1) =>
   tiff(
@@ -129,6 +140,11 @@ describe("a file that would keep a decoder busy is refused before one is started
     ["AVIF: boxes", () => Buffer.concat([avif, ...repeat(box("free"), 10_001)]), /10000 boxes/],
     ["AVIF: nested boxes", () => Buffer.concat([avif, nested("dinf", 5000)]), /16 levels of boxes/],
     ["AVIF: items", () => Buffer.concat([avif, items(1001)]), /1000 items/],
+    [
+      "AVIF: tiles of many pixels",
+      () => Buffer.concat([avif.subarray(0, avif.readUInt32BE(0)), tiles(20)]),
+      /pixels in its tiles/,
+    ],
     ["AVIF: pictures made of others", () => Buffer.concat([avif, items(1, "iovl")]), /type iovl/],
   ])(
     "%s",
