@@ -156,6 +156,8 @@ describe("a folder", () => {
     ["no vocab.json", { "vocab.json": null }, "ERR_FILE_NOT_FOUND", "vocab.json"],
     ["no merges.txt", { "merges.txt": null }, "ERR_FILE_NOT_FOUND", "merges.txt"],
     ["a vocabulary that is no JSON", { "vocab.json": "{" }, "ERR_TOKENIZER", "vocab.json"],
+    ["a vocabulary nested deep", { "vocab.json": "[".repeat(300) }, "ERR_TOKENIZER", "vocab.json: is nested too deep"],
+    ["options of 17 MB", { "tokenizer_config.json": " ".repeat(17e6) }, "ERR_TOKENIZER", "tokenizer_config.json: has"],
     ["a vocabulary that is a list", { "vocab.json": [1] }, "ERR_TOKENIZER", "vocab.json"],
     ["a vocabulary that is empty text", { "vocab.json": "" }, "ERR_TOKENIZER", "vocab.json"],
     ["an id that is text", { "vocab.json": { a: "1" } }, "ERR_TOKENIZER", "vocab.json"],

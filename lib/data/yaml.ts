@@ -1,4 +1,4 @@
-import { isAlias, isMap, isScalar, isSeq, type Node, type ParsedNode, parseDocument, type YAMLMap } from "yaml";
+import { Composer, isAlias, isMap, isScalar, isSeq, type Node, type ParsedNode, Parser, type YAMLMap } from "yaml";
 import { quote } from "../quote.js";
 import { datasetError, reasonOf } from "./errors.js";
 
@@ -22,15 +22,43 @@ export function parseYaml(text: string, where: string): unknown {
   let contents: ParsedNode | null;
   try {
     // The library's own check of keys compares each with each.
-    const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false, logLevel: "silent" });
-    contents = document.contents;
-    const [error] = document.errors;
-    if (error) throw datasetError(`${where}: the YAML is malformed: ${reasonOf(error)}${placeOf(text, error.pos[0])}`);
+    const composer = new Composer({ uniqueKeys: false, prettyErrors: false, logLevel: "silent" });
+    const [document] = composer.compose(new CautiousParser().parse(text), true, text.length);
+    contents = document!.contents as ParsedNode | null;
+    const [error] = document!.errors;
+    if (error) throw new Malformed(reasonOf(error), error.pos[0]);
   } catch (error) {
     if (error instanceof RangeError) throw datasetError(`${where}: the YAML is nested too deep`, error);
+    if (error instanceof Malformed)
+      throw datasetError(`${where}: the YAML is malformed: ${error.message}${placeOf(text, error.position)}`, error);
     throw error;
   }
   return new Reader(where).value(contents, 0);
+}
+
+/**
+ * Gives up at the first error and while the depth is still harmless. What comes after it in the library calls itself for
+ * each level, and where it meets the end of the stack within a regular expression, the engine ends the process; of
+ * errors it collects all, which takes quadratic time.
+ */
+class CautiousParser extends Parser {
+  override *next(source: string): ReturnType<Parser["next"]> {
+    for (const token of super.next(source)) {
+      if (token.type === "error") throw new Malformed(token.message, token.offset);
+      yield token;
+    }
+    // The document and a scalar are on the stack too, and a flow collection in a block may be there twice.
+    if (this.stack.length > 2 * MAX_DEPTH + 2) throw new RangeError(`more than ${MAX_DEPTH} levels`);
+  }
+}
+
+class Malformed extends Error {
+  constructor(
+    message: string,
+    readonly position: number,
+  ) {
+    super(message);
+  }
 }
 
 function placeOf(text: string, position: number): string {

@@ -1,7 +1,8 @@
-import type { Headers as HeadersOf, Response } from "undici";
-import { Headers } from "undici";
+import type { Headers as HeadersOf } from "undici";
+import { Headers, Response } from "undici";
 import { InstructPix2PixError } from "../errors.js";
 import type { Environment } from "../native/platform.js";
+import { readBody } from "../network/body.js";
 import { displayUrl, type NetworkOptions } from "./connection.js";
 import { isGitHash, isSha256 } from "./content.js";
 import { HubError } from "./errors.js";
@@ -43,6 +44,8 @@ export function listedFile(name: string, size: unknown, gitHash: unknown, sha256
 
 const MAX_FILES = 100_000;
 const MAX_LISTING_REQUESTS = 1_000;
+/** Bytes of a page of a listing; the hub's have a thousand files. */
+const MAX_ANSWER = 2 ** 24;
 
 /** One repository of the hub over its HTTP interface. */
 export class HubClient {
@@ -161,7 +164,11 @@ export class HubClient {
       const headers = new Headers((init?.headers ?? {}) as Record<string, string>);
       const response = await this.http.request(String(url), { ...options, headers });
       if (response.status >= 300) throw await this.#failure(response, revision);
-      return response;
+      const { status, headers: answered } = response;
+      const body = await readBody(response.body, MAX_ANSWER);
+      if (body === undefined)
+        throw new HubError("refused", `${this.#page}: the hub's answer is longer than ${MAX_ANSWER} bytes`);
+      return new Response(body, { status, headers: answered });
     };
     return http as unknown as typeof globalThis.fetch;
   }

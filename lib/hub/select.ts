@@ -91,6 +91,7 @@ function folderOf(path: string): string {
 /** A folder of a repository, as its listing shows it. */
 class Folder {
   readonly names: readonly string[];
+  readonly #known: ReadonlySet<string>;
   readonly #source: FileSource;
   readonly #prefix: string;
   readonly #known: ReadonlySet<string>;

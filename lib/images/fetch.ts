@@ -3,6 +3,7 @@ import { unescape as percentDecode } from "node:querystring";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { Agent, type Dispatcher, request } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { readBody } from "../network/body.js";
 import { dispatcherFor } from "../network/dispatcher.js";
 import { failureMessage } from "../network/failure.js";
 import { guardedConnector, NotConnected } from "./connector.js";
@@ -142,14 +143,9 @@ function pipe(
 }
 
 async function collect(body: Body, url: URL, { maxBytes }: FetchOptions): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > maxBytes) throw refused(url, `it has more bytes than the limit of ${maxBytes} (maxBytes)`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length);
+  const bytes = await readBody(body, maxBytes);
+  if (bytes === undefined) throw refused(url, `it has more bytes than the limit of ${maxBytes} (maxBytes)`);
+  return bytes;
 }
 
 function dispatcherOf({ allowPrivateAddresses, timeoutMs: timeout, lookup, isAllowed }: FetchOptions): Dispatcher {

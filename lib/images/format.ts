@@ -49,8 +49,8 @@ function brands(bytes: Buffer): string {
 }
 
 /** Lets libvips read an AVIF sequence, whose still picture it would decode but whose major brand it does not know. */
-function checkedHeif(bytes: Buffer): FirstPicture {
-  checkHeif(bytes);
+function checkedHeif(bytes: Buffer, maxPixels: number): FirstPicture {
+  checkHeif(bytes, maxPixels);
   if (bytes.toString("latin1", 4, 12) === "ftypavis") bytes.write("avif", 8, "latin1");
   return { bytes };
 }

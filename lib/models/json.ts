@@ -41,6 +41,26 @@ export function parseJson(text: string): unknown {
   return value;
 }
 
+/** Whether JSON is nested deeper than 256: the engine's own parser takes some 40 bytes for each level, and any number of them. */
+export function nestsTooDeep(text: string): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const c = text[at];
+    if (c === '"') at = endOfString(text, at);
+    else if (c === "[" || c === "{") {
+      if (++depth > MAX_DEPTH) return true;
+    } else if (c === "]" || c === "}") depth--;
+  }
+  return false;
+}
+
+/** Where the string that begins at a quote has its last one. */
+function endOfString(text: string, begin: number): number {
+  let at = begin + 1;
+  while (at < text.length && text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  return at;
+}
+
 class Parser {
   readonly #text: string;
   #position = 0;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe } from "../arguments.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
 import { parseObject } from "../models/config.js";
+import { nestsTooDeep } from "../models/json.js";
 import { readTextFile } from "../models/text-file.js";
 import { quote } from "../quote.js";
 import type { BytePairFiles } from "./byte-pair-encoding.js";
@@ -26,12 +27,13 @@ function malformed(path: string, what: string, cause?: unknown): InstructPix2Pix
   return new InstructPix2PixError("ERR_TOKENIZER", `${path}: ${what}`, { cause });
 }
 
-/** Far above any vocabulary. */
-const MAX_BYTES = 256 * 2 ** 20;
+/** Far above CLIP's vocabularies, of 2 MB: reading one of this size takes seconds. */
+const MAX_BYTES = 32 * 2 ** 20;
+const MAX_OPTIONS_BYTES = 16 * 2 ** 20;
 
-async function readOptional(path: string): Promise<string | undefined> {
+async function readOptional(path: string, maxBytes = MAX_BYTES): Promise<string | undefined> {
   try {
-    return await readTextFile(path, { maxBytes: MAX_BYTES, code: "ERR_TOKENIZER" });
+    return await readTextFile(path, { maxBytes, code: "ERR_TOKENIZER" });
   } catch (error) {
     if (isInstructPix2PixError(error, "ERR_FILE_NOT_FOUND")) return undefined;
     throw error;
@@ -40,7 +42,7 @@ async function readOptional(path: string): Promise<string | undefined> {
 
 /** The options of a tokenizer, in Python's JSON. */
 async function readOptions(path: string): Promise<Json | undefined> {
-  const text = await readOptional(path);
+  const text = await readOptional(path, MAX_OPTIONS_BYTES);
   return text === undefined ? undefined : parseObject(text, path, "ERR_TOKENIZER");
 }
 
@@ -49,6 +51,7 @@ async function readVocabulary(path: string): Promise<Json | undefined> {
   const text = await readOptional(path);
   if (text === undefined) return undefined;
   let value: unknown;
+  if (nestsTooDeep(text)) throw malformed(path, "is nested too deep");
   try {
     value = JSON.parse(text);
   } catch (error) {

@@ -1,10 +1,14 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { describe, expect, test } from "vitest";
 import { readCardConfigs } from "../../lib/data/dataset-card.js";
 import { matchPatterns, parseGlob } from "../../lib/data/glob.js";
 import { readMetadata } from "../../lib/data/metadata/read.js";
+import { openParquet } from "../../lib/data/parquet/file.js";
 import { matching, parseShellPattern } from "../../lib/hub/patterns.js";
+import { placeOf } from "../../lib/libtorch/layout.js";
+import { decodeTokens } from "../../lib/tokenizer/decode.js";
 import { TokenTrie } from "../../lib/tokenizer/token-trie.js";
 import { Secrets } from "../../lib/tracking/secrets.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
@@ -58,7 +62,7 @@ describe("patterns", () => {
 });
 
 describe("text of data sets", () => {
-  const read = async (name: string, content: string) => {
+  const read = async (name: string, content: string | Buffer) => {
     const path = join(await scratch.folder({}), name);
     await writeFile(path, content);
     for await (const slice of readMetadata(path, ["a"])) void slice;
@@ -71,9 +75,38 @@ describe("text of data sets", () => {
     await expect(read("metadata.csv", `${"a,".repeat(60_000)}a\n`)).rejects.toEqual(refusal(/60001 columns/));
   });
 
+  test("of JSON lines is not nested deep, brackets in strings aside", async () => {
+    const nested = (levels: number) => `{"a":${"[".repeat(levels)}${"]".repeat(levels)}}\n`;
+    await expect(read("metadata.jsonl", nested(256))).rejects.toEqual(refusal(/line 1: is nested too deep/));
+    await read("metadata.jsonl", `${nested(255)}{"a":"${'\\"['.repeat(300)}"}\n`);
+  });
+
+  test("of parquet files holds no numbers without an end", async () => {
+    const column = { name: "a", data: ["text of some length", "another"] };
+    const bytes = Buffer.from(parquetWriteBuffer({ columnData: [column] }));
+    const path = join(await scratch.folder({ "metadata.parquet": bytes }), "metadata.parquet");
+    const { metadata, close } = await openParquet(path);
+    await close();
+    const number = Buffer.concat([Buffer.of(0x16), Buffer.alloc(11, 0xff)]);
+    const head = Number(metadata.row_groups[0]!.columns[0]!.meta_data!.data_page_offset);
+    const footer = bytes.length - 8 - metadata.metadata_length;
+    const too = refusal(/a number of more than 64 bits/);
+    for (const place of [head, footer]) {
+      const hostile = Buffer.from(bytes);
+      number.copy(hostile, place);
+      await expect(read("metadata.parquet", hostile)).rejects.toEqual(too);
+    }
+  });
+
   test.each([
     ["nesting", `a: ${"[".repeat(200)}${"]".repeat(200)}`, /nested|malformed/],
     ["keys that are objects", "? ".repeat(600), /nested|malformed/],
+    // Each would meet the end of the stack within the parser, some in a way that ends the process.
+    ...["- ", "[", "{", "? ", "a: {"].map((level): [string, string, RegExp] => [
+      `deep nesting by ${level}`,
+      level.repeat(500_000 / level.length),
+      /nested too deep/,
+    ]),
     ["aliases", `a: &a 1\nb: [${"*a,".repeat(101)}]`, /more than 100 aliases/],
     ["size", `a: ${"x".repeat(600_000)}`, /more than the allowed/],
   ])("has limits: %s", (_, yaml, message) => {
@@ -85,6 +118,16 @@ describe("text of data sets", () => {
     expect(secrets.redact(`${"a.".repeat(500_000)}x://u:p@h@host hf_${"a".repeat(30)}_x`)).toMatch(
       /x:\/\/\*\*\*@host \*\*\*_x$/,
     );
+  });
+
+  test("is decoded, and names are placed, in time proportional to their length", () => {
+    const gap = " ".repeat(300_000);
+    expect(decodeTokens([gap, "a", gap, "b", gap])).toBe(`a${gap}b`);
+    const selection = { cpuHalfOnly: true };
+    expect(placeOf(`nvidia/lib/${"cudart".repeat(5000)}${".so".repeat(5000)}/x`, selection)).toBeUndefined();
+    expect(placeOf(`a.dist-info/${"LICENSE".repeat(100_000)}/x`, selection)).toBeUndefined();
+    expect(placeOf(`${".dist-info".repeat(100_000)}x/METADATA`, selection)).toBeUndefined();
+    expect(placeOf("a-1.dist-info/licenses/b/NOTICE.txt", selection)).toBe("licenses/a-1/b/NOTICE.txt");
   });
 
   test("is searched for tokens from the left, the longest first", () => {

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { expect, test, vi } from "vitest";
 import { pipelineFiles, useHub } from "./fixtures.js";
 import { commit, gitHash, HubServer, sha256 } from "./server.js";
@@ -224,6 +225,20 @@ test("a listing without end is given up", async () => {
   await expect(hub.resolve("org/model", onlyUnet)).rejects.toMatchObject({
     code: "ERR_HUB",
     message: expect.stringContaining("does not end"),
+  });
+});
+
+test("an answer that expands without end is given up", async () => {
+  repository();
+  const bomb = gzipSync(Buffer.alloc(2 ** 24 + 1, " "));
+  hub.server.fault = (request, response) => {
+    if (!request.path.includes("/tree/")) return undefined;
+    response.writeHead(200, { "content-type": "application/json", "content-encoding": "gzip" }).end(bomb);
+    return "handled";
+  };
+  await expect(hub.resolve("org/model", onlyUnet)).rejects.toMatchObject({
+    code: "ERR_HUB",
+    message: expect.stringContaining("is longer than"),
   });
 });
 

@@ -21,6 +21,17 @@ const items = (count: number, type = "av01") => {
   list.writeUInt16BE(count, 4);
   return box("meta", Buffer.concat([Buffer.alloc(4), box("iinf", list)]));
 };
+/** A picture made of one tile of 8,000 by 6,000 pixels, which it names so often. */
+const tiles = (count: number) => {
+  const size = box("ispe", Buffer.from("0000000000001f4000001770", "hex"));
+  const item = Buffer.from("00000000000000010002" + "0101", "hex");
+  const names = Buffer.concat([Buffer.from([0, 1, count >> 8, count & 255]), ...repeat(Buffer.from([0, 2]), count)]);
+  const properties = box("iprp", Buffer.concat([box("ipco", size), box("ipma", item)]));
+  return box(
+    "meta",
+    Buffer.concat([Buffer.alloc(4), box("iref", Buffer.concat([Buffer.alloc(4), box("dimg", names)])), properties]),
+  );
+};
 /** A TIFF whose one strip is a JPEG stream, or whose strips all are the same. */
 const tiffOfJpeg = (stream: Buffer, strips = 1) =>
   tiff(
@@ -33,6 +44,18 @@ const tiffOfJpeg = (stream: Buffer, strips = 1) =>
       [279, 4, Array<number>(strips).fill(stream.length)],
     ],
     { pixels: stream },
+  );
+
+/** A TIFF of 5,000 rows that are strips in the same place, each of so many bytes. */
+const tiffOfStrips = (size?: number) =>
+  tiff(
+    [
+      ...tiffTags(1).filter(([tag]) => ![257, 273, 279].includes(tag)),
+      [257, 4, [5000]],
+      [273, 4, Array<number>(5000).fill(8)],
+      ...(size === undefined ? [] : [[279, 4, Array<number>(5000).fill(size)] as bomb.TiffTag]),
+    ],
+    { pixels: Buffer.alloc(2 ** 20) },
   );
 
 describe("a file that would keep a decoder busy is refused before one is started", () => {
@@ -79,6 +102,11 @@ describe("a file that would keep a decoder busy is refused before one is started
     ["JPEG: application segments", () => jpeg({ segments: repeat(jpegSegment(0xe1, "x"), 10_001) }), /10000 segments/],
     ["JPEG: comments", () => jpeg({ segments: repeat(jpegSegment(0xfe, ""), 10_001) }), /10000 segments/],
     ["JPEG: tables between scans", () => jpeg({ scans: repeat(jpegSegment(0xdd, "\0\0"), 10_001) }), /10000 segments/],
+    [
+      "JPEG: markers without a segment",
+      () => jpeg({ segments: repeat(Buffer.from("ffd0", "hex"), 10_001) }),
+      /10000 segments/,
+    ],
     ["WebP: frames", () => webp(20_001), /20000 frames/],
     ["WebP: chunks", () => webp(2, repeat(bomb.riffChunk("abcd", Buffer.alloc(0)), 20_000)), /20000 frames/],
     ["WebP: EXIF data", () => webp(2, [bomb.riffChunk("EXIF", Buffer.alloc(2 ** 20 + 1))]), /bytes of EXIF data/],
@@ -99,6 +127,9 @@ describe("a file that would keep a decoder busy is refused before one is started
     ],
     ["TIFF: samples", () => tiff(tiffTags(1, 9)), /8 samples per pixel/],
     ["TIFF: XMP data", () => tiff([...tiffTags(4), [700, 7, Array<number>(2 ** 20 + 1).fill(0)]]), /bytes of XMP data/],
+    ["TIFF: strips over each other", () => tiffOfStrips(2 ** 20), /lie over each other/],
+    ["TIFF: strips without sizes", () => tiffOfStrips(), /lie over each other/],
+    ["TIFF: strips with sizes of 0", () => tiffOfStrips(0), /lie over each other/],
     ["TIFF: scans in a strip", () => tiffOfJpeg(jpeg({ scans: repeat(EMPTY_SCAN, 501) })), /500 scans/],
     ["TIFF: a strip of JPEG many times", () => tiffOfJpeg(jpeg({}), 1000), /overlap/],
     [
@@ -109,6 +140,11 @@ describe("a file that would keep a decoder busy is refused before one is started
     ["AVIF: boxes", () => Buffer.concat([avif, ...repeat(box("free"), 10_001)]), /10000 boxes/],
     ["AVIF: nested boxes", () => Buffer.concat([avif, nested("dinf", 5000)]), /16 levels of boxes/],
     ["AVIF: items", () => Buffer.concat([avif, items(1001)]), /1000 items/],
+    [
+      "AVIF: tiles of many pixels",
+      () => Buffer.concat([avif.subarray(0, avif.readUInt32BE(0)), tiles(20)]),
+      /pixels in its tiles/,
+    ],
     ["AVIF: pictures made of others", () => Buffer.concat([avif, items(1, "iovl")]), /type iovl/],
   ])(
     "%s",

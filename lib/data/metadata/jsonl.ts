@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { TextDecoder } from "node:util";
 import { InstructPix2PixError } from "../../errors.js";
-import { JsonSyntaxError, parseJson } from "../../models/json.js";
+import { JsonSyntaxError, nestsTooDeep, parseJson } from "../../models/json.js";
 import { quote } from "../../quote.js";
 import { datasetError, reasonOf } from "../errors.js";
 import type { MetadataRecord, MetadataRecords } from "./read.js";
@@ -61,6 +61,7 @@ function parseLine(
   }
   if (/^[ \t\r]*$/.test(text)) return undefined;
   let values: unknown;
+  if (nestsTooDeep(text)) return { position, problem: "is nested too deep" };
   try {
     values = JSON.parse(text);
   } catch {

@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetSchema, type SchemaTree } from "hyparquet";
 import { datasetError, reasonOf } from "../errors.js";
+import { checkPageHeads, checkThrift } from "./thrift.js";
 
 /** A parquet file that is open for reading. */
 export interface ParquetFile {
@@ -30,16 +31,21 @@ export async function openParquet(path: string): Promise<ParquetFile> {
   try {
     const { size } = await handle.stat();
     const starts = new WeakMap<ArrayBufferLike, number>();
+    let chunks: Chunk[] = [];
     const buffer: AsyncBuffer = {
       byteLength: size,
       slice: async (start, end = size) => {
         const bytes = await readExactly(handle, start, Math.min(end, size) - start);
         starts.set(bytes, start);
+        for (const chunk of within(chunks, start, end))
+          checkPageHeads(new DataView(bytes, chunk.start - start, Math.min(chunk.end, size) - chunk.start));
         return bytes;
       },
     };
+    await checkFooter(handle, size);
     const metadata = await parquetMetadataAsync(buffer, { geoparquet: false });
     checkRows(metadata, size);
+    chunks = chunksOf(metadata);
     const offsetOf = (bytes: Uint8Array) => {
       const start = starts.get(bytes.buffer);
       return start === undefined ? undefined : start + bytes.byteOffset;
@@ -60,6 +66,44 @@ async function readExactly(handle: FileHandle, start: number, length: number): P
     at += bytesRead;
   }
   return bytes.buffer;
+}
+
+/** Goes over the metadata, whose length stands before the last four bytes, as {@link checkThrift} does. */
+async function checkFooter(handle: FileHandle, size: number): Promise<void> {
+  const END = 8;
+  if (size < END) return;
+  const length = new DataView(await readExactly(handle, size - END, END)).getUint32(0, true);
+  if (length <= size - END) checkThrift(new DataView(await readExactly(handle, size - END - length, length)));
+}
+
+/** Where the values of a column in a row group lie. */
+interface Chunk {
+  start: number;
+  end: number;
+}
+
+/** In the order of their places. */
+function chunksOf({ row_groups }: FileMetaData): Chunk[] {
+  return row_groups
+    .flatMap(({ columns }) => columns.flatMap(({ meta_data }) => meta_data ?? []))
+    .map(({ dictionary_page_offset, data_page_offset, total_compressed_size }) => {
+      const start = Number(dictionary_page_offset || data_page_offset);
+      return { start, end: start + Number(total_compressed_size) };
+    })
+    .sort((a, b) => a.start - b.start);
+}
+
+function within(chunks: readonly Chunk[], start: number, end: number): Chunk[] {
+  let first = 0;
+  for (let past = chunks.length; first < past; ) {
+    const middle = (first + past) >> 1;
+    if (chunks[middle]!.start < start) first = middle + 1;
+    else past = middle;
+  }
+  const found: Chunk[] = [];
+  for (let i = first; i < chunks.length && chunks[i]!.start < end; i++)
+    if (chunks[i]!.end <= end && chunks[i]!.end > chunks[i]!.start) found.push(chunks[i]!);
+  return found;
 }
 
 /** Numbers of rows are taken for sizes of arrays: more rows than bits would have no values. */

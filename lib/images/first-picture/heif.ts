@@ -25,14 +25,31 @@ const DERIVED = new Set(["iovl", "iden"]);
  * Counts what an AVIF or HEIC file holds. Nothing can be left out of one, since it refers to its parts by their
  * offsets.
  *
- * @throws {@link Refusal} for more boxes, levels, items or references than {@link FILE_LIMITS} allows.
+ * @throws {@link Refusal} for more boxes, levels, items or references than {@link FILE_LIMITS} allows, and for tiles
+ *   that together have four times as many pixels as a picture may.
  */
-export function checkHeif(bytes: Buffer): void {
-  const counts = { boxes: 0, references: 0 };
+export function checkHeif(bytes: Buffer, maxPixels: number): void {
+  const counts: Counts = { boxes: 0, references: 0, areas: [], properties: new Map(), tiles: [] };
   walk(bytes, 0, counts);
+  // The decoder decodes each tile as a whole, whatever of it the picture shows.
+  const area = (item: number) =>
+    Math.max(0, ...(counts.properties.get(item) ?? []).map((i) => counts.areas[i - 1] ?? 0));
+  const pixels = counts.tiles.reduce((sum, item) => sum + area(item), 0);
+  checkCount(pixels, 4 * maxPixels, "pixels in its tiles");
 }
 
-function walk(bytes: Buffer, depth: number, counts: { boxes: number; references: number }): void {
+interface Counts {
+  boxes: number;
+  references: number;
+  /** Pixels by property, for those that say a size. */
+  areas: (number | undefined)[];
+  /** By item, its properties, counted from 1. */
+  properties: Map<number, number[]>;
+  /** Items that others are made of, as often as they are named. */
+  tiles: number[];
+}
+
+function walk(bytes: Buffer, depth: number, counts: Counts): void {
   checkCount(depth, FILE_LIMITS.boxDepth, "levels of boxes");
   for (let at = 0; at + 8 <= bytes.length; ) {
     checkCount(++counts.boxes, FILE_LIMITS.boxes, "boxes");
@@ -42,13 +59,51 @@ function walk(bytes: Buffer, depth: number, counts: { boxes: number; references:
     const content = bytes.subarray(at + head, at + size);
     at += size;
     const own = CONTAINERS.get(type);
+    if (type === "ipco") readAreas(content, counts);
+    if (type === "ipma") readProperties(content, counts);
     if (own !== undefined) walk(content.subarray(own), depth + 1, counts);
     if (type === "iinf") checkItems(content, depth + 1, counts);
     if (type === "dimg") {
       counts.references += content.length / 2;
       checkCount(counts.references, FILE_LIMITS.items * 2, "references between its items");
+      readTiles(content, counts);
     }
   }
+}
+
+function readAreas(content: Buffer, counts: Counts): void {
+  // Which of them counts is the decoder's matter.
+  if (counts.areas.length > 0) throw new Refusal("has two lists of properties");
+  for (let at = 0; at + 8 <= content.length; ) {
+    const [head, size] = sizeOf(content, at);
+    if (size < head || at + size > content.length) return;
+    const isSize = content.toString("latin1", at + 4, at + 8) === "ispe" && size >= head + 12;
+    counts.areas.push(isSize ? content.readUInt32BE(at + head + 4) * content.readUInt32BE(at + head + 8) : undefined);
+    at += size;
+  }
+}
+
+/** Which properties each item has. */
+function readProperties(content: Buffer, counts: Counts): void {
+  if (content.length < 8) return;
+  const [idBytes, wide] = [content[0] === 0 ? 2 : 4, (content[3]! & 1) === 1];
+  for (let at = 8; at + idBytes < content.length; ) {
+    const item = content.readUIntBE(at, idBytes);
+    at += idBytes;
+    const found = counts.properties.get(item) ?? [];
+    counts.properties.set(item, found);
+    for (let left = content[at++]!; left > 0 && at + (wide ? 2 : 1) <= content.length; left--) {
+      found.push(wide ? content.readUInt16BE(at) & 0x7fff : content[at]! & 0x7f);
+      at += wide ? 2 : 1;
+    }
+  }
+}
+
+/** The items that a derived one is made of. Of 16 or 32 bits each, as the number of them says. */
+function readTiles(content: Buffer, counts: Counts): void {
+  const wide = content.length >= 6 && 6 + 4 * content.readUInt16BE(4) === content.length;
+  const [first, width] = wide ? [6, 4] : [4, 2];
+  for (let at = first; at + width <= content.length; at += width) counts.tiles.push(content.readUIntBE(at, width));
 }
 
 /** Bytes of a box's header, and of the whole box. */
@@ -60,7 +115,7 @@ function sizeOf(bytes: Buffer, at: number): [head: number, size: number] {
 }
 
 /** A list of items: its version, their number, and a box `infe` for each. */
-function checkItems(content: Buffer, depth: number, counts: { boxes: number; references: number }): void {
+function checkItems(content: Buffer, depth: number, counts: Counts): void {
   if (content.length < 8) return;
   const short = content[0] === 0;
   checkCount(short ? content.readUInt16BE(4) : content.readUInt32BE(4), FILE_LIMITS.items, "items");

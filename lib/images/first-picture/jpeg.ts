@@ -41,6 +41,7 @@ export async function firstPictureOfJpeg(bytes: Buffer, work = { scannedPixels: 
     at = begin + 2;
     if (isAlone(marker)) {
       if (marker === SOI) throw new Refusal("is a JPEG picture with a second beginning");
+      checkCount(++segments, FILE_LIMITS.segments, "segments");
       continue;
     }
     let end = begin + 2 + (begin + 4 <= bytes.length ? bytes.readUInt16BE(begin + 2) : 0);

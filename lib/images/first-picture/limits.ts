@@ -21,6 +21,8 @@ export const FILE_LIMITS = {
   tiffTags: 4096,
   /** Strips or tiles of a TIFF. */
   tiffParts: 1_000_000,
+  /** Bytes of a TIFF's strips or tiles that are more than the file has: the decoder reads shared ones again and again. */
+  tiffSharedBytes: 1 << 28,
   /** Samples per pixel of a TIFF. */
   tiffSamples: 8,
   /** Boxes of an AVIF or HEIC file, at all levels. */

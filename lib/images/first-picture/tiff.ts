@@ -75,11 +75,7 @@ export interface FirstTiffPicture {
 export async function firstPictureOfTiff(bytes: Buffer): Promise<FirstTiffPicture> {
   const directory = new TiffDirectory(bytes);
   checkColors(directory);
-  checkCount(
-    Math.max(directory.count(STRIP_OFFSETS), directory.count(TILE_OFFSETS)),
-    FILE_LIMITS.tiffParts,
-    "strips or tiles",
-  );
+  checkParts(bytes, directory);
   checkCount(directory.size(XMP), FILE_LIMITS.metadataBytes, "bytes of XMP data");
   const compression = directory.value(COMPRESSION, 1);
   if (compression === JPEG) await checkJpegs(bytes, directory);
@@ -112,6 +108,22 @@ function checkColors(directory: TiffDirectory): void {
 
 function unusable(problem: string): Refusal {
   return new Refusal(`is a TIFF picture ${problem}; convert it to RGB`);
+}
+
+/** Refuses strips or tiles that together have far more bytes than the file. */
+function checkParts(bytes: Buffer, directory: TiffDirectory): void {
+  for (const [offsets, sizes] of [
+    [STRIP_OFFSETS, STRIP_BYTE_COUNTS],
+    [TILE_OFFSETS, TILE_BYTE_COUNTS],
+  ] as const) {
+    const parts = directory.count(offsets);
+    checkCount(parts, FILE_LIMITS.tiffParts, "strips or tiles");
+    const known = directory.values(sizes, parts);
+    // Where a size is missing, or the first is 0, the decoder takes all of the file for each.
+    const total =
+      known.length < parts || known[0] === 0 ? parts * bytes.length : known.reduce((sum, size) => sum + size, 0);
+    checkCount(total - bytes.length, FILE_LIMITS.tiffSharedBytes, "bytes of strips or tiles that lie over each other");
+  }
 }
 
 /** A JPEG stream lies in every strip or tile. */

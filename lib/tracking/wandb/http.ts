@@ -1,6 +1,7 @@
 import { type Dispatcher, fetch, type RequestInit } from "undici";
 import { isError } from "../../errors.js";
 import type { Environment } from "../../native/platform.js";
+import { readBody } from "../../network/body.js";
 import { dispatcherFor } from "../../network/dispatcher.js";
 import { addressWithin, warnIfUnencrypted } from "../../network/encryption.js";
 import { failureName, retryAfter } from "../../network/failure.js";
@@ -107,11 +108,7 @@ export class WandbHttp {
       });
       status = response.status;
       pause = retryAfter(response.headers);
-      const length = Number(response.headers.get("content-length") ?? 0);
-      if (length > LONGEST_ANSWER) {
-        await response.body?.cancel();
-        text = "";
-      } else text = await response.text();
+      text = (await readBody(response.body, LONGEST_ANSWER))?.toString() ?? "";
     } catch (error) {
       const timedOut = isError(error) && error.name === "TimeoutError";
       throw new WandbError(
