@@ -5,14 +5,14 @@ import { Tensor } from "../tensor.js";
 import type { EditOptions, StepProgress } from "./edit-options.js";
 
 /**
- * Calls the step callback and takes what it returns.
+ * Calls the step callback and validates its result.
  *
- * @returns latents to go on with, the run's own handle on them; undefined to go on with those of the step
- * @throws `ERR_INVALID_ARGUMENT` for what cannot replace the latents
+ * @returns the run's own handle on replacement latents; undefined to continue with those of the step
+ * @throws `ERR_INVALID_ARGUMENT` for invalid replacement latents
  */
 export async function callOnStep(onStep: EditOptions["onStep"], progress: StepProgress): Promise<Tensor | undefined> {
   const { latents } = progress;
-  // Asked for now: the callback may dispose of them where it replaces them.
+  // Read first, since the callback may dispose of the latents that it replaces.
   const { shape, dtype, device } = latents;
   const returned: unknown = await onStep?.(progress);
   const replacement = replacementOf(returned);
@@ -25,14 +25,14 @@ export async function callOnStep(onStep: EditOptions["onStep"], progress: StepPr
 }
 
 function replacementOf(returned: unknown): Tensor | undefined {
-  // A callback that is written as an expression returns whatever that is.
+  // A callback written as an arrow expression may return any value.
   if (typeof returned !== "object" || returned === null) return undefined;
   const refuse = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", `onStep returned ${problem}`);
   if (returned instanceof Tensor) throw refuse("a Tensor; return { latents } to replace the latents");
   const prototype = Object.getPrototypeOf(returned);
   if (prototype === null || Object.getPrototypeOf(prototype) === null)
     for (const key of Object.keys(returned))
-      if (key !== "latents") throw refuse(`an object with "${key}"; latents are all that it can replace`);
+      if (key !== "latents") throw refuse(`an object with "${key}"; only latents can be replaced`);
   const { latents } = returned as { latents?: unknown };
   if (latents === undefined) return undefined;
   if (!(latents instanceof Tensor)) throw refuse(`latents that are not a Tensor but ${describe(latents)}`);

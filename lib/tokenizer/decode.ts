@@ -1,4 +1,4 @@
-/** The byte that each character of a byte-level token stands for: printable Latin-1 is itself, the rest is moved up. */
+/** Maps the characters of byte-level tokens to bytes: printable Latin-1 to itself, others from above. */
 const BYTE_OF: ReadonlyMap<string, number> = new Map(
   Array.from({ length: 256 }, (_, byte) => byte)
     .map((byte) => [byte, (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad)] as const)
@@ -13,14 +13,14 @@ function bytesOf(token: string): number[] {
   const bytes: number[] = [];
   for (const character of token) {
     const byte = BYTE_OF.get(character);
-    // A token that is not spelt in byte characters, such as an added one, stands for its own text.
+    // A token with other characters, such as an added one, is its own text.
     if (byte === undefined) return [...new TextEncoder().encode(token)];
     bytes.push(byte);
   }
   return bytes;
 }
 
-/** The text that byte-level tokens spell: `</w>` is a space, and space at either end is dropped. */
+/** Decodes byte-level tokens to text: `</w>` is a space, and space at either end is dropped. */
 export function decodeTokens(tokens: readonly string[]): string {
   const bytes = Uint8Array.from(tokens.flatMap(bytesOf));
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes).replaceAll("</w>", " ").replace(EDGE_SPACE, "");

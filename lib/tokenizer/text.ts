@@ -7,7 +7,7 @@ const WHITE_SPACE_RUN = /\p{White_Space}+/gu;
 /** Normalisation form C by the tables of the `tokenizers` library. */
 function composed(text: string): string {
   if (!MAY_HOLD_INERT.test(text)) return text.normalize("NFC");
-  // Splitting on a captured group leaves the inert runs at the odd positions.
+  // Splitting on a captured group puts the inert runs at odd indices.
   return text
     .split(INERT_RUN)
     .map((part, index) => (index % 2 === 1 ? part : part.normalize("NFC")))
@@ -17,8 +17,8 @@ function composed(text: string): string {
 /**
  * CLIP's text normalisation: form C, every run of white space one space, lower case.
  *
- * Lower case is that of each character by itself, so a capital sigma is always "σ": `toLowerCase` alone would write "ς"
- * at the end of a word, which is another token.
+ * Each character is lower-cased separately, so that a capital sigma is always "σ": `toLowerCase` on a whole word gives
+ * a final "ς", which is another token.
  */
 export function normalizeText(text: string): string {
   return composed(text).replace(WHITE_SPACE_RUN, " ").replaceAll("Σ", "σ").toLowerCase();
@@ -44,7 +44,7 @@ const MARKER_WORDS: ReadonlyMap<string, readonly string[]> = new Map([
   ["<|endoftext|>", ["<|", "endoftext", "|>"]],
 ]);
 
-/** The words that byte-pair encoding works on, from normalised text. White space only separates. */
+/** Splits normalised text into the words for byte-pair encoding. White space only separates. */
 export function splitWords(text: string): string[] {
   return (text.match(WORDS) ?? []).flatMap((word) => MARKER_WORDS.get(word) ?? word);
 }

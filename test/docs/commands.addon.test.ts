@@ -20,7 +20,7 @@ const SMALLER: Record<string, string[]> = {
 };
 
 /** What a command that goes on from the latest checkpoint says where there is none yet. */
-const EXPECTED = /^ip2p: warning: there is no checkpoint in .*; training starts anew\n/;
+const EXPECTED = /^ip2p: warning: .* has no checkpoint; training starts from the beginning\n/;
 
 type Check = (command: Command) => void | Promise<void>;
 
