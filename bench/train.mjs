@@ -39,7 +39,7 @@ const VARIANTS = {
   // Of ours only: the peer has nothing like it, and is measured without.
   shadow: { ...PLAIN, cached: true, shadow: true },
   "8bit": { ...PLAIN, eightBit: true },
-  // Attention that holds all scores in memory, as both sides' oracle.
+  // Attention that materialises the scores, as the reference implementation of both sides.
   math: { ...PLAIN, attention: "math" },
   // The batch in two micro-steps.
   accumulated: { ...PLAIN, accumulation: 2 },

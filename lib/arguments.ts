@@ -1,6 +1,6 @@
 import { InstructPix2PixError } from "./errors.js";
 
-/** Options that may be left out; anything that is no object is refused. */
+/** Checks an optional options object; anything else throws. */
 export function checkOptions<T extends object>(options: T | undefined): Partial<T> {
   if (options === undefined) return {};
   if (typeof options !== "object" || options === null)
@@ -8,17 +8,17 @@ export function checkOptions<T extends object>(options: T | undefined): Partial<
   return options;
 }
 
-/** Nobody means a longer one, and a sparse one would take minutes to walk through. */
+/** Longer lists are certainly mistakes, and iterating over a sparse one would take minutes. */
 const MAX_LIST_LENGTH = 2 ** 26;
 
-/** A list; the message names the argument. */
+/** Checks that an argument is a list; the error names it. */
 export function checkList<T>(value: readonly T[], name: string): readonly T[] {
   if (!Array.isArray(value) || value.length > MAX_LIST_LENGTH)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} must be a list, not ${describe(value)}`);
   return value;
 }
 
-/** What a value is, in a few words that fit into a message. */
+/** Describes a value briefly, for error messages. */
 export function describe(value: unknown): string {
   if (Array.isArray(value))
     return value.length > MAX_LIST_LENGTH ? `one of length ${value.length}` : "a list of other things";

@@ -10,7 +10,7 @@ export interface CudaDevice extends CudaProperties {
 /**
  * The CUDA devices that can be computed on; none without a CUDA libtorch, a driver or a GPU.
  *
- * @throws `ERR_CUDA_UNAVAILABLE` if there are some, but the package's CUDA library, which knows them, is not loaded
+ * @throws `ERR_CUDA_UNAVAILABLE` if there are devices, but the package's CUDA library is not loaded
  */
 export function cudaDevices(): CudaDevice[] {
   const { cudaDevices: count } = native().systemInfo();
@@ -21,7 +21,7 @@ export function cudaDevices(): CudaDevice[] {
 }
 
 /**
- * Memory of a CUDA device once the work queued on it before is done with it, in bytes.
+ * Memory of a CUDA device in bytes, measured after the work queued before.
  *
  * @param device "cuda" or "cuda:N"
  * @throws `ERR_CUDA_UNAVAILABLE`, `ERR_INVALID_ARGUMENT` for the CPU
@@ -30,21 +30,21 @@ export function deviceMemory(device = "cuda"): Promise<DeviceMemory> {
   return native().deviceMemory(device);
 }
 
-/** Has the peaks of {@link deviceMemory} begin anew. Throws as it does. */
+/** Resets the peaks of {@link deviceMemory} to the current values. Throws as it does. */
 export function resetPeakMemory(device = "cuda"): Promise<void> {
   return native().resetPeakMemory(device);
 }
 
 /**
- * Gives memory that no tensor holds back to the driver, for other programs: this one would use it again. Throws as
- * {@link deviceMemory} does.
+ * Returns cached memory that no tensor uses to the driver, so that other programs can use it. Throws as {@link
+ * deviceMemory} does.
  */
 export function emptyCache(device = "cuda"): Promise<void> {
   return native().emptyCache(device);
 }
 
 /**
- * Waits until everything that was queued on a device is done, as one does before looking at a clock.
+ * Waits for all work queued on a device, for example before taking a time.
  *
  * @param device "cpu", "cuda" or "cuda:N"
  * @throws `ERR_CUDA_UNAVAILABLE`
@@ -53,7 +53,7 @@ export function synchronize(device = "cuda"): Promise<void> {
   return native().synchronize(device);
 }
 
-/** The most that tensors have held of a device since the peak was reset, in bytes; undefined on the CPU. */
+/** Peak memory of tensors on a device since the last reset, in bytes; undefined on the CPU. */
 export async function peakDeviceMemory(device: string): Promise<number | undefined> {
   return device === "cpu" ? undefined : (await native().deviceMemory(device)).peakAllocated;
 }

@@ -3,14 +3,14 @@ import { InstructPix2PixError } from "./errors.js";
 import { cudaFailure, cudaHalf, native } from "./native/native.js";
 import { warnOnce } from "./warn.js";
 
-/** Where something is computed: "auto" takes the first CUDA device that works and the CPU otherwise. */
+/** A device option: "auto" selects the first CUDA device that works, else the CPU. */
 export type DeviceOption = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
 /**
- * The device that an option stands for: "cpu" or "cuda:N". "auto" tries the first CUDA device in another process, once, and
- * says in a warning if there is a libtorch with CUDA support that cannot use it.
+ * Resolves a device option to "cpu" or "cuda:N". "auto" tries the first CUDA device in another process, once, and warns
+ * if a libtorch with CUDA support cannot use it.
  *
- * @throws `ERR_INVALID_ARGUMENT` for another word; `ERR_CUDA_UNAVAILABLE` if a CUDA device is named that is not there.
+ * @throws `ERR_INVALID_ARGUMENT` for another word; `ERR_CUDA_UNAVAILABLE` if the named CUDA device does not exist.
  */
 export function resolveDevice(device: string): string {
   if (device !== "auto" && device !== "cpu" && !/^cuda(:\d{1,3})?$/.test(device))
@@ -50,7 +50,7 @@ function whyNoDevice(): string {
   }
 }
 
-/** Whether a libtorch that could compute on a GPU was installed, and no GPU was hidden from it on purpose. */
+/** Whether a libtorch with CUDA support is installed, and no GPU was hidden from it on purpose. */
 function isUnexpected(): boolean {
   return cudaHalf().state !== "absent" && !["", "-1"].includes(process.env.CUDA_VISIBLE_DEVICES ?? "unset");
 }

@@ -6,31 +6,31 @@ export type ErrorCode =
   | "ERR_ADDON_NOT_FOUND" // no addon for this machine; the message says where it was looked for
   | "ERR_BUILD_TOOLS" // the addon cannot be built: a tool is missing, or it failed
   | "ERR_CHECKPOINT" // a checkpoint is missing, broken, or of another run
-  | "ERR_CONFIG" // a configuration asks for what is not built, or does not fit
-  | "ERR_CUDA_UNAVAILABLE" // a CUDA device was asked for that is not there
+  | "ERR_CONFIG" // a configuration is malformed, unsupported, or does not fit
+  | "ERR_CUDA_UNAVAILABLE" // the requested CUDA device does not exist or cannot be used
   | "ERR_DATASET" // a data set cannot be read, or has no usable rows
   | "ERR_DISPOSED" // something was used after its dispose()
-  | "ERR_DOWNLOAD" // a URL cannot be fetched, or must not be
+  | "ERR_DOWNLOAD" // a URL cannot be fetched, or is not allowed
   | "ERR_FILE_NOT_FOUND" // a file or folder is not there
   | "ERR_HUB" // the Hugging Face hub refused, or cannot be reached
   | "ERR_IMAGE" // not a whole, valid picture within the limits
   | "ERR_IN_USE" // another process, or another run of this one, is working in the folder
   | "ERR_INTERNAL" // a bug in this package
-  | "ERR_INVALID_ARGUMENT" // an argument makes no sense; the message names it
+  | "ERR_INVALID_ARGUMENT" // an invalid argument; the message names it
   | "ERR_IO" // a file cannot be read or written
   | "ERR_LIBTORCH" // libtorch failed, or cannot be installed or loaded
   | "ERR_LIBTORCH_NOT_FOUND" // no libtorch; the message says where it was looked for
   | "ERR_LIBTORCH_VERSION" // a libtorch that is not supported, or that the addon was not built for
-  | "ERR_NOT_FINITE" // weights, a loss or gradients are infinite or no numbers; the message names the weight or the step
+  | "ERR_NOT_FINITE" // weights, a loss or gradients hold NaN or infinity; the message names the weight or the step
   | "ERR_OUT_OF_MEMORY" // an allocation failed, on the CPU or on a device
   | "ERR_SAFETENSORS" // a malformed safetensors file
-  | "ERR_STATE_DICT" // weights are missing, unexpected or misshapen, or in a file of another kind
+  | "ERR_STATE_DICT" // weights are missing, unexpected, of the wrong shape, or in an unsupported file format
   | "ERR_TOKENIZER" // a malformed tokenizer, or a text that it cannot encode
-  | "ERR_USAGE"; // a command line that cannot be understood
+  | "ERR_USAGE"; // an invalid command line
 
 /**
  * The one error class of this package. `code` is stable and meant for programs, `message` is one line for people;
- * `cause` holds what lay beneath, where there was something.
+ * `cause` is the underlying error, if any.
  */
 export class InstructPix2PixError extends Error {
   override readonly name = "InstructPix2PixError";
@@ -41,7 +41,7 @@ export class InstructPix2PixError extends Error {
     this.code = code;
   }
 
-  /** Also of the class in another realm (`node:vm`, jest) or of another copy of this package, which throws its own. */
+  /** Also true for errors of another realm (`node:vm`, jest) or of another copy of this package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     // biome-ignore lint/complexity/noThisInStatic: it is the class on the right of instanceof, which may be a subclass
     if (this !== InstructPix2PixError) return Function.prototype[Symbol.hasInstance].call(this, value);
@@ -51,7 +51,7 @@ export class InstructPix2PixError extends Error {
   }
 }
 
-/** Whether `value` is an error, of this realm or of another: Node.js throws those of its own. */
+/** Whether `value` is an error of any realm; Node.js may throw errors of another realm. */
 export function isError(value: unknown): value is Error {
   return value instanceof Error || types.isNativeError(value);
 }

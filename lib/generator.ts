@@ -7,10 +7,10 @@ import { native } from "./native/native.js";
 const MAX_SEED = 2n ** 64n - 1n;
 
 /**
- * libtorch's random number generator of a device, so that a seed gives the numbers that it gives in Python's torch.
+ * A random number generator of libtorch for a device: a seed gives the same numbers as in Python's torch.
  *
- * Draws happen on the device's worker thread in the order of the calls. Two runs that share a generator share its
- * numbers: give each run its own.
+ * Draws happen on the device's worker thread in the order of the calls. Runs that share a generator interleave their
+ * draws; use one generator per run for reproducible results.
  */
 export class Generator {
   readonly #handle: NativeGenerator;
@@ -48,7 +48,7 @@ export class Generator {
     return native().randomInt64(this.#handle);
   }
 
-  /** The whole state, as bytes that {@link Generator.setState} takes; torch's `get_state()` gives the same bytes. */
+  /** The whole state as bytes for {@link Generator.setState}; the same bytes as torch's `get_state()`. */
   async getState(): Promise<Uint8Array> {
     return native().generatorState(this.#handle);
   }
@@ -59,7 +59,7 @@ export class Generator {
   }
 }
 
-/** A seed for when none was given; small enough to be typed in again. */
+/** A random default seed, small enough to retype. */
 export function randomSeed(): number {
   return randomInt(2 ** 32);
 }

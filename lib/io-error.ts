@@ -6,7 +6,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EROFS: "the file system is read-only",
   ENOSPC: "the disk is full",
   EDQUOT: "the disk quota is used up",
-  EFBIG: "the file would be larger than is allowed",
+  EFBIG: "the file would exceed the size limit",
   EIO: "the disk reported an error (EIO)",
   ENOENT: "it does not exist",
   ENOTDIR: "a part of the path is not a folder",
@@ -28,8 +28,8 @@ export function errnoOf(error: unknown): string | undefined {
 }
 
 /**
- * `ERR_IO` for a failed system call, `cannot <doing> "<path>": <why>`; any other error, typed ones included, is returned
- * as it is, for it knows better what is wrong.
+ * `ERR_IO` for a failed system call, `cannot <doing> "<path>": <why>`; any other error, typed ones included, is
+ * returned unchanged.
  */
 export function ioError(doing: string, path: string, error: unknown): unknown {
   const code = errnoOf(error);

@@ -1,7 +1,7 @@
-/** What of a text stands in a message. */
+/** Maximal length of quoted text in a message. */
 const SHOWN = 200;
 
-/** A text from outside for a message: in double quotes, on one line, and cut where it is long. */
+/** Quotes untrusted text for a message: in double quotes, on one line, truncated if long. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN - 1)}…` : text);
 }

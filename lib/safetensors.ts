@@ -7,13 +7,13 @@ import { handleOf, Tensor } from "./tensor.js";
  * Reads a safetensors file.
  *
  * @returns a plain object (without prototype), tensor name → {@link Tensor} on the CPU, in the file's own types
- * @throws `ERR_SAFETENSORS` for a file that is malformed in any way, `ERR_FILE_NOT_FOUND`, `ERR_IO`
+ * @throws `ERR_SAFETENSORS` for a malformed file, `ERR_FILE_NOT_FOUND`, `ERR_IO`
  */
 export async function loadSafetensors(path: string): Promise<Record<string, Tensor>> {
   return (await loadSafetensorsWithMetadata(path)).tensors;
 }
 
-/** As {@link loadSafetensors}, with the file's `__metadata__` (`null` where it has none). */
+/** As {@link loadSafetensors}, with the file's `__metadata__` (`null` if it has none). */
 export async function loadSafetensorsWithMetadata(
   path: string,
 ): Promise<{ tensors: Record<string, Tensor>; metadata: Record<string, string> | null }> {
@@ -26,8 +26,8 @@ export async function loadSafetensorsWithMetadata(
 }
 
 /**
- * Writes a safetensors file, byte for byte what Python's `safetensors` writes. The path holds either what it held before
- * or the whole new file, never a part.
+ * Writes a safetensors file, byte for byte what Python's `safetensors` writes. The write is atomic: the path holds
+ * either its old content or the complete new file.
  *
  * @throws `ERR_IO` (disk full, no permission, no such folder: nothing is left behind), `ERR_SAFETENSORS`
  */

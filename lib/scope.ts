@@ -1,4 +1,4 @@
-/** Disposes of what was added, last first, when the block that declared it with `using` ends. */
+/** Disposes of added resources in reverse order at the end of the `using` block. */
 export class Scope {
   readonly #parts: Disposable[] = [];
 
@@ -13,11 +13,11 @@ export class Scope {
   }
 }
 
-/** The same for parts that may take their time to end; see {@link withAsyncScope}. */
+/** The asynchronous version; see {@link withAsyncScope}. */
 export class AsyncScope {
   readonly #ends: (() => void | Promise<void>)[] = [];
 
-  /** Calls `end` when the scope ends, before the ends of what was there earlier. */
+  /** Calls `end` when the scope ends, before earlier entries' ends. */
   defer(end: () => void | Promise<void>): void {
     this.#ends.push(end);
   }
@@ -27,7 +27,7 @@ export class AsyncScope {
     return part;
   }
 
-  /** Ends everything, also if some of it fails. @throws what failed first */
+  /** Ends everything, also after failures. @throws the first failure */
   async end(): Promise<void> {
     let failure: { error: unknown } | undefined;
     for (let end = this.#ends.pop(); end; end = this.#ends.pop()) {
@@ -42,8 +42,8 @@ export class AsyncScope {
 }
 
 /**
- * Runs `body` and then ends all that it has put into the scope, whether it succeeds or throws. What `body` throws comes
- * before what ending throws, for it went wrong first.
+ * Runs `body` and then ends everything in the scope, also if `body` throws. An error of `body` takes precedence over
+ * errors of ending.
  */
 export async function withAsyncScope<T>(body: (scope: AsyncScope) => Promise<T>): Promise<T> {
   const scope = new AsyncScope();

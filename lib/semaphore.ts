@@ -1,14 +1,14 @@
-/** Lets only so many pieces of work run at a time; the others wait their turn. */
+/** Limits the number of concurrent tasks; others wait in order. */
 export class Semaphore {
   #free: number;
-  /** In the order of their arrival. */
+  /** In order of arrival. */
   readonly #waiting = new Set<() => void>();
 
   constructor(places: number) {
     this.#free = places;
   }
 
-  /** Runs `work` in its turn. Gives up waiting, with the signal's reason, when `signal` fires before that. */
+  /** Runs `work` when a slot is free. Rejects with the signal's reason if `signal` fires while waiting. */
   async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
     if (this.#free > 0) this.#free--;

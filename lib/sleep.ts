@@ -2,7 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import { throwIfAborted } from "./errors.js";
 
 /**
- * Resolves after so many milliseconds.
+ * Resolves after the given milliseconds.
  *
  * @throws `ERR_ABORTED` as soon as the signal fires
  */

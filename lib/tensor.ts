@@ -41,7 +41,7 @@ export interface RandomOptions extends TensorOptions {
   generator?: Generator | readonly Generator[];
 }
 
-/** Types that a typed array can be handed over as, element for element; by name, since it may be of another realm. */
+/** Element types of typed arrays; by class name, since an array may be of another realm. */
 const TYPE_OF_ARRAY: Readonly<Record<string, DType>> = {
   Float16Array: "float16",
   Float32Array: "float32",
@@ -55,11 +55,11 @@ const TYPE_OF_ARRAY: Readonly<Record<string, DType>> = {
 };
 
 /**
- * An n-dimensional array that lives in libtorch, on the CPU or on a CUDA device.
+ * An n-dimensional libtorch array, on the CPU or on a CUDA device.
  *
  * Tensors are immutable from JavaScript. Every computation is queued on the worker thread of the tensor's device, in the
- * order of the calls, and resolves to a new tensor; its operands stay as they are. `dispose()` (or `using`) frees the
- * memory at once, garbage collection does so some time later. Using a disposed tensor throws `ERR_DISPOSED`; work that was
+ * order of the calls, and resolves to a new tensor; operands are not modified. `dispose()` (or `using`) frees the
+ * memory at once, garbage collection does so some time later. Using a disposed tensor throws `ERR_DISPOSED`; work
  * queued before the disposal is not affected.
  */
 export class Tensor {
@@ -94,7 +94,7 @@ export class Tensor {
     return new Tensor(native().tensorFromData(array, dtype, shape ?? [array.length]));
   }
 
-  /** A tensor of one value everywhere. */
+  /** A tensor filled with one value. */
   static async full(shape: readonly number[], value: number, options?: TensorOptions): Promise<Tensor> {
     const { dtype = "float32", device = "cpu" } = checkOptions(options);
     return new Tensor(await native().full(shape, value, dtype, device));
@@ -106,8 +106,8 @@ export class Tensor {
   }
 
   /**
-   * Standard normal draws. With a CPU generator they are the same numbers whatever the device, as in diffusers'
-   * `randn_tensor`; a list of generators draws row by row; without a generator libtorch's own default one is used.
+   * Standard normal draws. With a CPU generator the numbers are the same on every device, as in diffusers'
+   * `randn_tensor`; a list of generators draws row by row; without a generator libtorch's default generator is used.
    */
   static async randn(shape: readonly number[], options?: RandomOptions): Promise<Tensor> {
     const { dtype = "float32", device = "cpu", generator } = checkOptions(options);
@@ -124,7 +124,7 @@ export class Tensor {
 
   /**
    * Standard normal draws of a tensor's shape, type and device. As with torch's `randn_like` the numbers also depend on
-   * how the tensor lies in memory, which is that of the computation it came from.
+   * the tensor's memory layout, which results from the computation that produced it.
    */
   static async randnLike(tensor: Tensor, options: { generator?: Generator } = {}): Promise<Tensor> {
     return new Tensor(await native().randnLike(tensor.handle, options.generator?.handle ?? null));
@@ -141,7 +141,7 @@ export class Tensor {
     return new Tensor(await native().randint(low, high, shape, generator));
   }
 
-  /** A random order of 0..n−1, int64 [n] on the CPU. */
+  /** A random permutation of 0..n−1, int64 [n] on the CPU. */
   static async randperm(n: number, options?: { generator?: Generator }): Promise<Tensor> {
     return new Tensor(await native().randperm(n, generatorHandle(checkOptions(options).generator)));
   }
@@ -231,12 +231,12 @@ export class Tensor {
     return new Tensor(await native().reshape(this.#handle, shape));
   }
 
-  /** The tensor laid out `repeats[i]` times along each dimension. */
+  /** Repeats the tensor `repeats[i]` times along each dimension. */
   async repeat(repeats: readonly number[]): Promise<Tensor> {
     return new Tensor(await native().repeat(this.#handle, repeats));
   }
 
-  /** Every slice along `dim` `repeats` times in a row. */
+  /** Repeats every slice along `dim` `repeats` times. */
   async repeatInterleave(repeats: number, dim = 0): Promise<Tensor> {
     return new Tensor(await native().repeatInterleave(this.#handle, repeats, dim));
   }
@@ -278,7 +278,7 @@ export class Tensor {
     return this.#unary("sqrt");
   }
 
-  /** To the nearest integer, halves to the even one. */
+  /** Rounds half to even. */
   round(): Promise<Tensor> {
     return this.#unary("round");
   }
@@ -365,7 +365,7 @@ function nameOfTypedArray(data: unknown): string | undefined {
   return typedArrayTag.get!.call(data) as string | undefined;
 }
 
-/** Node-API knows no `Float16Array` yet: its elements pass as float32, which holds them all exactly. */
+/** Node-API does not support `Float16Array` yet: its elements are passed as float32, which is exact. */
 function handedOver(data: TypedArray): TensorData {
   return nameOfTypedArray(data) === "Float16Array" ? Float32Array.from(data as Float16Elements) : (data as TensorData);
 }
@@ -382,7 +382,7 @@ function fromNumbers(data: readonly number[]): Float64Array {
 /**
  * @internal The addon's handle of an argument.
  *
- * @throws `ERR_INVALID_ARGUMENT` naming the argument if it is no tensor
+ * @throws `ERR_INVALID_ARGUMENT` naming the argument if it is not a tensor
  */
 export function handleOf(tensor: Tensor, name: string): NativeTensor {
   if (!(tensor instanceof Tensor))
@@ -402,7 +402,7 @@ function splitTerms<T>(terms: readonly (readonly [coefficient: T, tensor: Tensor
   };
 }
 
-/** Null stands for libtorch's own generator: only for what was left out, never for something that is none. */
+/** Null selects libtorch's default generator; any other value that is not a Generator throws. */
 function generatorHandle(generator: Generator | undefined): NativeGenerator | null {
   if (generator === undefined) return null;
   if (!(generator instanceof Generator))

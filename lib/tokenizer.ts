@@ -9,18 +9,18 @@ import { normalizeText } from "./tokenizer/text.js";
 export interface TokenizerEncodeOptions {
   /** `"max_length"`: to `maxLength`; `"longest"`: to the longest text of the call; `false` (default): not at all. */
   readonly padding?: "max_length" | "longest" | false;
-  /** Cuts each text so that it has at most `maxLength` ids with its two markers. Default false, but true where only `maxLength` is given. */
+  /** Truncates each text to `maxLength` ids including the two markers. Default false, but true if only `maxLength` is given. */
   readonly truncation?: boolean;
   /** In ids, the two markers included. Default {@link CLIPTokenizer.modelMaxLength}. */
   readonly maxLength?: number;
 }
 
 export interface TokenizerDecodeOptions {
-  /** Leaves out start, end, padding and other special tokens. Default false. */
+  /** Omits start, end, padding and other special tokens. Default false. */
   readonly skipSpecialTokens?: boolean;
 }
 
-/** Lengths above this are `transformers`' way to say "no limit known". */
+/** `transformers` uses lengths above this for "no limit known". */
 const NO_LIMIT = 1e20;
 
 /** The start and the end marker. */
@@ -36,11 +36,11 @@ export class CLIPTokenizer {
   readonly bosTokenId: number;
   /** Id of the marker after every text. */
   readonly eosTokenId: number;
-  /** Id that fills a text up; null where the folder configures none. */
+  /** Id of the padding token; null if the folder configures none. */
   readonly padTokenId: number | null;
-  /** Id that stands for what the vocabulary cannot spell. */
+  /** Id of the unknown token. */
   readonly unkTokenId: number;
-  /** The number of ids that the text encoder takes; 77 where no configuration says another. */
+  /** The maximal number of ids for the text encoder; default 77. */
   readonly modelMaxLength: number;
   /** Where texts that are too long are cut: the end or, with `"left"`, the start of what is between the markers. */
   readonly truncationSide: "left" | "right";
@@ -67,7 +67,7 @@ export class CLIPTokenizer {
 
   /**
    * Loads a tokenizer folder: `vocab.json` and `merges.txt`, or `tokenizer.json`; `tokenizer_config.json`,
-   * `special_tokens_map.json` and `added_tokens.json` are read where there are any.
+   * `special_tokens_map.json` and `added_tokens.json` are read if they exist.
    *
    * @throws InstructPix2PixError `ERR_FILE_NOT_FOUND` for a missing folder or file, `ERR_TOKENIZER` for a malformed one
    */
@@ -94,7 +94,7 @@ export class CLIPTokenizer {
   }
 
   /**
-   * The text of some ids. Ids that no token has are passed over; bytes that are not UTF-8 become U+FFFD.
+   * Decodes ids to text. Unknown ids are skipped; bytes that are not UTF-8 become U+FFFD.
    *
    * @param ids a row of ids, or several
    */

@@ -1,6 +1,5 @@
 /**
- * A text without the characters at its end that a test holds for; unlike `/x+$/`, in time proportional to their number,
- * whatever else the text holds.
+ * Removes trailing characters for which a test holds; unlike `/x+$/`, in linear time.
  */
 export function trimEnd(text: string, drop: (character: string) => boolean): string {
   let end = text.length;
@@ -8,7 +7,7 @@ export function trimEnd(text: string, drop: (character: string) => boolean): str
   return text.slice(0, end);
 }
 
-/** Without slashes at the end. */
+/** Removes trailing slashes. */
 export function trimSlashes(text: string): string {
   return trimEnd(text, (character) => character === "/");
 }

@@ -1,7 +1,7 @@
-/** Warnings remembered; a server meets new texts for as long as it runs. */
+/** Limit on remembered warnings, since a long-running server may see any number of texts. */
 const REMEMBERED = 1000;
 
-/** In the order in which they were last given. */
+/** Least recently emitted first. */
 const told = new Set<string>();
 
 /** Emits a Node process warning, each text once per JavaScript environment as long as it is among the last 1000. */

@@ -2,9 +2,9 @@ import type { FileHandle } from "node:fs/promises";
 import { InstructPix2PixError } from "./errors.js";
 
 /**
- * Fills a buffer from a place in a file. One read may give a part only.
+ * Fills a buffer from an offset in a file; single reads may be partial.
  *
- * @throws `ERR_IO` naming the file if it ends before; Node's error if it cannot be read
+ * @throws `ERR_IO` naming the file if it is too short; Node's error if it cannot be read
  */
 export async function readFully(file: FileHandle, bytes: Uint8Array, position: number, path: string): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
@@ -15,7 +15,7 @@ export async function readFully(file: FileHandle, bytes: Uint8Array, position: n
   }
 }
 
-/** Writes all of a buffer to a place in a file. One write may take a part only, as on a disk that is nearly full. */
+/** Writes a whole buffer at an offset in a file; single writes may be partial, as on a nearly full disk. */
 export async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < bytes.length; )
     done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;

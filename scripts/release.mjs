@@ -4,8 +4,8 @@
 //
 // Without --publish nothing leaves this machine: the tarballs are made and examined, and what would be published is
 // printed. The release workflow stops there and publishes in a job of its own; --publish is for the first version, as
-// whoever is logged in to npm. --artifacts holds the builds of all platforms, as `scripts/package.mjs --collect` leaves them; without it the
-// build of this machine is taken, which is enough only with --targets.
+// the user logged in to npm. --artifacts holds the builds of all platforms, as `scripts/package.mjs --collect` leaves
+// them; without it the build of this machine is taken, which is enough only with --targets.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -27,8 +27,8 @@ const STATUSES = /** @type {Record<string, number>} */ ({
 const RETRY_AFTER_OUT_OF_MEMORY = 30;
 
 /**
- * What the client is told of an error. Messages about the request are written for whoever sent it; those about the
- * server may name its files, and stay in its log.
+ * The error response for the client. Messages about the request are meant for the client; those about the server may
+ * name its files, and stay in its log.
  *
  * @param {unknown} error
  * @param {boolean} receiving whether it arose while the body was read

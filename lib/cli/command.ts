@@ -24,7 +24,7 @@ export interface Command<T extends OptionDeclarations = OptionDeclarations> {
   options: T;
   /**
    * @returns the exit status.
-   * @throws InstructPix2PixError for whatever goes wrong; the caller prints it.
+   * @throws InstructPix2PixError for every failure; the caller prints it.
    */
   run(values: OptionValues<T>, io: CommandIo): Promise<number>;
 }

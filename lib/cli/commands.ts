@@ -3,7 +3,7 @@ import type { AnyCommand } from "./command.js";
 /** A subcommand before it is loaded, so that the list of commands costs no import. */
 export interface CommandEntry {
   name: string;
-  /** As the command itself says. */
+  /** The command's own summary, repeated. */
   summary: string;
   load(): Promise<AnyCommand>;
 }

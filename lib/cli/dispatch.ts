@@ -47,7 +47,7 @@ async function find(name: string, commands: readonly CommandEntry[]): Promise<An
   if (entry) return entry.load();
   const names = commands.map((candidate) => candidate.name);
   const nearest = nearestName(name, names);
-  const what = name.startsWith("-") ? `the command comes first, before ${name}` : `there is no command "${name}"`;
+  const what = name.startsWith("-") ? `the command comes first, before ${name}` : `unknown command "${name}"`;
   throw new InstructPix2PixError(
     "ERR_USAGE",
     `${what}; ${nearest ? `did you mean ${nearest}?` : `the commands are ${names.join(", ")}`}`,

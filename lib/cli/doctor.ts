@@ -3,10 +3,10 @@ import { type Diagnosis, diagnose } from "../native/diagnose.js";
 import type { ProbedDevice } from "../native/probe.js";
 import { defineCommand } from "./command.js";
 
-/** `ip2p doctor`: what is there, what is missing, how to mend it. */
+/** `ip2p doctor`: reports what is installed, what is missing, and how to fix it. */
 export const doctorCommand = defineCommand({
   name: "doctor",
-  summary: "show what this installation consists of, and how to mend what is missing",
+  summary: "show what is installed, and how to fix what is missing",
   options: {
     libtorch: { type: "string", value: "DIR", help: "a libtorch to examine instead of the one that is found" },
     json: { type: "boolean", help: "print one JSON object" },
@@ -24,7 +24,7 @@ export function describeDiagnosis(diagnosis: Diagnosis): string {
   const width = Math.max(...rows.map(([name]) => name.length));
   const table = rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
   const problems = diagnosis.problems.map(({ code, message }) => `${code}: ${message}`);
-  return [...table, "", ...(problems.length > 0 ? problems : ["everything that is needed is there"])].join("\n");
+  return [...table, "", ...(problems.length > 0 ? problems : ["everything needed is installed"])].join("\n");
 }
 
 function rowsOf(diagnosis: Diagnosis): [name: string, value: string][] {

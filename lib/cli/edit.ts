@@ -10,6 +10,6 @@ export const editCommand = defineCommand({
     'ip2p edit --model timbrooks/instruct-pix2pix --image photo.jpg --prompt "make it winter" --output winter.png',
     "ip2p edit --model ./my-model --image photo.jpg --prompt 'as a watercolour' --output grid.png --grid --num_images_per_prompt 3",
   ],
-  // Loaded only now, so that the help is there at once.
+  // Loaded lazily, so that the help appears at once.
   run: async (values, io) => (await import("./edit/run.js")).runEdit(values, io),
 });

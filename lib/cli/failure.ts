@@ -2,7 +2,7 @@ import { type ErrorCode, InstructPix2PixError, isError, isInstructPix2PixError }
 import type { OptionDeclarations } from "../options/declaration.js";
 import { camelCase } from "../options/names.js";
 
-/** Errors about the installation list on further lines what was tried; all the others are one line. */
+/** Errors about the installation continue on further lines with what was tried; all others are one line. */
 const LISTS: readonly ErrorCode[] = ["ERR_LIBTORCH_NOT_FOUND", "ERR_ADDON_NOT_FOUND", "ERR_BUILD_TOOLS"];
 
 /** The exit status for an error: 2 if the command line itself is wrong, 1 for everything else. */
@@ -11,8 +11,8 @@ export function statusOf(error: unknown): 1 | 2 {
 }
 
 /**
- * What is said of an error. Messages can quote file names and tensor names, which hold anything at all, so control
- * characters are escaped: an error stays on its line and cannot steer a terminal.
+ * The printed form of an error. Messages can quote file names and tensor names, which may contain anything, so control
+ * characters are escaped: an error stays on its line and cannot control the terminal.
  */
 export function describeFailure(error: unknown, verbose: boolean, declarations: OptionDeclarations = {}): string {
   const known = error instanceof InstructPix2PixError;
@@ -24,8 +24,8 @@ export function describeFailure(error: unknown, verbose: boolean, declarations: 
 }
 
 /**
- * What lies below the command line names options as a program gives them: `numImagesPerPrompt` → `--num_images_per_prompt`.
- * What stands in quotes is the user's own and stays.
+ * Library errors name options in camelCase: `numImagesPerPrompt` → `--num_images_per_prompt`. Quoted text is the user's
+ * own and is left alone.
  */
 function asFlags(text: string, declarations: OptionDeclarations): string {
   const flags = new Map(
@@ -36,7 +36,7 @@ function asFlags(text: string, declarations: OptionDeclarations): string {
   return text.replace(/"[^"]*"|\b[a-z]\w*[A-Z]\w*\b/g, (word) => flags.get(word) ?? word);
 }
 
-/** Escapes what would move the cursor, change the terminal's state or the direction of writing. */
+/** Escapes characters that would move the cursor, change the terminal's state or the text direction. */
 function escapeControls(text: string, keepLines: boolean): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not reach a terminal
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (c) => {

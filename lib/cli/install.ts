@@ -21,7 +21,7 @@ export const installCommand = defineCommand({
     json: { type: "boolean", help: "print the result as one JSON object" },
   },
   async run({ variant, from, mirror, force, json }, io) {
-    // Loaded only now, so that the help is there at once.
+    // Loaded lazily, so that the help appears at once.
     const { installLibtorch } = await import("../libtorch/install.js");
     const { InstallProgress } = await import("./install-progress.js");
     const progress = new InstallProgress(io.stderr);

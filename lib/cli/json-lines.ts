@@ -10,7 +10,7 @@ export interface JsonLinesOptions {
 /**
  * What every command prints for `--json`: one object per line on standard output, each with an `event` and names in
  * snake_case; the last one is `done` or `error`. Sizes are in bytes, times in seconds. `--quiet` leaves only the last
- * line, `--no_progress` leaves out what only tells how far something is.
+ * line, `--no_progress` omits progress events.
  */
 export class JsonLines {
   readonly #options: JsonLinesOptions;
@@ -25,7 +25,7 @@ export class JsonLines {
     if (!this.#options.quiet) this.#write(name, fields);
   }
 
-  /** An event that only tells how far something is. */
+  /** A progress event. */
   progress(name: string, fields: object): void {
     if (this.#options.progress) this.event(name, fields);
   }
@@ -44,13 +44,13 @@ export class JsonLines {
   }
 }
 
-/** Large integers are a text where a JavaScript number could not hold them. */
+/** Integers beyond JavaScript's safe range become strings. */
 function jsonValue(value: unknown): unknown {
   if (typeof value !== "bigint") return value;
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : String(value);
 }
 
-/** To milliseconds, or a thousandth of what it counts; null for what is not known. */
+/** Rounded to thousandths; null for unknown. */
 export function rounded(value: number | undefined): number | null {
   return value === undefined ? null : Math.round(value * 1000) / 1000;
 }

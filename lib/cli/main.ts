@@ -5,7 +5,7 @@ import { describeFailure } from "./failure.js";
 import { cancelOnSignals } from "./signals.js";
 import { showWarnings } from "./warnings.js";
 
-// A reader that closes its end early, as `head` does, is no reason for a stack.
+// A reader that closes the pipe early, such as `head`, must not cause a stack trace.
 for (const stream of [process.stdout, process.stderr])
   stream.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;

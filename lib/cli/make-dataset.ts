@@ -14,6 +14,6 @@ export const makeDatasetCommand = defineCommand({
     "ip2p make-dataset --world --count 1000000 --seed 1 --size 128 --format parquet --output ./big-world",
   ],
   options: makeDatasetOptions,
-  // Loaded only now, so that the help is there at once.
+  // Loaded lazily, so that the help appears at once.
   run: async (values, io) => (await import("./make-dataset/run.js")).runMakeDataset(values, io),
 });

@@ -20,10 +20,10 @@ signal's number after Ctrl-C (130) or SIGTERM (143). An error is one line on sta
 where; \`--verbose\` adds the stack.
 
 With \`--json\`, commands that take a while print one JSON object per line on standard output, each with an \`event\`; the last
-one is \`done\` or \`error\`. \`--quiet\` leaves only the last line, \`--no_progress\` leaves out what only tells how far something
+one is \`done\` or \`error\`. \`--quiet\` leaves only the last line, \`--no_progress\` omits progress events: those that only report how far something
 is. An integer that a double cannot hold, such as a large seed, is a string.`;
 
-/** What the commands that take a while print for `--json`. */
+/** The events that long-running commands print for `--json`. */
 const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
   edit: [
     [
@@ -77,7 +77,7 @@ export async function commandLineReference(): Promise<string> {
   return `${sections.join("\n\n")}\n`;
 }
 
-/** The README with its table of options made anew, between the two comments that mark it. */
+/** The README with its generated table of options, between the two marker comments. */
 export function readmeWithOptions(readme: string): string {
   const marked = /(<!-- options of ip2p edit -->\n)[\s\S]*?(<!-- end of options -->)/;
   if (!marked.test(readme)) throw new Error("README.md has no place for the options of ip2p edit");

@@ -1,17 +1,17 @@
 import type { CommandIo } from "./command.js";
 import { showWarnings } from "./warnings.js";
 
-/** What the reporters of all commands have in common. */
+/** The common interface of all commands' reporters. */
 export interface Reporter {
   failed(error: unknown): void;
-  /** Leaves the terminal as it was; called once, at the end of everything. */
+  /** Restores the terminal; called once, at the end. */
   stop(): void;
 }
 
 /**
- * Does a command's work while a reporter tells of it.
+ * Runs a command's work while a reporter reports it.
  *
- * @param warn told of this package's warnings meanwhile
+ * @param warn receives this package's warnings meanwhile
  */
 export async function reported(
   reporter: Reporter,
@@ -25,14 +25,14 @@ export async function reported(
     reporter.failed(error);
     throw error;
   } finally {
-    // Warnings are delivered a tick after they were given.
+    // Process warnings are delivered one tick later.
     await new Promise(setImmediate);
     reporter.stop();
     restoreWarnings();
   }
 }
 
-/** Whether progress is shown as a bar: where standard error is a terminal, unless it is not wanted. */
+/** Whether progress is shown as a bar: where standard error is a terminal, unless disabled. */
 export function showsBar({ progress, quiet }: { progress: boolean; quiet: boolean }, io: Pick<CommandIo, "stderr">) {
   return io.stderr.isTTY === true && progress && !quiet;
 }

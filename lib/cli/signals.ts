@@ -9,11 +9,11 @@ export interface Cancellation {
   readonly signal: AbortSignal;
   /** The exit status: 128 and the signal's number, as shells have it, if a signal stopped the command. */
   statusFor(status: number): number;
-  /** Leaves the signals alone again. */
+  /** Removes the signal handlers. */
   stop(): void;
 }
 
-/** The first Ctrl-C (or SIGTERM, SIGHUP) cancels what runs, which then ends cleanly; a second one exits at once. */
+/** The first Ctrl-C (or SIGTERM, SIGHUP) cancels the command, which then ends cleanly; a second one exits at once. */
 export function cancelOnSignals(stderr: CommandIo["stderr"]): Cancellation {
   const controller = new AbortController();
   let stopped: number | undefined;

@@ -1,10 +1,10 @@
-/** Packages' own warnings; others are deprecations and experiments of Node.js, which tell a user nothing. */
+/** This package's warnings; others are deprecations and experiments of Node.js, which do not concern users. */
 const OURS = "InstructPix2PixWarning";
 
 let show: ((text: string) => void) | undefined;
 
 /**
- * Hands this package's process warnings to `write`, instead of Node.js printing them in its own words.
+ * Passes this package's process warnings to `write` instead of Node.js' own printing.
  *
  * @returns a function that restores the previous writer
  */

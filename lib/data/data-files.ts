@@ -11,7 +11,7 @@ export interface TrainFiles {
   readonly names: readonly string[];
 }
 
-/** Names by which the `datasets` library tells the splits, in files and folders. */
+/** Keywords by which the `datasets` library recognises splits in names of files and folders. */
 const SPLIT_KEYWORDS = {
   train: ["train", "training"],
   validation: ["validation", "valid", "dev", "val"],
@@ -32,7 +32,7 @@ const SHARDS = "[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9]*.*";
 
 const IGNORED = /(?:^|\/)(?:README\.md|config\.json|dataset_infos?\.json|dummy_data\.zip|dataset_dict\.json)$/;
 const METADATA = /(?:^|\/)metadata\.(?:jsonl|csv|parquet)$/;
-// What Pillow opens, as far as people keep pictures in it.
+// Common picture formats that Pillow opens.
 const PICTURE =
   /\.(?:png|apng|jpe?g|jpe|jfif|webp|gif|tiff?|avifs?|bmp|dib|heic|heif|jxl|jp2|j2k|jpx|ppm|pgm|pbm|pnm|tga|ico|icns|psd)$/i;
 const PARQUET = /\.(?:parquet|geoparquet|gpq)$/;
@@ -43,12 +43,12 @@ export function isMetadataName(name: string): boolean {
 
 /**
  * Chooses the files of the split `train` as `datasets.load_dataset(folder)` does: by the configurations of the dataset's
- * card, else by the names of files and folders, else all. Image folders differ: there only folders that hold metadata
- * are told apart by their names, since pictures may be called anything.
+ * card, else by the names of files and folders, else all. In image folders only the names of folders with metadata
+ * count, since pictures may have any name.
  *
  * @param paths every file below the dataset's folder, relative, with forward slashes
  * @param where what errors call the dataset
- * @throws `ERR_DATASET` if there is no such file, or several configurations and none was asked for
+ * @throws `ERR_DATASET` if no file is found, or if there are several configurations and none was chosen
  */
 export function chooseTrainFiles(
   paths: readonly string[],
@@ -74,7 +74,7 @@ export function chooseTrainFiles(
   return { format, names: names.filter(wanted).map((name) => prefix + name) };
 }
 
-/** A configuration that no card declares is a folder of that name, as in the hub's conversions to parquet. */
+/** A configuration that the card does not declare is a folder of that name, as in the hub's parquet conversions. */
 function configFolder(files: readonly string[], name: string | undefined, where: string): string {
   if (name === undefined || name === "default") return "";
   if (name !== "" && files.some((path) => path.startsWith(`${name}/`))) return name;
@@ -85,7 +85,7 @@ function isParquetData(name: string): boolean {
   return PARQUET.test(name) && !METADATA.test(name);
 }
 
-/** What there is most of; parquet in a draw. Pictures without metadata say nothing, metadata alone may do. */
+/** The most frequent format; parquet if tied. Pictures count only with metadata; metadata may stand alone. */
 function formatOf(names: readonly string[]): TrainFiles["format"] | undefined {
   const parquet = names.filter(isParquetData).length;
   const pictures = names.filter((name) => PICTURE.test(name)).length;
@@ -117,7 +117,7 @@ function cleanPattern(pattern: string, where: string): string {
   return clean;
 }
 
-/** The first rule by which any split is found decides. */
+/** The first rule that finds any split decides. */
 function byUsualNames(files: readonly string[], where: string): string[] {
   const shards = matchPaths(files, `data/*-${SHARDS}`);
   if (shards.length > 0) {

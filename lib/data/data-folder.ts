@@ -6,27 +6,27 @@ import { quote } from "../quote.js";
 import { datasetError } from "./errors.js";
 import { listFolder, whyMissing } from "./links.js";
 
-/** What a look at a file says of it. */
+/** Size and time of a file. */
 export interface FileStamp {
-  /** Bytes; −1 if there is no such file. */
+  /** Bytes; −1 if the file does not exist. */
   readonly size: number;
-  /** Milliseconds since 1970; 0 if there is no such file. */
+  /** Milliseconds since 1970; 0 if the file does not exist. */
   readonly modified: number;
 }
 
 const MISSING: FileStamp = { size: -1, modified: 0 };
 
 /**
- * The folder of a dataset, out of which no name in its files leads, neither by `..` nor by an absolute path. Links lead
- * out of it if it is the user's own, where tools for large files make such links, but not if it comes from the hub. Of a
- * snapshot in the Hugging Face cache, whose files are links, the contents beside it belong to it.
+ * The folder of a dataset. Names in its files must not leave it, neither by `..` nor by an absolute path. Symbolic
+ * links may leave it in the user's own folder, since tools for large files create such links, but not in one from the
+ * hub. For a snapshot in the Hugging Face cache, whose files are links, the repository's blobs count as inside.
  */
 export class DataFolder {
-  /** As it was given, made absolute. */
+  /** The given path, made absolute. */
   readonly path: string;
-  /** Whether it is the user's own, so that what its files name anywhere on this machine is meant. */
+  /** Whether it is the user's own folder, whose links may point anywhere on this machine. */
   readonly own: boolean;
-  /** Where links lead in the end; nothing outside of these is opened, unless the folder is the user's own. */
+  /** The real paths that links may lead to; nothing outside is opened, unless the folder is the user's own. */
   readonly #roots: readonly string[];
   readonly #realFolders = new Map<string, string>();
 
@@ -64,7 +64,7 @@ export class DataFolder {
 
   /**
    * Every file below the folder, relative, with forward slashes, sorted. Links to files count as files; links to
-   * folders are followed in the user's own folder. Warns of links that lead nowhere.
+   * folders are followed in the user's own folder. Warns of broken links.
    *
    * @throws `ERR_DATASET`
    */
@@ -72,7 +72,7 @@ export class DataFolder {
     return listFolder(this.path, this.own);
   }
 
-  /** Why {@link file} finds no picture of that name, for messages. */
+  /** The reason why {@link file} finds no picture of that name, for messages. */
   whyMissing(name: string): Promise<string> {
     return whyMissing(this.absolute(name), `picture ${quote(name)}`);
   }
@@ -127,13 +127,13 @@ export class DataFolder {
    */
   async file(path: string): Promise<string | undefined> {
     const real = await this.follow(path);
-    // A pipe or a device would be waited for without end.
+    // Reading a pipe or a device could block forever.
     return real !== undefined && (await stat(real).catch(() => undefined))?.isFile() ? real : undefined;
   }
 
   /**
-   * Size and time of a file, after the same check as {@link follow}, but with few questions to the file system where
-   * many files lie in few folders.
+   * Size and time of a file, after the same check as {@link follow}, but with few system calls where many files are in
+   * few folders.
    */
   async stamp(path: string): Promise<FileStamp> {
     const folder = dirname(path);
@@ -158,7 +158,7 @@ export class DataFolder {
     )
       return;
     throw datasetError(
-      `${path} is a link that leads out of the dataset's folder, to ${real}, which nothing from the hub may do`,
+      `${path} is a link that leads out of the dataset's folder, to ${real}, which is not allowed in a data set from the hub`,
     );
   }
 }

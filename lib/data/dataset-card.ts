@@ -4,25 +4,25 @@ import { trimSlashes } from "../trim.js";
 import { datasetError, listOf } from "./errors.js";
 import { parseYaml } from "./yaml.js";
 
-/** One of the configurations that a dataset's card declares. */
+/** A configuration declared in a dataset's card. */
 export interface CardConfig {
   readonly name: string;
   readonly isDefault: boolean;
-  /** Patterns of files by split; undefined if the usual places are to be searched. */
+  /** File patterns by split; undefined to search the default places. */
   readonly patterns: ReadonlyMap<string, readonly string[]> | undefined;
-  /** The folder that everything lies in, relative to the dataset's. */
+  /** The folder of its files, relative to the dataset's. */
   readonly folder: string;
 }
 
-/** Far above any text that somebody has written about a dataset. */
+/** Far above any real dataset card. */
 const MAX_CARD = 16 * 2 ** 20;
-/** Each may stand for a folder of the dataset. */
+/** A card may declare one configuration per folder. */
 const MAX_CONFIGS = 10_000;
 
 /**
- * The configurations that a dataset declares, in its card or in a file of YAML alone, which goes before.
+ * The configurations that a dataset declares, in its card or in a separate YAML file, which takes precedence.
  *
- * @param find where one of these files is, if there is such a one
+ * @param find resolves one of these files to its path, if it exists
  * @param where what errors call the dataset
  * @throws `ERR_DATASET` for a declaration that cannot be understood
  */
@@ -53,7 +53,7 @@ export function readCardConfigs(readme: string, where: string): CardConfig[] {
   return head === undefined ? [] : readYamlConfigs(head, where);
 }
 
-/** What stands between the first two lines of three hyphens; undefined if the text does not begin with one. */
+/** The text between the first two `---` lines; undefined if the text does not begin with one. */
 function headOf(readme: string): string | undefined {
   const lines = readme.trimStart().split("\n");
   const isFence = (line: string) => line.startsWith("---") && line.slice(3).trim() === "";
@@ -62,7 +62,7 @@ function headOf(readme: string): string | undefined {
   return end < 0 ? undefined : lines.slice(1, end).join("\n");
 }
 
-/** The same from a file that is YAML as a whole. */
+/** The same from a pure YAML file. */
 export function readYamlConfigs(yaml: string, where: string): CardConfig[] {
   const { configs } = (parseYaml(yaml, where) ?? {}) as { configs?: unknown };
   if (configs === undefined || configs === null) return [];
@@ -86,7 +86,7 @@ function readConfig(config: unknown, where: string): CardConfig {
   };
 }
 
-/** A pattern, a list of patterns, or a list of `{split, path}`; what names no split is for training. */
+/** A pattern, a list of patterns, or a list of `{split, path}`; the default split is `train`. */
 function readPatterns(files: unknown, config: string, where: string): Map<string, string[]> {
   const malformed = () =>
     datasetError(`${where}: data_files of configuration ${quote(config)} are not patterns of file names`);
@@ -109,9 +109,9 @@ function readPatterns(files: unknown, config: string, where: string): Map<string
 }
 
 /**
- * The configuration that is meant: the one asked for, else the default one, else the only one.
+ * Chooses a configuration: the requested one, else the default one, else the only one.
  *
- * @throws `ERR_DATASET` naming those there are
+ * @throws `ERR_DATASET` listing the configurations
  */
 export function chooseConfig(configs: readonly CardConfig[], asked: string | undefined, where: string): CardConfig {
   const names = listOf(configs.map(({ name }) => name));
@@ -124,6 +124,6 @@ export function chooseConfig(configs: readonly CardConfig[], asked: string | und
   throw datasetError(
     asked === undefined
       ? `${where} has several configurations; choose one with dataset_config_name: ${names}`
-      : `${where} has no configuration ${quote(asked)}; there are: ${names}`,
+      : `${where} has no configuration ${quote(asked)}; known: ${names}`,
   );
 }

@@ -9,17 +9,17 @@ export interface EditRow {
   readonly prompt: string | null;
 }
 
-/** Examples of edits with random access. Memory does not grow with the pictures. */
+/** Examples of edits with random access. Memory use does not depend on the size of the pictures. */
 export interface EditDataset {
   readonly length: number;
-  /** The names of all columns that there are. */
+  /** The names of all columns. */
   readonly columns: readonly string[];
   /**
-   * Names the content: a hash over the chosen rows in their order, their prompts, and the names and sizes of the
+   * Identifies the content: a hash over the chosen rows in their order, their prompts, and the names and sizes of the
    * pictures. Stays the same for a copy of the dataset.
    */
   readonly fingerprint: string;
-  /** As {@link fingerprint}, with the times of the last changes: changes when a file is written anew. */
+  /** As {@link fingerprint}, with modification times: changes when a file is rewritten. */
   readonly stamp: string;
   /**
    * @param index from 0 to `length − 1`
@@ -39,14 +39,14 @@ export interface EditColumns {
   readonly prompt: string;
 }
 
-/** Chooses rows of a dataset of so many; undefined: all, in their own order. */
+/** Chooses rows of a dataset of `length` rows; undefined: all, in order. */
 export type RowSelector = (length: number) => Promise<Uint32Array | undefined>;
 
-/** The same dataset, but only with some of its rows, in the order given. */
+/** A view of a dataset with the given rows, in the given order. */
 export function selectRows(dataset: EditDataset, rows: Uint32Array): EditDataset {
   const at = (index: number) => {
     const row = rows[index];
-    if (row === undefined) throw new RangeError(`there is no row ${index} among ${rows.length}`);
+    if (row === undefined) throw new RangeError(`row ${index} is out of range: there are ${rows.length}`);
     return row;
   };
   const { columns, fingerprint, stamp } = dataset;

@@ -8,13 +8,13 @@ export function datasetError(message: string, cause?: unknown): InstructPix2PixE
   return new InstructPix2PixError("ERR_DATASET", message, cause === undefined ? undefined : { cause });
 }
 
-/** The first line of what an error says, or its beginning where what it quotes is long. */
+/** The first line of an error's message, shortened if long. */
 export function reasonOf(error: unknown): string {
   const message = isError(error) ? error.message : String(error);
   return message.slice(0, MAX_REASON).split("\n", 1)[0]!.trim();
 }
 
-/** Names for a message: the first few of them, quoted, and how many more there are. */
+/** A list of names for a message: the first few, quoted, and the number of others. */
 export function listOf(names: readonly string[], shown = 8): string {
   const quoted = names.slice(0, shown).map(quote);
   return [...quoted, ...(names.length > shown ? [`${names.length - shown} more`] : [])].join(", ");

@@ -5,10 +5,10 @@ interface Entry {
   readers: number;
 }
 
-/** Files that are read again and again at different places; only so many are open at a time. */
+/** A pool of open files for random access; only a limited number are open at a time. */
 export class FilePool {
   readonly #limit: number;
-  /** In the order of use. */
+  /** Least recently used first. */
   readonly #entries = new Map<string, Entry>();
 
   constructor(limit = 64) {
@@ -31,7 +31,7 @@ export class FilePool {
       }
       return bytes;
     } catch (error) {
-      // A file that could not be opened is tried again the next time.
+      // A file that could not be opened is retried next time.
       if ((await entry.handle.catch(() => undefined)) === undefined && this.#entries.get(path) === entry)
         this.#entries.delete(path);
       throw error;

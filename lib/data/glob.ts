@@ -7,7 +7,7 @@ import { datasetError } from "./errors.js";
  * A pattern for paths as fsspec's `glob` reads it, which the `datasets` library finds its files with: `*` and `?` stay
  * within a folder, `**` is any number of folders, `[…]` a set, `[!…]` its complement.
  *
- * @throws `ERR_DATASET` for what is no such pattern
+ * @throws `ERR_DATASET` for an invalid pattern
  */
 export function parseGlob(pattern: string): Pattern {
   const parts = pattern.split("/");
@@ -21,7 +21,7 @@ function partTokens(part: string, last: boolean, pattern: string): Token[] {
   if (part.includes("**")) throw datasetError(`${quote(pattern)}: ** can only be a whole part of a path`);
   const tokens = wildcardTokens(part, notSlash);
   return [
-    // A part of a path has a character at least.
+    // A path segment has at least one character.
     ...(part === "*" ? [{ kind: "one", test: notSlash } as const] : []),
     ...tokens,
     ...(last ? [] : [literalToken("/")]),
@@ -42,7 +42,7 @@ export function byCodePoints(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** Parts of a path that the `datasets` library passes over unless a pattern names them: hidden ones, `__pycache__`. */
+/** Path segments that the `datasets` library ignores unless a pattern names them: hidden ones, `__pycache__`. */
 function unusualParts(path: string): { hidden: number; special: number } {
   const parts = path.split("/");
   return {
@@ -55,7 +55,7 @@ function unusualParts(path: string): { hidden: number; special: number } {
  * For each pattern those of the sorted paths that match, without hidden files and folders that the pattern does not
  * name.
  *
- * @throws `ERR_DATASET` for what is no pattern, and for too many, too long or too costly ones
+ * @throws `ERR_DATASET` for invalid, too many, too long or too costly patterns
  */
 export function matchPatterns(paths: readonly string[], patterns: readonly string[]): string[][] {
   return namesByPattern(paths, patterns, LANGUAGE).map((found, i) => {

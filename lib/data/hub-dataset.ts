@@ -8,14 +8,14 @@ import { DataFolder } from "./data-folder.js";
 import { type CardConfig, readConfigs } from "./dataset-card.js";
 import type { OpenDatasetOptions } from "./open-dataset.js";
 
-/** Where the hub keeps datasets of any format that it has converted to parquet. */
+/** The branch with the hub's parquet conversion of a dataset. */
 const CONVERTED = "refs/convert/parquet";
 
 /**
- * Downloads what a dataset on the Hugging Face hub has for training, as far as the cache lacks it: its parquet files, or
- * its pictures with their metadata, or else what the hub has converted to parquet.
+ * Downloads the training files of a dataset on the Hugging Face hub that are not in the cache: its parquet files, or
+ * its pictures with their metadata, or else the hub's parquet conversion.
  *
- * @throws `ERR_HUB`, `ERR_DATASET`, `ERR_FILE_NOT_FOUND` for what can be no id, `ERR_IO`, `ERR_ABORTED`
+ * @throws `ERR_HUB`, `ERR_DATASET`, `ERR_FILE_NOT_FOUND` for an invalid id, `ERR_IO`, `ERR_ABORTED`
  */
 export async function obtainHubDataset(
   id: string,
@@ -39,7 +39,7 @@ export async function obtainHubDataset(
         chooseTrainFiles([...names], convertedConfigs(names), name, `${id} (${CONVERTED})`),
       );
     } catch (error) {
-      // Most often there is no such branch.
+      // Usually the branch does not exist.
       throw isInstructPix2PixError(error, "ERR_HUB") ? unusable : error;
     }
   }
@@ -78,7 +78,7 @@ async function obtain(
   return { folder: await DataFolder.open(snapshot, false), files: files! };
 }
 
-/** The conversions lie in `CONFIGURATION/SPLIT/0000.parquet`. */
+/** The conversions are at `CONFIGURATION/SPLIT/0000.parquet`. */
 function convertedConfigs(names: ReadonlySet<string>): CardConfig[] {
   const folders = [...names].filter((name) => name.includes("/")).map((name) => name.slice(0, name.indexOf("/")));
   return [...new Set(folders)].map((folder) => ({ name: folder, isDefault: false, patterns: undefined, folder }));

@@ -11,9 +11,9 @@ export class ImageFolderRows {
   readonly originals: (string | null)[] = [];
   readonly edited: (string | null)[] = [];
   readonly prompts: (string | null)[] = [];
-  /** Why a row cannot be used. */
+  /** The reason why a row cannot be used. */
   readonly problems = new Map<number, string>();
-  /** All keys of all records, in the order of their appearance. */
+  /** The keys of all records, in order of appearance. */
   readonly keys = new Set<string>();
   readonly #positions: number[] = [];
   readonly #files: { readonly name: string; readonly start: number }[] = [];
@@ -31,7 +31,7 @@ export class ImageFolderRows {
 
   /**
    * @param metadata the metadata files in the order of their rows, relative to the folder
-   * @throws `ERR_DATASET` for a file that cannot be understood, or names a picture outside of the folder
+   * @throws `ERR_DATASET` for a malformed file, or one that names a picture outside of the folder
    */
   static async read(
     folder: DataFolder,
@@ -43,7 +43,7 @@ export class ImageFolderRows {
     const wanted = [...rows.#originalKeys, ...rows.#editedKeys, columns.prompt];
     for (const name of metadata) {
       const path = await folder.file(folder.absolute(name));
-      if (path === undefined) throw datasetError(`there is no file ${folder.absolute(name)}`);
+      if (path === undefined) throw datasetError(`the file ${folder.absolute(name)} does not exist`);
       rows.#files.push({ name, start: rows.length });
       for await (const slice of readMetadata(path, wanted)) {
         throwIfAborted(signal);

@@ -13,22 +13,22 @@ export interface ImageFolderOptions {
   /** The metadata files in the order of their rows, relative to the folder. */
   metadata: readonly string[];
   columns: EditColumns;
-  /** Whether a row that cannot be used is an error at once. */
+  /** Whether an unusable row is an error at once. */
   strict: boolean;
   select: RowSelector;
   signal?: AbortSignal | undefined;
 }
 
-/** Questions to the file system at a time. */
+/** Concurrent file system calls. */
 const STAMPS_AT_A_TIME = 64;
 
 /**
  * Opens a folder of pictures with metadata, as the `imagefolder` of the `datasets` library: a key `X_file_name` gives the
  * column `X`, `file_name` gives `image`, and its values are paths relative to the metadata file. Paths in a plain key
- * are taken as well. A metadata file may lie in any subfolder.
+ * work as well. Metadata files may be in any subfolder.
  *
- * @throws `ERR_DATASET` for metadata that cannot be understood or names files outside of the folder, and for a column
- *   that is missing; with `strict` also for a row that cannot be used
+ * @throws `ERR_DATASET` for malformed metadata, names of files outside of the folder, and a missing column; with
+ * `strict` also for an unusable row
  */
 export async function openImageFolder(options: ImageFolderOptions): Promise<EditDataset> {
   const { folder, metadata, columns, strict, select, signal } = options;
@@ -59,7 +59,7 @@ export async function openImageFolder(options: ImageFolderOptions): Promise<Edit
       if (problem !== undefined) throw datasetError(problem);
       const [original, edited, prompt] = [rows.originals[index], rows.edited[index], rows.prompts[index]];
       if (typeof original !== "string" || typeof edited !== "string" || prompt === undefined)
-        throw new RangeError(`there is no row ${index}`);
+        throw new RangeError(`row ${index} is out of range`);
       return { original: await picture(original), edited: await picture(edited), prompt };
     },
     describe: (index) => rows.describe(index),
@@ -88,7 +88,7 @@ function checkColumns(keys: ReadonlySet<string>, columns: EditColumns, names: re
   if (!keys.has(columns.prompt)) throw missingColumn("prompt", columns.prompt, names, where);
 }
 
-/** Looks at the file of every picture that is used, and hashes what is found with what the metadata say. */
+/** Checks the file of every used picture, and hashes sizes and times together with the metadata. */
 async function hashRows(
   rows: ImageFolderRows,
   selected: Uint32Array | undefined,

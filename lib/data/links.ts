@@ -5,12 +5,12 @@ import { warnOnce } from "../warn.js";
 import { datasetError, listOf } from "./errors.js";
 import { byCodePoints } from "./glob.js";
 
-/** Links to folders followed in one listing; more come of links that multiply each other. */
+/** Limit on links to folders followed in one listing; nested links could multiply without bound. */
 const MAX_LINKED_FOLDERS = 10_000;
 
 /**
- * Every file below a folder, relative, with forward slashes, sorted. Links to files count as files. Warns of links that
- * lead nowhere or around in a circle.
+ * Every file below a folder, relative, with forward slashes, sorted. Links to files count as files. Warns of broken and
+ * cyclic links.
  *
  * @param follow whether to follow links to folders
  * @throws `ERR_DATASET` for a folder that cannot be read, or more than 10,000 links to folders
@@ -42,8 +42,7 @@ export async function listFolder(root: string, follow: boolean): Promise<string[
     }
   };
   await visit("", [await realpath(root)]);
-  if (broken.length > 0)
-    warnOnce(`${root}: links that lead nowhere, or back to a folder that they are in, are left out: ${listOf(broken)}`);
+  if (broken.length > 0) warnOnce(`${root}: broken and cyclic links are ignored: ${listOf(broken)}`);
   return files.sort(byCodePoints);
 }
 
@@ -56,17 +55,17 @@ async function entriesOf(folder: string): Promise<Dirent[]> {
 }
 
 /**
- * Why there is nothing at a path: it is a link that leads nowhere, or there is nothing of that name.
+ * The reason why a path has no file: a broken link, or nothing of that name.
  *
- * @param what what it is to be, with its name
+ * @param what the expected kind of file and its name, for the message
  */
 export async function whyMissing(path: string, what: string): Promise<string> {
   const target = await readlink(path).catch(() => undefined);
-  if (target === undefined) return `there is no ${what}`;
+  if (target === undefined) return `the ${what} does not exist`;
   const { code } = await stat(path).then(
     () => ({ code: undefined }),
     (error: NodeJS.ErrnoException) => error,
   );
-  if (code === undefined) return `${what} is a link to ${target}, which is no regular file`;
-  return `${what} is a link to ${target}, which ${code === "ELOOP" ? "leads around in a circle" : "does not exist"}`;
+  if (code === undefined) return `${what} is a link to ${target}, which is not a regular file`;
+  return `${what} is a link to ${target}, which ${code === "ELOOP" ? "is a cyclic link" : "does not exist"}`;
 }

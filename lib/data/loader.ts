@@ -6,78 +6,78 @@ import { datasetError } from "./errors.js";
 
 /** A row that could not be used. */
 export interface SkippedRow {
-  /** Its number in the dataset. */
+  /** Its index in the dataset. */
   readonly row: number;
   /** One line that names the row and says what is wrong with it. */
   readonly reason: string;
 }
 
 export interface LoaderOptions {
-  /** Edge of the square, in pixels, that every picture is resized to, whatever its shape. */
+  /** Edge, in pixels, of the square that every picture is resized to; the aspect ratio is not kept. */
   resolution: number;
   /** Rows that are read and decoded at a time; 0 means 1. Default 1. */
   workers?: number;
   /** Batches that are prepared ahead of the one in use, by {@link Loader.prefetched}. Default 2. */
   prefetch?: number;
-  /** Whether a row that cannot be used is an error instead of being skipped. Default false. */
+  /** Whether an unusable row is an error instead of being skipped. Default false. */
   strict?: boolean;
-  /** "keep" trains on empty prompts, as the reference does; a prompt that is missing is never usable. Default "skip". */
+  /** "keep" trains on empty prompts, as the reference does; a missing prompt is never usable. Default "skip". */
   emptyPrompts?: "skip" | "keep";
   signal?: AbortSignal | undefined;
   /** Called when a row is skipped for the first time; by default a process warning names the first of them. */
   onSkip?: (skipped: SkippedRow) => void;
 }
 
-/** Pictures and prompts of those rows of a batch that can be used, in the order of the batch. */
+/** Pictures and prompts of the usable rows of a batch, in batch order. */
 export interface LoadedBatch {
   /** [B,R,R,3], interleaved RGB. */
   readonly originals: Uint8Array;
   /** [B,R,R,3], interleaved RGB. */
   readonly edited: Uint8Array;
   readonly prompts: string[];
-  /** The rows that these are; none if not one could be used. */
+  /** The indices of these rows; empty if none is usable. */
   readonly indices: number[];
-  /** Where those rows stood in the list that was asked for. */
+  /** Their positions in the requested list. */
   readonly positions: number[];
 }
 
-/** A batch that was loaded ahead. */
+/** A prefetched batch. */
 export interface PrefetchedBatch<T> extends LoadedBatch {
-  /** What was asked for. */
+  /** The requested batch. */
   readonly request: T;
   /** How long the consumer had to wait for it. */
   readonly waitSeconds: number;
 }
 
-/** Prepares batches of a dataset away from the event loop. */
+/** Prepares batches of a dataset without blocking the event loop. */
 export interface Loader {
   /**
-   * @param rows numbers of rows
-   * @throws `ERR_DATASET` naming a row that cannot be used, if the loader is strict or if no row of the dataset can be;
-   *   `ERR_ABORTED`
+   * @param rows indices of rows
+   * @throws `ERR_DATASET` naming an unusable row, if the loader is strict or if no row of the dataset is usable;
+   * `ERR_ABORTED`
    */
   load(rows: readonly number[]): Promise<LoadedBatch>;
   /**
-   * Loads batches in their order, some of them ahead of the consumer. The source runs ahead as well: what must be drawn
-   * at the time of use is drawn by the consumer.
+   * Loads batches in order, prefetching some. The source is read ahead as well, so random numbers that must be drawn at
+   * the time of use have to be drawn by the consumer.
    *
-   * @throws as {@link load}, where the batch would be due
+   * @throws as {@link load}, when the failed batch is reached
    */
   prefetched<T extends { readonly rows: readonly number[] }>(
     requests: Iterable<T> | AsyncIterable<T>,
     options?: { ahead?: number },
   ): AsyncGenerator<PrefetchedBatch<T>, void, undefined>;
-  /** Rows that could not be used so far, each counted once. */
+  /** Unusable rows so far, each counted once. */
   readonly skippedRows: number;
 }
 
-/** Of so many skipped rows a process warning tells the reason. */
+/** Skipped rows whose reason is given in a process warning; further ones are only counted. */
 const ROWS_NAMED = 20;
-/** A picture must not be skipped because the machine is busy. */
+/** Generous, so that no picture is skipped because the machine is busy. */
 const DECODE_TIMEOUT_MS = 600_000;
 
 /**
- * A loader that decodes pictures, in any format, as the `datasets` library and diffusers' script do: turned upright,
+ * A loader that decodes pictures of any format as the `datasets` library and diffusers' script do: rotated upright,
  * converted to RGB and resized to a square with Pillow's bicubic filter.
  *
  * @throws `ERR_INVALID_ARGUMENT`
@@ -116,7 +116,7 @@ class DatasetLoader implements Loader {
     const size = this.#options.resolution ** 2 * 3;
     const originals = new Uint8Array(rows.length * size);
     const edited = new Uint8Array(rows.length * size);
-    // All rows end before an error leaves this function, so that nothing of a batch that failed is still under way.
+    // Waits for all rows before throwing, so that nothing of a failed batch is still running.
     const outcomes = await Promise.allSettled(
       rows.map((row, i) =>
         this.#places.run(() =>
@@ -160,7 +160,7 @@ class DatasetLoader implements Loader {
         if (done) ended = true;
         else {
           const batch = this.load(value.rows);
-          // Whoever takes the batch hears of its failure; until then it is nobody's.
+          // The error is reported when the batch is consumed; until then it must not count as an unhandled rejection.
           batch.catch(() => {});
           pending.push({ request: value, batch });
         }
@@ -174,7 +174,7 @@ class DatasetLoader implements Loader {
         await fill(1);
         const first = pending.shift();
         if (first === undefined) return;
-        // Those that follow are begun before the consumer is given this one, and come about while it is busy with it.
+        // The next batches are started before this one is yielded, and load while the consumer is busy.
         filling = fill(ahead);
         filling.catch(() => {});
         const batch = await first.batch;
@@ -217,7 +217,7 @@ class DatasetLoader implements Loader {
     if (this.#skipped.has(row)) return;
     this.#skipped.add(row);
     if (this.#skipped.size === this.#dataset.length)
-      throw datasetError(`not one of the ${this.#dataset.length} rows can be used; the last one: ${reason}`);
+      throw datasetError(`none of the ${this.#dataset.length} rows can be used; the last one: ${reason}`);
     const { onSkip = warnOfSkipped(this.#skipped.size) } = this.#options;
     onSkip({ row, reason });
   }
@@ -231,7 +231,7 @@ function warnOfSkipped(count: number): (skipped: SkippedRow) => void {
   };
 }
 
-/** Whether the row is to blame, and not the machine or the caller. */
+/** Whether the row is at fault, not the machine or the caller. */
 function isFaultOfRow(error: unknown): error is InstructPix2PixError {
   if (!isInstructPix2PixError(error)) return false;
   const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;

@@ -55,11 +55,11 @@ function seedWords(seed: bigint, count: number): number[] {
 export class NumpyGenerator {
   #state = 0n;
   readonly #increment: bigint;
-  /** The upper half of a 64-bit number whose lower half has been handed out. */
+  /** The unused upper half of the last 64-bit number. */
   #spare: number | undefined;
 
   /**
-   * @param seed a whole number of at least 0, of any size
+   * @param seed a non-negative integer of any size
    * @throws `ERR_INVALID_ARGUMENT` for another seed
    */
   constructor(seed: number | bigint) {

@@ -12,7 +12,7 @@ import { openImageFolder } from "./image-folder.js";
 import { NumpyGenerator } from "./numpy-random.js";
 import { openParquetDataset } from "./parquet/dataset.js";
 
-/** How far a dataset is on its way. */
+/** Progress of opening a dataset. */
 export interface DatasetProgress {
   /** Fetching files from the hub, or making the rows of parquet files readable one by one. */
   readonly stage: "download" | "unpack";
@@ -26,7 +26,7 @@ export interface OpenDatasetOptions {
   trainDataDir?: string | undefined;
   /** A folder laid out like a dataset on the Hugging Face hub, or the id of one there; goes before `trainDataDir`. */
   datasetName?: string | undefined;
-  /** Which of the configurations that the dataset's card names. */
+  /** The configuration to use, of those in the dataset's card. */
   datasetConfigName?: string | undefined;
   /** Where downloads and unpacked pictures go. Default: the Hugging Face cache, and this package's own. */
   cacheDir?: string | undefined;
@@ -40,9 +40,9 @@ export interface OpenDatasetOptions {
   maxTrainSamples?: number | undefined;
   /** For `maxTrainSamples`. */
   seed?: number | bigint | undefined;
-  /** Makes a row that cannot be used an error as soon as it is known, not one to be skipped when its turn comes. */
+  /** Throws for an unusable row as soon as it is found, instead of skipping it later. */
   strict?: boolean | undefined;
-  /** "diffusers": a `trainDataDir` holds nothing but rows to train on, whatever its folders are called. */
+  /** "diffusers": all of `trainDataDir` is training data, whatever the names of its folders. */
   compat?: "diffusers" | undefined;
   /** Access token for datasets on the hub. Default: as for models. */
   hubToken?: string | undefined;
@@ -52,10 +52,10 @@ export interface OpenDatasetOptions {
 
 /**
  * Opens a dataset of edits: pairs of pictures with the instruction that leads from one to the other. Rows are in the
- * order of the `datasets` library's split `train`; where that reads several metadata files in an order of chance, here
- * they are sorted by their paths.
+ * order of the `datasets` library's split `train`; several metadata files, which that library reads in no fixed order,
+ * are sorted by path.
  *
- * @throws `ERR_DATASET` if there is none, or it cannot be understood, or lacks a column; `ERR_FILE_NOT_FOUND`, `ERR_HUB`,
+ * @throws `ERR_DATASET` if it does not exist, is malformed or lacks a column; `ERR_FILE_NOT_FOUND`, `ERR_HUB`,
  *   `ERR_INVALID_ARGUMENT`, `ERR_IO`, `ERR_ABORTED`
  */
 export async function openDataset(options: OpenDatasetOptions, env: Environment = process.env): Promise<EditDataset> {

@@ -3,17 +3,17 @@ import { InstructPix2PixError } from "../errors.js";
 import { Generator } from "../generator.js";
 import { Tensor } from "../tensor.js";
 
-/** Where the order of an epoch comes from. */
+/** Source of an epoch's order. */
 export interface PermutationSource {
-  /** The seed of an epoch's permutation; asked for once, at the start of the epoch. */
+  /** The seed of an epoch's permutation; called once, at the start of the epoch. */
   seedOf(epoch: number): Promise<bigint>;
-  /** The numbers from 0 to `length − 1` in the order that belongs to a seed. */
+  /** The permutation of 0 … `length − 1` for a seed. */
   permute(seed: bigint, length: number): Promise<Uint32Array>;
 }
 
-/** Where a run stands in its data: enough to go on with the next batch without going through those before. */
+/** Position of a run in its data: enough to continue with the next batch without replaying earlier ones. */
 export interface EpochOrderState {
-  /** Epochs that are over. */
+  /** Finished epochs. */
   readonly epoch: number;
   /** Places of the running epoch's permutation that all processes together have been given. */
   readonly cursor: number;
@@ -105,7 +105,7 @@ export class EpochOrder {
     return order;
   }
 
-  /** Epochs that are over. */
+  /** Finished epochs. */
   get epoch(): number {
     return this.#epoch;
   }

@@ -5,11 +5,11 @@ import { datasetError, reasonOf } from "./errors.js";
 /** Far above the head of any card but those of hundreds of configurations; parsing takes seconds for a megabyte. */
 const MAX_YAML = 512 * 1024;
 const MAX_DEPTH = 64;
-/** Aliases multiply what is read. */
+/** Aliases can multiply the content. */
 const MAX_ALIASES = 100;
 
 /**
- * Reads YAML from outside, in time proportional to its length.
+ * Reads untrusted YAML in linear time.
  *
  * @param where what errors call it
  * @returns scalars, arrays, and objects without a prototype; keys that are no scalars are left out
@@ -66,7 +66,7 @@ function placeOf(text: string, position: number): string {
   return ` at line ${before.length}, column ${before.at(-1)!.length + 1}`;
 }
 
-/** Makes plain values of the library's nodes. What aliases name is shared, not copied. */
+/** Converts the library's nodes to plain values. Aliased values are shared, not copied. */
 class Reader {
   readonly #where: string;
   readonly #anchors = new Map<string, unknown>();

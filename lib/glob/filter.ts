@@ -2,23 +2,23 @@ import { type ErrorCode, InstructPix2PixError } from "../errors.js";
 import { quote } from "../quote.js";
 import { MAX_PATTERN_LENGTH, type Pattern } from "./pattern.js";
 
-/** More patterns than any list of files needs that was written by hand. */
+/** Far more patterns than any real list of files has. */
 const MAX_PATTERNS = 10_000;
-/** Places of patterns looked at for one list of names: a few seconds. */
+/** Limit on matching steps for one list of names: a few seconds. */
 const MAX_WORK = 2e8;
 
-/** How patterns are read, and what is said of those that cannot be. */
+/** A pattern syntax, and the error code for invalid patterns. */
 export interface PatternLanguage {
   readonly parse: (pattern: string) => Pattern;
   readonly code: ErrorCode;
 }
 
 /**
- * For each pattern, the names that match it, in their own order. A pattern that is the whole of a name and has no
- * wildcards is looked up.
+ * For each pattern, the names that match it, in their own order. A pattern without wildcards that equals a name is
+ * looked up directly.
  *
  * @throws `language.code` for more than 10,000 patterns, one of more than 1024 characters, and patterns that would take
- *   minutes to be matched with so many names; and what `language.parse` throws
+ * minutes to match against these names; and what `language.parse` throws
  */
 export function namesByPattern(
   names: readonly string[],

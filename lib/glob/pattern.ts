@@ -1,12 +1,12 @@
 import { type CharacterTest, parseSet } from "./set.js";
 
-/** What a pattern is made of: one character, any number of them, or any number of whole folders with their slashes. */
+/** A token of a pattern: one character, any number of characters, or any number of whole folders with their slashes. */
 export type Token =
   | { readonly kind: "one"; readonly test: CharacterTest; readonly literal?: string }
   | { readonly kind: "many"; readonly test: CharacterTest }
   | { readonly kind: "folders" };
 
-/** Longer patterns are refused: the file names that they are for have at most so many characters. */
+/** Longer patterns are refused; file names are at most this long. */
 export const MAX_PATTERN_LENGTH = 1024;
 
 const SLASH = 0x2f;
@@ -19,8 +19,8 @@ export function literalToken(character: string): Token {
 }
 
 /**
- * The tokens of shell wildcards as Python's `fnmatch` reads them: `*`, `?`, `[…]`, `[!…]`. A `[` that is never closed
- * is itself.
+ * The tokens of shell wildcards as Python's `fnmatch` reads them: `*`, `?`, `[…]`, `[!…]`. An unclosed `[` is a
+ * literal.
  *
  * @param wild what `*` and `?` match
  */
@@ -49,7 +49,7 @@ export function wildcardTokens(pattern: string, wild: CharacterTest): Token[] {
   return tokens;
 }
 
-/** The longest text that every match holds. */
+/** The longest literal that every match contains. */
 function longestLiteral(tokens: readonly Token[]): string {
   let longest = "";
   let run = "";
@@ -61,17 +61,17 @@ function longestLiteral(tokens: readonly Token[]): string {
 }
 
 /**
- * A pattern that texts are matched with by following all its possible places at once: in time proportional to the
- * product of both lengths at most, whatever they hold.
+ * Matches texts by simulating all states of the pattern at once: at most proportional to the product of both lengths,
+ * without backtracking.
  */
 export class Pattern {
   readonly #tokens: readonly Token[];
   readonly #literal: string;
-  /** Whether it ends in what matches anything, so that nothing further need be looked at. */
+  /** Whether it ends with a wildcard that matches everything, so that matching can stop early. */
   readonly #open: boolean;
-  /** By place, the character at which it was last reached, in the count of all those seen. */
+  /** For each state, the running count of characters at which it was last reached. */
   readonly #reached: Float64Array;
-  /** The places reached by the last character, `#size` of them, and room for those of the next. */
+  /** The states after the last character (`#size` of them), and a buffer for the next. */
   #places: Uint16Array;
   #room: Uint16Array;
   #size = 0;
@@ -79,7 +79,7 @@ export class Pattern {
   #work = 0;
 
   constructor(tokens: readonly Token[]) {
-    // Of "folders", the second half is the place within them.
+    // The second half of the states is inside a "folders" token.
     this.#tokens = tokens.flatMap((token): Token[] => (token.kind === "folders" ? [token, token] : [token]));
     this.#literal = longestLiteral(tokens);
     const last = this.#tokens.at(-1);
@@ -90,7 +90,7 @@ export class Pattern {
     this.#room = new Uint16Array(length);
   }
 
-  /** Places looked at so far, over all texts. */
+  /** States visited so far, over all texts. */
   get work(): number {
     return this.#work;
   }
@@ -120,7 +120,7 @@ export class Pattern {
     return this.#reached[place] === this.#count;
   }
 
-  /** Goes to the places after one more character. */
+  /** Advances by one character. */
   #advance(codePoint: number): void {
     const from = this.#places;
     const size = this.#size;
@@ -143,7 +143,7 @@ export class Pattern {
     return this.#tokens[place - 1] === this.#tokens[place];
   }
 
-  /** Adds a place, and those that are reached from it without another character. */
+  /** Adds a state and its epsilon closure. */
   #reach(from: number): void {
     for (let place = from; !this.#isReached(place); ) {
       this.#reached[place] = this.#count;
@@ -151,7 +151,7 @@ export class Pattern {
       if (token === undefined) return;
       this.#places[this.#size++] = place;
       if (token.kind === "one") return;
-      // What comes after "many" or "folders" may begin at once.
+      // "many" and "folders" may match nothing.
       place += token.kind === "folders" && !this.#isWithin(place) ? 2 : token.kind === "many" ? 1 : 0;
     }
   }

@@ -1,7 +1,7 @@
-/** Whether one character, by its code point, is meant. */
+/** Whether a code point is in the set. */
 export type CharacterTest = (codePoint: number) => boolean;
 
-/** A character of a set, and whether it stands for itself: a hyphen that does not joins its neighbours to a range. */
+/** A character of a set, and whether it is literal: a hyphen that is not forms a range. */
 interface Atom {
   readonly character: string;
   readonly literal: boolean;
@@ -35,8 +35,8 @@ function rangeEnds(body: readonly string[]): string[][] {
 }
 
 /**
- * The set that stands between `[` and `]`, with the meaning that Python's `fnmatch` gives it: ranges, `!` in front for
- * the complement. An empty set holds nothing, the complement of an empty one everything.
+ * The set between `[` and `]` as in Python's `fnmatch`: ranges, and a leading `!` for the complement. An empty set
+ * matches nothing, its complement everything.
  *
  * @param body its characters, each one code point
  */

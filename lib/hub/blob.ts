@@ -11,7 +11,7 @@ import type { HubClient } from "./client.js";
 import { type ExpectedContent, hasContent } from "./content.js";
 import { HubError } from "./errors.js";
 
-/** A file on its way into the cache. */
+/** A download into the cache. */
 export interface BlobDownload {
   readonly client: HubClient;
   readonly cache: RepositoryCache;
@@ -20,14 +20,13 @@ export interface BlobDownload {
   readonly file: string;
   readonly content: ExpectedContent;
   readonly signal?: AbortSignal | undefined;
-  /** Called with the bytes that are here so far. */
+  /** Called with the bytes downloaded so far. */
   readonly onBytes: (done: number) => void;
 }
 
 /**
- * Downloads a file's content to its place among the blobs, unless it is there. One process at a time does so; a
- * download that broke off is taken up where it ended, now or by a later call. What arrives, and what lies there already,
- * is checked against what the repository's listing says.
+ * Downloads a file's content to its blob unless it is there, one process at a time. Interrupted downloads are resumed,
+ * now or by a later call. New and existing content is checked against the repository's listing.
  *
  * @throws {@link HubError}, `ERR_ABORTED`
  */
@@ -56,7 +55,7 @@ async function downloadTo(blob: string, download: BlobDownload): Promise<void> {
     const resumed = await receiveAll(download, partial, size);
     if (!(await hasContent(partial, content, signal))) {
       await rm(partial, { force: true });
-      // A beginning that was here before may have been another file's, or come from a crash.
+      // The existing partial file may belong to another file or to a crash.
       if (resumed) await receiveAll(download, partial, size);
       if (!resumed || !(await hasContent(partial, content, signal))) {
         await rm(partial, { force: true });
@@ -78,7 +77,7 @@ async function sizeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.size;
 }
 
-/** Until all bytes are there. Returns whether some of them were before. */
+/** Downloads until the file is complete. Returns whether a partial file was resumed. */
 async function receiveAll(download: BlobDownload, partial: string, size: number): Promise<boolean> {
   const { client, commit, file, signal } = download;
   let start = (await sizeOf(partial)) ?? 0;
@@ -87,7 +86,7 @@ async function receiveAll(download: BlobDownload, partial: string, size: number)
     start = 0;
   }
   const resumed = start > 0;
-  // Never truncated: should two processes get here in spite of the lock, both write the same bytes to the same places.
+  // Never truncated: if two processes get here in spite of the lock, both write the same bytes to the same offsets.
   const output = await open(partial, constants.O_RDWR | constants.O_CREAT, 0o666);
   try {
     download.onBytes(start);
@@ -111,7 +110,7 @@ async function receiveAll(download: BlobDownload, partial: string, size: number)
   return resumed;
 }
 
-/** The bytes of one answer, as far as they come. */
+/** Writes the bytes of one response. */
 async function receive(
   download: BlobDownload,
   response: Response,
@@ -120,7 +119,7 @@ async function receive(
   size: number,
 ): Promise<{ done: number; broken: string }> {
   const { signal } = download;
-  // A server that knows no ranges, or no longer has that many bytes, starts again.
+  // A server without range support, or with a shorter file, restarts from the beginning.
   const begins = response.headers.get("content-range")?.startsWith(`bytes ${offset}-`) ? offset : 0;
   if (response.status === 416 || (response.status === 206 && begins !== offset)) {
     await response.body?.cancel();

@@ -5,7 +5,7 @@ import { listedFile, type RepositoryFile } from "./client.js";
 import { fileNameProblem } from "./file-names.js";
 import { isCommit, type Repository, repositoryFolder } from "./repository.js";
 
-/** What of a listing that Python's huggingface_hub has stored is read. */
+/** The used parts of a listing stored by Python's huggingface_hub. */
 interface StoredListing {
   format_version?: unknown;
   files?: Record<string, { size: unknown; blob_id: unknown; lfs_sha256?: unknown; lfs_size?: unknown }>;
@@ -28,7 +28,7 @@ export class RepositoryCache {
     return join(this.folder, "snapshots", commit);
   }
 
-  /** Where a file of a commit is, whether it is there or not. */
+  /** The path of a file of a commit, whether or not it exists. */
   file(commit: string, name: string): string {
     return join(this.snapshot(commit), ...name.split("/"));
   }
@@ -37,7 +37,7 @@ export class RepositoryCache {
     return join(this.folder, "blobs", name);
   }
 
-  /** The lock of a blob's download: a name that Python's own locks do not have, since those stay behind. */
+  /** The lock of a blob's download: named differently from Python's locks, which are left behind. */
   lock(blob: string): string {
     return join(this.#cacheDir, ".locks", basename(this.folder), `${blob}.holder`);
   }
@@ -46,14 +46,14 @@ export class RepositoryCache {
     return (await stat(this.file(commit, name)).catch(() => undefined))?.isFile() ?? false;
   }
 
-  /** The commit that a revision stood at when it was last asked for. */
+  /** The last known commit of a revision. */
   async commitOf(revision: string): Promise<string | undefined> {
     if (isCommit(revision)) return revision;
     const text = await readFile(this.#ref(revision), "utf8").catch(() => "");
     return isCommit(text.trim()) ? text.trim() : undefined;
   }
 
-  /** Remembers what commit a revision stands at. */
+  /** Stores the commit of a revision. */
   async remember(revision: string, commit: string): Promise<void> {
     if (revision === commit || (await this.commitOf(revision)) === commit) return;
     const path = this.#ref(revision);
@@ -67,7 +67,7 @@ export class RepositoryCache {
     return join(this.folder, "refs", ...revision.split("/"));
   }
 
-  /** The names of the files of a commit that are here, sorted; undefined if there is nothing of it. */
+  /** The sorted names of the cached files of a commit; undefined if there are none. */
   async names(commit: string): Promise<string[] | undefined> {
     const entries = await readdir(this.snapshot(commit), { recursive: true }).catch(() => undefined);
     const names: string[] = [];
@@ -78,7 +78,7 @@ export class RepositoryCache {
     return entries && names.sort();
   }
 
-  /** The listing of a commit, if Python's huggingface_hub has stored it. A commit never changes, so it is still right. */
+  /** The listing of a commit, if Python's huggingface_hub has stored it. Commits are immutable, so it is always valid. */
   async storedListing(commit: string): Promise<RepositoryFile[] | undefined> {
     try {
       const path = join(this.folder, "trees", `${commit}.json`);
@@ -93,7 +93,7 @@ export class RepositoryCache {
     }
   }
 
-  /** Makes a blob appear as a file of a commit: by a relative link, or by a copy where links cannot be made. */
+  /** Adds a blob to a commit's snapshot: as a relative link, or as a copy where links are not supported. */
   async link(commit: string, name: string, blobName: string, copies: boolean): Promise<void> {
     const path = this.file(commit, name);
     const blob = this.blob(blobName);
@@ -109,7 +109,7 @@ export class RepositoryCache {
   }
 }
 
-/** Short, since the file's own name may be as long as names can be. */
+/** Short, since the file's own name may have the maximal length. */
 function temporaryBeside(path: string): string {
   return join(dirname(path), `.${randomUUID().slice(0, 8)}.tmp`);
 }
@@ -119,7 +119,7 @@ async function linked(target: string, path: string): Promise<boolean> {
     await symlink(target, path);
     return true;
   } catch (error) {
-    // What systems without links, or without the right to make them, say.
+    // Errors of systems that do not support or do not permit links.
     if (["EPERM", "EACCES", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].includes((error as NodeJS.ErrnoException).code ?? ""))
       return false;
     throw error;

@@ -20,11 +20,11 @@ export interface RepositoryFile {
   readonly sha256: string | undefined;
 }
 
-/** What the hub says of a file before it sends it. */
+/** Metadata of a file from a HEAD request. */
 export interface FileMetadata {
-  /** On the hub itself, the sha256 of a large file and the git hash of a small one; behind a mirror it may be anything. */
+  /** On the hub itself, the sha256 of a large file or the git hash of a small one; a mirror may send anything. */
   readonly etag: string;
-  /** Bytes, where the hub says it. */
+  /** Bytes, if known. */
   readonly size: number | undefined;
 }
 
@@ -34,7 +34,7 @@ export interface LookUpOptions {
   readonly retries?: number | undefined;
 }
 
-/** A file of a listing; undefined if what it says of hashes is none. */
+/** A file of a listing; undefined if its hashes are malformed. */
 export function listedFile(name: string, size: unknown, gitHash: unknown, sha256: unknown): RepositoryFile | undefined {
   const none = (hash: unknown) => hash === undefined || hash === null;
   if (!none(gitHash) && !(typeof gitHash === "string" && isGitHash(gitHash))) return undefined;
@@ -64,7 +64,7 @@ export class HubClient {
   }
 
   /**
-   * The commit that a branch, tag or pull request stands at.
+   * Resolves a branch, tag or pull request to its commit.
    *
    * @throws {@link HubError}
    */
@@ -80,7 +80,7 @@ export class HubClient {
     const { sha } = await this.#understood(() =>
       this.repository.type === "model" ? modelInfo(params) : datasetInfo(params),
     );
-    // It becomes the name of a folder.
+    // It becomes a folder name.
     if (typeof sha !== "string" || !isCommit(sha))
       throw new HubError("refused", `${this.#page}: the hub names no commit for revision ${JSON.stringify(revision)}`);
     return sha;
@@ -114,7 +114,7 @@ export class HubClient {
   }
 
   /**
-   * What the hub says of a file, and whether it may be had.
+   * Metadata of a file; throws if it is not accessible.
    *
    * @throws {@link HubError}
    */
@@ -124,7 +124,7 @@ export class HubClient {
     const response = await this.http.request(url, { method: "HEAD", headers, signal, stayOnHub: true });
     if (response.status >= 400) throw await this.#failure(response, commit, file);
     const etag = /^(?:W\/)?"?([^"]*)"?$/.exec(linkedHeader(response.headers, "etag") ?? "")?.[1];
-    // It may become the name of a file.
+    // It may become a file name.
     if (etag === undefined || !/^\w[\w.-]{0,199}$/.test(etag))
       throw new HubError("refused", `${displayUrl(new URL(url))}: the answer has no usable ETag`);
     const redirected = response.status >= 300;
@@ -133,7 +133,7 @@ export class HubClient {
   }
 
   /**
-   * The content of a file from a byte on, through whatever storage the hub redirects to.
+   * The content of a file from a byte on, following redirects to the hub's storage.
    *
    * @throws {@link HubError}
    */
@@ -150,12 +150,12 @@ export class HubClient {
     return repositoryPage(this.#settings.endpoint, this.repository);
   }
 
-  /** `fetch` for the hub's own client, which knows nothing of tokens, repetitions and this package's errors. */
+  /** `fetch` for the hub's own client, with tokens, retries and this package's errors. */
   #fetch(options: RequestOptions, revision: string, atMost = 10): typeof globalThis.fetch {
     let requests = 0;
     const http = async (url: string | URL | Request, init?: RequestInit) => {
       if (++requests > atMost) throw new HubError("refused", `${this.#page}: the listing of its files does not end`);
-      // The address of a listing's next page comes from the answer before.
+      // The URL of the next page comes from the previous response.
       if (!this.http.isHub(new URL(String(url))))
         throw new HubError(
           "refused",
@@ -173,7 +173,7 @@ export class HubClient {
     return http as unknown as typeof globalThis.fetch;
   }
 
-  /** Errors of the hub's own client about an answer that it does not understand become this package's. */
+  /** Converts errors of the hub's own client about malformed responses to this package's. */
   async #understood<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -226,7 +226,7 @@ export class HubClient {
   }
 }
 
-/** A header of the file behind a pointer where there is one, else of the answer itself. */
+/** The header of the linked file if present, else of the response itself. */
 function linkedHeader(headers: HeadersOf, what: "etag" | "size"): string | null {
   return headers.get(`x-linked-${what}`) ?? headers.get(what === "etag" ? "etag" : "content-length");
 }

@@ -9,32 +9,32 @@ import { HubError } from "./errors.js";
 import type { HubSettings } from "./settings.js";
 
 export interface NetworkOptions {
-  /** How often a request that failed for want of an answer is repeated, after growing pauses. Default 5, or 8 for uploads. */
+  /** Number of retries of a request without a response, after growing pauses. Default 5, or 8 for uploads. */
   retries?: number;
-  /** Milliseconds before the first repetition; each further pause is twice as long. Default 500. */
+  /** Milliseconds before the first retry; each further pause is twice as long. Default 500. */
   retryDelay?: number;
   /** Milliseconds without a byte until a connection is given up. Default 30000, or 120000 for uploads. */
   idleTimeout?: number;
 }
 
-/** How a request is repeated. */
+/** Retry options of a request. */
 export interface RepeatOptions {
   signal?: AbortSignal | undefined;
-  /** Instead of those of the {@link NetworkOptions}. */
+  /** Override the {@link NetworkOptions}. */
   retries?: number | undefined;
-  /** Called when a try has failed, also the last one. */
+  /** Called after every failed attempt, the last one included. */
   onFailure?: () => void;
 }
 
 const MAX_REDIRECTS = 10;
 const LONGEST_PAUSE = 30_000;
 const CONNECT_TIMEOUT = 10_000;
-/** Of the repetitions, how many a host gets that has never answered: it is more likely away than busy. */
+/** Retries for a host that has never responded: it is more likely unreachable than busy. */
 const RETRIES_UNSEEN = 2;
 
 /**
- * What downloads from the hub and uploads to it have in common: the environment's proxies, the access token for the
- * hub's own origin and nobody else, repetitions where the server or the connection fails, and redirects.
+ * Shared by downloads and uploads: the environment's proxies, the access token (sent to the hub's own origin only),
+ * retries of failed connections and server errors, and redirects.
  */
 export class HubConnection {
   readonly settings: HubSettings;
@@ -42,7 +42,7 @@ export class HubConnection {
   readonly dispatcher: Dispatcher;
   readonly #retryDelay: number;
   readonly #origin: string;
-  /** Whether anything has ever answered. */
+  /** Whether there was ever a response. */
   #seen = false;
 
   constructor(settings: HubSettings, options: NetworkOptions, env: Environment) {
@@ -64,18 +64,18 @@ export class HubConnection {
     await this.dispatcher.destroy();
   }
 
-  /** Whether a URL is the hub's own and not that of a storage. */
+  /** Whether a URL is on the hub itself, not on a storage host. */
   isHub(url: URL): boolean {
     return url.origin === this.#origin;
   }
 
-  /** Tells the hub, and nobody else, who asks. */
+  /** Adds the access token, for the hub only. */
   authorize(url: URL, headers: Headers): void {
     if (this.settings.token && this.isHub(url)) headers.set("authorization", this.settings.token.authorization());
   }
 
   /**
-   * Tries until there is an answer, also one that says no; of its body nothing is read.
+   * Retries until there is a response of any status; its body is not read.
    *
    * @throws {@link HubError} "unreachable" after the last repetition, `ERR_ABORTED`
    */
@@ -109,23 +109,23 @@ export class HubConnection {
     }
   }
 
-  /** What somebody else says, made fit for a message: one line, short, without the token, which they may repeat. */
+  /** Cleans a server's text for a message: one line, short, without the token, which it may repeat. */
   clean(words: string): string {
     const redacted = this.settings.token?.redact(words) ?? words;
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a message must not hold
     return redacted.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ").slice(0, 200);
   }
 
-  /** Milliseconds to wait after so many failures. */
+  /** Milliseconds to wait after this many failures. */
   pause(failures: number): number {
     return Math.min(this.#retryDelay * 2 ** failures, LONGEST_PAUSE);
   }
 }
 
 /**
- * Sends a request to where redirects lead, each of which may look at the token anew.
+ * Follows redirects, deciding at each whether the token may be sent.
  *
- * @param stops whether a redirect is the answer and not to be followed
+ * @param stops whether to return a redirect instead of following it
  * @throws {@link HubError}
  */
 export async function followRedirects(
@@ -147,18 +147,21 @@ export async function followRedirects(
 }
 
 /**
- * Where a redirect leads: never to anything but http, and from https only to https.
+ * The target of a redirect: http or https, and from https only https.
  *
  * @throws {@link HubError}
  */
 export function redirectTarget(from: URL, location: string): URL {
   const target = addressWithin(from, location);
   if (!target)
-    throw new HubError("refused", `${displayUrl(from)} redirects to what is no ${from.protocol.slice(0, -1)} address`);
+    throw new HubError(
+      "refused",
+      `${displayUrl(from)} redirects to an address that is not ${from.protocol.slice(0, -1)}`,
+    );
   return target;
 }
 
-/** A URL for people: without the query, in which signatures of storage services are. */
+/** A URL for messages: without the query, which may hold signatures. */
 export function displayUrl(url: URL): string {
   return `${url.origin}${url.pathname}`;
 }

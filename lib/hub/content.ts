@@ -4,11 +4,11 @@ import { stat } from "node:fs/promises";
 import { throwIfAborted } from "../errors.js";
 import type { FileMetadata, RepositoryFile } from "./client.js";
 
-/** What a file's content must be. */
+/** The expected content of a file. */
 export interface ExpectedContent {
-  /** Its name among the blobs. */
+  /** Its blob name. */
   readonly name: string;
-  /** Lower-case hexadecimal, the plain sha256 or git's hash of a blob; undefined where nothing is known to check. */
+  /** Lower-case hexadecimal, sha256 or git blob hash; undefined if unknown. */
   readonly hash: { readonly kind: "sha256" | "git"; readonly hex: string } | undefined;
   /** Bytes. */
   readonly size: number;
@@ -19,17 +19,17 @@ export function isSha256(text: string): boolean {
   return /^[0-9a-f]{64}$/.test(text);
 }
 
-/** Whether a text is what git names a blob by, in repositories of either kind. */
+/** Whether a text is a git blob hash (SHA-1 or SHA-256). */
 export function isGitHash(text: string): boolean {
   return /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text);
 }
 
 /**
- * What a file is by its repository's listing, whatever its ETag says. Blobs are named as the hub's ETags name them: large
- * files by their sha256, small ones by git's hash. Taken from the listing, a name cannot stand for other content. Only a
- * listing without hashes leaves the ETag, which then is the name, and the hash if it has the form of one.
+ * The expected content according to the repository's listing, which takes precedence over the ETag. Blobs are named as
+ * by the hub's ETags: large files by their sha256, small ones by their git hash; a name from the listing identifies the
+ * content. For a listing without hashes the ETag is the name, and the hash if it has the form of one.
  *
- * @returns `size` is NaN where neither says it
+ * @returns `size` is NaN if unknown
  */
 export function expectedContent(file: RepositoryFile, { etag, size }: FileMetadata): ExpectedContent {
   const bytes = Number.isSafeInteger(file.size) && file.size >= 0 ? file.size : (size ?? Number.NaN);
@@ -44,7 +44,7 @@ export function expectedContent(file: RepositoryFile, { etag, size }: FileMetada
 /**
  * Whether a file has the content expected.
  *
- * @throws `ERR_ABORTED`, or Node's error for a file that cannot be read; one that does not exist has not
+ * @throws `ERR_ABORTED`, or Node's error for a file that cannot be read; false for a missing file
  */
 export async function hasContent(
   path: string,

@@ -1,17 +1,17 @@
 import { InstructPix2PixError } from "../errors.js";
 
-/** Why the hub did not give what was asked for. */
+/** The reason for a failure of the hub. */
 export type HubFailure =
-  /** No answer, or only errors of the server's own, however often it was asked. */
+  /** No response, or only server errors, after all retries. */
   | "unreachable"
-  /** The repository does not exist, or not for this token. */
+  /** The repository does not exist or is not accessible with this token. */
   | "no-repository"
   | "gated"
   | "no-revision"
   | "no-file"
   | "refused";
 
-/** An `ERR_HUB` that also tells, within this package, what kind of failure it was. */
+/** An `ERR_HUB` with the kind of failure, for use within this package. */
 export class HubError extends InstructPix2PixError {
   readonly failure: HubFailure;
 
@@ -21,7 +21,7 @@ export class HubError extends InstructPix2PixError {
   }
 }
 
-/** An `ERR_HUB` about what a repository holds. */
+/** An `ERR_HUB` about a repository's content. */
 export function repositoryError(message: string): InstructPix2PixError {
   return new InstructPix2PixError("ERR_HUB", message);
 }

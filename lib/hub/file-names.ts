@@ -18,9 +18,9 @@ function segmentProblem(segment: string): string | undefined {
 }
 
 /**
- * Why a file of a repository must not be stored under this name, which comes from outside; undefined if it may. The
- * rules of POSIX and Windows apply everywhere, so that a cache is good on both: a relative path of plain parts between
- * forward slashes, which cannot lead out of the folder that it is joined to.
+ * The reason why an untrusted name of a file in a repository is refused; undefined if it is fine. The rules of POSIX
+ * and Windows apply everywhere, so that a cache works on both: a relative path of plain parts between forward slashes,
+ * which cannot lead out of the folder that it is joined to.
  */
 export function fileNameProblem(name: string): string | undefined {
   if (typeof name !== "string" || name === "") return "is empty";

@@ -5,16 +5,16 @@ export interface RequestOptions {
   method?: "GET" | "HEAD";
   headers?: Headers;
   signal?: AbortSignal | undefined;
-  /** Instead of those of the connection. */
+  /** Override the connection's options. */
   retries?: number | undefined;
-  /** Stops at a redirect to another host, whose answer is then the redirect itself. */
+  /** Returns a redirect to another host instead of following it. */
   stayOnHub?: boolean;
 }
 
-/** HTTP for downloads from the hub: questions, with the access token wherever it may go. */
+/** HTTP for downloads from the hub, with the access token where allowed. */
 export class HubHttp extends HubConnection {
   /**
-   * The answer to a request, also one that says no; of the body nothing is read yet.
+   * The response to a request, of any status; its body is not read yet.
    *
    * @throws {@link HubError} "unreachable" after the last repetition, `ERR_ABORTED`
    */

@@ -1,4 +1,4 @@
-/** The Hugging Face hub: finding and downloading what its repositories hold. */
+/** The Hugging Face hub: finding and downloading files of its repositories. */
 export type { DownloadProgress } from "./progress.js";
 export type { Repository } from "./repository.js";
 export { obtainSnapshot, type ResolveOptions, resolvePretrained } from "./resolve.js";

@@ -1,17 +1,17 @@
-/** How a download stands. */
+/** Progress of a download. */
 export interface DownloadProgress {
   /** The file's name in the repository. */
   file: string;
   downloadedBytes: number;
   totalBytes: number;
-  /** Of all files of this call that were missing, as far as they are known yet. */
+  /** Total over all files missing in the cache that are known so far. */
   allDownloadedBytes: number;
   allTotalBytes: number;
 }
 
 const INTERVAL_MS = 100;
 
-/** Tells a listener how downloads stand, ten times a second for each file and at its end. */
+/** Reports progress to a listener, ten times a second per file and at its end. */
 export class ProgressReport {
   readonly #listener: ((progress: DownloadProgress) => void) | undefined;
   readonly #files = new Map<string, { done: number; total: number; told: number }>();

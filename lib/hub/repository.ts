@@ -12,7 +12,7 @@ export const DEFAULT_REVISION = "main";
 
 const COMMIT = /^[0-9a-f]{40}$/;
 
-/** Whether a revision is a whole commit hash, which always means the same files. */
+/** Whether a revision is a full commit hash, which is immutable. */
 export function isCommit(revision: string): boolean {
   return COMMIT.test(revision);
 }
@@ -46,7 +46,7 @@ export function fileUrl(endpoint: string, { type, id }: Repository, commit: stri
   return `${endpoint}/${type === "model" ? "" : `${type}s/`}${id}/resolve/${encodeURIComponent(commit)}/${path}`;
 }
 
-/** The page of a repository, for people. */
+/** The web page of a repository. */
 export function repositoryPage(endpoint: string, { type, id }: Repository): string {
   return `${endpoint}/${type === "model" ? "" : `${type}s/`}${id}`;
 }

@@ -18,35 +18,36 @@ import { CachedFiles, type FileSource, HubFiles } from "./source.js";
 export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
   /** Branch, tag, commit or `refs/pr/N`. Default "main". */
   revision?: string;
-  /** Takes `*.VARIANT.safetensors`, e.g. "fp16", of every component that has them. */
+  /** Downloads `*.VARIANT.safetensors`, e.g. "fp16", for every component that has them. */
   variant?: string;
-  /** The components of a pipeline to take. Default: scheduler, tokenizer, text_encoder, unet and vae. */
+  /** The components of a pipeline to download. Default: scheduler, tokenizer, text_encoder, unet and vae. */
   components?: readonly string[];
-  /** Takes only the model, scheduler or tokenizer in this folder, and resolves to it. */
+  /** Downloads only the model, scheduler or tokenizer in this folder, and resolves to it. */
   subfolder?: string;
-  /** Takes the files that match one of these shell patterns instead of those that a pipeline or model needs. */
+  /** Downloads the files that match one of these shell patterns instead of those that a pipeline or model needs. */
   allowPatterns?: readonly string[];
-  /** With `allowPatterns`: but not those that match one of these. */
+  /** With `allowPatterns`: excludes files that match one of these. */
   ignorePatterns?: readonly string[];
-  /** Downloads at a time. Default 4. */
+  /** Parallel downloads. Default 4. */
   concurrency?: number;
-  /** @internal Checks a pipeline's folder once its configurations are there, before its weights are downloaded. */
+  /** @internal Checks a pipeline's folder after its configurations and before its weights are downloaded. */
   checkConfigs?: (folder: string) => Promise<unknown>;
-  /** Stops all downloads; what has arrived stays for the next call. */
+  /** Stops all downloads; partial files are resumed by the next call. */
   signal?: AbortSignal;
   onProgress?: (progress: DownloadProgress) => void;
 }
 
 /**
  * The folder of a pretrained pipeline or model. A local folder is returned as it is. Anything else is the id of a
- * repository on the Hugging Face hub, whose files are downloaded into the Hugging Face cache, shared with Python, as far
- * as they are not there; if the hub cannot be asked, what the cache holds is taken, with a warning.
+ * repository on the Hugging Face hub, whose missing files are downloaded into the Hugging Face cache, shared with
+ * Python; if the hub is unreachable, cached files are used, with a warning.
  *
- * Only safetensors and configuration files are ever taken, unless `allowPatterns` says otherwise.
+ * Only safetensors and configuration files are downloaded, unless `allowPatterns` is given.
  *
  * @param pathOrId a path, or an id such as `timbrooks/instruct-pix2pix`
- * @throws `ERR_FILE_NOT_FOUND` for a path that does not exist, `ERR_HUB` for everything about the hub and what its
- *   repository holds, `ERR_INVALID_ARGUMENT`, `ERR_CONFIG` and `ERR_SAFETENSORS` for malformed index files, `ERR_IO`,
+ * @throws `ERR_FILE_NOT_FOUND` for a path that does not exist, `ERR_HUB` for failures of the hub and missing or
+ * unusable files of the repository, `ERR_INVALID_ARGUMENT`, `ERR_CONFIG` and `ERR_SAFETENSORS` for malformed index
+ * files, `ERR_IO`,
  *   `ERR_ABORTED`
  */
 export async function resolvePretrained(
@@ -65,9 +66,9 @@ export async function resolvePretrained(
 }
 
 /**
- * Sees to it that some files of a repository are in the cache.
+ * Ensures that files of a repository are in the cache.
  *
- * @param select chooses and obtains them
+ * @param select chooses and obtains the files
  * @returns the folder of the commit
  */
 export async function obtainSnapshot(
@@ -91,7 +92,7 @@ export async function obtainSnapshot(
   }
 }
 
-/** Failures after which a cached snapshot is as good as can be had. A revision that is gone is not among them. */
+/** Failures after which a cached snapshot may be used. A missing revision is not among them. */
 const CACHE_MAY_HELP: ReadonlySet<string> = new Set(["unreachable", "no-repository", "gated", "refused"]);
 
 async function fromHub(
@@ -105,7 +106,7 @@ async function fromHub(
 ): Promise<string> {
   const { signal, concurrency = 4 } = options;
   const known = await cache.commitOf(revision);
-  // With something to fall back on, a hub that is down is not worth waiting for.
+  // With a cached snapshot as a fallback, fewer retries are made.
   const retries = known !== undefined && (await cache.names(known)) ? Math.min(options.retries ?? 1, 1) : undefined;
   const client = new HubClient(repository, settings, options, env);
   try {
@@ -132,7 +133,7 @@ async function fromCache(
   const present = commit === undefined ? undefined : await cache.names(commit);
   if (commit === undefined || present === undefined)
     throw repositoryError(
-      `${repository.id} at revision ${JSON.stringify(revision)} is not in the cache (${cache.folder}), and the hub is not asked`,
+      `${repository.id} at revision ${JSON.stringify(revision)} is not in the cache (${cache.folder}), and the hub must not be contacted`,
     );
   const listed = (await cache.storedListing(commit))?.map(({ name }) => name);
   await select(new CachedFiles(repository.id, cache, commit, listed ?? present));
@@ -152,7 +153,7 @@ async function obtainSelected(source: FileSource, options: ResolveOptions): Prom
   else await obtainModel(source, "", selection);
 }
 
-/** The folder that a path names; undefined for a repository's id. */
+/** The local folder of a path; undefined for a repository's id. */
 async function localFolder(pathOrId: string, subfolder: string): Promise<string | undefined> {
   const path = subfolder === "" ? pathOrId : join(pathOrId, subfolder);
   const found = await stat(path).catch(() => undefined);

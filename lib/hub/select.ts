@@ -10,24 +10,24 @@ import {
 import { repositoryError } from "./errors.js";
 import type { FileSource } from "./source.js";
 
-/** Components of a pipeline that are loaded unless told otherwise. */
+/** The components of a pipeline loaded by default. */
 export const DEFAULT_COMPONENTS: readonly string[] = ["scheduler", "tokenizer", "text_encoder", "unet", "vae"];
 
 export interface SelectOptions {
   readonly components?: readonly string[] | undefined;
-  /** Weights of this variant where a component has them. */
+  /** The weight variant, for components that have it. */
   readonly variant?: string | undefined;
-  /** Called with a pipeline's folder once its configurations are there, before its weights are obtained. */
+  /** Called with a pipeline's folder after its configurations and before its weights are obtained. */
   readonly checkConfigs?: ((folder: string) => Promise<unknown>) | undefined;
 }
 
 /**
- * Obtains the files that a pipeline needs and no others, chosen as diffusers does: `model_index.json`, and of every
- * component that it lists its configuration, or its tokenizer's files, and its safetensors, one file or shards with an
- * index. With a variant, a component's files of that variant if it has any, else the plain ones.
+ * Obtains exactly the files that a pipeline needs, chosen as diffusers does: `model_index.json`, and for every listed
+ * component its configuration or tokenizer files and its safetensors (one file, or shards with an index). With a
+ * variant, a component's files of that variant if it has any, else the plain ones.
  *
- * @throws `ERR_HUB` where something is missing, where weights are there in pickle files only, and where no component
- *   has the variant; `ERR_CONFIG` for a malformed `model_index.json`, `ERR_SAFETENSORS` for a malformed index
+ * @throws `ERR_HUB` for missing files, for weights in pickle files only, and if no component has the variant;
+ * `ERR_CONFIG` for a malformed `model_index.json`, `ERR_SAFETENSORS` for a malformed index
  */
 export async function obtainPipeline(source: FileSource, options: SelectOptions): Promise<void> {
   await source.obtain(["model_index.json"]);
@@ -60,10 +60,10 @@ export async function obtainPipeline(source: FileSource, options: SelectOptions)
 }
 
 /**
- * Obtains one model, scheduler or tokenizer, whose files lie at `prefix`.
+ * Obtains one model, scheduler or tokenizer, whose files are at `prefix`.
  *
  * @param prefix empty, or a folder with a slash at its end
- * @throws as {@link obtainPipeline}; a variant that is asked for must be there
+ * @throws as {@link obtainPipeline}; a requested variant must exist
  */
 export async function obtainModel(source: FileSource, prefix: string, { variant }: SelectOptions): Promise<void> {
   const folder = new Folder(source, prefix);
@@ -88,13 +88,12 @@ function folderOf(path: string): string {
   return path.slice(0, -"/model_index.json".length);
 }
 
-/** A folder of a repository, as its listing shows it. */
+/** A folder in a repository's listing. */
 class Folder {
   readonly names: readonly string[];
   readonly #known: ReadonlySet<string>;
   readonly #source: FileSource;
   readonly #prefix: string;
-  readonly #known: ReadonlySet<string>;
 
   constructor(source: FileSource, prefix: string) {
     this.#source = source;
@@ -125,7 +124,7 @@ class Folder {
     return weightFileNames(base, variant).find((name) => this.has(name));
   }
 
-  /** Of an index, itself and the shards that it names. */
+  /** An index and the shards that it names. */
   async withShards(weights: string): Promise<string[]> {
     const name = this.#prefix + weights;
     if (!isWeightIndex(weights)) return [name];

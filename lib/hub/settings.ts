@@ -6,9 +6,9 @@ import type { Environment } from "../native/platform.js";
 import { trimSlashes } from "../trim.js";
 import { AccessToken } from "./token.js";
 
-/** Where the hub and its cache are, and who asks. */
+/** The hub's endpoint, its cache, and the access token. */
 export interface HubSettings {
-  /** Base URL without a slash at its end. */
+  /** Base URL without a trailing slash. */
   readonly endpoint: string;
   readonly cacheDir: string;
   readonly token: AccessToken | undefined;
@@ -23,18 +23,18 @@ export interface HubSettingsOptions {
    * that `hf auth login` writes.
    */
   token?: string | false;
-  /** Never asks the hub. Default: whether `$HF_HUB_OFFLINE` is 1. */
+  /** Uses the cache only. Default: whether `$HF_HUB_OFFLINE` is 1. */
   localFilesOnly?: boolean;
 }
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
-/** Whether a switch of huggingface_hub is on. */
+/** Whether a boolean environment variable of huggingface_hub is on. */
 export function isOn(value: string | undefined): boolean {
   return ["1", "ON", "YES", "TRUE"].includes((value ?? "").toUpperCase());
 }
 
-/** `~` and `$NAME` written out, as Python's `expanduser` and `expandvars` do. */
+/** Expands `~` and `$NAME`, as Python's `expanduser` and `expandvars` do. */
 function expand(path: string, env: Environment): string {
   const home = /^~(?=$|[/\\])/.test(path) ? homedir() + path.slice(1) : path;
   return home.replace(/\$(\w+)|\$\{(\w+)\}/g, (whole, bare, braced) => env[bare ?? braced] ?? whole);
@@ -57,7 +57,7 @@ function endpointUrl(env: Environment): string {
   try {
     url = new URL(text);
   } catch {}
-  // The value stays out of the message: it may be one with a password.
+  // The value is not in the message, since it may contain a password.
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
@@ -80,8 +80,8 @@ async function accessToken(option: string | false | undefined, env: Environment)
 }
 
 /**
- * Settings from options and, where those say nothing, from the environment variables that Python's huggingface_hub
- * knows: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
+ * Settings from options and, as defaults, the environment variables of Python's huggingface_hub: `HF_ENDPOINT`,
+ * `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
  *
  * @throws `ERR_INVALID_ARGUMENT`
  */

@@ -9,19 +9,19 @@ import { repositoryError } from "./errors.js";
 import { assertFileName } from "./file-names.js";
 import type { ProgressReport } from "./progress.js";
 
-/** Where the files of one commit come from. */
+/** Source of the files of one commit. */
 export interface FileSource {
-  /** For messages: the repository, or what of it is meant. */
+  /** The name of the repository or the cache, for messages. */
   readonly label: string;
-  /** Every file of the commit, as far as is known. */
+  /** The known files of the commit. */
   readonly names: ReadonlySet<string>;
-  /** Sees to it that these files are in the cache. */
+  /** Ensures that these files are in the cache. */
   obtain(names: readonly string[]): Promise<void>;
-  /** Where a file is, once it has been obtained. */
+  /** The path of an obtained file. */
   path(name: string): string;
 }
 
-/** What of a commit is in the cache already; nothing else can be had. */
+/** The cached files of a commit, without network access. */
 export class CachedFiles implements FileSource {
   readonly label: string;
   readonly names: ReadonlySet<string>;
@@ -29,7 +29,7 @@ export class CachedFiles implements FileSource {
   readonly #commit: string;
 
   constructor(repository: string, cache: RepositoryCache, commit: string, names: Iterable<string>) {
-    this.label = `the cache of ${repository} (${cache.snapshot(commit)}; the hub is not asked)`;
+    this.label = `the cache of ${repository} (${cache.snapshot(commit)}; offline)`;
     this.names = new Set(names);
     this.#cache = cache;
     this.#commit = commit;
@@ -50,14 +50,14 @@ export class CachedFiles implements FileSource {
 
 export interface HubFilesOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Downloads under way at a time. */
+  /** Parallel downloads. */
   readonly concurrency: number;
   /** Whether the cache holds copies instead of links. */
   readonly copies: boolean;
   readonly progress: ProgressReport;
 }
 
-/** The files of a commit as the hub lists them; what the cache lacks is downloaded. */
+/** The files of a commit as listed by the hub; missing ones are downloaded. */
 export class HubFiles implements FileSource {
   readonly label: string;
   readonly names: ReadonlySet<string>;
@@ -119,7 +119,7 @@ export class HubFiles implements FileSource {
     }
   }
 
-  /** Downloads that the disk cannot hold are not begun. */
+  /** Throws before downloading more than the disk can hold. */
   async #checkSpace(size: number): Promise<void> {
     const folder = this.#cache.folder;
     let free: number;
@@ -138,7 +138,7 @@ export class HubFiles implements FileSource {
   }
 }
 
-/** Works on all items, a few at a time. The first failure stops the others; nothing is under way any more afterwards. */
+/** Processes all items, a few at a time. The first failure stops the others; all have ended when the promise settles. */
 async function inParallel<T>(
   items: readonly T[],
   concurrency: number,

@@ -3,17 +3,17 @@ import { InstructPix2PixError } from "../errors.js";
 import { warnOnce } from "../warn.js";
 import { AccessToken } from "./token.js";
 
-/** More than any token has. */
+/** Longer than any token. */
 const MAX_BYTES = 8192;
 
-/** Permissions that let others than the owner read a file, on systems that have them. */
+/** Permission bits for reading by others than the owner. */
 const READABLE_BY_OTHERS = 0o044;
 
 /**
- * The access token that a file holds, with white space around it or not. A pipe will do as well, such as one from a
- * password manager. A file that other users of the machine may read is warned about, once.
+ * Reads an access token from a file or a pipe (such as a password manager's); surrounding white space is ignored. Warns
+ * once if other users of the machine may read the file.
  *
- * @param option what named the file, for messages
+ * @param option the option that named the file, for messages
  * @throws `ERR_INVALID_ARGUMENT`, without the content, for a file that cannot be read, is empty or holds no token
  */
 export async function readTokenFile(path: string, option: string): Promise<string> {

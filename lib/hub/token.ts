@@ -1,11 +1,11 @@
 import { inspect } from "node:util";
 import { InstructPix2PixError } from "../errors.js";
 
-/** A Hugging Face access token. It leaves this object only as a request header, never in a message, a log or a dump. */
+/** A Hugging Face access token. It is only exposed as a request header, never in a message, a log or a dump. */
 export class AccessToken {
   readonly #value: string;
 
-  /** @throws `ERR_INVALID_ARGUMENT`, without the value, for one that no header can carry */
+  /** @throws `ERR_INVALID_ARGUMENT`, without the value, for characters that a header cannot hold */
   constructor(value: string, source: string) {
     if (!/^[\x21-\x7e]{1,4096}$/.test(value))
       throw new InstructPix2PixError(
@@ -19,7 +19,7 @@ export class AccessToken {
     return `Bearer ${this.#value}`;
   }
 
-  /** `text` with the token blotted out, for what a server says. */
+  /** Redacts the token in a server's text. */
   redact(text: string): string {
     return text.replaceAll(this.#value, "[token]");
   }

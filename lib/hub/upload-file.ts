@@ -2,27 +2,27 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { InstructPix2PixError } from "../errors.js";
 
-/** A file on its way to the hub. */
+/** A file to upload. */
 export interface UploadFile {
   /** Its name in the repository. */
   readonly name: string;
-  /** Where it is on this machine. */
+  /** Its local path. */
   readonly path: string;
 }
 
-/** Small enough that hashing a chunk is no pause of the event loop. */
+/** Small enough that hashing a chunk does not block the event loop noticeably. */
 const CHUNK_BYTES = 1 << 16;
 
-/** Is told how reading goes. */
+/** Observes reading. */
 export interface ReadingObserver {
-  /** Some more was read. */
+  /** Called when more was read. */
   read(): void;
   failed(error: unknown): void;
 }
 
 /**
- * A file, or a part of one, as a `Blob` that is read when it is needed and never held as a whole. The hub's client may
- * lose or wait for ever on an error while it reads, so errors are told to an observer as well.
+ * A file, or a part of one, as a `Blob` that is read lazily in pieces. The hub's client may lose a read error or hang
+ * on it, so errors are also reported to an observer.
  */
 export class FileContent extends Blob {
   override readonly size: number;

@@ -13,18 +13,18 @@ export interface UploadRequest {
   readonly headers?: Headers;
   readonly body?: string | FileContent | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Whether the hub is to know who asks. Another host never is. */
+  /** Whether to send the access token; never sent to other hosts. */
   readonly authorized?: boolean;
-  /** Told of every piece of the body that is on its way; negative for what has to be sent again. */
+  /** Called with the bytes sent; negative for bytes that have to be sent again. */
   readonly onSent?: (bytes: number) => void;
 }
 
-/** An answer that says no. */
+/** An error response. */
 export class HubRefusal extends HubError {
   readonly status: number;
-  /** Whether it was the hub itself and not a storage that it uses. */
+  /** Whether it came from the hub itself, not from a storage host. */
   readonly byHub: boolean;
-  /** What the server said, as it may stand in a message: empty, or after a colon. */
+  /** The server's text for a message: empty, or with a leading colon. */
   readonly quoted: string;
 
   constructor(message: string, answer: { status: number; byHub: boolean; quoted: string }) {
@@ -35,13 +35,13 @@ export class HubRefusal extends HubError {
   }
 }
 
-/** A storage may think about the last bytes of a large file for a while. */
+/** A storage host may take a while to finish a large file. */
 const IDLE_TIMEOUT = 120_000;
-/** After a night of training a hub that is away for a minute is waited for. */
+/** More retries than for downloads: a trained model should survive a short outage. */
 const RETRIES = 8;
 const MAX_ERROR_BYTES = 16_384;
 
-/** HTTP for uploads: requests with a body, with the access token for those that ask for it. */
+/** HTTP for uploads: requests with a body, with the access token where requested. */
 export class UploadHttp extends HubConnection {
   constructor(settings: HubSettings, options: NetworkOptions, env: Environment) {
     const { retries = RETRIES, idleTimeout = IDLE_TIMEOUT } = options;
@@ -49,14 +49,14 @@ export class UploadHttp extends HubConnection {
   }
 
   /**
-   * The answer to a request, of whose body nothing is read yet.
+   * The response to a request; its body is not read yet.
    *
    * @throws {@link HubRefusal}, {@link HubError} "unreachable" after the last repetition, `ERR_ABORTED`
    */
   async request(address: string, request: UploadRequest = {}): Promise<Response> {
-    // The addresses of storages come from the hub's answers.
+    // Storage URLs come from the hub's responses.
     const url = addressWithin(new URL(this.settings.endpoint), address);
-    if (!url) throw new HubError("refused", `${this.settings.endpoint}: the hub names what is no address to upload to`);
+    if (!url) throw new HubError("refused", `${this.settings.endpoint}: the hub gave an invalid upload address`);
     const { signal } = request;
     let sent: SentBytes | undefined;
     const attempt = () => this.#follow(url, request, (sent = new SentBytes(request.onSent)));
@@ -71,7 +71,7 @@ export class UploadHttp extends HubConnection {
     return await followRedirects(
       start,
       (url) => this.#send(url, request, sent),
-      // Others than these turn what is sent into a question.
+      // Other redirects would turn the request into a GET.
       ({ status }) => request.body !== undefined && status !== 307 && status !== 308,
     );
   }
@@ -101,7 +101,7 @@ export class UploadHttp extends HubConnection {
   }
 }
 
-/** What one try has sent, until it fails. */
+/** Counts the bytes of one attempt. */
 class SentBytes {
   readonly #tell: ((bytes: number) => void) | undefined;
   #bytes = 0;
@@ -112,20 +112,20 @@ class SentBytes {
   }
 
   add(bytes: number): void {
-    // What a connection that broke has swallowed comes late.
+    // Chunks of a failed attempt may still be reported.
     if (this.#over) return;
     this.#bytes += bytes;
     this.#tell?.(bytes);
   }
 
-  /** All of it has to be sent again. */
+  /** The attempt failed: all its bytes have to be sent again. */
   takeBack(): void {
     this.#over = true;
     this.#tell?.(-this.#bytes);
   }
 }
 
-/** Not by `fetch`, which keeps what it sends until the end. */
+/** Not by `fetch`, which keeps the whole body in memory. */
 async function sendFile(
   url: URL,
   method: string,
@@ -133,7 +133,7 @@ async function sendFile(
   options: { headers: Headers; dispatcher: Dispatcher; signal?: AbortSignal },
   sent: SentBytes,
 ): Promise<Response> {
-  // Storages want to know the length before the content.
+  // Storage hosts require a Content-Length.
   options.headers.set("content-length", String(content.size));
   const { statusCode, headers, body } = await send(url, {
     ...options,
@@ -155,7 +155,7 @@ async function* counted(content: FileContent, sent: SentBytes) {
   }
 }
 
-/** `{"error": "…"}` of a JSON answer, else an empty text. */
+/** The `error` of a JSON response, else an empty string. */
 async function errorText(response: Response): Promise<string> {
   if (!response.headers.get("content-type")?.startsWith("application/json")) return "";
   try {

@@ -1,18 +1,18 @@
 import { ProgressReport } from "./progress.js";
 import type { UploadFile } from "./upload-file.js";
 
-/** How an upload stands. */
+/** Progress of an upload. */
 export interface UploadProgress {
   /** The file's name in the repository. */
   file: string;
   uploadedBytes: number;
   totalBytes: number;
-  /** Of all files. What the hub has already counts once the upload is done. */
+  /** Total over all files. Files that the hub already has are counted at the end. */
   allUploadedBytes: number;
   allTotalBytes: number;
 }
 
-/** Counts what has been sent of each file. */
+/** Counts the bytes sent per file. */
 export function reportTo(
   listener: ((progress: UploadProgress) => void) | undefined,
   files: readonly UploadFile[],

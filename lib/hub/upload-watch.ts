@@ -3,12 +3,12 @@ import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { HubError } from "./errors.js";
 import type { ReadingObserver } from "./upload-file.js";
 
-/** Of silence, with no request under way and no file being read. */
+/** Time without any request or file read in progress. */
 const GIVE_UP_AFTER_MS = 20_000;
 
 /**
- * Looks out for failures of an upload where they happen: after some, the hub's client never comes back, or with an
- * error that says something else.
+ * Detects failures of an upload at their source, since after some of them the hub's client hangs or throws a misleading
+ * error.
  */
 export class UploadWatch implements ReadingObserver {
   /** Never resolves. */
@@ -69,7 +69,7 @@ export class UploadWatch implements ReadingObserver {
 }
 
 /**
- * What git LFS's batch has to say against single files, such as that there is no room for them.
+ * Throws for per-file errors in a git LFS batch response, such as an exceeded quota.
  *
  * @throws `ERR_HUB`
  */

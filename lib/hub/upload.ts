@@ -20,13 +20,13 @@ export interface HubUploaderOptions extends NetworkOptions {
 }
 
 export interface UploadOptions {
-  /** First line of the commit's message. */
+  /** The commit's subject line. */
   title: string;
   onProgress?: ((progress: UploadProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** A commit that an upload made. */
+/** The commit of an upload. */
 export interface UploadedCommit {
   readonly commit: string;
   /** The repository's page. */
@@ -39,13 +39,13 @@ interface UploadInProgress {
   onSent(file: string, bytes: number): void;
 }
 
-/** The hub's client insists on a token; the true one is added to a request only when it is sent. */
+/** The hub's client requires a token; the real one is only added when a request is sent. */
 const PLACEHOLDER_TOKEN = "hf_";
-/** Addresses that a storage gives out for a while only: when it refuses one, new ones are asked for. */
+/** Signed storage URLs expire: when one is refused, new ones are requested. */
 const ATTEMPTS = 3;
 const NOT_ACCEPTED = "the hub does not accept the access token";
 
-/** Uploads to model repositories of the hub as the holder of an access token. */
+/** Uploads to model repositories of the hub with an access token. */
 export class HubUploader {
   readonly #http: UploadHttp;
   readonly #endpoint: string;
@@ -56,7 +56,7 @@ export class HubUploader {
   }
 
   /**
-   * Asks the hub nothing yet.
+   * Sends no request yet.
    *
    * @throws `ERR_INVALID_ARGUMENT` if there is no token, or `HF_HUB_OFFLINE` is set
    */
@@ -79,13 +79,13 @@ export class HubUploader {
     await this.#http.close();
   }
 
-  /** The page of a repository, for people. */
+  /** The web page of a repository. */
   page(id: string): string {
     return repositoryPage(this.#endpoint, { type: "model", id });
   }
 
   /**
-   * The name of the token's account, whose repositories need no other owner named.
+   * The user name of the token's account, the default owner of repositories.
    *
    * @throws {@link HubError} if the token is not accepted or may only read
    */
@@ -97,15 +97,15 @@ export class HubUploader {
     if (auth?.accessToken?.role === "read")
       throw new HubError(
         "refused",
-        `${this.#endpoint}: the access token may only read; an upload needs one that may write`,
+        `${this.#endpoint}: the access token has read permission only; an upload needs write permission`,
       );
     if (typeof name !== "string" || !isRepositoryId(name))
-      throw new HubError("refused", `${this.#endpoint}: the hub does not say whose the access token is`);
+      throw new HubError("refused", `${this.#endpoint}: the hub did not return the access token's user`);
     return name;
   }
 
   /**
-   * Makes a repository for a model unless there is one, and sees whether the token may write to it.
+   * Creates a model repository if it does not exist, and checks write access.
    *
    * @param id `owner/name`
    * @throws {@link HubError}
@@ -117,14 +117,14 @@ export class HubUploader {
     await this.#asking(page, () => createRepo({ ...this.#parameters(signal), repo: model(id) }), {
       401: NOT_ACCEPTED,
     }).catch((error: unknown) => {
-      // 409: it is there already. 403: perhaps a token for this one repository.
+      // 409: it exists. 403: possibly a token restricted to this repository.
       if (!(error instanceof HubRefusal) || (error.status !== 409 && error.status !== 403)) throw error;
       refusal = error.status === 403 ? error : undefined;
     });
     await this.#assertWritable(id, refusal, signal);
   }
 
-  /** Asks where a large file might go; whoever may not write is not told. */
+  /** Requests an upload URL for a large file, which requires write access. */
   async #assertWritable(id: string, creation: HubRefusal | undefined, signal: AbortSignal | undefined): Promise<void> {
     const page = this.page(id);
     const json = "application/vnd.git-lfs+json";
@@ -152,7 +152,7 @@ export class HubUploader {
 
   /**
    * Adds files to a repository in one commit on its main branch, in place of those that have the same names; others stay.
-   * Large files that the hub has already, be it from an upload that broke off, are not sent again.
+   * Large files that the hub already has, also from an interrupted upload, are not sent again.
    *
    * @throws {@link HubError}, `ERR_IO`, `ERR_ABORTED`
    */
@@ -188,7 +188,7 @@ export class HubUploader {
           content: contents[i]!,
         })),
         abortSignal: stop.signal,
-        // Its chunks are hashed on the event loop; the hub takes large files by git's protocol as well.
+        // Disabled, since it hashes chunks on the event loop; the hub also accepts large files by git LFS.
         useXet: false,
       };
       const done = await this.#asking(this.page(id), () => Promise.race([commit(parameters), watch.failure]), {
@@ -197,7 +197,7 @@ export class HubUploader {
       });
       const hash: unknown = done?.commit.oid;
       if (typeof hash !== "string" || !/^[0-9a-f]{40,64}$/.test(hash))
-        throw new HubError("refused", `${this.page(id)}: the hub names no commit for what was uploaded`);
+        throw new HubError("refused", `${this.page(id)}: the hub returned no commit for the upload`);
       progress.finish();
       return hash;
     } finally {
@@ -206,7 +206,7 @@ export class HubUploader {
     }
   }
 
-  /** What every function of the hub's client is given. */
+  /** Common parameters of the hub client's functions. */
   #parameters(signal: AbortSignal | undefined, upload?: UploadInProgress) {
     const http = async (address: string, init: RequestInit & { progressHint?: { path?: string } } = {}) => {
       const headers = new Headers(init.headers as Record<string, string>);
@@ -235,9 +235,9 @@ export class HubUploader {
   }
 
   /**
-   * Errors of the hub's client become this package's.
+   * Converts errors of the hub's client to this package's.
    *
-   * @param explanations of refusals of the hub itself, by status
+   * @param explanations of the hub's error responses, by status
    */
   async #asking<T>(what: string, work: () => Promise<T>, explanations: Record<number, string>): Promise<T> {
     try {
@@ -252,7 +252,7 @@ export class HubUploader {
   }
 }
 
-/** As the hub's client names a repository. */
+/** A repository in the form of the hub's client. */
 function model(id: string) {
   return { type: "model" as const, name: id };
 }

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from "node:net";
 
 const blocked = new BlockList();
-// The special-purpose registries of IANA, as far as they are not globally reachable, and multicast.
+// IANA's special-purpose registries (ranges that are not globally reachable), and multicast.
 for (const [network, prefix] of [
   ["0.0.0.0", 8], // this network
   ["10.0.0.0", 8], // private
@@ -28,7 +28,7 @@ for (const [network, prefix] of [
 ] as const)
   blocked.addSubnet(network, prefix, "ipv6");
 
-// What lies outside is refused as a whole: IPv4-compatible and IPv4-translated addresses, local NAT64, site-local, SRv6, …
+// Everything else in IPv6 is refused: IPv4-compatible and IPv4-translated addresses, local NAT64, site-local, SRv6, …
 const globalUnicast = new BlockList();
 globalUnicast.addSubnet("2000::", 3, "ipv6");
 const carriesIpv4 = new BlockList();
@@ -37,8 +37,8 @@ carriesIpv4.addSubnet("64:ff9b::", 96, "ipv6"); // NAT64
 
 /**
  * Whether an IP address belongs to the public internet: not private, loopback, link-local, carrier-internal, multicast
- * or otherwise special. An IPv6 address that stands for an IPv4 address (mapped, NAT64) is judged by that.
- * Anything that is not an IP address is not public.
+ * or otherwise special. An IPv6 address that embeds an IPv4 address (mapped, NAT64) is judged by the latter. Anything
+ * that is not an IP address is not public.
  */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {

@@ -12,13 +12,13 @@ export interface ConnectorOptions {
   isAllowed?: ((address: string) => boolean) | undefined;
 }
 
-/** No connection was made. The cause, which may name addresses, says whether it was forbidden or failed. */
+/** No connection was made. The cause, which may name addresses, tells a forbidden address from a failure. */
 export class NotConnected extends Error {}
 
 /**
  * Makes undici's connections, to allowed addresses only. The rule is applied to the addresses that are really dialled:
  * to an IP address in place of a name, to all addresses that a name resolves to, and once more to the address at the
- * other end before anything of the request is sent. No URL is looked at, so none can be written to deceive it.
+ * other end before anything of the request is sent. It does not parse URLs, so a crafted URL cannot deceive it.
  *
  * Every failure is a {@link NotConnected}.
  */
@@ -28,7 +28,7 @@ export function guardedConnector({ timeout, lookup, isAllowed }: ConnectorOption
   return (target, callback) => {
     const fail = (cause: unknown) => callback(new NotConnected("no connection was made", { cause }), null);
     const host = target.hostname.replace(/^\[|\]$/g, "");
-    // No resolver is asked about an IP address.
+    // IP addresses are not resolved.
     if (isIP(host) !== 0 && !rule(host)) return fail(forbidden(host));
     connect(target, (...[error, socket]) => {
       if (error) return fail(error);
@@ -43,7 +43,7 @@ function forbidden(address: string | undefined): Error {
   return new Error(`${address} must not be connected to`);
 }
 
-/** Resolves a name, and hands on its addresses only if all of them are allowed. */
+/** Resolves a name; fails unless all its addresses are allowed. */
 function guardedLookup(resolve: typeof systemLookup, rule: (address: string) => boolean): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {

@@ -29,11 +29,11 @@ export interface DecodeOptions extends DecodingLimits {
  */
 export async function decode(encoded: Uint8Array, options: DecodeOptions): Promise<RgbPixels> {
   const { name } = options;
-  // A copy, so that nothing changes under the decoder's threads.
+  // A copy, since the caller could modify the bytes while the decoder's threads read them.
   const bytes = Buffer.from(encoded);
   const format = identifyFormat(bytes);
   if (bytes.length === 0) throw unreadable(name, "is empty");
-  if (!format) throw unreadable(name, "is not a picture in a format known here");
+  if (!format) throw unreadable(name, "is not a picture in a known format");
   if (!format.readable) throw unreadable(name, `is ${format.name}; give a PNG, JPEG, WebP, GIF, TIFF or AVIF picture`);
   return withinLimits(options, async (decoder) => {
     try {
@@ -57,13 +57,13 @@ async function decodeAs(
   return decoder(() => decodePixels(picture, metadata, options));
 }
 
-/** libvips stops on its own at the time limit where it notices, and says so. */
+/** Whether libvips stopped at its own time limit. */
 export function isTimeout(error: unknown): boolean {
   return isError(error) && error.message.startsWith("timeout: ");
 }
 
 function open(bytes: Buffer, maxPixels: number | false): Sharp {
-  // "error" accepts and refuses what Pillow does: missing data and wrong checksums are errors, odd markers are not.
+  // "error" matches Pillow: missing data and wrong checksums are errors, unusual markers are not.
   return imageLibrary()(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: maxPixels });
 }
 
@@ -126,7 +126,7 @@ function view(data: Buffer): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** One line from libvips' many. */
+/** A single line from libvips' error log. */
 function describe(error: unknown, format: string): string {
   if (error instanceof Refusal) return error.message;
   if (error instanceof RangeError) return `is ${format} that ends too early or is damaged`;

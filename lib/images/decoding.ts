@@ -3,35 +3,35 @@ import { Semaphore } from "../semaphore.js";
 import { unreadable } from "./unreadable.js";
 
 export interface DecodingLimits {
-  /** Milliseconds that decoding may take, the wait for a place included. */
+  /** Time limit for decoding in milliseconds, including the wait for a free slot. */
   timeoutMs: number;
   signal: AbortSignal | undefined;
-  /** What errors call the picture. */
+  /** The picture's name in errors. */
   name: string;
 }
 
-/** The number of threads that libuv starts for pictures, files and host names together. */
+/** The size of libuv's thread pool, which pictures, files and host names share. */
 const POOL_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
 
-/** A decoder cannot be stopped at every point, so one thread is never given to one: files can be read beside them. */
+/** One thread is reserved for other work, such as reading files, since a decoder cannot always be stopped. */
 const places = new Semaphore(Math.max(1, POOL_THREADS - 1));
 
 let inProgress = 0;
 
 /**
- * The number of pictures that this thread's decoders work on at this moment. One whose `loadImage` was aborted or ran
- * into its time limit counts until its decoder has really ended, so that a server can hold back new work until then.
+ * The number of pictures that this thread is decoding. A picture whose `loadImage` was aborted or timed out counts
+ * until its decoder has actually ended, so that a server can delay new work until then.
  */
 export function decodesInProgress(): number {
   return inProgress;
 }
 
-/** Runs `work` where a decoder may start, and counts it until it has ended. */
+/** Runs `work` in a decoder slot, and counts it until it has ended. */
 export type Decoder = <T>(work: () => Promise<T>) => Promise<T>;
 
 /**
- * Settles as `decode` does, but no later than the time limit and at once when the signal fires; what still runs then
- * keeps its place and stays counted, and no further decoder is started for it.
+ * Settles as `decode` does, but no later than the time limit, and at once when the signal fires. A decoder that still
+ * runs then keeps its slot and stays counted, and no further decoder is started for the picture.
  *
  * @throws `ERR_IMAGE` at the time limit, `ERR_ABORTED`.
  */

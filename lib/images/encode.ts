@@ -4,7 +4,7 @@ import { InstructPix2PixError, isError } from "../errors.js";
 import type { RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
 
-/** The picture formats that can be written. */
+/** The supported output formats. */
 export const IMAGE_FORMATS = ["png", "jpeg", "webp", "avif", "tiff", "gif"] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
@@ -47,7 +47,7 @@ export function imageFormatOf(path: string): ImageFormat {
 
 /** A sharp pipeline that starts from these pixels. */
 export function toSharp({ width, height, data }: RgbPixels): Sharp {
-  // sharp takes a typed array of its own realm alone; a Buffer is always one.
+  // sharp only accepts typed arrays of its own realm; a Buffer always is.
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   return imageLibrary()(bytes, { raw: { width, height, channels: 3 }, limitInputPixels: false });
 }

@@ -9,27 +9,27 @@ import { failureMessage } from "../network/failure.js";
 import { guardedConnector, NotConnected } from "./connector.js";
 
 export interface FetchOptions {
-  /** Bytes of the body, after decompression, above which the download is given up. */
+  /** Limit on the body in bytes, after decompression. */
   maxBytes: number;
   /** Milliseconds from the first request to the last byte, redirects included. */
   timeoutMs: number;
   /** Whether loopback, private and other special addresses may be connected to. Proxies are used only if so. */
   allowPrivateAddresses: boolean;
   signal?: AbortSignal | undefined;
-  /** The resolver and the rule, replaced in tests. */
+  /** The resolver and the address rule; for tests. */
   lookup?: typeof systemLookup;
   isAllowed?: (address: string) => boolean;
 }
 
 const MAX_REDIRECTS = 10;
 
-/** Says of a forbidden address and of one where nothing listens the same, so that no client can tell them apart. */
+/** The same message for a forbidden and an unreachable address, so that clients cannot tell them apart. */
 const NOT_CONNECTED =
   "its host is not on the public internet or cannot be connected to (private addresses are not allowed here)";
 
 /**
- * Downloads what an http or https URL holds. Where private addresses are not allowed, every connection is checked as it
- * is made ({@link guardedConnector}), those of redirects like the first.
+ * Downloads an http or https URL. Unless private addresses are allowed, every connection, also after redirects, is
+ * checked when it is made ({@link guardedConnector}).
  *
  * @throws `ERR_DOWNLOAD` naming the URL without its credentials and query, `ERR_ABORTED`.
  */
@@ -55,14 +55,14 @@ export async function fetchBytes(url: URL, options: FetchOptions): Promise<Buffe
   }
 }
 
-/** A URL for people and logs: without user name, password and query, which may hold secrets. */
+/** A URL for messages and logs: without user name, password and query, which may hold secrets. */
 export function displayUrl(url: URL): string {
   const shown = withoutCredentials(url);
   shown.search = "";
   return url.search ? `${shown.href}?…` : shown.href;
 }
 
-/** A URL put together from another's parts may name another host: behind `http://a` the path `//b` is `http://b`. */
+/** Concatenating parts of a URL may change the host: resolved against `http://a`, the path `//b` is `http://b`. */
 function withoutCredentials(url: URL): URL {
   const copy = new URL(url);
   copy.username = "";
@@ -76,14 +76,14 @@ function refused(url: URL, problem: string, cause?: unknown): InstructPix2PixErr
   return new InstructPix2PixError("ERR_DOWNLOAD", `cannot fetch ${displayUrl(url)}: ${problem}`, options);
 }
 
-/** The body, or where a redirect leads. */
+/** The body, or the target of a redirect. */
 async function get(
   url: URL,
   dispatcher: Dispatcher,
   signal: AbortSignal,
   options: FetchOptions,
 ): Promise<Buffer | URL> {
-  // Not decodeURIComponent, which throws where a percent sign is one.
+  // Not decodeURIComponent, which throws for a literal percent sign.
   const credentials = `${percentDecode(url.username)}:${percentDecode(url.password)}`;
   const authorization = credentials !== ":" && `Basic ${Buffer.from(credentials).toString("base64")}`;
   const { statusCode, headers, body } = await request(withoutCredentials(url), {
@@ -99,7 +99,7 @@ async function get(
       throw refused(url, `it has ${announced} bytes, more than the limit of ${options.maxBytes} (maxBytes)`);
     return await collect(decompress(body, String(headers["content-encoding"] ?? "identity"), url), url, options);
   } finally {
-    // What is left of the body stays unread; the connection goes with the dispatcher.
+    // The rest of the body is not read; the connection is closed with the dispatcher.
     body.on("error", () => {}).destroy();
   }
 }
@@ -152,6 +152,6 @@ function dispatcherOf({ allowPrivateAddresses, timeoutMs: timeout, lookup, isAll
   const limits = { headersTimeout: timeout, bodyTimeout: timeout };
   if (allowPrivateAddresses)
     return dispatcherFor(process.env, { ...limits, connect: { timeout, ...(lookup && { lookup }) } });
-  // A proxy connects on our behalf to whatever it likes, so behind one no address could be checked.
+  // A proxy would make the connection itself, so addresses could not be checked.
   return new Agent({ ...limits, connect: guardedConnector({ timeout, lookup, isAllowed }) });
 }

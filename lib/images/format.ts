@@ -6,23 +6,23 @@ import { firstPictureOfTiff } from "./first-picture/tiff.js";
 import { firstPictureOfWebp } from "./first-picture/webp.js";
 import type { YcbcrLayout } from "./ycbcr.js";
 
-/** A file that holds one picture and little else. */
+/** A file reduced to its first picture. */
 export interface FirstPicture {
   bytes: Buffer;
-  /** Present if the decoder gives YCbCr samples, as a grey picture, in place of colours. */
+  /** Present if the decoder returns YCbCr samples as a grey picture. */
   ycbcr?: YcbcrLayout;
 }
 
-/** What the first bytes of a file say it is. */
+/** A file format, recognised by its first bytes. */
 export interface FileFormat {
-  /** For messages, with its article: "a JPEG picture", "an SVG drawing". */
+  /** Name with its article, for messages: "a JPEG picture", "an SVG drawing". */
   name: string;
-  /** Whether it may be handed to the decoder. */
+  /** Whether the decoder may read it. */
   readable: boolean;
   /**
    * Keeps what the decoder needs for the first picture, or refuses the file, in time linear in its length. May change
-   * `bytes`. Throws a RangeError where the file ends too early. Pictures of more than
-   * `maxPixels` are refused later, but cost nothing here.
+   * `bytes`. Throws a RangeError where the file ends too early. Pictures of more than `maxPixels` are refused later and
+   * skipped here.
    */
   firstPicture?: (bytes: Buffer, maxPixels: number) => FirstPicture | Promise<FirstPicture>;
 }
@@ -31,7 +31,7 @@ interface Signature extends FileFormat {
   test: (bytes: Buffer) => boolean;
 }
 
-/** How many bytes at the start are looked at. */
+/** Number of leading bytes that are examined. */
 const SNIFFED = 4096;
 
 const ascii =
@@ -42,7 +42,7 @@ const hex = (digits: string) => (bytes: Buffer) =>
   bytes.subarray(0, digits.length / 2).equals(Buffer.from(digits, "hex"));
 const text = (pattern: RegExp) => (bytes: Buffer) => pattern.test(bytes.toString("latin1", 0, SNIFFED));
 
-/** ISO base media files (HEIF and its kin) name their brands in a `ftyp` box of this many bytes. */
+/** ISO base media files (HEIF and related) list their brands in a `ftyp` box of this many bytes. */
 function brands(bytes: Buffer): string {
   if (bytes.toString("latin1", 4, 8) !== "ftyp") return "";
   return bytes.toString("latin1", 8, Math.min(bytes.readUInt32BE(0), 256));
@@ -56,8 +56,8 @@ function checkedHeif(bytes: Buffer, maxPixels: number): FirstPicture {
 }
 
 // Drawings and documents are refused although some builds of libvips render them: they can name other files and hosts,
-// and have no pixels of their own. What nobody here knows is refused too, so that a libvips with more loaders than
-// ours (ImageMagick's, for one) never sees it.
+// and have no intrinsic pixels. Unknown formats are refused too, so that a libvips built with more loaders (such as
+// ImageMagick's) never reads them.
 const SIGNATURES: Signature[] = [
   {
     name: "a JPEG picture",
@@ -113,7 +113,7 @@ const SIGNATURES: Signature[] = [
   { name: "a zip archive", readable: false, test: hex("504b0304") },
 ];
 
-/** Names the format of an encoded picture, or of what is mistaken for one; undefined for anything unknown. */
+/** Recognises the format of a picture, or of a file mistaken for one; undefined for unknown formats. */
 export function identifyFormat(bytes: Buffer): FileFormat | undefined {
   const head = bytes.subarray(0, SNIFFED);
   return SIGNATURES.find(({ test }) => test(head));

@@ -1,9 +1,9 @@
 import { isError } from "../errors.js";
 import { inSlices } from "./pixels.js";
 
-/** What a GIF's first frame leaves uncovered, and the colour that Pillow shows there. */
+/** The area outside a GIF's first frame, and the colour that Pillow shows there. */
 export interface GifBackdrop {
-  /** The frame's rectangle on the screen, in pixels; `right` and `bottom` lie outside. */
+  /** The frame's rectangle on the screen, in pixels; `right` and `bottom` are exclusive. */
   left: number;
   top: number;
   right: number;
@@ -12,8 +12,8 @@ export interface GifBackdrop {
 }
 
 /**
- * Reads what lies behind the first frame of a GIF: the palette's entry for the transparent index, else entry 0.
- * Undefined if the file ends before the frame begins.
+ * Reads the backdrop of a GIF's first frame: the palette's entry for the transparent index, else entry 0. Undefined if
+ * the file ends before the frame begins.
  */
 export function gifBackdrop(bytes: Buffer): GifBackdrop | undefined {
   try {
@@ -53,7 +53,7 @@ function parse(bytes: Buffer): GifBackdrop | undefined {
   };
 }
 
-/** The colour table at `offset` if `flags` announces one, else an empty buffer. */
+/** The colour table at `offset` if `flags` declare one, else an empty buffer. */
 function paletteAt(bytes: Buffer, offset: number, flags: number): Buffer {
   if ((flags & 0x80) === 0) return bytes.subarray(0, 0);
   return bytes.subarray(offset, offset + (3 << ((flags & 7) + 1)));

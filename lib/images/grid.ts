@@ -6,7 +6,7 @@ export interface GridOptions {
   columns?: number;
   /** Pixels between pictures; default 0. */
   gap?: number;
-  /** Red, green and blue of what no picture covers, 0 to 255; default white. */
+  /** Background colour (red, green, blue, 0 to 255); default white. */
   background?: readonly [number, number, number];
 }
 

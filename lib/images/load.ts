@@ -7,7 +7,7 @@ import { inSlices, type RgbPixels } from "./pixels.js";
 import { readSource } from "./source.js";
 import { unreadable } from "./unreadable.js";
 
-/** An encoded picture, or where one is, or a sharp pipeline. */
+/** An encoded picture, its path or URL, or a sharp pipeline. */
 export type EncodedSource = string | URL | Uint8Array | ArrayBuffer | Sharp;
 
 export interface LoadImageOptions {
@@ -15,11 +15,12 @@ export interface LoadImageOptions {
   maxPixels?: number;
   /** Encoded bytes above which a picture is refused; default 64 MiB from a URL, 1 GiB from a file. */
   maxBytes?: number;
-  /** Milliseconds for the whole download, and again for decoding with the wait for its turn; default 60,000. */
+  /** Time limit in milliseconds for the whole download, and again for decoding including the wait for a slot; default 60,000. */
   timeoutMs?: number;
   /**
    * Whether an http(s) URL may lead to loopback, private, link-local and other special addresses; default true. A
-   * server that takes URLs from others sets this, and `allowFiles`, to false. Proxies are used only if it is true.
+   * server that accepts URLs from clients should set this and `allowFiles` to false. Proxies are used only if it is
+   * true.
    */
   allowPrivateAddresses?: boolean;
   /** Whether paths and file URLs are accepted; default true. */
@@ -75,12 +76,12 @@ function checkLimit(name: string, value: number, most: number): void {
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is a whole number from 1 to ${most}, not ${value}`);
 }
 
-/** By what it is called, since it may be of another realm. */
+/** By its class name, since it may be of another realm. */
 function isUrl(source: unknown): source is URL {
   return typeof source === "object" && Object.prototype.toString.call(source) === "[object URL]";
 }
 
-/** By its shape, since the caller's sharp may be another copy than ours. */
+/** By duck typing, since the caller's sharp may be another copy of the module. */
 function isSharp(source: unknown): source is Sharp {
   const candidate = source as Partial<Sharp> | null;
   return (
@@ -88,7 +89,7 @@ function isSharp(source: unknown): source is Sharp {
   );
 }
 
-/** Runs a caller's pipeline to the end, upright, without alpha and as 8-bit RGB; the instance itself stays unused. */
+/** Renders a caller's pipeline upright, without alpha, as 8-bit RGB; works on a clone of the instance. */
 function renderPipeline(pipeline: Sharp, options: DecodeOptions): Promise<RgbPixels> {
   const { maxPixels, timeoutMs, name } = options;
   return withinLimits(options, async (decoder) => {

@@ -1,8 +1,8 @@
 import type { Metadata, Sharp } from "sharp";
 
 /**
- * How a picture is to be turned for display, 1 to 8 as in EXIF; 1 is upright. Like Pillow, reads it from XMP where the
- * EXIF data says nothing.
+ * The orientation for display, 1 to 8 as in EXIF; 1 is upright. Like Pillow, falls back to XMP if the EXIF data has
+ * none.
  */
 export function orientationOf(metadata: Metadata): number {
   const xmp = metadata.orientation === undefined ? metadata.xmp?.toString("latin1") : undefined;
@@ -11,7 +11,7 @@ export function orientationOf(metadata: Metadata): number {
   return orientation >= 1 && orientation <= 8 ? orientation : 1;
 }
 
-/** Turns a picture upright; sharp mirrors first, whatever the order of the calls, and then rotates clockwise. */
+/** Rotates a picture upright; sharp always mirrors first and then rotates clockwise, regardless of the order of the calls. */
 export function turnUpright(picture: Sharp, orientation: number): Sharp {
   switch (orientation) {
     case 2:

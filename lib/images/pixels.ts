@@ -7,7 +7,7 @@ export interface RgbPixels {
   readonly data: Uint8Array;
 }
 
-/** Pixels that are converted between two turns of the event loop, about 2 ms of work. */
+/** Pixels converted between two turns of the event loop, about 2 ms of work. */
 const SLICE = 1 << 18;
 
 /** Calls `convert(from, to)` for consecutive ranges of `count` pixels and lets the event loop run between them. */

@@ -6,7 +6,7 @@ import type { RgbPixels } from "./pixels.js";
 export const RESAMPLE_FILTERS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] as const;
 export type ResampleFilter = (typeof RESAMPLE_FILTERS)[number];
 
-/** The longest side of a picture that is made here; longer ones exist in no format that is written. */
+/** The longest supported side; no output format supports longer ones. */
 const MAX_SIDE = 1 << 20;
 
 /**
@@ -37,7 +37,7 @@ export async function resizePixels(
 }
 
 /**
- * The size that a model whose autoencoder shrinks by `factor` works on: each side rounded down to a multiple.
+ * The input size for an autoencoder that downsamples by `factor`: each side rounded down to a multiple.
  *
  * @throws `ERR_IMAGE` if a side is shorter than the factor.
  */

@@ -7,10 +7,10 @@ import type { RgbPixels } from "./pixels.js";
 import { type ResampleFilter, resizePixels, sizeForFactor } from "./resize.js";
 import { writeFileAtomically } from "./write-file.js";
 
-/** Whatever a picture can be made from. */
+/** Anything that a picture can be created from. */
 export type ImageSource = EncodedSource | RgbImage;
 
-/** A picture in memory: interleaved 8-bit RGB, rows from top to bottom. Nothing here changes it in place. */
+/** A picture in memory: interleaved 8-bit RGB, rows from top to bottom. Methods never modify it in place. */
 export class RgbImage implements RgbPixels {
   /** In pixels. */
   readonly width: number;
@@ -70,7 +70,7 @@ export class RgbImage implements RgbPixels {
 
   /**
    * Writes the picture to a file in the format of its extension (png, jpg, jpeg, webp, avif, tif, tiff, gif). The file
-   * appears whole or not at all.
+   * is written atomically.
    *
    * @throws `ERR_IMAGE` for another extension, `ERR_IO` if the folder does not exist or the file cannot be written.
    */
@@ -80,7 +80,7 @@ export class RgbImage implements RgbPixels {
   }
 
   /**
-   * Resizes with exactly the values of Pillow's `Image.resize`; the aspect ratio is the caller's matter.
+   * Resizes with exactly the values of Pillow's `Image.resize`; the aspect ratio is not kept automatically.
    *
    * @throws `ERR_INVALID_ARGUMENT` for a size below 1 or an unknown filter.
    */
@@ -90,7 +90,7 @@ export class RgbImage implements RgbPixels {
 
   /**
    * Resizes with Lanczos so that both sides are multiples of `factor`, each rounded down, as diffusers'
-   * `VaeImageProcessor` does before a model sees a picture.
+   * `VaeImageProcessor` does.
    *
    * @throws `ERR_IMAGE` if a side is shorter than the factor.
    */

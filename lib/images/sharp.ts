@@ -5,8 +5,8 @@ import { InstructPix2PixError } from "../errors.js";
 let loaded: typeof sharp | undefined;
 
 /**
- * The library that reads and writes pictures, loaded at the first call: its native half is an optional dependency as ours
- * is, and where it is missing the rest of this package still tells what is.
+ * The image library, loaded at the first call: its native part is an optional dependency, and the rest of this package
+ * must work, and report the problem, without it.
  *
  * @throws `ERR_IMAGE` if it cannot be loaded.
  */

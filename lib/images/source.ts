@@ -13,7 +13,7 @@ export interface SourceOptions {
   signal: AbortSignal | undefined;
 }
 
-/** An encoded picture, and what errors call it. */
+/** An encoded picture, and its name in errors. */
 export interface EncodedImage {
   bytes: Uint8Array;
   name: string;
@@ -83,14 +83,14 @@ function percentDecoded(text: string): Buffer {
   return Buffer.from(plain, "latin1");
 }
 
-/** Reads a file, or what a pipe or a device gives, up to the limit. */
+/** Reads a file, pipe or device, up to the limit. */
 async function readFile(
   path: string,
   { maxBytes = MAX_FILE, allowFiles, signal }: SourceOptions,
 ): Promise<EncodedImage> {
   const name = `"${path}"`;
   if (!allowFiles)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "pictures are taken from URLs here, not from files");
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "file paths and file URLs are not allowed here");
   try {
     const file = await open(path, constants.O_RDONLY);
     try {
@@ -116,7 +116,7 @@ function fileError(error: unknown, name: string): InstructPix2PixError {
   switch ((error as NodeJS.ErrnoException).code) {
     case "ENOENT":
     case "ENOTDIR":
-      return new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${name}`, { cause: error });
+      return new InstructPix2PixError("ERR_FILE_NOT_FOUND", `the picture ${name} does not exist`, { cause: error });
     case "EISDIR":
       return unreadable(name, "is a folder", error);
     case "EACCES":

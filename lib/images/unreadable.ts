@@ -1,6 +1,6 @@
 import { InstructPix2PixError } from "../errors.js";
 
-/** The error for a picture that cannot be used; `problem` continues a sentence that begins with its name. */
+/** The error for an unusable picture; `problem` continues a sentence that begins with its name. */
 export function unreadable(name: string, problem: string, cause?: unknown): InstructPix2PixError {
   return new InstructPix2PixError("ERR_IMAGE", `${name} ${problem}`, cause === undefined ? undefined : { cause });
 }

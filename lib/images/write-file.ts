@@ -5,9 +5,8 @@ import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError, isError } from "../errors.js";
 
 /**
- * Writes a file so that its path shows either the old content or all of the new: the bytes go to a temporary file in
- * the same folder, are flushed to the disk, and are renamed. A symbolic link keeps pointing where it pointed; a device
- * or a pipe is written directly.
+ * Writes a file atomically: to a temporary file in the same folder, which is synced and renamed. The target of a
+ * symbolic link is replaced, not the link; a device or a pipe is written directly.
  *
  * @throws `ERR_IO` if the folder does not exist or the file cannot be written; no temporary file is left.
  */

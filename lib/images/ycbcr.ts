@@ -1,18 +1,18 @@
 import { inSlices, type RgbPixels } from "./pixels.js";
 
-/** How the YCbCr samples of a TIFF lie: for a block of pixels all Y in rows, then one Cb and one Cr. */
+/** The layout of a TIFF's YCbCr samples: for each block of pixels all Y in rows, then one Cb and one Cr. */
 export interface YcbcrLayout {
   /** In pixels. */
   width: number;
   /** In pixels. */
   height: number;
-  /** Pixels of a block, side by side. */
+  /** Width of a block in pixels. */
   across: number;
-  /** Rows of a block. */
+  /** Height of a block in pixels. */
   down: number;
-  /** The share of red, green and blue in Y. */
+  /** Weights of red, green and blue in Y. */
   luma: [red: number, green: number, blue: number];
-  /** The samples that stand for black and white: of Y, for Cb and Cr those of no and of full colour. */
+  /** ReferenceBlackWhite: the sample values of black and white for Y, and of no and full colour for Cb and Cr. */
   reference: number[];
 }
 

@@ -3,20 +3,20 @@ import { InstructPix2PixError, isError } from "../errors.js";
 import { fileNameProblem } from "../hub/file-names.js";
 import { placeOf, type Selection } from "./layout.js";
 
-/** What an archive may hold at most. */
+/** Limits on an archive. */
 export interface ArchiveLimits {
   /** Entries, wanted or not. */
   entries: number;
   /** Bytes of all wanted files, unpacked. */
   bytes: number;
-  /** Bytes that a file may have for each byte in the archive, unless it is small. */
+  /** Maximal compression ratio of a file, unless it is small. */
   ratio: number;
 }
 
-/** A wheel of libtorch has 15,000 entries; all of its libraries with CUDA, unpacked, 4 GB, three times as packed. */
+/** A wheel of libtorch has 15,000 entries; all its libraries with CUDA have 4 GB unpacked, three times their packed size. */
 export const ARCHIVE_LIMITS: ArchiveLimits = { entries: 100_000, bytes: 16_000_000_000, ratio: 200 };
 
-/** A file of so many bytes does no harm, however well it is packed. */
+/** A file of this size is harmless at any compression ratio. */
 const SMALL = 16_000_000;
 
 /** The type of file that Unix archivers put into the upper half of the attributes, and those of plain files. */
@@ -24,15 +24,14 @@ const TYPE_MASK = 0o170000;
 const SYMBOLIC_LINK = 0o120000;
 const PLAIN = [0, 0o100000];
 
-/** A file to unpack, and where to, relative to the folder. */
+/** A file to unpack, and its path relative to the folder. */
 export interface WantedEntry {
   entry: yauzl.Entry;
   place: string;
 }
 
 /**
- * The files of an archive that are wanted, none of which could be written anywhere but to a place of its own in the
- * folder, on any system.
+ * The wanted files of an archive, checked so that on every system each has a distinct path inside the folder.
  *
  * @throws `ERR_LIBTORCH` for a hostile or damaged archive
  */
@@ -65,23 +64,23 @@ export async function wantedEntries(
 function typeProblem({ externalFileAttributes }: yauzl.Entry): string | undefined {
   const type = (externalFileAttributes >>> 16) & TYPE_MASK;
   if (type === SYMBOLIC_LINK) return "is a symbolic link";
-  return PLAIN.includes(type) ? undefined : "is no plain file";
+  return PLAIN.includes(type) ? undefined : "is not a plain file";
 }
 
-/** Where files have gone so far, also as file systems see it that take `A` for `a`. */
+/** The paths used so far, compared case-insensitively as some file systems do. */
 class Places {
   readonly #files = new Set<string>();
   readonly #folders = new Set<string>();
 
-  /** Takes a place. Returns why it cannot be had. */
+  /** Claims a path. Returns the reason if it is not available. */
   problem(place: string): string | undefined {
     const key = place.normalize("NFC").toLowerCase();
-    if (this.#files.has(key)) return "is there twice";
+    if (this.#files.has(key)) return "appears twice";
     if (this.#folders.has(key)) return "is a folder as well";
     this.#files.add(key);
     for (let end = key.lastIndexOf("/"); end > 0; end = key.lastIndexOf("/", end - 1)) {
       const folder = key.slice(0, end);
-      if (this.#files.has(folder)) return "lies below what is a file";
+      if (this.#files.has(folder)) return "is inside of a file";
       if (this.#folders.has(folder)) break;
       this.#folders.add(folder);
     }
@@ -97,7 +96,7 @@ async function* entriesOf(zip: yauzl.ZipFile, archive: string): AsyncGenerator<y
   }
 }
 
-/** The error for an archive that is damaged, hostile or none. */
+/** The error for a damaged, hostile or unknown archive. */
 export function badArchive(archive: string, why: unknown): InstructPix2PixError {
   const reason = isError(why) ? why.message : String(why);
   return new InstructPix2PixError("ERR_LIBTORCH", `${archive} cannot be unpacked: ${reason}`, { cause: why });

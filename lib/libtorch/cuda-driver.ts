@@ -1,14 +1,14 @@
 import { runProgramSync } from "../runtime/child-process.js";
 
-/** The NVIDIA driver of this machine, as far as it can be told without opening it. */
+/** The NVIDIA driver of this machine, without loading its library. */
 export interface CudaDriver {
-  /** Whether there is one that the CUDA variant of libtorch can work with. */
+  /** Whether a driver is installed that the CUDA variant of libtorch supports. */
   usable: boolean;
   /** E.g. `580.65.06`; undefined without a driver. */
   version?: string;
   /** The names of the GPUs. */
   devices: string[];
-  /** If it is not usable: why. */
+  /** The reason if it is not usable. */
   reason?: string;
 }
 

@@ -1,14 +1,14 @@
 import { mkdir, statfs } from "node:fs/promises";
 import { InstructPix2PixError } from "../errors.js";
 
-/** Bytes that an ordinary user may still write where `folder` lies. */
+/** Free bytes for ordinary users on the file system of `folder`. */
 export async function freeBytes(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize;
 }
 
 /**
- * Refuses to begin what would fill the disk.
+ * Checks the free space on the disk.
  *
  * @param needed bytes.
  * @throws `ERR_IO` naming both sizes, or if the folder cannot be created.

@@ -13,12 +13,12 @@ import { SourceUnavailable } from "./progress.js";
 export interface DownloadOptions {
   /** Lower-case hexadecimal. */
   sha256: string;
-  /** The most bytes that the file can have; of anything larger no more is read. */
+  /** The maximal size of the file in bytes; reading stops beyond it. */
   maxBytes: number;
-  /** Where the file goes; the unfinished one lies beside it as `<target>.partial` and is resumed by a later call. */
+  /** Target path; the partial file `<target>.partial` is resumed by a later call. */
   target: string;
   signal?: AbortSignal;
-  /** Bytes so far, and in all as far as the server says. */
+  /** Bytes so far, and the total if known. */
   onProgress?: (done: number, total: number | undefined) => void;
   /** For `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in either case; default `process.env`. */
   env?: Environment;
@@ -26,18 +26,17 @@ export interface DownloadOptions {
   connectTimeout?: number;
   /** Milliseconds without a byte until a connection is given up; default 30000. */
   idleTimeout?: number;
-  /** How often a broken connection is taken up again without having brought anything new; default 3. */
+  /** Reconnections without any progress before giving up; default 3. */
   retries?: number;
-  /** Milliseconds before the first new connection, doubled with each that brings nothing; default 500. */
+  /** Milliseconds before the first reconnection, doubled with each without progress; default 500. */
   retryDelay?: number;
 }
 
-/** What one connection ended with; `unreachable` is a failure before the server said anything. */
+/** The result of one connection; `unreachable` is a failure before any response. */
 type Outcome = "complete" | "restart" | { broken: string; unreachable?: boolean };
 
 /**
- * Downloads a file over HTTP(S) and checks its sha256. A connection that breaks is taken up again where it ended, now
- * or by the next call.
+ * Downloads a file over HTTP(S) and checks its sha256. A broken connection is resumed, now or by the next call.
  *
  * @throws {SourceUnavailable} if the host cannot be reached or does not have the file.
  * @throws `ERR_DOWNLOAD` if the content is not the expected one or larger than it can be, `ERR_ABORTED`, `ERR_IO` if it cannot be written.
@@ -49,7 +48,7 @@ export async function download(url: string, options: DownloadOptions): Promise<v
   if ((await sizeOf(partial)) > options.maxBytes) await rm(partial, { force: true });
   const resumed = (await sizeOf(partial)) > 0;
   await transfer(url, partial, options).catch(async (error: unknown) => {
-    // What is too large is no beginning to go on with.
+    // A partial file that is too large cannot be resumed.
     if (isInstructPix2PixError(error, "ERR_DOWNLOAD")) await rm(partial, { force: true });
     throw error;
   });
@@ -57,7 +56,7 @@ export async function download(url: string, options: DownloadOptions): Promise<v
 
   let found = await sha256Of(partial, signal);
   if (found !== sha256 && resumed) {
-    // The beginning may stem from another version of the file, or from a crash in the middle of a write.
+    // The partial file may be of another version of the file, or from a crash during a write.
     await rm(partial, { force: true });
     await transfer(url, partial, options);
     found = await sha256Of(partial, signal);
@@ -105,7 +104,7 @@ async function transfer(url: string, partial: string, options: DownloadOptions):
         continue;
       }
       failures = (await sizeOf(partial)) > before ? 1 : failures + 1;
-      // A host that was never there stays away; one that has just served a part comes back.
+      // An unreachable host is given up; one that has served a part is retried.
       if ((outcome.unreachable && !reached) || failures > (options.retries ?? 3))
         throw new SourceUnavailable(`${url}: ${outcome.broken}`);
       await sleep((options.retryDelay ?? 500) * 2 ** (failures - 1), options.signal);
@@ -183,7 +182,7 @@ async function receive(
       if (next.done) break;
       const chunk = next.value as Uint8Array;
       if (done + chunk.length > maxBytes) throw tooLarge(response.url.replace(/\?.*/s, ""), maxBytes);
-      // One write may take only a part of the chunk, for instance when the disk fills up.
+      // A write may be partial, for instance when the disk fills up.
       for (let at = 0; at < chunk.length; )
         at += (await file.write(chunk, at, chunk.length - at, done + at)).bytesWritten;
       done += chunk.length;
@@ -203,7 +202,7 @@ async function receive(
     : "complete";
 }
 
-/** The error for a file that cannot be the pinned one, whatever is still to come. */
+/** The error for a file that is larger than the pinned one can be. */
 export function tooLarge(where: string, maxBytes: number): InstructPix2PixError {
   return new InstructPix2PixError(
     "ERR_DOWNLOAD",

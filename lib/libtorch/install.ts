@@ -20,33 +20,33 @@ import { copyTree, unpackArchive } from "./unpack.js";
 
 export interface InstallOptions {
   /**
-   * `cuda` for a GPU, `cpu` without; `auto`, the default, is `cuda` where there is a driver that is new enough, and with
-   * `from` whatever that holds.
+   * `cuda` or `cpu`; `auto`, the default, is `cuda` if a recent enough driver is installed, and with `from` the variant
+   * that it holds.
    */
   variant?: "auto" | LibtorchVariant;
   /** A wheel, an official libtorch archive, an unpacked libtorch, or a folder with the wheels; nothing is downloaded. */
   from?: string;
-  /** The base address of a copy of the official index; no other source is tried then. */
+  /** Base URL of a mirror of the official index; no other source is tried then. */
   mirror?: string;
-  /** Whether to replace what the cache holds already. */
+  /** Whether to replace an existing cache entry. */
   force?: boolean;
   signal?: AbortSignal;
-  /** Told of every step and of progress in bytes. */
+  /** Called for every step and for progress in bytes. */
   onEvent?: (event: InstallEvent) => void;
   /** Default `process.env`. */
   env?: Environment;
-  /** What is pinned; tests give another. */
+  /** The pinned release; for tests. */
   release?: LibtorchRelease;
-  /** Checks that an unpacked libtorch opens on this machine; resolves to the reason if not. Tests give another. */
+  /** Checks that an unpacked libtorch loads on this machine; resolves to the reason if not. For tests. */
   probe?: (libtorch: Libtorch) => Promise<string | undefined>;
 }
 
 export interface InstalledLibtorch extends Libtorch {
-  /** Whether the cache held it already, so that nothing was done. */
+  /** Whether it was in the cache already, so that nothing was done. */
   alreadyThere: boolean;
 }
 
-/** What `manifest.json` of a cache entry says. */
+/** Content of a cache entry's `manifest.json`. */
 export interface LibtorchManifest {
   version: string;
   variant: LibtorchVariant;
@@ -60,9 +60,9 @@ export interface LibtorchManifest {
 }
 
 /**
- * Puts libtorch into the user's cache, where {@link resolveLibtorch} finds it. Nothing is ever half installed: it is
- * unpacked in a temporary folder, opened by way of trial, and only then renamed. Interrupted downloads are resumed by the
- * next call, and of two processes that install at once, one waits for the other.
+ * Installs libtorch into the user's cache, where {@link resolveLibtorch} finds it. The installation is atomic: it is
+ * unpacked in a temporary folder, test-loaded, and only then renamed. Interrupted downloads are resumed by the next
+ * call, and concurrent installations wait for each other.
  *
  * @throws `ERR_DOWNLOAD`, `ERR_LIBTORCH`, `ERR_LIBTORCH_VERSION`, `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_ABORTED`,
  *   `ERR_INVALID_ARGUMENT`.
@@ -138,13 +138,13 @@ async function existing(cache: string, name: string): Promise<InstalledLibtorch 
   try {
     return { ...inspectLibtorch(cacheEntryRoot(entry), "cache"), alreadyThere: true };
   } catch (error) {
-    // Somebody deleted a part of it; it is installed anew.
+    // Incomplete, for example partly deleted; it is reinstalled.
     if (isInstructPix2PixError(error, "ERR_LIBTORCH_NOT_FOUND")) return undefined;
     throw error;
   }
 }
 
-/** Only the holder of the lock calls this, so every staging folder belongs to a process that died. */
+/** Called by the lock holder only, so every staging folder belongs to a dead process. */
 async function removeLeftovers(cache: string): Promise<void> {
   for (const name of await readdir(cache))
     if (name.startsWith(STAGING_PREFIX)) await rm(join(cache, name), { recursive: true, force: true });
@@ -167,7 +167,7 @@ async function unpack(material: Material, folder: string, options: InstallOption
   }
 }
 
-/** Examines what was unpacked and moves it to its place. */
+/** Checks the unpacked libtorch and moves it to its final place. */
 async function admit(
   material: Material,
   unpacked: string,
@@ -204,7 +204,7 @@ async function admit(
     const there = await existing(cache, name);
     if (there) return there;
   }
-  // A folder cannot replace another in one step; what is renamed away first is removed with the staging folder.
+  // A folder cannot replace another in one step; the old one is renamed into the staging folder and removed with it.
   await rename(target, `${unpacked}-replaced`).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOENT") throw error;
   });

@@ -1,10 +1,10 @@
-/** Which parts of a libtorch are wanted. */
+/** The parts of libtorch to unpack. */
 export interface Selection {
   /** Whether the CUDA half is left out. */
   cpuHalfOnly: boolean;
 }
 
-/** Libraries of the CUDA half, and the empty ones that name them: without it they could not be opened. */
+/** Libraries of the CUDA half, and the empty stub libraries that depend on them. */
 const cudaHalf = /^lib\/(lib)?(torch_cuda|c10_cuda|caffe2_nvrtc|torch_nvshmem|torch_global_deps|torch\.)/;
 
 /** Whether a file is what libtorch's CPU half is linked to in a CUDA build, for tracing and for pinned memory. */
@@ -15,9 +15,9 @@ function isCudaOfCpuHalf(path: string): boolean {
 }
 
 /**
- * Where a file of a wheel or of an official archive belongs in a cache entry: `torch/…` (an archive's `libtorch/…` as
- * well), `nvidia/…` beside it, because CUDA libraries are found relative to `torch/lib`, and `licenses/…`. What only
- * Python needs is left out.
+ * The path of a wheel's or an official archive's file in a cache entry: `torch/…` (an archive's `libtorch/…` as well),
+ * `nvidia/…` beside it, because CUDA libraries are found relative to `torch/lib`, and `licenses/…`. Files needed by
+ * Python only are left out.
  *
  * @param path with forward slashes, relative to the archive.
  * @returns the path in the entry, or undefined for a file that is not wanted.

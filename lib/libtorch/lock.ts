@@ -7,10 +7,10 @@ import { InstructPix2PixError, throwIfAborted } from "../errors.js";
 import { sleep } from "../sleep.js";
 import { isStopped, processStart } from "./process-start.js";
 
-/** How often a holder shows that it lives, and after how long without that it counts as dead. */
+/** Heartbeat interval of the lock holder, and the time without one after which it counts as dead. */
 const HEARTBEAT_MS = 5_000;
 const STALE_MS = 60_000;
-/** How far the clocks of files and of processes may be apart. */
+/** Tolerance between file times and process clocks. */
 const START_TOLERANCE_MS = 1_000;
 
 interface Holder {
@@ -21,18 +21,18 @@ interface Holder {
 
 export interface LockOptions {
   signal?: AbortSignal;
-  /** Called once if somebody else holds the lock; what it throws ends the wait. */
+  /** Called once if another process holds the lock; if it throws, waiting ends. */
   onWait?: (holder: string) => void;
-  /** Milliseconds between looks; default 500. */
+  /** Polling interval in milliseconds; default 500. */
   interval?: number;
 }
 
 /**
- * Runs `work` while holding a lock file, waiting for whoever holds it. A holder that died is noticed at once on the
+ * Runs `work` while holding a lock file, waiting for the current lock holder. A dead holder is detected at once on the
  * same host, and by its missing heartbeat on a shared file system.
  *
- * @throws `ERR_ABORTED`, `ERR_IO` if the lock file cannot be created or removed, or if what lies there is no plain file
- *   (a link, wherever it leads, a folder, a pipe), and whatever `work` throws.
+ * @throws `ERR_ABORTED`, `ERR_IO` if the lock file cannot be created or removed, or if the path is not a regular file
+ * (a link, a folder, a pipe), and whatever `work` throws.
  */
 export async function withLock<T>(path: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
   const mine: Holder = { id: randomUUID(), pid: process.pid, host: hostname() };
@@ -50,7 +50,7 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
     }
     if (held && !told) options.onWait?.(describe(held.holder, mine.host));
     told ||= held !== undefined;
-    // What has just gone is looked at again soon, but not in a busy loop.
+    // Retries soon after a lock has vanished, but not in a busy loop.
     await sleep(held ? interval : Math.min(interval, 10), signal);
   }
   const heartbeat = setInterval(() => {
@@ -69,7 +69,7 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
 
 async function tryAcquire(path: string, mine: Holder): Promise<boolean> {
   try {
-    // Fails where there is anything, also a link that leads nowhere.
+    // Fails if the path exists, also as a broken link.
     await writeFile(path, JSON.stringify(mine), { flag: "wx" });
     return true;
   } catch (error) {
@@ -79,9 +79,9 @@ async function tryAcquire(path: string, mine: Holder): Promise<boolean> {
 }
 
 /**
- * Who holds a lock, and when that was last confirmed; undefined if nothing lies there any more.
+ * The lock holder and the time of its last heartbeat; undefined if the lock file is gone.
  *
- * @throws `ERR_IO` if it is no plain file: nobody's lock looks so, and waiting for it would never end
+ * @throws `ERR_IO` if it is not a regular file: it cannot be a lock, and waiting for it would never end
  */
 async function readHolder(path: string): Promise<{ holder: Holder; confirmed: number } | undefined> {
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
@@ -89,14 +89,14 @@ async function readHolder(path: string): Promise<{ holder: Holder; confirmed: nu
     throw unusable(path, error);
   });
   if (found === undefined) return undefined;
-  if (!found.isFile()) throw unusable(path, new Error("something that is no plain file lies there; remove it"));
+  if (!found.isFile()) throw unusable(path, new Error("it is not a regular file; remove it"));
   const confirmed = found.mtimeMs;
   let text: string;
   try {
     text = await readStart(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    // Another user's, perhaps; only its age can tell.
+    // Possibly another user's; only its age is known.
     return { holder: UNREADABLE, confirmed };
   }
   try {
@@ -104,15 +104,15 @@ async function readHolder(path: string): Promise<{ holder: Holder; confirmed: nu
     if (typeof id === "string" && Number.isSafeInteger(pid) && (pid as number) > 0 && typeof host === "string")
       return { holder: { id, pid: pid as number, host }, confirmed };
   } catch {}
-  // Somebody is just writing it, or died at that.
+  // It is being written, or its writer died.
   return { holder: UNREADABLE, confirmed };
 }
 
 const UNREADABLE: Holder = { id: "unreadable", pid: 0, host: "" };
 
-/** What a lock file may hold, without following a link or waiting for a pipe that have taken its place. */
+/** Reads a lock file, without following a link or blocking on a pipe in its place. */
 async function readStart(path: string): Promise<string> {
-  // Windows knows neither flag.
+  // Windows has neither flag.
   const file = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(4096), 0, 4096, 0);
@@ -132,10 +132,10 @@ async function isStale({ holder, confirmed }: { holder: Holder; confirmed: numbe
     try {
       process.kill(holder.pid, 0);
     } catch (error) {
-      // EPERM: it lives, but belongs to somebody else.
+      // EPERM: it exists, but belongs to another user.
       if ((error as NodeJS.ErrnoException).code !== "EPERM") return true;
     }
-    // Its number was given to another process meanwhile, as happens at once when a container is started again.
+    // Its process id may have been reused, as happens at once when a container restarts.
     const started = await processStart(holder.pid);
     if (started !== undefined && started > confirmed + START_TOLERANCE_MS) return true;
     // As by Ctrl-Z: it shows no sign of life, but it is going to go on where it was.
@@ -144,7 +144,7 @@ async function isStale({ holder, confirmed }: { holder: Holder; confirmed: numbe
   return Date.now() - confirmed > STALE_MS;
 }
 
-/** Removes a dead holder's file, unless another process has meanwhile replaced it by its own. */
+/** Removes a dead holder's file, unless another process has replaced it meanwhile. */
 async function takeAway(path: string, dead: Holder): Promise<void> {
   const aside = `${path}.${randomUUID()}`;
   try {

@@ -7,7 +7,7 @@ import { tooLarge } from "./download.js";
 import { SourceUnavailable } from "./progress.js";
 import { largestSize, type PinnedWheel } from "./releases.js";
 
-/** A program and its first arguments. */
+/** A program with its leading arguments. */
 export type PipCommand = readonly [string, ...string[]];
 
 /** The pip of the active virtual environment, else the first on the path that works. */
@@ -24,8 +24,8 @@ export function findPip(env: Environment = process.env): PipCommand | undefined 
 }
 
 /**
- * The arguments that make any pip, of any Python on any Linux, fetch exactly this wheel and nothing else. Index,
- * mirror, proxy and folders of wheels are left to the user's configuration of pip.
+ * The arguments with which any version of pip and Python downloads exactly this wheel. Index, mirror, proxy and wheel
+ * folders come from the user's pip configuration.
  */
 export function pipArguments(wheel: PinnedWheel, folder: string): string[] {
   // torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl: name, version, Python, ABI, platforms joined by dots
@@ -48,11 +48,11 @@ export function pipArguments(wheel: PinnedWheel, folder: string): string[] {
 }
 
 /**
- * Has pip download a wheel into a folder.
+ * Downloads a wheel into a folder with pip.
  *
  * @returns the path of the file; its content is not checked here.
- * @throws {SourceUnavailable} with pip's own last error if it does not get it; `ERR_DOWNLOAD` if it fetches far more
- *   than the wheel can have.
+ * @throws {SourceUnavailable} with pip's last error if it fails; `ERR_DOWNLOAD` if it downloads far more than the
+ * wheel's size.
  */
 export async function pipDownload(
   pip: PipCommand,
@@ -70,7 +70,7 @@ export async function pipDownload(
     }, separator),
   };
   const tooMuch = new AbortController();
-  // pip has no limit of its own. It holds a file twice for a moment.
+  // pip has no size limit. It briefly needs twice the file's size.
   const most = 2 * largestSize(wheel);
   const watch = setInterval(async () => {
     if ((await bytesBelow(folder)) > most) tooMuch.abort();
@@ -94,7 +94,7 @@ export async function pipDownload(
   );
 }
 
-/** Of all files in a folder, which come and go. */
+/** Total size of a folder's files, which may vanish meanwhile. */
 async function bytesBelow(folder: string): Promise<number> {
   let bytes = 0;
   for (const name of await readdir(folder, { recursive: true }).catch(() => []))

@@ -3,7 +3,7 @@ import type { Libtorch } from "../native/libtorch.js";
 import { sharedLibraryName } from "../native/platform.js";
 import { nodeProgram, runProgram } from "../runtime/child-process.js";
 
-/** Runs in a process of its own, so that a library which crashes while it is opened takes nothing with it. */
+/** Runs in a separate process, so that a library that crashes while being loaded does no harm. */
 const program = `
 const { writeSync } = require("node:fs");
 const { dlopen: { RTLD_NOW, RTLD_GLOBAL } } = require("node:os").constants;
@@ -11,7 +11,7 @@ for (const path of process.argv.slice(1)) {
   try {
     process.dlopen({ exports: {} }, path, RTLD_NOW | RTLD_GLOBAL);
   } catch (error) {
-    // Node.js opens the library first and then looks for a Node.js module in it, which is none of our business.
+    // Node.js loads the library and then fails to find a Node.js module in it, which is expected.
     if (!/did not self-register|Module did not/.test(error.message)) {
       writeSync(1, error.message.split("\\n")[0]);
       break;
@@ -23,10 +23,10 @@ process.kill(process.pid, "SIGKILL");
 `;
 
 /**
- * Opens libtorch's libraries in another process.
+ * Loads libtorch's libraries in another process.
  *
  * @param halves the CPU half alone, or the CUDA half with it.
- * @returns undefined if they open, else the reason in one line.
+ * @returns undefined if they load, else the reason in one line.
  */
 export async function probeLibtorch(
   libtorch: Pick<Libtorch, "root">,

@@ -1,11 +1,11 @@
 import { readFile } from "node:fs/promises";
 
-/** Linux tells times of processes in this unit to every program, whatever the kernel counts in. */
+/** Unit of process times in /proc (USER_HZ), independent of the kernel's. */
 const TICKS_PER_SECOND = 100;
 
 /**
- * When a process of this machine was started, in milliseconds since 1970; undefined where that cannot be told. Other
- * systems than Linux tell it of this process alone.
+ * Start time of a process of this machine, in milliseconds since 1970; undefined if unknown. On systems other than
+ * Linux it is known for this process only.
  */
 export async function processStart(pid: number): Promise<number | undefined> {
   if (pid === process.pid) return Date.now() - process.uptime() * 1000;

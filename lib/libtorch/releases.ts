@@ -2,35 +2,35 @@ import { InstructPix2PixError } from "../errors.js";
 import type { LibtorchVariant } from "../native/libtorch.js";
 import { LIBTORCH_VERSION } from "../native/version.js";
 
-/** One file of the Python world that holds a part of libtorch, pinned by its content. */
+/** A Python wheel with a part of libtorch, pinned by its hash. */
 export interface PinnedWheel {
   /** The file's name, which also names the platforms it is for. */
   file: string;
   /** The requirement that makes pip choose exactly this file. */
   requirement: string;
   sha256: string;
-  /** Bytes of the download, to check the disk beforehand and to end one that is far larger; approximate where `~` is noted. */
+  /** Size of the download in bytes, to check the disk and to stop far larger downloads; approximate where marked `~`. */
   size: number;
 }
 
-/** The most bytes that a download of a wheel can have, which allows for sizes that are approximate. */
+/** Upper bound for the size of a wheel's download, with a margin for approximate sizes. */
 export function largestSize({ size }: PinnedWheel): number {
   return Math.ceil(size * 1.25) + MB;
 }
 
-/** One way to put a variant together. */
+/** A way to assemble a variant from wheels. */
 export interface LibtorchRecipe {
   variant: LibtorchVariant;
   wheels: readonly PinnedWheel[];
-  /** Whether the files of libtorch's CUDA half are left out of what is unpacked. */
+  /** Whether to leave out the files of libtorch's CUDA half. */
   cpuHalfOnly: boolean;
-  /** The folder of the official index that holds the first wheel, if it holds it at all. */
+  /** The folder of the first wheel on the official index, if it is there. */
   indexFolder?: string;
-  /** Bytes that are unpacked, to check the disk beforehand. */
+  /** Unpacked size in bytes, to check the disk. */
   unpackedSize: number;
 }
 
-/** All that is pinned for one platform. */
+/** The pinned files of a platform. */
 export interface LibtorchRelease {
   platform: string;
   /** The address of the official index of wheels. A mirror repeats its folders. */
@@ -76,7 +76,7 @@ const cudaBasics = wheels(`
   7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548 3 nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 `);
 
-/** What its CUDA half needs besides, and headers (the crt of the compiler) to build this package's CUDA library with. */
+/** Further dependencies of its CUDA half, and headers (the compiler's crt) to build this package's CUDA library. */
 const cudaLibraries = wheels(`
   2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4 1 nvidia_cuda_crt-13.0.88-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
   37936a16db8fe4ac1f065c2139360608a543a09275cb1a1af612e08cfa065436 430 nvidia_cublas-13.1.1.3-py3-none-manylinux_2_27_x86_64.whl
@@ -126,7 +126,7 @@ const recipes: Readonly<Record<string, readonly LibtorchRecipe[]>> = {
   "darwin-arm64": [{ variant: "cpu", wheels: [macWheel], cpuHalfOnly: false, unpackedSize: 500 * MB }],
 };
 
-/** What is pinned for a platform, which may be nothing. */
+/** The pinned files of a platform; may be empty. */
 export function releaseFor(platform: string): LibtorchRelease {
   return { platform, index: OFFICIAL_INDEX, recipes: recipes[platform] ?? [] };
 }

@@ -18,14 +18,14 @@ import {
   recipesOf,
 } from "./releases.js";
 
-/** Where an installed libtorch came from, as its manifest records it. */
+/** The origin of an installed libtorch, as recorded in its manifest. */
 export interface SourceRecord {
   kind: "https" | "pip" | "file" | "folder";
   /** The address, the pip command, or the path. */
   location: string;
 }
 
-/** What is to be unpacked. */
+/** The input to unpack. */
 export type Material = {
   source: SourceRecord;
   cpuHalfOnly: boolean;
@@ -41,11 +41,11 @@ export type Material = {
 );
 
 export interface ObtainOptions {
-  /** What is pinned. */
+  /** The pinned release. */
   release: LibtorchRelease;
   /** Downloads are kept here until the installation has succeeded. */
   downloads: string;
-  /** A folder on the same disk for what is thrown away afterwards. */
+  /** A temporary folder on the same disk. */
   scratch: string;
   /** Replaces the official index, and then nothing else is tried. */
   mirror?: string;
@@ -55,8 +55,8 @@ export interface ObtainOptions {
 }
 
 /**
- * Gets the wheels of a variant: over HTTPS from the official index, by the user's pip, and at last by pip as the CPU
- * half of the CUDA wheel.
+ * Fetches the wheels of a variant: over HTTPS from the official index, with the user's pip, or as a last resort the CPU
+ * half of the CUDA wheel with pip.
  *
  * @throws `ERR_DOWNLOAD` listing why each source failed, or at once if a file is not the pinned one.
  */
@@ -70,7 +70,7 @@ export async function obtain(variant: LibtorchVariant, options: ObtainOptions): 
     } catch (error) {
       if (!(error instanceof SourceUnavailable)) throw error;
       failures.push(error.message);
-      onEvent({ type: "message", text: `not to be had there: ${error.message}` });
+      onEvent({ type: "message", text: `not available there: ${error.message}` });
       return undefined;
     }
   };
@@ -103,7 +103,7 @@ async function overHttps(recipe: LibtorchRecipe, index: string, options: ObtainO
     const target = join(options.downloads, wheel.file);
     const file = encodeURIComponent(wheel.file);
     const addresses = recipe.indexFolder === undefined ? [] : [`${index}/${recipe.indexFolder}/${file}`];
-    // A mirror may be a copy of the index, or simply a folder with the files.
+    // A mirror may be a copy of the index, or a flat folder of the files.
     if (options.mirror !== undefined) addresses.push(`${index}/${file}`);
     const url = await fetchWheel(wheel, target, addresses, options);
     if (paths.length === 0) location = url;
@@ -184,8 +184,8 @@ function material(recipe: LibtorchRecipe, source: SourceRecord, paths: string[])
 }
 
 /**
- * What the user gave: a wheel, an official archive, an unpacked libtorch (or the folder around it), or a folder with
- * the pinned wheels. Beside a pinned CUDA wheel, the other wheels of its recipe are used too.
+ * Resolves the `from` option: a wheel, an official archive, an unpacked libtorch (or the folder around it), or a folder
+ * with the pinned wheels. Beside a pinned CUDA wheel, the other wheels of its recipe are used too.
  *
  * @throws `ERR_FILE_NOT_FOUND`, `ERR_LIBTORCH` if it is none of these, `ERR_DOWNLOAD` if a pinned file is damaged.
  */
@@ -252,8 +252,8 @@ async function fromWheels(
 }
 
 /**
- * A copy of a file where nobody else writes, so that what is hashed is what is unpacked. On file systems that can, it
- * shares its blocks with the original.
+ * A private copy of a file, so that the hashed content is what is unpacked. It shares its blocks with the original
+ * where the file system supports it.
  *
  * @throws `ERR_IO`
  */

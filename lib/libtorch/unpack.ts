@@ -12,11 +12,11 @@ import { placeOf, type Selection } from "./layout.js";
 
 export interface UnpackOptions extends Selection {
   signal?: AbortSignal;
-  /** Bytes written so far, of all that will be. */
+  /** Bytes written so far, and the total. */
   onProgress?: (done: number, total: number) => void;
-  /** What an archive may hold at most; default {@link ARCHIVE_LIMITS}. */
+  /** Limits on the archive; default {@link ARCHIVE_LIMITS}. */
   limits?: Partial<ArchiveLimits>;
-  /** What an archive is called in messages; default its path. */
+  /** The archive's name in messages; default its path. */
   name?: string;
 }
 
@@ -48,7 +48,7 @@ export async function unpackArchive(path: string, folder: string, options: Unpac
       const stream = await zip.openReadStreamPromise(entry).catch((error: unknown) => {
         throw badArchive(archive, error);
       });
-      // A damaged entry may fail before anybody reads it; what it says is read below.
+      // A damaged entry may emit its error before it is read; the error is handled below.
       stream.on("error", () => {});
       const base = done;
       await writeEntry(archive, entry, stream, target, options.signal, (bytes) => {
@@ -63,7 +63,7 @@ export async function unpackArchive(path: string, folder: string, options: Unpac
 
 /**
  * Copies the wanted files of an unpacked libtorch into a folder, together with the `nvidia` folder beside it, if there
- * is one. On file systems that can, the copies share their blocks with the originals.
+ * is one. The copies share their blocks with the originals where the file system supports it.
  *
  * @param root the folder that holds `lib/` and `include/`.
  * @throws `ERR_IO`, `ERR_ABORTED`.
@@ -98,7 +98,7 @@ export async function copyTree(root: string, folder: string, options: UnpackOpti
 }
 
 /**
- * Every file below a folder, by its path with forward slashes; links are followed, as to what they hold.
+ * Every file below a folder, as a path with forward slashes; links are followed.
  *
  * @throws `ERR_LIBTORCH` if a link leads back to a folder that it lies in
  */
@@ -142,7 +142,7 @@ async function writeEntry(
     }
   }
   try {
-    // Only the permission to execute is taken over: what an archive says about owners and groups does not matter here.
+    // Only the executable bit is preserved, not owners and groups.
     const mode = (entry.externalFileAttributes >>> 16) & 0o100 ? 0o755 : 0o644;
     await pipeline(checked, createWriteStream(target, { flags: "wx", mode }), { signal });
   } catch (error) {

@@ -36,7 +36,7 @@ const size: Field<number | number[]> = {
   parse: (value) => integer(32, LIMITS.positions).parse(value) ?? integers([32], LIMITS.positions).parse(value),
 };
 
-/** Every key of an autoencoder's config.json, with the defaults that files leave out. */
+/** Every key of an autoencoder's config.json, with its default. */
 const SCHEMA = {
   in_channels: integer(3, LIMITS.channels),
   out_channels: integer(3, LIMITS.channels),
@@ -130,8 +130,8 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   #tiling = false;
 
   /**
-   * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`; names of attention weights from before
-   * diffusers 0.12 are understood.
+   * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`; names of attention weights from
+   * before diffusers 0.12 are supported.
    *
    * @throws as {@link UNet2DConditionModel.fromPretrained}
    */
@@ -140,9 +140,9 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   }
 
   /**
-   * Makes a new one with random float32 weights, to be trained from the beginning.
+   * Creates a model with random float32 weights, to train from scratch.
    *
-   * @param config as in `config.json`; what is left out has the defaults of the file format
+   * @param config as in `config.json`; missing keys get the file format's defaults
    * @throws `ERR_CONFIG`
    */
   static async fromConfig(config: Partial<AutoencoderKLConfig>, options: NewModelOptions = {}): Promise<AutoencoderKL> {
@@ -154,7 +154,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
     return 2 ** (this.config.block_out_channels.length - 1);
   }
 
-  /** Encodes and decodes a batch row by row, which bounds memory and changes no number by more than rounding. */
+  /** Encodes and decodes a batch row by row, which bounds memory; results differ by rounding at most. */
   enableSlicing(enabled = true): void {
     this.#slicing = enabled;
   }

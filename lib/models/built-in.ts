@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url";
 
 /**
- * The folder of the small model that comes with this package, for `fromPretrained`: it edits 64×64 pictures of simple
- * shapes (`ip2p make-dataset --world` draws such), is loaded in a moment, and is there without a network. For trying things
- * out, for tests and for servers' health checks; pictures of the real world are beyond it.
+ * The folder of the small model included in this package, for `fromPretrained`: it edits 64×64 pictures of simple
+ * shapes (as drawn by `ip2p make-dataset --world`), loads in a moment and needs no network. For experiments, tests and
+ * servers' health checks; it cannot edit photos.
  */
 export const builtInModel: string = fileURLToPath(new URL("../../models/tiny", import.meta.url));

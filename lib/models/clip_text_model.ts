@@ -87,11 +87,11 @@ export async function readTextEncoderConfig(folder: string): Promise<CLIPTextCon
 }
 
 export interface CLIPTextOutput {
-  /** [B,T,hidden_size], behind the final layer norm: what Stable Diffusion conditions on. */
+  /** [B,T,hidden_size], after the final layer norm: the prompt embeddings of Stable Diffusion. */
   lastHiddenState: Tensor;
   /** [B,hidden_size]: the last hidden state at the end-of-text token. */
   pooled: Tensor;
-  /** If asked for: the embeddings, then the output of each layer, none of them behind the final layer norm. */
+  /** On request: the embeddings, then the output of each layer, all before the final layer norm. */
   hiddenStates?: Tensor[];
 }
 
@@ -107,9 +107,9 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
   }
 
   /**
-   * Makes a new one with random float32 weights, to be trained from the beginning.
+   * Creates a model with random float32 weights, to train from scratch.
    *
-   * @param config as in `config.json`; what is left out has the defaults of the file format
+   * @param config as in `config.json`; missing keys get the file format's defaults
    * @throws `ERR_CONFIG`
    */
   static async fromConfig(config: Partial<CLIPTextConfig>, options: NewModelOptions = {}): Promise<CLIPTextModel> {

@@ -2,14 +2,14 @@ import { type ErrorCode, InstructPix2PixError } from "../errors.js";
 import { JsonSyntaxError, parseJson } from "./json.js";
 import { readTextFile } from "./text-file.js";
 
-/** Far above any configuration of a model, a scheduler or a tokenizer's options. */
+/** Far above any real configuration file. */
 const MAX_BYTES = 16 * 2 ** 20;
 
 /**
  * Reads a configuration file: a JSON object, with Python's `NaN`, `Infinity` and `-Infinity` allowed.
  *
- * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, and `ERR_CONFIG` (with line and column) for what is no JSON object of at most
- *   16 MiB
+ * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, and `ERR_CONFIG` (with line and column) unless the file is a JSON object of
+ * at most 16 MiB
  */
 export async function readConfig(path: string): Promise<Record<string, unknown>> {
   return parseObject(await readTextFile(path, { maxBytes: MAX_BYTES, code: "ERR_CONFIG" }), path);
@@ -19,7 +19,7 @@ export async function readConfig(path: string): Promise<Record<string, unknown>>
  * Parses the text of a configuration.
  *
  * @param where the file, for messages
- * @param code of the error where the text is not a JSON object
+ * @param code error code if the text is not a JSON object
  */
 export function parseObject(text: string, where: string, code: ErrorCode = "ERR_CONFIG"): Record<string, unknown> {
   let value: unknown;
@@ -43,7 +43,7 @@ export function show(value: unknown): string {
   const text = JSON.stringify(value, (_, item) =>
     typeof item === "number" && !Number.isFinite(item) ? String(item) : item,
   );
-  // JSON leaves these as they are, yet some of them end a line.
+  // JSON does not escape these, but some are line terminators.
   const line = text.replace(
     /[\u007f-\u009f\u2028\u2029]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -1,4 +1,4 @@
-/** What is wrong with a JSON text, and where: line and column count from 1, columns in UTF-16 units. */
+/** An error in a JSON text, and its position: line and column count from 1, columns in UTF-16 units. */
 export class JsonSyntaxError extends Error {
   readonly line: number;
   readonly column: number;
@@ -29,8 +29,7 @@ const ESCAPES: Record<string, string> = { b: "\b", f: "\f", n: "\n", r: "\r", t:
 
 /**
  * Parses JSON as Python's `json.loads` does: that is RFC 8259, and the literals `NaN`, `Infinity` and `-Infinity`, which
- * diffusers writes into configurations. Of a key that appears twice the last value counts. `__proto__` is a key like
- * any other.
+ * diffusers writes into configurations. For a duplicate key the last value is used. `__proto__` is an ordinary key.
  *
  * @throws {@link JsonSyntaxError}; nesting deeper than 256 is one too
  */

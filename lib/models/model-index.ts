@@ -2,22 +2,22 @@ import { join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import { parseObject, readConfig, show } from "./config.js";
 
-/** How `model_index.json` names the class of a component. */
+/** The class of a component in `model_index.json`. */
 export interface ComponentClass {
-  /** The Python package, for messages only: nothing is ever looked up by it. */
+  /** The Python package, for messages only. */
   library: string;
   className: string;
 }
 
-/** What `model_index.json` says of a pipeline's folder. */
+/** The content of a pipeline's `model_index.json`. */
 export interface ModelIndex {
   /** The file. */
   path: string;
   /** The pipeline's class. */
   className: string;
-  /** Component, which is also its subfolder → class; null where the pipeline goes without it. */
+  /** Component, which is also its subfolder → class; null if the pipeline has none. */
   components: ReadonlyMap<string, ComponentClass | null>;
-  /** The other entries, such as `requires_safety_checker`; those that start with "_" are left out. */
+  /** The other entries, such as `requires_safety_checker`; those that start with "_" are omitted. */
   settings: Readonly<Record<string, unknown>>;
 }
 
@@ -42,9 +42,9 @@ export function parseModelIndex(text: string, path: string): ModelIndex {
 }
 
 /**
- * The class of a component, which must be one of those known.
+ * The class of a component; must be a known one.
  *
- * @throws `ERR_CONFIG` naming component and class, also where the component is missing
+ * @throws `ERR_CONFIG` naming component and class, also if the component is missing
  */
 export function componentClass<T extends string>(index: ModelIndex, component: string, known: readonly T[]): T {
   const entry = index.components.get(component);

@@ -1,17 +1,17 @@
 import { native } from "../native/native.js";
 import { Semaphore } from "../semaphore.js";
 
-/** What an offloader moves: a model. */
+/** A model that an offloader can move. */
 export interface Movable {
   to(device: string): Promise<unknown>;
 }
 
 /**
- * Keeps models in host memory and brings the one that is about to compute to a device, in the place of the one before: the
- * device holds the weights of one at a time.
+ * Keeps models in host memory and moves the one that is about to compute to a device, replacing the previous one: the
+ * device holds the weights of one model at a time.
  */
 export class ModelOffloader {
-  /** Where the models compute. */
+  /** The device that the models compute on. */
   readonly device: string;
   readonly #turns = new Semaphore(1);
   #present: Movable | undefined;
@@ -20,12 +20,12 @@ export class ModelOffloader {
     this.device = device;
   }
 
-  /** Runs `work` with the model on the device. Whoever wants another one waits; it stays until then, or until release. */
+  /** Runs `work` with the model on the device. Calls for other models wait. The model stays there until another one is needed, or until release. */
   use<T>(model: Movable, work: () => Promise<T>): Promise<T> {
     return this.#turns.run(async () => {
       if (this.#present !== model) {
         await this.#sendBack();
-        // Remembered first, so that it is sent back whatever becomes of the move.
+        // Recorded first, so that it is moved back even if the move fails.
         this.#present = model;
         await model.to(this.device);
       }
@@ -33,7 +33,7 @@ export class ModelOffloader {
     });
   }
 
-  /** Sends the model that is on the device back. */
+  /** Moves the model on the device back. */
   release(): Promise<void> {
     return this.#turns.run(() => this.#sendBack());
   }
@@ -43,7 +43,7 @@ export class ModelOffloader {
     if (model === undefined) return;
     this.#present = undefined;
     await model.to("cpu");
-    // What the next model's weights do not fit into is of no use to it.
+    // Frees cached blocks, which the next model's weights may not fit into.
     if (this.device !== "cpu") await native().emptyCache(this.device);
   }
 }

@@ -24,32 +24,32 @@ export interface ModelOptions {
   variant?: string;
   /** "auto" (default) never materialises attention scores; "math" does and is meant for comparisons. */
   attention?: AttentionBackend;
-  /** Loads weights that hold NaN or infinity, which are refused by default: every picture made with them would be black. */
+  /** Loads weights that hold NaN or infinity, which by default are an error, since they give black pictures. */
   allowNonFinite?: boolean;
   signal?: AbortSignal;
 }
 
-/** Of models that can compute with 8-bit integers. */
+/** Options of models with 8-bit quantization. */
 export interface QuantizationOptions {
   /**
-   * "int8" multiplies weights and activations as 8-bit integers where most of the work is: faster, in less memory, and not
-   * exact. On the CPU, in float32 or bfloat16, for inference: such a model has no weights to save or to train. Default "none".
+   * "int8" quantizes weights and activations of most layers to 8 bits: faster, with less memory, and not exact. On the
+   * CPU only, in float32 or bfloat16, for inference only: such a model cannot be saved or trained. Default "none".
    */
   quantization?: Quantization;
 }
 
-/** A model as JavaScript sees it: its configuration and the native module tree with its weights. */
+/** A model: its configuration and the native module tree with its weights. */
 export abstract class PretrainedModel<Config> {
   /** The configuration, defaults filled in. */
   readonly config: Readonly<Config>;
   readonly dtype: ModelDType;
-  /** What the weights were rounded to when they were loaded. */
+  /** The quantization applied when the weights were loaded. */
   readonly quantization: Quantization;
   readonly #handle: NativeModel;
   readonly #kind: ModelKind;
   #device: string;
   #offloader: ModelOffloader | undefined;
-  /** The last move that was asked for, until it is done. */
+  /** The last requested move, until it is done. */
   #moving: Promise<unknown> | undefined;
   #weightsMayChange = false;
 
@@ -69,9 +69,8 @@ export abstract class PretrainedModel<Config> {
   }
 
   /**
-   * Moves the weights to another device; tensors that {@link stateDict} gave stay where they are. Calls that came before are
-   * computed where it was, those that come after wait and are computed where it goes. If memory runs out on the way, the model
-   * is left where it was.
+   * Moves the weights to another device; tensors returned by {@link stateDict} stay where they are. Earlier calls run
+   * on the old device; later calls wait and run on the new one. If memory runs out, the model stays on the old device.
    *
    * @param device "cpu", "cuda" or "cuda:N", or "auto"
    * @returns the model itself
@@ -97,17 +96,17 @@ export abstract class PretrainedModel<Config> {
     return this;
   }
 
-  /** @internal Returns once no move is under way: what is queued then is queued where the weights are. */
+  /** @internal Resolves when no move is in progress, so that work is queued on the right device. */
   async settled(): Promise<void> {
     while (this.#moving) await this.#moving.catch(() => {});
   }
 
-  /** @internal From now on the offloader says where the model computes; without one it does where its weights are. */
+  /** @internal Sets the offloader that decides where the model computes; without one it computes where its weights are. */
   offloadBy(offloader: ModelOffloader | undefined): void {
     this.#offloader = offloader;
   }
 
-  /** Runs what computes with the weights, once they are where they are to be. */
+  /** Runs a computation once the weights are on the right device. */
   protected computing<T>(work: () => Promise<T>): Promise<T> {
     const whereItIs = async () => {
       if (this.#moving) await this.settled();
@@ -121,7 +120,7 @@ export abstract class PretrainedModel<Config> {
     return this.#handle;
   }
 
-  /** @internal Whether somebody holds the weights, or trains them: then nothing that depends on them is remembered. */
+  /** @internal Whether the weights may change (stateDict() was called, or they are trained), so that derived results must not be cached. */
   get weightsMayChange(): boolean {
     return this.#weightsMayChange;
   }
@@ -140,7 +139,7 @@ export abstract class PretrainedModel<Config> {
     if (this.quantization !== "none")
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `with quantization "${this.quantization}" a model does not hold the weights of its file: load it without`,
+        `with quantization "${this.quantization}" a model does not keep its original weights: load it without`,
       );
     this.#weightsMayChange = true;
     await this.settled();
@@ -151,7 +150,7 @@ export abstract class PretrainedModel<Config> {
   }
 
   /**
-   * Writes `config.json` and safetensors, as diffusers and transformers read them; the folder is made where it is missing.
+   * Writes `config.json` and safetensors, as diffusers and transformers read them; the folder is created if necessary.
    *
    * @param options.dtype type of the weights in the file; default the model's own
    * @throws `ERR_IO`, `ERR_INVALID_ARGUMENT` if the model is quantized
@@ -192,14 +191,14 @@ export interface LoadedModel<Config> {
   handle: NativeModel;
 }
 
-/** What a model class says of itself so that its folder can be loaded. */
+/** What is needed to load a model class from a folder. */
 export interface ModelDescription<Config> {
   kind: ModelKind;
   /** Stem of the weight files. */
   baseName: WeightBaseName;
   /** Checks config.json and fills in defaults; `where` is its path. */
   parse: (config: JsonObject, where: string) => Config;
-  /** What the native model is built from. */
+  /** The native model's configuration. */
   toNative: (config: Config, where: string) => object;
 }
 
@@ -245,7 +244,7 @@ export async function readModelConfig<Config>(
   return { config: parse(await readConfig(where), where), where };
 }
 
-/** @throws `ERR_INVALID_ARGUMENT` for one that is not known, or cannot be had in this type or on this device */
+/** @throws `ERR_INVALID_ARGUMENT` for an unknown one, or one not supported with this type or device */
 export function checkQuantization(quantization: Quantization, dtype: ModelDType, device: string): void {
   const refuse = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
   if (!QUANTIZATIONS.includes(quantization))
@@ -258,11 +257,11 @@ export function checkQuantization(quantization: Quantization, dtype: ModelDType,
 }
 
 export interface NewModelOptions extends Pick<ModelOptions, "device" | "attention"> {
-  /** Of the CPU; the source of the weights. Default: libtorch's own generator, which is seeded at random. */
+  /** A CPU generator for the initial weights. Default: libtorch's default generator, which is seeded randomly. */
   generator?: Generator;
 }
 
-/** Makes a model with random float32 weights. */
+/** Creates a model with random float32 weights. */
 export async function createModel<Config>(
   description: ModelDescription<Config>,
   given: object,

@@ -30,7 +30,7 @@ export async function writeModel(
   await saveSafetensors(join(folder, WEIGHTS_FILE[kind]), namedAsInFiles(kind, weights), { format: "pt" });
 }
 
-/** Weights under the names that files give them: transformers puts a prefix before those of a text encoder. */
+/** Weights by their names in files: transformers adds a prefix to those of a text encoder. */
 export function namedAsInFiles(kind: ModelKind, weights: Record<string, Tensor>): Record<string, Tensor> {
   if (kind !== "CLIPTextModel") return weights;
   return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [`text_model.${name}`, tensor]));

@@ -5,11 +5,11 @@ import { warnOnce } from "../warn.js";
 /** A parsed JSON object. */
 export type JsonObject = Record<string, unknown>;
 
-/** How one key of a configuration is read. `parse` returns the value or undefined if it is not acceptable. */
+/** A configuration key. `parse` returns the value, or undefined if it is invalid. */
 export interface Field<T> {
-  /** Used where the key is absent; old files leave out what did not exist yet. */
+  /** Used if the key is absent; old files lack newer keys. */
   readonly default: T;
-  /** What is accepted, in words: "an integer of at least 1". */
+  /** Description of valid values: "an integer of at least 1". */
   readonly expected: string;
   readonly parse: (value: unknown) => T | undefined;
 }
@@ -19,12 +19,12 @@ export type Parsed<S extends Schema> = { [K in keyof S]: S[K] extends Field<infe
 
 const NAMED_UNKNOWN = 8;
 
-/** Far above any model that was published; beyond, memory and minutes are spent before something fails. */
+/** Far above any published model; larger values would take memory and minutes before failing. */
 export const LIMITS = {
   levels: 16,
   layers: 256,
   channels: 2 ** 14,
-  /** Of a feed-forward's inner layer, of text embeddings. */
+  /** Inner width of a feed-forward layer, width of text embeddings. */
   features: 2 ** 16,
   positions: 2 ** 16,
   vocabulary: 2 ** 22,
@@ -114,7 +114,7 @@ export function nullable<T>(field: Field<T>, fallback: T | null = null): Field<T
   };
 }
 
-/** A key that exists in the family but whose every other value asks for something that is not built. */
+/** A key for which only one value is supported. */
 export function only<T extends string | number | boolean | null>(accepted: T): Field<T> {
   return {
     default: accepted,
@@ -133,11 +133,11 @@ function listOf<T>(value: unknown, parse: (item: unknown) => T | undefined): T[]
 }
 
 /**
- * Reads a configuration. Absent keys take their defaults; keys that nobody knows are warned about once, by name, for
- * newer writers add keys.
+ * Reads a configuration. Absent keys take their defaults; unknown keys (from newer versions) cause a warning, once per
+ * key.
  *
  * @param where the file, for messages
- * @throws `ERR_CONFIG` naming key and value of the first that is not acceptable
+ * @throws `ERR_CONFIG` naming key and value of the first invalid one
  */
 export function parseConfig<S extends Schema>(schema: S, config: JsonObject, where: string): Parsed<S> {
   const unknown = Object.keys(config).filter((key) => !Object.hasOwn(schema, key) && !key.startsWith("_"));
@@ -155,7 +155,7 @@ export function parseConfig<S extends Schema>(schema: S, config: JsonObject, whe
   return result as Parsed<S>;
 }
 
-/** The error for a value that is not acceptable. */
+/** The error for an invalid value. */
 export function unsupported(where: string, key: string, value: unknown, expected: string): InstructPix2PixError {
   const shown = JSON.stringify(value) ?? String(value);
   return new InstructPix2PixError(

@@ -2,14 +2,14 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { type ErrorCode, InstructPix2PixError } from "../errors.js";
 
-/** How large a file may be, and the code of the error for one that is larger or not UTF-8. */
+/** The size limit, and the error code for files that are larger or not UTF-8. */
 export interface TextFileOptions {
   maxBytes: number;
   code: ErrorCode;
 }
 
 /**
- * Reads a regular file as UTF-8. Anything else under that name (a pipe, a device, a folder) is refused without waiting.
+ * Reads a regular file as UTF-8. Anything else (a pipe, a device, a folder) is refused without blocking.
  *
  * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, or `options.code`; the message starts with the path
  */
@@ -27,7 +27,7 @@ export async function readTextFile(path: string, options: TextFileOptions): Prom
     throw fileError(path, error);
   }
   try {
-    // A byte order mark stays, for the reader of the text to refuse: Python's does too.
+    // A byte order mark is kept, so that the parser refuses it as Python's does.
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     throw new InstructPix2PixError(options.code, `${path}: is not valid UTF-8`, { cause });
@@ -41,7 +41,7 @@ async function readAll(file: FileHandle, path: string, { maxBytes, code }: TextF
   const tooLarge = (size: number | string) =>
     new InstructPix2PixError(code, `${path}: has ${size} bytes, more than the allowed ${maxBytes}`);
   if (info.size > maxBytes) throw tooLarge(info.size);
-  // One byte more than expected, to notice a file that grows meanwhile.
+  // One byte more than expected, to detect a growing file.
   const buffer = Buffer.allocUnsafe(info.size + 1);
   let length = 0;
   while (length < buffer.length) {

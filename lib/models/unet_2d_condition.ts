@@ -37,7 +37,7 @@ const MAX_BLOCKS = 4096;
 
 const ACTIVATIONS = ["silu", "swish", "mish", "gelu", "relu"] as const;
 
-/** Every key of a UNet's config.json, with the defaults that files leave out. */
+/** Every key of a UNet's config.json, with its default. */
 const SCHEMA = {
   sample_size: ignored,
   in_channels: integer(4, LIMITS.channels),
@@ -160,7 +160,7 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`.
    *
    * @throws `ERR_INVALID_ARGUMENT` for options, `ERR_FILE_NOT_FOUND`, `ERR_CONFIG` for what is not supported,
-   *   `ERR_SAFETENSORS`, `ERR_STATE_DICT` listing the tensors that are missing, unexpected or misshapen,
+   *  `ERR_SAFETENSORS`, `ERR_STATE_DICT` listing tensors that are missing, unexpected or of the wrong shape,
    *   `ERR_NOT_FINITE` naming the first weight that holds NaN or infinity, `ERR_OUT_OF_MEMORY`
    */
   static async fromPretrained(
@@ -171,9 +171,9 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   }
 
   /**
-   * Makes a new one with random float32 weights, to be trained from the beginning.
+   * Creates a model with random float32 weights, to train from scratch.
    *
-   * @param config as in `config.json`; what is left out has the defaults of the file format
+   * @param config as in `config.json`; missing keys get the file format's defaults
    * @throws `ERR_CONFIG`
    */
   static async fromConfig(
@@ -184,10 +184,10 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   }
 
   /**
-   * Loads a UNet to be trained on more input channels than it may have: those that a text-to-image model lacks get
-   * weights of zero, so that at first they change nothing.
+   * Loads a UNet for training with additional input channels: those missing in a text-to-image model get zero weights,
+   * so that they have no effect at first.
    *
-   * @param inChannels channels that the result takes
+   * @param inChannels input channels of the result
    * @returns the model, and whether channels were added
    * @throws as {@link fromPretrained}; `ERR_CONFIG` if the file's model has neither these nor `existing` channels
    */
@@ -214,18 +214,19 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   }
 
   /**
-   * Predicts the noise (or the velocity, whatever the model was trained for).
+   * Predicts the noise (or the velocity, depending on the model's prediction type).
    *
    * @param sample [B,in_channels,H,W]; H and W of any size
    * @param timesteps one for the whole batch, or one for each row: a number, a list, or a tensor [] or [1] or [B] of any type
    *   of numbers
    * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]
-   * @param options.sampleRows for each row of the embeddings the row of `sample` that belongs to it: rows that differ in their
-   *   text alone are given, and as far as possible computed, once. Default: one for one
-   * @param options.cache keeps what depends on the embeddings only for the next call with the same ones; it belongs to the
-   *   first model it is given to
-   * @param options.deepFeatures `reuse` computes the highest resolution alone and takes what lies below from the last call with
-   *   `keep` or `reuse` that computed it: faster and not exact (Ma et al. 2023, https://arxiv.org/abs/2312.00858). Both need the
+   * @param options.sampleRows for each row of the embeddings the index of its row of `sample`: rows that differ only in
+   * their text are passed, and as far as possible computed, once. Default: one to one
+   * @param options.cache caches results that depend only on the embeddings or timesteps for the next calls; belongs to
+   * the first model it is used with
+   * @param options.deepFeatures `reuse` computes only the highest resolution and reuses the deeper levels' features
+   * from the last call with `keep` or `reuse` that computed them: faster and not exact (Ma et al. 2023,
+   * https://arxiv.org/abs/2312.00858). Both need the
    *   cache. Default `forget`
    * @returns [B,out_channels,H,W] in the model's type; B is that of the embeddings if `sampleRows` is given
    */

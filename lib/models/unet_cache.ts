@@ -2,15 +2,15 @@ import type { NativeUNetCache } from "../native/contract.js";
 import { native } from "../native/native.js";
 
 /**
- * What a UNet keeps from one call of `UNet2DConditionModel.forward` to the next: what it computes of the text alone (the keys
- * and values of its cross-attention), or of the timesteps alone, and deep features where they are asked for. It belongs to the
- * first model it is given to, whose weights stay as they are meanwhile; another model refuses it with
- * `ERR_INVALID_ARGUMENT`. Other embeddings and timesteps are noticed and computed.
+ * Results that a UNet reuses between calls of `UNet2DConditionModel.forward`: those that depend only on the text (keys
+ * and values of cross-attention) or only on the timesteps and, on request, deep features. Belongs to the first model it
+ * is used with, whose weights must not change meanwhile; another model throws `ERR_INVALID_ARGUMENT`. Changed
+ * embeddings and timesteps are detected and computed.
  */
 export class UNetCache implements Disposable {
   readonly #handle: NativeUNetCache;
 
-  /** @param timesteps those of the calls to come: their embeddings are computed in one product, at the first. Default none. */
+  /** @param timesteps those of the coming calls: their embeddings are computed together, at the first call. Default none. */
   constructor(timesteps: readonly number[] = []) {
     this.#handle = new (native().UNetCache)(timesteps);
   }
@@ -20,7 +20,7 @@ export class UNetCache implements Disposable {
     return this.#handle;
   }
 
-  /** Frees what is kept; calls that are under way finish with it, later ones keep nothing. */
+  /** Frees the cached results; running calls finish with them, later ones cache nothing. */
   dispose(): void {
     this.#handle.dispose();
   }

@@ -2,10 +2,10 @@ import { InstructPix2PixError } from "../errors.js";
 import { isObject, parseObject, show } from "./config.js";
 import { readTextFile } from "./text-file.js";
 
-/** Far above the index of any model: some 500,000 tensors. */
+/** Far above the index of any model: about 500,000 tensors. */
 const MAX_BYTES = 64 * 2 ** 20;
 
-/** What `*.safetensors.index.json` says: which of several files each tensor is in. */
+/** The content of `*.safetensors.index.json`: the file of each tensor. */
 export interface WeightIndex {
   /** The index file. */
   path: string;
@@ -16,7 +16,7 @@ export interface WeightIndex {
 }
 
 /**
- * Reads and checks an index. It is data from outside: a shard can only be a plain file name.
+ * Reads and checks an index. It is untrusted: a shard must be a plain file name.
  *
  * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_SAFETENSORS`
  */
@@ -29,11 +29,11 @@ export function parseWeightIndex(text: string, path: string): WeightIndex {
   const fail = (what: string) => new InstructPix2PixError("ERR_SAFETENSORS", `${path}: ${what}`);
   const { weight_map: map, metadata } = parseObject(text, path, "ERR_SAFETENSORS");
   if (!isObject(map)) throw fail('"weight_map" must map tensor names to file names');
-  // What the metadata say (total_size) is left alone: published indices state it for another type than their shards'.
+  // The metadata's total_size is ignored: in published indices it is often that of another type.
   if (metadata !== undefined && metadata !== null && !isObject(metadata)) throw fail('"metadata" must be an object');
   const weightMap = new Map<string, string>();
   for (const [tensor, shard] of Object.entries(map)) {
-    if (typeof shard !== "string") throw fail(`tensor ${show(tensor)} is in ${show(shard)}, which is no file name`);
+    if (typeof shard !== "string") throw fail(`tensor ${show(tensor)} is in ${show(shard)}, which is not a file name`);
     const problem = shardProblem(shard);
     if (problem) throw fail(`tensor ${show(tensor)} is in ${show(shard)}, which ${problem}`);
     weightMap.set(tensor, shard);
@@ -42,7 +42,7 @@ export function parseWeightIndex(text: string, path: string): WeightIndex {
   return { path, weightMap, shards: [...new Set(weightMap.values())].sort() };
 }
 
-/** Why a name cannot be a shard's. The rules of POSIX and Windows apply everywhere, so that a model is good on both. */
+/** The reason why a name cannot be a shard's. The rules of POSIX and Windows apply everywhere, so that a model works on both. */
 function shardProblem(name: string): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a file name must not hold
   if (/[/\\:\u0000-\u001f\u007f]/.test(name)) return "is not a plain file name in the same folder";

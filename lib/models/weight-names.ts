@@ -2,8 +2,8 @@
 export type WeightBaseName = "diffusion_pytorch_model" | "model";
 
 /**
- * The files that may hold a model's weights, or be the index of those that do, in the order in which they are looked
- * for: where both are there, diffusers' models take the shards and transformers' the single file.
+ * Candidate names of a model's weight file or index, in order of precedence: if both exist, diffusers' models use the
+ * shards and transformers' the single file.
  */
 export function weightFileNames(baseName: WeightBaseName, variant?: string | undefined): string[] {
   const single = `${baseName}.${variant === undefined ? "" : `${variant}.`}safetensors`;
@@ -11,12 +11,12 @@ export function weightFileNames(baseName: WeightBaseName, variant?: string | und
   return baseName === "model" ? [single, ...indices] : [...indices, single];
 }
 
-/** Whether one of these names is that of an index. */
+/** Whether a name is that of an index. */
 export function isWeightIndex(name: string): boolean {
   return name.endsWith(".json");
 }
 
-/** Today's name, with a variant also that of older versions of diffusers, and one that other tools write. */
+/** The current name and, with a variant, those of older diffusers versions and of other tools. */
 function indexNames(baseName: WeightBaseName, variant: string | undefined): string[] {
   if (variant === undefined) return [`${baseName}.safetensors.index.json`];
   return [
@@ -38,19 +38,19 @@ export function variantsAmong(present: readonly string[], baseName: WeightBaseNa
     if (!name.startsWith(`${baseName}.`)) continue;
     for (const pattern of patterns) {
       const variant = pattern.exec(name.slice(baseName.length))?.[1];
-      // Of "model.fp16-00001-of-00002.safetensors" the index tells the variant.
+      // The variant of "model.fp16-00001-of-00002.safetensors" is taken from the index.
       if (variant !== undefined && !/-\d{5}-of-\d{5}$/.test(variant)) variants.add(variant);
     }
   }
   return [...variants].sort();
 }
 
-/** Whether a file holds weights in a form that can run code when it is read. */
+/** Whether a file holds weights in a format that can run code when read (pickle). */
 export function isPickle(name: string): boolean {
   return /\.(?:bin|ckpt|pt|pth|pkl|pickle)$/.test(name);
 }
 
-/** What to do about a model that has no safetensors. */
+/** Advice for a model without safetensors. */
 export const HOW_TO_CONVERT =
   "Convert the whole model in Python: " +
   'DiffusionPipeline.from_pretrained("MODEL").save_pretrained("CONVERTED", safe_serialization=True)';

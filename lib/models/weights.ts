@@ -20,21 +20,21 @@ export interface WeightsOptions {
 }
 
 export interface ResolvedWeights {
-  /** Paths of the safetensors files that hold the model together, all of them there. */
+  /** Paths of the model's safetensors files, all of which exist. */
   files: string[];
-  /** Where the weights are sharded, the index that names the files. */
+  /** The index, if the weights are sharded. */
   index?: WeightIndex;
 }
 
 /**
  * Finds the weights of a model's folder as diffusers and transformers do: one file or shards with an index, of the
- * variant asked for and no other. Where both are there, diffusers' models take the shards and transformers' the file.
+ * variant asked for and no other. If both exist, diffusers' models use the shards and transformers' the file.
  *
  * Files may be symbolic links within the folder or, as in the Hugging Face cache, to a repository's `blobs`; others are
  * refused.
  *
- * @throws `ERR_FILE_NOT_FOUND` (no folder, no weights, a shard that is listed but absent, a variant that is not there;
- *   the variants present are named), `ERR_SAFETENSORS` (a bad index; weights in pickle files only, which are never
+ * @throws `ERR_FILE_NOT_FOUND` (no folder, no weights, a shard that is listed but absent, a missing variant; the
+ * existing ones are named), `ERR_SAFETENSORS` (a bad index; weights in pickle files only, which are never
  *   read), `ERR_INVALID_ARGUMENT`, `ERR_IO`
  */
 export async function resolveWeights(folder: string, options: WeightsOptions): Promise<ResolvedWeights> {
@@ -70,7 +70,7 @@ async function listFolder(folder: string): Promise<string[]> {
 /** A blob in a Hugging Face cache. */
 const CACHE_BLOB = /[/\\]models--[^/\\]+[/\\]blobs[/\\][^/\\]+$/;
 
-/** The path of a file of the folder, once it is sure to be one and to lie where it may. */
+/** The checked path of a file of the folder: a regular file in an allowed location. */
 async function checkedFile(folder: string, name: string, listedIn?: string): Promise<string> {
   const path = join(folder, name);
   let target: string;
@@ -95,7 +95,7 @@ async function checkedFile(folder: string, name: string, listedIn?: string): Pro
   return path;
 }
 
-/** Says what the folder holds instead of the weights that were looked for. */
+/** The error for missing weights, which names what the folder holds instead. */
 function nothingFound(folder: string, present: readonly string[], options: WeightsOptions): InstructPix2PixError {
   const { baseName, variant } = options;
   const variants = variantsAmong(present, baseName);

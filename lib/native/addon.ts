@@ -4,11 +4,11 @@ import { dirname, join, sep } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import { packageRoot, platformAbi, sharedLibraryName } from "./platform.js";
 
-/** What a build of the addon records about itself, in `build.json` beside it. */
+/** The addon's `build.json`. */
 export interface BuildInfo {
   /** The version of libtorch whose headers it was compiled with, e.g. `2.13.0`. */
   libtorch: string;
-  /** The variant of that libtorch. The addon itself runs with either; the CUDA library is made with `cuda` only. */
+  /** The variant of that libtorch. The addon itself runs with either; the CUDA library is built with `cuda` only. */
   variant: "cpu" | "cuda";
   /** The commit it was built from, if it was built in a clone. */
   commit: string | null;
@@ -20,21 +20,21 @@ export interface BuildInfo {
 export interface AddonFiles {
   addon: string;
   preload: string;
-  /** What needs CUDA's headers, see native/cuda; absent if it was built with a libtorch or a machine that has none. */
+  /** The CUDA library, see native/cuda; absent if built without CUDA's headers. */
   cuda?: string;
-  /** Absent if whoever built the addon wrote no `build.json`. */
+  /** Absent if the build wrote no `build.json`. */
   build?: BuildInfo;
   /** Whether it was built on this machine or came with a platform package. */
   origin: "build" | "package";
 }
 
-/** One place where the addon was looked for, with what was found. */
+/** A searched path, with the outcome. */
 export interface AddonAttempt {
   path: string;
   outcome: string;
 }
 
-/** Where a build in this package's own folder leaves the addon. */
+/** The output folder of a local build. */
 export function localBuildFolder(root: string = packageRoot): string {
   return join(root, "build", "Release");
 }
@@ -47,7 +47,7 @@ export function isClone(root: string = packageRoot): boolean {
 /**
  * Finds the addon: a build in the package's own folder, then the platform package that npm chose.
  *
- * @throws `ERR_ADDON_NOT_FOUND` with every place that was tried and the ways out.
+ * @throws `ERR_ADDON_NOT_FOUND` with every searched path and possible fixes.
  */
 export function findAddon(root: string = packageRoot): AddonFiles {
   const attempts: AddonAttempt[] = [];
@@ -74,14 +74,14 @@ function fromPlatformPackage(root: string, attempts: AddonAttempt[]): AddonFiles
   const versions = [manifestVersion(folder), found?.build?.version].filter((version) => version !== undefined);
   const other = versions.find((version) => version !== wanted);
   if (found && other !== undefined) {
-    // The interface between the two halves is private, and changes with any release.
+    // The interface between TypeScript and addon is private, and changes with every release.
     attempts.push({ path: folder, outcome: `is version ${other}, but instruct-pix2pix is ${wanted ?? "of none"}` });
     return undefined;
   }
   return found;
 }
 
-/** Where Node.js finds a file of another package, seen from this one; undefined if it does not. */
+/** The path of another package's file as resolved by Node.js; undefined if not found. */
 export function resolveFrom(root: string, specifier: string): string | undefined {
   try {
     return createRequire(join(root, "package.json")).resolve(specifier);
@@ -91,7 +91,7 @@ export function resolveFrom(root: string, specifier: string): string | undefined
   }
 }
 
-/** The version that a package's `package.json` names. */
+/** The version in a package's `package.json`. */
 export function manifestVersion(folder: string): string | undefined {
   return (JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version?: string }).version;
 }
@@ -132,7 +132,7 @@ function describeMissing(root: string, attempts: AddonAttempt[]): string {
   const lines = [
     clone
       ? "the native addon has not been built; run `npm run setup`"
-      : `there is no native addon for ${platformAbi()}; run \`npx ip2p build\` to build it here (needs CMake and a C++20 compiler)`,
+      : `no native addon is installed for ${platformAbi()}; run \`npx ip2p build\` to build it here (needs CMake and a C++20 compiler)`,
     ...attempts.map(({ path, outcome }, i) => `  ${i === 0 ? "tried:" : "      "} ${path}: ${outcome}`),
   ];
   if (!clone)

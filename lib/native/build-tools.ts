@@ -2,27 +2,27 @@ import { InstructPix2PixError } from "../errors.js";
 import { runProgramSync } from "../runtime/child-process.js";
 import type { Environment } from "./platform.js";
 
-/** The programs that a build uses. */
+/** The build tools. */
 export interface BuildTools {
   /** The version of CMake. */
   cmake: string;
-  /** The generator to ask CMake for; undefined leaves it to CMake. */
+  /** The CMake generator; undefined for CMake's default. */
   generator?: "Ninja" | "Unix Makefiles";
-  /** The C++ compiler that was found; undefined where CMake looks for it (Windows). */
+  /** The C++ compiler that was found; undefined if CMake finds it itself (Windows). */
   compiler?: string;
 }
 
 /** The oldest CMake that CMakeLists.txt accepts. */
 const OLDEST_CMAKE = [3, 18] as const;
 
-/** Fails to compile where C++20 is missing, in the compiler or in its library. */
+/** A program that needs C++20 in the compiler and its library. */
 const CXX20 =
   "#include <concepts>\n#include <span>\nstd::span<const int> s; template <std::integral T> T f(T x) { return x; }\n";
 
 /**
  * Looks for CMake, Ninja or Make, and a C++20 compiler.
  *
- * @throws `ERR_BUILD_TOOLS` naming all that is missing, and how it is installed.
+ * @throws `ERR_BUILD_TOOLS` naming everything missing and how to install it.
  */
 export function findBuildTools(env: Environment = process.env): BuildTools {
   const run = (program: string, args: string[], input?: string) =>
@@ -53,7 +53,7 @@ export function findBuildTools(env: Environment = process.env): BuildTools {
   if (missing.length > 0)
     throw new InstructPix2PixError(
       "ERR_BUILD_TOOLS",
-      `the addon cannot be built here, for want of ${missing.join(", ")}; ${remedy()}`,
+      `the addon cannot be built here; missing: ${missing.join(", ")}; ${remedy()}`,
     );
   return tools;
 }

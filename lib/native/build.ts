@@ -22,26 +22,26 @@ import { type Environment, packageRoot } from "./platform.js";
 import { assertVersion, sameMinor } from "./version.js";
 
 export interface BuildOptions {
-  /** The libtorch to build against; default is the one that would be loaded. */
+  /** The libtorch to build against; default is the one that is loaded at run time. */
   libtorch?: string;
   /**
-   * `cmake` runs CMake itself, `cmake-js` has it run by that package, which Windows needs (it fetches what modules are
-   * linked to there); `auto`, the default, is `cmake-js` on Windows and where it is installed, else `cmake`.
+   * `cmake` runs CMake directly, `cmake-js` through that package, which Windows needs (it downloads the import
+   * library); `auto`, the default, is `cmake-js` on Windows and where it is installed, else `cmake`.
    */
   tool?: "auto" | "cmake-js" | "cmake";
-  /** Whether to begin from nothing. */
+  /** Whether to delete the build folder first. */
   clean?: boolean;
   /** Whether to build even if nothing has changed. */
   force?: boolean;
-  /** Compilers at once; default as many as cores and memory (2 GB each) allow. */
+  /** Parallel compilers; default as many as cores and memory (2 GB each) allow. */
   parallel?: number;
   signal?: AbortSignal;
-  /** Told each line of output. */
+  /** Called for each line of output. */
   onLine?: (line: string) => void;
-  /** Told once there is something to do. */
+  /** Called when the build starts or waits. */
   onBegin?: (text: string) => void;
   env?: Environment;
-  /** The folder of this package; tests give another. */
+  /** The folder of this package; for tests. */
   root?: string;
 }
 
@@ -53,9 +53,9 @@ export interface BuildResult {
 }
 
 /**
- * Builds the addon in this package's own folder, with the CUDA library where libtorch has CUDA and its headers are found,
- * unless nothing has changed since the last build: neither a source nor the minor version of libtorch, within which its
- * interface is stable.
+ * Builds the addon in this package's folder, with the CUDA library if libtorch has CUDA and its headers are found. Does
+ * nothing if neither the sources nor the minor version of libtorch (within which its ABI is stable) have changed since
+ * the last build.
  *
  * @throws `ERR_LIBTORCH_NOT_FOUND`, `ERR_LIBTORCH_VERSION`, `ERR_BUILD_TOOLS` if a tool is missing or the build fails
  *   (with the first error, and where the log is), `ERR_ABORTED`.
@@ -95,7 +95,7 @@ export async function buildAddon(options: BuildOptions = {}): Promise<BuildResul
 
 const LOCK = ".lock";
 
-/** A hash of the sources that the last successful build began with. */
+/** Hash of the last successful build's sources. */
 const STAMP = "sources.sha256";
 
 /** The addon in the build folder, if it was built from these sources for this libtorch. */
@@ -103,7 +103,7 @@ export function currentBuild(root: string, libtorch: Libtorch): AddonFiles | und
   const files = fromLocalBuild(root, []);
   if (!files?.build || !sameMinor(files.build.libtorch, libtorch.version)) return undefined;
   if (files.build.version !== manifestVersion(root)) return undefined;
-  // What was built for the CPU serves both, but the CUDA library can be made now.
+  // A CPU build works with both, but the CUDA library can be built now.
   if (libtorch.variant === "cuda" && files.build.variant === "cpu") return undefined;
   const stamp = join(root, "build", STAMP);
   return existsSync(stamp) && readFileSync(stamp, "utf8") === stampOf(root) ? files : undefined;
@@ -121,7 +121,7 @@ function stampOf(root: string): string {
   return `${hash.digest("hex")}\n`;
 }
 
-/** A build folder of another place or generator stops CMake, so its settings are dropped. */
+/** CMake refuses the cache of another path or generator, so it is deleted. */
 async function prepareFolder(folder: string, root: string, tools: BuildTools, clean: boolean): Promise<void> {
   await mkdir(folder, { recursive: true });
   const path = join(folder, "CMakeCache.txt");
@@ -169,7 +169,7 @@ function commandsFor(
   ];
 }
 
-/** Where this package's dependencies keep the headers, wherever the package manager put them. */
+/** The include folders of this package's dependencies, wherever they are installed. */
 function headerFolders(root: string): string[] {
   const folders = { IP2P_NODE_INCLUDE: "node-api-headers/include", IP2P_ADDON_API_INCLUDE: "node-addon-api" };
   return Object.entries(folders).flatMap(([variable, path]) => {
@@ -179,7 +179,7 @@ function headerFolders(root: string): string[] {
   });
 }
 
-/** The path of cmake-js, or undefined where CMake is to be run itself. */
+/** The path of cmake-js, or undefined to run CMake directly. */
 function cmakeJsProgram(root: string, tool: NonNullable<BuildOptions["tool"]>): string | undefined {
   if (tool === "cmake") return undefined;
   const folder = packageFolder(root, "cmake-js");
@@ -232,7 +232,7 @@ function describe(root: string, libtorch: Libtorch): BuildInfo {
   return { libtorch: libtorch.version.replace(/\+.*$/, ""), variant: libtorch.variant, commit, version };
 }
 
-/** The commit that a clone stands at; null where git cannot tell. Above the clone nothing is asked of git. */
+/** The checked-out commit of a clone; null if unknown. git does not search above the clone. */
 function commitOf(root: string): string | null {
   const variables = { GIT_CEILING_DIRECTORIES: dirname(root) };
   const git = (...args: string[]) => runProgramSync("git", args, { folder: root, variables });

@@ -2,8 +2,8 @@ import type { DType } from "../tensor.js";
 
 /**
  * The addon, as one typed interface: everything native/bindings exports. Functions that return a promise queue a job on
- * the worker thread of a device (first in, first out) and reject with an InstructPix2PixError; the others return at once
- * and touch no tensor data but to copy it in. Users never see these; lib/tensor.ts and lib/models/ wrap them.
+ * the worker thread of a device (first in, first out) and reject with an InstructPix2PixError; the others return at
+ * once and access tensor data only to copy it in. Not public: lib/tensor.ts and lib/models/ wrap them.
  */
 export interface NativeAddon {
   /** The version of libtorch whose headers the addon was compiled with. */
@@ -11,9 +11,9 @@ export interface NativeAddon {
 
   setErrorClass(errorClass: new (code: never, message: string) => Error): void;
   systemInfo(): SystemInfo;
-  /** The process is about to end, running jobs or not: they must not be torn down under their feet. */
+  /** Announces the end of the process, so that running jobs do not crash during its teardown. */
   processEnds(status: number): void;
-  /** What the undisposed tensors, models and trainers of this JavaScript environment hold. */
+  /** Native memory of the undisposed tensors, models and trainers of this JavaScript environment. */
   memoryUsage(): { objects: number; bytes: number };
   setThreads(count: number): Promise<void>;
   getThreads(): Promise<number>;
@@ -25,11 +25,11 @@ export interface NativeAddon {
   deviceMemory(device: string): Promise<DeviceMemory>;
   resetPeakMemory(device: string): Promise<void>;
   emptyCache(device: string): Promise<void>;
-  /** Resolves when everything queued on the device before is done. */
+  /** Resolves when all work queued on the device is done. */
   synchronize(device: string): Promise<void>;
   /** Whether CUDA may round float32 matrix products to TF32. */
   setAllowTf32(allowed: boolean): void;
-  /** Operators that give the same bits every time, or an error where there is none. */
+  /** Uses deterministic operators; one without a deterministic version throws. */
   setDeterministic(wanted: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
@@ -51,7 +51,7 @@ export interface NativeAddon {
     coefficients: readonly (readonly number[])[],
     tensors: readonly NativeTensor[],
   ): Promise<NativeTensor>;
-  /** Cuts x into as many parts along the first dimension as there are coefficients and adds them up, weighted. */
+  /** The weighted sum of equal chunks of x along the first dimension, one per coefficient. */
   combineChunks(x: NativeTensor, coefficients: readonly number[]): Promise<NativeTensor>;
   binary(operation: BinaryOperation, a: NativeTensor, b: NativeTensor | number): Promise<NativeTensor>;
   unary(operation: UnaryOperation, x: NativeTensor): Promise<NativeTensor>;
@@ -117,7 +117,7 @@ export interface NativeAddon {
       device: string;
       attention: AttentionBackend;
       quantization: Quantization;
-      /** Takes weights that hold NaN or infinity; otherwise `ERR_NOT_FINITE` names the first one. */
+      /** Accepts weights that hold NaN or infinity; otherwise `ERR_NOT_FINITE` names the first one. */
       allowNonFinite: boolean;
     },
     cancel: NativeCancelToken | null,
@@ -131,7 +131,7 @@ export interface NativeAddon {
   ): Promise<NativeModel>;
   modelStateDict(model: NativeModel): Promise<Record<string, NativeTensor>>;
   setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
-  /** What is queued for the model before it is done is refused. */
+  /** Work queued for the model before the move is done fails. */
   moveModel(model: NativeModel, device: string): Promise<void>;
   unetForward(
     model: NativeModel,
@@ -142,7 +142,7 @@ export interface NativeAddon {
     options: {
       sampleRows: readonly number[] | null;
       cache: NativeUNetCache | null;
-      /** Of the last pass that kept them; `keep` and `reuse` need a cache. */
+      /** Reuses those of the last pass that kept them; `keep` and `reuse` need a cache. */
       deepFeatures: DeepFeatures;
     },
     cancel: NativeCancelToken | null,
@@ -171,8 +171,8 @@ export interface NativeAddon {
 
   // bindings/operators.cc
   /**
-   * An operator of the layers by its name in kernels/ops.h, for tests and benches. With the gradient of its output, those of
-   * its tensors follow the output.
+   * An operator of the layers by its name in kernels/ops.h, for tests and benches. If the gradient of the output is
+   * given, the tensors' gradients follow the output.
    */
   callOperator(
     name: string,
@@ -181,7 +181,7 @@ export interface NativeAddon {
     outputGradient: NativeTensor | null,
   ): Promise<NativeTensor[]>;
 
-  /** The same recorded as a CUDA graph and played again. */
+  /** The same, recorded as a CUDA graph and replayed. */
   replayOperator(name: string, tensors: readonly NativeTensor[], numbers: readonly number[]): Promise<NativeTensor>;
 
   // bindings/training.cc
@@ -234,7 +234,7 @@ export interface NativeAddon {
     outHeight: number,
     filter: string,
   ): Promise<Uint8Array>;
-  /** [B,C,H,W] to the nearest neighbour. */
+  /** [B,C,H,W] resized by nearest neighbour. */
   resizeNearest(x: NativeTensor, height: number, width: number): Promise<NativeTensor>;
   pictureToTensor(rgb: Uint8Array, width: number, height: number): Promise<NativeTensor>;
   picturesToTensor(
@@ -251,7 +251,7 @@ export interface SystemInfo {
   libtorch: string;
   /** Instruction set that libtorch's CPU kernels use: "AVX2", "AVX512", … */
   cpuCapability: string;
-  /** Threads that CPU operators use unless set. */
+  /** Default number of threads of CPU operators. */
   defaultThreads: number;
   cudaBuilt: boolean;
   cudaDevices: number;
@@ -259,15 +259,15 @@ export interface SystemInfo {
   cudaLibrary: boolean;
 }
 
-/** As CUDA counts versions: 13000 is 13.0. */
+/** CUDA's version numbers: 13000 is 13.0. */
 export interface CudaVersions {
-  /** The newest CUDA that the driver serves; 0 without a driver. */
+  /** The newest CUDA version that the driver supports; 0 without a driver. */
   driver: number;
-  /** 0 if it does not say, as without a driver. */
+  /** 0 if unknown, as without a driver. */
   runtime: number;
 }
 
-/** What a CUDA device says of itself. */
+/** Properties of a CUDA device. */
 export interface CudaProperties {
   /** E.g. "NVIDIA H200". */
   name: string;
@@ -280,16 +280,16 @@ export interface CudaProperties {
 
 /** Memory of a CUDA device, in bytes. */
 export interface DeviceMemory {
-  /** What tensors of this process hold. */
+  /** Held by tensors of this process. */
   allocated: number;
-  /** What this process has taken from the driver, for tensors of now and later. */
+  /** Reserved by this process, cached memory included. */
   reserved: number;
-  /** The most since the process began or the peaks were reset. */
+  /** Maximum since the start of the process or the last reset. */
   peakAllocated: number;
   peakReserved: number;
-  /** What no process holds; null without the package's CUDA library. */
+  /** Free memory; null without the package's CUDA library. */
   free: number | null;
-  /** All there is; null without the package's CUDA library. */
+  /** Total memory; null without the package's CUDA library. */
   total: number | null;
 }
 
@@ -322,7 +322,7 @@ export interface NativeTrainerOptions {
   use8bitAdam: boolean;
   useEma: boolean;
   gradientCheckpointing: boolean;
-  /** Keeps the weights in the type of mixed precision as well: the same numbers sooner, for two bytes a weight. */
+  /** Keeps shadow weights in the type of mixed precision: identical results, faster, for two bytes per weight. */
   shadowWeights: boolean;
   mixedPrecision: "bfloat16" | "float16" | null;
 }
@@ -348,7 +348,7 @@ export type AttentionBackend = "auto" | "math";
 export type BinaryOperation = "add" | "sub" | "mul" | "div";
 export type UnaryOperation = "neg" | "abs" | "exp" | "log" | "sqrt" | "round" | "clone";
 
-/** The part of a `Float16Array` that is used, for those whose TypeScript does not know it. */
+/** The used part of `Float16Array`, for older TypeScript libraries. */
 export interface Float16Elements extends ArrayLike<number> {
   readonly [Symbol.toStringTag]: "Float16Array";
 }

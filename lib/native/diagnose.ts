@@ -20,18 +20,18 @@ import {
 import { type ProbeResult, probeAddon } from "./probe.js";
 import { assertVersion } from "./version.js";
 
-/** Something that is needed and not in order. */
+/** A problem with a required part. */
 export interface Problem {
   /** The part of the report it belongs to. */
   part: "platform" | "libtorch" | "addon" | "loading" | "cache";
   code: string;
-  /** What is wrong and how it is mended; the first line says the most. */
+  /** The problem and its fix; the first line is the summary. */
   message: string;
 }
 
-/** Everything about this machine that decides whether and how the package works. */
+/** Everything on this machine that determines whether and how the package works. */
 export interface Diagnosis {
-  /** Whether there is no problem. */
+  /** True if there is no problem. */
   ok: boolean;
   package: { root: string };
   node: { version: string; napi: string };
@@ -39,20 +39,20 @@ export interface Diagnosis {
     abi: string;
     /** The version of the C library. */
     libc: string | null;
-    /** The oldest one that libtorch and the prebuilt addon load on; null where that is not the question. */
+    /** The oldest one supported by libtorch and the prebuilt addon; null where not applicable. */
     oldestLibc: string | null;
   };
   host: Host;
   libtorch: Libtorch | null;
   addon: AddonFiles | null;
-  /** What loading both in another process came to, with the CUDA devices it found; null if one of them is missing. */
+  /** The result of loading both in another process, with the CUDA devices found; null if one of them is missing. */
   loading: ProbeResult | null;
   cuda: CudaDriver;
   cache: { folder: string; exists: boolean; freeBytes: number | null };
   problems: Problem[];
 }
 
-/** Looks at everything and throws nothing. */
+/** Checks everything; never throws. */
 export async function diagnose(options: LoadOptions = {}, libc: Libc = detectLibc()): Promise<Diagnosis> {
   const env = options.env ?? process.env;
   const problems: Problem[] = [];

@@ -2,21 +2,21 @@ import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus, freemem, release, totalmem } from "node:os";
 import { join } from "node:path";
 
-/** The machine, as far as it matters for computing. */
+/** Properties of the machine that matter for computing. */
 export interface Host {
   /** The processor's name. */
   cpu: string;
   /** Cores this process may run on. */
   cores: number;
-  /** Cores' worth of time that a container allows, if it limits it; may be a fraction. */
+  /** CPU limit of the container in cores, if any; may be a fraction. */
   coreLimit: number | null;
   /** Those of avx2, avx512f, avx512_bf16, amx_bf16, … that matter to libtorch and that the processor has. */
   instructionSets: string[];
   /** Bytes. */
   totalMemory: number;
-  /** Bytes that a container allows, if it limits them. */
+  /** Memory limit of the container in bytes, if any. */
   memoryLimit: number | null;
-  /** Bytes that could be used without swapping. */
+  /** Available bytes without swapping. */
   freeMemory: number;
   kernel: string;
 }
@@ -41,7 +41,7 @@ export function describeHost(procFolder = "/proc", cgroupFolder = "/sys/fs/cgrou
   };
 }
 
-/** Whole cores that it makes sense to keep busy: those this process may use, within a container's limit. */
+/** Number of cores to use: those available to this process, within the container's limit. */
 export function usableCores(): number {
   const { cores } = readLimits("/proc", "/sys/fs/cgroup");
   return Math.max(1, Math.min(availableParallelism(), cores === null ? Number.POSITIVE_INFINITY : Math.ceil(cores)));

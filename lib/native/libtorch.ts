@@ -5,17 +5,17 @@ import { runProgramSync } from "../runtime/child-process.js";
 import { cacheFolder, type Environment, isEnabled, sharedLibraryName } from "./platform.js";
 import { isSupportedVersion, LIBTORCH_VERSION, sameMinor } from "./version.js";
 
-/** Which rule of the resolution order named a libtorch. */
+/** The rule of the resolution order that found a libtorch. */
 export type LibtorchSource = "option" | "LIBTORCH" | "LIBTORCH_USE_PYTORCH" | "cache";
 
-/** `cuda` when the tree holds libtorch's CUDA half, whatever its wheel was called. */
+/** `cuda` if the folder holds libtorch's CUDA half, regardless of its wheel's name. */
 export type LibtorchVariant = "cpu" | "cuda";
 
 /** One unpacked libtorch. */
 export interface Libtorch {
   /** Absolute path of the folder that holds `lib/` and `include/`. */
   root: string;
-  /** As the tree itself says, e.g. `2.13.0+cpu`; `2.13.0` where it carries no local part. */
+  /** Its version, e.g. `2.13.0+cpu`, or `2.13.0` without a local part. */
   version: string;
   variant: LibtorchVariant;
   source: LibtorchSource;
@@ -33,8 +33,8 @@ export interface ResolveOptions {
 /**
  * Finds libtorch. The first rule that applies decides, with the names that other bindings use: the `libtorch` option,
  * `LIBTORCH` (a folder with `lib/`), `LIBTORCH_USE_PYTORCH=1` (the torch of the Python on the path or of the active
- * virtual environment), the user cache that `ip2p install` fills. A rule that applies but leads nowhere is an error and
- * not skipped, since silently computing with another libtorch than the one asked for would be worse.
+ * virtual environment), the user cache that `ip2p install` fills. A rule that applies but finds nothing is an error,
+ * not skipped, so that no other libtorch than the requested one is used silently.
  *
  * @throws `ERR_LIBTORCH_NOT_FOUND`
  */
@@ -61,7 +61,7 @@ export function resolveLibtorch(options: ResolveOptions = {}): Libtorch {
   );
 }
 
-/** Where `ip2p install` keeps its libtorchs, one folder `<version>-<variant>` each. */
+/** The folder of `ip2p install`'s libtorchs, with a subfolder `<version>-<variant>` for each. */
 export function libtorchCacheFolder(env: Environment = process.env): string {
   return join(cacheFolder(env), "libtorch");
 }
@@ -72,10 +72,10 @@ export function cacheEntryRoot(entry: string): string {
 }
 
 /**
- * Reads what a libtorch folder is.
+ * Determines the version and variant of a libtorch folder.
  *
  * @param context the beginning of the error's sentence, before the folder.
- * @throws `ERR_LIBTORCH_NOT_FOUND` if there is no libtorch in it, `ERR_LIBTORCH` if its version cannot be told.
+ * @throws `ERR_LIBTORCH_NOT_FOUND` if it holds no libtorch, `ERR_LIBTORCH` if its version cannot be determined.
  */
 export function inspectLibtorch(folder: string, source: LibtorchSource, context = "no libtorch at"): Libtorch {
   const root = resolve(folder);
@@ -91,7 +91,7 @@ export function inspectLibtorch(folder: string, source: LibtorchSource, context 
   if (version === undefined)
     throw new InstructPix2PixError(
       "ERR_LIBTORCH",
-      `the version of libtorch at ${root} cannot be told: it has none of build-version, version.py, include/torch/headeronly/version.h`,
+      `the version of libtorch at ${root} cannot be determined: it has none of build-version, version.py, include/torch/headeronly/version.h`,
     );
   const variant = existsSync(join(root, "lib", sharedLibraryName("torch_cuda"))) ? "cuda" : "cpu";
   return { root, version, variant, source };

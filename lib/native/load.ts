@@ -13,23 +13,23 @@ import {
 } from "./platform.js";
 import { assertVersion } from "./version.js";
 
-/** What became of libtorch's CUDA half. Only `loaded` lets a device be `cuda`. */
+/** The state of libtorch's CUDA half. The device `cuda` needs `loaded`. */
 export interface CudaHalf {
   state: "loaded" | "absent" | "no-driver" | "failed";
-  /** For `failed` and `no-driver`: what the dynamic linker said. */
+  /** For `failed` and `no-driver`: the dynamic linker's message. */
   reason?: string;
-  /** This package's own CUDA library; undefined where the CUDA half was not opened. */
+  /** This package's CUDA library; undefined if the CUDA half was not loaded. */
   library?: CudaLibrary;
 }
 
-/** This package's own CUDA library: without it the devices compute as well, and say less of themselves. */
+/** This package's CUDA library: without it devices work too, but report fewer properties. */
 export interface CudaLibrary {
   state: "loaded" | "absent" | "failed";
-  /** For `failed`: what the dynamic linker said. */
+  /** For `failed`: the dynamic linker's message. */
   reason?: string;
 }
 
-/** An addon that is loaded, and what it runs on. */
+/** The loaded addon and its libtorch. */
 export interface LoadedAddon<Addon> {
   exports: Addon;
   files: AddonFiles;
@@ -42,14 +42,14 @@ export interface LoadOptions {
   libtorch?: string;
   /** Default `process.env`. */
   env?: Environment;
-  /** The folder of this package; tests give another. */
+  /** The folder of this package; for tests. */
   root?: string;
 }
 
 /** The module that opens libraries, see native/preload. */
 interface Preload {
   dlopen(path: string): void;
-  /** The paths of the libraries of this file name that the process has open. */
+  /** The paths of the process's open libraries of this file name. */
   opened(name: string): string[];
 }
 
@@ -57,10 +57,10 @@ const require = createRequire(import.meta.url);
 let loaded: LoadedAddon<unknown> | undefined;
 
 /**
- * Loads libtorch and the addon, once per JavaScript environment (the main thread, each worker thread). Nothing of this
- * happens when the package is imported. A failure is not remembered: after `ip2p install` the next call succeeds.
+ * Loads libtorch and the addon, once per JavaScript environment (the main thread, each worker thread). Importing the
+ * package loads nothing. Failures are not cached: after `ip2p install` the next call succeeds.
  *
- * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else is looked at, `ERR_ADDON_NOT_FOUND`, `ERR_LIBTORCH_VERSION`,
+ * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else, `ERR_ADDON_NOT_FOUND`, `ERR_LIBTORCH_VERSION`,
  *   `ERR_LIBTORCH` if the dynamic linker refuses a library.
  */
 export function loadAddon<Addon>(options: LoadOptions = {}): LoadedAddon<Addon> {
@@ -79,7 +79,8 @@ export function loadAddon<Addon>(options: LoadOptions = {}): LoadedAddon<Addon> 
 function load(options: LoadOptions): LoadedAddon<unknown> {
   const env = options.env ?? process.env;
   assertSupportedPlatform();
-  // The one that an addon was built against is preferred, but a missing libtorch is reported before a missing addon.
+  // The libtorch that the addon was built against is preferred, but a missing libtorch is reported before a missing
+  // addon.
   const first = resolveLibtorch(options);
   const files = findAddon(options.root);
   const libtorch = files.build ? resolveLibtorch({ ...options, preferredVersion: files.build.libtorch }) : first;
@@ -115,8 +116,8 @@ function openLibtorch(files: AddonFiles, libtorch: Libtorch): CudaHalf {
 }
 
 /**
- * A process can use one libtorch: of two, each would find functions of the other under its own names. Somebody else may have
- * opened one, as another copy of this package does, or an addon of another package.
+ * A process can use only one libtorch, since two would resolve each other's symbols. Another copy of this package, or
+ * another package's addon, may have loaded one.
  */
 function assertNoOther(preload: Preload, { root }: Libtorch): void {
   for (const name of ["c10", "torch_cpu"].map(sharedLibraryName)) {
@@ -131,8 +132,9 @@ function assertNoOther(preload: Preload, { root }: Libtorch): void {
 }
 
 /**
- * Opens the empty library that merely names the others. This package's addon does not need it but one built with
- * libtorch's own CMake targets does, and the error is that one's: loading it then says which library is missing.
+ * Loads the stub library that only depends on the others. This package's addon does not need it, but one built with
+ * libtorch's own CMake targets does; a failure is ignored here, since loading that addon then names the missing
+ * library.
  */
 function openUmbrella(libtorch: Libtorch, open: (stem: string) => void): void {
   if (!existsSync(join(libtorch.root, "lib", sharedLibraryName("torch")))) return;
@@ -141,7 +143,7 @@ function openUmbrella(libtorch: Libtorch, open: (stem: string) => void): void {
   } catch {}
 }
 
-/** Opening the CUDA half takes most of a second and 200 MB, so a machine without a driver is spared it. */
+/** Loading the CUDA half takes most of a second and 200 MB, so it is skipped without a driver. */
 function openCudaHalf(preload: Preload, open: (stem: string) => void): CudaHalf {
   try {
     preload.dlopen(cudaDriverLibrary);
@@ -157,7 +159,7 @@ function openCudaHalf(preload: Preload, open: (stem: string) => void): CudaHalf 
   }
 }
 
-/** Opened behind what it is linked to, and before the addon, which looks for what it registers. */
+/** Loaded after its dependencies and before the addon, which looks up what it registers. */
 function openCudaLibrary(preload: Preload, path: string | undefined): CudaLibrary {
   if (path === undefined) return { state: "absent" };
   try {

@@ -16,7 +16,7 @@ export function native(): NativeAddon {
   return (addon ??= prepare(loadAddon<NativeAddon>()));
 }
 
-/** What became of libtorch's CUDA half when the addon was loaded. */
+/** The state of libtorch's CUDA half after loading the addon. */
 export function cudaHalf(): CudaHalf {
   return loadAddon<NativeAddon>().cuda;
 }
@@ -24,8 +24,8 @@ export function cudaHalf(): CudaHalf {
 let probed: string | undefined | null;
 
 /**
- * Why the first CUDA device cannot be used, tried once in another process: a driver that is not in order may take a process
- * down. Undefined if it computes.
+ * Why the first CUDA device cannot be used, tested once in another process, since a broken driver may crash it.
+ * Undefined if it works.
  */
 export function cudaFailure(): string | undefined {
   if (probed !== undefined) return probed ?? undefined;
@@ -45,7 +45,7 @@ function prepare({ exports }: LoadedAddon<NativeAddon>): NativeAddon {
   exports.setErrorClass(InstructPix2PixError);
   if (Object.hasOwn(exports, PREPARED)) return exports;
   Object.defineProperty(exports, PREPARED, { value: true });
-  // process.exit() runs no cleanup hook of native code; this event is all that tells.
+  // process.exit() runs no native cleanup hooks; this event is the only notification.
   if (isMainThread) process.once("exit", (status) => exports.processEnds(status));
   return exports;
 }
@@ -74,7 +74,7 @@ export async function cancellable<T>(
   }
 }
 
-/** By what it does: signals also come from polyfills and other realms. */
+/** By duck typing: signals may come from polyfills and other realms. */
 function isAbortSignal(value: unknown): value is AbortSignal {
   const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>;
   return typeof aborted === "boolean" && typeof addEventListener === "function";

@@ -10,7 +10,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** The folder that holds this package's `package.json`, whether this file runs from `lib/` or from `dist/`. */
 export const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
-/** The platform as the prebuilt packages are named after it, e.g. `linux-x64-gnu`, `darwin-arm64`, `win32-x64-msvc`. */
+/** The platform in the names of the prebuilt packages, e.g. `linux-x64-gnu`, `darwin-arm64`, `win32-x64-msvc`. */
 export function platformAbi(): string {
   const abi = { linux: familySync() === MUSL ? "-musl" : "-gnu", win32: "-msvc" }[process.platform as string] ?? "";
   return `${process.platform}-${process.arch}${abi}`;
@@ -22,7 +22,7 @@ export const OLDEST_GLIBC = "2.28";
 /** The C library of this Linux; both null on other systems. */
 export interface Libc {
   family: string | null;
-  /** E.g. `2.36`; null where it cannot be told. */
+  /** E.g. `2.36`; null if unknown. */
   version: string | null;
 }
 
@@ -31,7 +31,7 @@ export function detectLibc(): Libc {
 }
 
 /**
- * Refuses a platform for which there is no libtorch at all.
+ * Throws on platforms without any libtorch.
  *
  * @throws `ERR_LIBTORCH` on a Linux whose C library is musl, or a glibc older than {@link OLDEST_GLIBC}.
  */

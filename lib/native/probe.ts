@@ -6,11 +6,11 @@ import type { Libtorch } from "./libtorch.js";
 import type { CudaHalf } from "./load.js";
 import { cudaDriverLibrary, sharedLibraryName } from "./platform.js";
 
-/** What loading came to in a process of its own. */
+/** The result of loading in a separate process. */
 export type ProbeResult =
   | {
       ok: true;
-      /** `library` is tried without a driver as well. */
+      /** `library` is tested without a driver too. */
       cuda: CudaHalf;
       system: SystemInfo;
       /** Null without the CUDA library. */
@@ -19,14 +19,14 @@ export type ProbeResult =
     }
   | { ok: false; reason: string };
 
-/** A CUDA device that has computed something, or why it cannot. Properties are null without the CUDA library. */
+/** A CUDA device that passed a test computation, or the reason for its failure. Properties are null without the CUDA library. */
 export type ProbedDevice =
   | { ok: true; properties: CudaProperties | null; memory: DeviceMemory }
   | { ok: false; reason: string };
 
 /**
- * Does what loading does, without TypeScript: a process that crashes while a library is opened takes nothing with it.
- * The answer is written before anything is torn down.
+ * Repeats the steps of loading, without TypeScript, so that a crash while loading a library is contained. The result is
+ * written before teardown.
  */
 const program = `
 const { writeSync } = require("node:fs");
@@ -77,13 +77,13 @@ async function probe() {
 probe().catch((error) => answer({ ok: false, reason: short(error) }));
 `;
 
-/** Loads libtorch and the addon in another process, asks the addon what it computes with, and tries every CUDA device. */
+/** Loads libtorch and the addon in another process, queries the addon, and tests every CUDA device. */
 export async function probeAddon(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): Promise<ProbeResult> {
   const { path, variables } = nodeProgram;
   return resultOf(await runProgram(path, argumentsFor(files, libtorch), { variables, timeout }));
 }
 
-/** The same for who cannot wait but stand still. */
+/** The synchronous version. */
 export function probeAddonSync(files: AddonFiles, libtorch: Libtorch, timeout = 120_000): ProbeResult {
   const { path, variables } = nodeProgram;
   return resultOf(runProgramSync(path, argumentsFor(files, libtorch), { variables, timeout }));

@@ -6,7 +6,7 @@ export const LIBTORCH_VERSION = "2.13.0";
 /** The oldest and the newest minor version of libtorch 2 that the sources compile against. */
 const MINOR_RANGE = { oldest: 11, newest: 15 } as const;
 
-/** What decides whether a binary fits: libtorch keeps its C++ interface within a minor version only. */
+/** Binary compatibility: libtorch's C++ ABI is stable within a minor version only. */
 function minorOf(version: string): { major: number; minor: number } | undefined {
   const match = /^(\d+)\.(\d+)(?:\.|$|[^\d.])/.exec(version);
   return match ? { major: Number(match[1]), minor: Number(match[2]) } : undefined;
@@ -28,12 +28,12 @@ export function isSupportedVersion(version: string): boolean {
 export const supportedVersions = `2.${MINOR_RANGE.oldest} to 2.${MINOR_RANGE.newest}`;
 
 /**
- * Checks that a libtorch can serve an addon (or, with no `builtAgainst`, a build).
+ * Checks that a libtorch is compatible with an addon (or, without `builtAgainst`, suitable for a build).
  *
  * @throws `ERR_LIBTORCH_VERSION` naming both versions.
  */
 export function assertVersion(found: { version: string; root: string }, builtAgainst?: string): void {
-  const bypass = "set LIBTORCH_BYPASS_VERSION_CHECK=1 to try it all the same";
+  const bypass = "set LIBTORCH_BYPASS_VERSION_CHECK=1 to try it anyway";
   if (!isSupportedVersion(found.version))
     throw new InstructPix2PixError(
       "ERR_LIBTORCH_VERSION",

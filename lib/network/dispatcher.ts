@@ -2,8 +2,8 @@ import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
 import type { Environment } from "../native/platform.js";
 
 /**
- * What requests go through: the proxies that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, in either
- * case), or straight. To be destroyed by whoever asked for it.
+ * A dispatcher for requests through the environment's proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, in either
+ * case), or direct. The caller must destroy it.
  */
 export function dispatcherFor(env: Environment, options: Agent.Options): Dispatcher {
   const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? "";

@@ -14,11 +14,11 @@ function isLoopback(host: string): boolean {
 export function warnIfUnencrypted(variable: string, server: URL, secret: string): void {
   if (server.protocol !== "http:" || isLoopback(server.hostname)) return;
   warnOnce(
-    `${variable} is ${server.origin}: ${secret} is sent there without encryption, for everybody on the way to read; take an https address`,
+    `${variable} is ${server.origin}: ${secret} is sent there without encryption, readable by anyone on the network; use an https address`,
   );
 }
 
-/** An address that a server at `from` names, if it is one of http, and of https where `from` is; undefined if not. */
+/** An address given by a server at `from`: http or https, and only https if `from` is https; otherwise undefined. */
 export function addressWithin(from: URL, address: string): URL | undefined {
   let target: URL | undefined;
   try {

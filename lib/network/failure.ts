@@ -14,19 +14,19 @@ export function failureName(error: unknown): string {
   return (cause as NodeJS.ErrnoException).code ?? cause.message;
 }
 
-/** `fetch` says only "fetch failed"; what went wrong is its cause, or one of several where a host has many addresses. */
+/** `fetch` only says "fetch failed"; the reason is its cause, or one of several causes if a host has several addresses. */
 function innermost(error: unknown): unknown {
   let inner = error;
   while (isError(inner) && isError(inner.cause)) inner = inner.cause;
   return isError(inner) && inner.name === "AggregateError" ? ((inner as AggregateError).errors[0] ?? inner) : inner;
 }
 
-/** Whether a server that answers so may answer otherwise the next time. */
+/** Whether a response status is transient and worth a retry. */
 export function isPassing(status: number): boolean {
   return status === 408 || status === 429 || status >= 500;
 }
 
-/** Milliseconds that a server asks to wait; undefined if it does not, or asks for a date. */
+/** Milliseconds of a Retry-After header; undefined if absent or a date. */
 export function retryAfter(headers: { get(name: string): string | null }): number | undefined {
   const asked = Number(headers.get("retry-after") ?? Number.NaN) * 1000;
   return asked > 0 ? asked : undefined;

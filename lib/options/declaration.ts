@@ -7,9 +7,9 @@ import type { CamelCase } from "./names.js";
 export interface OptionDeclaration {
   /** `bigint` is a whole number that may be too large for a JavaScript number, such as a seed. */
   readonly type: "string" | "boolean" | "integer" | "number" | "bigint";
-  /** What it does: a phrase without a full stop at its end. */
+  /** Description: a phrase without a full stop. */
   readonly help: string;
-  /** What stands for the value in the help, e.g. `DIR`; by default the type. */
+  /** Placeholder of the value in the help, e.g. `DIR`; by default the type. */
   readonly value?: string;
   /** The only values allowed. */
   readonly choices?: readonly string[];
@@ -20,15 +20,15 @@ export interface OptionDeclaration {
   readonly min?: number;
   /** The largest number allowed. */
   readonly max?: number | bigint;
-  /** It holds a key or a token: never written anywhere. */
+  /** Holds a key or a token: never written anywhere. */
   readonly secret?: true;
-  /** Another value of it leaves the numbers of a run as they are, so that a resumed run may have another. */
+  /** Does not affect a run's results, so that it may change on resume. */
   readonly mayChange?: true;
-  /** The heading it is listed under in the help; by default that of all the others. */
+  /** Its heading in the help; by default the general one. */
   readonly group?: string;
 }
 
-/** Options by their names in snake_case, the spelling of diffusers' scripts. */
+/** Options by their names in snake_case, as in diffusers' scripts. */
 export type OptionDeclarations = Readonly<Record<string, OptionDeclaration>>;
 
 /** The type of an option's value. */
@@ -47,14 +47,14 @@ type AlwaysPresent = { readonly default: string | boolean | number } | { readonl
 type Flag = { readonly type: "boolean" };
 
 /**
- * The values of all options after parsing and validation, by their names in camelCase: defaults are filled in, a boolean
- * without a default is false, and what was not given and has no default is undefined.
+ * The values of all options after parsing and validation, by their names in camelCase: defaults are filled in, a
+ * boolean without a default is false, and any other missing option is undefined.
  */
 export type OptionValues<T extends OptionDeclarations> = {
   [K in keyof T & string as CamelCase<K>]: T[K] extends AlwaysPresent ? ValueOf<T[K]> : ValueOf<T[K]> | undefined;
 };
 
-/** What a program may give for the same options: the required ones, and any of the others. */
+/** The options that a program passes: the required ones, and any of the others. */
 export type OptionInput<T extends OptionDeclarations> = {
   [K in keyof T & string as T[K] extends { readonly required: true } ? CamelCase<K> : never]: InputOf<T[K]>;
 } & {
@@ -65,7 +65,7 @@ export type OptionInput<T extends OptionDeclarations> = {
 
 type InputOf<D extends OptionDeclaration> = D["type"] extends "bigint" ? number | bigint : ValueOf<D>;
 
-/** Lets the types follow from the declarations as they are written. */
+/** Infers literal types from the declarations. */
 export function declareOptions<const T extends OptionDeclarations>(declarations: T): T {
   return declarations;
 }

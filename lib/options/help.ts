@@ -1,7 +1,7 @@
 import type { OptionDeclaration, OptionDeclarations } from "./declaration.js";
 import { rangeOf } from "./value.js";
 
-/** The heading of options that name none. */
+/** The default heading of options. */
 const OTHER = "Options";
 /** Columns of the left half of the list. */
 const LEFT_MOST = 30;
@@ -30,11 +30,11 @@ function valueName({ type, value, choices }: OptionDeclaration): string {
   return value ?? choices?.join("|") ?? (type === "string" ? "TEXT" : type === "number" ? "X" : "N");
 }
 
-/** The help with the limits and the default behind it, which the declaration says once and for all. */
+/** The help text followed by the declaration's limits and default. */
 export function fullHelp(declaration: OptionDeclaration): string {
   const { help, default: fallback, type, value, choices } = declaration;
   const notes = [
-    // The choices stand in the flag unless that shows another word.
+    // The choices are shown in the flag unless it has another placeholder.
     ...(choices && value !== undefined ? [choices.join(", ")] : []),
     ...(declaration.min !== undefined || declaration.max !== undefined
       ? [rangeOf(declaration).replace(/^ (of )?/, "")]
@@ -73,7 +73,7 @@ function row(flag: string, help: string, left: number, columns: number): string[
   return lines.map((line, i) => (i === 0 ? flag : "").padEnd(indent) + line);
 }
 
-/** Breaks a text into lines of at most `width`, between words; a longer word keeps a line for itself. */
+/** Breaks a text into lines of at most `width`, between words; a longer word gets a line of its own. */
 export function wrap(text: string, width: number, hang = ""): string[] {
   const lines: string[] = [];
   let line = "";

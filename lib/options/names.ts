@@ -19,8 +19,8 @@ export function snakeCase(flag: string): string {
 }
 
 /**
- * The name among `known` that was probably meant, if one is near enough: at most a third of its letters are wrong,
- * missing, superfluous or swapped, or it goes on where `name` ends.
+ * The most similar name among `known`, if near enough: at most a third of its letters are wrong, missing, superfluous
+ * or swapped, or it begins with `name`.
  */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   let best: { name: string; distance: number } | undefined;

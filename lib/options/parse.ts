@@ -9,7 +9,7 @@ import { type Checked, checkValue, type OptionValue, parseValue } from "./value.
  * `--name=value`, in snake_case or kebab-case, a negative number or a text with white space as a value, the last of
  * repeated flags. A boolean is `--name`, `--no_name` or `--name=false`.
  *
- * @throws `ERR_USAGE` naming the argument that is unknown, lacks its value or has an impossible one, or is missing.
+ * @throws `ERR_USAGE` naming the argument that is unknown, missing, or has no or an invalid value.
  */
 export function parseArguments<T extends OptionDeclarations>(
   declarations: T,
@@ -45,9 +45,9 @@ export function parseArguments<T extends OptionDeclarations>(
 }
 
 /**
- * Checks the options that a program gave, by the same declarations, and fills in the defaults.
+ * Validates options passed by a program against the same declarations, and fills in the defaults.
  *
- * @throws `ERR_INVALID_ARGUMENT` naming the option that is unknown, impossible or missing.
+ * @throws `ERR_INVALID_ARGUMENT` naming the option that is unknown, invalid or missing.
  */
 export function resolveOptions<T extends OptionDeclarations>(
   declarations: T,
@@ -58,7 +58,7 @@ export function resolveOptions<T extends OptionDeclarations>(
   const given = new Map<string, OptionValue>();
   for (const [key, value] of Object.entries(input)) {
     const name = byCamelCase.get(key);
-    if (name === undefined) throw invalid(`there is no option "${key}"${didYouMean(key, byCamelCase.keys(), "")}`);
+    if (name === undefined) throw invalid(`unknown option "${key}"${didYouMean(key, byCamelCase.keys(), "")}`);
     if (value === undefined) continue;
     const checked = checkValue(value, declarations[name]!);
     if ("problem" in checked) throw invalid(`${key} ${checked.problem}`);
@@ -81,7 +81,7 @@ function complete<T extends OptionDeclarations>(
   return Object.fromEntries(values) as OptionValues<T>;
 }
 
-/** `--a-b=c` → the flag `a-b` as it was typed, and what is attached to it. */
+/** `--a-b=c` → the flag `a-b` as typed, and the attached value. */
 function splitFlag(argument: string): { flag: string; attached: string | undefined } {
   if (!argument.startsWith("--")) throw unexpected(argument);
   const equals = argument.indexOf("=");
@@ -95,7 +95,7 @@ function findOption(declarations: OptionDeclarations, flag: string): { name: str
   const positive = /^no_(.+)$/.exec(name)?.[1];
   if (positive !== undefined && Object.hasOwn(declarations, positive) && declarations[positive]!.type === "boolean")
     return { name: positive, negated: true };
-  throw usage(`there is no option --${flag}${didYouMean(name, Object.keys(declarations), "--")}`);
+  throw usage(`unknown option --${flag}${didYouMean(name, Object.keys(declarations), "--")}`);
 }
 
 /** A lone dash, a negative number and a text with white space are values, as for argparse. */

@@ -1,16 +1,15 @@
 import { isDecimal } from "../decimal.js";
 import type { OptionDeclaration } from "./declaration.js";
 
-/** A value that an option has, of its right type. */
+/** A valid value of an option. */
 export type OptionValue = string | boolean | number | bigint;
 
 /**
- * The reason why a value cannot be an option's, continuing a sentence that begins with the option's name; or the value,
- * of the option's own type.
+ * The reason why a value is invalid, continuing a sentence that begins with the option's name; or the converted value.
  */
 export type Checked = { readonly value: OptionValue } | { readonly problem: string };
 
-/** Reads the value of a flag as it was typed. */
+/** Parses the text of a flag's value. */
 export function parseValue(text: string, declaration: OptionDeclaration): Checked {
   const { type } = declaration;
   const shown = JSON.stringify(text);
@@ -35,7 +34,7 @@ export function parseValue(text: string, declaration: OptionDeclaration): Checke
   }
 }
 
-/** Checks a value that a program gave, or that a flag's text was converted to. */
+/** Checks a value passed by a program or converted from a flag's text. */
 export function checkValue(given: unknown, declaration: OptionDeclaration): Checked {
   const { type, choices } = declaration;
   const problem = (expected: string): Checked => ({ problem: `takes ${expected}, not ${show(given)}` });
@@ -64,7 +63,7 @@ export function checkValue(given: unknown, declaration: OptionDeclaration): Chec
   }
 }
 
-/** The limits of an option's value in words, with a space before them; nothing if there are none. */
+/** The limits of an option's value in words, with a leading space; empty if there are none. */
 export function rangeOf({ min, max }: OptionDeclaration): string {
   if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
   if (min !== undefined) return ` of at least ${min}`;

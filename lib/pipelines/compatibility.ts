@@ -11,14 +11,15 @@ import type { CLIPTokenizer } from "../tokenizer.js";
 type UNetShape = Pick<UNet2DConditionConfig, "in_channels" | "out_channels" | "cross_attention_dim">;
 type AutoencoderShape = Pick<AutoencoderKLConfig, "in_channels" | "out_channels" | "latent_channels">;
 
-/** Colours of a picture. */
+/** Colour channels of a picture. */
 const COLOURS = 3;
 
 /**
- * Checks by its configurations that a pipeline's folder holds an InstructPix2Pix model whose parts fit together; its weights
- * are not looked at.
+ * Checks from its configurations that a pipeline's folder holds an InstructPix2Pix model whose components fit together,
+ * without reading weights.
  *
- * @returns the index, and the scheduler's class, which is the one that the index names whatever the scheduler's own file says
+ * @returns the index, and the scheduler's class, taken from the index, which takes precedence over the scheduler's own
+ * file
  * @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO`
  */
 export async function checkPipelineFolder(folder: string): Promise<{ index: ModelIndex; scheduler: SchedulerName }> {
@@ -35,7 +36,7 @@ export async function checkPipelineFolder(folder: string): Promise<{ index: Mode
 }
 
 /**
- * Checks that a UNet takes noisy latents and image latents of an autoencoder.
+ * Checks that a UNet's input channels match an autoencoder's noisy and image latents.
  *
  * @throws `ERR_CONFIG`
  */
@@ -53,13 +54,13 @@ export function checkLatentChannels(unet: UNetShape, vae: AutoencoderShape, inde
 }
 
 /**
- * Checks that a scheduler takes what a UNet predicts.
+ * Checks that a scheduler supports a UNet's output channels.
  *
  * @throws `ERR_CONFIG`
  */
 export function checkPrediction(unet: UNetShape, { latent_channels: latents }: AutoencoderShape, by: Scheduler): void {
   const learned = String(by.config.variance_type ?? "").startsWith("learned");
-  // DPM-Solver cuts such a prediction to three channels itself.
+  // DPM-Solver itself uses only the first three channels of such a prediction.
   if (learned && by.className === "DPMSolverMultistepScheduler") return;
   const expected = learned && by.className === "DDPMScheduler" ? 2 * latents : latents;
   if (unet.out_channels !== expected)
@@ -67,7 +68,7 @@ export function checkPrediction(unet: UNetShape, { latent_channels: latents }: A
 }
 
 /**
- * Checks that a UNet takes a text encoder's embeddings.
+ * Checks that a UNet's cross-attention matches a text encoder's width.
  *
  * @throws `ERR_CONFIG`
  */
@@ -80,7 +81,7 @@ export function checkTextWidth(unet: UNetShape, { hidden_size }: Pick<CLIPTextCo
 }
 
 /**
- * Checks that a text encoder knows a tokenizer's ids.
+ * Checks that a text encoder's vocabulary covers a tokenizer's ids.
  *
  * @throws `ERR_CONFIG`
  */

@@ -16,7 +16,7 @@ import type { ModelDType } from "../tensor.js";
 import { CLIPTokenizer } from "../tokenizer.js";
 import { checkPipelineFolder, checkPrediction, checkVocabulary } from "./compatibility.js";
 
-/** The parts that pipelines of the Stable Diffusion family share. */
+/** The components of Stable Diffusion pipelines. */
 export interface StableDiffusionComponents {
   vae: AutoencoderKL;
   textEncoder: CLIPTextModel;
@@ -25,7 +25,7 @@ export interface StableDiffusionComponents {
   scheduler: Scheduler;
 }
 
-/** Options of {@link ResolveOptions} that choose files: a pipeline needs all of its own. */
+/** Options of {@link ResolveOptions} that select files, which do not apply to a whole pipeline. */
 const CHOOSE_FILES = ["components", "subfolder", "allowPatterns", "ignorePatterns"] as const;
 
 export interface FromPretrainedOptions
@@ -35,8 +35,8 @@ export interface FromPretrainedOptions
   /** "auto" (default): the first CUDA device that works, else the CPU. */
   device?: string;
   /**
-   * Type of the autoencoder. Default `dtype`, but "float32" where that is "float16" and the autoencoder's file says
-   * `"force_upcast": true`: such ones overflow in float16.
+   * Type of the autoencoder. Default `dtype`, but "float32" if that is "float16" and the autoencoder's configuration
+   * has `"force_upcast": true`: such autoencoders overflow in float16.
    */
   vaeDtype?: ModelDType;
 }
@@ -96,7 +96,7 @@ export async function loadComponents(
   }
 }
 
-/** From JavaScript, options may be given that the type does not have. */
+/** JavaScript callers may pass options that the type excludes. */
 function checkNames(options: unknown): void {
   const invalid = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
   if (typeof options !== "object" || options === null)
@@ -107,7 +107,7 @@ function checkNames(options: unknown): void {
 }
 
 /**
- * Checks that the tokenizer and the scheduler go with the models, before those are loaded.
+ * Checks that the tokenizer and the scheduler fit the models, before those are loaded.
  *
  * @throws `ERR_CONFIG`
  */
@@ -118,8 +118,8 @@ async function checkParts(folder: string, tokenizer: CLIPTokenizer, scheduler: S
 }
 
 /**
- * Only what the file itself says counts: many older files leave the key out, whose default is true, of autoencoders that work
- * in float16, and diffusers runs them so.
+ * Only an explicit key counts: its default is true, but many older files of autoencoders that work in float16 omit it,
+ * and diffusers runs these in float16.
  */
 async function autoencoderType(folder: string, dtype: ModelDType): Promise<ModelDType> {
   if (dtype !== "float16") return dtype;
@@ -133,9 +133,9 @@ const noVariant = (): undefined => undefined;
 const WEIGHTS = { vae: "diffusion_pytorch_model", unet: "diffusion_pytorch_model", text_encoder: "model" } as const;
 
 /**
- * Which components are to be read in the variant: as in diffusers those that have it, which must be one of them at least.
+ * The components that have the variant, as in diffusers; at least one must.
  *
- * @throws `ERR_STATE_DICT` listing the variants that there are
+ * @throws `ERR_STATE_DICT` listing the available variants
  */
 async function componentVariants(
   folder: string,
@@ -148,7 +148,7 @@ async function componentVariants(
     const known = [...new Set([...present.values()].flat())];
     throw new InstructPix2PixError(
       "ERR_STATE_DICT",
-      `${folder}: no component has the variant "${variant}"; there ${known.length > 0 ? `are: ${known.join(", ")}` : "are no variants"}`,
+      `${folder}: no component has the variant "${variant}"; available: ${known.length > 0 ? known.join(", ") : "none"}`,
     );
   }
   return (component) => (present.get(component)?.includes(variant) ? variant : undefined);

@@ -5,7 +5,7 @@ import { Scope } from "../scope.js";
 import { Tensor } from "../tensor.js";
 import { ALONE, combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
 
-/** What the UNet is asked for in a step: rows of guidance, their text and pictures, and what it may keep for the next step. */
+/** The conditioning of the UNet: rows of guidance with their text and image latents, and the cache shared by the steps. */
 export class Conditioning implements Disposable {
   readonly #rows: readonly GuidanceRow[];
   readonly #embeddings: Tensor;
@@ -17,9 +17,9 @@ export class Conditioning implements Disposable {
   readonly #cache: UNetCache;
 
   /**
-   * @param rows for each of the `count` pictures
+   * @param rows of guidance, for each of the `count` pictures
    * @param embeddings [rows · count,T,D]
-   * @param imageLatents [inputs · count,C,h,w], of the inputs that {@link sharedRows} names
+   * @param imageLatents [inputs · count,C,h,w], for the inputs of {@link sharedRows}
    * @param timesteps of the run
    */
   constructor(
@@ -40,7 +40,7 @@ export class Conditioning implements Disposable {
     this.#sampleRows = sampleRows;
   }
 
-  /** The same for the first row alone, the prediction with text and picture. */
+  /** The same without guidance: only the first row, with text and picture. */
   async withoutGuidance(): Promise<Conditioning> {
     const [embeddings, imageLatents] = await Promise.all(
       [this.#embeddings, this.#imageLatents].map((tensor) => tensor.slice(0, 0, this.#count)),
@@ -49,7 +49,7 @@ export class Conditioning implements Disposable {
   }
 
   /**
-   * What the model predicts for latents [count,C,h,w], guided.
+   * The guided prediction for latents [count,C,h,w].
    *
    * @param deepFeatures as in `UNet2DConditionModel.forward`
    */

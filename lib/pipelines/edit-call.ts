@@ -7,9 +7,9 @@ import type { EditOptions, OutputType } from "./edit-options.js";
 import { type GuidanceRow, guidanceRows } from "./guidance.js";
 import { checkCount, checkFinite, checkTexts, refuseArgument } from "./options.js";
 
-/** A checked call: the options with their defaults, and the components that the pipeline had when it began. */
+/** A validated call: the options with defaults, and the pipeline's components at its start. */
 export type Call = Omit<StableDiffusionComponents, "scheduler"> & {
-  /** Where it is computed. */
+  /** The device. */
   device: string;
   prompts: readonly string[] | undefined;
   negatives: readonly string[] | undefined;
@@ -23,7 +23,7 @@ export type Call = Omit<StableDiffusionComponents, "scheduler"> & {
   deepCacheInterval: number;
   numInferenceSteps: number;
   eta: number;
-  /** Of the generator, if the run makes its own. */
+  /** The seed, if the run created its own generator. */
   seed: number | bigint | undefined;
   generator: Generator | readonly Generator[];
   outputType: OutputType;
@@ -31,7 +31,7 @@ export type Call = Omit<StableDiffusionComponents, "scheduler"> & {
 };
 
 /**
- * Checks the options of a run; nothing is computed.
+ * Validates the options of a run, before anything is computed.
  *
  * @throws `ERR_INVALID_ARGUMENT` naming the option
  */
@@ -84,7 +84,7 @@ function checkPrompts(options: EditOptions<OutputType>, width: number | readonly
   if (negatives && negatives.length !== 1 && negatives.length !== batch)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `there are ${negatives.length} negative prompts for ${batch} prompts`,
+      `${negatives.length} negative prompts were given for ${batch} prompts`,
     );
   if (negativePromptEmbeds && embeddingRows("negativePromptEmbeds", negativePromptEmbeds, width) !== batch)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `negativePromptEmbeds must have ${batch} rows`);
@@ -114,7 +114,7 @@ function checkNoise(options: EditOptions<OutputType>, count: number): Pick<Call,
   if (Array.isArray(generator) && generator.length !== count)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `there are ${generator.length} generators for ${count} pictures`,
+      `${generator.length} generators were given for ${count} pictures`,
     );
   return { seed, generator };
 }

@@ -5,30 +5,30 @@ import type { PipelineImage } from "./image-input.js";
 
 export type OutputType = "image" | "tensor" | "latent";
 
-/** @typeParam T the kind of result: `EditOptions` alone is for pictures, `EditOptions<"tensor">` for a tensor. */
+/** @typeParam T the kind of result: `EditOptions` gives pictures, `EditOptions<"tensor">` a tensor. */
 export interface EditOptions<T extends OutputType = "image"> {
   /** The instruction, or one for each row of the batch. Either this or `promptEmbeds`. */
   prompt?: string | readonly string[] | undefined;
   /**
    * The picture to edit (path, URL, encoded bytes, sharp instance, RgbImage), several, or a tensor: pixels [B,3,H,W] in 0..1,
-   * or image latents [B,C,h,w], which are used as they are (what `vae.encode` gives as the mean, not scaled).
+   * or image latents [B,C,h,w], used unchanged (the unscaled mean of `vae.encode`).
    */
   image: PipelineImage;
-  /** What to steer away from; the empty text if left out. Ignored without guidance. */
+  /** The negative prompt: what to avoid. Default: the empty prompt. Ignored without guidance. */
   negativePrompt?: string | readonly string[] | undefined;
   /** Denoising steps, 1..num_train_timesteps. Default 100. */
   numInferenceSteps?: number | undefined;
-  /** How strongly the instruction is followed. Default 7.5. */
+  /** Text guidance scale: how strongly the instruction is followed. Default 7.5. */
   guidanceScale?: number | undefined;
-  /** How closely the result keeps to the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
+  /** Image guidance scale: how closely the result follows the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
   imageGuidanceScale?: number | undefined;
   /**
-   * The part of the steps that are guided, from a fraction of them to another; the others compute one row of three. Faster
-   * and not exact (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724). Default [0, 1]: all.
+   * The guided part of the steps, as two fractions of their number; unguided steps compute one row instead of three.
+   * Faster and not exact (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724). Default [0, 1]: all.
    */
   guidanceInterval?: readonly [number, number] | undefined;
   /**
-   * Computes the deep levels of the UNet in every n-th step only. Faster and not exact (Ma et al. 2023,
+   * Computes the deep levels of the UNet only in every n-th step. Faster and not exact (Ma et al. 2023,
    * https://arxiv.org/abs/2312.00858). Default 1: in every step.
    */
   deepCacheInterval?: number | undefined;
@@ -36,21 +36,21 @@ export interface EditOptions<T extends OutputType = "image"> {
   numImagesPerPrompt?: number | undefined;
   /** η of DDIM, 0..1; other schedulers ignore it. Default 0. */
   eta?: number | undefined;
-  /** Source of all noise: one, or one for each picture made. Either this or `seed`. */
+  /** Source of all noise: one generator, or one for each output picture. Either this or `seed`. */
   generator?: Generator | readonly Generator[] | undefined;
   /** Seeds a CPU generator, so that a seed means the same picture on every device. Random if left out. */
   seed?: number | bigint | undefined;
-  /** Noise to start from instead of a draw: [B·n,C,h,w], unit variance. */
+  /** Initial noise instead of a random draw: [B·n,C,h,w], unit variance. */
   latents?: Tensor | undefined;
-  /** Text embeddings [B,T,D] instead of `prompt`. */
+  /** Prompt embeddings [B,T,D] instead of `prompt`. */
   promptEmbeds?: Tensor | undefined;
-  /** Text embeddings [B,T,D] instead of `negativePrompt`. */
+  /** Prompt embeddings [B,T,D] instead of `negativePrompt`. */
   negativePromptEmbeds?: Tensor | undefined;
   /** "image" (default): RgbImage; "tensor": one Tensor [B·n,3,H,W] in 0..1; "latent": one Tensor [B·n,C,h,w]. */
   outputType?: T | undefined;
   /**
-   * Lets NaN and infinity pass, in what is given and in what is computed; a picture then is black where they are. Default
-   * false: refused with `ERR_INVALID_ARGUMENT` and `ERR_NOT_FINITE`.
+   * Allows NaN and infinity in inputs and results; pictures are black there. Default false: `ERR_INVALID_ARGUMENT` for
+   * inputs, `ERR_NOT_FINITE` for results.
    */
   allowNonFinite?: boolean | undefined;
   /** Stops the run within a step; it rejects with `ERR_ABORTED`. */
@@ -66,14 +66,14 @@ export interface EditOptions<T extends OutputType = "image"> {
 export interface StepProgress {
   /** Counts from 0. */
   step: number;
-  /** How many there will be: schedulers of second order evaluate the model about twice per inference step. */
+  /** Total number of steps: second-order schedulers evaluate the model about twice per inference step. */
   totalSteps: number;
   timestep: number;
-  /** What the step made: [B·n,C,h,w] in the UNet's type. */
+  /** The latents after the step: [B·n,C,h,w] in the UNet's type. */
   latents: Tensor;
 }
 
-/** What a step callback gives back: nothing, or latents to go on with instead of those that the step made. */
+/** The result of a step callback: nothing, or replacement latents. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a callback that returns nothing is one of type void
 export type StepResult = void | undefined | { latents?: Tensor | undefined };
 

@@ -6,7 +6,7 @@ import type { EditOptions, OutputType } from "./edit-options.js";
 const NAN_OR_INFINITY = "NaN or infinity";
 
 /**
- * Refuses given tensors that hold NaN or infinity.
+ * Checks that input tensors are finite.
  *
  * @throws `ERR_INVALID_ARGUMENT` naming the option
  */
@@ -20,12 +20,12 @@ export async function checkGivenTensors(options: EditOptions<OutputType>): Promi
 export function givenNotFinite(name: string): InstructPix2PixError {
   return new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
-    `${name} holds ${NAN_OR_INFINITY} (allowNonFinite lets it pass)`,
+    `${name} holds ${NAN_OR_INFINITY} (allowNonFinite permits it)`,
   );
 }
 
 /**
- * Finds out where the numbers of a run stop being finite, so that it ends with an error instead of a black picture.
+ * Detects where the values of a run stop being finite, so that it ends with an error instead of a black picture.
  */
 export class FiniteChecks {
   readonly #call: Call;

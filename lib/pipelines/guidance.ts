@@ -2,16 +2,16 @@ import type { DeepFeatures } from "../native/contract.js";
 import { native } from "../native/native.js";
 import { Tensor } from "../tensor.js";
 
-/** One prediction for each picture: what it is conditioned on, and its weight in the sum of them. */
+/** A row of guidance: its conditioning, and its weight in the sum of predictions. */
 export interface GuidanceRow {
-  /** The instruction, or what stands for none. */
+  /** The prompt, or the negative prompt. */
   text: boolean;
-  /** The picture, or zeros. */
+  /** The image latents, or zeros. */
   image: boolean;
   weight: number;
 }
 
-/** The prediction with text and picture, not guided. */
+/** The prediction with text and picture, without guidance. */
 export const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight: 1 }];
 
 /**
@@ -19,9 +19,9 @@ export const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight:
  *
  *   e = e_none + s_text · (e_full − e_image) + s_image · (e_image − e_none)
  *
- * as weights of the three predictions. What has the weight 0 need not be computed: where s_image is 1 that without picture
- * and text, where both scales are equal that of the picture alone. Guidance is on where s_text is above 1 and s_image at
- * least 1; without it the prediction with text and image stands for itself.
+ * as weights of the three predictions. Rows with weight 0 are not computed: if s_image is 1, the unconditional one; if
+ * both scales are equal, the one with the picture alone. Guidance is on if s_text > 1 and s_image ≥ 1; without it only
+ * the prediction with text and picture is used.
  */
 export function guidanceRows(guidanceScale: number, imageGuidanceScale: number): readonly GuidanceRow[] {
   if (!(guidanceScale > 1 && imageGuidanceScale >= 1)) return ALONE;
@@ -33,8 +33,8 @@ export function guidanceRows(guidanceScale: number, imageGuidanceScale: number):
 }
 
 /**
- * Rows that differ in their text alone have the same input: which inputs there are, with the picture or without, and for
- * each row of each of `count` pictures the row of its input.
+ * Rows that differ only in their text share an input. Returns the distinct inputs (with or without the picture) and,
+ * for each row of each of `count` pictures, the index of its input.
  */
 export function sharedRows(rows: readonly GuidanceRow[], count: number): { images: boolean[]; sampleRows: number[] } {
   const images = [...new Set(rows.map(({ image }) => image))];
@@ -45,7 +45,7 @@ export function sharedRows(rows: readonly GuidanceRow[], count: number): { image
 }
 
 /**
- * The weighted sum of what the rows predict.
+ * The weighted sum of the rows' predictions.
  *
  * @param prediction [rows · B,C,h,w], one row's predictions after the other's
  * @returns [B,C,h,w]
@@ -60,12 +60,12 @@ export async function combineRows(prediction: Tensor, rows: readonly GuidanceRow
   );
 }
 
-/** Whether a fraction of the steps lies in an interval, whose end belongs to it only if it is 1. */
+/** Whether a fraction of the steps is in the interval; its end is exclusive unless it is 1. */
 export function isWithin([from, to]: readonly [number, number], fraction: number): boolean {
   return fraction >= from && (fraction < to || to === 1);
 }
 
-/** Deep features are computed in every n-th step, from the first on. */
+/** Deep features are computed in every n-th step, beginning with the first. */
 export function deepFeaturesOf(step: number, interval: number): DeepFeatures {
   if (interval === 1) return "forget";
   return step % interval === 0 ? "keep" : "reuse";

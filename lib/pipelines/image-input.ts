@@ -7,28 +7,28 @@ import { givenNotFinite } from "./finite.js";
 import { checkedPixels } from "./pixel-range.js";
 
 /**
- * A picture, several, or tensors: pixels [B,3,H,W] or [3,H,W] in 0..1, or image latents [B,C,h,w] or [C,h,w]. Pixels of which
- * some are negative are taken to lie in -1..1, as in diffusers.
+ * A picture, several, or tensors: pixels [B,3,H,W] or [3,H,W] in 0..1, or image latents [B,C,h,w] or [C,h,w]. Pixels
+ * with negative values are assumed to be in -1..1, as in diffusers.
  */
 export type PipelineImage = ImageSource | readonly ImageSource[] | Tensor | readonly Tensor[];
 
 export interface ImageInputOptions extends LoadImageOptions {
-  /** Edge of a latent in pixels. */
+  /** Pixels per latent along an edge. */
   factor: number;
-  /** A tensor with so many channels holds latents. */
+  /** A tensor with this many channels holds latents. */
   latentChannels: number;
-  /** Lets NaN and infinity in tensors pass. */
+  /** Allows NaN and infinity in tensors. */
   allowNonFinite: boolean;
 }
 
-/** What an autoencoder encodes, or what it need not encode any more. */
+/** Pixels for the autoencoder, or latents that need no encoding. */
 export type ImageInput = { pixels: Tensor } | { latents: Tensor };
 
 /**
- * Brings pictures to the form that an autoencoder takes: float32 [B,3,H,W] in -1..1, each side a multiple of `factor`.
+ * Preprocesses pictures for an autoencoder: float32 [B,3,H,W] in -1..1, each side a multiple of `factor`.
  *
- * Pictures are resized with Lanczos as Pillow does it, all of them to the size of the first, rounded down; tensors are
- * resized to the nearest neighbour, both as in diffusers. Latents are left as they are.
+ * Pictures are resized with Lanczos as Pillow does it, all of them to the size of the first, rounded down; tensors by
+ * nearest neighbour, both as in diffusers. Latents are unchanged.
  *
  * @throws what {@link loadImage} throws, `ERR_IMAGE` for a picture smaller than `factor`, `ERR_INVALID_ARGUMENT` for a
  *   tensor of another shape, outside of 0..1 and -1..1, or with NaN or infinity

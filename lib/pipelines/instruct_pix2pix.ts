@@ -23,18 +23,18 @@ import { PromptCache } from "./prompt_cache.js";
 import { callOnStep } from "./step-callback.js";
 
 /**
- * Edits pictures by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), with the numbers
- * of diffusers' `StableDiffusionInstructPix2PixPipeline`.
+ * Edits pictures by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), numerically
+ * equal to diffusers' `StableDiffusionInstructPix2PixPipeline`.
  *
- * Several runs may be under way on one pipeline; each gives what it gives alone. Each of the components can be replaced;
- * a run works with those that were there when it began.
+ * Runs may overlap on one pipeline without affecting each other's results. Components can be replaced; a run uses those
+ * present at its start.
  */
 export class InstructPix2PixPipeline implements StableDiffusionComponents {
   vae: StableDiffusionComponents["vae"];
   textEncoder: StableDiffusionComponents["textEncoder"];
   tokenizer: StableDiffusionComponents["tokenizer"];
   unet: StableDiffusionComponents["unet"];
-  /** Every run works on a clone of it. */
+  /** Cloned for every run. */
   scheduler: Scheduler;
   readonly #prompts = new PromptCache();
   readonly #turns = new Semaphore(1);
@@ -57,7 +57,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
    *
    * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else, `ERR_FILE_NOT_FOUND`, `ERR_HUB`, `ERR_CONFIG`,
    *   `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_TOKENIZER`, `ERR_NOT_FINITE`, `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`;
-   *   a model of another kind, or of parts that do not fit together, is refused before its weights are downloaded or loaded
+   *  a model of another kind, or with components that do not fit together, is refused before its weights are downloaded
+   * or loaded
    */
   static async fromPretrained(pathOrId: string, options: FromPretrainedOptions = {}): Promise<InstructPix2PixPipeline> {
     return new InstructPix2PixPipeline(await loadComponents(pathOrId, options));
@@ -67,7 +68,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
    * Edits.
    *
    * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IMAGE`, `ERR_CONFIG` for components that do not fit together,
-   *   `ERR_NOT_FINITE` naming the step from which on the latents held NaN or infinity, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
+   *  `ERR_NOT_FINITE` naming the first step whose latents held NaN or infinity, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
    *   `ERR_DISPOSED`
    */
   async run<T extends OutputType = "image">(options: EditOptions<T>): Promise<EditResult<T>> {
@@ -77,7 +78,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     const call = this.#check(options);
     const offloader = this.#offloader;
     if (!offloader) return await this.#run(call, options);
-    // Runs under way together would take the device from each other at every step.
+    // Concurrent runs would evict each other's models at every step.
     return await this.#turns.run(async () => {
       for (const model of [call.vae, call.textEncoder, call.unet]) model.offloadBy(offloader);
       try {
@@ -90,11 +91,11 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
 
   /**
    * Keeps the models in host memory, and each on a device only while it computes: first the autoencoder, then the text
-   * encoder, the UNet, and the autoencoder again. The device has to hold the largest alone; moving them takes time in every
-   * run. Runs take turns. Components that are put in later are moved as well. Nothing may run while it is switched on.
+   * encoder, the UNet, and the autoencoder again. The device only has to hold the largest model; moving them takes time
+   * in every run. Runs are serialised. Components set later are moved as well. Must not be called during a run.
    *
-   * @param device "cuda" or "cuda:N"; "auto", the default, is the first CUDA device, or the CPU where there is none, and
-   *   there nothing moves
+   * @param device "cuda" or "cuda:N"; "auto", the default, is the first CUDA device, or the CPU if there is none, where
+   * nothing moves
    * @throws `ERR_CUDA_UNAVAILABLE`
    */
   async enableModelCpuOffload(device = "auto"): Promise<void> {
@@ -107,7 +108,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   }
 
   /**
-   * Moves all models to a device, where they then stay. Nothing may run meanwhile.
+   * Moves all models to a device, where they stay. Must not be called during a run.
    *
    * @param device "cpu", "cuda" or "cuda:N", or "auto"
    * @throws as `PretrainedModel.to`
@@ -185,7 +186,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     }
   }
 
-  /** Frees the weights of every component, once the runs under way have finished; later runs are refused. */
+  /** Frees the weights of every component after the current runs have finished; later runs throw `ERR_DISPOSED`. */
   dispose(): void {
     this.#lease.dispose();
   }
@@ -198,7 +199,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     this.dispose();
   }
 
-  /** Refuses what cannot work, before anything is computed. */
+  /** Validates the combination of inputs and components, before anything is computed. */
   #check(options: EditOptions<OutputType>): Call {
     const call = checkCall(options, this, this.#offloader?.device ?? this.unet.device);
     const { unet, vae, textEncoder, tokenizer } = call;
@@ -212,7 +213,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     return call;
   }
 
-  /** [rows · B·n,T,D]: for each row of guidance the prompts, or what stands for no text. */
+  /** [rows · B·n,T,D]: for each row of guidance the prompts or the negative prompts. */
   async #textEmbeddings(call: Call, finite: FiniteChecks, options: EditOptions<OutputType>): Promise<Tensor> {
     using scope = new Scope();
     const { device } = call;
@@ -229,7 +230,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     if (call.rows.every(({ text }) => text)) return await positive.clone();
     const negatives = call.negatives ?? [""];
     const texts = negatives.length === call.batch ? negatives : Array<string>(call.batch).fill(negatives[0]!);
-    // Embeddings that were given may be of fewer tokens than a prompt's.
+    // Given embeddings may have fewer tokens than an encoded prompt.
     const negative = await embed(texts, options.negativePromptEmbeds, positive.shape[1]);
     if (negative.shape.join() !== positive.shape.join())
       throw new InstructPix2PixError(
@@ -266,7 +267,8 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     const encoded = "latents" in input ? given : scope.add(await vae.encode(given, { signal })).mean;
     const placed = scope.add(await encoded.to({ device, dtype }));
     await finite.imageLatents(placed);
-    // Picture i goes with prompt i, and prompts are repeated one by one. Where they cannot be paired, pictures take turns.
+    // Picture i goes with prompt i, and prompts are repeated one by one. If the numbers differ, pictures repeat
+    // cyclically.
     const paired = call.batch % pictures === 0;
     const batch = scope.add(await placed.repeat([(paired ? call.batch : call.count) / pictures, 1, 1, 1]));
     const latents = paired ? scope.add(await batch.repeatInterleave(call.numImagesPerPrompt, 0)) : batch;

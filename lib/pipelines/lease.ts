@@ -1,7 +1,7 @@
 import { InstructPix2PixError } from "../errors.js";
 
 /**
- * Disposal that waits for running work: what is shared is freed when the last holder lets go after `dispose()`.
+ * Reference-counted disposal: the resource is freed when the last holder releases it after `dispose()`.
  */
 export class Lease {
   readonly #what: string;
@@ -20,7 +20,7 @@ export class Lease {
   }
 
   /**
-   * Keeps what is shared until the holder is disposed.
+   * Keeps the resource alive until the holder is disposed.
    *
    * @throws `ERR_DISPOSED` after `dispose()`
    */
@@ -30,7 +30,7 @@ export class Lease {
     return { [Symbol.dispose]: () => this.#release() };
   }
 
-  /** Frees at once if nobody holds it, else as soon as nobody does. Calling it again does nothing. */
+  /** Frees it at once, or when the last holder releases it. Calling it again does nothing. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;

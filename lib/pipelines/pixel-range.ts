@@ -2,13 +2,13 @@ import { InstructPix2PixError } from "../errors.js";
 import type { DType, Tensor } from "../tensor.js";
 import { warnOnce } from "../warn.js";
 
-/** How far rounding may carry pixels out of their range: bfloat16 is exact to 1/256 near 1. */
+/** Tolerance for rounding outside of the range: bfloat16 has a precision of 1/256 near 1. */
 const ROUNDING = 1 / 128;
 
 const FLOATS: readonly DType[] = ["float32", "float64", "float16", "bfloat16"];
 
 /**
- * Brings pixels of 0..1 to -1..1. As in diffusers, pixels of which some are negative are taken to lie there already.
+ * Maps pixels from 0..1 to -1..1. As in diffusers, pixels with negative values are assumed to be in -1..1 already.
  *
  * @param pixels float32
  * @param dtype of the tensor that they were given as, in which they are computed
@@ -23,7 +23,9 @@ export async function checkedPixels(pixels: Tensor, dtype: DType, allowNonFinite
   if (finite && !(await isWithin(pixels, low - ROUNDING, 1 + ROUNDING)))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", await outside(pixels));
   if (negative) {
-    warnOnce("image is a tensor with negative values: it is taken to lie in -1..1, as in diffusers; give it in 0..1");
+    warnOnce(
+      "image is a tensor with negative values: it is assumed to be in -1..1, as in diffusers; pass values in 0..1",
+    );
     return await pixels.clone();
   }
   using own = await pixels.to({ dtype: FLOATS.includes(dtype) ? dtype : "float32" });

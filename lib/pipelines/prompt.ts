@@ -4,17 +4,17 @@ import { Tensor } from "../tensor.js";
 import type { CLIPTokenizer } from "../tokenizer.js";
 import { warnOnce } from "../warn.js";
 
-/** How many of the tokens that are ignored a warning shows. */
+/** Number of ignored tokens shown in a warning. */
 const QUOTED_TOKENS = 20;
 
 type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
 
-/** Tokens that prompts are padded or cut to: the tokenizer's length, as far as the text encoder takes so many. */
+/** Length that prompts are padded or truncated to: the tokenizer's, limited by the text encoder's. */
 function promptLength({ tokenizer, textEncoder }: TextParts): number {
   return Math.min(tokenizer.modelMaxLength, textEncoder.config.max_position_embeddings);
 }
 
-/** Each prompt's token ids, padded or cut to one length: int64 [B,T]. */
+/** The prompts' token ids, padded or truncated to one length: int64 [B,T]. */
 export function tokenizePrompts(prompts: readonly string[], parts: TextParts, length = promptLength(parts)): Tensor {
   const { tokenizer } = parts;
   const ids = tokenizer.encode(prompts, { padding: "max_length", truncation: true, maxLength: length });
@@ -23,9 +23,9 @@ export function tokenizePrompts(prompts: readonly string[], parts: TextParts, le
 }
 
 /**
- * The text encoder's last hidden state for each prompt.
+ * The prompt embeddings: the text encoder's last hidden state.
  *
- * @param length tokens that prompts are padded or cut to; default the tokenizer's length
+ * @param length tokens that prompts are padded or truncated to; default the tokenizer's length
  * @returns [B,T,D] in the text encoder's type
  */
 export async function encodePrompts(

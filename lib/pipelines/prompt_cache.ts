@@ -6,12 +6,12 @@ import { encodePrompts } from "./prompt.js";
 
 type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
 
-/** Prompts that are remembered; at 77 tokens of 768 numbers each is a quarter of a megabyte. */
+/** Number of cached prompts; at 77 tokens × 768 values each takes a quarter of a megabyte. */
 const CAPACITY = 64;
 
 /**
- * Embeddings of the prompts that were encoded last, for servers that are asked the same again and for the empty prompt, which
- * every edit needs. A text encoder whose weights may change is asked every time.
+ * An LRU cache of prompt embeddings, for repeated prompts and for the empty prompt, which every edit needs. Bypassed
+ * for a text encoder whose weights may change.
  */
 export class PromptCache {
   #encoder: CLIPTextModel | undefined;
@@ -20,9 +20,9 @@ export class PromptCache {
   readonly #rows = new Map<string, Tensor>();
 
   /**
-   * The text encoder's last hidden state for each prompt.
+   * The prompt embeddings: the text encoder's last hidden state.
    *
-   * @param length tokens that prompts are padded or cut to; default the tokenizer's length
+   * @param length tokens that prompts are padded or truncated to; default the tokenizer's length
    * @returns [B,T,D] in the text encoder's type
    */
   async encode(
@@ -48,7 +48,7 @@ export class PromptCache {
       }
       this.#rows.delete(key(prompt));
       this.#rows.set(key(prompt), known);
-      // A copy: another run may make this one forget it.
+      // A separate handle, since another run may evict the entry.
       rows.set(prompt, scope.add(await known.clone()));
     }
     if (missing.length > 0) {

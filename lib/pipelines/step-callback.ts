@@ -8,14 +8,14 @@ import type { EditOptions, StepProgress } from "./edit-options.js";
 const DIFFUSERS_REPLACES = ["promptEmbeds", "negativePromptEmbeds", "imageLatents"];
 
 /**
- * Calls the step callback and takes what it returns.
+ * Calls the step callback and validates its result.
  *
- * @returns latents to go on with, the run's own handle on them; undefined to go on with those of the step
- * @throws `ERR_INVALID_ARGUMENT` for what cannot replace the latents
+ * @returns the run's own handle on replacement latents; undefined to continue with those of the step
+ * @throws `ERR_INVALID_ARGUMENT` for invalid replacement latents
  */
 export async function callOnStep(onStep: EditOptions["onStep"], progress: StepProgress): Promise<Tensor | undefined> {
   const { latents } = progress;
-  // Asked for now: the callback may dispose of them where it replaces them.
+  // Read first, since the callback may dispose of the latents that it replaces.
   const { shape, dtype, device } = latents;
   const returned: unknown = await onStep?.(progress);
   const replacement = replacementOf(returned);

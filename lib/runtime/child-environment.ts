@@ -4,16 +4,16 @@ import type { Environment } from "../native/platform.js";
 
 const windows = process.platform === "win32";
 
-/** What POSIX systems search where `PATH` is not set. */
+/** POSIX systems' default if `PATH` is not set. */
 const DEFAULT_PATH = windows ? [] : ["/usr/bin", "/bin"];
 
-/** What can be started on Windows without a shell. */
+/** Extensions of programs that Windows can start without a shell. */
 const EXTENSIONS = windows ? [".exe", ".com"] : [""];
 
-/** Where npm, npx and the like put a project's programs: in front of `PATH`, and whatever the project wants in there. */
+/** Folders of a project's own programs, which npm and npx put in front of `PATH`; their content is not trusted. */
 const PACKAGE_PROGRAMS = /(?:^|[\\/])node_modules[\\/]\.bin[\\/]*$/;
 
-/** Whether a path names the same file wherever one stands. On Windows, `\folder` depends on the current drive. */
+/** Whether a path is independent of the current directory. On Windows, `\folder` depends on the current drive. */
 function isFixed(path: string): boolean {
   return windows ? /^(?:[a-z]:[\\/]|\\\\)/i.test(path) : isAbsolute(path);
 }
@@ -22,7 +22,7 @@ function entries(value: string): string[] {
   return value.split(windows ? ";" : ":").map((entry) => (windows ? entry.replaceAll('"', "") : entry));
 }
 
-/** The folders of `PATH` in which programs are looked for: absolute ones, and none with a project's own programs. */
+/** The folders of `PATH` that are searched for programs: absolute ones, without a project's own programs. */
 function programFolders(env: Environment): string[] {
   const value = env[variableName(env, "PATH")];
   return value === undefined
@@ -30,21 +30,21 @@ function programFolders(env: Environment): string[] {
     : entries(value).filter((folder) => isFixed(folder) && !PACKAGE_PROGRAMS.test(folder));
 }
 
-/** A variable as it is spelled in an environment: on Windows, `Path` and `PATH` are one. */
+/** A variable's spelling in an environment: on Windows, `Path` and `PATH` are the same. */
 function variableName(env: Environment, name: string): string {
   return (windows && Object.keys(env).find((each) => each.toUpperCase() === name)) || name;
 }
 
 /**
- * An environment in which a program and what it starts look nothing up in the current directory: `PATH` and
- * `PYTHONPATH` without relative and empty entries, Python and Windows told to leave the current directory out.
+ * An environment in which a program and its children do not search the current directory: `PATH` and `PYTHONPATH`
+ * without relative and empty entries, and settings for Python and Windows to exclude the current directory.
  */
 export function childEnvironment(env: Environment, more: Environment = {}): NodeJS.ProcessEnv {
   const child: NodeJS.ProcessEnv = { ...env, PYTHONSAFEPATH: "1" };
   if (windows) child.NoDefaultCurrentDirectoryInExePath = "1";
   child[variableName(env, "PATH")] = programFolders(env).join(windows ? ";" : ":");
   if (env.PYTHONPATH !== undefined) {
-    // An empty value counts as one empty entry in some versions.
+    // Some versions treat an empty value as an empty entry.
     delete child.PYTHONPATH;
     const kept = entries(env.PYTHONPATH).filter(isFixed);
     if (kept.length > 0) child.PYTHONPATH = kept.join(windows ? ";" : ":");
@@ -53,9 +53,9 @@ export function childEnvironment(env: Environment, more: Environment = {}): Node
 }
 
 /**
- * The absolute path of a program: an absolute one as it is, a name by the folders of `PATH`.
+ * The absolute path of a program: an absolute path unchanged, a name by searching `PATH`.
  *
- * @returns undefined for a name that is in none of them, and for a relative path
+ * @returns undefined for a name that is not found, and for a relative path
  */
 export function findProgram(program: string, env: Environment): string | undefined {
   if (isFixed(program)) return program;

@@ -5,46 +5,46 @@ import { join, resolve } from "node:path";
 import { type Environment, packageRoot } from "../native/platform.js";
 import { childEnvironment, findProgram } from "./child-environment.js";
 
-/** How a program is run. */
+/** Options for running a program. */
 export interface ChildOptions {
   /** Default `process.env`. */
   env?: Environment | undefined;
-  /** Variables for this program alone. */
+  /** Additional variables for this program. */
   variables?: Environment;
-  /** The folder to run in, one of this package's own; default is a private, empty one, removed afterwards. */
+  /** Working directory, one of this package's folders; default is a private, empty one, removed afterwards. */
   folder?: string;
-  /** Milliseconds until it is ended; default never. */
+  /** Time limit in milliseconds; default none. */
   timeout?: number;
 }
 
 export interface ChildProcessOptions extends ChildOptions {
   signal?: AbortSignal | undefined;
-  /** What ends it when `signal` aborts or the time is over; default SIGTERM. */
+  /** Signal sent on abort or time-out; default SIGTERM. */
   killSignal?: NodeJS.Signals;
-  /** Told of what it prints, as it comes. */
+  /** Receives its output as it arrives. */
   onOutput?: (text: string, stream: "stdout" | "stderr") => void;
 }
 
 export interface ChildSyncOptions extends ChildOptions {
-  /** What it reads; default nothing. */
+  /** Its standard input; default empty. */
   input?: string;
 }
 
 export interface ChildResult {
-  /** The exit status; null if it was ended by a signal or never began. */
+  /** The exit status; null if it was killed by a signal or failed to start. */
   status: number | null;
   signal: NodeJS.Signals | null;
-  /** Empty where `onOutput` took it. */
+  /** Empty if `onOutput` received it. */
   stdout: string;
   stderr: string;
-  /** Why it never began, or (of {@link runProgramSync}) was ended. */
+  /** Why it failed to start, or (for {@link runProgramSync}) was killed. */
   error?: Error;
 }
 
 /**
- * Runs a program to its end. Every child process of this package is started here: whatever lies in the user's current
- * directory (a clone, a download) must not be run or imported by Python, a linker or a shell. So a program is looked up
- * in the absolute folders of `PATH` only, and runs in a private folder with {@link childEnvironment}.
+ * Runs a program to its end. All child processes of this package are started here: files in the user's current
+ * directory (a clone, a download) must not be run or imported by Python, a linker or a shell. So programs are searched
+ * only in the absolute folders of `PATH`, and run in a private folder with {@link childEnvironment}.
  */
 export function runProgram(
   program: string,
@@ -68,7 +68,7 @@ export function runProgram(
   }).finally(cleanUp);
 }
 
-/** The same for who cannot wait but stand still. */
+/** The synchronous version. */
 export function runProgramSync(program: string, args: readonly string[], options: ChildSyncOptions = {}): ChildResult {
   const prepared = prepare(program, options);
   if ("error" in prepared) return prepared;
@@ -86,8 +86,8 @@ export function runProgramSync(program: string, args: readonly string[], options
 }
 
 /**
- * Node.js itself, with a program given as text, in the language of CommonJS. Options of this process, by variables too,
- * are not passed on: they may name modules by relative paths.
+ * Runs Node.js with a CommonJS script given as text. This process's options, including NODE_OPTIONS, are not passed on,
+ * since they may name modules by relative paths.
  */
 export const nodeProgram = {
   path: process.execPath,
@@ -107,7 +107,7 @@ function prepare(program: string, { env = process.env, variables, folder }: Chil
   };
 }
 
-/** Undefined where no temporary folder can be made. Then this package's own serves, which holds no programs. */
+/** Undefined if no temporary folder can be created; then this package's folder is used, which holds no programs. */
 function privateFolder(): string | undefined {
   try {
     return mkdtempSync(join(resolve(tmpdir()), "ip2p-child-"));
@@ -123,7 +123,7 @@ function notFound(program: string): ChildResult & { error: Error } {
   return { status: null, signal: null, stdout: "", stderr: "", error };
 }
 
-/** Makes lines of text that comes in pieces: calls `each` with every whole line, and `end` with the last one. */
+/** Splits streamed text into lines: calls `each` with every complete line, and `end` with the last one. */
 export class Lines {
   readonly #each: (line: string) => void;
   readonly #separator: RegExp;

@@ -7,7 +7,7 @@ import { combineRows, timestepsPerRow } from "./rows.js";
 import { Scheduler } from "./scheduler.js";
 import { dynamicThreshold, type ThresholdSettings } from "./threshold.js";
 
-/** The bound that x_0 is held to, where the class has one. */
+/** The bound applied to x_0, if the class has one. */
 interface LimitSettings extends Partial<ThresholdSettings> {
   readonly thresholding?: boolean;
   readonly clip_sample?: boolean;
@@ -23,7 +23,7 @@ export abstract class AlphaScheduler extends Scheduler {
     return this.invalid(`timestep ${timestep} is not a whole number in 0..${this.alphasCumprod.length - 1}`);
   }
 
-  /** Returns `timesteps` if each has an ᾱ; otherwise says which has none. */
+  /** Returns `timesteps` if each has an ᾱ; otherwise throws, naming the first without. */
   protected withinSchedule(timesteps: number[]): number[] {
     const last = this.alphasCumprod.length - 1;
     const outside = timesteps.find((t) => !(t >= 0 && t <= last));
@@ -63,7 +63,7 @@ export abstract class AlphaScheduler extends Scheduler {
     return [[1, await own(bounded)]];
   }
 
-  /** Evaluates a step's result; x_0 only if it was asked for. */
+  /** Evaluates a step's result; x_0 only on request. */
   protected async finish(
     previous: Expression,
     original: Expression,

@@ -1,13 +1,13 @@
 import { boolean, type ConfigKey, choice, integer, list, number, optional, refuse } from "./config.js";
 import { f32, linspace32, sqrt32 } from "./float32.js";
 
-/** How the variances β_1 … β_T of the forward process are spread. */
+/** Schedules of the variances β_1 … β_T of the forward process. */
 export type BetaSchedule = "linear" | "scaled_linear" | "squaredcos_cap_v2" | "laplace" | "sigmoid" | "exp";
 
-/** A hundred times what is usual; anything larger is a broken or hostile file. */
+/** A hundred times the usual value; larger ones come from broken or hostile files. */
 const MAX_TRAIN_TIMESTEPS = 100_000;
 
-/** The keys every scheduler's noise schedule is made from. */
+/** The keys of every scheduler's noise schedule. */
 export const noiseScheduleKeys = <const T extends BetaSchedule>(
   schedules: readonly T[],
   defaults: { betaStart: number; betaEnd: number; schedule: NoInfer<T> },
@@ -37,7 +37,7 @@ export interface NoiseSchedule {
   readonly alphasCumprod: Float32Array;
 }
 
-/** Builds the tables; throws `ERR_CONFIG` where they would not be numbers. */
+/** Builds the tables; throws `ERR_CONFIG` if values would not be finite. */
 export function createNoiseSchedule(className: string, settings: NoiseScheduleSettings): NoiseSchedule {
   let betas = createBetas(className, settings);
   if (settings.rescale_betas_zero_snr) {

@@ -2,15 +2,15 @@ import { types } from "node:util";
 import { InstructPix2PixError } from "../errors.js";
 
 /**
- * What a scheduler is built from: diffusers' snake_case keys as in `scheduler_config.json`. Keys that the class does not
- * know (other schedulers' keys, `_diffusers_version`) are kept but not used.
+ * A scheduler's configuration: diffusers' snake_case keys as in `scheduler_config.json`. Unknown keys (other
+ * schedulers' keys, `_diffusers_version`) are kept but not used.
  */
 export type SchedulerConfig = { readonly [key: string]: unknown };
 
 /** One configuration key: its default and how a given value is checked. */
 export interface ConfigKey<T> {
   readonly fallback: T;
-  /** Returns the checked value, or calls `refuse` with what would have been right ("a number", "one of …"). */
+  /** Returns the checked value, or calls `refuse` with a description of valid values ("a number", "one of …"). */
   parse(value: unknown, refuse: (expected: string) => never): T;
 }
 
@@ -32,7 +32,7 @@ export function refuse(className: string, name: string, value: unknown, reason: 
   throw new InstructPix2PixError("ERR_CONFIG", `${className}: ${name} ${show(value)} ${reason}`);
 }
 
-/** A value as it would stand in a configuration file, shortened to fit one line. */
+/** A value as JSON, shortened to one line. */
 export function show(value: unknown): string {
   if (typeof value === "number" || value === undefined) return String(value);
   let text: string;
@@ -91,7 +91,7 @@ export const boolean = (fallback: boolean): ConfigKey<boolean> => ({
 });
 
 /**
- * One of `values`. `aliases` maps what other schedulers' files hold under the same key to this class's equivalent.
+ * One of `values`. `aliases` maps other schedulers' values of the same key to this class's equivalent.
  */
 export const choice = <const T extends string>(
   values: readonly T[],
@@ -107,13 +107,13 @@ export const choice = <const T extends string>(
   },
 });
 
-/** `null` (the default) or what `key` accepts. */
+/** `null` (the default) or a value of `key`. */
 export const optional = <T>(key: ConfigKey<T>): ConfigKey<T | null> => ({
   fallback: null,
   parse: (value, refuse) => (value === null ? null : key.parse(value, (expected) => refuse(`${expected} (or null)`))),
 });
 
-/** What `key` accepts, or `null` for `meaning`: other classes' files hold `null` under the same key. */
+/** A value of `key`, or `null` for `meaning`: other classes' files have `null` there. */
 export const nullAs = <T>(meaning: T, key: ConfigKey<T>): ConfigKey<T> => ({
   fallback: key.fallback,
   parse: (value, refuse) => (value === null ? meaning : key.parse(value, refuse)),

@@ -67,7 +67,7 @@ export class DDIMScheduler extends AlphaScheduler {
 
       const variance = f32(f32(betaPrev / beta) * f32(1 - f32(alphaProd / alphaProdPrev)));
       const deviation = eta > 0 ? f32(f32(eta) * sqrt32(variance)) : 0;
-      // With eta = 1 and ᾱ_t → 0 rounding can leave less than nothing for the direction that points to x_t.
+      // With eta = 1 and ᾱ_t → 0 rounding can make the variance of the direction to x_t negative.
       const direction = sqrt32(Math.max(f32(betaPrev - f32(deviation * deviation)), 0));
       let noise: Expression = [];
       if (eta > 0) noise = [[deviation, options.varianceNoise ?? (await own(drawNoise(modelOutput, options)))]];

@@ -8,7 +8,7 @@ import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type Ste
 import { clipKeys, thresholdKeys } from "./threshold.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
 
-/** Which variance the noise of a step has. */
+/** The variance of a step's noise. */
 export const VARIANCE_TYPES = [
   "fixed_small",
   "fixed_small_log",
@@ -42,7 +42,7 @@ const SCHEMA = {
  */
 export class DDPMScheduler extends AlphaScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;
-  /** Set where the predecessor of a timestep is its successor in the list, and not t − 1. */
+  /** Set if a timestep's predecessor is the next one in the list, not t − 1. */
   private scheduled = false;
 
   constructor(config: SchedulerConfig = {}) {
@@ -115,7 +115,7 @@ export class DDPMScheduler extends AlphaScheduler {
     }
   }
 
-  /** Standard deviation per element, from the variance or from its place (−1..1) between the logarithms of the bounds. */
+  /** Standard deviation per element, from the variance or from its position (−1..1) between the logarithms of the bounds. */
   private async learnedDeviation(predicted: Tensor, posterior: number, stepBeta: number): Promise<Tensor> {
     if (this.settings.variance_type === "learned") return predicted.sqrt();
     const min = log32(posterior);

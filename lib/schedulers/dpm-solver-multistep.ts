@@ -30,7 +30,7 @@ const SCHEMA = {
   ...flowKeys,
   final_sigmas_type: choice(["zero", "sigma_min"], "zero"),
   lambda_min_clipped: extendedNumber(-Infinity),
-  // Only the learned ones mean something here: that the model output holds a variance too.
+  // Only the learned types have an effect here: the model output contains a variance too.
   variance_type: optional(choice(VARIANCE_TYPES, "learned")),
   timestep_spacing: timestepSpacingKey("linspace"),
   steps_offset: integer(0),
@@ -47,7 +47,7 @@ const FEW_STEPS = 15;
 export class DPMSolverMultistepScheduler extends MultistepSolver {
   declare protected readonly settings: Settings<typeof SCHEMA>;
   private readonly spread: SigmaSpread | null;
-  /** Predictions (x_0, or ε for plain DPM-Solver) of the last steps. */
+  /** Predictions (x_0, or ε for DPM-Solver) of the last steps. */
   private readonly predictions: History;
   private stepsTaken = 0;
 
@@ -134,19 +134,19 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
     return left === 2 && few ? 2 : 3;
   }
 
-  /** The model output as the prediction that the solver integrates. The caller owns it. */
+  /** Converts the model output to the prediction that the solver integrates. The caller owns it. */
   private async convert(modelOutput: Tensor, sample: Tensor, index: number): Promise<Tensor> {
     const { prediction_type: type, thresholding, variance_type: variance } = this.settings;
     const { alpha, sigma: scaledSigma } = this.level(index);
     const sigma = type === "flow_prediction" ? this.sigmas[index]! : scaledSigma;
     return withTemporaries(async (own) => {
-      // Models with a learned variance predict three channels of noise first.
+      // Models with a learned variance output three channels of noise first.
       const learned = variance === "learned" || variance === "learned_range";
       const output = learned && type === "epsilon" ? await own(modelOutput.slice(1, 0, 3)) : modelOutput;
       this.requireSameShape(output, sample);
       const dtype = sample.dtype === "float64" || !thresholding ? sample.dtype : "float32";
       const compute = (expression: Expression) => evaluate(expression, dtype, this.className);
-      // (x − σ·ε) / α in two roundings, like diffusers: the quantile of the threshold shows the difference.
+      // (x − σ·ε) / α with two roundings, like diffusers: the difference affects the threshold's quantile.
       const originalOf = async (epsilon: Tensor) => (await own(compute(noiseless(sigma, sample, epsilon)))).div(alpha);
       if (this.predictsOriginal || type === "flow_prediction") {
         if (!thresholding) return compute(originalFrom(type, alpha, sigma, sample, output));

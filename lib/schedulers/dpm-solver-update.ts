@@ -5,14 +5,14 @@ import type { Level } from "./multistep-solver.js";
 
 export interface DpmSolverUpdate {
   readonly algorithm: "dpmsolver" | "dpmsolver++" | "sde-dpmsolver" | "sde-dpmsolver++";
-  /** How the second-order term is weighted; the third-order update has one form. */
+  /** Weighting of the second-order term; the third-order update has only one form. */
   readonly solver: "midpoint" | "heun";
-  /** The level to reach, the current one, and as many earlier ones as the order takes, newest first. */
+  /** The target level, the current one, and the earlier ones that the order needs, newest first. */
   readonly levels: readonly Level[];
   readonly sample: Tensor;
-  /** One prediction for each level but the first, newest first; their number is the order of the update. */
+  /** One prediction per level except the target, newest first; their number is the order of the update. */
   readonly predictions: readonly Tensor[];
-  /** For the stochastic algorithms. */
+  /** Noise of the stochastic algorithms. */
   readonly noise: Tensor | undefined;
 }
 

@@ -17,7 +17,7 @@ const SCHEMA = {
 
 /**
  * Ancestral sampling with Euler steps (k-diffusion's `sample_euler_ancestral`): a step goes below the next noise level
- * and adds noise back up to it. Draws noise in every step, the last included, where it counts for nothing.
+ * and adds noise back up to it. Draws noise in every step, also in the last, where it has no effect.
  */
 export class EulerAncestralDiscreteScheduler extends VarianceExplodingScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;
@@ -40,7 +40,7 @@ export class EulerAncestralDiscreteScheduler extends VarianceExplodingScheduler 
     const next = this.sigmas[index + 1]!;
     const square = (x: number) => f32(x * x);
     const up = sqrt32(f32(f32(square(next) * f32(square(sigma) - square(next))) / square(sigma)));
-    // Rounding can leave less than nothing between two very different levels.
+    // Rounding can make the difference negative between two very different levels.
     const down = sqrt32(Math.max(f32(square(next) - square(up)), 0));
     const dtype = modelOutput.dtype;
     const result = await withTemporaries(async (own) => {

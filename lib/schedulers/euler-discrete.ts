@@ -49,7 +49,7 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
     if (this.continuous) this.timesteps = this.sigmas.slice(0, -1).map(continuousTimestep);
   }
 
-  /** Takes `timesteps`, or `sigmas` with the level where the last step ends, instead of a step count. */
+  /** Takes `timesteps`, or `sigmas` including the final level, instead of a step count. */
   setTimesteps(numInferenceSteps?: number | null, options: SetTimestepsOptions = {}): void {
     checkSetTimesteps(this.className, numInferenceSteps, options, ["timesteps", "sigmas"]);
     const { timesteps, sigmas } = options.sigmas
@@ -98,7 +98,7 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
     return result;
   }
 
-  /** √ᾱ_i·ε − √(1 − ᾱ_i)·x, where i is, as in diffusers, the timestep's place in the schedule. */
+  /** √ᾱ_i·ε − √(1 − ᾱ_i)·x, where i is, as in diffusers, the timestep's index in the schedule. */
   async getVelocity(sample: Tensor, noise: Tensor, timesteps: readonly number[]): Promise<Tensor> {
     const round = (x: number) => roundTo(sample.dtype, x);
     const alphas = timestepsPerRow(this.className, timesteps, sample).map((t) =>
@@ -110,7 +110,7 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
     );
   }
 
-  /** Whether the model is told ¼·ln σ instead of a training timestep (Karras et al. 2022, table 1). */
+  /** Whether the model gets ¼·ln σ instead of a training timestep (Karras et al. 2022, table 1). */
   private get continuous(): boolean {
     return this.settings.timestep_type === "continuous" && this.settings.prediction_type === "v_prediction";
   }

@@ -23,8 +23,8 @@ function simplified(expression: Expression): [number, Tensor][] {
 }
 
 /**
- * Evaluates in float32 (float64 for float64 tensors) and rounds once, to `dtype`. Throws `ERR_NOT_FINITE` where a
- * coefficient is not a finite number; `where` names the place.
+ * Evaluates in float32 (float64 for float64 tensors) and rounds once, to `dtype`. Throws `ERR_NOT_FINITE`, with `where`
+ * in the message, if a coefficient is not finite.
  */
 export async function evaluate(expression: Expression, dtype: Tensor["dtype"], where: string): Promise<Tensor> {
   const terms = simplified(expression);
@@ -36,10 +36,10 @@ export async function evaluate(expression: Expression, dtype: Tensor["dtype"], w
   return Tensor.linearCombination(terms, { dtype });
 }
 
-/** Another handle on the same values: tensors are never changed in place, and the caller may dispose its own. */
+/** Another handle on the same values: tensors are immutable, and the caller may dispose its own. */
 export const retain = (tensor: Tensor): Promise<Tensor> => tensor.reshape([...tensor.shape]);
 
-/** Runs `work` and disposes every tensor that it passed through `own`, whatever happens. */
+/** Runs `work` and then disposes every tensor passed to `own`, also on errors. */
 export async function withTemporaries<T>(
   work: (own: (tensor: Promise<Tensor>) => Promise<Tensor>) => Promise<T>,
 ): Promise<T> {
@@ -55,6 +55,6 @@ export async function withTemporaries<T>(
   }
 }
 
-/** Gaussian noise as diffusers draws it: shape, dtype and device of `like`, unless told another dtype. */
+/** Gaussian noise as in diffusers: shape, device and (by default) dtype of `like`. */
 export const drawNoise = (like: Tensor, options: StepOptions, dtype = like.dtype): Promise<Tensor> =>
   Tensor.randn([...like.shape], { generator: options.generator, dtype, device: like.device });

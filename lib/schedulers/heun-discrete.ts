@@ -22,7 +22,7 @@ const SCHEMA = {
   steps_offset: integer(0),
 };
 
-/** The first half of a Heun step: where it began, its slope and its length. Both tensors are owned. */
+/** The first half of a Heun step: its start, slope and length. Both tensors are owned. */
 interface HalfStep {
   readonly sample: Tensor;
   readonly slope: Tensor;

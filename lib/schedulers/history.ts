@@ -1,6 +1,6 @@
 import type { Tensor } from "../tensor.js";
 
-/** The last few tensors of a run, newest first, owned: what falls out is disposed. */
+/** The last few tensors of a run, newest first; owns them and disposes the oldest. */
 export class History {
   private kept: Tensor[] = [];
 

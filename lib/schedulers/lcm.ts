@@ -20,7 +20,7 @@ const SCHEMA = {
   ...thresholdKeys,
   timestep_scaling: number(10),
   rescale_betas_zero_snr: rescaleZeroSnrKey,
-  // Known, but without effect: the spacing is that of the distillation.
+  // Accepted without effect: the spacing is that of the distillation.
   timestep_spacing: timestepSpacingKey("leading"),
   steps_offset: integer(0),
 };
@@ -67,7 +67,7 @@ export class LCMScheduler extends AlphaScheduler {
     this.reset();
   }
 
-  /** Where the next run begins, for runs that skip the first steps. `setTimesteps` forgets it. */
+  /** Start index of the next run, for runs that skip the first steps. Reset by `setTimesteps`. */
   setBeginIndex(index: number): void {
     this.cursor.begin = index;
   }

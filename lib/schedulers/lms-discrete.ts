@@ -37,7 +37,7 @@ export class LMSDiscreteScheduler extends VarianceExplodingScheduler {
     checkSetTimesteps(this.className, numInferenceSteps, options);
     const count = requireStepCount(this.className, numInferenceSteps, this.settings.num_train_timesteps);
     const spaced = spacedTimesteps(this.settings, count).map(f32);
-    // This class's Karras levels heed no other ends than the schedule's.
+    // This class's Karras levels always end at the schedule's levels.
     const ends = this.spread === "karras" ? { sigma_min: null, sigma_max: null } : this.settings;
     const { timesteps, sigmas } = this.respread(spaced, this.sigmasAt(spaced), this.spread, ends);
     this.begin(timesteps, [...sigmas, 0], count);
@@ -61,7 +61,7 @@ export class LMSDiscreteScheduler extends VarianceExplodingScheduler {
       const used = Math.min(index + 1, order);
       const coefficients = multistepCoefficients(this.sigmas, index, used);
       const slopes = this.derivatives.tensors.slice(0, used);
-      // The slopes are summed first: from high noise levels the order of the additions shows in the result.
+      // The slopes are summed first: at high noise levels the order of the additions matters.
       const update: Expression = [...slopes.map((slope, i) => [coefficients[i]!, slope] as const), [1, sample]];
       const prevSample = await evaluate(update, sample.dtype, `${this.className} at timestep ${timestep}`);
       this.cursor.advance();

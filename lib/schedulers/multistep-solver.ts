@@ -12,14 +12,14 @@ export const flowKeys = {
   time_shift_type: choice(["exponential", "linear"], "exponential"),
 };
 
-/** What `setTimesteps` comes to: timesteps (fractional), their noise levels, and the level where the last step ends. */
+/** A run's schedule: timesteps (fractional), their noise levels, and the final level. */
 export interface Schedule {
   readonly timesteps: readonly number[];
   readonly sigmas: readonly number[];
   readonly last: number;
 }
 
-/** A noise level as the solvers see it, all float32: x = α·x_0 + σ·ε, λ = ln(α / σ). */
+/** A noise level in the solvers' parametrisation, all float32: x = α·x_0 + σ·ε, λ = ln(α / σ). */
 export interface Level {
   readonly alpha: number;
   readonly sigma: number;
@@ -39,7 +39,7 @@ export abstract class MultistepSolver extends SigmaScheduler {
 
   protected constructor(className: string, schema: Schema, config: SchedulerConfig) {
     super(className, schema, config);
-    // Ascending, as diffusers has it before setTimesteps.
+    // Ascending, as in diffusers before setTimesteps.
     this.sigmas = Array.from(this.trainingSigmas);
   }
 
@@ -51,7 +51,7 @@ export abstract class MultistepSolver extends SigmaScheduler {
     return { alpha, sigma: round(level * alpha) };
   }
 
-  /** The solver's view of a level of the schedule. */
+  /** A level of the schedule in the solver's parametrisation. */
   protected level(index: number): Level {
     const { alpha, sigma } = this.marginal(this.sigmas[index]!, "float32");
     return { alpha, sigma, lambda: f32(log32(alpha) - log32(sigma)) };
@@ -69,7 +69,7 @@ export abstract class MultistepSolver extends SigmaScheduler {
     return coincide < 0 ? order : Math.max(coincide - 1, 1);
   }
 
-  /** A timestep that is not in the schedule counts as its last. */
+  /** A timestep that is not in the schedule is treated as the last. */
   protected unknownTimestep(_timestep: number): number {
     return this.timesteps.length - 1;
   }
@@ -91,7 +91,7 @@ export abstract class MultistepSolver extends SigmaScheduler {
     return sigmas.map((sigma) => sigmaToTimestep(sigma, logs));
   }
 
-  /** Sets the run's tables — the timesteps lose their fractions — and starts it anew. */
+  /** Sets the run's tables (with timesteps truncated to integers) and resets its state. */
   protected begin(timesteps: readonly number[], sigmas: readonly number[]): void {
     const levels = sigmas.map(f32);
     if (!levels.every(Number.isFinite)) this.invalid("the noise levels are not finite; see sigma_min and sigma_max");

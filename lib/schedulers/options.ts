@@ -2,7 +2,7 @@ import { InstructPix2PixError } from "../errors.js";
 import type { Generator } from "../generator.js";
 import type { Tensor } from "../tensor.js";
 
-/** What `setTimesteps` takes beside the number of steps. A class refuses what it has no use for. */
+/** Options of `setTimesteps` besides the number of steps. A class refuses options that it does not support. */
 export interface SetTimestepsOptions {
   /** The timesteps to visit, descending, instead of a number of steps (DDPM, Euler, Heun, DPM-Solver, LCM). */
   timesteps?: readonly number[];
@@ -16,17 +16,17 @@ export interface SetTimestepsOptions {
   originalInferenceSteps?: number;
 }
 
-/** What `step` takes beside its tensors. A class ignores what its method does not have. */
+/** Options of `step` besides its tensors. A class ignores options that do not apply to it. */
 export interface StepOptions {
-  /** Where noise is drawn from, one for the batch or one for each row; libtorch's default generator if left out. */
+  /** Source of noise: one generator for the batch or one per row; default: libtorch's default generator. */
   generator?: Generator | readonly Generator[];
   /** Also return the prediction of x_0. */
   predOriginalSample?: boolean;
   /** DDIM: share of DDPM's noise, from 0 (deterministic, the default) to 1. */
   eta?: number;
-  /** DDIM: derive the noise prediction anew from the clipped x_0. */
+  /** DDIM: recompute the noise prediction from the clipped x_0. */
   useClippedModelOutput?: boolean;
-  /** DDIM with `eta`, stochastic DPM-Solver: the noise to use instead of a draw, shape of the sample. */
+  /** DDIM with `eta`, stochastic DPM-Solver: the noise to use instead of a random draw, shape of the sample. */
   varianceNoise?: Tensor;
   /** Euler: noise added in each step with `sTmin ≤ σ ≤ sTmax`, scaled by `sNoise` (Karras et al. 2022, algorithm 2). */
   sChurn?: number;
@@ -37,11 +37,11 @@ export interface StepOptions {
   order?: number;
 }
 
-/** Both tensors are the caller's. */
+/** The caller owns both tensors. */
 export interface StepOutput {
   /** x at the next lower timestep; shape and dtype of the sample. */
   prevSample: Tensor;
-  /** The prediction of x_0 at this step, if it was asked for and the class makes one. */
+  /** The prediction of x_0 at this step, if requested and supported by the class. */
   predOriginalSample?: Tensor;
 }
 
@@ -50,8 +50,8 @@ const invalid = (className: string, message: string): never => {
 };
 
 /**
- * Checks what `setTimesteps` was given: one of a step count and the custom schedules that `known` names, and nothing
- * that the class has no use for.
+ * Validates the arguments of `setTimesteps`: a step count or one of the custom schedules in `known`, and no unsupported
+ * options.
  */
 export function checkSetTimesteps(
   className: string,

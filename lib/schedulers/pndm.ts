@@ -40,7 +40,7 @@ export class PNDMScheduler extends AlphaScheduler {
   private counter = 0;
   /** Model outputs of finished steps, newest first. */
   private readonly outputs = new History(ORDER);
-  /** The sample that a step of several evaluations started from, and their outputs so far. */
+  /** The start sample of a step of several evaluations, and the outputs so far. */
   private readonly start = new History(1);
   private readonly stages = new History(ORDER);
 
@@ -56,7 +56,7 @@ export class PNDMScheduler extends AlphaScheduler {
     const spaced = this.withinSchedule(spacedTimesteps(this.settings, count).map(roundHalfEven));
     if (skip) {
       this.rungeKuttaTimesteps = [];
-      // The second timestep comes twice: once as the end of the first step, once as a start.
+      // The second timestep occurs twice: as the end of the first step and as a start.
       this.timesteps = spaced.length < 2 ? spaced : [spaced[0]!, spaced[1]!, ...spaced.slice(1)];
     } else {
       if (count < ORDER)

@@ -14,12 +14,12 @@ import { PNDMScheduler } from "./pndm.js";
 import type { Scheduler } from "./scheduler.js";
 import { UniPCMultistepScheduler } from "./unipc-multistep.js";
 
-/** A scheduler class as the registry hands it out. */
+/** A scheduler class in the registry. */
 export interface SchedulerFactory {
   fromConfig(config?: SchedulerConfig, overrides?: SchedulerConfig): Scheduler;
 }
 
-/** Every scheduler, by the class name that diffusers' files use. The only place such a name is looked up. */
+/** Every scheduler, by its class name in diffusers' files. */
 const SCHEDULERS = {
   DDIMScheduler,
   DDPMScheduler,
@@ -49,7 +49,7 @@ export function schedulerFromClassName(name: string): SchedulerFactory {
   if (Object.hasOwn(SCHEDULERS, plain)) return SCHEDULERS[plain as SchedulerName];
   throw new InstructPix2PixError(
     "ERR_CONFIG",
-    `there is no scheduler class ${show(name)}; the known ones are ${SCHEDULER_NAMES.join(", ")}`,
+    `unknown scheduler class ${show(name)}; known: ${SCHEDULER_NAMES.join(", ")}`,
   );
 }
 

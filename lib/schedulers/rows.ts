@@ -1,7 +1,7 @@
 import { InstructPix2PixError } from "../errors.js";
 import { Tensor } from "../tensor.js";
 
-/** One timestep for each row of a tensor of shape [B, …]; a single one stands for all. */
+/** One timestep for each row of a tensor of shape [B, …]; a single one applies to all. */
 export function timestepsPerRow(className: string, timesteps: readonly number[], { shape }: Tensor): number[] {
   const rows = shape[0] ?? 1;
   if (timesteps.length === 1) return Array.from({ length: rows }, () => timesteps[0]!);
@@ -12,7 +12,7 @@ export function timestepsPerRow(className: string, timesteps: readonly number[],
   );
 }
 
-/** Σ cᵢ·tᵢ where every row of a tensor has its own coefficient. */
+/** Σ cᵢ·tᵢ with a coefficient per row. */
 export function combineRows(...terms: [coefficients: number[], tensor: Tensor][]): Promise<Tensor> {
   const uniform = terms.every(([coefficients]) => coefficients.every((value) => value === coefficients[0]));
   if (!uniform) return Tensor.linearCombinationRows(terms);

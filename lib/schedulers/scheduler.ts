@@ -11,19 +11,19 @@ export type SchedulerClass<T extends Scheduler = Scheduler> = new (config?: Sche
  * A diffusion sampler: the noise schedule of the forward process, the timesteps to visit, and the update from one to the
  * next. Tensors are computed natively; everything else is plain TypeScript, so a new sampler needs no compiler.
  *
- * A scheduler holds the state of one run; {@link clone} it where runs overlap. It never disposes a tensor that it was
- * given, and whatever it returns is the caller's.
+ * A scheduler holds the state of one run; {@link clone} it for overlapping runs. It never disposes tensors passed to
+ * it, and the caller owns the tensors it returns.
  */
 export abstract class Scheduler {
   /** Name of the class, as `_class_name` in files. */
   readonly className: string;
-  /** The configuration as it was given: never a default, so that another class can be made from it. */
+  /** The given configuration, without defaults, so that another class can be created from it. */
   readonly config: SchedulerConfig;
   /** The timesteps that a run visits, descending; the whole training schedule before `setTimesteps`. */
   timesteps: number[] = [];
   /** Number of steps set by `setTimesteps`, or null before. */
   numInferenceSteps: number | null = null;
-  /** Order of the method: 2 where every timestep but one is visited twice. */
+  /** Order of the method: 2 if every timestep but one is visited twice. */
   readonly order: number = 1;
   /** β_t, float32, one per training timestep. */
   readonly betas: Float32Array;
@@ -35,7 +35,7 @@ export abstract class Scheduler {
     const given = givenKeys(className, config);
     const settings = readSettings(className, schema, given);
     for (const [key, value] of Object.entries(settings)) {
-      // A word from another class's vocabulary (`solver_type` "bh2") is kept as this class's equivalent, as in diffusers.
+      // Another class's value (`solver_type` "bh2") is replaced by this class's equivalent, as in diffusers.
       if (typeof given[key] === "string") given[key] = value;
     }
     if ("_class_name" in given) given._class_name = className;
@@ -49,7 +49,7 @@ export abstract class Scheduler {
 
   /**
    * Makes a scheduler from a configuration — a `scheduler_config.json`, or another scheduler's `config` — with
-   * `overrides` on top. Throws `ERR_CONFIG` naming key and value for what it cannot do.
+   * `overrides` on top. Throws `ERR_CONFIG` naming key and value for unsupported settings.
    */
   static fromConfig<C extends SchedulerClass>(
     this: C,
@@ -60,14 +60,14 @@ export abstract class Scheduler {
     return new this({ ...givenKeys(this.name, config), ...overrides }) as InstanceType<C>;
   }
 
-  /** Standard deviation of the noise that a run starts from. */
+  /** Standard deviation of the initial noise. */
   get initNoiseSigma(): number {
     return 1;
   }
 
   /**
-   * Chooses the timesteps of a run and forgets the last one. `numInferenceSteps` lies in 1..num_train_timesteps;
-   * anything else is `ERR_INVALID_ARGUMENT`.
+   * Sets the timesteps of a run and resets the state. `numInferenceSteps` lies in 1..num_train_timesteps; anything else
+   * is `ERR_INVALID_ARGUMENT`.
    */
   abstract setTimesteps(numInferenceSteps?: number | null, options?: SetTimestepsOptions): void;
 
@@ -91,12 +91,12 @@ export abstract class Scheduler {
     return retain(sample);
   }
 
-  /** A new scheduler of the same class and configuration, as it was before `setTimesteps`. */
+  /** A new scheduler of the same class and configuration, without a run's state. */
   clone(): this {
     return new (this.constructor as SchedulerClass<this>)(this.config);
   }
 
-  /** Forgets what a run has kept and frees it; the timesteps stay. */
+  /** Resets and frees the run's state, but keeps the timesteps. */
   reset(): void {}
 
   dispose(): void {
@@ -107,7 +107,7 @@ export abstract class Scheduler {
     this.dispose();
   }
 
-  /** Throws `ERR_CONFIG` for the value that `key` has now. */
+  /** Throws `ERR_CONFIG` for the current value of `key`. */
   protected refuse(key: string, reason: string): never {
     return refuse(this.className, key, (this.settings as unknown as Record<string, unknown>)[key], reason);
   }
@@ -126,7 +126,7 @@ export abstract class Scheduler {
   }
 }
 
-/** A copy of the keys that were given. Files by Python may list which of theirs are only defaults. */
+/** A copy of the given keys. Files written by diffusers may list which of their keys are defaults. */
 function givenKeys(className: string, config: unknown): Record<string, unknown> {
   if (typeof config !== "object" || config === null || Array.isArray(config))
     throw new InstructPix2PixError("ERR_CONFIG", `${className}: the configuration is not an object`);

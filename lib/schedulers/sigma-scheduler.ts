@@ -8,7 +8,7 @@ import { indexOfTimestep, StepCursor } from "./step-cursor.js";
 
 /** The schedulers that step in the noise level σ, relative to the signal, along a list of levels. */
 export abstract class SigmaScheduler extends Scheduler {
-  /** Noise levels of the run, descending: one for each step, and where the last step ends. */
+  /** Noise levels of the run, descending: one per step, and the final level. */
   sigmas: number[];
   /** σ of each training timestep, ascending. */
   protected readonly trainingSigmas: Float32Array;
@@ -29,7 +29,7 @@ export abstract class SigmaScheduler extends Scheduler {
     return this.cursor.index;
   }
 
-  /** Where the next run begins, for runs that skip the first steps. `setTimesteps` forgets it. */
+  /** Start index of the next run, for runs that skip the first steps. Reset by `setTimesteps`. */
   setBeginIndex(index: number): void {
     if (!Number.isInteger(index) || index < 0 || index >= this.timesteps.length)
       this.invalid(`begin index ${index} is not a whole number in 0..${this.timesteps.length - 1}`);
@@ -43,7 +43,7 @@ export abstract class SigmaScheduler extends Scheduler {
   /** α and σ of x = α·x_0 + σ·ε at a noise level, rounded as in a tensor of `dtype`. */
   protected abstract marginal(sigma: number, dtype: Tensor["dtype"]): { alpha: number; sigma: number };
 
-  /** The index to start from at a timestep that the schedule does not hold. */
+  /** The start index for a timestep that is not in the schedule. */
   protected abstract unknownTimestep(timestep: number): number;
 
   /** Noise levels of (possibly fractional) training timesteps. */
@@ -58,7 +58,7 @@ export abstract class SigmaScheduler extends Scheduler {
     return index;
   }
 
-  /** As in every scheduler; within a run, noises to the current step, whatever `timesteps` says. */
+  /** As in every scheduler, but within a run adds the current step's noise level, regardless of `timesteps`. */
   async addNoise(original: Tensor, noise: Tensor, timesteps: readonly number[]): Promise<Tensor> {
     const rows = timestepsPerRow(this.className, timesteps, original);
     const { begin, index } = this.cursor;

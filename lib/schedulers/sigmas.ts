@@ -8,14 +8,14 @@ import { linspace } from "./numpy.js";
 export const SMALLEST_ALPHA = 2 ** -24;
 
 /**
- * Noise level at each training timestep, σ_t = √((1 − ᾱ_t) / ᾱ_t), float32, ascending. √(2²⁴ − 1) lies within 10⁻⁸ of a
- * rounding boundary; libtorch rounds it up, to 4096, and the first steps of such a schedule show the difference.
+ * Noise level at each training timestep, σ_t = √((1 − ᾱ_t) / ᾱ_t), float32, ascending. √(2²⁴ − 1) is within 10⁻⁸ of a
+ * rounding boundary; libtorch rounds it up to 4096, which affects the first steps of such a schedule.
  */
 export function trainingSigmas(alphasCumprod: Float32Array): Float32Array {
   return alphasCumprod.map((alpha) => (alpha === SMALLEST_ALPHA ? 4096 : sqrt32(f32(f32(1 - alpha) / alpha))));
 }
 
-/** Refuses noise schedules with a last σ that is infinite, which no solver in σ can start from. */
+/** Refuses noise schedules whose last σ is infinite, which solvers in σ cannot start from. */
 export function requireFiniteSigmas(className: string, sigmas: Float32Array, settings: NoiseScheduleSettings): void {
   const broken = sigmas.findIndex((sigma) => !Number.isFinite(sigma));
   if (broken < 0) return;
@@ -24,8 +24,8 @@ export function requireFiniteSigmas(className: string, sigmas: Float32Array, set
 }
 
 /**
- * The keys that choose another spread of noise levels, of which at most one may be set, and its ends (the training
- * schedule's own if left out). diffusers heeds `sigma_min` and `sigma_max` even in classes that do not declare them.
+ * The keys that select another spacing of noise levels (at most one may be set) and its ends (default: those of the
+ * training schedule). diffusers uses `sigma_min` and `sigma_max` even in classes that do not declare them.
  */
 export const sigmaSpreadKeys = {
   use_karras_sigmas: boolean(false),
@@ -46,7 +46,7 @@ export interface SigmaSpreadSettings {
   readonly num_train_timesteps: number;
 }
 
-/** Which spread the settings ask for, `null` for the training schedule's own noise levels. */
+/** The configured spacing, `null` for the training schedule's noise levels. */
 export function sigmaSpread(className: string, settings: SigmaSpreadSettings): SigmaSpread | null {
   const spreads = (["karras", "exponential", "beta"] as const).filter((name) => settings[`use_${name}_sigmas`]);
   const spread = spreads[0] ?? null;
@@ -58,8 +58,8 @@ export function sigmaSpread(className: string, settings: SigmaSpreadSettings): S
 }
 
 /**
- * `count` noise levels, descending, in float64, spread as asked between the ends of `sigmas` (also descending) or the
- * ends that `ends` gives.
+ * `count` noise levels, descending, in float64, with the configured spacing between the ends of `sigmas` (also
+ * descending) or the ends that `ends` gives.
  */
 export function spreadSigmas(
   spread: SigmaSpread,

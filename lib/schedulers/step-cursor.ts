@@ -1,11 +1,11 @@
 /**
- * Where a run stands in its schedule. The schedulers that step in σ count their steps instead of looking up every
- * timestep, because a timestep may occur twice.
+ * The position of a run in its schedule. Schedulers that step in σ count steps instead of looking up each timestep,
+ * because a timestep may occur twice.
  */
 export class StepCursor {
   /** Index of the next step, or null before the first. */
   index: number | null = null;
-  /** Where the run begins, if it was told; otherwise at the timestep that it is first asked for. */
+  /** The start index, if set; otherwise the index of the first timestep passed. */
   begin: number | null = null;
 
   reset(): void {

@@ -21,7 +21,7 @@ export interface ThresholdSettings {
 }
 
 /**
- * Dynamic thresholding (Saharia et al. 2022, Imagen, section 2.3): every row of x_0 is clamped to ± its own quantile of
+ * Dynamic thresholding (Saharia et al. 2022, Imagen, section 2.3): each row of x_0 is clamped to ± the quantile of its
  * absolute values, at least 1 and at most `sample_max_value`, and divided by it.
  * @param original x_0, shape [B, …], float32 or float64
  */

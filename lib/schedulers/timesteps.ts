@@ -3,7 +3,7 @@ import { choice } from "./config.js";
 import { roundHalfEven } from "./float32.js";
 import { countdown, linspace } from "./numpy.js";
 
-/** How timesteps are spread over the training schedule (Lin et al. 2023, table 2). */
+/** The spacing of timesteps over the training schedule (Lin et al. 2023, table 2). */
 export type TimestepSpacing = "leading" | "linspace" | "trailing";
 
 export const timestepSpacingKey = (fallback: TimestepSpacing) =>

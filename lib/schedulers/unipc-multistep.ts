@@ -51,7 +51,7 @@ export class UniPCMultistepScheduler extends MultistepSolver {
   private readonly spread: SigmaSpread | null;
   /** Predictions (x_0, or ε) of the last steps. */
   private readonly predictions: History;
-  /** The sample, corrected, that the last step started from. */
+  /** The corrected sample at the start of the last step. */
   private readonly lastSample = new History(1);
   private lastOrder = 0;
   private stepsTaken = 0;
@@ -129,7 +129,7 @@ export class UniPCMultistepScheduler extends MultistepSolver {
     });
   }
 
-  /** The model output as a prediction of x_0, or of ε. The caller owns it. */
+  /** Converts the model output to a prediction of x_0 or ε. The caller owns it. */
   private async convert(output: Tensor, sample: Tensor, index: number): Promise<Tensor> {
     const { prediction_type: type, predict_x0: predictsOriginal, thresholding } = this.settings;
     const { alpha, sigma } = this.level(index);
@@ -141,7 +141,7 @@ export class UniPCMultistepScheduler extends MultistepSolver {
     const dtype = sample.dtype === "float64" ? "float64" : "float32";
     return withTemporaries(async (own) => {
       const compute = (expression: Expression) => own(evaluate(expression, dtype, this.className));
-      // (x − σ·ε) / α in two roundings, like diffusers: the quantile of the threshold shows the difference.
+      // (x − σ·ε) / α with two roundings, like diffusers: the difference affects the threshold's quantile.
       const unbounded =
         type === "epsilon"
           ? await own((await compute(noiseless(sigma, sample, output))).div(alpha))
@@ -150,7 +150,7 @@ export class UniPCMultistepScheduler extends MultistepSolver {
     });
   }
 
-  /** Timesteps (fractional) and noise levels of a run, and the level where it ends. */
+  /** Timesteps (fractional) and noise levels of a run, and its final level. */
   private schedule(count: number, options: SetTimestepsOptions): Schedule {
     const { use_flow_sigmas: flow, num_train_timesteps: train, final_sigmas_type: final } = this.settings;
     const end = (sigmas: readonly number[]) => (final === "zero" ? 0 : sigmas[sigmas.length - 1]!);

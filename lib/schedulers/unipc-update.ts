@@ -6,15 +6,15 @@ import type { Level } from "./multistep-solver.js";
 export interface UniPCUpdate {
   /** B(h): "bh1" is h, "bh2" is e^h − 1 (for the noise prediction; −h for the data prediction). */
   readonly solver: "bh1" | "bh2";
-  /** Whether the predictions are of x_0, or of ε. */
+  /** Whether the predictions are of x_0 (else of ε). */
   readonly predictsOriginal: boolean;
-  /** The level to reach, the one to start from, and as many earlier ones as the order takes, newest first. */
+  /** The target level, the start level, and the earlier ones that the order needs, newest first. */
   readonly levels: readonly Level[];
-  /** x at the level to start from. */
+  /** x at the start level. */
   readonly sample: Tensor;
-  /** One prediction for each level but the first, newest first; their number is the order. */
+  /** One prediction per level except the target, newest first; their number is the order. */
   readonly predictions: readonly Tensor[];
-  /** For the corrector: the prediction at the level to reach. */
+  /** For the corrector: the prediction at the target level. */
   readonly reached?: Tensor;
 }
 
@@ -29,7 +29,7 @@ export function unipcUpdate(update: UniPCUpdate): Expression {
   const step = predictsOriginal ? -h : h;
   const growth = expm1_32(step);
   const weight = solver === "bh1" ? step : growth;
-  // r_k: where the earlier levels lie, in units of the step, and 1 for the level to reach.
+  // r_k: positions of the earlier levels in units of the step, and 1 for the target level.
   const ratios = levels.slice(2).map(({ lambda }) => f32(f32(lambda - current.lambda) / h));
   const newest = predictions[0]!;
   const quotients = ratios.map((ratio, k): Expression => difference(predictions[k + 1]!, newest, ratio));

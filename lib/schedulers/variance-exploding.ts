@@ -15,7 +15,7 @@ export abstract class VarianceExplodingScheduler extends SigmaScheduler {
   override get initNoiseSigma(): number {
     const max = this.sigmas.reduce((a, b) => Math.max(a, b));
     const { timestep_spacing: spacing } = this.settings as unknown as { timestep_spacing: TimestepSpacing };
-    // With "leading" a run does not start from pure noise, whose level must then hold a part of signal.
+    // With "leading" spacing a run does not start from pure noise, so its initial level includes a part of signal.
     return spacing === "leading" ? inputScale(max) : max;
   }
 
@@ -28,7 +28,7 @@ export abstract class VarianceExplodingScheduler extends SigmaScheduler {
     return { alpha: 1, sigma: roundTo(dtype, sigma) };
   }
 
-  /** The nearest timestep, for one that another machine has rounded otherwise: fractional ones carry no more digits. */
+  /** Matches the nearest timestep, since fractional timesteps may be rounded differently on another machine. */
   protected unknownTimestep(timestep: number): number {
     const nearest = this.timesteps.reduce((best, t) => (Math.abs(t - timestep) < Math.abs(best - timestep) ? t : best));
     if (!(Math.abs(nearest - timestep) <= TIMESTEP_TOLERANCE))
@@ -36,7 +36,7 @@ export abstract class VarianceExplodingScheduler extends SigmaScheduler {
     return indexOfTimestep(nearest, this.timesteps)!;
   }
 
-  /** Noise levels and timesteps of a run, respread if asked for. `timesteps` are float32. */
+  /** Noise levels and timesteps of a run, with the configured spacing. `timesteps` are float32. */
   protected respread(timesteps: number[], sigmas: number[], spread: SigmaSpread | null, ends: Ends) {
     if (spread === null) return { timesteps, sigmas };
     const logs = logSigmas(this.trainingSigmas);
@@ -44,7 +44,7 @@ export abstract class VarianceExplodingScheduler extends SigmaScheduler {
     return { sigmas: levels, timesteps: levels.map((sigma) => f32(sigmaToTimestep(sigma, logs))) };
   }
 
-  /** Sets the run's tables and starts it anew. */
+  /** Sets the run's tables and resets its state. */
   protected begin(timesteps: number[], sigmas: number[], steps: number): void {
     const levels = sigmas.map(f32);
     if (!levels.every(Number.isFinite)) this.invalid("the noise levels are not finite; see sigma_min and sigma_max");
@@ -54,7 +54,7 @@ export abstract class VarianceExplodingScheduler extends SigmaScheduler {
     this.numInferenceSteps = steps;
   }
 
-  /** x_0 as the model predicts it at a noise level, rounded as in diffusers. */
+  /** The model's prediction of x_0 at a noise level, rounded as in diffusers. */
   protected denoise(sigma: number, sample: Tensor, output: Tensor, dtype: Tensor["dtype"]): Promise<Tensor> {
     const { prediction_type: type } = this.settings as unknown as { prediction_type: PredictionType };
     return evaluate(denoised(type, sigma, sample, output), dtype, this.className);
@@ -89,8 +89,8 @@ function denoised(type: PredictionType, sigma: number, sample: Tensor, output: T
 }
 
 /**
- * The slope dx/dσ = (x − x_0) / σ of the probability flow. From high noise levels the rounding of x − x_0 shows in the
- * result, which is why these updates go step by step and not as one expression.
+ * The slope dx/dσ = (x − x_0) / σ of the probability flow. At high noise levels the rounding of x − x_0 affects the
+ * result, so these updates are evaluated step by step and not as one expression.
  */
 export async function derivative(
   sample: Tensor,

@@ -3,15 +3,15 @@ import { TokenTrie } from "./token-trie.js";
 /** A token that is matched in the text itself, before byte-pair encoding. */
 export interface AddedToken {
   readonly content: string;
-  /** Only where no word character touches it. */
+  /** Matches whole words only. */
   readonly singleWord: boolean;
-  /** Takes the white space before it along. */
+  /** Includes preceding white space. */
   readonly lstrip: boolean;
-  /** Takes the white space after it along. */
+  /** Includes following white space. */
   readonly rstrip: boolean;
-  /** Looked for in the normalised text (by its own normalised form), not in the text as given. */
+  /** Matched in the normalised text (by its normalised form), not in the original text. */
   readonly normalized: boolean;
-  /** Left out by `decode` with `skipSpecialTokens`, and not matched with `splitSpecialTokens`. */
+  /** Omitted by `decode` with `skipSpecialTokens`, and not matched with `splitSpecialTokens`. */
   readonly special: boolean;
 }
 
@@ -39,7 +39,7 @@ function startOfSpace(text: string, end: number, least: number): number {
   return end;
 }
 
-/** Where runs of white space end. Remembers the last one, in which many tokens may end that are space themselves. */
+/** Finds ends of white space runs. Caches the last one, since many matches may end in the same run. */
 class SpaceEnds {
   #from = 0;
   #end = 0;
@@ -54,7 +54,7 @@ class SpaceEnds {
   }
 }
 
-/** The tokens beside the base vocabulary, and the search for them. Behaves as the `tokenizers` library's own. */
+/** The tokens beside the base vocabulary, and the search for them. Behaves as the `tokenizers` library. */
 export class AddedVocabulary {
   readonly #base: ReadonlyMap<string, number>;
   readonly #normalize: (text: string) => string;
@@ -68,7 +68,7 @@ export class AddedVocabulary {
   #normalized: TokenTrie | undefined;
 
   /**
-   * @param tokens added in this order; one given again replaces the earlier, keeping its place
+   * @param tokens in order of addition; a duplicate replaces the earlier one in place
    * @param base the vocabulary of the byte-pair model: a token found there keeps its id, others are numbered after it
    * @param splitSpecial whether special tokens in the text are ordinary text
    */
@@ -95,7 +95,7 @@ export class AddedVocabulary {
     const id = this.idOf(token.content) ?? this.#nextId++;
     this.#ids.set(token.content, id);
     this.#tokens.set(id, token);
-    // Both outlive a later replacement of the token, as in the library.
+    // Both are kept when the token is replaced later, as in the library.
     if (token.special) this.#special.add(token.content);
     if (token.normalized) this.#normalizedText.set(id, this.#normalize(token.content));
   }
@@ -105,7 +105,7 @@ export class AddedVocabulary {
     return this.#ids.get(content) ?? this.#base.get(content);
   }
 
-  /** How the added token with that id is written when ids become text again: as it was looked for. */
+  /** The text of the added token with this id, for decoding. */
   textOf(id: number): string | undefined {
     return this.#normalizedText.get(id) ?? this.#tokens.get(id)?.content;
   }
@@ -114,7 +114,7 @@ export class AddedVocabulary {
     return this.#special.has(text);
   }
 
-  /** Cuts a text into tokens found in it and normalised text between them. */
+  /** Splits a text into added tokens and the normalised text between them. */
   split(text: string): Piece[] {
     return this.#find(text, this.#asGiven).flatMap((piece) =>
       "id" in piece ? piece : this.#find(this.#normalize(piece.text), this.#normalized),

@@ -3,7 +3,7 @@ import { quote } from "../quote.js";
 import { BPE, ByteLevelPreTokenizer } from "./library.js";
 import { splitWords } from "./text.js";
 
-/** What a byte-pair model is made of, as in `vocab.json` and `merges.txt`. */
+/** A byte-pair model, as in `vocab.json` and `merges.txt`. */
 export interface BytePairFiles {
   readonly vocab: Readonly<Record<string, number>>;
   /** In order of rank. */
@@ -17,7 +17,7 @@ export class BytePairEncoding {
   readonly #bytes = new ByteLevelPreTokenizer({ type: "ByteLevel", add_prefix_space: false, use_regex: false });
   readonly #model: InstanceType<typeof BPE>;
 
-  /** @param unkToken stands for every symbol that the vocabulary lacks */
+  /** @param unkToken replaces symbols that are not in the vocabulary */
   constructor({ vocab, merges }: BytePairFiles, unkToken: string) {
     this.ids = new Map(Object.entries(vocab));
     this.tokens = new Map([...this.ids].map(([token, id]) => [id, token]));
@@ -27,10 +27,11 @@ export class BytePairEncoding {
   /**
    * The ids of a normalised text, without any special token.
    *
-   * @throws InstructPix2PixError `ERR_TOKENIZER` for a symbol unknown to a vocabulary that has no unknown token either
+   * @throws InstructPix2PixError `ERR_TOKENIZER` for a symbol that is not in the vocabulary, if there is no unknown
+   * token
    */
   encode(text: string): number[] {
-    // The library's own cache of words costs more than it saves where a long text repeats a few.
+    // The library's word cache costs more than it saves for long repetitive texts.
     const known = new Map<string, readonly number[]>();
     return splitWords(text).flatMap((word) => {
       let ids = known.get(word);

@@ -15,14 +15,14 @@ function bytesOf(token: string): number[] {
   const bytes: number[] = [];
   for (const character of token) {
     const byte = BYTE_OF.get(character);
-    // A token that is not spelt in byte characters, such as an added one, stands for its own text.
+    // A token with other characters, such as an added one, is its own text.
     if (byte === undefined) return [...new TextEncoder().encode(token)];
     bytes.push(byte);
   }
   return bytes;
 }
 
-/** The text that byte-level tokens spell: `</w>` is a space, and space at either end is dropped. */
+/** Decodes byte-level tokens to text: `</w>` is a space, and space at either end is dropped. */
 export function decodeTokens(tokens: readonly string[]): string {
   const bytes = Uint8Array.from(tokens.flatMap(bytesOf));
   const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes).replaceAll("</w>", " ");

@@ -9,7 +9,7 @@ import { quote } from "../quote.js";
 import type { BytePairFiles } from "./byte-pair-encoding.js";
 import { isJson, type Json, readSpecialTokens, type SpecialTokens } from "./special-tokens.js";
 
-/** Everything that a tokenizer folder says, checked. */
+/** The validated content of a tokenizer folder. */
 export interface TokenizerFiles extends BytePairFiles {
   readonly specialTokens: SpecialTokens;
   readonly modelMaxLength: number;
@@ -20,7 +20,7 @@ export interface TokenizerFiles extends BytePairFiles {
 
 export type Side = "left" | "right";
 
-/** Of every published CLIP text encoder; used where no configuration names another. */
+/** The length of every published CLIP text encoder; the default. */
 const DEFAULT_MAX_LENGTH = 77;
 
 function malformed(path: string, what: string, cause?: unknown): InstructPix2PixError {
@@ -40,13 +40,13 @@ async function readOptional(path: string, maxBytes = MAX_BYTES): Promise<string 
   }
 }
 
-/** The options of a tokenizer, in Python's JSON. */
+/** Reads a tokenizer's options, in Python's JSON dialect. */
 async function readOptions(path: string): Promise<Json | undefined> {
   const text = await readOptional(path, MAX_OPTIONS_BYTES);
   return text === undefined ? undefined : parseObject(text, path, "ERR_TOKENIZER");
 }
 
-/** A vocabulary: a megabyte of plain JSON, for which the engine's own parser is some times faster. */
+/** Reads a vocabulary: a megabyte of plain JSON, for which the built-in parser is several times faster. */
 async function readVocabulary(path: string): Promise<Json | undefined> {
   const text = await readOptional(path);
   if (text === undefined) return undefined;
@@ -130,8 +130,8 @@ function side(config: Json | undefined, key: string, path: string, serialized: u
 }
 
 /**
- * Reads a tokenizer folder: `tokenizer.json` if there is one, else `vocab.json` and `merges.txt`, and what
- * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` say, all three optional.
+ * Reads a tokenizer folder: `tokenizer.json` if there is one, else `vocab.json` and `merges.txt`, and the optional
+ * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`.
  */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   if (!(await stat(folder).catch(() => undefined))?.isDirectory())

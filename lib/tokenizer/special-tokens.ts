@@ -9,7 +9,7 @@ export function isJson(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The parsed files of a tokenizer folder that name tokens; those that the folder lacks are undefined. */
+/** The parsed files of a tokenizer folder that define tokens; missing ones are undefined. */
 export interface TokenSources {
   readonly config: Json | undefined;
   readonly specialTokensMap: Json | undefined;
@@ -21,18 +21,18 @@ export interface SpecialTokens {
   readonly bos: string;
   readonly eos: string;
   readonly unk: string;
-  /** null: configured as none, so that nothing can be padded. */
+  /** null: configured without one, so that padding is not possible. */
   readonly pad: string | null;
   /** Every token to match in the text, in the order in which they are numbered. */
   readonly added: AddedToken[];
 }
 
-/** A token object as configured: what it does not say about normalisation depends on whether it is special. */
+/** A configured token object; the default of `normalized` depends on whether the token is special. */
 interface ConfiguredToken extends Omit<AddedToken, "normalized"> {
   readonly normalized: boolean | undefined;
 }
 
-/** A plain string stays one, since it overrides flags where a token object would not. */
+/** A plain string is kept as such, since it overrides flags differently than a token object. */
 type TokenValue = string | ConfiguredToken;
 
 const NAMED = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
@@ -82,14 +82,14 @@ function normalizedOf(token: ConfiguredToken): boolean {
   return token.normalized ?? !token.special;
 }
 
-/** Equal for tokens that are the same in all that counts. */
+/** A key that is equal for equal tokens. */
 function keyOf(token: TokenValue): string {
   if (typeof token === "string") return token;
   const { content, singleWord, lstrip, rstrip, special } = token;
   return JSON.stringify([content, singleWord, lstrip, rstrip, special, normalizedOf(token)]);
 }
 
-/** Tokens in the order in which they were added, each once. A text and a token object are never the same. */
+/** Tokens in order of addition, without duplicates. A string and a token object are never equal. */
 class TokenSet {
   readonly tokens: TokenValue[] = [];
   readonly #texts = new Set<string>();
@@ -104,13 +104,13 @@ class TokenSet {
   }
 }
 
-/** Named tokens (null: none) and further special ones, as the configuration files give them. */
+/** Named tokens (null: none) and further special tokens from the configuration files. */
 interface Configured {
   readonly named: Map<string, TokenValue | null>;
   readonly extra: TokenSet;
   /**
-   * Contents, by key, of those that make a token of `added_tokens.json` special. Defaults and token objects of
-   * `tokenizer_config.json` are not among them in the reference.
+   * Contents, by key, that make a token of `added_tokens.json` special. In the reference these exclude defaults and
+   * token objects of `tokenizer_config.json`.
    */
   readonly marking: Map<string, string>;
 }
@@ -139,7 +139,7 @@ function readNamed(source: Json | undefined, file: string, special: boolean | un
       into.extra.add(token);
     }
   }
-  // The older name counts only where the newer one holds nothing.
+  // The older name is used only if the newer one is empty.
   if (into.extra.tokens.length > 0) return;
   for (const [token, value] of tokenList(additional, `${file}: additional_special_tokens`, special)) {
     if (!special) mark(`extra ${contentOf(token)}`, value, token);
@@ -159,7 +159,7 @@ function tokenId(text: string, where: string): number {
   return id;
 }
 
-/** Tokens that the files list with their ids, in the order of those. */
+/** Tokens listed with ids in the files, in order of id. */
 function listedTokens(sources: TokenSources, configured: Configured): ConfiguredToken[] {
   const byId = new Map<number, ConfiguredToken>();
   const decoder = sources.config?.added_tokens_decoder;
@@ -243,7 +243,7 @@ export function readSpecialTokens(sources: TokenSources): SpecialTokens {
   };
 }
 
-/** Every place of a text may be compared with the longest token, and all tokens are held character by character. */
+/** Limits of time and memory: every position of a text may be compared with the longest token, and the trie holds every character. */
 function checkLengths(tokens: readonly TokenValue[]): void {
   let total = 0;
   for (const token of tokens) {

@@ -16,7 +16,7 @@ function composed(text: string): string {
     if (marks.length > MAX_MARKS)
       throw new InstructPix2PixError("ERR_TOKENIZER", `the text has more than ${MAX_MARKS} combining marks in a row`);
   if (!MAY_HOLD_INERT.test(text)) return text.normalize("NFC");
-  // Splitting on a captured group leaves the inert runs at the odd positions.
+  // Splitting on a captured group puts the inert runs at odd indices.
   return text
     .split(INERT_RUN)
     .map((part, index) => (index % 2 === 1 ? part : part.normalize("NFC")))
@@ -55,7 +55,7 @@ const MARKER_WORDS: ReadonlyMap<string, readonly string[]> = new Map([
   ["<|endoftext|>", ["<|", "endoftext", "|>"]],
 ]);
 
-/** The words that byte-pair encoding works on, from normalised text. White space only separates. */
+/** Splits normalised text into the words for byte-pair encoding. White space only separates. */
 export function splitWords(text: string): string[] {
   return (text.match(WORDS) ?? []).flatMap((word) => MARKER_WORDS.get(word) ?? word);
 }

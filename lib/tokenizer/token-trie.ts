@@ -1,6 +1,6 @@
 interface Node {
   readonly children: Map<number, Node>;
-  /** Of the token that ends here. */
+  /** Id of the token that ends here. */
   id: number | undefined;
 }
 
@@ -14,13 +14,13 @@ export interface Found {
 const newNode = (): Node => ({ children: new Map(), id: undefined });
 
 /**
- * Finds tokens in a text: leftmost match, the longest among those, none over another. A place of the text takes at most
- * as many steps as the longest token has UTF-16 units, however many tokens there are.
+ * Finds tokens in a text: leftmost longest, non-overlapping matches. The steps per position are bounded by the longest
+ * token's UTF-16 length, independent of the number of tokens.
  */
 export class TokenTrie {
   readonly #root = newNode();
 
-  /** @param contents tokens that are not empty, with their ids; of equal ones the first counts */
+  /** @param contents tokens that are not empty, with their ids; the first of duplicates is used */
   constructor(contents: Iterable<readonly [string, number]>) {
     for (const [content, id] of contents) {
       let node = this.#root;

@@ -12,8 +12,8 @@ import type { TrackedValues, Tracker } from "./tracker.js";
 export const METRICS_FILE = "metrics.jsonl";
 
 /**
- * Refuses an output folder whose `metrics.jsonl` is neither absent nor a regular file, nor a link to one: a pipe or a
- * device could be read forever.
+ * Refuses an output folder whose `metrics.jsonl` exists but is not a regular file or a link to one: a pipe or a device
+ * could be read forever.
  *
  * @throws `ERR_IO` naming the file
  */
@@ -39,31 +39,31 @@ function kindOf(info: Stats): string {
 
 /**
  * `metrics.jsonl`: one JSON object per optimiser step, `step` first, in the order of steps. Every line is appended by a
- * single write, so that a killed process leaves at most a broken last line, which the next one cuts off.
+ * single write, so that a killed process leaves at most a broken last line, which is cut off by the next run.
  *
- * Lines are synced to the disk when {@link flush} is called, which is when a checkpoint is written: what a power cut
- * takes after that, a resumed run writes again. Numbers that are not finite become null, as JSON has none.
+ * {@link flush} syncs lines to the disk when a checkpoint is written; later lines lost in a power failure are rewritten
+ * by the resumed run. Numbers that are not finite become null.
  */
 export class MetricsFile implements Tracker {
   readonly name = "metrics";
   readonly path: string;
   readonly #resumeStep: number;
   #file: FileHandle | undefined;
-  /** Where the next line goes; what lies behind it is the rest of a write that failed. */
+  /** Offset of the next line; bytes after it are from a failed write. */
   #size = 0;
   #lastStep = 0;
 
   /**
    * @param outputDir the run's output folder
-   * @param resumeStep the optimiser steps done by the checkpoint that the run goes on from, 0 for a new run: lines of
-   *   later steps are cut off, as the run will write them again
+   * @param resumeStep the optimiser steps of the checkpoint that the run resumes from, 0 for a new run: lines of later
+   * steps are removed, since the run writes them again
    */
   constructor(outputDir: string, resumeStep: number) {
     this.path = join(outputDir, METRICS_FILE);
     this.#resumeStep = resumeStep;
   }
 
-  /** @throws `ERR_IO` if the file cannot be read, repaired or written to; it is then as it was */
+  /** @throws `ERR_IO` if the file cannot be read, repaired or written to; it is then unchanged */
   async init(): Promise<void> {
     try {
       await mkdir(dirname(this.path), { recursive: true });
@@ -99,7 +99,7 @@ export class MetricsFile implements Tracker {
     const line = Buffer.from(`${JSON.stringify({ step, ...rest })}\n`);
     try {
       const { bytesWritten } = await file.write(line);
-      // A disk that is nearly full takes a part; the rest tells why.
+      // A write may be partial on a nearly full disk; the next one fails with the reason.
       if (bytesWritten < line.length) await file.writeFile(line.subarray(bytesWritten));
     } catch (error) {
       await file.truncate(this.#size).catch(() => {});
@@ -109,7 +109,7 @@ export class MetricsFile implements Tracker {
     this.#lastStep = step;
   }
 
-  /** Pictures are no lines. */
+  /** Pictures are not logged here. */
   async images(): Promise<void> {}
 
   /** @throws `ERR_IO` */
@@ -149,7 +149,7 @@ export class MetricsFile implements Tracker {
     }
   }
 
-  /** Replaces the file by one with these of its lines, at once. */
+  /** Atomically rewrites the file with only these of its lines. */
   async #rewrite(kept: readonly Line[]): Promise<void> {
     const temporary = join(dirname(this.path), `.${basename(this.path)}.${randomBytes(6).toString("hex")}.tmp`);
     try {

@@ -1,4 +1,4 @@
-/** A line that stays: its step, and where it is, its line feed included. */
+/** A line to keep: its step and byte range, line feed included. */
 export interface Line {
   readonly step: number;
   /** Bytes from the start of the file. */
@@ -6,16 +6,16 @@ export interface Line {
   readonly end: number;
 }
 
-/** A line of metrics has some hundred bytes; what is this long is none. */
+/** Lines of metrics have a few hundred bytes; longer ones are invalid. */
 const MAX_LINE_BYTES = 1 << 20;
 const LINE_FEED = 0x0a;
 
 /**
- * Finds the lines of a metrics file that stay: whole JSON objects whose `step` is above that of the line before and at
- * most `lastStep`. The rest is the broken end that a killed process or a power cut left, or was written after the
- * checkpoint that a run goes on from.
+ * Finds the lines of a metrics file to keep: complete JSON objects whose `step` is above that of the line before and at
+ * most `lastStep`. The rest is a broken end (killed process, power failure), or was written after the checkpoint that
+ * the run resumes from.
  *
- * @returns the lines; whether they are one piece from the start of the file; and its size in bytes
+ * @returns the lines; whether they are contiguous from the start of the file; and its size in bytes
  */
 export async function keepLines(
   chunks: AsyncIterable<Buffer>,
@@ -43,7 +43,7 @@ export async function keepLines(
     for (let from = 0; from < chunk.length; ) {
       const feed = chunk.indexOf(LINE_FEED, from);
       const to = feed < 0 ? chunk.length : feed;
-      // Of a line that is none, nothing needs to be remembered.
+      // Invalid lines are not kept in memory.
       if (pendingBytes <= MAX_LINE_BYTES) pending.push(chunk.subarray(from, to));
       pendingBytes += to - from;
       if (feed >= 0) endLine(size + feed + 1);

@@ -1,7 +1,7 @@
 /**
  * The part of Protocol Buffers' wire format (https://protobuf.dev/programming-guides/encoding) that is needed to write
- * messages: each function encodes one field, and a message is its fields one after the other. A field with its default
- * value may be left out or written.
+ * messages: each function encodes one field, and a message is its fields one after the other. Fields with default
+ * values may be omitted.
  */
 
 const VARINT = 0;
@@ -12,7 +12,7 @@ const FIXED32 = 5;
 /** A message, or a part of one. */
 export type Encoded = Uint8Array;
 
-/** Fields one after the other. */
+/** Concatenates fields. */
 export function message(...fields: readonly Encoded[]): Encoded {
   return Buffer.concat(fields);
 }

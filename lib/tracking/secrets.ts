@@ -3,7 +3,7 @@ import type { OptionValue } from "../options/value.js";
 import type { RecordedOptions } from "../training/checkpoint/options.js";
 import type { TrackedConfig, TrackedValues } from "./tracker.js";
 
-/** Environment variables that hold keys or tokens of services that a run may talk to. */
+/** Environment variables with keys or tokens of services that a run may use. */
 const SECRET_VARIABLES = [
   "HF_TOKEN",
   "HUGGING_FACE_HUB_TOKEN",
@@ -12,21 +12,21 @@ const SECRET_VARIABLES = [
   "WANDB_API_KEY",
 ] as const;
 
-/** Anything shorter would also be found in texts that have nothing to do with it. */
+/** Shorter values would match unrelated text. */
 const SHORTEST = 6;
 const HIDDEN = "***";
 
-/** A token of the Hugging Face hub, wherever it comes from. */
+/** The pattern of Hugging Face hub tokens. */
 const HUB_TOKEN = /hf_[A-Za-z0-9]{20,}/g;
 /**
- * User name and password in an address: up to the last `@` of the host's part. A scheme before it is not looked for,
- * which would take quadratic time; here no two matches begin in one run of characters.
+ * User name and password in a URL: up to the last `@` of the authority. The scheme is not part of the pattern, which
+ * avoids quadratic time.
  */
 const CREDENTIALS_IN_URL = /:\/\/[^\s/?#"']+@/g;
 
 /**
- * Keeps keys and tokens out of whatever is written or sent: options that are declared secret are left out whatever they
- * hold, and the secrets' own text is replaced wherever it turns up, such as in a path, a caption or an error.
+ * Redacts keys and tokens from everything that is written or sent: options declared secret are omitted, and the
+ * secrets' text is replaced wherever it occurs, such as in a path, a caption or an error.
  */
 export class Secrets {
   readonly #names: ReadonlySet<string>;
@@ -41,7 +41,7 @@ export class Secrets {
     for (const value of values) this.add(value);
   }
 
-  /** What is secret in a run: options declared so, and the environment variables that hold keys. */
+  /** The secrets of a run: options declared secret, and environment variables with keys. */
   static of(
     options: Readonly<Record<string, OptionValue | undefined>>,
     declarations: RecordedOptions,
@@ -57,16 +57,16 @@ export class Secrets {
     const secret = value?.trim() ?? "";
     if (secret.length < SHORTEST || this.#values.includes(secret)) return;
     this.#values.push(secret);
-    // A secret that holds another one has to go first, or its rest would stay.
+    // Longer secrets are replaced first, since they may contain shorter ones.
     this.#values.sort((a, b) => b.length - a.length);
   }
 
-  /** The text with `***` in place of secrets, of hub tokens whosoever they are, and of passwords in addresses. */
+  /** Replaces secrets, any hub tokens, and passwords in URLs by `***`. */
   redact(text: string): string {
     let clean = text;
     for (const secret of this.#values) {
       clean = clean.replaceAll(secret, HIDDEN);
-      // As it appears in addresses.
+      // The URL-encoded form.
       const encoded = encodeURIComponent(secret);
       if (encoded !== secret) clean = clean.replaceAll(encoded, HIDDEN);
     }

@@ -1,9 +1,9 @@
 import type { RgbImage } from "../images/rgb-image.js";
 
-/** A run's options as trackers may see them; see `Secrets.filterConfig`. */
+/** A run's options without secrets; see `Secrets.filterConfig`. */
 export type TrackedConfig = Readonly<Record<string, string | number | boolean | null>>;
 
-/** What is logged at a step, by name. A number may be NaN or infinite. */
+/** The values logged at a step, by name. Numbers may be NaN or infinite. */
 export type TrackedValues = Readonly<Record<string, string | number | boolean | null>>;
 
 export interface TrackedImage {
@@ -13,26 +13,26 @@ export interface TrackedImage {
 
 /** How a run ended. */
 export interface Outcome {
-  /** Whether it ended as it should. */
+  /** Whether it ended successfully. */
   readonly succeeded: boolean;
-  /** Milliseconds that may be spent on sending what is left; default 20000. */
+  /** Milliseconds to spend on sending remaining data; default 20000. */
   readonly timeoutMs?: number;
 }
 
-/** A place where a run's progress is recorded. Calls come one after the other, with steps that never go down. */
+/** A recorder of a run's progress. Calls are sequential, with non-decreasing steps. */
 export interface Tracker {
   /** As in `--report_to`. */
   readonly name: string;
-  /** Comes first. An error means that the run would go unrecorded because of a wrong setting, and should not start. */
+  /** Called first. An error means a wrong setting: the run should not start. */
   init(config: TrackedConfig): Promise<void>;
   /** At most once per step. */
   log(values: TrackedValues, step: number): Promise<void>;
-  /** Pictures that belong together, under a name. */
+  /** A named group of pictures. */
   images(name: string, images: readonly TrackedImage[], step: number): Promise<void>;
-  /** Makes sure that what was logged is on the disk, as far as it is kept there. */
+  /** Syncs logged values to the disk, if they are stored there. */
   flush(): Promise<void>;
-  /** What a resumed run needs to go on in the same record; undefined if nothing. */
+  /** State for resuming in the same record, if any. */
   state(): Record<string, string> | undefined;
-  /** Comes last. */
+  /** Called last. */
   finish(outcome: Outcome): Promise<void>;
 }

@@ -9,13 +9,13 @@ import type { SenderTiming } from "./wandb/sender.js";
 import { canUseWandb, wandbKey } from "./wandb/settings.js";
 import { WandbTracker } from "./wandb/wandb-tracker.js";
 
-/** What `--report_to` can be. */
+/** The values of `--report_to`. */
 export const REPORT_TO = ["tensorboard", "wandb", "all", "none"] as const;
 
-/** Trackers that diffusers' scripts take as well, and that are not built. */
+/** Trackers of diffusers' scripts that are not supported. */
 const UNSUPPORTED = ["comet_ml", "aim", "mlflow", "clearml", "dvclive", "swanlab", "trackio"];
 
-/** What trackers need to go on after a resumption, by their names; it is kept in checkpoints. */
+/** The trackers' state for resuming, by name; stored in checkpoints. */
 export type TrackerStates = Record<string, Record<string, string>>;
 
 export interface TrackersOptions {
@@ -24,13 +24,13 @@ export interface TrackersOptions {
   loggingDir?: string;
   /** Name of the project, and of the run's folder among the logs. Default `instruct-pix2pix`. */
   project?: string;
-  /** What must not be written or sent. */
+  /** Secrets that must not be written or sent. */
   secrets: Secrets;
-  /** The checkpoint that the run goes on from: its step, and what {@link Trackers.states} returned when it was made. */
+  /** The checkpoint that the run resumes from: its step, and the result of {@link Trackers.states} when it was written. */
   resume?: { step: number; states: Readonly<Record<string, unknown>> };
-  /** Told what goes wrong without stopping the run, each thing once. */
+  /** Receives failures that do not stop the run, once each. */
   warn: (message: string) => void;
-  /** Told where the run can be looked at. */
+  /** Receives the run's address. */
   inform?: (message: string) => void;
   /** Default `process.env`. */
   env?: Environment;
@@ -39,8 +39,8 @@ export interface TrackersOptions {
 }
 
 /**
- * The trackers of a run: `metrics.jsonl` always, others as `--report_to` says. `all` is all that can be used: W&B only
- * where there is a key for it or it is offline.
+ * The trackers of a run: `metrics.jsonl` always, others as `--report_to` says. `all` means all usable ones: W&B only
+ * with a key or in offline mode.
  *
  * @throws `ERR_INVALID_ARGUMENT` for a tracker that is not supported, by name
  */
@@ -54,21 +54,21 @@ export async function createTrackers(reportTo: string, options: TrackersOptions)
     optional.push(new TensorBoardTracker({ outputDir, loggingDir, project, resumeStep }));
   if (wanted.includes("wandb")) {
     if (reportTo !== "all" || (await canUseWandb(env))) {
-      // Before anything is written: also the other trackers must not write it down.
+      // Before anything is written, so that no tracker records the key.
       secrets.add(await wandbKey(env));
       const saved = savedState(resume?.states.wandb);
       const folder = resolve(outputDir, loggingDir);
       optional.push(new WandbTracker({ project, folder, saved, secrets, warn, inform, env, timing }));
-    } else inform("W&B: not used, as there is no key for it");
+    } else inform("W&B: not used, since no key is set");
   }
   return new Trackers(new MetricsFile(outputDir, resumeStep), optional, secrets, warn);
 }
 
 /**
- * All trackers of a run as one. Secrets are taken out of everything before any of them sees it.
+ * All trackers of a run as one. Redacts secrets before passing values on.
  *
- * `metrics.jsonl` is part of what a run promises: if it cannot be written, calls fail. The others never stop a run that
- * has begun: their errors are told once each, and counted.
+ * Calls fail if `metrics.jsonl` cannot be written. Other trackers never stop a running run: their errors are reported
+ * once each, and counted.
  */
 export class Trackers {
   readonly #metrics: MetricsFile;
@@ -85,9 +85,9 @@ export class Trackers {
   }
 
   /**
-   * @param config the run's options; what is secret in them is left out here
-   * @throws `ERR_IO` if logs cannot be written, `ERR_CONFIG` if a tracker's settings are wrong; what was opened is
-   *   closed again
+   * @param config the run's options; secrets are removed here
+   * @throws `ERR_IO` if logs cannot be written, `ERR_CONFIG` if a tracker's settings are wrong; opened trackers are
+   * closed again
    */
   async init(config: TrackedConfig): Promise<void> {
     const clean = this.#secrets.filterConfig(config);
@@ -120,7 +120,7 @@ export class Trackers {
     await this.#each((tracker) => tracker.images(this.#secrets.redact(name), clean, step));
   }
 
-  /** Before a checkpoint is made: what was logged up to it is on the disk then. @throws `ERR_IO` */
+  /** Called before a checkpoint, so that everything logged up to it is on the disk. @throws `ERR_IO` */
   async flush(): Promise<void> {
     await this.#metrics.flush();
     await this.#each((tracker) => tracker.flush());
@@ -171,12 +171,12 @@ function wantedTrackers(reportTo: string): readonly ("tensorboard" | "wandb")[] 
     default:
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `report_to: ${UNSUPPORTED.includes(reportTo) ? `${reportTo} is not supported` : `there is no tracker "${reportTo}"`}; it can be ${REPORT_TO.join(", ")}`,
+        `report_to: ${UNSUPPORTED.includes(reportTo) ? `${reportTo} is not supported` : `unknown tracker "${reportTo}"`}; it can be ${REPORT_TO.join(", ")}`,
       );
   }
 }
 
-/** A tracker's part of a checkpoint, as far as it is one. */
+/** A tracker's part of a checkpoint, if valid. */
 function savedState(state: unknown): Record<string, string> | undefined {
   if (typeof state !== "object" || state === null) return undefined;
   const texts = Object.entries(state).filter((entry): entry is [string, string] => typeof entry[1] === "string");

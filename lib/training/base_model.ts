@@ -19,9 +19,9 @@ export interface BaseModel {
   textEncoder: CLIPTextModel;
   vae: AutoencoderKL;
   unet: UNet2DConditionModel;
-  /** Whether the UNet was a text-to-image model's, whose first convolution has been widened. */
+  /** Whether the UNet was a text-to-image model's and its first convolution was widened. */
   extended: boolean;
-  /** The noise schedule of training: DDPM with the settings of the base model's scheduler, whatever its class. */
+  /** The noise schedule of training: DDPM with the settings of the base model's scheduler, of any class. */
   noiseSchedule: DDPMScheduler;
   predictionType: "epsilon" | "v_prediction";
 }
@@ -37,21 +37,21 @@ export interface BaseModelOptions {
   /** Type of the frozen models. */
   frozenDType: ModelDType;
   trainTextEncoder: boolean;
-  /** Where {@link resolveBaseModel} found it; looked for if left out. */
+  /** The result of {@link resolveBaseModel}; resolved if omitted. */
   folder?: string;
-  /** Folders to take what is trained from, instead of the base model. */
+  /** Folders to load the trained models from, instead of the base model. */
   trained?: { unet: string; textEncoder?: string };
   signal?: AbortSignal;
 }
 
-/** The folder of the base model, which is downloaded if it is a repository's. */
+/** The folder of the base model, downloaded from the hub if necessary. */
 export function resolveBaseModel(options: Omit<BaseModelOptions, "device" | "frozenDType">): Promise<string> {
   const { variant, cacheDir, signal, revision, hubToken: token } = options;
   return resolvePretrained(options.pretrainedModelNameOrPath, { revision, variant, cacheDir, token, signal });
 }
 
 /**
- * Loads what training needs.
+ * Loads the models for training.
  *
  * @throws as `InstructPix2PixPipeline.fromPretrained`; `ERR_CONFIG` for a prediction type that cannot be trained
  */
@@ -91,7 +91,7 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
   }
 }
 
-/** The reference reads the UNet at its own revision and never in a variant. */
+/** The reference loads the UNet with a separate revision option and never as a variant. */
 async function unetFolder(folder: string, options: BaseModelOptions): Promise<string> {
   const { nonEmaRevision, cacheDir, signal } = options;
   if (nonEmaRevision === undefined) return join(folder, "unet");
@@ -105,8 +105,8 @@ async function unetFolder(folder: string, options: BaseModelOptions): Promise<st
 }
 
 /**
- * Draws what the reference draws when it widens the first convolution, and keeps of it what the reference keeps: the
- * bias, which replaces the trained one.
+ * Makes the reference's random draws for widening the first convolution and, like the reference, keeps only the bias,
+ * which replaces the trained one.
  */
 export async function drawConvInLikeReference(unet: UNet2DConditionModel, generator: Generator): Promise<void> {
   const { in_channels: inChannels, conv_in_kernel: kernel, block_out_channels } = unet.config;

@@ -6,13 +6,13 @@ type OnStep = (record: StepRecord) => unknown;
 type OnEvent = (event: TrainEvent) => unknown;
 
 /**
- * The caller's functions. Callers may throw from them to stop a run, so what one throws, or rejects with, ends it; but only
- * where nothing is lost by it, which is where {@link throwIfFailed} is called.
+ * The caller's callbacks. An error thrown by a callback, or its rejection, ends the run, but only at a point where no
+ * work is lost: where {@link throwIfFailed} is called.
  */
 export class Callbacks {
   readonly #onStep: OnStep | undefined;
   readonly #onEvent: OnEvent;
-  /** In an object, for anything can be thrown, `undefined` as well. */
+  /** In an object, since any value can be thrown, including `undefined`. */
   #failure: { error: unknown } | undefined;
   #ended = false;
 
@@ -21,23 +21,23 @@ export class Callbacks {
     this.#onEvent = onEvent;
   }
 
-  /** Tells of an event; what the callback throws waits for {@link throwIfFailed}. */
+  /** Reports an event; an error of the callback is kept for {@link throwIfFailed}. */
   event(event: TrainEvent): void {
     try {
-      // An async function is taken as well. Nobody waits for it, but its failure must not end the process.
+      // The callback may be async. It is not awaited, but its rejection must not end the process.
       Promise.resolve(this.#onEvent(event)).catch((error) => this.#fail(error));
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  /** Tells of an event where there is nothing to lose yet: what the callback throws ends the run at once. */
+  /** Reports an event before training: an error of the callback ends the run at once. */
   tell(event: TrainEvent): void {
     this.event(event);
     this.throwIfFailed();
   }
 
-  /** Tells of a step, and waits for the callback. */
+  /** Reports a step and awaits the callback. */
   async step(record: StepRecord): Promise<void> {
     try {
       await this.#onStep?.(record);
@@ -47,12 +47,12 @@ export class Callbacks {
     this.throwIfFailed();
   }
 
-  /** Throws what a callback threw first, as it is. */
+  /** Rethrows the first error of a callback, unchanged. */
   throwIfFailed(): void {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** The run is over: a failure that comes later can only be told. */
+  /** The run is over: later failures only cause warnings. */
   end(): void {
     this.#ended = true;
   }

@@ -16,11 +16,12 @@ import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./tra
 const AVERAGE = "unet_ema";
 
 /**
- * Reads what can be read of a checkpoint that diffusers' `train_instruct_pix2pix.py` wrote through accelerate: the UNet, its
- * average, and the step, which is in the folder's name. The rest are pickles, which are never read: the optimiser's moments,
- * the learning-rate scheduler, the gradient scaler and the random generators. A warning says so.
+ * Reads the readable parts of a checkpoint of diffusers' `train_instruct_pix2pix.py` (written through accelerate): the
+ * UNet, its average, and the step in the folder's name. The rest are pickles, which are never read: the optimiser's
+ * moments, the learning-rate scheduler, the gradient scaler and the random generators. A warning says so.
  *
- * @throws `ERR_CHECKPOINT` if the UNet or the step is missing; `ERR_CONFIG` with `compat`, which promises the script's draws
+ * @throws `ERR_CHECKPOINT` if the UNet or the step is missing; `ERR_CONFIG` with `compat`, which must reproduce the
+ * script's draws
  */
 export async function readDiffusersCheckpoint(
   folder: string,
@@ -50,13 +51,13 @@ export async function readDiffusersCheckpoint(
   if (options.useEma && !hasAverage) lost.push("an average, which starts from the UNet");
   if (options.trainTextEncoder) lost.push("a text encoder, which is the base model's");
   warn(
-    `${folder} was written by diffusers' script; taken over: ${taken.join(", ")}; not to be had from it: ${lost.join("; ")}. The learning rate and the order of the data go on as at step ${step} of this run's options`,
+    `${folder} was written by diffusers' script; taken over: ${taken.join(", ")}; not available from it: ${lost.join("; ")}. The learning rate and the order of the data go on as at step ${step} of this run's options`,
   );
   if (options.useEma && hasAverage) await checkAverage(folder, step, warn);
   return { folder, step, state: undefined };
 }
 
-/** The script updates the average in every step; another count means another decay than the one to come. */
+/** The script updates the average in every step; another count implies another decay. */
 async function checkAverage(folder: string, step: number, warn: (message: string) => void): Promise<void> {
   const { optimization_step: updates } = await readConfig(join(folder, AVERAGE, "config.json"));
   if (updates !== undefined && updates !== step)
@@ -65,7 +66,7 @@ async function checkAverage(folder: string, step: number, warn: (message: string
     );
 }
 
-/** Puts the checkpoint's average in the place of the trainer's, if it has one. @throws as `restoreTensors` */
+/** Restores the trainer's average from the checkpoint, if it has one. @throws as `restoreTensors` */
 export async function restoreDiffusersAverage(folder: string, trainer: Trainer): Promise<void> {
   if (!(await exists(disk, join(folder, AVERAGE)))) return;
   const { files } = await resolveWeights(join(folder, AVERAGE), { baseName: "diffusion_pytorch_model" });

@@ -2,15 +2,15 @@ import type { Generator } from "../generator.js";
 import { type DType, Tensor } from "../tensor.js";
 import { biasedTimestep, type TimestepBias } from "./timestep_bias.js";
 
-/** The random numbers of one micro-step, in the order in which they are asked for. */
+/** The random numbers of one micro-step, in order of use. */
 export interface Draws {
   /** Standard normal, for the sample of the edited picture's posterior. */
   posteriorNoise(shape: readonly number[], dtype: DType): Promise<Tensor>;
-  /** Standard normal, as `torch.randn_like`: what is added to the latents. */
+  /** Standard normal, as `torch.randn_like`: the noise added to the latents. */
   noise(latents: Tensor): Promise<Tensor>;
   /** In 0..trainTimesteps−1, one for each row; uniform if there is no bias. */
   timesteps(batch: number, trainTimesteps: number): Promise<Tensor>;
-  /** Uniform in [0,1), one for each row: decides which conditioning is dropped. */
+  /** Uniform in [0,1), one for each row: for conditioning dropout. */
   dropout(batch: number): Promise<number[]>;
 }
 

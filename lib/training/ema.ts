@@ -1,8 +1,8 @@
 const MAX_DECAY = 0.9999;
 
 /**
- * Decay of the moving average for its `update`-th update, from 1: the first copies the weights, later ones keep
- * min(0.9999, (1 + s) / (10 + s)) of the average, s = update − 1. diffusers' `EMAModel` with its defaults.
+ * Decay of the moving average at its `update`-th update, counted from 1: 0 at first (a copy), then min(0.9999, (1 + s)
+ * / (10 + s)) with s = update − 1, as diffusers' `EMAModel` with its defaults.
  */
 export function emaDecay(update: number): number {
   const s = update - 1;

@@ -5,37 +5,37 @@ import type { Flips } from "./flips.js";
 import type { LatentCache } from "./latent_cache.js";
 import type { EncodedBatch } from "./micro_batch.js";
 
-/** One batch as the loop takes it. */
+/** A batch for the training loop. */
 export interface TrainingBatch {
   readonly epoch: number;
-  /** Rows of the data set that it was made of. */
+  /** Its rows of the data set. */
   readonly rows: readonly number[];
-  /** Whether the epoch ends with it. */
+  /** Whether it is the last of its epoch. */
   readonly last: boolean;
-  /** Where the data go on after it. */
+  /** The position in the data after it. */
   readonly next: EpochOrderState;
-  /** How long the loop waited for its data. */
+  /** Time that the loop waited for its data. */
   readonly waitSeconds: number;
-  /** Latents and text embeddings; undefined if not one row could be used. */
+  /** Latents and prompt embeddings; undefined if no row was usable. */
   encode(signal?: AbortSignal): Promise<EncodedBatch | undefined>;
-  /** To be called with what `encode` gave. */
+  /** Frees the result of `encode`. */
   release(encoded: EncodedBatch): void;
 }
 
-/** The data set in the order of training. */
+/** The encoded data set in training order. */
 export interface EncodedData {
-  /** What is left of the running epoch. */
+  /** The remaining batches of the current epoch. */
   epoch(signal?: AbortSignal): AsyncIterable<TrainingBatch>;
-  /** Rows that could not be used so far. */
+  /** Unusable rows so far. */
   readonly skippedRows: number;
-  /** Ends what is prepared ahead. */
+  /** Stops prefetching. */
   close(): Promise<void>;
 }
 
 /**
- * Loads pictures ahead of the loop, across the ends of epochs, and encodes them when their turn comes.
+ * Prefetches pictures across epochs, and encodes them when they are used.
  *
- * @param perEpoch nothing of an epoch is asked for before the one before it is over, as where its order is drawn then
+ * @param perEpoch does not prefetch across epochs, since the next order is drawn only after the current epoch
  */
 export function encodeAsLoaded(
   order: EpochOrder,
@@ -55,7 +55,7 @@ export function encodeAsLoaded(
         stream = loader.prefetched(perEpoch ? order.restOfEpoch() : order.batches());
       }
       await flips.beginEpoch(order.batchesPerEpoch);
-      // Not "for await", which would end the stream with the epoch.
+      // Not "for await", which would close the stream at the end of the epoch.
       for (let next = await stream.next(); !next.done; next = await stream.next()) {
         const { request, waitSeconds, ...loaded } = next.value;
         const flags = await flips.of(request);
@@ -85,7 +85,7 @@ function placeOf({ epoch, rows, last, next }: OrderedBatch): Pick<TrainingBatch,
   return { epoch, rows, last, next };
 }
 
-/** Reads what was encoded before training began. */
+/** Reads cached latents. */
 export function readFromCache(order: EpochOrder, flips: Flips, cache: LatentCache): EncodedData {
   return {
     get skippedRows() {

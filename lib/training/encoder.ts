@@ -6,18 +6,18 @@ import { Tensor } from "../tensor.js";
 import type { BaseModel } from "./base_model.js";
 import type { EncodedBatch } from "./micro_batch.js";
 
-/** At most so many are encoded at once: eight pictures of 256×256. */
+/** Pixels encoded at once: eight pictures of 256×256. */
 const PIXELS_TOGETHER = 8 * 256 * 256;
 
 export interface EncoderOptions {
   resolution: number;
-  /** Edited and original pictures one after the other, as the reference does, whose rounding depends on it. */
+  /** Encodes edited and original pictures separately, as the reference does, since rounding depends on it. */
   separately: boolean;
-  /** Leaves instructions as token ids, for a text encoder that is trained and therefore no part of this. */
+  /** Returns instructions as token ids, for a text encoder that is trained. */
   trainTextEncoder: boolean;
 }
 
-/** Makes latents and text embeddings of loaded pairs. */
+/** Encodes loaded pairs to latents and prompt embeddings. */
 export class BatchEncoder {
   readonly #base: BaseModel;
   readonly #options: EncoderOptions;
@@ -39,7 +39,7 @@ export class BatchEncoder {
     return { ...(await this.#latents(edited, original, signal)), text: await this.#text(batch.prompts, signal) };
   }
 
-  /** Both pictures in one pass of the autoencoder, unless they are so large that its memory would count. */
+  /** Both pictures in one pass of the autoencoder, unless they are too large. */
   async #latents(
     editedPixels: Tensor,
     originalPixels: Tensor,
@@ -48,7 +48,7 @@ export class BatchEncoder {
     using scope = new Scope();
     const { vae } = this.#base;
     const [B, , H, W] = editedPixels.shape as [number, number, number, number];
-    // The latents of one picture alone lie in memory in another order, and noise is drawn in that.
+    // The latents of a single picture have another memory layout, which affects noise drawn "like" them.
     if (this.#options.separately || B === 1 || 2 * B * H * W > PIXELS_TOGETHER) {
       const edited = await vae.encode(editedPixels, { signal });
       const original = scope.add(await vae.encode(originalPixels, { signal }));
@@ -62,7 +62,7 @@ export class BatchEncoder {
     };
   }
 
-  /** Embedding [1,T,D] or token ids [1,T] of the empty instruction: what takes the place of dropped text. */
+  /** Embedding [1,T,D] or token ids [1,T] of the empty instruction, which replaces dropped text. */
   nullText(signal?: AbortSignal): Promise<Tensor> {
     return this.#text([""], signal);
   }
@@ -73,7 +73,7 @@ export class BatchEncoder {
       : await encodePrompts(prompts, this.#base, signal);
   }
 
-  /** Bytes [B,R,R,3] to float32 [B,3,R,R] in -1..1, brought to the device by the model that takes them. */
+  /** Bytes [B,R,R,3] to float32 [B,3,R,R] in -1..1, moved to the device by the model. */
   async #pixels(bytes: Uint8Array, flips: readonly boolean[]): Promise<Tensor> {
     const R = this.#options.resolution;
     return new Tensor(await native().picturesToTensor(bytes, flips.length, R, R, flips.map(Number)));

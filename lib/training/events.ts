@@ -1,4 +1,4 @@
-/** One optimiser step, as metrics.jsonl, `onStep` and the async iterator give it. */
+/** The record of an optimiser step in metrics.jsonl, `onStep` and the async iterator. */
 export interface StepRecord {
   /** Optimiser steps done, from 1. */
   step: number;
@@ -8,21 +8,21 @@ export interface StepRecord {
   lr: number;
   /** 2-norm of the gradients before clipping; not finite if the step was skipped. */
   gradNorm: number;
-  /** Wall-clock time of the step, waiting for data included. */
+  /** Wall-clock time of the step, including the wait for data. */
   seconds: number;
   /** Of this, time spent waiting for data. */
   dataSeconds: number;
   samplesPerSecond: number;
   /** Largest resident memory of the process so far. */
   peakMemoryBytes: number;
-  /** The most that tensors have held of the CUDA device so far; absent on the CPU. */
+  /** Peak memory of tensors on the CUDA device so far; absent on the CPU. */
   peakDeviceMemoryBytes?: number;
   epoch: number;
-  /** The step changed nothing because float16 gradients overflowed. */
+  /** The step was skipped because float16 gradients overflowed. */
   skipped: boolean;
 }
 
-/** What a run tells beside its steps. */
+/** Events of a run besides its steps. */
 export type TrainEvent =
   | { type: "loading"; what: string }
   | { type: "started"; totalSteps: number; step: number; epochs: number; rows: number; seed: bigint; device: string }
@@ -44,6 +44,6 @@ export interface TrainResult {
   /** Mean loss of the last step. */
   trainLoss: number | undefined;
   seed: bigint;
-  /** Rows of the data set that could not be used and were passed over. */
+  /** Unusable rows of the data set that were skipped. */
   skippedRows: number;
 }

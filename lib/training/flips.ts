@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Generator } from "../generator.js";
 import { Tensor } from "../tensor.js";
 
-/** Decides which pairs of a batch are mirrored. */
+/** Decides which pairs of a batch are flipped. */
 export interface Flips {
   /** Called when an epoch begins, before its first batch. */
   beginEpoch(batches: number): Promise<void>;
@@ -10,15 +10,15 @@ export interface Flips {
   of(batch: { epoch: number; index: number; rows: readonly number[] }): Promise<boolean[]>;
 }
 
-/** Nothing is mirrored, and nothing drawn. */
+/** No flips and no draws. */
 export const noFlips: Flips = {
   beginEpoch: async () => {},
   of: async ({ rows }) => rows.map(() => false),
 };
 
 /**
- * A flip for each pair and epoch that depends on nothing but the run's seed, the epoch and the row: a run resumes
- * anywhere without replaying draws.
+ * A flip per pair and epoch that depends only on the run's seed, the epoch and the row, so that a run resumes without
+ * replaying draws.
  */
 export function flipsBySeed(seed: bigint): Flips {
   const isFlipped = (epoch: number, row: number) =>
@@ -30,8 +30,7 @@ export function flipsBySeed(seed: bigint): Flips {
 }
 
 /**
- * One flip for a whole batch, drawn when the reference's data loader fetches it: one batch ahead of the one being trained
- * on.
+ * One flip per batch, drawn when the reference's data loader fetches it: one batch ahead of training.
  */
 export function flipsLikeReference(generator: Generator): Flips {
   let drawn: boolean[] = [];

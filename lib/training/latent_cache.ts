@@ -15,15 +15,15 @@ import { LATENT_FORMAT, type Layout, product, RecordReader, RecordWriter } from 
 import { listFiles } from "./list_files.js";
 import type { EncodedBatch } from "./micro_batch.js";
 
-/** What the records depend on besides data set and models. */
+/** Further dependencies of the records besides data set and models. */
 export interface CacheSettings {
   resolution: number;
   trainTextEncoder: boolean;
   batchSize: number;
   mirrored: boolean;
-  /** As in the loader: whether a row without words can be used. */
+  /** As in the loader: whether rows with empty prompts are used. */
   emptyPrompts: "keep" | "skip";
-  /** As in the loader: a cache that leaves out rows is not used. */
+  /** As in the loader: with it, a cache with skipped rows is not used. */
   strict: boolean;
 }
 
@@ -32,7 +32,7 @@ export interface CacheHooks {
   warn(message: string): void;
 }
 
-/** Latents and text embeddings of a whole data set, encoded once and read row by row. */
+/** Latents and prompt embeddings of a whole data set, encoded once and read row by row. */
 export class LatentCache {
   readonly #records: RecordReader;
   readonly #base: BaseModel;
@@ -43,9 +43,9 @@ export class LatentCache {
   }
 
   /**
-   * Opens the cache that belongs to this data set and these frozen models, making it where there is none or a damaged one.
-   * It is found by its content: another picture, resolution, autoencoder or text encoder makes another cache. Of several
-   * runs that need the same, one makes it and the others wait.
+   * Opens the cache for this data set and these frozen models, encoding it if it is missing or damaged. Its key is a
+   * hash of the content: another picture, resolution, autoencoder or text encoder gives another cache. Of several runs
+   * that need the same cache, one creates it and the others wait.
    *
    * @throws `ERR_IO`, `ERR_ABORTED`, and what encoding throws
    */
@@ -76,7 +76,7 @@ export class LatentCache {
       return await withLock(join(parent, `${name}.lock`), { signal, onWait }, async () => {
         const found = await existing();
         if (found instanceof LatentCache) return found;
-        if (found !== undefined) hooks.warn(`the latent cache ${folder} is made anew: ${found}`);
+        if (found !== undefined) hooks.warn(`the latent cache ${folder} is rebuilt: ${found}`);
         await replaceCache(folder, (partial) => build(partial, key, parts, settings, hooks.onProgress, signal));
         const made = await existing();
         if (made instanceof LatentCache) return made;
@@ -92,7 +92,7 @@ export class LatentCache {
   }
 
   /**
-   * What encoding these rows would give; undefined if none of them can be used.
+   * The cached result of encoding these rows; undefined if none is usable.
    *
    * @throws `ERR_IO` naming a row whose record is damaged
    */
@@ -126,7 +126,7 @@ export class LatentCache {
   }
 
   async #text(values: Float32Array, shape: number[]): Promise<Tensor> {
-    // float32 holds every id of a vocabulary exactly.
+    // float32 represents every token id exactly.
     return shape.length === 2
       ? Tensor.from(BigInt64Array.from(values, BigInt), shape)
       : await placed(Tensor.from(values, shape), this.#base);
@@ -134,7 +134,7 @@ export class LatentCache {
 
   async #latents(values: Float32Array, shape: number[]): Promise<Tensor> {
     const tensor = await placed(Tensor.from(values, shape), this.#base);
-    // A single row is laid out plainly whatever the autoencoder does with more of them.
+    // A single row is contiguous, whatever the layout of larger batches.
     if (!this.#records.description.channelsLast || shape[0] === 1) return tensor;
     using contiguous = tensor;
     return new Tensor(await native().toChannelsLast(contiguous.handle));
@@ -150,9 +150,9 @@ async function placed(tensor: Tensor, { vae: { device, dtype } }: BaseModel): Pr
   return await source.to({ device, dtype });
 }
 
-/** Puts what `make` writes into an empty folder in the place of a cache. */
+/** Replaces a cache by what `make` writes into an empty folder. */
 async function replaceCache(folder: string, make: (partial: string) => Promise<void>): Promise<void> {
-  // Whatever a killed run left is not going to be finished.
+  // Removes leftovers of killed runs.
   for (const entry of await readdir(dirname(folder)))
     if (entry.startsWith(`${basename(folder)}.`) && entry.endsWith(".tmp"))
       await rm(join(dirname(folder), entry), { recursive: true });
@@ -217,7 +217,7 @@ async function layoutOf(encoded: readonly EncodedBatch[]): Promise<Layout> {
   };
 }
 
-/** The numbers of each row's record. */
+/** The values of each row's record. */
 async function recordsOf(encoded: readonly EncodedBatch[], layout: Layout): Promise<Float32Array[]> {
   using scope = new Scope();
   const float = async (tensor: Tensor) =>

@@ -10,33 +10,33 @@ import { disk } from "./checkpoint/file-system.js";
 export const LATENT_FORMAT = 2;
 const RECORDS = "records.bin";
 const DESCRIPTION = "cache.json";
-/** SHA-256, at the end of every record. */
+/** Bytes of the SHA-256 at the end of every record. */
 const HASH_BYTES = 32;
 
-/** What every record holds, in this order, as float32: for each mirroring the three latents, then the text. */
+/** The layout of a record, as float32: for each flip the three latents, then the text. */
 export interface Layout {
   /** [C,h,w] of one row's latents. */
   latents: [number, number, number];
   /** [T,D] of one row's text embedding, or [T] of its token ids. */
   text: number[];
-  /** 1, or 2 where pairs are mirrored. */
+  /** 1, or 2 if pairs may be flipped. */
   mirrorings: number;
-  /** How the autoencoder lays out the latents of several rows, which noise drawn "like" them depends on. */
+  /** The autoencoder's memory layout for several rows, which affects noise drawn "like" the latents. */
   channelsLast: boolean;
 }
 
-/** What the records file of a cache is. */
+/** Description of a cache's records file. */
 export interface Description extends Layout {
   format: number;
-  /** Hash of all that the records depend on. */
+  /** Hash of everything that the records depend on. */
   key: string;
-  /** "1" for every row that can be used, "0" for the others. */
+  /** "1" for each usable row, "0" for the others. */
   usable: string;
-  /** Of the records file. */
+  /** Size of the records file. */
   bytes: number;
 }
 
-/** Numbers in a row's record. */
+/** Values in a row's record. */
 export function numbersOf({ latents, text, mirrorings }: Layout): number {
   return mirrorings * 3 * product(latents) + product(text);
 }
@@ -73,9 +73,9 @@ export class RecordWriter {
     this.#usable[row] = "1";
   }
 
-  /** Completes the cache; without this its folder is none. */
+  /** Completes the cache by writing its description. */
   async finish(): Promise<void> {
-    // The loader refuses a data set of which no row can be used, so there is a layout.
+    // The loader refuses a data set without usable rows, so the layout is known.
     const layout = this.#layout!;
     const bytes = this.#usable.length * (numbersOf(layout) * 4 + HASH_BYTES);
     await this.#file.truncate(bytes);
@@ -90,7 +90,7 @@ export class RecordWriter {
   }
 }
 
-/** Reads records and makes sure of each that it is the one that was written for that row. */
+/** Reads and verifies records. */
 export class RecordReader {
   readonly description: Description;
   readonly #file: FileHandle;
@@ -103,7 +103,7 @@ export class RecordReader {
   }
 
   /**
-   * @returns undefined if there is no such cache; what is wrong with it if it is damaged
+   * @returns undefined if the cache does not exist; a description of the damage if it is damaged
    * @throws `ERR_IO` if it cannot be read at all
    */
   static async open(folder: string, key: string): Promise<RecordReader | string | undefined> {
@@ -126,8 +126,8 @@ export class RecordReader {
   }
 
   /**
-   * @returns the record's numbers
-   * @throws `ERR_IO` if it is cut off or damaged; the next run makes the cache anew then
+   * @returns the record's values
+   * @throws `ERR_IO` if it is cut off or damaged; the next run then rebuilds the cache
    */
   async read(row: number): Promise<Float32Array> {
     const record = new Float32Array(numbersOf(this.description) + HASH_BYTES / 4);
@@ -153,13 +153,13 @@ export class RecordReader {
     return this.#file.close();
   }
 
-  /** Without its description it is no cache any more. */
+  /** Invalidates the cache by removing its description. */
   async #discard(): Promise<void> {
     await rm(join(this.#folder, DESCRIPTION), { force: true }).catch(() => {});
   }
 }
 
-/** Of a record's content and its place, so that one row's cannot stand for another's. */
+/** Hash of a record's content and index, so that rows cannot be confused. */
 function hashOf(key: string, row: number, bytes: Uint8Array): Buffer {
   return createHash("sha256").update(`${key} ${row}\n`).update(bytes).digest();
 }
@@ -169,7 +169,7 @@ function sealed(description: Description): string {
   return `${text}\n${createHash("sha256").update(text).digest("hex")}\n`;
 }
 
-/** Undefined for a text that {@link sealed} has not made. */
+/** Undefined for a text that was not written by {@link sealed}. */
 function unsealed(text: string): Description | undefined {
   const [content = "", digest] = text.split("\n");
   if (createHash("sha256").update(content).digest("hex") !== digest) return undefined;

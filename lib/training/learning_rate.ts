@@ -3,10 +3,10 @@ import { createLrSchedule, type LrSchedule, type LrScheduleName, type LrSchedule
 import { parseStepRules } from "./lr_step_rules.js";
 import type { PreparedRun } from "./prepare.js";
 
-/** All in optimiser steps, whatever the number of processes. */
+/** All in optimiser steps, independent of the number of processes. */
 export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles" | "power" | "lrEnd" | "stepRules"> {
   schedule: LrScheduleName;
-  /** After `scale_lr`, if that is used. */
+  /** The base rate, after `scale_lr`. */
   learningRate: number;
   /** Default 0. */
   warmupSteps?: number | undefined;
@@ -20,7 +20,7 @@ export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles"
  * The learning rate of a run, step by step. As in diffusers' scripts the schedule makes one step per process for every
  * optimiser step, and its warm-up and total are multiplied by the number of processes, so that its shape over
  * optimiser steps stays the same. An optimiser step that was skipped because float16 gradients overflowed does not
- * move it.
+ * advance it.
  */
 export class LearningRate {
   readonly #schedule: LrSchedule;
@@ -28,7 +28,7 @@ export class LearningRate {
   readonly #numProcesses: number;
   #step = 0;
 
-  /** @throws `ERR_INVALID_ARGUMENT` for a rate that is not a number of at least 0, or what the schedule cannot take */
+  /** @throws `ERR_INVALID_ARGUMENT` for a negative or non-finite rate, or options that the schedule does not support */
   constructor(options: LearningRateOptions) {
     const { learningRate, numProcesses = 1, stepRules } = options;
     if (!(learningRate >= 0 && Number.isFinite(learningRate)))
@@ -37,7 +37,10 @@ export class LearningRate {
         `the learning rate must be a number of at least 0, not ${learningRate}`,
       );
     if (!Number.isSafeInteger(numProcesses) || numProcesses < 1)
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `there is no run with ${numProcesses} processes`);
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `the number of processes must be at least 1, not ${numProcesses}`,
+      );
     this.#learningRate = learningRate;
     this.#numProcesses = numProcesses;
     this.#schedule = createLrSchedule(options.schedule, {
@@ -56,7 +59,7 @@ export class LearningRate {
     return this.#learningRate * this.#schedule(this.#step);
   }
 
-  /** Moves on after an optimiser step that was made. */
+  /** Advances after an optimiser step that was not skipped. */
   advance(): void {
     this.#step += this.#numProcesses;
   }
@@ -66,13 +69,13 @@ export class LearningRate {
     return { step: this.#step };
   }
 
-  /** Goes on where the run was that made a checkpoint. */
+  /** Restores the state of a checkpoint. */
   restore({ step }: { step: number }): void {
     this.#step = step;
   }
 }
 
-/** The learning rate of a run that begins or goes on. */
+/** The learning rate of a new or resumed run. */
 export function learningRateOf({
   options,
   totalSteps,
@@ -88,7 +91,7 @@ export function learningRateOf({
     power: options.lrPower,
     stepRules: options.lrStepRules,
   });
-  // Where diffusers' scheduler cannot be read, it counts as having moved with every step.
+  // diffusers' scheduler state is a pickle and is not read: one schedule step per optimiser step is assumed.
   if (resumed) rate.restore(resumed.state?.learningRate ?? { step: resumed.step });
   return rate;
 }

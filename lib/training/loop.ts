@@ -9,13 +9,13 @@ import { disposeMicroBatch, prepareMicroBatch } from "./micro_batch.js";
 import type { PreparedRun } from "./prepare.js";
 import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
 
-/** What the loop asks of its surroundings. */
+/** Hooks of the training loop. */
 export interface LoopHooks {
-  /** Before weights change: until `onStep` they belong to no snapshot. */
+  /** Called before weights change: from then until `onStep` they match no snapshot. */
   beforeUpdate(): void;
-  /** After every optimiser step, with what is needed to go on from there. */
+  /** Called after every optimiser step, with a snapshot to resume from. */
   onStep(record: StepRecord, snapshot: Snapshot): Promise<void>;
-  /** Between two epochs: after each but the last. */
+  /** Called after each epoch but the last. */
   onEpochEnd(epoch: number, step: number): Promise<void>;
 }
 
@@ -26,7 +26,7 @@ export interface LoopHooks {
  * It ends after `maxTrainSteps` steps, or without that number after `numTrainEpochs` epochs.
  *
  * @throws `ERR_NOT_FINITE` naming the step whose loss or gradients are not finite, with the weights of the step before;
- *   `ERR_DATASET` if a whole epoch has no row that can be used
+ *  `ERR_DATASET` if a whole epoch has no usable row
  */
 export async function runLoop(
   run: PreparedRun,
@@ -54,8 +54,8 @@ export async function runLoop(
   let skip = microStepsToPassOver(run, progress.step);
   let window = newWindow();
 
-  // Windows without one usable row make no step, so the steps that were asked for may take more epochs than planned; the
-  // epochs that were asked for do not grow.
+  // Accumulation windows without a usable row make no step, so `maxTrainSteps` may take more epochs than planned;
+  // `numTrainEpochs` is not extended.
   const epochs = options.maxTrainSteps === undefined ? options.numTrainEpochs : Number.POSITIVE_INFINITY;
   const isDone = () => progress.step >= totalSteps || progress.order.epoch >= epochs;
   while (!isDone()) {
@@ -76,7 +76,7 @@ export async function runLoop(
       await microStep(batch);
       if (window.microSteps < accumulation && !batch.last) continue;
       progress.order = { ...batch.next, dataset: run.dataset.fingerprint };
-      // A window without one usable row makes no step.
+      // An accumulation window without a usable row makes no step.
       if (window.samples > 0) await optimiserStep(epoch);
       window = newWindow();
       if (progress.step >= totalSteps) break;
@@ -84,13 +84,13 @@ export async function runLoop(
     if (progress.step === stepBefore && batches === run.order.batchesPerEpoch)
       throw new InstructPix2PixError(
         "ERR_DATASET",
-        `epoch ${epoch} went by without a step: not one of the ${run.dataset.length} rows can be used`,
+        `epoch ${epoch} made no step: none of the ${run.dataset.length} rows can be used`,
       );
     if (!isDone()) await hooks.onEpochEnd(epoch, progress.step);
   }
   return progress;
 
-  /** Forward and backward over one batch. */
+  /** A micro-step: forward and backward pass over one batch. */
   async function microStep(batch: TrainingBatch): Promise<void> {
     window.microSteps += 1;
     const encoded = await batch.encode(signal);
@@ -108,7 +108,7 @@ export async function runLoop(
     }
   }
 
-  /** Clips, updates weights and average, and reports. */
+  /** An optimiser step: clips, updates weights and average, and reports. */
   async function optimiserStep(epoch: number): Promise<void> {
     const lr = learningRate.current;
     const decay = options.useEma ? emaDecay(progress.step + 1) : undefined;
@@ -150,14 +150,14 @@ export async function runLoop(
   }
 }
 
-/** What adds up over the micro-steps of one optimiser step. */
+/** Sums over the micro-steps of one optimiser step. */
 function newWindow() {
   return { loss: 0, microSteps: 0, samples: 0, dataSeconds: 0, started: performance.now() };
 }
 
 /**
- * The reference resumes by going through the batches of the running epoch that were done, without training on them. Our
- * own mode starts where it stopped.
+ * The reference resumes by iterating over the finished batches of the current epoch without training on them. Without
+ * `compat` the run resumes directly at its position.
  */
 function microStepsToPassOver({ options, updatesPerEpoch, resumed }: PreparedRun, step: number): number {
   if (!resumed || options.compat !== "diffusers") return 0;

@@ -8,12 +8,13 @@ const INITIAL_SCALE = 65536;
 const GROWTH_FACTOR = 2;
 const BACKOFF_FACTOR = 0.5;
 const GROWTH_INTERVAL = 2000;
-/** The smallest number above zero that float16 has: with less, every scaled loss below 1 is zero. */
+/** The smallest positive float16: with a smaller scale, every scaled loss below 1 is zero. */
 const SMALLEST_SCALE = 2 ** -24;
 
 /**
  * Dynamic loss scaling for float16 (Micikevicius et al. 2018, "Mixed Precision Training"): the loss is multiplied so that
- * small gradients do not vanish; overflow halves the factor, 2000 steps without one double it. Torch's `GradScaler`.
+ * small gradients do not vanish; overflow halves the factor, 2000 steps without overflow double it. As torch's
+ * `GradScaler`.
  */
 export class LossScaler {
   #scale: number;
@@ -28,12 +29,12 @@ export class LossScaler {
     return this.#scale;
   }
 
-  /** Whether overflow has halved the scale so often that it is not the scale's fault. */
+  /** Whether overflow has halved the scale so often that the scale cannot be the cause. */
   get isExhausted(): boolean {
     return this.#scale < SMALLEST_SCALE;
   }
 
-  /** @param overflow whether the step just made found gradients that are not finite and was skipped */
+  /** @param overflow whether the last step was skipped because its gradients were not finite */
   update(overflow: boolean): void {
     if (overflow) {
       this.#scale *= BACKOFF_FACTOR;

@@ -13,17 +13,17 @@ export const LR_SCHEDULES = [
 ] as const;
 export type LrScheduleName = (typeof LR_SCHEDULES)[number];
 
-/** Steps are steps of the schedule, which are optimiser steps if there is one process. */
+/** Steps are schedule steps, which equal optimiser steps with one process. */
 export interface LrScheduleOptions {
   /** Steps over which the rate rises from 0; needed by all but `constant` and `piecewise_constant`. */
   numWarmupSteps?: number | undefined;
-  /** The step at which the rate has come down; needed by `linear`, `cosine`, `cosine_with_restarts`, `polynomial`. */
+  /** The last step of the decay; needed by `linear`, `cosine`, `cosine_with_restarts`, `polynomial`. */
   numTrainingSteps?: number | undefined;
-  /** How often the cosine of `cosine_with_restarts` comes down; default 1. `cosine` comes down once whatever this is. */
+  /** Number of cycles of `cosine_with_restarts`; default 1. `cosine` always has one. */
   numCycles?: number | undefined;
   /** The exponent of `polynomial`; default 1. */
   power?: number | undefined;
-  /** The rate that multipliers refer to; needed by `polynomial`. */
+  /** The base rate; needed by `polynomial`. */
   learningRate?: number | undefined;
   /** The rate at which `polynomial` ends, below `learningRate`; default 1e-7. */
   lrEnd?: number | undefined;
@@ -31,20 +31,19 @@ export interface LrScheduleOptions {
   stepRules?: string | undefined;
 }
 
-/** What the learning rate is multiplied by at a step, counted from 0. */
+/** The factor of the learning rate at a step, counted from 0. */
 export type LrSchedule = (step: number) => number;
 
 const DEFAULT_LR_END = 1e-7;
 
 /**
- * The schedules of diffusers' `get_scheduler`, computed in float64 with the same operations in the same order; only the
- * cosine and the power of two mathematics libraries may differ by a unit in the last place.
+ * The schedules of diffusers' `get_scheduler`, computed in float64 with the same operations in the same order; only
+ * cosine and power may differ between math libraries by a unit in the last place.
  *
- * Where diffusers divides by zero, because `polynomial` has no step between the end of warm-up and the end of training,
- * the rate is already at its end.
+ * Where diffusers divides by zero, because `polynomial` has no step between warm-up and the end of training, the rate
+ * has its final value.
  *
- * @throws `ERR_INVALID_ARGUMENT` for an unknown name, or an option that this schedule needs and that is missing or
- *   impossible
+ * @throws `ERR_INVALID_ARGUMENT` for an unknown name, or a missing or invalid option that this schedule needs
  */
 export function createLrSchedule(name: LrScheduleName, options: LrScheduleOptions = {}): LrSchedule {
   switch (name) {
@@ -63,7 +62,7 @@ export function createLrSchedule(name: LrScheduleName, options: LrScheduleOption
     case "polynomial":
       return polynomial(warmup(name, options), total(name, options), options);
     default:
-      throw invalid(`there is no learning-rate schedule "${String(name)}"; there are ${LR_SCHEDULES.join(", ")}`);
+      throw invalid(`unknown learning-rate schedule "${String(name)}"; known: ${LR_SCHEDULES.join(", ")}`);
   }
 }
 

@@ -3,16 +3,16 @@ import { InstructPix2PixError } from "../errors.js";
 
 /** The rules of the schedule `piecewise_constant`, in order. */
 export interface StepRules {
-  /** Each holds before its `end`, from the end of the one before it. */
+  /** Each applies until its `end`, from the end of the previous one. */
   readonly pieces: readonly { readonly multiplier: number; readonly end: number }[];
-  /** Holds after the end of the last piece. */
+  /** Applies after the end of the last piece. */
   readonly last: number;
 }
 
 /**
- * Parses rules such as `1:10,0.1:20,0.01:30,0.005`: multiplier and the step before which it holds, and at the end the
- * multiplier for all the rest. As in diffusers the order of the rules does not matter, the second of two for the same
- * step counts, and white space around numbers is allowed.
+ * Parses rules such as `1:10,0.1:20,0.01:30,0.005`: each multiplier with the step at which it ends, and finally the
+ * multiplier for the rest. As in diffusers the order of the rules does not matter, the last of duplicates applies, and
+ * white space around numbers is allowed.
  *
  * @throws `ERR_INVALID_ARGUMENT` naming the rule
  */

@@ -5,31 +5,31 @@ import { Tensor } from "../tensor.js";
 import type { Draws } from "./draws.js";
 import type { MicroBatch } from "./trainer.js";
 
-/** What the frozen models make of one batch of the data set; encoded now or read from a cache. */
+/** A batch encoded by the frozen models, or read from the latent cache. */
 export interface EncodedBatch {
   /** Posterior of the edited pictures' latents: mean and log variance [B,C,h,w]. */
   edited: { mean: Tensor; logvar: Tensor };
   /** Mode of the original pictures' latents [B,C,h,w], not multiplied by the scaling factor. */
   original: Tensor;
-  /** Text embeddings of the instructions [B,T,D]; where the text encoder is trained, their token ids int64 [B,T]. */
+  /** Prompt embeddings of the instructions [B,T,D]; if the text encoder is trained, their token ids int64 [B,T]. */
   text: Tensor;
 }
 
 export interface MicroBatchSettings {
   scheduler: DDPMScheduler;
-  /** What the model is trained to predict: the noise, or the velocity (Salimans & Ho 2022). */
+  /** The training target: the noise, or the velocity (Salimans & Ho 2022). */
   predictionType: "epsilon" | "v_prediction";
-  /** `scaling_factor` of the autoencoder; edited latents are multiplied by it, original ones are not. */
+  /** `scaling_factor` of the autoencoder; applied to the edited latents, not to the original ones. */
   scalingFactor: number;
-  /** Probability p of dropping the text alone, the picture alone, and both; undefined: never (and nothing is drawn). */
+  /** Conditioning dropout: probability p each of dropping the text, the picture, and both; undefined: none (and no draw). */
   conditioningDropoutProb: number | undefined;
-  /** The same of the empty instruction, one row. */
+  /** Embedding or token ids of the empty instruction, one row. */
   nullText: Tensor;
 }
 
 /**
- * Noises a batch and drops conditioning at random (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2.1).
- * With u uniform in [0,1): u < p drops the text, p ≤ u < 2p both, 2p ≤ u < 3p the picture.
+ * Adds noise to a batch and applies conditioning dropout (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section
+ * 3.2.1). With u uniform in [0,1): u < p drops the text, p ≤ u < 2p both, 2p ≤ u < 3p the picture.
  */
 export async function prepareMicroBatch(
   batch: EncodedBatch,

@@ -4,7 +4,7 @@ import { isRepositoryId } from "../hub/repository.js";
 import { packageVersion } from "../package-version.js";
 import type { TrainOptions } from "./options.js";
 
-/** README.md of a trained model, with the metadata that the hub reads. Names no path of this machine. */
+/** README.md of a trained model, with the metadata that the hub reads. Contains no local paths. */
 export function modelCard(options: TrainOptions, step: number, seed: bigint): string {
   const { pretrainedModelNameOrPath: base, datasetName } = options;
   const baseName = isOnHub(base) ? base : basename(resolve(base));
@@ -60,7 +60,7 @@ pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained("this-folder-or-it
 `;
 }
 
-/** Whether a name is that of a repository; what exists here was taken from here. */
+/** Whether a name is a hub repository; an existing local path is not. */
 function isOnHub(name: string): boolean {
   return isRepositoryId(name) && !existsSync(name);
 }

@@ -12,8 +12,8 @@ const REPORTING = "Reporting";
 const HUB = "Hub";
 
 /**
- * Every option of `ip2p train`: those of diffusers' `train_instruct_pix2pix.py` under the same names and with the same
- * defaults, and our own.
+ * Every option of `ip2p train`: those of diffusers' `train_instruct_pix2pix.py` with the same names and defaults, and
+ * additional ones.
  */
 export const trainOptions = declareOptions({
   pretrained_model_name_or_path: {
@@ -66,7 +66,7 @@ export const trainOptions = declareOptions({
     group: DATA,
     help: "the column of the instructions",
   },
-  max_train_samples: { type: "integer", min: 1, group: DATA, help: "train on this many rows only, drawn at random" },
+  max_train_samples: { type: "integer", min: 1, group: DATA, help: "train on this many rows only, chosen at random" },
   cache_dir: {
     type: "string",
     value: "DIR",
@@ -84,16 +84,16 @@ export const trainOptions = declareOptions({
   center_crop: {
     type: "boolean",
     group: DATA,
-    help: "crop the centre instead of a random place; either changes nothing, as pictures are resized first",
+    help: "crop at the centre instead of at random; without effect, since pictures are resized first",
   },
-  random_flip: { type: "boolean", group: DATA, help: "mirror half of the pairs" },
+  random_flip: { type: "boolean", group: DATA, help: "flip half of the pairs horizontally" },
   dataloader_num_workers: {
     type: "integer",
     min: 0,
     default: 0,
     group: DATA,
     mayChange: true,
-    help: "pictures that are decoded at a time, beside the training; 0 means 1",
+    help: "pictures decoded in parallel during training; 0 means 1",
   },
   strict: { type: "boolean", group: DATA, help: "stop at a broken row instead of skipping it" },
 
@@ -110,7 +110,7 @@ export const trainOptions = declareOptions({
     min: 0,
     max: 2n ** 64n - 1n,
     group: RUN,
-    help: "of everything random; drawn at random and reported if not given",
+    help: "seed of all random numbers; by default random, and reported",
   },
   train_batch_size: { type: "integer", min: 1, default: 16, group: RUN, help: "pairs in one micro-step" },
   num_train_epochs: {
@@ -133,7 +133,7 @@ export const trainOptions = declareOptions({
     min: 1,
     default: 1,
     group: RUN,
-    help: "micro-steps that make one optimiser step",
+    help: "gradient accumulation: micro-steps per optimiser step",
   },
   train_text_encoder: {
     type: "boolean",
@@ -145,7 +145,7 @@ export const trainOptions = declareOptions({
     min: 0,
     max: 1,
     group: RUN,
-    help: "probability of dropping the text, the picture, or both (each this often), for guidance; without it nothing is dropped",
+    help: "conditioning dropout for classifier-free guidance: probability of dropping the text, the picture, or both (each); by default none",
   },
   timestep_bias_strategy: {
     type: "string",
@@ -158,7 +158,7 @@ export const trainOptions = declareOptions({
     type: "number",
     default: 1,
     group: RUN,
-    help: "how many times as often as any other timestep",
+    help: "how many times as often as other timesteps",
   },
   timestep_bias_portion: {
     type: "number",
@@ -166,7 +166,7 @@ export const trainOptions = declareOptions({
     max: 1,
     default: 0.25,
     group: RUN,
-    help: "how many of all timesteps are earlier or later ones",
+    help: "the fraction of timesteps that counts as earlier or later",
   },
   timestep_bias_begin: { type: "integer", min: 0, default: 0, group: RUN, help: "the first timestep of the range" },
   timestep_bias_end: {
@@ -174,7 +174,7 @@ export const trainOptions = declareOptions({
     min: 1,
     default: 1000,
     group: RUN,
-    help: "the end of the range, itself outside",
+    help: "the end of the range, exclusive",
   },
   compat: {
     type: "string",
@@ -248,7 +248,7 @@ export const trainOptions = declareOptions({
   use_ema: {
     type: "boolean",
     group: OPTIMISER,
-    help: "keep an exponential moving average of the weights, and save that",
+    help: "keep an exponential moving average (EMA) of the weights, and save it as the model",
   },
 
   mixed_precision: {
@@ -256,17 +256,17 @@ export const trainOptions = declareOptions({
     choices: ["no", "fp16", "bf16"],
     default: "no",
     group: MEMORY,
-    help: "compute in half precision; weights stay float32",
+    help: "mixed precision: compute in half precision with float32 weights",
   },
   gradient_checkpointing: {
     type: "boolean",
     group: MEMORY,
-    help: "compute activations again in the backward pass instead of keeping them: less memory, more time",
+    help: "recompute activations in the backward pass instead of keeping them: less memory, more time",
   },
   shadow_weights: {
     type: "boolean",
     group: MEMORY,
-    help: "with mixed precision, keep the weights in half precision as well instead of casting them in every pass: the same numbers, less time, two bytes a weight more memory",
+    help: "with mixed precision, keep shadow weights in half precision instead of casting the weights in every pass: identical results, less time, two more bytes of memory per weight",
   },
   cache_latents: {
     type: "boolean",
@@ -277,13 +277,13 @@ export const trainOptions = declareOptions({
   deterministic: {
     type: "boolean",
     group: MEMORY,
-    help: "use algorithms on CUDA that give the same bits at every run; on the CPU it is so in any case",
+    help: "use deterministic algorithms on CUDA; the CPU is always deterministic",
   },
   enable_xformers_memory_efficient_attention: {
     type: "boolean",
     group: MEMORY,
     mayChange: true,
-    help: "accepted for old command lines; attention is memory-efficient in any case",
+    help: "accepted for old command lines; attention is always memory-efficient",
   },
 
   checkpointing_steps: {
@@ -292,7 +292,7 @@ export const trainOptions = declareOptions({
     default: 500,
     group: CHECKPOINTS,
     mayChange: true,
-    help: "save everything needed to resume every so many steps",
+    help: "save a checkpoint every so many steps",
   },
   checkpoints_total_limit: {
     type: "integer",
@@ -306,13 +306,13 @@ export const trainOptions = declareOptions({
     value: "DIR|latest",
     group: CHECKPOINTS,
     mayChange: true,
-    help: "go on from a checkpoint, one of diffusers' script included; latest is the newest valid one of the run that wrote last into the output folder, if there is any",
+    help: "resume from a checkpoint, also one of diffusers' script; latest is the newest valid one of the run that wrote last into the output folder, if any",
   },
   allow_changed_options: {
     type: "boolean",
     group: CHECKPOINTS,
     mayChange: true,
-    help: "resume although options differ that change the run's numbers",
+    help: "resume although options that affect the results differ",
   },
 
   val_image_url: {
@@ -354,7 +354,7 @@ export const trainOptions = declareOptions({
     default: "tensorboard",
     group: REPORTING,
     mayChange: true,
-    help: "trackers; metrics.jsonl is written in any case",
+    help: "trackers; metrics.jsonl is always written",
   },
 
   push_to_hub: { type: "boolean", group: HUB, mayChange: true, help: "upload the model when it is trained" },
@@ -364,14 +364,14 @@ export const trainOptions = declareOptions({
     group: HUB,
     secret: true,
     mayChange: true,
-    help: "access token, for other users of the machine to see among the processes: rather give hub_token_file; by default that of HF_TOKEN or of the hub's command line",
+    help: "access token, visible to other users in the process list: prefer hub_token_file; default from HF_TOKEN or the hub's command line",
   },
   hub_token_file: {
     type: "string",
     value: "FILE",
     group: HUB,
     mayChange: true,
-    help: "a file with the access token, which nobody but its owner should be able to read",
+    help: "a file with the access token, which should be readable by its owner only",
   },
   hub_model_id: {
     type: "string",

@@ -2,7 +2,7 @@ import { isError } from "../errors.js";
 
 type Outcome<T> = { value: T; error?: undefined } | { value?: undefined; error: { reason: unknown } };
 
-/** What work came to. Anything can be thrown, `undefined` as well, so the reason has an object around it. */
+/** The result of work. Any value can be thrown, including `undefined`, so the reason is wrapped in an object. */
 export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   try {
     return { value: await work };
@@ -11,7 +11,7 @@ export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-/** What to say of something that was thrown. */
+/** The message of a thrown value. */
 export function messageOf(error: unknown): string {
   return isError(error) ? error.message : String(error);
 }

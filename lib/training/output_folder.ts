@@ -4,14 +4,14 @@ import { InstructPix2PixError } from "../errors.js";
 import { ioError } from "../io-error.js";
 import { withLock } from "../libtorch/lock.js";
 
-/** There while a run works in the folder. */
+/** The lock file; exists while a run uses the folder. */
 const LOCK = ".training.lock";
 
 /**
- * Creates the output folder, makes sure that it can be written to, and keeps other runs out of it during `work`. The lock
- * of a process that died is taken over at once on the same machine, and after a minute from another one.
+ * Creates the output folder, checks that it is writable, and locks it during `work`. The lock of a dead process is
+ * taken over at once on the same machine, and after a minute from another one.
  *
- * @throws `ERR_IO`; `ERR_IN_USE` naming the process that works in it; whatever `work` throws
+ * @throws `ERR_IO`; `ERR_IN_USE` naming the lock holder; whatever `work` throws
  */
 export async function withOutputFolder<T>(outputDir: string, work: () => Promise<T>): Promise<T> {
   try {

@@ -34,7 +34,7 @@ import { timestepBias } from "./timestep_bias.js";
 import { Trainer } from "./trainer.js";
 import { checkValidation, loadValidation, type ValidationInput } from "./validate.js";
 
-/** A run with everything loaded and, where asked for, put back to where a checkpoint left it. */
+/** A run with everything loaded and, on request, restored from a checkpoint. */
 export interface PreparedRun extends StartingPoint {
   options: TrainOptions & { seed: bigint };
   device: string;
@@ -50,7 +50,7 @@ export interface PreparedRun extends StartingPoint {
   scheduler: Scheduler;
   updatesPerEpoch: number;
   totalSteps: number;
-  /** Undefined if the run is not validated. */
+  /** Undefined without validation. */
   validation: ValidationInput | undefined;
 }
 
@@ -61,7 +61,7 @@ const FROZEN_DTYPE: Record<TrainOptions["mixedPrecision"], ModelDType> = {
 };
 
 /**
- * Loads everything a run needs; what is cheap to find wrong is looked at first. The output folder is the run's own by now.
+ * Loads everything a run needs, with cheap checks first. The output folder is locked already.
  *
  * @param scope closes and frees what is loaded, also if this function throws
  */
@@ -126,7 +126,7 @@ export async function prepareRun(
   );
   scope.add(trainer);
   if (resumed && state)
-    // The reference saves no state of the dropout generator, so a resumed run starts it anew.
+    // The reference does not save the dropout generator's state, so a resumed run reseeds it.
     await restoreTrainer(
       { folder: resumed.folder, state },
       trainer,
@@ -162,7 +162,7 @@ export async function prepareRun(
   };
 }
 
-/** Options that make no sense together, or that a mode does not cover. @throws `ERR_INVALID_ARGUMENT` */
+/** Checks for combinations of options that are contradictory or not supported. @throws `ERR_INVALID_ARGUMENT` */
 export function checkTogether(options: TrainOptions): void {
   const refuse = (message: string): never => {
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", message);
@@ -197,7 +197,7 @@ function savedSeed(state: TrainingState | undefined): bigint | undefined {
   return state && BigInt(String(state.options.seed));
 }
 
-/** Where the checkpoint has what is trained; diffusers' script trains no text encoder. */
+/** The checkpoint's folders of trained models; diffusers' script does not train the text encoder. */
 function trainedParts({ folder, state }: Resumption, { trainTextEncoder }: TrainOptions) {
   const unet = join(folder, "unet");
   return state && trainTextEncoder ? { unet, textEncoder: join(folder, "text_encoder") } : { unet };
@@ -212,7 +212,7 @@ async function checkResumed(
   const changed = compareOptions(state.options, recordOptions({ ...options }, trainOptions), trainOptions);
   if (!options.allowChangedOptions) assertSameOptions(changed, folder);
   for (const { name, saved, now } of changed)
-    tell({ type: "warning", message: `--${name} was ${saved} and is ${now}: the run's numbers change` });
+    tell({ type: "warning", message: `--${name} was ${saved} and is ${now}: the results will differ` });
   const { libtorch, cpuCapability } = native().systemInfo();
   const made: Record<string, string> = { ...state.versions, threads: String(state.threads) };
   for (const [name, now] of Object.entries({ libtorch, cpuCapability, threads: String(await native().getThreads()) })) {
@@ -225,28 +225,28 @@ async function checkResumed(
   }
 }
 
-/** The order of the rows goes on where it was, so they have to be the same rows. */
+/** The order of the rows continues, so the rows have to be the same. */
 function checkDataset(folder: string, state: TrainingState, dataset: EditDataset, options: TrainOptions): void {
   const saved = (state.order as { dataset?: unknown } | null)?.dataset;
   if (saved === dataset.fingerprint || options.allowChangedOptions) return;
   throw new InstructPix2PixError(
     "ERR_CHECKPOINT",
-    `${folder}: was made with another data set, or its rows have changed; --allow_changed_options goes on all the same`,
+    `${folder}: was made with another data set, or its rows have changed; --allow_changed_options resumes anyway`,
   );
 }
 
 function checkUNet({ unet }: BaseModel): void {
   const { dropout } = unet.config;
   if (dropout !== undefined && dropout !== null && dropout !== 0)
-    throw new InstructPix2PixError("ERR_CONFIG", `the UNet's "dropout" is ${dropout}; training knows 0 only`);
+    throw new InstructPix2PixError("ERR_CONFIG", `the UNet's "dropout" is ${dropout}; training supports only 0`);
 }
 
 /** An odd constant far from every small seed: 2⁶⁴ divided by the golden ratio. */
 const SEED_DISTANCE = 0x9e3779b97f4a7c15n;
 
 /**
- * The reference seeds both generators alike; here they are independent. Where their states are not known, for the
- * checkpoint is diffusers', they must not repeat the draws of the steps that were made.
+ * The reference seeds both generators alike; here they are independent. After a checkpoint of diffusers, whose
+ * generator states are not readable, they must not repeat the draws of earlier steps.
  */
 function generatorsOf(
   { seed, compat }: TrainOptions & { seed: bigint },
@@ -273,7 +273,7 @@ async function orderOf(
 ): Promise<EpochOrder> {
   const place = { length: dataset.length, batchSize: options.trainBatchSize };
   const epoch = Math.floor((resumed?.step ?? 0) / updatesPerEpoch);
-  // The reference enters the epoch anew and passes over what was done of it; its draws are the generator's state.
+  // The reference restarts the epoch and skips its finished part, with the generator's saved state.
   if (options.compat === "diffusers") return new EpochOrder({ ...place, source: drawnPermutations(generator), epoch });
   const source = seededPermutations(options.seed);
   if (!resumed) return new EpochOrder({ ...place, source });

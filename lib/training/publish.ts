@@ -13,9 +13,8 @@ import type { TrainOptions } from "./options.js";
 type PublishOptions = Pick<TrainOptions, "outputDir" | "pushToHub" | "hubModelId" | "hubToken">;
 
 /**
- * The repository of the hub that a run's model goes to. Whatever would keep the model from getting there is found
- * before the run, as far as it can be: an unusable name by {@link Publication.open}, a wrong token too, and one that
- * may not write by {@link Publication.prepare}.
+ * The hub repository for a run's model. Problems are detected before the run as far as possible: an invalid name or
+ * token by {@link Publication.open}, missing write access by {@link Publication.prepare}.
  */
 export class Publication {
   /** `owner/name` */
@@ -28,11 +27,11 @@ export class Publication {
   }
 
   /**
-   * Asks the hub whose the token is; changes nothing there.
+   * Looks up the token's user on the hub; changes nothing there.
    *
    * @returns undefined if nothing is to be published
-   * @throws `ERR_INVALID_ARGUMENT` without a token, offline, or for a name that no repository can have; `ERR_HUB` for a
-   *   token that is not accepted or may only read, and if the hub cannot be reached
+   * @throws `ERR_INVALID_ARGUMENT` without a token, offline, or for an invalid repository name; `ERR_HUB` for a token
+   * that is invalid or read-only, and if the hub is unreachable
    */
   static async open(
     options: PublishOptions,
@@ -59,18 +58,18 @@ export class Publication {
   }
 
   /**
-   * Makes the repository unless there is one.
+   * Creates the repository if it does not exist.
    *
-   * @throws `ERR_HUB`, also if the token may not write to it
+   * @throws `ERR_HUB`, also without write access
    */
   async prepare(signal?: AbortSignal): Promise<void> {
     await this.#uploader.createRepository(this.repository, signal);
   }
 
   /**
-   * Uploads the model and its card, and of what else is in the output folder nothing.
+   * Uploads the model and its card, and nothing else from the output folder.
    *
-   * @throws `ERR_HUB`, `ERR_IO`, `ERR_ABORTED`, each saying that the model itself is safe
+   * @throws `ERR_HUB`, `ERR_IO`, `ERR_ABORTED`, each saying that the local model is complete
    */
   async publish(
     outputDir: string,
@@ -112,7 +111,7 @@ async function modelFiles(folder: string): Promise<UploadFile[]> {
   return [...source.obtained].sort().map((name) => ({ name, path: source.path(name) }));
 }
 
-/** A pipeline's own files in a folder that may hold anything else as well. */
+/** The pipeline's files in a folder that may hold other files. */
 class LocalPipeline implements FileSource {
   readonly label: string;
   readonly names: ReadonlySet<string>;

@@ -3,8 +3,8 @@ import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { disposeAll, Tensor } from "../tensor.js";
 
 /**
- * With an average of the weights the reference builds a fresh UNet whenever it saves a checkpoint, and so draws one
- * uniform number for every element of every convolution and linear layer from the global generator.
+ * With EMA the reference creates a new UNet whenever it saves a checkpoint, which draws a uniform number for every
+ * element of every convolution and linear layer from the global generator.
  */
 export async function drawSaveLikeReference(unet: UNet2DConditionModel, generator: Generator): Promise<void> {
   const weights = await unet.stateDict();
@@ -14,7 +14,7 @@ export async function drawSaveLikeReference(unet: UNet2DConditionModel, generato
   (await Tensor.rand([count], { generator })).dispose();
 }
 
-/** Norms are initialised with ones and zeros, without a draw. */
+/** Norms are initialised without draws. */
 function isNorm(parameter: string): boolean {
   return parameter.split(".").some((part) => /norm/.test(part));
 }

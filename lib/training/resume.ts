@@ -11,31 +11,31 @@ import { verifyCheckpoint } from "./checkpoint/verify.js";
 import { readDiffusersCheckpoint } from "./diffusers_checkpoint.js";
 import type { TrainOptions } from "./options.js";
 
-/** A checkpoint that a run goes on from. */
+/** A checkpoint to resume from. */
 export interface Resumption {
   folder: string;
   /** Optimiser steps done. */
   step: number;
-  /** All that was running; undefined if diffusers' script wrote it, whose own record of it is not read. */
+  /** The training state; undefined for a checkpoint of diffusers' script, whose state is not read. */
   state: TrainingState | undefined;
 }
 
-/** Where a run begins, and which run it is. */
+/** The start of a run, and its identity. */
 export interface StartingPoint {
   run: RunIdentity;
   /** Later than all checkpoints in the output folder, in milliseconds since 1970. */
   notBefore: number;
-  /** Undefined for a run that starts anew. */
+  /** Undefined for a new run. */
   resumed: Resumption | undefined;
-  /** It goes on with a run of this folder, rather than starting anew or branching off. */
+  /** Whether it continues a run of this folder, rather than starting or branching off. */
   inPlace: boolean;
 }
 
 type Warn = (message: string) => void;
 
 /**
- * Finds the checkpoint that `resume_from_checkpoint` names, and decides which run it is that goes on. `latest` is the newest
- * valid checkpoint of the run that wrote the last one; other checkpoints in the folder are named in a warning.
+ * Finds the checkpoint named by `resume_from_checkpoint`, and determines the identity of the resumed run. `latest` is
+ * the newest valid checkpoint of the run that wrote the last one; a warning names other checkpoints in the folder.
  *
  * @throws `ERR_CHECKPOINT`, also if `latest` would have to be a checkpoint of another run or program;
  *   `ERR_FILE_NOT_FOUND`; `ERR_IO`; `ERR_ABORTED`
@@ -54,7 +54,7 @@ export async function findStart(options: TrainOptions, warn: Warn, signal?: Abor
         : await named(asked, options, surveyed, warn, signal);
   const others = surveyed.filter((found) => !broken.has(found.path) && !belongsTo(start.run, found));
   if (others.length > 0)
-    warn(`${outputDir} has checkpoints that this run neither counts nor removes: ${listed(others)}`);
+    warn(`${outputDir} has checkpoints of other origin, which this run ignores and keeps: ${listed(others)}`);
   return { ...start, notBefore };
 }
 
@@ -71,7 +71,7 @@ async function latest(
     outputDir,
     ({ path, error }) => {
       broken.add(path);
-      warn(`${path} is broken and passed over: ${error.message}`);
+      warn(`${path} is broken and skipped: ${error.message}`);
     },
     { signal },
   );
@@ -80,9 +80,9 @@ async function latest(
     if (others.length > 0)
       throw new InstructPix2PixError(
         "ERR_CHECKPOINT",
-        `${outputDir} has no checkpoint that "latest" can stand for, but ${listed(others)}; name one of them, as in --resume_from_checkpoint ${basename(others.at(-1)!.path)}, or choose another output folder`,
+        `${outputDir} has no checkpoint for "latest", but ${listed(others)}; name one of them, as in --resume_from_checkpoint ${basename(others.at(-1)!.path)}, or choose another output folder`,
       );
-    warn(`there is no checkpoint in ${outputDir}; training starts anew`);
+    warn(`${outputDir} has no checkpoint; training starts from the beginning`);
     return { run: newRun(), resumed: undefined, inPlace: false };
   }
   const { path: folder, step, run } = found;
@@ -100,10 +100,13 @@ async function named(
   signal: AbortSignal | undefined,
 ): Promise<Start> {
   const { outputDir } = options;
-  // Like the reference, a bare name is looked for in the output folder.
+  // Like in the reference, a bare name is searched in the output folder.
   const folder = existsSync(asked) ? asked : join(outputDir, asked);
   if (!existsSync(folder))
-    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no checkpoint ${asked}, here or in ${outputDir}`);
+    throw new InstructPix2PixError(
+      "ERR_FILE_NOT_FOUND",
+      `the checkpoint ${asked} does not exist, here or in ${outputDir}`,
+    );
   if ((await disk.lstat(await realpath(folder))).kind === "folder") {
     const { kind } = await surveyCheckpoint({ step: 0, path: folder });
     if (kind === "diffusers") {
@@ -117,7 +120,7 @@ async function named(
   const isTip = !surveyed.some(
     (other) => other.kind === "ours" && other.manifest.run?.id === run?.id && other.step > step,
   );
-  // A run whose later steps are there already, or are made elsewhere, must not be taken for this one.
+  // If later steps exist already or may be made elsewhere, the resumed run gets a new identity.
   if (isHere && isTip && run) return { run, resumed, inPlace: true };
   return { run: branchOf(run, step), resumed, inPlace: false };
 }
@@ -126,7 +129,7 @@ function belongsTo(run: RunIdentity, found: SurveyedCheckpoint): boolean {
   return found.kind === "ours" && isInLineage(run, found.manifest);
 }
 
-/** Checkpoints by their origin. */
+/** Describes checkpoints with their origin. */
 function listed(surveyed: readonly SurveyedCheckpoint[]): string {
   const groups = new Map<string, string[]>();
   for (const found of surveyed) {

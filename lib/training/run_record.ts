@@ -10,30 +10,30 @@ import { parseRun } from "./checkpoint/manifest.js";
 import { exists, readSmallFile } from "./checkpoint/tree.js";
 import { PIPELINE_INDEX } from "./save_model.js";
 
-/** Says which run worked last in an output folder, and which made the model there. */
+/** Records which run last used an output folder, and which saved the model there. */
 const RECORD = "run.json";
 const FORMAT = "instruct-pix2pix run";
 const MAX_BYTES = 1 << 20;
 
 interface RunRecord {
-  /** The run whose lines metrics.jsonl holds. */
+  /** The run of metrics.jsonl. */
   readonly run: RunIdentity;
-  /** The run that saved the model, and how many steps it had made. */
+  /** The run that saved the model, and its step. */
   readonly model?: { readonly id: string; readonly step: number };
 }
 
-/** What a run that begins needs to know of the folder. */
+/** The start of a run in the folder. */
 export interface RunBeginning {
   run: RunIdentity;
-  /** It goes on from a checkpoint in the folder itself. */
+  /** Whether it resumes from a checkpoint in the folder itself. */
   inPlace: boolean;
 }
 
 /**
- * Enters a run in its output folder's record. Metrics of another run are kept as `metrics.<run>.jsonl`, and those of the run
- * that it goes on with or branched off from are brought back.
+ * Registers a run in its output folder's record. Metrics of another run are renamed to `metrics.<run>.jsonl`, and those
+ * of the resumed or parent run are restored.
  *
- * @param warn told of metrics that are put aside, and of another run's model that this one is going to replace
+ * @param warn receives warnings about renamed metrics, and about another run's model that will be replaced
  * @throws `ERR_IO`
  */
 export async function beginRun(
@@ -43,7 +43,7 @@ export async function beginRun(
 ): Promise<void> {
   const record = await readRecord(outputDir);
   await warnOfModel(outputDir, record, run, warn);
-  // Without a record, what is there belongs to the checkpoints that are there.
+  // Without a record, metrics belong to the run of the checkpoints.
   const owner = record ? record.run.id : inPlace ? run.id : null;
   const metrics = join(outputDir, METRICS_FILE);
   try {
@@ -59,7 +59,7 @@ export async function beginRun(
   }
 }
 
-/** Notes whose the model in the folder is. @throws `ERR_IO` */
+/** Records the run of the saved model. @throws `ERR_IO` */
 export async function recordModel(outputDir: string, run: RunIdentity, step: number): Promise<void> {
   await writeRecord(outputDir, { run, model: { id: run.id, step } });
 }
@@ -74,11 +74,11 @@ async function warnOfModel(
   const model = record?.model;
   const maker = model && { id: model.id, ancestors: [] };
   if (isInLineage(run, { run: maker, step: model?.step ?? 0 })) return;
-  const whose = model ? ` of ${nameOfRun(model.id)} after ${model.step} steps` : ", made by another run or program";
-  warn(`there is a model in ${outputDir}${whose}; it is replaced when this run is done`);
+  const whose = model ? ` of ${nameOfRun(model.id)} after ${model.step} steps` : " (made by another run or program)";
+  warn(`the model in ${outputDir}${whose} will be replaced at the end of this run`);
 }
 
-/** The run's own metrics that another run put aside, or else a copy of the nearest ancestor's. */
+/** The run's renamed metrics, or else a copy of the nearest ancestor's. */
 async function bringBack(outputDir: string, run: RunIdentity): Promise<void> {
   const metrics = join(outputDir, METRICS_FILE);
   const own = join(outputDir, keptName(run.id, 1));
@@ -108,7 +108,7 @@ async function freeName(outputDir: string, id: string | null): Promise<string> {
   }
 }
 
-/** In bytes; 0 for a file that is not there. */
+/** In bytes; 0 for a missing file. */
 async function sizeOf(path: string): Promise<number> {
   try {
     return (await stat(path)).size;
@@ -123,7 +123,7 @@ async function writeRecord(outputDir: string, { run, model }: RunRecord): Promis
   await writeFileAtomically(join(outputDir, RECORD), Buffer.from(text));
 }
 
-/** Undefined if there is none, or none that can be made sense of: nothing but names of runs is lost with it. */
+/** Undefined if it is missing or malformed: only names of runs are lost then. */
 async function readRecord(outputDir: string): Promise<RunRecord | undefined> {
   const path = join(outputDir, RECORD);
   try {

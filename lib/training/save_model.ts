@@ -11,30 +11,30 @@ import { disk } from "./checkpoint/file-system.js";
 import { readTree, syncPath } from "./checkpoint/tree.js";
 import { disposeRecord } from "./trainer.js";
 
-/** What a saved pipeline is made of. */
+/** The content of a saved pipeline. */
 export interface PipelineParts {
   /** The base model's folder. */
   base: string;
   variant?: string;
   unet: UNet2DConditionModel;
-  /** Null if it was not trained: then the base model's is copied. */
+  /** Null if not trained: the base model's is copied. */
   textEncoder: CLIPTextModel | null;
-  /** By model. */
+  /** EMA weights by model. */
   weights: { unet: Record<string, Tensor>; textEncoder: Record<string, Tensor> };
-  /** Its class in diffusers. */
+  /** The scheduler's class in diffusers. */
   scheduler: string;
   /** The text of README.md. */
   card: string;
 }
 
-/** Its presence says that the folder holds a whole pipeline. */
+/** Written last: its presence means that the pipeline is complete. */
 export const PIPELINE_INDEX = "model_index.json";
-/** Where a pipeline is written before it is moved to its place, below the output folder. */
+/** Temporary folder below the output folder. */
 const UNFINISHED = ".model.tmp";
 
 /**
- * Writes a whole InstructPix2Pix pipeline that diffusers loads: what was trained, and the frozen parts of the base model as they
- * came, byte for byte. A model that was there before stays as it is until all of the new one is on the disk.
+ * Writes a complete InstructPix2Pix pipeline that diffusers loads: the trained models, and byte-identical copies of the
+ * base model's frozen components. An existing model is kept until the new one is entirely on the disk.
  *
  * @throws `ERR_IO`, with nothing unfinished left behind
  */
@@ -46,7 +46,7 @@ export async function savePipeline(outputDir: string, parts: PipelineParts): Pro
       await writePipeline(unfinished, parts);
       await moveContents(unfinished, outputDir);
     } finally {
-      // What went wrong before is what the caller must hear of.
+      // The original error takes precedence.
       await rm(unfinished, { recursive: true, force: true }).catch(() => {});
     }
   } catch (error) {
@@ -85,7 +85,7 @@ async function writePipeline(folder: string, parts: PipelineParts): Promise<void
   await writeFile(join(folder, "README.md"), parts.card);
 }
 
-/** Moves all files, synced before; the index goes last, so that a folder with an index is a whole pipeline. */
+/** Moves the synced files; the index goes last, so that a folder with an index is a complete pipeline. */
 async function moveContents(from: string, to: string): Promise<void> {
   const { files, folders } = await readTree(disk, from);
   for (const file of files) await syncPath(disk, join(from, file), "file");
@@ -101,7 +101,7 @@ async function copyFolder(from: string, to: string, names: RegExp): Promise<void
   for (const name of await readdir(from)) if (names.test(name)) await copyFile(join(from, name), join(to, name));
 }
 
-/** A plain single file is copied; shards and variants become one file under the plain name. */
+/** A single plain file is copied; shards and variants become one file with the plain name. */
 async function copyModel(
   from: string,
   to: string,

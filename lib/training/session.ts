@@ -27,10 +27,10 @@ import { splitByModel } from "./trainer.js";
 import { type ValidationInput, validate } from "./validate.js";
 
 /**
- * Trains from start to saved model.
+ * Runs a training from start to saved model.
  *
- * Whatever ends the run early, the caller's own functions included, does so after what was done is saved as a checkpoint,
- * except where the weights are in no state that could be gone on from.
+ * If the run ends early, also by an error of a callback, a checkpoint is saved first, unless the weights are in a state
+ * that cannot be resumed from.
  */
 export async function runSession(
   given: TrainOptions,
@@ -42,7 +42,7 @@ export async function runSession(
   try {
     const options = await withHubToken(given);
     const result = await withAsyncScope(async (scope) => {
-      // A wrong token costs seconds and not a night.
+      // An invalid token is detected before training.
       const publication = await Publication.open(options, signal);
       scope.defer(() => publication?.close());
       return withOutputFolder(options.outputDir, () =>
@@ -56,7 +56,7 @@ export async function runSession(
   }
 }
 
-/** With the access token that a file holds among the options, as if it had been given. */
+/** Reads the access token's file into the options. */
 async function withHubToken(options: TrainOptions): Promise<TrainOptions> {
   const { hubToken, hubTokenFile } = options;
   if (hubTokenFile === undefined) return options;
@@ -75,11 +75,11 @@ async function runPrepared(
   const run = await prepareRun(given, (event) => callbacks.tell(event), scope, signal);
   const onEvent = (event: TrainEvent) => callbacks.event(event);
   await publication?.prepare(signal);
-  // Not earlier, so that a run that cannot begin leaves the folder to the one before.
+  // Not earlier, so that a run that fails to start leaves the folder unchanged.
   await beginRun(given.outputDir, run, (message) => callbacks.tell({ type: "warning", message }));
   const trackers = await openTrackers(run.options, run.resumed, onEvent);
   let succeeded = false;
-  // Whoever stopped the run waits for the process to end.
+  // After an abort the user waits for the process to end.
   scope.defer(() => trackers.finish({ succeeded, ...(signal?.aborted && { timeoutMs: 5000 }) }));
   const session = new Session(run, trackers, callbacks, signal);
   try {
@@ -99,10 +99,10 @@ class Session {
   readonly #trackers: Trackers;
   readonly #callbacks: Callbacks;
   readonly #signal: AbortSignal | undefined;
-  /** What the weights belong to; undefined while they change. */
+  /** The snapshot of the current weights; undefined while they change. */
   #last: Snapshot | undefined;
   #lastLoss: number | undefined;
-  /** The last step that a checkpoint was saved of, or that none could be saved of. */
+  /** The last step with a checkpoint, or with a failed attempt at one. */
   #savedStep: number;
   #validatedStep: number | undefined;
 
@@ -164,7 +164,7 @@ class Session {
       signal,
     );
     await this.#saveModel(progress.step);
-    // The model is safe by now, whatever the last validation comes to.
+    // The model is saved before the last validation, which may fail.
     await this.#validate(progress.step);
     return {
       outputDir: options.outputDir,
@@ -202,7 +202,7 @@ class Session {
     await this.#trackers.log(trackedValues(record), record.step);
     await this.#callbacks.step(record);
     if (record.step % this.#run.options.checkpointingSteps === 0) {
-      // Metrics that cannot be written end the run, but they do not cost the checkpoint.
+      // A failure to write metrics ends the run, but after the checkpoint.
       const flushed = await outcomeOf(this.#trackers.flush());
       await this.#save(snapshot);
       if (flushed.error) throw flushed.error.reason;
@@ -213,7 +213,7 @@ class Session {
   async #save(snapshot: Snapshot): Promise<void> {
     const { options, trainer, base, generators, run, notBefore } = this.#run;
     const started = performance.now();
-    // Where it fails now it would fail again right after.
+    // Set first, since a failed attempt would fail again right away.
     this.#savedStep = snapshot.step;
     if (options.compat && options.useEma) {
       await drawSaveLikeReference(base.unet, generators.cpu!);
@@ -228,11 +228,11 @@ class Session {
   }
 
   /**
-   * Saves what was done since the last checkpoint, for a run that ends with an error. What goes wrong at that is told in a
-   * warning, but thrown where the run was only stopped.
+   * Saves a checkpoint for a run that ends with an error. A failure causes a warning, but is thrown if the run was only
+   * aborted.
    */
   async saveLast(error: unknown): Promise<void> {
-    // A run whose numbers went wrong is gone on with from before that.
+    // A run with non-finite values is resumed from an earlier checkpoint.
     if (isInstructPix2PixError(error, "ERR_NOT_FINITE")) return;
     const last = this.#last;
     if (!last || last.step <= this.#savedStep) return;
@@ -240,19 +240,19 @@ class Session {
     const saved = await outcomeOf(this.#save(last));
     if (!saved.error) return;
     if (isInstructPix2PixError(error, "ERR_ABORTED")) throw saved.error.reason;
-    this.#warn(`what was done up to step ${last.step} could not be saved: ${messageOf(saved.error.reason)}`);
+    this.#warn(`a checkpoint of step ${last.step} could not be saved: ${messageOf(saved.error.reason)}`);
   }
 
   async #onEpochEnd(epoch: number, step: number): Promise<void> {
     if (epoch % this.#run.options.validationEpochs === 0) await this.#validate(step);
   }
 
-  /** Edits the validation picture. A failure is told, and costs nothing but the pictures. */
+  /** Edits the validation picture. A failure only causes a warning. */
   async #validate(step: number): Promise<void> {
     const { options, trainer, validation } = this.#run;
     if (!validation || this.#validatedStep === step) return;
     this.#validatedStep = step;
-    // Inside, so that only exchanging the weights can still fail: after that they may not be the run's.
+    // Errors are caught inside, so that only the exchange of weights can throw, after which the weights may be wrong.
     const edit = () => outcomeOf(this.#edits(validation, step));
     const { value, error } = options.useEma ? await trainer.withEma(edit) : await edit();
     if (error) {

@@ -15,23 +15,23 @@ import type { LossScalerState } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./trainer.js";
 
-/** Everything but tensors that changes from step to step. */
+/** The state other than tensors that changes from step to step. */
 export interface Progress {
   /** Optimiser steps done. */
   step: number;
   /** Updates of the learning rate: steps that were not skipped. */
   lrStep: number;
-  /** Where the data go on, and the fingerprint of the data set that this refers to. */
+  /** The position in the data, and the fingerprint of the data set. */
   order: EpochOrderState & { dataset: string };
   scaler: LossScalerState | null;
 }
 
-/** Progress and the states of all generators, as they were right after an optimiser step. */
+/** Progress and the states of all generators, right after an optimiser step. */
 export interface Snapshot extends Progress {
   generators: Record<string, Uint8Array>;
 }
 
-/** Takes a snapshot; cheap enough to be taken after every step, so that an interrupted run can save the last one. */
+/** Takes a snapshot; cheap enough for every step, so that an interrupted run can save its last step. */
 export async function takeSnapshot(progress: Progress, generators: Record<string, Generator>): Promise<Snapshot> {
   const states: Record<string, Uint8Array> = {};
   for (const [name, generator] of Object.entries(generators)) states[name] = await generator.getState();
@@ -44,7 +44,7 @@ const OPTIMIZER = "optimizer.safetensors";
  * Commits `checkpoint-<step>`: `unet/` and, with an average, `unet_ema/` as diffusers model folders (`text_encoder/` and
  * `text_encoder_ema/` where that is trained), the optimiser's moments, and `state.json`.
  *
- * @throws `ERR_IO`, with every earlier checkpoint as it was
+ * @throws `ERR_IO`, with earlier checkpoints unchanged
  */
 export async function saveCheckpoint(
   trainer: Trainer,
@@ -68,7 +68,7 @@ export async function saveCheckpoint(
   });
 }
 
-/** Writes what is trained as model folders whose names end in `suffix`. */
+/** Writes the trained models as folders whose names end in `suffix`. */
 async function saveTrained(
   folder: string,
   suffix: "" | "_ema",
@@ -82,7 +82,7 @@ async function saveTrained(
   if (textEncoder) await writeModel(path("text_encoder"), "CLIPTextModel", textEncoder.config, parts.textEncoder);
 }
 
-/** What diffusers' EMAModel keeps in a model's configuration. */
+/** The keys of diffusers' EMAModel in a model's configuration. */
 function emaConfig(step: number) {
   return {
     decay: 0.9999,
@@ -117,9 +117,9 @@ async function stateOf(
 }
 
 /**
- * Puts optimiser, average and generators back to where the checkpoint left them; the UNet was loaded from it already.
+ * Restores optimiser, average and generators from a checkpoint; the UNet was loaded from it already.
  *
- * @throws `ERR_CHECKPOINT` naming a piece that is missing
+ * @throws `ERR_CHECKPOINT` naming a missing part
  */
 export async function restoreTrainer(
   { folder, state }: { folder: string; state: TrainingState },
@@ -155,7 +155,7 @@ async function restoreFile(path: string, targets: Record<string, Tensor>, what: 
   await withTensors(await loadSafetensors(path), (saved) => restoreTensors(targets, saved, what));
 }
 
-/** Lends tensors to `body` and disposes of the handles afterwards. */
+/** Passes tensors to `body` and disposes of the handles afterwards. */
 export async function withTensors<T>(
   tensors: Record<string, Tensor>,
   body: (tensors: Record<string, Tensor>) => Promise<T>,

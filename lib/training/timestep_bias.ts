@@ -16,8 +16,8 @@ export interface TimestepBiasOptions {
 }
 
 /**
- * Which of the timesteps 0..N−1 are drawn more often, as diffusers' trainer of text-to-image SDXL decides it: the first or
- * the last portion of them, or a range.
+ * The range of the timesteps 0..N−1 that is drawn more often, as in diffusers' text-to-image SDXL trainer: the first or
+ * the last portion, or a given range.
  *
  * @returns undefined if all are equally likely
  * @throws `ERR_INVALID_ARGUMENT` for a range without a timestep, or a multiplier that is not positive
@@ -37,16 +37,16 @@ export function timestepBias(options: TimestepBiasOptions, trainTimesteps: numbe
   if (begin >= end || end > trainTimesteps)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `timestep_bias: there are no timesteps from ${begin} to ${end} of ${trainTimesteps}`,
+      `timestep_bias: the range from ${begin} to ${end} holds none of the ${trainTimesteps} timesteps`,
     );
   return { begin, end, multiplier };
 }
 
-/** The timestep in 0..N−1 that a uniform number in [0,1) stands for. */
+/** Maps a uniform number in [0,1) to a timestep in 0..N−1. */
 export function biasedTimestep(uniform: number, trainTimesteps: number, bias: TimestepBias): number {
   const { begin, end, multiplier } = bias;
   const weight = trainTimesteps + (multiplier - 1) * (end - begin);
-  // In units of one timestep outside of the range.
+  // In units of the weight of a timestep outside of the range.
   const at = uniform * weight;
   const after = at - begin - multiplier * (end - begin);
   const timestep = at < begin ? at : after < 0 ? begin + (at - begin) / multiplier : end + after;

@@ -5,7 +5,7 @@ import type { StepRecord, TrainEvent } from "./events.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import type { Resumption } from "./resume.js";
 
-/** Opens the trackers of a run; what is secret in its options never reaches them. */
+/** Opens the trackers of a run; secret options are never passed to them. */
 export async function openTrackers(
   options: TrainOptions,
   resumed: Resumption | undefined,
@@ -23,7 +23,7 @@ export async function openTrackers(
   return trackers;
 }
 
-/** A step as metrics.jsonl and the other trackers have it. */
+/** The logged values of a step. */
 export function trackedValues(record: StepRecord) {
   return {
     train_loss: record.trainLoss,

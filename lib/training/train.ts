@@ -8,23 +8,22 @@ import { runSession } from "./session.js";
 
 export interface TrainCallbacks {
   /**
-   * Stops the run within a micro-step. What was done since the last checkpoint is saved as one, then the run rejects
-   * with `ERR_ABORTED`.
+   * Stops the run within a micro-step. Saves a checkpoint of the last step, then the run rejects with `ERR_ABORTED`.
    */
   signal?: AbortSignal;
   /**
-   * Called and awaited after every optimiser step. What it throws ends the run, after a checkpoint, and is what the run
-   * rejects with.
+   * Called and awaited after every optimiser step. If it throws, the run saves a checkpoint and rejects with the same
+   * error.
    */
   onStep?: (record: StepRecord) => void | Promise<void>;
   /**
-   * Told of everything else: loading, checkpoints, validation, warnings. Without it warnings are process warnings. What it
-   * throws ends the run as with `onStep`; an async one is not waited for.
+   * Receives all other events: loading, checkpoints, validation, warnings. Without it warnings are process warnings. If
+   * it throws, the run ends as with `onStep`; an async callback is not awaited.
    */
   onEvent?: (event: TrainEvent) => void | Promise<void>;
 }
 
-/** A run under way: a promise of its result, and its steps as they come. */
+/** A running training: a promise of its result, and an async iterable of its steps. */
 export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRecord> {}
 
 /**
@@ -66,7 +65,7 @@ export function train(input: TrainInput & TrainCallbacks): TrainingRun {
   })();
   return Object.assign(result, {
     [Symbol.asyncIterator]: () => {
-      // The iteration ends with the run's error, so that nobody need look at the promise as well.
+      // The iteration throws the run's error, so that the promise need not be awaited as well.
       result.catch(() => {});
       return records.iterate();
     },
@@ -77,12 +76,12 @@ function warn(event: TrainEvent): void {
   if (event.type === "warning") process.emitWarning(event.message, { type: "InstructPix2PixWarning" });
 }
 
-/** Keeps step records until somebody iterates; a run that nobody watches keeps none but the newest. */
+/** Queues step records for the iterator; without one only the newest is kept. */
 class RecordQueue {
   #records: StepRecord[] = [];
   #watched = false;
   #ended = false;
-  /** In an object, for a callback may throw anything, `undefined` as well. */
+  /** In an object, since a callback may throw any value, including `undefined`. */
   #failure: { error: unknown } | undefined;
   #wake: (() => void) | undefined;
 

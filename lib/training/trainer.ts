@@ -14,9 +14,9 @@ export interface MicroBatch {
   sample: Tensor;
   /** int64 [B] */
   timesteps: Tensor;
-  /** Text embeddings [B,T,D]; where the text encoder is trained along, token ids int64 [B,T]. */
+  /** Prompt embeddings [B,T,D]; if the text encoder is trained, token ids int64 [B,T]. */
   text: Tensor;
-  /** What the model is to predict: [B,out_channels,h,w]. */
+  /** The target: [B,out_channels,h,w]. */
   target: Tensor;
 }
 
@@ -27,7 +27,7 @@ export interface StepReport {
   skipped: boolean;
 }
 
-/** What all trainers share: models trained in place by AdamW, the average of their weights, and the optimiser's state. */
+/** The base of all trainers: models trained in place by AdamW, the average of their weights, and the optimiser's state. */
 abstract class ModelTrainer {
   protected readonly handle: NativeTrainer;
 
@@ -36,9 +36,9 @@ abstract class ModelTrainer {
   }
 
   /**
-   * Divides the gradients by `lossScale`, clips their norm to `maxGradNorm`, updates the weights (AdamW) and forgets the
-   * gradients. With `emaDecay` it does what {@link updateEma} would do next, with less effort: the average moves along,
-   * also where the step is skipped.
+   * Divides the gradients by `lossScale`, clips their norm to `maxGradNorm`, updates the weights (AdamW) and clears the
+   * gradients. With `emaDecay` it includes {@link updateEma}, in a fused pass; the average is updated even if the step
+   * is skipped.
    */
   step(learningRate: number, maxGradNorm: number, lossScale = 1, emaDecay?: number): Promise<StepReport> {
     return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale, emaDecay ?? null);
@@ -49,7 +49,7 @@ abstract class ModelTrainer {
     return native().trainerUpdateEma(this.handle, decay);
   }
 
-  /** Runs `body` with the averaged weights in the model's place. */
+  /** Runs `body` with the averaged weights in the model. */
   async withEma<T>(body: () => Promise<T>): Promise<T> {
     await native().trainerSwapEma(this.handle);
     try {
@@ -59,7 +59,7 @@ abstract class ModelTrainer {
     }
   }
 
-  /** Drops what {@link accumulate} has added up. */
+  /** Clears the gradients accumulated by {@link accumulate}. */
   forgetGradients(): Promise<void> {
     return native().trainerForgetGradients(this.handle);
   }
@@ -98,12 +98,12 @@ abstract class ModelTrainer {
 
 /**
  * Trains a UNet in place, and the text encoder with it if there is one, in float32 or with mixed precision. The arithmetic
- * is native; what is trained on, in which order and how long is the caller's business. One optimiser step is any number of
- * {@link accumulate} and one {@link step}. In its records, names of the text encoder's parameters begin with "text_encoder.".
+ * is native; the caller provides the data and the schedule. An optimiser step is any number of micro-steps ({@link
+ * accumulate}) and one {@link step}. In its records, names of the text encoder's parameters begin with "text_encoder.".
  */
 export class Trainer extends ModelTrainer {
   readonly unet: UNet2DConditionModel;
-  /** Null if it is not trained. */
+  /** Null if not trained. */
   readonly textEncoder: CLIPTextModel | null;
 
   private constructor(unet: UNet2DConditionModel, textEncoder: CLIPTextModel | null, handle: NativeTrainer) {
@@ -132,9 +132,9 @@ export class Trainer extends ModelTrainer {
   }
 
   /**
-   * Forward, mean squared error in float32, backward; gradients of `factor` · loss are added to those there are.
+   * Forward, mean squared error in float32, backward; accumulates the gradients of `factor` · loss.
    *
-   * @returns the loss, a tensor of one element: reading it waits for the device, so read it late
+   * @returns the loss, a tensor of one element: reading it waits for the device
    */
   async accumulate(batch: MicroBatch, factor: number, options: { signal?: AbortSignal } = {}): Promise<Tensor> {
     const { sample, timesteps, text, target } = batch;
@@ -154,10 +154,10 @@ export class Trainer extends ModelTrainer {
   }
 }
 
-/** What the names of the text encoder's parameters begin with in a {@link Trainer}'s records. */
+/** Prefix of the text encoder's parameters in a {@link Trainer}'s records. */
 const TEXT_ENCODER_PREFIX = "text_encoder.";
 
-/** Sorts a {@link Trainer}'s records by model, with the models' own names; the tensors are the same. */
+/** Splits a {@link Trainer}'s records by model, without the prefix; the tensors are shared. */
 export function splitByModel(tensors: Record<string, Tensor>): {
   unet: Record<string, Tensor>;
   textEncoder: Record<string, Tensor>;
@@ -171,8 +171,8 @@ export function splitByModel(tensors: Record<string, Tensor>): {
 }
 
 /**
- * Trains an autoencoder in place to reconstruct pictures: mean squared error, and a little of the divergence that keeps
- * its latents near a standard normal (Rombach et al. 2022, https://arxiv.org/abs/2112.10752, without discriminator).
+ * Trains an autoencoder in place to reconstruct pictures: mean squared error, and a small KL term that keeps its
+ * latents near a standard normal (Rombach et al. 2022, https://arxiv.org/abs/2112.10752, without discriminator).
  */
 export class AutoencoderTrainer extends ModelTrainer {
   private constructor(handle: NativeTrainer) {
@@ -186,7 +186,8 @@ export class AutoencoderTrainer extends ModelTrainer {
   }
 
   /**
-   * Encodes, samples, decodes, and adds the gradients of `factor` · (squared error + `klWeight` · divergence).
+   * Encodes, samples, decodes, and accumulates the gradients of `factor` · (squared error + `klWeight` · KL
+   * divergence).
    *
    * @param batch.x pictures [B,C,H,W] in -1..1
    * @param batch.noise standard normal [B,latent_channels,h,w], for the sample of the posterior
@@ -210,7 +211,7 @@ export class AutoencoderTrainer extends ModelTrainer {
  * Overwrites tensors with those of the same names, whose shapes and types must be the same.
  *
  * @param what for the message: "optimiser state"
- * @throws `ERR_CHECKPOINT` naming what is missing or left over, `ERR_STATE_DICT`
+ * @throws `ERR_CHECKPOINT` naming missing or unexpected tensors, `ERR_STATE_DICT`
  */
 export async function restoreTensors(
   targets: Record<string, Tensor>,

@@ -11,12 +11,12 @@ import type { Scheduler } from "../schedulers/scheduler.js";
 import type { BaseModel } from "./base_model.js";
 import type { TrainOptions } from "./options.js";
 
-/** The reference's settings, which no option changes. */
+/** The reference's fixed settings. */
 const STEPS = 20;
 const GUIDANCE_SCALE = 7;
 const IMAGE_GUIDANCE_SCALE = 1.5;
 
-/** What is edited for validation; the picture is kept from the start, so that it cannot be lost on the way. */
+/** The validation input; the picture is read before training and kept in memory. */
 export interface ValidationInput {
   image: RgbImage;
   prompt: string;
@@ -26,12 +26,12 @@ export interface Validation extends ValidationInput {
   count: number;
   scheduler: Scheduler;
   seed: bigint;
-  /** Source of all noise instead of one generator for each picture; the reference draws from that of dropout. */
+  /** Source of all noise instead of one generator for each picture; the reference uses the dropout generator. */
   generator?: Generator;
 }
 
 /**
- * Reads the validation picture; undefined if none is asked for.
+ * Reads the validation picture; undefined without validation.
  *
  * @throws what `loadImage` throws, with the option named
  */
@@ -48,7 +48,7 @@ export async function loadValidation(
 }
 
 /**
- * Makes sure that the base model takes the picture and the prompt.
+ * Checks that the base model accepts the picture and the prompt.
  *
  * @throws `ERR_IMAGE` for a picture smaller than the autoencoder's unit, `ERR_TOKENIZER`
  */

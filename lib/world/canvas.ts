@@ -27,7 +27,7 @@ export class Canvas {
    * Blends a colour into every pixel of a rectangle.
    *
    * @param opacity for a pixel's centre, in units: 0 leaves the pixel, 1 or more paints over it
-   * @param colour one for all, or one for each pixel, asked for where it is seen
+   * @param colour one for all, or a function of the pixel
    */
   paint(
     { left, top, right, bottom }: { left: number; top: number; right: number; bottom: number },
@@ -51,7 +51,7 @@ export class Canvas {
     }
   }
 
-  /** Blends a colour in everywhere. */
+  /** Blends a colour into all pixels. */
   paintAll(opacity: (x: number, y: number) => number, colour: Rgb | ((x: number, y: number) => Rgb)): void {
     this.paint({ left: 0, top: 0, right: EXTENT, bottom: EXTENT }, opacity, colour);
   }
@@ -79,7 +79,7 @@ export class Canvas {
   }
 }
 
-/** From one colour towards another: 0 is the first, 1 the second. */
+/** Interpolates between two colours: 0 is the first, 1 the second. */
 export function mix(from: Rgb, to: Rgb, share: number): Rgb {
   return [
     from[0] + share * (to[0] - from[0]),

@@ -3,11 +3,11 @@ import { withArticle } from "./phrases.js";
 import type { Background, Scene } from "./scene.js";
 import type { Style } from "./vocabulary.js";
 
-/** Every word a caption has besides the names of things, for the list of all words. */
+/** The words of captions besides names of objects, for the vocabulary. */
 export const CAPTION_WORDS =
   "a an and in the on to background stripes dots checks fading at night snow inverted colours black white big pixels";
 
-/** What a scene shows, in words: `a red star in the top left and a small blue ring in the middle on mint stripes at night` */
+/** The caption of a scene: `a red star in the top left and a small blue ring in the middle on mint stripes at night` */
 export function caption({ objects, background, time, weather, style }: Scene): string {
   const things = objects.map((object) => `${withArticle(describe(object))} in the ${object.place.cell}`);
   const where = ground(background);

@@ -5,7 +5,7 @@ import type { Random } from "./random.js";
 import { fits, MAX_OBJECTS, type Scene, type SceneObject } from "./scene.js";
 import { BACKGROUND_NAMES, CELLS, COLOUR_NAMES, SHAPES, SIZES, STYLES } from "./vocabulary.js";
 
-/** What kinds of edits there are. */
+/** The families of edits. */
 export const EDIT_FAMILIES = [
   "recolour",
   "replace",
@@ -20,7 +20,7 @@ export const EDIT_FAMILIES = [
 ] as const;
 export type EditFamily = (typeof EDIT_FAMILIES)[number];
 
-/** An instruction and the one scene that it makes of another. */
+/** An instruction and the resulting scene. */
 export interface Edit {
   family: EditFamily;
   /** Lower case, without punctuation. */
@@ -28,23 +28,23 @@ export interface Edit {
   target: Scene;
 }
 
-/** What an edit says and does, before a wording is chosen. */
+/** An edit before a wording is chosen. */
 interface Change {
   phrase: PhraseName;
   words?: Record<string, string>;
   target: Scene;
 }
 
-/** Draws one change of a family; undefined where this draw cannot be done in this scene. */
+/** Draws a random change of a family; undefined if it is impossible in this scene. */
 type Proposal = (scene: Scene, random: Random) => Change | undefined;
 
-/** Draws of a family, until one can be done and is seen. */
+/** Maximal number of draws until a change is possible and visible. */
 const ATTEMPTS = 24;
-/** Changes are looked for in pictures of this size, */
+/** Size of the pictures in which changes are checked for visibility, */
 const SEEN_SIZE = 32;
-/** of whose pixels so many must change for an edit to be seen, */
+/** the number of pixels that must change, */
 const SEEN_SHARE = 0.02;
-/** and by how much in one of their colours. */
+/** and the minimal change in a colour channel. */
 const SEEN_LEVELS = 32;
 
 /**
@@ -182,7 +182,7 @@ const PROPOSALS: Record<EditFamily, Proposal> = {
   },
 };
 
-/** The proposal that changes one object in its place among the others. */
+/** The proposal that changes one object and keeps the order of objects. */
 function changeObject(
   change: (
     object: SceneObject,

@@ -4,11 +4,11 @@ import { randomScene, type Scene } from "./scene.js";
 
 /**
  * Example number `index` of the endless data set of a seed: a scene and an edit of it. Families take turns, so all are
- * equally often; every example costs the same, wherever it stands; different seeds have nothing in common.
+ * equally frequent; every example costs the same, at any index; different seeds are independent.
  *
  * @param seed a whole number in 0..2⁵³−1
  * @param index a whole number in 0..2⁵³−1
- * @param families which take turns; all by default
+ * @param families the families to alternate; all by default
  * @throws `ERR_INVALID_ARGUMENT` for other numbers
  */
 export function worldExample(

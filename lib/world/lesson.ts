@@ -11,8 +11,8 @@ const PHRASES = [
 ];
 
 /**
- * Example number `index` of a lesson: old photographs, which no instruction of the world's data set asks for, so that a
- * model of the world has never seen them and can be taught. As {@link worldExample} otherwise.
+ * Example number `index` of a lesson: old photographs, which are not in the world's data set, so that a model of the
+ * world can be fine-tuned on them. As {@link worldExample} otherwise.
  */
 export function lessonExample(seed: number, index: number): { scene: Scene; edit: Edit } {
   const random = new Random(seed, index);

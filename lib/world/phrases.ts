@@ -1,5 +1,5 @@
 /**
- * How edits are asked for. In braces stand `{it}`, an object of the scene ("the red star"); `{new}`, one to come ("a blue
+ * Wordings of edits. Placeholders: `{it}`, an object of the scene ("the red star"); `{new}`, one to come ("a blue
  * heart"); `{colour}`; `{place}` ("top left"); `{background}`, and `{a background}` with its article.
  */
 export const PHRASES = {
@@ -66,7 +66,7 @@ export const PHRASES = {
 
 export type PhraseName = keyof typeof PHRASES;
 
-/** Puts words into a phrase. */
+/** Fills the placeholders of a phrase. */
 export function fillPhrase(phrase: string, words: Readonly<Record<string, string>>): string {
   return phrase.replace(/\{([^}]+)\}/g, (_, name: string) => words[name]!);
 }

@@ -5,7 +5,7 @@ const WARM_UP = 20;
 
 /**
  * A small seeded generator: sfc32 of Chris Doty-Humphrey's PractRand, whose state begins with the seed and the stream.
- * The same two integers give the same numbers on every machine; other ones give numbers that have nothing to do with them.
+ * The same two integers give the same numbers on every machine; other integers give independent numbers.
  */
 export class Random {
   #a: number;
@@ -52,17 +52,17 @@ export class Random {
     return Math.floor(this.float() * n);
   }
 
-  /** Whether something of this probability happens. */
+  /** True with the given probability. */
   chance(probability: number): boolean {
     return this.float() < probability;
   }
 
-  /** One of the list, each as likely; the list must not be empty. */
+  /** A random element of a non-empty list. */
   pick<T>(list: readonly T[]): T {
     return list[this.int(list.length)]!;
   }
 
-  /** The list in another order. */
+  /** The list, shuffled. */
   shuffle<T>(list: readonly T[]): T[] {
     const shuffled = [...list];
     for (let i = shuffled.length - 1; i > 0; i--) {

@@ -5,7 +5,7 @@ import type { Edit, EditFamily } from "./edit.js";
 import { worldExample } from "./example.js";
 import type { Scene } from "./scene.js";
 
-/** Rows that are drawn and encoded at the same time. */
+/** Rows drawn and encoded in parallel. */
 const AHEAD = 16;
 
 /**
@@ -23,7 +23,7 @@ export async function* worldRows(
   const ahead: Promise<EditRow>[] = [];
   for (let index = 0; index < count; index++) {
     const row = worldRow(worldExample(seed, index, families), size);
-    // Whoever stops reading leaves rows that nobody waits for.
+    // If the consumer stops early, pending rows must not cause unhandled rejections.
     row.catch(() => {});
     ahead.push(row);
     if (ahead.length === AHEAD) yield ahead.shift()!;

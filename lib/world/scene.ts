@@ -15,7 +15,7 @@ import {
   type Style,
 } from "./vocabulary.js";
 
-/** What is in a picture of the world: plain JSON. Lengths are in units of which a picture is 64 wide and high. */
+/** The content of a picture of the world, as plain JSON. A picture is 64 units wide and high. */
 export interface Scene {
   background: Background;
   /** No two of the same shape and colour, none touching another; at most {@link MAX_OBJECTS}. */
@@ -46,7 +46,7 @@ export interface Place {
 
 /** The width and height of every scene. */
 export const EXTENT = 64;
-/** In a random scene are one less, so that one can be added. */
+/** A random scene has one less, so that one can be added. */
 export const MAX_OBJECTS = 4;
 
 const RADII: Record<Size, number> = { small: 6.5, medium: 9, large: 12 };
@@ -65,7 +65,7 @@ export function centreOf({ place }: SceneObject): { x: number; y: number } {
   return { x: CENTRES[cell % 3]! + place.dx, y: CENTRES[Math.floor(cell / 3)]! + place.dy };
 }
 
-/** Whether an object can stand beside the others: elsewhere, clear of them, and told apart by shape and colour. */
+/** Whether an object can be added: in a free cell, not touching others, and of a distinct shape and colour. */
 export function fits(object: SceneObject, others: readonly SceneObject[]): boolean {
   return others.every((other) => {
     if (other.shape === object.shape && other.colour === object.colour) return false;
@@ -73,7 +73,7 @@ export function fits(object: SceneObject, others: readonly SceneObject[]): boole
   });
 }
 
-/** By a straight line between their bounding boxes, or by a circle around each. */
+/** Separated by a line between their bounding boxes, or by circles around them. */
 function areApart(one: SceneObject, other: SceneObject): boolean {
   const [a, b] = [centreOf(one), centreOf(other)];
   const [dx, dy] = [Math.abs(a.x - b.x), Math.abs(a.y - b.y)];

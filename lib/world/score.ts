@@ -5,11 +5,11 @@ import { type Edit, otherEdits } from "./edit.js";
 import type { Random } from "./random.js";
 import { EXTENT, type Scene } from "./scene.js";
 
-/** How many other edits a result is compared with. */
+/** Number of other edits that a result is compared with. */
 export const RIVALS = 15;
 const MIDDLE_GREY = 128;
 
-/** How an edited picture compares with what it should be. */
+/** The comparison of an edited picture with its target. */
 export interface EditScore {
   /** Whether it is nearer to the target than to the original, to each of the rivals, and to plain middle grey. */
   success: boolean;
@@ -21,7 +21,7 @@ export interface EditScore {
   unchanged: number;
 }
 
-/** What a number of scores come to. */
+/** A summary of scores. */
 export interface ScoreSummary {
   /** The share of successes, 0..1; 0 of none. */
   success: number;
@@ -31,16 +31,16 @@ export interface ScoreSummary {
 }
 
 /**
- * Scores pictures that are to show a scene after an edit, by measurement alone. A result succeeds if its mean squared
- * error says that it shows the true target, rather than the original or one of 15 rivals: other edits of the same scene.
- * (A scene of inverted colours has no others; its rivals are edits of the target.)
+ * Scores results of an edit of a scene. A result succeeds if its mean squared error to the target is smaller than to
+ * the original and to each of 15 rivals: other edits of the same scene. (A scene of inverted colours has no others; its
+ * rivals are edits of the target.)
  *
- * An untouched original never succeeds. Nor does noise: now and then it is nearest to the target by chance, but it is
- * always nearer to a picture of nothing but middle grey, which therefore is compared with as well.
+ * An unchanged original never succeeds. Nor does noise: it may be nearest to the target by chance, but it is always
+ * nearer to plain middle grey, which is therefore compared too.
  */
 export class EditJudge {
   readonly #target: Uint8Array;
-  /** What a result must be farther from: the original first. */
+  /** Pictures that a result must be farther from: the original first. */
   readonly #others: readonly Uint8Array[];
 
   /**

@@ -5,7 +5,7 @@ import type { Rgb } from "./vocabulary.js";
 
 type Time = Scene["time"];
 
-/** The light of day and night: at night objects glow, so their colours can be told. */
+/** The light of day and night: at night objects glow, so that their colours are recognisable. */
 export const LIGHT: Record<Time, Record<"background" | "object" | "snow", Rgb>> = {
   day: { background: [1, 1, 1], object: [1, 1, 1], snow: [1, 1, 1] },
   night: { background: [0.3, 0.34, 0.52], object: [0.92, 0.92, 0.96], snow: [0.62, 0.68, 0.86] },
@@ -15,7 +15,7 @@ const SNOW: Rgb = [250, 252, 255];
 const MOON: Rgb = [255, 244, 200];
 const STAR: Rgb = [232, 236, 255];
 
-/** Places spread evenly, the same in every scene, so that a picture tells all about the one it is edited into. */
+/** Evenly spread positions, the same in every scene, so that the result of an edit is determined by the picture. */
 function spread(
   count: number,
   bottom: number,

@@ -1,10 +1,10 @@
 import type { Canvas } from "./canvas.js";
 import type { Style } from "./vocabulary.js";
 
-/** How many blocks a pixelated picture is wide. */
+/** Width of a pixelated picture in blocks. */
 const BLOCKS = 16;
 
-/** Changes the whole picture into a style. */
+/** Applies a style to the whole picture. */
 export function applyStyle(canvas: Canvas, style: Style): void {
   if (style === "grey") makeGrey(canvas.data);
   else if (style === "inverted") invert(canvas.data);
@@ -22,7 +22,7 @@ function invert(data: Uint8Array): void {
 }
 
 const SEPIA = { dark: [52, 28, 10], light: [250, 226, 178] } as const;
-/** How much of its light a corner loses. */
+/** Darkening of the corners. */
 const VIGNETTE = 0.45;
 
 /** An old photograph: from dark to light brown by brightness, and darker towards the corners. */
@@ -38,7 +38,7 @@ function makeSepia({ data, size }: Canvas): void {
     }
 }
 
-/** Gives every block the mean of its pixels. */
+/** Replaces each block by its mean. */
 function pixelate({ data, size }: Canvas): void {
   const edge = (block: number) => Math.round((block * size) / BLOCKS);
   for (let down = 0; down < BLOCKS; down++)

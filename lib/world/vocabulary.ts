@@ -47,7 +47,7 @@ export type BackgroundColour = keyof typeof BACKGROUND_COLOURS;
 export type Shape = (typeof SHAPES)[number];
 export type Size = (typeof SIZES)[number];
 export type Cell = (typeof CELLS)[number];
-/** Sepia is no part of the data set: it is there to be taught. */
+/** Sepia is not part of the data set: it is for fine-tuning. */
 export type Style = (typeof STYLES)[number] | "sepia";
 
 export const COLOUR_NAMES = Object.keys(OBJECT_COLOURS) as Colour[];

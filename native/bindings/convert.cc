@@ -180,8 +180,8 @@ uint64_t unsigned_argument(const Napi::Value& value, const char* name) {
 
 TypedArrayView typed_array_argument(const Napi::Value& value, const char* name) {
   if (!value.IsTypedArray()) refuse(name, "a typed array");
-  // Asked for directly, since Napi::TypedArray gets at the data through its ArrayBuffer, and a
-  // SharedArrayBuffer is none.
+  // Called directly, since Napi::TypedArray reads the data through its ArrayBuffer and does not support
+  // SharedArrayBuffer.
   TypedArrayView view;
   void* bytes = nullptr;
   const napi_status status =
@@ -205,7 +205,7 @@ Napi::Array to_js(Napi::Env env, at::IntArrayRef values) {
 
 Napi::Value to_typed_array(Napi::Env env, const at::Tensor& tensor) {
   const size_t bytes = tensor.nbytes();
-  // V8 wants a non-null pointer and dislikes external empty buffers.
+  // V8 needs a non-null pointer and rejects empty external buffers.
   if (bytes == 0) {
     napi_value result = nullptr;
     napi_create_typedarray(env, array_type(tensor.scalar_type()), 0, Napi::ArrayBuffer::New(env, 0), 0,

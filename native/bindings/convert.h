@@ -35,8 +35,7 @@ struct TypedArrayView {
 };
 TypedArrayView typed_array_argument(const Napi::Value& value, const char* name);
 
-/// No tensor has more than 64 dimensions: more than that, some of libtorch's operators and the readers of
-/// safetensors do not take.
+/// No tensor has more than 64 dimensions: some of libtorch's operators and safetensors readers take no more.
 void require_rank(size_t dimensions, const char* name);
 
 /// A tensor's shape: at most 64 dimensions, no negative size, element count within 2^53.
@@ -47,8 +46,8 @@ ConfigValue config_argument(const Napi::Value& value);
 
 Napi::Array to_js(Napi::Env env, at::IntArrayRef values);
 
-/// A typed array that owns `tensor`'s memory; the tensor must be contiguous, on the CPU and referenced by
-/// nobody else. float16 and bfloat16 must have been widened before.
+/// A typed array that owns `tensor`'s memory; the tensor must be contiguous, on the CPU and not referenced
+/// elsewhere. float16 and bfloat16 must have been widened before.
 Napi::Value to_typed_array(Napi::Env env, const at::Tensor& tensor);
 
 /// Copies a typed array's elements into a new CPU tensor of the given type and shape.

@@ -12,7 +12,7 @@ namespace {
 
 using Info = Napi::CallbackInfo;
 
-/// The name of a CUDA device that is there: ERR_CUDA_UNAVAILABLE for one that is not.
+/// Checks the name of a CUDA device: ERR_CUDA_UNAVAILABLE if the device does not exist.
 c10::Device cuda_argument(const Napi::Value& value) {
   const std::string name = string_argument(value, "device");
   const c10::Device device = parse_device(name);
@@ -68,13 +68,13 @@ Napi::Value memory_of_device(const Info& info) {
   });
 }
 
-/// resetPeakMemory(device): peaks begin anew at what is held now
+/// resetPeakMemory(device): resets the peaks to the current values
 Napi::Value reset_peak(const Info& info) {
   const c10::Device device = cuda_argument(info[0]);
   return submit_void(info.Env(), device, [device] { reset_peak_memory(device); });
 }
 
-/// emptyCache(device): gives what no tensor holds back to the driver
+/// emptyCache(device): returns unused cached memory to the driver
 Napi::Value empty_cache(const Info& info) {
   return submit_void(info.Env(), cuda_argument(info[0]), [] { empty_device_cache(); });
 }
@@ -93,13 +93,14 @@ Napi::Value set_allow_tf32(const Info& info) {
   return info.Env().Undefined();
 }
 
-/// setDeterministic(wanted): operators that give the same bits every time, or an error where there is none
+/// setDeterministic(wanted): use deterministic operators; an operator that has no deterministic version
+/// throws
 Napi::Value set_deterministic(const Info& info) {
   const bool wanted = bool_argument(info[0], "wanted");
   at::Context& context = at::globalContext();
   context.setDeterministicAlgorithms(wanted, false);
   context.setDeterministicCuDNN(wanted);
-  // Filling what is written anyway finds mistakes of programs that read too early, and costs time.
+  // Filling uninitialised memory only helps to find reads before the first write, and costs time.
   context.setDeterministicFillUninitializedMemory(false);
   return info.Env().Undefined();
 }

@@ -7,7 +7,7 @@
 
 namespace ip2p {
 
-/// The half that worker threads see. It outlives the environment for as long as a job still holds it.
+/// The state that worker threads use. It outlives the environment as long as a job refers to it.
 struct Environment::Shared {
   std::mutex mutex;
   std::condition_variable drained;
@@ -78,7 +78,7 @@ Napi::Promise Environment::submit(JobQueue& queue, std::shared_ptr<CancelFlag> r
     pending->work = nullptr;  // inputs are released as soon as they are not needed
     if (pending->error.code == "ERR_OUT_OF_MEMORY") empty_device_cache_quietly();
     auto* message = new std::shared_ptr<Pending>(std::move(pending));
-    // Refused only while the environment closes; then nobody is left to be told.
+    // Fails only while the environment closes; then no promise can be settled.
     if (napi_call_threadsafe_function(shared->deliver, message, napi_tsfn_nonblocking) != napi_ok)
       delete message;
     // Notified under the lock: the waiter may free everything the moment it sees zero.
@@ -98,8 +98,7 @@ void Environment::complete(napi_env raw_env, napi_value, void* context, void* da
     const Napi::HandleScope scope(raw_env);
     self.settle(pending);
   } catch (...) {
-    // Only an environment that is being terminated refuses to settle a promise, and there nobody waits for
-    // it.
+    // Only a terminating environment refuses to settle a promise, and no code can await it there.
   }
 }
 
@@ -119,7 +118,7 @@ Napi::Error Environment::make_error(const std::string& code, const std::string& 
     try {
       return {env_, error_class.New({Napi::String::New(env_, code), Napi::String::New(env_, message)})};
     } catch (const Napi::Error&) {
-      // A class that cannot be constructed must not hide what went wrong.
+      // If the error class cannot be constructed, the original error must still be reported.
     }
   }
   Napi::Error error = Napi::Error::New(env_, message);

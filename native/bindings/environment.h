@@ -25,7 +25,7 @@ class Environment {
   static void install(Napi::Env env);
   static Environment& of(Napi::Env env);
 
-  /// Queues `work` and returns a promise of what its Finish makes. `request` may be null.
+  /// Queues `work` and returns a promise of its Finish's value. `request` may be null.
   Napi::Promise submit(JobQueue& queue, std::shared_ptr<CancelFlag> request, Work work);
 
   /// The InstructPix2PixError for a native failure; a plain Error with `code` before the class was

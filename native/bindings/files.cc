@@ -13,7 +13,7 @@ using Info = Napi::CallbackInfo;
 
 Napi::Value metadata_pairs(Napi::Env env, const SafetensorsHeader& header) {
   if (!header.metadata) return env.Null();
-  // Pairs, so that no key ("__proto__") has a meaning of its own on the way.
+  // Pairs, so that a key such as "__proto__" has no special meaning.
   Napi::Array pairs = Napi::Array::New(env, header.metadata->size());
   uint32_t i = 0;
   for (const auto& [key, value] : *header.metadata) {
@@ -26,8 +26,7 @@ Napi::Value metadata_pairs(Napi::Env env, const SafetensorsHeader& header) {
 }
 
 /// readSafetensors(path): { names, tensors, metadata }, metadata as pairs or null. Names and tensors are two
-/// lists so that no name
-/// ("__proto__") has a meaning of its own on the way.
+/// lists, so that a name such as "__proto__" has no special meaning.
 Napi::Value read_safetensors(const Info& info) {
   const std::string path = string_argument(info[0], "path");
   return submit(info.Env(), c10::kCPU, [path]() -> Finish {

@@ -59,7 +59,7 @@ void require_dims(const at::Tensor& x, int64_t dims, const char* name, const cha
   if (x.numel() == 0) throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " is empty");
 }
 
-/// One row of text embeddings stands for every row of the batch.
+/// Expands a single row of text embeddings to the batch.
 at::Tensor context_for(const at::Tensor& context, int64_t rows) {
   require_dims(context, 3, "encoderHiddenStates", "[B,T,D]");
   if (context.size(0) == rows) return context;
@@ -69,7 +69,7 @@ at::Tensor context_for(const at::Tensor& context, int64_t rows) {
   return context.expand({rows, -1, -1});
 }
 
-/// The rows of the sample that belong to those of the text; undefined if they are one for one.
+/// The row of the sample for each row of text; undefined if they correspond one to one.
 at::Tensor sample_rows(const std::vector<int64_t>& rows, const at::Tensor& sample,
                        const at::Tensor& context) {
   if (static_cast<int64_t>(rows.size()) != context.size(0))
@@ -104,7 +104,7 @@ at::Tensor timesteps_argument(const Napi::Value& value) {
   return given;
 }
 
-/// Makes a model one with 8-bit weights if the option says so.
+/// Applies the quantization option.
 void quantize_for(const std::string& quantization, Model& model, c10::ScalarType dtype, c10::Device device) {
   if (quantization == "none") return;
   if (quantization != "int8")
@@ -148,7 +148,7 @@ Napi::Value create_model(const Info& info) {
   const AttentionBackend attention = attention_argument(options.Get("attention"));
   const std::optional<at::Generator> generator = GeneratorObject::get_optional(info[3]);
   if (generator && !generator->device().is_cpu())
-    throw Error("ERR_INVALID_ARGUMENT", "weights are drawn by a generator of the CPU");
+    throw Error("ERR_INVALID_ARGUMENT", "initial weights need a generator on the CPU");
   return submit(info.Env(), c10::Device(c10::kCPU), [=]() -> Finish {
     auto model = Model::create(kind, config, attention);
     model->initialize(generator, device);
@@ -211,7 +211,7 @@ Napi::Value unet_forward(const Info& info) {
   const std::shared_ptr<UNetCache> cache = counted ? counted->get() : nullptr;
   if (cache && !cache->belongs_to(model))
     throw Error("ERR_INVALID_ARGUMENT",
-                "this UNetCache belongs to another model: give every model one of its own");
+                "this UNetCache belongs to another model: create one cache per model");
   const DeepFeatures deep = deep_features_argument(options.Get("deepFeatures"), cache != nullptr);
   return submit_with(
       info.Env(), model,
@@ -223,7 +223,7 @@ Napi::Value unet_forward(const Info& info) {
         if (shared) {
           require_dims(context, 3, "encoderHiddenStates", "[B,T,D]");
           text.sample_rows = sample_rows(rows, x, context);
-          // What saves nothing, or has a timestep of its own in every row, is not shared.
+          // Rows are not shared where that saves nothing or where each row has its own timestep.
           if (x.size(0) >= context.size(0) || timesteps.numel() != 1) {
             x = x.index_select(0, text.sample_rows);
             text.sample_rows.reset();

@@ -19,14 +19,14 @@ class NativeMemory {
   int64_t objects() const { return objects_; }
   int64_t bytes() const { return bytes_; }
 
-  /// Counts an object in or out, and tells V8, so that garbage collection sees how large it really is.
+  /// Counts an object in or out and reports its size to V8's garbage collector.
   void add(napi_env env, int64_t bytes);
   void remove(napi_env env, int64_t bytes);
-  /// An object that is counted has grown, or shrunk if `bytes` is negative.
+  /// Adjusts the size of a counted object by `bytes` (may be negative).
   void grow(napi_env env, int64_t bytes);
 
-  /// Lets go of something that holds `bytes`. Giving memory back to the system takes a fifth of a second for
-  /// each gigabyte, so large things are let go of on another thread.
+  /// Releases an object that holds `bytes`. Returning memory to the system takes 0.2 s per gigabyte, so large
+  /// objects are released on another thread.
   template <class T>
   static void release(const std::shared_ptr<NativeMemory>& self, T value, int64_t bytes) {
     if (bytes < kLarge || !self->begin_release()) return;
@@ -36,8 +36,7 @@ class NativeMemory {
     });
   }
 
-  /// Waits until everything is let go of; from then on release() does it at once. Called as the environment
-  /// closes.
+  /// Waits for all releases; later ones happen immediately. Called as the environment closes.
   void close();
 
  private:
@@ -54,8 +53,8 @@ class NativeMemory {
   bool closed_ = false;
 };
 
-/// What an object of JavaScript holds: a tensor, or a shared pointer to something larger. Counted, and
-/// released with the object or before it.
+/// The native value of a JavaScript object: a tensor, or a shared pointer to something larger. Counted, and
+/// released with the object or by dispose().
 template <class T>
 class Held {
  public:
@@ -75,7 +74,7 @@ class Held {
     memory_->add(env_, bytes_);
   }
 
-  /// Counts the value anew, as long as it is held.
+  /// Updates the count after the value's size has changed.
   void recount(int64_t bytes) {
     if (!memory_) return;
     memory_->grow(env_, bytes - bytes_);

@@ -20,7 +20,7 @@ namespace {
 // reinterpret a foreign pointer. Accessors check them too: V8 checks the receiver of methods only, and a
 // getter can be taken from its prototype and called on anything.
 // Other copies of the package in this process, perhaps of other versions, have classes of the same names but
-// another layout: half of a tag is where this copy lies in memory.
+// another layout: half of a tag is this copy's load address.
 napi_type_tag own_tag(uint64_t kind) {
   static const char here = 0;
   return {0x8f1c6a52f0d94b17ULL, reinterpret_cast<uintptr_t>(&here) + kind};
@@ -61,7 +61,7 @@ TensorObject::TensorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Te
 }
 
 Napi::Value TensorObject::make(Napi::Env env, at::Tensor tensor) {
-  // Such a tensor could not be written to a file that can be read again.
+  // A safetensors file could not hold such a tensor.
   require_rank(static_cast<size_t>(tensor.dim()), "the tensor");
   const Napi::Object object = Environment::of(env).tensor_class.New({});
   const auto bytes = static_cast<int64_t>(tensor.nbytes());

@@ -16,8 +16,8 @@ namespace ip2p {
 class Model;
 class Trainer;
 
-/// JavaScript's handle of a tensor. `dispose()` lets go of the storage at once; jobs already queued hold
-/// their own reference and finish undisturbed. Its size is reported to V8 so that garbage collection sees it.
+/// JavaScript's handle of a tensor. `dispose()` releases the storage at once; jobs already queued hold their
+/// own reference and finish undisturbed. Its size is reported to V8 so that garbage collection sees it.
 class TensorObject : public Napi::ObjectWrap<TensorObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
@@ -42,7 +42,7 @@ class GeneratorObject : public Napi::ObjectWrap<GeneratorObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
   static at::Generator get(const Napi::Value& value);
-  /// As get(), and null or undefined are no generator: libtorch's own default one.
+  /// As get(); null or undefined select libtorch's default generator.
   static std::optional<at::Generator> get_optional(const Napi::Value& value);
 
   explicit GeneratorObject(const Napi::CallbackInfo& info);
@@ -69,7 +69,7 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
   Held<std::shared_ptr<Model>> model_;
 };
 
-/// JavaScript's handle of a trainer: optimiser state and averaged weights beside the model it trains.
+/// JavaScript's handle of a trainer: optimizer state and averaged weights beside the model it trains.
 class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
@@ -84,13 +84,13 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   Held<std::shared_ptr<Trainer>> trainer_;
 };
 
-/// JavaScript's handle of what a UNet keeps between passes: `new UNetCache(timesteps)`, `dispose()`.
+/// JavaScript's handle of a cache that a UNet uses between passes: `new UNetCache(timesteps)`, `dispose()`.
 class UNetCacheObject : public Napi::ObjectWrap<UNetCacheObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
   using Counted = Held<std::shared_ptr<UNetCache>>;
-  /// Null for undefined or null, and once it is disposed of. Passes that are queued share it; only the
-  /// JavaScript thread touches it, to count.
+  /// Null for undefined or null, and after dispose(). Queued passes share ownership; only the JavaScript
+  /// thread counts its memory.
   static std::shared_ptr<Counted> get_optional(const Napi::Value& value);
 
   explicit UNetCacheObject(const Napi::CallbackInfo& info);

@@ -1,5 +1,5 @@
-// The operators of the layers one by one, for the comparison with their plain counterparts and for their
-// benches. Nothing else in this package calls them from TypeScript.
+// Exposes single layer operators to tests and benchmarks, which compare them with their reference
+// implementations.
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/full.h>
@@ -55,9 +55,9 @@ at::Tensor adamw_step(const Tensors& t, const Numbers& n, bool plain) {
     weight.value = one.weight;
     const Tensors averages{one.average};
     WeightAverage{averages, n[3]}.move(0, weight);
-    one.lowered.copy_(one.weight);
+    one.shadow.copy_(one.weight);
   }
-  return at::stack({one.weight, one.exp_avg, one.exp_avg_sq, one.average, one.lowered.to(at::kFloat)});
+  return at::stack({one.weight, one.exp_avg, one.exp_avg_sq, one.average, one.shadow.to(at::kFloat)});
 }
 
 const std::map<std::string, Operator>& operators() {
@@ -72,7 +72,7 @@ const std::map<std::string, Operator>& operators() {
         [](const Tensors& t, const Numbers& n) {
           return multi_head_attention(t[0], t[1], t[2], static_cast<int64_t>(n[0]), n[1] != 0, backend(n[2]));
         }}},
-      // What ours are measured against.
+      // libtorch's operators, as the baseline of benchmarks.
       {"attention_libtorch",
        {3, 1,
         [](const Tensors& t, const Numbers& n) {
@@ -146,7 +146,7 @@ const std::map<std::string, Operator>& operators() {
        {4, 0, [](const Tensors& t, const Numbers&) { return int8_linear_plain(t[0], t[1], t[2], t[3]); }}},
       {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
       {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
-      // [B,C,...] with the channels of a pixel side by side in memory, and whether they are.
+      // [B,C,...] channels-last, and whether the layout is.
       {"channels_last",
        {1, 0,
         [](const Tensors& t, const Numbers&) { return t[0].movedim(1, -1).contiguous().movedim(-1, 1); }}},
@@ -159,7 +159,7 @@ const std::map<std::string, Operator>& operators() {
   return table;
 }
 
-/// The output, and if its gradient is given, those of all tensors.
+/// The output and, if its gradient is given, the gradients of all tensors.
 Tensors run(const Operator& op, const Tensors& inputs, const Numbers& numbers,
             const at::Tensor& output_gradient) {
   const bool backward = output_gradient.defined();
@@ -185,8 +185,7 @@ struct OperatorCall {
   explicit OperatorCall(const Info& info) {
     const std::string name = string_argument(info[0], "name");
     const auto found = operators().find(name);
-    if (found == operators().end())
-      throw Error("ERR_INVALID_ARGUMENT", "there is no operator \"" + name + "\"");
+    if (found == operators().end()) throw Error("ERR_INVALID_ARGUMENT", "unknown operator \"" + name + "\"");
     op = found->second;
     inputs = tensors_argument(info[1], "tensors");
     numbers = numbers_argument(info[2], "numbers");
@@ -212,19 +211,19 @@ Napi::Value call_operator(const Info& info) {
   });
 }
 
-/// replayOperator(name, tensors, numbers): the output of the operator recorded as a CUDA graph and played
-/// again
+/// replayOperator(name, tensors, numbers): the output of the operator after recording it as a CUDA graph and
+/// replaying it
 Napi::Value replay_operator(const Info& info) {
   const OperatorCall call(info);
   const c10::Device device = call.inputs[0].device();
   if (!device.is_cuda())
-    throw Error("ERR_CUDA_UNAVAILABLE", "only what runs on a CUDA device can be replayed");
+    throw Error("ERR_CUDA_UNAVAILABLE", "only operators on a CUDA device can be replayed");
   return submit_tensor(info.Env(), device, [call, device] {
     at::Tensor output;
     const auto graph =
         require_cuda_library().record(device, [&] { output = call.op.call(call.inputs, call.numbers); });
     graph->replay();
-    return output.clone();  // the original lies in the graph's memory
+    return output.clone();  // the original is in the graph's memory
   });
 }
 

@@ -25,7 +25,7 @@ int edge_argument(const Napi::Value& value, const char* name) {
 
 /// A copy of the bytes, made here on the JavaScript thread (half a millisecond for each megapixel). A
 /// reference would keep the typed array alive, but not its memory: JavaScript may transfer the buffer to
-/// another thread or shrink it while the job reads, and N-API cannot hold on to what is behind it.
+/// another thread or shrink it while the job reads, and N-API cannot pin the backing store.
 at::Tensor bytes_argument(const Napi::Value& value, int64_t height, int64_t width, int64_t channels) {
   return from_typed_array(value, at::kByte, {height, width, channels});
 }
@@ -65,9 +65,9 @@ Napi::Value picture_to_tensor(const Info& info) {
   });
 }
 
-/// picturesToTensor(rgb, count, height, width, flips): float32 [count,3,H,W] in -1..1 from count pictures one
-/// behind the other; those flagged are mirrored left to right. 2·x/255 − 1, in this order, as diffusers'
-/// script computes it.
+/// picturesToTensor(rgb, count, height, width, flips): float32 [count,3,H,W] in -1..1 from count consecutive
+/// pictures; flagged ones are mirrored left to right. 2·x/255 − 1, in this order, as diffusers' script
+/// computes it.
 Napi::Value pictures_to_tensor(const Info& info) {
   const int64_t count = integer_argument(info[1], "count");
   const int height = edge_argument(info[2], "height"), width = edge_argument(info[3], "width");

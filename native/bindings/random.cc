@@ -101,11 +101,11 @@ Napi::Value generator_state(const Info& info) {
   });
 }
 
-/// The Mersenne twister's position, which libtorch does not check far enough: `next` counts up through its
-/// 624 words while `left` counts down, and a state where they disagree makes it read past the end.
+/// The Mersenne twister's position, which libtorch does not fully check: `next` counts up through its 624
+/// words while `left` counts down, and a state where they disagree makes it read past the end.
 void check_cpu_state(const at::Tensor& state) {
   constexpr int64_t kLeftAt = 8, kNextAt = 16, kWords = 624;
-  if (state.numel() < kNextAt + 8) return;  // refused by its size
+  if (state.numel() < kNextAt + 8) return;  // libtorch rejects it by its size
   int32_t left = 0;
   uint64_t next = 0;
   std::memcpy(&left, state.const_data_ptr<uint8_t>() + kLeftAt, sizeof left);

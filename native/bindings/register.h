@@ -41,12 +41,12 @@ inline Napi::Value submit(Napi::Env env, c10::Device device, Work work,
   return Environment::of(env).submit(JobQueue::of(device), std::move(cancel), std::move(work));
 }
 
-/// Queues work with a model where its weights are now. Refused if they have been moved by the time it is its
-/// turn: another thread works with them then.
+/// Queues work with a model on its current device. The job fails if the model has been moved by the time it
+/// runs, since another thread uses the weights then.
 Napi::Value submit_with(Napi::Env env, const std::shared_ptr<Model>& model, Work work,
                         std::shared_ptr<CancelFlag> cancel = nullptr);
 
-/// Work whose result is one tensor, and work that gives nothing.
+/// Work whose result is one tensor, and work without a result.
 Work tensor_work(std::function<at::Tensor()> work);
 Work void_work(std::function<void()> work);
 
@@ -54,7 +54,7 @@ Work void_work(std::function<void()> work);
 Napi::Value submit_tensor(Napi::Env env, c10::Device device, std::function<at::Tensor()> work,
                           std::shared_ptr<CancelFlag> cancel = nullptr);
 
-/// Queues work that gives nothing.
+/// Queues work without a result.
 Napi::Value submit_void(Napi::Env env, c10::Device device, std::function<void()> work);
 
 }  // namespace ip2p

@@ -25,7 +25,7 @@ Napi::Value set_error_class(const Info& info) {
   return info.Env().Undefined();
 }
 
-/// systemInfo(): what this build computes with
+/// systemInfo(): versions and capabilities of this build
 Napi::Value system_info(const Info& info) {
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("libtorch", Napi::String::New(info.Env(), TORCH_VERSION));
@@ -37,8 +37,8 @@ Napi::Value system_info(const Info& info) {
   return result;
 }
 
-/// processEnds(status): the process is about to end, running jobs or not. What is no number stands for no
-/// status, since nobody is left to be told of an error.
+/// processEnds(status): the process is about to end, running jobs or not. A status that is not a number is
+/// ignored, since an error could not be reported any more.
 Napi::Value process_ends(const Info& info) {
   std::optional<int> status;
   if (info[0].IsNumber()) status = info[0].As<Napi::Number>().Int32Value();
@@ -46,7 +46,7 @@ Napi::Value process_ends(const Info& info) {
   return info.Env().Undefined();
 }
 
-/// memoryUsage(): what the undisposed tensors, models and trainers of this JavaScript environment hold
+/// memoryUsage(): native memory of the undisposed tensors, models and trainers of this JavaScript environment
 Napi::Value memory_usage(const Info& info) {
   const NativeMemory& memory = *Environment::of(info.Env()).memory;
   Napi::Object result = Napi::Object::New(info.Env());

@@ -1,5 +1,5 @@
-// What TypeScript computes with tensors: the arithmetic of schedulers and pipelines. Every function queues
-// one job on the device of its first tensor and resolves to a new tensor.
+// Tensor arithmetic for the schedulers and pipelines in TypeScript. Every function queues one job on the
+// device of its first tensor and resolves to a new tensor.
 #include <ATen/ops/abs.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp.h>
@@ -57,7 +57,7 @@ std::optional<c10::ScalarType> optional_dtype(const Napi::Value& value) {
   return parse_dtype(string_argument(value, "dtype"));
 }
 
-/// The type sums are evaluated in: float64 for float64, float32 for all else.
+/// The accumulation type: float64 for float64, float32 otherwise.
 c10::ScalarType compute_type(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
@@ -91,7 +91,7 @@ Napi::Value to_data(const Info& info) {
   return submit(info.Env(), tensor.device(), [tensor]() -> Finish {
     const auto type = tensor.scalar_type();
     const auto wide = type == at::kHalf || type == at::kBFloat16 ? at::kFloat : type;
-    // Always a copy: JavaScript may write into what it gets.
+    // Always a copy, since JavaScript may write into the result.
     at::Tensor copy = tensor.to(at::kCPU, wide, false, true).contiguous();
     if (copy.is_alias_of(tensor)) copy = copy.clone();
     return [copy](Napi::Env js) { return to_typed_array(js, copy); };
@@ -111,7 +111,7 @@ Napi::Value full(const Info& info) {
 Napi::Value cat(const Info& info) {
   const auto tensors = tensors_argument(info[0], "tensors");
   const int64_t dim = integer_argument(info[1], "dim");
-  if (tensors.empty()) throw Error("ERR_INVALID_ARGUMENT", "there is nothing to concatenate");
+  if (tensors.empty()) throw Error("ERR_INVALID_ARGUMENT", "concatenation needs at least one tensor");
   return submit_tensor(info.Env(), tensors[0].device(), [=] { return at::cat(tensors, dim); });
 }
 
@@ -150,8 +150,7 @@ Napi::Value linear_combination_rows(const Info& info) {
   });
 }
 
-/// combineChunks(x, coefficients): x cut along the first dimension into equal parts, added up with these
-/// weights
+/// combineChunks(x, coefficients): the weighted sum of equal chunks of x along the first dimension
 Napi::Value combine_chunks(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
   const auto coefficients = numbers_argument(info[1], "coefficients");
@@ -239,7 +238,7 @@ Napi::Value abs_quantile_rows(const Info& info) {
   });
 }
 
-/// Moves happen on the thread of the CUDA device involved, whichever side it is on.
+/// Moves run on the thread of the CUDA device involved, as source or target.
 Napi::Value to(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
   const auto dtype = optional_dtype(info[1]).value_or(x.scalar_type());
@@ -250,8 +249,7 @@ Napi::Value to(const Info& info) {
                        [=] { return x.to(device, dtype, false, true); });
 }
 
-/// A copy that keeps the order of strides: what is computed from it is laid out as in PyTorch, which random
-/// draws "like" a tensor depend on.
+/// A copy that keeps the order of strides, as in PyTorch: random draws "like" a tensor depend on the layout.
 Napi::Value slice(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
   const int64_t dim = integer_argument(info[1], "dim");

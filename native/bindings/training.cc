@@ -45,7 +45,7 @@ Napi::Value submit_trainer(const Info& info, const std::shared_ptr<Model>& model
 template <class Model>
 std::shared_ptr<Model> trained_model(const Napi::Value& value, const char* kind) {
   auto model = std::dynamic_pointer_cast<Model>(ModelObject::get(value));
-  if (!model) throw Error("ERR_INVALID_ARGUMENT", std::string("what is to be trained here is a ") + kind);
+  if (!model) throw Error("ERR_INVALID_ARGUMENT", std::string("this trainer needs a ") + kind);
   return model;
 }
 
@@ -64,7 +64,7 @@ Napi::Value create_trainer(const Info& info) {
   const TrainerOptions options = options_argument(info[2]);
   return submit_trainer(info, unet, [=] {
     if (text_encoder && text_encoder->device() != unet->device())
-      throw Error("ERR_INVALID_ARGUMENT", "the UNet and the text encoder lie on different devices");
+      throw Error("ERR_INVALID_ARGUMENT", "the UNet and the text encoder are on different devices");
     return std::make_shared<DenoisingTrainer>(unet, text_encoder, options);
   });
 }

@@ -8,9 +8,8 @@
 
 namespace ip2p {
 
-/// One value of a model's configuration, as config.json holds it. lib/models/ has filled in defaults and
-/// refused what is not built; the accessors here throw ERR_CONFIG with the key's name when a value has the
-/// wrong type all the same.
+/// One value of a model's configuration, as config.json holds it. lib/models/ fills in defaults and refuses
+/// unsupported values; the accessors here throw ERR_CONFIG with the key's name for a value of the wrong type.
 class ConfigValue {
  public:
   using Array = std::vector<ConfigValue>;

@@ -25,26 +25,24 @@ constexpr size_t PAGE = 4096;
 constexpr size_t HUGE_PAGE = size_t{2} << 20;
 constexpr size_t SMALLEST_BLOCK = size_t{64} << 10;
 constexpr size_t SMALLEST_REGION = size_t{64} << 20;
-// Longer than the pause between two steps of a model whose steps somebody looks at, or that takes turns.
+// Longer than the usual pause between two steps of a model.
 constexpr auto IDLE = std::chrono::seconds(10);
 
 size_t round_up(size_t size, size_t unit) {
   return (size + unit - 1) / unit * unit;
 }
 
-/// Mapped regions, cut into blocks on demand: the smallest free range that is large enough, and neighbours
-/// joined again when they are free.
+/// Mapped regions, cut into blocks on demand (best fit); free neighbours are merged.
 class Regions {
  public:
-  /// Null if the system has no more.
+  /// Null if the system has no more memory.
   void* allocate(size_t wanted) {
     const size_t size = round_up(wanted, PAGE);
     const std::lock_guard<std::mutex> lock(mutex_);
     last_allocation_ = std::chrono::steady_clock::now();
     auto best = free_by_size_.lower_bound({size, nullptr});
     if (best == free_by_size_.end()) {
-      // Free ranges that are too small stay resident beside the new region, so this is where memory would
-      // grow.
+      // Free ranges that are too small would stay resident beside the new region, so they are released first.
       if (in_use_ + size + kept_ > std::max(peak_, in_use_ + size) + allowance()) discard();
       if (!add_region(size)) return nullptr;
       best = free_by_size_.lower_bound({size, nullptr});
@@ -58,7 +56,7 @@ class Regions {
     return begin;
   }
 
-  /// False if the memory is not a block of this.
+  /// False if the memory is not a block of this allocator.
   bool release(void* pointer) {
     auto* begin = static_cast<char*>(pointer);
     if (reinterpret_cast<size_t>(begin) % PAGE != 0) return false;
@@ -72,7 +70,7 @@ class Regions {
     return true;
   }
 
-  /// Gives back what is kept whenever nothing has been allocated for a while. Does not return.
+  /// Releases free memory whenever nothing has been allocated for a while. Does not return.
   [[noreturn]] void trim_when_idle() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
@@ -96,16 +94,15 @@ class Regions {
  private:
   struct Free {
     size_t size;
-    bool resident;  // false: the system has its pages back
+    bool resident;  // false: its pages were returned to the system
   };
 
   size_t allowance() const { return peak_ / 16 + SMALLEST_REGION; }
 
   bool is_idle() const { return std::chrono::steady_clock::now() - last_allocation_ >= IDLE; }
 
-  /// The system takes a fifth of a second for each gigabyte, and others must not wait for it: a range is
-  /// taken out while it is given back, so that it is nobody's, and the lock is free. Ends early when somebody
-  /// allocates.
+  /// Returning pages takes 0.2 s per gigabyte and must not block allocations: each range is taken off the
+  /// free list while its pages are returned without the lock. Ends early when an allocation happens.
   void trim(std::unique_lock<std::mutex>& lock) {
     while (is_idle()) {
       const auto kept =
@@ -125,7 +122,7 @@ class Regions {
     }
   }
 
-  /// Those that hold no block; the system has their pages back, so that this is quick.
+  /// Unmaps regions without a block; their pages were returned already, so this is quick.
   void unmap_free_regions() {
     for (auto region = regions_.begin(); region != regions_.end();) {
       const auto whole = free_.find(region->first);
@@ -140,7 +137,7 @@ class Regions {
     }
   }
 
-  /// As one range with the free neighbours in its region; resident if any of them is.
+  /// Merged with the free neighbours in its region; resident if any of them is.
   void put_joined(char* begin, Free range) {
     const auto region = std::prev(regions_.upper_bound(begin));
     const auto join = [&](char* neighbour) {
@@ -163,9 +160,8 @@ class Regions {
 
   bool add_region(size_t size) {
     const size_t length = round_up(std::max(size, SMALLEST_REGION), HUGE_PAGE);
-    // A little more is mapped and cut off again, for a beginning that huge pages can use. Without
-    // MAP_NORESERVE, with which the system would grant what it can never give and kill the process for using
-    // it.
+    // Maps a little more and unmaps the excess, to align the start for huge pages. Without MAP_NORESERVE,
+    // with which the system would overcommit and kill the process on use.
     void* const mapped =
         mmap(nullptr, length + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) return false;
@@ -216,7 +212,7 @@ class Regions {
   std::chrono::steady_clock::time_point last_allocation_;
 };
 
-// Leaked: tensors of other statics are freed after it would be gone.
+// Leaked: tensors of other static objects are freed after its destructor would have run.
 Regions& regions() {
   static auto* instance = new Regions;
   return *instance;
@@ -234,12 +230,12 @@ class Allocator : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t size) override {
     void* data = size >= SMALLEST_BLOCK ? regions().allocate(size) : nullptr;
-    // Also where the mapping failed: libtorch's own either succeeds or names what it could not get.
+    // Also after a failed mapping: libtorch's allocator either succeeds or reports the size in its error.
     if (!data) data = libtorch_allocator()->raw_allocate(size);
     return {data, data, &release, c10::Device(c10::kCPU)};
   }
 
-  // libtorch asks for memory without an owner, too, and frees it through this.
+  // Frees memory that libtorch requested through raw_allocate.
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
 
   void copy_data(void* to, const void* from, size_t count) const override {
@@ -253,7 +249,7 @@ void CpuAllocator::install() {
   static const bool installed = [] {
     const char* wanted = std::getenv("IP2P_CPU_ALLOCATOR");
     if (wanted && std::strcmp(wanted, "system") == 0) return false;
-    // Memory that libtorch asks for without an owner is freed by whichever allocator is in place then.
+    // Memory from raw_allocate is freed by the allocator that is installed at that time.
     if (c10::GetCPUAllocator() != libtorch_allocator()) return false;
     c10::SetCPUAllocator(new Allocator);
     std::thread([] { regions().trim_when_idle(); }).detach();

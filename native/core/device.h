@@ -7,7 +7,7 @@
 namespace ip2p {
 
 /// Parses "cpu", "cuda" or "cuda:N" and makes sure the device can be used: ERR_INVALID_ARGUMENT for another
-/// name, ERR_CUDA_UNAVAILABLE where there is no such device.
+/// name, ERR_CUDA_UNAVAILABLE for a CUDA device that does not exist.
 c10::Device parse_device(const std::string& name);
 
 /// "cpu" or "cuda:N".

@@ -9,7 +9,8 @@
 namespace ip2p {
 namespace {
 
-// libtorch separates its message from the stack dump by a line that starts so; the dump tells a user nothing.
+// libtorch separates its message from the stack dump by a line that starts so; the dump is of no use to
+// users.
 std::string first_line(const std::string& text) {
   const auto end = text.find('\n');
   return end == std::string::npos ? text : text.substr(0, end);
@@ -19,7 +20,7 @@ bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }
 
-/// Without what libtorch puts before its own message: "[enforce fail at alloc_cpu.cpp:127] err == 0. ".
+/// Strips the prefix that libtorch adds to its message: "[enforce fail at alloc_cpu.cpp:127] err == 0. ".
 std::string without_source_location(const std::string& line) {
   if (line.rfind("[enforce fail at ", 0) != 0) return line;
   const auto end = line.find(". ", line.find(']'));
@@ -39,7 +40,7 @@ ErrorReport from_libtorch(const std::string& full) {
                 " bytes were asked for"};
   }
   if (contains(line, "Storage size calculation overflowed")) return {"ERR_OUT_OF_MEMORY", line};
-  // CUDA's libraries allocate for themselves, past libtorch's allocator.
+  // CUDA's libraries allocate memory without libtorch's allocator.
   for (const char* exhausted :
        {"CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
         "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"})
@@ -79,7 +80,7 @@ ErrorReport describe_exception(const std::exception_ptr& error) noexcept {
       return {"ERR_INTERNAL", "an unknown native error"};
     }
   } catch (...) {
-    // Even building the message failed, which leaves one explanation.
+    // Building the message failed too: out of memory.
     return {};
   }
 }

@@ -39,8 +39,7 @@ void on_process_exit(int status, void*) {
     busy = shared.running > 0;
   }
   if (!busy) return;
-  // A job cannot be stopped from outside and may take seconds more; nothing that is left to do needs its
-  // results.
+  // A job cannot be stopped from outside and may take seconds more; nothing needs its results any more.
   std::fflush(nullptr);
   _exit(status);
 }
@@ -62,7 +61,7 @@ void on_process_exit() {
     shared.ending = true;
     busy = shared.running > 0;
   }
-  // Without the status there is nothing better than to wait for the job.
+  // Without the exit status the only option is to wait for the job.
   while (busy) {
     std::this_thread::yield();
     const std::lock_guard<std::mutex> lock(shared.mutex);

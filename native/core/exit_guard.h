@@ -4,20 +4,20 @@
 
 namespace ip2p {
 
-/// Keeps jobs and the end of the process apart. `process.exit()` runs no cleanup hook, only exit handlers,
-/// and among those libtorch's destructors: a job that still computes then would take the process down with a
-/// signal.
+/// Keeps running jobs from crashing the process at exit. `process.exit()` runs no cleanup hooks, only exit
+/// handlers, libtorch's destructors among them; a job still computing then would crash with a signal.
 class ExitGuard {
  public:
-  /// Adds the handler; the latest one added runs first, and libtorch goes on adding its own as it makes
-  /// things when they are first needed. So this is called before the first worker starts, and once more when
-  /// JavaScript hears that the process ends.
+  /// Adds the handler; the latest one added runs first, and libtorch adds more on first use of its features.
+  /// So this is called before the first worker starts, and again when JavaScript learns that the process
+  /// ends.
   static void install();
 
-  /// JavaScript has heard that the process ends, and with which status, if it could tell.
+  /// Called when JavaScript learns that the process ends, with the exit status if known.
   static void process_ends(std::optional<int> status);
 
-  /// Around every job. Once the process is ending no job begins any more: the constructor does not return.
+  /// Scope of every job. Once the process is ending the constructor does not return, so no further job
+  /// begins.
   class Running {
    public:
     Running();

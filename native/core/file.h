@@ -47,7 +47,7 @@ class InputFile {
 
   /// Copies `out.size()` bytes from `offset`. From any number of threads at once. Past the end, as when
   /// another process has shortened the file meanwhile, it is ERR_IO. (A mapping would be no faster, and
-  /// touching what is gone of it would end the process.)
+  /// reading a truncated part of it would crash the process.)
   void read_at(std::uint64_t offset, std::span<std::byte> out) const;
 
  private:
@@ -70,14 +70,14 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::span<const std::byte> bytes);
-  /// Syncs the file, renames it over the path and syncs that, too. To be called once, last.
+  /// Syncs the file, renames it over the path and syncs the folder. Call once, last.
   void commit();
 
  private:
   [[noreturn]] void fail(const char* what, int error) const;
 
   std::string path_;
-  std::string temporary_;  // empty once there is none to remove
+  std::string temporary_;  // empty once it has been renamed or removed
   FileHandle file_;
 };
 

@@ -1,15 +1,15 @@
 #pragma once
 
-// What the two halves of file.h, file_posix.cc and file_windows.cc, have in common.
+// Shared by the two implementations of file.h, file_posix.cc and file_windows.cc.
 
 #include <string>
 
 namespace ip2p::file_parts {
 
-/// In words, for an error number of the system: errno, on Windows GetLastError().
+/// The message for a system error number: errno, on Windows GetLastError().
 std::string reason(int error);
 
-/// The code of lib/errors.ts for such a number.
+/// The code of lib/errors.ts for a system error number.
 const char* error_code(int error);
 
 /// Throws Error with the path before the message.
@@ -17,10 +17,10 @@ const char* error_code(int error);
 [[noreturn]] void refuse_folder(const std::string& path);
 [[noreturn]] void refuse_irregular(const std::string& path);
 
-/// Throws ERR_INVALID_ARGUMENT for a path that the system would take for a shorter one.
+/// Throws ERR_INVALID_ARGUMENT for a path that contains NUL, where the system would cut it off.
 void refuse_nul(const std::string& path);
 
-/// A name of its own, since the target's name may already be as long as the file system allows.
+/// Independent of the target's name, which may already be as long as the file system allows.
 std::string temporary_name();
 
 }  // namespace ip2p::file_parts

@@ -28,7 +28,7 @@ auto retry(Call call) {
 }
 
 /// A write beyond RLIMIT_FSIZE raises a signal that ends the process, before it fails with EFBIG. It is sent
-/// to the writing thread, so holding it back there and taking it off afterwards leaves just the error.
+/// to the writing thread, so blocking it there and consuming it afterwards leaves just the error.
 class FileSizeSignalBlock {
  public:
   FileSizeSignalBlock() {
@@ -101,7 +101,7 @@ bool FileHandle::reset() {
 
 InputFile InputFile::open(const std::string& path) {
   file_parts::refuse_nul(path);
-  // Non-blocking, or opening a pipe would wait for somebody to write into it.
+  // Non-blocking, since opening a pipe would otherwise wait for a writer.
   FileHandle fd(retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
   if (fd.get() == FileHandle::NONE) fail_at(path, reason(errno), errno);
   struct stat info;
@@ -162,8 +162,7 @@ void AtomicFile::commit() {
   if (!file_.reset()) fail("cannot be written", errno);
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be replaced", errno);
   temporary_.clear();
-  // Without this the rename itself may be lost with the power. Some network file systems have no such
-  // operation.
+  // Without this a power failure may undo the rename. Some network file systems do not support it.
   const FileHandle folder(
       retry([&] { return ::open(folder_of(path_).c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY); }));
   if (folder.get() == FileHandle::NONE) {

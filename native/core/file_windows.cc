@@ -10,7 +10,7 @@ using file_parts::fail_at, file_parts::reason;
 
 namespace {
 
-// One call counts in 32 bits, and network drives refuse much at once.
+// Sizes of one call are 32 bits, and network drives reject large requests.
 constexpr std::size_t MAX_TRANSFER = std::size_t{64} << 20;
 
 /// A path that is too long for the old limit of 260 characters is made absolute and gets the prefix that
@@ -32,8 +32,8 @@ int last_error() {
   return static_cast<int>(GetLastError());
 }
 
-/// Everybody may go on reading, writing, renaming and deleting the file, as on other systems. A server of
-/// pipes does not get to act as us.
+/// Others may read, write, rename and delete the file meanwhile, as on other systems. A pipe server may not
+/// impersonate this process.
 FileHandle open_file(const std::string& path, DWORD access, DWORD disposition, DWORD flags) {
   return FileHandle(reinterpret_cast<FileHandle::Native>(
       CreateFileW(wide_path(path).c_str(), access, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
@@ -85,7 +85,7 @@ namespace file_parts {
 
 std::string reason(int error) {
   if (is_absent(error)) return "no such file or folder";
-  if (is_no_name(error)) return "Windows allows no such name";
+  if (is_no_name(error)) return "not a valid file name on Windows";
   switch (error) {
     case ERROR_ACCESS_DENIED:
     case ERROR_PRIVILEGE_NOT_HELD:
@@ -104,7 +104,7 @@ std::string reason(int error) {
     case ERROR_TOO_MANY_OPEN_FILES:
       return "too many open files";
     default:
-      // Windows' own words come in the user's language and code page.
+      // Windows' own messages are in the user's language and code page.
       return "error " + std::to_string(error) + " of Windows";
   }
 }
@@ -168,7 +168,7 @@ AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
   // The rename would not replace a device.
   if (const FileHandle old = open_anything(path_, FILE_READ_ATTRIBUTES); old.get() != FileHandle::NONE)
     require_regular(path_, old);
-  // What stands before the name, separator and all: "C:name" lies in that drive's current folder.
+  // The part before the name, including the separator: "C:name" lies in that drive's current folder.
   const auto separator = path_.find_last_of("/\\");
   const std::string before = separator != std::string::npos        ? path_.substr(0, separator + 1)
                              : path_.size() > 1 && path_[1] == ':' ? path_.substr(0, 2)
@@ -207,7 +207,7 @@ void AtomicFile::commit() {
   if (!MoveFileExW(wide_path(temporary_).c_str(), wide_path(path_).c_str(),
                    MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH)) {
     const int error = last_error();
-    // What Windows says of a file that somebody has open.
+    // Windows' error for a file that is open elsewhere.
     if (error == ERROR_ACCESS_DENIED)
       fail_at(path_, "cannot be replaced: open elsewhere, or permission denied", error);
     fail("cannot be replaced", error);

@@ -11,12 +11,12 @@
 namespace ip2p {
 namespace {
 
-/// Elements looked at between two questions whether it is known already.
+/// Elements checked between two looks at the shared result.
 constexpr int64_t BLOCK = 1 << 14;
 constexpr int64_t GRAIN = 1 << 18;
 
-/// NaN and the infinities, and nothing else, have every bit of the exponent set. Compared as integers, of
-/// which the compiler makes vector code whatever the element type and the instruction set.
+/// NaN and the infinities, and nothing else, have every bit of the exponent set. Compared as integers, which
+/// the compiler vectorises for every element type and instruction set.
 template <class Bits>
 bool finite_block(const Bits* bits, int64_t count, Bits exponent) {
   Bits found = 0;
@@ -40,7 +40,7 @@ bool finite_bits(const at::Tensor& tensor, Bits exponent) {
 bool all_finite(const at::Tensor& tensor) {
   if (!tensor.is_floating_point() || tensor.numel() == 0) return true;
   if (!tensor.is_cpu()) {
-    // The smallest and the largest; NaN goes before both.
+    // Minimum and maximum; NaN propagates to both.
     const auto [low, high] = at::aminmax(tensor);
     return at::isfinite(low).logical_and(at::isfinite(high)).item<bool>();
   }

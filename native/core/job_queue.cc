@@ -49,7 +49,7 @@ int cgroup_cpu_limit() {
   }
 }
 #elif defined(_WIN32)
-// Those that this process may use; 0 if Windows does not tell.
+// Processors that this process may use; 0 if Windows does not report them.
 int physical_core_count() {
   DWORD_PTR allowed = 0, present = 0;
   DWORD size = 0;
@@ -64,8 +64,8 @@ int physical_core_count() {
   }));
 }
 
-// Node unloads an addon with its last environment, but the threads of the queues stay. On Linux the linker
-// has marked the library.
+// Keeps the addon loaded: Node unloads it with its last environment, but the queues' threads go on. On Linux
+// a linker flag does this.
 void keep_library_loaded() {
   HMODULE library;
   GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
@@ -76,7 +76,7 @@ void keep_library_loaded() {
 }  // namespace
 
 int default_thread_count() {
-  // Whoever sets this for other OpenMP programs means this one too.
+  // The standard OpenMP variable applies here too.
   if (const char* wanted = std::getenv("OMP_NUM_THREADS")) {
     const int count = std::atoi(wanted);
     if (count >= 1) return count;

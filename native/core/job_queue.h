@@ -22,7 +22,7 @@ class JobQueue {
   static JobQueue& of(c10::Device device);
   /// The queue for work that belongs to no device: picture resampling, file copies.
   static JobQueue& io();
-  /// The queue for letting go of large memory.
+  /// The queue for releasing large memory.
   static JobQueue& releases();
 
   /// Appends a job; it must not throw. Never blocks on running work.
@@ -38,9 +38,8 @@ class JobQueue {
   std::function<void()> on_start_;
 };
 
-/// Threads that CPU operators use: OMP_NUM_THREADS where that is set, else the physical cores this process
-/// may run on (affinity and cgroup limits respected) unless set. Takes effect at the next job of the CPU
-/// queue.
+/// Threads of CPU operators: the number set here, else OMP_NUM_THREADS, else the physical cores that this
+/// process may run on (affinity and cgroup limits respected). Takes effect at the next job of the CPU queue.
 int default_thread_count();
 
 }  // namespace ip2p

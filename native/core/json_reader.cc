@@ -49,7 +49,7 @@ void JsonReader::enter_array() {
   enter('[');
 }
 
-// Whether another member follows, with the comma before it consumed.
+// Whether another member follows; consumes the comma before it.
 bool JsonReader::next_member(char closing) {
   const bool first = first_;
   first_ = false;
@@ -88,7 +88,7 @@ std::string JsonReader::read_string(std::size_t max_bytes) {
   return out;
 }
 
-// Checks a string and, unless `out` is null, appends what it says.
+// Checks a string and, unless `out` is null, appends its decoded value.
 void JsonReader::decode_string(std::string* out, std::size_t max_bytes) {
   if (!consume('"')) fail("expected a string");
   const std::size_t end = scan_string();

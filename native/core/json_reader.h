@@ -8,16 +8,15 @@
 
 namespace ip2p {
 
-/// What is wrong with a JSON text and at which byte of it, in one line.
+/// An error in a JSON text with its byte position, in one line.
 class JsonError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 /// A strict reader of RFC 8259 JSON that pulls one token after another and builds no tree, so that hostile
-/// input costs no more memory than the caller asks to keep. Everything it cannot accept throws JsonError:
-/// comments, trailing commas, unpaired surrogates, raw control characters, malformed UTF-8, nesting deeper
-/// than `kMaxDepth`.
+/// input costs no more memory than the caller asks to keep. These throw JsonError: comments, trailing commas,
+/// unpaired surrogates, raw control characters, malformed UTF-8, nesting deeper than `kMaxDepth`.
 ///
 ///     reader.enter_object();
 ///     while (reader.next_key(key)) { … exactly one of read_*, skip_value, enter_* and its loop … }

@@ -14,15 +14,15 @@ ResampleFilter parse_resample_filter(const std::string& name);
 
 /// Resizes an interleaved picture (H·W·C bytes, 1 to 4 channels) exactly as Pillow 13 resizes 8-bit pictures.
 ///
-/// Two separable passes, each rounding to 8 bits, so that their order shows; a pass that would change nothing
-/// is skipped. The vertical pass runs first if the height shrinks by more than twice the pixels that the
-/// width loses, else the horizontal one. The filter's support grows with the reduction (so it antialiases),
-/// and its weights are normalised in double precision, then rounded to 22 fractional bits. Channels are
-/// independent: alpha is not premultiplied.
+/// Two separable passes, each rounding to 8 bits, so that their order matters; a pass that would change
+/// nothing is skipped. The vertical pass runs first if the height shrinks by more than twice the pixels that
+/// the width loses, else the horizontal one. The filter's support grows with the reduction (so it
+/// antialiases), and its weights are normalised in double precision, then rounded to 22 fractional bits.
+/// Channels are independent: alpha is not premultiplied.
 ///
 /// `dst` holds out_height·out_width·channels bytes and must not overlap `src`. Throws std::invalid_argument
-/// for sizes below 1 or another number of channels; std::bad_alloc or std::length_error if the memory for the
-/// intermediate rows is not to be had.
+/// for sizes below 1 or another number of channels; std::bad_alloc or std::length_error if the intermediate
+/// rows cannot be allocated.
 void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t* dst, int out_width,
                int out_height, ResampleFilter filter);
 

@@ -13,7 +13,7 @@ SafetensorsHeader read_header(const InputFile& file) {
       static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), kSafetensorsProbeBytes)));
   file.read_at(0, start);
   const std::uint64_t length = safetensors_header_length(start, file.size());
-  // A copy: parsing in place would turn a file shortened by somebody else into a crash.
+  // A copy: parsing a mapping in place would crash if another process shortened the file.
   std::vector<std::byte> prefix(static_cast<std::size_t>(8 + length));
   file.read_at(0, prefix);
   return parse_safetensors_header(prefix, file.size());

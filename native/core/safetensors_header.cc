@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t kLengthBytes = 8;
 constexpr std::size_t kMaxRank = 64;
 constexpr std::size_t kMaxNameBytes = 65536;
-// Beyond the characters: the map's node, and what the allocator adds to each of up to three blocks.
+// Overhead per entry: the map's node and the allocator's overhead for up to three blocks.
 constexpr std::size_t kMetadataEntryBytes = sizeof(SafetensorsHeader::Metadata::value_type) + 96;
 constexpr std::size_t kTensorEntryBytes = 48 + sizeof(std::uint32_t);
 
@@ -40,8 +40,7 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// Counts what the parsed header keeps on the heap, so that a header that blows up in memory is refused
-/// beforehand.
+/// Counts the heap memory of the parsed header, so that a header that would need too much is refused first.
 class MemoryBudget {
  public:
   explicit MemoryBudget(std::uint64_t bytes) : left_(bytes) {}
@@ -105,7 +104,8 @@ std::pair<std::uint64_t, std::uint64_t> read_offsets(JsonReader& reader) {
   return {offsets[0], offsets[1]};
 }
 
-// The object that describes a tensor, its name being known. Keys of later versions of the format are skipped.
+// Parses the object that describes a tensor; its name was read before. Keys of later versions of the format
+// are skipped.
 void read_tensor_fields(JsonReader& reader, MemoryBudget& budget, TensorInfo& info) {
   bool has_dtype = false;
   bool has_shape = false;
@@ -259,7 +259,7 @@ void index_safetensors_by_name(SafetensorsHeader& header) {
 std::uint64_t safetensors_byte_size(SafetensorsDtype dtype, std::span<const std::int64_t> shape) {
   constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   const std::uint64_t bits = safetensors_dtype_bits(dtype);
-  // Strides of an empty tensor are products of its other sizes, so zeros do not excuse an overflow.
+  // Strides of an empty tensor are products of its other sizes, so they must not overflow either.
   std::uint64_t product = bits;
   bool empty = false;
   for (const std::int64_t size : shape) {

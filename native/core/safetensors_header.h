@@ -21,13 +21,13 @@ class SafetensorsError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// What the header says of one tensor, which is stored contiguously in row-major order.
+/// The header's entry for one tensor, which is stored contiguously in row-major order.
 struct TensorInfo {
   std::string name;
   SafetensorsDtype dtype = SafetensorsDtype::kF32;
   std::vector<std::int64_t> shape;
-  /// The tensor's bytes, as offsets from the end of the header. They are aligned in no way: old files start
-  /// the data anywhere.
+  /// The tensor's bytes, as offsets from the end of the header. They need not be aligned: old files start the
+  /// data anywhere.
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
 };
@@ -60,8 +60,8 @@ constexpr std::size_t kSafetensorsProbeBytes = 64;
 
 /// The length of the JSON header of a file of `file_size` bytes that starts with `start`
 /// (kSafetensorsProbeBytes of them, or the whole of a shorter file). Throws SafetensorsError where the file
-/// cannot hold such a header; what is often mistaken for safetensors (a Git LFS pointer, a pickle, a web
-/// page) is called by its name.
+/// cannot hold such a header; the message names what is often mistaken for safetensors (a Git LFS pointer, a
+/// pickle, a web page).
 std::uint64_t safetensors_header_length(std::span<const std::byte> start, std::uint64_t file_size);
 
 /// Parses and checks the header of a file of `file_size` bytes, of which `file_prefix` holds at least the

@@ -9,7 +9,7 @@
 namespace ip2p {
 namespace {
 
-/// Converted at a time: so little that what was read is still in the cache, and no second copy is in memory.
+/// Bytes converted at a time: few enough to stay in the CPU cache and to avoid a second full copy.
 constexpr int64_t kPieceBytes = int64_t{1} << 18;
 
 constexpr std::array<std::pair<SafetensorsDtype, c10::ScalarType>, 10> kTypes{{
@@ -54,7 +54,7 @@ at::Tensor WeightFile::read(const TensorInfo& info) const {
   const c10::ScalarType type = type_of(info);
   at::Tensor tensor = at::empty(info.shape, at::TensorOptions().dtype(type));
   file_.read(info, {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()});
-  // A file may hold any byte where only 0 and 1 mean something.
+  // A file may hold any byte; only 0 and 1 are valid bools.
   return type == c10::kBool ? tensor.view(c10::kByte).ne(0) : tensor;
 }
 

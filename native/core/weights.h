@@ -10,8 +10,7 @@
 
 namespace ip2p {
 
-/// The element type of a tensor in a file; ERR_SAFETENSORS names types that libtorch tensors are not made of
-/// here.
+/// The element type of a tensor in a file; ERR_SAFETENSORS for a type without a libtorch equivalent.
 c10::ScalarType scalar_type(const TensorInfo& info);
 SafetensorsDtype safetensors_dtype(c10::ScalarType type);
 

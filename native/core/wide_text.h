@@ -9,7 +9,7 @@
 
 namespace ip2p {
 
-/// UTF-8 as Windows' own calls take it. Empty for text that is not UTF-8.
+/// Converts UTF-8 to UTF-16 for Windows' calls. Empty for invalid UTF-8.
 inline std::wstring wide_text(const std::string& text) {
   const auto size = static_cast<int>(text.size());
   const auto convert = [&](wchar_t* to, int room) {

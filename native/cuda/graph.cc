@@ -10,7 +10,7 @@
 namespace ip2p {
 namespace {
 
-/// Everything queued on `second` from now on waits for what is on `first`.
+/// Makes work queued on `second` from now on wait for the work on `first`.
 void follow(const c10::cuda::CUDAStream& first, const c10::cuda::CUDAStream& second) {
   c10::Event event(c10::kCUDA);
   event.record(first);
@@ -27,8 +27,8 @@ class Graph final : public CudaGraph {
     {
       const c10::cuda::CUDAStreamGuard on_own(own);
       for (int i = 0; i < 2; ++i) work();
-      // Other threads go on with their devices: only what this one does is recorded, and only its mistakes
-      // end it.
+      // Other threads keep using their devices: only this thread's work is recorded, and only its errors end
+      // the capture.
       graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
       std::exception_ptr failure;
       try {
@@ -36,7 +36,7 @@ class Graph final : public CudaGraph {
       } catch (...) {
         failure = std::current_exception();
       }
-      // A capture that was begun must be ended, or the stream is of no more use.
+      // A capture must be ended, or the stream becomes unusable.
       try {
         graph_.capture_end();
       } catch (...) {
@@ -48,7 +48,7 @@ class Graph final : public CudaGraph {
   }
 
   ~Graph() override {
-    // It may still be playing.
+    // The graph may still be running.
     try {
       const c10::cuda::CUDAGuard guard(device_);
       c10::cuda::device_synchronize();

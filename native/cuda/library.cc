@@ -1,5 +1,5 @@
-// What needs CUDA's headers. This file is a shared library of its own (ip2p_cuda), opened after libtorch's
-// CUDA half; it throws libtorch's errors only, for the addon's are another library's.
+// Code that needs CUDA's headers: a separate shared library (ip2p_cuda), opened after libtorch's CUDA
+// libraries. It throws only libtorch's errors, since the addon's error types belong to another library.
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -13,7 +13,7 @@
 namespace ip2p {
 namespace {
 
-/// CUDA reports an error once more at the next call that looks for one, unless it was taken.
+/// Clears CUDA's last error, which the next check would report again.
 int forgotten_error() {
   static_cast<void>(cudaGetLastError());
   return 0;

@@ -24,12 +24,13 @@ at::Tensor attention_math(const at::Tensor& q, const at::Tensor& k, const at::Te
   return at::matmul(at::softmax(scores, -1), v);
 }
 
-/// The flash kernels go by the query's sizes without a look at the others', and divide by the number of keys.
+/// The flash kernels trust the query's sizes without checking the others, and divide by the number of keys.
 void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  TORCH_CHECK(
-      q.dim() == 4 && k.dim() == 4 && v.dim() == 4 && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
-          q.size(1) == k.size(1) && q.size(3) == k.size(3) && q.numel() > 0 && k.numel() > 0,
-      "attention cannot relate queries ", q.sizes(), " to keys ", k.sizes(), " and values ", v.sizes());
+  TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && v.dim() == 4 && k.sizes() == v.sizes() &&
+                  q.size(0) == k.size(0) && q.size(1) == k.size(1) && q.size(3) == k.size(3) &&
+                  q.numel() > 0 && k.numel() > 0,
+              "the shapes of attention do not fit: queries ", q.sizes(), ", keys ", k.sizes(), " and values ",
+              v.sizes());
 }
 
 at::Tensor attention_kernel(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
@@ -39,8 +40,7 @@ at::Tensor attention_kernel(const at::Tensor& q, const at::Tensor& k, const at::
     return attention_math(q, k, v, causal);
   if (flash_attention_takes(q, k, v)) return flash_attention(q, k, v, causal);
   // libtorch's flash kernel for CPUs works tile by tile in float32 whatever the input type. It is called by
-  // name: the generic entry point would fall back to the score matrix for cases that the kernel in fact
-  // handles.
+  // name: the generic entry point materialises the score matrix for cases that the kernel handles.
   if (q.is_cpu()) return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal));
   return at::scaled_dot_product_attention(q, k, v, {}, 0.0, causal);
 }

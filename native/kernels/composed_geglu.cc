@@ -27,12 +27,12 @@ at::Tensor composed_geglu_backward(const at::Tensor& dy, const at::Tensor& x) {
   return dx;
 }
 
-// On CUDA the other operators need no kernel: the composite attention asks scaled_dot_product_attention,
-// which chooses among libtorch's; and under autocast libtorch computes the group norm in float32, which a
-// kernel registered here would go around.
+// On CUDA the other operators need no kernel: the composite attention calls scaled_dot_product_attention,
+// which selects one of libtorch's; and under autocast libtorch computes the group norm in float32, which a
+// kernel registered here would bypass.
 const Operators kernels(c10::DispatchKey::CUDA, [](torch::Library& library) {
-  // Less memory in training for one more gelu in the backward pass; not yet measured on a GPU, so it has to
-  // be asked for.
+  // Trades memory in training for one more gelu in the backward pass; not yet measured on a GPU, so it is
+  // opt-in.
   const char* wanted = std::getenv("IP2P_CUDA_OPERATORS");
   if (wanted == nullptr || std::string_view(wanted) != "1") return;
   library.impl("geglu_forward", composed_geglu_forward);

@@ -16,12 +16,12 @@ namespace {
 
 using at::Tensor;
 
-/// The kernels walk along rows; how the rows lie to one another is free.
+/// The kernels need contiguous rows; the strides between rows are free.
 Tensor with_plain_rows(const Tensor& x) {
   return x.stride(3) == 1 || x.size(3) == 1 ? x : x.contiguous();
 }
 
-/// As the heads of [B,T,H·D], so that joining them costs nothing.
+/// Allocated as [B,T,H·D], so that joining the heads needs no copy.
 Tensor empty_heads(const Tensor& like) {
   return at::empty_permuted(like.sizes(), {0, 2, 1, 3}, like.options().memory_format(std::nullopt));
 }
@@ -50,9 +50,9 @@ int64_t divide_up(int64_t n, int64_t by) {
   return (n + by - 1) / by;
 }
 
-/// The keys and values of the heads as the forward kernel takes them. Where every thread has heads of its
-/// own, it packs one after the other into the same memory, which then stays in its cache; where threads share
-/// a head, all are packed beforehand.
+/// The packed keys and values of the heads for the forward kernel. If every thread has whole heads, it packs
+/// them one after the other into the same memory, which stays in its cache; if threads share a head, all
+/// heads are packed first.
 class PackedHeads {
  public:
   PackedHeads(const AttentionShape& shape, const AttentionLayout& layout, const Tensor& k, const Tensor& v)
@@ -70,7 +70,7 @@ class PackedHeads {
     });
   }
 
-  /// What one thread sees.
+  /// A thread's view.
   class View {
    public:
     explicit View(const PackedHeads& heads) : heads_(heads) {
@@ -133,7 +133,7 @@ std::tuple<Tensor, Tensor> flash_attention(const Tensor& query, const Tensor& ke
   return {out, logsumexp};
 }
 
-/// Each head is one thread's work: its gradients are summed in one order always.
+/// One thread per head, so that its gradients are always summed in the same order.
 std::tuple<Tensor, Tensor, Tensor> flash_attention_backward(const Tensor& out_gradient, const Tensor& query,
                                                             const Tensor& key, const Tensor& value,
                                                             const Tensor& out, const Tensor& logsumexp,

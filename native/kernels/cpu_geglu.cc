@@ -1,4 +1,4 @@
-// The gate on processors: every element is read once and written once.
+// The fused GEGLU on the CPU: every element is read once and written once.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>

@@ -1,5 +1,5 @@
-// The group norm on processors: every element is read twice and written once, and the second time it mostly
-// comes from the cache.
+// The fused group norm on the CPU: every element is read twice and written once, and the second time it
+// mostly comes from the cache.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -18,7 +18,7 @@ struct Statistics {
   double mean, rstd;
 };
 
-/// The moments of some channels, gathered block by block of pixels.
+/// Partial moments of some channels, one set per block of pixels.
 struct Gathered {
   const float* moments;  // MOMENTS × [stride] per block
   int64_t stride, channels, blocks, pixels, pixels_per_block;
@@ -65,7 +65,7 @@ struct Forward {
     return found;
   }
 
-  /// A group's elements lie together.
+  /// A group's elements are contiguous.
   void contiguous() const {
     const auto moments_kernel = IP2P_SELECT_SIMD(group_moments);
     const auto normalise_kernel = IP2P_SELECT_SIMD(normalise_by_row);
@@ -75,7 +75,7 @@ struct Forward {
       for (int64_t i = from; i < to; ++i) {
         const int64_t b = i / map.G, g = i % map.G;
         const FeatureBlock block{map.at(map.x, i * elements), map.bfloat16, map.D, map.S};
-        // Nothing tells channels apart unless something is added to each.
+        // Channels only need separate moments if a shift is added to them.
         const FeatureBlock row{block.x, block.bfloat16, 1, elements};
         const float* const shift = parameters.shift(map, b) ? parameters.shift(map, b) + g * map.D : nullptr;
         float moments[MOMENTS];

@@ -1,6 +1,5 @@
-// The derivative of the group norm on processors: one pass gathers what the gradients of a group have in
-// common, the second writes the gradient of x. Those of weight, bias and shift follow from the sums of the
-// first.
+// The backward pass of the group norm on the CPU: the first pass over memory gathers the sums of each group,
+// the second writes the gradient of x. Those of weight, bias and shift follow from the sums.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -19,11 +18,11 @@ struct Backward {
   const GroupNormParameters& parameters;
   bool silu;
   at::Tensor mean, rstd, dy, dx;
-  // [B,C] in float64; the first two are summed over the batch in the end, in its order.
+  // [B,C] in float64; the first two are summed over the batch at the end, in batch order.
   at::Tensor dweight, dbias, dshift;
 
-  /// Whether the gradient before the activation is kept where that of x will be: computing the activation's
-  /// derivative again costs more, but in bfloat16 it would be rounded once more.
+  /// Whether the gradient before the activation is stored in the memory of x's gradient: cheaper than
+  /// recomputing the activation's derivative, but in bfloat16 it would round once more.
   bool keeps_d() const { return silu && !map.bfloat16; }
 
   double mean_of(int64_t b, int64_t g) const { return mean.const_data_ptr<float>()[b * map.G + g]; }
@@ -34,7 +33,7 @@ struct Backward {
   }
 
   /// From the sums of a group's channels, GRADIENT_SUMS of [quantity][stride] for every block of pixels: the
-  /// gradients of what is per channel, and the last two quantities of the affine form.
+  /// gradients of the per-channel parameters, and the last two quantities of the affine form.
   void finish_group(int64_t b, int64_t g, const float* sums, int64_t blocks, float* affine,
                     int64_t stride) const {
     const double r = rstd_of(b, g), N = static_cast<double>(map.D * map.S);

@@ -9,7 +9,7 @@
 
 namespace ip2p {
 
-/// A tensor [B,C,...] as the CPU's group norm goes through it. S: pixels.
+/// A tensor [B,C,...] in the layout in which the CPU's group norm reads it. S: pixels.
 struct FeatureMap {
   int64_t B, C, S, G, D;  // D channels in each of G groups
   bool channels_last;
@@ -37,18 +37,18 @@ struct FeatureMap {
     return static_cast<char*>(tensor.data_ptr()) + offset * element_size();
   }
 
-  /// Channels-last pixels that are gone through in one go: of a size that only the shapes decide, so that
-  /// results do not depend on the number of threads, and few enough that sums in float32 stay exact enough.
+  /// Channels-last pixels per block: depends on the shapes only, so that results do not depend on the number
+  /// of threads, and is small enough for sums in float32.
   static constexpr int64_t PIXELS = 512;
   int64_t blocks() const { return (S + PIXELS - 1) / PIXELS; }
   int64_t pixels(int64_t block) const { return std::min(PIXELS, S - block * PIXELS); }
   int64_t block_offset(int64_t b, int64_t block) const { return (b * S + block * PIXELS) * C; }
 
-  /// Tasks of that many elements that one thread takes at a time, so that small tensors stay on one.
+  /// Grain size: tasks of that many elements per thread, so that small tensors stay on one.
   static int64_t grain(int64_t elements) { return std::max<int64_t>(1, 32768 / elements); }
 
-  /// Calls `work(i, offset, block)` for every block of `rows` rows from `first` on, with all threads. i: its
-  /// number among them; offset: of its first element.
+  /// Calls `work(i, offset, block)` for every block of `rows` rows from `first` on, on all threads. i: the
+  /// block's index; offset: that of its first element.
   template <class Work>
   void for_blocks(int64_t first, int64_t rows, const Work& work) const {
     at::parallel_for(0, rows * blocks(), grain(std::min(S, PIXELS) * C), [&](int64_t from, int64_t to) {
@@ -59,8 +59,8 @@ struct FeatureMap {
     });
   }
 
-  /// Rows of the batch that are gone through together: a second pass over them still finds them in the cache,
-  /// yet every thread has something to do.
+  /// Rows of the batch processed together: few enough that a second pass still finds them in the CPU cache,
+  /// enough to occupy every thread.
   int64_t rows_together() const {
     const int64_t tasks = 2 * static_cast<int64_t>(at::get_num_threads());
     return std::min(B, (tasks + blocks() - 1) / blocks());

@@ -58,7 +58,7 @@ std::tuple<Tensor, Tensor> differentiable(const Tensor& q, const Tensor& k, cons
 
 }  // namespace
 
-// Saved for the derivative: the output, and the logarithm of the sum of the exponentials of each query's
+// Saved for the backward pass: the output, and the logarithm of the sum of the exponentials of each query's
 // scores, [B,H,Tq] in float32.
 const Operators schemas([](torch::Library& library) {
   library.def("flash_attention(Tensor q, Tensor k, Tensor v, bool causal) -> (Tensor out, Tensor logsumexp)");
@@ -69,7 +69,7 @@ const Operators schemas([](torch::Library& library) {
 
 const Operators derivatives(c10::DispatchKey::Autograd, [](torch::Library& library) {
   library.impl("flash_attention", differentiable);
-  // A second derivative is an error that names the operator.
+  // Double backward throws an error that names the operator.
   library.impl("flash_attention_backward", torch::autograd::autogradNotImplementedFallback());
 });
 

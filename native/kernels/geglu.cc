@@ -1,5 +1,5 @@
-// The gate of every backend: its schemas, its derivative, and what is done where there is no kernel. A
-// backend implements ip2p::geglu_forward and ip2p::geglu_backward.
+// GEGLU for every backend: schemas, autograd, and the fallback without a kernel. A backend implements
+// ip2p::geglu_forward and ip2p::geglu_backward.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/gelu.h>
 #include <c10/core/GradMode.h>

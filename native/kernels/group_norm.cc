@@ -1,5 +1,5 @@
-// The group norm of every backend: its schemas, its derivative, and what is done where there is no kernel. A
-// backend implements ip2p::group_norm_forward and ip2p::group_norm_backward.
+// The group norm for every backend: schemas, autograd, and the fallback without a kernel. A backend
+// implements ip2p::group_norm_forward and ip2p::group_norm_backward.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/silu.h>
@@ -17,7 +17,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 using MaybeTensor = std::optional<at::Tensor>;
 
-// The three of forward: y, and per row and group [B,G] in float32 the mean and one over the deviation.
+// Results of forward: y, and per row and group [B,G] in float32 the mean and the reciprocal standard
+// deviation.
 using Forward = std::tuple<at::Tensor, at::Tensor, at::Tensor>(const at::Tensor& x, int64_t groups,
                                                                const at::Tensor& weight,
                                                                const at::Tensor& bias, double eps, bool silu,
@@ -59,8 +60,7 @@ struct GroupNormFunction : torch::autograd::Function<GroupNormFunction> {
   }
 };
 
-/// The types that kernels are written for: what a model in one precision has, and bfloat16 with the float32
-/// weights of mixed precision.
+/// The supported types: all in one precision, or bfloat16 with the float32 weights of mixed precision.
 bool kernel_takes(const at::Tensor& x, int64_t groups, const at::Tensor& weight, const at::Tensor& bias,
                   const MaybeTensor& shift) {
   const auto type = x.scalar_type();
@@ -78,7 +78,7 @@ at::Tensor group_norm_kernel(const at::Tensor& x, int64_t groups, const at::Tens
                              const at::Tensor& bias, double eps, bool silu, const MaybeTensor& shift) {
   if (!kernel_takes(x, groups, weight, bias, shift))
     return group_norm_plain(x, groups, weight, bias, eps, silu, shift);
-  // One shift for every row has the sum of their gradients.
+  // A shift broadcast over the batch gets the sum of the rows' gradients.
   MaybeTensor shifts;
   if (shift) shifts = shift->expand({x.size(0), x.size(1)});
   const bool recorded =

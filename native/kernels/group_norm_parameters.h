@@ -4,7 +4,7 @@
 
 namespace ip2p {
 
-/// What is per channel, as floats.
+/// The per-channel parameters, as floats.
 class GroupNormParameters {
  public:
   GroupNormParameters(const at::Tensor& weight, const at::Tensor& bias,
@@ -14,7 +14,7 @@ class GroupNormParameters {
         shift_(shift ? shift->to(at::kFloat).contiguous() : at::Tensor()) {}
 
   const float* weight() const { return weight_.const_data_ptr<float>(); }
-  /// Null where nothing is added.
+  /// Null without a shift.
   const float* shift(const FeatureMap& map, int64_t b) const {
     return shift_.defined() ? shift_.const_data_ptr<float>() + b * map.C : nullptr;
   }
@@ -29,7 +29,7 @@ class GroupNormParameters {
       const double centre = mean - (shifts ? shifts[c] : 0), scale = rstd * weight()[c];
       affine[i] = static_cast<float>(centre);
       affine[stride + i] = static_cast<float>(scale);
-      // With what the centre lost to rounding, which is much where the mean is large.
+      // Corrects the rounding of the centre, which matters where the mean is large.
       affine[2 * stride + i] = static_cast<float>(biases[c] + (affine[i] - centre) * scale);
     }
   }

@@ -31,13 +31,13 @@ using Scalars = c10::List<std::optional<at::Scalar>>;
 using Name = c10::string_view;
 
 constexpr float kWeightLevels = 127;
-/// Elements that are worth a thread of their own.
+/// Grain size: elements worth a separate thread.
 constexpr int64_t kGrain = 32768;
 
 /// The highest code of an input. Without VNNI, processors multiply codes of 8 bits with weights of 8 bits and
 /// add two of the products in 16 bits, which overflows; with codes of 7 bits it cannot.
 float top_code() {
-  // Who forbids oneDNN instructions may forbid it these.
+  // The environment variable may restrict oneDNN to older instructions.
   static const bool limited = std::getenv("ONEDNN_MAX_CPU_ISA") || std::getenv("DNNL_MAX_CPU_ISA");
   static const bool vnni =
       instruction_set() >= InstructionSet::Avx512 && at::cpu::is_avx512_vnni_supported() && !limited;
@@ -55,8 +55,8 @@ struct Coding {
   int64_t zero_point;
 };
 
-/// The finest that covers the range, with a zero point above 0: weights are packed for products that have
-/// one. What is not finite makes all results NaN.
+/// The finest scale that covers the range, with a zero point above 0: weights are packed for products with a
+/// zero point. A value that is not finite makes all results NaN.
 Coding coding_for(float least, float greatest) {
   const float scale = (greatest - least) / (top_code() - 1);
   if (!(scale > 0)) return {std::isnan(scale) ? scale : 1, 1};
@@ -70,12 +70,12 @@ void require_inference(const at::Tensor& x) {
     throw Error("ERR_INTERNAL", "8-bit products are for inference on the CPU in float32 or bfloat16");
 }
 
-/// The kernels here and oneDNN trust in it.
+/// The kernels here and oneDNN do not check shapes.
 void require_sizes(const char* name, const at::Tensor& x, at::IntArrayRef sizes) {
   TORCH_CHECK(x.sizes() == sizes, "the ", name, " of an 8-bit product is ", x.sizes(), ", not ", sizes);
 }
 
-/// The type that products come in: without AVX-512 oneDNN writes no bfloat16.
+/// The output type of products: without AVX-512, oneDNN cannot write bfloat16.
 c10::ScalarType result_type(const at::Tensor& x) {
   return instruction_set() >= InstructionSet::Avx512 ? x.scalar_type() : at::kFloat;
 }
@@ -93,14 +93,14 @@ Coding coding_of(const at::Tensor& x) {
     float low, high;
     kernel(at_element(x, from), bfloat16, to - from, &low, &high);
     const std::lock_guard<std::mutex> lock(mutex);
-    // NaN, once there, stays.
+    // NaN propagates.
     if (!(low >= least)) least = std::isnan(least) ? least : low;
     if (!(high <= greatest)) greatest = std::isnan(greatest) ? greatest : high;
   });
   return coding_for(least, greatest);
 }
 
-/// x, contiguous in whatever order, as codes in the same order.
+/// Quantizes x, dense in any layout, to codes in the same layout.
 at::Tensor codes_of(const at::Tensor& x, const Coding& coding) {
   const at::Tensor codes = at::empty_like(x, x.options().dtype(at::kByte));
   const auto kernel = IP2P_SELECT_SIMD(quantize);
@@ -116,7 +116,7 @@ struct CodedRows {
   at::Tensor scales;  // float32 [rows]
 };
 
-/// Of the last dimension, with as many codes on both sides of 0.
+/// Quantizes along the last dimension, symmetrically around 0.
 CodedRows coded_rows(const at::Tensor& x, float levels) {
   const int64_t width = x.size(-1), rows = x.numel() / width;
   const CodedRows coded{at::empty_like(x, x.options().dtype(at::kByte)),
@@ -144,7 +144,7 @@ at::Tensor weight_zero_points(const at::Tensor& scales) {
   return at::zeros({scales.numel()}, scales.options().dtype(at::kInt));
 }
 
-/// x as it is after rounding to codes, in its own type.
+/// x after quantizing and dequantizing, in its own type.
 at::Tensor rounded(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& zero_point) {
   const at::Tensor safe = at::where(scale > 0, scale, at::ones({}, scale.options()));
   return ((x / safe).round() + zero_point).clamp(0, top_code()).sub(zero_point) * scale;
@@ -173,9 +173,9 @@ bool has_int8() {
 }
 
 Int8Weight quantize_weight(const at::Tensor& weight) {
-  TORCH_CHECK(has_int8() && weight.numel() > 0, "there are no 8-bit weights here");
+  TORCH_CHECK(has_int8() && weight.numel() > 0, "8-bit weights are not supported here");
   const CodedRows coded = coded_rows(weight.to(at::kFloat).contiguous().flatten(1), kWeightLevels);
-  // Codes around 128 without a sign are those around 0 with one, but for the highest bit.
+  // Unsigned codes around 128 differ from signed ones around 0 in the highest bit only.
   return {coded.codes.bitwise_xor_(0x80).view(at::kChar).view(weight.sizes()), coded.scales};
 }
 
@@ -184,7 +184,7 @@ at::Tensor pack_int8_conv2d(const Int8Weight& weight, at::IntArrayRef input_size
       at::Tensor, at::Tensor, double, int64_t, c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>,
       int64_t, std::optional<c10::List<int64_t>>)>("onednn::qconv_prepack");
   const auto list = [](at::IntArrayRef values) { return c10::List<int64_t>(values); };
-  // What counts of the zero point is that there is one.
+  // Only the presence of a zero point matters here, not its value.
   return op.call(weight.codes, weight.scales, 1, 1, list(both(geometry.stride)), list(both(geometry.padding)),
                  list(both(1)), 1, list(input_sizes));
 }
@@ -207,7 +207,7 @@ at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::
         c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>, int64_t, double, int64_t,
         std::optional<c10::ScalarType>, double, int64_t, Name, std::optional<at::Scalar>, std::optional<Name>,
         Scalars, std::optional<Name>)>("onednn::qconv2d_pointwise", "binary");
-    // It adds in place.
+    // oneDNN adds in place.
     const at::Tensor sum = addend.to(result_type(x), false, true).contiguous(at::MemoryFormat::ChannelsLast);
     return op
         .call(codes, coding.scale, coding.zero_point, packed, scales, weight_zero_points(scales), sum,

@@ -8,12 +8,12 @@
 
 namespace ip2p {
 
-// Products of 8-bit integers, for inference on the CPU: about twice as fast as in bfloat16, and not exact.
-// Weights are rounded to 255 levels of a scale for each output channel, once. Inputs are rounded at every
-// call to the range that they have then: those of a convolution as a whole, those of a linear layer row by
-// row, since a few tokens are far larger than the others. Sums are exact, results floats of the input's type.
+// Matrix products and convolutions in 8-bit integers, for inference on the CPU: about twice as fast as in
+// bfloat16, with quantization error. Weights are quantized once, to 255 levels with a scale per output
+// channel. Inputs are quantized dynamically: per tensor for a convolution, per row for a linear layer, since
+// a few tokens are far larger than the others. Sums are exact; results have the input's type.
 
-/// Whether this processor and this libtorch can.
+/// Whether this processor and this libtorch support it.
 bool has_int8();
 
 struct Int8Weight {
@@ -24,22 +24,21 @@ struct Int8Weight {
 /// weight: [out,...]
 Int8Weight quantize_weight(const at::Tensor& weight);
 
-/// In oneDNN's order, for inputs of about `input_sizes` [B,I,H,W]; others are right as well, but may be
-/// slower.
+/// Packs for oneDNN, for inputs of about `input_sizes` [B,I,H,W]; other sizes work too, perhaps slower.
 at::Tensor pack_int8_conv2d(const Int8Weight& weight, at::IntArrayRef input_sizes, Conv2dGeometry geometry);
 
 /// conv2d(x) + bias + addend, channels last.  x: [B,I,H,W], float32 or bfloat16
 at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& scales,
                        const at::Tensor& bias, Conv2dGeometry geometry, const at::Tensor& addend);
 
-/// In oneDNN's order, for inputs of about `rows` rows.
+/// Packs for oneDNN, for inputs of about `rows` rows.
 at::Tensor pack_int8_linear(const Int8Weight& weight, int64_t rows);
 
 /// x·Wᵀ + bias + addend.  x: [...,in], float32 or bfloat16
 at::Tensor int8_linear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& scales,
                        const std::optional<at::Tensor>& bias, const at::Tensor& addend);
 
-// The same with numbers rounded to the same levels and multiplied as floats: what tests compare with.
+// The reference implementation for tests: quantized, dequantized and multiplied as floats.
 at::Tensor int8_conv2d_plain(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                              Conv2dGeometry geometry, const at::Tensor& addend);
 at::Tensor int8_linear_plain(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,

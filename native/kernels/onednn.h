@@ -6,7 +6,7 @@
 
 namespace ip2p {
 
-/// libtorch exports nothing of oneDNN's own: its primitives are reached as operators.
+/// libtorch does not export oneDNN's API; its primitives are called as operators.
 template <class Signature>
 auto find_operator(const char* name, const char* overload = "") {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();

@@ -6,18 +6,17 @@
 
 namespace ip2p {
 
-// Products with weights that were brought into oneDNN's order beforehand instead of at every call, for
-// inference on the CPU: what has no derivative. Sums that follow are fused.
+// Products with weights packed for oneDNN once instead of at every call, for inference on the CPU (no
+// autograd). The addition that follows is fused.
 
-/// Whether a product with x can use packed weights: floats that oneDNN computes with, no gradient, no
-/// autocast.
+/// Whether a product with x can use packed weights: a type that oneDNN supports, no gradient, no autocast.
 bool can_pack(const at::Tensor& x, c10::ScalarType weight);
 
 struct Conv2dGeometry {
   int64_t stride, padding;
 };
 
-/// The weight [O,I,k,k] for inputs of about `input_sizes` [B,I,H,W]; others are right as well, but may be
+/// Packs the weight [O,I,k,k] for inputs of about `input_sizes` [B,I,H,W]; other sizes work too, perhaps
 /// slower.
 at::Tensor pack_conv2d(const at::Tensor& weight, at::IntArrayRef input_sizes, Conv2dGeometry geometry);
 
@@ -25,7 +24,7 @@ at::Tensor pack_conv2d(const at::Tensor& weight, at::IntArrayRef input_sizes, Co
 at::Tensor packed_conv2d(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias,
                          Conv2dGeometry geometry, const at::Tensor& addend);
 
-/// The weight [out,in] for inputs of about `rows` rows.
+/// Packs the weight [out,in] for inputs of about `rows` rows.
 at::Tensor pack_linear(const at::Tensor& weight, int64_t rows);
 
 /// x·Wᵀ + b + addend.  x: [...,in]

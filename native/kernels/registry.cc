@@ -13,7 +13,7 @@ struct Entry {
   Operators::Add add;
 };
 
-/// Filled while the library's static objects are made, in an order that nobody knows.
+/// Filled during static initialisation, in unspecified order.
 std::vector<Entry>& entries() {
   static std::vector<Entry> all;
   return all;

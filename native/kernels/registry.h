@@ -10,17 +10,17 @@ namespace ip2p {
 
 /// The namespace of libtorch's dispatcher that this addon's operators are in. A process may hold several
 /// copies of the package, of one version or of several, and libtorch ends the process where two define an
-/// operator of one name; so each copy has a namespace of its own, named by where it lies in memory
+/// operator of one name; so each copy has a separate namespace, named by its load address
 /// ("ip2p_7f12ab34c560").
 const std::string& operator_namespace();
 
-/// What a file adds to the operators, as a static object of that file:
+/// Registers a file's operators, as a static object of that file:
 ///
 ///   const Operators schemas([](torch::Library& library) { library.def("geglu(Tensor x) -> Tensor", geglu);
 ///   }); const Operators kernels(c10::DispatchKey::CPU, [](torch::Library& library) { library.impl(...); });
 ///
-/// Nothing reaches libtorch before register_all(): what it refuses is an exception there, and would be the
-/// end of the process while the library is being opened.
+/// Nothing reaches libtorch before register_all(): a registration error is an exception there, but would end
+/// the process during static initialisation.
 class Operators {
  public:
   using Add = void (*)(torch::Library& library);
@@ -28,11 +28,11 @@ class Operators {
   explicit Operators(Add define);
   Operators(c10::DispatchKey backend, Add implement);
 
-  /// Once for the process, at the first call; as the addon is loaded.
+  /// Registers once per process; called as the addon is loaded.
   static void register_all();
 };
 
-/// One of them by its name without the namespace.
+/// An operator by its name without the namespace.
 template <class Signature>
 c10::TypedOperatorHandle<Signature> own_operator(const char* name) {
   const std::string full = operator_namespace() + "::" + name;

@@ -101,8 +101,8 @@ AutoencoderEncoder::AutoencoderEncoder(const AutoencoderKLConfig& config, Attent
 at::Tensor AutoencoderEncoder::forward(at::Tensor x) const {
   x = conv_in_.forward(x);
   for (size_t i = 0; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x);
-  // As libtorch's operators leave it when nothing else decides: the attention's tokens become a map whose
-  // channels lie together, unless there is but one.
+  // The layout that libtorch's operators produce: the attention's output is channels-last, unless there is
+  // only one channel.
   const bool channels_last = mid_block_.attends() && x.size(0) > 1;
   const auto layout = channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
   // act_fn does not reach the last activation, which is SiLU in every configuration.
@@ -198,7 +198,7 @@ at::Tensor tiled(const at::Tensor& x, int64_t tile, int64_t out_tile, double ove
     for (int64_t left = 0; left < W; left += stride) {
       check_cancelled();
       row.push_back(one(x.slice(2, top, top + tile).slice(3, left, left + tile)));
-      // The neighbour above and the one to the left are themselves blended already.
+      // The neighbours above and to the left are already blended.
       if (!above.empty()) blend(above[row.size() - 1], row.back(), 2, extent);
       if (row.size() > 1) blend(row[row.size() - 2], row.back(), 3, extent);
       kept.push_back(row.back().slice(2, 0, keep).slice(3, 0, keep));

@@ -97,7 +97,7 @@ struct CLIPTextOutput {
   at::Tensor last_hidden_state;  ///< [B,T,hidden_size], behind the final layer norm
   at::Tensor pooled;             ///< [B,hidden_size], the last hidden state at the end-of-text token
   std::vector<at::Tensor>
-      hidden_states;  ///< if asked for: the embeddings, then each layer's output, not normed
+      hidden_states;  ///< on request: the embeddings, then each layer's output, not normalised
 };
 
 /// CLIP's text transformer (Radford et al. 2021).

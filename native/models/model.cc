@@ -54,13 +54,13 @@ struct Reading {
               file.path() + ": the weight " + in_quotes(name) + " holds NaN or infinity in " +
                   dtype_name(dtype) +
                   ": the file is damaged, the training it comes from "
-                  "diverged, or the type is too narrow for its values; allowNonFinite loads "
-                  "it all the same");
+                  "diverged, or the type is too narrow for its values; pass allowNonFinite to load "
+                  "it anyway");
 }
 
-/// Reads with all threads: what takes the time is copying, converting, and the system's clearing of fresh
-/// memory. The next free thread takes the next tensor, since some are a thousand times as large as others.
-/// They are taken in order, so that the first one that is not finite is found whatever the threads do.
+/// Reads with all threads, since copying, converting and the system's zeroing of new memory take the time.
+/// Each free thread takes the next tensor, since sizes differ by a factor of a thousand. They are taken in
+/// order, so that the first tensor that is not finite is reported deterministically.
 void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::Device device,
               bool allow_not_finite) {
   std::atomic<size_t> next{0};
@@ -71,7 +71,7 @@ void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::
       try {
         check_cancelled();
         const auto& [file, info, parameter] = readings[i];
-        // What is rounded to integers is rounded once.
+        // Quantized weights are rounded only once.
         const at::Tensor value = file->read(*info, parameter->int8() ? at::kFloat : dtype, device);
         if (!allow_not_finite && !all_finite(value)) {
           finite[i] = 0;
@@ -156,7 +156,7 @@ void Model::quantize() {
 }
 
 void Model::initialize(std::optional<at::Generator> generator, c10::Device device) {
-  int64_t fan_in = 0;  // of the layer whose weight came last; its bias follows it
+  int64_t fan_in = 0;  // of the last weight's layer; its bias comes next
   for (const auto& [name, parameter] : declared_parameters()) {
     const bool weight = name.size() > 6 && name.compare(name.size() - 6, 6, "weight") == 0;
     const auto& shape = parameter->shape;
@@ -178,7 +178,7 @@ void Model::initialize(std::optional<at::Generator> generator, c10::Device devic
 void Model::to(c10::Device device) {
   if (device == device_.load()) return;
   const auto parameters = declared_parameters();
-  // All of them before the first is let go of: memory may run out on the way.
+  // All are copied before any is released, since memory may run out meanwhile.
   std::vector<at::Tensor> moved;
   for (const auto& [name, parameter] : parameters) moved.push_back(parameter->copy_to(device));
   for (size_t i = 0; i < moved.size(); ++i) parameters[i].parameter->replace(std::move(moved[i]));
@@ -194,7 +194,7 @@ void Model::set_parameter(const std::string& name, const at::Tensor& value) {
     parameter->value.detach().copy_(value);
     return;
   }
-  throw Error("ERR_STATE_DICT", "there is no parameter " + name);
+  throw Error("ERR_STATE_DICT", "unknown parameter " + name);
 }
 
 int64_t Model::parameter_bytes() {

@@ -18,7 +18,7 @@
 
 namespace ip2p {
 
-/// What JavaScript holds: a module tree with its weights on one device in one type.
+/// A module tree with its weights on one device in one type.
 class Model : public Module {
  public:
   /// Builds the tree of a configuration, without weights. `kind` is the class name of lib/models/.
@@ -26,39 +26,37 @@ class Model : public Module {
                                        AttentionBackend attention);
 
   /// Maps a tensor name found in a file to the name used here, for names written by older versions; an empty
-  /// result means that the tensor carries nothing (old position ids).
+  /// result means that the tensor is to be ignored (old position ids).
   virtual std::string canonical_name(const std::string& name) const { return name; }
 
-  /// A tensor of a file brought to the shape of the parameter it is meant for, if a model can take it
-  /// although their shapes differ; undefined if not.
+  /// Adapts a file's tensor to a parameter of another shape, if the model supports it; undefined if not.
   virtual at::Tensor adapted(const std::string&, const at::Tensor&, at::IntArrayRef) const { return {}; }
 
   /// Reads every parameter from the safetensors files. ERR_STATE_DICT lists missing, unexpected and misshapen
-  /// tensors; ERR_NOT_FINITE names the first weight that holds NaN or infinity in `dtype`, unless they are
-  /// allowed.
+  /// tensors; ERR_NOT_FINITE names the first weight that holds NaN or infinity in `dtype`, unless allowed.
   void load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device,
             bool allow_not_finite);
 
-  /// ERR_INVALID_ARGUMENT for a kind of model that is not meant for it.
+  /// ERR_INVALID_ARGUMENT for a model that does not support it.
   void quantize() override;
 
   /// Gives every parameter a random float32 value, as PyTorch's layers do: weights and biases uniform within
   /// ±1/√fan-in, norms 1 and 0, embeddings normal with a deviation of 0.02.
   void initialize(std::optional<at::Generator> generator, c10::Device device);
 
-  /// Moves the weights, and forgets what was computed from them. What fails half-way leaves them where they
-  /// were. ERR_INVALID_ARGUMENT for a model in training.
+  /// Moves the weights and drops tensors derived from them. If it fails, the weights stay where they were.
+  /// ERR_INVALID_ARGUMENT for a model in training.
   void to(c10::Device device);
 
   c10::Device device() const { return device_; }
   c10::ScalarType dtype() const { return dtype_; }
   int64_t parameter_bytes();
 
-  /// Replaces one parameter's values by those of a tensor of its shape.
+  /// Overwrites one parameter with a tensor of the same shape.
   void set_parameter(const std::string& name, const at::Tensor& value);
 
  private:
-  std::atomic<c10::Device> device_{c10::Device(c10::kCPU)};  // read by other threads than that of its jobs
+  std::atomic<c10::Device> device_{c10::Device(c10::kCPU)};  // also read outside the thread of its jobs
   c10::ScalarType dtype_ = c10::kFloat;
 };
 

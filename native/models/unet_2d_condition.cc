@@ -155,8 +155,8 @@ at::Tensor UNet2DConditionModel::deep_features(at::Tensor x, const TimeCondition
                                                bool match_skip_size) const {
   for (size_t i = 1; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x, time, text, skips);
   if (mid_block_) x = mid_block_->forward(x, time, text);
-  x = text.for_every_row(x);
-  for (at::Tensor& skip : skips) skip = text.for_every_row(skip);
+  x = text.expand_rows(x);
+  for (at::Tensor& skip : skips) skip = text.expand_rows(skip);
   for (size_t i = 0; i + 1 < up_blocks_.size(); ++i) {
     check_cancelled();
     x = up_blocks_[i].forward(x, time, text, skips, match_skip_size);
@@ -172,9 +172,9 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   const TimeCondition time = time_condition(timesteps, sample, text.cache);
 
   at::Tensor x = config_.center_input_sample ? sample * 2 - 1 : sample;
-  // In mixed precision on a CPU, oneDNN's kernels for its own layout, which it brings contiguous maps into,
-  // are faster than those for channels last, forward and backward. In float32 the layout stays what it is:
-  // training is compared with other programs to the last digits.
+  // In mixed precision on a CPU, contiguous maps (which oneDNN reorders to its blocked layout) are faster
+  // than channels-last, forward and backward. In float32 the layout is left alone, so that training matches
+  // the reference implementation to the last digits.
   if (x.is_cpu() && at::autocast::is_autocast_enabled(at::kCPU)) x = x.contiguous();
   x = conv_in_.forward(x);
   std::vector<at::Tensor> skips{x};
@@ -182,9 +182,9 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   at::Tensor kept = deep == DeepFeatures::Reuse ? text.cache->deep_features : at::Tensor();
   if (kept.defined() && kept.size(0) == text.embeddings.size(0) &&
       kept.sizes().slice(2) == sample.sizes().slice(2)) {
-    // Of the deeper levels nothing is needed, not even the way down to them.
+    // The deeper levels are skipped, the path down to them included.
     skips.resize(static_cast<size_t>(config_.layers_per_block[0]) + 1);
-    for (at::Tensor& skip : skips) skip = text.for_every_row(skip);
+    for (at::Tensor& skip : skips) skip = text.expand_rows(skip);
     x = kept;
   } else {
     x = deep_features(x, time, text, skips, match_skip_size);
@@ -193,7 +193,7 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   check_cancelled();
   x = up_blocks_[up_blocks_.size() - 1].forward(x, time, text, skips, match_skip_size);
   x = is_silu(config_.act_fn) ? conv_norm_out_.forward_silu(x) : act_(conv_norm_out_.forward(x));
-  // Samplers draw noise in the order of memory.
+  // Contiguous, since samplers draw noise in memory order.
   return conv_out_.forward(x).contiguous();
 }
 

@@ -10,8 +10,8 @@
 namespace ip2p {
 
 /// The keys of a UNet's config.json that shape this model. Lists have one entry per level, highest resolution
-/// first; lib/models/unet_2d_condition.ts spreads single numbers over the levels and refuses what is not
-/// built.
+/// first; lib/models/unet_2d_condition.ts spreads single numbers over the levels and refuses unsupported
+/// values.
 struct UNet2DConditionConfig {
   explicit UNet2DConditionConfig(const ConfigValue& config);
 
@@ -34,16 +34,17 @@ struct UNet2DConditionConfig {
   std::vector<int64_t> cross_attention_dim;
   std::vector<int64_t> transformer_layers_per_block;
   std::vector<int64_t> reverse_transformer_layers_per_block;  ///< of the up blocks, in their order
-  std::vector<int64_t> attention_head_dim;                    ///< in truth the number of heads
+  std::vector<int64_t> attention_head_dim;                    ///< actually the number of heads
   bool use_linear_projection;
   std::string resnet_time_scale_shift;  ///< "default" or "scale_shift"
   int64_t time_embedding_dim;
   int64_t conv_in_kernel;
   int64_t conv_out_kernel;
-  bool extend_input_channels;  ///< not a key of files: set when training starts from a text-to-image model
+  bool extend_input_channels;  ///< not a key of config.json: set when training starts from a text-to-image
+                               ///< model
 };
 
-/// What becomes of the features of the deep levels, in the cache of the text condition.
+/// Whether a pass keeps or reuses the deep levels' features in the cache.
 enum class DeepFeatures { Forget, Keep, Reuse };
 
 /// The denoising network of Stable Diffusion (Rombach et al. 2022), with the extra input channels of
@@ -52,11 +53,11 @@ class UNet2DConditionModel : public Model {
  public:
   UNet2DConditionModel(const UNet2DConditionConfig& config, AttentionBackend attention);
 
-  /// The first convolution of a text-to-image UNet (fewer input channels) fits with zeros for the channels it
-  /// lacks, if the configuration asks for it (extend_input_channels).
+  /// The first convolution of a text-to-image UNet (fewer input channels) is padded with zeros for the
+  /// missing channels if extend_input_channels is set.
   at::Tensor adapted(const std::string& name, const at::Tensor& value, at::IntArrayRef shape) const override;
 
-  /// Not the first and the last convolution and the time embedding.
+  /// Leaves out the first and the last convolution and the time embedding.
   void quantize() override;
 
   /// sample: [B,in_channels,H,W], or fewer rows with `text.sample_rows`; timesteps: [B] or [1], the latter

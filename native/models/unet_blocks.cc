@@ -8,7 +8,7 @@
 namespace ip2p {
 namespace {
 
-// The units whose activations gradient checkpointing drops: a resnet, a transformer.
+// The segments of gradient checkpointing: a resnet, a transformer.
 at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const TimeCondition& time) {
   return recomputed(
       [&resnet, time](const at::Tensor& in, const at::Tensor& embedding) {
@@ -100,7 +100,7 @@ at::Tensor UNetUpBlock::forward(at::Tensor x, const TimeCondition& time, const T
     if (!attentions_.empty()) x = run(attentions_[i], x, text);
   }
   if (upsamplers_.empty()) return x;
-  // Sizes that do not halve evenly on the way down come back as the skip of the level above has them.
+  // For sizes that do not halve evenly, upsample to the size of the skip of the level above.
   if (match_skip_size) return upsamplers_[0].forward(x, skips.back().sizes().slice(2));
   return upsamplers_[0].forward(x);
 }

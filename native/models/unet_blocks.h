@@ -10,7 +10,7 @@
 
 namespace ip2p {
 
-/// What the configuration says of one block of a UNet.
+/// The configuration of one block of a UNet.
 struct UNetBlockOptions {
   int64_t in_channels;
   int64_t out_channels;
@@ -26,7 +26,7 @@ struct UNetBlockOptions {
 class UNetDownBlock : public Module {
  public:
   UNetDownBlock(const UNetBlockOptions& options, bool cross_attention);
-  /// Appends what each layer gives to `skips` (consumed by the mirrored up block) and returns the last.
+  /// Appends each layer's output to `skips` (consumed by the mirrored up block) and returns the last.
   at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                      std::vector<at::Tensor>& skips) const;
 

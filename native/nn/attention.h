@@ -14,7 +14,8 @@ class Attention : public Module {
   /// @param cache of keys and values; null: computed anew
   at::Tensor forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
                      UNetCache* cache = nullptr) const;
-  /// quantize(), but not what makes keys and values: those of a text are computed once for many passes.
+  /// Like quantize(), but leaves out the key and value projections: for text they are computed once for many
+  /// passes.
   void quantize_queries();
 
  private:

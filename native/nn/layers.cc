@@ -11,9 +11,9 @@
 #include <ATen/ops/silu.h>
 
 #include "core/error.h"
-#include "kernels/enlarged_conv2d.h"
 #include "kernels/int8.h"
 #include "kernels/ops.h"
+#include "kernels/upsample_conv2d.h"
 
 namespace ip2p {
 
@@ -64,31 +64,31 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
   return addend.defined() ? y + addend : y;
 }
 
-at::Tensor Conv2d::forward_enlarged(const at::Tensor& x) const {
+at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
   constexpr Conv2dGeometry kUnpadded{1, 0};
-  if (int8_enlarged_) {
-    // Of each phase the weight and its scales.
+  if (int8_upsampled_) {
+    // The weight and the scales of each phase.
     const std::vector<at::Tensor> kernels = weight_.derived([&](const at::Tensor& weight) {
       std::vector<at::Tensor> made;
-      for (const at::Tensor& phase : enlargement_phases(weight)) {
+      for (const at::Tensor& phase : upsample_phases(weight)) {
         const Int8Weight quantized = quantize_weight(phase);
         made.push_back(pack_int8_conv2d(quantized, phase_input_sizes(x), kUnpadded));
         made.push_back(quantized.scales);
       }
       return made;
     });
-    return enlarged_conv2d(x, [&](const at::Tensor& part, size_t phase) {
+    return upsample_conv2d(x, [&](const at::Tensor& part, size_t phase) {
       return int8_conv2d(part, kernels[2 * phase], kernels[2 * phase + 1], *bias_, kUnpadded, {});
     });
   }
   const bool packs = can_pack(x, weight_.type());
   const std::vector<at::Tensor> kernels = weight_.derived([&](const at::Tensor& weight) {
-    std::vector<at::Tensor> phases = enlargement_phases(weight);
+    std::vector<at::Tensor> phases = upsample_phases(weight);
     if (packs)
       for (at::Tensor& phase : phases) phase = pack_conv2d(phase, phase_input_sizes(x), kUnpadded);
     return phases;
   });
-  return enlarged_conv2d(x, [&](const at::Tensor& part, size_t phase) {
+  return upsample_conv2d(x, [&](const at::Tensor& part, size_t phase) {
     const at::Tensor& kernel = kernels[phase];
     return kernel.is_mkldnn() ? packed_conv2d(part, kernel, *bias_, kUnpadded, {})
                               : at::conv2d(part, kernel, *bias_);

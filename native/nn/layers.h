@@ -25,22 +25,21 @@ class Conv2d : public Module {
   Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride = 1, int64_t padding = 0);
   at::Tensor forward(const at::Tensor& x, const at::Tensor& addend = {}) const;
 
-  /// forward() of x enlarged to twice its size by nearest neighbours, for a 3×3 kernel of stride 1 and
-  /// padding 1.
-  at::Tensor forward_enlarged(const at::Tensor& x) const;
+  /// forward() of x upsampled 2× by nearest neighbours, for a 3×3 kernel of stride 1 and padding 1.
+  at::Tensor forward_upsampled(const at::Tensor& x) const;
 
-  /// libtorch's own convolution, whose result is laid out in memory like its input: for results that decide
-  /// in which order random numbers are drawn.
+  /// libtorch's convolution, whose result keeps the memory layout of its input: random tensors drawn "like"
+  /// the result depend on that layout.
   at::Tensor forward_plain(const at::Tensor& x, at::MemoryFormat layout) const;
 
   void quantize() override { weight_.keep_as_int8(); }
-  /// For forward_enlarged() only, whose kernels are made of the exact weight, which stays.
-  void quantize_enlarged() { int8_enlarged_ = true; }
+  /// Quantizes forward_upsampled() only: its phase kernels are derived from the exact weight, which is kept.
+  void quantize_upsampled() { int8_upsampled_ = true; }
 
  private:
   Parameter weight_, bias_;
   Conv2dGeometry geometry_;
-  bool int8_enlarged_ = false;
+  bool int8_upsampled_ = false;
 };
 
 /// Wu & He 2018, "Group Normalization".  x: [B,C,...]

@@ -31,11 +31,11 @@ class Module {
   /// All parameters below this module with their plain tensors, depth first, in the order of registration.
   std::vector<NamedParameter> named_parameters();
 
-  /// The same for who looks at shapes only, or gives them their first values: packed ones stay packed.
+  /// The same without restoring packed parameters: for callers that only read shapes or set first values.
   std::vector<NamedParameter> declared_parameters();
 
-  /// Lets the layers below that do most of the work, and lose little by it, keep their weights as 8-bit
-  /// integers when they are loaded. For inference on the CPU.
+  /// Makes the layers below that do most of the work and tolerate it keep their weights as 8-bit integers
+  /// when loaded. For inference on the CPU.
   virtual void quantize();
 
  protected:

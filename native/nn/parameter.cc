@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "kernels/int8.h"
-#include "nn/lowered.h"
+#include "nn/shadow_weight.h"
 
 namespace ip2p {
 
@@ -22,7 +22,7 @@ void Parameter::set(const at::Tensor& plain) {
 void Parameter::restore() const {
   if (int8_)
     throw Error("ERR_INVALID_ARGUMENT",
-                "a model with 8-bit weights has only these: load it without quantization");
+                "a model with 8-bit weights keeps no other copy of them: load it without quantization");
   shared_ = true;
   if (value.defined() || !packed_.defined()) return;
   value = packed_.to_dense();
@@ -40,8 +40,8 @@ void Parameter::replace(at::Tensor tensor) {
   value = std::move(tensor);
   packed_.reset();
   derived_.clear();
-  lowered_.reset();
-  lowered_copy_is_wrong();
+  shadow_.reset();
+  mark_shadow_stale();
   shared_ = false;
 }
 
@@ -67,15 +67,15 @@ at::Tensor Parameter::packed(const std::function<at::Tensor(const at::Tensor&)>&
 at::Tensor Parameter::for_product() const {
   restore();
   const c10::DeviceType device = value.device().type();
-  const bool wanted = lowered_type_ && at::autocast::is_autocast_enabled(device) &&
-                      at::autocast::get_autocast_dtype(device) == *lowered_type_;
+  const bool wanted = shadow_type_ && at::autocast::is_autocast_enabled(device) &&
+                      at::autocast::get_autocast_dtype(device) == *shadow_type_;
   if (!wanted) return value;
-  if (!lowered_.defined()) lowered_ = at::empty_like(value, value.options().dtype(*lowered_type_));
-  if (lowered_version_ != value._version()) {
-    lowered_.copy_(value.detach());
-    lowered_version_ = value._version();
+  if (!shadow_.defined()) shadow_ = at::empty_like(value, value.options().dtype(*shadow_type_));
+  if (shadow_version_ != value._version()) {
+    shadow_.copy_(value.detach());
+    shadow_version_ = value._version();
   }
-  return lowered(value, lowered_);
+  return shadow_weight(value, shadow_);
 }
 
 std::vector<at::Tensor> Parameter::derived(

@@ -17,13 +17,13 @@ struct ResnetOptions {
 };
 
 /// Two 3×3 convolutions, each behind a group norm and an activation, the time embedding between them, and a
-/// residual. x: [B,in,H,W], time: of no meaning in the autoencoder → [B,out,H,W]
+/// residual. x: [B,in,H,W], time: ignored in the autoencoder → [B,out,H,W]
 class ResnetBlock2D : public Module {
  public:
   ResnetBlock2D(int64_t in_channels, int64_t out_channels, const ResnetOptions& options);
   at::Tensor forward(const at::Tensor& x, const TimeCondition& time) const;
-  /// Not the shortcut, whose input is not normalised and whose result nothing is added to: it is a small part
-  /// of the work, and would lose more than all other layers of a UNet together.
+  /// Leaves out the shortcut: a small part of the work, but its input is not normalised, and quantizing it
+  /// would cost more accuracy than all other layers of a UNet together.
   void quantize() override;
 
  private:

@@ -24,8 +24,8 @@ Upsample2D::Upsample2D(int64_t channels) : conv_(channels, channels, 3, 1, 1) {
 at::Tensor Upsample2D::forward(const at::Tensor& x, at::OptionalIntArrayRef size) const {
   const std::array<int64_t, 2> twice{2 * x.size(2), 2 * x.size(3)};
   const std::array<int64_t, 2> target = size ? std::array<int64_t, 2>{(*size)[0], (*size)[1]} : twice;
-  // In training, sums and copies and their derivatives would cost more than they save.
-  if (target == twice && !c10::GradMode::is_enabled()) return conv_.forward_enlarged(x);
+  // In training, the extra sums, copies and their backward passes cost more than the phases save.
+  if (target == twice && !c10::GradMode::is_enabled()) return conv_.forward_upsampled(x);
   return conv_.forward(at::upsample_nearest2d(x, target));
 }
 

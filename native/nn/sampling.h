@@ -16,13 +16,13 @@ class Downsample2D : public Module {
   int64_t padding_;
 };
 
-/// Nearest-neighbour enlargement to twice the size, or to `size`, then a 3×3 convolution. x: [B,C,H,W]
+/// Nearest-neighbour upsampling by 2, or to `size`, then a 3×3 convolution. x: [B,C,H,W]
 class Upsample2D : public Module {
  public:
   explicit Upsample2D(int64_t channels);
   at::Tensor forward(const at::Tensor& x, at::OptionalIntArrayRef size = std::nullopt) const;
-  /// Enlargements to exactly twice the size.
-  void quantize() override { conv_.quantize_enlarged(); }
+  /// Applies to upsampling by exactly 2.
+  void quantize() override { conv_.quantize_upsampled(); }
 
  private:
   Conv2d conv_;

@@ -59,17 +59,17 @@ void BasicTransformerBlock::quantize() {
 at::Tensor BasicTransformerBlock::forward(at::Tensor x, const TextCondition& text) const {
   const at::Tensor normed = norm1_.forward(x);
   if (only_cross_attention_) {
-    x = text.for_every_row(x);
-    x = attn1_.forward(text.for_every_row(normed), text.embeddings, x, text.cache);
+    x = text.expand_rows(x);
+    x = attn1_.forward(text.expand_rows(normed), text.embeddings, x, text.cache);
   } else {
-    x = text.for_every_row(attn1_.forward(normed, normed, x));
+    x = text.expand_rows(attn1_.forward(normed, normed, x));
   }
   x = attn2_.forward(norm2_.forward(x), text.embeddings, x, text.cache);
   return ff_.forward(norm3_.forward(x), x);
 }
 
 Transformer2DModel::Transformer2DModel(int64_t channels, const TransformerOptions& options)
-    // Heads that do not divide the channels evenly make the inside narrower.
+    // If the heads do not divide the channels evenly, the inner width is smaller.
     : inner_channels_(options.heads * (channels / std::max<int64_t>(options.heads, 1))),
       norm_(options.groups, channels, kGroupNormEps) {
   if (inner_channels_ <= 0)
@@ -109,7 +109,7 @@ at::Tensor Transformer2DModel::forward(const at::Tensor& x, const TextCondition&
     check_cancelled();
     tokens = blocks_[i].forward(tokens, text);
   }
-  const at::Tensor residual = text.for_every_row(x);
+  const at::Tensor residual = text.expand_rows(x);
   return linear_out_ ? to_map(linear_out_->forward(tokens)) + residual
                      : conv_out_->forward(to_map(tokens), residual);
 }

@@ -13,38 +13,38 @@
 
 namespace ip2p {
 
-/// What a UNet keeps from one denoising step to the next: what layers compute of the text or of the timesteps
-/// only, and, where that is asked for, features of its deep levels. Belongs to one model, whose weights do
-/// not change meanwhile; changed on the thread of that model's device alone.
+/// What a UNet reuses from one denoising step to the next: results that depend only on the text or the
+/// timesteps and, on request, features of its deep levels. Belongs to one model, whose weights must not
+/// change meanwhile; modified only on the thread of that model's device.
 class UNetCache {
  public:
-  /// `timesteps`: those of the passes to come, as far as they are known.
+  /// `timesteps`: those of the coming passes, as far as they are known.
   explicit UNetCache(const std::vector<double>& timesteps);
 
   /// float64 [N]; undefined: none are known.
   const at::Tensor& timesteps() const { return timesteps_; }
-  /// The place of a timestep among them.
+  /// The index of a timestep among them.
   std::optional<int64_t> row_of(double timestep) const;
 
-  /// What the last up block was given; undefined: nothing.
+  /// The last up block's input; undefined if none is kept.
   at::Tensor deep_features;
 
-  /// Whether it is this model's; the first one that asks has it. Called where passes are queued.
+  /// Whether the cache belongs to this model; the first model to ask claims it. Called when a pass is queued.
   bool belongs_to(const std::shared_ptr<const void>& model);
 
-  /// Around a pass: forgets what lies on another device, as after the model was moved, and counts.
+  /// Scope of a pass: drops entries on another device (the model was moved) and counts the memory.
   void begin_pass(c10::Device device);
   void end_pass();
-  /// What was kept after the last pass; read by any thread.
+  /// Bytes kept after the last pass; may be read by any thread.
   int64_t bytes() const { return bytes_; }
 
-  /// What `make` made for this layer and this source the last time, or makes now.
+  /// The cached result of `make` for this layer and source, computed on a miss.
   const std::vector<at::Tensor>& get(const void* layer, const at::Tensor& source,
                                      const std::function<std::vector<at::Tensor>()>& make);
 
  private:
   struct Entry {
-    at::Tensor source;  // held, so that nothing else can come to lie at its address
+    at::Tensor source;  // held, so that its address is not reused
     int64_t version = 0;
     std::vector<at::Tensor> made;
   };

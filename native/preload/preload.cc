@@ -1,9 +1,8 @@
 // Opens shared libraries by absolute path, before the addon that needs them is loaded.
 //
-// Where libtorch lies is known only at run time, and LD_LIBRARY_PATH is read once, when a process starts. A
-// library that is already open satisfies a later dependency of the same name, so opening libtorch here is
-// what lets the addon be linked without a path to it. This module therefore must not depend on libtorch
-// itself.
+// libtorch's location is known only at run time, and LD_LIBRARY_PATH is read once, when a process starts. A
+// library that is already open satisfies a later dependency of the same name, so opening libtorch here lets
+// the addon be linked without a path to it. This module therefore must not depend on libtorch itself.
 
 #include <node_api.h>
 
@@ -111,7 +110,7 @@ napi_value Dlopen(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/** opened(name: string): string[]. Where the libraries of this file name lie that the process has open. */
+/** opened(name: string): string[]. The paths of the open libraries of this file name. */
 napi_value Opened(napi_env env, napi_callback_info info) {
   std::string name;
   if (!StringArgument(env, info, "opened: name must be a string", name)) return nullptr;

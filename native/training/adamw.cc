@@ -8,7 +8,7 @@ namespace ip2p {
 namespace {
 
 at::Tensor bfloat16_copy(const Parameter& parameter) {
-  const at::Tensor& copy = parameter.lowered_copy();
+  const at::Tensor& copy = parameter.shadow();
   return copy.defined() && copy.scalar_type() == at::kBFloat16 ? copy : at::Tensor();
 }
 
@@ -41,7 +41,7 @@ class AdamW : public Optimizer {
                 average ? average->decay : 1);
       for (const auto& [name, parameter] : parameters_)
         if (parameter->value.grad().defined() && bfloat16_copy(*parameter).defined())
-          parameter->lowered_copy_is_right();
+          parameter->mark_shadow_current();
     } else {
       libtorch_step(all, learning_rate, divisor, found_inf);
     }

@@ -142,7 +142,7 @@ class AdamW8bit : public Optimizer {
       const at::Tensor zeros = at::zeros_like(weight.detach());
       return {false, zeros, zeros.clone(), {}, {}};
     }
-    // The code of zero differs between the maps; with scales of zero any code means zero.
+    // The two maps have different codes of zero, but with scales of zero any code means zero.
     const at::Tensor codes =
         at::zeros(weight.sizes(), weight.options().dtype(at::kByte).requires_grad(false));
     const at::Tensor scales =

@@ -16,7 +16,7 @@ struct AutocastState {
 };
 
 /// Sets the state for this thread and puts the previous one back. The outermost scope also owns the cache of
-/// cast weights, which lives as long as it.
+/// cast weights.
 class AutocastScope {
  public:
   explicit AutocastScope(const AutocastState& state);

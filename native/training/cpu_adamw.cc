@@ -10,7 +10,7 @@
 namespace ip2p {
 namespace {
 
-/// Elements that a thread takes at a time: of large parameters a part.
+/// Elements per task; large parameters are split.
 constexpr int64_t kPiece = 1 << 16;
 
 struct Piece {
@@ -21,7 +21,7 @@ struct Piece {
 bool lies_like(const at::Tensor& tensor, const at::Tensor& weight, c10::ScalarType type = at::kFloat) {
   if (!tensor.is_cpu() || tensor.scalar_type() != type || !tensor.sizes().equals(weight.sizes()))
     return false;
-  // The stride of an axis of one element says nothing, and gradients of 1×1 kernels have other ones.
+  // Ignores the strides of axes of size 1, which differ in gradients of 1×1 kernels.
   for (int64_t axis = 0; axis < weight.dim(); ++axis)
     if (weight.size(axis) > 1 && tensor.stride(axis) != weight.stride(axis)) return false;
   return true;
@@ -40,7 +40,7 @@ bool cpu_adamw_takes(const std::vector<AdamWTensors>& all) {
                   lies_like(one.gradient, one.weight) && lies_like(one.exp_avg, one.weight) &&
                   lies_like(one.exp_avg_sq, one.weight) &&
                   (!one.average.defined() || lies_like(one.average, one.weight)) &&
-                  (!one.lowered.defined() || lies_like(one.lowered, one.weight, at::kBFloat16));
+                  (!one.shadow.defined() || lies_like(one.shadow, one.weight, at::kBFloat16));
          });
 }
 
@@ -68,7 +68,7 @@ void cpu_adamw(const std::vector<AdamWTensors>& all, const AdamWOptions& options
       kernel({one.weight.mutable_data_ptr<float>() + offset, one.gradient.const_data_ptr<float>() + offset,
               one.exp_avg.mutable_data_ptr<float>() + offset,
               one.exp_avg_sq.mutable_data_ptr<float>() + offset, data_or_null<float>(one.average, offset),
-              data_or_null<at::BFloat16>(one.lowered, offset), std::min(kPiece, one.weight.numel() - offset)},
+              data_or_null<at::BFloat16>(one.shadow, offset), std::min(kPiece, one.weight.numel() - offset)},
              step);
     }
   });

@@ -15,8 +15,7 @@ constexpr int kExponents = 7;
 DynamicMap::DynamicMap(bool is_signed) : coarse_(1 << 16) {
   std::vector<double> values{0.0, 1.0};
   for (int i = 0; i < kExponents; ++i) {
-    // Each exponent has twice as many fractions as the one below; without a sign there is room for twice as
-    // many again.
+    // Each exponent has twice as many fractions as the one below; unsigned maps have twice as many again.
     const int fractions = is_signed ? 1 << i : 1 << (i + 1);
     const double scale = std::pow(10.0, i - (kExponents - 1));
     for (int j = 0; j < fractions; ++j) {
@@ -36,7 +35,7 @@ DynamicMap::DynamicMap(bool is_signed) : coarse_(1 << 16) {
                                 midpoints_.begin());
   };
   for (uint32_t bits = 0; bits < coarse_.size(); ++bits) {
-    // Of a negative bucket the float with all lower bits set is the smallest.
+    // In a negative bucket the float with all lower bits set is the smallest.
     const uint32_t smallest = bits & 0x8000u ? (bits << 16) | 0xffffu : bits << 16;
     const float x = std::bit_cast<float>(smallest);
     coarse_[bits] = std::isnan(x) ? 0 : nearest(x);

@@ -6,7 +6,7 @@
 
 namespace ip2p {
 
-/// The 8-bit dynamic data type of block-wise quantisation (Dettmers et al. 2022, section 2): 256 values in
+/// The 8-bit dynamic data type of block-wise quantization (Dettmers et al. 2022, section 2): 256 values in
 /// [-1,1] or [0,1], denser towards zero, a decimal exponent in the leading zeros of a code and a linear
 /// fraction in the rest.
 class DynamicMap {

@@ -16,7 +16,7 @@ thread_local bool enabled = false;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// What the backward pass needs beside the inputs; travels in the graph as an opaque capsule.
+/// What the backward pass needs besides the inputs; saved in the graph as an opaque capsule.
 struct Recipe : torch::CustomClassHolder {
   Recipe(Segment f, AutocastState state) : segment(std::move(f)), autocast(state) {}
   Segment segment;

@@ -6,8 +6,8 @@
 
 namespace ip2p {
 
-/// A part of a model as a function of the two tensors that a gradient must flow to, parameters apart: what it
-/// transforms, and what it is conditioned on (time or text).
+/// A segment of a model as a function of its two differentiable inputs (besides parameters): the hidden
+/// states and the conditioning (time or text).
 using Segment = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& condition)>;
 
 /// While one of these lives on a thread, `recomputed()` keeps no activations inside its segments.

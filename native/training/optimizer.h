@@ -36,13 +36,13 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   /// One update with the gradients divided by `divisor` (one element: loss scale over clipping factor). No
-  /// parameter changes where `found_inf` (one element) is 1; both stay on the device, so that nobody waits
-  /// for them. `average`, if there is one, moves in any case. Copies of parameters in lower precision are
-  /// taken to be wrong afterwards, but for those that it declares right.
+  /// parameter changes where `found_inf` (one element) is 1; both stay on the device, so that the host need
+  /// not wait. `average`, if given, is always updated. Shadow weights are stale afterwards, except those that
+  /// the optimizer marks as current.
   virtual void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
                     const std::optional<WeightAverage>& average) = 0;
 
-  /// Everything that a resumed run needs, by name; the tensors themselves, not copies.
+  /// The state to resume from, by name; the tensors themselves, not copies.
   virtual NamedTensors state() const = 0;
 };
 
@@ -51,7 +51,7 @@ class Optimizer {
 std::unique_ptr<Optimizer> make_adamw(const std::vector<NamedParameter>& parameters,
                                       const AdamWOptions& options);
 
-/// The same with moments in 8 bits, quantised block by block (Dettmers et al. 2022, "8-bit Optimizers via
+/// The same with moments in 8 bits, quantized block by block (Dettmers et al. 2022, "8-bit Optimizers via
 /// Block-wise Quantization"), as bitsandbytes' `AdamW8bit`.
 std::unique_ptr<Optimizer> make_adamw_8bit(const std::vector<NamedParameter>& parameters,
                                            const AdamWOptions& options);

@@ -35,7 +35,7 @@ Trainer::Trainer(std::vector<TrainedModel> models, const TrainerOptions& options
     parameter->value.set_requires_grad(true);
     if (options_.use_ema) ema_.push_back(parameter->value.detach().clone());
     if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies)
-      parameter->keep_lowered(*options_.mixed_precision);
+      parameter->keep_shadow(*options_.mixed_precision);
   }
   optimizer_ = options_.use_8bit_adam ? make_adamw_8bit(parameters_, options_.adamw)
                                       : make_adamw(parameters_, options_.adamw);
@@ -66,14 +66,15 @@ at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tens
                                         const at::Tensor& text, const at::Tensor& target, double factor) {
   const bool ids = at::isIntegralType(text.scalar_type(), false);
   if (ids != (text_encoder_ != nullptr))
-    throw Error("ERR_INVALID_ARGUMENT", ids ? "token ids are given, but no text encoder is trained"
-                                            : "the text encoder is trained, so it takes token ids");
+    throw Error("ERR_INVALID_ARGUMENT",
+                ids ? "the text encoder is not trained, so this needs embeddings, not token ids"
+                    : "the text encoder is trained, so this needs token ids, not embeddings");
   return accumulate(
       [&] {
         const at::Tensor context = ids ? text_encoder_->forward(text, false).last_hidden_state : text;
         const at::Tensor prediction = unet_->forward(sample, timesteps, {context, {}});
         check_cancelled();
-        // It would be broadcast, with a loss that means nothing.
+        // Broadcasting would give a meaningless loss.
         if (!prediction.sizes().equals(target.sizes()))
           throw Error("ERR_INVALID_ARGUMENT", "the target differs in shape from what the model predicts");
         return at::mse_loss(prediction.to(at::kFloat), target.to(at::kFloat));
@@ -107,17 +108,16 @@ StepReport Trainer::step(double learning_rate, double max_grad_norm, double loss
   for (const auto& [name, parameter] : parameters_)
     if (parameter->value.grad().defined()) gradients.push_back(parameter->value.grad());
   if (gradients.empty())
-    throw Error("ERR_INVALID_ARGUMENT", "an optimiser step needs a backward pass before it");
+    throw Error("ERR_INVALID_ARGUMENT", "an optimizer step needs a backward pass before it");
 
   const at::Tensor norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2))) / loss_scale;
   const at::Tensor skipped = at::isfinite(norm).logical_not().to(at::kFloat);
   const at::Tensor clip = at::clamp(max_grad_norm / (norm + 1e-6), std::nullopt, 1.0);
-  // A norm that is not finite makes the factor NaN; the update is skipped then, but NaN must not reach the
-  // kernel.
+  // A norm that is not finite makes the factor NaN: the update is skipped, but NaN must not reach the kernel.
   const at::Tensor divisor = (loss_scale / clip).nan_to_num(1.0);
   std::optional<WeightAverage> average;
   if (ema_decay && has_ema()) average.emplace(WeightAverage{ema_, *ema_decay});
-  for (const auto& [name, parameter] : parameters_) parameter->lowered_copy_is_wrong();
+  for (const auto& [name, parameter] : parameters_) parameter->mark_shadow_stale();
   optimizer_->step(learning_rate, divisor, skipped, average);
   forget_gradients();
   return {norm, skipped};
@@ -131,11 +131,11 @@ void Trainer::swap_ema() {
   if (ema_.empty()) throw Error("ERR_INVALID_ARGUMENT", "this trainer keeps no average of the weights");
   for (size_t i = 0; i < ema_.size(); ++i) {
     at::Tensor& weight = parameters_[i].parameter->value;
-    // Only the storage changes hands: the leaf stays the leaf that gradients accumulate in.
+    // Only the storage is exchanged, so that gradients still accumulate in the same leaf.
     const at::Tensor data = weight.detach();
     weight.set_data(ema_[i]);
     ema_[i] = data;
-    parameters_[i].parameter->lowered_copy_is_wrong();
+    parameters_[i].parameter->mark_shadow_stale();
   }
 }
 

@@ -20,27 +20,28 @@ struct TrainerOptions {
   bool use_8bit_adam = false;
   bool use_ema = false;
   bool gradient_checkpointing = false;
-  /// Keeps the weights in the type of mixed precision beside those in float32, instead of casting them anew
-  /// in every pass: the same numbers sooner, for two bytes a weight.
+  /// Keeps shadow weights in the type of mixed precision instead of casting the float32 weights in every
+  /// pass: identical results, faster, for two bytes per weight.
   bool shadow_weights = false;
   /// bfloat16 or float16: operators run in it by libtorch's autocast rules, weights stay float32.
   std::optional<c10::ScalarType> mixed_precision;
 };
 
-/// What an optimiser step found; device tensors of one element, read by whoever wants to know.
+/// Results of an optimizer step: one-element tensors on the device, so that reading them is the caller's
+/// choice.
 struct StepReport {
   at::Tensor gradient_norm;  ///< of all gradients together, before clipping, loss scale taken out
   at::Tensor skipped;        ///< 1 if the norm was not finite and nothing was changed
 };
 
-/// A model to train, and what its parameters' names begin with in the trainer's state.
+/// A model to train, and the prefix of its parameters' names in the trainer's state.
 struct TrainedModel {
   std::string prefix;
   std::shared_ptr<Model> model;
 };
 
-/// Trains models in place: their parameters become leaves of the autograd graph, in float32. What the loss is
-/// belongs to the classes below.
+/// Trains models in place: their parameters become leaves of the autograd graph, in float32. The subclasses
+/// define the loss.
 class Trainer {
  public:
   Trainer(std::vector<TrainedModel> models, const TrainerOptions& options);
@@ -48,8 +49,8 @@ class Trainer {
 
   c10::Device device() const { return models_.front().model->device(); }
 
-  /// Takes the loss scale out of the gradients, clips their norm, updates the parameters and forgets the
-  /// gradients. With `ema_decay` it ends with update_ema, which is cheaper in one go.
+  /// Unscales the gradients, clips their norm, updates the parameters and clears the gradients. With
+  /// `ema_decay` it ends with update_ema, fused into the same pass.
   StepReport step(double learning_rate, double max_grad_norm, double loss_scale,
                   const std::optional<double>& ema_decay);
 
@@ -68,8 +69,8 @@ class Trainer {
   NamedTensors ema_state() const;
 
  protected:
-  /// Computes a loss with gradients on, in the types of mixed precision; then backward. Gradients of factor ·
-  /// loss are added to those there are. → the loss, one element, not multiplied
+  /// A micro-step: forward under autocast, then backward. Accumulates the gradients of factor · loss. → the
+  /// loss without the factor, one element
   at::Tensor accumulate(const std::function<at::Tensor()>& loss, double factor);
 
  private:

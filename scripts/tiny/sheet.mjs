@@ -56,7 +56,7 @@ export async function drawSheet(results, summary, title = "instruct pix2pix") {
     );
     const below = top + TEXT + BELOW_TEXT;
     for (const [j, shown] of [example.original, picture, example.target].entries())
-      pictures.push({ left: left + j * (side + GAP), top: below, input: await enlarged(shown, side) });
+      pictures.push({ left: left + j * (side + GAP), top: below, input: await upscaled(shown, side) });
   }
   return sharp({ create: { width, height, channels: 3, background: COLOURS.paper } })
     .composite([...pictures, { input: svgDocument(width, height, marks.join("")), left: 0, top: 0 }])
@@ -74,7 +74,7 @@ function heading(title, { success, count }, width) {
 }
 
 /** A picture with rounded corners and a fine outline, so that snow does not run into the paper. */
-async function enlarged({ width, height, data }, side) {
+async function upscaled({ width, height, data }, side) {
   const rectangle = (inset, look) =>
     svgDocument(
       side,

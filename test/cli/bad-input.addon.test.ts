@@ -42,7 +42,7 @@ describe("a model that is broken is refused in one line that says where:", () =>
       /model_index\.json: is not valid JSON: .*line 1/,
     ],
     [
-      "a component class that nobody knows",
+      "a component class that is unknown",
       (m) =>
         edit(join(m, "model_index.json"), (c) => {
           c.unet = ["os", "system"];
@@ -50,7 +50,7 @@ describe("a model that is broken is refused in one line that says where:", () =>
       /model_index\.json: "unet" is a system of os, which is not supported; known: UNet2DConditionModel/,
     ],
     [
-      "a scheduler class that nobody knows",
+      "a scheduler class that is unknown",
       (m) =>
         edit(join(m, "model_index.json"), (c) => {
           c.scheduler = ["diffusers", "NoScheduler"];
@@ -67,7 +67,7 @@ describe("a model that is broken is refused in one line that says where:", () =>
     ],
     ["a component that is missing", (m) => rmSync(join(m, "vae"), { recursive: true }), /vae.*no such file/],
     [
-      "a block type that nobody knows",
+      "a block type that is unknown",
       (m) =>
         edit(join(m, "unet", "config.json"), (c) => {
           c.down_block_types = ["DownBlock2D", "TeleportBlock2D"];
@@ -156,7 +156,7 @@ describe("an impossible argument is refused in one line:", () => {
       "an unknown flag",
       ["--num_inference_stepz", "5"],
       2,
-      /^edit: there is no option --num_inference_stepz; did you mean --num_inference_steps\?$/,
+      /^edit: unknown option --num_inference_stepz; did you mean --num_inference_steps\?$/,
     ],
     ["no steps", ["--num_inference_steps", "0"], 2, /--num_inference_steps takes a whole number of at least 1, not 0$/],
     ["more steps than the model has", ["--num-inference-steps", "1001"], 1, /num_inference_steps.*1001.*1\.\.1000/],
@@ -165,7 +165,7 @@ describe("an impossible argument is refused in one line:", () => {
       "an unknown scheduler",
       ["--scheduler", "Euler"],
       1,
-      /there is no scheduler class "Euler"; the known ones are .*EulerDiscreteScheduler/,
+      /unknown scheduler class "Euler"; known: .*EulerDiscreteScheduler/,
     ],
     ["an unknown quantization", ["--quantization", "int4"], 2, /--quantization takes one of none, int8, not "int4"$/],
     [
@@ -180,7 +180,7 @@ describe("an impossible argument is refused in one line:", () => {
       "a variant that is not there",
       ["--variant", "fp16"],
       1,
-      /ip2p-tiny\/model: no component has the variant "fp16"; there are no variants/,
+      /ip2p-tiny\/model: no component has the variant "fp16"; available: none/,
     ],
     ["a model that is nowhere", ["--model", "./nowhere"], 1, /nowhere: no such folder/],
     ["a model that is a file", ["--model", "file.txt"], 1, /file\.txt is a file; a model is a folder/],
@@ -198,7 +198,7 @@ describe("an impossible argument is refused in one line:", () => {
       /cannot write "file\.txt\/out\.png": "file\.txt" is not a folder/,
     ],
     ["an output without a format", ["--output", "out.xyz"], 2, /--output: .*"out\.xyz".*use \.png/],
-    ["a picture that is absent", ["--image", "absent.png"], 1, /there is no picture "absent\.png"/],
+    ["a picture that is absent", ["--image", "absent.png"], 1, /the picture "absent\.png" does not exist/],
     ["a picture that is a folder", ["--image", "folder.png"], 1, /"folder\.png" is a folder/],
     ["a picture that is none", ["--image", "file.txt"], 1, /"file\.txt" is not a picture/],
     [
@@ -229,7 +229,7 @@ describe("an impossible argument is refused in one line:", () => {
   it.runIf(process.platform === "linux")("an output where nobody can write", async () => {
     using place = new Workplace();
     const outcome = await ip2p(editArguments("--output", "/proc/out.png"), { cwd: place.folder });
-    expect(onlyLine(outcome, 1)).toMatch(/^cannot write "\/proc\/out\.png": the folder "\/proc" takes no files/);
+    expect(onlyLine(outcome, 1)).toMatch(/^cannot write "\/proc\/out\.png": the folder "\/proc" is not writable/);
   });
 
   it.runIf(process.platform === "linux")("an output that the disk does not hold", async () => {
@@ -258,7 +258,7 @@ describe("an impossible argument is refused in one line:", () => {
     const { status, stderr } = await ip2p(editArguments("--image", "absent.png", "--verbose"), { cwd: place.folder });
     expect(status).toBe(1);
     expect(stderr).toMatch(
-      /^ip2p: there is no picture "absent\.png"\n\[ERR_FILE_NOT_FOUND\] InstructPix2PixError: .*\n {4}at /,
+      /^ip2p: the picture "absent\.png" does not exist\n\[ERR_FILE_NOT_FOUND\] InstructPix2PixError: .*\n {4}at /,
     );
   });
 });

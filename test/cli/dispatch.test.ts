@@ -64,10 +64,10 @@ describe("ip2p", () => {
   });
 
   it.each([
-    [["ecko"], 'ip2p: there is no command "ecko"; did you mean echo?\n'],
+    [["ecko"], 'ip2p: unknown command "ecko"; did you mean echo?\n'],
     [["--many_words", "x", "echo"], "ip2p: the command comes first, before --many_words; the commands are echo\n"],
     [["echo"], "ip2p: echo: --many_words must be given\n"],
-    [["echo", "--many_word", "x"], "ip2p: echo: there is no option --many_word; did you mean --many_words?\n"],
+    [["echo", "--many_word", "x"], "ip2p: echo: unknown option --many_word; did you mean --many_words?\n"],
   ])("refuses %j with status 2", async (argv, stderr) => {
     expect(await run(argv)).toEqual({ status: 2, stdout: "", stderr });
   });

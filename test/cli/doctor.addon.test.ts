@@ -26,7 +26,7 @@ describe("ip2p doctor", () => {
       expect(io.out()).toMatch(new RegExp(`^${row} +\\S`, "m"));
     expect(io.out()).toContain(`Node.js       ${process.version}`);
     expect(io.out()).toMatch(/^loading +works$/m);
-    expect(io.out()).toMatch(/everything that is needed is there\n$/);
+    expect(io.out()).toMatch(/everything needed is installed\n$/);
   });
 
   it("prints the same as JSON", async () => {

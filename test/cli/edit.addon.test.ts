@@ -107,7 +107,7 @@ describe("ip2p edit", () => {
       cwd: place.folder,
     });
     expect(status).toBe(0);
-    expect(stderr).toBe("ip2p: warning: --enable_model_cpu_offload changes nothing: it is computed on the CPU\n");
+    expect(stderr).toBe("ip2p: warning: --enable_model_cpu_offload has no effect on the CPU\n");
   });
 
   it("tells a program everything in JSON lines", async () => {
@@ -151,12 +151,12 @@ describe("ip2p edit", () => {
       cwd: place.folder,
     });
     expect(status).toBe(1);
-    const message = 'there is no picture "absent.png"';
+    const message = 'the picture "absent.png" does not exist';
     expect(JSON.parse(stdout)).toEqual({ event: "error", code: "ERR_FILE_NOT_FOUND", message });
     expect(stderr).toBe(`ip2p: ${message}\n`);
   });
 
-  it("says what it ignores: keys that nobody knows, and parts that editing does not need", async () => {
+  it("says what it ignores: keys that is unknown, and parts that editing does not need", async () => {
     using place = new Workplace();
     const model = place.copyOfModel();
     const change = (file: string, entries: object) => {

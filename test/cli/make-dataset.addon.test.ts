@@ -141,7 +141,7 @@ test("an empty folder is filled", async () => {
 test.each([
   ["a folder that holds something", ["--count=1"], 1, /"pairs": the folder is not empty/],
   ["a folder in none", ["--count=1", "--output=no/where"], 1, /the folder ".*no" does not exist/],
-  ["a file in its place", ["--count=1", "--output=pairs/mine.txt"], 1, /mine\.txt": it is no folder/],
+  ["a file in its place", ["--count=1", "--output=pairs/mine.txt"], 1, /mine\.txt": it is not a folder/],
   ["no source", ["--count=1", "--no_world", "--output=new"], 2, /--world/],
   ["no count", ["--output=new"], 2, /--count/],
   ["no pairs", ["--count=0", "--output=new"], 2, /--count/],
@@ -183,5 +183,5 @@ test("--families draws edits of those only, by turns", async () => {
   expect(rows[1].edit_prompt).toBe(worldExample(5, 1, ["move", "add"]).edit.instruction);
 
   const refused = await run(place, "--count=6", "--families=move,fly");
-  expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('"fly"; there are recolour, ') });
+  expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('"fly"; known: recolour, ') });
 });

@@ -33,11 +33,11 @@ afterEach(() => {
 describe("a broken row", () => {
   const bad: [what: string, row: string, reason: RegExp][] = [
     ["a truncated picture", line("cut.png", "b.png", "x"), /cut\.png" is a PNG picture that cannot be decoded/],
-    ["a missing file", line("none.png", "b.png", "x"), /there is no picture "none.png"/],
-    ["a missing edited file", line("a.png", "none.png", "x"), /there is no picture "none.png"/],
+    ["a missing file", line("none.png", "b.png", "x"), /the picture "none.png" does not exist/],
+    ["a missing edited file", line("a.png", "none.png", "x"), /the picture "none.png" does not exist/],
     ["something that is no picture", line("text.png", "b.png", "x"), /text\.png" is not a picture/],
     ["an empty file", line("empty.png", "b.png", "x"), /empty\.png" is empty/],
-    ["a folder", line("folder", "b.png", "x"), /there is no picture "folder"/],
+    ["a folder", line("folder", "b.png", "x"), /the picture "folder" does not exist/],
     ["an empty prompt", line("a.png", "b.png", ""), /has an empty prompt/],
     ["a blank prompt", line("a.png", "b.png", " \t"), /has an empty prompt/],
     ["a prompt that is null", line("a.png", "b.png", null), /has no prompt/],
@@ -122,7 +122,7 @@ describe("a broken row", () => {
     expect(await loader.load([0, 1])).toMatchObject({ indices: [] });
     await expect(loader.load([2])).rejects.toMatchObject({
       code: "ERR_DATASET",
-      message: "not one of the 3 rows can be used; the last one: row 2: has no prompt",
+      message: "none of the 3 rows can be used; the last one: row 2: has no prompt",
     });
   });
 

@@ -217,7 +217,7 @@ describe("pictures that parquet names", () => {
     });
     await expect(lost.row(0)).rejects.toMatchObject({
       code: "ERR_FILE_NOT_FOUND",
-      message: 'there is no picture "/somewhere/else/mixed/images/0_i.png"',
+      message: 'the picture "/somewhere/else/mixed/images/0_i.png" does not exist',
     });
     await lost.close();
   });
@@ -285,7 +285,7 @@ describe("what is wrong with a parquet file", () => {
       const { root, file } = await single(parquet("snappy"));
       await spoil(file);
       await expect(scratch.open({ trainDataDir: root }), what).rejects.toMatchObject(
-        refusal(/train.parquet is no readable parquet file/),
+        refusal(/train.parquet is not a readable parquet file/),
       );
     }
   });

@@ -23,7 +23,7 @@ const SMALLER: Record<string, string[]> = {
 const START_ANEW: Record<string, string> = { "make-dataset": "--output", train: "--output_dir" };
 
 /** What a command that goes on from the latest checkpoint says where there is none yet. */
-const EXPECTED = /^ip2p: warning: there is no checkpoint in .*; training starts anew\n/;
+const EXPECTED = /^ip2p: warning: .* has no checkpoint; training starts from the beginning\n/;
 
 type Check = (command: Command) => void | Promise<void>;
 

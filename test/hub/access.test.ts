@@ -224,13 +224,13 @@ test("an upload goes to no address without encryption where the hub has one with
   for (const address of ["http://127.0.0.1:9/storage", "file:///etc/passwd", "http://hub.example/", "https://"])
     await expect(http.request(address, { method: "PUT", body: "x" }), address).rejects.toMatchObject({
       code: "ERR_HUB",
-      message: "https://hub.example: the hub names what is no address to upload to",
+      message: "https://hub.example: the hub gave an invalid upload address",
     });
   await http.close();
   const wandb = new WandbHttp("https://wandb.example", "key", {});
   const { signal } = new AbortController();
   await expect(wandb.upload("http://127.0.0.1:9/x", [], Buffer.from("x"), signal)).rejects.toThrow(
-    /no place for a file/,
+    /no upload URL for a file/,
   );
   await wandb.close();
 });

@@ -250,7 +250,7 @@ describe("a guarded connection", () => {
         `cannot fetch ${url}: its host is not on the public internet or cannot be connected to (private addresses are not allowed here)`,
       );
     expect(privateConnections).toBe(0);
-    // Whoever may connect to anything is told why it failed.
+    // Where private addresses are allowed, the reason for a failure is reported.
     expect(await outcomeOf(new URL(`http://public.test:${free}/a`), { allowPrivateAddresses: true })).toMatch(
       /ECONNREFUSED/,
     );

@@ -74,7 +74,7 @@ describe("RgbImage.resize", () => {
     for (const result of await Promise.all(results)) expect(result.data).toEqual(expected.data);
   });
 
-  it("refuses a filter nobody knows", async () => {
+  it("refuses an unknown filter", async () => {
     await expectError(image.resize(5, 5, "cubic" as ResampleFilter), "ERR_INVALID_ARGUMENT", /"cubic".*bicubic/);
   });
 });

@@ -129,7 +129,7 @@ describe("RgbImage.encode", () => {
     await expectError(scene.encode("jpeg", { quality }), "ERR_INVALID_ARGUMENT", /quality is a whole number/);
   });
 
-  it("refuses a format nobody knows", async () => {
+  it("refuses an unknown format", async () => {
     await expectError(scene.encode("bmp" as ImageFormat), "ERR_INVALID_ARGUMENT", /"bmp".*png/);
   });
 

@@ -146,7 +146,7 @@ test("attention of tensors that do not belong together is an error that names th
   const { tensors } = await inputs([1, 2, 4, 4, 8], "bfloat16");
   using other = await Tensor.randn([1, 2, 4, 9], { dtype: "bfloat16" });
   await expect(callOperator("attention", [tensors[0]!, tensors[1]!, other], [0, AUTO])).rejects.toThrow(
-    /attention cannot relate queries \[1, 2, 4, 8\]/,
+    /the shapes of attention do not fit: queries \[1, 2, 4, 8\]/,
   );
 });
 

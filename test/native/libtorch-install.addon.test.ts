@@ -104,7 +104,7 @@ describe("the sources of an installation", () => {
     const args = JSON.parse(readFileSync(pip.log, "utf8").trim()) as string[];
     expect(args.slice(0, 5)).toEqual(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"]);
     expect(args.at(-1)).toBe("torch==2.13.0+cpu");
-    expect(messages.join("\n")).toMatch(/not to be had there: http:\/\/127\.0\.0\.1:9\/cpu\/.*ECONNREFUSED|bad port/);
+    expect(messages.join("\n")).toMatch(/not available there: http:\/\/127\.0\.0\.1:9\/cpu\/.*ECONNREFUSED|bad port/);
   });
 
   it("are ended if pip fetches far more than the wheel can have", async () => {
@@ -449,13 +449,13 @@ describe("unpacking", () => {
     for (const size of [0, 4, 6, 2 ** 31])
       expect(await refusal([...files, { name: "torch/lib/x.so", content: "12345", size }]), String(size)).toBeDefined();
     for (const mode of [0o040755, 0o010644, 0o020644, 0o060644, 0o140644])
-      expect(await refusal([...files, { name: "torch/lib/x.so", content: "", mode }])).toMatch(/is no plain file/);
+      expect(await refusal([...files, { name: "torch/lib/x.so", content: "", mode }])).toMatch(/is not a plain file/);
     const pairs: [string, string, RegExp][] = [
-      ["torch/lib/LIBC10.so", "torch/lib/x", /"torch\/lib\/LIBC10\.so" is there twice/],
-      ["torch/lib/x", "libtorch/lib/x", /is there twice/],
-      ["torch/lib/caf\u00e9", "torch/lib/cafe\u0301", /is there twice/],
+      ["torch/lib/LIBC10.so", "torch/lib/x", /"torch\/lib\/LIBC10\.so" appears twice/],
+      ["torch/lib/x", "libtorch/lib/x", /appears twice/],
+      ["torch/lib/caf\u00e9", "torch/lib/cafe\u0301", /appears twice/],
       ["torch/lib/x/y/z", "torch/lib/X", /is a folder as well/],
-      ["torch/lib/x", "torch/lib/x/y/z", /lies below what is a file/],
+      ["torch/lib/x", "torch/lib/x/y/z", /is inside of a file/],
     ];
     for (const [first, second, message] of pairs)
       expect(await refusal([...files, ...[first, second].map((name) => ({ name, content: "x" }))])).toMatch(message);
@@ -468,7 +468,7 @@ describe("unpacking", () => {
     for (const [archive, message] of [
       [makeZip([...files, link]), /is a symbolic link/],
       [makeZip([...files, wrong]), /checksum of torch\/lib\/libwrong\.so is wrong/],
-      [makeZip([...files, twice]), /some\.whl cannot be unpacked: .*libc10\.so" is there twice/],
+      [makeZip([...files, twice]), /some\.whl cannot be unpacked: .*libc10\.so" appears twice/],
       [makeZip(files).subarray(0, -40), /cannot be unpacked/],
     ] as const) {
       const { result, cache } = install(archive);

@@ -253,7 +253,7 @@ describe("loading", () => {
     expect(new Set(versions)).toEqual(new Set([loadAddon<{ libtorchVersion: string }>().exports.libtorchVersion]));
   });
 
-  it("is tried in another process first by whoever wants to know", async () => {
+  it("can be tested in another process first", async () => {
     const files = findAddon();
     expect(files.addon).toBe(join(localBuildFolder(packageRoot), "ip2p.node"));
     const works = await probeAddon(files, resolveLibtorch());

@@ -104,7 +104,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("an insta
 
   it("without the platform package: every place that was tried, and hints", async () => {
     const message = await failureOf(omitted, real());
-    expect(message).toMatch(/^ip2p: there is no native addon for linux-x64-gnu; run `npx ip2p build`/m);
+    expect(message).toMatch(/^ip2p: no native addon is installed for linux-x64-gnu; run `npx ip2p build`/m);
     expect(message).toContain(`${join("build", "Release", "ip2p.node")}: does not exist`);
     expect(message).toContain(`${PLATFORM}: is not installed`);
     for (const hint of ["--omit=optional", "lockfile", "supportedArchitectures"]) expect(message).toContain(hint);

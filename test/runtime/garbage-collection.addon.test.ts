@@ -21,7 +21,7 @@ test.each(["tensors", "arrays", "models", "results"])(
     const size = what === "models" ? 4 * MEGABYTE : 160 * MEGABYTE;
     expect(held.counted - base.counted).toBeGreaterThanOrEqual(size);
     expect(collected.counted - base.counted).toBeLessThan(MEGABYTE / 16);
-    // Small blocks stay with the allocator, for whoever comes next.
+    // The allocator keeps small blocks for reuse.
     if (what === "models") return;
     expect(held.resident - base.resident).toBeGreaterThan(size * 0.9);
     expect(collected.resident - base.resident).toBeLessThan(size / 4);

@@ -43,7 +43,7 @@ describe("schedulers by name", () => {
     write("{");
     await fails("ERR_CONFIG", "is not valid JSON");
     write('{"beta_start": 0.1}');
-    await fails("ERR_CONFIG", "there is no scheduler class");
+    await fails("ERR_CONFIG", "unknown scheduler class");
     write('{"_class_name": "DDIMScheduler", "beta_start": NaN}');
     await fails("ERR_CONFIG", "DDIMScheduler: beta_start NaN is not a number");
     rmSync(path);

@@ -70,7 +70,7 @@ describe("npm run tiny:eval", () => {
     ["an option that there is not", [...QUICK, "--sheets", "a.png"], 2, /no option --sheets; did you mean --sheet\?/],
     ["another type", [...QUICK, "--dtype", "float64"], 2, /--dtype takes one of float32, /],
     ["a model that is not there", ["--model", "no/model"], 1, /--model: there is no folder "no\/model"/],
-    ["a sampler that is not there", [...QUICK, "--scheduler", "Best"], 1, /no scheduler class "Best"/],
+    ["a sampler that is not there", [...QUICK, "--scheduler", "Best"], 1, /unknown scheduler class "Best"/],
     ["a sheet in no folder", [...QUICK, "--sheet", "no/sheet.png"], 1, /--sheet: there is no folder ".*no"/],
   ];
   it.each(refused)("refuses %s in one line", async (_, args, status, line) => {

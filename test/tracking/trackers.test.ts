@@ -82,7 +82,7 @@ describe("--report_to", () => {
     expect(server.run.project).toBe("mine");
     said = [];
     await run(await createTrackers("all", options({ env: { WANDB_BASE_URL: server.url, HOME: "/nonexistent" } })), [1]);
-    expect(said).toEqual(["W&B: not used, as there is no key for it"]);
+    expect(said).toEqual(["W&B: not used, since no key is set"]);
     expect(server.runs.size).toBe(1);
   });
 
@@ -96,7 +96,7 @@ describe("--report_to", () => {
   it.each([
     ["comet_ml", "report_to: comet_ml is not supported; it can be tensorboard, wandb, all, none"],
     ["mlflow", "report_to: mlflow is not supported; it can be tensorboard, wandb, all, none"],
-    ["tensorbord", 'report_to: there is no tracker "tensorbord"; it can be tensorboard, wandb, all, none'],
+    ["tensorbord", 'report_to: unknown tracker "tensorbord"; it can be tensorboard, wandb, all, none'],
   ])("%s is refused by name", async (name, message) => {
     const error = await createTrackers(name, options()).catch((reason: unknown) => reason);
     expect(isInstructPix2PixError(error, "ERR_INVALID_ARGUMENT")).toBe(true);

@@ -258,7 +258,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     expect(server.run).toMatchObject({ complete: true });
     expect(server.run.uploads.size).toBe(1);
     expect(warnings).toEqual([
-      expect.stringMatching(/^W&B: .*; the run goes on, and what it logs is sent as soon as that works$/),
+      expect.stringMatching(/^W&B: .*; the run goes on, and its data are sent when the server is reachable again$/),
     ]);
   });
 
@@ -316,7 +316,9 @@ describe("a server that cannot be reached does not stop a run", () => {
 
 describe("settings that cannot be right are found before a run starts", () => {
   it("no key", async () => {
-    expect(await refusal(tracker(undefined, { WANDB_API_KEY: undefined }))).toMatch(/no W&B key; set WANDB_API_KEY/);
+    expect(await refusal(tracker(undefined, { WANDB_API_KEY: undefined }))).toMatch(
+      /no W&B key is set; set WANDB_API_KEY/,
+    );
   });
 
   it("a wrong key, which is not shown", async () => {

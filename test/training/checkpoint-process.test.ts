@@ -44,11 +44,11 @@ describe("on a real disk, the last checkpoint stands and the error is typed", ()
     await commitCheckpoint(out, 1, write);
     try {
       limit(String(BYTES / 2));
-      await expectFailure("the file would be larger than is allowed");
+      await expectFailure("the file would exceed the size limit");
       // Room for the data, not for the manifest.
       limit("100");
       const small = async (folder: string) => writeFileSync(join(folder, "small"), "x");
-      await expectFailure("the file would be larger than is allowed", small);
+      await expectFailure("the file would exceed the size limit", small);
     } finally {
       limit("unlimited");
     }

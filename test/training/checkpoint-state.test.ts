@@ -123,7 +123,7 @@ describe("a training state", () => {
     },
   );
 
-  it("with a piece that nobody knows, of another version or format, is refused", async () => {
+  it("with a piece that is unknown, of another version or format, is refused", async () => {
     await writeState(folder, state);
     rewrite((content) => {
       content.extra = 1;

@@ -258,7 +258,7 @@ describe("verifying a checkpoint", () => {
   });
 
   it("says when there is nothing, or a file", async () => {
-    await expectError(verifyCheckpoint(join(out, "none")), "ERR_FILE_NOT_FOUND", "there is no such checkpoint");
+    await expectError(verifyCheckpoint(join(out, "none")), "ERR_FILE_NOT_FOUND", "the checkpoint does not exist");
     await expectError(verifyCheckpoint(join(path, "state.json")), "ERR_CHECKPOINT", "is not a folder");
   });
 

@@ -166,7 +166,7 @@ describe("what a schedule cannot work with is refused", () => {
   const steps = { numWarmupSteps: 1, numTrainingSteps: 2 };
 
   it.each([
-    ["sine", {}, /there is no learning-rate schedule "sine"/],
+    ["sine", {}, /unknown learning-rate schedule "sine"/],
     ["linear", { numTrainingSteps: 1 }, /needs the number of warm-up steps/],
     ["constant_with_warmup", {}, /needs the number of warm-up steps/],
     ["cosine", { numWarmupSteps: 1 }, /needs the number of training steps/],

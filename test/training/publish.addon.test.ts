@@ -110,7 +110,7 @@ test("what would keep the model from being uploaded is found before training", a
   hub.accounts.set("hf_readonly", { name: "ann", role: "read", mayCreate: [], mayWrite: [] });
   const cases: [Parameters<typeof options>[0], Record<string, string>, string, RegExp][] = [
     [{ hubToken: "hf_wrong" }, {}, "ERR_HUB", /does not accept the access token/],
-    [{ hubToken: "hf_readonly" }, {}, "ERR_HUB", /may only read/],
+    [{ hubToken: "hf_readonly" }, {}, "ERR_HUB", /read permission only/],
     [{ hubModelId: "team/edits" }, {}, "ERR_HUB", /team\/edits: the access token may not create it/],
     [{ hubModelId: "a/b/c" }, {}, "ERR_INVALID_ARGUMENT", /^hub_model_id "a\/b\/c" must be/],
     [{ outputDir: join(folder, "my edits!") }, {}, "ERR_INVALID_ARGUMENT", /"my edits!".*give hub_model_id/],

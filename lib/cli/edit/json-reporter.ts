@@ -3,7 +3,7 @@ import type { CommandIo } from "../command.js";
 import { JsonLines, rounded } from "../json-lines.js";
 import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";
 
-/** Tells of an edit by {@link JsonLines}. */
+/** Reports an edit as {@link JsonLines}. */
 export class JsonReporter implements EditReporter {
   readonly #verbose: boolean;
   readonly #lines: JsonLines;

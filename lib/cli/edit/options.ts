@@ -26,7 +26,7 @@ export const editOptions = declareOptions({
     help: "where the edited picture goes; the extension says the format (png, jpg, webp, avif, tiff, gif); several pictures are numbered: out-1.png, out-2.png, …",
   },
 
-  negative_prompt: { type: "string", value: "TEXT", group: SAMPLING, help: "what to steer away from" },
+  negative_prompt: { type: "string", value: "TEXT", group: SAMPLING, help: "the negative prompt: what to avoid" },
   num_inference_steps: {
     type: "integer",
     min: 1,
@@ -38,13 +38,13 @@ export const editOptions = declareOptions({
     type: "number",
     default: 7.5,
     group: SAMPLING,
-    help: "how strongly the instruction is followed; guidance is on above 1",
+    help: "how strongly the instruction is followed (text guidance); guidance is on above 1",
   },
   image_guidance_scale: {
     type: "number",
     default: 1.5,
     group: SAMPLING,
-    help: "how closely the result keeps to the picture; guidance is off below 1",
+    help: "how closely the result follows the picture (image guidance); guidance is off below 1",
   },
   guidance_start: {
     type: "number",
@@ -52,7 +52,7 @@ export const editOptions = declareOptions({
     max: 1,
     default: 0,
     group: SAMPLING,
-    help: "the fraction of the steps from which on they are guided; others take a third of the time, and the result is another",
+    help: "the fraction of the steps at which guidance begins; steps without guidance take a third of the time, and the result differs",
   },
   guidance_end: {
     type: "number",
@@ -60,7 +60,7 @@ export const editOptions = declareOptions({
     max: 1,
     default: 1,
     group: SAMPLING,
-    help: "the fraction of the steps up to which they are guided",
+    help: "the fraction of the steps at which guidance ends",
   },
   deep_cache_interval: {
     type: "integer",
@@ -82,14 +82,14 @@ export const editOptions = declareOptions({
     max: 1,
     default: 0,
     group: SAMPLING,
-    help: "noise of DDIM; other schedulers ignore it",
+    help: "η, the amount of noise of DDIM; other schedulers ignore it",
   },
   seed: {
     type: "bigint",
     min: 0,
     max: 2n ** 64n - 1n,
     group: SAMPLING,
-    help: "of the noise: the same seed gives the same picture, here and in diffusers; by default drawn at random and printed",
+    help: "seed of the noise: the same seed gives the same picture, here and in diffusers; by default random, and printed",
   },
   num_images_per_prompt: {
     type: "integer",
@@ -108,7 +108,7 @@ export const editOptions = declareOptions({
     group: MODEL,
     help: "where models from the hub are kept; by default the Hugging Face cache, shared with Python",
   },
-  local_files_only: { type: "boolean", group: MODEL, help: "use what the cache holds and ask no server" },
+  local_files_only: { type: "boolean", group: MODEL, help: "use only cached files, without network access" },
 
   dtype: {
     type: "string",
@@ -126,7 +126,7 @@ export const editOptions = declareOptions({
   allow_non_finite: {
     type: "boolean",
     group: COMPUTING,
-    help: "let NaN and infinity in weights and results pass, which give a black picture, instead of failing",
+    help: "accept NaN and infinity in weights and results, which give a black picture, instead of failing",
   },
   quantization: {
     type: "string",
@@ -147,7 +147,7 @@ export const editOptions = declareOptions({
     choices: ["auto", "math"],
     default: "auto",
     group: COMPUTING,
-    help: "math holds all attention scores in memory and is meant for comparisons",
+    help: "math materialises the attention scores and is meant for comparisons",
   },
   enable_model_cpu_offload: {
     type: "boolean",
@@ -168,7 +168,7 @@ export const editOptions = declareOptions({
   deterministic: {
     type: "boolean",
     group: COMPUTING,
-    help: "use algorithms on CUDA that give the same bits at every run; on the CPU it is so in any case",
+    help: "use deterministic algorithms on CUDA; the CPU is always deterministic",
   },
   num_threads: {
     type: "integer",
@@ -181,10 +181,14 @@ export const editOptions = declareOptions({
     type: "string",
     value: "DIR",
     group: COMPUTING,
-    help: "the libtorch to use instead of the one that is found",
+    help: "the libtorch to use instead of the one found automatically",
   },
 
-  grid: { type: "boolean", group: OUTPUT, help: "write one picture: the original and, beside it, what became of it" },
+  grid: {
+    type: "boolean",
+    group: OUTPUT,
+    help: "write one picture that shows the original and the results side by side",
+  },
   json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
   progress: { type: "boolean", default: true, group: OUTPUT, help: "do not show progress" },
   quiet: { type: "boolean", group: OUTPUT, help: "print nothing but errors" },

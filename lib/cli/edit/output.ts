@@ -31,8 +31,8 @@ export async function planOutputs(output: string, count: number): Promise<string
 }
 
 /**
- * Creates an empty file beside the output and removes it again: the only answer that holds for every file system, be it
- * read-only, full of quotas or without files of one's own.
+ * Creates an empty file beside the output and removes it again: the only reliable check, whatever the file system
+ * (read-only, quotas, permissions).
  */
 async function probeFolder(folder: string, output: string): Promise<void> {
   const cannot = (reason: string, cause?: unknown) =>
@@ -47,7 +47,7 @@ async function probeFolder(folder: string, output: string): Promise<void> {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EACCES" || code === "EPERM") throw cannot("permission denied", error);
     if (code === "EROFS") throw cannot("the file system is read-only", error);
-    throw cannot(`the folder "${folder}" takes no files (${code})`, error);
+    throw cannot(`the folder "${folder}" is not writable (${code})`, error);
   } finally {
     await rm(probe, { force: true });
   }

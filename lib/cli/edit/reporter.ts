@@ -15,11 +15,11 @@ export interface StepEvent {
   stepsPerSecond: number | undefined;
 }
 
-/** What an edit came to. */
+/** The result of an edit. */
 export interface EditSummary {
   /** The files written. */
   outputs: string[];
-  /** Of the pictures written, in pixels. */
+  /** Size of the pictures written, in pixels. */
   width: number;
   height: number;
   seed: bigint;
@@ -30,15 +30,15 @@ export interface EditSummary {
   /** Undefined for a single step. */
   stepsPerSecond: number | undefined;
   seconds: { load: number; edit: number; total: number };
-  /** Of this process, in bytes. */
+  /** Peak resident memory of this process, in bytes. */
   peakMemory: number;
-  /** Of the tensors on the CUDA device, in bytes; undefined on the CPU. */
+  /** Peak memory of tensors on the CUDA device, in bytes; undefined on the CPU. */
   peakDeviceMemory: number | undefined;
 }
 
-/** Tells the user, or a program, how an edit goes. */
+/** Reports the progress of an edit to the user or a program. */
 export interface EditReporter extends Reporter {
-  /** Files of the model arrive from the hub. */
+  /** Files of the model are being downloaded from the hub. */
   downloading(progress: DownloadProgress): void;
   /** The model is being loaded from its folder. */
   loading(folder: string): void;

@@ -22,7 +22,7 @@ import { createReporter, type EditReporter } from "./reporter.js";
 
 const PARTS: readonly string[] = ["vae", "text_encoder", "tokenizer", "unet", "scheduler"];
 
-/** Runs `ip2p edit`. What is cheap to find wrong is looked at first; the model, which takes longest, is loaded last. */
+/** Runs `ip2p edit`. Cheap checks come first; the model, which takes longest, is loaded last. */
 export async function runEdit(values: EditValues, io: CommandIo): Promise<number> {
   const reporter = createReporter(values, io);
   const warn = (text: string) => reporter.warning(text);
@@ -53,8 +53,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   const loadingSince = performance.now();
   if (values.verbose) await tellWhatIsNotLoaded(folder, reporter);
   const offloads = values.enableModelCpuOffload;
-  if (offloads && device === "cpu")
-    reporter.warning("--enable_model_cpu_offload changes nothing: it is computed on the CPU");
+  if (offloads && device === "cpu") reporter.warning("--enable_model_cpu_offload has no effect on the CPU");
   const placed = offloads ? "cpu" : device;
   using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, {
     ...{ device: placed, dtype, vaeDtype, allowNonFinite, quantization, variant, attention, signal },
@@ -87,7 +86,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
       reporter.step({ step: step + 1, totalSteps, timestep, stepsPerSecond: clock.tick() }),
   });
   const results = values.grid ? [await beside(image, images, pipeline.vae.scaleFactor)] : images;
-  // From here on it takes milliseconds, and what is written is written whole.
+  // The rest takes milliseconds, and files are written atomically.
   throwIfAborted(signal);
   for (const [i, path] of outputs.entries()) await results[i]!.save(path);
 
@@ -107,14 +106,14 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   });
 }
 
-/** Pipelines come with parts that editing has no use for, such as a safety checker. */
+/** Names components that editing does not use, such as a safety checker. */
 async function tellWhatIsNotLoaded(folder: string, reporter: EditReporter): Promise<void> {
   const { components } = await readModelIndex(folder);
   for (const [name, component] of components)
     if (component && !PARTS.includes(name)) reporter.detail(`${name} (${component.className}) is not loaded`);
 }
 
-/** The original, as the model saw it, and to its right what became of it. */
+/** The original at the model's input size, and the results to its right. */
 async function beside(original: RgbImage, edited: readonly RgbImage[], factor: number): Promise<RgbImage> {
   return imageGrid([await original.toMultipleOf(factor), ...edited]);
 }

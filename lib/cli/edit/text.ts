@@ -9,10 +9,10 @@ export function summaryText(summary: EditSummary): string {
   return `${files}: ${width}×${height}, seed ${seed}, ${count} in ${secondsText(seconds.edit)}${pace}`;
 }
 
-/** What --verbose adds to it. */
+/** The details that --verbose adds. */
 export function detailText(summary: EditSummary): string {
   const { scheduler, device, dtype, seconds, peakMemory, peakDeviceMemory } = summary;
-  const total = `loading took ${secondsText(seconds.load)}, all of it ${secondsText(seconds.total)}`;
+  const total = `loading took ${secondsText(seconds.load)}, everything ${secondsText(seconds.total)}`;
   const onDevice = peakDeviceMemory === undefined ? "" : `, ${megabytes(peakDeviceMemory)} on the device`;
   return `${scheduler}, ${dtype} on ${device}; ${total}; at most ${megabytes(peakMemory)} of memory${onDevice}`;
 }
@@ -21,7 +21,7 @@ function megabytes(bytes: number): string {
   return `${Math.round(bytes / 1e6)} MB`;
 }
 
-/** Slow steps are told by the seconds they take. */
+/** Slow steps are given in seconds per step. */
 export function rateText(stepsPerSecond: number): string {
   if (stepsPerSecond < 1) return `${(1 / stepsPerSecond).toPrecision(3)} s/step`;
   return `${stepsPerSecond >= 100 ? Math.round(stepsPerSecond) : stepsPerSecond.toPrecision(3)} steps/s`;

@@ -4,13 +4,13 @@ const OUTPUT = "Output";
 
 /** Every option of `ip2p make-dataset`. */
 export const makeDatasetOptions = declareOptions({
-  world: { type: "boolean", help: "draw the examples of the world; the only source there is, and to be named" },
+  world: { type: "boolean", help: "draw examples of the built-in world; the only source, and required" },
   count: { type: "integer", value: "N", min: 1, max: 9_999_999, required: true, help: "how many pairs of pictures" },
   output: {
     type: "string",
     value: "DIR",
     required: true,
-    help: "the folder to make; it must not exist or be empty, and appears when all is written",
+    help: "the folder to create; it must not exist or be empty, and appears when everything is written",
   },
   seed: {
     type: "integer",
@@ -18,7 +18,7 @@ export const makeDatasetOptions = declareOptions({
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
     default: 0,
-    help: "which of the worlds: two seeds have no example in common but by chance",
+    help: "seed of the examples: two seeds share examples only by chance",
   },
   size: {
     type: "integer",
@@ -31,7 +31,7 @@ export const makeDatasetOptions = declareOptions({
   families: {
     type: "string",
     value: "NAME,…",
-    help: "draw edits of these families only, by turns; by default of all",
+    help: "draw edits of these families only, in turn; by default of all",
   },
   format: {
     type: "string",

@@ -12,12 +12,12 @@ export interface DatasetSummary {
   seconds: number;
 }
 
-/** Tells the user, or a program, how far the data set is. */
+/** Reports progress to the user or a program. */
 export interface MakeDatasetReporter {
   progress(done: number, total: number): void;
   done(summary: DatasetSummary): void;
   failed(error: unknown): void;
-  /** Leaves the terminal as it was. */
+  /** Restores the terminal. */
   stop(): void;
 }
 
@@ -45,7 +45,7 @@ function summaryText({ output, rows, seconds }: DatasetSummary): string {
   return `${output}: ${rows} pairs in ${seconds.toFixed(1)} s`;
 }
 
-/** Tells of it by {@link JsonLines}. */
+/** Reports as {@link JsonLines}. */
 class JsonReporter implements MakeDatasetReporter {
   readonly #lines: JsonLines;
 

@@ -19,7 +19,7 @@ export async function runMakeDataset(values: MakeDatasetValues, io: CommandIo): 
   const reporter = createMakeDatasetReporter(values, io);
   try {
     const { world, count, seed, size, format, output } = values;
-    if (!world) throw new InstructPix2PixError("ERR_USAGE", "say what the data set is made of: --world");
+    if (!world) throw new InstructPix2PixError("ERR_USAGE", "give the source of the data set: --world");
     const families = namedFamilies(values.families);
     const started = performance.now();
     await makeFolder(output, async (folder) => {
@@ -49,7 +49,7 @@ function namedFamilies(names: string | undefined): readonly EditFamily[] | undef
     if (!family)
       throw new InstructPix2PixError(
         "ERR_USAGE",
-        `no family of edits is called ${JSON.stringify(name.trim())}; there are ${EDIT_FAMILIES.join(", ")}`,
+        `unknown family of edits ${JSON.stringify(name.trim())}; known: ${EDIT_FAMILIES.join(", ")}`,
       );
     return family;
   });

@@ -5,10 +5,10 @@ import type { CommandIo } from "../command.js";
 import { JsonLines, type JsonLinesOptions } from "../json-lines.js";
 import type { TrainReporter } from "./reporter.js";
 
-/** Events that come often, and only tell how far something is. */
+/** Frequent progress events. */
 const PROGRESS: readonly TrainEvent["type"][] = ["preparing", "caching", "publishing"];
 
-/** Tells of a training by {@link JsonLines}: steps as in metrics.jsonl, events and the result as `train` gives them. */
+/** Reports a training run as {@link JsonLines}: steps as in metrics.jsonl, events and the result as from `train`. */
 export class JsonReporter implements TrainReporter {
   readonly #lines: JsonLines;
 

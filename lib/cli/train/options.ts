@@ -3,7 +3,7 @@ import { trainOptions } from "../../training/options.js";
 
 const OUTPUT = "Output";
 
-/** Every option of `ip2p train`: those of the run, and how the command tells of it. */
+/** Every option of `ip2p train`: those of the run and of its output. */
 export const trainCommandOptions = declareOptions({
   ...trainOptions,
   json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },

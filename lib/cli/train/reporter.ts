@@ -4,7 +4,7 @@ import type { CommandIo } from "../command.js";
 import { type Reporter, showsBar } from "../reporting.js";
 import { JsonReporter } from "./json-reporter.js";
 
-/** Tells the user, or a program, how a run goes. */
+/** Reports a run to the user or a program. */
 export interface TrainReporter extends Reporter {
   event(event: TrainEvent): void;
   step(record: StepRecord): void;
@@ -25,7 +25,7 @@ export function createTrainReporter(options: TrainReporterOptions, io: Io): Trai
   return showsBar(options, io) ? new BarTrainReporter(io) : new LineTrainReporter(options.quiet, io);
 }
 
-/** What an event says, in words; undefined for what only programs want to hear of. */
+/** An event as a line of text; undefined for events that only programs need. */
 function wordsOf(event: TrainEvent): string | undefined {
   switch (event.type) {
     case "loading":
@@ -54,7 +54,7 @@ function numbersOf({ trainLoss, lr, samplesPerSecond, dataSeconds }: StepRecord)
 /** At most this many seconds between two lines of steps. */
 const LINE_INTERVAL = 5;
 
-/** Plain lines, a step's now and then. */
+/** Plain lines, with steps at intervals. */
 class LineTrainReporter implements TrainReporter {
   readonly #quiet: boolean;
   readonly #io: Io;

@@ -7,10 +7,10 @@ import type { MetadataRecord, MetadataRecords } from "./read.js";
 
 /** Records between two turns of the event loop. */
 const SLICE = 256;
-/** Longer records are no metadata; a quote that is never closed makes one. */
+/** Longer records are not metadata but the result of an unclosed quote. */
 const MAX_RECORD = 16 << 20;
 
-/** More columns are no metadata. */
+/** More columns are not metadata. */
 const MAX_COLUMNS = 10_000;
 
 interface Parsed {
@@ -19,10 +19,11 @@ interface Parsed {
 }
 
 /**
- * Reads comma-separated values with a header line, quoted as in RFC 4180; blank lines are passed over, and all values
- * are text. An empty value is null.
+ * Reads comma-separated values with a header line, quoted as in RFC 4180; blank lines are skipped, and all values are
+ * strings. An empty value is null.
  *
- * @throws `ERR_DATASET` for an unusable header or an unclosed quote; records of another length are only reported
+ * @throws `ERR_DATASET` for an unusable header or an unclosed quote; records with a wrong number of values are only
+ * reported
  */
 export async function* readCsv(path: string): MetadataRecords {
   const input = createReadStream(path);
@@ -43,7 +44,8 @@ export async function* readCsv(path: string): MetadataRecords {
   try {
     for await (const parsed of input.pipe(parser)) {
       const { record, info } = parsed as Parsed;
-      // The line that the record begins on. The parser tells the one it has reached, and counts CRLF within quotes twice.
+      // The line that the record begins on. The parser reports the line it has reached, and counts CRLF within quotes
+      // twice.
       line = info.lines - counted - occurrences(record, /[\r\n]/g);
       counted += occurrences(record, /\r\n/g);
       if (header === undefined) header = checkHeader(path, record);

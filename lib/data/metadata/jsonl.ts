@@ -7,14 +7,14 @@ import { datasetError, reasonOf } from "../errors.js";
 import type { MetadataRecord, MetadataRecords } from "./read.js";
 
 const NEWLINE = 0x0a;
-/** Longer lines are no metadata. */
+/** Longer lines are not metadata. */
 const MAX_LINE = 16 << 20;
 
 /**
- * Reads a file with one JSON object on each line; blank lines are passed over, as Arrow does.
+ * Reads a file with one JSON object on each line; blank lines are skipped, as in Arrow.
  *
  * @param wanted keys that must not appear twice in an object
- * @throws `ERR_DATASET` if the first record is malformed already; later ones are only reported
+ * @throws `ERR_DATASET` if the first record is malformed; later ones are only reported
  */
 export async function* readJsonLines(path: string, wanted: readonly string[]): MetadataRecords {
   const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -72,13 +72,13 @@ function parseLine(
   if (typeof values !== "object" || values === null || Array.isArray(values))
     return { position, problem: "is not a JSON object" };
   const twice = wanted.find((key) => isRepeated(text, key));
-  // Within a nested object the key would be another one.
+  // A key within a nested object does not count.
   if (twice !== undefined && !Object.values(values).some((value) => typeof value === "object" && value !== null))
     return { position, problem: `has the key ${quote(twice)} twice` };
   return { position, values: values as Record<string, unknown> };
 }
 
-/** What is wrong with a text that `JSON.parse` refuses; undefined if it only has Python's `NaN` and `Infinity`. */
+/** The error in a text that `JSON.parse` refuses; undefined if it only contains Python's `NaN` and `Infinity`. */
 function jsonProblem(text: string): string | undefined {
   try {
     parseJson(text);

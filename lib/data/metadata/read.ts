@@ -3,7 +3,7 @@ import { readCsv } from "./csv.js";
 import { readJsonLines } from "./jsonl.js";
 import { readParquetTable } from "./parquet.js";
 
-/** One record of a metadata file: its values by their keys, or what is wrong with it. */
+/** One record of a metadata file: its values by key, or its error. */
 export type MetadataRecord = {
   /** Its line in the file, from 1; for parquet its row, from 0. */
   readonly position: number;
@@ -15,8 +15,8 @@ export type MetadataRecords = AsyncGenerator<MetadataRecord[], void, undefined>;
 /**
  * Reads a `metadata.jsonl`, `.csv` or `.parquet`.
  *
- * @param wanted the keys whose values are needed; of the others only some records tell the names
- * @throws `ERR_DATASET` for a file that is malformed as a whole, or from its first record on
+ * @param wanted the keys whose values are needed; of others only the names are reported, and not in every record
+ * @throws `ERR_DATASET` for a malformed file or first record
  */
 export function readMetadata(path: string, wanted: readonly string[]): MetadataRecords {
   switch (posix.extname(path)) {

@@ -8,19 +8,19 @@ import { CELL, type CellKind, RowStoreWriter } from "./row-store.js";
 export interface BuildStoreOptions {
   readonly path: string;
   readonly columns: readonly string[];
-  /** Rows that are needed, ascending; null: all. */
+  /** The needed rows, ascending; null: all. */
   readonly rows: Uint32Array | null;
   /** Where the store will be. */
   readonly folder: string;
-  /** Where it is until it is whole. */
+  /** Its temporary folder until it is complete. */
   readonly temporary: string;
-  /** Called with the rows that are done. */
+  /** Called with the number of finished rows. */
   readonly onRows: (done: number) => void;
 }
 
 /**
- * Reads a parquet file once, one column of one row group at a time, and writes what is found into a store. Values that
- * lie uncompressed in the file are not copied; the store only says where they are.
+ * Reads a parquet file once, one column of one row group at a time, and writes the values into a store. Values that are
+ * uncompressed in the file are not copied; the store only records their position.
  *
  * @throws `ERR_DATASET` for a broken parquet file, and what Node's file functions throw
  */
@@ -80,7 +80,7 @@ async function readColumn(path: string, range: Omit<Parameters<typeof parquetRea
   }
 }
 
-/** A picture's bytes win over its path, as in the `datasets` library. */
+/** A picture's bytes take precedence over its path, as in the `datasets` library. */
 function cellOf(value: unknown): { kind: CellKind; bytes: Uint8Array } | undefined {
   if (types.isUint8Array(value)) return { kind: CELL.stored, bytes: value };
   if (typeof value === "string") return { kind: CELL.text, bytes: Buffer.from(value) };

@@ -1,7 +1,7 @@
 import type { Compressors } from "hyparquet";
 import { compressors as all } from "hyparquet-compressors";
 
-/** All codecs of parquet. A page without a byte, as a column of nulls has, is not handed to them: LZ4 fails on it. */
+/** All codecs of parquet. Empty pages, as in a column of nulls, bypass them, since LZ4 fails on empty input. */
 export const compressors: Compressors = Object.fromEntries(
   Object.entries(all).map(([codec, decompress]) => [
     codec,

@@ -17,11 +17,11 @@ export interface ParquetDatasetOptions {
   /** The parquet files in the order of their rows, relative to the folder. */
   files: readonly string[];
   columns: EditColumns;
-  /** Where pictures go that must be unpacked to be read at random. */
+  /** The folder for pictures that must be unpacked for random access. */
   stores: string;
   select: RowSelector;
   signal?: AbortSignal | undefined;
-  /** Called with the rows that can be read at random so far. */
+  /** Called with the number of rows that are ready for random access. */
   onRows?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -37,7 +37,7 @@ interface Shard {
   readonly rows: number;
   /** The number of its first row in the dataset. */
   readonly start: number;
-  /** Hash of the footer, which tells the sizes and places of all values. */
+  /** Hash of the footer, which holds the sizes and positions of all values. */
   readonly footer: string;
   /** Bytes of a row, unpacked, that would have to be stored. */
   readonly rowBytes: number;
@@ -45,8 +45,8 @@ interface Shard {
 
 /**
  * Opens parquet files as the hub stores datasets of pictures: columns of pictures are the `datasets` library's struct of
- * bytes and path, or encoded bytes, or paths. A first pass over the files makes every row readable on its own, in
- * memory bounded by a column of a row group; the result is kept for later runs.
+ * bytes and path, or encoded bytes, or paths. A first pass over the files makes every row randomly accessible, with
+ * memory bounded by one column of a row group; the result is cached for later runs.
  *
  * @throws `ERR_DATASET` for a broken file, or a column that is missing or holds something else; `ERR_IO` if the disk
  *   cannot hold what must be unpacked; `ERR_ABORTED`
@@ -155,7 +155,7 @@ function checkColumns(kinds: ReadonlyMap<string, ColumnKind>, columns: EditColum
   }
 }
 
-/** Bytes, unpacked, of the values that cannot be read where they are. */
+/** Unpacked bytes of the values that must be copied into the store. */
 function packedBytes({ metadata }: ParquetFile, columns: EditColumns): number {
   let bytes = 0;
   for (const group of metadata.row_groups)
@@ -169,7 +169,7 @@ function packedBytes({ metadata }: ParquetFile, columns: EditColumns): number {
   return bytes;
 }
 
-/** Refuses to unpack what the disk cannot hold. */
+/** Throws if the disk is too small for the unpacked values. */
 async function assertRoom(stores: string, needed: readonly { shard: Shard; source: StoreSource }[]): Promise<void> {
   let bytes = 0;
   for (const { shard, source } of needed)
@@ -178,7 +178,7 @@ async function assertRoom(stores: string, needed: readonly { shard: Shard; sourc
   if (bytes > 0) await assertDiskSpace(stores, bytes);
 }
 
-/** What a shard's store is made from: all its rows, or the chosen ones, counted from its first, ascending. */
+/** The key of a shard's store: all its rows or the chosen ones, as ascending indices within the shard. */
 function sourceOf(shard: Shard, columns: readonly string[], selected: Uint32Array | undefined): StoreSource {
   const { path, size, modified, start, rows: length } = shard;
   const rows = selected

@@ -12,12 +12,13 @@ import type { StoreWorkerData, StoreWorkerMessage } from "./store-worker.js";
 
 export interface EnsureStoreOptions {
   signal?: AbortSignal | undefined;
-  /** Called with the rows of the file that have been read. */
+  /** Called with the number of rows read. */
   onRows?: ((done: number) => void) | undefined;
 }
 
 /**
- * The store of a parquet file, made now unless it is there. Of several processes one makes it and the others wait.
+ * Returns the store of a parquet file, creating it if necessary. Of several processes one creates it and the others
+ * wait.
  *
  * @param stores the folder of all stores
  * @throws `ERR_DATASET` for a broken parquet file, `ERR_IO` if the store cannot be written, `ERR_ABORTED`
@@ -38,7 +39,7 @@ export async function ensureStore(
     if (made) return made;
     const temporary = `${folder}.tmp`;
     try {
-      // What a process that died has left, and a store that is not whole.
+      // Leftovers of a dead process, or an incomplete store.
       for (const leftover of [temporary, folder]) await rm(leftover, { recursive: true, force: true });
       const { path, columns, rows } = source;
       await runWorker({ path, columns, rows, folder, temporary }, signal, onRows);
@@ -46,7 +47,7 @@ export async function ensureStore(
       await rm(temporary, { recursive: true, force: true });
     }
     const store = await RowStore.open(folder);
-    if (!store) throw storeError(folder, undefined, "it is not whole");
+    if (!store) throw storeError(folder, undefined, "it is incomplete");
     return store;
   });
 }
@@ -74,7 +75,7 @@ async function runWorker(
         else resolve();
       });
       worker.on("error", (error) => reject(crashError(data.path, error)));
-      // Too late to matter, unless nothing was said before.
+      // Has no effect if the promise is settled already.
       worker.on("exit", (status) => reject(crashError(data.path, new Error(`its worker ended with ${status}`))));
     });
   } catch (error) {
@@ -82,12 +83,12 @@ async function runWorker(
     throw error;
   } finally {
     signal?.removeEventListener("abort", stop);
-    // Nothing is to be written any more when its files are taken away.
+    // The worker must have ended before its files are removed.
     await worker.terminate();
   }
 }
 
-/** For a worker that could not say itself what went wrong. */
+/** For a worker that could not report its own error. */
 function crashError(path: string, error: Error): InstructPix2PixError {
   const outOfMemory = (error as NodeJS.ErrnoException).code === "ERR_WORKER_OUT_OF_MEMORY";
   return new InstructPix2PixError(

@@ -3,17 +3,17 @@ import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetSchem
 import { datasetError, reasonOf } from "../errors.js";
 import { checkPageHeads, checkThrift } from "./thrift.js";
 
-/** A parquet file that is open for reading. */
+/** An open parquet file. */
 export interface ParquetFile {
   readonly path: string;
   readonly buffer: AsyncBuffer;
   readonly metadata: FileMetaData;
-  /** Where in the file an array that the reader decoded without copying begins; undefined if it was copied. */
+  /** Offset in the file of an array that was decoded without copying; undefined if it was copied. */
   offsetOf(bytes: Uint8Array): number | undefined;
   close(): Promise<void>;
 }
 
-/** What a column's values can be used as. */
+/** The usable kinds of column. */
 export type ColumnKind = "text" | "bytes" | "picture" | "other";
 
 /**
@@ -114,9 +114,9 @@ function checkRows({ num_rows, row_groups }: FileMetaData, size: number): void {
     throw new Error("its numbers of rows are wrong");
 }
 
-/** The typed error for what reading a parquet file throws. */
+/** The typed error for a failure of the parquet reader. */
 export function parquetError(path: string, error: unknown) {
-  return datasetError(`${path} is no readable parquet file: ${reasonOf(error).replace(/^parquet /, "")}`, error);
+  return datasetError(`${path} is not a readable parquet file: ${reasonOf(error).replace(/^parquet /, "")}`, error);
 }
 
 /**

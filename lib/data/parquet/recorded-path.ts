@@ -7,11 +7,11 @@ import { datasetError } from "../errors.js";
 
 /**
  * Finds the pictures that a parquet file names instead of holding them. In the user's own dataset the paths may be
- * absolute: the `datasets` library writes such ones. What comes from the hub must not name files of this machine.
+ * absolute, as the `datasets` library writes them. A data set from the hub must not name files of this machine.
  */
 export class RecordedPaths {
   readonly #folder: DataFolder;
-  /** The beginning of recorded paths that was last found to have moved, and where to. */
+  /** The last prefix of recorded paths that has moved, and its new location. */
   #moved: { from: string; to: string } | undefined;
 
   constructor(folder: DataFolder) {
@@ -20,7 +20,7 @@ export class RecordedPaths {
 
   /**
    * The file that a path means: relative to the parquet file or to the dataset's folder, or absolute. An absolute path
-   * that no longer exists is looked for where the folders around the parquet file have been moved to.
+   * that no longer exists is searched relative to the parquet file's current location.
    *
    * @param file the parquet file, relative to the dataset's folder
    * @throws `ERR_FILE_NOT_FOUND`, `ERR_DATASET` for a path that leads out of the dataset
@@ -30,7 +30,7 @@ export class RecordedPaths {
       ? await this.#absolute(file, recorded)
       : await this.#relative(file, recorded);
     if (found !== undefined) return found;
-    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `there is no picture ${quote(recorded)}`);
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `the picture ${quote(recorded)} does not exist`);
   }
 
   #isAbsolute(path: string): boolean {
@@ -69,8 +69,8 @@ export class RecordedPaths {
 }
 
 /**
- * Where a folder of a recorded path may be now: both paths go through a folder of one name. The nearest to the parquet
- * file comes first.
+ * Candidate locations of a moved path: where both paths share a folder name. The one nearest to the parquet file comes
+ * first.
  */
 function* relocations(recorded: string, parquet: string): Generator<{ from: string; to: string }> {
   const there = recorded.split("/").slice(0, -1);

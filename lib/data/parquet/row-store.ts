@@ -3,19 +3,19 @@ import { type FileHandle, mkdir, open, readFile, rename, stat, writeFile } from 
 import { join } from "node:path";
 import { InstructPix2PixError } from "../../errors.js";
 
-/** What a cell holds, and where: nothing, bytes in the store, bytes in the parquet file itself, a path, or text. */
+/** Content of a cell: nothing, bytes in the store, bytes in the parquet file itself, a path, or text. */
 export const CELL = { absent: 0, stored: 1, inPlace: 2, path: 3, text: 4 } as const;
 export type CellKind = (typeof CELL)[keyof typeof CELL];
 
 /** One value of one row. */
 export interface Cell {
   readonly kind: CellKind;
-  /** Where its bytes begin, in the file that its kind tells. */
+  /** Offset of its bytes, in the file given by its kind. */
   readonly offset: number;
   readonly length: number;
 }
 
-/** What a store is made from; another file, or another choice of rows or columns, makes another store. */
+/** The key of a store; another file, or another choice of rows or columns, gives another store. */
 export interface StoreSource {
   /** The parquet file, all links followed. */
   readonly path: string;
@@ -52,8 +52,8 @@ const OFFSET_BYTES = 8;
 const LENGTH_BYTES = 4;
 
 /**
- * The cells of some columns of one parquet file, each of which is found by its row without reading any other: parquet
- * itself can only be read by whole pages, which in files of pictures often are as large as a row group.
+ * The cells of some columns of one parquet file, with random access by row: parquet itself can only be read by whole
+ * pages, which in files of pictures are often as large as a row group.
  */
 export class RowStore {
   readonly rows: number;
@@ -73,7 +73,7 @@ export class RowStore {
     this.#kinds = new Uint8Array(index.buffer, count * (OFFSET_BYTES + LENGTH_BYTES), count);
   }
 
-  /** Opens a finished store; undefined if there is none, or not a whole one. */
+  /** Opens a finished store; undefined if it does not exist or is incomplete. */
   static async open(folder: string): Promise<RowStore | undefined> {
     try {
       const manifest = JSON.parse(await readFile(join(folder, MANIFEST_FILE), "utf8")) as Manifest;
@@ -81,7 +81,7 @@ export class RowStore {
       if (format !== FORMAT || (await stat(join(folder, CELLS_FILE))).size !== cellsSize) return undefined;
       const file = await readFile(join(folder, INDEX_FILE));
       if (file.length !== rows * columns * (OFFSET_BYTES + LENGTH_BYTES + 1)) return undefined;
-      // A buffer of its own, since a typed array must be aligned in it.
+      // A separate buffer, since typed arrays need alignment.
       return new RowStore(folder, manifest, Uint8Array.from(file));
     } catch {
       return undefined;
@@ -94,7 +94,7 @@ export class RowStore {
   }
 }
 
-/** Writes a store; it appears whole or not at all. */
+/** Writes a store atomically. */
 export class RowStoreWriter {
   readonly #folder: string;
   readonly #temporary: string;
@@ -124,12 +124,12 @@ export class RowStoreWriter {
     return new RowStoreWriter(folder, temporary, cells, rows, columns);
   }
 
-  /** Notes a cell that lies in the parquet file itself. */
+  /** Records a cell that is stored in the parquet file itself. */
   note(row: number, column: number, offset: number, length: number): void {
     this.#set(row, column, { kind: CELL.inPlace, offset, length });
   }
 
-  /** Appends cells. Those that share an array, as the values of a dictionary do, share a place. */
+  /** Appends cells. Cells that share an array, such as dictionary values, are stored once. */
   async append(cells: readonly { row: number; column: number; kind: CellKind; bytes: Uint8Array }[]): Promise<void> {
     let offset = this.#manifest.cellsSize;
     const offsets = new Map<Uint8Array, number>();
@@ -145,7 +145,7 @@ export class RowStoreWriter {
       const batch = parts.splice(0, 512);
       const size = batch.reduce((sum, { length }) => sum + length, 0);
       const { bytesWritten } = await this.#cells.writev(batch, at);
-      // A write may be cut short at the edge of a full disk; the next one then says why.
+      // A write may be partial on a full disk; the next one then fails with the reason.
       if (bytesWritten < size) await this.#writeRest(batch, bytesWritten, at);
       at += size;
     }
@@ -165,7 +165,7 @@ export class RowStoreWriter {
     this.#lengths[at] = length;
   }
 
-  /** Makes the store appear. */
+  /** Renames the store to its final place. */
   async commit(): Promise<void> {
     await this.#cells.sync();
     await this.#cells.close();

@@ -3,10 +3,10 @@ import { parentPort, workerData } from "node:worker_threads";
 import { InstructPix2PixError } from "../../errors.js";
 import { type BuildStoreOptions, buildStore } from "./build-store.js";
 
-/** What the worker is given. */
+/** The worker's input. */
 export type StoreWorkerData = Omit<BuildStoreOptions, "onRows">;
 
-/** What it says: rows that are done, and in the end that all are, or why not. */
+/** The worker's messages: finished rows, and finally success or an error. */
 export type StoreWorkerMessage =
   | { readonly rows: number }
   | { readonly finished: true }

@@ -11,18 +11,18 @@ export interface EditRow {
 
 /** Writes rows, one after the other, into an empty folder. */
 export interface EditWriter {
-  /** Resolves when the next row can be taken. */
+  /** Resolves when the next row can be written. */
   write(row: EditRow): Promise<void>;
-  /** Completes what was written; nothing can be written after it. */
+  /** Completes the files; nothing can be written afterwards. */
   finish(): Promise<void>;
-  /** Closes what is open, whole or not. */
+  /** Closes open files, complete or not. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What the columns are called that both `ip2p train` and diffusers' script read by default. */
+/** The default column names of `ip2p train` and diffusers' script. */
 export const COLUMNS = { before: "input_image", prompt: "edit_prompt", after: "edited_image" } as const;
 
-/** What a row's picture is called, without a folder. */
+/** File name of a row's picture. */
 export function pictureName(row: number, side: "before" | "after"): string {
   return `${String(row).padStart(7, "0")}_${side}.png`;
 }

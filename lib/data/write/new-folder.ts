@@ -5,8 +5,8 @@ import { InstructPix2PixError } from "../../errors.js";
 import { errnoOf, ioError } from "../../io-error.js";
 
 /**
- * Makes a folder so that its path shows all of it or nothing: `fill` writes into a hidden folder beside it, which is
- * renamed at the end, and removed if anything goes wrong.
+ * Creates a folder atomically: `fill` writes into a hidden folder beside it, which is renamed at the end, or removed on
+ * failure.
  *
  * @param path a folder that is not there yet, or is empty
  * @returns what `fill` resolves to
@@ -24,7 +24,7 @@ export async function makeFolder<T>(path: string, fill: (folder: string) => Prom
   });
   try {
     const result = await fill(temporary);
-    // An empty folder at the path is replaced; one in which something has appeared since is not.
+    // The rename replaces an empty folder, but not one that has been filled meanwhile.
     await rmdir(target).catch((error) => {
       if (errnoOf(error) !== "ENOENT") throw error;
     });
@@ -39,7 +39,7 @@ export async function makeFolder<T>(path: string, fill: (folder: string) => Prom
 async function checkIsFree(target: string, path: string): Promise<void> {
   const entries = await readdir(target).catch((error) => {
     if (errnoOf(error) === "ENOENT") return [];
-    if (errnoOf(error) === "ENOTDIR") throw cannotWrite(path, "it is no folder");
+    if (errnoOf(error) === "ENOTDIR") throw cannotWrite(path, "it is not a folder");
     throw ioError("read", path, error);
   });
   if (entries.length > 0) throw cannotWrite(path, "the folder is not empty; give another, or remove what it holds");

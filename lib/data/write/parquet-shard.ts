@@ -5,7 +5,7 @@ import { COLUMNS, type EditRow, pictureName } from "./edit-writer.js";
 
 /**
  * One parquet file of edits. Pictures are structs of their bytes and a name, and the metadata tell the `datasets` library
- * that they are pictures. Nothing is compressed: PNG files are already, and a reader can take them from where they lie.
+ * that they are pictures. Nothing is compressed: PNG files are already, and readers can access them in place.
  */
 export class ParquetShard implements AsyncDisposable {
   readonly path: string;
@@ -91,7 +91,7 @@ function schemaOf(texts: readonly string[]): SchemaElement[] {
   ];
 }
 
-/** The columns in the words of the `datasets` library. */
+/** The columns as `datasets` features. */
 function featuresOf(texts: readonly string[]): Record<string, object> {
   const text = { dtype: "string", _type: "Value" };
   const picture = { _type: "Image" };
@@ -103,7 +103,7 @@ function featuresOf(texts: readonly string[]): Record<string, object> {
   };
 }
 
-/** Takes bytes into memory and passes them on to a file after every row group. */
+/** Buffers bytes in memory and writes them to a file after every row group. */
 class FileSink extends ByteWriter {
   readonly #file: FileHandle;
   #open = true;

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import type { EditRow, EditWriter } from "./edit-writer.js";
 import { ParquetShard } from "./parquet-shard.js";
 
-/** As the `datasets` library writes pictures: whoever wants one row need not read many. */
+/** As the `datasets` library does for pictures, so that reading one row does not read many. */
 const ROWS_PER_GROUP = 100;
-/** After how many bytes a new file begins, as on the hub. */
+/** Bytes after which a new file begins, as on the hub. */
 const SHARD_BYTES = 500e6;
 
 /**
@@ -15,7 +15,7 @@ const SHARD_BYTES = 500e6;
 export class ParquetEditWriter implements EditWriter {
   readonly #folder: string;
   readonly #shardBytes: number;
-  /** Their number is part of their names, which they get in the end. */
+  /** Temporary files: the final names contain the number of shards. */
   readonly #finished: string[] = [];
   #shard: ParquetShard | undefined;
   #waiting: EditRow[] = [];
@@ -26,7 +26,7 @@ export class ParquetEditWriter implements EditWriter {
     this.#shardBytes = shardBytes;
   }
 
-  /** @param shardBytes after how many bytes a new file begins; default 500 MB */
+  /** @param shardBytes bytes after which a new file begins; default 500 MB */
   static async create(folder: string, shardBytes = SHARD_BYTES): Promise<ParquetEditWriter> {
     const data = join(folder, "data");
     await mkdir(data);

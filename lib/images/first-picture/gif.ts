@@ -7,7 +7,7 @@ const GRAPHIC_CONTROL = 0xf9;
 const HEADER_BYTES = 13;
 const IMAGE_BYTES = 10;
 
-/** Keeps the first frame of a GIF, with its transparency. One that ends before the frame does is left as it is. */
+/** Keeps the first frame of a GIF, with its transparency. A truncated file is left as it is. */
 export function firstPictureOfGif(bytes: Buffer): Buffer {
   let at = HEADER_BYTES + paletteBytes(bytes[10]);
   const head = bytes.subarray(0, at);
@@ -16,7 +16,7 @@ export function firstPictureOfGif(bytes: Buffer): Buffer {
     checkCount(++blocks, FILE_LIMITS.segments, "blocks before its first frame");
     const end = endOfBlocks(bytes, at + 2);
     if (end === undefined) return bytes;
-    // The last one before the frame counts.
+    // The last one before the frame applies.
     if (bytes[at + 1] === GRAPHIC_CONTROL) control = bytes.subarray(at, end);
     at = end;
   }
@@ -28,7 +28,7 @@ export function firstPictureOfGif(bytes: Buffer): Buffer {
   return Buffer.concat([head, control, bytes.subarray(at, end), Buffer.of(TRAILER)]);
 }
 
-/** Refuses a frame that its data cannot fill: the decoder would make up the rest, for any size. */
+/** Refuses a frame with too little data for its size: the decoder would fill in the rest. */
 function checkSize(pixels: number, dataBytes: number): void {
   const CODE_BITS = 2;
   const MOST_PIXELS_OF_A_CODE = 4096;
@@ -36,12 +36,12 @@ function checkSize(pixels: number, dataBytes: number): void {
     throw new Refusal("is a GIF picture with too little data for its size");
 }
 
-/** Bytes of the colour table that these flags announce. */
+/** Size in bytes of the colour table that the flags declare. */
 function paletteBytes(flags = 0): number {
   return (flags & 0x80) === 0 ? 0 : 3 << ((flags & 7) + 1);
 }
 
-/** The offset behind a list of blocks, each with its length before it and an empty one at the end. */
+/** The offset after a list of length-prefixed blocks that ends with an empty one. */
 function endOfBlocks(bytes: Buffer, from: number): number | undefined {
   let at = from;
   while (at < bytes.length) {

@@ -1,6 +1,6 @@
 import { checkCount, FILE_LIMITS, Refusal } from "./limits.js";
 
-/** Boxes that hold boxes, and how many bytes of their own come first. */
+/** Container boxes, with the size of their own fields before the first child. */
 const CONTAINERS = new Map<string, number>([
   ["meta", 4],
   ["iprp", 0],
@@ -18,12 +18,11 @@ const CONTAINERS = new Map<string, number>([
   ["traf", 0],
 ]);
 
-/** Pictures made of others, which can multiply the decoder's work; Pillow does not read them either. */
+/** Derived images, which can multiply the decoder's work; Pillow does not read them either. */
 const DERIVED = new Set(["iovl", "iden"]);
 
 /**
- * Counts what an AVIF or HEIC file holds. Nothing can be left out of one, since it refers to its parts by their
- * offsets.
+ * Checks the limits of an AVIF or HEIC file. Nothing can be removed from one, since it refers to its parts by offsets.
  *
  * @throws {@link Refusal} for more boxes, levels, items or references than {@link FILE_LIMITS} allows, and for tiles
  *   that together have four times as many pixels as a picture may.

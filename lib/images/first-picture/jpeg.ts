@@ -7,7 +7,7 @@ const SOS = 0xda;
 const COM = 0xfe;
 const TEM = 0x01;
 
-/** Application segments that are kept, the last of each: two decide the colours, two hold the orientation. */
+/** Application segments that are kept, the last of each: two determine the colours, two hold the orientation. */
 const KEPT: { marker: number; begins: string }[] = [
   { marker: 0xe0, begins: "JFIF\0" },
   { marker: 0xee, begins: "Adobe" },
@@ -15,12 +15,12 @@ const KEPT: { marker: number; begins: string }[] = [
   { marker: 0xe1, begins: "http://ns.adobe.com/xap/1.0/\0" },
 ];
 
-/** Bytes that are looked at between two turns of the event loop. */
+/** Bytes scanned between two turns of the event loop. */
 const SLICE = 1 << 22;
 
 /**
- * Keeps of a JPEG stream what decides its pixels, and the EXIF and XMP segments that may hold its orientation. Adds to
- * `work`, which the streams of one file share, the pixels that its scans go through.
+ * Keeps the segments of a JPEG stream that determine its pixels, and EXIF and XMP for the orientation. Adds the scanned
+ * pixels to `work`, which the streams of one file share.
  *
  * @throws {@link Refusal} for more scans or segments than {@link FILE_LIMITS} allows.
  */
@@ -72,7 +72,7 @@ export async function firstPictureOfJpeg(bytes: Buffer, work = { scannedPixels: 
   return Buffer.concat([bytes.subarray(0, 2), ...applications.values(), ...rest]);
 }
 
-/** Where the next marker begins, past filling and stray bytes; the length at the end. */
+/** The offset of the next marker, skipping fill and stray bytes; the length at the end. */
 async function nextMarker(bytes: Buffer, from: number, isWanted = (_code: number) => true): Promise<number> {
   let at = from;
   while (at + 1 < bytes.length) {
@@ -86,7 +86,7 @@ async function nextMarker(bytes: Buffer, from: number, isWanted = (_code: number
   return bytes.length;
 }
 
-/** Entropy-coded data ends at the first marker that is no restart. */
+/** Entropy-coded data ends at the first marker that is not a restart marker. */
 function endsScan(code: number): boolean {
   return code < 0xd0 || code > 0xd7;
 }
@@ -100,7 +100,7 @@ function isApplication(marker: number): boolean {
   return (marker >= 0xe0 && marker <= 0xef) || marker === COM;
 }
 
-/** SOF0 to SOF15; DHT, JPG and DAC lie between them. */
+/** SOF0 to SOF15, except DHT, JPG and DAC in the same range. */
 function isFrameHeader(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
 }

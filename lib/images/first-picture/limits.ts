@@ -1,6 +1,6 @@
 /**
- * What a file may hold, far above what cameras and tools write. A decoder's work grows with each of these, for some of
- * them with the square.
+ * Limits on files, far above what cameras and tools write. A decoder's work grows with each of these, with some
+ * quadratically.
  */
 export const FILE_LIMITS = {
   /** Bytes of EXIF data, and of XMP data. */
@@ -33,10 +33,10 @@ export const FILE_LIMITS = {
   items: 1000,
 } as const;
 
-/** Why a picture is not given to a decoder; the message continues a sentence that begins with the picture's name. */
+/** A picture that must not be decoded; the message continues a sentence that begins with the picture's name. */
 export class Refusal extends Error {}
 
-/** Refuses a file that holds more than its limit; `what` is a plural: "scans". */
+/** Throws if a count exceeds its limit; `what` is a plural: "scans". */
 export function checkCount(count: number, most: number, what: string): void {
   if (count > most) throw new Refusal(`has more than ${most} ${what}`);
 }

@@ -1,15 +1,15 @@
 import { createInflate } from "node:zlib";
 import { Refusal } from "./limits.js";
 
-/** Compressed bytes that do no harm, whatever they expand to: 1,032 times as much at the most. */
+/** Compressed bytes that are harmless even at deflate's maximal ratio of 1,032. */
 const HARMLESS = 1 << 20;
 const CHUNK = 1 << 20;
 /** Interlaced pictures have seven sets of rows, each with a filter byte and padding of its own. */
 const SLACK = 1 << 16;
 
 /**
- * Refuses compressed pixels that expand to more than the picture holds: the decoder would expand all of them, which
- * for 64 MB takes most of a minute. `parts` are pieces of one zlib stream; faults in it are left to the decoder.
+ * Refuses image data that expands to more than the picture's size: the decoder would expand all of it, which for 64 MB
+ * takes most of a minute. `parts` are pieces of one zlib stream; errors in it are left to the decoder.
  */
 export async function checkPngData(header: Buffer, parts: Buffer[]): Promise<void> {
   const total = parts.reduce((sum, { length }) => sum + length, 0);

@@ -9,8 +9,8 @@ const IDAT = 0x49444154;
 const XMP_KEYWORD = "XML:com.adobe.xmp\0";
 
 /**
- * Keeps the chunks of a PNG that decide its pixels, and EXIF and XMP data for the orientation. These come first, since
- * they may stand behind the image data, where the decoder does not look for them.
+ * Keeps the chunks of a PNG that determine its pixels, and EXIF and XMP data for the orientation. The latter are moved
+ * to the front, since the decoder ignores them after the image data.
  */
 export async function firstPictureOfPng(bytes: Buffer, maxPixels: number): Promise<Buffer> {
   const signature = bytes.subarray(0, SIGNATURE_BYTES);
@@ -44,7 +44,7 @@ export async function firstPictureOfPng(bytes: Buffer, maxPixels: number): Promi
     if (kind === "metadata") checkCount(length, FILE_LIMITS.metadataBytes, `bytes of metadata in its ${type} chunk`);
     (kind === "metadata" ? metadata : head).push(chunk);
   }
-  // The last chunk is cut off: the decoder says what is missing.
+  // The last chunk is truncated: the decoder reports it.
   return Buffer.concat([signature, ...head, ...metadata, ...image, bytes.subarray(at)]);
 }
 
@@ -61,7 +61,7 @@ function imageChunks(bytes: Buffer, from: number): Buffer[] {
   return chunks;
 }
 
-/** Pictures that are too large anyway are left to be refused for that. */
+/** Pictures above the pixel limit are refused later. */
 async function checkPixels([header]: Buffer[], image: Buffer[], maxPixels: number): Promise<void> {
   const IHDR_BYTES = 13;
   if (header?.length !== FRAME_BYTES + IHDR_BYTES || header.readUInt32BE(8) * header.readUInt32BE(12) > maxPixels)
@@ -72,7 +72,7 @@ async function checkPixels([header]: Buffer[], image: Buffer[], maxPixels: numbe
   );
 }
 
-/** Undefined for what is left out: a chunk that nobody must understand (its type begins in lower case). */
+/** Undefined for chunks that are dropped: ancillary ones (type in lower case). */
 function kindOf(type: string, chunk: Buffer): "pixels" | "metadata" | undefined {
   if (type === "eXIf") return "metadata";
   if (type === "iTXt")

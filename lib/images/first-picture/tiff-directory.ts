@@ -9,11 +9,11 @@ const LONG = 4;
 interface Entry {
   type: number;
   count: number;
-  /** Where the values lie in the file. */
+  /** Offset of the values in the file. */
   at: number;
 }
 
-/** The first directory of a TIFF, which describes its first picture. Changes are made in the file's own bytes. */
+/** The first directory of a TIFF, which describes its first picture. Changes are made in place. */
 export class TiffDirectory {
   readonly #bytes: Buffer;
   readonly #little: boolean;
@@ -40,7 +40,7 @@ export class TiffDirectory {
     const field = at + (this.#big ? 12 : 8);
     const inline = this.#big ? 8 : 4;
     const values = size <= inline ? field : this.#big ? this.#u64(field) : this.#u32(field);
-    // Of two with the same tag the first counts, as in libtiff.
+    // The first of duplicate tags applies, as in libtiff.
     if (!this.#entries.has(tag)) this.#entries.set(tag, { type, count, at: values });
   }
 
@@ -49,13 +49,13 @@ export class TiffDirectory {
     return this.#entries.get(tag)?.count ?? 0;
   }
 
-  /** Bytes that the values of a tag take. */
+  /** Size in bytes of a tag's values. */
   size(tag: number): number {
     const entry = this.#entries.get(tag);
     return entry ? entry.count * (TYPE_BYTES[entry.type] ?? 1) : 0;
   }
 
-  /** The values of a tag, `most` at the most; empty if it is absent. Throws a RangeError where the file ends too early. */
+  /** At most `most` values of a tag; empty if it is absent. Throws a RangeError where the file ends too early. */
   values(tag: number, most = 16): number[] {
     const entry = this.#entries.get(tag);
     if (!entry) return [];
@@ -68,17 +68,17 @@ export class TiffDirectory {
     return this.values(tag, 1)[0] ?? otherwise;
   }
 
-  /** Replaces a tag's values by one whole number below 2³². */
+  /** Replaces a tag's values by one integer below 2³². */
   set(tag: number, value: number): void {
     const entry = this.#entries.get(tag);
     if (!entry) throw new Refusal(`is a TIFF picture without its tag ${tag}`);
     this.#entries.set(tag, { type: LONG, count: 1, at: -1 - value });
   }
 
-  /** Writes the directory back without further ones, and with the tags in `kept` alone. */
+  /** Writes the directory back with only the tags in `kept`, and as the last one. */
   write(kept: ReadonlySet<number>): void {
     const tags = [...this.#entries].filter(([tag]) => kept.has(tag)).sort(([a], [b]) => a - b);
-    // Inline values move with their entries, so all are read before one is written.
+    // Inline values move with their entries, so all are read before any is written.
     const width = this.#big ? 20 : 12;
     const entries = tags.map(([tag, entry]) => this.#encode(tag, entry, width));
     if (this.#big) this.#write(this.#offset, 8, tags.length);

@@ -28,7 +28,7 @@ const YCBCR_SUBSAMPLING = 530;
 const REFERENCE_BLACK_WHITE = 532;
 const XMP = 700;
 
-/** The tags that decide the pixels: 266 and 292, 293 say how bits are packed, 274 the orientation, 347 JPEG tables. */
+/** The tags that determine the pixels; 266, 292 and 293 are the bit packing, 274 the orientation, 347 the JPEG tables. */
 const KEPT = new Set([
   ...[WIDTH, HEIGHT, BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, 266, STRIP_OFFSETS, 274, SAMPLES_PER_PIXEL],
   ...[ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANAR_CONFIGURATION, 292, 293, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT],
@@ -47,7 +47,7 @@ const CMYK = 5;
 const YCBCR = 6;
 const ASSOCIATED_ALPHA = 1;
 
-/** Colour spaces that are refused, by the number in the file. */
+/** Unsupported colour spaces, by photometric interpretation. */
 const UNREADABLE_COLORS: Record<number, string> = {
   4: "a transparency mask",
   8: "CIE L*a*b* colours",
@@ -59,18 +59,17 @@ const UNREADABLE_COLORS: Record<number, string> = {
   34892: "linear sensor data",
 };
 
-/** What is left of a TIFF, and how its samples are to be understood where the decoder does not. */
+/** The reduced TIFF, and the layout of YCbCr samples that the decoder does not convert. */
 export interface FirstTiffPicture {
   bytes: Buffer;
   ycbcr?: YcbcrLayout;
 }
 
 /**
- * Keeps the first directory of a TIFF and its tags that decide the pixels, by changing `bytes`. YCbCr samples that are
- * not compressed as JPEG become a grey picture of their bytes, since the decoder would take them for RGB.
+ * Keeps the first directory of a TIFF and the tags that determine the pixels, modifying `bytes`. YCbCr samples without
+ * JPEG compression become a grey picture of their bytes, since the decoder would interpret them as RGB.
  *
- * @throws {@link Refusal} for more tags, samples or data than {@link FILE_LIMITS} allows, and for colours that are
- *   not read right.
+ * @throws {@link Refusal} for more tags, samples or data than {@link FILE_LIMITS} allows, and for unsupported colours.
  */
 export async function firstPictureOfTiff(bytes: Buffer): Promise<FirstTiffPicture> {
   const directory = new TiffDirectory(bytes);
@@ -138,7 +137,7 @@ async function checkJpegs(bytes: Buffer, directory: TiffDirectory): Promise<void
     await firstPictureOfJpeg(bytes.subarray(offset, offset + (sizes[i] ?? 0)), work);
 }
 
-/** Describes the file as a grey picture of the bytes of its YCbCr samples, and says how these lie in it. */
+/** Turns the file into a grey picture of its YCbCr bytes, and returns their layout. */
 function layOut(directory: TiffDirectory): YcbcrLayout {
   const [across = 2, down = 2] = directory.values(YCBCR_SUBSAMPLING);
   const width = directory.value(WIDTH, 0);

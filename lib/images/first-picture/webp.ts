@@ -3,19 +3,19 @@ import { checkCount, FILE_LIMITS } from "./limits.js";
 /** Four characters and a length. */
 const HEAD_BYTES = 8;
 const RIFF_BYTES = 12;
-/** What an animation frame holds before its chunks: place, size, duration, flags. */
+/** Size of an animation frame's header: position, size, duration, flags. */
 const FRAME_BYTES = 16;
 const HAS_ICC = 0x20;
 
 const PIXELS = new Set(["VP8 ", "VP8L", "ALPH", "VP8X", "ANIM", "ANMF"]);
 const METADATA = new Set(["EXIF", "XMP "]);
 
-/** Keeps the first frame of a WebP, with the canvas that it lies on, and EXIF and XMP data for the orientation. */
+/** Keeps the first frame of a WebP with its canvas, and EXIF and XMP data for the orientation. */
 export function firstPictureOfWebp(bytes: Buffer): Buffer {
   const end = RIFF_BYTES - 4 + bytes.readUInt32LE(4);
   const body = bytes.subarray(RIFF_BYTES, end);
   const chunks = firstChunks(body);
-  // One that is cut off stays as it is; the decoder refuses it.
+  // A truncated file is left as it is; the decoder refuses it.
   if (end > bytes.length || !chunks) return bytes;
   const parts = chunks.map((chunk) => {
     const type = typeOf(chunk);
@@ -56,7 +56,7 @@ function withoutIcc(chunk: Buffer): Buffer {
   return copy;
 }
 
-/** An animation frame without the unknown chunks that it may hold. */
+/** An animation frame without unknown chunks. */
 function withChunksOnly(frame: Buffer): Buffer {
   const chunks = firstChunks(frame.subarray(HEAD_BYTES + FRAME_BYTES));
   if (!chunks) return frame;

@@ -5,7 +5,7 @@ import type { Encoded } from "../protobuf.js";
 import { crc32c } from "./crc32c.js";
 import { versionEvent } from "./summary.js";
 
-/** Files that this process has opened, so that two within a second do not have the same name. */
+/** Counter of opened files, for unique names within a second. */
 let opened = 0;
 
 /** An event file of TensorBoard: a sequence of `Event` messages as TFRecords. */
@@ -20,7 +20,7 @@ export class EventFile {
     this.#file = file;
   }
 
-  /** Starts a file in a folder, which is created if need be; names are ordered by time. */
+  /** Creates a file, and its folder if necessary; names sort by time. */
   static async create(folder: string): Promise<EventFile> {
     await mkdir(folder, { recursive: true });
     const seconds = String(Math.floor(Date.now() / 1000)).padStart(10, "0");
@@ -32,8 +32,8 @@ export class EventFile {
   }
 
   /**
-   * Appends events by a single write: a killed process leaves at most the last of them broken, which readers skip. If
-   * the write fails, the file ends where it did, for readers skip nothing but the end.
+   * Appends events by a single write: a killed process leaves at most a broken last one, which readers skip. If the
+   * write fails, the file is truncated to its previous end, since readers skip broken data only at the end.
    */
   async write(events: readonly Encoded[]): Promise<void> {
     const records = Buffer.concat(events.flatMap(tfRecord));

@@ -15,7 +15,7 @@ export function versionEvent(wallTime: number): Encoded {
   return message(double(1, wallTime), bytes(3, "brain.Event:2"));
 }
 
-/** Tells readers that what earlier files say of this step and later ones no longer holds. */
+/** Tells readers to discard earlier files' values from this step on. */
 export function restartEvent(wallTime: number, step: number): Encoded {
   return message(double(1, wallTime), integer(2, step), bytes(7, integer(1, SESSION_START)));
 }
@@ -41,7 +41,7 @@ export function text(name: string, markdown: string): Encoded {
   return message(bytes(1, `${name}/text_summary`), bytes(8, tensor), bytes(9, plugin("text")));
 }
 
-/** A run's options, for the tab of hyperparameters; null is not shown. */
+/** A run's options, for the hyperparameter tab; null is not shown. */
 export function sessionStart(
   config: Readonly<Record<string, string | number | boolean | null>>,
   startTime: number,

@@ -11,15 +11,15 @@ export interface TensorBoardOptions {
   loggingDir: string;
   /** The run's folder in `loggingDir`. */
   project: string;
-  /** The optimiser steps done by the checkpoint that the run goes on from, 0 for a new run. */
+  /** The optimiser steps of the checkpoint that the run resumes from, 0 for a new run. */
   resumeStep: number;
 }
 
 /**
  * Event files that TensorBoard reads, in `<output_dir>/<logging_dir>/<project>` as diffusers' script has them. Numbers
- * become scalars, texts text, options hyperparameters; pictures are numbered below their name, with their captions as a
- * text beside them. Each run and each resumption writes a file of its own, which tells TensorBoard to forget what
- * earlier ones say of later steps.
+ * become scalars, texts text, options hyperparameters; pictures are numbered below their name, with their captions as
+ * text. Each run and each resumption writes a new file, which tells TensorBoard to discard earlier files' values of
+ * later steps.
  */
 export class TensorBoardTracker implements Tracker {
   readonly name = "tensorboard";

@@ -6,10 +6,10 @@ import { dispatcherFor } from "../../network/dispatcher.js";
 import { addressWithin, warnIfUnencrypted } from "../../network/encryption.js";
 import { failureName, retryAfter } from "../../network/failure.js";
 
-/** Why a request was of no use: `passing` may be otherwise the next time, `refused` will not. */
+/** The kind of a failed request: `passing` is transient, `refused` is permanent. */
 export class WandbError extends Error {
   readonly kind: "passing" | "refused";
-  /** Milliseconds that the server asked to wait. */
+  /** The server's Retry-After in milliseconds. */
   readonly retryAfter: number | undefined;
 
   constructor(kind: "passing" | "refused", message: string, retryAfter?: number) {
@@ -19,14 +19,14 @@ export class WandbError extends Error {
   }
 }
 
-/** Answers to which W&B's own clients do not try again. */
+/** Statuses that W&B's own clients do not retry. */
 const FINAL_STATUSES = new Set([400, 401, 403, 404, 409, 410, 413, 422, 501]);
 const CONNECT_TIMEOUT = 10_000;
 const REQUEST_TIMEOUT = 30_000;
 const UPLOAD_TIMEOUT = 180_000;
 const LONGEST_ANSWER = 16 << 20;
 
-/** Requests to a W&B server, through the environment's proxies; the key goes to that server and nowhere else. */
+/** Requests to a W&B server, through the environment's proxies; the key is only sent to that server. */
 export class WandbHttp {
   readonly #baseUrl: string;
   readonly #authorization: string;
@@ -40,7 +40,7 @@ export class WandbHttp {
   }
 
   /**
-   * The data that a GraphQL query or mutation answers.
+   * The data of a GraphQL query or mutation.
    *
    * @throws {@link WandbError}
    */
@@ -72,7 +72,7 @@ export class WandbHttp {
   }
 
   /**
-   * Puts a file where the server said.
+   * Uploads a file to a URL given by the server.
    *
    * @param url absolute, or relative to the server
    * @param headerLines `Name:value`
@@ -80,12 +80,12 @@ export class WandbHttp {
    */
   async upload(url: string, headerLines: readonly string[], content: Uint8Array, signal: AbortSignal): Promise<void> {
     const target = addressWithin(new URL(this.#baseUrl), url);
-    if (!target) throw new WandbError("refused", "it named no place for a file");
+    if (!target) throw new WandbError("refused", "it gave no upload URL for a file");
     const headers: [string, string][] = headerLines.map((line) => {
       const colon = line.indexOf(":");
       return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
     });
-    // Elsewhere the address itself is the permission.
+    // On other hosts the URL itself is the authorisation.
     if (target.origin === new URL(this.#baseUrl).origin) headers.push(["authorization", this.#authorization]);
     await this.#fetch(target.href, { method: "PUT", headers, body: content }, UPLOAD_TIMEOUT, signal);
   }
@@ -124,7 +124,7 @@ export class WandbHttp {
   }
 }
 
-/** What a refusal says for itself, if it is in the form that GraphQL and W&B's services use. */
+/** The message of an error response in the format of GraphQL or W&B's services. */
 function reasonIn(text: string): string {
   try {
     const { error, errors } = JSON.parse(text) as { error?: unknown; errors?: { message?: unknown }[] };

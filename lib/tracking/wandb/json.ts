@@ -1,4 +1,4 @@
-/** JSON in which numbers that it does not have are written bare, as W&B's own clients do and its server expects. */
+/** JSON with bare NaN and Infinity, as W&B's own clients write and its server expects. */
 export function toJson(value: unknown): string {
   const marked = JSON.stringify(value, (_, inner: unknown) =>
     typeof inner === "number" && !Number.isFinite(inner) ? `\0${inner}` : inner,

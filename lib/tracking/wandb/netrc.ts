@@ -10,12 +10,12 @@ export async function passwordFor(host: string, env: Environment): Promise<strin
   try {
     return parseNetrc(await readFile(path, "utf8")).get(host);
   } catch {
-    // Not readable is as good as not there: the error says that no key was found, and where one can be put.
+    // An unreadable file counts as missing: the later error says that no key was found, and where to put one.
     return undefined;
   }
 }
 
-/** Passwords by host. Comments run from a word that begins with `#` to the end of the line; macros are passed over. */
+/** Passwords by host. Comments run from a word that begins with `#` to the end of the line; macros are skipped. */
 export function parseNetrc(text: string): Map<string, string> {
   const withoutMacros = text.replace(/^[ \t]*macdef\s[\s\S]*?(\n[ \t]*\n|(?![\s\S]))/gm, "");
   const words = withoutMacros.split("\n").flatMap((line) =>

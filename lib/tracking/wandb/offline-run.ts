@@ -16,7 +16,7 @@ import type { Row, RunSink } from "./run-sink.js";
 import type { WandbSettings } from "./settings.js";
 import { TransactionLog } from "./transaction-log.js";
 
-/** A run of `WANDB_MODE=offline`, in a folder as W&B's own clients make it, which `wandb sync` sends. */
+/** A run of `WANDB_MODE=offline`, in the folder layout of W&B's own clients, for `wandb sync`. */
 export class OfflineRun implements RunSink {
   readonly folder: string;
   readonly #log: TransactionLog;
@@ -29,7 +29,7 @@ export class OfflineRun implements RunSink {
   }
 
   /**
-   * @param folder in which W&B's folder is, or is made
+   * @param folder the parent of W&B's folder
    * @throws `ERR_IO`
    */
   static async create(folder: string, settings: WandbSettings, config: TrackedConfig): Promise<OfflineRun> {

@@ -1,4 +1,4 @@
-/** A picture on its way to the server. */
+/** A picture to upload. */
 export interface OutgoingFile {
   /** In the run's files, e.g. `media/images/validation_100_….png`. */
   readonly name: string;
@@ -11,15 +11,15 @@ export interface OutgoingRow {
   readonly json: string;
 }
 
-/** Of rows, what is kept while the server cannot be reached: those of some hundred thousand steps. */
+/** Limit on rows kept while the server is unreachable: a few hundred thousand steps. */
 const MAX_ROW_BYTES = 32 << 20;
 const MAX_FILE_BYTES = 128 << 20;
-/** A single request is kept well below what the server takes. */
+/** Well below the server's limit for a request. */
 const MAX_BATCH_BYTES = 4 << 20;
 
 /**
- * What has not been sent yet. It is bounded, since a run must not run out of memory because a server is away: the oldest
- * goes first, and is counted. What was taken out is no longer in it until it is put back.
+ * A bounded queue of unsent data, so that a run does not run out of memory while a server is unreachable: the oldest
+ * entries are dropped, and counted. Taken entries are no longer in it until they are put back.
  */
 export class Outbox {
   #rows: OutgoingRow[] = [];
@@ -47,7 +47,7 @@ export class Outbox {
     this.#dropExcess();
   }
 
-  /** Takes out the oldest rows, as many as one request should have, at least one if there is any. */
+  /** Takes the oldest rows for one request, at least one if there is any. */
   takeRows(): OutgoingRow[] {
     let bytes = 0;
     const end = this.#rows.findIndex((row, i) => (bytes += row.json.length) > MAX_BATCH_BYTES && i > 0);
@@ -62,12 +62,12 @@ export class Outbox {
     this.#dropExcess();
   }
 
-  /** Forgets rows that the server has. */
+  /** Removes rows that the server has. */
   forgetThrough(step: number): void {
     this.putBackRows(this.#takeAll().filter((row) => row.step > step));
   }
 
-  /** Takes out the oldest file. */
+  /** Takes the oldest file. */
   takeFile(): OutgoingFile | undefined {
     const file = this.#files.shift();
     this.#fileBytes -= file?.content.length ?? 0;
@@ -80,7 +80,7 @@ export class Outbox {
     this.#dropExcess();
   }
 
-  /** Gives up on everything. */
+  /** Drops everything. */
   clear(): void {
     this.droppedRows += this.#rows.length;
     this.droppedFiles += this.#files.length;

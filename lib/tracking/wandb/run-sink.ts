@@ -4,16 +4,16 @@ export interface Row {
   readonly values: Readonly<Record<string, unknown>>;
 }
 
-/** Where the rows and pictures of a W&B run go: to a server, or to a file for later. */
+/** Destination of a W&B run's rows and pictures: a server, or a file for later. */
 export interface RunSink {
   /** Adds a row to the run's history, and its values to the run's summary. */
   send(row: Row): Promise<void>;
   /** @param name in the run's files, e.g. `media/images/validation_100_….png` */
   upload(name: string, content: Uint8Array): Promise<void>;
   /**
-   * Comes last; takes about `timeoutMs` at most.
+   * Called last; takes about `timeoutMs` at most.
    *
-   * @returns how many rows and files got lost
+   * @returns the number of lost rows and files
    */
   finish(exitCode: number, timeoutMs: number): Promise<{ rows: number; files: number }>;
 }

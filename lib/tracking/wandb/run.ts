@@ -4,7 +4,7 @@ import type { TrackedConfig } from "../tracker.js";
 import { WandbError, type WandbHttp } from "./http.js";
 import type { WandbSettings } from "./settings.js";
 
-/** A run as the server knows it. */
+/** A run's data on the server. */
 export interface WandbRun {
   readonly entity: string;
   readonly project: string;
@@ -14,9 +14,9 @@ export interface WandbRun {
   readonly historyLines: number;
   /** The step of the last of them; −1 if there is none. */
   readonly lastStep: number;
-  /** Seconds that the run has taken before this process. */
+  /** The run's duration in seconds before this process. */
   readonly runtime: number;
-  /** The last value of everything that was logged. */
+  /** The summary: the last value of each metric. */
   readonly summary: Readonly<Record<string, unknown>>;
 }
 
@@ -50,7 +50,7 @@ const CREATE_FILES = `mutation CreateRunFiles($entity: String!, $project: String
 }`;
 
 /**
- * Makes the run known to the server, or takes up the one of the same id.
+ * Creates the run on the server, or resumes the one with the same id.
  *
  * @throws {@link WandbError}
  */
@@ -73,7 +73,7 @@ export async function startRun(
     jobType: settings.jobType,
     notes: settings.notes,
     tags: settings.tags,
-    // By its telemetry other clients tell that a run has really started.
+    // Other clients use the telemetry to tell that a run has really started.
     config: JSON.stringify({ ...Object.fromEntries(values), _wandb: { value: { t: {} } } }),
     host: hostname(),
   };
@@ -85,7 +85,7 @@ export async function startRun(
     project: text(field(model, "name")) ?? project,
     id: text(field(bucket, "name")) ?? runId,
   };
-  if (run.entity === undefined) throw new WandbError("refused", "it did not say whose run it is; set WANDB_ENTITY");
+  if (run.entity === undefined) throw new WandbError("refused", "it did not return the run's entity; set WANDB_ENTITY");
   return {
     ...run,
     entity: run.entity,
@@ -104,7 +104,7 @@ async function progressOf(
   if (bucket === undefined || bucket === null) return undefined;
   const tail = parsed(field(bucket, "historyTail"));
   const summary = parsed(field(bucket, "summaryMetrics"));
-  // Lines are JSON in JSON.
+  // Lines are JSON strings within JSON.
   const rows = [...(Array.isArray(tail) ? tail.map(parsed) : []), summary];
   const largest = (key: string, fallback: number) =>
     Math.max(fallback, ...rows.map((row) => field(row, key)).filter((value) => typeof value === "number"));
@@ -120,7 +120,7 @@ async function progressOf(
   };
 }
 
-/** A place where a file goes. */
+/** An upload URL for a file. */
 export interface UploadTarget {
   readonly url: string;
   readonly headers: readonly string[];
@@ -146,7 +146,7 @@ export async function registerFile(
   return { url, headers: Array.isArray(headers) ? headers.filter((line) => typeof line === "string") : [] };
 }
 
-/** Where lines of the run's files go. */
+/** The URL for lines of the run's files. */
 export function streamPath({ entity, project, id }: WandbRun): string {
   return `/files/${[entity, project, id].map(encodeURIComponent).join("/")}/file_stream`;
 }

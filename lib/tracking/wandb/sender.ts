@@ -11,12 +11,12 @@ export interface SenderTiming {
   first: number;
   /** Between requests, as W&B's own clients have it. */
   interval: number;
-  /** Without a request, until the server is told that the run is alive. */
+  /** Heartbeat interval without other requests. */
   heartbeat: number;
   /** After a failure; doubled with each that follows, up to `longestRetry`. */
   retry: number;
   longestRetry: number;
-  /** For the first try to make the run known, which is waited for. */
+  /** Time limit for the first attempt to create the run, which is awaited. */
   connect: number;
 }
 
@@ -29,31 +29,31 @@ const DEFAULT_TIMING: SenderTiming = {
   connect: 15_000,
 };
 
-/** While a run waits for its last rows to be sent, it tries again at least this often. */
+/** Longest retry interval at the end of the run. */
 const LONGEST_RETRY_AT_END = 1_000;
 
 export interface SenderOptions {
   http: WandbHttp;
-  /** Makes the run known; repeated until it succeeds. */
+  /** Creates the run; repeated until it succeeds. */
   start: (signal: AbortSignal) => Promise<WandbRun>;
   onStarted: (run: WandbRun) => void;
-  /** Told that the server cannot be reached, once, and that it refuses what is sent, once. */
+  /** Called once when the server is unreachable, and once when it refuses data. */
   warn: (message: string) => void;
   timing?: Partial<SenderTiming> | undefined;
 }
 
-/** Brings rows and files to the server in the background, however long that takes; the run never waits for it. */
+/** Sends rows and files to the server in the background; the run never waits for it. */
 export class Sender implements RunSink {
   readonly #outbox = new Outbox();
   readonly #options: SenderOptions;
   readonly #timing: SenderTiming;
   readonly #stop = new AbortController();
   #run: WandbRun | undefined;
-  /** Number of the next row in the server's file: what is sent again after a lost answer overwrites itself. */
+  /** Number of the next row in the server's file: rows sent again after a lost response overwrite themselves. */
   #offset = 0;
-  /** The last value of everything, also of what the run logged before it was resumed. */
+  /** The summary, including values logged before the run was resumed. */
   #summary: Record<string, unknown> = {};
-  /** Files that the server was given, and is yet to be told of. */
+  /** Uploaded files not yet reported to the server. */
   #uploaded: string[] = [];
   #exitCode: number | undefined;
   #state: "open" | "refused" | "complete" = "open";
@@ -69,9 +69,9 @@ export class Sender implements RunSink {
   }
 
   /**
-   * Tries once to make the run known, then goes on in the background.
+   * Tries once to create the run, then continues in the background.
    *
-   * @throws {@link WandbError} if the server refuses; that it cannot be reached is no error
+   * @throws {@link WandbError} if the server refuses; an unreachable server is not an error
    */
   async open(): Promise<void> {
     let pause = this.#timing.first;
@@ -95,7 +95,7 @@ export class Sender implements RunSink {
     if (this.#state === "refused") this.#outbox.clear();
   }
 
-  /** Sends what is left, and that the run has ended; gives up after `timeoutMs`. */
+  /** Sends remaining data and the end of the run; gives up after `timeoutMs`. */
   async finish(exitCode: number, timeoutMs: number): Promise<{ rows: number; files: number }> {
     this.#exitCode = exitCode;
     this.#wake();
@@ -174,7 +174,7 @@ export class Sender implements RunSink {
         this.#uploaded.push(file.name);
       } catch (error) {
         if (isRefusal(error)) {
-          // One file may be unwanted while all else is welcome.
+          // The server may refuse one file but accept others.
           this.#outbox.droppedFiles++;
           continue;
         }
@@ -198,7 +198,9 @@ export class Sender implements RunSink {
   #failed(error: unknown): number {
     if (!this.#warned) {
       this.#warned = true;
-      this.#options.warn(`W&B: ${reason(error)}; the run goes on, and what it logs is sent as soon as that works`);
+      this.#options.warn(
+        `W&B: ${reason(error)}; the run goes on, and its data are sent when the server is reachable again`,
+      );
     }
     const { retry, longestRetry } = this.#timing;
     const asked = error instanceof WandbError ? error.retryAfter : undefined;
@@ -211,7 +213,7 @@ export class Sender implements RunSink {
     this.#options.warn(`W&B: ${error.message}; the run goes on, and nothing more is sent`);
   }
 
-  /** Ends early when the run does. */
+  /** Ends early when the run ends. */
   #pause(milliseconds: number): Promise<void> {
     const ending = this.#exitCode !== undefined;
     return new Promise((resolve) => {
@@ -221,7 +223,7 @@ export class Sender implements RunSink {
         resolve();
       };
       const timer = setTimeout(done, ending ? Math.min(milliseconds, LONGEST_RETRY_AT_END) : milliseconds);
-      // Nothing that is only logged keeps the process from ending.
+      // Pending logs must not keep the process alive.
       if (!ending) timer.unref();
       this.#stop.signal.addEventListener("abort", done);
       this.#wake = done;

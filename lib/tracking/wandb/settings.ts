@@ -6,17 +6,17 @@ import { passwordFor } from "./netrc.js";
 
 export type WandbMode = "online" | "offline" | "disabled";
 
-/** What W&B's own clients take from the environment, under the same names. */
+/** Settings from the same environment variables as W&B's own clients. */
 export interface WandbSettings {
   mode: WandbMode;
-  /** Of the server, without a slash at its end. */
+  /** URL of the server, without a trailing slash. */
   baseUrl: string;
   apiKey: string | undefined;
-  /** Undefined stands for the key's default. */
+  /** Undefined for the key's default entity. */
   entity: string | undefined;
   project: string;
   runId: string;
-  /** Whether the run may exist already and is to be gone on with. */
+  /** Whether to resume an existing run. */
   resume: boolean;
   displayName: string | undefined;
   group: string | undefined;
@@ -31,8 +31,8 @@ const PUBLIC_SERVER = "https://api.wandb.ai";
  * Reads the settings.
  *
  * @param project used unless WANDB_PROJECT names another
- * @param saved what a checkpoint says of the run that it belongs to
- * @throws `ERR_CONFIG` for a mode or an address that is none
+ * @param saved the saved state of a checkpoint's run
+ * @throws `ERR_CONFIG` for an invalid mode or URL
  */
 export async function readSettings(
   project: string,
@@ -60,12 +60,12 @@ export async function readSettings(
   };
 }
 
-/** The key for the server that the environment names; undefined if there is none. */
+/** The API key for the configured server, if any. */
 export async function wandbKey(env: Environment): Promise<string | undefined> {
   return keyFor(baseUrlOf(env), env);
 }
 
-/** Whether a run can be recorded without any more being said: there is a key, or it is not to be sent. */
+/** Whether a run can be recorded without further settings: there is a key, or it is offline. */
 export async function canUseWandb(env: Environment): Promise<boolean> {
   return modeOf(env) !== "online" || (await wandbKey(env)) !== undefined;
 }
@@ -74,7 +74,7 @@ async function keyFor(baseUrl: string, env: Environment): Promise<string | undef
   return env.WANDB_API_KEY?.trim() || (await passwordFor(new URL(baseUrl).hostname, env)) || undefined;
 }
 
-/** Where people look at the runs of a server. */
+/** The web address of a server's runs. */
 export function runUrl(baseUrl: string, entity: string, project: string, runId: string): string {
   const site = baseUrl === PUBLIC_SERVER ? "https://wandb.ai" : baseUrl;
   return `${site}/${[entity, project, "runs", runId].map(encodeURIComponent).join("/")}`;
@@ -95,7 +95,7 @@ function baseUrlOf(env: Environment): string {
   try {
     url = new URL(given);
   } catch {}
-  // An empty query or fragment is in `href` too, in front of what is appended to it.
+  // `href` also contains an empty query or fragment, which would precede appended paths.
   if (!url || !/^https?:$/.test(url.protocol) || /[?#]/.test(url.href))
     throw config("WANDB_BASE_URL is not the address of a server, such as https://api.wandb.ai");
   if (url.username || url.password) throw config("WANDB_BASE_URL holds a password; put the key into WANDB_API_KEY");

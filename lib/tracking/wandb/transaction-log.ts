@@ -12,8 +12,9 @@ const MIDDLE = 3;
 const LAST = 4;
 
 /**
- * A run's `.wandb` file, from which `wandb sync` sends it later: records in LevelDB's log format
- * (https://github.com/google/leveldb/blob/main/doc/log_format.md) with zlib's checksum, in blocks that no chunk crosses.
+ * A run's `.wandb` file, for `wandb sync`: records in LevelDB's log format
+ * (https://github.com/google/leveldb/blob/main/doc/log_format.md) with zlib's checksum, in blocks that no chunk
+ * crosses.
  */
 export class TransactionLog {
   readonly #file: FileHandle;
@@ -30,7 +31,7 @@ export class TransactionLog {
     return log;
   }
 
-  /** Appends records by a single write. If it fails, the file ends where it did. */
+  /** Appends records by a single write. If it fails, the file is truncated to its previous end. */
   async write(records: readonly Encoded[]): Promise<void> {
     const pieces: Uint8Array[] = [];
     let size = this.#size;
@@ -58,7 +59,7 @@ export class TransactionLog {
   }
 }
 
-/** A record in as many chunks as it takes, with padding where not even a chunk's header fits into a block. */
+/** Splits a record into chunks, with padding where a chunk's header does not fit into a block. */
 function* chunks(record: Encoded, position: number): Generator<Uint8Array> {
   let room = BLOCK - (position % BLOCK);
   if (room < CHUNK_HEADER) {

@@ -14,15 +14,15 @@ import { readSettings, runUrl, type WandbSettings } from "./settings.js";
 export interface WandbOptions {
   /** Unless WANDB_PROJECT names another. */
   project: string;
-  /** Where runs of WANDB_MODE=offline are kept, unless WANDB_DIR names another folder. */
+  /** Folder of runs in WANDB_MODE=offline, unless WANDB_DIR names another. */
   folder: string;
-  /** What {@link WandbTracker.state} returned to the run that is gone on with. */
+  /** The result of {@link WandbTracker.state} in the run to resume. */
   saved: Readonly<Record<string, string>> | undefined;
-  /** Kept out of what is told. */
+  /** Redacted from messages. */
   secrets: Secrets;
-  /** Told what goes wrong; the run goes on. */
+  /** Receives failures; the run continues. */
   warn: (message: string) => void;
-  /** Told where the run can be looked at. */
+  /** Receives the run's address. */
   inform: (message: string) => void;
   env: Environment;
   timing?: Partial<SenderTiming> | undefined;
@@ -31,13 +31,13 @@ export interface WandbOptions {
 const DEFAULT_FINISH_TIMEOUT = 20_000;
 
 /**
- * A run on a Weights & Biases server, by the protocol of its own clients: the run is made known by GraphQL
- * (`upsertBucket`), the history is streamed line by line (`file_stream`), pictures are uploaded to addresses that the
- * server gives. WANDB_API_KEY or the key that `wandb login` saved, WANDB_BASE_URL, WANDB_PROJECT, WANDB_ENTITY,
- * WANDB_NAME, WANDB_RUN_ID, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NOTES, WANDB_TAGS, WANDB_MODE and WANDB_DIR are
- * respected; with WANDB_MODE=offline the run is written to a folder for `wandb sync`.
+ * A run on a Weights & Biases server, by the protocol of its own clients: the run is created by GraphQL
+ * (`upsertBucket`), the history is streamed line by line (`file_stream`), pictures are uploaded to URLs given by the
+ * server. WANDB_API_KEY or the key that `wandb login` saved, WANDB_BASE_URL, WANDB_PROJECT, WANDB_ENTITY, WANDB_NAME,
+ * WANDB_RUN_ID, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NOTES, WANDB_TAGS, WANDB_MODE and WANDB_DIR are respected; with
+ * WANDB_MODE=offline the run is written to a folder for `wandb sync`.
  *
- * A run that is resumed goes on in the same W&B run; steps that it has already are not sent again.
+ * A resumed run continues the same W&B run; steps that it already has are not sent again.
  */
 export class WandbTracker implements Tracker {
   readonly name = "wandb";
@@ -45,7 +45,7 @@ export class WandbTracker implements Tracker {
   #settings: WandbSettings | undefined;
   #sink: RunSink | undefined;
   #run: WandbRun | undefined;
-  /** Values of a step are sent when the next one begins, since pictures may still belong to it. */
+  /** Values of a step are sent when the next one begins, since pictures may be added to it. */
   #row: { step: number; values: Record<string, unknown> } | undefined;
   readonly #started = Date.now();
 
@@ -54,8 +54,8 @@ export class WandbTracker implements Tracker {
   }
 
   /**
-   * @throws `ERR_CONFIG` if there is no key, or the server refuses the run; not if the server cannot be reached. `ERR_IO`
-   *   if an offline run cannot be written.
+   * @throws `ERR_CONFIG` if there is no key, or the server refuses the run; not if the server is unreachable. `ERR_IO`
+   * if an offline run cannot be written.
    */
   async init(config: TrackedConfig): Promise<void> {
     const { env, inform, project, folder, saved } = this.#options;
@@ -64,7 +64,7 @@ export class WandbTracker implements Tracker {
     if (settings.mode === "online") this.#sink = await this.#connect(settings, config);
     else {
       const run = await OfflineRun.create(env.WANDB_DIR || folder, settings, config);
-      // A run that is resumed has several folders, which are sent in the order of their times.
+      // A resumed run has several folders, which are sent in order of time.
       const all = join(dirname(run.folder), `offline-run-*-${settings.runId}`);
       inform(`W&B: offline; send the run with: wandb sync ${all}`);
       this.#sink = run;
@@ -131,7 +131,7 @@ export class WandbTracker implements Tracker {
     if (!settings.apiKey)
       throw new InstructPix2PixError(
         "ERR_CONFIG",
-        "there is no W&B key; set WANDB_API_KEY, run `wandb login`, or report to something else",
+        "no W&B key is set; set WANDB_API_KEY, run `wandb login`, or report to something else",
       );
     const http = new WandbHttp(settings.baseUrl, settings.apiKey, env);
     const sender = new Sender({
@@ -155,7 +155,7 @@ export class WandbTracker implements Tracker {
     }
   }
 
-  /** The last step that the server had when the run was taken up. */
+  /** The last step on the server when the run was resumed. */
   get #lastStep(): number {
     return this.#run?.lastStep ?? -1;
   }

@@ -11,13 +11,13 @@ import { surveyCheckpoint } from "./survey.js";
 import { exists, readTree, removeTree, syncPath, writeText } from "./tree.js";
 
 export interface CommitOptions {
-  /** How many of the run's checkpoints may remain, this one included; at least 1. By default all of them. */
+  /** Number of the run's checkpoints to keep, this one included; at least 1. Default: all. */
   keep?: number;
-  /** The run that writes it. Without one it counts to those that were written before runs had an identity. */
+  /** The run that writes it; without one it belongs to the checkpoints from before runs had an identity. */
   run?: RunIdentity;
-  /** When it counts as written at the earliest, in milliseconds since 1970, should the clock have been put back. */
+  /** Lower bound of its time stamp in milliseconds since 1970, in case the clock was set back. */
   notBefore?: number;
-  /** Gives up as long as the checkpoint is not complete; after that it is not looked at. */
+  /** Aborts the writing; ignored once the checkpoint is complete. */
   signal?: AbortSignal;
   fs?: FileSystem;
 }
@@ -26,11 +26,11 @@ export interface Commit {
   /** The checkpoint's folder. */
   readonly path: string;
   readonly manifest: Manifest;
-  /** The checkpoints that were removed for the limit. */
+  /** The checkpoints removed because of the limit. */
   readonly pruned: string[];
-  /** Those that should have been but could not be; the next commit tries again. */
+  /** Those that could not be removed; the next commit tries again. */
   readonly unpruned: Unpruned[];
-  /** Where the checkpoint of another run or program is now that had this one's name. */
+  /** The new path of another run's or program's checkpoint that had this one's name. */
   readonly movedAside: string | undefined;
 }
 
@@ -38,13 +38,13 @@ export interface Commit {
  * Writes the checkpoint `outputDir/checkpoint-<step>` so that at every moment, a power cut included, the folder of that
  * name is either absent, the earlier one of the same step, or complete:
  *
- * 1. `write` fills `checkpoint-<step>.tmp`; what an earlier attempt left there is removed first;
+ * 1. `write` fills `checkpoint-<step>.tmp`; leftovers of an earlier attempt are removed first;
  * 2. every file and folder in it is synced to the disk;
  * 3. the manifest, with size and SHA-256 of every file, is written and synced, then its folder;
  * 4. the folder is renamed, and the folder around it synced;
  * 5. only then are the run's checkpoints beyond the limit removed, the lowest steps first.
  *
- * What another run or another program wrote is never removed: where it has this checkpoint's name, it gets another one.
+ * Checkpoints of other runs or programs are never removed: one with this checkpoint's name is renamed.
  *
  * @param step optimiser steps done
  * @param write creates the checkpoint's files below the folder it is given, which exists and is empty
@@ -80,7 +80,7 @@ export async function commitCheckpoint(
       throwIfAborted(signal);
       movedAside = await moveIntoPlace(fs, outputDir, step, run);
     } catch (error) {
-      // What went wrong first is what the caller must hear of.
+      // The first error takes precedence.
       await removeTree(fs, written).catch(() => {});
       throw error;
     }
@@ -90,7 +90,7 @@ export async function commitCheckpoint(
   return { path, manifest, movedAside, ...(await pruneCheckpoints(outputDir, step, keep, run, fs)) };
 }
 
-/** Syncs and hashes what was written, and adds the manifest. */
+/** Syncs and hashes the written files, and adds the manifest. */
 async function seal(
   fs: FileSystem,
   folder: string,
@@ -118,7 +118,7 @@ async function seal(
   return manifest;
 }
 
-/** Both at once: one waits for the disk, the other for a thread that computes. */
+/** In parallel: syncing waits for the disk, hashing for a thread. */
 async function syncAndHash(
   fs: FileSystem,
   folder: string,
@@ -138,7 +138,7 @@ async function syncAndHash(
     throw error;
   });
   const hashing = fs.sha256(paths, signal ? AbortSignal.any([signal, failed.signal]) : failed.signal);
-  // Neither may still be at work when the folder is removed.
+  // Both must have ended before the folder is removed.
   const [synced, hashed] = await Promise.allSettled([syncing, hashing]);
   if (synced.status === "rejected") throw synced.reason;
   if (hashed.status === "rejected") throw hashed.reason;
@@ -157,10 +157,10 @@ async function replace(fs: FileSystem, path: string, next: string, former: strin
 }
 
 /**
- * The rename that makes it a checkpoint, synced. A folder cannot be renamed over one that has files, so an earlier
- * checkpoint of the same step steps aside first: for good if it is not the run's own.
+ * The rename that makes it a checkpoint, synced. A folder cannot be renamed over a non-empty one, so an earlier
+ * checkpoint of the same step is renamed first: permanently if it is not the run's own.
  *
- * @returns where one is that was moved aside for good
+ * @returns the new path of a permanently renamed checkpoint
  */
 async function moveIntoPlace(
   fs: FileSystem,
@@ -178,12 +178,12 @@ async function moveIntoPlace(
     await replace(fs, path, written, replaced);
   } else await fs.rename(written, path);
   await syncPath(fs, outputDir, "folder");
-  // Not before the sync: after a power cut the old one may have its name again. What remains is cleared away later.
+  // Not before the sync, since after a power failure the old one may have its name again. Leftovers are removed later.
   await removeTree(fs, replaced).catch(() => {});
   return aside;
 }
 
-/** A free name for what has the checkpoint's own and is not the run's; undefined if there is nothing of that kind. */
+/** A free name for another run's checkpoint of the same name; undefined if there is none. */
 async function asidePath(
   fs: FileSystem,
   outputDir: string,
@@ -202,7 +202,7 @@ async function asidePath(
   }
 }
 
-/** Creates the folder a checkpoint goes into, and those around it, as lastingly as the checkpoint itself. */
+/** Creates the checkpoint's parent folders, synced like the checkpoint itself. */
 async function makeFolders(fs: FileSystem, path: string): Promise<void> {
   if (await exists(fs, path)) return;
   const parent = dirname(path);

@@ -12,7 +12,7 @@ export interface FolderEntry {
 export interface OpenFile {
   /** Reads from the current position; 0 at the end. */
   read(buffer: Uint8Array): Promise<number>;
-  /** Writes at the current position, maybe only a part; resolves to the number of bytes that were written. */
+  /** Writes at the current position, possibly partially; resolves to the number of bytes written. */
   write(bytes: Uint8Array): Promise<number>;
   /** Returns once everything written so far is on the disk. */
   sync(): Promise<void>;
@@ -27,8 +27,8 @@ export interface Sha256 {
 }
 
 /**
- * The file system as the checkpoints use it: one method per system call, so that a test can let each of them fail or
- * stop at each of them. Errors are Node's, with a `code`.
+ * The file system interface of checkpoints: one method per system call, so that tests can inject failures at each.
+ * Errors are Node's, with a `code`.
  */
 export interface FileSystem {
   mkdir(path: string): Promise<void>;
@@ -40,7 +40,7 @@ export interface FileSystem {
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   rmdir(path: string): Promise<void>;
-  /** Hashes files, in their order. */
+  /** Hashes files, in order. */
   sha256(paths: readonly string[], signal?: AbortSignal): Promise<Sha256[]>;
 }
 

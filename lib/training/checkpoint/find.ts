@@ -9,20 +9,20 @@ import { entriesOf, type FoundCheckpoint, type SurveyedCheckpoint, surveyCheckpo
 import { exists, removeTree, syncPath } from "./tree.js";
 import { verifyCheckpoint } from "./verify.js";
 
-/** A checkpoint that is as it was written. */
+/** A valid checkpoint. */
 export interface ValidCheckpoint extends FoundCheckpoint {
   readonly manifest: Manifest;
 }
 
-/** The checkpoint that `latest` stands for. */
+/** The checkpoint for `latest`. */
 export interface LatestCheckpoint extends ValidCheckpoint {
-  /** The run that goes on from it: its own, or one that branched off later; undefined for runs without an identity. */
+  /** The run that resumes from it: its own, or one that branched off later; undefined for runs without an identity. */
   readonly run: RunIdentity | undefined;
 }
 
 type OwnCheckpoint = Extract<SurveyedCheckpoint, { kind: "ours" }>;
 
-/** A checkpoint that was passed over, and what is wrong with it. */
+/** An invalid checkpoint that was skipped, with its error. */
 export interface BrokenCheckpoint extends FoundCheckpoint {
   /** `ERR_CHECKPOINT`, naming the file. */
   readonly error: InstructPix2PixError;
@@ -35,11 +35,11 @@ export interface LatestOptions {
 
 /**
  * The newest checkpoint that agrees with its manifest, among those of the run that wrote the last one; undefined if
- * there is none. Checkpoints of other runs, and of other programs, are not looked at. What a killed process left behind
- * is cleared away first, see {@link removeStaleCheckpoints}.
+ * there is none. Checkpoints of other runs and programs are ignored. Leftovers of killed processes are removed first,
+ * see {@link removeStaleCheckpoints}.
  *
- * @param onBroken is told of every checkpoint that had to be passed over, from the highest step down; falling back must
- *   never go unnoticed, so it is not optional
+ * @param onBroken called for every skipped checkpoint, from the highest step down; required, since falling back must
+ * not go unnoticed
  * @throws `ERR_IO` if something other than a broken checkpoint prevents reading, such as missing permission; `ERR_ABORTED`
  */
 export async function latestValidCheckpoint(
@@ -64,7 +64,7 @@ export async function latestValidCheckpoint(
   return undefined;
 }
 
-/** The checkpoint of this package that was written last; those of versions that noted no time come before all others. */
+/** The last checkpoint written by this package; those without a time stamp (older versions) count as oldest. */
 export function lastWritten(surveyed: readonly SurveyedCheckpoint[]): OwnCheckpoint | undefined {
   let last: OwnCheckpoint | undefined;
   for (const found of surveyed)
@@ -73,9 +73,8 @@ export function lastWritten(surveyed: readonly SurveyedCheckpoint[]): OwnCheckpo
 }
 
 /**
- * Removes the `checkpoint-<step>*.tmp` folders that a killed process left behind. If it was killed while one checkpoint
- * took the place of another of the same step, when neither had its name, the new one is put in place, or the old one
- * where the new is not complete.
+ * Removes the `checkpoint-<step>*.tmp` folders of killed processes. If a process was killed while replacing a
+ * checkpoint of the same step, the new one is renamed to its final name or, if incomplete, the old one.
  *
  * @throws `ERR_IO` if one cannot be removed
  */

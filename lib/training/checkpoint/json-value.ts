@@ -1,12 +1,12 @@
-/** What JSON can hold and give back unchanged. */
+/** A value that survives a JSON round trip unchanged. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
 
-/** Levels of nesting; the reader of JSON stops at some more. */
+/** Maximal nesting; the JSON reader's limit is higher. */
 const MAX_DEPTH = 200;
 
 /**
- * Where a value holds something that JSON would change or drop (a number that is not finite, undefined, a bigint, a
- * Date, a typed array, a cycle, a very deep nest), as `.a[2].b`; undefined if it holds nothing of the kind.
+ * The path of a part that JSON would change or drop (a number that is not finite, undefined, a bigint, a Date, a typed
+ * array, a cycle, a very deep nest), as `.a[2].b`; undefined if there is none.
  */
 export function findNonJson(value: unknown, path = "", above: readonly object[] = []): string | undefined {
   if (value === null || typeof value === "boolean" || typeof value === "string") return undefined;
@@ -28,7 +28,7 @@ export function findNonJson(value: unknown, path = "", above: readonly object[] 
   return undefined;
 }
 
-/** Made by a literal or without a prototype; in every realm only the prototype of literals has none itself. */
+/** A plain object of any realm: without a prototype, or whose prototype has none. */
 function isPlain(value: object): boolean {
   const prototype: object | null = Object.getPrototypeOf(value);
   return prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf"));

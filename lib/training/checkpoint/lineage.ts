@@ -1,22 +1,22 @@
 import { randomUUID } from "node:crypto";
 import type { Manifest } from "./manifest.js";
 
-/** A checkpoint of an earlier run that a run goes back to. */
+/** The branching point from an earlier run. */
 export interface Ancestor {
   /** The earlier run's id; null for checkpoints written before runs had one. */
   readonly id: string | null;
-  /** The last step that both have in common. */
+  /** The last common step. */
   readonly step: number;
 }
 
-/** Which run a checkpoint belongs to. A run that goes on in place keeps its identity; one that branches off gets another. */
+/** The identity of a checkpoint's run. A run resumed in place keeps its identity; one that branches off gets a new one. */
 export interface RunIdentity {
   readonly id: string;
   /** The runs that it branched off from, nearest first. */
   readonly ancestors: readonly Ancestor[];
 }
 
-/** A run that starts anew. */
+/** A new run. */
 export function newRun(): RunIdentity {
   return { id: randomUUID(), ancestors: [] };
 }
@@ -28,23 +28,23 @@ export function branchOf(parent: RunIdentity | undefined, step: number): RunIden
 }
 
 /**
- * Whether a checkpoint is the run's own, or one of an ancestor's that leads to it.
+ * Whether a checkpoint belongs to the run or to an ancestor up to its branching point.
  *
  * @param run undefined for the run of checkpoints written before runs had an identity, all of which count as one
  */
 export function isInLineage(run: RunIdentity | undefined, checkpoint: Pick<Manifest, "run" | "step">): boolean {
   const id = checkpoint.run?.id ?? null;
   if (id === (run?.id ?? null)) return true;
-  // Without the ancestor's own limit a step made after the branch would count, too.
+  // The branching step limits the ancestor's checkpoints.
   return run?.ancestors.some((ancestor) => ancestor.id === id && checkpoint.step <= ancestor.step) ?? false;
 }
 
-/** How messages call a run. */
+/** A run's name in messages. */
 export function nameOfRun(id: string | null | undefined): string {
   return id ? `run ${shortId(id)}` : "an earlier run without an id";
 }
 
-/** Enough of an id to tell runs apart in names of files. */
+/** A short id for file names. */
 export function shortId(id: string): string {
   return id.slice(0, 8);
 }

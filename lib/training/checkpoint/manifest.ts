@@ -8,17 +8,17 @@ import { isSafeFileName, MANIFEST } from "./names.js";
 const FORMAT = "instruct-pix2pix checkpoint";
 const FORMAT_VERSION = 1;
 
-/** What a checkpoint holds, written last so that its presence says that all the rest is there. */
+/** A checkpoint's list of files, written last: its presence means that the checkpoint is complete. */
 export interface Manifest {
   /** The version of this package that wrote it. */
   readonly packageVersion: string;
   /** Optimiser steps done. */
   readonly step: number;
-  /** Size and hash of every file but the manifest, by its name relative to the checkpoint, with `/` between parts. */
+  /** Size and hash of every file except the manifest, by its name relative to the checkpoint, with `/` between parts. */
   readonly files: ReadonlyMap<string, Sha256>;
   /** The run that it belongs to; undefined in checkpoints of versions before runs had an identity. */
   readonly run?: RunIdentity;
-  /** When it was written, in milliseconds since 1970; later than every checkpoint that was in the folder before. */
+  /** When it was written, in milliseconds since 1970; later than every earlier checkpoint in the folder. */
   readonly writtenAt?: number;
 }
 
@@ -37,10 +37,10 @@ export function formatManifest({ packageVersion, step, files, run, writtenAt }: 
 }
 
 /**
- * Reads a manifest without trusting it.
+ * Reads and validates a manifest.
  *
  * @param where its path, for messages
- * @throws `ERR_CHECKPOINT` saying what is wrong
+ * @throws `ERR_CHECKPOINT`
  */
 export function parseManifest(bytes: Uint8Array, where: string): Manifest {
   const content = record(parseText(bytes, where), where, "the manifest");
@@ -51,7 +51,7 @@ export function parseManifest(bytes: Uint8Array, where: string): Manifest {
       `format version ${shown(content.format_version)} cannot be read; this version of the package reads ${FORMAT_VERSION}`,
     );
   const { manifest_sha256: expected, ...rest } = content;
-  // Before anything is made of the values: a damaged manifest should be called damaged.
+  // Checked before the values, so that a damaged manifest is reported as damaged.
   if (expected !== digest(rest)) throw malformed(where, "its own SHA-256 does not agree with its content");
 
   const { package_version: packageVersion, step } = content;
@@ -74,7 +74,7 @@ export function parseManifest(bytes: Uint8Array, where: string): Manifest {
   return { packageVersion, step, files, ...(run && { run }), ...(writtenAt !== undefined && { writtenAt }) };
 }
 
-/** A run's identity as JSON holds it; null if it is none. */
+/** Parses a run's identity; null if malformed. */
 export function parseRun(value: unknown): RunIdentity | null {
   const { id, ancestors } = (value ?? {}) as { id?: unknown; ancestors?: unknown };
   if (!isRunId(id) || !Array.isArray(ancestors)) return null;
@@ -85,7 +85,7 @@ export function parseRun(value: unknown): RunIdentity | null {
   return parsed.every((ancestor) => ancestor !== undefined) ? { id, ancestors: parsed } : null;
 }
 
-/** It becomes a part of file names, so nothing but letters, digits and hyphens. */
+/** Used in file names, so only letters, digits and hyphens. */
 function isRunId(value: unknown): value is string {
   return typeof value === "string" && /^[0-9a-z][0-9a-z-]{7,63}$/.test(value);
 }

@@ -1,4 +1,4 @@
-/** What a checkpoint's manifest is called in its folder. */
+/** File name of a checkpoint's manifest. */
 export const MANIFEST = "manifest.json";
 
 /** The folder of the checkpoint after `step` optimiser steps. */
@@ -7,9 +7,8 @@ export function checkpointName(step: number): string {
 }
 
 /**
- * Folders on their way in or out, all of which end in `.tmp`: `written` is a checkpoint that is not complete yet,
- * `replaced` a complete one that another of the same step is about to take the place of, `pruned` one that is being
- * removed.
+ * Temporary folders, which end in `.tmp`: `written` is an incomplete checkpoint, `replaced` a complete one that is
+ * being replaced by another of the same step, `pruned` one that is being removed.
  */
 export type Stage = "written" | "replaced" | "pruned";
 
@@ -24,8 +23,8 @@ export function temporaryName(step: number, stage: Stage): string {
 }
 
 /**
- * Where a checkpoint that another run or program wrote goes when its name is needed. No pattern of ours finds it again,
- * and diffusers' scripts still read its step in it.
+ * The new name of another run's or program's checkpoint when its name is needed. This package ignores it, and
+ * diffusers' scripts can still read its step.
  */
 export function asideName(step: number, owner: string, copy: number): string {
   return `${checkpointName(step)}-of-${owner}${copy > 1 ? `-${copy}` : ""}`;
@@ -50,7 +49,7 @@ const MAX_NAME_LENGTH = 1024;
 
 /**
  * Whether a name in a manifest stays inside the checkpoint on every platform: relative, with `/` between its parts,
- * none of which is empty, `.`, `..`, ends in a dot or a space, or has a character that Windows gives a meaning to.
+ * none of which is empty, `.`, `..`, ends in a dot or a space, or has a character that is special on Windows.
  */
 export function isSafeFileName(name: string): boolean {
   return (
@@ -60,7 +59,7 @@ export function isSafeFileName(name: string): boolean {
   );
 }
 
-/** Files that operating systems put beside others, and no loader looks for. */
+/** Files created by operating systems, which no loader reads. */
 export function isSystemFile(name: string): boolean {
   return /^(\..*|Thumbs\.db|desktop\.ini)$/i.test(name.slice(name.lastIndexOf("/") + 1));
 }

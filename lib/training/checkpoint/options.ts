@@ -3,21 +3,21 @@ import type { OptionDeclaration } from "../../options/declaration.js";
 import { camelCase } from "../../options/names.js";
 import type { OptionValue } from "../../options/value.js";
 
-/** What an option's declaration says about recording it. */
+/** The parts of an option's declaration that affect recording. */
 export interface RecordedOption extends Pick<OptionDeclaration, "type" | "default"> {
-  /** It holds a key or a token: never written anywhere. */
+  /** Holds a key or a token: never written anywhere. */
   readonly secret?: true;
-  /** Another value of it leaves the run's numbers as they are, so that a resumed run may have another. */
+  /** Does not affect the run's results, so that it may change on resume. */
   readonly mayChange?: true;
 }
 
 /** Options by their names in snake_case. */
 export type RecordedOptions = Readonly<Record<string, RecordedOption>>;
 
-/** An option's value as JSON holds it: null if it was not given and has no default, a bigint as its decimal digits. */
+/** An option's value in JSON: null if missing without a default, a bigint as decimal digits. */
 export type RecordedValue = string | number | boolean | null;
 
-/** An option that has not the value that a checkpoint was made with. */
+/** An option whose value differs from the checkpoint's. */
 export interface ChangedOption {
   /** In snake_case. */
   readonly name: string;
@@ -26,7 +26,7 @@ export interface ChangedOption {
 }
 
 /**
- * The options of a run as they may be written down: those that hold secrets are left out.
+ * The options of a run for recording, without secret ones.
  *
  * @param options by their names in camelCase, defaults filled in
  */
@@ -39,12 +39,11 @@ export function recordOptions(
 }
 
 /**
- * The options whose change since the checkpoint would change the run's numbers. An option that the checkpoint does not
- * know, for it was written by an earlier version, had its default then; one that only the checkpoint knows counts as
- * changed unless it was not given.
+ * The changed options that affect the run's results. An option missing in the checkpoint (of an earlier version) had
+ * its default; one that only the checkpoint has counts as changed if it was set.
  *
- * @param saved what {@link recordOptions} returned when the checkpoint was made
- * @param now what it returns for this run
+ * @param saved the result of {@link recordOptions} in the checkpoint
+ * @param now its result for this run
  */
 export function compareOptions(
   saved: Readonly<Record<string, RecordedValue>>,
@@ -65,7 +64,7 @@ export function compareOptions(
 }
 
 /**
- * Refuses to resume with options that would change the run's numbers.
+ * Throws if changed options would affect the results of a resumed run.
  *
  * @param checkpoint its folder, for the message
  * @throws `ERR_CONFIG` naming each such option with both values

@@ -6,15 +6,16 @@ import { temporaryName } from "./names.js";
 import { type FoundCheckpoint, surveyCheckpoints } from "./survey.js";
 import { removeTree, syncPath } from "./tree.js";
 
-/** A checkpoint that could not be removed, and why. */
+/** A checkpoint that could not be removed, with the error. */
 export interface Unpruned {
   readonly path: string;
   readonly error: unknown;
 }
 
 /**
- * Removes the run's checkpoints of the lowest steps until `keep` are left, never the one of `justWritten`. Those of other
- * runs and other programs, and folders whose origin cannot be told, neither count nor go. A checkpoint is renamed, lastingly, before it is taken apart, so that no half of one is ever found under a checkpoint's name.
+ * Removes the run's checkpoints of the lowest steps until `keep` are left, never the one of `justWritten`. Checkpoints
+ * of other runs and programs, and folders of unknown origin, are neither counted nor removed. A checkpoint is renamed
+ * (and synced) before its files are removed, so that no partial one has a checkpoint's name.
  */
 export async function pruneCheckpoints(
   outputDir: string,

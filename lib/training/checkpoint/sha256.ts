@@ -7,7 +7,7 @@ import type { Sha256 } from "./file-system.js";
 const PIECE = 1 << 18;
 
 /**
- * Hashes files one after the other, piece by piece: a checkpoint has gigabytes, and the event loop turns meanwhile.
+ * Hashes files sequentially in pieces, so that gigabytes do not block the event loop.
  *
  * @returns size and SHA-256 of each file, in the order of `paths`
  * @throws Node's error for the first file that cannot be read, or `ERR_ABORTED`

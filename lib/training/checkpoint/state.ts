@@ -7,22 +7,22 @@ import { findNonJson, type JsonValue } from "./json-value.js";
 import type { RecordedValue } from "./options.js";
 import { readSmallFile, writeText } from "./tree.js";
 
-/** The file in a checkpoint that holds everything of a run's state but tensors. */
+/** The file in a checkpoint with a run's state except tensors. */
 export const STATE = "state.json";
 
 const FORMAT = "instruct-pix2pix training state";
 const FORMAT_VERSION = 1;
 const MAX_BYTES = 64 << 20;
 
-/** Everything besides tensors that an exact resume needs. */
+/** The state, besides tensors, for an exact resume. */
 export interface TrainingState {
   /** Optimiser steps done. */
   globalStep: number;
-  /** The epoch that the next batch belongs to, from 0. */
+  /** The epoch of the next batch, from 0. */
   epoch: number;
-  /** Where the data are: permutation seed, cursor and whatever else the data layer wants back. */
+  /** The position in the data: permutation seed, cursor and other state of the data layer. */
   order: JsonValue;
-  /** Steps that the learning-rate schedule has made. */
+  /** Steps of the learning-rate schedule. */
   learningRate: { step: number };
   /** The gradient scaler of float16 training; null without it. */
   scaler: { scale: number; growthTracker: number } | null;
@@ -30,17 +30,17 @@ export interface TrainingState {
   ema: { step: number } | null;
   /** The states of random generators by name, such as `rank0.cpu`, as libtorch serialises them. */
   generators: Record<string, Uint8Array>;
-  /** What `recordOptions` made of the options. */
+  /** The result of `recordOptions`. */
   options: Record<string, RecordedValue>;
-  /** Versions of what computed, by name: the package, libtorch, the instruction set, … */
+  /** Versions by name: the package, libtorch, the instruction set, … */
   versions: Record<string, string>;
-  /** Threads that computed: another number of them rounds sums otherwise. */
+  /** Number of threads, which affects the rounding of sums. */
   threads: number;
-  /** What trackers need to go on with their runs, by their names. */
+  /** The trackers' state, by name. */
   trackers: Record<string, JsonValue>;
 }
 
-/** How one piece is read from JSON; `read` returns undefined for a value that is not acceptable. */
+/** A field of the state; `read` returns undefined for an invalid value. */
 interface Piece<T> {
   /** In the file. */
   readonly key: string;
@@ -89,9 +89,9 @@ const pieces: Pieces = {
 const entries = Object.entries(pieces) as [keyof TrainingState, Piece<unknown>][];
 
 /**
- * Writes `state.json` into a checkpoint that is being made; committing it will sync it.
+ * Writes `state.json` into a checkpoint that is being written; the commit syncs it.
  *
- * @throws `ERR_INTERNAL` naming a piece that could not be read back, `ERR_IO`
+ * @throws `ERR_INTERNAL` naming a field that could not be read back, `ERR_IO`
  */
 export async function writeState(folder: string, state: TrainingState, fs: FileSystem = disk): Promise<void> {
   const path = join(folder, STATE);
@@ -114,9 +114,9 @@ export async function writeState(folder: string, state: TrainingState, fs: FileS
 }
 
 /**
- * Reads a checkpoint's `state.json`. Nothing is filled in: a run cannot go on exactly without each of its pieces.
+ * Reads a checkpoint's `state.json`. There are no defaults, since an exact resume needs every field.
  *
- * @throws `ERR_CHECKPOINT` naming the piece that is missing, unknown or not what it should be; `ERR_IO`
+ * @throws `ERR_CHECKPOINT` naming the field that is missing, unknown or invalid; `ERR_IO`
  */
 export async function readState(folder: string, fs: FileSystem = disk): Promise<TrainingState> {
   const path = join(folder, STATE);
@@ -182,7 +182,7 @@ function json(value: unknown): JsonValue | undefined {
   return findNonJson(value) === undefined ? (value as JsonValue) : undefined;
 }
 
-/** Only what the encoder itself writes, so that no damage is read as something shorter. */
+/** Only canonical base64, so that damage is not decoded as shorter data. */
 function fromBase64(value: unknown): Uint8Array | undefined {
   if (typeof value !== "string") return undefined;
   const bytes = Buffer.from(value, "base64");
@@ -202,7 +202,7 @@ function fields(value: unknown, keys: readonly string[]): Record<string, unknown
 function mapOf<T>(value: unknown, read: (item: unknown) => T | undefined): Record<string, T> | undefined {
   if (!isRecord(value)) return undefined;
   const items = Object.entries(value).map(([key, item]): [string, T | undefined] => [key, read(item)]);
-  // fromEntries defines properties, so that a key like __proto__ stays a key.
+  // fromEntries defines own properties, also for a key such as __proto__.
   return items.every(([, item]) => item !== undefined) ? (Object.fromEntries(items) as Record<string, T>) : undefined;
 }
 

@@ -6,27 +6,27 @@ import { type Manifest, parseManifest } from "./manifest.js";
 import { MANIFEST, stepOf } from "./names.js";
 import { readSmallFile } from "./tree.js";
 
-/** A folder that has a checkpoint's name; whether it is a whole one is not known yet. */
+/** A folder with a checkpoint's name; not validated yet. */
 export interface FoundCheckpoint {
   /** Optimiser steps done. */
   readonly step: number;
   readonly path: string;
 }
 
-/** Such a folder, and who wrote it as far as its manifest says; the files themselves were not read. */
+/** Such a folder with its origin according to its manifest; the files are not verified. */
 export type SurveyedCheckpoint = FoundCheckpoint &
   (
     | { readonly kind: "ours"; readonly manifest: Manifest }
-    /** Written by accelerate, which diffusers' scripts save their state with. */
+    /** Written by accelerate, which diffusers' scripts use. */
     | { readonly kind: "diffusers" }
-    /** Without a manifest that can be read: damaged, or of unknown origin. */
+    /** Without a readable manifest: damaged, or of unknown origin. */
     | { readonly kind: "unknown" }
   );
 
-/** A manifest of a training run has some kilobytes. */
+/** Real manifests have a few kilobytes. */
 const MAX_MANIFEST_BYTES = 16 << 20;
 
-/** What accelerate's `save_state` leaves in a folder; one of them is enough to tell. */
+/** Files of accelerate's `save_state`; any of them identifies the origin. */
 const ACCELERATE_FILES = /^(optimizer(_\d+)?\.bin|scheduler(_\d+)?\.bin|random_states_\d+\.pkl|scaler\.pt)$/;
 
 /**
@@ -45,7 +45,7 @@ export async function findCheckpoints(outputDir: string, fs: FileSystem = disk):
 }
 
 /**
- * What {@link findCheckpoints} finds, each with its origin.
+ * {@link findCheckpoints} with origins.
  *
  * @throws `ERR_IO` if a folder or a manifest cannot be read
  */
@@ -55,14 +55,14 @@ export async function surveyCheckpoints(outputDir: string, fs: FileSystem = disk
   return surveyed;
 }
 
-/** Who wrote one checkpoint. @throws `ERR_IO` if it cannot be read */
+/** The origin of a checkpoint. @throws `ERR_IO` if it cannot be read */
 export async function surveyCheckpoint(found: FoundCheckpoint, fs: FileSystem = disk): Promise<SurveyedCheckpoint> {
   try {
     const names = (await fs.readdir(found.path)).map(({ name }) => name);
     if (names.includes(MANIFEST)) return { ...found, kind: "ours", manifest: await readManifest(found.path, fs) };
     return { ...found, kind: names.some((name) => ACCELERATE_FILES.test(name)) ? "diffusers" : "unknown" };
   } catch (error) {
-    // The disk cannot give back what was written: damage, as a hash that does not agree.
+    // An unreadable disk block is damage, like a wrong hash.
     if (isInstructPix2PixError(error, "ERR_CHECKPOINT") || errnoOf(error) === "EIO")
       return { ...found, kind: "unknown" };
     throw ioError("read", found.path, error);
@@ -83,7 +83,7 @@ export async function readManifest(folder: string, fs: FileSystem): Promise<Mani
   return parseManifest(bytes, path);
 }
 
-/** What is in an output folder; nothing if it does not exist. @throws `ERR_IO` */
+/** The entries of an output folder; empty if it does not exist. @throws `ERR_IO` */
 export async function entriesOf(outputDir: string, fs: FileSystem): Promise<FolderEntry[]> {
   try {
     return await fs.readdir(outputDir);

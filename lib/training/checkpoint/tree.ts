@@ -6,12 +6,12 @@ import type { FileSystem } from "./file-system.js";
 export interface Tree {
   /** Relative to the root, with `/` between their parts, in the order of their UTF-16 units. */
   readonly files: string[];
-  /** Likewise; every folder comes after those inside it, and last comes the root, as `""`. */
+  /** Likewise; every folder follows its subfolders, and the root, `""`, is last. */
   readonly folders: string[];
 }
 
 /**
- * All files and folders below a folder, which itself may be a link.
+ * All files and folders below a folder, which may be a link itself.
  *
  * @throws `ERR_CHECKPOINT` for anything that is neither, such as a link; Node's error where a folder cannot be read
  */
@@ -31,7 +31,7 @@ export async function readTree(fs: FileSystem, root: string): Promise<Tree> {
   return { files: files.sort(), folders };
 }
 
-/** Whether there is anything under this name. */
+/** Whether the path exists. */
 export async function exists(fs: FileSystem, path: string): Promise<boolean> {
   try {
     await fs.lstat(path);
@@ -42,7 +42,7 @@ export async function exists(fs: FileSystem, path: string): Promise<boolean> {
   }
 }
 
-/** Removes a folder with all it holds, if it exists; a link is removed, not followed. */
+/** Removes a folder recursively, if it exists; links are removed, not followed. */
 export async function removeTree(fs: FileSystem, path: string): Promise<void> {
   let kind: string;
   try {
@@ -59,9 +59,9 @@ export async function removeTree(fs: FileSystem, path: string): Promise<void> {
   await fs.rmdir(path);
 }
 
-/** Waits until a file, or the names in a folder, are on the disk. */
+/** Syncs a file, or the entries of a folder, to the disk. */
 export async function syncPath(fs: FileSystem, path: string, kind: "file" | "folder"): Promise<void> {
-  // Windows cannot sync a folder at all, and a file only through a handle that may write.
+  // Windows cannot sync folders, and files only through a writable handle.
   const onWindows = process.platform === "win32";
   if (kind === "folder" && onWindows) return;
   const file = await fs.open(path, onWindows ? "r+" : "r");

@@ -9,20 +9,20 @@ import { readTree } from "./tree.js";
 
 export interface VerifyOptions {
   signal?: AbortSignal;
-  /** The step that the checkpoint must be of; by default the one in the folder's name, if that is a checkpoint's. */
+  /** The expected step; by default the one in the folder's name, if that is a checkpoint's. */
   step?: number;
   fs?: FileSystem;
 }
 
 /**
- * Compares a checkpoint with its manifest: every file is there, nothing else is, and sizes and SHA-256 agree. A file
- * that the manifest does not list is refused, for a loader might take it for a part of a model; only files that
- * operating systems leave behind (`.DS_Store` and all others with a dot in front, `Thumbs.db`, `desktop.ini`) are
- * passed over. Only files found by listing the folder are opened, never a name from the manifest.
+ * Verifies a checkpoint against its manifest: exactly the listed files, with matching sizes and SHA-256. Unlisted files
+ * are refused, since a loader might read them as part of a model; only files of operating systems (dot files such as
+ * `.DS_Store`, `Thumbs.db`, `desktop.ini`) are ignored. Only files found by listing the folder are opened, never a name
+ * from the manifest.
  *
  * @param folder a checkpoint; may be a link to one, but nothing in it may be a link
  * @throws `ERR_CHECKPOINT` naming the file and what is wrong with it, `ERR_FILE_NOT_FOUND` if there is no such folder,
- *   `ERR_IO` if something other than the disk's content prevents reading it, `ERR_ABORTED`
+ *  `ERR_IO` if reading fails for another reason, `ERR_ABORTED`
  */
 export async function verifyCheckpoint(folder: string, options: VerifyOptions = {}): Promise<Manifest> {
   try {
@@ -41,7 +41,9 @@ async function verify(folder: string, { signal, step, fs = disk }: VerifyOptions
     new InstructPix2PixError("ERR_CHECKPOINT", `${folder}: ${what}`, { cause });
   const { files } = await readTree(fs, folder).catch((error) => {
     if (errnoOf(error) === "ENOENT")
-      throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: there is no such checkpoint`, { cause: error });
+      throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: the checkpoint does not exist`, {
+        cause: error,
+      });
     throw errnoOf(error) === "ENOTDIR" ? broken("is not a folder", error) : error;
   });
   if (!files.includes(MANIFEST)) throw broken(`has no ${MANIFEST}, so it was never completed`);
@@ -57,7 +59,7 @@ async function verify(folder: string, { signal, step, fs = disk }: VerifyOptions
       throw broken(`${name} is not in its manifest`);
 
   const expected = [...manifest.files];
-  // Sizes first, which takes no time and finds most damage.
+  // Sizes first, which is fast and finds most damage.
   for (const [name, { size }] of expected) {
     const actual = (await fs.lstat(join(folder, name))).size;
     if (actual !== size) throw broken(`${name} has ${actual} bytes where ${size} were written`);

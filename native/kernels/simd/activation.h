@@ -1,7 +1,7 @@
 #pragma once
 
 // Activations and their derivatives. `Precise` is good to about one rounding of a float; `Brief` has a
-// relative error under 2e-4, a tenth of what rounding to bfloat16 adds, and takes half the time.
+// relative error under 2e-4, a tenth of bfloat16's rounding error, and takes half the time.
 
 #include "kernels/simd/vector.h"
 
@@ -10,7 +10,7 @@ namespace ip2p::IP2P_SIMD {
 struct Precise {};
 struct Brief {};
 
-/// What elements of a type are computed with.
+/// The precision for an element type.
 template <class E>
 struct PrecisionOf;
 template <>
@@ -48,7 +48,7 @@ inline Vector exp(Vector x, Brief) {
                                 1.353416050e-2f};
 #if defined(__AVX512F__)
   const Vector fraction = _mm512_reduce_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  return scale_by_power_of_two(polynomial(FRACTION, fraction), t);  // which takes the floor of t
+  return scale_by_power_of_two(polynomial(FRACTION, fraction), t);  // takes the floor of t
 #else
   const Vector bounded = min(max(t, set(-126.0f)), set(126.0f));
   const Vector whole = _mm256_floor_ps(bounded);
@@ -90,9 +90,9 @@ inline Vector silu_derivative(Vector x, Precision precision) {
   return mul(s, fma(x, sub(set(1.0f), s), set(1.0f)));
 }
 
-/// Half of the scaled complementary error function at t/√2, t ≥ 0: what is left of the normal distribution's
-/// tail after division by e^(−t²/2). A polynomial in (t − k)/(t + k), which maps [0, ∞) onto [−1, 1); fitted
-/// for the least greatest relative error up to t = 10, which is 3e-8 and 1e-4.
+/// Half of the scaled complementary error function at t/√2, t ≥ 0: the normal distribution's tail divided by
+/// e^(−t²/2). A polynomial in (t − k)/(t + k), which maps [0, ∞) onto [−1, 1); a minimax fit of the relative
+/// error up to t = 10, which is 3e-8 (Precise) and 1e-4 (Brief).
 inline Vector scaled_tail(Vector t, Precise precision) {
   constexpr float TAIL[] = {8.480339078e-2f,  -1.559431193e-1f, 1.207457362e-1f,
                             -7.773379561e-2f, 4.049921007e-2f,  -1.612857500e-2f,
@@ -110,7 +110,7 @@ struct Gelu {
 };
 
 /// gelu(x) = x·Φ(x), with Φ the normal distribution's cumulative, and Φ(x) + x·φ(x). In the tail t = |x|:
-/// gelu = max(x, 0) − t·Φ(−t), which loses nothing for negative x.
+/// gelu = max(x, 0) − t·Φ(−t), which avoids cancellation for negative x.
 template <class Precision>
 inline Gelu gelu_with_derivative(Vector x, Precision precision) {
   const Vector t = min(max(x, sub(set(0.0f), x)), set(13.0f));
@@ -123,7 +123,7 @@ inline Gelu gelu_with_derivative(Vector x, Precision precision) {
 
 template <class Precision>
 inline Vector gelu(Vector x, Precision precision) {
-  return gelu_with_derivative(x, precision).value;  // what is not used is not computed
+  return gelu_with_derivative(x, precision).value;  // the unused derivative is optimised away
 }
 
 }  // namespace ip2p::IP2P_SIMD

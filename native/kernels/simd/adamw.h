@@ -6,17 +6,17 @@
 
 namespace ip2p {
 
-/// Neighbouring elements of a parameter and of what belongs to it, all float32.
+/// Contiguous elements of a parameter and its optimizer state, all float32.
 struct AdamWElements {
   float* weight;
   const float* gradient;
   float *exp_avg, *exp_avg_sq;
   float* average;  // of the weights; null where none is kept
-  void* lowered;   // bfloat16, the weights rounded; null where none are kept
+  void* shadow;    // bfloat16 shadow weights; null where none are kept
   int64_t count;
 };
 
-/// What is the same for all elements of a step.
+/// The constants of a step.
 struct AdamWStep {
   float divisor;                         // of the gradients
   float weight_decay;                    // 1 − learning rate · decay

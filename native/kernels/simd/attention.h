@@ -15,12 +15,12 @@ struct AttentionShape {
   AttentionType type;
   int64_t queries, keys, channels;
   float scale;
-  /// Keys behind the query do not count.
+  /// Causal: keys after the query are masked.
   bool causal;
 };
 
-/// The rows of one head in a tensor, `stride` numbers from one to the next; the channels of a row lie side by
-/// side.
+/// The rows of one head in a tensor, `stride` numbers from one to the next; the channels of a row are
+/// contiguous.
 struct AttentionRows {
   const void* data;
   int64_t stride;
@@ -30,14 +30,14 @@ struct MutableAttentionRows {
   int64_t stride;
 };
 
-/// How the work of a head can be split, and the bytes it needs.
+/// Block sizes for a head, and the bytes of scratch memory it needs.
 struct AttentionLayout {
   int64_t query_block, key_block;
   int64_t packed_bytes;
   int64_t forward_scratch_bytes, backward_scratch_bytes;
 };
 
-/// What the derivatives of a head are computed from, and where they go.
+/// Inputs and outputs of a head's backward pass.
 struct AttentionBackward {
   AttentionRows q, k, v, out, out_gradient;
   const float* logsumexp;
@@ -53,8 +53,8 @@ IP2P_DECLARE_SIMD(AttentionLayout attention_layout(const AttentionShape& shape))
 IP2P_DECLARE_SIMD(void attention_pack(const AttentionShape& shape, AttentionRows k, AttentionRows v,
                                       int64_t first, void* packed))
 
-/// The output of the queries from `first` to `first + query_block`, as far as there are any. What a query's
-/// scores come to is maximum + log(sum).
+/// The output of the queries from `first` to `first + query_block`, as far as there are any. The log-sum-exp
+/// of a query's scores is maximum + log(sum).
 IP2P_DECLARE_SIMD(void attention_forward(const AttentionShape& shape, AttentionRows q, const void* packed,
                                          int64_t first, MutableAttentionRows out, float* maximum, float* sum,
                                          void* scratch))

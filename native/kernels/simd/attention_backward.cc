@@ -4,7 +4,8 @@ namespace ip2p::IP2P_SIMD {
 namespace {
 
 /// Keys lie in lanes, queries in rows. The gradients of a block of keys are summed over all queries before
-/// the next block begins; those of the queries are summed in memory, block by block in the same order always.
+/// the next block begins; those of the queries are summed in memory, block by block, always in the same
+/// order.
 template <class T>
 class Backward {
  public:
@@ -48,7 +49,7 @@ class Backward {
   }
 
  private:
-  /// Of what is left, in whole steps.
+  /// Size of the remainder, rounded up to whole steps.
   static int64_t block_size(int64_t left, int64_t most, int64_t step) {
     return left < most ? round_up(left, step) : most;
   }
@@ -186,7 +187,7 @@ class Backward {
   const RowsOf<T> queries_, outputs_, out_gradients_, keys_, values_;
   const BackwardScratch<A> memory_;
   const int64_t units_;
-  // Of the block: its size, and the row where its queries lie in memory.
+  // The block's size, and the row of its first query.
   int64_t columns_ = 0, rows_ = 0, slot_ = 0;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// Where the parts of attention lie in the memory that the caller gives.
+// The layout of attention's scratch memory, which the caller allocates.
 
 #include "kernels/simd/attention.h"
 #include "kernels/simd/pack.h"
@@ -10,7 +10,7 @@ namespace ip2p::IP2P_SIMD {
 constexpr int64_t KEY_BLOCK = 96;
 static_assert(KEY_BLOCK % ROWS == 0 && KEY_BLOCK % 2 == 0);
 
-/// Cuts arrays from a block of memory, or finds out how long it must be.
+/// Cuts arrays from a block of memory, or computes its required size.
 class Cutter {
  public:
   explicit Cutter(void* base) : base_(static_cast<char*>(base)) {}
@@ -66,13 +66,14 @@ struct BackwardScratch {
   using Unit = typename A::Unit;
   static constexpr int64_t BLOCK = BACKWARD_QUERIES * BACKWARD_KEYS;
   int64_t depth, width, queries;
-  // Of all queries that are visited again: columns [query / ROWS][unit][ROWS], units [query / DEPTH][width].
+  // For all queries, which are read again for each block of keys: columns [query / ROWS][unit][ROWS], units
+  // [query / DEPTH][width].
   Unit *query_columns, *query_units, *gradient_columns, *gradient_units;
   float *query_gradient, *logsumexp, *product;
-  // Of a block of keys. Columns: [unit][BACKWARD_KEYS]; units: [key / DEPTH][width].
+  // For a block of keys. Columns: [unit][BACKWARD_KEYS]; units: [key / DEPTH][width].
   Unit *key_columns, *value_columns, *key_units;
   float *key_gradient, *value_gradient;
-  // Of a block of keys and queries.
+  // For a block of keys and queries.
   float *scores, *probability_gradient;
   Unit *probability_units, *score_gradient_units, *score_gradient_rows;
   float* line;
@@ -97,7 +98,7 @@ struct BackwardScratch {
     probability_gradient = cutter.take<float>(BLOCK);
     probability_units = cutter.take<Unit>(BLOCK / A::DEPTH);
     score_gradient_units = cutter.take<Unit>(BLOCK / A::DEPTH);
-    // One float is both a unit and a row's number.
+    // A unit is one float here, so both layouts are the same.
     score_gradient_rows = A::DEPTH == 1 ? score_gradient_units : cutter.take<Unit>(BLOCK / A::DEPTH);
     line = cutter.take<float>(4 * width);
   }
@@ -124,7 +125,7 @@ inline Vector counting_from(int64_t n) {
   return load(numbers);
 }
 
-/// The score of a key that does not count: its exponential is zero beside any other.
+/// The score of a masked key: its exponential is zero relative to any other.
 constexpr float MASKED = -1e38f;
 
 }  // namespace ip2p::IP2P_SIMD

@@ -4,7 +4,7 @@
 
 #include "kernels/simd/instruction_set.h"
 
-// Rows of x hold `width` values and behind them the `width` inputs of their gates. x, y, dy and dx are all
+// Rows of x hold `width` values followed by the `width` inputs of their gates. x, y, dy and dx are all
 // float32 or all bfloat16.
 
 /// y = value · gelu(gate)

@@ -6,15 +6,15 @@
 
 namespace ip2p {
 
-/// `rows` × `columns` elements of a feature map, one row after the other. Channels are its columns where the
-/// map lies channels-last, and its rows otherwise: hence two of each kernel, by column and by row.
+/// `rows` × `columns` elements of a feature map, one row after the other. Channels are columns in
+/// channels-last layout and rows otherwise: hence two versions of each kernel, by column and by row.
 struct FeatureBlock {
   const void* x;
   bool bfloat16;  // or float32
   int64_t rows, columns;
 };
 
-// What is kept per channel lies as [quantity][channel].
+// Per-channel quantities are stored as [quantity][channel].
 constexpr int64_t MOMENTS = 3;        // a value near the mean, the sum and the sum of squares of x minus it
 constexpr int64_t AFFINE = 3;         // centre, scale, offset: the norm is (x − centre) · scale + offset
 constexpr int64_t GRADIENT_SUMS = 3;  // of d, of d·t and of t, with t = x − centre and d the norm's gradient
@@ -36,6 +36,6 @@ IP2P_DECLARE_SIMD(IP2P_GROUP_NORM_KERNELS(row))
 
 /// MOMENTS for every column.
 IP2P_DECLARE_SIMD(void moments_by_column(const ::ip2p::FeatureBlock& block, float* moments))
-/// MOMENTS of a whole block whose rows have `shift` added, if it is not null; the value near the mean is that
+/// MOMENTS of a whole block after adding `shift` (may be null) to its rows; the value near the mean is that
 /// of x plus shift[0].
 IP2P_DECLARE_SIMD(void group_moments(const ::ip2p::FeatureBlock& block, const float* shift, float* moments))

@@ -1,5 +1,5 @@
-// Group norm where the channels of a pixel lie side by side: the parameters of a vector of channels are
-// loaded once for a few pixels.
+// Group norm in channels-last layout: the parameters of a vector of channels are loaded once for a few
+// pixels.
 
 #include "kernels/simd/group_norm.h"
 #include "kernels/simd/group_norm_element.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t ROWS_FOR_CENTRE = 8;
 
-/// Past the end it does nothing.
+/// Does nothing past the end.
 inline void prefetch(const void* address) {
   _mm_prefetch(static_cast<const char*>(address), _MM_HINT_T0);
 }

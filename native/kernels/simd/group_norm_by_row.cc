@@ -1,4 +1,4 @@
-// Group norm where the pixels of a channel lie side by side: every row has its own parameters.
+// Group norm in channels-first layout: each row is a channel with its own parameters.
 
 #include "kernels/simd/group_norm.h"
 #include "kernels/simd/group_norm_element.h"
@@ -7,9 +7,9 @@
 namespace ip2p::IP2P_SIMD {
 namespace {
 
-/// Elements whose sum stays in float32; beyond them sums go on in float64.
+/// Elements summed in float32; longer sums continue in float64.
 constexpr int64_t STRETCH = 4096;
-constexpr int CHAINS = 4;  // additions do not wait for one another
+constexpr int CHAINS = 4;  // independent sums, to hide the latency of additions
 
 inline int64_t stretch_at(int64_t at, int64_t n) {
   return n - at < STRETCH ? n - at : STRETCH;
@@ -71,7 +71,7 @@ void moments(const FeatureBlock& block, const float* shift, float* to) {
   const Vector centre = set(centre_of_x);
   Sums sums;
   for (int64_t r = 0; r < block.rows; ++r, x += n) {
-    // In this order nothing is lost where x is large beside its deviation.
+    // This order avoids cancellation where x is large relative to its deviation.
     const Vector added = set(shift ? shift[r] - centre_of_shift : 0.0f);
     for (int64_t at = 0; at < n; at += STRETCH) {
       for_chains(stretch_at(at, n), [&](int chain, int64_t i, auto lanes) {
@@ -114,7 +114,7 @@ void gradient_sums(const FeatureBlock& block, const float* affine, const E* grad
       const E* dy = gradients + r * block.columns + at;
       Vector of_d = set(0.0f), of_dt = set(0.0f), of_t = set(0.0f);
       for_vectors(stretch_at(at, block.columns), [&](int64_t i, auto lanes) {
-        // Where there is no element its gradient is zero, but x − centre is not.
+        // In masked lanes the gradient is zero, but x − centre is not.
         const auto [d, t] = norm_gradient<SILU>(load(x + i, lanes), load(dy + i, lanes), a, precision);
         if (to_d) store(to_d + r * block.columns + at + i, d, lanes);
         of_d = add(of_d, d);

@@ -1,7 +1,6 @@
 #pragma once
 
-// What the group norm does to a vector of elements, whether they are one channel or side by side lie
-// channels.
+// The group norm of a vector of elements, of one channel or of several.
 
 #include "kernels/simd/activation.h"
 

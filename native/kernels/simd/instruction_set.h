@@ -2,12 +2,12 @@
 
 namespace ip2p {
 
-/// What the processor can do, as far as own kernels differ by it. `None`: a processor that they are not
-/// written for, where operators are composed of libtorch's.
+/// The instruction sets that kernels are compiled for. `None`: a processor without any of them, where
+/// operators are composed of libtorch's.
 enum class InstructionSet { None, Avx2, Avx512, Avx512Bf16 };
 
-/// The best of this processor, or less: the environment variable IP2P_CPU_CAPABILITY may hold `none`, `avx2`,
-/// `avx512` or `avx512_bf16`. Decided once.
+/// The best one of this processor, unless the environment variable IP2P_CPU_CAPABILITY lowers it: `none`,
+/// `avx2`, `avx512` or `avx512_bf16`. Read once.
 InstructionSet instruction_set();
 
 const char* instruction_set_name(InstructionSet set);
@@ -15,8 +15,8 @@ const char* instruction_set_name(InstructionSet set);
 }  // namespace ip2p
 
 // The sources of this folder are compiled once for every instruction set, each time into a namespace of that
-// name (IP2P_SIMD). They include nothing of libtorch or of the C++ library that defines functions: the linker
-// would keep one copy of an inline function, and it might be one that the processor cannot run.
+// name (IP2P_SIMD). They include no inline functions of libtorch or the C++ library: the linker keeps one
+// copy of an inline function, and it might be one that the processor cannot run.
 //
 //   IP2P_DECLARE_SIMD(void scale(float* x, int64_t n, float by))     in a header
 //   IP2P_SELECT_SIMD(scale)                                            the function for this processor, or

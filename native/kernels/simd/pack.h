@@ -1,6 +1,6 @@
 #pragma once
 
-// Rows of tensors brought into the layouts of product.h, and back.
+// Packs rows of tensors into the layouts of product.h, and unpacks them.
 
 #include "kernels/simd/product.h"
 
@@ -13,16 +13,15 @@ struct RowsOf {
   int64_t stride, count, channels;
 };
 
-// GCC takes a function that does nothing but prefetch for one without effect, and drops calls that it has not
-// inlined.
+// GCC considers a function that only prefetches to have no effect, and drops calls that it has not inlined.
 #if defined(_MSC_VER)
 #define IP2P_ALWAYS_INLINE __forceinline
 #else
 #define IP2P_ALWAYS_INLINE inline __attribute__((always_inline))
 #endif
 
-/// Asks for rows first … last − 1, as far as there are any, ahead of their use: from one to the next it is
-/// too far for the processor to see the pattern.
+/// Prefetches rows first … last − 1, as far as they exist: the stride is too large for the hardware
+/// prefetcher.
 template <class T>
 IP2P_ALWAYS_INLINE void prefetch(const RowsOf<T>& rows, int64_t first, int64_t last) {
   for (int64_t row = first; row < last && row < rows.count; ++row) {
@@ -58,13 +57,13 @@ inline void transpose(__m128i (&x)[4]) {
   x[3] = _mm_unpackhi_epi64(b, d);
 }
 
-/// Units along a row of `channels` numbers, with those that pack_columns needs for whole steps.
+/// Units in a row of `channels` numbers, padded for pack_columns.
 template <class A>
 constexpr int64_t column_depth(int64_t channels) {
   return round_up((channels + A::DEPTH - 1) / A::DEPTH, 4);
 }
 
-/// Rows first … first + W − 1 become columns: to[unit][W]. Rows that there are not are zero.
+/// Rows first … first + W − 1 become columns: to[unit][W]. Missing rows are zero.
 template <class A, int64_t W, class T>
 inline void pack_columns(const RowsOf<T>& rows, int64_t first, typename A::Unit* to) {
   static_assert(W % 4 == 0);
@@ -119,8 +118,8 @@ inline void store_first(T* p, Vector x, int64_t n) {
 }
 #endif
 
-/// Rows first … first + A::DEPTH − 1 become one row of units along them: to[round_up(channels, LANES)]. Rows
-/// that there are not are zero.
+/// Rows first … first + A::DEPTH − 1 become one row of units along them: to[round_up(channels, LANES)].
+/// Missing rows count as zero.
 template <class A, class T>
 inline void pack_row_units(const RowsOf<T>& rows, int64_t first, typename A::Unit* to) {
   for (int64_t channel = 0; channel < rows.channels; channel += LANES) {

@@ -1,6 +1,7 @@
 #pragma once
 
-// Rows whose length is no multiple of the lanes: what is left over at their end is a vector of fewer lanes.
+// Masked access for rows whose length is not a multiple of the lanes: the remainder is a vector with fewer
+// active lanes.
 
 #include "kernels/simd/vector.h"
 

@@ -1,14 +1,15 @@
 #pragma once
 
-// Products of small matrices in registers, for the sources of this folder. The right factor lies in vectors,
-// `WIDTH` columns at a time; of the left factor single units are spread over all lanes. With bfloat16
-// instructions a unit is a pair of numbers that follow each other along the summed axis, otherwise one float.
+// Products of small matrices in registers, for the sources of this folder. The right factor is held in
+// vectors, `WIDTH` columns at a time; single units of the left factor are broadcast to all lanes. With
+// bfloat16 instructions a unit is a pair of numbers that follow each other along the summed axis, otherwise
+// one float.
 
 #include "kernels/simd/vector.h"
 
 namespace ip2p::IP2P_SIMD {
 
-// As many sums as the registers hold beside the factors.
+// As many accumulators as fit into registers beside the factors.
 #if defined(__AVX512F__)
 constexpr int ROWS = 12, VECTORS = 2;
 #else
@@ -50,7 +51,7 @@ struct BFloat16Arithmetic {
   static Vector multiply_add(UnitVector a, UnitVector b, Vector sum) {
     return _mm512_dpbf16_ps(sum, same_bits<__m512bh>(a), same_bits<__m512bh>(b));
   }
-  /// 2ˣ with a relative error below 8e-5, a fiftieth of what rounding to bfloat16 brings.
+  /// 2ˣ with a relative error below 8e-5, a fiftieth of bfloat16's rounding error.
   static Vector exponential(Vector x) {
     const Vector fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     Vector p = set(0.0780245215f);

@@ -5,7 +5,7 @@
 namespace ip2p::IP2P_SIMD {
 namespace {
 
-/// The lanes' least and greatest, and something that is NaN once a number was not finite.
+/// Minimum and maximum per lane, and a value that is NaN once a number was not finite.
 struct Range {
   Vector least = set(0), greatest = set(0), finite = set(0);
 
@@ -34,7 +34,7 @@ struct Range {
 
 template <class E>
 void range_of(const E* x, int64_t n, float& low, float& high) {
-  Range even, odd;  // so that one need not wait for the other
+  Range even, odd;  // two independent chains
   int64_t i = 0;
   for (; i + 2 * LANES <= n; i += 2 * LANES) {
     even.take(load(x + i));

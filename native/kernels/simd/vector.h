@@ -1,7 +1,6 @@
 #pragma once
 
-// Floats side by side, for the sources of this folder: the same code for eight (AVX2) and sixteen lanes
-// (AVX-512).
+// SIMD vectors of floats: the same code for eight (AVX2) and sixteen lanes (AVX-512).
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -16,7 +15,7 @@ struct Half {
   uint16_t bits;
 };
 
-/// The same bits as another type of vector. MSVC's vectors are structures, which it casts in no other way.
+/// The same bits as another type of vector. MSVC's vectors are structures and need intrinsics to be cast.
 template <class To, class From>
 inline To same_bits(From x) {
   return __builtin_bit_cast(To, x);

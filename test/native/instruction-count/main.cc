@@ -176,9 +176,9 @@ void adamw() {
   averaged.average = average.floats();
   run("adamw", [&] { avx2::adamw(elements, step); });
   run("adamw, average", [&] { avx2::adamw(averaged, step); });
-  const Elements lowered(COUNT, true);
+  const Elements shadow(COUNT, true);
   AdamWElements rounded = elements;
-  rounded.lowered = lowered.data();
+  rounded.shadow = shadow.data();
   run("adamw, rounded weights", [&] { avx2::adamw(rounded, step); });
 }
 

@@ -145,7 +145,7 @@ test.each([{ maxTrainSteps: 3 }, { numTrainEpochs: 3 }])(
     const seal = createHash("sha256").update(without).digest("hex");
     writeFileSync(join(outputDir, cache!), `${without}\n${seal}\n`);
     const seen = await watch(options);
-    expect(expectError(seen, "ERR_DATASET")).toBe("epoch 0 went by without a step: not one of the 10 rows can be used");
+    expect(expectError(seen, "ERR_DATASET")).toBe("epoch 0 made no step: none of the 10 rows can be used");
     expect(seen.records).toEqual([]);
   },
 );
@@ -155,7 +155,7 @@ test("a data set without one usable row is an error, not an endless run", async 
     for (const row of rows) row.edit_prompt = "";
   });
   const seen = await watch(tinyOptions(folder.at("out nothing"), { ...oneEpoch, trainDataDir: pairs }));
-  expect(expectError(seen, "ERR_DATASET")).toMatch(/not one of the 10 rows can be used/);
+  expect(expectError(seen, "ERR_DATASET")).toMatch(/none of the 10 rows can be used/);
 });
 
 test("a column that does not exist is refused with those there are", async () => {

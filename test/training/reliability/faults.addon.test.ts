@@ -59,7 +59,7 @@ describe("where files may not become so large", () => {
     try {
       const onStep = ({ step }: { step: number }) => void (step === 3 && limitFiles(2_000_000));
       const seen = await watch({ ...options(outputDir), onStep });
-      expect(expectError(seen, "ERR_IO")).toMatch(/checkpoint-4.*(file size limit|larger than is allowed)/);
+      expect(expectError(seen, "ERR_IO")).toMatch(/checkpoint-4.*(file size limit|exceed the size limit)/);
       expect(seen.records.at(-1)!.step).toBe(4);
     } finally {
       limitFiles("unlimited");

@@ -57,8 +57,8 @@ describe("a folder in which another run has trained", () => {
     const kept = readFileSync(join(outputDir, `metrics.${first}.jsonl`), "utf8");
     expect(kept.trimEnd().split("\n")).toHaveLength(5);
     const said = warnings.join("\n");
-    expect(said).toMatch(`neither counts nor removes: checkpoint-2, checkpoint-4 (of run ${first})`);
-    expect(said).toMatch(`there is a model in ${outputDir} of run ${first} after 5 steps; it is replaced`);
+    expect(said).toMatch(`ignores and keeps: checkpoint-2, checkpoint-4 (of run ${first})`);
+    expect(said).toMatch(`the model in ${outputDir} of run ${first} after 5 steps will be replaced`);
     expect(said).toMatch(`metrics.jsonl is of run ${first} and is kept as metrics.${first}.jsonl`);
     expect(said).toMatch(`that one is kept as ${join(outputDir, `checkpoint-2-of-${first}`)}`);
   });
@@ -154,7 +154,7 @@ describe("checkpoints that diffusers' script wrote", () => {
       /checkpoint-1, checkpoint-500 \(written by diffusers' script\); name one of them, as in --resume_from_checkpoint checkpoint-500/,
     );
     const { warnings } = await trained(options(outputDir, { maxTrainSteps: 3 }));
-    expect(warnings.join()).toMatch(/neither counts nor removes: checkpoint-1, checkpoint-500 \(written by diffusers/);
+    expect(warnings.join()).toMatch(/ignores and keeps: checkpoint-1, checkpoint-500 \(written by diffusers/);
     for (const name of ["checkpoint-1-of-diffusers", "checkpoint-500"])
       expect(existsSync(join(outputDir, name, "optimizer.bin"))).toBe(true);
     expect(checkpoints(outputDir)).toEqual(expect.arrayContaining(["checkpoint-2", "checkpoint-3"]));
@@ -173,7 +173,7 @@ describe("checkpoints that diffusers' script wrote", () => {
     );
     expect(warnings).toEqual([
       expect.stringMatching(
-        /taken over: the UNet, its average, step 4; not to be had from it: AdamW's moments.*generators/,
+        /taken over: the UNet, its average, step 4; not available from it: AdamW's moments.*generators/,
       ),
     ]);
     expect(steps(outputDir)).toEqual([5]);

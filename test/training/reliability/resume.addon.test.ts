@@ -155,7 +155,7 @@ describe("which checkpoint a run goes on from", () => {
     const outputDir = folder.at("anew");
     const { records, warnings } = await trained(tinyOptions(outputDir, { ...latest, maxTrainSteps: 1 }));
     expect(records.map(({ step }) => step)).toEqual([1]);
-    expect(warnings).toEqual([`there is no checkpoint in ${outputDir}; training starts anew`]);
+    expect(warnings).toEqual([`${outputDir} has no checkpoint; training starts from the beginning`]);
   });
 
   test.each([
@@ -172,7 +172,7 @@ describe("which checkpoint a run goes on from", () => {
     const { records, warnings } = await stoppedAfter(7, tinyOptions(outputDir, latest));
     expect(records[0]).toMatchObject({ step: 7, trainLoss: metrics(whole)[6]!.train_loss });
     expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toMatch(/checkpoint-9 is broken and passed over: /);
+    expect(warnings[0]).toMatch(/checkpoint-9 is broken and skipped: /);
   });
 
   test("a broken checkpoint that was asked for by name is refused", async () => {

@@ -59,7 +59,7 @@ test("a folder with the name of the model's index costs the model, not the check
 
 describe("what cannot be edited is refused before the first step", () => {
   test.each<[string, string | (() => Promise<string>), string, RegExp]>([
-    ["is not there", "no-such.png", "ERR_FILE_NOT_FOUND", /val_image_url: there is no picture "no-such\.png"/],
+    ["is not there", "no-such.png", "ERR_FILE_NOT_FOUND", /val_image_url: the picture "no-such\.png" does not exist/],
     ["is at a dead address", "http://127.0.0.1:9/a.png", "ERR_DOWNLOAD", /val_image_url: /],
     ["is none", () => Promise.resolve(join(tinyPairs, "metadata.jsonl")), "ERR_IMAGE", /val_image_url: /],
     ["is a folder", () => Promise.resolve(folder.path), "ERR_IMAGE", /val_image_url: .*is a folder/],

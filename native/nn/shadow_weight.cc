@@ -1,4 +1,4 @@
-#include "nn/lowered.h"
+#include "nn/shadow_weight.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -8,10 +8,10 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-struct Lowered : torch::autograd::Function<Lowered> {
+struct ShadowWeight : torch::autograd::Function<ShadowWeight> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& weight, const at::Tensor& copy) {
     context->saved_data["type"] = weight.scalar_type();
-    // A tensor of its own over the same memory: the copy itself stays without a history.
+    // A separate tensor over the same memory, so that the copy itself gets no autograd history.
     return copy.variable_data();
   }
 
@@ -22,8 +22,8 @@ struct Lowered : torch::autograd::Function<Lowered> {
 
 }  // namespace
 
-at::Tensor lowered(const at::Tensor& weight, const at::Tensor& copy) {
-  return Lowered::apply(weight, copy);
+at::Tensor shadow_weight(const at::Tensor& weight, const at::Tensor& copy) {
+  return ShadowWeight::apply(weight, copy);
 }
 
 }  // namespace ip2p

@@ -1,4 +1,4 @@
-#include "kernels/enlarged_conv2d.h"
+#include "kernels/upsample_conv2d.h"
 
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
@@ -7,8 +7,7 @@
 namespace ip2p {
 namespace {
 
-/// The three lines of a kernel along one axis as the two that an even (0) or odd (1) line of the result
-/// needs.
+/// Sums the three taps of a kernel along one axis into the two that an even (0) or odd (1) output row needs.
 at::Tensor summed(const at::Tensor& weight, int64_t axis, int64_t parity) {
   const at::Tensor first = weight.select(axis, 0), middle = weight.select(axis, 1),
                    last = weight.select(axis, 2);
@@ -17,7 +16,7 @@ at::Tensor summed(const at::Tensor& weight, int64_t axis, int64_t parity) {
 
 }  // namespace
 
-std::vector<at::Tensor> enlargement_phases(const at::Tensor& weight) {
+std::vector<at::Tensor> upsample_phases(const at::Tensor& weight) {
   const at::Tensor exact = weight.to(at::kFloat);
   std::vector<at::Tensor> phases;
   for (const int64_t row : {0, 1})
@@ -30,7 +29,7 @@ std::array<int64_t, 4> phase_input_sizes(const at::Tensor& x) {
   return {x.size(0), x.size(1), x.size(2) + 1, x.size(3) + 1};
 }
 
-at::Tensor enlarged_conv2d(const at::Tensor& x,
+at::Tensor upsample_conv2d(const at::Tensor& x,
                            const std::function<at::Tensor(const at::Tensor&, size_t)>& convolve) {
   const int64_t H = x.size(2), W = x.size(3);
   const auto layout = x.suggest_memory_format();
