@@ -37,7 +37,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "doctor",
-    summary: "show what this installation consists of, and how to mend what is missing",
+    summary: "show what is installed, and how to fix what is missing",
     load: async () => (await import("./doctor.js")).doctorCommand,
   },
 ];

@@ -85,7 +85,7 @@ describe("where there is no terminal", () => {
       { progress: false, verbose: true },
       [
         "by the way",
-        "DDIMScheduler, float32 on cpu; loading took 1.0 s, all of it 22 s; at most 500 MB of memory",
+        "DDIMScheduler, float32 on cpu; loading took 1.0 s, everything 22 s; at most 500 MB of memory",
         "a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s",
         "",
       ],

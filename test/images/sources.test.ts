@@ -70,7 +70,7 @@ describe("a sharp instance", () => {
 
 describe("what cannot be read is named", () => {
   it.each([
-    ["a missing file", join(folder, "absent.png"), "ERR_FILE_NOT_FOUND", /no picture ".*absent\.png"/],
+    ["a missing file", join(folder, "absent.png"), "ERR_FILE_NOT_FOUND", /the picture ".*absent\.png" does not exist/],
     ["a missing file URL", pathToFileURL(join(folder, "absent.png")), "ERR_FILE_NOT_FOUND", /absent\.png/],
     ["a path through a file", join(recordedPath("rgb.png"), "x.png"), "ERR_FILE_NOT_FOUND", /rgb\.png/],
     ["a folder", folder, "ERR_IMAGE", /ip2p-sources.* is a folder/],

@@ -126,12 +126,12 @@ describe("the tools for building", () => {
       expect.objectContaining({
         code: "ERR_BUILD_TOOLS",
         message: expect.stringMatching(
-          /for want of CMake, Ninja or Make, a C\+\+20 compiler; run `apt-get install.*pip install cmake ninja/,
+          /missing: CMake, Ninja or Make, a C\+\+20 compiler; run `apt-get install.*pip install cmake ninja/,
         ),
       }),
     );
     expect(() => findBuildTools(programs({ cmake: cmake("3.10.2"), ninja: yes, "c++": yes }))).toThrow(
-      /for want of CMake 3\.18 or newer \(this one is 3\.10\);/,
+      /missing: CMake 3\.18 or newer \(this one is 3\.10\);/,
     );
     expect(() =>
       findBuildTools({ ...programs({ cmake: cmake("3.25.1"), make: yes, "c++": yes }), CXX: "/no/g++" }),

@@ -186,7 +186,7 @@ describe("what a schedule cannot work with is refused", () => {
   it("such as a rate or a number of processes that is none", () => {
     const options = { schedule: "constant", learningRate: 1, trainingSteps: 1 } as const;
     expect(() => new LearningRate({ ...options, learningRate: Number.NaN })).toThrow(/learning rate must be/);
-    expect(() => new LearningRate({ ...options, numProcesses: 0 })).toThrow(/0 processes/);
+    expect(() => new LearningRate({ ...options, numProcesses: 0 })).toThrow(/at least 1, not 0/);
   });
 
   it("but not a polynomial without a step between warm-up and end, at which diffusers divides by zero", () => {

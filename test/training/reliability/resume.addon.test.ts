@@ -185,7 +185,7 @@ describe("which checkpoint a run goes on from", () => {
 
   test("one that does not exist is refused", async () => {
     const seen = await watch(tinyOptions(folder.at("none"), { resumeFromCheckpoint: "checkpoint-77" }));
-    expect(expectError(seen, "ERR_FILE_NOT_FOUND")).toMatch(/no checkpoint checkpoint-77/);
+    expect(expectError(seen, "ERR_FILE_NOT_FOUND")).toMatch(/the checkpoint checkpoint-77 does not exist/);
   });
 
   test("what a killed run left unfinished is cleared away", async () => {
