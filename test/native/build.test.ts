@@ -135,7 +135,7 @@ describe("the tools for building", () => {
     );
     expect(() =>
       findBuildTools({ ...programs({ cmake: cmake("3.25.1"), make: yes, "c++": yes }), CXX: "/no/g++" }),
-    ).toThrow(/for want of a C\+\+20 compiler \(CXX is \/no\/g\+\+\)/);
+    ).toThrow(/missing: a C\+\+20 compiler \(CXX is \/no\/g\+\+\)/);
   });
 
   it("are found by what works", () => {
