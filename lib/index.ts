@@ -2,6 +2,12 @@
 
 import "./symbols.js"; // before everything else
 
+export {
+  type EncodePromptOptions,
+  encodePrompt,
+  PROMPT_WEIGHTINGS,
+  type PromptWeighting,
+} from "./conditioning/encode-prompt.js";
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./cuda.js";
 export type { DeviceOption } from "./device.js";
 export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./errors.js";

@@ -109,11 +109,15 @@ export class CLIPTokenizer {
     return this.#decodeRow(ids as readonly number[], options);
   }
 
+  /** Each id's token as the vocabulary spells it, `cat</w>` at the end of a word; undefined for an id that no token has. */
+  tokensOf(ids: readonly number[]): (string | undefined)[] {
+    return ids.map((id) => this.#added.textOf(id) ?? this.#encoding.tokens.get(id));
+  }
+
   #decodeRow(ids: readonly number[], { skipSpecialTokens = false }: TokenizerDecodeOptions): string {
-    const tokens = ids.flatMap((id) => {
-      const token = this.#added.textOf(id) ?? this.#encoding.tokens.get(id);
-      return token === undefined || (skipSpecialTokens && this.#added.isSpecial(token)) ? [] : token;
-    });
+    const tokens = this.tokensOf(ids).flatMap((token) =>
+      token === undefined || (skipSpecialTokens && this.#added.isSpecial(token)) ? [] : token,
+    );
     return decodeTokens(tokens);
   }
 

@@ -117,14 +117,19 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
   }
 
   /**
-   * @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings`. There is no padding mask: Stable Diffusion's
+   * @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings`
+   * @param options.attentionMask [B,T], 0 for tokens that are not attended to. Default none of them: Stable Diffusion's
    *   prompts are encoded with their padding.
    */
-  async forward(inputIds: Tensor, options?: { hiddenStates?: boolean; signal?: AbortSignal }): Promise<CLIPTextOutput> {
-    const { hiddenStates: wanted = false, signal } = checkOptions(options);
+  async forward(
+    inputIds: Tensor,
+    options?: { hiddenStates?: boolean; attentionMask?: Tensor; signal?: AbortSignal },
+  ): Promise<CLIPTextOutput> {
+    const { hiddenStates: wanted = false, attentionMask, signal } = checkOptions(options);
+    const mask = attentionMask === undefined ? null : handleOf(attentionMask, "attentionMask");
     const { lastHiddenState, pooled, hiddenStates } = await this.computing(() =>
       cancellable(signal, (token) =>
-        native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, token),
+        native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, token),
       ),
     );
     const output: CLIPTextOutput = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };

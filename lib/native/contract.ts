@@ -166,6 +166,8 @@ export interface NativeAddon {
     model: NativeModel,
     inputIds: NativeTensor,
     hiddenStates: boolean,
+    /** [B,T], 0 where a token is not attended to. */
+    attentionMask: NativeTensor | null,
     cancel: NativeCancelToken | null,
   ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; hiddenStates?: NativeTensor[] }>;
 

@@ -10,7 +10,7 @@ const QUOTED_TOKENS = 20;
 type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
 
 /** Length that prompts are padded or truncated to: the tokenizer's, limited by the text encoder's. */
-function promptLength({ tokenizer, textEncoder }: TextParts): number {
+export function promptLength({ tokenizer, textEncoder }: TextParts): number {
   return Math.min(tokenizer.modelMaxLength, textEncoder.config.max_position_embeddings);
 }
 

@@ -2,6 +2,12 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/triu.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+#include <limits>
 
 #include "core/cancel.h"
 #include "core/error.h"
@@ -47,7 +53,22 @@ std::string CLIPTextModel::canonical_name(const std::string& name) const {
   return bare == "embeddings.position_ids" ? "" : bare;
 }
 
-CLIPTextOutput CLIPTextModel::forward(const at::Tensor& input_ids, bool hidden_states) const {
+namespace {
+
+/// What is added to the scores: 0 where a token may attend, the lowest float where not. A row without any key
+/// left then attends to all alike, where infinities would give NaN.
+at::Tensor additive_mask(const at::Tensor& attention_mask, const at::Tensor& x) {
+  const int64_t B = x.size(0), T = x.size(1);
+  const double lowest = x.scalar_type() == at::kHalf ? -65504.0 : -std::numeric_limits<float>::max();
+  const at::Tensor behind = at::triu(at::full({T, T}, true, x.options().dtype(at::kBool)), 1);
+  const at::Tensor hidden = behind.logical_or(attention_mask.eq(0).view({B, 1, 1, T}));
+  return at::where(hidden, at::full({}, lowest, x.options()), at::zeros({}, x.options()));
+}
+
+}  // namespace
+
+CLIPTextOutput CLIPTextModel::forward(const at::Tensor& input_ids, bool hidden_states,
+                                      const at::Tensor& attention_mask) const {
   const int64_t B = input_ids.size(0), T = input_ids.size(1);
   if (T > config_.max_position_embeddings)
     throw Error("ERR_INVALID_ARGUMENT", std::to_string(T) +
@@ -57,10 +78,11 @@ CLIPTextOutput CLIPTextModel::forward(const at::Tensor& input_ids, bool hidden_s
   CLIPTextOutput output;
   at::Tensor x = embeddings_.token_embedding.forward(input_ids) +
                  embeddings_.position_embedding.forward(at::arange(T, int64)).unsqueeze(0);
+  const at::Tensor mask = attention_mask.defined() ? additive_mask(attention_mask, x) : at::Tensor();
   if (hidden_states) output.hidden_states.push_back(x);
   for (size_t i = 0; i < encoder_.layers.size(); ++i) {
     check_cancelled();
-    x = encoder_.layers[i].forward(x);
+    x = encoder_.layers[i].forward(x, mask);
     if (hidden_states) output.hidden_states.push_back(x);
   }
   output.last_hidden_state = final_layer_norm_.forward(x);

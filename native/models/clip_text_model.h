@@ -38,8 +38,9 @@ class CLIPEncoderLayer : public Module {
     add_child("layer_norm2", layer_norm2_);
   }
 
-  at::Tensor forward(at::Tensor x) const {
-    x = x + self_attn_.forward(layer_norm1_.forward(x));
+  /// mask: additive [B,1,T,T], or undefined for causal attention alone
+  at::Tensor forward(at::Tensor x, const at::Tensor& mask) const {
+    x = x + self_attn_.forward(layer_norm1_.forward(x), mask);
     return x + mlp_.forward(layer_norm2_.forward(x));
   }
 
@@ -59,9 +60,10 @@ class CLIPEncoderLayer : public Module {
       add_child("out_proj", out_proj_);
     }
 
-    at::Tensor forward(const at::Tensor& x) const {
-      return out_proj_.forward(multi_head_attention(q_proj_.forward(x), k_proj_.forward(x),
-                                                    v_proj_.forward(x), heads_, true, backend_));
+    at::Tensor forward(const at::Tensor& x, const at::Tensor& mask) const {
+      const at::Tensor q = q_proj_.forward(x), k = k_proj_.forward(x), v = v_proj_.forward(x);
+      return out_proj_.forward(mask.defined() ? masked_multi_head_attention(q, k, v, heads_, mask)
+                                              : multi_head_attention(q, k, v, heads_, true, backend_));
     }
 
    private:
@@ -110,9 +112,11 @@ class CLIPTextModel : public Model {
 
   std::string canonical_name(const std::string& name) const override;
 
-  /// input_ids: int64 [B,T], T ≤ max_position_embeddings. Attention is causal; there is no padding mask, as
-  /// Stable Diffusion uses none.
-  CLIPTextOutput forward(const at::Tensor& input_ids, bool hidden_states) const;
+  /// input_ids: int64 [B,T], T ≤ max_position_embeddings. Attention is causal.
+  /// @param attention_mask [B,T], 0 for tokens that no other one attends to; undefined for none of them, as
+  ///   Stable Diffusion encodes prompts with their padding
+  CLIPTextOutput forward(const at::Tensor& input_ids, bool hidden_states,
+                         const at::Tensor& attention_mask = {}) const;
 
  private:
   struct Embeddings : public Module {

@@ -1,5 +1,9 @@
 #include "nn/attention.h"
 
+#include <ATen/ops/matmul.h>
+
+#include <cmath>
+
 #include "core/error.h"
 
 namespace ip2p {
@@ -12,15 +16,30 @@ int64_t checked_heads(int64_t channels, int64_t heads) {
   return heads;
 }
 
+/// [B,T,H·D] → [B,H,T,D]
+at::Tensor split_heads(const at::Tensor& x, int64_t heads) {
+  return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
+}
+
+/// [B,H,T,D] → [B,T,H·D]
+at::Tensor join_heads(const at::Tensor& x) {
+  return x.transpose(1, 2).reshape({x.size(0), x.size(2), x.size(1) * x.size(3)});
+}
+
 }  // namespace
 
 at::Tensor multi_head_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
                                 bool causal, AttentionBackend backend) {
-  const auto split = [heads](const at::Tensor& x) {
-    return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
-  };
-  const at::Tensor joined = attention(split(q), split(k), split(v), causal, backend).transpose(1, 2);
-  return joined.reshape({q.size(0), q.size(1), q.size(2)});
+  return join_heads(
+      attention(split_heads(q, heads), split_heads(k, heads), split_heads(v, heads), causal, backend));
+}
+
+at::Tensor masked_multi_head_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                       int64_t heads, const at::Tensor& mask) {
+  const at::Tensor keys = split_heads(k, heads);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(keys.size(3)));
+  const at::Tensor scores = at::matmul(split_heads(q, heads), keys.transpose(2, 3)) * scale + mask;
+  return join_heads(at::matmul(scores.softmax(-1), split_heads(v, heads)));
 }
 
 Attention::Attention(int64_t query_dim, int64_t context_dim, int64_t heads, AttentionBackend backend)

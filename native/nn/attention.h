@@ -46,4 +46,8 @@ class SpatialAttention : public Module {
 at::Tensor multi_head_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads,
                                 bool causal, AttentionBackend backend);
 
+/// The same with a mask that is added to the scores, [B,1,Tq,Tk]. For texts: it materialises the scores.
+at::Tensor masked_multi_head_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                       int64_t heads, const at::Tensor& mask);
+
 }  // namespace ip2p

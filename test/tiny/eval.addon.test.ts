@@ -67,7 +67,12 @@ describe("npm run tiny:eval", () => {
     ["the seed of what was trained on", [...QUICK, "--seed", "2"], 2, /--seed 2 .*\(training\); take another than 1, /],
     ["no model", ["--count", "3"], 2, /--model must be given/],
     ["a count of nothing", [...MODEL, "--count", "0"], 2, /--count takes a whole number from 1 /],
-    ["an option that there is not", [...QUICK, "--sheets", "a.png"], 2, /unknown option --sheets; did you mean --sheet\?/],
+    [
+      "an option that there is not",
+      [...QUICK, "--sheets", "a.png"],
+      2,
+      /unknown option --sheets; did you mean --sheet\?/,
+    ],
     ["another type", [...QUICK, "--dtype", "float64"], 2, /--dtype takes one of float32, /],
     ["a model that is not there", ["--model", "no/model"], 1, /--model: there is no folder "no\/model"/],
     ["a sampler that is not there", [...QUICK, "--scheduler", "Best"], 1, /unknown scheduler class "Best"/],
