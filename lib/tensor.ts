@@ -200,7 +200,7 @@ export class Tensor {
    * BigInt64Array, bool as Uint8Array.
    */
   async toArray(): Promise<TensorData> {
-    return native().tensorToData(this.#handle);
+    return ofThisRealm(await native().tensorToData(this.#handle));
   }
 
   /** The single element of a one-element tensor, as a number. */
@@ -359,6 +359,14 @@ export function disposeAll(...tensors: readonly (Tensor | undefined)[]): void {
 type TypedArray = TensorData | Float16Elements;
 
 const typedArrayTag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!;
+
+/** The same elements as a typed array of this realm. The addon makes those of the realm that loaded it first. */
+export function ofThisRealm<T extends TensorData>(data: T): T {
+  const Own = (
+    globalThis as unknown as Record<string, new (buffer: ArrayBufferLike, offset: number, length: number) => T>
+  )[nameOfTypedArray(data)!]!;
+  return data instanceof Own ? data : new Own(data.buffer, data.byteOffset, data.length);
+}
 
 /** "Float32Array", … for a typed array of any realm, whatever its prototype; undefined for everything else. */
 function nameOfTypedArray(data: unknown): string | undefined {

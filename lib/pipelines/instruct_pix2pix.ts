@@ -8,7 +8,7 @@ import { native } from "../native/native.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { Scope } from "../scope.js";
 import { Semaphore } from "../semaphore.js";
-import { Tensor } from "../tensor.js";
+import { ofThisRealm, Tensor } from "../tensor.js";
 import { checkLatentChannels, checkPrediction, checkTextWidth, checkVocabulary } from "./compatibility.js";
 import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
 import { Conditioning } from "./conditioning.js";
@@ -308,5 +308,5 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
 
 async function toPictures(unit: Tensor): Promise<RgbImage[]> {
   const [, , height, width] = unit.shape as [number, number, number, number];
-  return (await native().tensorToPictures(unit.handle)).map((data) => new RgbImage(width, height, data));
+  return (await native().tensorToPictures(unit.handle)).map((data) => new RgbImage(width, height, ofThisRealm(data)));
 }

@@ -16,6 +16,7 @@ test("in a context of node:vm everything works, with objects of either realm", a
   expect(outcomes).toEqual({
     ...kinds,
     "a round trip": [3, 3],
+    "an array that is returned": true,
     "pixels, a Uint8Array": 64,
     "an ArrayBuffer": 64,
     "a SharedArrayBuffer": 64,

@@ -56,6 +56,8 @@ const kinds = ["Float32", "Float64", "Int32", "Int16", "Int8", "Uint8", "Uint8Cl
 if (typeof Float16Array === "function") kinds.push("Float16");
 const attempts = {
   "a round trip": async () => numbers(Tensor.from(await (await Tensor.full([2], 3)).toArray())),
+  "an array that is returned": async () =>
+    (await (await Tensor.full([2], 3)).toArray()) instanceof inner("Float32Array"),
   "pixels, a Uint8Array": async () => (await RgbImage.load(foreignBytes("ArrayBuffer"))).width,
   "an ArrayBuffer": async () => (await RgbImage.load(foreignBytes("ArrayBuffer").buffer)).width,
   "a SharedArrayBuffer": async () => (await RgbImage.load(foreignBytes("SharedArrayBuffer").buffer)).width,
