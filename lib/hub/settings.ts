@@ -1,10 +1,10 @@
-import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
 import type { Environment } from "../native/platform.js";
 import { trimSlashes } from "../trim.js";
 import { AccessToken } from "./token.js";
+import { readStoredToken } from "./token-file.js";
 
 /** The hub's endpoint, its cache, and the access token. */
 export interface HubSettings {
@@ -75,7 +75,7 @@ async function accessToken(option: string | false | undefined, env: Environment)
   const named = (env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || "").trim();
   if (named) return new AccessToken(named, "HF_TOKEN");
   const path = env.HF_TOKEN_PATH ? expand(env.HF_TOKEN_PATH, env) : join(huggingFaceHome(env), "token");
-  const stored = (await readFile(path, "utf8").catch(() => "")).trim();
+  const stored = await readStoredToken(path);
   return stored ? new AccessToken(stored, path) : undefined;
 }
 

@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { InstructPix2PixError } from "../errors.js";
 import { warnOnce } from "../warn.js";
@@ -28,6 +29,17 @@ export async function readTokenFile(path: string, option: string): Promise<strin
   new AccessToken(token, `${option} ${path}`);
   if (readable) warnOnce(`${path}: other users of this machine may read the access token in it; run chmod 600 on it`);
   return token;
+}
+
+/** The text of the file that `hf auth login` writes; empty if there is no such plain file. Never waits for a pipe. */
+export async function readStoredToken(path: string): Promise<string> {
+  // Windows does not know the flag.
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(() => undefined);
+  try {
+    return file && (await file.stat()).isFile() ? (await firstBytes(file)).toString("utf8").trim() : "";
+  } finally {
+    await file?.close();
+  }
 }
 
 async function read(path: string): Promise<{ text: string; open: boolean }> {

@@ -41,6 +41,15 @@ test("a private repository is read with the token of the option, the environment
   });
 });
 
+test("what lies in the place of the stored token and is no file is not waited for", async () => {
+  hub.server.repositories.set("org/public", { files: pipelineFiles() });
+  await mkdir(hub.scratch, { recursive: true });
+  execFileSync("mkfifo", [join(hub.scratch, "pipe")]);
+  for (const place of [join(hub.scratch, "pipe"), "/dev/zero", hub.scratch])
+    await hub.resolve("org/public", { cacheDir: join(hub.scratch, "cache") }, { HF_TOKEN_PATH: place });
+  expect(hub.server.requests.every(({ authorization }) => authorization === undefined)).toBe(true);
+});
+
 test("missing access is explained: unknown, private, gated, refused", async () => {
   hub.server.repositories.set("org/private", { files: pipelineFiles(), access: { token: CANARY } });
   hub.server.repositories.set("org/gated", { files: pipelineFiles(), access: "gated" });
