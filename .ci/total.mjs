@@ -11,7 +11,7 @@ for (const path of process.argv.slice(2)) {
     const run = JSON.parse(readFileSync(path, "utf8"));
     passed += run.numPassedTests;
     failed += run.numFailedTests;
-    // A file that cannot be loaded, or an error outside of any test, counts as one failure.
+    // A file that cannot be loaded, or an error outside any test, counts as one failure.
     if (!run.success && run.numFailedTests === 0) failed += Math.max(1, run.numFailedTestSuites);
   } catch (error) {
     console.error(`no results in ${path}: ${error.message}`);

@@ -69,7 +69,7 @@ function options() {
     quantization: list("quantization", ["none", "int8"]).at(-1),
     dtypes: list("dtype", ["float32", "bfloat16", "float16"]),
     size: integer("size", 8),
-    // The first step of an edit is not counted, for it also encodes.
+    // The first step of an edit is not counted because it also encodes.
     steps: integer("steps", 2),
     rounds: integer("rounds", 1),
     threads: integer("threads", 1),
@@ -78,7 +78,7 @@ function options() {
   };
 }
 
-/** Reads the weights once, so that the side that loads first does not wait for the disk alone. */
+/** Reads the weights once, so that they are in the page cache for both sides. */
 function readThrough(folder) {
   const buffer = Buffer.alloc(1 << 24);
   for (const name of readdirSync(folder, { recursive: true })) {
@@ -143,7 +143,7 @@ async function main() {
       for (const dtype of dtypes) {
         log(`${name}, ${dtype}: ${CASES[name].description}`);
         const { record: one, pictures } = await measure(name, { dtype, ...settings }, python.path);
-        // Two sides that round differently are told apart by how far each is from the reference in float32.
+        // When sides round differently, compare how far each is from the float32 reference.
         if (dtype === "float32") exact = pictures.diffusers ?? pictures[EXACT] ?? pictures[OURS];
         else if (exact)
           one.fromFloat32 = Object.fromEntries(

@@ -9,14 +9,14 @@ export const OURS = "instruct-pix2pix";
 const titleOf = ({ name, settings: { dtype, quantization = "none", size } }) =>
   [name, dtype, ...(quantization === "none" ? [] : [quantization]), `${size}×${size}`].join(", ");
 
-/** What bench.mjs can measure. A case takes sides that are ready and settings, and gives results by side. */
+/** What bench.mjs can measure. A case takes started sides and settings, and returns results by side. */
 export const CASES = { edit, parts };
 
 /**
- * What a record of bench.mjs or train.mjs says, case by case: a title, and rows with each side's number and how this
+ * The contents of a record of bench.mjs or train.mjs, case by case: a title, and rows with each side's number and how this
  * package compares with the best of the others (above 1: better; undefined where there is none).
  *
- * What a case measures it says itself, as rows of { label, unit, digits } with either `pick`, one number of a side's
+ * Each case declares what it measures as rows of { label, unit, digits } with either `pick`, one number of a side's
  * results, or `turns`, the times of alternating turns, of which the medians are shown.
  */
 export function comparisons(record) {
@@ -29,7 +29,7 @@ export function comparisons(record) {
       case: one,
       rows: rows(one.settings, ours).map(({ label, unit, digits, pick, turns }) => {
         const value = pick ?? ((result) => median(turns(result)));
-        // Each turn against the other side's at the same turn: of two medians, each may be of another moment's load.
+        // Compares turn by turn: the medians of the two sides may come from moments of different load.
         const against = (other) =>
           turns ? median(turns(other).map((seconds, i) => seconds / turns(ours)[i])) : value(other) / value(ours);
         const ratios = others.map(against).filter(Number.isFinite);

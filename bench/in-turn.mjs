@@ -1,11 +1,11 @@
 import { median } from "./stats.mjs";
 
 /**
- * Median times of contenders that are measured in turn, so that all meet the same moments of a busy machine.
+ * Median times of contenders that are measured in turn, so that a busy machine affects all alike.
  *
- * @param {((repeats: number) => Promise<number>)[]} contenders each does its work so often and gives the time of one
+ * @param {((repeats: number) => Promise<number>)[]} contenders each repeats its work and resolves to the time of one call
  * @param {{ rounds: number, sample: number, most?: number }} options `sample`: about how long a contender's turn lasts, in the
- *   contenders' unit, so that a call's own cost and the clock do not matter; `most` repeats at once
+ *   contenders' unit, so that call overhead and clock resolution do not matter; `most`: the maximum of repeats per turn
  */
 export async function inTurn(contenders, { rounds, sample, most = Number.POSITIVE_INFINITY }) {
   const repeats = [];

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import os from "node:os";
 import { GIB } from "./stats.mjs";
 
-/** What a result was measured on. */
+/** The machine and versions that a result was measured with. */
 export function describeMachine() {
   const [cpu] = os.cpus();
   return {
@@ -15,12 +15,12 @@ export function describeMachine() {
   };
 }
 
-/** Processes that wanted a core, on average over the last minute: above this run's own threads, others were busy too. */
+/** Load average of the last minute: if above this run's own thread count, other processes were busy too. */
 export function loadAverage() {
   return round(os.loadavg()[0]);
 }
 
-/** The commit that was measured; with a + where files differ from it. Null outside a clone. */
+/** The commit that was measured, with a + if files differ from it. Null outside a clone. */
 export function commit(root) {
   const git = (...args) =>
     execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
@@ -32,7 +32,7 @@ export function commit(root) {
   }
 }
 
-/** The most memory that this process has held at once, in bytes. Null where the system does not tell. */
+/** Peak resident memory of this process, in bytes. Null if the system does not report it. */
 export function peakMemory() {
   try {
     const line = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"));

@@ -2,8 +2,8 @@
 //
 //   node bench/memory-bound.mjs [--case group-norm,geglu] [--only TEXT] [--rounds 7]
 //
-// Prints milliseconds of processor time (a busy machine stretches the clock's), the ratio to the plain operator, and the share
-// of the memory bandwidth: that of a large copy in the same run. A tensor that fits the cache can exceed it.
+// Prints milliseconds of CPU time (wall-clock time suffers on a busy machine), the ratio to the plain operator, and the
+// share of the memory bandwidth, measured by a large copy in the same run. A tensor that fits the cache can exceed it.
 
 import { parseArgs } from "node:util";
 import { native } from "../dist/native/native.js";
@@ -25,7 +25,7 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds);
 
-/** Milliseconds of the processor for one call when `count` are queued at once. */
+/** Milliseconds of CPU time for one call when `count` are queued at once. */
 async function sample(work, count) {
   const before = process.cpuUsage();
   const all = await Promise.all(Array.from({ length: count }, work));

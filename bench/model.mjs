@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { cacheFolder } from "../dist/native/platform.js";
 import { makeRandomModel } from "../scripts/make-random-model.mjs";
 
-/** The folder of the random model, made if it is not there. */
+/** The folder of the random model, created if missing. */
 export function randomModel(log) {
   const folder = join(cacheFolder(), "bench", "stable-diffusion-1.5-random-0");
   if (existsSync(join(folder, "model_index.json"))) return folder;

@@ -1,9 +1,9 @@
-// Times operators of the layers beside what libtorch has for the same, in turn and in one process:
+// Times layer operators beside their libtorch equivalents, in turn and in one process:
 //
 //   node bench/operators.mjs [attention …] [--dtype bfloat16,float32] [--backward] [--rounds 7] [--threads 1]
 //
-// Prints a Markdown table: GFLOP/s, how many times faster than libtorch's, and the share of what a matrix product of the
-// same type reaches.
+// Prints a Markdown table: GFLOP/s, the speed-up over libtorch's, and the share of the throughput of a matrix product of
+// the same type.
 
 import { parseArgs } from "node:util";
 import { Tensor } from "../dist/index.js";
@@ -61,14 +61,14 @@ const { values, positionals } = parseArgs({
   },
 });
 
-/** On one thread the processor's time counts, which others that want the core disturb less; on several, the clock's. */
+/** CPU time on one thread, which other processes disturb less; wall-clock time on several. */
 function now() {
   if (values.threads !== "1") return performance.now() / 1000;
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
 }
 
-/** Seconds of one call: the mean of some that are asked for at once, so that this thread has no part in between. */
+/** Seconds of one call: the mean of several queued at once, so that this thread does nothing between them. */
 async function seconds([name, numbers], tensors, gradient, repeats) {
   const handles = tensors.map(({ handle }) => handle);
   const begun = now();

@@ -1,4 +1,4 @@
-// Measures an optimiser step with the average of the weights, beside the same in libtorch's separate passes:
+// Measures an optimiser step with the average of the weights, beside libtorch's separate passes for the same:
 //
 //   node bench/optimizer.mjs [--rounds 7]
 //
@@ -77,7 +77,7 @@ if (values.serve) {
   const [own, plain] = sides.map(({ times }) => median(times));
   console.log(`${(parameters / 1e6).toFixed(0)} M parameters: ${own.toFixed(0)} ms in one pass`);
   console.log(`libtorch's passes: ${plain.toFixed(0)} ms, ratio ${(plain / own).toFixed(2)}`);
-  // Gradients twice, weights, moments and average in and out.
+  // Reads gradients twice; reads and writes weights, moments and average.
   console.log(`${((parameters * 40) / own / 1e6).toFixed(1)} GB/s`);
   for (const { child } of sides) child.disconnect();
 }

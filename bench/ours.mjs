@@ -12,7 +12,7 @@ const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 let pipe;
 let device = "cpu";
 
-/** Seconds, once what was queued on the device is done. */
+/** The time in seconds, after all queued work on the device is done. */
 async function now() {
   await synchronize(device);
   return performance.now() / 1000;

@@ -19,7 +19,7 @@ const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 const text = (content, { x, y, colour = INK, anchor = "start", bold = false }) =>
   `<text x="${x}" y="${y}" fill="${colour}" text-anchor="${anchor}"${bold ? ' font-weight="600"' : ""}>${escaped(content)}</text>`;
 
-/** An SVG: how many times as fast or as sparing this package is as the best way of running the peer. */
+/** An SVG of this package's speed and memory relative to the best way of running the peer. */
 export function plot(records) {
   const sections = records.flatMap(comparisons).map(({ title, rows }) => ({
     title,

@@ -7,9 +7,9 @@ const HOW_TO = `to compare with diffusers, make an environment and name it:
     IP2P_BENCH_PYTHON=bench-env/bin/python npm run bench`;
 
 /**
- * The Python that has the reference, from IP2P_BENCH_PYTHON.
+ * The Python with the reference packages, from IP2P_BENCH_PYTHON.
  *
- * @returns {{ path: string } | { missing: string }} what to tell the user if there is none
+ * @returns {{ path: string } | { missing: string }} `missing`: the message if there is none
  */
 export function findPython(env = process.env) {
   const path = env.IP2P_BENCH_PYTHON;

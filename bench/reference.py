@@ -8,7 +8,7 @@ import warnings
 
 warnings.filterwarnings("ignore")
 answers = sys.stdout
-sys.stdout = sys.stderr  # so that no library can write between the answers
+sys.stdout = sys.stderr  # so that no library output mixes with the answers
 
 import diffusers
 import torch
@@ -24,7 +24,7 @@ peer = (sys.argv[1:] or ["eager"])[0]
 
 
 def now():
-    """Seconds, once what was queued on the device is done."""
+    """The time in seconds, after all queued work on the device is done."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

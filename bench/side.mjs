@@ -19,7 +19,7 @@ export class Side {
     this.#child.on("error", (error) => {
       this.#stderr += error.message;
     });
-    this.#child.stdin.on("error", () => {}); // of a process that has ended; the missing answer tells
+    this.#child.stdin.on("error", () => {}); // the process has ended; the missing answer reports it
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 

@@ -1,6 +1,6 @@
 export const GIB = 2 ** 30;
 
-/** Middle of sorted values; of an even number of them the mean of the middle two. */
+/** Median of sorted values. */
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
@@ -8,12 +8,12 @@ export function median(values) {
 }
 
 /**
- * How far two arrays of one length are apart.
+ * The difference between two arrays of the same length.
  *
  * @param {Float32Array} actual
  * @param {Float32Array} expected
  * @param {number} peak the range of the values: 1 for pictures in 0..1
- * @returns {{ maxAbs: number, psnr: number | null }} `psnr` in decibels; null where there is no difference at all
+ * @returns {{ maxAbs: number, psnr: number | null }} `psnr` in decibels; null if the arrays are equal
  */
 export function difference(actual, expected, peak) {
   if (actual.length !== expected.length)

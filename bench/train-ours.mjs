@@ -17,7 +17,7 @@ const { model, size, steps, threads, checkpointing, cached, precision, eightBit,
 const { device } = settings;
 const batch = settings.batch / accumulation;
 const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`);
-/** Seconds, once what was queued on the device is done. */
+/** The time in seconds, after all queued work on the device is done. */
 const now = async () => {
   await synchronize(device);
   return performance.now() / 1000;

@@ -3,7 +3,7 @@
 //   npm run bench:train -- [--size 256] [--batch 1,2,4] [--steps 4] [--variants plain,checkpointed,cached,shadow,8bit,math,accumulated] [--threads N]
 //                          [--device cpu|cuda] [--precision bf16] [--model FOLDER] [--output FILE]
 //
-// A step is what the script does: both pictures and the text through the frozen models (unless cached), noise, forward,
+// A step is that of diffusers' script: both pictures and the text through the frozen models (unless cached), noise, forward,
 // backward, clipping, AdamW. The state of one side alone takes 14 GB, so the sides run one after the other and not step
 // by step; the order changes from variant to variant. The first step, which also allocates, is not counted.
 
@@ -36,12 +36,12 @@ const VARIANTS = {
   plain: PLAIN,
   checkpointed: { ...PLAIN, checkpointing: true },
   cached: { ...PLAIN, cached: true },
-  // Of ours only: the peer has nothing like it, and is measured without.
+  // Only on our side: the peer has no equivalent and is measured without it.
   shadow: { ...PLAIN, cached: true, shadow: true },
   "8bit": { ...PLAIN, eightBit: true },
-  // Attention that materialises the scores, as the reference implementation of both sides.
+  // The math attention kernel of both sides, which materialises the scores.
   math: { ...PLAIN, attention: "math" },
-  // The batch in two micro-steps.
+  // The batch split into two micro-steps.
   accumulated: { ...PLAIN, accumulation: 2 },
 };
 

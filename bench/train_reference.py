@@ -22,7 +22,7 @@ torch.set_num_threads(options["threads"])
 
 
 def now():
-    """Seconds, once what was queued on the device is done."""
+    """The time in seconds, after all queued work on the device is done."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -15,7 +15,7 @@ import { drawSheet } from "./tiny/sheet.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = join(root, "demo");
-/** Of scenes and edits that the model was not trained on. */
+/** Seed of scenes and edits that the model was not trained on. */
 const SEED = 20;
 const EDITS = 20;
 const QUESTIONS = 40;

@@ -1,12 +1,12 @@
-// Fuzzes what reads input from outside. The safetensors parser and writer (targets header and round_trip) run in libFuzzer
-// with AddressSanitizer and UndefinedBehaviorSanitizer, which need clang++ and its compiler-rt. The targets in TypeScript
-// are those of test/fuzz/targets.ts, fed with inputs that a seed determines.
+// Fuzzes the code that reads untrusted input. The safetensors parser and writer (targets header and round_trip) run in
+// libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer, which need clang++ and its compiler-rt. The targets in
+// TypeScript are those of test/fuzz/targets.ts, fed with inputs generated from a seed.
 //
 //   node scripts/fuzz.mjs [TARGET...] [--seconds 600] [--seed 1] [--update-corpus]
 //
-// The time is shared between the targets, of which header and round_trip are the default. libFuzzer starts from test/fixtures/safetensors-corpus; what is found on the way stays
-// in build/fuzz/. With --update-corpus the inputs that reach new code are then added to the fixtures.
-// Exit status 1 with the input's path where an input broke a promise.
+// The time is shared between the targets, by default header and round_trip. libFuzzer starts from
+// test/fixtures/safetensors-corpus; findings stay in build/fuzz/. With --update-corpus the inputs that reach new code
+// are then added to the fixtures. Exits with 1 and the input's path if an input violated an invariant.
 
 import { spawnSync } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
@@ -78,7 +78,7 @@ function build(source, sanitizers) {
   return binary;
 }
 
-/** Adds the inputs that reach new code to the corpus, and writes down which of all it holds are well-formed. */
+/** Adds the inputs that reach new code to the corpus, and records which of its inputs are well-formed. */
 function updateCorpus(name, binary, corpus, found) {
   mkdirSync(corpus, { recursive: true });
   const log = join(out, `${name}-merge.log`);

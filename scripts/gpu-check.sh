@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the addon and checks it on a machine that has PyTorch, CMake, ninja and a C++ compiler, and nothing from npm: on
-# its CUDA device, or on the CPU where there is none. See docs/gpu.md.
+# Builds and checks the addon on a machine that has PyTorch, CMake, ninja and a C++ compiler but nothing from npm, on its
+# CUDA device or, without one, on the CPU. See docs/gpu.md.
 #
-#   scripts/gpu-check.sh pack [--with-node] [--with-diffusers]   on a machine that is set up: puts what the other lacks
-#                                                                into .gpu/
-#   scripts/gpu-check.sh [build] [test] [bench] [--full]         on the other: unpacks that and does what is named, or all
-#                                                                of it; the figures come last
+#   scripts/gpu-check.sh pack [--with-node] [--with-diffusers]   on a machine that is set up: puts what the other
+#                                                                lacks into .gpu/
+#   scripts/gpu-check.sh [build] [test] [bench] [--full]         on the other: unpacks that and runs the named steps,
+#                                                                or all, then prints the figures
 #
-# libtorch is LIBTORCH if that is set, else the torch of python3. --full takes a model of Stable Diffusion 1.5 size as well.
+# libtorch is LIBTORCH if that is set, else the torch of python3. --full also uses a model of Stable Diffusion 1.5 size.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bundle=.gpu
@@ -15,7 +15,7 @@ bundle=.gpu
 pack() {
   [ -f dist/index.js ] || { echo "gpu-check: dist/ is missing; run \`npm run setup\` first" >&2; exit 1; }
   mkdir -p "$bundle"
-  # What runs, for this platform, and the headers that the addon is compiled with.
+  # The runtime for this platform, and the headers that the addon is compiled with.
   node -e '
     const { existsSync } = require("node:fs");
     const { packages } = JSON.parse(require("node:fs").readFileSync("package-lock.json", "utf8"));
@@ -33,7 +33,7 @@ pack() {
   du -h "$bundle"/*
 }
 
-# Node.js, the packages and diffusers, from what was carried where the machine lacks them.
+# Node.js, the packages and diffusers, from .gpu/ where the machine lacks them.
 unpack() {
   if ! command -v node > /dev/null; then
     [ -f "$bundle/node.xz" ] || { echo "gpu-check: there is no node; pack with --with-node" >&2; exit 1; }
@@ -67,12 +67,12 @@ check() {
   echo "== tests"
   [ -z "$full" ] || export IP2P_GPU_FULL=1
   : > "$bundle/figures.jsonl"
-  # Parity is with float32 throughout: no rounding to TF32, in matrix products or convolutions.
+  # Parity tests use float32 throughout: no TF32 in matrix products or convolutions.
   NVIDIA_TF32_OVERRIDE=0 IP2P_GPU_REPORT="$PWD/$bundle/figures.jsonl" \
     node --test --test-concurrency=1 --test-reporter=spec test/gpu/ || status=$?
 }
 
-# Beside diffusers where a Python has it. As users run both: convolutions may be rounded to TF32.
+# Compares with diffusers if a Python has it. With both sides' defaults: convolutions may use TF32.
 bench() {
   echo "== benches"
   device=$(node -e 'import("./dist/device.js").then(({ resolveDevice }) => console.log(resolveDevice("auto").split(":")[0]))')

@@ -1,10 +1,10 @@
-// Kills `ip2p train` at random moments, again and again, and compares what the runs end with to an undisturbed one:
+// Kills `ip2p train` repeatedly at random moments and compares the final state with an undisturbed run's:
 //
 //   node scripts/kill-train.mjs [--kills 200] [--steps 24] [--interval 2] [--seed N] [--fixture script-full]
 //
-// Each run is started with `--resume_from_checkpoint latest` and killed with SIGKILL until it gets to its end; weights,
+// Each run is started with `--resume_from_checkpoint latest` and killed with SIGKILL until it completes; weights,
 // optimiser, average and generators must then have the SHA-256 of the undisturbed run's, metrics.jsonl every step once.
-// Then another run begins, until there were as many kills as asked for. Prints where the kills hit.
+// Then another run begins, until --kills is reached. Prints where the kills hit.
 
 import { spawn } from "node:child_process";
 import { createHash, randomInt } from "node:crypto";
@@ -33,7 +33,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const main = join(root, "dist/cli/main.js");
 const { latestValidCheckpoint } = await import(pathToFileURL(join(root, "dist/training/checkpoint/find.js")).href);
 
-/** Marsaglia's xorshift32: the moments are the same for the same --seed, as far as the machine is. */
+/** Marsaglia's xorshift32: the same --seed gives the same moments, up to the machine's timing. */
 let state = seed || 1;
 function random() {
   state ^= state << 13;
@@ -94,7 +94,7 @@ function sha256(bytes) {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** Everything that a run ends with. */
+/** The final state of a run. */
 function resultOf(outputDir) {
   const result = { "unet/diffusion_pytorch_model.safetensors": "" };
   const last = join(outputDir, `checkpoint-${steps}`);
@@ -138,7 +138,7 @@ while (done < kills) {
   let before = { step: 0, checkpoint: 0 };
   for (;;) {
     const run = start(outputDir);
-    // A third of the kills waits for a folder that is being written, a few come while the program starts.
+    // A third of the kills wait until a folder is being written; a few hit during start-up.
     const choice = random();
     const heard = (count, event) =>
       Promise.race([

@@ -2,8 +2,8 @@
 //
 //   node scripts/lint.mjs [--fix]
 //
-// clang-format's output differs between its versions, so the one in node_modules decides (version 15; 14 formats this
-// code alike). A machine for which that package has no binary may have one of these on its path.
+// clang-format's output differs between versions, so the one in node_modules is used (version 15; 14 formats this code
+// the same). On a platform without a binary in that package, one of these versions is taken from the path.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -35,7 +35,7 @@ function packageFolder(name) {
 function findClangFormat() {
   const platform = process.platform === "win32" ? "win32" : `${process.platform}_x64`;
   const name = process.platform === "win32" ? "clang-format.exe" : "clang-format";
-  // macOS runs x64 binaries on its ARM machines too.
+  // macOS on ARM also runs x64 binaries.
   const runs = process.arch === "x64" || process.platform === "darwin";
   const pinned = join(packageFolder("clang-format"), "bin", platform, name);
   if (runs && existsSync(pinned)) return pinned;

@@ -4,7 +4,7 @@
 //
 // Configurations, tensor names and shapes are those of the published InstructPix2Pix (test/fixtures/full-size), the
 // vocabulary is CLIP's. The same seed and type give the same files. Weights are normal with a variance of 1/fan-in, norms
-// near 1, so that activations stay of ordinary size in every type. Memory stays small: tensors are written chunk by chunk.
+// near 1, so that activations stay in range in every type. Memory use is small: tensors are written in chunks.
 
 import {
   closeSync,
@@ -26,7 +26,7 @@ import { parseArgs } from "node:util";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const CHUNK = 1 << 20; // elements
 
-/** Safetensors' name of each type, its array, and how a number is written in it. */
+/** Each type's safetensors name, its typed array, and its conversion from a number. */
 const TYPES = {
   float32: { name: "F32", Array: Float32Array, encode: (x) => x },
   bfloat16: { name: "BF16", Array: Uint16Array, encode: toBfloat16 },
@@ -41,7 +41,7 @@ function toBfloat16(x) {
   return (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) >>> 16;
 }
 
-/** Of numbers far below 65504, as weights are. */
+/** Float16 bits of a number far below 65504, as weights are. */
 function toFloat16(x) {
   const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
   const magnitude = Math.abs(x);
@@ -54,7 +54,7 @@ function toFloat16(x) {
   return sign | (mantissa + ((exponent + 14) << 10)); // a carry runs into the exponent, as it should
 }
 
-/** Quantiles of the standard normal at the middle of 2¹⁶ equal intervals: drawing one of them is drawing a number. */
+/** Quantiles of the standard normal at the middle of 2¹⁶ equal intervals; sampling picks one at random. */
 function normalQuantiles() {
   const count = 1 << 16;
   const quantiles = new Float64Array(count);
@@ -116,7 +116,7 @@ function count(shape) {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** Writes one safetensors file; its parts come to `path` only when it is whole. */
+/** Writes one safetensors file; `path` appears only when the file is complete. */
 function writeWeights(path, keys, type, seed) {
   const header = { __metadata__: { format: "pt" } };
   let end = 0;
@@ -211,7 +211,7 @@ export function makeRandomModel(folder, options = {}) {
     errors: "replace",
     ...special,
   });
-  // There are no weights for a safety checker. Written last: with it the folder is a pipeline.
+  // There are no weights for a safety checker. Written last: it marks the folder as a pipeline.
   const index = readJson(join(source, "model_index.json"));
   writeJson(join(folder, "model_index.json"), {
     ...index,

@@ -3,8 +3,8 @@
 //   node scripts/measure-data.mjs [--gigabytes 2] [--codec SNAPPY|UNCOMPRESSED] [--rows 100] [--resolution 256]
 //                                 [--workers 2] [--batches 50]
 //
-// Writes parquet files of so many gigabytes, each a row group of --rows pairs of pictures, opens them, and loads random
-// batches. Prints the peak of resident memory beside the size of the data, times, and how late the event loop was.
+// Writes --gigabytes of parquet files, each a row group of --rows pairs of pictures, opens them, and loads random
+// batches. Prints the peak of resident memory beside the size of the data, times, and the event loop's delay.
 
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";

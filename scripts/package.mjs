@@ -4,8 +4,8 @@
 //   node scripts/package.mjs --collect DIR
 //
 // Without --artifacts, the platform package is that of this machine, from its own build. With it, DIR holds the builds of
-// several machines, each put there by --collect; --targets then says which of the platforms that package.json names are
-// wanted, by default all of them.
+// several machines, each put there by --collect; --targets then selects among the platforms that package.json names (default:
+// all).
 
 import { rmSync } from "node:fs";
 import { join, resolve } from "node:path";

@@ -1,8 +1,8 @@
-"""Records what diffusers makes of the built-in model: test/fixtures/built-in/.
+"""Records diffusers' results for the built-in model: test/fixtures/built-in/.
 
     node scripts/tiny/picture.mjs && python scripts/record-built-in.py
 
-Needs torch, diffusers, transformers and safetensors. To be run again whenever the model has changed.
+Needs torch, diffusers, transformers and safetensors. Run it again whenever the model has changed.
 """
 
 import json

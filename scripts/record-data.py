@@ -93,7 +93,7 @@ FILES += "foo_train dev x-val-1 a|b Train training.1 B _t validation-00000-of-00
 
 
 def layouts():
-    """Which files `load_dataset(folder)` takes for the split train; null where it finds no such split."""
+    """The files that `load_dataset(folder)` uses for the split train; null if it finds no such split."""
     rng = random.Random(5)
     cases = []
     while len(cases) < 120:
@@ -115,11 +115,11 @@ def layouts():
                 splits = datasets.load_dataset(root, config, cache_dir=cache)
                 train = list(dict.fromkeys(splits["train"]["name"])) if "train" in splits else None
             except Exception as error:
-                # It also refuses a dataset for faults of configurations that nobody asked for.
+                # It also rejects a dataset for faults in configurations that were not requested.
                 if "Config name is missing" not in str(error) and "not found. Available" not in str(error):
                     continue
                 train = None
-        # Mostly those where there is something to choose.
+        # Mostly cases with several candidates.
         if train is not None or rng.random() < 0.1:
             cases.append({"files": sorted(files), "readme": readme, "config": config, "train": train})
     write_json("layouts.json", cases)
@@ -220,7 +220,7 @@ def mixed():
 
 
 def named(folder, rows, originals, edited):
-    """Parquet files that name their pictures, or lack them."""
+    """Parquet files that refer to their pictures by path, or lack them."""
     folder.mkdir()
     struct = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 

@@ -1,4 +1,4 @@
-"""Records which names the patterns of fsspec and of `fnmatch` match, for test/data/hostile-text.test.ts.
+"""Records which names fsspec's and `fnmatch`'s patterns match, for test/data/hostile-text.test.ts.
 
 Usage: python scripts/record-globs.py (needs fsspec)
 """
@@ -12,7 +12,7 @@ import warnings
 
 from fsspec.utils import glob_translate
 
-warnings.simplefilter("ignore")  # sets that Python means to read otherwise one day
+warnings.simplefilter("ignore")  # FutureWarning on sets whose meaning Python may change
 TARGET = pathlib.Path(__file__).parent.parent / "test/fixtures/data/globs.json"
 SEED, PATTERNS = 7, 400
 LETTERS = list("aab/-!^]z&~|\\.é😀")
@@ -32,7 +32,7 @@ def draw_pattern():
 
 
 def draw_name(pattern):
-    """Any name, or more often one that has a good chance to match."""
+    """Any name, or more often one that is likely to match."""
     if draw.random() >= 0.6:
         return text(draw.randint(0, 8))
     name = pattern
@@ -51,7 +51,7 @@ def record(pattern):
     names = list(dict.fromkeys(draw_name(pattern) for _ in range(6)))
     try:
         glob = matching(glob_translate(pattern), names)
-    except ValueError:  # "**" that is not a whole part
+    except ValueError:  # "**" that is not a whole path component
         glob = None
     return [pattern, names, glob, matching(fnmatch.translate(pattern), names)]
 

@@ -62,7 +62,7 @@ def packed(image, depth):
 
 
 def swapped_profile():
-    """An sRGB profile with red and blue exchanged, so that applying it shows."""
+    """An sRGB profile with red and blue swapped, so that applying it is visible."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     entries = {bytes(profile[o : o + 4]): o + 4 for o in range(132, 132 + 12 * profile[131], 12)}
     red, blue = entries[b"rXYZ"], entries[b"bXYZ"]
@@ -164,7 +164,7 @@ def renamed(data, names):
 
 
 def make_jpeg_colors(rgb):
-    """Every way to say, or not to say, what colours a JPEG has."""
+    """Every way to declare, or omit, the colour space of a JPEG."""
     segment, rest = files["444.jpg"][2:20], files["444.jpg"][20:]
     bare_rgb = b"\xff\xd8" + files["rgb.jpg"][files["rgb.jpg"].index(b"\xff\xdb") :]
     files["ycc-unmarked.jpg"] = b"\xff\xd8" + rest

@@ -18,7 +18,7 @@ NAMES = ["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "
 
 
 def random_case(rng):
-    """Options as scripts have them, and odd ones: no warm-up, warm-up longer than the run, a run of one step."""
+    """Typical options and edge cases: no warm-up, warm-up longer than the run, a run of one step."""
     name = rng.choice(NAMES)
     total = rng.choice([1, 2, 10, rng.randint(3, 200), rng.randint(200, 20000)])
     warmup = rng.choice([0, 1, rng.randint(0, total), total // 10, total + rng.randint(0, 5)])
@@ -45,7 +45,7 @@ def rates(name, options, lr, processes, at):
     optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=lr)
     schedule = get_scheduler(name, optimizer, **options)
     scale = schedule.lr_lambdas[0]
-    # Stepping through is what a run does; for long ones the function it calls is asked at once.
+    # A run steps through the schedule; for long ones its function is called directly.
     if max(at) * processes > 300:
         return [lr * scale(step * processes) for step in at]
     values = []

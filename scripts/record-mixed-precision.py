@@ -1,4 +1,4 @@
-"""Records what diffusers' UNet makes of the recorded training batches of test/fixtures/ip2p-tiny in half precision.
+"""Records the results of diffusers' UNet on the recorded training batches of test/fixtures/ip2p-tiny in half precision.
 
     python scripts/record-mixed-precision.py
 

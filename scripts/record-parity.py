@@ -2,7 +2,7 @@
 
 Each case is a folder of test/fixtures/parity-configs: the model's files as a repository would hold them (configurations
 often without the keys that have their default, as older versions wrote them), expected.safetensors with inputs and outputs,
-and an entry in cases.json with what the call was. Weights are random.
+and an entry in cases.json with the call's arguments. Weights are random.
 
 Usage: python scripts/record-parity.py (needs diffusers 0.40 development, transformers, torch, Pillow 13; CPU)
 """
@@ -29,7 +29,7 @@ cases = []
 shutil.rmtree(TARGET, ignore_errors=True)
 
 def randomised(model, generator):
-    """No bias stays 0 and no norm 1, so that leaving one out shows."""
+    """Leaves no bias at 0 and no norm at 1, so that omitting one is detected."""
     with torch.no_grad():
         for parameter in model.parameters():
             spread = 0.1 if parameter.dim() == 1 else 0.02
@@ -38,7 +38,7 @@ def randomised(model, generator):
 
 
 def sparse(model):
-    """The configuration without what is left at its default."""
+    """The configuration without keys that have their default."""
     parameters = inspect.signature(type(model).__init__).parameters
     plain = lambda value: list(value) if isinstance(value, tuple) else value
     return {

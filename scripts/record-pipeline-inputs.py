@@ -1,4 +1,4 @@
-"""Records what diffusers makes of tensors that are given as the image, and of a callback that replaces latents, for
+"""Records diffusers' results for tensors given as the image, and for a callback that replaces latents, for
 test/parity/inputs.addon.test.ts.
 
 Usage: python scripts/record-pipeline-inputs.py (needs diffusers, transformers, torch; CPU)
@@ -25,7 +25,7 @@ tensors = {}
 
 
 def record(name, image, prompts=("make it snow",), count=1, output="pt", replace=None):
-    """`replace` is [factor, shift]: the callback goes on with factor · latents + shift."""
+    """`replace` is [factor, shift]: the callback replaces latents by factor · latents + shift."""
     index = len(cases)
 
     def callback(_, step, timestep, given):
@@ -55,7 +55,7 @@ four = ("make it snow", "add a boat", "at night", "as a drawing")
 
 record("pixels in -1..1", unit(1, 3, 16, 12) * 2 - 1)
 record("pixels of which one is hardly negative", unit(1, 3, 16, 12).clamp_(min=0).index_put_(tuple([torch.tensor([0])] * 4), torch.tensor(-1e-7)))
-# The nearest neighbour leaves out the last row, and with it the only negative pixel.
+# Nearest-neighbour resizing drops the last row, and with it the only negative pixel.
 trimmed = unit(1, 3, 13, 12)
 trimmed[0, 0, 12, 0] = -1
 record("pixels whose only negative one is left out", trimmed)

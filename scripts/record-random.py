@@ -2,8 +2,8 @@
 
     python scripts/record-random.py test/fixtures/random
 
-Writes drawn.safetensors (every case's numbers, and the generator's state behind them) and cases.json. The shapes lie on
-both sides of 16 elements, from where on torch draws normal numbers in blocks, and a case of two draws shows the number
+Writes drawn.safetensors (every case's numbers, and the generator's state after them) and cases.json. The shapes lie on
+both sides of 16 elements, where torch starts drawing normal numbers in blocks, and a case of two draws shows the number
 that Box-Muller keeps for later.
 """
 

@@ -61,7 +61,7 @@ def main():
         for name, resample in FILTERS.items():
             channels = (1, 3, 3, 4)[(seed + len(name)) % 4]
             image = Image.frombytes(MODES[channels], before, noise(seed, before[0] * before[1] * channels))
-            # Hard edges drive filters with negative lobes out of range.
+            # Hard edges make filters with negative lobes overshoot the range.
             if seed % 2:
                 image = image.point(lambda value: 255 if value > 127 else 0)
             result = image.resize(after, resample)

@@ -34,7 +34,7 @@ def generator(seed):
 
 
 def run(case):
-    """Runs one case; returns what is added to it and its tensors."""
+    """Runs one case; returns the additions to it and its tensors."""
     dtype = DTYPES[case.get("dtype", "float32")]
     cls = getattr(diffusers, case["class"])
     scheduler = cls.from_config(case["config"])
@@ -128,7 +128,7 @@ def cases():
                 add(cls, {}, steps=steps)
         if cls in ("PNDM", "EulerAncestralDiscrete", "DPMSolverMultistep"):
             add(cls, {"timestep_spacing": "trailing"}, steps=999)
-        # what files of other classes hold under the same keys
+        # values that other classes' files have under the same keys
         foreign = {"variance_type": None, "solver_type": "heun", "algorithm_type": "dpmsolver++", "solver_order": 2}
         foreign |= {"clip_sample": False, "sigma_min": None, "use_karras_sigmas": False, "skip_prk_steps": True, "foo": [1]}
         add(cls, {**foreign, "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0"}, steps=6)
@@ -293,7 +293,7 @@ def record(rows, folder):
             warnings.simplefilter("ignore")
             try:
                 recorded, out = run(row)
-            except Exception as error:  # diffusers cannot do it: there is nothing to compare with
+            except Exception as error:  # diffusers does not support it: nothing to compare with
                 print(f"left out: {type(error).__name__}: {error}: {json.dumps(row)}", file=sys.stderr)
                 continue
         kept.append({**row, **recorded})

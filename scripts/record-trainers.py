@@ -1,4 +1,4 @@
-"""Records losses and gradients of what `ip2p train` can train beside the UNet: the text encoder along with it, and an
+"""Records losses and gradients of the other models that `ip2p train` can train: the text encoder with the UNet, and an
 autoencoder, from the tiny model of test/fixtures/ip2p-tiny.
 
     python scripts/record-trainers.py

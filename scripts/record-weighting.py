@@ -3,7 +3,7 @@
     python scripts/record-weighting.py [--seed 2] [--count 400]
 
 Needs compel 2.5 and pyparsing. Writes test/fixtures/prompt-weighting/parses.json: pairs of a text and its flattened parse, null
-where Compel fails on it. A swap stands for its original.
+where Compel fails on it. A swap is recorded as its original.
 """
 
 import argparse

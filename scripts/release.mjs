@@ -1,11 +1,11 @@
-// Cuts a release, or says everything that stands in its way. docs/packaging.md tells the whole procedure.
+// Makes a release, or lists everything that prevents it. docs/packaging.md describes the whole procedure.
 //
 //   node scripts/release.mjs [--artifacts DIR] [--targets TRIPLE,…] [--without-cuda] [--dry-run | --publish] [--tag TAG]
 //
-// Without --publish nothing leaves this machine: the tarballs are made and examined, and what would be published is
+// Without --publish nothing leaves this machine: the tarballs are made and checked, and what would be published is
 // printed. The release workflow stops there and publishes in a job of its own; --publish is for the first version, as
 // the user logged in to npm. --artifacts holds the builds of all platforms, as `scripts/package.mjs --collect` leaves
-// them; without it the build of this machine is taken, which is enough only with --targets.
+// them; without it this machine's build is used, which suffices only with --targets.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -55,7 +55,7 @@ async function main(scratch) {
   const packages = makePackages({ root, artifacts, targets, out });
   refuseFor(packageProblems({ root, targets, packages }));
 
-  // The platform packages first: from the moment the root package is there, people install it.
+  // The platform packages first: users can install the root package as soon as it is published.
   for (const { path } of [...packages.platforms, packages.root]) {
     const args = ["publish", path, "--access", "public", "--tag", flags.tag];
     console.log(`npm ${args.join(" ")}`);

@@ -4,11 +4,11 @@
 //
 // 1. node modules (npm ci without install scripts, if they differ from package-lock.json)
 // 2. TypeScript to dist/
-// 3. libtorch: the one that is found, else it is fetched into the user's cache
+// 3. libtorch: an existing one, else it is downloaded into the user's cache
 // 4. the native addon to build/Release/
 //
-// --native leaves out nothing but the check of types, --typescript does 1 and 2 only; --quiet prints only when there is
-// work. Runs on what Node.js brings: in a fresh clone there is nothing else.
+// --native skips only type checking, --typescript does 1 and 2 only; --quiet prints only when there is work. Uses only
+// Node.js's own modules: a fresh clone has no others.
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -75,11 +75,11 @@ function modulesAreCurrent() {
 
 async function setUpModules() {
   if (modulesAreCurrent()) return upToDate("node modules");
-  // npm would empty the folder that the link leads to, which others may be working with.
+  // npm would empty the link's target, which other checkouts may be using.
   if (lstatSync(at("node_modules"), { throwIfNoEntry: false })?.isSymbolicLink())
     throw new SetupError("node_modules is a link and differs from package-lock.json; run `npm ci` where it leads to");
   say("installing node modules (npm ci)");
-  // Nothing that is needed here is made by a dependency's install script, so none is run.
+  // Nothing needed here comes from a dependency's install script, so none is run.
   const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   const npm = process.env.npm_execpath;
   const status = npm?.endsWith(".js")
@@ -120,7 +120,7 @@ async function setUpTypeScript() {
     at("tsconfig.json"),
   ]);
   if (status !== 0) {
-    // The compiler writes what it can, and the native build needs no more than that.
+    // The compiler emits output despite errors, and the native build needs no more.
     if (everything || !flags.native || !existsSync(at("dist", "native", "build.js")))
       throw new SetupError("the TypeScript sources have errors");
     say("the TypeScript sources have errors; going on with the native build");
@@ -147,7 +147,7 @@ async function setUpLibtorch() {
     const { LIBTORCH, LIBTORCH_USE_PYTORCH } = process.env;
     if (error.code !== "ERR_LIBTORCH_NOT_FOUND" || LIBTORCH || LIBTORCH_USE_PYTORCH) throw error;
   }
-  // Rather than after half a gigabyte.
+  // Checked before downloading half a gigabyte.
   const { findBuildTools } = await module_("dist/native/build-tools.js");
   findBuildTools();
   say("fetching libtorch into the user's cache");

@@ -1,13 +1,13 @@
-// Sends the server example a great many requests and checks that its memory stays flat:
+// Sends the server example many requests and checks that its memory stays flat:
 //
 //   node scripts/soak-server.mjs [--requests 10000] [--clients 16] [--most 16] [--leak]
 //
-// Edits of a tiny picture by the built-in model, by form and by JSON, among them clients that go away in the middle, things
-// that are no pictures, and options that there are not. A tenth of the requests is a warm-up. Of the rest the highest
+// Edits of a tiny picture by the built-in model, by form and by JSON, among them clients that disconnect midway, bodies
+// that are not pictures, and unknown options. A tenth of the requests is a warm-up. Of the rest the highest
 // resident memory in the second half is compared with the highest in the first: exits with 1 if it is --most MiB
-// higher, or if any answer is not what it ought to be.
+// higher, or if any response is not the expected one.
 //
-// --leak starts the server with a leak of 256 KiB for each edit. It must fail: it shows that this program sees a leak.
+// --leak starts the server with a leak of 256 KiB for each edit. It must fail, which shows that this program detects a leak.
 
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -43,7 +43,7 @@ function asForm(fields, image = picture) {
   return { body };
 }
 
-/** Kinds of requests by turns: what is sent, and the status that is right; undefined: the client does not wait for it. */
+/** Kinds of requests, in rotation: what is sent, and the expected status; undefined: the client does not wait for it. */
 const KINDS = [
   ...Array(5).fill((seed) => [asForm({ prompt, seed, numInferenceSteps: 2 }), 200]),
   (seed) => [asJson({ prompt, seed, numInferenceSteps: 2, image: picture.toString("base64") }), 200],
@@ -77,9 +77,9 @@ async function client() {
       },
       () => undefined,
     );
-    // Who went away may have been refused, or served, before.
+    // A disconnected client may already have been rejected or served.
     if (outcome !== status && status !== undefined) {
-      // A place is free a moment after its client has gone.
+      // A place is freed a moment after its client has disconnected.
       if (outcome === 503) await delay(10);
       else wrong.set(`${outcome} instead of ${status}`, (wrong.get(`${outcome} instead of ${status}`) ?? 0) + 1);
     }

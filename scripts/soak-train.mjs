@@ -1,15 +1,15 @@
-// Takes a great many tiny optimiser steps in one process and watches memory and file descriptors:
+// Runs many tiny optimiser steps in one process and watches memory and file descriptors:
 //
 //   node scripts/soak-train.mjs [--steps 100000] [--runs 1] [--fixture script-full] [--every 1000] [--cache_latents]
 //
-// Prints resident memory, V8's heap and open file descriptors now and then, and at the end how much higher memory stood at
-// its highest in the second half than in the first: it must be less than 8 MiB, and not one descriptor more. (Not a slope:
-// memory that is kept for reuse goes back to the system in every pause, and comes again afterwards.) --cache_latents leaves
-// out decoding and encoding pictures, which is most of a tiny step. --runs does it in
-// several runs one after the other, so that starting and ending are watched as well.
+// Prints resident memory, V8's heap and open file descriptors periodically, and at the end the growth of peak memory from
+// the first half to the second: it must be less than 8 MiB, with no additional descriptor. (Not a slope: the allocator
+// returns cached memory to the system in every pause and takes it again afterwards.) --cache_latents skips decoding and
+// encoding pictures, which is most of a tiny step. --runs does several runs one after the other, so that start and end
+// are covered as well.
 //
 // The work is done in a child process with one malloc arena: with glibc's many, decoding pictures on changing threads
-// scatters what is free, which looks like a leak of some hundred bytes a picture and ends by itself.
+// fragments free memory, which looks like a leak of some hundred bytes per picture until it levels off.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";

@@ -1,13 +1,13 @@
-// Does a great many things with the tiny model in one process and checks that memory stays flat:
+// Uses the tiny model repeatedly in one process and checks that memory stays flat:
 //
 //   node scripts/soak.mjs [--edits 1000] [--objects 10000] [--workers 100] [--most 8] [--leak]
 //
 // Edits of every kind (schedulers, sizes, outputs, aborted ones), tensors, generators and models made and disposed of,
-// worker threads that are terminated in the middle of their work. Each part is done for a while first, so that everything
-// that is kept for good is there; then resident memory, V8's heap and the objects with native memory are sampled, and a
-// line is laid through the samples. Exits with 1 if it rises by more than --most MiB over the whole part.
+// worker threads that are terminated while working. Each part has a warm-up, so that all permanent allocations
+// exist; then resident memory, V8's heap and the objects with native memory are sampled, and a
+// line is fitted to the samples. Exits with 1 if it rises by more than --most MiB over the whole part.
 //
-// --leak keeps a tensor of 1 MiB of every edit. It must fail: it shows that this program sees a leak.
+// --leak keeps a tensor of 1 MiB of every edit. It must fail, which shows that this program detects a leak.
 
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
@@ -59,7 +59,7 @@ function slope(points, key) {
 
 let failed = false;
 
-/** Does `action` `count` times and judges the memory of the last two thirds. */
+/** Does `action` `count` times and checks the memory of the last two thirds. */
 async function part(name, count, action) {
   if (count < 1) return;
   const begun = performance.now();
@@ -124,7 +124,7 @@ async function edit(i) {
 const vae = await AutoencoderKL.fromPretrained(`${model}/vae`);
 const small = await Tensor.rand([1, 3, 8, 8]);
 
-/** Makes what users make, and disposes of it, or leaves it to garbage collection. */
+/** Creates the objects that users create, and disposes of them or leaves them to garbage collection. */
 async function makeAndDispose(i) {
   const generator = new Generator("cpu", i);
   const tensor = await Tensor.randn([1 + (i % 7), 64, 64], { generator });

@@ -1,9 +1,9 @@
-// Writes what the documentation repeats of the code:
+// Writes the parts of the documentation that are generated from the code:
 //
 //   node scripts/write-docs.mjs [--check]
 //
-// docs/cli.md and the table of options in the README, of the declarations of options; the tables of docs/api.md, of the
-// docstrings. With --check nothing is written: exits with 1, naming the pages that are out of date.
+// docs/cli.md and the table of options in the README, from the declarations of options; the tables of docs/api.md, from
+// the docstrings. With --check nothing is written: exits with 1, naming the pages that are out of date.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -15,11 +15,11 @@ export const rows = ({ steps }, { stepSeconds }) => [
 ];
 
 /**
- * Takes the sides through the same edits, step by step in turn, so that both meet the same moments of a busy machine.
+ * Takes the sides through the same edits, step by step in turn, so that a busy machine affects both alike.
  *
  * @param {import("../side.mjs").Side[]} sides
  * @param {object} settings dtype, model, image, steps, rounds, folder for temporary files, log
- * @returns results and last pictures by the side's name, and how far the pictures are apart
+ * @returns results and last pictures by the side's name, and the difference between the pictures
  */
 export async function run(sides, settings) {
   const { dtype, model, image, steps, rounds, folder, log } = settings;
@@ -41,11 +41,11 @@ export async function run(sides, settings) {
     output: output(side),
   });
 
-  // Memory is mapped, primitives are made.
+  // Warm-up: memory is mapped and primitives are created.
   const first = await inTurn(sides, (side) => edit(side, 1));
   for (const side of sides) results[side.name].firstSeconds = first.get(side)[0];
   for (let round = 1; round <= rounds; round++) {
-    // Who goes first changes from round to round.
+    // The order of the sides alternates from round to round.
     const order = round % 2 === 1 ? sides : [...sides].reverse();
     const segments = await inTurn(order, (side) => edit(side, steps));
     for (const side of sides) {
@@ -71,7 +71,7 @@ export async function run(sides, settings) {
   return { results, agreement, pictures };
 }
 
-/** Spread of the picture's values: near 0 a comparison of pictures would say little. */
+/** Spread of the picture's values: near 0, comparing pictures is meaningless. */
 function standardDeviation(values) {
   let [sum, squares] = [0, 0];
   for (const value of values) {

@@ -1,4 +1,4 @@
-// Training steps, as train.mjs measures them: how their numbers are shown.
+// How the training steps that train.mjs measures are reported.
 
 import { GIB } from "../stats.mjs";
 

@@ -6,7 +6,7 @@ import { listOf } from "./settings.js";
 /** @typedef {ReturnType<typeof createAccess>} Access */
 
 /**
- * Who may ask what. Throws for settings that make no sense.
+ * The server's access checks. Throws for invalid settings.
  *
  * @param {import("./settings.js").Settings} settings
  */
@@ -19,7 +19,7 @@ export function createAccess(settings) {
 }
 
 /**
- * Addresses and networks of proxies in fastify's form. Never all addresses: then each client could name itself.
+ * Addresses and networks of proxies in fastify's form. Trusting all addresses is refused: any client could then forge its own.
  *
  * @param {string} text
  */

@@ -15,14 +15,14 @@ import { BoundedQueue } from "./queue.js";
  * @param {import("./access.js").Access} access
  */
 export function createApp(pipe, settings, access) {
-  /** Requests whose picture is being read. */
+  /** Number of requests whose picture is being decoded. */
   let reading = 0;
-  // A decoder cannot be stopped at once: it may work on for a request that has ended.
+  // A decoder cannot be stopped at once: it may still run after its request has ended.
   const queue = new BoundedQueue(settings, () => Math.max(0, decodesInProgress() - reading));
   const metrics = createMetrics(queue);
-  /** @type {Map<import("fastify").FastifyRequest, AbortController>} of every request that is inside */
+  /** @type {Map<import("fastify").FastifyRequest, AbortController>} of every request in progress */
   const cancellations = new Map();
-  /** @type {WeakSet<import("fastify").FastifyRequest>} those whose body is not there yet */
+  /** @type {WeakSet<import("fastify").FastifyRequest>} those whose body has not arrived yet */
   const receiving = new WeakSet();
   let stopping = false;
 
@@ -32,7 +32,7 @@ export function createApp(pipe, settings, access) {
     bodyLimit: JSON_LIMIT,
     requestTimeout: settings.timeout * 1000,
     trustProxy: access.trustProxy,
-    // An option that is misspelt is refused by its name instead of left out.
+    // An unknown (misspelt) option is rejected by name instead of being dropped.
     ajv: { customOptions: { removeAdditional: false } },
     schemaErrorFormatter: ([error], part) => {
       const { instancePath, message, params } = /** @type {NonNullable<typeof error>} */ (error);
@@ -58,9 +58,9 @@ export function createApp(pipe, settings, access) {
   });
 
   app.addHook("onRequest", async (request) => {
-    // Here, so that no body is read for it.
+    // Checked in this hook so that no body is read first.
     if (request.is404) throw new HttpError(404, "ERR_NOT_FOUND", "there is nothing here");
-    // Probes of load balancers ask by any name.
+    // Load balancers' health probes send any Host.
     if (request.routeOptions.url !== "/health") access.checkHost(request);
   });
 
@@ -75,10 +75,10 @@ export function createApp(pipe, settings, access) {
 
   app.post("/edit", {
     schema: { body: editSchema(settings) },
-    // Before the body is read: a request that finds no place costs no memory.
+    // Before the body is read: a request that is rejected costs no memory.
     onRequest: async (request, reply) => {
       const { socket } = request.raw;
-      // An answer that went down with its connection is finished too, for Node.
+      // For Node, a response whose connection broke is finished too.
       const arrived = () => reply.raw.writableFinished && (!socket.destroyed || socket.writableFinished);
       reply.raw.once("close", () => metrics.answers.inc({ status: arrived() ? reply.statusCode : 499 }));
       const leave = queue.enter(clientOf(request));
@@ -96,7 +96,7 @@ export function createApp(pipe, settings, access) {
         deadlines.forEach(clearTimeout);
         cancellations.delete(request);
         leave();
-        // The client went away: the run stops within a step, a request that waits leaves the queue.
+        // The client went away: the run stops within a step; a waiting request leaves the queue.
         if (!arrived()) cancellation.abort(new HttpError(499, "ERR_CLIENT_GONE", "the client went away"));
       });
     },
@@ -106,7 +106,7 @@ export function createApp(pipe, settings, access) {
     handler: async (request, reply) => {
       const { image: given, format, ...options } = /** @type {import("./edit-request.js").EditBody} */ (request.body);
       const cancellation = cancellations.get(request);
-      // It went away while its body was looked at.
+      // The client disconnected during validation of the body.
       if (!cancellation) return reply.hijack();
       const { signal } = cancellation;
       try {
@@ -127,7 +127,7 @@ export function createApp(pipe, settings, access) {
   });
 
   /**
-   * Ends a request that takes too long, in whatever state it is.
+   * Ends a request that takes too long, in any state.
    *
    * @param {import("fastify").FastifyRequest} request
    * @param {import("fastify").FastifyReply} reply
@@ -136,20 +136,20 @@ export function createApp(pipe, settings, access) {
    */
   function giveUp(request, reply, status, message) {
     const error = new HttpError(status, "ERR_TIMEOUT", message);
-    // The answer is on its way to a client that does not take it.
+    // The response is being sent, but the client does not read it.
     if (reply.sent) reply.raw.destroy();
-    // Nothing listens to the signal yet. What is left of the body is not waited for.
+    // Nothing listens to the signal yet. The rest of the body is not awaited.
     else if (receiving.has(request)) reply.header("connection", "close").send(error);
     else cancellations.get(request)?.abort(error);
   }
 
-  /** Takes no more requests, lets those that are inside finish, and gives up what is left when the grace is over. */
+  /** Accepts no more requests, lets those in progress finish, and aborts the rest when the grace period ends. */
   async function stop() {
     stopping = true;
     const over = setTimeout(() => {
       for (const cancellation of cancellations.values())
         cancellation.abort(new HttpError(503, "ERR_STOPPING", "the server is stopping", 10));
-      // What is still being uploaded hears of it only by this.
+      // Ends uploads too, which nothing else stops.
       setTimeout(() => app.server.closeAllConnections(), 1000).unref();
     }, settings.grace * 1000);
     await app.close();

@@ -19,18 +19,18 @@ export function isLoopback(address) {
 }
 
 /**
- * Whom a request counts for: its IPv4 address, or the 64 bits of an IPv6 address that one subscriber has. Behind a
- * proxy that is trusted it is the client that the proxy names, else the proxy.
+ * The client a request is counted for: its IPv4 address, or the /64 prefix of its IPv6 address, which one subscriber
+ * has. Behind a trusted proxy it is the client that the proxy names, else the proxy.
  *
  * @param {import("fastify").FastifyRequest} request
  */
 export function clientOf({ ip, socket }) {
-  // Some proxies write the port too, or no address at all.
+  // Some proxies add the port, or send no address at all.
   const named = /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(ip) ?? /^\[([\da-f:.]+)\](?::\d+)?$/i.exec(ip);
   const given = named?.[1] ?? ip;
   const address = withoutMapping((isIP(given) ? given : (socket.remoteAddress ?? "")).replace(/%.*$/, ""));
   if (isIP(address) !== 6) return address;
-  // As the host of a URL an address has one form, with one run of zeros left out.
+  // URL parsing gives IPv6 addresses their canonical form, with one run of zeros left out.
   const [head = "", tail = ""] = new URL(`http://[${address}]/`).hostname.slice(1, -1).split("::");
   const [first, last] = [head, tail].map((part) => (part === "" ? [] : part.split(":")));
   const zeros = Array(8 - first.length - last.length).fill("0");
@@ -42,11 +42,11 @@ function withoutMapping(address) {
   return address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
 }
 
-/** Headers by which proxies tell that a request is not their own. */
+/** Headers that show that a proxy forwarded the request. */
 const FORWARDING = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
 /**
- * Makes the check of who may read the figures: who knows the token, or, without one, programs of this machine.
+ * Makes the check for access to the metrics: by the token or, without one, from programs on this machine only.
  *
  * @param {{ metricsTokenFile: string }} settings
  * @returns {(request: import("fastify").FastifyRequest) => void} throws a 401 or 403
@@ -54,7 +54,7 @@ const FORWARDING = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "
 export function createMetricsCheck({ metricsTokenFile }) {
   if (metricsTokenFile === "")
     return ({ headers, socket }) => {
-      // What a proxy on this machine hands on comes from loopback too.
+      // Requests forwarded by a proxy on this machine come from loopback too.
       if (isLoopback(socket.remoteAddress ?? "") && !FORWARDING.some((name) => name in headers)) return;
       throw new HttpError(403, "ERR_FORBIDDEN", "the figures are for this machine only; see --metrics-token-file");
     };

@@ -1,10 +1,10 @@
 import { InstructPix2PixError, loadImage } from "instruct-pix2pix";
 
-/** Of a body in JSON. Parsing a large one would hold up the event loop; a larger picture comes as multipart or by URL. */
+/** Limit of a JSON body. Parsing a large one would block the event loop; send larger pictures as multipart or by URL. */
 export const JSON_LIMIT = 2 * 1024 * 1024;
 
 /**
- * What a request may say, in JSON or as the fields of multipart/form-data, with the names of the pipeline's options.
+ * The schema of a request, in JSON or as fields of multipart/form-data, with the names of the pipeline's options.
  *
  * @param {{ maxSteps: number }} limits
  */
@@ -15,7 +15,7 @@ export function editSchema({ maxSteps }) {
     required: ["image", "prompt"],
     additionalProperties: false,
     properties: {
-      // Its bytes in a multipart body; in JSON an http(s) URL, a data URL, or base64. No keyword: it may be large.
+      // Bytes in a multipart body; in JSON an http(s) URL, a data URL, or base64. Not validated here: it may be large.
       image: {},
       prompt: { type: "string", minLength: 1, maxLength: 1000 },
       negativePrompt: { type: "string", maxLength: 1000 },
@@ -29,7 +29,7 @@ export function editSchema({ maxSteps }) {
 }
 
 /**
- * @typedef {object} EditBody what the schema lets through
+ * @typedef {object} EditBody a body that matches the schema
  * @property {unknown} image
  * @property {string} prompt
  * @property {string} [negativePrompt]
@@ -41,7 +41,7 @@ export function editSchema({ maxSteps }) {
  */
 
 /**
- * Decodes the picture of a request. Nothing but public addresses is fetched, and never a file of the server.
+ * Decodes the picture of a request. Fetches from public addresses only, and never reads a file of the server.
  *
  * @param {unknown} image
  * @param {{ maxBytes: number, maxPixels: number, timeout: number }} limits

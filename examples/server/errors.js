@@ -1,6 +1,6 @@
 import { isInstructPix2PixError } from "instruct-pix2pix";
 
-/** An error that is the client's to see as it is. */
+/** An error that is sent to the client unchanged. */
 export class HttpError extends Error {
   /**
    * @param {number} statusCode
@@ -16,19 +16,19 @@ export class HttpError extends Error {
   }
 }
 
-/** Statuses of the package's errors that tell about the request; all others are the server's own fault. */
+/** Statuses of the package's errors caused by the request; all others are the server's fault. */
 const STATUSES = /** @type {Record<string, number>} */ ({
   ERR_INVALID_ARGUMENT: 400,
   ERR_IMAGE: 422,
   ERR_DOWNLOAD: 422,
 });
 
-/** Seconds after which it is worth trying again when memory ran out. */
+/** Retry-After in seconds when memory ran out. */
 const RETRY_AFTER_OUT_OF_MEMORY = 30;
 
 /**
  * The error response for the client. Messages about the request are meant for the client; those about the server may
- * name its files, and stay in its log.
+ * name its files and go to its log only.
  *
  * @param {unknown} error
  * @param {boolean} receiving whether it arose while the body was read
@@ -42,10 +42,10 @@ export function describeError(error, receiving) {
     if (isInstructPix2PixError(error, "ERR_OUT_OF_MEMORY"))
       return new HttpError(503, error.code, "there is not enough memory for this edit now", RETRY_AFTER_OUT_OF_MEMORY);
   }
-  // What fastify and its plugins throw: a body that is too large, no JSON, against the schema, …
+  // Errors of fastify and its plugins: a body that is too large, invalid JSON, a schema violation, …
   const { statusCode = 500, code = "ERR_REQUEST", message } = /** @type {Partial<HttpError>} */ (error);
   if (statusCode < 500) return new HttpError(statusCode, code, String(message));
-  // The parser of multipart bodies throws plain errors: a part that breaks off, no boundary, …
+  // The multipart parser throws plain errors: a truncated part, a missing boundary, …
   if (receiving) return new HttpError(400, "ERR_BODY", `the body cannot be read: ${message}`);
   return new HttpError(500, "ERR_INTERNAL", "the edit failed; the server's log says why");
 }

@@ -5,11 +5,11 @@ import { listOf } from "./settings.js";
 
 /**
  * Makes the check that a request is meant for this server and does not come from a page of another site. Browsers let
- * any page send requests to a server that only its visitor can reach. A page of another site says so in `Origin`; one
- * whose name was made to resolve to this server (DNS rebinding) asks for that name in `Host`.
+ * any page send requests to a server that only its visitor can reach. A page of another site is recognised by `Origin`; one
+ * whose name was made to resolve to this server (DNS rebinding) by the name in `Host`.
  *
- * Loopback's names and `host` are always answered to, and, unless listening on loopback only, every IP address, which
- * no name server can forge.
+ * Loopback names and `host` are always accepted, and, unless listening on loopback only, every IP address, because
+ * DNS rebinding needs a name.
  *
  * @param {{ host: string, allowedHosts: string, allowedOrigins: string }} settings
  * @returns {(request: import("fastify").FastifyRequest) => void} throws a 400, 403 or 421
@@ -41,7 +41,7 @@ export function createHostCheck({ host, allowedHosts, allowedOrigins }) {
 }
 
 /**
- * The name or address in the header Host, in one form, without port, brackets and final dot.
+ * The name or address in the header Host, normalised, without port, brackets and final dot.
  *
  * @param {string | undefined} host
  */
@@ -57,7 +57,7 @@ function isLocal(name) {
 }
 
 /**
- * Whether a page of an origin asks the server that it came from. A proxy may have taken https off.
+ * Whether the origin is the server itself. A proxy may have terminated TLS.
  *
  * @param {string} origin
  * @param {string | undefined} host

@@ -1,8 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
 /**
- * What is counted, for Prometheus. The process's own figures come along: memory, processor time, and how late the
- * event loop is (`nodejs_eventloop_lag_p99_seconds`).
+ * The metrics for Prometheus, including those of the process: memory, CPU time, and the event loop's
+ * delay (`nodejs_eventloop_lag_p99_seconds`).
  *
  * @param {import("./queue.js").BoundedQueue} queue
  */

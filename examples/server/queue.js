@@ -1,8 +1,8 @@
 import { HttpError } from "./errors.js";
 
 /**
- * Bounds what a server takes on. A request enters before its body is read, if there is a place, and leaves when its
- * answer is sent or its client has gone. Inside, tasks run first in, first out, a few at a time.
+ * Bounds the requests in progress. A request enters before its body is read, if there is a place, and leaves when its
+ * response is sent or its client has disconnected. Inside, tasks run first in, first out, a few at a time.
  */
 export class BoundedQueue {
   #places;
@@ -19,7 +19,7 @@ export class BoundedQueue {
 
   /**
    * @param {{ places: number, placesPerClient: number, concurrency: number }} bounds
-   * @param {() => number} lingering how much work goes on for requests that have left
+   * @param {() => number} lingering how many tasks still run for requests that have left
    */
   constructor({ places, placesPerClient, concurrency }, lingering) {
     this.#places = places;
@@ -41,8 +41,8 @@ export class BoundedQueue {
   }
 
   /**
-   * Takes a place until the function that is returned is called. Throws, with a time to try again, a 503 when there is
-   * none, and a 429 when the client holds as many as one may.
+   * Takes a place until the returned function is called. Throws, with a retry time, a 503 when there is none, and a 429
+   * when the client holds its maximum.
    *
    * @param {string} client
    * @returns {() => void}
@@ -72,7 +72,7 @@ export class BoundedQueue {
   }
 
   /**
-   * Runs a task when it is its turn. A signal that fires before takes it out of the queue.
+   * Runs a task when it is its turn. An abort before that removes it from the queue.
    *
    * @template T
    * @param {() => Promise<T>} task
@@ -111,7 +111,7 @@ export class BoundedQueue {
     });
   }
 
-  /** Hands the turn on, or gives it back. */
+  /** Passes the turn to the next task, or frees it. */
   #next() {
     const [first] = this.#waiting;
     if (!first) {

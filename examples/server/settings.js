@@ -2,8 +2,8 @@ import { parseArgs } from "node:util";
 import { builtInModel } from "instruct-pix2pix";
 
 /**
- * Every setting: `maxSteps` is the flag `--max-steps` and the environment variable `IP2P_SERVER_MAX_STEPS`. Flags come
- * before variables, variables before these defaults.
+ * Every setting: `maxSteps` is the flag `--max-steps` and the environment variable `IP2P_SERVER_MAX_STEPS`. Flags
+ * override variables, variables override these defaults.
  */
 const DEFAULTS = {
   host: "127.0.0.1",
@@ -14,31 +14,31 @@ const DEFAULTS = {
   device: "auto",
   /** float32, bfloat16 or float16 */
   dtype: "float32",
-  /** Requests that are inside at once: uploading, waiting or computed. The others are refused with 503. */
+  /** Maximum of requests in progress: uploading, waiting or computed. Others are rejected with 503. */
   places: 64,
-  /** Of these, how many one client may hold. */
+  /** Maximum of these per client. */
   placesPerClient: 16,
-  /** Addresses and networks of proxies whose X-Forwarded-For is believed, or loopback, linklocal, uniquelocal. */
+  /** Addresses and networks of proxies whose X-Forwarded-For is trusted, or loopback, linklocal, uniquelocal. */
   trustProxy: "",
-  /** Names besides its own that the server answers to; `*` for any. */
+  /** Host names accepted besides the server's own; `*` for any. */
   allowedHosts: "",
   /** Origins of pages that may send requests, besides those of the server's own host. */
   allowedOrigins: "",
-  /** A file with the token that /metrics asks for. Without one it answers to programs on this machine only. */
+  /** A file with the token that /metrics requires. Without one, only programs on this machine may read it. */
   metricsTokenFile: "",
-  /** Edits that are computed at once. They take turns on the device, so more of them are not faster together. */
+  /** Edits that are computed at once. They take turns on the device, so more do not raise throughput. */
   concurrency: 1,
-  /** Denoising steps that a request may ask for. */
+  /** Maximum of denoising steps per request. */
   maxSteps: 100,
-  /** Width times height of a picture. */
+  /** Maximum of width times height of a picture. */
   maxPixels: 1_048_576,
-  /** Of a picture that is uploaded or fetched. */
+  /** Maximum size of an uploaded or fetched picture. */
   maxBytes: 16_777_216,
-  /** Seconds until a request has sent its body. */
+  /** Time limit in seconds for receiving a request's body. */
   bodyTimeout: 30,
-  /** Seconds for a whole request, its waiting included. */
+  /** Time limit in seconds for a whole request, including waiting. */
   timeout: 120,
-  /** Seconds after SIGTERM for what is inside; then it is given up. */
+  /** Seconds after SIGTERM for requests in progress; then they are aborted. */
   grace: 25,
 };
 
@@ -74,7 +74,7 @@ function parse(name, text) {
 }
 
 /**
- * The parts of a setting that is a list.
+ * The items of a list setting.
  *
  * @param {string} text separated by commas
  */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { train } from "../../dist/index.js";
 import { drawScene, lessonExample, worldExample } from "../../dist/world/index.js";
 
-/** Pairs to learn from; few, as one's own data set is at first. A model that sees only the new forgets the old. */
+/** Training pairs; few, like a user's first data set. Trained on new edits only, a model forgets the old ones. */
 const [NEW, KNOWN] = [200, 200];
 export const PAIRS = NEW + KNOWN;
 export const STEPS = 240;
@@ -12,7 +12,7 @@ const SEEDS = { teaching: 10, asking: 11 };
 /** Unseen examples of the lesson come from this seed. */
 export const ASKED = SEEDS.asking;
 
-/** Writes a data set as anyone would: pictures, and a line about each pair in metadata.jsonl. */
+/** Writes a data set as a user would: pictures, and a line for each pair in metadata.jsonl. */
 export async function writeLesson(folder) {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
@@ -28,9 +28,9 @@ export async function writeLesson(folder) {
 }
 
 /**
- * Goes on training a model with the lesson.
+ * Continues training a model on the lesson.
  *
- * @param onStep told of every step
+ * @param onStep called after every step
  */
 export async function teach(model, dataset, outputDir, onStep) {
   await rm(outputDir, { recursive: true, force: true });

@@ -1,12 +1,12 @@
-// Writes the public interface, as its docstrings describe it, into docs/api.md: what stands between
-// `<!-- api NAME, NAME, … -->` and `<!-- end of api -->` is made anew. Every export has its place there.
+// Writes the docstrings of the public interface into docs/api.md: regenerates everything between
+// `<!-- api NAME, NAME, … -->` and `<!-- end of api -->`. Every export must be listed there.
 
 import { join } from "node:path";
 import ts from "typescript";
 
 const MARKED = /(<!-- api ([\w, \n]+) -->\n)[\s\S]*?(<!-- end of api -->)/g;
 
-/** The page with everything between its marks made anew. */
+/** The page with everything between its markers regenerated. */
 export function pageWithApi(page, root) {
   const exported = readExports(root);
   const written = new Set();
@@ -39,7 +39,7 @@ function readExports(root) {
   return Object.assign(exported, { checker });
 }
 
-/** A section: what the docstring says, then the signature, the members or the type. */
+/** A section: the docstring, then the signature, the members or the type. */
 function describe(name, symbol, checker) {
   const [declaration] = symbol.declarations;
   const parts = [`### ${name}`];
@@ -88,7 +88,7 @@ function memberRows(member, checker, owner = "") {
   if (declarations.length === 0 || !/^[a-z]\w*$/i.test(member.name) || member.name === "prototype") return [];
   if (declarations.some((each) => ts.getJSDocTags(each).some(isInternal))) return [];
   const [first] = declarations;
-  // Of an overloaded method the last declaration implements the others.
+  // The last declaration of an overloaded method is its implementation.
   const isMethod = ts.isMethodDeclaration(first) || ts.isMethodSignature(first);
   const shown = isMethod && declarations.length > 1 ? declarations.slice(0, -1) : [first];
   const text = docstring(member, checker);
@@ -114,7 +114,7 @@ function isPublic(declaration) {
 function property(member, declaration, checker) {
   const optional = (member.flags & ts.SymbolFlags.Optional) !== 0 ? "?" : "";
   const written = declaration.type?.getText() ?? inferred(declaration, checker);
-  // The question mark says so already.
+  // The question mark already shows it.
   const type = optional ? written.replace(/\s*\| undefined$/, "").replace(/^\(([\s\S]*)\)$/, "$1") : written;
   return `${member.name}${optional}: ${oneLine(type)}`;
 }
@@ -128,7 +128,7 @@ function signature(name, declaration, checker) {
     .filter((each) => each.name.getText() !== "this")
     .map((each) => {
       const optional = each.questionToken || each.initializer ? "?" : "";
-      // What is taken apart at once has no name.
+      // A destructured parameter has no name.
       const label = ts.isIdentifier(each.name) ? each.name.text.replace(/^_/, "") : "options";
       return `${label}${optional}: ${each.type?.getText() ?? inferred(each, checker)}`;
     });
@@ -143,7 +143,7 @@ function aliasText(symbol, declaration, checker) {
   const trailing = ts.getTrailingCommentRanges(all, declaration.end) ?? [];
   const comments = trailing.map(({ pos, end }) => ` ${all.slice(pos, end)}`);
   const source = declaration.type.getText() + comments.join("");
-  // Of a type that is made of another declaration, the keys say more than its name.
+  // For a type derived from another declaration, the keys say more than its name.
   if (source.includes("typeof") && !type.isUnion()) return [`Keys: ${members.join(", ")}.`];
   if (source.includes("typeof")) return [code(checker.typeToString(type, undefined, ts.TypeFormatFlags.InTypeAlias))];
   return [code(/\/[/*]/.test(source) ? source.replace(/^ +/gm, "") : oneLine(source).replace(/^\| /, ""))];
@@ -159,7 +159,7 @@ const WORDS = {
   throws: (_, text) => `Throws ${text}`,
 };
 
-/** What a docstring says, with its parameters, result and errors, as one paragraph for each of its own. */
+/** A docstring's text, parameters, result and errors, one paragraph each. */
 function docstring(symbol, checker) {
   const text = ts.displayPartsToString(symbol.getDocumentationComment(checker));
   const tags = symbol.getJsDocTags(checker).flatMap(({ name, text: parts = [] }) => {

@@ -1,4 +1,4 @@
-// What must be true of builds and of tarballs. Each function returns sentences, one for each thing that is not.
+// Checks of builds and tarballs. Each function returns a list of violations, one sentence each.
 
 import { join } from "node:path";
 import { abiOf, artifactFiles, missingFiles, readBuildInfo } from "./artifacts.mjs";
@@ -6,10 +6,10 @@ import { linkProblems, tooNewSymbols } from "./elf.mjs";
 import { readManifest } from "./make.mjs";
 import { ROOT_LIMIT } from "./pack.mjs";
 
-/** Scripts that package managers run when a package is installed, or refuse to. */
+/** Scripts that package managers run when a package is installed, or refuse to run. */
 const INSTALL_SCRIPTS = ["preinstall", "install", "postinstall", "prepare", "preprepare", "postprepare"];
 
-/** The builds of the platforms: all there, for this version, against the libtorch of the release, for old systems. */
+/** The builds of the platforms: complete, of this version, for the release's libtorch, compatible with old systems. */
 export async function buildProblems({ root, artifacts, targets }) {
   const { version } = readManifest(root);
   const { LIBTORCH_VERSION } = await import("../../dist/native/version.js");
@@ -42,7 +42,7 @@ function elfProblems(artifacts, abi) {
     });
 }
 
-/** The tarballs: of one version, bound to one another, small enough, and with nothing that runs at installation. */
+/** The tarballs: same version, depending on one another, small enough, and without install scripts. */
 export function packageProblems({ root, targets, packages }) {
   const { version, napi, name } = readManifest(root);
   const wanted = Object.fromEntries(targets.map((target) => [`${napi.packageName}-${abiOf(target)}`, version]));

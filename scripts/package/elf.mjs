@@ -1,14 +1,14 @@
-// What a Linux binary asks of the system it is loaded on, as binutils tell it.
+// What a Linux binary requires of the system, according to binutils.
 
 import { spawnSync } from "node:child_process";
 
 /**
- * The newest version of each library that the prebuilt binaries may need: those of the systems for which libtorch is made
+ * The newest version of each library that the prebuilt binaries may need: those of the systems that libtorch is built for
  * (`manylinux_2_28`), glibc 2.28 and the libstdc++ of GCC 8.
  */
 export const NEWEST = { GLIBC: "2.28", GLIBCXX: "3.4.25", CXXABI: "1.3.11", GCC: "8.0.0" };
 
-/** Libraries that every such system has, and those that the preload module has opened before. */
+/** Libraries that every such system has, and those that the preload module has already opened. */
 const LIBRARIES =
   /^(lib(c|m|dl|pthread|rt|gcc_s|stdc\+\+)\.so\.\d+|ld-linux-x86-64\.so\.2|lib(c10|torch_cpu|c10_cuda|torch_cuda)\.so)$/;
 
@@ -36,7 +36,7 @@ export function tooNewSymbols(path) {
     });
 }
 
-/** What is wrong with the way a binary is linked: libraries that other systems lack, or a path of this one. */
+/** Linking faults of a binary: libraries that other systems lack, or an rpath of this machine. */
 export function linkProblems(path) {
   const lines = binutils("readelf", "-d", "-W", path).split("\n");
   return lines.flatMap((line) => {

@@ -1,4 +1,4 @@
-// From a repository and the builds of its platforms to tarballs.
+// Makes tarballs from a repository and the builds of its platforms.
 
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -9,8 +9,8 @@ import { stagePackages } from "./stage.mjs";
 export const readManifest = (folder) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 
 /**
- * Makes every tarball in `out`, and beside them `packages.json`, which lists them in the order in which they are
- * published: the platform packages before the one that names them. `SHA256SUMS` lists their hashes in that order.
+ * Makes every tarball in `out`, and beside them `packages.json`, which lists them in the order of
+ * publication: the platform packages before the one that names them. `SHA256SUMS` lists their hashes in that order.
  */
 export function makePackages({ root, artifacts, targets, out }) {
   mkdirSync(out, { recursive: true });

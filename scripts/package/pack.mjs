@@ -4,10 +4,10 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
-/** The most that the root package may weigh, in bytes of its tarball. */
+/** The maximum size of the root package's tarball, in bytes. */
 export const ROOT_LIMIT = 25_000_000;
 
-/** Runs npm, the one that runs this script where there is one. */
+/** Runs npm: the one that runs this script, if any. */
 export function npm(args, options = {}) {
   const program = process.env.npm_execpath;
   const [command, first] = program?.endsWith(".js") ? [process.execPath, [program]] : ["npm", []];
@@ -19,7 +19,7 @@ export function npm(args, options = {}) {
   });
 }
 
-/** Packs a folder; resolves to what npm says of the tarball, with its path. */
+/** Packs a folder; resolves to npm's description of the tarball, with its path. */
 export function pack(folder, destination) {
   mkdirSync(destination, { recursive: true });
   const { status, stdout, stderr } = npm(

@@ -1,5 +1,4 @@
-// What must be true of the repository before it is released. Each function returns sentences, one for each thing that
-// is not.
+// Checks of the repository before a release. Each function returns a list of violations, one sentence each.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -42,7 +41,7 @@ export function repositoryProblems(root) {
   return problems;
 }
 
-/** The builds: of this very commit, and on Linux with the CUDA library. */
+/** The builds: of exactly this commit, and on Linux with the CUDA library. */
 export function originProblems({ root, artifacts, targets, withoutCuda }) {
   const head = git(root, "rev-parse", "HEAD");
   return targets.map(abiOf).flatMap((abi) => {

@@ -1,5 +1,5 @@
 // Lays the packages out as folders, ready for `npm pack`. The napi-rs command line makes the platform packages and the
-// dependencies on them; what it does not know of is added here.
+// dependencies on them; everything it does not know about is added here.
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ function napi(folder, ...args) {
  * @param root the repository.
  * @param targets the Rust names of the platforms to make packages for.
  * @param artifacts the folder that artifacts.mjs describes.
- * @param staging where to; emptied first.
+ * @param staging the destination; emptied first.
  * @returns the folder of the root package, and of each platform's.
  */
 export function stagePackages({ root, targets, artifacts, staging }) {
@@ -55,12 +55,12 @@ export function stagePackages({ root, targets, artifacts, staging }) {
   return { folder, platforms };
 }
 
-/** Where a workflow that packs this runs: npm compares the signature of a package's origin with it. */
+/** The repository whose workflow packs this: npm compares the signed provenance with it. */
 function repositoryOf({ GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name }) {
   return server && name ? { repository: { type: "git", url: `git+${server}/${name}.git` } } : {};
 }
 
-/** Adds what the addon needs beside it, and says so in the manifest. */
+/** Adds the files that the addon needs beside it, and lists them in the manifest. */
 function completePlatformPackage(root, folder, artifacts, abi) {
   const files = artifactFiles(artifacts, abi);
   for (const name of files) copyFileSync(join(artifacts, abi, name), join(folder, name));

@@ -26,7 +26,7 @@ async function drawPictures(seed, count) {
   return all;
 }
 
-/** Rows of the bytes as numbers in -1..1. */
+/** Rows of the bytes, scaled to -1..1. */
 function batchOf(bytes, rows) {
   const values = new Float32Array(rows.length * VALUES);
   for (const [i, row] of rows.entries())
@@ -60,7 +60,7 @@ function learningRate(step) {
 }
 
 /**
- * Trains the autoencoder, or goes on where an earlier call was stopped.
+ * Trains the autoencoder, or resumes where an earlier call was stopped.
  *
  * @param {string} folder gets `vae/`, a model folder, when it is done
  * @param {(line: string) => void} log

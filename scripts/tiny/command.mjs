@@ -31,7 +31,7 @@ export async function runProgram(name, options, run) {
   }
 }
 
-/** @throws `ERR_USAGE` if the world of a seed had a part in how the model came out */
+/** @throws `ERR_USAGE` if the seed's world was used in training or tuning the model */
 export function refuseUsedSeed(seed) {
   const use = Object.keys(SEEDS).find((name) => SEEDS[name] === seed);
   if (use === undefined) return;

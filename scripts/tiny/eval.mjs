@@ -6,7 +6,7 @@
 //                        [--json] [--sheet FILE] [--sheet_count 24]
 //
 // An edit succeeds if the result is nearer to its true target than to the original and to 15 other edits of the scene
-// (lib/world/score.ts). Prints the share of successes and the error outside of what was to change, for each family and
+// (lib/world/score.ts). Prints the share of successes and the error outside the edited area, for each family and
 // for all; with --json one object instead. --sheet draws the first examples beside their targets, as a PNG.
 
 import { editOptions } from "../../dist/cli/edit/options.js";

@@ -2,7 +2,7 @@ import { Generator } from "../../dist/index.js";
 import { drawScene, EDIT_FAMILIES, EditJudge, Random, summariseScores, worldExample } from "../../dist/world/index.js";
 import { SIZE } from "./settings.mjs";
 
-/** The streams of a seed from here on are not those of its examples. */
+/** The first of a seed's random streams that is not used for its examples. */
 const OTHER_STREAMS = 2 ** 52;
 
 /**
@@ -13,8 +13,8 @@ const OTHER_STREAMS = 2 ** 52;
  * @property {import("../../dist/index.js").RgbImage} original
  * @property {import("../../dist/index.js").RgbImage} target
  * @property {EditJudge} judge
- * @property {number} noiseSeed of the noise that its edit starts from: its own, so that it does not matter what else is
- *   edited at the same time
+ * @property {number} noiseSeed of the noise that its edit starts from: its own, so that the rest of
+ *   the batch has no influence
  */
 
 /**
@@ -53,12 +53,12 @@ export function editorOf(pipeline, options) {
 }
 
 /**
- * Edits examples and scores what comes of it.
+ * Edits examples and scores the results.
  *
  * @param {Iterable<Example> | AsyncIterable<Example>} examples
  * @param edit makes the pictures of a list of examples, as {@link editorOf} does
- * @param {{ batch: number, onProgress?: (results: Result[]) => void }} options so many examples are edited together;
- *   `onProgress` is told all results so far after each batch
+ * @param {{ batch: number, onProgress?: (results: Result[]) => void }} options `batch` examples are edited together;
+ *   `onProgress` gets all results so far after each batch
  * @returns {Promise<Result[]>}
  * @typedef {{ example: Example, picture: import("../../dist/index.js").RgbImage, score: import("../../dist/world/score.js").EditScore }} Result
  */

@@ -13,7 +13,7 @@ export async function exportModel(from, to) {
     await model.savePretrained(join(to, name), { dtype: "float16" });
     model.dispose();
   }
-  // transformers would take the type of the weights, diffusers takes float32: without this they do not fit together.
+  // transformers would load the type of the weights, diffusers float32: without this their types do not match.
   const config = join(to, "text_encoder", "config.json");
   const parsed = JSON.parse(readFileSync(config, "utf8"));
   writeFileSync(config, `${JSON.stringify({ ...parsed, dtype: "float32" }, null, 2)}\n`);

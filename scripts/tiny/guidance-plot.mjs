@@ -4,11 +4,11 @@ import { COLOURS, svgDocument } from "./svg.mjs";
 
 const CELL = { width: 132, height: 84 };
 const MARGIN = 48;
-/** To the left of the cells for the scales of the picture, above for the title, below for those of the text. */
+/** Margins: left for the image scales, above for the title, below for the text scales. */
 const ROOM = { left: 92, top: 62, bottom: 64 };
 const BETWEEN = 64;
 
-/** What is shown of each pair of scales, and from which colour to which. */
+/** The measures shown for each pair of scales, and their colour ranges. */
 const PANELS = [
   {
     title: "edits that succeed",
@@ -25,10 +25,10 @@ const PANELS = [
 ];
 
 /**
- * Draws heat maps of successes and of the error outside of the edits over the scales of guidance.
+ * Draws heat maps of successes and of the error outside the edits over the guidance scales.
  *
- * @param grid scores with their `guidanceScale` and `imageGuidanceScale`, every pair of them once
- * @param best the one of them that gets a frame
+ * @param grid scores with their `guidanceScale` and `imageGuidanceScale`, each pair once
+ * @param best the one that gets a frame
  * @returns {Promise<Buffer>} a PNG
  */
 export async function drawGuidance(grid, best) {
@@ -39,7 +39,7 @@ export async function drawGuidance(grid, best) {
   const height = 2 * MARGIN + ROOM.top + panel.height + ROOM.bottom;
   const place = ({ guidanceScale, imageGuidanceScale }) => ({
     x: texts.indexOf(guidanceScale) * CELL.width,
-    // Upwards, as axes go.
+    // The y axis points upwards.
     y: panel.height - (images.indexOf(imageGuidanceScale) + 1) * CELL.height,
   });
 
@@ -73,7 +73,7 @@ function cell({ x, y }, number, { text, shade, colours }) {
   );
 }
 
-/** Between equally spaced colours. */
+/** Interpolates between equally spaced colours. */
 function colourAt(colours, share) {
   const at = share * (colours.length - 1);
   const first = Math.min(Math.floor(at), colours.length - 2);
@@ -82,7 +82,7 @@ function colourAt(colours, share) {
   return `rgb(${from.map((value, i) => Math.round(value + (at - first) * (to[i] - value))).join()})`;
 }
 
-/** A dark line with a light one inside of it, to be seen on any colour. */
+/** A dark line with a light one inside, visible on any colour. */
 function frame({ x, y }) {
   const line = (inset, colour) =>
     `<rect x="${x + inset}" y="${y + inset}" width="${CELL.width - 2 * inset}" height="${CELL.height - 2 * inset}" ` +

@@ -1,11 +1,11 @@
-// Finds out how strong guidance should be: scores a model under every pair of a scale for the text and one for the picture.
+// Finds the best guidance scales: scores a model for every pair of a text scale and an image scale.
 //
 //   npm run tiny:guidance -- --model FOLDER [--guidance_scales 1.5,2,3,4,6,8] [--image_guidance_scales 1,1.25,1.5,2,2.5]
 //                            [--count 40] [--steps N] [--scheduler CLASS] [--dtype float32] [--device auto] [--batch 8]
 //                            [--output docs/tiny-guidance]
 //
-// Writes OUTPUT.json with all scores and OUTPUT.png with a heat map of each, and prints the best pair. What comes of it
-// is set in settings.mjs; npm run tiny:eval then measures it on examples that had no part in the choice.
+// Writes OUTPUT.json with all scores and OUTPUT.png with a heat map of each, and prints the best pair. The chosen pair
+// is set in settings.mjs; npm run tiny:eval then measures it on examples that were not used for the choice.
 
 import { writeFileAtomically } from "../../dist/images/write-file.js";
 import { InstructPix2PixError } from "../../dist/index.js";
@@ -23,7 +23,7 @@ const OPTIONS = {
   output: { type: "string", default: "docs/tiny-guidance", help: "the files to write, without .json and .png" },
 };
 
-/** `1,1.5` in order; without guidance a pipeline ignores both scales, so that such a pair would say nothing. */
+/** `1,1.5` in order; without guidance a pipeline ignores both scales, so such a pair is meaningless. */
 function parseScales(flag, text, allowed, range) {
   const scales = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
   if (!scales.every((scale) => Number.isFinite(scale) && allowed(scale)))
@@ -31,7 +31,7 @@ function parseScales(flag, text, allowed, range) {
   return [...new Set(scales)].sort((a, b) => a - b);
 }
 
-/** The most successes; of as many the least error outside. */
+/** The scores with the most successes; ties go to the least error outside. */
 function better(one, other) {
   if (one.success !== other.success) return one.success > other.success;
   return (one.outside ?? 0) < (other.outside ?? 0);

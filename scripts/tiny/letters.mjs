@@ -1,4 +1,4 @@
-// Letters of single strokes, drawn for this project: sharp draws text only where fonts are installed, and lines anywhere.
+// Letters of single strokes, drawn for this project: sharp draws text only where fonts are installed, but lines everywhere.
 
 /** The baseline is at y = 16, small letters begin at 6, tall ones at 0, and some reach down to 21. */
 const BASELINE = 16;
@@ -7,7 +7,7 @@ const SPACE = 6;
 const BETWEEN = 3.2;
 const STROKE = 1.9;
 
-/** Of each letter the width and the path. */
+/** Width and path of each letter. */
 const STROKES = {
   a: [8, "M8 6V16M8 11A4 5 0 1 1 0 11A4 5 0 1 1 8 11"],
   b: [8, "M0 0V16M0 11A4 5 0 1 1 8 11A4 5 0 1 1 0 11"],
@@ -68,7 +68,7 @@ const STROKES = {
   ],
 };
 
-/** What can be written: small letters, figures, some signs. */
+/** The supported characters: lower-case letters, digits, some punctuation. */
 export const LETTERS = ` ${Object.keys(STROKES).join("")}`;
 
 /** The width of a line of text of this size. */
@@ -83,7 +83,7 @@ function strokesOf(letter) {
 }
 
 /**
- * A line of text as an element of SVG.
+ * A line of text as an SVG element.
  *
  * @param {string} text of LETTERS
  * @param {{ x: number, y: number, size: number, colour: string, bold?: boolean, anchor?: "start" | "middle" | "end" }} how

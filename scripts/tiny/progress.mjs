@@ -2,7 +2,7 @@ import { SingleBar } from "cli-progress";
 
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-/** A bar for so many edits, on a terminal; nothing elsewhere. Updates may carry a `note`. */
+/** A progress bar of edits on a terminal; nothing elsewhere. Updates may carry a `note`. */
 export function progressBar(total) {
   const { stderr } = process;
   if (!stderr.isTTY) return { update() {}, stop() {} };

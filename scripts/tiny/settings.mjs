@@ -1,10 +1,10 @@
-// Everything that decides how the built-in model comes out.
+// All settings that determine the built-in model.
 
 /** Width and height of its pictures. */
 export const SIZE = 64;
 /** Tokens of an instruction, the start and the end included. */
 export const TOKENS = 20;
-/** Seeds of the world: no picture of one is one of another. */
+/** Seeds of the world: their pictures do not overlap. */
 export const SEEDS = { autoencoder: 1, training: 2, check: 3, guidance: 4, objects: 5 };
 
 export const AUTOENCODER = {
@@ -64,7 +64,7 @@ export const SCHEDULER = {
 /** What the UNet and the text encoder are trained on: folders in the work folder, in the options of `ip2p make-dataset`. */
 export const PAIRS = {
   "pairs/all": { count: 30_000, seed: SEEDS.training },
-  // Which object, which of its properties, and where: what a small model is slowest to learn.
+  // Selecting the object, its property and its place is what a small model learns slowest.
   "pairs/objects": { count: 60_000, seed: SEEDS.objects, families: "recolour,replace,remove,add,resize,move" },
 };
 
@@ -84,7 +84,7 @@ const TRAINING = {
   seed: 0n,
 };
 
-/** Runs of `train()`, each from the model that the one before has made. */
+/** Runs of `train()`, each starting from the model of the one before. */
 export const STAGES = [
   { name: "first", pairs: "pairs/all", options: { ...TRAINING, maxTrainSteps: 8000, lrWarmupSteps: 500 } },
   {
@@ -94,7 +94,7 @@ export const STAGES = [
       ...TRAINING,
       maxTrainSteps: 12_500,
       lrWarmupSteps: 300,
-      // With less noise the result can be seen, and the instruction need not be understood.
+      // With less noise the result is already visible, and the instruction is not needed.
       timestepBiasStrategy: "later",
       timestepBiasPortion: 0.4,
       timestepBiasMultiplier: 4,

@@ -2,16 +2,16 @@ import sharp from "sharp";
 import { textElement, textWidth } from "./letters.mjs";
 import { COLOURS, svgDocument } from "./svg.mjs";
 
-/** Screen pixels of a picture's pixel. */
+/** Screen pixels per picture pixel. */
 const SCALE = 3;
 const MARGIN = 44;
-/** Between the pictures of an example. */
+/** Gap between the pictures of an example. */
 const GAP = 12;
-/** Between examples, from left to right and from top to bottom. */
+/** Gaps between examples, horizontal and vertical. */
 const BETWEEN = { columns: 56, rows: 36 };
 const TEXT = 30;
 const SMALL = 22;
-/** From a line's lowest letters to the pictures below. */
+/** Gap between a line's lowest letters and the pictures below. */
 const BELOW_TEXT = 14;
 const MARK = 13;
 const HEAD = 156;
@@ -19,11 +19,11 @@ const COLUMNS = ["before", "result", "truth"];
 const RATIO = 4 / 3;
 
 /**
- * Draws results beside what they were made from and what they should be,, each with a check mark or a cross.
+ * Draws results beside what they were made from and what they should be, each with a check mark or a cross.
  *
  * @param {import("./evaluation.mjs").Result[]} results at least one
  * @param {{ success: number, count: number }} summary of all results, for the heading
- * @param {string} title letters that letters.mjs has
+ * @param {string} title of characters that letters.mjs supports
  * @returns {Promise<Buffer>} a PNG
  */
 export async function drawSheet(results, summary, title = "instruct pix2pix") {

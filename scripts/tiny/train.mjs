@@ -1,9 +1,9 @@
-// `npm run tiny:train`: makes the built-in model from nothing, or goes on where an earlier run was stopped.
+// `npm run tiny:train`: trains the built-in model from scratch, or resumes where an earlier run was stopped.
 //
 //   npm run tiny:train -- [--work DIR] [--output models/tiny] [--from FOLDER] [--stage NAME] [--device auto]
 //
 // --from begins with the weights of a model instead of random ones, and --stage with a later stage:
-// `--from models/tiny --stage second` trains the built-in model further. Everything on the way stays in the work folder: the
+// `--from models/tiny --stage second` trains the built-in model further. All intermediate results stay in the work folder: the
 // autoencoder, the pairs, the checkpoints, the metrics. What is trained and how long is in settings.mjs.
 
 import { spawnSync } from "node:child_process";
@@ -32,7 +32,7 @@ function makePairs(folder, { count, seed, families }) {
   if (status !== 0) throw new Error(`make-dataset ended with ${status}`);
 }
 
-/** Trains UNet and text encoder; the average of the loss is logged now and then. */
+/** Trains UNet and text encoder; the average loss is logged periodically. */
 async function trainStage({ name, pairs, options }, work, base, device) {
   const outputDir = join(work, name);
   if (existsSync(join(outputDir, "model_index.json"))) return outputDir;

@@ -16,8 +16,8 @@ function byteCharacters() {
 }
 
 /**
- * The merges of byte pair encoding (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909) under which every one of the
- * words becomes a single token: always the most frequent pair first, and of equally frequent ones the first in order.
+ * The merges of byte pair encoding (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909) under which every
+ * word becomes a single token: always the most frequent pair first; ties go to the first in order.
  *
  * @param {readonly string[]} words
  * @returns {[string, string][]}

@@ -22,7 +22,7 @@ export function* cases() {
         numbers: [],
         tensors: async () => [await (await Tensor.randn(shape)).to({ dtype })],
         gradient: (output) => Tensor.randnLike(output),
-        // Two halves in and one out; backward reads the same and the output's gradient, and writes both halves.
+        // Forward reads two halves and writes one; backward also reads the output's gradient, and writes both halves.
         bytes: { forward: 1.5 * elements * elementSize(dtype), backward: 2.5 * elements * elementSize(dtype) },
       };
     }

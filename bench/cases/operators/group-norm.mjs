@@ -15,8 +15,8 @@ const SHAPES = [
 ];
 
 /**
- * What is measured: a name, the tensors, the operator and its plain counterpart, and the bytes that have to be moved at
- * least: forward reads and writes every element once, backward reads two and writes one.
+ * A measurement: a name, the tensors, the operator and its plain counterpart, and the minimum memory traffic in bytes:
+ * forward reads and writes every element once, backward reads two and writes one.
  */
 export function* cases() {
   for (const dtype of ["float32", "bfloat16"])
