@@ -144,7 +144,7 @@ describe("a folder", () => {
     );
   });
 
-  test("whose unknown token is no token of the vocabulary refuses only texts that need it", async () => {
+  test("whose unknown token is not in the vocabulary refuses only texts that need it", async () => {
     const folder = await folderOf({ "tokenizer_config.json": { unk_token: "<unk>" }, "vocab.json": { "a</w>": 0 } });
     await writeFile(join(folder, "merges.txt"), "#version: 0.2\n");
     const tokenizer = await CLIPTokenizer.fromPretrained(folder);
@@ -155,7 +155,7 @@ describe("a folder", () => {
   const malformed: [string, Record<string, unknown>, string, string][] = [
     ["no vocab.json", { "vocab.json": null }, "ERR_FILE_NOT_FOUND", "vocab.json"],
     ["no merges.txt", { "merges.txt": null }, "ERR_FILE_NOT_FOUND", "merges.txt"],
-    ["a vocabulary that is no JSON", { "vocab.json": "{" }, "ERR_TOKENIZER", "vocab.json"],
+    ["a vocabulary that is not JSON", { "vocab.json": "{" }, "ERR_TOKENIZER", "vocab.json"],
     ["a vocabulary nested deep", { "vocab.json": "[".repeat(300) }, "ERR_TOKENIZER", "vocab.json: is nested too deep"],
     ["options of 17 MB", { "tokenizer_config.json": " ".repeat(17e6) }, "ERR_TOKENIZER", "tokenizer_config.json: has"],
     ["a vocabulary that is a list", { "vocab.json": [1] }, "ERR_TOKENIZER", "vocab.json"],
@@ -247,7 +247,7 @@ describe("encode", () => {
     expect(clip.encode("a cat on a mat", { padding: "max_length", maxLength: 4 })[0]).toHaveLength(7);
   });
 
-  test("refuses impossible options and values that are no text", () => {
+  test("refuses invalid options and values that are not text", () => {
     const invalid = expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" });
     for (const maxLength of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY])
       expect(() => clip.encode("a", { maxLength })).toThrow(invalid);

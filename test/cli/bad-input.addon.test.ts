@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { editArguments, ip2p, type Outcome, tinyModel, Workplace } from "./run-cli.js";
 
-/** The one line on standard error; whatever else there is fails the test. */
+/** The one line on standard error; more output fails the test. */
 function onlyLine({ status, stderr }: Outcome, expectedStatus: number): string {
   expect(stderr).toMatch(/^ip2p: [^\n]+\n$/);
   expect(stderr).not.toMatch(/internal error|undefined|\[object/);
@@ -37,7 +37,7 @@ describe("a model that is broken is refused in one line that says where:", () =>
       /model_index\.json: no such file/,
     ],
     [
-      "a model index that is no JSON",
+      "a model index that is not JSON",
       (m) => writeFileSync(join(m, "model_index.json"), "{"),
       /model_index\.json: is not valid JSON: .*line 1/,
     ],
@@ -123,7 +123,7 @@ describe("a model that is broken is refused in one line that says where:", () =>
       /unet: holds no safetensors weights.*never read.*save_pretrained/,
     ],
     [
-      "a vocabulary that is no JSON",
+      "a vocabulary that is not JSON",
       (m) => writeFileSync(join(m, "tokenizer", "vocab.json"), "[1,2"),
       /tokenizer\/vocab\.json/,
     ],
@@ -142,7 +142,7 @@ describe("a model that is broken is refused in one line that says where:", () =>
   });
 });
 
-describe("an impossible argument is refused in one line:", () => {
+describe("an invalid argument is refused in one line:", () => {
   /** A PNG that announces 60000 × 60000 pixels. */
   const hugePicture = Buffer.from(
     [
@@ -160,7 +160,7 @@ describe("an impossible argument is refused in one line:", () => {
     ],
     ["no steps", ["--num_inference_steps", "0"], 2, /--num_inference_steps takes a whole number of at least 1, not 0$/],
     ["more steps than the model has", ["--num-inference-steps", "1001"], 1, /num_inference_steps.*1001.*1\.\.1000/],
-    ["a scale that is no number", ["--guidance_scale", "abc"], 2, /--guidance_scale takes a number, not "abc"$/],
+    ["a scale that is not a number", ["--guidance_scale", "abc"], 2, /--guidance_scale takes a number, not "abc"$/],
     [
       "an unknown scheduler",
       ["--scheduler", "Euler"],
@@ -169,24 +169,24 @@ describe("an impossible argument is refused in one line:", () => {
     ],
     ["an unknown quantization", ["--quantization", "int4"], 2, /--quantization takes one of none, int8, not "int4"$/],
     [
-      "a quantization in a type that it does not go with",
+      "a quantization with an unsupported dtype",
       ["--model", "./nowhere", "--quantization", "int8", "--dtype", "float16"],
       1,
       /^quantization "int8" computes beside float32 or bfloat16, not with dtype float16$/,
     ],
     ["an unknown device", ["--device", "gpu"], 1, /device must be "auto", "cpu", "cuda" or "cuda:N", not "gpu"/],
-    ["a device that is not there", ["--device", "cuda:99"], 1, /device "cuda:99" is not available/],
+    ["a missing device", ["--device", "cuda:99"], 1, /device "cuda:99" is not available/],
     [
-      "a variant that is not there",
+      "a missing variant",
       ["--variant", "fp16"],
       1,
       /ip2p-tiny\/model: no component has the variant "fp16"; available: none/,
     ],
-    ["a model that is nowhere", ["--model", "./nowhere"], 1, /nowhere: no such folder/],
+    ["a missing model", ["--model", "./nowhere"], 1, /nowhere: no such folder/],
     ["a model that is a file", ["--model", "file.txt"], 1, /file\.txt is a file; a model is a folder/],
     ["a folder as output", ["--output", "folder.png"], 1, /cannot write "folder\.png": it is a folder/],
     [
-      "an output in no folder",
+      "an output in a missing folder",
       ["--output", "absent/out.png"],
       1,
       /cannot write "absent\/out\.png": the folder "absent" does not exist/,
@@ -200,7 +200,7 @@ describe("an impossible argument is refused in one line:", () => {
     ["an output without a format", ["--output", "out.xyz"], 2, /--output: .*"out\.xyz".*use \.png/],
     ["a picture that is absent", ["--image", "absent.png"], 1, /the picture "absent\.png" does not exist/],
     ["a picture that is a folder", ["--image", "folder.png"], 1, /"folder\.png" is a folder/],
-    ["a picture that is none", ["--image", "file.txt"], 1, /"file\.txt" is not a picture/],
+    ["a picture that is a text file", ["--image", "file.txt"], 1, /"file\.txt" is not a picture/],
     [
       "a picture that is too large",
       ["--image", "huge.png"],
@@ -226,7 +226,7 @@ describe("an impossible argument is refused in one line:", () => {
     expect(place.list()).toEqual(before);
   });
 
-  it.runIf(process.platform === "linux")("an output where nobody can write", async () => {
+  it.runIf(process.platform === "linux")("an output in an unwritable folder", async () => {
     using place = new Workplace();
     const outcome = await ip2p(editArguments("--output", "/proc/out.png"), { cwd: place.folder });
     expect(onlyLine(outcome, 1)).toMatch(/^cannot write "\/proc\/out\.png": the folder "\/proc" is not writable/);

@@ -56,7 +56,7 @@ describe("ip2p", () => {
     expect(await run([])).toEqual({ status: 2, stdout: "", stderr: stdout });
   });
 
-  it("explains a command, whatever else is given", async () => {
+  it("explains a command, with any other arguments", async () => {
     const { status, stdout, stderr } = await run(["echo", "--nonsense", "-h"]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/^Usage: ip2p echo --many_words TEXT\n\nSay it again\.\n/);
@@ -139,7 +139,7 @@ describe("an error", () => {
     expect(describeFailure(error, false)).toBe("not found\n  tried: \\u001b[2J");
   });
 
-  it("is called internal if it is none of ours", () => {
+  it("is called internal if it is not an InstructPix2PixError", () => {
     expect(describeFailure(new TypeError("x is undefined"), false)).toMatch(/^internal error: x is undefined;/);
     expect(describeFailure("thrown text", false)).toMatch(/^internal error: thrown text;/);
   });

@@ -117,7 +117,7 @@ describe("the cores that a container allows", () => {
     expect(limits("4:cpu,cpuacct:/x\n3:memory:/\n", files)).toEqual({ cores: 2.5, memory: null });
   });
 
-  it("are unlimited where there is no such thing", () => {
+  it("are unlimited without cgroups", () => {
     expect(readLimits("/nowhere", "/nowhere")).toEqual({ cores: null, memory: null });
     expect(usableCores()).toBeGreaterThanOrEqual(1);
   });

@@ -47,7 +47,7 @@ function wholeEdit(made: EditReporter): void {
   made.stop();
 }
 
-describe("where there is no terminal", () => {
+describe("without a terminal", () => {
   it("a line tells of every tenth of the work", () => {
     const { made, take } = reporter({});
     wholeEdit(made);

@@ -24,12 +24,12 @@ export interface RunOptions {
   onOutput?: (stdout: string, child: ChildProcess) => void;
 }
 
-/** Runs `ip2p` in a process of its own. */
+/** Runs `ip2p` in a separate process. */
 export function ip2p(args: readonly string[], options: RunOptions): Promise<Outcome> {
   return runProgram(main, args, options);
 }
 
-/** Runs any program for Node.js in a process of its own. */
+/** Runs any program for Node.js in a separate process. */
 export function runProgram(program: string, args: readonly string[], options: RunOptions): Promise<Outcome> {
   const { cwd, env, fileSizeLimit, onOutput } = options;
   const command = [process.execPath, program, ...args];

@@ -67,13 +67,13 @@ test("trains, tells of it as JSON lines, and leaves a pipeline and metrics", asy
 describe("bad input is one line on standard error", () => {
   test.each([
     ["no data set", ["--train_data_dir=/nonexistent/pairs"], 1, /pairs/],
-    ["a column that is not there", ["--edit_prompt_column=caption"], 1, /caption.*edit_prompt/],
+    ["a missing column", ["--edit_prompt_column=caption"], 1, /caption.*edit_prompt/],
     ["an unknown schedule", ["--lr_scheduler=wobbly"], 2, /lr_scheduler/],
-    ["a learning rate that is no number", ["--learning_rate=fast"], 2, /learning_rate/],
-    ["compat with what it does not cover", ["--compat=diffusers", "--mixed_precision=bf16"], 1, /mixed_precision/],
-    ["a checkpoint that is not there", ["--resume_from_checkpoint=checkpoint-9"], 1, /checkpoint-9/],
-    ["a tracker that is not built", ["--report_to=comet_ml"], 1, /comet_ml/],
-    ["a model that is not there", ["--pretrained_model_name_or_path=/nonexistent/model"], 1, /nonexistent\/model/],
+    ["a learning rate that is not a number", ["--learning_rate=fast"], 2, /learning_rate/],
+    ["compat with an unsupported option", ["--compat=diffusers", "--mixed_precision=bf16"], 1, /mixed_precision/],
+    ["a missing checkpoint", ["--resume_from_checkpoint=checkpoint-9"], 1, /checkpoint-9/],
+    ["an unsupported tracker", ["--report_to=comet_ml"], 1, /comet_ml/],
+    ["a missing model", ["--pretrained_model_name_or_path=/nonexistent/model"], 1, /nonexistent\/model/],
   ])("%s", async (_, flags, expected, words) => {
     const outputDir = join(folder, "bad");
     const { stderr, status } = await run([...base(), "--max_train_steps=1", `--output_dir=${outputDir}`, ...flags]);

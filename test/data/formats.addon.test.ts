@@ -12,7 +12,7 @@ const PICTURE_BYTES = MIXED_RESOLUTION ** 2 * 3;
 const LOSSY = /\.jpg$/;
 
 describe("pictures", () => {
-  test("have the pixels that the datasets library and the script give, whatever their format, shape and orientation", async () => {
+  test("have the pixels that the datasets library and the script give, for every format, shape and orientation", async () => {
     const dataset = await scratch.open({ trainDataDir: MIXED });
     const { originals, edited } = await loadAll(dataset);
     const actual = Buffer.concat([originals, edited]);
@@ -107,7 +107,7 @@ describe("the files of the split train", () => {
     expect(chooseTrainFiles(files, [], "two", "x").names).toEqual(["two/train/0000.parquet", "two/train/0001.parquet"]);
   });
 
-  test("what is no dataset is named", () => {
+  test("an unusable dataset is named", () => {
     const refused = (files: string[], message: RegExp) =>
       expect(() => chooseTrainFiles(files, [], undefined, "x")).toThrow(
         expect.objectContaining({ code: "ERR_DATASET", message: expect.stringMatching(message) }),

@@ -20,12 +20,12 @@ export class Scratch {
     await rm(this.#root, { recursive: true, force: true });
   }
 
-  /** Where unpacked pictures go, unless a test wants a cache of its own. */
+  /** Where unpacked pictures go, unless a test has its own cache. */
   get cacheDir(): string {
     return join(this.#root, "cache");
   }
 
-  /** A path at which there is nothing yet. */
+  /** A path that does not exist yet. */
   path(): string {
     return join(this.#root, `${this.#count++}`);
   }

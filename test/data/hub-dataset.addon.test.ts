@@ -115,7 +115,7 @@ test("a dataset of another format is taken from the hub's conversion to parquet"
   await dataset.close();
 });
 
-test("what cannot be read says so, and what does not exist", async () => {
+test("unreadable and missing datasets are reported", async () => {
   publish("org/tar", { "data.tar": "x" });
   await expect(open("org/tar")).rejects.toMatchObject({
     code: "ERR_DATASET",

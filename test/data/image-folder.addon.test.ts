@@ -100,7 +100,7 @@ describe("metadata", () => {
     expect(await promptsOf(await scratch.open({ trainDataDir: join(root, "test") }))).toEqual(["test"]);
   });
 
-  test("are read over gaps and carriage returns, whatever the file ends with", async () => {
+  test("are read across blank lines and carriage returns, without a final newline", async () => {
     const [a, b] = [line("a.png", "b.png", "1"), line("b.png", "a.png", "2\u2028x").trim()];
     const dataset = await scratch.open({ trainDataDir: await folderOf(`\r\n${a.trim()}\r\n\n  \n${b}`) });
     expect(await promptsOf(dataset)).toEqual(["1", "2\u2028x"]);
@@ -120,7 +120,7 @@ describe("metadata", () => {
   });
 });
 
-describe("what is wrong with a dataset", () => {
+describe("faults of a dataset", () => {
   const good = line("a.png", "b.png", "x");
   test.each<[string, string, string, RegExp]>([
     ["no rows", "metadata.jsonl", "\n", /holds? .*no rows|has no rows/],
@@ -218,7 +218,7 @@ describe("what is wrong with a dataset", () => {
   });
 });
 
-test("whatever metadata hold, opening them gives rows or a typed error", async () => {
+test("opening any metadata gives rows or a typed error", async () => {
   const good = {
     "metadata.jsonl": Buffer.from(line("a.png", "b.png", "x").repeat(3)),
     "metadata.csv": Buffer.from('input_image,edited_image,edit_prompt\na.png,b.png,"x"\na.png,b.png,y\n'),
@@ -304,7 +304,7 @@ describe("names in metadata", () => {
     expect((await loadAll(await scratch.open({ trainDataDir: outer }))).prompts).toEqual(["file", "folder"]);
   });
 
-  test("that are links which lead nowhere, or around in a circle, are named", async () => {
+  test("that are dangling or circular links are named", async () => {
     const rows = ["gone.png", "round.png"].map((name) => line("a.png", name, "x")).join("");
     const root = await folderOf(line("a.png", "b.png", "x") + rows);
     await symlink(join(root, "nothing"), join(root, "gone.png"));

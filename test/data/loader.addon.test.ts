@@ -35,7 +35,7 @@ describe("a broken row", () => {
     ["a truncated picture", line("cut.png", "b.png", "x"), /cut\.png" is a PNG picture that cannot be decoded/],
     ["a missing file", line("none.png", "b.png", "x"), /the picture "none.png" does not exist/],
     ["a missing edited file", line("a.png", "none.png", "x"), /the picture "none.png" does not exist/],
-    ["something that is no picture", line("text.png", "b.png", "x"), /text\.png" is not a picture/],
+    ["a file that is not a picture", line("text.png", "b.png", "x"), /text\.png" is not a picture/],
     ["an empty file", line("empty.png", "b.png", "x"), /empty\.png" is empty/],
     ["a folder", line("folder", "b.png", "x"), /the picture "folder" does not exist/],
     ["an empty prompt", line("a.png", "b.png", ""), /has an empty prompt/],

@@ -29,7 +29,7 @@ const named = (name: string) => fixture("data", "mixed", "named", `${name}.parqu
 const refusal = (message: RegExp) => ({ code: "ERR_DATASET", message: expect.stringMatching(message) });
 const storesOf = (cacheDir: string) => readdirSync(join(cacheDir, "unpacked-datasets"));
 
-/** A dataset of one parquet file with a cache of its own. */
+/** A dataset of one parquet file with its own cache. */
 async function single(copy: string) {
   const root = await scratch.folder({ "train.parquet": { copy } });
   return { root, file: join(root, "train.parquet"), cacheDir: scratch.path() };
@@ -111,7 +111,7 @@ describe("pictures that parquet packs", () => {
     expect(cacheDir).toBeTruthy();
   });
 
-  test("what a process that died has left is cleared away; a store that is not whole is made anew", async () => {
+  test("leftovers of a killed process are removed; an incomplete store is rebuilt", async () => {
     const { root, cacheDir } = await single(parquet("snappy"));
     await (await openDataset({ trainDataDir: root, cacheDir })).close();
     const stores = join(cacheDir, "unpacked-datasets");
@@ -125,7 +125,7 @@ describe("pictures that parquet packs", () => {
       await spoil();
       await mkdir(join(stores, `${store}.tmp`));
       await writeFile(join(stores, `${store}.tmp`, "cells.bin"), "half");
-      // A lock of a process that is no more.
+      // A lock of a process that has ended.
       await writeFile(join(stores, `${store}.lock`), JSON.stringify({ id: "x", pid: 2 ** 22 - 1, host: "elsewhere" }));
       await utimes(join(stores, `${store}.lock`), 1, 1);
       const dataset = await openDataset({ trainDataDir: root, cacheDir });
@@ -245,7 +245,7 @@ describe("pictures that parquet names", () => {
   });
 });
 
-describe("what is wrong with a parquet file", () => {
+describe("faults of a parquet file", () => {
   test("a row without a picture or a prompt is skipped by name", async () => {
     const { root } = await single(named("incomplete"));
     const dataset = await scratch.open({ trainDataDir: root });

@@ -62,7 +62,7 @@ describe("the permutation of an epoch", () => {
     );
   });
 
-  test("holds every row once, the last batch being what is left", async () => {
+  test("holds every row once, the last batch having the rest", async () => {
     const batches = await epochOf(new EpochOrder({ length: 100, batchSize: 7, source: seededPermutations(0) }));
     expect(batches.map((rows) => rows.length)).toEqual([...Array(14).fill(7), 2]);
     expect(batches.flat().sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i));

@@ -22,7 +22,7 @@ const SMALLER: Record<string, string[]> = {
 /** The option that names the output of commands that refuse, or warn of, what an earlier one has left there. */
 const START_ANEW: Record<string, string> = { "make-dataset": "--output", train: "--output_dir" };
 
-/** What a command that goes on from the latest checkpoint says where there is none yet. */
+/** The message of a command that resumes from the latest checkpoint if none exists yet. */
 const EXPECTED = /^ip2p: warning: .* has no checkpoint; training starts from the beginning\n/;
 
 type Check = (command: Command) => void | Promise<void>;
@@ -50,7 +50,7 @@ const isSettingOfTheServer: Check = ({ words }) => {
 
 const nothing: Check = () => {};
 
-/** What is not run, why, and what is looked at instead. */
+/** Commands that are not run, the reason, and the check instead. */
 const NOT_RUN: [command: RegExp, why: string, check: Check][] = [
   [/^npm run demo$/, "takes minutes; a step of its own in .ci/run", knowsItsFlags],
   [/^npm run (?:bench|tiny)/, "takes minutes to hours", knowsItsFlags],
@@ -100,13 +100,13 @@ describe("every command in the documentation", () => {
     120_000,
   );
 
-  it("is run or listed, and nothing is listed that is not there", () => {
+  it("is run or listed, and no listed pattern is unused", () => {
     expect(NOT_RUN.map(([pattern]) => pattern).filter((pattern) => !used.has(pattern))).toEqual([]);
   });
 });
 
 it("every block has a language that is dealt with", () => {
-  // Trees, types and diagrams are to look at; programs and data have tests of their own.
+  // Trees, types and diagrams are not run; programs and data have their own tests.
   const known = ["sh", "js", "ts", "json", "python", "text", "mermaid"];
   expect(blocks().filter(({ language }) => !known.includes(language))).toEqual([]);
   for (const { code, where } of blocks("text"))

@@ -35,7 +35,7 @@ describe("every program in the documentation", () => {
     using place = world.place();
     const files = programs.map(([, { code }], i) => {
       const path = place.at(`program-${i}.mjs`);
-      // A module of its own, whatever it imports.
+      // A separate module, with any imports.
       writeFileSync(path, `${code}\nexport {};\n`);
       return path;
     });
@@ -96,7 +96,7 @@ describe("every program in the documentation", () => {
   });
 });
 
-/** Python is not run, since it takes packages of its own: it names the columns that are read. */
+/** Python is not run, since it needs its own packages: it names the columns that are read. */
 it("the program in Python names the columns of a data set", () => {
   const [block, ...others] = blocks("python");
   expect(others).toEqual([]);

@@ -29,7 +29,7 @@ describe("the documentation", () => {
         known.add(`--${name}`);
         if (type === "boolean") known.add(`--no_${name}`);
       }
-    // What follows `npm run` belongs to a script, which knows flags of its own.
+    // Arguments after `npm run` belong to a script with its own flags.
     for (const page of PAGES.filter((each) => !OTHER_PROGRAMS.includes(each)))
       for (const [flag] of read(page)
         .replace(/npm run .*/g, "")
@@ -55,7 +55,7 @@ describe("the documentation", () => {
   });
 });
 
-/** What a heading is called in a link. */
+/** The anchor of a heading in a link. */
 function anchor(heading: string): string {
   return heading
     .toLowerCase()

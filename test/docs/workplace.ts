@@ -16,7 +16,7 @@ const MODEL_FILES = [
 /** Where the examples of the pages can be tried: what they name is there, but small, the hub included. */
 export interface DocsWorld {
   env: Record<string, string>;
-  /** A folder of its own with the models, pictures and data sets that the pages name. */
+  /** A temporary folder with the models, pictures and data sets that the pages name. */
   place(): Workplace;
 }
 

@@ -11,7 +11,7 @@ test("the device is the first CUDA device where there is one", () => {
   report("CUDA devices", system.cudaDevices);
 });
 
-test("a CUDA device that is not there is refused by name", async () => {
+test("a missing CUDA device is refused by name", async () => {
   const absent = `cuda:${system.cudaDevices}`;
   const refusal = { code: "ERR_CUDA_UNAVAILABLE", message: new RegExp(`^device "${absent}" is not available: `) };
   assert.throws(() => resolveDevice(absent), refusal);

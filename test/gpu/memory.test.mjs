@@ -16,7 +16,7 @@ const MEBIBYTE = 2 ** 20;
 const edit = (pipe, more) =>
   pipe.run({ prompt: "x", image: fixture("ip2p-tiny", "image.png"), numInferenceSteps: 2, seed: 0, ...more });
 
-/** Waits until tensors hold no more of the device: what is disposed of is let go of on another thread. */
+/** Waits until tensors hold no more device memory: disposed tensors are freed on another thread. */
 async function untilAllocated(bytes) {
   for (let attempt = 0; attempt < 100; attempt++) {
     const memory = await deviceMemory(device);
@@ -38,7 +38,7 @@ test("the device tells what it is", { skip: !onCuda }, () => {
   assert.ok(driver > 0 && runtime > 0);
 });
 
-test("memory is counted, its peak can be reset, and what is cached given back", { skip: !onCuda }, async () => {
+test("memory is counted, its peak can be reset, and cached memory released", { skip: !onCuda }, async () => {
   await emptyCache(device);
   const before = await deviceMemory(device);
   assert.ok(before.free > 0 && before.free <= before.total);
@@ -56,7 +56,7 @@ test("memory is counted, its peak can be reset, and what is cached given back", 
   assert.ok(after.reserved - reserved >= 256 * MEBIBYTE);
 });
 
-test("a model that is moved computes the same, wherever it is", { skip: !onCuda }, async () => {
+test("a moved model computes the same on each device", { skip: !onCuda }, async () => {
   const unet = await UNet2DConditionModel.fromPretrained(fixture("ip2p-tiny", "model/unet"));
   const { in_channels, cross_attention_dim } = unet.config;
   const sample = await Tensor.randn([1, in_channels, 8, 8]);

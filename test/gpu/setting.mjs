@@ -1,4 +1,4 @@
-// What the tests of this folder share. They use the compiled package and what Node brings, and nothing else: they are
+// Shared by the tests of this folder. They use the compiled package and what Node brings, and nothing else: they are
 // meant for machines that nothing can be installed on.
 import { appendFileSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { native } from "../../dist/native/native.js";
 
 export const addon = native();
 export const system = addon.systemInfo();
-/** The first CUDA device, or the CPU where there is none. */
+/** The first CUDA device, or the CPU without one. */
 export const device = resolveDevice("auto");
 export const onCuda = device !== "cpu";
 // With more threads, models as small as the recorded ones have them wait for each other.

@@ -41,7 +41,7 @@ test("a private repository is read with the token of the option, the environment
   });
 });
 
-test("what lies in the place of the stored token and is no file is not waited for", async () => {
+test("a stored token path that is not a regular file does not block", async () => {
   hub.server.repositories.set("org/public", { files: pipelineFiles() });
   await mkdir(hub.scratch, { recursive: true });
   execFileSync("mkfifo", [join(hub.scratch, "pipe")]);
@@ -118,7 +118,7 @@ test("the token goes to the hub alone, not where it redirects to", async () => {
   }
 });
 
-test("the token is in no error, no warning and no output, whatever the server says", async () => {
+test("the token is in no error, warning or output, for any answer of the server", async () => {
   const seen: string[] = [];
   for (const name of ["log", "info", "warn", "error", "debug"] as const)
     vi.spyOn(console, name).mockImplementation((...what) => void seen.push(inspect(what)));

@@ -44,7 +44,7 @@ function answering(name: string, etag: string, content: Buffer): Fault {
   };
 }
 
-test.each([UNET, CONFIG])("%s is what the listing says, whatever its ETag", async (name) => {
+test.each([UNET, CONFIG])("%s is checked against the listing, not its ETag", async (name) => {
   for (const [i, etag] of ETAGS(name).entries()) {
     repository();
     const cacheDir = join(hub.scratch, String(i));
@@ -69,7 +69,7 @@ test.each([UNET, CONFIG])("%s is what the listing says, whatever its ETag", asyn
     expect(RIGHT[name]!.equals(await readFile(join(folder, name))), etag).toBe(true);
     expect(RIGHT[name]!.equals(await readFile(join(blobs, contentHash(name)))), etag).toBe(true);
 
-    // What is there and right is not fetched again, for another commit or a lost link.
+    // Correct cached files are not fetched again, for another commit or a lost link.
     await rm(folder, { recursive: true });
     hub.server.requests.length = 0;
     await hub.resolve("org/model", options);

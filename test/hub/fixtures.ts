@@ -8,7 +8,7 @@ import { resolvePretrained } from "../../lib/hub.js";
 import type { Environment } from "../../lib/native/platform.js";
 import { HubServer } from "./server.js";
 
-/** What a server and a cache of its own for each test give. */
+/** A server and a cache for each test. */
 export interface HubTest {
   server: HubServer;
   /** A folder that is gone after the test. */
@@ -83,7 +83,7 @@ export function pipelineFiles(weightBytes = 3000): Record<string, string | Buffe
   };
 }
 
-/** Of {@link pipelineFiles}, what is needed. */
+/** The needed files of {@link pipelineFiles}. */
 export const NEEDED = [
   "model_index.json",
   "scheduler/scheduler_config.json",

@@ -12,7 +12,7 @@ async function filesBelow(folder: string): Promise<string[]> {
   return names.filter((_, index) => kinds[index]).sort();
 }
 
-test("a local folder is returned as it is, and nobody is asked", async () => {
+test("a local folder is returned unchanged, without a request", async () => {
   const folder = join(hub.scratch, "model");
   await mkdir(join(folder, "unet"), { recursive: true });
   expect(await hub.resolve(folder)).toBe(folder);
@@ -135,7 +135,7 @@ test("branches, tags, commits and pull requests are revisions", async () => {
   expect(refs).toEqual(["feature/x", "main", "refs/pr/7", "v1.0"]);
 });
 
-test("without the hub what is in the cache is found, and what is not is named", async () => {
+test("offline, cached files are found and missing ones named", async () => {
   hub.server.repositories.set("org/model", { files: pipelineFiles() });
   const folder = await hub.resolve("org/model");
   hub.server.requests.length = 0;
@@ -156,7 +156,7 @@ test("without the hub what is in the cache is found, and what is not is named", 
   expect(hub.server.requests).toEqual([]);
 });
 
-test("a link whose blob is gone, or cut short, is mended", async () => {
+test("a link whose blob is missing or truncated is repaired", async () => {
   const files = pipelineFiles();
   hub.server.repositories.set("org/model", { files });
   const folder = await hub.resolve("org/model");

@@ -83,7 +83,7 @@ test("of both one file and shards, diffusers' models take the shards and transfo
   );
 });
 
-test("a shard that the repository lacks, and a name that is no shard's, are named", async () => {
+test("a missing shard, and a name that is not a shard's, are named", async () => {
   const files = { ...without(pipelineFiles(), `${UNET}.safetensors`), ...sharded(UNET) };
   hub.server.repositories.set("org/model", {
     files: without(files, "unet/diffusion_pytorch_model-00002-of-00002.safetensors"),

@@ -7,7 +7,7 @@ export interface RepositoryContent {
   files: Record<string, string | Buffer>;
   /** Branch, tag or refs/pr/N → commit. */
   revisions?: Record<string, string>;
-  /** Who may read it: everybody, bearers of this token, or nobody yet (gated). */
+  /** Who may read it: everybody, bearers of this token, or no one yet (gated). */
   access?: { token: string } | "gated";
 }
 
@@ -20,7 +20,7 @@ export interface LoggedRequest {
   range: string | undefined;
 }
 
-/** What a test lets happen instead of a proper answer; undefined: nothing. */
+/** A test's replacement of the normal answer; undefined: none. */
 export type Fault = (request: LoggedRequest, response: ServerResponse) => "handled" | undefined;
 
 export const COMMIT = "1".repeat(39);

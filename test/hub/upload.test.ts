@@ -305,7 +305,7 @@ test("a file that is missing, or becomes shorter while it is read, is named", as
   expect(server.repositories.get(ID)!.commits).toEqual([]);
 });
 
-test("what a token may not do is said before anything is uploaded", async () => {
+test("missing rights of a token are reported before anything is uploaded", async () => {
   const may = { name: "ann", role: "fineGrained" as const };
   server.accounts.set("hf_read", { ...may, role: "read", mayCreate: ["ann"], mayWrite: ["ann"] });
   server.accounts.set("hf_one", { ...may, mayCreate: [], mayWrite: ["ann"] });
@@ -339,7 +339,7 @@ test("what a token may not do is said before anything is uploaded", async () => 
   });
 });
 
-test("the token is in the header of requests to the hub alone, and in no error whatever a server says", async () => {
+test("the token is in the header of requests to the hub alone, and in no error for any answer of a server", async () => {
   const { files } = await someFiles(100_000);
   server.partSize = 200_000;
   const hub = await uploader({ retries: 0 });

@@ -160,7 +160,7 @@ describe("a file that would keep a decoder busy is refused before one is started
 
 const pixelsOf = (file: string) => recordedPictures().find((picture) => picture.file === file)!.rgb;
 
-describe("what the first picture does not need costs nothing, however much of it there is", () => {
+describe("data that the first picture does not need costs nothing, however large", () => {
   const text = pngChunk("zTXt", Buffer.concat([Buffer.from("k\0\0"), bomb.zeros(5_000_000)]));
   const longGif = recordedBytes("palette.gif");
   it.each<[string, Buffer, Uint8Array]>([

@@ -178,7 +178,7 @@ describe("a guarded connection", () => {
     // What a header may hold.
     .map((text) => text.replace(/[^\x20-\x7e]+/g, encodeURIComponent));
 
-  it("is made to the host that a URL names and that was checked, however it is written and wherever it redirects", async () => {
+  it("is made to the checked host of the URL, in any notation and after any redirect", async () => {
     let reached = 0;
     await fc.assert(
       fc.asyncProperty(absolute, fc.array(location, { maxLength: 2 }), async (text, locations) => {
@@ -228,7 +228,7 @@ describe("a guarded connection", () => {
     expect({ asked, publicConnections, requests }).toEqual({ asked: 2, publicConnections: 1, requests: [] });
   });
 
-  it("that is refused is told in the same words as one that fails, and without addresses", async () => {
+  it("that is refused has the same message as one that fails, without addresses", async () => {
     const closed = createTcpServer().listen(0, PUBLIC);
     await new Promise((resolve) => closed.once("listening", resolve));
     const free = (closed.address() as AddressInfo).port;

@@ -53,7 +53,7 @@ describe("a picture from an http URL", () => {
     expect((await loadImage(origin)).equals(expected)).toBe(true);
   });
 
-  it("is asked for with the URL's own credentials, which no redirect carries on", async () => {
+  it("is requested with the URL's own credentials, which redirects drop", async () => {
     const seen: (string | undefined)[] = [];
     const other = await serve((request, response) => {
       seen.push(request.headers.authorization);
@@ -179,7 +179,7 @@ describe("a server that misbehaves costs no more than the limits", () => {
     server.close();
   });
 
-  it("nobody listening, and a name that does not resolve", async () => {
+  it("a closed port, and a name that does not resolve", async () => {
     const origin = await serve(() => {});
     servers.pop()?.close();
     await expectError(loadImage(origin), "ERR_DOWNLOAD", /ECONNREFUSED/);

@@ -100,7 +100,7 @@ describe("headers that promise far too much are refused before anything is decod
   });
 });
 
-describe("what is not a picture is called what it is", () => {
+describe("a file that is not a picture is named by its kind", () => {
   const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>';
   it.each<[string, Buffer | string, RegExp]>([
     ["nothing", "", /is empty/],

@@ -46,7 +46,7 @@ describe("a decoder that does not come back", () => {
     expect(decodesInProgress()).toBe(1);
   });
 
-  it("starts nothing more for a picture that nobody waits for", async () => {
+  it("starts no decoding for a picture that is no longer awaited", async () => {
     await expectError(loadImage(picture, { timeoutMs: 20 }), "ERR_IMAGE", /not decoded/);
     decoder.stuck = false;
     await releaseAll();

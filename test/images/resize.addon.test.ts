@@ -28,7 +28,7 @@ describe("the native resampler gives Pillow's bytes", () => {
 describe("RgbImage.resize", () => {
   const image = new RgbImage(20, 14, noise(1, 20 * 14 * 3));
 
-  it("leaves an even surface even, whatever the filter", async () => {
+  it("leaves a uniform surface uniform with every filter", async () => {
     const flat = new RgbImage(9, 7, new Uint8Array(9 * 7 * 3).fill(200));
     for (const filter of ["box", "bilinear", "hamming", "bicubic", "lanczos"] as const)
       for (const [width, height] of [

@@ -118,7 +118,7 @@ describe("RgbImage.save", () => {
     expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
   });
 
-  it.runIf(existsSync("/dev/full"))("a full disk is an ERR_IO that says so", async () => {
+  it.runIf(existsSync("/dev/full"))("a full disk is an ERR_IO that names the cause", async () => {
     symlinkSync("/dev/full", join(folder, "full.png"));
     await expectError(scene.save(join(folder, "full.png")), "ERR_IO", /the disk is full/);
   });
@@ -133,7 +133,7 @@ describe("RgbImage.encode", () => {
     await expectError(scene.encode("bmp" as ImageFormat), "ERR_INVALID_ARGUMENT", /"bmp".*png/);
   });
 
-  it("refuses what a format cannot hold, naming size and format", async () => {
+  it("refuses pictures that a format cannot hold, naming size and format", async () => {
     const wide = new RgbImage(70_000, 1, new Uint8Array(210_000));
     for (const format of IMAGE_FORMATS)
       if (format === "png" || format === "tiff") await wide.encode(format);

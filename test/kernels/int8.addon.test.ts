@@ -121,7 +121,7 @@ describe("8-bit products", () => {
     expect(Array.from(await output.toArray(), Number)).toEqual(Array(32).fill(0.5));
   });
 
-  test("of what is not finite are not finite", async () => {
+  test("of inputs that are not finite are not finite", async () => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       const result = await linear(
         [

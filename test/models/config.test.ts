@@ -65,7 +65,7 @@ describe("a configuration", () => {
     await expect(readConfig(path)).rejects.toThrow(`(line ${line}, column ${column})`);
   });
 
-  test.each(["null", "[]", '"a"', "1", "true"])("that is no object is refused: %s", async (text) => {
+  test.each(["null", "[]", '"a"', "1", "true"])("that is not an object is refused: %s", async (text) => {
     await expect(read(text)).rejects.toMatchObject({
       code: "ERR_CONFIG",
       message: expect.stringContaining("not a JSON object"),
@@ -107,7 +107,7 @@ describe("a configuration", () => {
     await expect(readConfig(pipe)).rejects.toMatchObject({ code: "ERR_IO" });
   });
 
-  test("of any text whatever is an object or a typed error of one line", () => {
+  test("of any text is an object or a typed error of one line", () => {
     const seed =
       '{"_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "lambda_min_clipped": -Infinity, "trained_betas": null, "block_out_channels": [320, 640], "sample": {"x": [true, "\\u00e9"]}}';
     let objects = 0;

@@ -45,7 +45,7 @@ test("calls queue where the weights are: behind a move what came after it, moves
   expect(calls.slice(3).sort()).toEqual(["forward", "state"]);
   expect(model.device).toBe("cuda:1");
 
-  // One that fails leaves the model where it was, and holds nobody up.
+  // A failed move leaves the model where it was, and blocks no later call.
   const failed = model.to("cpu");
   const next = forward();
   await turns();

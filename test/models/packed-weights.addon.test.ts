@@ -27,7 +27,7 @@ test.each(["float32", "bfloat16"] as const)("weights in use are those of the fil
   }
 });
 
-test("what is changed in a model's weights is seen by the next call", async () => {
+test("changed weights are used by the next call", async () => {
   const unet = await UNet2DConditionModel.fromPretrained(folder);
   const before = await forward(unet);
   const state = await unet.stateDict();

@@ -131,7 +131,7 @@ describe("the weights of a folder are", () => {
 });
 
 describe("where there are none, the error says", () => {
-  test("that the folder is absent, or is none", async () => {
+  test("that the folder is absent, or not a folder", async () => {
     await expect(resolveWeights(join(root, "absent"), { baseName: UNET })).rejects.toMatchObject({
       code: "ERR_FILE_NOT_FOUND",
       message: `${join(root, "absent")}: no such file or folder`,
@@ -163,7 +163,7 @@ describe("where there are none, the error says", () => {
     expect(await listVariants(folder, "model")).toEqual([]);
   });
 
-  test.each(["", "../fp16", "a/b", "..", ".", "a b", "fp16\0", "-x"])("that %j is no variant", async (variant) => {
+  test.each(["", "../fp16", "a/b", "..", ".", "a b", "fp16\0", "-x"])("that %j is not a variant", async (variant) => {
     await put(`${UNET}.safetensors`);
     expect(await refused("ERR_INVALID_ARGUMENT", variant)).toContain("variant");
   });
@@ -274,7 +274,7 @@ describe("an index", () => {
     ['{"weight_map": {"x": "x.safetensors"}', /line 1, column/],
     ["[]", /not a JSON object/],
     ["", /not valid JSON/],
-  ])("that is none is refused: %s", async (text, message) => {
+  ])("that is invalid is refused: %s", async (text, message) => {
     await writeFile(join(folder, `${UNET}.safetensors.index.json`), text);
     expect(await refused("ERR_SAFETENSORS")).toMatch(message);
   });
@@ -295,7 +295,7 @@ describe("an index", () => {
     expect([...index.weightMap.keys()].sort()).toEqual(["1", "__proto__"]);
   });
 
-  test("of any text whatever names plain files or is a typed error", () => {
+  test("of any text names plain files or is a typed error", () => {
     const [a, b] = shards(UNET);
     const seed = JSON.stringify({
       metadata: { total_size: 123 },

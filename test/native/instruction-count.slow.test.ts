@@ -25,7 +25,7 @@ const run = promisify(execFile);
 const path = fixture("instruction-counts.json");
 const recording = process.env.IP2P_RECORD === "1";
 
-/** What a program prints, or undefined where there is none. */
+/** The output of a program, or undefined if it fails. */
 function printed(command: string, args: string[]): string | undefined {
   const { status, stdout } = spawnSync(command, args, { encoding: "utf8" });
   return status === 0 ? stdout.trim() : undefined;

@@ -23,7 +23,7 @@ function respond(request: IncomingMessage, response: ServerResponse, body = cont
       .end(body.subarray(from));
 }
 
-/** Sends the first bytes of what is asked for and then breaks the connection. */
+/** Sends the first bytes of the requested file and then breaks the connection. */
 function breakAfter(bytes: number, request: IncomingMessage, response: ServerResponse): void {
   const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
   const head = { "content-length": content.length - from };
@@ -160,7 +160,7 @@ describe("a download", () => {
     expect(sent).toBeLessThan(100 * content.length);
   });
 
-  it("of a file that is not there, or from a host that is not there, is not tried again", async () => {
+  it("of a missing file, or from an unknown host, is not tried again", async () => {
     const url = await serve((_, response) => response.writeHead(404).end("no"));
     // A second attempt would come after an hour.
     const once = { retryDelay: 3_600_000 };

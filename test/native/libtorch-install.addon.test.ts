@@ -366,7 +366,7 @@ describe("--from", () => {
     }
   });
 
-  it("refuses what is neither file nor folder, and a folder that leads back to itself", async () => {
+  it("refuses special files, and a folder that links back to itself", async () => {
     const folder = temporaryFolder();
     const pipe = join(folder, "some.whl");
     execFileSync("mkfifo", [pipe]);
@@ -403,7 +403,7 @@ describe("unpacking", () => {
     },
   );
 
-  it("refuses names that some system takes for something else, whichever system this is", async () => {
+  it("refuses names that have a special meaning on any system", async () => {
     const names = [
       ...["torch/lib/libc10.so:stream", "torch/lib/a\\b.so", "torch/lib/NUL.so", "torch/lib/com1", "torch/lib/x."],
       ...[
@@ -426,7 +426,7 @@ describe("unpacking", () => {
     }
   });
 
-  it("refuses more entries, bytes and emptiness than there can be, and sizes that are not true", async () => {
+  it("refuses too many entries or bytes, extreme compression and false sizes", async () => {
     const folder = temporaryFolder();
     const archive = join(folder, "some.whl");
     const refusal = async (entries: ZipEntry[], limits: Partial<ArchiveLimits> = {}) => {
@@ -544,7 +544,7 @@ describe("unpacking", () => {
 describe("the cache", () => {
   const wheel = () => join(writeTree(temporaryFolder(), { "some.whl": makeZip(wheelFiles()) }), "some.whl");
 
-  it("is left alone if it has what is asked for, unless forced", async () => {
+  it("is kept if it has the requested variant, unless forced", async () => {
     const { release, contents, cpu } = smallRelease(NOBODY);
     const pip = fakePip({ [cpu.file]: contents[cpu.file] as Buffer });
     const { options, entry } = setting({ release, env: { PATH: pip.path } });
@@ -556,7 +556,7 @@ describe("the cache", () => {
     expect(existsSync(join(entry(), "torch", "mark"))).toBe(false);
   });
 
-  it("is mended if a part of it was deleted", async () => {
+  it("is repaired if a part of it was deleted", async () => {
     const { release, contents, cpu } = smallRelease(NOBODY);
     const pip = fakePip({ [cpu.file]: contents[cpu.file] as Buffer });
     const { options, entry } = setting({ release, env: { PATH: pip.path } });
@@ -623,7 +623,7 @@ describe("the cache", () => {
     await expect(installLibtorch(options)).rejects.toMatchObject({ code: "ERR_ABORTED" });
   });
 
-  it("that cannot be written to is an error of its own", async () => {
+  it("that cannot be written to has its own error", async () => {
     const folder = writeTree(temporaryFolder(), { file: "in the way" });
     const { options } = setting({ from: wheel(), env: { INSTRUCT_PIX2PIX_CACHE: join(folder, "file", "cache") } });
     await expect(installLibtorch(options)).rejects.toMatchObject({ code: "ERR_IO" });
@@ -721,7 +721,7 @@ describe("the lock", () => {
     }
   });
 
-  it("that is no plain file, or in no folder that can be used, is an error and not waited for", async () => {
+  it("that is not a regular file, or in an unusable folder, is an error without waiting", async () => {
     const folder = temporaryFolder();
     const unusable: [string, (path: string) => void][] = [
       ["a dangling link", (path) => symlinkSync(join(folder, "nowhere"), path)],
@@ -767,7 +767,7 @@ describe("the lock", () => {
     expect(existsSync(join(folder, "nowhere"))).toBe(false);
   });
 
-  it("with nonsense in it is nobody's, and is taken over when it is old", async () => {
+  it("with invalid content has no known owner, and is taken over when it is old", async () => {
     const path = join(temporaryFolder(), "lock");
     const contents = ["null", "[]", '{"id":"a","pid":-1,"host":"h"}', '{"pid":0}', "\0".repeat(1 << 20), '{"id":1}'];
     for (const content of contents) {
@@ -805,7 +805,7 @@ describe("the lock", () => {
   });
 });
 
-describe("what is pinned", () => {
+describe("the pinned release", () => {
   const release = releaseFor("linux-x64-gnu");
 
   it("is the CPU wheel, then the CUDA wheel for its CPU half; and all that the CUDA variant needs", () => {
@@ -879,7 +879,7 @@ describe("what is pinned", () => {
     expect(() => recipesOf(releaseFor(platform), "cuda")).toThrow(/is pinned for/);
   });
 
-  it("is nothing for other platforms, which is said with the ways out", () => {
+  it("has nothing for other platforms; the error names the alternatives", () => {
     expect(() => recipesOf(releaseFor("freebsd-x64"), "cpu")).toThrow(
       /is pinned for freebsd-x64; .*--from.*LIBTORCH_USE_PYTORCH=1/,
     );

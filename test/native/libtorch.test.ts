@@ -66,7 +66,7 @@ describe("the resolution order", () => {
     expect(python.message).toContain("/nowhere/bin/python3");
   });
 
-  it("ends with all that was tried and the command that mends it", () => {
+  it("ends with all that was tried and the command that fixes it", () => {
     const cache = join(temporaryFolder(), "cache");
     const { code, message } = failureOf(() => resolveLibtorch({ env: { INSTRUCT_PIX2PIX_CACHE: cache } }));
     expect(code).toBe("ERR_LIBTORCH_NOT_FOUND");

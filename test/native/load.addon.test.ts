@@ -12,7 +12,7 @@ import { libtorchFiles, temporaryFolder, writeTree } from "./libtorch-fixtures.j
 
 const compiled = (path: string) => JSON.stringify(new URL(`../../dist/${path}`, import.meta.url).href);
 
-/** Runs a module in a Node.js process of its own and returns what it prints as JSON. */
+/** Runs a module in a separate Node.js process and returns its JSON output. */
 async function inProcess<T>(program: string, env: Record<string, string> = {}): Promise<T> {
   const args = ["--input-type=module", "-e", program];
   const { stdout } = await promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } });
@@ -45,8 +45,8 @@ function failureOf(options: LoadOptions): { code: string; message: string } {
 
 const nothing = () => ({ INSTRUCT_PIX2PIX_CACHE: join(temporaryFolder(), "cache") });
 
-describe("what is missing", () => {
-  it("is libtorch first of all, whatever else is missing", () => {
+describe("the first missing part", () => {
+  it("is libtorch, even if more is missing", () => {
     expect(failureOf({ env: nothing(), root: temporaryFolder() })).toMatchObject({
       code: "ERR_LIBTORCH_NOT_FOUND",
       message: expect.stringContaining("npx ip2p install"),

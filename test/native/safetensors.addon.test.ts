@@ -100,7 +100,7 @@ describe("a malformed file is a typed error that says what is wrong", () => {
   }
 });
 
-describe("what is no file at all", () => {
+describe("a path that is not a file", () => {
   test("is not found", async () => {
     expect((await refusal(join(folder, "absent.safetensors"))).code).toBe("ERR_FILE_NOT_FOUND");
     expect((await refusal(join(folder, "absent", "x.safetensors"))).code).toBe("ERR_FILE_NOT_FOUND");
@@ -171,7 +171,7 @@ describe("what Python wrote", () => {
   });
 });
 
-describe("what is saved", () => {
+describe("a saved file", () => {
   test.each<DType>(["float32", "float64", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"])(
     "comes back: %s",
     async (dtype) => {
@@ -205,7 +205,7 @@ describe("what is saved", () => {
     for (const [i, name] of names.entries()) expect(await loaded.tensors[name]!.item()).toBe(i);
   });
 
-  test("no tensors at all make a valid file", async () => {
+  test("without tensors is valid", async () => {
     const path = join(folder, "none.safetensors");
     await saveSafetensors(path, {});
     expect(await readFile(path)).toEqual(pack("{}      "));
@@ -248,7 +248,7 @@ describe("a save that fails", () => {
     await expectUntouched();
   });
 
-  test("for a folder that is absent or is the target says so", async () => {
+  test("for a folder that is absent or is the target names it", async () => {
     const error = await failure(join(folder, "nowhere", "model.safetensors"), { x: Tensor.from([1]) });
     expect(error.code).toBe("ERR_FILE_NOT_FOUND");
     expect((await failure(join(folder, "saving"), { x: Tensor.from([1]) })).message).toMatch(/is a folder/);

@@ -75,7 +75,7 @@ describe("a command line", () => {
     ["a misspelled flag", ["--num_setps", "5"], "unknown option --num_setps; did you mean --num_steps?"],
     ["a misspelled flag in kebab-case", ["--num-step=5"], "unknown option --num-step; did you mean --num_steps?"],
     ["an abbreviation", ["--guid", "5"], "unknown option --guid; did you mean --guidance_scale?"],
-    ["the negation of what is not a boolean", ["--no_seed"], "unknown option --no_seed"],
+    ["the negation of an option that is not a boolean", ["--no_seed"], "unknown option --no_seed"],
     ["a flag without its value", ["--num_steps"], "--num_steps needs a value"],
     [
       "a flag in place of a value",
@@ -105,7 +105,7 @@ describe("a command line", () => {
     ["a word for a number", ["--guidance_scale", "abc"], '--guidance_scale takes a number, not "abc"'],
     ["nothing for a number", ["--guidance_scale="], '--guidance_scale takes a number, not ""'],
     ["hexadecimal digits", ["--num_steps", "0x10"], '--num_steps takes a whole number from 1 to 1000, not "0x10"'],
-    ["a choice there is not", ["--dtype", "int8"], '--dtype takes one of float32, bfloat16, not "int8"'],
+    ["an unknown choice", ["--dtype", "int8"], '--dtype takes one of float32, bfloat16, not "int8"'],
     [
       "a seed of 65 bits",
       ["--seed", "18446744073709551616"],

@@ -131,7 +131,7 @@ describe("the package", () => {
   it("has types that are not wrong", async () => {
     const { path } = published.tarballs.find(({ name }) => name === "instruct-pix2pix")!;
     const attw = programOf("@arethetypeswrong/cli", "dist/index.js");
-    // It is ESM only: that an older Node.js cannot require it is no mistake.
+    // It is ESM only: an older Node.js cannot require it.
     const { stdout } = await run(process.execPath, [attw, path, "--profile", "esm-only", "--no-color", "--no-emoji"]);
     expect(stdout).toMatch(/node16 \(from ESM\) +│ OK \(ESM\)/);
     expect(stdout).toMatch(/bundler +│ OK/);

@@ -1,4 +1,4 @@
-// What a user sees of an installation that is not whole: every state is brought about, and the message shown.
+// Messages of incomplete installations: each state is produced, and the message checked.
 
 import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -68,7 +68,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("an insta
     expect(stdout).not.toBe("");
   });
 
-  it("without libtorch: every path that was tried, and the one command that mends it", async () => {
+  it("without libtorch: every path that was tried, and the one command that fixes it", async () => {
     const message = await failureOf(whole, {});
     expect(message).toMatch(/^ip2p: libtorch was not found; run `npx ip2p install` to fetch it into the cache$/m);
     for (const tried of ["the libtorch option: not given", "LIBTORCH: not set", "LIBTORCH_USE_PYTORCH: not set"])
@@ -83,7 +83,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("an insta
     expect(message).toMatch(/built against libtorch 2\.13\.0, but libtorch 2\.12\.1\+cpu was found at .*other/);
     expect(message).toMatch(/`npx ip2p build`.*`npx ip2p install`.*LIBTORCH_BYPASS_VERSION_CHECK=1/);
     expect(await codeOf(whole, { LIBTORCH: other })).toBe("InstructPix2PixError ERR_LIBTORCH_VERSION");
-    // Past the check these files, which are no libraries, fail for what they are.
+    // Past the check these files fail because they are not libraries.
     const bypassed = { LIBTORCH: other, LIBTORCH_BYPASS_VERSION_CHECK: "1" };
     expect(await failureOf(whole, bypassed)).toMatch(/libc10\.so: file too short/);
   });
@@ -115,7 +115,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("an insta
     expect(stdout).toMatch(/^ERR_ADDON_NOT_FOUND: /m);
   });
 
-  it("with node_modules from another platform: what the message says mends it", async () => {
+  it("with node_modules from another platform: the command in the message fixes it", async () => {
     const project = new Project(join(published.folder, "foreign"), layouts.npm, env);
     await project.add(published.registry.url, "instruct-pix2pix", "--os=darwin", "--cpu=arm64");
     cpSync(whole.at("in.png"), project.at("in.png"));
@@ -161,7 +161,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("an insta
     expect((await whole.with(old).ip2pAnyhow("doctor")).stdout).toMatch(/^ERR_LIBTORCH: this system is too old/m);
   });
 
-  it("asked for CUDA without a driver: that there is none", async () => {
+  it("asked for CUDA without a driver: that CUDA is not available", async () => {
     const message = await failureOf(whole, real(), [...edit, "--device", "cuda"]);
     expect(message).toMatch(/device "cuda" is not available: /);
   });

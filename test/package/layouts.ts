@@ -49,14 +49,14 @@ const yarn = (name: string, linker: string): Layout => ({
       npmMinimalAgeGate: 0,
       enableTelemetry: false,
       enableScripts: false,
-      // What a user's own yarn keeps for all projects may hold another build under the same version.
+      // The user's global yarn cache may hold another build of the same version.
       enableGlobalCache: false,
       enableMirror: false,
       globalFolder: shared(folder, "yarn-global"),
       cacheFolder: shared(folder, "yarn-cache"),
     };
     writeFileSync(join(folder, ".yarnrc.yml"), JSON.stringify(settings));
-    // A lockfile makes it a project of its own, wherever it lies.
+    // A lockfile makes it a separate project in any folder.
     writeFileSync(join(folder, "yarn.lock"), "");
     return ["add"];
   },

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { run } from "./run.js";
 
-/** What a registry says of a package. */
+/** A registry's document of a package. */
 interface Packument {
   name: string;
   "dist-tags": Record<string, string>;

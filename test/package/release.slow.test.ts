@@ -85,7 +85,7 @@ class Repository {
   }
 }
 
-/** Each thing that may be inconsistent, and what is said of it. */
+/** Each possible inconsistency, and its message. */
 const inconsistencies: [what: string, (repository: Repository) => void, reason: RegExp][] = [
   [
     "a dirty tree",

@@ -15,7 +15,7 @@ export interface RunResult {
   stderr: string;
 }
 
-/** Runs a program to its end, whatever that is. */
+/** Runs a program to its end, successful or not. */
 export function runAnyhow(program: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"] });
@@ -48,7 +48,7 @@ export async function npmProgram(): Promise<string> {
   return join(stdout.trim(), "npm", "bin", "npm-cli.js");
 }
 
-/** What a script for the shell may count on anywhere. */
+/** Programs that a shell script may rely on everywhere. */
 const COMMON_PROGRAMS = ["sh", "env", "sed", "dirname", "basename", "uname", "readlink", "cat"];
 
 /**

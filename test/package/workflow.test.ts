@@ -38,14 +38,14 @@ const installers = [
 ];
 
 describe("the release workflow", () => {
-  it("runs actions of exactly one commit each, which its release is named beside", () => {
+  it("pins each action to a commit, with its release in a comment", () => {
     for (const text of Object.values(texts))
       for (const line of text.split("\n").filter((each) => /\buses:/.test(each)))
         expect(line).toMatch(/^ +- uses: [\w.-]+\/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
     expect(steps.filter(({ uses }) => uses).length).toBeGreaterThan(5);
   });
 
-  it("knows no secret, and lets the job alone that publishes say who it is", () => {
+  it("uses no secret, and gives only the publishing job an identity token", () => {
     for (const text of Object.values(texts)) expect(text).not.toMatch(/secrets\.|_TOKEN\b|_authToken|\.npmrc/);
     expect(permissions).toEqual({ contents: "read" });
     const privileged = Object.entries(jobs).filter(([, job]) => job.permissions !== undefined);

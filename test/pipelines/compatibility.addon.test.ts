@@ -57,7 +57,7 @@ test.each([
   { allowPatterns: ["*.json"] },
   { ignorePatterns: ["*.bin"] },
   null,
-])("%j is no option of a pipeline", async (options) => {
+])("%j is not an option of a pipeline", async (options) => {
   const loading = InstructPix2PixPipeline.fromPretrained("/nowhere", options as never);
   const name = options ? Object.keys(options)[0]! : "options";
   await expect(loading).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringContaining(name) });

@@ -44,7 +44,7 @@ test("steps outside of the guidance interval compute one row", async () => {
   const some = await edit({ guidanceInterval: [0.2, 0.6] });
   expect(some.calls.map((call) => call[0])).toEqual(["1", "1", "3", "3", "1", "1"]);
   expect(distance(some.values, all.values)).toBeGreaterThan(1e-4);
-  // None at all is what runs without guidance compute.
+  // An empty interval gives the result of a run without guidance.
   const none = await edit({ guidanceInterval: [0, 0] });
   const unguided = await edit({ guidanceScale: 1 });
   expect(distance(none.values, unguided.values)).toBeLessThan(1e-5);
@@ -57,7 +57,7 @@ test("deep features are computed in every n-th step and taken over in between", 
   const apart = distance(cached.values, exact.values);
   expect(apart).toBeGreaterThan(1e-6);
   expect(apart).toBeLessThan(0.2);
-  // What was kept with guidance does not fit without.
+  // Outputs cached with guidance do not fit without it.
   const both = await edit({ deepCacheInterval: 2, guidanceInterval: [0.5, 1] });
   expect(both.calls).toEqual(["1 keep", "1 reuse", "1 keep", "3 reuse", "3 keep", "3 reuse"]);
 });

@@ -34,7 +34,7 @@ const failure = (options: Partial<EditOptions>) =>
     (error: InstructPix2PixError) => error,
   );
 
-describe("what is given", () => {
+describe("inputs", () => {
   const picture = [1, 3, 32, 32];
   const width = 32;
   test.each<[string, () => Partial<EditOptions>]>([
@@ -83,8 +83,8 @@ describe("what is given", () => {
   );
 });
 
-describe("what is computed", () => {
-  test("a guidance beyond all bounds ends the run at its step", async () => {
+describe("results", () => {
+  test("an excessive guidance scale ends the run at its step", async () => {
     const { code, message } = await failure({ guidanceScale: 1e38, numInferenceSteps: 4 });
     expect(code).toBe("ERR_NOT_FINITE");
     expect(message).toMatch(
@@ -129,7 +129,7 @@ describe("what is computed", () => {
 describe("a callback", () => {
   const image = withOne([1, 3, 32, 32], 0.5);
   const returning = (value: unknown) => failure({ image, onStep: () => value as never });
-  test("that is none is refused before anything is computed", async () => {
+  test("that is not a function is refused before anything is computed", async () => {
     const unet = vi.spyOn(pipe.unet, "forward");
     for (const onStep of [null, 5, {}])
       expect(await failure({ image, onStep: onStep as never })).toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
@@ -137,7 +137,7 @@ describe("a callback", () => {
     unet.mockRestore();
   });
 
-  test("that returns what cannot replace latents is refused by name", async () => {
+  test("that returns invalid latents is refused by name", async () => {
     const { latents } = { latents: withOne([1, 4, 16, 16], 0) };
     for (const [value, message] of [
       [latents, /a Tensor; return \{ latents \}/],
@@ -152,7 +152,7 @@ describe("a callback", () => {
       });
   });
 
-  test("may return anything that is no replacement, its own latents, and dispose of what it replaced", async () => {
+  test("may return other values or the same latents, and dispose of latents that it replaced", async () => {
     for (const value of [null, 1, "x", {}, { latents: undefined }, new Date()])
       await pipe.run(quickEdit({ onStep: () => value as never }));
     const plain = await pipe.run({ ...quickEdit(), outputType: "latent" });

@@ -3,7 +3,7 @@ import { native } from "../../lib/native/native.js";
 import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
 import { bits, quickEdit, tinyPipeline } from "../runtime/tiny.js";
 
-// On the CPU nothing really moves: what is shown is which model is asked to go where, when, and that results are the same.
+// On the CPU nothing really moves: the tests show which model is moved where and when, and that results are the same.
 let pipeline: InstructPix2PixPipeline;
 let plain: Buffer;
 beforeAll(async () => {
@@ -96,7 +96,7 @@ test("models of a pipeline that is moved stay where they are put", async () => {
   await pipeline.enableModelCpuOffload("cpu");
 });
 
-test("a device that is not there is refused, and the pipeline goes on as before", async () => {
+test("a missing device is refused, and the pipeline works as before", async () => {
   await expect(pipeline.enableModelCpuOffload("cuda:99")).rejects.toMatchObject({ code: "ERR_CUDA_UNAVAILABLE" });
   await expect(pipeline.to("cuda:99")).rejects.toMatchObject({ code: "ERR_CUDA_UNAVAILABLE" });
   await expect(pipeline.unet.to("cuda:99")).rejects.toMatchObject({ code: "ERR_CUDA_UNAVAILABLE" });

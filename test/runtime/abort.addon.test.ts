@@ -3,7 +3,7 @@ import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2p
 import { Tensor } from "../../lib/tensor.js";
 import { bits, objectsLeftBehind, quickEdit, tinyPipeline } from "./tiny.js";
 
-/** What a run does one after the other; an abort can fall into each. */
+/** The stages of a run; an abort can happen in each. */
 const MOMENTS = ["text", "encode", "unet", "scheduler", "step", "decode"] as const;
 type Moment = (typeof MOMENTS)[number];
 

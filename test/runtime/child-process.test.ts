@@ -68,7 +68,7 @@ beforeEach(() => {
 });
 
 describe.runIf(process.platform !== "win32")("in a hostile current directory", () => {
-  it("nothing of it is run by what looks for tools", async () => {
+  it("no program in it is run by the search for tools", async () => {
     detectCudaDriver();
     try {
       findBuildTools(env);

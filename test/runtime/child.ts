@@ -15,7 +15,7 @@ export interface ChildOptions {
   nodeOptions?: readonly string[];
   cwd?: string;
   env?: NodeJS.ProcessEnv;
-  /** Bytes of private writable memory it may have (Linux only): what is asked for beyond fails. */
+  /** Bytes of private writable memory it may have (Linux only): allocations beyond it fail. */
   dataLimit?: number;
   /** Called whenever something arrived on standard output. */
   onOutput?: (stdout: string, child: ChildProcess) => void;

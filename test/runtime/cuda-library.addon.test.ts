@@ -9,13 +9,13 @@ import { runChild } from "./child.js";
 const files = findAddon();
 const libtorch = resolveLibtorch();
 
-// Where the addon was built with a CPU libtorch there is none.
+// An addon built with a CPU libtorch has no CUDA library.
 describe.runIf(libtorch.variant === "cuda" && files.cuda)("the CUDA library", () => {
   const libraries = ["c10", "torch_cpu", "c10_cuda", "torch_cuda"].map((stem) =>
     join(libtorch.root, "lib", sharedLibraryName(stem)),
   );
 
-  test("opens beside a CUDA libtorch; without a driver every call says that there is none, and the CPU computes", async () => {
+  test("opens beside a CUDA libtorch; without a driver every call reports it, and the CPU computes", async () => {
     const { status, stdout, stderr } = await runChild("cuda-library.mjs", [
       files.addon,
       files.preload,

@@ -12,7 +12,7 @@ interface Outcome {
   refusals: Record<string, string>;
 }
 
-/** What devices come to with a libtorch in a process of its own. */
+/** Which devices a libtorch offers, in a separate process. */
 async function devicesWith(libtorch: string): Promise<Outcome> {
   const { status, stdout, stderr } = await runChild("devices.mjs", [], { env: { LIBTORCH: libtorch } });
   expect(status, stderr).toBe(0);

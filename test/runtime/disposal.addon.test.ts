@@ -133,7 +133,7 @@ test("the arrays a tensor gave outlive it", async () => {
   expect(array.every((value) => value === 8)).toBe(true);
 });
 
-test("what a state dict gave outlives the model", async () => {
+test("tensors of a state dict outlive the model", async () => {
   const text = await CLIPTextModel.fromPretrained(`${tinyModel}/text_encoder`);
   const { "final_layer_norm.weight": weight } = await text.stateDict();
   const before = await weight!.toArray();
@@ -158,7 +158,7 @@ test("disposing of a pipeline lets the runs under way finish and refuses later o
   expect([unet, vae, textEncoder].map((part) => part.disposed)).toEqual([true, true, true]);
 });
 
-test("a pipeline whose model was disposed of by hand says so", async () => {
+test("a pipeline with a disposed model reports it", async () => {
   using broken = await tinyPipeline();
   broken.unet.dispose();
   expect(await errorOf(() => broken.run(quickEdit()))).toMatchObject(DISPOSED);

@@ -32,7 +32,7 @@ test.each([
   expect(Math.min(worked, refused), how).toBeGreaterThan(0);
 });
 
-test("an error class that is none, throws or makes no object does not crash the process", async () => {
+test("an error class that is invalid, throws or makes no object does not crash the process", async () => {
   const { caught, expected } = await measureInChild<{ caught: number; expected: number }>("error-class.mjs");
   expect(caught).toBe(expected);
 });

@@ -10,7 +10,7 @@ interface Figures {
 }
 
 test.each(["tensors", "arrays", "models", "results"])(
-  "%s that nobody disposed of are freed by garbage collection",
+  "%s that were not disposed of are freed by garbage collection",
   async (what) => {
     const { base, held, collected } = await measureInChild<{ base: Figures; held: Figures; collected: Figures }>(
       "collected.mjs",

@@ -88,7 +88,7 @@ describe("a saved state", () => {
     expect(await draws(generator)).toEqual(expected);
   });
 
-  test("is of the moment of the call, whatever is drawn right after it", async () => {
+  test("is that at the time of the call, even if more is drawn right after", async () => {
     const generator = new Generator("cpu", 1);
     const [state, first] = await Promise.all([generator.getState(), draws(generator)]);
     await generator.setState(state);
@@ -102,7 +102,7 @@ describe("a saved state", () => {
     expect(other.seed).toBe(2n ** 63n + 5n);
   });
 
-  test("is refused if it is none, and the generator goes on as it was", async () => {
+  test("is refused if it is invalid, and the generator is unchanged", async () => {
     const generator = new Generator("cpu", 1);
     const state = await generator.getState();
     const expected = await draws(generator);
@@ -140,7 +140,7 @@ describe("a seed", () => {
   });
 });
 
-test("a generator that is none is refused, rather than another one drawn from", async () => {
+test("an invalid generator is refused, not replaced by another", async () => {
   for (const generator of [{}, 5, null, [{}], "cpu"] as unknown as Generator[])
     for (const call of [
       () => Tensor.randn([2], { generator }),

@@ -6,8 +6,8 @@ import { tinyModel } from "./tiny.js";
 
 const MEGABYTE = 2 ** 20;
 
-// In a file of its own: garbage that other tests leave would be collected in the middle of the counting.
-test("what is disposed of is counted out at once, and freed", async () => {
+// In its own file: garbage of other tests would be collected during the count.
+test("disposed tensors are subtracted at once, and freed", async () => {
   const usage = () => native().memoryUsage();
   const start = usage();
   const tensor = await Tensor.zeros([64, MEGABYTE / 4]);

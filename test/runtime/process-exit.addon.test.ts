@@ -18,13 +18,13 @@ test("process.exit() in the middle of work exits promptly with its code", async 
   expect(await ending("exit")).toMatchObject({ status: 7, stdout: "computing\nexit 7\n", stderr: "" });
 });
 
-test("an exception that nobody catches in the middle of work ends the process with 1 and its own stack", async () => {
+test("an uncaught exception in the middle of work ends the process with 1 and its own stack", async () => {
   const { status, stdout, stderr } = await ending("throw");
   expect({ status, stdout }).toEqual({ status: 1, stdout: "computing\nexit 1\n" });
   expect(stderr).toContain("Error: in the middle of the work");
 });
 
-test("a native error that nobody handles ends the process with 1 and names the error's class and code", async () => {
+test("an unhandled native error ends the process with 1 and names the error's class and code", async () => {
   const { status, stderr } = await ending("unhandled");
   expect(status).toBe(1);
   expect(stderr).toMatch(/InstructPix2PixError: the model was disposed[\s\S]*code: 'ERR_DISPOSED'/);

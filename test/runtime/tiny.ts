@@ -13,7 +13,7 @@ export async function tinyPipeline(): Promise<InstructPix2PixPipeline> {
   return InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu" });
 }
 
-/** A quick edit; what is given takes precedence. */
+/** A quick edit; given options take precedence. */
 export function quickEdit(more: Partial<EditOptions> = {}): EditOptions {
   const prompt = more.promptEmbeds ? undefined : "make it a snowy day";
   return { prompt, image: tinyImage, numInferenceSteps: 2, seed: 0, ...more };

@@ -10,7 +10,7 @@ import { runChild } from "./child.js";
 let folder: string;
 const at = (...path: string[]) => join(folder, ...path);
 
-/** The package installed once more, its addon a file of its own. */
+/** A second installation of the package, with its own addon file. */
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "ip2p-copies-"));
   mkdirSync(at("copy", "build", "Release"), { recursive: true });

@@ -58,7 +58,7 @@ describe("scheduler configurations", () => {
     expect(EulerDiscreteScheduler.fromConfig({}).config).toEqual({});
   });
 
-  it("leave out what a file marks as only a default", () => {
+  it("leave out values that a file marks as defaults", () => {
     const config = { _use_default_values: ["timestep_spacing"], timestep_spacing: "leading", beta_start: 0.001 };
     const euler = EulerDiscreteScheduler.fromConfig(config);
     expect(euler.config).toEqual({ beta_start: 0.001 });
@@ -157,7 +157,7 @@ describe("scheduler configurations", () => {
     solver.setTimesteps(4); // short runs go no higher than the second order
   });
 
-  it("that are no object are refused", () => {
+  it("that are not an object are refused", () => {
     for (const config of [null, [], "x", 5])
       expect(refusal(() => DDPMScheduler.fromConfig(config as never))).toContain("is not an object");
   });

@@ -34,9 +34,14 @@ describe("npm run tiny:guidance", () => {
   });
 
   const refused: [what: string, args: string[], status: number, line: RegExp][] = [
-    ["a scale that is none", ["--guidance_scales", "2,x"], 2, /--guidance_scales takes numbers above 1 .*"2,x"/],
+    [
+      "a scale that is not a number",
+      ["--guidance_scales", "2,x"],
+      2,
+      /--guidance_scales takes numbers above 1 .*"2,x"/,
+    ],
     ["a scale that turns guidance off", ["--image_guidance_scales", "0.5"], 2, /takes numbers of at least 1 .*"0\.5"/],
-    ["a folder that there is not", ["--output", "no/scales"], 1, /--output: there is no folder ".*no"/],
+    ["a missing folder", ["--output", "no/scales"], 1, /--output: there is no folder ".*no"/],
   ];
   it.each(refused)("refuses %s in one line", async (_, args, status, line) => {
     const outcome = await tinyGuidance([...QUICK, ...args]);

@@ -78,7 +78,7 @@ describe("metrics.jsonl", () => {
     expect(steps()).toEqual([1]);
   });
 
-  it("takes no step twice, nor one that is none", async () => {
+  it("takes no step twice, nor an invalid one", async () => {
     const file = new MetricsFile(out, 5);
     await file.init();
     await file.log({}, 6);
@@ -90,7 +90,7 @@ describe("metrics.jsonl", () => {
     expect(steps()).toEqual([6]);
   });
 
-  it("is repaired wherever a write was cut off", async () => {
+  it("is repaired after a write was cut off anywhere", async () => {
     await write(0, 1, 2, 3);
     const whole = readFileSync(path);
     for (let length = 0; length <= whole.length; length++) {
@@ -101,7 +101,7 @@ describe("metrics.jsonl", () => {
     }
   });
 
-  it("is repaired whatever it holds: lines that are none go, also between others", async () => {
+  it("is repaired with any content: invalid lines are removed, also between others", async () => {
     const good = '{"step":1}\n{"step":2,"a":[1]}\n';
     const bad = [
       "\0\0\0\n",
@@ -125,7 +125,7 @@ describe("metrics.jsonl", () => {
     expect(steps()).toEqual([1, 2, 4, 10]);
   });
 
-  it("never repeats a step, whatever was in it and whatever is resumed (300 cases)", async () => {
+  it("never repeats a step, for any content and any resumed step (300 cases)", async () => {
     const line = fc.oneof(
       fc.nat(20).map((step) => `{"step":${step}}\n`),
       fc.string({ maxLength: 12 }),
@@ -195,7 +195,7 @@ describe("metrics.jsonl", () => {
     expect(steps()).toEqual([1, 2]);
   });
 
-  describe.skipIf(process.platform === "win32")("that is no regular file is an ERR_IO at once, naming it:", () => {
+  describe.skipIf(process.platform === "win32")("that is not a regular file is an ERR_IO at once, naming it:", () => {
     it.each([
       ["a folder", () => mkdirSync(path)],
       ["a named pipe", () => execFileSync("mkfifo", [path])],

@@ -34,7 +34,7 @@ describe("secrets", () => {
     });
   });
 
-  it("are replaced wherever they turn up, as in addresses", () => {
+  it("are replaced everywhere, as in addresses", () => {
     const odd = new Secrets([], ["p&ss w/rd?", "p&ss w/rd?-and-more"]);
     expect(odd.redact("p&ss w/rd?-and-more, p&ss w/rd?")).toBe("***, ***");
     expect(odd.redact(`https://host/?token=${encodeURIComponent("p&ss w/rd?")}&a=1`)).toBe(

@@ -61,7 +61,7 @@ describe("event files", () => {
     expect(sub(restart, 7)!.get(1)).toEqual([1n]);
   });
 
-  it("hold numbers as scalars, texts as texts, and leave out what is null", async () => {
+  it("hold numbers as scalars, texts as texts, and leave out null", async () => {
     const run = tracker();
     await run.init({});
     await run.log({ train_loss: 0.25, skipped: true, note: "hello *there*", nothing: null, grad_norm: Number.NaN }, 1);

@@ -155,7 +155,7 @@ describe("a secret", () => {
     val_image_url: { type: "string" },
   } as const;
 
-  it.each(["online", "offline"])("reaches no file and no request, wherever it appears (W&B %s)", async (mode) => {
+  it.each(["online", "offline"])("reaches no file and no request from any setting (W&B %s)", async (mode) => {
     const values = {
       hubToken: TOKEN,
       hubModelId: `me/${TOKEN}`,

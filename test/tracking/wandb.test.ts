@@ -243,7 +243,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     let state = 1;
     server.fault = ({ method }) => {
       state = (state * 48271) % 0x7fffffff;
-      // Whatever a storage service answers, a status of success is one.
+      // From a storage service a success status suffices, with any body.
       return state % 5 < 3 && !(method === "PUT" && "body" in Object(fault)) ? fault : undefined;
     };
     const run = tracker();
@@ -375,7 +375,7 @@ describe("the key that `wandb login` saved", () => {
     }
   });
 
-  it("is the one of its machine, whatever else is in there", () => {
+  it("is the one of its machine, among other entries", () => {
     const text = `# machine x password no
       machine a login machine password password
       machine b

@@ -1,6 +1,6 @@
 /**
  * Adam with decoupled weight decay and 8-bit moments, written down from the paper (Dettmers et al. 2022, "8-bit
- * Optimizers via Block-wise Quantization", https://arxiv.org/abs/2110.02861) with no thought of speed: every moment is
+ * Optimizers via Block-wise Quantization", https://arxiv.org/abs/2110.02861) without regard to speed: every moment is
  * kept as the code of a dynamic 8-bit data type and one scale, the largest magnitude, for each block of 256. Parameters
  * of fewer than 4096 elements keep float32 moments.
  */

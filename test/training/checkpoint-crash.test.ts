@@ -190,7 +190,7 @@ describe.each(scenarios)("$name", ({ step, before, make }) => {
     expect(seen).toEqual(new Set([before?.run ?? "none", "second"]));
   });
 
-  it("a power cut at any system call does too, whatever was not synced by then", async () => {
+  it("so does a power cut at any system call, with any data that was not yet synced lost", async () => {
     const start = await make();
     const total = await countCalls(start, step);
     let state = 1;
@@ -242,7 +242,7 @@ describe("looking for the latest checkpoint", () => {
     }
   });
 
-  it("an error that is not the checkpoint's fault is not taken for a broken one", async () => {
+  it("an error unrelated to the checkpoint does not mark it as broken", async () => {
     const disk = new MemoryDisk();
     for (const step of [5, 10]) await commit(disk, step, "first");
     const counting = interfering(disk, () => {});

@@ -7,7 +7,7 @@ import { formatManifest, parseManifest } from "../../lib/training/checkpoint/man
 describe("a manifest from outside", () => {
   const hash = createHash("sha256").update("").digest("hex");
 
-  /** A manifest that is right in itself, whatever its names. */
+  /** A consistent manifest with any names. */
   const withNames = (...all: string[]) =>
     Buffer.from(
       formatManifest({

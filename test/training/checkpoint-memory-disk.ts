@@ -127,7 +127,7 @@ export class MemoryDisk implements FileSystem {
     return all;
   }
 
-  /** What is found after the power came back; `random(n)` is a whole number from 0 to n − 1. */
+  /** The state of the disk after a power cut; `random(n)` is a whole number from 0 to n − 1. */
   afterPowerCut(random: (limit: number) => number): MemoryDisk {
     const survive = (node: MemoryNode): MemoryNode => {
       if (node.kind === "file") {
@@ -184,7 +184,7 @@ export class MemoryDisk implements FileSystem {
   }
 }
 
-/** Thrown by every call of a process that is no more. */
+/** Thrown by every call of a killed process. */
 export class Killed extends Error {}
 
 /** What becomes of a call: its number counts from 1. Throwing prevents the call. */

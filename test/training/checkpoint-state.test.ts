@@ -71,12 +71,12 @@ describe("a training state", () => {
     expect(await readState(folder)).toEqual(state);
   });
 
-  it("may lack what a run does not have, but says so", async () => {
+  it("has null for parts that a run does not have", async () => {
     await writeState(folder, { ...state, scaler: null, ema: null, trackers: {}, order: null });
     expect(await readState(folder)).toEqual({ ...state, scaler: null, ema: null, trackers: {}, order: null });
   });
 
-  it("is read as it was written, whatever it is (200 cases)", async () => {
+  it("is read as it was written (200 random cases)", async () => {
     const json = fc.jsonValue({ maxDepth: 3 }).filter((value) => !JSON.stringify(value).includes("-0"));
     const names = fc.string({ maxLength: 10 });
     const arbitrary = fc.record<TrainingState>({

@@ -82,7 +82,7 @@ describe("a committed checkpoint", () => {
     expect(await verifyCheckpoint(`${path}/`)).toEqual(manifest);
   });
 
-  it("replaces one of the same step, and whatever an earlier attempt left behind", async () => {
+  it("replaces one of the same step, and leftovers of an earlier attempt", async () => {
     await commitCheckpoint(out, 3, write);
     mkdirSync(join(out, "checkpoint-3.tmp", "unet"), { recursive: true });
     writeFileSync(join(out, "checkpoint-3.tmp", "unet", "half"), "x");
@@ -96,7 +96,7 @@ describe("a committed checkpoint", () => {
     expect(await latestValidCheckpoint(join(out, "a", "b"), () => expect.unreachable())).toMatchObject({ step: 1 });
   });
 
-  it("lets the oldest go by their steps' numbers, and nothing that is not a checkpoint", async () => {
+  it("prunes the oldest by step number, and only checkpoints", async () => {
     const others = [
       "checkpoint-",
       "checkpoint-x",
@@ -116,7 +116,7 @@ describe("a committed checkpoint", () => {
     for (const name of [...others, "checkpoint-2", "checkpoint-3", "elsewhere"]) expect(names()).toContain(name);
   });
 
-  it("is never itself let go, although a later one exists", async () => {
+  it("is never pruned itself, although a later one exists", async () => {
     for (const step of [10, 20]) await commitCheckpoint(out, step, write);
     const { pruned } = await commitCheckpoint(out, 5, write, { keep: 1 });
     expect(pruned).toEqual([join(out, "checkpoint-10"), join(out, "checkpoint-20")]);
@@ -257,7 +257,7 @@ describe("verifying a checkpoint", () => {
     expect((await verifyCheckpoint(join(out, "the-good-one"))).step).toBe(7);
   });
 
-  it("says when there is nothing, or a file", async () => {
+  it("reports a missing path, or a file", async () => {
     await expectError(verifyCheckpoint(join(out, "none")), "ERR_FILE_NOT_FOUND", "the checkpoint does not exist");
     await expectError(verifyCheckpoint(join(path, "state.json")), "ERR_CHECKPOINT", "is not a folder");
   });
@@ -278,12 +278,12 @@ describe("verifying a checkpoint", () => {
 });
 
 describe("the latest valid checkpoint", () => {
-  it("is none where there is no folder", async () => {
+  it("is undefined if the folder does not exist", async () => {
     expect(await latestValidCheckpoint(join(out, "none"), () => expect.unreachable())).toBeUndefined();
     expect(await findCheckpoints(join(out, "none"))).toEqual([]);
   });
 
-  it("is the newest that is whole; each broken one before it is said", async () => {
+  it("is the newest intact one; each newer broken one is reported", async () => {
     for (const step of [8, 9, 10, 11]) await commitCheckpoint(out, step, write);
     truncateSync(join(out, "checkpoint-11", "state.json"), 1);
     unlinkSync(join(out, "checkpoint-10", "manifest.json"));
@@ -307,7 +307,7 @@ describe("the latest valid checkpoint", () => {
     expect(names()).toEqual(["checkpoint-1", ...kept].sort());
   });
 
-  it("says that the place is not a folder", async () => {
+  it("reports that the path is not a folder", async () => {
     writeFileSync(join(out, "file"), "");
     await expectError(
       latestValidCheckpoint(join(out, "file"), () => {}),
@@ -345,7 +345,7 @@ describe("hashing", () => {
     await expect(hashes).rejects.toMatchObject({ code: "ERR_ABORTED" });
   });
 
-  it("fails with Node's code for a file that is not there", async () => {
+  it("fails with Node's code for a missing file", async () => {
     writeFileSync(join(out, "a"), "");
     await expect(sha256OfFiles([join(out, "a"), join(out, "b")])).rejects.toMatchObject({ code: "ENOENT" });
     expect(await sha256OfFiles([])).toEqual([]);

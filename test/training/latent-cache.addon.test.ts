@@ -72,7 +72,7 @@ test.each([{}, { compat: "diffusers" as const }])(
   },
 );
 
-test("another resolution has a cache of its own, and nothing unfinished stays behind", async () => {
+test("another resolution has its own cache, and no unfinished cache remains", async () => {
   const cacheDir = join(folder, "keys");
   await losses("a", { cacheLatents: true, cacheDir, maxTrainSteps: 1 });
   await losses("b", { cacheLatents: true, cacheDir, maxTrainSteps: 1, resolution: 48 });
@@ -81,7 +81,7 @@ test("another resolution has a cache of its own, and nothing unfinished stays be
   expect(found.every((name) => /^latents-[0-9a-f]{16}$/.test(name))).toBe(true);
 });
 
-/** A cache, and what a run on it comes to. */
+/** A cache, and the losses of a run on it. */
 async function made(name: string) {
   const options = { cacheLatents: true, cacheDir: join(folder, name), maxTrainSteps: 5 };
   const whole = await losses(`${name}-run`, options);
@@ -114,7 +114,7 @@ test.each<[string, (cache: string) => void, RegExp]>([
   ["described by a folder", (cache) => inPlaceOf(cache, "cache.json"), /cache\.json is not a file/],
   ["a folder of records", (cache) => inPlaceOf(cache, "records.bin"), /records\.bin is not a file/],
   ["a link", (cache) => inPlaceOf(cache, "", "/nowhere"), /it is not a folder/],
-])("a cache that is %s is made anew, and says so", async (name, damage, message) => {
+])("a cache that is %s is rebuilt with a warning", async (name, damage, message) => {
   const { options, whole, cache } = await made(name);
   damage(cache);
   const again = await losses(`${name}-again`, options);
@@ -135,7 +135,7 @@ test.each<[string, (records: string, size: number) => void]>([
       writeFileSync(records, bytes);
     },
   ],
-])("a record with %s stops the run, which the next one mends", async (name, damage) => {
+])("a record with %s stops the run; the next run repairs it", async (name, damage) => {
   const { options, whole, cache } = await made(name);
   const records = join(cache, "records.bin");
   damage(records, statSync(records).size / 9);
@@ -148,7 +148,7 @@ test.each<[string, (records: string, size: number) => void]>([
   expect(mended.cached).toBe(9);
 });
 
-test("what a killed build left is cleared away, and an unwritable place is named", async () => {
+test("leftovers of a killed build are removed, and an unwritable folder is named", async () => {
   const { options, cache } = await made("stale");
   mkdirSync(`${cache}.12345.tmp`);
   rmSync(join(cache, "cache.json"));

@@ -162,7 +162,7 @@ describe("piecewise constant rules", () => {
   );
 });
 
-describe("what a schedule cannot work with is refused", () => {
+describe("invalid settings of a schedule are refused", () => {
   const steps = { numWarmupSteps: 1, numTrainingSteps: 2 };
 
   it.each([
@@ -183,7 +183,7 @@ describe("what a schedule cannot work with is refused", () => {
     );
   });
 
-  it("such as a rate or a number of processes that is none", () => {
+  it("such as an invalid rate or number of processes", () => {
     const options = { schedule: "constant", learningRate: 1, trainingSteps: 1 } as const;
     expect(() => new LearningRate({ ...options, learningRate: Number.NaN })).toThrow(/learning rate must be/);
     expect(() => new LearningRate({ ...options, numProcesses: 0 })).toThrow(/at least 1, not 0/);

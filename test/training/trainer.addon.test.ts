@@ -146,7 +146,7 @@ test.each([
     for (let step = 0; step < 4; step++) {
       for (const micro of [0, 1]) losses.push(await made.accumulate(2 * step + micro));
       if (step === 2) {
-        // What a pass of the averaged weights leaves behind is not taken for the weights.
+        // A pass with the averaged weights does not replace the weights.
         await made.trainer.forgetGradients();
         losses.push(await made.trainer.withEma(() => made.accumulate(9)));
         await made.trainer.forgetGradients();

@@ -4,7 +4,7 @@ import { lessonExample, WORLD_WORDS, worldExample } from "../../lib/world/index.
 
 const examples = Array.from({ length: 200 }, (_, index) => lessonExample(5, index));
 
-test("a lesson asks for what no instruction of the world's data set asks for", () => {
+test("a lesson's edits do not occur in the world's data set", () => {
   const known = new Set(WORLD_WORDS);
   for (const { edit } of examples) expect(edit.instruction.split(" ").every((word) => known.has(word))).toBe(false);
   for (let index = 0; index < 500; index++) expect(worldExample(5, index).edit.target.style).not.toBe("sepia");

@@ -18,13 +18,13 @@ function noise(random: Random) {
 }
 
 describe("the score of an edit", () => {
-  it("is no success for the untouched original, whatever the edit", () => {
+  it("is no success for the untouched original, for every edit", () => {
     const scores = judged.map(({ judge, scene }) => judge.score(picture(drawPixels(scene, SIZE))));
     expect(summariseScores(scores)).toEqual({ success: 0, count: judged.length, outside: 0 });
     for (const { error } of scores) expect(error).toBeGreaterThan(0);
   });
 
-  it("is success without error for the true target, whatever the edit", () => {
+  it("is success without error for the true target, for every edit", () => {
     const scores = judged.map(({ judge, edit }) => judge.score(picture(drawPixels(edit.target, SIZE))));
     expect(summariseScores(scores)).toEqual({ success: 1, count: judged.length, outside: 0 });
     for (const { error } of scores) expect(error).toBe(0);

@@ -1,5 +1,5 @@
 // Runs operators and their plain counterparts on the same random tensors, forward and backward, and prints how far each is
-// from the plain operator in float64. In a process of its own, since the instruction set is chosen once per process
+// from the plain operator in float64. In a separate process, since the instruction set is chosen once per process
 // (IP2P_CPU_CAPABILITY). The cases come as JSON on standard input; see test/kernels/comparison.ts.
 import { text } from "node:stream/consumers";
 import { Generator } from "../../../dist/generator.js";

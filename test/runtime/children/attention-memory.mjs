@@ -12,7 +12,7 @@ function status(key) {
   return 1024 * Number(new RegExp(`^${key}:\\s+(\\d+) kB`, "m").exec(readFileSync("/proc/self/status", "utf8"))[1]);
 }
 
-/** Runs `body` once on something small, so that what is loaded once is loaded, and then measures it. */
+/** Runs `body` on a small input first, for one-time loading, and then measures it. */
 async function peakOf(body, small, large) {
   await body(small);
   writeFileSync("/proc/self/clear_refs", "5"); // the peak begins anew

@@ -16,7 +16,7 @@ const make = {
     return array;
   },
   models: () => UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`),
-  // Of calls whose promises nobody keeps.
+  // Of calls whose promises are not kept.
   results: async (kilobytes) => {
     const tensor = await fill(kilobytes);
     const results = await Promise.all([tensor.add(1), tensor.clone()]);
@@ -33,7 +33,7 @@ const figures = () => ({
 });
 
 /**
- * Collects garbage until `isFree` or for long enough. It takes a while: large memory is let go of on a thread of its own,
+ * Collects garbage until `isFree` or for long enough. It takes a while: large memory is freed on its own thread,
  * which has to get its turn, and what tensors had is kept for a second for those that may come.
  */
 async function collect(isFree) {

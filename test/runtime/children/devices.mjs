@@ -1,4 +1,4 @@
-// Says what "auto" comes to, what is warned about, and how devices that are not there are refused.
+// Prints the device that "auto" selects, the warnings, and the errors for missing devices.
 import { resolveDevice } from "../../../dist/device.js";
 import { Generator, InstructPix2PixPipeline } from "../../../dist/index.js";
 import { Tensor, tinyModel } from "./package.mjs";

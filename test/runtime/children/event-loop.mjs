@@ -12,7 +12,7 @@ const { InstructPix2PixPipeline } = await import("../../../dist/pipelines/instru
 const image = await Tensor.rand([1, 3, 112, 112]);
 const large = new RgbImage(3000, 2000, new Uint8Array(3000 * 2000 * 3).fill(127));
 const edit = (options) => pipe.run({ prompt: "make it a snowy day", seed: 0, image: tinyImage, ...options });
-// What is done for the first time is compiled and loaded then.
+// The first call also compiles and loads code.
 await edit({ numInferenceSteps: 2 });
 await (await large.resize(64, 64, "lanczos")).resize(8, 8, "lanczos");
 const models = [];

@@ -1,4 +1,4 @@
-// What a copy of the package does in two-copies.mjs; also the program of its worker.
+// The job of one copy of the package in two-copies.mjs; also the program of its worker.
 import { createHash } from "node:crypto";
 import { parentPort, workerData } from "node:worker_threads";
 
@@ -11,7 +11,7 @@ export async function edit({ InstructPix2PixPipeline, RgbImage, builtInModel }) 
   return createHash("sha256").update(images[0].data).digest("hex");
 }
 
-/** How one copy refuses what is the other's, handles of the addon included. */
+/** How one copy refuses objects of the other, handles of the addon included. */
 export async function foreign(one, two) {
   const tensor = await one.Tensor.zeros([1]);
   const attempts = {

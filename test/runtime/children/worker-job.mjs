@@ -1,9 +1,9 @@
-// What a worker thread of the tests does. `workerData.mode` says how it ends:
+// The job of a worker thread in the tests. `workerData.mode` selects how it ends:
 //   "edit": computes with the UNet and posts the result's bytes
 //   "endless": computes until it is terminated, and says "computing" when it began
 //   "exit": calls process.exit() in the middle of the work
 //   "throw": throws in the middle of the work
-//   "forget": ends with work queued that nobody waits for
+//   "forget": ends with queued work that is not awaited
 import { parentPort, workerData } from "node:worker_threads";
 import { onOneThread, Tensor, tinyModel, UNet2DConditionModel } from "./package.mjs";
 

@@ -123,7 +123,7 @@ test("batches without one usable row make a run shorter, not its epochs more", a
     [2, 1],
   ]);
   expect(result!.step).toBe(2);
-  // Nor does going on from its last checkpoint: what is left of the second epoch has no usable row.
+  // Nor does resuming from its last checkpoint: the rest of the second epoch has no usable row.
   const again = await trained(tinyOptions(outputDir, { ...options, resumeFromCheckpoint: "latest" }));
   expect(again.records).toEqual([]);
   expect(again.result!.step).toBe(2);

@@ -45,7 +45,7 @@ async function expectIntact(outputDir: string, names = ["checkpoint-2"]): Promis
   expect(last!.path).toBe(join(outputDir, names.at(-1)!));
 }
 
-/** Once there is room again, the run comes to where it would have come. */
+/** Once there is room again, the resumed run has the same result. */
 async function expectGoesOn(outputDir: string): Promise<void> {
   await trained(options(outputDir, { resumeFromCheckpoint: "latest" }));
   expect(finalWeights(outputDir)).toBe(finalWeights(whole));
@@ -169,7 +169,7 @@ describe("an output folder that cannot be written to is found before anything is
   });
 });
 
-test("a checkpoint folder that disappears under the run costs nothing but itself", async () => {
+test("a checkpoint folder deleted during the run affects nothing else", async () => {
   const outputDir = folder.at("disappears");
   const onStep = ({ step }: { step: number }) => {
     if (step === 3) rmSync(outputDir, { recursive: true });

@@ -146,7 +146,7 @@ describe("checkpoints that diffusers' script wrote", () => {
     await trained(options(source, { maxTrainSteps: 4, gradientAccumulationSteps: 2 }));
   });
 
-  test("are no latest, and are never removed", async () => {
+  test("do not count as latest, and are never removed", async () => {
     const outputDir = folder.at("diffusers");
     for (const step of [1, 500]) diffusersCheckpoint(outputDir, step, join(source, "checkpoint-4"));
     const seen = await watch(options(outputDir, { ...latest, maxTrainSteps: 2 }));

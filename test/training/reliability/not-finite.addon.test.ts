@@ -123,7 +123,7 @@ test("overflow that comes with some rows stops at the step that meets them, whic
   expect(last).toBeGreaterThan(0);
   expect(message).toMatch(new RegExp(`step ${last}$`));
 
-  // What is on the disk is what the same run without that word has after the step before.
+  // The saved state equals that of the same run without that word after the step before.
   expect(checkpoints(outputDir).at(-1)).toBe(`checkpoint-${last}`);
   await expectFinite(join(outputDir, `checkpoint-${last}`));
   const clean = folder.at("out-text-clean");
@@ -146,7 +146,7 @@ async function tokenOnlyIn(word: string, base: string): Promise<{ rows: number[]
   return { rows, width: table.shape[1]!, token };
 }
 
-test("a learning rate that blows up is named at the step that is no longer finite, and what was saved is finite", async () => {
+test("a diverging learning rate is named at the first step that is not finite, and the saved state is finite", async () => {
   const outputDir = folder.at("out-blow-up");
   const seen = await watch(
     tinyOptions(outputDir, {
@@ -220,7 +220,7 @@ describe("with float16 and a scaled loss", () => {
       for (const file of [`unet/${WEIGHTS}`, "optimizer.safetensors"]) expect(after[file]).toBe(before[file]);
   });
 
-  test("overflow that no scale removes stops the run instead of being skipped for ever", async () => {
+  test("overflow at every loss scale stops the run instead of being skipped forever", async () => {
     const outputDir = folder.at("out-exhausted");
     const run = tinyOptions(outputDir, { ...fp16, maxTrainSteps: 1 });
     await trained(run);

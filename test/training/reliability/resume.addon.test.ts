@@ -140,7 +140,7 @@ describe("a resumed run ends with the bits of an undisturbed one", () => {
   });
 });
 
-describe("which checkpoint a run goes on from", () => {
+describe("which checkpoint a run resumes from", () => {
   test("a finished run has nothing left to do, and its model is saved again", async () => {
     const outputDir = folder.at("finished");
     cpSync(whole, outputDir, { recursive: true });
@@ -151,7 +151,7 @@ describe("which checkpoint a run goes on from", () => {
     expectSameAsWhole(outputDir);
   });
 
-  test("without a checkpoint, latest starts anew and says so", async () => {
+  test("without a checkpoint, latest starts from scratch and reports it", async () => {
     const outputDir = folder.at("anew");
     const { records, warnings } = await trained(tinyOptions(outputDir, { ...latest, maxTrainSteps: 1 }));
     expect(records.map(({ step }) => step)).toEqual([1]);
@@ -188,7 +188,7 @@ describe("which checkpoint a run goes on from", () => {
     expect(expectError(seen, "ERR_FILE_NOT_FOUND")).toMatch(/the checkpoint checkpoint-77 does not exist/);
   });
 
-  test("what a killed run left unfinished is cleared away", async () => {
+  test("unfinished files of a killed run are removed", async () => {
     const outputDir = folder.at("stale");
     cpSync(join(whole, "checkpoint-3"), join(outputDir, "checkpoint-3"), { recursive: true });
     mkdirSync(join(outputDir, "checkpoint-6.tmp", "unet"), { recursive: true });

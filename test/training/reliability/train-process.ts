@@ -26,7 +26,7 @@ export interface Ended {
   resumedAt: number;
 }
 
-/** `ip2p train` in a process of its own. */
+/** `ip2p train` in a separate process. */
 export class TrainProcess {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;

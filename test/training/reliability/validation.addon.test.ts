@@ -40,7 +40,7 @@ function options(name: string, more: Partial<TrainInput> = {}): TrainInput {
 const stepsValidated = (events: readonly TrainEvent[]) =>
   events.flatMap((event) => (event.type === "validation" ? [event.step] : []));
 
-test("callbacks that are none are refused before anything is loaded", async () => {
+test("callbacks that are not functions are refused before anything is loaded", async () => {
   for (const given of [{ onStep: 5 }, { onStep: null }, { onEvent: {} }] as unknown as TrainCallbacks[])
     await expect(train({ ...options("callbacks"), ...given })).rejects.toMatchObject({
       code: "ERR_INVALID_ARGUMENT",
@@ -57,11 +57,11 @@ test("a folder with the name of the model's index costs the model, not the check
   expect(checkpoints(outputDir)).toEqual(["checkpoint-4"]);
 });
 
-describe("what cannot be edited is refused before the first step", () => {
+describe("an unusable validation picture is refused before the first step", () => {
   test.each<[string, string | (() => Promise<string>), string, RegExp]>([
-    ["is not there", "no-such.png", "ERR_FILE_NOT_FOUND", /val_image_url: the picture "no-such\.png" does not exist/],
+    ["does not exist", "no-such.png", "ERR_FILE_NOT_FOUND", /val_image_url: the picture "no-such\.png" does not exist/],
     ["is at a dead address", "http://127.0.0.1:9/a.png", "ERR_DOWNLOAD", /val_image_url: /],
-    ["is none", () => Promise.resolve(join(tinyPairs, "metadata.jsonl")), "ERR_IMAGE", /val_image_url: /],
+    ["is a text file", () => Promise.resolve(join(tinyPairs, "metadata.jsonl")), "ERR_IMAGE", /val_image_url: /],
     ["is a folder", () => Promise.resolve(folder.path), "ERR_IMAGE", /val_image_url: .*is a folder/],
     [
       "is too small",
@@ -72,7 +72,7 @@ describe("what cannot be edited is refused before the first step", () => {
       "ERR_IMAGE",
       /val_image_url: .*1×40.*too small/,
     ],
-  ])("a picture that %s", async (_, image, code, message) => {
+  ])("one that %s", async (_, image, code, message) => {
     const valImageUrl = typeof image === "string" ? image : await image();
     const seen = await watch(options("refused", { valImageUrl }));
     expect(expectError(seen, code as "ERR_IMAGE")).toMatch(message);
@@ -96,7 +96,7 @@ test("the picture is read once: it may be gone when its turn comes", async () =>
   expect(stepsValidated((await trained({ ...options("gone", { valImageUrl }), onStep })).events)).toEqual([2, 4]);
 });
 
-test("a folder that cannot be written to costs a warning each time, and nothing of the training", async () => {
+test("an unwritable folder causes a warning each time, and training continues", async () => {
   const outputDir = folder.at("no-folder");
   mkdirSync(outputDir);
   writeFileSync(join(outputDir, "validation"), "in the way");
@@ -131,7 +131,7 @@ test("metrics that cannot be written end the run behind a checkpoint", async () 
   expect(checkpoints(folder.at("no-metrics"))).toEqual(["checkpoint-3"]);
 });
 
-describe("what a caller's function throws ends the run, behind a checkpoint", () => {
+describe("an error thrown by a callback ends the run after a checkpoint", () => {
   const fail = (thrown: unknown) => {
     throw thrown;
   };
@@ -174,7 +174,7 @@ describe("what a caller's function throws ends the run, behind a checkpoint", ()
     expect(existsSync(folder.at("at-once", "run.json"))).toBe(false);
   });
 
-  test("what it throws of the last event comes after the model is saved", async () => {
+  test("an error thrown for the last event is reported after the model is saved", async () => {
     const onEvent = ({ type }: TrainEvent) => {
       if (type === "saved") throw new Error("mine");
     };
