@@ -140,7 +140,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("an insta
   it("that is to be built without compiler and CMake: what is missing, and how it is installed", async () => {
     const message = await failureOf(omitted, real(), ["build"]);
     expect(message).toMatch(
-      /for want of CMake, Ninja or Make, a C\+\+20 compiler; run `apt-get install cmake ninja-build g\+\+`/,
+      /missing: CMake, Ninja or Make, a C\+\+20 compiler; run `apt-get install cmake ninja-build g\+\+`/,
     );
   });
 
