@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
+import { isFile } from "../files/is-file.js";
 import { listedFile, type RepositoryFile } from "./client.js";
 import { fileNameProblem } from "./file-names.js";
 import { isCommit, type Repository, repositoryFolder } from "./repository.js";
@@ -43,7 +44,7 @@ export class RepositoryCache {
   }
 
   async has(commit: string, name: string): Promise<boolean> {
-    return (await stat(this.file(commit, name)).catch(() => undefined))?.isFile() ?? false;
+    return await isFile(this.file(commit, name));
   }
 
   /** The last known commit of a revision. */

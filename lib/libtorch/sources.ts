@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { copyFile, mkdir, readdir, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError } from "../errors.js";
+import { isFile } from "../files/is-file.js";
 import type { LibtorchVariant } from "../native/libtorch.js";
 import { type Environment, sharedLibraryName } from "../native/platform.js";
 import { trimSlashes } from "../trim.js";
@@ -272,8 +273,4 @@ async function ownCopy(
     });
   }
   return { path, sha256: await sha256Of(path, signal), given: from };
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }

@@ -1,6 +1,6 @@
-import { stat } from "node:fs/promises";
 import { posix, sep, win32 } from "node:path";
 import { InstructPix2PixError } from "../../errors.js";
+import { isFile } from "../../files/is-file.js";
 import { quote } from "../../quote.js";
 import type { DataFolder } from "../data-folder.js";
 import { datasetError } from "../errors.js";
@@ -80,8 +80,4 @@ function* relocations(recorded: string, parquet: string): Generator<{ from: stri
     const at = name === "" ? -1 : there.lastIndexOf(name);
     if (at >= 0) yield { from: `${there.slice(0, at + 1).join("/")}/`, to: `${here.slice(0, depth).join("/")}/` };
   }
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }
