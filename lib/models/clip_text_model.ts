@@ -1,6 +1,6 @@
-import { checkOptions } from "../arguments.js";
-import { cancellable, native } from "../native/native.js";
-import { handleOf, Tensor } from "../tensor.js";
+import { checkOptions } from "../core/arguments.js";
+import { handleOf, Tensor } from "../core/tensor.js";
+import { cancellable, native } from "../runtime/native.js";
 import {
   createModel,
   loadPretrained,

@@ -1,12 +1,12 @@
 import { join } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
+import { componentClass, type ModelIndex, readModelIndex } from "../components/model-index.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import { type AutoencoderKLConfig, readAutoencoderConfig } from "../models/autoencoder_kl.js";
 import { type CLIPTextConfig, readTextEncoderConfig } from "../models/clip_text_model.js";
-import { componentClass, type ModelIndex, readModelIndex } from "../models/model-index.js";
 import { readUNetConfig, type UNet2DConditionConfig } from "../models/unet_2d_condition.js";
 import { SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
-import type { CLIPTokenizer } from "../tokenizer.js";
+import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 
 type UNetShape = Pick<UNet2DConditionConfig, "in_channels" | "out_channels" | "cross_attention_dim">;
 type AutoencoderShape = Pick<AutoencoderKLConfig, "in_channels" | "out_channels" | "latent_channels">;

@@ -1,19 +1,19 @@
 import { join } from "node:path";
-import { describe } from "../arguments.js";
-import { resolveDevice } from "../device.js";
-import { InstructPix2PixError } from "../errors.js";
-import { type ResolveOptions, resolvePretrained } from "../hub.js";
+import { describe } from "../core/arguments.js";
+import { resolveDevice } from "../core/device.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { ModelDType } from "../core/tensor.js";
+import { readConfig } from "../files/config.js";
+import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import { AutoencoderKL, readAutoencoderConfig } from "../models/autoencoder_kl.js";
 import { CLIPTextModel, readTextEncoderConfig } from "../models/clip_text_model.js";
-import { readConfig } from "../models/config.js";
 import { checkQuantization, type ModelOptions, type QuantizationOptions } from "../models/pretrained.js";
 import { readUNetConfig, UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { listVariants } from "../models/weights.js";
-import { native } from "../native/native.js";
+import { native } from "../runtime/native.js";
 import { schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
-import type { ModelDType } from "../tensor.js";
-import { CLIPTokenizer } from "../tokenizer.js";
+import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 import { checkPipelineFolder, checkPrediction, checkVocabulary } from "./compatibility.js";
 
 /** The components of Stable Diffusion pipelines. */

@@ -1,9 +1,9 @@
+import { ALONE, combineRows, type GuidanceRow, sharedRows } from "../conditioning/guidance.js";
+import { Scope } from "../core/scope.js";
+import { Tensor } from "../core/tensor.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
-import { UNetCache } from "../models/unet_cache.js";
-import type { DeepFeatures } from "../native/contract.js";
-import { Scope } from "../scope.js";
-import { Tensor } from "../tensor.js";
-import { ALONE, combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
+import { UNetCache } from "../models/unet-cache.js";
+import type { DeepFeatures } from "../runtime/contract.js";
 
 /** The conditioning of the UNet: rows of guidance with their text and image latents, and the cache shared by the steps. */
 export class Conditioning implements Disposable {

@@ -1,10 +1,10 @@
-import { describe } from "../arguments.js";
-import { InstructPix2PixError } from "../errors.js";
-import { Generator, randomSeed } from "../generator.js";
-import { Tensor } from "../tensor.js";
+import { type GuidanceRow, guidanceRows } from "../conditioning/guidance.js";
+import { describe } from "../core/arguments.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { Generator, randomSeed } from "../core/generator.js";
+import { Tensor } from "../core/tensor.js";
 import type { StableDiffusionComponents } from "./components.js";
 import type { EditOptions, OutputType } from "./edit-options.js";
-import { type GuidanceRow, guidanceRows } from "./guidance.js";
 import { checkCount, checkFinite, checkTexts, refuseArgument } from "./options.js";
 
 /** A validated call: the options with defaults, and the pipeline's components at its start. */

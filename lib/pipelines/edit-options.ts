@@ -1,6 +1,6 @@
-import type { Generator } from "../generator.js";
-import type { RgbImage } from "../images.js";
-import type { Tensor } from "../tensor.js";
+import type { Generator } from "../core/generator.js";
+import type { Tensor } from "../core/tensor.js";
+import type { RgbImage } from "../images/index.js";
 import type { PipelineImage } from "./image-input.js";
 
 export type OutputType = "image" | "tensor" | "latent";

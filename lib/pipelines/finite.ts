@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import type { Tensor } from "../tensor.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Tensor } from "../core/tensor.js";
 import type { Call } from "./edit-call.js";
 import type { EditOptions, OutputType } from "./edit-options.js";
 

@@ -1,25 +1,25 @@
-import { describe } from "../arguments.js";
-import { resolveDevice } from "../device.js";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import type { Generator } from "../generator.js";
-import { RgbImage } from "../images.js";
+import { deepFeaturesOf, isWithin, sharedRows } from "../conditioning/guidance.js";
+import { PromptCache } from "../conditioning/prompt-cache.js";
+import { describe } from "../core/arguments.js";
+import { resolveDevice } from "../core/device.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import type { Generator } from "../core/generator.js";
+import { Lease } from "../core/lease.js";
+import { Scope } from "../core/scope.js";
+import { Semaphore } from "../core/semaphore.js";
+import { ofThisRealm, Tensor } from "../core/tensor.js";
+import { RgbImage } from "../images/index.js";
 import { ModelOffloader } from "../models/offloader.js";
-import { native } from "../native/native.js";
+import { native } from "../runtime/native.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
-import { Scope } from "../scope.js";
-import { Semaphore } from "../semaphore.js";
-import { ofThisRealm, Tensor } from "../tensor.js";
 import { checkLatentChannels, checkPrediction, checkTextWidth, checkVocabulary } from "./compatibility.js";
 import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
 import { Conditioning } from "./conditioning.js";
 import { type Call, checkCall } from "./edit-call.js";
 import type { EditOptions, EditResult, OutputType } from "./edit-options.js";
 import { checkGivenTensors, FiniteChecks } from "./finite.js";
-import { deepFeaturesOf, isWithin, sharedRows } from "./guidance.js";
 import { prepareImage } from "./image-input.js";
-import { Lease } from "./lease.js";
 import { refuseArgument } from "./options.js";
-import { PromptCache } from "./prompt_cache.js";
 import { callOnStep } from "./step-callback.js";
 
 /**

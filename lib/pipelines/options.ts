@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 
 /** Refuses an argument of a pipeline, naming it. */
 export function refuseArgument(name: string, value: unknown, expected: string): never {

@@ -1,7 +1,7 @@
-import { describe } from "../arguments.js";
-import { InstructPix2PixError } from "../errors.js";
+import { describe } from "../core/arguments.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { Tensor } from "../core/tensor.js";
 import { retain } from "../schedulers/expression.js";
-import { Tensor } from "../tensor.js";
 import type { EditOptions, StepProgress } from "./edit-options.js";
 
 /** What else a callback of diffusers may replace. */

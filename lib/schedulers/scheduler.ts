@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import type { Tensor } from "../tensor.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Tensor } from "../core/tensor.js";
 import { createNoiseSchedule, type NoiseScheduleSettings } from "./betas.js";
 import { readSettings, refuse, type SchedulerConfig, type Schema } from "./config.js";
 import { retain } from "./expression.js";

@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import type { SchedulerConfig, Schema } from "./config.js";
 import { interpolate } from "./numpy.js";
 import { combineRows, timestepsPerRow } from "./rows.js";

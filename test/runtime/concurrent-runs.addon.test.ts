@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
 import type { EditOptions } from "../../lib/pipelines/edit-options.js";
 import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";

@@ -2,7 +2,7 @@
 //
 //   node event-loop.mjs load|edit|picture|dispose|block
 import { setTimeout } from "node:timers/promises";
-import { RgbImage } from "../../../dist/images.js";
+import { RgbImage } from "../../../dist/images/index.js";
 import { turnsDuring } from "../../helpers/event-loop.mjs";
 import { loadPipeline, native, Tensor, tinyImage, tinyModel } from "./package.mjs";
 

@@ -1,9 +1,9 @@
 // What the programs in this folder share: the compiled package, and the tiny model.
 import { fileURLToPath } from "node:url";
-import { native } from "../../../dist/native/native.js";
+import { native } from "../../../dist/runtime/native.js";
 
+export { Tensor } from "../../../dist/core/tensor.js";
 export { UNet2DConditionModel } from "../../../dist/models/unet_2d_condition.js";
-export { Tensor } from "../../../dist/tensor.js";
 
 export const fixture = (...parts) => fileURLToPath(new URL(["../../fixtures", ...parts].join("/"), import.meta.url));
 export const tinyModel = fixture("ip2p-tiny", "model");
