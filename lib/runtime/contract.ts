@@ -58,6 +58,7 @@ export interface NativeAddon {
   clamp(x: NativeTensor, min: number, max: number): Promise<NativeTensor>;
   clampRows(x: NativeTensor, mins: readonly number[], maxs: readonly number[]): Promise<NativeTensor>;
   absQuantileRows(x: NativeTensor, q: number): Promise<number[]>;
+  stdRows(x: NativeTensor): Promise<number[]>;
   to(x: NativeTensor, dtype: DType | null, device: string | null): Promise<NativeTensor>;
   slice(x: NativeTensor, dim: number, start: number, end: number): Promise<NativeTensor>;
   reshape(x: NativeTensor, shape: readonly number[]): Promise<NativeTensor>;
@@ -168,6 +169,8 @@ export interface NativeAddon {
     hiddenStates: boolean,
     /** [B,T], 0 where a token is not attended to. */
     attentionMask: NativeTensor | null,
+    /** The last layers to leave out. */
+    skippedLayers: number,
     cancel: NativeCancelToken | null,
   ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; hiddenStates?: NativeTensor[] }>;
 
