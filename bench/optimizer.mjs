@@ -1,4 +1,4 @@
-// Measures an optimiser step with the average of the weights, beside libtorch's separate passes for the same:
+// Measures an optimizer step with the average of the weights, beside libtorch's separate passes for the same:
 //
 //   node bench/optimizer.mjs [--rounds 7]
 //

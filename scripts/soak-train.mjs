@@ -1,4 +1,4 @@
-// Runs many tiny optimiser steps in one process and watches memory and file descriptors:
+// Runs many tiny optimizer steps in one process and watches memory and file descriptors:
 //
 //   node scripts/soak-train.mjs [--steps 100000] [--runs 1] [--fixture script-full] [--every 1000] [--cache_latents]
 //

@@ -22,7 +22,7 @@ export function modelCard(options: TrainOptions, step: number, seed: bigint): st
     "---",
   ];
   const settings: [string, unknown][] = [
-    ["optimiser steps", step],
+    ["optimizer steps", step],
     ["resolution", options.resolution],
     ["batch size", options.trainBatchSize * options.gradientAccumulationSteps],
     ["learning rate", options.learningRate],

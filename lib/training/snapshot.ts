@@ -17,7 +17,7 @@ import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./tra
 
 /** The state other than tensors that changes from step to step. */
 export interface Progress {
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   step: number;
   /** Updates of the learning rate: steps that were not skipped. */
   lrStep: number;
@@ -26,7 +26,7 @@ export interface Progress {
   scaler: LossScalerState | null;
 }
 
-/** Progress and the states of all generators, right after an optimiser step. */
+/** Progress and the states of all generators, right after an optimizer step. */
 export interface Snapshot extends Progress {
   generators: Record<string, Uint8Array>;
 }
@@ -42,7 +42,7 @@ const OPTIMIZER = "optimizer.safetensors";
 
 /**
  * Commits `checkpoint-<step>`: `unet/` and, with an average, `unet_ema/` as diffusers model folders (`text_encoder/` and
- * `text_encoder_ema/` where that is trained), the optimiser's moments, and `state.json`.
+ * `text_encoder_ema/` where that is trained), the optimizer's moments, and `state.json`.
  *
  * @throws `ERR_IO`, with earlier checkpoints unchanged
  */
@@ -117,7 +117,7 @@ async function stateOf(
 }
 
 /**
- * Restores optimiser, average and generators from a checkpoint; the UNet was loaded from it already.
+ * Restores optimizer, average and generators from a checkpoint; the UNet was loaded from it already.
  *
  * @throws `ERR_CHECKPOINT` naming a missing part
  */
@@ -128,7 +128,7 @@ export async function restoreTrainer(
   generators: Record<string, Generator>,
 ): Promise<void> {
   await withTensors(await trainer.optimizerState(), (state) =>
-    restoreFile(join(folder, OPTIMIZER), state, "the optimiser's state"),
+    restoreFile(join(folder, OPTIMIZER), state, "the optimizer's state"),
   );
   if (useEma)
     await withTensors(await trainer.emaState(), async (average) => {

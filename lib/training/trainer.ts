@@ -27,7 +27,7 @@ export interface StepReport {
   skipped: boolean;
 }
 
-/** The base of all trainers: models trained in place by AdamW, the average of their weights, and the optimiser's state. */
+/** The base of all trainers: models trained in place by AdamW, the average of their weights, and the optimizer's state. */
 abstract class ModelTrainer {
   protected readonly handle: NativeTrainer;
 
@@ -98,7 +98,7 @@ abstract class ModelTrainer {
 
 /**
  * Trains a UNet in place, and the text encoder with it if there is one, in float32 or with mixed precision. The arithmetic
- * is native; the caller provides the data and the schedule. An optimiser step is any number of micro-steps ({@link
+ * is native; the caller provides the data and the schedule. An optimizer step is any number of micro-steps ({@link
  * accumulate}) and one {@link step}. In its records, names of the text encoder's parameters begin with "text_encoder.".
  */
 export class Trainer extends ModelTrainer {
@@ -210,7 +210,7 @@ export class AutoencoderTrainer extends ModelTrainer {
 /**
  * Overwrites tensors with those of the same names, whose shapes and types must be the same.
  *
- * @param what for the message: "optimiser state"
+ * @param what for the message: "optimizer state"
  * @throws `ERR_CHECKPOINT` naming missing or unexpected tensors, `ERR_STATE_DICT`
  */
 export async function restoreTensors(

@@ -92,7 +92,7 @@ describe("for any numbers of steps (10⁴ cases)", () => {
     );
   });
 
-  it("the shape over optimiser steps does not depend on the number of processes", () => {
+  it("the shape over optimizer steps does not depend on the number of processes", () => {
     fc.assert(
       fc.property(any, fc.integer({ min: 1, max: 16 }), ({ name, step, ...options }, numProcesses) => {
         // Neither does warm-up beyond the end, where decay is cut off at one step of the schedule.
@@ -123,7 +123,7 @@ describe("piecewise constant rules", () => {
     expect(at("0.25", 0, 7)).toEqual([0.25, 0.25]);
   });
 
-  it("count optimiser steps, however many processes there are", () => {
+  it("count optimizer steps, however many processes there are", () => {
     const rate = new LearningRate({
       schedule: "piecewise_constant",
       learningRate: 2,

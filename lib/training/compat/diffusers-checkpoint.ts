@@ -17,7 +17,7 @@ const AVERAGE = "unet_ema";
 
 /**
  * Reads the readable parts of a checkpoint of diffusers' `train_instruct_pix2pix.py` (written through accelerate): the
- * UNet, its average, and the step in the folder's name. The rest are pickles, which are never read: the optimiser's
+ * UNet, its average, and the step in the folder's name. The rest are pickles, which are never read: the optimizer's
  * moments, the learning-rate scheduler, the gradient scaler and the random generators. A warning says so.
  *
  * @throws `ERR_CHECKPOINT` if the UNet or the step is missing; `ERR_CONFIG` with `compat`, which must reproduce the

@@ -211,7 +211,7 @@ describe("with float16 and a scaled loss", () => {
     expect(state.scaler).toEqual({ scale: 65536 / 2 ** skipped, growthTracker: sinceLast });
     expect(state.learningRate).toEqual({ step: changes });
     await expectFinite(join(outputDir, "checkpoint-4"));
-    // A step that is skipped leaves weights and optimiser alone.
+    // A step that is skipped leaves weights and optimizer alone.
     const first = records.findIndex((record) => record.skipped) + 1;
     const [before, after] = [first - 1, first].map(
       (step) => step > 0 && fingerprint(join(outputDir, `checkpoint-${step}`)),
