@@ -5,9 +5,10 @@ import { resolveDevice } from "../core/device.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
 import { Lease } from "../core/lease.js";
+import { listOfThisRealm, ofThisRealm } from "../core/realm.js";
 import { Scope } from "../core/scope.js";
 import { Semaphore } from "../core/semaphore.js";
-import { ofThisRealm, Tensor } from "../core/tensor.js";
+import { Tensor } from "../core/tensor.js";
 import { RgbImage } from "../images/index.js";
 import { ModelOffloader } from "../models/offloader.js";
 import { native } from "../runtime/native.js";
@@ -308,5 +309,6 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
 
 async function toPictures(unit: Tensor): Promise<RgbImage[]> {
   const [, , height, width] = unit.shape as [number, number, number, number];
-  return (await native().tensorToPictures(unit.handle)).map((data) => new RgbImage(width, height, ofThisRealm(data)));
+  const pictures = listOfThisRealm(await native().tensorToPictures(unit.handle));
+  return pictures.map((data) => new RgbImage(width, height, ofThisRealm(data)));
 }
