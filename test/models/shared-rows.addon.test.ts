@@ -114,5 +114,9 @@ test("timesteps are a number, a list, or a tensor [], [1] or [B] of any type of 
   }
   for (const bad of [Tensor.from([7, 3, 1]), Tensor.from([7, 3], [1, 2]), Tensor.from([1], [1], { dtype: "bool" })])
     await expect(unet.forward(sample, bad, text)).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
-  await expect(unet.forward(sample, "7" as never, text)).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
+  for (const bad of ["7", ["7"], null, {}])
+    await expect(unet.forward(sample, bad as never, text)).rejects.toMatchObject({
+      code: "ERR_INVALID_ARGUMENT",
+      message: expect.stringMatching(/^timesteps must be a number, a list of numbers, or a Tensor, not /),
+    });
 });
