@@ -52,7 +52,8 @@ export function refuseMissingFolder(flag, path) {
 export async function loadModel({ model, scheduler, dtype, quantization, device }) {
   if (!isFolder(model)) throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `--model: there is no folder "${model}"`);
   const Scheduler = scheduler === undefined ? undefined : schedulerFromClassName(scheduler);
-  const pipeline = await InstructPix2PixPipeline.fromPretrained(resolve(model), { dtype, quantization, device });
+  const options = { dtype, quantization, device, suggestAllowNonFinite: false };
+  const pipeline = await InstructPix2PixPipeline.fromPretrained(resolve(model), options);
   if (Scheduler) pipeline.scheduler = Scheduler.fromConfig(pipeline.scheduler.config);
   return pipeline;
 }
