@@ -46,7 +46,7 @@ test("a weight that is not finite is refused when it is loaded, the first of the
   }
 });
 
-test("in the type it is kept in: what float16 cannot hold is refused there alone", async () => {
+test("weights are checked in their final type: values beyond float16's range are refused only there", async () => {
   const target = await damaged(1e6, "conv_out.weight");
   for (const dtype of ["float32", "bfloat16"] as const)
     (await UNet2DConditionModel.fromPretrained(target, { dtype })).dispose();

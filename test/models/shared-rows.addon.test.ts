@@ -61,7 +61,7 @@ test.each([[[0, 1]], [[0, 1, 2]], [[0, -1, 0]], [[0, 0.5, 0]]])(
   },
 );
 
-test.each(models)("timesteps known beforehand are embedded together, others alone: %s", async (name) => {
+test.each(models)("timesteps known beforehand are embedded in one batch, others one by one: %s", async (name) => {
   const unet = unets[name];
   const { sample, text } = await inputs(unet, 2, 2);
   using cache = new UNetCache([900, 400.5, 7]);
@@ -79,7 +79,7 @@ test.each(models)("timesteps known beforehand are embedded together, others alon
   ).toBe(0);
 });
 
-test.each(models)("a text is projected once, and again when it is another: %s", async (name) => {
+test.each(models)("a text is projected once, and again when it changes: %s", async (name) => {
   const unet = unets[name];
   const { sample, text } = await inputs(unet, 2, 2);
   const { text: other } = await inputs(unet, 1, 2);

@@ -48,7 +48,7 @@ test("a second copy computes beside the first, in a worker thread", async () => 
   expect(result).toMatchObject({ second: result.first, again: result.first });
 });
 
-test("a second copy with another libtorch is refused, and the first goes on", async () => {
+test("a second copy with another libtorch is refused, and the first continues to work", async () => {
   const result = await together(at("copy"), "libtorch");
   expect(result.error).toMatchObject({ code: "ERR_LIBTORCH", message: expect.stringContaining("set LIBTORCH to") });
   expect(result.again).toBe(result.first);

@@ -64,7 +64,7 @@ test("four micro-steps of one row give the loss and the gradients of one of four
 });
 
 describe.each([null, "bfloat16"] as const)("with mixed precision %s", (mixedPrecision) => {
-  test("gradient checkpointing gives the same loss, and the same gradients but for rounding", async () => {
+  test("gradient checkpointing gives the same loss, and the same gradients up to rounding", async () => {
     const [kept, again] = [
       await bench({ mixedPrecision }),
       await bench({ mixedPrecision, gradientCheckpointing: true }),
@@ -75,7 +75,7 @@ describe.each([null, "bfloat16"] as const)("with mixed precision %s", (mixedPrec
     expect(distance(await gradients(kept), await gradients(again))).toBeLessThan(tolerance);
   });
 
-  test("attention backends give the same", async () => {
+  test("attention backends give the same loss and gradients", async () => {
     const backends: AttentionBackend[] = ["math", "auto"];
     const [plain, fast] = await Promise.all(backends.map((attention) => bench({ mixedPrecision }, { attention })));
     const tolerance = mixedPrecision ? 2e-2 : 1e-5;
@@ -100,7 +100,7 @@ test.each([
   },
 );
 
-test("the loss scale leaves no trace in norm and update", async () => {
+test("the loss scale does not affect the norm or the update", async () => {
   const [plain, scaled] = [await bench(), await bench()];
   await plain.accumulate(1);
   await scaled.accumulate(1, 65536);
@@ -160,7 +160,7 @@ test.each([
   expect(await run(true)).toEqual(await run(false));
 });
 
-test("clipping brings the norm down to the limit and leaves smaller ones alone", async () => {
+test("clipping reduces the norm to the limit and does not change smaller ones", async () => {
   const reached = async (limit: number): Promise<Record<string, string>> => {
     const made = await bench();
     await made.accumulate(1);
@@ -192,7 +192,7 @@ test("a micro-step that is cancelled leaves no gradients behind for the next ste
   expect(Object.keys(await made.trainer.gradients())).toEqual([]);
 });
 
-test.each([false, true])("a step that moves the average is a step and then the average (8 bits: %s)", async (bits) => {
+test.each([false, true])("a step with the EMA equals a step followed by an EMA update (8 bits: %s)", async (bits) => {
   const options = { useEma: true, use8bitAdam: bits };
   const [along, after] = [await bench(options), await bench(options)];
   const steps: [factor: number, decay: number][] = [
