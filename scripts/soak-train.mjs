@@ -95,7 +95,7 @@ for (let run = 0; run < runs; run++) {
   rmSync(join(folder, `run-${run}`), { recursive: true });
 }
 
-if (samples.length < 6) throw new Error("too few samples to compare halves: take more steps, or --every fewer");
+if (samples.length < 6) throw new Error("too few samples to compare halves: run more steps, or lower --every");
 const half = Math.floor(samples.length / 2);
 const highest = (some, key) => Math.max(...some.map((one) => one[key]));
 const growthOf = (key) => highest(samples.slice(half), key) - highest(samples.slice(0, half), key);
