@@ -3,7 +3,7 @@
 //   node scripts/kill-train.mjs [--kills 200] [--steps 24] [--interval 2] [--seed N] [--fixture script-full]
 //
 // Each run is started with `--resume_from_checkpoint latest` and killed with SIGKILL until it completes; weights,
-// optimizer, average and generators must then have the SHA-256 of the uninterrupted run's, metrics.jsonl every step once.
+// optimizer, EMA weights and generators must then have the SHA-256 of the uninterrupted run's, metrics.jsonl every step once.
 // Then another run begins, until --kills is reached. Prints where the kills hit.
 
 import { spawn } from "node:child_process";

@@ -108,7 +108,7 @@ export async function runLoop(
     }
   }
 
-  /** An optimizer step: clips, updates weights and average, and reports. */
+  /** An optimizer step: clips, updates weights and EMA weights, and reports. */
   async function optimizerStep(epoch: number): Promise<void> {
     const lr = learningRate.current;
     const decay = options.useEma ? emaDecay(progress.step + 1) : undefined;

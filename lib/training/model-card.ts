@@ -29,7 +29,7 @@ export function modelCard(options: TrainOptions, step: number, seed: bigint): st
     ["schedule", options.lrScheduler],
     ["conditioning dropout", options.conditioningDropoutProb ?? "none"],
     ["mixed precision", options.mixedPrecision],
-    ["average of the weights", options.useEma ? "yes" : "no"],
+    ["EMA weights", options.useEma ? "yes" : "no"],
     ["seed", seed],
   ];
   return `${front.join("\n")}

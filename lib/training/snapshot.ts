@@ -41,7 +41,7 @@ export async function takeSnapshot(progress: Progress, generators: Record<string
 const OPTIMIZER = "optimizer.safetensors";
 
 /**
- * Commits `checkpoint-<step>`: `unet/` and, with an average, `unet_ema/` as diffusers model folders (`text_encoder/` and
+ * Commits `checkpoint-<step>`: `unet/` and, with EMA weights, `unet_ema/` as diffusers model folders (`text_encoder/` and
  * `text_encoder_ema/` where that is trained), the optimizer's moments, and `state.json`.
  *
  * @throws `ERR_IO`, with earlier checkpoints unchanged
@@ -117,7 +117,7 @@ async function stateOf(
 }
 
 /**
- * Restores optimizer, average and generators from a checkpoint; the UNet was loaded from it already.
+ * Restores optimizer, EMA weights and generators from a checkpoint; the UNet was loaded from it already.
  *
  * @throws `ERR_CHECKPOINT` naming a missing part
  */
@@ -135,12 +135,12 @@ export async function restoreTrainer(
       const { unet, textEncoder } = splitByModel(average);
       const file = (name: string, kind: "UNet2DConditionModel" | "CLIPTextModel") =>
         join(folder, name, WEIGHTS_FILE[kind]);
-      await restoreFile(file("unet_ema", "UNet2DConditionModel"), unet, "the average of the weights");
+      await restoreFile(file("unet_ema", "UNet2DConditionModel"), unet, "the EMA weights");
       if (trainer.textEncoder)
         await restoreFile(
           file("text_encoder_ema", "CLIPTextModel"),
           namedAsInFiles("CLIPTextModel", textEncoder),
-          "the average of the text encoder's weights",
+          "the EMA weights of the text encoder",
         );
     });
   for (const [name, generator] of Object.entries(generators)) {

@@ -91,7 +91,7 @@ describe("ip2p", () => {
     ["edit", "--num_inference_steps"],
     ["train", "--max_train_steps"],
     ["install", "--variant"],
-  ])("shows the help of %s without loading what does the work", (command, option) => {
+  ])("shows the help of %s without loading its implementation", (command, option) => {
     const folder = mkdtempSync(join(tmpdir(), "ip2p-help-"));
     try {
       // Node.js reports the coverage of every module that it has loaded.

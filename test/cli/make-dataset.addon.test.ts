@@ -147,7 +147,7 @@ test.each([
   ["no pairs", ["--count=0", "--output=new"], 2, /--count/],
   ["a seed below zero", ["--count=1", "--seed=-1", "--output=new"], 2, /--seed/],
   ["a format that is not known", ["--count=1", "--format=csv", "--output=new"], 2, /--format/],
-])("refuses %s in one line, and touches nothing", async (_, args, expected, words) => {
+])("refuses %s in one line, and changes nothing", async (_, args, expected, words) => {
   using place = new Workplace();
   mkdirSync(place.at("pairs"));
   writeFileSync(place.at("pairs", "mine.txt"), "mine");

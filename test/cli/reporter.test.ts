@@ -91,7 +91,7 @@ describe("without a terminal", () => {
       ],
       "ip2p: warning: careful\n",
     ],
-  ])("%j says what it should", (options, lines, warnings) => {
+  ])("%j shows the expected lines", (options, lines, warnings) => {
     const { made, take } = reporter(options);
     wholeEdit(made);
     const { stdout, stderr } = take();

@@ -239,7 +239,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     ["too many requests", { status: 429, headers: { "retry-after": "0.01" } }],
     ["a proxy's page", { status: 200, body: "<html>" }],
     ["an answer that is lost on its way", "lose answer"],
-  ] as const)("%s: told once, sent again until it arrives, each line once", async (_, fault) => {
+  ] as const)("%s: reported once, and retried until each line has arrived once", async (_, fault) => {
     let state = 1;
     server.fault = ({ method }) => {
       state = (state * 48271) % 0x7fffffff;

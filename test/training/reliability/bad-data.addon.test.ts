@@ -134,7 +134,7 @@ test("batches without a usable row make a run shorter and do not add epochs", as
 });
 
 test.each([{ maxTrainSteps: 3 }, { numTrainEpochs: 3 }])(
-  "an epoch without one usable row is an error, also where they were encoded before: %j",
+  "an epoch without a usable row is an error, also with cached latents: %j",
   async (length) => {
     const outputDir = folder.at(`out cached ${Object.keys(length)}`);
     const options = tinyOptions(outputDir, { ...oneEpoch, ...length, cacheLatents: true });
@@ -150,7 +150,7 @@ test.each([{ maxTrainSteps: 3 }, { numTrainEpochs: 3 }])(
   },
 );
 
-test("a data set without one usable row is an error, not an endless run", async () => {
+test("a data set without a usable row is an error, not an endless run", async () => {
   const pairs = spoilt("nothing", (_, rows) => {
     for (const row of rows) row.edit_prompt = "";
   });

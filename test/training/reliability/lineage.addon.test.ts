@@ -173,11 +173,11 @@ describe("checkpoints that diffusers' script wrote", () => {
     );
     expect(warnings).toEqual([
       expect.stringMatching(
-        /taken over: the UNet, its average, step 4; not available from it: AdamW's moments.*generators/,
+        /taken over: the UNet, its EMA weights, step 4; not available from it: AdamW's moments.*generators/,
       ),
     ]);
     expect(steps(outputDir)).toEqual([5]);
-    // Its first step starts from the average that was saved: at the fifth update a third of it is left over.
+    // Its first step starts from the saved EMA weights: at the fifth update a third of them remains.
     expect(finalWeights(outputDir)).not.toBe(finalWeights(folder.at("straight")));
   });
 

@@ -161,10 +161,10 @@ describe("which checkpoint a run resumes from", () => {
   test.each([
     ["truncated weights", (path: string) => truncateSync(join(path, "unet/diffusion_pytorch_model.safetensors"), 1000)],
     ["a changed byte", (path: string) => flipByte(join(path, "optimizer.safetensors"))],
-    ["a missing average", (path: string) => rmSync(join(path, "unet_ema"), { recursive: true })],
+    ["missing EMA weights", (path: string) => rmSync(join(path, "unet_ema"), { recursive: true })],
     ["no manifest", (path: string) => rmSync(join(path, "manifest.json"))],
     ["half a state", (path: string) => truncateSync(join(path, "state.json"), 100)],
-  ])("a newest checkpoint with %s is named and passed over", async (_, damage) => {
+  ])("a newest checkpoint with %s is named and skipped", async (_, damage) => {
     const outputDir = folder.at("damaged");
     rmSync(outputDir, { recursive: true, force: true });
     cpSync(whole, outputDir, { recursive: true });
