@@ -1,4 +1,5 @@
 import { checkOptions } from "../core/arguments.js";
+import { listOfThisRealm } from "../core/realm.js";
 import { handleOf, Tensor } from "../core/tensor.js";
 import { cancellable, native } from "../runtime/native.js";
 import {
@@ -135,7 +136,7 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
       ),
     );
     const output: CLIPTextOutput = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };
-    if (hiddenStates) output.hiddenStates = hiddenStates.map((handle) => new Tensor(handle));
+    if (hiddenStates) output.hiddenStates = listOfThisRealm(hiddenStates).map((handle) => new Tensor(handle));
     return output;
   }
 }

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { checkOptions, describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
-import { InstructPix2PixError } from "../core/errors.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
 import { Scope } from "../core/scope.js";
 import { type ModelDType, Tensor } from "../core/tensor.js";
@@ -26,6 +26,8 @@ export interface ModelOptions {
   attention?: AttentionBackend;
   /** Loads weights that hold NaN or infinity, which by default are an error, since they give black pictures. */
   allowNonFinite?: boolean;
+  /** @internal For a caller without this option: errors do not suggest it. Default true. */
+  suggestAllowNonFinite?: boolean;
   signal?: AbortSignal;
 }
 
@@ -212,7 +214,7 @@ export async function loadPretrained<Config>(
   options: ModelOptions & QuantizationOptions,
 ): Promise<LoadedModel<Config>> {
   const { dtype = "float32", device = "cpu", attention = "auto", quantization = "none", variant, signal } = options;
-  const { allowNonFinite = false } = options;
+  const { allowNonFinite = false, suggestAllowNonFinite = true } = options;
   if (!DTYPES.includes(dtype))
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
@@ -231,7 +233,10 @@ export async function loadPretrained<Config>(
       { dtype, device, attention, quantization, allowNonFinite },
       token,
     ),
-  );
+  ).catch((error: unknown) => {
+    if (!suggestAllowNonFinite || !isInstructPix2PixError(error, "ERR_NOT_FINITE")) throw error;
+    throw new InstructPix2PixError(error.code, `${error.message}; pass allowNonFinite to load it anyway`);
+  });
   return { kind: description.kind, config, device, dtype, quantization, handle };
 }
 

@@ -1,6 +1,6 @@
 import { checkList, checkOptions } from "../core/arguments.js";
 import { handleOf, Tensor } from "../core/tensor.js";
-import type { DeepFeatures } from "../runtime/contract.js";
+import type { DeepFeatures, NativeTensor } from "../runtime/contract.js";
 import { cancellable, native } from "../runtime/native.js";
 import {
   createModel,
@@ -243,14 +243,20 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   ): Promise<Tensor> {
     const { sampleRows = null, cache, deepFeatures = "forget", signal } = checkOptions(options);
     const reused = { sampleRows, cache: cache?.handle ?? null, deepFeatures };
-    const steps = typeof timesteps === "number" ? [timesteps] : timesteps;
-    const given = Array.isArray(steps) ? checkList(steps, "timesteps") : handleOf(steps as Tensor, "timesteps");
+    const steps = timestepsArgument(timesteps);
     const input = handleOf(sample, "sample");
     const context = handleOf(encoderHiddenStates, "encoderHiddenStates");
     return new Tensor(
       await this.computing(() =>
-        cancellable(signal, (token) => native().unetForward(this.handle, input, given, context, reused, token)),
+        cancellable(signal, (token) => native().unetForward(this.handle, input, steps, context, reused, token)),
       ),
     );
   }
+}
+
+function timestepsArgument(timesteps: number | readonly number[] | Tensor): readonly number[] | NativeTensor {
+  if (typeof timesteps === "number") return [timesteps];
+  if (Array.isArray(timesteps) && checkList(timesteps, "timesteps").every((step) => typeof step === "number"))
+    return timesteps;
+  return handleOf(timesteps as Tensor, "timesteps", "a number, a list of numbers, or a Tensor");
 }

@@ -61,12 +61,13 @@ export async function loadComponents(
   native(); // a missing libtorch is reported before anything is downloaded
   checkNames(options);
   const device = resolveDevice(options.device ?? "auto");
-  const { dtype = "float32", variant, attention, quantization = "none", allowNonFinite, signal } = options;
+  const { dtype = "float32", variant, attention, quantization = "none", signal } = options;
+  const { allowNonFinite, suggestAllowNonFinite } = options;
   checkQuantization(quantization, dtype, device); // before anything is downloaded
   const check = (at: string) => checkPipelineFolder(at, checkUNet);
   const folder = await resolvePretrained(pathOrId, { ...options, checkConfigs: check });
   const { scheduler: className } = await check(folder);
-  const model: ModelOptions = { dtype, device, attention, allowNonFinite, signal };
+  const model: ModelOptions = { dtype, device, attention, allowNonFinite, suggestAllowNonFinite, signal };
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, variant);
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
   const schedulerConfig = await readConfig(join(folder, "scheduler", "scheduler_config.json"));

@@ -17,7 +17,7 @@ import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./tra
 
 /** The state other than tensors that changes from step to step. */
 export interface Progress {
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   step: number;
   /** Updates of the learning rate: steps that were not skipped. */
   lrStep: number;
@@ -26,7 +26,7 @@ export interface Progress {
   scaler: LossScalerState | null;
 }
 
-/** Progress and the states of all generators, right after an optimiser step. */
+/** Progress and the states of all generators, right after an optimizer step. */
 export interface Snapshot extends Progress {
   generators: Record<string, Uint8Array>;
 }
@@ -41,8 +41,8 @@ export async function takeSnapshot(progress: Progress, generators: Record<string
 const OPTIMIZER = "optimizer.safetensors";
 
 /**
- * Commits `checkpoint-<step>`: `unet/` and, with an average, `unet_ema/` as diffusers model folders (`text_encoder/` and
- * `text_encoder_ema/` where that is trained), the optimiser's moments, and `state.json`.
+ * Commits `checkpoint-<step>`: `unet/` and, with EMA weights, `unet_ema/` as diffusers model folders (`text_encoder/` and
+ * `text_encoder_ema/` where that is trained), the optimizer's moments, and `state.json`.
  *
  * @throws `ERR_IO`, with earlier checkpoints unchanged
  */
@@ -117,7 +117,7 @@ async function stateOf(
 }
 
 /**
- * Restores optimiser, average and generators from a checkpoint; the UNet was loaded from it already.
+ * Restores optimizer, EMA weights and generators from a checkpoint; the UNet was loaded from it already.
  *
  * @throws `ERR_CHECKPOINT` naming a missing part
  */
@@ -128,19 +128,19 @@ export async function restoreTrainer(
   generators: Record<string, Generator>,
 ): Promise<void> {
   await withTensors(await trainer.optimizerState(), (state) =>
-    restoreFile(join(folder, OPTIMIZER), state, "the optimiser's state"),
+    restoreFile(join(folder, OPTIMIZER), state, "the optimizer's state"),
   );
   if (useEma)
     await withTensors(await trainer.emaState(), async (average) => {
       const { unet, textEncoder } = splitByModel(average);
       const file = (name: string, kind: "UNet2DConditionModel" | "CLIPTextModel") =>
         join(folder, name, WEIGHTS_FILE[kind]);
-      await restoreFile(file("unet_ema", "UNet2DConditionModel"), unet, "the average of the weights");
+      await restoreFile(file("unet_ema", "UNet2DConditionModel"), unet, "the EMA weights");
       if (trainer.textEncoder)
         await restoreFile(
           file("text_encoder_ema", "CLIPTextModel"),
           namedAsInFiles("CLIPTextModel", textEncoder),
-          "the average of the text encoder's weights",
+          "the EMA weights of the text encoder",
         );
     });
   for (const [name, generator] of Object.entries(generators)) {

@@ -27,7 +27,7 @@ export interface StepReport {
   skipped: boolean;
 }
 
-/** The base of all trainers: models trained in place by AdamW, the average of their weights, and the optimiser's state. */
+/** The base of all trainers: models trained in place by AdamW, their EMA weights, and the optimizer's state. */
 abstract class ModelTrainer {
   protected readonly handle: NativeTrainer;
 
@@ -37,19 +37,19 @@ abstract class ModelTrainer {
 
   /**
    * Divides the gradients by `lossScale`, clips their norm to `maxGradNorm`, updates the weights (AdamW) and clears the
-   * gradients. With `emaDecay` it includes {@link updateEma}, in a fused pass; the average is updated even if the step
+   * gradients. With `emaDecay` it includes {@link updateEma}, in a fused pass; the EMA weights are updated even if the step
    * is skipped.
    */
   step(learningRate: number, maxGradNorm: number, lossScale = 1, emaDecay?: number): Promise<StepReport> {
     return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale, emaDecay ?? null);
   }
 
-  /** average ← average − (1 − decay) · (average − weights) */
+  /** EMA ← EMA − (1 − decay) · (EMA − weights) */
   updateEma(decay: number): Promise<void> {
     return native().trainerUpdateEma(this.handle, decay);
   }
 
-  /** Runs `body` with the averaged weights in the model. */
+  /** Runs `body` with the EMA weights in the model. */
   async withEma<T>(body: () => Promise<T>): Promise<T> {
     await native().trainerSwapEma(this.handle);
     try {
@@ -69,7 +69,7 @@ abstract class ModelTrainer {
     return this.#state("optimizer");
   }
 
-  /** The averaged weights by parameter name: the tensors themselves. */
+  /** The EMA weights by parameter name: the tensors themselves. */
   emaState(): Promise<Record<string, Tensor>> {
     return this.#state("ema");
   }
@@ -79,7 +79,7 @@ abstract class ModelTrainer {
     return this.#state("gradients");
   }
 
-  /** Frees moments and average; the model stays. */
+  /** Frees moments and EMA weights; the model stays. */
   dispose(): void {
     this.handle.dispose();
   }
@@ -98,7 +98,7 @@ abstract class ModelTrainer {
 
 /**
  * Trains a UNet in place, and the text encoder with it if there is one, in float32 or with mixed precision. The arithmetic
- * is native; the caller provides the data and the schedule. An optimiser step is any number of micro-steps ({@link
+ * is native; the caller provides the data and the schedule. An optimizer step is any number of micro-steps ({@link
  * accumulate}) and one {@link step}. In its records, names of the text encoder's parameters begin with "text_encoder.".
  */
 export class Trainer extends ModelTrainer {
@@ -210,7 +210,7 @@ export class AutoencoderTrainer extends ModelTrainer {
 /**
  * Overwrites tensors with those of the same names, whose shapes and types must be the same.
  *
- * @param what for the message: "optimiser state"
+ * @param what for the message: "optimizer state"
  * @throws `ERR_CHECKPOINT` naming missing or unexpected tensors, `ERR_STATE_DICT`
  */
 export async function restoreTensors(

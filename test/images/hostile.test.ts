@@ -80,7 +80,7 @@ function mutate(bytes: Buffer, random: (limit: number) => number): Buffer {
   return copy;
 }
 
-describe("headers that promise far too much are refused before anything is decoded", () => {
+describe("headers that announce far too much are refused before anything is decoded", () => {
   it.each<[string, Buffer]>([
     ["PNG", png(100_000, 100_000)],
     ["a larger PNG", png(9_999_999, 9_999_999)],
@@ -123,7 +123,7 @@ describe("a file that is not a picture is named by its kind", () => {
   });
 });
 
-it("a broken picture can be followed by a whole one", async () => {
+it("a valid picture can be read after a broken one", async () => {
   const whole = recordedBytes("rgb.png");
   await Promise.allSettled([loadImage(whole.subarray(0, 200)), loadImage(Buffer.alloc(9)), loadImage(whole)]);
   expect(await loadImage(whole)).toBeInstanceOf(RgbImage);

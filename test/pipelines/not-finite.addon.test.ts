@@ -94,7 +94,7 @@ describe("results", () => {
     expect(images).toHaveLength(1);
   });
 
-  test("the step is the first whose latents are not finite, and nothing is left behind", async () => {
+  test("the error names the first step whose latents are not finite, and no tensor remains", async () => {
     const NAN = withOne([1, 4, 16, 16], Number.NaN);
     const image = withOne([1, 3, 32, 32], 0.5);
     const steps: number[] = [];
@@ -181,7 +181,7 @@ describe("types", () => {
     return target;
   }
 
-  test("in float16 an autoencoder that says force_upcast computes in float32, unless told otherwise", async () => {
+  test("in float16 an autoencoder with force_upcast computes in float32 by default", async () => {
     const load = async (
       config: object,
       options: { dtype?: "float16" | "bfloat16"; vaeDtype?: "float16" | "bfloat16" },
@@ -200,7 +200,7 @@ describe("types", () => {
     expect(await load({ force_upcast: true }, { vaeDtype: "bfloat16" })).toBe("bfloat16");
   });
 
-  test("an autoencoder that overflows in float16 is told of, with what helps", async () => {
+  test("an autoencoder that overflows in float16 is reported with the remedy", async () => {
     const target = model("overflow", { force_upcast: false });
     const path = join(target, "vae", "diffusion_pytorch_model.safetensors");
     const weights = await loadSafetensors(path);

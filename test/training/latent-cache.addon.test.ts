@@ -57,7 +57,7 @@ async function losses(name: string, options: Partial<TrainInput>): Promise<Seen>
 const differences = (a: number[], b: number[]) => a.map((loss, i) => Math.abs(loss / b[i]! - 1));
 
 test.each([{}, { compat: "diffusers" as const }])(
-  "cached latents give the losses of uncached ones, %o",
+  "cached latents give the same losses as uncached ones, %o",
   async (mode) => {
     const cacheDir = join(folder, `cache-${JSON.stringify(mode).length}`);
     const plain = await losses("plain", mode);

@@ -59,7 +59,10 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
    *  `ERR_NOT_FINITE` naming the first step whose latents held NaN or infinity, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
    *   `ERR_DISPOSED`
    */
-  async run<T extends OutputType = "image">(options: EditOptions<T>): Promise<EditResult<T>> {
+  // Without this overload `outputType: undefined` would be of any type: no T is inferred from it.
+  async run(options: EditOptions): Promise<EditResult>;
+  async run<T extends OutputType>(options: EditOptions<T>): Promise<EditResult<T>>;
+  async run<T extends OutputType>(options: EditOptions<T>): Promise<EditResult<T>> {
     return await this.running(
       options,
       (device) => this.#check(options, device),

@@ -53,7 +53,10 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
    *
    * @throws as `InstructPix2PixPipeline.run`
    */
-  async run<T extends OutputType = "image">(options: TextToImageOptions<T>): Promise<ImagesResult<T>> {
+  // Without this overload `outputType: undefined` would be of any type: no T is inferred from it.
+  async run(options: TextToImageOptions): Promise<ImagesResult>;
+  async run<T extends OutputType>(options: TextToImageOptions<T>): Promise<ImagesResult<T>>;
+  async run<T extends OutputType>(options: TextToImageOptions<T>): Promise<ImagesResult<T>> {
     return await this.running(
       options,
       (device) => this.#check(options, device),

@@ -17,7 +17,7 @@ const AVERAGE = "unet_ema";
 
 /**
  * Reads the readable parts of a checkpoint of diffusers' `train_instruct_pix2pix.py` (written through accelerate): the
- * UNet, its average, and the step in the folder's name. The rest are pickles, which are never read: the optimiser's
+ * UNet, its EMA weights, and the step in the folder's name. The rest are pickles, which are never read: the optimizer's
  * moments, the learning-rate scheduler, the gradient scaler and the random generators. A warning says so.
  *
  * @throws `ERR_CHECKPOINT` if the UNet or the step is missing; `ERR_CONFIG` with `compat`, which must reproduce the
@@ -45,10 +45,10 @@ export async function readDiffusersCheckpoint(
       `${folder} was written by diffusers' script or another program with accelerate, and has no UNet in a folder unet/`,
     );
   const hasAverage = await exists(disk, join(folder, AVERAGE));
-  const taken = ["the UNet", ...(hasAverage && options.useEma ? ["its average"] : []), `step ${step}`];
+  const taken = ["the UNet", ...(hasAverage && options.useEma ? ["its EMA weights"] : []), `step ${step}`];
   const lost = ["AdamW's moments, which start at zero", "the random generators, which are seeded anew"];
   if (options.mixedPrecision === "fp16") lost.push("the gradient scaler, which starts at its first scale");
-  if (options.useEma && !hasAverage) lost.push("an average, which starts from the UNet");
+  if (options.useEma && !hasAverage) lost.push("EMA weights, which start from the UNet");
   if (options.trainTextEncoder) lost.push("a text encoder, which is the base model's");
   warn(
     `${folder} was written by diffusers' script; taken over: ${taken.join(", ")}; not available from it: ${lost.join("; ")}. The learning rate and the order of the data go on as at step ${step} of this run's options`,
@@ -57,7 +57,7 @@ export async function readDiffusersCheckpoint(
   return { folder, step, state: undefined };
 }
 
-/** The script updates the average in every step; another count implies another decay. */
+/** The script updates the EMA weights in every step; another count implies another decay. */
 async function checkAverage(folder: string, step: number, warn: (message: string) => void): Promise<void> {
   const { optimization_step: updates } = await readConfig(join(folder, AVERAGE, "config.json"));
   if (updates !== undefined && updates !== step)
@@ -66,7 +66,7 @@ async function checkAverage(folder: string, step: number, warn: (message: string
     );
 }
 
-/** Restores the trainer's average from the checkpoint, if it has one. @throws as `restoreTensors` */
+/** Restores the trainer's EMA weights from the checkpoint, if it has one. @throws as `restoreTensors` */
 export async function restoreDiffusersAverage(folder: string, trainer: Trainer): Promise<void> {
   if (!(await exists(disk, join(folder, AVERAGE)))) return;
   const { files } = await resolveWeights(join(folder, AVERAGE), { baseName: "diffusion_pytorch_model" });
@@ -74,7 +74,7 @@ export async function restoreDiffusersAverage(folder: string, trainer: Trainer):
   try {
     for (const file of files) Object.assign(saved, await loadSafetensors(file));
     await withTensors(await trainer.emaState(), (average) =>
-      restoreTensors(splitByModel(average).unet, saved, "the average of the weights"),
+      restoreTensors(splitByModel(average).unet, saved, "the EMA weights"),
     );
   } finally {
     disposeRecord(saved);

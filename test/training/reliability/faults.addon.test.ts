@@ -52,7 +52,7 @@ async function expectGoesOn(outputDir: string): Promise<void> {
   expect(metrics(outputDir).map(({ step }) => step)).toEqual(upTo(STEPS));
 }
 
-describe("where files may not become so large", () => {
+describe("with a file size limit", () => {
   test("for a checkpoint", async ({ skip }) => {
     skip(!limitFiles("unlimited"), "there is no prlimit here");
     const outputDir = folder.at("limit-checkpoint");
@@ -83,7 +83,7 @@ describe("where files may not become so large", () => {
     await expectGoesOn(outputDir);
   });
 
-  test("for the model at the end, where an earlier one stays as it is", async ({ skip }) => {
+  test("for the model at the end; an earlier model is unchanged", async ({ skip }) => {
     skip(!limitFiles("unlimited"), "there is no prlimit here");
     const outputDir = folder.at("limit-second-model");
     await trained(options(outputDir, { maxTrainSteps: 2 }));

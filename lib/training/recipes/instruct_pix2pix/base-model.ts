@@ -6,6 +6,7 @@ import { readConfig } from "../../../files/config.js";
 import { resolvePretrained } from "../../../hub/index.js";
 import { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../../models/clip_text_model.js";
+import type { ModelOptions } from "../../../models/pretrained.js";
 import { UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
 import { native } from "../../../runtime/native.js";
 import { DDPMScheduler } from "../../../schedulers/ddpm.js";
@@ -56,7 +57,8 @@ export function resolveBaseModel(options: Omit<BaseModelOptions, "device" | "fro
  * @throws as `InstructPix2PixPipeline.fromPretrained`; `ERR_CONFIG` for a prediction type that cannot be trained
  */
 export async function loadBaseModel(options: BaseModelOptions): Promise<BaseModel> {
-  const { device, frozenDType: dtype, variant, trainTextEncoder, trained, signal } = options;
+  const { frozenDType: dtype, variant, trainTextEncoder, trained } = options;
+  const model: ModelOptions = { device: options.device, signal: options.signal, suggestAllowNonFinite: false };
   const folder = options.folder ?? (await resolveBaseModel(options));
   const schedulerConfig = await readConfig(join(folder, "scheduler", "scheduler_config.json"));
   const noiseSchedule = DDPMScheduler.fromConfig(schedulerConfig);
@@ -70,19 +72,18 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
   const loaded: { dispose(): void }[] = [];
   try {
     const textEncoder = await CLIPTextModel.fromPretrained(trained?.textEncoder ?? join(folder, "text_encoder"), {
-      device,
+      ...model,
       dtype: trainTextEncoder ? "float32" : dtype,
       variant: trained?.textEncoder ? undefined : variant,
-      signal,
     });
     loaded.push(textEncoder);
-    const vae = await AutoencoderKL.fromPretrained(join(folder, "vae"), { device, dtype, variant, signal });
+    const vae = await AutoencoderKL.fromPretrained(join(folder, "vae"), { ...model, dtype, variant });
     loaded.push(vae);
     const existing = vae.config.latent_channels;
     const { unet, extended } = await UNet2DConditionModel.fromPretrainedExtended(
       trained?.unet ?? (await unetFolder(folder, options)),
       { existing, inChannels: 2 * existing },
-      { device, signal },
+      model,
     );
     return { folder, tokenizer, textEncoder, vae, unet, extended, noiseSchedule, predictionType };
   } catch (error) {
