@@ -40,6 +40,16 @@ export function parseJson(text: string): unknown {
   return value;
 }
 
+/** JSON with bare `NaN`, `Infinity` and `-Infinity`, as Python's `json.dumps` writes them. */
+export function toJson(value: unknown, indent?: number): string {
+  const marked = JSON.stringify(
+    value,
+    (_, inner: unknown) => (typeof inner === "number" && !Number.isFinite(inner) ? `\0${inner}` : inner),
+    indent,
+  );
+  return marked.replace(/"\\u0000(NaN|-?Infinity)"/g, "$1");
+}
+
 /** Whether JSON is nested deeper than 256: the engine's own parser takes some 40 bytes for each level, and any number of them. */
 export function nestsTooDeep(text: string): boolean {
   let depth = 0;

@@ -1,3 +1,4 @@
+import { type LoadOptions, loadComponents } from "../components/load.js";
 import { deepFeaturesOf, isWithin, sharedRows } from "../conditioning/guidance.js";
 import { PromptCache } from "../conditioning/prompt-cache.js";
 import { describe } from "../core/arguments.js";
@@ -13,7 +14,7 @@ import { ModelOffloader } from "../models/offloader.js";
 import { native } from "../runtime/native.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { checkLatentChannels, checkPrediction, checkTextWidth, checkVocabulary } from "./compatibility.js";
-import { type FromPretrainedOptions, loadComponents, type StableDiffusionComponents } from "./components.js";
+import { INSTRUCT_PIX2PIX, type StableDiffusionComponents } from "./components.js";
 import { Conditioning } from "./conditioning.js";
 import { type Call, checkCall } from "./edit-call.js";
 import type { EditOptions, EditResult, OutputType } from "./edit-options.js";
@@ -60,8 +61,11 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
    *  a model of another kind, or with components that do not fit together, is refused before its weights are downloaded
    * or loaded
    */
-  static async fromPretrained(pathOrId: string, options: FromPretrainedOptions = {}): Promise<InstructPix2PixPipeline> {
-    return new InstructPix2PixPipeline(await loadComponents(pathOrId, options));
+  static async fromPretrained(
+    pathOrId: string,
+    options: LoadOptions<StableDiffusionComponents> = {},
+  ): Promise<InstructPix2PixPipeline> {
+    return new InstructPix2PixPipeline(await loadComponents(INSTRUCT_PIX2PIX, pathOrId, options));
   }
 
   /**

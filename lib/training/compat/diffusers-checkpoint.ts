@@ -6,6 +6,7 @@ import { readConfig } from "../../files/config.js";
 import { disk } from "../../files/file-system.js";
 import { loadSafetensors } from "../../files/safetensors.js";
 import { exists } from "../../files/tree.js";
+import { weightBaseName } from "../../models/format.js";
 import { resolveWeights } from "../../models/weights.js";
 import { stepOf } from "../checkpoint/names.js";
 import type { TrainOptions } from "../options.js";
@@ -69,7 +70,7 @@ async function checkAverage(folder: string, step: number, warn: (message: string
 /** Restores the trainer's average from the checkpoint, if it has one. @throws as `restoreTensors` */
 export async function restoreDiffusersAverage(folder: string, trainer: Trainer): Promise<void> {
   if (!(await exists(disk, join(folder, AVERAGE)))) return;
-  const { files } = await resolveWeights(join(folder, AVERAGE), { baseName: "diffusion_pytorch_model" });
+  const { files } = await resolveWeights(join(folder, AVERAGE), { baseName: weightBaseName("diffusers") });
   const saved: Record<string, Tensor> = Object.create(null);
   try {
     for (const file of files) Object.assign(saved, await loadSafetensors(file));
