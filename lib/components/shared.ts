@@ -32,6 +32,13 @@ export class ComponentHold implements Disposable {
     }
   }
 
+  /** Makes these the components held: those that took others' places are held, the others let go of. */
+  update(components: Iterable<unknown>): void {
+    const before = [...this.#held];
+    for (const component of components) this.add(component);
+    for (const part of before) this.remove(part);
+  }
+
   /** Lets go of everything, and frees what nothing else holds and no caller keeps. Calling it again does nothing. */
   dispose(): void {
     for (const part of this.#held.splice(0)) if (letGo(part) === 0 && !callers.has(part)) part[Symbol.dispose]();

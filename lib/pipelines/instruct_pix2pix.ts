@@ -1,4 +1,5 @@
 import { type LoadOptions, loadComponents } from "../components/load.js";
+import { ComponentHold } from "../components/shared.js";
 import { deepFeaturesOf, isWithin, sharedRows } from "../conditioning/guidance.js";
 import { PromptCache } from "../conditioning/prompt-cache.js";
 import { describe } from "../core/arguments.js";
@@ -40,8 +41,10 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
   readonly #prompts = new PromptCache();
   readonly #turns = new Semaphore(1);
   #offloader: ModelOffloader | undefined;
+  readonly #hold = new ComponentHold();
   readonly #lease = new Lease("the pipeline", () => {
-    for (const part of [this.unet, this.vae, this.textEncoder]) part.dispose();
+    this.#hold.update([this.unet, this.vae, this.textEncoder]);
+    this.#hold.dispose();
     this.#prompts.clear();
   });
 
@@ -51,6 +54,7 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     this.tokenizer = components.tokenizer;
     this.unet = components.unet;
     this.scheduler = components.scheduler;
+    this.#hold.update([this.unet, this.vae, this.textEncoder]);
   }
 
   /**
@@ -190,7 +194,10 @@ export class InstructPix2PixPipeline implements StableDiffusionComponents {
     }
   }
 
-  /** Frees the weights of every component after the current runs have finished; later runs throw `ERR_DISPOSED`. */
+  /**
+   * Frees the weights after the current runs have finished; later runs throw `ERR_DISPOSED`. Components that another
+   * pipeline holds are freed with that one, and those given to `fromPretrained` by whoever loaded them.
+   */
   dispose(): void {
     this.#lease.dispose();
   }
