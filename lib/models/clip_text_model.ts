@@ -69,6 +69,7 @@ const description: ModelDescription<CLIPTextConfig> = {
   library: "transformers",
   prefix: "text_model.",
   modelType: "clip_text_model",
+  floats: ["layer_norm_eps", "initializer_range", "initializer_factor", "attention_dropout", "dropout"],
   parse: (config: JsonObject, where) => {
     const parsed = parseConfig(SCHEMA, config, where);
     if (parsed.hidden_size % parsed.num_attention_heads !== 0)

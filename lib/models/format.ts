@@ -16,6 +16,8 @@ export interface ModelFormat {
   prefix?: string;
   /** `model_type` in a configuration of transformers. */
   modelType?: string;
+  /** Keys of the configuration whose values must be written as floats: transformers refuses 1 for 1.0. */
+  floats?: readonly string[];
 }
 
 /** Stem of the weight files that a library writes; any other than transformers writes as diffusers does. */

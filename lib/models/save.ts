@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tensor } from "../core/tensor.js";
+import { toJson } from "../files/json.js";
 import { saveSafetensors } from "../files/safetensors.js";
 import { MODEL_CONFIG, type ModelFormat, weightsFile } from "./format.js";
 
@@ -19,7 +20,7 @@ export async function writeModel(
     format.library === "transformers"
       ? { ...config, architectures: [format.kind], model_type: format.modelType }
       : { _class_name: format.kind, _diffusers_version: DIFFUSERS_VERSION, ...config };
-  await writeFile(join(folder, MODEL_CONFIG), `${JSON.stringify(named, null, 2)}\n`);
+  await writeFile(join(folder, MODEL_CONFIG), `${toJson(named, 2, format.floats)}\n`);
   await saveSafetensors(join(folder, weightsFile(format)), namedAsInFiles(format, weights), { format: "pt" });
 }
 
