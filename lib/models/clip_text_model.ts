@@ -67,7 +67,10 @@ export type CLIPTextConfig = Parsed<typeof SCHEMA>;
 
 const description: ModelDescription<CLIPTextConfig> = {
   kind: "CLIPTextModel",
-  baseName: "model",
+  library: "transformers",
+  prefix: "text_model.",
+  modelType: "clip_text_model",
+  floats: ["layer_norm_eps", "initializer_range", "initializer_factor", "attention_dropout", "dropout"],
   parse: (config: JsonObject, where) => {
     const parsed = parseConfig(SCHEMA, config, where);
     if (parsed.hidden_size % parsed.num_attention_heads !== 0)
@@ -98,6 +101,9 @@ export interface CLIPTextOutput {
 
 /** CLIP's text transformer (Radford et al. 2021, https://arxiv.org/abs/2103.00020). */
 export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
+  /** @internal */
+  static readonly description = description;
+
   /**
    * Loads a folder with `config.json` and `model*.safetensors`, with or without the "text_model." prefix of tensor names.
    *

@@ -102,7 +102,7 @@ export type UNet2DConditionConfig = Parsed<typeof SCHEMA>;
 
 const description: ModelDescription<UNet2DConditionConfig> = {
   kind: "UNet2DConditionModel",
-  baseName: "diffusion_pytorch_model",
+  library: "diffusers",
   parse: (config: JsonObject, where) => parseConfig(SCHEMA, config, where),
   toNative,
 };
@@ -156,6 +156,9 @@ function toNative(config: UNet2DConditionConfig, where: string): object {
  * noisy latents and image latents, that of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800).
  */
 export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig> {
+  /** @internal */
+  static readonly description = description;
+
   /**
    * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`.
    *

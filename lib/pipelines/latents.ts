@@ -1,7 +1,7 @@
 import { InstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
-import { Scope } from "../core/scope.js";
 import { listOfThisRealm, ofThisRealm } from "../core/realm.js";
+import { Scope } from "../core/scope.js";
 import { type ModelDType, Tensor } from "../core/tensor.js";
 import { RgbImage } from "../images/index.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";

@@ -9,6 +9,7 @@ import { ioError } from "../files/io-error.js";
 import { listFiles } from "../files/list-files.js";
 import { withLock } from "../files/lock.js";
 import { sha256OfFiles } from "../files/sha256.js";
+import { STABLE_DIFFUSION_SLOTS } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
 import { LATENT_FORMAT, type Layout, product, RecordReader, RecordWriter } from "./latent-records.js";
 import type { BaseModel } from "./recipes/instruct_pix2pix/base-model.js";
@@ -246,7 +247,9 @@ async function contentKey(
   const about = { format: LATENT_FORMAT, data: dataset.stamp };
   const dtypes = [vae.dtype, textEncoder.dtype];
   hash.update(JSON.stringify({ ...about, resolution, mirrored, trainTextEncoder, emptyPrompts, dtypes }));
-  for (const part of trainTextEncoder ? ["vae", "tokenizer"] : ["vae", "text_encoder", "tokenizer"]) {
+  const slots = STABLE_DIFFUSION_SLOTS;
+  const encoders = trainTextEncoder ? [slots.vae] : [slots.vae, slots.textEncoder];
+  for (const { folder: part } of [...encoders, slots.tokenizer]) {
     const files = (await listFiles(join(folder, part))).filter((name) => /\.(json|txt|safetensors)$/.test(name));
     const digests = await sha256OfFiles(files.map((name) => join(folder, part, name)));
     for (const [i, name] of files.entries()) hash.update(`\n${part}/${name} ${JSON.stringify(digests[i])}`);

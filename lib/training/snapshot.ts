@@ -5,7 +5,8 @@ import { packageVersion } from "../core/package-version.js";
 import type { Tensor } from "../core/tensor.js";
 import type { EpochOrderState } from "../data/permutation.js";
 import { loadSafetensors, saveSafetensors } from "../files/safetensors.js";
-import { namedAsInFiles, WEIGHTS_FILE, writeModel } from "../models/save.js";
+import { type ModelFormat, weightsFile } from "../models/format.js";
+import { namedAsInFiles, writeModel } from "../models/save.js";
 import { native } from "../runtime/native.js";
 import { type Commit, type CommitOptions, commitCheckpoint } from "./checkpoint/commit.js";
 import type { JsonValue } from "./checkpoint/json-value.js";
@@ -78,8 +79,8 @@ async function saveTrained(
 ): Promise<void> {
   const parts = splitByModel(weights);
   const path = (name: string) => join(folder, `${name}${suffix}`);
-  await writeModel(path("unet"), "UNet2DConditionModel", { ...unet.config, ...extra }, parts.unet);
-  if (textEncoder) await writeModel(path("text_encoder"), "CLIPTextModel", textEncoder.config, parts.textEncoder);
+  await writeModel(path("unet"), unet.format, { ...unet.config, ...extra }, parts.unet);
+  if (textEncoder) await writeModel(path("text_encoder"), textEncoder.format, textEncoder.config, parts.textEncoder);
 }
 
 /** The keys of diffusers' EMAModel in a model's configuration. */
@@ -133,13 +134,12 @@ export async function restoreTrainer(
   if (useEma)
     await withTensors(await trainer.emaState(), async (average) => {
       const { unet, textEncoder } = splitByModel(average);
-      const file = (name: string, kind: "UNet2DConditionModel" | "CLIPTextModel") =>
-        join(folder, name, WEIGHTS_FILE[kind]);
-      await restoreFile(file("unet_ema", "UNet2DConditionModel"), unet, "the EMA weights");
+      const file = (name: string, format: ModelFormat) => join(folder, name, weightsFile(format));
+      await restoreFile(file("unet_ema", trainer.unet.format), unet, "the EMA weights");
       if (trainer.textEncoder)
         await restoreFile(
-          file("text_encoder_ema", "CLIPTextModel"),
-          namedAsInFiles("CLIPTextModel", textEncoder),
+          file("text_encoder_ema", trainer.textEncoder.format),
+          namedAsInFiles(trainer.textEncoder.format, textEncoder),
           "the EMA weights of the text encoder",
         );
     });

@@ -6,7 +6,9 @@ import { readConfig } from "../../files/config.js";
 import { disk } from "../../files/file-system.js";
 import { loadSafetensors } from "../../files/safetensors.js";
 import { exists } from "../../files/tree.js";
+import { MODEL_CONFIG, weightBaseName } from "../../models/format.js";
 import { resolveWeights } from "../../models/weights.js";
+import { INSTRUCT_PIX2PIX } from "../../pipelines/components.js";
 import { stepOf } from "../checkpoint/names.js";
 import type { TrainOptions } from "../options.js";
 import type { Resumption } from "../resume.js";
@@ -39,7 +41,7 @@ export async function readDiffusersCheckpoint(
       "ERR_CHECKPOINT",
       `${folder} was written by diffusers' script, which keeps the step in the folder's name alone; name it checkpoint-STEP`,
     );
-  if (!(await exists(disk, join(folder, "unet", "config.json"))))
+  if (!(await exists(disk, join(folder, INSTRUCT_PIX2PIX.components.unet.folder, MODEL_CONFIG))))
     throw new InstructPix2PixError(
       "ERR_CHECKPOINT",
       `${folder} was written by diffusers' script or another program with accelerate, and has no UNet in a folder unet/`,
@@ -59,7 +61,7 @@ export async function readDiffusersCheckpoint(
 
 /** The script updates the EMA weights in every step; another count implies another decay. */
 async function checkAverage(folder: string, step: number, warn: (message: string) => void): Promise<void> {
-  const { optimization_step: updates } = await readConfig(join(folder, AVERAGE, "config.json"));
+  const { optimization_step: updates } = await readConfig(join(folder, AVERAGE, MODEL_CONFIG));
   if (updates !== undefined && updates !== step)
     warn(
       `${join(folder, AVERAGE)}: was updated ${String(updates)} times, not ${step}; it goes on as after step ${step}`,
@@ -69,7 +71,7 @@ async function checkAverage(folder: string, step: number, warn: (message: string
 /** Restores the trainer's EMA weights from the checkpoint, if it has one. @throws as `restoreTensors` */
 export async function restoreDiffusersAverage(folder: string, trainer: Trainer): Promise<void> {
   if (!(await exists(disk, join(folder, AVERAGE)))) return;
-  const { files } = await resolveWeights(join(folder, AVERAGE), { baseName: "diffusion_pytorch_model" });
+  const { files } = await resolveWeights(join(folder, AVERAGE), { baseName: weightBaseName("diffusers") });
   const saved: Record<string, Tensor> = Object.create(null);
   try {
     for (const file of files) Object.assign(saved, await loadSafetensors(file));
