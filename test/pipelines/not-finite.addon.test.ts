@@ -142,7 +142,8 @@ describe("a callback", () => {
     for (const [value, message] of [
       [latents, /a Tensor; return \{ latents \}/],
       [{ latents: [1] }, /not a Tensor/],
-      [{ promptEmbeds: latents }, /"promptEmbeds"/],
+      [{ negativePromptEmbeds: latents }, /"negativePromptEmbeds"; only/],
+      [{ promptEmbeds: latents }, /promptEmbeds .*\[1,4,16,16\].*, expected/],
       [{ latents: await latents.to({ dtype: "float64" }) }, /float64.*expected float32/],
       [{ latents: await latents.slice(2, 0, 8) }, /\[1,4,8,16\].*expected float32 \[1,4,16,16\]/],
     ] as const)
