@@ -28,6 +28,7 @@ import type { TrainEvent } from "./events.js";
 import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
 import { LossScaler } from "./loss_scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
+import { checkPlaces } from "./output_places.js";
 import { findStart, type Resumption, type StartingPoint } from "./resume.js";
 import { restoreTrainer } from "./snapshot.js";
 import { timestepBias } from "./timestep_bias.js";
@@ -77,6 +78,7 @@ export async function prepareRun(
   allowTf32(given.allowTf32);
   useDeterministicAlgorithms(given.deterministic);
   await checkMetricsFile(given.outputDir);
+  await checkPlaces(given.outputDir, { validates: given.validationPrompt !== undefined });
 
   const validation = await loadValidation(given, signal);
   const start = await findStart(given, warn, signal);

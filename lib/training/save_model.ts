@@ -29,6 +29,7 @@ export interface PipelineParts {
 
 /** Written last: its presence means that the pipeline is complete. */
 export const PIPELINE_INDEX = "model_index.json";
+export const MODEL_CARD = "README.md";
 /** Temporary folder below the output folder. */
 const UNFINISHED = ".model.tmp";
 
@@ -82,7 +83,7 @@ async function writePipeline(folder: string, parts: PipelineParts): Promise<void
     vae: ["diffusers", "AutoencoderKL"],
   };
   await writeFile(join(folder, PIPELINE_INDEX), `${JSON.stringify(index, null, 2)}\n`);
-  await writeFile(join(folder, "README.md"), parts.card);
+  await writeFile(join(folder, MODEL_CARD), parts.card);
 }
 
 /** Moves the synced files; the index goes last, so that a folder with an index is a complete pipeline. */
