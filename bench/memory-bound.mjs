@@ -6,8 +6,8 @@
 // share of the memory bandwidth, measured by a large copy in the same run. A tensor that fits the cache can exceed it.
 
 import { parseArgs } from "node:util";
-import { native } from "../dist/native/native.js";
-import { Tensor } from "../dist/tensor.js";
+import { Tensor } from "../dist/core/tensor.js";
+import { native } from "../dist/runtime/native.js";
 import * as geglu from "./cases/operators/geglu.mjs";
 import * as groupNorm from "./cases/operators/group-norm.mjs";
 import { call } from "./cases/operators/operator.mjs";

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { cacheFolder } from "../dist/native/platform.js";
+import { cacheFolder } from "../dist/runtime/platform.js";
 import { makeRandomModel } from "../scripts/make-random-model.mjs";
 
 /** The folder of the random model, created if missing. */

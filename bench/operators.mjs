@@ -7,7 +7,7 @@
 
 import { parseArgs } from "node:util";
 import { Tensor } from "../dist/index.js";
-import { native } from "../dist/native/native.js";
+import { native } from "../dist/runtime/native.js";
 import { inTurn } from "./in-turn.mjs";
 
 /**

@@ -7,9 +7,9 @@
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { Tensor } from "../dist/core/tensor.js";
 import { UNet2DConditionModel } from "../dist/models/unet_2d_condition.js";
-import { native } from "../dist/native/native.js";
-import { Tensor } from "../dist/tensor.js";
+import { native } from "../dist/runtime/native.js";
 import { Trainer } from "../dist/training/trainer.js";
 import { median } from "./stats.mjs";
 

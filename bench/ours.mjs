@@ -4,7 +4,7 @@
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { cudaDevices, Generator, InstructPix2PixPipeline, synchronize, Tensor } from "../dist/index.js";
-import { native } from "../dist/native/native.js";
+import { native } from "../dist/runtime/native.js";
 import { peakBytes } from "./device.mjs";
 
 const [quantization] = process.argv.slice(2);

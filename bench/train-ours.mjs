@@ -3,11 +3,11 @@
 import { randomFillSync } from "node:crypto";
 import { join } from "node:path";
 import { Generator, synchronize, UNet2DConditionModel } from "../dist/index.js";
-import { native } from "../dist/native/native.js";
-import { disposeBaseModel, loadBaseModel } from "../dist/training/base_model.js";
+import { native } from "../dist/runtime/native.js";
 import { drawsFrom } from "../dist/training/draws.js";
-import { BatchEncoder, disposeEncoded } from "../dist/training/encoder.js";
-import { disposeMicroBatch, prepareMicroBatch } from "../dist/training/micro_batch.js";
+import { disposeBaseModel, loadBaseModel } from "../dist/training/recipes/instruct_pix2pix/base-model.js";
+import { BatchEncoder, disposeEncoded } from "../dist/training/recipes/instruct_pix2pix/encoder.js";
+import { disposeMicroBatch, prepareMicroBatch } from "../dist/training/recipes/instruct_pix2pix/micro-batch.js";
 import { Trainer } from "../dist/training/trainer.js";
 import { peakBytes } from "./device.mjs";
 

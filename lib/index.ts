@@ -1,6 +1,6 @@
 // The public exports, nothing else.
 
-import "./symbols.js"; // before everything else
+import "./core/symbols.js"; // before everything else
 
 export {
   type EncodePromptOptions,
@@ -8,11 +8,14 @@ export {
   PROMPT_WEIGHTINGS,
   type PromptWeighting,
 } from "./conditioning/encode-prompt.js";
-export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./cuda.js";
-export type { DeviceOption } from "./device.js";
-export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./errors.js";
-export { Generator } from "./generator.js";
-export { type DownloadProgress, type ResolveOptions, resolvePretrained } from "./hub.js";
+export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./core/cuda.js";
+export type { DeviceOption } from "./core/device.js";
+export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./core/errors.js";
+export { Generator } from "./core/generator.js";
+export { allowTf32, useDeterministicAlgorithms } from "./core/numerics.js";
+export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./core/tensor.js";
+export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "./files/safetensors.js";
+export { type DownloadProgress, type ResolveOptions, resolvePretrained } from "./hub/index.js";
 export {
   decodesInProgress,
   type EncodeOptions,
@@ -25,14 +28,32 @@ export {
   loadImage,
   type ResampleFilter,
   RgbImage,
-} from "./images.js";
-export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./libtorch/install.js";
+} from "./images/index.js";
 export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";
 export { builtInModel } from "./models/built-in.js";
 export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./models/clip_text_model.js";
 export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
-export { UNetCache } from "./models/unet_cache.js";
+export { UNetCache } from "./models/unet-cache.js";
+export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";
+export type { PipelineImage } from "./pipelines/image-input.js";
+export type {
+  ImagesResult,
+  OutputType,
+  PromptOptions,
+  RunOptions,
+  SamplingOptions,
+  ScheduleOptions,
+  StepProgress,
+  StepReplacements,
+  StepResult,
+} from "./pipelines/run-options.js";
+export {
+  type EditOptions,
+  type EditResult,
+  InstructPix2PixPipeline,
+  InstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
+} from "./pipelines/stable_diffusion/instruct_pix2pix.js";
 export type {
   AttentionBackend,
   DeepFeatures,
@@ -40,17 +61,11 @@ export type {
   Float16Elements,
   Quantization,
   TensorData,
-} from "./native/contract.js";
-export { type Diagnosis, diagnose } from "./native/diagnose.js";
-export { allowTf32, useDeterministicAlgorithms } from "./numerics.js";
-export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";
-export type { EditOptions, EditResult, OutputType, StepProgress, StepResult } from "./pipelines/edit-options.js";
-export type { PipelineImage } from "./pipelines/image-input.js";
-export { InstructPix2PixPipeline } from "./pipelines/instruct_pix2pix.js";
-export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "./safetensors.js";
+} from "./runtime/contract.js";
+export { type Diagnosis, diagnose } from "./runtime/diagnose.js";
+export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./runtime/libtorch/install.js";
 export * from "./schedulers/index.js";
-export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./tensor.js";
-export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer.js";
+export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer/clip_tokenizer.js";
 export type { StepRecord, TrainEvent, TrainResult } from "./training/events.js";
 export type { TrainInput } from "./training/options.js";
 export { type TrainCallbacks, type TrainingRun, train } from "./training/train.js";

@@ -26,7 +26,7 @@ const { values: flags } = parseArgs({
 });
 
 async function main() {
-  const { platformAbi } = await import("../dist/native/platform.js");
+  const { platformAbi } = await import("../dist/runtime/platform.js");
   const build = join(root, "build", "Release");
   if (flags.collect !== undefined) {
     collectBuild(build, resolve(flags.collect), platformAbi());

@@ -43,7 +43,7 @@ async function main(scratch) {
   const targets = flags.targets?.split(",") ?? napi.targets;
   const artifacts = flags.artifacts ? resolve(flags.artifacts) : scratch;
   if (!flags.artifacts) {
-    const { platformAbi } = await import("../dist/native/platform.js");
+    const { platformAbi } = await import("../dist/runtime/platform.js");
     collectBuild(join(root, "build", "Release"), artifacts, platformAbi());
   }
   refuseFor([

@@ -139,7 +139,7 @@ async function setUpTypeScript() {
 // ---- 3. and 4. libtorch and the addon -------------------------------------------------------------------------------
 
 async function setUpLibtorch() {
-  const { resolveLibtorch } = await module_("dist/native/libtorch.js");
+  const { resolveLibtorch } = await module_("dist/runtime/libtorch/find.js");
   try {
     const { version, root: folder } = resolveLibtorch();
     return upToDate(`libtorch ${version} at ${folder}`);
@@ -148,10 +148,10 @@ async function setUpLibtorch() {
     if (error.code !== "ERR_LIBTORCH_NOT_FOUND" || LIBTORCH || LIBTORCH_USE_PYTORCH) throw error;
   }
   // Checked before downloading half a gigabyte.
-  const { findBuildTools } = await module_("dist/native/build-tools.js");
+  const { findBuildTools } = await module_("dist/runtime/build-tools.js");
   findBuildTools();
   say("fetching libtorch into the user's cache");
-  const { installLibtorch } = await module_("dist/libtorch/install.js");
+  const { installLibtorch } = await module_("dist/runtime/libtorch/install.js");
   const { InstallProgress } = await module_("dist/cli/install-progress.js");
   const progress = new InstallProgress(process.stderr);
   try {
@@ -164,7 +164,7 @@ async function setUpLibtorch() {
 }
 
 async function setUpAddon() {
-  const { buildAddon } = await module_("dist/native/build.js");
+  const { buildAddon } = await module_("dist/runtime/build.js");
   const counter = /^\[\d+\/\d+\] /;
   const begun = Date.now();
   const { built, files } = await buildAddon({

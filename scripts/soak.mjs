@@ -36,7 +36,7 @@ const at = (path) => fileURLToPath(new URL(path, root));
 const { AutoencoderKL, Generator, InstructPix2PixPipeline, Tensor, ...library } = await import(
   pathToFileURL(at("dist/index.js")).href
 );
-const { native } = await import(pathToFileURL(at("dist/native/native.js")).href);
+const { native } = await import(pathToFileURL(at("dist/runtime/native.js")).href);
 
 const model = at("test/fixtures/ip2p-tiny/model");
 const image = at("test/fixtures/ip2p-tiny/image.png");

@@ -1,4 +1,4 @@
-import { buildAddon } from "../native/build.js";
+import { buildAddon } from "../runtime/build.js";
 import { defineCommand } from "./command.js";
 
 /** `ip2p build`: compiles the addon on this machine. */

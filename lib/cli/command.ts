@@ -1,6 +1,6 @@
-import type { Environment } from "../native/platform.js";
 import type { OptionDeclarations, OptionValues } from "../options/declaration.js";
 import { parseArguments } from "../options/parse.js";
+import type { Environment } from "../runtime/platform.js";
 
 /** Where a subcommand reads from and writes to. */
 export interface CommandIo {

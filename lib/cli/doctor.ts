@@ -1,6 +1,6 @@
-import { gigabytes } from "../libtorch/disk.js";
-import { type Diagnosis, diagnose } from "../native/diagnose.js";
-import type { ProbedDevice } from "../native/probe.js";
+import { gigabytes } from "../files/disk.js";
+import { type Diagnosis, diagnose } from "../runtime/diagnose.js";
+import type { ProbedDevice } from "../runtime/probe.js";
 import { defineCommand } from "./command.js";
 
 /** `ip2p doctor`: reports what is installed, what is missing, and how to fix it. */

@@ -1,4 +1,4 @@
-import { type ErrorCode, InstructPix2PixError, isError, isInstructPix2PixError } from "../errors.js";
+import { type ErrorCode, InstructPix2PixError, isError, isInstructPix2PixError } from "../core/errors.js";
 import type { OptionDeclarations } from "../options/declaration.js";
 import { camelCase } from "../options/names.js";
 

@@ -1,5 +1,5 @@
 import cliProgress from "cli-progress";
-import type { InstallEvent } from "../libtorch/progress.js";
+import type { InstallEvent } from "../runtime/libtorch/progress.js";
 import type { CommandIo } from "./command.js";
 
 /** Shows an installation's events on standard error: a bar on a terminal, else a line for every tenth of a file. */

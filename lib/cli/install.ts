@@ -22,7 +22,7 @@ export const installCommand = defineCommand({
   },
   async run({ variant, from, mirror, force, json }, io) {
     // Loaded lazily, so that the help appears at once.
-    const { installLibtorch } = await import("../libtorch/install.js");
+    const { installLibtorch } = await import("../runtime/libtorch/install.js");
     const { InstallProgress } = await import("./install-progress.js");
     const progress = new InstallProgress(io.stderr);
     try {

@@ -1,4 +1,4 @@
-import { isInstructPix2PixError } from "../errors.js";
+import { isInstructPix2PixError } from "../core/errors.js";
 import type { CommandIo } from "./command.js";
 import { describeFailure } from "./failure.js";
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import "../symbols.js"; // before everything else
+import "../core/symbols.js"; // before everything else
 import { runCommandLine } from "./dispatch.js";
 import { describeFailure } from "./failure.js";
 import { cancelOnSignals } from "./signals.js";

@@ -1,9 +1,9 @@
-import { checkOptions } from "../arguments.js";
-import { InstructPix2PixError } from "../errors.js";
+import { checkOptions } from "../core/arguments.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Tensor } from "../core/tensor.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
-import { encodePrompts, promptLength } from "../pipelines/prompt.js";
-import type { Tensor } from "../tensor.js";
-import type { CLIPTokenizer } from "../tokenizer.js";
+import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
+import { encodePrompts, promptLength } from "./prompt.js";
 import { encodeWeightedPrompts } from "./weighting/encode.js";
 
 /** How prompts are read: as they are, or with weights in Compel's grammar. */
@@ -51,7 +51,7 @@ export async function encodePrompt(
         "ERR_INVALID_ARGUMENT",
         'truncateLongPrompts: false needs promptWeighting: "compel"; other prompts are always cut',
       );
-    return { promptEmbeds: await encodePrompts(prompts, parts, signal) };
+    return { promptEmbeds: await encodePrompts(prompts, parts, { signal }) };
   }
   const { tokenizer, textEncoder } = parts;
   const encode = async (ids: Tensor, attentionMask: Tensor | undefined) => {

@@ -1,4 +1,4 @@
-import { quote } from "../quote.js";
+import { quote } from "../core/quote.js";
 import type { EditColumns } from "./dataset.js";
 import { datasetError, listOf } from "./errors.js";
 

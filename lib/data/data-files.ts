@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { quote } from "../quote.js";
+import { quote } from "../core/quote.js";
 import { type CardConfig, chooseConfig } from "./dataset-card.js";
 import { datasetError, listOf } from "./errors.js";
 import { byCodePoints, matchPaths, matchPatterns } from "./glob.js";

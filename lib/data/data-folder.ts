@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { lstat, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, posix, resolve, sep, win32 } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
-import { quote } from "../quote.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { quote } from "../core/quote.js";
 import { datasetError } from "./errors.js";
 import { listFolder, whyMissing } from "./links.js";
 

@@ -1,6 +1,6 @@
-import { readTextFile } from "../models/text-file.js";
-import { quote } from "../quote.js";
-import { trimSlashes } from "../trim.js";
+import { quote } from "../core/quote.js";
+import { trimSlashes } from "../core/trim.js";
+import { readTextFile } from "../files/text-file.js";
 import { datasetError, listOf } from "./errors.js";
 import { parseYaml } from "./yaml.js";
 

@@ -1,5 +1,5 @@
-import { InstructPix2PixError, isError } from "../errors.js";
-import { quote } from "../quote.js";
+import { InstructPix2PixError, isError } from "../core/errors.js";
+import { quote } from "../core/quote.js";
 
 const MAX_REASON = 1000;
 

@@ -1,6 +1,6 @@
-import { namesByPattern, type PatternLanguage } from "../glob/filter.js";
-import { anyCharacter, literalToken, notSlash, Pattern, type Token, wildcardTokens } from "../glob/pattern.js";
-import { quote } from "../quote.js";
+import { quote } from "../core/quote.js";
+import { namesByPattern, type PatternLanguage } from "../files/glob/filter.js";
+import { anyCharacter, literalToken, notSlash, Pattern, type Token, wildcardTokens } from "../files/glob/pattern.js";
 import { datasetError } from "./errors.js";
 
 /**

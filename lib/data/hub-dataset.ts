@@ -1,8 +1,8 @@
-import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { obtainSnapshot } from "../hub/index.js";
 import { isRepositoryId } from "../hub/repository.js";
 import type { FileSource } from "../hub/source.js";
-import type { Environment } from "../native/platform.js";
+import type { Environment } from "../runtime/platform.js";
 import { chooseTrainFiles, type TrainFiles } from "./data-files.js";
 import { DataFolder } from "./data-folder.js";
 import { type CardConfig, readConfigs } from "./dataset-card.js";

@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../core/errors.js";
 import { pictureKeys } from "./columns.js";
 import type { DataFolder } from "./data-folder.js";
 import type { EditColumns } from "./dataset.js";

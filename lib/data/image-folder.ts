@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { posix } from "node:path";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import { quote } from "../quote.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { quote } from "../core/quote.js";
 import { columnOfKey, missingColumn, pictureKeys } from "./columns.js";
 import type { DataFolder, FileStamp } from "./data-folder.js";
 import { type EditColumns, type EditDataset, type RowSelector, selectRows } from "./dataset.js";

@@ -1,7 +1,7 @@
 import type { Dirent } from "node:fs";
 import { readdir, readlink, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { warnOnce } from "../warn.js";
+import { warnOnce } from "../core/warn.js";
 import { datasetError, listOf } from "./errors.js";
 import { byCodePoints } from "./glob.js";
 

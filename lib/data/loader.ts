@@ -1,6 +1,6 @@
-import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../errors.js";
-import { loadImage } from "../images.js";
-import { Semaphore } from "../semaphore.js";
+import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { Semaphore } from "../core/semaphore.js";
+import { loadImage } from "../images/index.js";
 import type { EditDataset, StoredPicture } from "./dataset.js";
 import { datasetError } from "./errors.js";
 

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import { cacheFolder, type Environment } from "../native/platform.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { cacheFolder, type Environment } from "../runtime/platform.js";
 import { chooseTrainFiles, isMetadataName, type TrainFiles, trainMetadata } from "./data-files.js";
 import { DataFolder } from "./data-folder.js";
 import type { EditColumns, EditDataset, RowSelector } from "./dataset.js";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { InstructPix2PixError } from "../errors.js";
-import { Generator } from "../generator.js";
-import { Tensor } from "../tensor.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { Generator } from "../core/generator.js";
+import { Tensor } from "../core/tensor.js";
 
 /** Source of an epoch's order. */
 export interface PermutationSource {

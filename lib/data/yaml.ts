@@ -1,5 +1,5 @@
 import { Composer, isAlias, isMap, isScalar, isSeq, type Node, type ParsedNode, Parser, type YAMLMap } from "yaml";
-import { quote } from "../quote.js";
+import { quote } from "../core/quote.js";
 import { datasetError, reasonOf } from "./errors.js";
 
 /** Far above the head of any card but those of hundreds of configurations; parsing takes seconds for a megabyte. */

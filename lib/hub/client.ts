@@ -1,7 +1,7 @@
 import type { Headers as HeadersOf } from "undici";
 import { Headers, type Response } from "undici";
-import { InstructPix2PixError } from "../errors.js";
-import type { Environment } from "../native/platform.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Environment } from "../runtime/platform.js";
 import { displayUrl, type NetworkOptions, withBody } from "./connection.js";
 import { isGitHash, isSha256 } from "./content.js";
 import { HubError } from "./errors.js";

@@ -1,11 +1,11 @@
 import { type Dispatcher, type Headers, Response } from "undici";
-import { throwIfAborted } from "../errors.js";
-import type { Environment } from "../native/platform.js";
+import { throwIfAborted } from "../core/errors.js";
+import { sleep } from "../core/sleep.js";
 import { readBody } from "../network/body.js";
 import { dispatcherFor } from "../network/dispatcher.js";
 import { addressWithin, warnIfUnencrypted } from "../network/encryption.js";
 import { failureName, isPassing, retryAfter } from "../network/failure.js";
-import { sleep } from "../sleep.js";
+import type { Environment } from "../runtime/platform.js";
 import { HubError } from "./errors.js";
 import type { HubSettings } from "./settings.js";
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../core/errors.js";
 import type { FileMetadata, RepositoryFile } from "./client.js";
 
 /** The expected content of a file. */

@@ -1,5 +1,5 @@
-import { namesByPattern } from "../glob/filter.js";
-import { anyCharacter, Pattern, wildcardTokens } from "../glob/pattern.js";
+import { namesByPattern } from "../files/glob/filter.js";
+import { anyCharacter, Pattern, wildcardTokens } from "../files/glob/pattern.js";
 
 /** A shell pattern as Python's `fnmatch` reads it: `*` and `?` match slashes too, `[…]` a set, `[!…]` its complement. */
 export function parseShellPattern(pattern: string): Pattern {

@@ -1,8 +1,8 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import type { Environment } from "../native/platform.js";
-import { warnOnce } from "../warn.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { warnOnce } from "../core/warn.js";
+import type { Environment } from "../runtime/platform.js";
 import { RepositoryCache } from "./cache.js";
 import { HubClient } from "./client.js";
 import type { NetworkOptions } from "./connection.js";

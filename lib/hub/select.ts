@@ -1,4 +1,4 @@
-import { readModelIndex } from "../models/model-index.js";
+import { readModelIndex } from "../components/model-index.js";
 import { readWeightIndex } from "../models/weight-index.js";
 import {
   HOW_TO_CONVERT,

@@ -1,8 +1,8 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
-import type { Environment } from "../native/platform.js";
-import { trimSlashes } from "../trim.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { trimSlashes } from "../core/trim.js";
+import type { Environment } from "../runtime/platform.js";
 import { AccessToken } from "./token.js";
 import { readStoredToken } from "./token-file.js";
 

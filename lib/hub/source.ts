@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import { freeBytes, gigabytes } from "../libtorch/disk.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { freeBytes, gigabytes } from "../files/disk.js";
 import { downloadBlob } from "./blob.js";
 import type { RepositoryCache } from "./cache.js";
 import type { HubClient, RepositoryFile } from "./client.js";

@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { InstructPix2PixError } from "../errors.js";
-import { warnOnce } from "../warn.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { warnOnce } from "../core/warn.js";
 import { AccessToken } from "./token.js";
 
 /** Longer than any token. */

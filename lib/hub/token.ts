@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 
 /** A Hugging Face access token. It is only exposed as a request header, never in a message, a log or a dump. */
 export class AccessToken {

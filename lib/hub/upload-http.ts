@@ -1,8 +1,8 @@
 import { Readable } from "node:stream";
 import { type Dispatcher, fetch, Headers, Response, request as send } from "undici";
-import { throwIfAborted } from "../errors.js";
-import type { Environment } from "../native/platform.js";
+import { throwIfAborted } from "../core/errors.js";
 import { addressWithin } from "../network/encryption.js";
+import type { Environment } from "../runtime/platform.js";
 import { displayUrl, followRedirects, HubConnection, type NetworkOptions, withBody } from "./connection.js";
 import { HubError } from "./errors.js";
 import type { HubSettings } from "./settings.js";

@@ -1,5 +1,5 @@
 import type { Response } from "undici";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { HubError } from "./errors.js";
 import type { ReadingObserver } from "./upload-file.js";
 

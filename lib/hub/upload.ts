@@ -1,6 +1,6 @@
 import { Headers } from "undici";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import type { Environment } from "../native/platform.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import type { Environment } from "../runtime/platform.js";
 import type { NetworkOptions } from "./connection.js";
 import { HubError } from "./errors.js";
 import { assertFileName } from "./file-names.js";

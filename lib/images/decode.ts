@@ -1,5 +1,5 @@
 import type { Metadata, OutputInfo, Sharp } from "sharp";
-import { InstructPix2PixError, isError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../core/errors.js";
 import { cmykToRgb } from "./cmyk.js";
 import { type Decoder, type DecodingLimits, tooSlow, withinLimits } from "./decoding.js";
 import { Refusal } from "./first-picture/limits.js";

@@ -1,5 +1,5 @@
-import { type InstructPix2PixError, throwIfAborted } from "../errors.js";
-import { Semaphore } from "../semaphore.js";
+import { type InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { Semaphore } from "../core/semaphore.js";
 import { unreadable } from "./unreadable.js";
 
 export interface DecodingLimits {

@@ -1,6 +1,6 @@
 import { extname } from "node:path";
 import type { Sharp } from "sharp";
-import { InstructPix2PixError, isError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../core/errors.js";
 import type { RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
 

@@ -2,11 +2,11 @@ import type { lookup as systemLookup } from "node:dns";
 import { unescape as percentDecode } from "node:querystring";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { Agent, type Dispatcher, request } from "undici";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { readBody } from "../network/body.js";
+import { guardedConnector, NotConnected } from "../network/connector.js";
 import { dispatcherFor } from "../network/dispatcher.js";
 import { failureMessage } from "../network/failure.js";
-import { guardedConnector, NotConnected } from "./connector.js";
 
 export interface FetchOptions {
   /** Limit on the body in bytes, after decompression. */

@@ -1,4 +1,4 @@
-import { isError } from "../errors.js";
+import { isError } from "../core/errors.js";
 import { inSlices } from "./pixels.js";
 
 /** The area outside a GIF's first frame, and the colour that Pillow shows there. */

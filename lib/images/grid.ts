@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import type { RgbPixels } from "./pixels.js";
 
 export interface GridOptions {

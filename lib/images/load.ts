@@ -1,6 +1,6 @@
 import { types } from "node:util";
 import type { Sharp } from "sharp";
-import { InstructPix2PixError, isError, throwIfAborted } from "../errors.js";
+import { InstructPix2PixError, isError, throwIfAborted } from "../core/errors.js";
 import { type DecodeOptions, decode, isTimeout, withTimeout } from "./decode.js";
 import { tooSlow, withinLimits } from "./decoding.js";
 import { inSlices, type RgbPixels } from "./pixels.js";

@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import { native } from "../native/native.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { native } from "../runtime/native.js";
 import type { RgbPixels } from "./pixels.js";
 
 /** Pillow's resampling filters. */

@@ -1,6 +1,6 @@
 import { types } from "node:util";
 import type { Sharp } from "sharp";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import { type EncodeOptions, encode, type ImageFormat, imageFormatOf, toSharp } from "./encode.js";
 import { type EncodedSource, type LoadImageOptions, loadPixels } from "./load.js";
 import type { RgbPixels } from "./pixels.js";

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import type sharp from "sharp";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 
 let loaded: typeof sharp | undefined;
 

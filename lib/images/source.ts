@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { InstructPix2PixError, isError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../core/errors.js";
 import { displayUrl, fetchBytes } from "./fetch.js";
 import { unreadable } from "./unreadable.js";
 

@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 
 /** The error for an unusable picture; `problem` continues a sentence that begins with its name. */
 export function unreadable(name: string, problem: string, cause?: unknown): InstructPix2PixError {

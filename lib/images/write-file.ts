@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Stats } from "node:fs";
 import { open, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { InstructPix2PixError, isError } from "../errors.js";
+import { InstructPix2PixError, isError } from "../core/errors.js";
 
 /**
  * Writes a file atomically: to a temporary file in the same folder, which is synced and renamed. The target of a

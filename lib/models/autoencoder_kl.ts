@@ -1,8 +1,8 @@
-import { checkOptions } from "../arguments.js";
-import type { Generator } from "../generator.js";
-import type { NativeTiling } from "../native/contract.js";
-import { cancellable, native } from "../native/native.js";
-import { disposeAll, handleOf, Tensor } from "../tensor.js";
+import { checkOptions } from "../core/arguments.js";
+import type { Generator } from "../core/generator.js";
+import { disposeAll, handleOf, Tensor } from "../core/tensor.js";
+import type { NativeTiling } from "../runtime/contract.js";
+import { cancellable, native } from "../runtime/native.js";
 import {
   createModel,
   loadPretrained,

@@ -1,6 +1,6 @@
-import { checkOptions } from "../arguments.js";
-import { cancellable, native } from "../native/native.js";
-import { handleOf, Tensor } from "../tensor.js";
+import { checkOptions } from "../core/arguments.js";
+import { handleOf, Tensor } from "../core/tensor.js";
+import { cancellable, native } from "../runtime/native.js";
 import {
   createModel,
   loadPretrained,
@@ -120,16 +120,18 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
    * @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings`
    * @param options.attentionMask [B,T], 0 for tokens that are not attended to. Default none of them: Stable Diffusion's
    *   prompts are encoded with their padding.
+   * @param options.skippedLayers leaves out the last layers, up to all of them; the final layer norm stays (diffusers'
+   *   `clip_skip`). Default 0
    */
   async forward(
     inputIds: Tensor,
-    options?: { hiddenStates?: boolean; attentionMask?: Tensor; signal?: AbortSignal },
+    options?: { hiddenStates?: boolean; attentionMask?: Tensor; skippedLayers?: number; signal?: AbortSignal },
   ): Promise<CLIPTextOutput> {
-    const { hiddenStates: wanted = false, attentionMask, signal } = checkOptions(options);
+    const { hiddenStates: wanted = false, attentionMask, skippedLayers = 0, signal } = checkOptions(options);
     const mask = attentionMask === undefined ? null : handleOf(attentionMask, "attentionMask");
     const { lastHiddenState, pooled, hiddenStates } = await this.computing(() =>
       cancellable(signal, (token) =>
-        native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, token),
+        native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, skippedLayers, token),
       ),
     );
     const output: CLIPTextOutput = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };

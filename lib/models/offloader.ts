@@ -1,5 +1,5 @@
-import { native } from "../native/native.js";
-import { Semaphore } from "../semaphore.js";
+import { Semaphore } from "../core/semaphore.js";
+import { native } from "../runtime/native.js";
 
 /** A model that an offloader can move. */
 export interface Movable {

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ModelKind } from "../native/contract.js";
-import { saveSafetensors } from "../safetensors.js";
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
+import { saveSafetensors } from "../files/safetensors.js";
+import type { ModelKind } from "../runtime/contract.js";
 
 /** Version of diffusers whose file formats are written. */
 export const DIFFUSERS_VERSION = "0.40.0";

@@ -1,6 +1,6 @@
-import { InstructPix2PixError } from "../errors.js";
-import { quote } from "../quote.js";
-import { warnOnce } from "../warn.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { quote } from "../core/quote.js";
+import { warnOnce } from "../core/warn.js";
 
 /** A parsed JSON object. */
 export type JsonObject = Record<string, unknown>;

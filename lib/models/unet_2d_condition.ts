@@ -1,7 +1,7 @@
-import { checkList, checkOptions } from "../arguments.js";
-import type { DeepFeatures } from "../native/contract.js";
-import { cancellable, native } from "../native/native.js";
-import { handleOf, Tensor } from "../tensor.js";
+import { checkList, checkOptions } from "../core/arguments.js";
+import { handleOf, Tensor } from "../core/tensor.js";
+import type { DeepFeatures } from "../runtime/contract.js";
+import { cancellable, native } from "../runtime/native.js";
 import {
   createModel,
   loadPretrained,
@@ -30,7 +30,7 @@ import {
   parseConfig,
   unsupported,
 } from "./schema.js";
-import type { UNetCache } from "./unet_cache.js";
+import type { UNetCache } from "./unet-cache.js";
 
 /** Residual and transformer blocks of all levels together; the largest published models have about a hundred. */
 const MAX_BLOCKS = 4096;

@@ -1,6 +1,6 @@
-import { InstructPix2PixError } from "../errors.js";
-import { isObject, parseObject, show } from "./config.js";
-import { readTextFile } from "./text-file.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { isObject, parseObject, show } from "../files/config.js";
+import { readTextFile } from "../files/text-file.js";
 
 /** Far above the index of any model: about 500,000 tensors. */
 const MAX_BYTES = 64 * 2 ** 20;

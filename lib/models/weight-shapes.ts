@@ -1,8 +1,8 @@
 import { open } from "node:fs/promises";
-import { InstructPix2PixError } from "../errors.js";
-import { readFully } from "../whole-io.js";
-import { isObject, parseObject, show } from "./config.js";
-import { fileError } from "./text-file.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { isObject, parseObject, show } from "../files/config.js";
+import { fileError } from "../files/text-file.js";
+import { readFully } from "../files/whole-io.js";
 import { resolveWeights, type WeightsOptions } from "./weights.js";
 
 /** The format's own limit on a header. */

@@ -1,8 +1,8 @@
 import { readdir, readlink, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
-import { show } from "./config.js";
-import { fileError } from "./text-file.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { show } from "../files/config.js";
+import { fileError } from "../files/text-file.js";
 import { readWeightIndex, type WeightIndex } from "./weight-index.js";
 import {
   HOW_TO_CONVERT,

@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
-import type { Environment } from "../native/platform.js";
+import type { Environment } from "../runtime/platform.js";
 
 /**
  * A dispatcher for requests through the environment's proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, in either

@@ -1,4 +1,4 @@
-import { warnOnce } from "../warn.js";
+import { warnOnce } from "../core/warn.js";
 
 /** Whether a URL's host name, in the form that `URL` gives it, is this machine itself. */
 function isLoopback(host: string): boolean {

@@ -1,4 +1,4 @@
-import { isError } from "../errors.js";
+import { isError } from "../core/errors.js";
 
 /** Why a request failed, in words of one line: "connect ECONNREFUSED 127.0.0.1:80". */
 export function failureMessage(error: unknown): string {

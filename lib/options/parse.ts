@@ -1,5 +1,5 @@
-import { isDecimal } from "../decimal.js";
-import { InstructPix2PixError } from "../errors.js";
+import { isDecimal } from "../core/decimal.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import type { OptionDeclarations, OptionValues } from "./declaration.js";
 import { camelCase, nearestName, snakeCase } from "./names.js";
 import { type Checked, checkValue, type OptionValue, parseValue } from "./value.js";

@@ -1,4 +1,4 @@
-import { isDecimal } from "../decimal.js";
+import { isDecimal } from "../core/decimal.js";
 import type { OptionDeclaration } from "./declaration.js";
 
 /** A valid value of an option. */

@@ -1,20 +1,26 @@
 import { join } from "node:path";
-import { describe } from "../arguments.js";
-import { resolveDevice } from "../device.js";
-import { InstructPix2PixError } from "../errors.js";
-import { type ResolveOptions, resolvePretrained } from "../hub.js";
+import { describe } from "../core/arguments.js";
+import { resolveDevice } from "../core/device.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { ModelDType } from "../core/tensor.js";
+import { readConfig } from "../files/config.js";
+import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import { AutoencoderKL, readAutoencoderConfig } from "../models/autoencoder_kl.js";
 import { CLIPTextModel, readTextEncoderConfig } from "../models/clip_text_model.js";
-import { readConfig } from "../models/config.js";
 import { checkQuantization, type ModelOptions, type QuantizationOptions } from "../models/pretrained.js";
 import { readUNetConfig, UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { listVariants } from "../models/weights.js";
-import { native } from "../native/native.js";
+import { native } from "../runtime/native.js";
 import { schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
-import type { ModelDType } from "../tensor.js";
-import { CLIPTokenizer } from "../tokenizer.js";
-import { checkPipelineFolder, checkPrediction, checkVocabulary } from "./compatibility.js";
+import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
+import {
+  checkLatentChannels,
+  checkPipelineFolder,
+  checkPrediction,
+  checkVocabulary,
+  type UNetCheck,
+} from "./compatibility.js";
 
 /** The components of Stable Diffusion pipelines. */
 export interface StableDiffusionComponents {
@@ -45,18 +51,21 @@ export interface FromPretrainedOptions
  * Loads a pipeline folder as diffusers saves it: `model_index.json` and one folder per component.
  *
  * @param pathOrId a folder, or an id on the Hugging Face hub
+ * @param checkUNet refuses UNets that are not for the pipeline
  */
 export async function loadComponents(
   pathOrId: string,
   options: FromPretrainedOptions = {},
+  checkUNet: UNetCheck = checkLatentChannels,
 ): Promise<StableDiffusionComponents> {
   native(); // a missing libtorch is reported before anything is downloaded
   checkNames(options);
   const device = resolveDevice(options.device ?? "auto");
   const { dtype = "float32", variant, attention, quantization = "none", allowNonFinite, signal } = options;
   checkQuantization(quantization, dtype, device); // before anything is downloaded
-  const folder = await resolvePretrained(pathOrId, { ...options, checkConfigs: checkPipelineFolder });
-  const { scheduler: className } = await checkPipelineFolder(folder);
+  const check = (at: string) => checkPipelineFolder(at, checkUNet);
+  const folder = await resolvePretrained(pathOrId, { ...options, checkConfigs: check });
+  const { scheduler: className } = await check(folder);
   const model: ModelOptions = { dtype, device, attention, allowNonFinite, signal };
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, variant);
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));

@@ -1,8 +1,8 @@
-import { describe } from "../arguments.js";
-import { InstructPix2PixError } from "../errors.js";
-import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images.js";
-import { native } from "../native/native.js";
-import { disposeAll, Tensor } from "../tensor.js";
+import { describe } from "../core/arguments.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { disposeAll, Tensor } from "../core/tensor.js";
+import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images/index.js";
+import { native } from "../runtime/native.js";
 import { givenNotFinite } from "./finite.js";
 import { checkedPixels } from "./pixel-range.js";
 

@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 
 /** Refuses an argument of a pipeline, naming it. */
 export function refuseArgument(name: string, value: unknown, expected: string): never {
@@ -27,4 +27,18 @@ export function checkTexts(name: string, value: unknown): readonly string[] {
   if (!Array.isArray(texts) || texts.length === 0 || texts.some((text) => typeof text !== "string"))
     refuseArgument(name, value, "a string or a list of strings");
   return texts;
+}
+
+export function checkFraction(name: string, value: unknown): number {
+  const number = checkFinite(name, value);
+  if (number < 0 || number > 1) refuseArgument(name, value, "in 0..1");
+  return number;
+}
+
+export function oneOf<T>(name: string, value: T, known: readonly T[]): T {
+  if (!known.includes(value)) {
+    const names = known.map((each) => JSON.stringify(each));
+    refuseArgument(name, value, `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`);
+  }
+  return value;
 }

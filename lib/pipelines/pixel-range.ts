@@ -1,6 +1,6 @@
-import { InstructPix2PixError } from "../errors.js";
-import type { DType, Tensor } from "../tensor.js";
-import { warnOnce } from "../warn.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { DType, Tensor } from "../core/tensor.js";
+import { warnOnce } from "../core/warn.js";
 
 /** Tolerance for rounding outside of the range: bfloat16 has a precision of 1/256 near 1. */
 const ROUNDING = 1 / 128;

@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join, sep } from "node:path";
-import type { Environment } from "../native/platform.js";
+import type { Environment } from "./platform.js";
 
 const windows = process.platform === "win32";
 

@@ -2,8 +2,8 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { type Environment, packageRoot } from "../native/platform.js";
 import { childEnvironment, findProgram } from "./child-environment.js";
+import { type Environment, packageRoot } from "./platform.js";
 
 /** Options for running a program. */
 export interface ChildOptions {

@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { type Expression, evaluate } from "./expression.js";
 import { f32, roundTo, sqrt32 } from "./float32.js";
 import type { StepOptions, StepOutput } from "./options.js";

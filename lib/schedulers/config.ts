@@ -1,5 +1,5 @@
 import { types } from "node:util";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 
 /**
  * A scheduler's configuration: diffusers' snake_case keys as in `scheduler_config.json`. Unknown keys (other

@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { AlphaScheduler } from "./alpha-scheduler.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { boolean, choice, integer, type SchedulerConfig, type Settings } from "./config.js";

@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { AlphaScheduler } from "./alpha-scheduler.js";
 import { noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { choice, integer, nullAs, type SchedulerConfig, type Settings } from "./config.js";

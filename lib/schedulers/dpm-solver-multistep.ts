@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { boolean, choice, extendedNumber, integer, optional, type SchedulerConfig, type Settings } from "./config.js";
 import { VARIANCE_TYPES } from "./ddpm.js";

@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import { Tensor } from "../tensor.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { Tensor } from "../core/tensor.js";
 import type { StepOptions } from "./options.js";
 
 /**

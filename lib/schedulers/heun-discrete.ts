@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { noiseScheduleKeys } from "./betas.js";
 import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
 import { type Expression, evaluate, retain, withTemporaries } from "./expression.js";

@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 
 /** The last few tensors of a run, newest first; owns them and disposes the oldest. */
 export class History {

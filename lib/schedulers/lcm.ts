@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { AlphaScheduler } from "./alpha-scheduler.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { boolean, choice, integer, number, type SchedulerConfig, type Settings } from "./config.js";
@@ -68,7 +68,7 @@ export class LCMScheduler extends AlphaScheduler {
   }
 
   /** Start index of the next run, for runs that skip the first steps. Reset by `setTimesteps`. */
-  setBeginIndex(index: number): void {
+  override setBeginIndex(index: number): void {
     this.cursor.begin = index;
   }
 

@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { boolean, choice, number, type SchedulerConfig, type Schema } from "./config.js";
 import { f32, log32, roundTo, sqrt32 } from "./float32.js";
 import { SigmaScheduler } from "./sigma-scheduler.js";

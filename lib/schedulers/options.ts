@@ -1,6 +1,6 @@
-import { InstructPix2PixError } from "../errors.js";
-import type { Generator } from "../generator.js";
-import type { Tensor } from "../tensor.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Generator } from "../core/generator.js";
+import type { Tensor } from "../core/tensor.js";
 
 /** Options of `setTimesteps` besides the number of steps. A class refuses options that it does not support. */
 export interface SetTimestepsOptions {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
-import { readConfig } from "../models/config.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { readConfig } from "../files/config.js";
 import { type SchedulerConfig, show } from "./config.js";
 import { DDIMScheduler } from "./ddim.js";
 import { DDPMScheduler } from "./ddpm.js";

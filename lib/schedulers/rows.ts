@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import { Tensor } from "../tensor.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { Tensor } from "../core/tensor.js";
 
 /** One timestep for each row of a tensor of shape [B, …]; a single one applies to all. */
 export function timestepsPerRow(className: string, timesteps: readonly number[], { shape }: Tensor): number[] {

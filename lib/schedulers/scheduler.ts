@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import type { Tensor } from "../tensor.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Tensor } from "../core/tensor.js";
 import { createNoiseSchedule, type NoiseScheduleSettings } from "./betas.js";
 import { readSettings, refuse, type SchedulerConfig, type Schema } from "./config.js";
 import { retain } from "./expression.js";
@@ -70,6 +70,12 @@ export abstract class Scheduler {
    * is `ERR_INVALID_ARGUMENT`.
    */
   abstract setTimesteps(numInferenceSteps?: number | null, options?: SetTimestepsOptions): void;
+
+  /**
+   * Start index of the next run among `timesteps`, for runs that skip the first steps. Reset by `setTimesteps`. Schedulers that
+   * step by timesteps need none and ignore it.
+   */
+  setBeginIndex(_index: number): void {}
 
   /**
    * One step of the sampler.

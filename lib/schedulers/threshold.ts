@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import type { Tensor } from "../tensor.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Tensor } from "../core/tensor.js";
 import { boolean, number } from "./config.js";
 import { f32 } from "./float32.js";
 

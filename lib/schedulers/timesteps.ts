@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import { choice } from "./config.js";
 import { roundHalfEven } from "./float32.js";
 import { countdown, linspace } from "./numpy.js";

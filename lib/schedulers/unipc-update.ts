@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { type Expression, scaled, sum } from "./expression.js";
 import { expm1_32, f32 } from "./float32.js";
 import type { Level } from "./multistep-solver.js";

@@ -1,4 +1,4 @@
-import { Tensor } from "../tensor.js";
+import { Tensor } from "../core/tensor.js";
 import { type Expression, evaluate } from "./expression.js";
 import { f32, roundTo, sqrt32 } from "./float32.js";
 import type { PredictionType } from "./prediction.js";

@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import { quote } from "../quote.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { quote } from "../core/quote.js";
 import { BPE, ByteLevelPreTokenizer } from "./library.js";
 import { splitWords } from "./text.js";
 

@@ -1,4 +1,4 @@
-import { trimEnd } from "../trim.js";
+import { trimEnd } from "../core/trim.js";
 
 /** The byte that each character of a byte-level token stands for: printable Latin-1 is itself, the rest is moved up. */
 const BYTE_OF: ReadonlyMap<string, number> = new Map(

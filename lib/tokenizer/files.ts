@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { describe } from "../arguments.js";
-import { InstructPix2PixError, isInstructPix2PixError } from "../errors.js";
-import { parseObject } from "../models/config.js";
-import { nestsTooDeep } from "../models/json.js";
-import { readTextFile } from "../models/text-file.js";
-import { quote } from "../quote.js";
+import { describe } from "../core/arguments.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
+import { quote } from "../core/quote.js";
+import { parseObject } from "../files/config.js";
+import { nestsTooDeep } from "../files/json.js";
+import { readTextFile } from "../files/text-file.js";
 import type { BytePairFiles } from "./byte-pair-encoding.js";
 import { isJson, type Json, readSpecialTokens, type SpecialTokens } from "./special-tokens.js";
 

@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../errors.js";
-import { quote } from "../quote.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { quote } from "../core/quote.js";
 import type { AddedToken } from "./added-vocabulary.js";
 
 /** A JSON object as read, nothing known about its values yet. */

@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import { ASSIGNED_AFTER_UNICODE_16, INERT_IN_NFC } from "./unicode.js";
 
 const INERT_RUN = new RegExp(`([${INERT_IN_NFC}]+)`, "u");

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { createReadStream, type Stats } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
-import { errnoOf, ioError } from "../io-error.js";
-import { readFully } from "../whole-io.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { errnoOf, ioError } from "../files/io-error.js";
+import { readFully } from "../files/whole-io.js";
 import { keepLines, type Line } from "./metrics-lines.js";
 import type { TrackedValues, Tracker } from "./tracker.js";
 

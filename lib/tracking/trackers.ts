@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
-import { InstructPix2PixError, isError } from "../errors.js";
-import type { Environment } from "../native/platform.js";
+import { InstructPix2PixError, isError } from "../core/errors.js";
+import type { Environment } from "../runtime/platform.js";
 import { MetricsFile } from "./metrics-file.js";
 import type { Secrets } from "./secrets.js";
 import { TensorBoardTracker } from "./tensorboard/tensorboard-tracker.js";

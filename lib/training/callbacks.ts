@@ -1,4 +1,4 @@
-import { warnOnce } from "../warn.js";
+import { warnOnce } from "../core/warn.js";
 import type { StepRecord, TrainEvent } from "./events.js";
 import { messageOf } from "./outcome.js";
 

@@ -1,6 +1,6 @@
-import type { Generator } from "../generator.js";
-import { type DType, Tensor } from "../tensor.js";
-import { biasedTimestep, type TimestepBias } from "./timestep_bias.js";
+import type { Generator } from "../core/generator.js";
+import { type DType, Tensor } from "../core/tensor.js";
+import { biasedTimestep, type TimestepBias } from "./timestep-bias.js";
 
 /** The random numbers of one micro-step, in order of use. */
 export interface Draws {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Generator } from "../generator.js";
-import { Tensor } from "../tensor.js";
+import type { Generator } from "../core/generator.js";
+import { Tensor } from "../core/tensor.js";
 
 /** Decides which pairs of a batch are flipped. */
 export interface Flips {

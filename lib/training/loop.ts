@@ -1,12 +1,12 @@
-import { peakDeviceMemory } from "../cuda.js";
-import { InstructPix2PixError, throwIfAborted } from "../errors.js";
-import type { Tensor } from "../tensor.js";
+import { peakDeviceMemory } from "../core/cuda.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import type { Tensor } from "../core/tensor.js";
 import { emaDecay } from "./ema.js";
-import type { EncodedData, TrainingBatch } from "./encoded_data.js";
+import type { EncodedData, TrainingBatch } from "./encoded-data.js";
 import type { StepRecord } from "./events.js";
-import type { LearningRate } from "./learning_rate.js";
-import { disposeMicroBatch, prepareMicroBatch } from "./micro_batch.js";
+import type { LearningRate } from "./learning-rate.js";
 import type { PreparedRun } from "./prepare.js";
+import { disposeMicroBatch, prepareMicroBatch } from "./recipes/instruct_pix2pix/micro-batch.js";
 import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
 
 /** Hooks of the training loop. */

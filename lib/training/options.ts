@@ -1,5 +1,5 @@
 import { declareOptions, type OptionInput, type OptionValues } from "../options/declaration.js";
-import { LR_SCHEDULES } from "./lr_schedule.js";
+import { LR_SCHEDULES } from "./lr-schedule.js";
 
 const MODEL = "Model";
 const DATA = "Data";

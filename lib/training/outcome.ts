@@ -1,4 +1,4 @@
-import { isError } from "../errors.js";
+import { isError } from "../core/errors.js";
 
 type Outcome<T> = { value: T; error?: undefined } | { value?: undefined; error: { reason: unknown } };
 

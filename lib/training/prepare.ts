@@ -1,39 +1,39 @@
 import { join } from "node:path";
+import { componentClass, readModelIndex } from "../components/model-index.js";
+import { resolveDevice } from "../core/device.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { Generator, randomSeed } from "../core/generator.js";
+import { allowTf32, useDeterministicAlgorithms } from "../core/numerics.js";
+import type { AsyncScope } from "../core/scope.js";
+import type { ModelDType } from "../core/tensor.js";
 import { type EditDataset, openDataset } from "../data/index.js";
 import { drawnPermutations, EpochOrder, type EpochOrderState, seededPermutations } from "../data/permutation.js";
-import { resolveDevice } from "../device.js";
-import { InstructPix2PixError } from "../errors.js";
-import { Generator, randomSeed } from "../generator.js";
-import { readConfig } from "../models/config.js";
-import { componentClass, readModelIndex } from "../models/model-index.js";
-import { native } from "../native/native.js";
-import { allowTf32, useDeterministicAlgorithms } from "../numerics.js";
+import { readConfig } from "../files/config.js";
+import { native } from "../runtime/native.js";
 import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
-import type { AsyncScope } from "../scope.js";
-import type { ModelDType } from "../tensor.js";
 import { checkMetricsFile } from "../tracking/metrics-file.js";
+import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
+import type { TrainingState } from "./checkpoint/state.js";
+import { restoreDiffusersAverage } from "./compat/diffusers-checkpoint.js";
+import { type Draws, drawsFrom } from "./draws.js";
+import type { TrainEvent } from "./events.js";
+import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
+import { LossScaler } from "./loss-scaler.js";
+import { type TrainOptions, trainOptions } from "./options.js";
+import { checkPlaces } from "./output-places.js";
 import {
   type BaseModel,
   disposeBaseModel,
   drawConvInLikeReference,
   loadBaseModel,
   resolveBaseModel,
-} from "./base_model.js";
-import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
-import type { TrainingState } from "./checkpoint/state.js";
-import { restoreDiffusersAverage } from "./diffusers_checkpoint.js";
-import { type Draws, drawsFrom } from "./draws.js";
-import type { TrainEvent } from "./events.js";
-import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
-import { LossScaler } from "./loss_scaler.js";
-import { type TrainOptions, trainOptions } from "./options.js";
-import { checkPlaces } from "./output_places.js";
+} from "./recipes/instruct_pix2pix/base-model.js";
+import { checkValidation, loadValidation, type ValidationInput } from "./recipes/instruct_pix2pix/validate.js";
 import { findStart, type Resumption, type StartingPoint } from "./resume.js";
 import { restoreTrainer } from "./snapshot.js";
-import { timestepBias } from "./timestep_bias.js";
+import { timestepBias } from "./timestep-bias.js";
 import { Trainer } from "./trainer.js";
-import { checkValidation, loadValidation, type ValidationInput } from "./validate.js";
 
 /** A run with everything loaded and, on request, restored from a checkpoint. */
 export interface PreparedRun extends StartingPoint {

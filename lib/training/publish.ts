@@ -1,15 +1,15 @@
 import type { Dirent } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import { isRepositoryId } from "../hub/repository.js";
 import { DEFAULT_COMPONENTS, obtainPipeline } from "../hub/select.js";
 import type { FileSource } from "../hub/source.js";
 import { HubUploader, type UploadFile } from "../hub/upload.js";
-import type { Environment } from "../native/platform.js";
+import type { Environment } from "../runtime/platform.js";
 import type { TrainEvent } from "./events.js";
 import type { TrainOptions } from "./options.js";
-import { MODEL_CARD } from "./save_model.js";
+import { MODEL_CARD } from "./recipes/instruct_pix2pix/save-model.js";
 
 type PublishOptions = Pick<TrainOptions, "outputDir" | "pushToHub" | "hubModelId" | "hubToken">;
 

@@ -1,14 +1,14 @@
 import { existsSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { InstructPix2PixError } from "../errors.js";
-import { disk } from "./checkpoint/file-system.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { disk } from "../files/file-system.js";
 import { lastWritten, latestValidCheckpoint, removeStaleCheckpoints } from "./checkpoint/find.js";
 import { branchOf, isInLineage, nameOfRun, newRun, type RunIdentity } from "./checkpoint/lineage.js";
 import { readState, type TrainingState } from "./checkpoint/state.js";
 import { type SurveyedCheckpoint, surveyCheckpoint, surveyCheckpoints } from "./checkpoint/survey.js";
 import { verifyCheckpoint } from "./checkpoint/verify.js";
-import { readDiffusersCheckpoint } from "./diffusers_checkpoint.js";
+import { readDiffusersCheckpoint } from "./compat/diffusers-checkpoint.js";
 import type { TrainOptions } from "./options.js";
 
 /** A checkpoint to resume from. */

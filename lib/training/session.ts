@@ -1,30 +1,30 @@
 import { join } from "node:path";
+import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { type AsyncScope, withAsyncScope } from "../core/scope.js";
 import { createLoader, type Loader } from "../data/index.js";
-import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../errors.js";
 import { readTokenFile } from "../hub/token-file.js";
-import { native } from "../native/native.js";
-import { type AsyncScope, withAsyncScope } from "../scope.js";
+import { native } from "../runtime/native.js";
 import type { Trackers } from "../tracking/trackers.js";
 import type { Callbacks } from "./callbacks.js";
-import { encodeAsLoaded, readFromCache } from "./encoded_data.js";
-import { BatchEncoder } from "./encoder.js";
+import { drawSaveLikeReference } from "./compat/reference-draws.js";
+import { encodeAsLoaded, readFromCache } from "./encoded-data.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
-import { LatentCache } from "./latent_cache.js";
-import { learningRateOf } from "./learning_rate.js";
+import { LatentCache } from "./latent-cache.js";
+import { learningRateOf } from "./learning-rate.js";
 import { runLoop } from "./loop.js";
-import { modelCard } from "./model_card.js";
+import { modelCard } from "./model-card.js";
 import type { TrainOptions } from "./options.js";
 import { messageOf, outcomeOf } from "./outcome.js";
-import { withOutputFolder } from "./output_folder.js";
+import { withOutputFolder } from "./output-folder.js";
 import { checkTogether, type PreparedRun, prepareRun } from "./prepare.js";
 import { Publication } from "./publish.js";
-import { drawSaveLikeReference } from "./reference_draws.js";
-import { beginRun, recordModel } from "./run_record.js";
-import { savePipeline } from "./save_model.js";
+import { BatchEncoder } from "./recipes/instruct_pix2pix/encoder.js";
+import { savePipeline } from "./recipes/instruct_pix2pix/save-model.js";
+import { type ValidationInput, validate } from "./recipes/instruct_pix2pix/validate.js";
+import { beginRun, recordModel } from "./run-record.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
 import { openTrackers, trackedValues } from "./trackers.js";
 import { splitByModel } from "./trainer.js";
-import { type ValidationInput, validate } from "./validate.js";
 
 /**
  * Runs a training from start to saved model.

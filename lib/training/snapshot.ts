@@ -1,17 +1,17 @@
 import { join } from "node:path";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Generator } from "../core/generator.js";
+import { packageVersion } from "../core/package-version.js";
+import type { Tensor } from "../core/tensor.js";
 import type { EpochOrderState } from "../data/permutation.js";
-import { InstructPix2PixError } from "../errors.js";
-import type { Generator } from "../generator.js";
+import { loadSafetensors, saveSafetensors } from "../files/safetensors.js";
 import { namedAsInFiles, WEIGHTS_FILE, writeModel } from "../models/save.js";
-import { native } from "../native/native.js";
-import { packageVersion } from "../package-version.js";
-import { loadSafetensors, saveSafetensors } from "../safetensors.js";
-import type { Tensor } from "../tensor.js";
+import { native } from "../runtime/native.js";
 import { type Commit, type CommitOptions, commitCheckpoint } from "./checkpoint/commit.js";
 import type { JsonValue } from "./checkpoint/json-value.js";
 import { recordOptions } from "./checkpoint/options.js";
 import { type TrainingState, writeState } from "./checkpoint/state.js";
-import type { LossScalerState } from "./loss_scaler.js";
+import type { LossScalerState } from "./loss-scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./trainer.js";
 

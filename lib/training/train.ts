@@ -1,5 +1,5 @@
-import { describe } from "../arguments.js";
-import { InstructPix2PixError } from "../errors.js";
+import { describe } from "../core/arguments.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import { resolveOptions } from "../options/parse.js";
 import { Callbacks } from "./callbacks.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";

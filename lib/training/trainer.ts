@@ -1,10 +1,10 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { disposeAll, Tensor } from "../core/tensor.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
-import type { NativeTrainer, NativeTrainerOptions } from "../native/contract.js";
-import { cancellable, native } from "../native/native.js";
-import { disposeAll, Tensor } from "../tensor.js";
+import type { NativeTrainer, NativeTrainerOptions } from "../runtime/contract.js";
+import { cancellable, native } from "../runtime/native.js";
 
 export type TrainerOptions = NativeTrainerOptions;
 

@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import { RgbImage } from "../images/rgb-image.js";
 import { drawBackground } from "./background.js";
 import { Canvas, inLight, mix } from "./canvas.js";

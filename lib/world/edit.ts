@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 import { drawPixels } from "./draw.js";
 import { fillPhrase, PHRASES, type PhraseName, withArticle } from "./phrases.js";
 import type { Random } from "./random.js";

@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../errors.js";
+import { InstructPix2PixError } from "../core/errors.js";
 
 /** Rounds after which every bit of the seed has reached every bit of the state. */
 const WARM_UP = 20;

@@ -13,7 +13,7 @@ namespace ip2p {
 
 class Model;
 
-// Each binding file adds its functions to the addon's exports; lib/native/contract.ts is the typed list of
+// Each binding file adds its functions to the addon's exports; lib/runtime/contract.ts is the typed list of
 // all of them.
 void register_system(Napi::Env env, Napi::Object exports);
 void register_cuda(Napi::Env env, Napi::Object exports);

@@ -7,7 +7,7 @@
 
 namespace ip2p {
 
-/// An error with one of the stable codes of lib/errors.ts; `what()` is one line for people.
+/// An error with one of the stable codes of lib/core/errors.ts; `what()` is one line for people.
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}

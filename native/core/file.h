@@ -35,8 +35,8 @@ class FileHandle {
 };
 
 /// A regular file, open for reading, of fixed size. Names and errors are those of one path, which is UTF-8:
-/// every member throws Error with a code of lib/errors.ts and a message that starts with the path. Opening
-/// anything but a regular file (a pipe, a device, a folder) fails at once and never blocks.
+/// every member throws Error with a code of lib/core/errors.ts and a message that starts with the path.
+/// Opening anything but a regular file (a pipe, a device, a folder) fails at once and never blocks.
 class InputFile {
  public:
   /// ERR_FILE_NOT_FOUND or ERR_IO (no permission, not a regular file, …).

@@ -9,7 +9,7 @@ namespace ip2p::file_parts {
 /// The message for a system error number: errno, on Windows GetLastError().
 std::string reason(int error);
 
-/// The code of lib/errors.ts for a system error number.
+/// The code of lib/core/errors.ts for a system error number.
 const char* error_code(int error);
 
 /// Throws Error with the path before the message.

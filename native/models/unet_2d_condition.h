@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "models/blocks/unet_blocks.h"
 #include "models/model.h"
-#include "models/unet_blocks.h"
 #include "nn/embeddings.h"
 
 namespace ip2p {

@@ -13,8 +13,8 @@
 
 #include "core/cancel.h"
 #include "core/error.h"
-#include "training/autocast.h"
-#include "training/gradient_checkpointing.h"
+#include "nn/autocast.h"
+#include "nn/gradient_checkpointing.h"
 
 namespace ip2p {
 

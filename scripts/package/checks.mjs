@@ -12,7 +12,7 @@ const INSTALL_SCRIPTS = ["preinstall", "install", "postinstall", "prepare", "pre
 /** The builds of the platforms: complete, of this version, for the release's libtorch, compatible with old systems. */
 export async function buildProblems({ root, artifacts, targets }) {
   const { version } = readManifest(root);
-  const { LIBTORCH_VERSION } = await import("../../dist/native/version.js");
+  const { LIBTORCH_VERSION } = await import("../../dist/runtime/version.js");
   return targets.flatMap((target) => {
     const abi = abiOf(target);
     const missing = missingFiles(artifacts, abi);

@@ -9,7 +9,7 @@ import { type AnyCommand, defineCommand } from "../../lib/cli/command.js";
 import { COMMANDS } from "../../lib/cli/commands.js";
 import { runCommandLine } from "../../lib/cli/dispatch.js";
 import { describeFailure } from "../../lib/cli/failure.js";
-import { InstructPix2PixError } from "../../lib/errors.js";
+import { InstructPix2PixError } from "../../lib/core/errors.js";
 import { flagText } from "../../lib/options/help.js";
 import { readJson } from "../helpers/fixtures.js";
 

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { describeDiagnosis, doctorCommand } from "../../lib/cli/doctor.js";
-import { type Diagnosis, diagnose } from "../../lib/native/diagnose.js";
-import { readLimits, usableCores } from "../../lib/native/host.js";
-import { libtorchFiles, temporaryFolder, writeTree } from "../native/libtorch-fixtures.js";
+import { type Diagnosis, diagnose } from "../../lib/runtime/diagnose.js";
+import { readLimits, usableCores } from "../../lib/runtime/host.js";
+import { libtorchFiles, temporaryFolder, writeTree } from "../runtime/libtorch/fixtures.js";
 import { recordingIo } from "./io.js";
 
 describe("ip2p doctor", () => {

@@ -3,9 +3,9 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadImage, RgbImage } from "../../lib/images.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
+import { loadImage, RgbImage } from "../../lib/images/index.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { fixture } from "../helpers/fixtures.js";
 import { editArguments, ip2p, tinyImage, tinyModel, Workplace } from "./run-cli.js";
 

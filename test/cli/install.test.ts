@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { installCommand } from "../../lib/cli/install.js";
 import { InstallProgress } from "../../lib/cli/install-progress.js";
-import { libtorchFiles, makeZip, temporaryFolder, wheelFiles, writeTree } from "../native/libtorch-fixtures.js";
+import { libtorchFiles, makeZip, temporaryFolder, wheelFiles, writeTree } from "../runtime/libtorch/fixtures.js";
 import { recordingIo } from "./io.js";
 
 function cache(): { env: Record<string, string>; entry: string } {

@@ -1,6 +1,6 @@
 import { Writable } from "node:stream";
 import type { CommandIo } from "../../lib/cli/command.js";
-import type { Environment } from "../../lib/native/platform.js";
+import type { Environment } from "../../lib/runtime/platform.js";
 
 /** Streams whose text can be read afterwards. */
 export function recordingIo(

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openDataset } from "../../lib/data/open-dataset.js";
-import { loadImage } from "../../lib/images.js";
+import { loadImage } from "../../lib/images/index.js";
 import { caption, drawScene, worldExample } from "../../lib/world/index.js";
 import { ip2p, type Outcome, tinyModel, Workplace } from "./run-cli.js";
 

@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodePrompt } from "../../lib/conditioning/encode-prompt.js";
 import { parseWeightedPrompt, type WeightedPrompt } from "../../lib/conditioning/weighting/flatten.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
-import { Tensor } from "../../lib/tensor.js";
-import { CLIPTokenizer } from "../../lib/tokenizer.js";
+import { CLIPTokenizer } from "../../lib/tokenizer/clip_tokenizer.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture } from "../helpers/fixtures.js";
 

@@ -7,7 +7,7 @@ import { matchPatterns, parseGlob } from "../../lib/data/glob.js";
 import { readMetadata } from "../../lib/data/metadata/read.js";
 import { openParquet } from "../../lib/data/parquet/file.js";
 import { matching, parseShellPattern } from "../../lib/hub/patterns.js";
-import { placeOf } from "../../lib/libtorch/layout.js";
+import { placeOf } from "../../lib/runtime/libtorch/layout.js";
 import { decodeTokens } from "../../lib/tokenizer/decode.js";
 import { TokenTrie } from "../../lib/tokenizer/token-trie.js";
 import { Secrets } from "../../lib/tracking/secrets.js";

@@ -3,9 +3,9 @@ import { mkdir, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { InstructPix2PixError } from "../../lib/core/errors.js";
 import type { EditDataset } from "../../lib/data/dataset.js";
 import { createLoader, type SkippedRow } from "../../lib/data/loader.js";
-import { InstructPix2PixError } from "../../lib/errors.js";
 import { heldUp, turnsDuring } from "../helpers/event-loop.mjs";
 import { line, loadAll, MIXED, MIXED_RESOLUTION, picture, useScratch } from "./helpers.js";
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { Generator } from "../../lib/core/generator.js";
 import {
   drawnPermutations,
   EpochOrder,
   type PermutationSource,
   seededPermutations,
 } from "../../lib/data/permutation.js";
-import { Generator } from "../../lib/generator.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
 interface Shards {

@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll } from "vitest";
-import { imageGrid, loadImage } from "../../lib/images.js";
+import { imageGrid, loadImage } from "../../lib/images/index.js";
 import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
 import { HubServer } from "../hub/server.js";
 import { root } from "./pages.js";

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { builtInModel, InstructPix2PixPipeline, loadImage } from "../../lib/index.js";
-import { native } from "../../lib/native/native.js";
+import { native } from "../../lib/runtime/native.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 import { ServerProcess } from "./server-process.mjs";
 

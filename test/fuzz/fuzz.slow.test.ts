@@ -4,7 +4,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { drawsFrom, mutate } from "./mutate.js";
 import { FUZZ_TARGETS } from "./targets.js";
 

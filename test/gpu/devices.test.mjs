@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { resolveDevice } from "../../dist/device.js";
+import { resolveDevice } from "../../dist/core/device.js";
 import { Generator, Tensor } from "../../dist/index.js";
 import { device, onCuda, report, system } from "./setting.mjs";
 

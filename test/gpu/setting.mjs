@@ -2,8 +2,8 @@
 // meant for machines that nothing can be installed on.
 import { appendFileSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { resolveDevice } from "../../dist/device.js";
-import { native } from "../../dist/native/native.js";
+import { resolveDevice } from "../../dist/core/device.js";
+import { native } from "../../dist/runtime/native.js";
 
 export const addon = native();
 export const system = addon.systemInfo();

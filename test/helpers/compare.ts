@@ -1,4 +1,4 @@
-import type { Tensor } from "../../lib/tensor.js";
+import type { Tensor } from "../../lib/core/tensor.js";
 
 /** Largest |actual − expected|, and the same relative to the largest |expected|. */
 export async function deviation(actual: Tensor, expected: Tensor): Promise<{ absolute: number; relative: number }> {

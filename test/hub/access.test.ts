@@ -3,7 +3,7 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterEach, expect, test, vi } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { redirectTarget } from "../../lib/hub/connection.js";
 import { HubHttp } from "../../lib/hub/http.js";
 import { hubSettings } from "../../lib/hub/settings.js";

@@ -3,9 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach } from "vitest";
-import type { ResolveOptions } from "../../lib/hub.js";
-import { resolvePretrained } from "../../lib/hub.js";
-import type { Environment } from "../../lib/native/platform.js";
+import type { ResolveOptions } from "../../lib/hub/index.js";
+import { resolvePretrained } from "../../lib/hub/index.js";
+import type { Environment } from "../../lib/runtime/platform.js";
 import { HubServer } from "./server.js";
 
 /** A server and a cache for each test. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isPublicAddress } from "../../lib/images/addresses.js";
+import { isPublicAddress } from "../../lib/network/addresses.js";
 
 describe("isPublicAddress", () => {
   it.each([

@@ -1,6 +1,6 @@
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { loadImage } from "../../lib/images.js";
+import { loadImage } from "../../lib/images/index.js";
 import { avifGrid, type Grid } from "./avif-grid.js";
 import { expectError } from "./fixtures.js";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
+import { loadImage } from "../../lib/images/index.js";
 import * as library from "../../lib/images/sharp.js";
-import { loadImage } from "../../lib/images.js";
 import * as bomb from "./bombs.js";
 import { expectError, recordedBytes, recordedPictures } from "./fixtures.js";
 

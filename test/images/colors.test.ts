@@ -1,5 +1,5 @@
 import { describe, it } from "vitest";
-import { loadImage } from "../../lib/images.js";
+import { loadImage } from "../../lib/images/index.js";
 import { type TiffTag, tiff, tiffTags } from "./bombs.js";
 import { expectError } from "./fixtures.js";
 

@@ -1,6 +1,6 @@
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { loadImage } from "../../lib/images.js";
+import { loadImage } from "../../lib/images/index.js";
 import { expectError, noise, recordedBytes, recordedPath, recordedPictures } from "./fixtures.js";
 
 /** AV1 decoders round the conversion from YCbCr differently, and so does Pillow where it does not use libtiff. */

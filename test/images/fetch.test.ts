@@ -4,7 +4,7 @@ import { type AddressInfo, createServer as createTcpServer, type Socket } from "
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { type FetchOptions, fetchBytes } from "../../lib/images/fetch.js";
-import { loadImage } from "../../lib/images.js";
+import { loadImage } from "../../lib/images/index.js";
 import { expectError, recordedBytes } from "./fixtures.js";
 
 const picture = recordedBytes("rgb.png");

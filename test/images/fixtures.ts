@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { inflateSync } from "node:zlib";
 import { expect } from "vitest";
-import { type ErrorCode, InstructPix2PixError } from "../../lib/errors.js";
+import { type ErrorCode, InstructPix2PixError } from "../../lib/core/errors.js";
 
 const folder = new URL("../fixtures/images/", import.meta.url);
 

@@ -1,7 +1,7 @@
 import { deflateSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
-import { loadImage, RgbImage } from "../../lib/images.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
+import { loadImage, RgbImage } from "../../lib/images/index.js";
 import { expectError, noise, recordedBytes, seeded } from "./fixtures.js";
 
 const VICTIMS = [

@@ -1,6 +1,6 @@
 import type sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { decodesInProgress, loadImage } from "../../lib/images.js";
+import { decodesInProgress, loadImage } from "../../lib/images/index.js";
 import { expectError, recordedBytes } from "./fixtures.js";
 
 /** A decoder that begins when it is asked to and ends when the test says so; a real one where the test does not care. */

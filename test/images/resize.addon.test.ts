@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { type ResampleFilter, RgbImage } from "../../lib/images.js";
-import { native } from "../../lib/native/native.js";
+import { type ResampleFilter, RgbImage } from "../../lib/images/index.js";
+import { native } from "../../lib/runtime/native.js";
 import { expectError, noise, readJson } from "./fixtures.js";
 
 interface RecordedResize {

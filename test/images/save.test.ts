@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { IMAGE_FORMATS, type ImageFormat, imageGrid, loadImage, RgbImage } from "../../lib/images.js";
+import { IMAGE_FORMATS, type ImageFormat, imageGrid, loadImage, RgbImage } from "../../lib/images/index.js";
 import { expectError, noise, recordedPath } from "./fixtures.js";
 
 let folder: string;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
-import { type ImageSource, loadImage, RgbImage } from "../../lib/images.js";
+import { type ImageSource, loadImage, RgbImage } from "../../lib/images/index.js";
 import { expectError, noise, recordedBytes, recordedPath } from "./fixtures.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ip2p-sources-"));

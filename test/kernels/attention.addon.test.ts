@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
-import { native } from "../../lib/native/native.js";
-import { Tensor } from "../../lib/tensor.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { native } from "../../lib/runtime/native.js";
 import { measureInChild } from "../runtime/child.js";
 import { callOperator, relativeError } from "./operator.js";
 

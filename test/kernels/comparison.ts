@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
-import type { DType } from "../../lib/tensor.js";
+import type { DType } from "../../lib/core/tensor.js";
 
 /** One call of an operator that has a counterpart named `…_plain`. */
 export interface OperatorCase {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type DType, Tensor } from "../../lib/tensor.js";
+import { type DType, Tensor } from "../../lib/core/tensor.js";
 import { compare, expectAsExactAsPlain, INSTRUCTION_SETS, type OperatorCase } from "./comparison.js";
 import { callOperator } from "./operator.js";
 

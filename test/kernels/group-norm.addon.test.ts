@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
-import { native } from "../../lib/native/native.js";
-import { type DType, Tensor } from "../../lib/tensor.js";
+import { Generator } from "../../lib/core/generator.js";
+import { type DType, Tensor } from "../../lib/core/tensor.js";
+import { native } from "../../lib/runtime/native.js";
 import { caseName, compare, expectAsExactAsPlain, INSTRUCTION_SETS, type OperatorCase } from "./comparison.js";
 import { callOperator } from "./operator.js";
 

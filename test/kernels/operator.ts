@@ -1,5 +1,5 @@
-import { native } from "../../lib/native/native.js";
-import { Tensor } from "../../lib/tensor.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { native } from "../../lib/runtime/native.js";
 
 /** Calls an operator of the layers; with the gradient of its output, the gradients of its tensors come too. */
 export async function callOperator(

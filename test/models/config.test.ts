@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { InstructPix2PixError } from "../../lib/errors.js";
-import { parseObject, readConfig } from "../../lib/models/config.js";
+import { InstructPix2PixError } from "../../lib/core/errors.js";
+import { parseObject, readConfig } from "../../lib/files/config.js";
 import { mutatedText } from "./mutated-text.js";
 
 let folder: string;

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { InstructPix2PixError } from "../../lib/errors.js";
-import { componentClass, parseModelIndex, readModelIndex } from "../../lib/models/model-index.js";
+import { componentClass, parseModelIndex, readModelIndex } from "../../lib/components/model-index.js";
+import { InstructPix2PixError } from "../../lib/core/errors.js";
 import { mutatedText } from "./mutated-text.js";
 
 const published = {

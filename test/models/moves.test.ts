@@ -1,12 +1,12 @@
 import { expect, test, vi } from "vitest";
+import { Tensor } from "../../lib/core/tensor.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { Tensor } from "../../lib/tensor.js";
 
 /** A second device without a second device: the addon is stood in for, and says in which order it is called. */
 const calls: string[] = [];
 let finishMove: (error?: Error) => void = () => {};
-vi.mock("../../lib/device.js", () => ({ resolveDevice: (device: string) => device }));
-vi.mock("../../lib/native/native.js", () => ({
+vi.mock("../../lib/core/device.js", () => ({ resolveDevice: (device: string) => device }));
+vi.mock("../../lib/runtime/native.js", () => ({
   native: () => ({
     moveModel: (_: unknown, device: string) => {
       calls.push(`move to ${device}`);

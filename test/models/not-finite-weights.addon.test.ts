@@ -2,10 +2,10 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type DType, Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors, saveSafetensors } from "../../lib/files/safetensors.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { native } from "../../lib/native/native.js";
-import { loadSafetensors, saveSafetensors } from "../../lib/safetensors.js";
-import { type DType, Tensor } from "../../lib/tensor.js";
+import { native } from "../../lib/runtime/native.js";
 import { tinyModel } from "../runtime/tiny.js";
 
 let folder: string;

@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { ModelOffloader } from "../../lib/models/offloader.js";
-import { native } from "../../lib/native/native.js";
+import { native } from "../../lib/runtime/native.js";
 
 afterEach(() => vi.restoreAllMocks());
 

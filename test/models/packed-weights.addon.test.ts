@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { native } from "../../lib/native/native.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
-import { Tensor } from "../../lib/tensor.js";
+import { native } from "../../lib/runtime/native.js";
 import { fixture } from "../helpers/fixtures.js";
 import { relativeError } from "../kernels/operator.js";
 

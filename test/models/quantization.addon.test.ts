@@ -1,16 +1,16 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import type { ModelOptions } from "../../lib/models/pretrained.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { native } from "../../lib/native/native.js";
-import { Tensor } from "../../lib/tensor.js";
+import { native } from "../../lib/runtime/native.js";
 import { Trainer } from "../../lib/training/trainer.js";
 import { fixture } from "../helpers/fixtures.js";
 import { relativeError } from "../kernels/operator.js";
-import { temporaryFolder } from "../native/libtorch-fixtures.js";
+import { temporaryFolder } from "../runtime/libtorch/fixtures.js";
 
 const int8 = { quantization: "int8" } as const;
 const tiny = fixture("ip2p-tiny", "model/unet");

@@ -1,9 +1,9 @@
 import { beforeAll, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { UNetCache } from "../../lib/models/unet_cache.js";
-import { native } from "../../lib/native/native.js";
-import { Tensor } from "../../lib/tensor.js";
+import { UNetCache } from "../../lib/models/unet-cache.js";
+import { native } from "../../lib/runtime/native.js";
 import { fixture } from "../helpers/fixtures.js";
 import { relativeError } from "../kernels/operator.js";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { InstructPix2PixError } from "../../lib/errors.js";
+import { InstructPix2PixError } from "../../lib/core/errors.js";
 import { parseWeightIndex } from "../../lib/models/weight-index.js";
 import { listVariants, resolveWeights } from "../../lib/models/weights.js";
 import { mutatedText } from "./mutated-text.js";

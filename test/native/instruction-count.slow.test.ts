@@ -8,9 +8,9 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { packageRoot } from "../../lib/native/platform.js";
+import { packageRoot } from "../../lib/runtime/platform.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
-import { temporaryFolder } from "./libtorch-fixtures.js";
+import { temporaryFolder } from "../runtime/libtorch/fixtures.js";
 
 interface Recorded {
   compiler: string;

@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { InstructPix2PixError } from "../../lib/errors.js";
-import { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "../../lib/safetensors.js";
-import { type DType, Tensor } from "../../lib/tensor.js";
+import { InstructPix2PixError } from "../../lib/core/errors.js";
+import { type DType, Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "../../lib/files/safetensors.js";
 import { malformedClasses, pack } from "./malformed-safetensors.js";
 
 const fixtures = join(import.meta.dirname, "..", "fixtures");

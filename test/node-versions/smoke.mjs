@@ -11,7 +11,7 @@ import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { builtInModel, InstructPix2PixPipeline, train } from "../../dist/index.js";
-import { native } from "../../dist/native/native.js";
+import { native } from "../../dist/runtime/native.js";
 
 const fixture = (path) => fileURLToPath(new URL(`../fixtures/${path}`, import.meta.url));
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isDecimal } from "../../lib/decimal.js";
+import { isDecimal } from "../../lib/core/decimal.js";
 
 test("decimal numbers, as Python and people write them, and nothing else", () => {
   for (const text of ["0", "-1", "+1", ".5", "2.", "-.5e-4", "1E+30", "007", "1".repeat(1e6)])

@@ -8,7 +8,7 @@ import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { rolldown } from "rolldown";
 import { beforeAll, describe, expect, it } from "vitest";
-import { resolveLibtorch } from "../../lib/native/libtorch.js";
+import { resolveLibtorch } from "../../lib/runtime/libtorch/find.js";
 import { layouts, Project } from "./layouts.js";
 import { type Published, publish, repository } from "./published.js";
 import { programOf, run } from "./run.js";

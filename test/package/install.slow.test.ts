@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { resolveLibtorch } from "../../lib/native/libtorch.js";
+import { resolveLibtorch } from "../../lib/runtime/libtorch/find.js";
 import { layouts, Project } from "./layouts.js";
 import { type Published, publish } from "./published.js";
 import { bareEnvironment } from "./run.js";

@@ -4,8 +4,8 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { LIBTORCH_VERSION } from "../../lib/native/version.js";
-import { writeTree } from "../native/libtorch-fixtures.js";
+import { LIBTORCH_VERSION } from "../../lib/runtime/version.js";
+import { writeTree } from "../runtime/libtorch/fixtures.js";
 import { repository } from "./published.js";
 import { LocalRegistry } from "./registry.js";
 import { type RunResult, runAnyhow } from "./run.js";

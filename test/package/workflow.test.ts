@@ -4,7 +4,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { temporaryFolder } from "../native/libtorch-fixtures.js";
+import { temporaryFolder } from "../runtime/libtorch/fixtures.js";
 import { repository } from "./published.js";
 
 interface Step {

@@ -1,15 +1,15 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
+import type { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import type { EditOptions } from "../../lib/pipelines/edit-options.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
+import type { EditOptions } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";
-import type { Tensor } from "../../lib/tensor.js";
-import { CLIPTokenizer } from "../../lib/tokenizer.js";
+import { CLIPTokenizer } from "../../lib/tokenizer/clip_tokenizer.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 

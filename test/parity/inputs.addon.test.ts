@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
-import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
+import { Generator } from "../../lib/core/generator.js";
+import type { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { EulerAncestralDiscreteScheduler } from "../../lib/schedulers/index.js";
-import type { Tensor } from "../../lib/tensor.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 import { tinyPipeline } from "../runtime/tiny.js";

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
+import type { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
-import type { Tensor } from "../../lib/tensor.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture } from "../helpers/fixtures.js";
 

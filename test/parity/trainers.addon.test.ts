@@ -2,11 +2,11 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
-import { Tensor } from "../../lib/tensor.js";
 import { AutoencoderTrainer, Trainer, type TrainerOptions } from "../../lib/training/trainer.js";
 import { fixture } from "../helpers/fixtures.js";
 

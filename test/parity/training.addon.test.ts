@@ -1,14 +1,14 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import type { AttentionBackend } from "../../lib/native/contract.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
+import type { AttentionBackend } from "../../lib/runtime/contract.js";
 import { DDPMScheduler } from "../../lib/schedulers/ddpm.js";
-import type { Tensor } from "../../lib/tensor.js";
 import type { Draws } from "../../lib/training/draws.js";
-import { prepareMicroBatch } from "../../lib/training/micro_batch.js";
+import { prepareMicroBatch } from "../../lib/training/recipes/instruct_pix2pix/micro-batch.js";
 import { Trainer } from "../../lib/training/trainer.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";

@@ -2,10 +2,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { native } from "../../lib/native/native.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { native } from "../../lib/runtime/native.js";
 import { DDPMScheduler } from "../../lib/schedulers/index.js";
-import { Tensor } from "../../lib/tensor.js";
 import { quickEdit, tinyModel, tinyPipeline } from "../runtime/tiny.js";
 
 let folder: string;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { Generator } from "../../lib/generator.js";
-import { guidanceRows } from "../../lib/pipelines/guidance.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { guidanceRows } from "../../lib/conditioning/guidance.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { EulerDiscreteScheduler } from "../../lib/schedulers/index.js";
-import { Tensor } from "../../lib/tensor.js";
 import { fixture } from "../helpers/fixtures.js";
 
 let pipeline: InstructPix2PixPipeline;

@@ -2,12 +2,12 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import type { InstructPix2PixError } from "../../lib/errors.js";
+import type { InstructPix2PixError } from "../../lib/core/errors.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors, saveSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
-import type { EditOptions } from "../../lib/pipelines/edit-options.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
-import { loadSafetensors, saveSafetensors } from "../../lib/safetensors.js";
-import { Tensor } from "../../lib/tensor.js";
+import type { EditOptions } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { objectsLeftBehind, quickEdit, tinyModel, tinyPipeline } from "../runtime/tiny.js";
 
 let pipe: InstructPix2PixPipeline;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { native } from "../../lib/native/native.js";
-import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { native } from "../../lib/runtime/native.js";
 import { bits, quickEdit, tinyPipeline } from "../runtime/tiny.js";
 
 // On the CPU nothing really moves: the tests show which model is moved where and when, and that results are the same.

@@ -2,15 +2,15 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSy
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { detectCudaDriver } from "../../lib/libtorch/cuda-driver.js";
-import { findPip, pipDownload } from "../../lib/libtorch/pip.js";
-import { probeLibtorch } from "../../lib/libtorch/probe.js";
-import { SourceUnavailable } from "../../lib/libtorch/progress.js";
-import { findBuildTools } from "../../lib/native/build-tools.js";
-import { resolveLibtorch } from "../../lib/native/libtorch.js";
+import { findBuildTools } from "../../lib/runtime/build-tools.js";
 import { childEnvironment, findProgram } from "../../lib/runtime/child-environment.js";
 import { Lines, nodeProgram, runProgram, runProgramSync } from "../../lib/runtime/child-process.js";
-import { temporaryFolder } from "../native/libtorch-fixtures.js";
+import { detectCudaDriver } from "../../lib/runtime/libtorch/cuda-driver.js";
+import { resolveLibtorch } from "../../lib/runtime/libtorch/find.js";
+import { findPip, pipDownload } from "../../lib/runtime/libtorch/pip.js";
+import { probeLibtorch } from "../../lib/runtime/libtorch/probe.js";
+import { SourceUnavailable } from "../../lib/runtime/libtorch/progress.js";
+import { temporaryFolder } from "./libtorch/fixtures.js";
 
 const PROGRAMS = ["python3", "python", "pip3", "pip", "nvidia-smi", "cmake", "ninja", "make", "c++", "g++", "git"];
 const MODULES = ["pip/__init__", "pip/__main__", "torch/__init__", "importlib/__init__", "os", "encodings"];

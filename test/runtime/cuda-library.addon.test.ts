@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { findAddon } from "../../lib/native/addon.js";
-import { resolveLibtorch } from "../../lib/native/libtorch.js";
-import { sharedLibraryName } from "../../lib/native/platform.js";
-import { probeAddon } from "../../lib/native/probe.js";
+import { findAddon } from "../../lib/runtime/addon.js";
+import { resolveLibtorch } from "../../lib/runtime/libtorch/find.js";
+import { sharedLibraryName } from "../../lib/runtime/platform.js";
+import { probeAddon } from "../../lib/runtime/probe.js";
 import { runChild } from "./child.js";
 
 const files = findAddon();

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { resolveLibtorch } from "../../lib/native/libtorch.js";
-import { sharedLibraryName } from "../../lib/native/platform.js";
+import { resolveLibtorch } from "../../lib/runtime/libtorch/find.js";
+import { sharedLibraryName } from "../../lib/runtime/platform.js";
 import { runChild } from "./child.js";
 
 interface Outcome {
@@ -61,8 +61,8 @@ test("with a CUDA libtorch that cannot use its CUDA half, auto warns once, and c
 });
 
 test("auto takes a CUDA device only if another process could compute on it", async () => {
-  const { native } = await import("../../lib/native/native.js");
-  const { resolveDevice } = await import("../../lib/device.js");
+  const { native } = await import("../../lib/runtime/native.js");
+  const { resolveDevice } = await import("../../lib/core/device.js");
   const found = native().systemInfo();
   const warnings: string[] = [];
   const warned = vi.spyOn(process, "emitWarning").mockImplementation((warning) => void warnings.push(String(warning)));
@@ -84,7 +84,7 @@ test("auto takes a CUDA device only if another process could compute on it", asy
 });
 
 test("another word than a device's name is refused", async () => {
-  const { resolveDevice } = await import("../../lib/device.js");
+  const { resolveDevice } = await import("../../lib/core/device.js");
   for (const device of ["", "gpu", "cuda:", "cuda:x", "CPU", "mps", "cuda:-1", "cuda:1000", 5, null])
     expect(() => resolveDevice(device as string), String(device)).toThrow(
       expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }),

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
-import { type DType, Tensor } from "../../lib/tensor.js";
+import { Generator } from "../../lib/core/generator.js";
+import { type DType, Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
 type Call =

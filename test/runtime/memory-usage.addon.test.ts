@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
+import { Tensor } from "../../lib/core/tensor.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { native } from "../../lib/native/native.js";
-import { Tensor } from "../../lib/tensor.js";
+import { native } from "../../lib/runtime/native.js";
 import { tinyModel } from "./tiny.js";
 
 const MEGABYTE = 2 ** 20;

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { loadSafetensors, saveSafetensors } from "../../lib/safetensors.js";
-import { Tensor } from "../../lib/tensor.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors, saveSafetensors } from "../../lib/files/safetensors.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ip2p-rank-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,7 +1,7 @@
-import { native } from "../../lib/native/native.js";
-import type { EditOptions } from "../../lib/pipelines/edit-options.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
-import type { Tensor } from "../../lib/tensor.js";
+import type { Tensor } from "../../lib/core/tensor.js";
+import type { EditOptions } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { native } from "../../lib/runtime/native.js";
 import { fixture } from "../helpers/fixtures.js";
 
 export const tinyModel = fixture("ip2p-tiny", "model");

@@ -2,9 +2,9 @@ import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, syml
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { localBuildFolder } from "../../lib/native/addon.js";
-import { resolveLibtorch } from "../../lib/native/libtorch.js";
-import { packageRoot, sharedLibraryName } from "../../lib/native/platform.js";
+import { localBuildFolder } from "../../lib/runtime/addon.js";
+import { resolveLibtorch } from "../../lib/runtime/libtorch/find.js";
+import { packageRoot, sharedLibraryName } from "../../lib/runtime/platform.js";
 import { runChild } from "./child.js";
 
 let folder: string;

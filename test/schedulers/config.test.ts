@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import {
   DDIMScheduler,
   DDPMScheduler,

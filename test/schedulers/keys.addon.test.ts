@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadSafetensors } from "../../lib/safetensors.js";
-import type { Tensor } from "../../lib/tensor.js";
+import type { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 import { type RecordedCase, replay } from "./replay.js";
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Generator } from "../../lib/generator.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import type { SchedulerConfig } from "../../lib/schedulers/config.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";
-import { Tensor } from "../../lib/tensor.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 

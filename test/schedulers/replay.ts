@@ -1,10 +1,10 @@
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
+import { type DType, Tensor } from "../../lib/core/tensor.js";
 import { AlphaScheduler } from "../../lib/schedulers/alpha-scheduler.js";
 import type { SchedulerConfig } from "../../lib/schedulers/config.js";
 import { EulerDiscreteScheduler } from "../../lib/schedulers/euler-discrete.js";
 import type { SetTimestepsOptions, StepOptions } from "../../lib/schedulers/options.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";
-import { type DType, Tensor } from "../../lib/tensor.js";
 import { deviation } from "../helpers/compare.js";
 
 /** A case as scripts/record-schedulers.py writes it. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
 import {
   DDIMScheduler,
   DDPMScheduler,
@@ -12,7 +13,6 @@ import {
   schedulerFromClassName,
   UniPCMultistepScheduler,
 } from "../../lib/schedulers/index.js";
-import { Tensor } from "../../lib/tensor.js";
 import { deviation } from "../helpers/compare.js";
 
 const SHAPE = [2, 4, 3, 3];

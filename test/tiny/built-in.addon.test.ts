@@ -1,12 +1,12 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
-import { loadImage } from "../../lib/images.js";
+import { Generator } from "../../lib/core/generator.js";
+import { listFiles } from "../../lib/files/list-files.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
+import { loadImage } from "../../lib/images/index.js";
 import { builtInModel } from "../../lib/models/built-in.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
-import { listFiles } from "../../lib/training/list_files.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { drawScene, EditJudge, worldExample } from "../../lib/world/index.js";
 import { Random } from "../../lib/world/random.js";
 import { ip2p, Workplace } from "../cli/run-cli.js";

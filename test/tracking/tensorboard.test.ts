@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { RgbImage } from "../../lib/images/rgb-image.js";
 import { crc32c } from "../../lib/tracking/tensorboard/crc32c.js";
 import { EventFile } from "../../lib/tracking/tensorboard/event-file.js";

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { RgbImage } from "../../lib/images/rgb-image.js";
 import { Secrets } from "../../lib/tracking/secrets.js";
 import { createTrackers, type Trackers, type TrackersOptions } from "../../lib/tracking/trackers.js";

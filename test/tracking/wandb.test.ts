@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { RgbImage } from "../../lib/images/rgb-image.js";
 import { Secrets } from "../../lib/tracking/secrets.js";
 import { parseNetrc } from "../../lib/tracking/wandb/netrc.js";

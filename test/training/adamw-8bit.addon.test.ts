@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Tensor } from "../../lib/tensor.js";
+import type { Tensor } from "../../lib/core/tensor.js";
 import { fixture } from "../helpers/fixtures.js";
 import { AdamW8bit, BLOCK, dynamicMap, nearestCode } from "./adamw-8bit-reference.js";
 import { TrainingBench } from "./training-bench.js";

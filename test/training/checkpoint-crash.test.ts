@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { type InstructPix2PixError, isInstructPix2PixError } from "../../lib/errors.js";
+import { type InstructPix2PixError, isInstructPix2PixError } from "../../lib/core/errors.js";
+import type { FileSystem } from "../../lib/files/file-system.js";
 import { type CommitOptions, commitCheckpoint } from "../../lib/training/checkpoint/commit.js";
-import type { FileSystem } from "../../lib/training/checkpoint/file-system.js";
 import { latestValidCheckpoint } from "../../lib/training/checkpoint/find.js";
 import { findCheckpoints } from "../../lib/training/checkpoint/survey.js";
 import { verifyCheckpoint } from "../../lib/training/checkpoint/verify.js";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { formatManifest, parseManifest } from "../../lib/training/checkpoint/manifest.js";
 
 describe("a manifest from outside", () => {

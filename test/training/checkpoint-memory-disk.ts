@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { throwIfAborted } from "../../lib/errors.js";
-import type { FileSystem, OpenFile } from "../../lib/training/checkpoint/file-system.js";
+import { throwIfAborted } from "../../lib/core/errors.js";
+import type { FileSystem, OpenFile } from "../../lib/files/file-system.js";
 
 interface MemoryFile {
   kind: "file";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { commitCheckpoint } from "../../lib/training/checkpoint/commit.js";
 import { latestValidCheckpoint } from "../../lib/training/checkpoint/find.js";
 import { tryTo } from "../helpers/try-to.js";

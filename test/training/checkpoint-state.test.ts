@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { assertSameOptions, compareOptions, recordOptions } from "../../lib/training/checkpoint/options.js";
 import { readState, STATE, type TrainingState, writeState } from "../../lib/training/checkpoint/state.js";
 import { MemoryDisk } from "./checkpoint-memory-disk.js";

@@ -17,10 +17,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type ErrorCode, isInstructPix2PixError } from "../../lib/errors.js";
+import { type ErrorCode, isInstructPix2PixError } from "../../lib/core/errors.js";
+import { sha256OfFiles } from "../../lib/files/sha256.js";
 import { commitCheckpoint } from "../../lib/training/checkpoint/commit.js";
 import { type BrokenCheckpoint, latestValidCheckpoint } from "../../lib/training/checkpoint/find.js";
-import { sha256OfFiles } from "../../lib/training/checkpoint/sha256.js";
 import { findCheckpoints } from "../../lib/training/checkpoint/survey.js";
 import { verifyCheckpoint } from "../../lib/training/checkpoint/verify.js";
 

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { Generator } from "../../lib/generator.js";
-import { native } from "../../lib/native/native.js";
-import { Tensor } from "../../lib/tensor.js";
-import { loadBaseModel } from "../../lib/training/base_model.js";
-import { BatchEncoder } from "../../lib/training/encoder.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import { native } from "../../lib/runtime/native.js";
+import { loadBaseModel } from "../../lib/training/recipes/instruct_pix2pix/base-model.js";
+import { BatchEncoder } from "../../lib/training/recipes/instruct_pix2pix/encoder.js";
 import { fixture } from "../helpers/fixtures.js";
 import { relativeError } from "../kernels/operator.js";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { isInstructPix2PixError } from "../../lib/errors.js";
+import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { NEEDED } from "../hub/fixtures.js";
 import { UploadServer } from "../hub/upload-server.js";
 import { WandbServer } from "../tracking/wandb-server.js";

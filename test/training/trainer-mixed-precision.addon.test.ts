@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Tensor } from "../../lib/core/tensor.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
-import { loadSafetensors } from "../../lib/safetensors.js";
 import { DDPMScheduler } from "../../lib/schedulers/ddpm.js";
-import type { Tensor } from "../../lib/tensor.js";
-import { prepareMicroBatch } from "../../lib/training/micro_batch.js";
+import { prepareMicroBatch } from "../../lib/training/recipes/instruct_pix2pix/micro-batch.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 import { TrainingBench } from "./training-bench.js";
 

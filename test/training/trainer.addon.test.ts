@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
-import type { AttentionBackend } from "../../lib/native/contract.js";
-import { Tensor } from "../../lib/tensor.js";
+import { Tensor } from "../../lib/core/tensor.js";
+import type { AttentionBackend } from "../../lib/runtime/contract.js";
 import type { MicroBatch, TrainerOptions } from "../../lib/training/trainer.js";
 import { fixture } from "../helpers/fixtures.js";
 import { type BenchShape, TrainingBench } from "./training-bench.js";

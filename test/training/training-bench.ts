@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Generator } from "../../lib/generator.js";
+import { Generator } from "../../lib/core/generator.js";
+import { Tensor } from "../../lib/core/tensor.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import type { AttentionBackend } from "../../lib/native/contract.js";
-import { Tensor } from "../../lib/tensor.js";
+import type { AttentionBackend } from "../../lib/runtime/contract.js";
 import { type MicroBatch, Trainer, type TrainerOptions } from "../../lib/training/trainer.js";
 
 export interface BenchShape {

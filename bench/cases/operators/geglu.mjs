@@ -1,4 +1,4 @@
-import { Tensor } from "../../../dist/tensor.js";
+import { Tensor } from "../../../dist/core/tensor.js";
 import { elementSize } from "./operator.mjs";
 
 export const description = "a · gelu(b), the gate of a transformer's feed-forward";

@@ -1,4 +1,4 @@
-import { Tensor } from "../../../dist/tensor.js";
+import { Tensor } from "../../../dist/core/tensor.js";
 import { elementSize, inLayout } from "./operator.mjs";
 
 export const description = "silu(group_norm(x + shift)), the norm before the second convolution of a residual block";

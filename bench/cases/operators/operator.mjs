@@ -1,5 +1,5 @@
-import { native } from "../../../dist/native/native.js";
-import { Tensor } from "../../../dist/tensor.js";
+import { Tensor } from "../../../dist/core/tensor.js";
+import { native } from "../../../dist/runtime/native.js";
 
 export const elementSize = (dtype) => (dtype === "float32" ? 4 : 2);
 

@@ -1,5 +1,5 @@
 import cliProgress from "cli-progress";
-import type { DownloadProgress } from "../../hub.js";
+import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import { LineReporter } from "./line-reporter.js";
 import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";

@@ -1,4 +1,4 @@
-import type { DownloadProgress } from "../../hub.js";
+import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";
 import { detailText, rateText, summaryText } from "./text.js";

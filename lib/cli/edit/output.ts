@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { open, rm, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
-import { InstructPix2PixError } from "../../errors.js";
-import { imageFormatOf } from "../../images.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import { imageFormatOf } from "../../images/index.js";
 
 /**
  * The files that `count` pictures go to: the file itself for one, numbered before the extension for several. Before

@@ -1,4 +1,4 @@
-import type { DownloadProgress } from "../../hub.js";
+import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import { type Reporter, showsBar } from "../reporting.js";
 import { BarReporter } from "./bar-reporter.js";

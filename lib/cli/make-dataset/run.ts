@@ -1,8 +1,8 @@
+import { InstructPix2PixError, throwIfAborted } from "../../core/errors.js";
 import type { EditWriter } from "../../data/write/edit-writer.js";
 import { ImageFolderWriter } from "../../data/write/image-folder-writer.js";
 import { makeFolder } from "../../data/write/new-folder.js";
 import { ParquetEditWriter } from "../../data/write/parquet-writer.js";
-import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
 import { EDIT_FAMILIES, type EditFamily } from "../../world/edit.js";
 import { worldRows } from "../../world/rows.js";
 import type { CommandIo } from "../command.js";

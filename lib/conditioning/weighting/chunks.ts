@@ -1,5 +1,5 @@
-import { InstructPix2PixError } from "../../errors.js";
-import type { CLIPTokenizer } from "../../tokenizer.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import type { CLIPTokenizer } from "../../tokenizer/clip_tokenizer.js";
 import type { WeightedFragment } from "./flatten.js";
 
 /** A row of token ids as the text encoder takes it, and the weight of each. */

@@ -1,8 +1,8 @@
-import { throwIfAborted } from "../../errors.js";
-import { Scope } from "../../scope.js";
-import { Tensor } from "../../tensor.js";
-import type { CLIPTokenizer } from "../../tokenizer.js";
-import { warnOnce } from "../../warn.js";
+import { throwIfAborted } from "../../core/errors.js";
+import { Scope } from "../../core/scope.js";
+import { Tensor } from "../../core/tensor.js";
+import { warnOnce } from "../../core/warn.js";
+import type { CLIPTokenizer } from "../../tokenizer/clip_tokenizer.js";
 import { type ChunkedPrompt, chunkFragments } from "./chunks.js";
 import { parseWeightedPrompt, type WeightedFragment } from "./flatten.js";
 

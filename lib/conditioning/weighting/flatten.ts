@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../../errors.js";
+import { InstructPix2PixError } from "../../core/errors.js";
 import { parsePrompt } from "./grammar.js";
 import type { PromptNode, PromptOption } from "./tree.js";
 

@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../../errors.js";
+import { InstructPix2PixError } from "../../core/errors.js";
 import { unquoted } from "./quotes.js";
 import type { PromptNode, PromptOption, PromptPart, PromptTree } from "./tree.js";
 

@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { type CsvError, parse } from "csv-parse";
-import { InstructPix2PixError } from "../../errors.js";
-import { quote } from "../../quote.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import { quote } from "../../core/quote.js";
 import { datasetError, listOf, reasonOf } from "../errors.js";
 import type { MetadataRecord, MetadataRecords } from "./read.js";
 

@@ -1,8 +1,8 @@
 import { createReadStream } from "node:fs";
 import { TextDecoder } from "node:util";
-import { InstructPix2PixError } from "../../errors.js";
-import { JsonSyntaxError, nestsTooDeep, parseJson } from "../../models/json.js";
-import { quote } from "../../quote.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import { quote } from "../../core/quote.js";
+import { JsonSyntaxError, nestsTooDeep, parseJson } from "../../files/json.js";
 import { datasetError, reasonOf } from "../errors.js";
 import type { MetadataRecord, MetadataRecords } from "./read.js";
 

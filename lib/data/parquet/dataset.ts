@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { throwIfAborted } from "../../errors.js";
-import { assertDiskSpace } from "../../libtorch/disk.js";
+import { throwIfAborted } from "../../core/errors.js";
+import { assertDiskSpace } from "../../files/disk.js";
 import { missingColumn, unusableColumn } from "../columns.js";
 import type { DataFolder } from "../data-folder.js";
 import { type EditColumns, type EditDataset, type RowSelector, type StoredPicture, selectRows } from "../dataset.js";

@@ -1,7 +1,7 @@
 import { posix, sep, win32 } from "node:path";
-import { InstructPix2PixError } from "../../errors.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import { quote } from "../../core/quote.js";
 import { isFile } from "../../files/is-file.js";
-import { quote } from "../../quote.js";
 import type { DataFolder } from "../data-folder.js";
 import { datasetError } from "../errors.js";
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { InstructPix2PixError } from "../../errors.js";
+import { InstructPix2PixError } from "../../core/errors.js";
 
 /** Content of a cell: nothing, bytes in the store, bytes in the parquet file itself, a path, or text. */
 export const CELL = { absent: 0, stored: 1, inPlace: 2, path: 3, text: 4 } as const;

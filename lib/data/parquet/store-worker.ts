@@ -1,6 +1,6 @@
-import "../../symbols.js"; // before everything else
+import "../../core/symbols.js"; // before everything else
 import { parentPort, workerData } from "node:worker_threads";
-import { InstructPix2PixError } from "../../errors.js";
+import { InstructPix2PixError } from "../../core/errors.js";
 import { type BuildStoreOptions, buildStore } from "./build-store.js";
 
 /** The worker's input. */

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { InstructPix2PixError } from "../../errors.js";
-import { errnoOf, ioError } from "../../io-error.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import { errnoOf, ioError } from "../../files/io-error.js";
 
 /**
  * Creates a folder atomically: `fill` writes into a hidden folder beside it, which is renamed at the end, or removed on

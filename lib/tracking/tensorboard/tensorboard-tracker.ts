@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import { ioError } from "../../io-error.js";
+import { ioError } from "../../files/io-error.js";
 import type { Encoded } from "../protobuf.js";
 import type { Outcome, TrackedConfig, TrackedImage, TrackedValues, Tracker } from "../tracker.js";
 import { EventFile } from "./event-file.js";

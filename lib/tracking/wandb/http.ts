@@ -1,10 +1,10 @@
 import { type Dispatcher, fetch, type RequestInit } from "undici";
-import { isError } from "../../errors.js";
-import type { Environment } from "../../native/platform.js";
+import { isError } from "../../core/errors.js";
 import { readBody } from "../../network/body.js";
 import { dispatcherFor } from "../../network/dispatcher.js";
 import { addressWithin, warnIfUnencrypted } from "../../network/encryption.js";
 import { failureName, retryAfter } from "../../network/failure.js";
+import type { Environment } from "../../runtime/platform.js";
 
 /** The kind of a failed request: `passing` is transient, `refused` is permanent. */
 export class WandbError extends Error {

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import type { Environment } from "../../native/platform.js";
+import type { Environment } from "../../runtime/platform.js";
 
 /** The password for a host in the user's netrc, where `wandb login` puts its key; undefined if there is none. */
 export async function passwordFor(host: string, env: Environment): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ioError } from "../../io-error.js";
-import { packageVersion } from "../../package-version.js";
+import { packageVersion } from "../../core/package-version.js";
+import { ioError } from "../../files/io-error.js";
 import type { TrackedConfig } from "../tracker.js";
 import {
   exitRecord,

@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { parseJson } from "../../models/json.js";
+import { parseJson } from "../../files/json.js";
 import type { TrackedConfig } from "../tracker.js";
 import { WandbError, type WandbHttp } from "./http.js";
 import type { WandbSettings } from "./settings.js";

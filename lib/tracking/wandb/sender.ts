@@ -1,4 +1,4 @@
-import { isError } from "../../errors.js";
+import { isError } from "../../core/errors.js";
 import { WandbError, type WandbHttp } from "./http.js";
 import { toJson } from "./json.js";
 import { Outbox } from "./outbox.js";

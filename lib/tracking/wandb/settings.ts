@@ -1,7 +1,7 @@
 import { randomInt } from "node:crypto";
-import { InstructPix2PixError } from "../../errors.js";
-import type { Environment } from "../../native/platform.js";
-import { trimSlashes } from "../../trim.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import { trimSlashes } from "../../core/trim.js";
+import type { Environment } from "../../runtime/platform.js";
 import { passwordFor } from "./netrc.js";
 
 export type WandbMode = "online" | "offline" | "disabled";

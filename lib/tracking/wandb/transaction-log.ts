@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { crc32 } from "../../libtorch/crc32.js";
+import { crc32 } from "../../files/crc32.js";
 import type { Encoded } from "../protobuf.js";
 
 /** `:W&B`, a magic number, and version 0. */

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
-import { InstructPix2PixError } from "../../errors.js";
-import type { Environment } from "../../native/platform.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import type { Environment } from "../../runtime/platform.js";
 import type { Secrets } from "../secrets.js";
 import type { Outcome, TrackedConfig, TrackedImage, TrackedValues, Tracker } from "../tracker.js";
 import { WandbError, WandbHttp } from "./http.js";

@@ -1,14 +1,14 @@
 import { dirname, join, resolve } from "node:path";
-import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
-import { ioError } from "../../io-error.js";
-import { packageVersion } from "../../package-version.js";
-import { disk, type FileSystem, type Sha256 } from "./file-system.js";
+import { InstructPix2PixError, throwIfAborted } from "../../core/errors.js";
+import { packageVersion } from "../../core/package-version.js";
+import { disk, type FileSystem, type Sha256 } from "../../files/file-system.js";
+import { ioError } from "../../files/io-error.js";
+import { exists, readTree, removeTree, syncPath, writeText } from "../../files/tree.js";
 import { isInLineage, type RunIdentity, shortId } from "./lineage.js";
 import { formatManifest, type Manifest } from "./manifest.js";
 import { asideName, checkpointName, isSafeFileName, MANIFEST, temporaryName } from "./names.js";
 import { pruneCheckpoints, type Unpruned } from "./prune.js";
 import { surveyCheckpoint } from "./survey.js";
-import { exists, readTree, removeTree, syncPath, writeText } from "./tree.js";
 
 export interface CommitOptions {
   /** Number of the run's checkpoints to keep, this one included; at least 1. Default: all. */

@@ -1,12 +1,12 @@
 import { join } from "node:path";
-import { type InstructPix2PixError, isInstructPix2PixError } from "../../errors.js";
-import { ioError } from "../../io-error.js";
-import { disk, type FileSystem } from "./file-system.js";
+import { type InstructPix2PixError, isInstructPix2PixError } from "../../core/errors.js";
+import { disk, type FileSystem } from "../../files/file-system.js";
+import { ioError } from "../../files/io-error.js";
+import { exists, removeTree, syncPath } from "../../files/tree.js";
 import { isInLineage, type RunIdentity } from "./lineage.js";
 import type { Manifest } from "./manifest.js";
 import { checkpointName, stageOf, temporaryName } from "./names.js";
 import { entriesOf, type FoundCheckpoint, type SurveyedCheckpoint, surveyCheckpoints } from "./survey.js";
-import { exists, removeTree, syncPath } from "./tree.js";
 import { verifyCheckpoint } from "./verify.js";
 
 /** A valid checkpoint. */

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { InstructPix2PixError } from "../../errors.js";
-import { JsonSyntaxError, parseJson } from "../../models/json.js";
-import type { Sha256 } from "./file-system.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import type { Sha256 } from "../../files/file-system.js";
+import { JsonSyntaxError, parseJson } from "../../files/json.js";
 import type { Ancestor, RunIdentity } from "./lineage.js";
 import { isSafeFileName, MANIFEST } from "./names.js";
 

@@ -1,4 +1,4 @@
-import { InstructPix2PixError } from "../../errors.js";
+import { InstructPix2PixError } from "../../core/errors.js";
 import type { OptionDeclaration } from "../../options/declaration.js";
 import { camelCase } from "../../options/names.js";
 import type { OptionValue } from "../../options/value.js";

@@ -1,10 +1,10 @@
 import { join } from "node:path";
-import { ioError } from "../../io-error.js";
-import type { FileSystem } from "./file-system.js";
+import type { FileSystem } from "../../files/file-system.js";
+import { ioError } from "../../files/io-error.js";
+import { removeTree, syncPath } from "../../files/tree.js";
 import { isInLineage, type RunIdentity } from "./lineage.js";
 import { temporaryName } from "./names.js";
 import { type FoundCheckpoint, surveyCheckpoints } from "./survey.js";
-import { removeTree, syncPath } from "./tree.js";
 
 /** A checkpoint that could not be removed, with the error. */
 export interface Unpruned {

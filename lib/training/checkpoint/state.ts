@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { InstructPix2PixError } from "../../errors.js";
-import { errnoOf, ioError } from "../../io-error.js";
-import { JsonSyntaxError, parseJson } from "../../models/json.js";
-import { disk, type FileSystem } from "./file-system.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import { disk, type FileSystem } from "../../files/file-system.js";
+import { errnoOf, ioError } from "../../files/io-error.js";
+import { JsonSyntaxError, parseJson } from "../../files/json.js";
+import { readSmallFile, writeText } from "../../files/tree.js";
 import { findNonJson, type JsonValue } from "./json-value.js";
 import type { RecordedValue } from "./options.js";
-import { readSmallFile, writeText } from "./tree.js";
 
 /** The file in a checkpoint with a run's state except tensors. */
 export const STATE = "state.json";

@@ -1,10 +1,10 @@
 import { join } from "node:path";
-import { InstructPix2PixError, isInstructPix2PixError } from "../../errors.js";
-import { errnoOf, ioError } from "../../io-error.js";
-import { disk, type FileSystem, type FolderEntry } from "./file-system.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../../core/errors.js";
+import { disk, type FileSystem, type FolderEntry } from "../../files/file-system.js";
+import { errnoOf, ioError } from "../../files/io-error.js";
+import { readSmallFile } from "../../files/tree.js";
 import { type Manifest, parseManifest } from "./manifest.js";
 import { MANIFEST, stepOf } from "./names.js";
-import { readSmallFile } from "./tree.js";
 
 /** A folder with a checkpoint's name; not validated yet. */
 export interface FoundCheckpoint {

@@ -1,11 +1,11 @@
 import { basename, join } from "node:path";
-import { InstructPix2PixError, throwIfAborted } from "../../errors.js";
-import { errnoOf, ioError } from "../../io-error.js";
-import { disk, type FileSystem } from "./file-system.js";
+import { InstructPix2PixError, throwIfAborted } from "../../core/errors.js";
+import { disk, type FileSystem } from "../../files/file-system.js";
+import { errnoOf, ioError } from "../../files/io-error.js";
+import { readTree } from "../../files/tree.js";
 import type { Manifest } from "./manifest.js";
 import { isSystemFile, MANIFEST, stepOf } from "./names.js";
 import { readManifest } from "./survey.js";
-import { readTree } from "./tree.js";
 
 export interface VerifyOptions {
   signal?: AbortSignal;

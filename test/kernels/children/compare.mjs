@@ -2,9 +2,9 @@
 // from the plain operator in float64. In a separate process, since the instruction set is chosen once per process
 // (IP2P_CPU_CAPABILITY). The cases come as JSON on standard input; see test/kernels/comparison.ts.
 import { text } from "node:stream/consumers";
-import { Generator } from "../../../dist/generator.js";
-import { native } from "../../../dist/native/native.js";
-import { Tensor } from "../../../dist/tensor.js";
+import { Generator } from "../../../dist/core/generator.js";
+import { Tensor } from "../../../dist/core/tensor.js";
+import { native } from "../../../dist/runtime/native.js";
 
 async function call(name, tensors, numbers, gradient) {
   const handles = tensors.map(({ handle }) => handle);

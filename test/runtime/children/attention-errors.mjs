@@ -1,7 +1,7 @@
 // Prints the largest relative errors of attention's output and of its gradients, by type, against the matrix of scores in
 // float64: for processors with fewer instructions (IP2P_CPU_CAPABILITY).
 import { Tensor } from "../../../dist/index.js";
-import { native } from "../../../dist/native/native.js";
+import { native } from "../../../dist/runtime/native.js";
 
 const SHAPES = [
   [2, 3, 100, 77, 40],

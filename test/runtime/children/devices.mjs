@@ -1,5 +1,5 @@
 // Prints the device that "auto" selects, the warnings, and the errors for missing devices.
-import { resolveDevice } from "../../../dist/device.js";
+import { resolveDevice } from "../../../dist/core/device.js";
 import { Generator, InstructPix2PixPipeline } from "../../../dist/index.js";
 import { Tensor, tinyModel } from "./package.mjs";
 

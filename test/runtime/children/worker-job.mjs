@@ -11,7 +11,7 @@ const { mode, size = 16, seed = 0 } = workerData;
 
 await onOneThread();
 const unet = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`);
-const { Generator } = await import("../../../dist/generator.js");
+const { Generator } = await import("../../../dist/core/generator.js");
 const generator = new Generator("cpu", seed);
 const sample = await Tensor.randn([1, 8, size, size], { generator });
 const context = await Tensor.randn([1, 7, 32], { generator });

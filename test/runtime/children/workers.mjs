@@ -17,7 +17,7 @@ const message = (worker) =>
 const exit = (worker) => new Promise((resolve) => worker.once("exit", resolve));
 
 await onOneThread();
-const { Generator } = await import("../../../dist/generator.js");
+const { Generator } = await import("../../../dist/core/generator.js");
 const unet = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`);
 async function compute(seed, size = 16) {
   const generator = new Generator("cpu", seed);

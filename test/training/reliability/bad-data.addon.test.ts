@@ -164,7 +164,7 @@ test("a column that does not exist is refused with those there are", async () =>
 });
 
 test("pictures of unequal sizes and shapes are brought to one size", async () => {
-  const { RgbImage } = await import("../../../lib/images.js");
+  const { RgbImage } = await import("../../../lib/images/index.js");
   const pairs = folder.copyOfPairs("sizes");
   const gray = (width: number, height: number) =>
     new RgbImage(width, height, new Uint8Array(width * height * 3).fill(99));

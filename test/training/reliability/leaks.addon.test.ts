@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { native } from "../../../lib/native/native.js";
+import { native } from "../../../lib/runtime/native.js";
 import { Trainer } from "../../../lib/training/trainer.js";
 import { TemporaryFolder, tinyOptions, trained, watch } from "./tiny-run.js";
 

@@ -1,8 +1,8 @@
 import { cpSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { loadSafetensors, saveSafetensors } from "../../../lib/safetensors.js";
-import { Tensor } from "../../../lib/tensor.js";
+import { Tensor } from "../../../lib/core/tensor.js";
+import { loadSafetensors, saveSafetensors } from "../../../lib/files/safetensors.js";
 import { commitCheckpoint } from "../../../lib/training/checkpoint/commit.js";
 import { readState, writeState } from "../../../lib/training/checkpoint/state.js";
 import type { TrainInput } from "../../../lib/training/options.js";
@@ -134,7 +134,7 @@ test("overflow that comes with some rows stops at the step that meets them, whic
 
 /** A token that no other instruction has. */
 async function tokenOnlyIn(word: string, base: string): Promise<{ rows: number[]; width: number; token: number }> {
-  const { CLIPTokenizer } = await import("../../../lib/tokenizer.js");
+  const { CLIPTokenizer } = await import("../../../lib/tokenizer/clip_tokenizer.js");
   const tokenizer = await CLIPTokenizer.fromPretrained(join(base, "tokenizer"));
   const lines = readFileSync(join(tinyPairs, "metadata.jsonl"), "utf8").trimEnd().split("\n");
   const prompts = lines.map((line) => (JSON.parse(line) as { edit_prompt: string }).edit_prompt);

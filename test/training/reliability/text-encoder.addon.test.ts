@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { loadSafetensors } from "../../../lib/safetensors.js";
+import { loadSafetensors } from "../../../lib/files/safetensors.js";
 import { train } from "../../../lib/training/train.js";
 import { checkpoints, fingerprint, metrics, TemporaryFolder, tinyOptions, trained } from "./tiny-run.js";
 

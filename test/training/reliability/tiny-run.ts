@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { isInstructPix2PixError } from "../../../lib/errors.js";
+import { isInstructPix2PixError } from "../../../lib/core/errors.js";
 import type { StepRecord, TrainEvent, TrainResult } from "../../../lib/training/events.js";
 import type { TrainInput } from "../../../lib/training/options.js";
 import { type TrainCallbacks, train } from "../../../lib/training/train.js";

@@ -1,0 +1,89 @@
+import { join } from "node:path";
+import { InstructPix2PixError } from "../core/errors.js";
+import { parseObject, readConfig, show } from "../files/config.js";
+
+/** The class of a component in `model_index.json`. */
+export interface ComponentClass {
+  /** The Python package, for messages only. */
+  library: string;
+  className: string;
+}
+
+/** The content of a pipeline's `model_index.json`. */
+export interface ModelIndex {
+  /** The file. */
+  path: string;
+  /** The pipeline's class. */
+  className: string;
+  /** Component, which is also its subfolder → class; null if the pipeline has none. */
+  components: ReadonlyMap<string, ComponentClass | null>;
+  /** The other entries, such as `requires_safety_checker`; those that start with "_" are omitted. */
+  settings: Readonly<Record<string, unknown>>;
+}
+
+function isIdentifier(value: unknown): value is string {
+  return typeof value === "string" && /^[A-Za-z_]\w{0,127}$/.test(value);
+}
+
+/**
+ * Reads `model_index.json` of a pipeline's folder. Component names, which lead to subfolders, and class names are plain
+ * identifiers; custom pipelines, whose classes are module paths, are refused.
+ *
+ * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_CONFIG`
+ */
+export async function readModelIndex(folder: string): Promise<ModelIndex> {
+  const path = join(folder, "model_index.json");
+  return fromObject(await readConfig(path), path);
+}
+
+/** As {@link readModelIndex}, from the file's text. */
+export function parseModelIndex(text: string, path: string): ModelIndex {
+  return fromObject(parseObject(text, path), path);
+}
+
+/**
+ * The class of a component; must be a known one.
+ *
+ * @throws `ERR_CONFIG` naming component and class, also if the component is missing
+ */
+export function componentClass<T extends string>(index: ModelIndex, component: string, known: readonly T[]): T {
+  const entry = index.components.get(component);
+  if (!entry) throw problem(index.path, `the pipeline has no "${component}"`);
+  const found = known.find((name) => name === entry.className);
+  if (found === undefined)
+    throw problem(
+      index.path,
+      `"${component}" is a ${entry.className} of ${entry.library}, which is not supported; known: ${known.join(", ")}`,
+    );
+  return found;
+}
+
+function fromObject(object: Record<string, unknown>, path: string): ModelIndex {
+  const { _class_name: className } = object;
+  if (!isIdentifier(className))
+    throw problem(path, `"_class_name" is ${show(className ?? null)}, not the name of a pipeline class`);
+  const components = new Map<string, ComponentClass | null>();
+  const settings: Record<string, unknown> = Object.create(null);
+  for (const [name, value] of Object.entries(object)) {
+    if (name.startsWith("_")) continue;
+    if (!Array.isArray(value)) {
+      settings[name] = value;
+      continue;
+    }
+    if (!isIdentifier(name)) throw problem(path, `${show(name)} is not the name of a component`);
+    components.set(name, componentOf(name, value, path));
+  }
+  return { path, className, components, settings };
+}
+
+function componentOf(name: string, value: readonly unknown[], path: string): ComponentClass | null {
+  const [library, className, ...rest] = value;
+  if (rest.length === 0 && library === null && className === null) return null;
+  if (rest.length > 0 || !isIdentifier(library) || !isIdentifier(className))
+    throw problem(path, `"${name}" is ${show(value)}, expected [library, class] by their plain names`);
+  return { library, className };
+}
+
+function problem(path: string, what: string): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_CONFIG", `${path}: ${what}`);
+}

@@ -1,0 +1,59 @@
+import type { CudaProperties, DeviceMemory } from "../runtime/contract.js";
+import { native } from "../runtime/native.js";
+
+/** A CUDA device of this machine. */
+export interface CudaDevice extends CudaProperties {
+  /** As the `device` option takes it: "cuda:0". */
+  device: string;
+}
+
+/**
+ * The CUDA devices that can be computed on; none without a CUDA libtorch, a driver or a GPU.
+ *
+ * @throws `ERR_CUDA_UNAVAILABLE` if there are devices, but the package's CUDA library is not loaded
+ */
+export function cudaDevices(): CudaDevice[] {
+  const { cudaDevices: count } = native().systemInfo();
+  return Array.from({ length: count }, (_, index) => {
+    const device = `cuda:${index}`;
+    return { device, ...native().cudaProperties(device) };
+  });
+}
+
+/**
+ * Memory of a CUDA device in bytes, measured after the work queued before.
+ *
+ * @param device "cuda" or "cuda:N"
+ * @throws `ERR_CUDA_UNAVAILABLE`, `ERR_INVALID_ARGUMENT` for the CPU
+ */
+export function deviceMemory(device = "cuda"): Promise<DeviceMemory> {
+  return native().deviceMemory(device);
+}
+
+/** Resets the peaks of {@link deviceMemory} to the current values. Throws as it does. */
+export function resetPeakMemory(device = "cuda"): Promise<void> {
+  return native().resetPeakMemory(device);
+}
+
+/**
+ * Returns cached memory that no tensor uses to the driver, so that other programs can use it. Throws as {@link
+ * deviceMemory} does.
+ */
+export function emptyCache(device = "cuda"): Promise<void> {
+  return native().emptyCache(device);
+}
+
+/**
+ * Waits for all work queued on a device, for example before taking a time.
+ *
+ * @param device "cpu", "cuda" or "cuda:N"
+ * @throws `ERR_CUDA_UNAVAILABLE`
+ */
+export function synchronize(device = "cuda"): Promise<void> {
+  return native().synchronize(device);
+}
+
+/** Peak memory of tensors on a device since the last reset, in bytes; undefined on the CPU. */
+export async function peakDeviceMemory(device: string): Promise<number | undefined> {
+  return device === "cpu" ? undefined : (await native().deviceMemory(device)).peakAllocated;
+}

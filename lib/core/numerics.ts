@@ -1,0 +1,20 @@
+import { native } from "../runtime/native.js";
+
+/**
+ * Lets CUDA round float32 matrix products to TF32, which has 10 bits instead of 23: several times faster on GPUs from
+ * Ampere on. Off by default. Convolutions always use TF32, as in PyTorch.
+ */
+export function allowTf32(allowed = true): void {
+  native().setAllowTf32(allowed);
+}
+
+/**
+ * Makes libtorch and cuDNN use deterministic algorithms: the same bits in every run on the same machine, perhaps
+ * slower. An operator without one throws an error that names it. The CPU is always deterministic. Call this before the
+ * first work on a CUDA device.
+ */
+export function useDeterministicAlgorithms(wanted = true): void {
+  // cuBLAS needs workspaces of fixed size for this, and reads the variable when it is initialised.
+  if (wanted) process.env.CUBLAS_WORKSPACE_CONFIG ??= ":4096:8";
+  native().setDeterministic(wanted);
+}

@@ -1,0 +1,46 @@
+import { type GridOptions, gridPixels } from "./grid.js";
+import type { LoadImageOptions } from "./load.js";
+import { type ImageSource, RgbImage } from "./rgb-image.js";
+
+export { decodesInProgress } from "./decoding.js";
+export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, imageFormatOf } from "./encode.js";
+export type { GridOptions } from "./grid.js";
+export type { LoadImageOptions } from "./load.js";
+export { RESAMPLE_FILTERS, type ResampleFilter } from "./resize.js";
+export { type ImageSource, RgbImage } from "./rgb-image.js";
+
+/**
+ * Reads a picture as upright 8-bit RGB, with the pixels that diffusers' `load_image` gives: the EXIF orientation is
+ * applied, alpha is dropped rather than blended, colour profiles and gamma are ignored, CMYK is converted without a
+ * profile, and of several frames or pages the first counts. 16-bit samples keep their upper 8 bits, also grey ones,
+ * which Pillow would clip to white.
+ *
+ * A string is a path, or a URL if it begins with http://, https://, file:// or data:. PNG, JPEG, WebP, GIF, TIFF and
+ * AVIF are read, and what else the installed sharp decodes; SVG and PDF are refused. A sharp instance is rendered with
+ * sharp's own rules, then turned upright. An RgbImage is returned as it is. TIFF colours other than grey, RGB, palettes,
+ * CMYK and YCbCr are refused by name.
+ *
+ * Files are not trusted: before a decoder sees one, it is cut down to its first picture, or refused, in linear time.
+ * Refused are more than 500 scans or 2³² scanned pixels of a JPEG, 10,000 segments of a JPEG or extension blocks of a
+ * GIF, 100,000 chunks of a PNG besides its pixels, pixels of a PNG that expand to more than its size, 20,000 frames of a
+ * WebP, 4,096 tags, 8 samples per pixel or a million strips of a TIFF, 10,000 boxes or 1,000 items of an AVIF, and 1 MiB
+ * of EXIF or of XMP data. The promise settles at `timeoutMs` and at an abort whatever the decoder does; one that cannot
+ * be stopped keeps its place, of which there are one fewer than libuv has threads (`UV_THREADPOOL_SIZE`, default 4), and
+ * is counted by {@link decodesInProgress} until it ends.
+ *
+ * @throws `ERR_FILE_NOT_FOUND`; `ERR_IMAGE` for anything that is not a whole, valid picture within the limits;
+ *   `ERR_DOWNLOAD` if a URL cannot be fetched or must not be; `ERR_INVALID_ARGUMENT`; `ERR_ABORTED`.
+ */
+export function loadImage(source: ImageSource, options: LoadImageOptions = {}): Promise<RgbImage> {
+  return RgbImage.load(source, options);
+}
+
+/**
+ * Puts pictures side by side, or in rows of `columns`; every cell is as large as the largest picture.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for no pictures, or a column count or gap that is not a whole number.
+ */
+export function imageGrid(images: readonly RgbImage[], options: GridOptions = {}): RgbImage {
+  const { width, height, data } = gridPixels(images, options);
+  return new RgbImage(width, height, data);
+}

@@ -1,0 +1,260 @@
+import { createHash } from "node:crypto";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
+import { Tensor } from "../core/tensor.js";
+import type { EditDataset, Loader } from "../data/index.js";
+import { ioError } from "../files/io-error.js";
+import { listFiles } from "../files/list-files.js";
+import { withLock } from "../files/lock.js";
+import { sha256OfFiles } from "../files/sha256.js";
+import { native } from "../runtime/native.js";
+import { encodeRows, type RowEncoding } from "./latent-encoding.js";
+import { LATENT_FORMAT, product, RecordReader, RecordWriter } from "./latent-records.js";
+import type { BaseModel } from "./recipes/instruct_pix2pix/base-model.js";
+import type { BatchEncoder } from "./recipes/instruct_pix2pix/encoder.js";
+import type { EncodedBatch } from "./recipes/instruct_pix2pix/micro-batch.js";
+
+/** Further dependencies of the records besides data set and models. */
+export interface CacheSettings {
+  resolution: number;
+  trainTextEncoder: boolean;
+  batchSize: number;
+  mirrored: boolean;
+  /** As in the loader: whether rows with empty prompts are used. */
+  emptyPrompts: "keep" | "skip";
+  /** As in the loader: with it, a cache with skipped rows is not used. */
+  strict: boolean;
+}
+
+export interface CacheHooks {
+  onProgress(done: number, total: number): void;
+  warn(message: string): void;
+}
+
+/** Latents and prompt embeddings of a whole data set, encoded once and read row by row. */
+export class LatentCache {
+  readonly #records: RecordReader;
+  readonly #base: BaseModel;
+  readonly #encoding: RowEncoding;
+  readonly #warn: CacheHooks["warn"];
+
+  private constructor(records: RecordReader, base: BaseModel, encoding: RowEncoding, warn: CacheHooks["warn"]) {
+    this.#records = records;
+    this.#base = base;
+    this.#encoding = encoding;
+    this.#warn = warn;
+  }
+
+  /**
+   * Opens the cache for this data set and these frozen models, encoding it if it is missing, or damaged as a whole. Its
+   * key is a hash of the content: another picture, resolution, autoencoder or text encoder gives another cache. Of
+   * several runs that need the same cache, one creates it and the others wait.
+   *
+   * Records are verified when they are read, not here, which would read all of the file before the first step.
+   *
+   * @throws `ERR_IO`, `ERR_ABORTED`, and what encoding throws
+   */
+  static async open(
+    parent: string,
+    parts: { dataset: EditDataset; loader: Loader; encoder: BatchEncoder; base: BaseModel },
+    settings: CacheSettings,
+    hooks: CacheHooks,
+    signal: AbortSignal | undefined,
+  ): Promise<LatentCache> {
+    const key = await contentKey(parts.dataset, parts.base, settings);
+    const name = `latents-${key.slice(0, 16)}`;
+    const folder = join(parent, name);
+    const onWait = (holder: string) =>
+      hooks.warn(`waiting for ${holder}, which encodes the same pictures into ${folder}`);
+    const { loader, encoder, base, dataset } = parts;
+    const encoding: RowEncoding = { loader, encoder, mirrored: settings.mirrored };
+    const existing = async () => {
+      const found = await RecordReader.open(folder, key);
+      if (!(found instanceof RecordReader)) return found;
+      const { usable } = found.description;
+      if (usable.length === dataset.length && !(settings.strict && usable.includes("0")))
+        return new LatentCache(found, base, encoding, hooks.warn);
+      await found.close();
+      return undefined;
+    };
+    try {
+      const found = await existing();
+      if (found instanceof LatentCache) return found;
+      return await withLock(join(parent, `${name}.lock`), { signal, onWait }, async () => {
+        const found = await existing();
+        if (found instanceof LatentCache) return found;
+        if (found !== undefined) hooks.warn(`the latent cache ${folder} is rebuilt: ${found}`);
+        const { batchSize } = settings;
+        await replaceCache(folder, (partial) =>
+          build(partial, key, { dataset, encoding }, batchSize, hooks.onProgress, signal),
+        );
+        const made = await existing();
+        if (made instanceof LatentCache) return made;
+        throw new InstructPix2PixError("ERR_IO", `cannot read the latent cache "${folder}": ${made ?? "it is gone"}`);
+      });
+    } catch (error) {
+      throw ioError("make the latent cache", folder, error);
+    }
+  }
+
+  get unusableRows(): number {
+    return [...this.#records.description.usable].filter((flag) => flag === "0").length;
+  }
+
+  /**
+   * The cached result of encoding these rows; undefined if none is usable. A damaged record is encoded anew, with a
+   * warning.
+   *
+   * @throws `ERR_IO` naming a row whose record is damaged and whose pictures are no longer there; `ERR_ABORTED`
+   */
+  async read(
+    rows: readonly number[],
+    flips: readonly boolean[],
+    signal?: AbortSignal,
+  ): Promise<EncodedBatch | undefined> {
+    const kept = rows
+      .map((row, i) => ({ row, flip: flips[i]! }))
+      .filter(({ row }) => this.#records.description.usable[row] === "1");
+    if (kept.length === 0) return undefined;
+    const { latents, text, mirrorings } = this.#records.description;
+    const [latentSize, textSize] = [product(latents), product(text)];
+    const textStart = mirrorings * 3 * latentSize;
+    const stacked = [0, 1, 2].map(() => new Float32Array(kept.length * latentSize));
+    const texts = new Float32Array(kept.length * textSize);
+    for (const [i, { row, flip }] of kept.entries()) {
+      const found = await this.#records.read(row);
+      const record = typeof found === "string" ? await this.#mend(row, found, signal) : found;
+      const first = flip && mirrorings === 2 ? 3 * latentSize : 0;
+      for (const [j, target] of stacked.entries()) {
+        const start = first + j * latentSize;
+        target.set(record.subarray(start, start + latentSize), i * latentSize);
+      }
+      texts.set(record.subarray(textStart), i * textSize);
+    }
+    const [mean, logvar, original] = await Promise.all(
+      stacked.map((values) => this.#latents(values, [kept.length, ...latents])),
+    );
+    return {
+      edited: { mean: mean!, logvar: logvar! },
+      original: original!,
+      text: await this.#text(texts, [kept.length, ...text]),
+    };
+  }
+
+  /**
+   * Encodes a damaged record anew, in the batch in which it was encoded first, so that it gets the same bits, and with
+   * it what else is damaged of that batch.
+   */
+  async #mend(damaged: number, damage: string, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const { batchSize, usable } = this.#records.description;
+    const first = damaged - (damaged % batchSize);
+    const [batch] = rowsInOrder(first, Math.min(first + batchSize, usable.length), batchSize);
+    const rows = batch!.rows.filter((row) => usable[row] === "1");
+    this.#warn(`${damage}; they are encoded anew`);
+    let mended: Float32Array | undefined;
+    for await (const encoded of encodeRows(this.#encoding, [{ rows }], signal))
+      for (const [i, row] of encoded.usable.entries()) {
+        const record = encoded.records[i]!;
+        if (row === damaged) mended = record;
+        if (row === damaged || typeof (await this.#records.read(row)) === "string") await this.#replace(row, record);
+      }
+    if (mended) return mended;
+    throw new InstructPix2PixError("ERR_IO", `${damage}, and its pictures cannot be read any more`);
+  }
+
+  /** A cache that cannot be written to serves on. */
+  async #replace(row: number, record: Float32Array): Promise<void> {
+    try {
+      await this.#records.replace(row, record);
+    } catch (error) {
+      if (!isInstructPix2PixError(error, "ERR_IO")) throw error;
+      this.#warn(`${error.message}; row ${row} is encoded whenever it is needed`);
+    }
+  }
+
+  async #text(values: Float32Array, shape: number[]): Promise<Tensor> {
+    // float32 represents every token id exactly.
+    return shape.length === 2
+      ? Tensor.from(BigInt64Array.from(values, BigInt), shape)
+      : await placed(Tensor.from(values, shape), this.#base);
+  }
+
+  async #latents(values: Float32Array, shape: number[]): Promise<Tensor> {
+    const tensor = await placed(Tensor.from(values, shape), this.#base);
+    // A single row is contiguous, whatever the layout of larger batches.
+    if (!this.#records.description.channelsLast || shape[0] === 1) return tensor;
+    using contiguous = tensor;
+    return new Tensor(await native().toChannelsLast(contiguous.handle));
+  }
+
+  close(): Promise<void> {
+    return this.#records.close();
+  }
+}
+
+async function placed(tensor: Tensor, { vae: { device, dtype } }: BaseModel): Promise<Tensor> {
+  using source = tensor;
+  return await source.to({ device, dtype });
+}
+
+/** Replaces a cache by what `make` writes into an empty folder. */
+async function replaceCache(folder: string, make: (partial: string) => Promise<void>): Promise<void> {
+  // Removes leftovers of killed runs.
+  for (const entry of await readdir(dirname(folder)))
+    if (entry.startsWith(`${basename(folder)}.`) && entry.endsWith(".tmp"))
+      await rm(join(dirname(folder), entry), { recursive: true });
+  const partial = `${folder}.${process.pid}.tmp`;
+  await mkdir(partial);
+  try {
+    await make(partial);
+    await rm(folder, { recursive: true, force: true });
+    await rename(partial, folder);
+  } finally {
+    await rm(partial, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+async function build(
+  folder: string,
+  key: string,
+  { dataset, encoding }: { dataset: EditDataset; encoding: RowEncoding },
+  batchSize: number,
+  onProgress: CacheHooks["onProgress"],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const writer = await RecordWriter.create(folder, { key, rows: dataset.length, batchSize });
+  try {
+    const batches = rowsInOrder(0, dataset.length, batchSize);
+    for await (const { rows, usable, records, layout } of encodeRows(encoding, batches, signal)) {
+      for (const [i, row] of usable.entries()) await writer.write(row, records[i]!, layout!);
+      onProgress(rows.at(-1)! + 1, dataset.length);
+    }
+    await writer.finish();
+  } finally {
+    await writer.close();
+  }
+}
+
+function* rowsInOrder(start: number, end: number, batchSize: number): Generator<{ rows: number[] }> {
+  for (let first = start; first < end; first += batchSize)
+    yield { rows: Array.from({ length: Math.min(batchSize, end - first) }, (_, i) => first + i) };
+}
+
+async function contentKey(
+  dataset: EditDataset,
+  { folder, vae, textEncoder }: BaseModel,
+  settings: CacheSettings,
+): Promise<string> {
+  const hash = createHash("sha256");
+  const { resolution, mirrored, trainTextEncoder, emptyPrompts } = settings;
+  const about = { format: LATENT_FORMAT, data: dataset.stamp };
+  const dtypes = [vae.dtype, textEncoder.dtype];
+  hash.update(JSON.stringify({ ...about, resolution, mirrored, trainTextEncoder, emptyPrompts, dtypes }));
+  for (const part of trainTextEncoder ? ["vae", "tokenizer"] : ["vae", "text_encoder", "tokenizer"]) {
+    const files = (await listFiles(join(folder, part))).filter((name) => /\.(json|txt|safetensors)$/.test(name));
+    const digests = await sha256OfFiles(files.map((name) => join(folder, part, name)));
+    for (const [i, name] of files.entries()) hash.update(`\n${part}/${name} ${JSON.stringify(digests[i])}`);
+  }
+  return hash.digest("hex");
+}

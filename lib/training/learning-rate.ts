@@ -1,0 +1,103 @@
+import { InstructPix2PixError } from "../core/errors.js";
+import { createLrSchedule, type LrSchedule, type LrScheduleName, type LrScheduleOptions } from "./lr-schedule.js";
+import { parseStepRules } from "./lr-step-rules.js";
+import type { PreparedRun } from "./prepare.js";
+
+/** All in optimiser steps, independent of the number of processes. */
+export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles" | "power" | "lrEnd" | "stepRules"> {
+  schedule: LrScheduleName;
+  /** The base rate, after `scale_lr`. */
+  learningRate: number;
+  /** Default 0. */
+  warmupSteps?: number | undefined;
+  /** Optimiser steps of the whole run. */
+  trainingSteps: number;
+  /** Default 1. */
+  numProcesses?: number | undefined;
+}
+
+/**
+ * The learning rate of a run, step by step. As in diffusers' scripts the schedule makes one step per process for every
+ * optimiser step, and its warm-up and total are multiplied by the number of processes, so that its shape over
+ * optimiser steps stays the same. An optimiser step that was skipped because float16 gradients overflowed does not
+ * advance it.
+ */
+export class LearningRate {
+  readonly #schedule: LrSchedule;
+  readonly #learningRate: number;
+  readonly #numProcesses: number;
+  #step = 0;
+
+  /** @throws `ERR_INVALID_ARGUMENT` for a negative or non-finite rate, or options that the schedule does not support */
+  constructor(options: LearningRateOptions) {
+    const { learningRate, numProcesses = 1, stepRules } = options;
+    if (!(learningRate >= 0 && Number.isFinite(learningRate)))
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `the learning rate must be a number of at least 0, not ${learningRate}`,
+      );
+    if (!Number.isSafeInteger(numProcesses) || numProcesses < 1)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `the number of processes must be at least 1, not ${numProcesses}`,
+      );
+    this.#learningRate = learningRate;
+    this.#numProcesses = numProcesses;
+    this.#schedule = createLrSchedule(options.schedule, {
+      numCycles: options.numCycles,
+      power: options.power,
+      lrEnd: options.lrEnd,
+      learningRate,
+      numWarmupSteps: (options.warmupSteps ?? 0) * numProcesses,
+      numTrainingSteps: options.trainingSteps * numProcesses,
+      stepRules: stepRules === undefined ? undefined : stretched(stepRules, numProcesses),
+    });
+  }
+
+  /** The learning rate for the next optimiser step. */
+  get current(): number {
+    return this.#learningRate * this.#schedule(this.#step);
+  }
+
+  /** Advances after an optimiser step that was not skipped. */
+  advance(): void {
+    this.#step += this.#numProcesses;
+  }
+
+  /** For a checkpoint. */
+  get state(): { step: number } {
+    return { step: this.#step };
+  }
+
+  /** Restores the state of a checkpoint. */
+  restore({ step }: { step: number }): void {
+    this.#step = step;
+  }
+}
+
+/** The learning rate of a new or resumed run. */
+export function learningRateOf({
+  options,
+  totalSteps,
+  resumed,
+}: Pick<PreparedRun, "options" | "totalSteps" | "resumed">): LearningRate {
+  const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize : 1;
+  const rate = new LearningRate({
+    schedule: options.lrScheduler,
+    learningRate: options.learningRate * scale,
+    warmupSteps: options.lrWarmupSteps,
+    trainingSteps: totalSteps,
+    numCycles: options.lrNumCycles,
+    power: options.lrPower,
+    stepRules: options.lrStepRules,
+  });
+  // diffusers' scheduler state is a pickle and is not read: one schedule step per optimiser step is assumed.
+  if (resumed) rate.restore(resumed.state?.learningRate ?? { step: resumed.step });
+  return rate;
+}
+
+/** The same rules for a schedule that makes several steps at once. */
+function stretched(stepRules: string, factor: number): string {
+  const { pieces, last } = parseStepRules(stepRules);
+  return [...pieces.map(({ multiplier, end }) => `${multiplier}:${end * factor}`), last].join(",");
+}
