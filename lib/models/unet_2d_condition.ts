@@ -190,13 +190,14 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * Loads a UNet for training with additional input channels: those missing in a text-to-image model get zero weights,
    * so that they have no effect at first.
    *
-   * @param inChannels input channels of the result
+   * @param channels.inChannels input channels of the result
+   * @param channels.existing input channels of a model to which the others are added; without them none are added
    * @returns the model, and whether channels were added
    * @throws as {@link fromPretrained}; `ERR_CONFIG` if the file's model has neither these nor `existing` channels
    */
   static async fromPretrainedExtended(
     folder: string,
-    channels: { existing: number; inChannels: number },
+    channels: { existing?: number | undefined; inChannels: number },
     options: ModelOptions = {},
   ): Promise<{ unet: UNet2DConditionModel; extended: boolean }> {
     let extended = false;
@@ -204,7 +205,12 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
       const parsed = description.parse(config, where);
       if (parsed.in_channels === channels.inChannels) return parsed;
       if (parsed.in_channels !== channels.existing)
-        throw unsupported(where, "in_channels", parsed.in_channels, `${channels.existing} or ${channels.inChannels}`);
+        throw unsupported(
+          where,
+          "in_channels",
+          parsed.in_channels,
+          [channels.existing, channels.inChannels].filter((count) => count !== undefined).join(" or "),
+        );
       extended = true;
       return { ...parsed, in_channels: channels.inChannels };
     };

@@ -19,6 +19,7 @@ import type { TrainEvent } from "./events.js";
 import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
 import { LossScaler } from "./loss-scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
+import { checkPlaces } from "./output-places.js";
 import {
   type BaseModel,
   disposeBaseModel,
@@ -75,6 +76,7 @@ export async function prepareRun(
   allowTf32(given.allowTf32);
   useDeterministicAlgorithms(given.deterministic);
   await checkMetricsFile(given.outputDir);
+  await checkPlaces(given.outputDir, { validates: given.validationPrompt !== undefined });
 
   const validation = await loadValidation(given, signal);
   const start = await findStart(given, warn, signal);

@@ -10,6 +10,7 @@ import { HubUploader, type UploadFile } from "../hub/upload.js";
 import type { Environment } from "../runtime/platform.js";
 import type { TrainEvent } from "./events.js";
 import type { TrainOptions } from "./options.js";
+import { MODEL_CARD } from "./recipes/instruct_pix2pix/save-model.js";
 
 type PublishOptions = Pick<TrainOptions, "outputDir" | "pushToHub" | "hubModelId" | "hubToken">;
 
@@ -108,7 +109,7 @@ export class Publication {
 async function modelFiles(folder: string): Promise<UploadFile[]> {
   const source = await LocalPipeline.open(folder);
   await obtainPipeline(source, {});
-  await source.obtain(["README.md"]);
+  await source.obtain([MODEL_CARD]);
   return [...source.obtained].sort().map((name) => ({ name, path: source.path(name) }));
 }
 

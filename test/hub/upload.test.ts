@@ -339,6 +339,28 @@ test("missing rights of a token are reported before anything is uploaded", async
   });
 });
 
+test.each(["whoami", "repos/create", "preupload", "objects/batch", "storage", "commit"])(
+  "an answer of or about %s that does not end is given up",
+  async (kind) => {
+    const { files } = await someFiles(100_000);
+    const hub = await uploader({ retries: 0 });
+    const body = Buffer.alloc(2 ** 24 + 1, " ");
+    server.fault = ({ host, path }) =>
+      path.includes(kind) || host === kind
+        ? { status: 200, body, headers: { "content-type": "application/json" } }
+        : undefined;
+    const all = async () => {
+      await hub.account();
+      await hub.createRepository(ID);
+      await hub.upload(ID, files, { title: "title" });
+    };
+    await expect(all()).rejects.toMatchObject({
+      code: "ERR_HUB",
+      message: expect.stringContaining("is longer than 16777216 bytes"),
+    });
+  },
+);
+
 test("the token is in the header of requests to the hub alone, and in no error for any answer of a server", async () => {
   const { files } = await someFiles(100_000);
   server.partSize = 200_000;

@@ -12,6 +12,7 @@ import {
   metrics,
   stoppedAfter,
   TemporaryFolder,
+  tinyBase,
   tinyOptions,
   trained,
   upTo,
@@ -209,11 +210,44 @@ describe("checkpoints that diffusers' script wrote", () => {
       "ERR_CHECKPOINT",
       /name it checkpoint-STEP/,
     ],
+    [
+      "with the UNet of a text-to-image model",
+      (path) => {
+        const config = join(path, "unet", "config.json");
+        writeFileSync(config, readFileSync(config, "utf8").replace(/("in_channels": )\d+/, "$14"));
+        return path;
+      },
+      {},
+      "ERR_CHECKPOINT",
+      /unet\/config\.json: the UNet has 4 input channels, where a checkpoint of InstructPix2Pix has 8, .* pretrained_model_name_or_path/,
+    ],
+    [
+      "with an average of other weights",
+      (path) => {
+        cpSync(join(tinyBase, "unet"), join(path, "unet_ema"), { recursive: true });
+        return path;
+      },
+      { useEma: true },
+      "ERR_CHECKPOINT",
+      /unet_ema: is not an average of the weights in unet\/: "conv_in\.weight" is \[\d+, 4, 3, 3\] here and \[\d+, 8, 3, 3\] there/,
+    ],
+    [
+      "with an average whose header is damaged",
+      (path) => {
+        const weights = join(path, "unet_ema", "diffusion_pytorch_model.safetensors");
+        writeFileSync(weights, readFileSync(weights).fill(0xff, 0, 8));
+        return path;
+      },
+      { useEma: true },
+      "ERR_SAFETENSORS",
+      /its header does not fit the file/,
+    ],
   ])("are refused %s", async (name, change, more, code, message) => {
     const path = change(diffusersCheckpoint(folder.at(name), 7, join(source, "checkpoint-4")));
     const seen = await watch(options(folder.at(`out ${name}`), { ...more, resumeFromCheckpoint: path }));
     expect(expectError(seen, code as "ERR_CONFIG")).toMatch(message);
-    expect(seen.events.map(({ type }) => type)).not.toContain("started");
+    // Before the data set is opened and a model is loaded.
+    expect(seen.events.map(({ type }) => type)).not.toContain("loading");
   });
 });
 

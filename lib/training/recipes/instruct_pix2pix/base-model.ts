@@ -106,10 +106,11 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
     loaded.push(textEncoder);
     const vae = await AutoencoderKL.fromPretrained(path("vae"), { ...model, dtype, variant });
     loaded.push(vae);
-    const existing = vae.config.latent_channels;
+    const latents = vae.config.latent_channels;
     const { unet, extended } = await UNet2DConditionModel.fromPretrainedExtended(
       trained?.unet ?? (await unetFolder(folder, options)),
-      { existing, inChannels: 2 * existing },
+      // A checkpoint's UNet has them all.
+      { existing: trained ? undefined : latents, inChannels: 2 * latents },
       model,
     );
     return { folder, tokenizer, textEncoder, vae, unet, extended, scheduler, noiseSchedule, predictionType };

@@ -25,6 +25,8 @@ export interface PipelineParts {
   card: string;
 }
 
+export const MODEL_CARD = "README.md";
+
 /**
  * Writes a complete InstructPix2Pix pipeline that diffusers loads: the trained models, and byte-identical copies of the
  * base model's frozen components. An existing model is kept until the new one is entirely on the disk.
@@ -51,7 +53,7 @@ export function savePipeline(outputDir: string, parts: PipelineParts): Promise<v
       [slots.unet.folder]: trained(unet, weights.unet),
       [slots.scheduler.folder]: copied("scheduler", { library: "diffusers", className: parts.scheduler }),
     },
-    files: { "README.md": parts.card },
+    files: { [MODEL_CARD]: parts.card },
   });
 }
 
