@@ -55,6 +55,16 @@ export {
   InstructPix2PixPipeline,
   InstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
 } from "./pipelines/stable_diffusion/instruct_pix2pix.js";
+export { StableDiffusionPipeline, type TextToImageOptions } from "./pipelines/stable_diffusion/stable_diffusion.js";
+export {
+  type ImageToImageOptions,
+  StableDiffusionImg2ImgPipeline,
+} from "./pipelines/stable_diffusion/stable_diffusion_img2img.js";
+export {
+  type InpaintOptions,
+  StableDiffusionInpaintPipeline,
+} from "./pipelines/stable_diffusion/stable_diffusion_inpaint.js";
+export type { TextGuidanceOptions } from "./pipelines/stable_diffusion/text-options.js";
 export type {
   AttentionBackend,
   DeepFeatures,

@@ -42,7 +42,10 @@ export async function resizePixels(
  *
  * @throws `ERR_IMAGE` if a side is shorter than the factor.
  */
-export function sizeForFactor({ width, height }: RgbPixels, factor: number): { width: number; height: number } {
+export function sizeForFactor(
+  { width, height }: Pick<RgbPixels, "width" | "height">,
+  factor: number,
+): { width: number; height: number } {
   if (!Number.isInteger(factor) || factor < 1)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `the factor is a whole number of at least 1, not ${factor}`);
   if (width < factor || height < factor)

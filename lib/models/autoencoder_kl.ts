@@ -113,6 +113,17 @@ export class DiagonalGaussian {
     return await this.mean.add(scaled);
   }
 
+  /** @internal The distribution whose parameters a function makes of these. */
+  async map(change: (parameter: Tensor) => Promise<Tensor>): Promise<DiagonalGaussian> {
+    const mean = await change(this.mean);
+    try {
+      return new DiagonalGaussian(mean, await change(this.logvar));
+    } catch (error) {
+      mean.dispose();
+      throw error;
+    }
+  }
+
   dispose(): void {
     disposeAll(this.mean, this.logvar);
   }

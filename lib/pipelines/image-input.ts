@@ -2,6 +2,7 @@ import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { disposeAll, Tensor } from "../core/tensor.js";
 import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images/index.js";
+import { sizeForFactor } from "../images/resize.js";
 import { native } from "../runtime/native.js";
 import { givenNotFinite } from "./finite.js";
 import { checkedPixels } from "./pixel-range.js";
@@ -19,6 +20,8 @@ export interface ImageInputOptions extends LoadImageOptions {
   latentChannels: number;
   /** Allows NaN and infinity in tensors. */
   allowNonFinite: boolean;
+  /** The size of the pixels, rounded down to multiples of `factor`. Default that of the first picture. */
+  size?: { height: number; width: number } | undefined;
 }
 
 /** Pixels for the autoencoder, or latents that need no encoding. */
@@ -44,15 +47,15 @@ export async function prepareImage(image: PipelineImage, options: ImageInputOpti
 
 async function fromPictures(
   sources: readonly (ImageSource | Tensor)[],
-  { factor, ...options }: ImageInputOptions,
+  { factor, size, ...options }: ImageInputOptions,
 ): Promise<Tensor> {
   const pictures: RgbImage[] = [];
   for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, options));
-  const first = await pictures[0]!.toMultipleOf(factor);
+  const target = sizeForFactor(size ?? pictures[0]!, factor);
   const rows: Tensor[] = [];
   try {
-    for (const [i, picture] of pictures.entries()) {
-      const { data, width, height } = i === 0 ? first : await picture.resize(first.width, first.height, "lanczos");
+    for (const picture of pictures) {
+      const { data, width, height } = await picture.resize(target.width, target.height, "lanczos");
       rows.push(new Tensor(await native().pictureToTensor(data, width, height)));
     }
     using unit = await Tensor.cat(rows, 0);
@@ -84,16 +87,11 @@ async function oneTensor(list: readonly (ImageSource | Tensor)[]): Promise<Tenso
 }
 
 async function fromTensor(image: Tensor, options: ImageInputOptions): Promise<ImageInput> {
-  const { factor, latentChannels, allowNonFinite } = options;
+  const { factor, latentChannels, allowNonFinite, size } = options;
   const [, C, H, W] = image.shape as [number, number, number, number];
   if (C === latentChannels && C !== 3) return { latents: await image.clone() };
   if (C !== 3) throw badShape(image.shape);
-  const [height, width] = [H - (H % factor), W - (W % factor)];
-  if (height === 0 || width === 0)
-    throw new InstructPix2PixError(
-      "ERR_IMAGE",
-      `image is ${W}×${H}, smaller than the model's ${factor}×${factor} unit`,
-    );
+  const { height, width } = sizeForFactor(size ?? { height: H, width: W }, factor);
   using float = await image.to({ dtype: "float32" });
   using resized = new Tensor(await native().resizeNearest(float.handle, height, width));
   return { pixels: await checkedPixels(resized, image.dtype, allowNonFinite) };

@@ -42,3 +42,8 @@ export function oneOf<T>(name: string, value: T, known: readonly T[]): T {
   }
   return value;
 }
+
+/** Refuses undefined and null. */
+export function requireGiven(name: string, value: unknown): void {
+  if (value === undefined || value === null) refuseArgument(name, value, "given");
+}

@@ -1,10 +1,15 @@
 import { describe } from "vitest";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion.js";
+import { StableDiffusionImg2ImgPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js";
+import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { replay } from "./replay.js";
 
-describe("text to image", () => replay("text2img", { StableDiffusionPipeline }));
-
 // Of two prompts, two pictures and two results for each, the reference pairs rows 1 and 2 wrongly.
+const WELL_PAIRED = [0, 3];
+
+describe("text to image", () => replay("text2img", { StableDiffusionPipeline }));
+describe("image to image", () => replay("img2img", { StableDiffusionImg2ImgPipeline }, { 6: WELL_PAIRED }));
+describe("inpainting", () => replay("inpaint", { StableDiffusionInpaintPipeline }, { 2: WELL_PAIRED }));
 describe("InstructPix2Pix", () =>
-  replay("ip2p-more", { StableDiffusionInstructPix2PixPipeline: InstructPix2PixPipeline }, { 1: [0, 3] }));
+  replay("ip2p-more", { StableDiffusionInstructPix2PixPipeline: InstructPix2PixPipeline }, { 1: WELL_PAIRED }));

@@ -9,6 +9,7 @@ import type { StableDiffusionComponents } from "../components.js";
 import { DiffusionPipeline } from "../diffusion_pipeline.js";
 import { checkGivenTensors, FiniteChecks } from "../finite.js";
 import { GuidedSteps } from "../guided-steps.js";
+import { type ImageInput, type PipelineImage, prepareImage } from "../image-input.js";
 import type { Placement } from "../latents.js";
 import type { OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
 import { encodeText, type TextEmbeddings } from "../text.js";
@@ -94,6 +95,19 @@ export abstract class StableDiffusionBase extends DiffusionPipeline implements S
   protected encodeText(call: StableDiffusionCall, finite: FiniteChecks): Promise<TextEmbeddings> {
     const guided = call.rows.some(({ text }) => !text);
     return encodeText(call, { ...call, cache: this.#prompts, finite, guided });
+  }
+
+  /** A call's pictures for the autoencoder, or latents that need no encoding. */
+  protected async prepareImage(
+    image: PipelineImage,
+    { vae, allowNonFinite, signal }: StableDiffusionCall,
+    size?: { height: number; width: number },
+  ): Promise<{ image: ImageInput } & Disposable> {
+    const { latent_channels: latentChannels } = vae.config;
+    const options = { factor: vae.scaleFactor, latentChannels, allowNonFinite, size };
+    const prepared = await prepareImage(image, { ...options, ...(signal && { signal }) });
+    const tensor = "latents" in prepared ? prepared.latents : prepared.pixels;
+    return { image: prepared, [Symbol.dispose]: () => tensor.dispose() };
   }
 
   /**

@@ -6,9 +6,10 @@ import { checkLatentChannels } from "../compatibility.js";
 import { INSTRUCT_PIX2PIX } from "../components.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
-import { type PipelineImage, prepareImage } from "../image-input.js";
-import { expandRows, finish, initialLatents } from "../latents.js";
-import { refuseArgument } from "../options.js";
+import type { PipelineImage } from "../image-input.js";
+import { finish, initialLatents } from "../latents.js";
+import { requireGiven } from "../options.js";
+import { pictureLatents } from "../picture-latents.js";
 import type { ImagesResult, OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 
@@ -77,7 +78,7 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
   /** Validates the combination of inputs and components, before anything is computed. */
   #check(options: EditOptions<OutputType>, device: string): Call {
     const { image } = options;
-    if (image === undefined || image === null) refuseArgument("image", image, "given");
+    requireGiven("image", image);
     const text = checkScale("guidanceScale", options.guidanceScale ?? 7.5);
     const picture = checkScale("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
     const rows = guidanceRows(text, picture);
@@ -94,15 +95,8 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
   /** [B·n,C,h,w]: the pictures' latents, the mean of what the autoencoder predicts. Not scaled. */
   async #imageLatents(call: Call, finite: FiniteChecks): Promise<Tensor> {
     using scope = new Scope();
-    const { vae, device, dtype, allowNonFinite, signal } = call;
-    const { latent_channels: latentChannels } = vae.config;
-    const factor = vae.scaleFactor;
-    const input = await prepareImage(call.image, { factor, latentChannels, allowNonFinite, signal });
-    const given = scope.add("latents" in input ? input.latents : input.pixels);
-    const encoded = "latents" in input ? given : scope.add(await vae.encode(given, { signal })).mean;
-    const placed = scope.add(await encoded.to({ device, dtype }));
-    await finite.imageLatents(placed);
-    return await expandRows(placed, call);
+    const input = scope.add(await this.prepareImage(call.image, call));
+    return await pictureLatents(call, input.image, { draws: false, scaled: false }, finite);
   }
 }
 

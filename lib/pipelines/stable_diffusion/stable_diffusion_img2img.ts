@@ -1,0 +1,100 @@
+import { Scope } from "../../core/scope.js";
+import type { Tensor } from "../../core/tensor.js";
+import type { Scheduler } from "../../schedulers/scheduler.js";
+import { checkSchedule, type ScheduleCall } from "../call.js";
+import { checkUNetInput } from "../compatibility.js";
+import { stableDiffusion } from "../components.js";
+import { denoise } from "../denoise.js";
+import type { FiniteChecks } from "../finite.js";
+import type { PipelineImage } from "../image-input.js";
+import { finish, unitNoise } from "../latents.js";
+import { checkFraction, requireGiven } from "../options.js";
+import { pictureLatents } from "../picture-latents.js";
+import type {
+  ImagesResult,
+  OutputType,
+  PromptOptions,
+  RunOptions,
+  SamplingOptions,
+  ScheduleOptions,
+} from "../run-options.js";
+import { setPartialSchedule } from "../schedule.js";
+import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
+import { checkTextGuidance, type TextGuidanceOptions } from "./text-options.js";
+
+/** @typeParam T the kind of result */
+export interface ImageToImageOptions<T extends OutputType = "image">
+  extends RunOptions<T>,
+    PromptOptions,
+    Omit<SamplingOptions, "latents">,
+    ScheduleOptions,
+    Omit<TextGuidanceOptions, "guidanceRescale"> {
+  /**
+   * The picture to start from, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines return
+   * them, used unchanged. Pixels are resized down to multiples of the autoencoder's factor, several to the first one's size.
+   */
+  image: PipelineImage;
+  /** How far the result may be from the picture, 0..1: the part of the steps that is taken. Default 0.8. */
+  strength?: number | undefined;
+  /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
+  numInferenceSteps?: number | undefined;
+}
+
+type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage; strength: number };
+
+/**
+ * Makes pictures from pictures and text, by noising and denoising them (Meng et al. 2022, "SDEdit",
+ * https://arxiv.org/abs/2108.01073); numerically equal to diffusers' class of this name.
+ */
+export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
+  static readonly description = stableDiffusion("StableDiffusionImg2ImgPipeline", checkUNetInput);
+
+  /**
+   * Makes pictures.
+   *
+   * @throws as `InstructPix2PixPipeline.run`
+   */
+  // Without this overload `outputType: undefined` would be of any type: no T is inferred from it.
+  async run(options: ImageToImageOptions): Promise<ImagesResult>;
+  async run<T extends OutputType>(options: ImageToImageOptions<T>): Promise<ImagesResult<T>>;
+  async run<T extends OutputType>(options: ImageToImageOptions<T>): Promise<ImagesResult<T>> {
+    return await this.running(
+      options,
+      (device) => this.#check(options, device),
+      async (call) => {
+        using scope = new Scope();
+        const { scheduler, finite } = await this.begin(call, scope);
+        const timesteps = setPartialSchedule(scheduler, call, call.strength);
+        const text = scope.add(await this.encodeText(call, finite));
+        const steps = scope.add(await this.guide(call, text, timesteps));
+        const latents = await this.#noisedPicture(call, scheduler, timesteps, finite);
+        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
+        return await finish(denoised, { ...call, finite });
+      },
+    );
+  }
+
+  #check(options: ImageToImageOptions<OutputType>, device: string): Call {
+    const { unet, vae, textEncoder } = this;
+    requireGiven("image", options.image);
+    const strength = checkFraction("strength", options.strength ?? 0.8);
+    const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
+    checkUNetInput(unet.config, vae.config);
+    const schedule = checkSchedule(options, options.numInferenceSteps ?? 50);
+    return { ...call, ...schedule, latents: undefined, guidanceRescale: 0, image: options.image, strength };
+  }
+
+  /** [B·n,C,h,w]: the pictures' latents with the noise of the first timestep that is visited. */
+  async #noisedPicture(
+    call: Call,
+    scheduler: Scheduler,
+    timesteps: readonly number[],
+    finite: FiniteChecks,
+  ): Promise<Tensor> {
+    using scope = new Scope();
+    const input = scope.add(await this.prepareImage(call.image, call));
+    const clean = scope.add(await pictureLatents(call, input.image, { draws: true, scaled: true }, finite));
+    const noise = scope.add(await unitNoise(clean.shape, call));
+    return await scheduler.addNoise(clean, noise, timesteps.slice(0, 1));
+  }
+}
