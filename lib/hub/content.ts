@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { throwIfAborted } from "../core/errors.js";
+import { hashFile } from "../files/sha256.js";
+import type { Digest } from "../network/download.js";
 import type { FileMetadata, RepositoryFile } from "./client.js";
 
 /** The expected content of a file. */
@@ -41,27 +41,26 @@ export function expectedContent(file: RepositoryFile, { etag, size }: FileMetada
   return { name: etag, hash: undefined, size: bytes };
 }
 
+/** How the content is recognised. */
+export function digestOf({ hash, size }: ExpectedContent): Digest | undefined {
+  if (hash === undefined) return undefined;
+  const { kind, hex } = hash;
+  const algorithm = hex.length === 40 ? "sha1" : "sha256";
+  const start = () => createHash(algorithm).update(kind === "git" ? `blob ${size}\0` : "");
+  return { name: kind === "git" ? "git hash" : "hash", hex, start };
+}
+
 /**
  * Whether a file has the content expected.
  *
  * @throws `ERR_ABORTED`, or Node's error for a file that cannot be read; false for a missing file
  */
-export async function hasContent(
-  path: string,
-  { hash, size }: ExpectedContent,
-  signal?: AbortSignal,
-): Promise<boolean> {
+export async function hasContent(path: string, content: ExpectedContent, signal?: AbortSignal): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
-  if (!found?.isFile() || found.size !== size) return false;
-  if (hash === undefined) return true;
-  const algorithm = hash.hex.length === 40 ? "sha1" : "sha256";
-  const digest = createHash(algorithm).update(hash.kind === "git" ? `blob ${size}\0` : "");
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal }))
-      digest.update(chunk as Buffer);
-  } catch (error) {
-    throwIfAborted(signal);
-    throw error;
-  }
-  return digest.digest("hex") === hash.hex;
+  if (!found?.isFile() || found.size !== content.size) return false;
+  const digest = digestOf(content);
+  if (digest === undefined) return true;
+  const hash = digest.start();
+  await hashFile(path, hash, signal);
+  return hash.digest("hex") === digest.hex;
 }
