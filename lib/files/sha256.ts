@@ -17,8 +17,7 @@ export async function sha256OfFiles(paths: readonly string[], signal?: AbortSign
   for (const path of paths) {
     throwIfAborted(signal);
     const hash = createHash("sha256");
-    const size = await hashFile(path, hash, signal);
-    results.push({ size, sha256: hash.digest("hex") });
+    results.push({ size: await hashFile(path, hash, signal), sha256: hash.digest("hex") });
   }
   throwIfAborted(signal);
   return results;

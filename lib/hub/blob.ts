@@ -28,7 +28,7 @@ export interface BlobDownload {
  */
 export async function downloadBlob(download: BlobDownload): Promise<void> {
   const { client, cache, commit, file, content, signal, onBytes } = download;
-  const { size, name } = content;
+  const { size, name, digest } = content;
   if (!Number.isSafeInteger(size) || size < 0)
     throw new HubError(
       "refused",
@@ -40,7 +40,8 @@ export async function downloadBlob(download: BlobDownload): Promise<void> {
     await mkdir(dirname(target), { recursive: true });
     await withLock(cache.lock(name), { signal, interval: 200 }, async () => {
       if (await hasContent(target, content, signal)) return;
-      await client.download(commit, file, content, { target, signal, onBytes });
+      const partial = `${target}.incomplete`;
+      await client.download(commit, file, { target, partial, size, digest, signal, onProgress: onBytes });
     });
   } catch (error) {
     throw ioError("write", target, error);

@@ -1,9 +1,10 @@
 import { InstructPix2PixError } from "../core/errors.js";
-import { downloadFile } from "../network/download.js";
-import { type AnswerHead, HttpError } from "../network/http-error.js";
+import type { Answer } from "../network/answer.js";
+import { downloadFile, type FileDownload } from "../network/download.js";
+import { HttpError } from "../network/http-error.js";
 import { displayUrl } from "../network/url.js";
 import type { Environment } from "../runtime/platform.js";
-import { digestOf, type ExpectedContent, isGitHash, isSha256 } from "./content.js";
+import { isGitHash, isSha256 } from "./content.js";
 import { HubError } from "./errors.js";
 import { HubHttp, hubFailure, type NetworkOptions, toResponse } from "./http.js";
 import { fileUrl, isCommit, type Repository, repositoryPage } from "./repository.js";
@@ -25,15 +26,6 @@ export interface FileMetadata {
   readonly etag: string;
   /** Bytes, if known. */
   readonly size: number | undefined;
-}
-
-/** Where a file is downloaded to. */
-export interface DownloadTarget {
-  /** Path; `<target>.incomplete` is resumed by a later call. */
-  readonly target: string;
-  readonly signal?: AbortSignal | undefined;
-  /** Called with the bytes downloaded so far. */
-  readonly onBytes: (done: number) => void;
 }
 
 /** Of requests about a revision. */
@@ -143,22 +135,18 @@ export class HubClient {
    *
    * @throws {@link HubError}, `ERR_IO`, `ERR_ABORTED`
    */
-  async download(commit: string, file: string, content: ExpectedContent, to: DownloadTarget): Promise<void> {
-    const { target, signal, onBytes: onProgress } = to;
-    const { size } = content;
+  async download(commit: string, file: string, to: FileDownload): Promise<void> {
     const url = new URL(fileUrl(this.#settings.endpoint, this.repository, commit, file));
-    const partial = `${target}.incomplete`;
     try {
-      const digest = digestOf(content);
-      await downloadFile(this.http.client, url, { target, partial, size, digest, signal, onProgress });
+      await downloadFile(this.http.client, url, to);
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
-      if (error.problem === "status") throw this.#failure(error.answer!, commit, file);
-      const name = `${this.repository.id}: ${JSON.stringify(file)}`;
-      if (error.problem === "size")
-        throw new HubError("refused", `${name}: the hub sends more than the ${size} bytes that it states`);
-      if (error.problem === "content")
-        throw new HubError("refused", `${name}: what the hub sends does not have the hash that it states: ${error.message}`);
+      const { problem, answer, message } = error;
+      if (problem === "status" && answer) throw this.#failure(answer, commit, file);
+      const what = `${this.repository.id}: ${JSON.stringify(file)}: what the hub sends`;
+      if (problem === "size") throw new HubError("refused", `${what} is more than the ${to.size} bytes that it states`);
+      if (problem === "content")
+        throw new HubError("refused", `${what} does not have the hash that it states: ${message}`);
       throw hubFailure(error);
     }
   }
@@ -199,7 +187,7 @@ export class HubClient {
     }
   }
 
-  #failure({ url, status, headers }: AnswerHead, revision: string, file?: string): HubError {
+  #failure({ url, status, headers }: Answer, revision: string, file?: string): HubError {
     const code = headers.get("x-error-code");
     const page = this.#page;
     const withToken = this.#settings.token !== undefined;
@@ -238,6 +226,6 @@ export class HubClient {
 }
 
 /** The header of the linked file if present, else of the response itself. */
-function linkedHeader({ headers }: AnswerHead, what: "etag" | "size"): string | null {
+function linkedHeader({ headers }: Answer, what: "etag" | "size"): string | null {
   return headers.get(`x-linked-${what}`) ?? headers.get(what === "etag" ? "etag" : "content-length");
 }

@@ -8,8 +8,8 @@ import type { FileMetadata, RepositoryFile } from "./client.js";
 export interface ExpectedContent {
   /** Its blob name. */
   readonly name: string;
-  /** Lower-case hexadecimal, sha256 or git blob hash; undefined if unknown. */
-  readonly hash: { readonly kind: "sha256" | "git"; readonly hex: string } | undefined;
+  /** The sha256 or git blob hash; undefined if unknown. */
+  readonly digest: Digest | undefined;
   /** Bytes. */
   readonly size: number;
 }
@@ -33,21 +33,16 @@ export function isGitHash(text: string): boolean {
  */
 export function expectedContent(file: RepositoryFile, { etag, size }: FileMetadata): ExpectedContent {
   const bytes = Number.isSafeInteger(file.size) && file.size >= 0 ? file.size : (size ?? Number.NaN);
-  const of = (kind: "sha256" | "git", hex: string) => ({ name: hex, hash: { kind, hex }, size: bytes });
+  const of = (name: "sha256" | "git hash", hex: string) => {
+    const start = () =>
+      createHash(hex.length === 40 ? "sha1" : "sha256").update(name === "sha256" ? "" : `blob ${bytes}\0`);
+    return { name: hex, digest: { name, hex, start }, size: bytes };
+  };
   if (file.sha256 !== undefined) return of("sha256", file.sha256);
-  if (file.gitHash !== undefined) return of("git", file.gitHash);
+  if (file.gitHash !== undefined) return of("git hash", file.gitHash);
   if (isSha256(etag)) return of("sha256", etag);
-  if (isGitHash(etag)) return of("git", etag);
-  return { name: etag, hash: undefined, size: bytes };
-}
-
-/** How the content is recognised. */
-export function digestOf({ hash, size }: ExpectedContent): Digest | undefined {
-  if (hash === undefined) return undefined;
-  const { kind, hex } = hash;
-  const algorithm = hex.length === 40 ? "sha1" : "sha256";
-  const start = () => createHash(algorithm).update(kind === "git" ? `blob ${size}\0` : "");
-  return { name: kind === "git" ? "git hash" : "hash", hex, start };
+  if (isGitHash(etag)) return of("git hash", etag);
+  return { name: etag, digest: undefined, size: bytes };
 }
 
 /**
@@ -56,11 +51,10 @@ export function digestOf({ hash, size }: ExpectedContent): Digest | undefined {
  * @throws `ERR_ABORTED`, or Node's error for a file that cannot be read; false for a missing file
  */
 export async function hasContent(path: string, content: ExpectedContent, signal?: AbortSignal): Promise<boolean> {
+  const { digest, size } = content;
   const found = await stat(path).catch(() => undefined);
-  if (!found?.isFile() || found.size !== content.size) return false;
-  const digest = digestOf(content);
-  if (digest === undefined) return true;
-  const hash = digest.start();
-  await hashFile(path, hash, signal);
-  return hash.digest("hex") === digest.hex;
+  if (!found?.isFile() || found.size !== size) return false;
+  const hash = digest?.start();
+  if (hash) await hashFile(path, hash, signal);
+  return hash?.digest("hex") === digest?.hex;
 }

@@ -1,6 +1,7 @@
-import { Headers, Response } from "undici";
+import { Response } from "undici";
+import type { Answer } from "../network/answer.js";
 import { warnIfUnencrypted } from "../network/encryption.js";
-import { HttpClient, type ReadRequest, type WholeAnswer } from "../network/http-client.js";
+import { HttpClient, type ReadRequest } from "../network/http-client.js";
 import { HttpError } from "../network/http-error.js";
 import { displayUrl } from "../network/url.js";
 import type { Environment } from "../runtime/platform.js";
@@ -16,7 +17,6 @@ export interface NetworkOptions {
   idleTimeout?: number;
 }
 
-const CONNECT_TIMEOUT = 10_000;
 /** Bytes of an answer; a page of the hub's listings has a thousand files. */
 const MAX_ANSWER = 2 ** 24;
 
@@ -35,7 +35,6 @@ export class HubHttp {
     if (token) warnIfUnencrypted("HF_ENDPOINT", endpoint, "the access token");
     this.client = new HttpClient({
       env,
-      connectTimeout: CONNECT_TIMEOUT,
       idleTimeout,
       retry: { retries, unseen: 2, delay: retryDelay },
       authorize: (url) => (this.isHub(url) ? token?.authorization() : undefined),
@@ -56,7 +55,7 @@ export class HubHttp {
    *
    * @throws {@link HubError} "unreachable" after the last repetition, "refused"; `ERR_ABORTED`
    */
-  async read(url: URL, request: Omit<ReadRequest, "maxBytes">): Promise<WholeAnswer> {
+  async read(url: URL, request: Omit<ReadRequest, "maxBytes">): Promise<Answer> {
     return await this.client.read(url, { ...request, maxBytes: MAX_ANSWER }).catch((error: unknown) => {
       throw hubFailure(error);
     });
@@ -80,6 +79,6 @@ export function hubFailure(error: unknown): unknown {
 }
 
 /** An answer in the form that the hub's own client reads. */
-export function toResponse({ bytes, status, headers }: WholeAnswer): Response {
-  return new Response(bytes.length > 0 ? bytes : null, { status, headers: new Headers(headers) });
+export function toResponse({ bytes, status, headers }: Answer): Response {
+  return new Response(bytes.length > 0 ? bytes : null, { status, headers });
 }

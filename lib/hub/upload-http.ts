@@ -1,5 +1,6 @@
 import type { Response } from "undici";
-import type { HttpRequest, WholeAnswer } from "../network/http-client.js";
+import type { Answer } from "../network/answer.js";
+import type { HttpRequest } from "../network/http-client.js";
 import { addressWithin, displayUrl } from "../network/url.js";
 import type { Environment } from "../runtime/platform.js";
 import { HubError } from "./errors.js";
@@ -49,7 +50,7 @@ export class UploadHttp extends HubHttp {
     throw this.#refusal(url, answer);
   }
 
-  #refusal(url: URL, answer: WholeAnswer): HubRefusal {
+  #refusal(url: URL, answer: Answer): HubRefusal {
     const line = this.clean(answer.headers.get("x-error-message") ?? errorText(answer));
     const { status } = answer;
     const byHub = this.isHub(url);
@@ -60,7 +61,7 @@ export class UploadHttp extends HubHttp {
 }
 
 /** The `error` of a JSON response, else an empty string. */
-function errorText({ headers, bytes }: WholeAnswer): string {
+function errorText({ headers, bytes }: Answer): string {
   if (!headers.get("content-type")?.startsWith("application/json")) return "";
   try {
     const { error } = JSON.parse(bytes.toString()) as { error?: unknown };

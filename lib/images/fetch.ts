@@ -63,6 +63,5 @@ function problemOf(error: HttpError): string {
 }
 
 function refused(url: URL, problem: string, cause?: unknown): InstructPix2PixError {
-  const options = cause === undefined ? undefined : { cause };
-  return new InstructPix2PixError("ERR_DOWNLOAD", `cannot fetch ${displayUrl(url)}: ${problem}`, options);
+  return new InstructPix2PixError("ERR_DOWNLOAD", `cannot fetch ${displayUrl(url)}: ${problem}`, { cause });
 }

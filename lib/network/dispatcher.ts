@@ -6,8 +6,8 @@ import { guardedConnector } from "./connector.js";
 export interface DispatcherOptions {
   /** For `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case; default `process.env`. */
   readonly env?: Environment | undefined;
-  /** Milliseconds until a host that does not answer is given up. */
-  readonly connectTimeout: number;
+  /** Milliseconds until a host that cannot be connected to is given up; default 10000. */
+  readonly connectTimeout?: number;
   /** Milliseconds without a byte until a connection is given up; default 300000. */
   readonly idleTimeout?: number | undefined;
   /**
@@ -21,7 +21,7 @@ export interface DispatcherOptions {
 
 /** What makes the connections of a client; whoever asks for it must destroy it. */
 export function dispatcherFor(options: DispatcherOptions): Dispatcher {
-  const { env = process.env, connectTimeout: timeout, idleTimeout, isAllowed, lookup } = options;
+  const { env = process.env, connectTimeout: timeout = 10_000, idleTimeout, isAllowed, lookup } = options;
   const limits = idleTimeout === undefined ? {} : { headersTimeout: idleTimeout, bodyTimeout: idleTimeout };
   if (isAllowed) return new Agent({ ...limits, connect: guardedConnector({ timeout, lookup, isAllowed }) });
   const direct = { ...limits, connect: { timeout, ...(lookup && { lookup }) } };

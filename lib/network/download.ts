@@ -2,13 +2,11 @@ import type { Hash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { throwIfAborted } from "../core/errors.js";
 import { ioError } from "../files/io-error.js";
 import { hashFile } from "../files/sha256.js";
 import { writeFully } from "../files/whole-io.js";
 import type { Answer } from "./answer.js";
-import { isPassing } from "./failure.js";
-import type { HttpClient } from "./http-client.js";
+import { assertLasting, type HttpClient } from "./http-client.js";
 import { HttpError } from "./http-error.js";
 
 /** The hash of an expected content. */
@@ -44,13 +42,18 @@ export interface FileDownload {
  */
 export async function downloadFile(client: HttpClient, url: URL, download: FileDownload): Promise<void> {
   const { target, partial, digest } = download;
+  const transfer = async () => {
+    // Not truncated: should two processes get here, both write the same bytes to the same offsets.
+    const output = await open(partial, constants.O_RDWR | constants.O_CREAT, 0o666);
+    return await new Transfer(client, url, download, output).run().finally(() => output.close());
+  };
   try {
     await mkdir(dirname(target), { recursive: true });
-    let { resumed, found } = await transfer(client, url, download);
+    let { resumed, found } = await transfer();
     if (found !== digest?.hex && resumed) {
       // What was kept may be of another version of the file, or from a crash during a write.
       await rm(partial, { force: true });
-      ({ found } = await transfer(client, url, download));
+      ({ found } = await transfer());
     }
     if (found !== digest?.hex)
       throw new HttpError("content", url, `its ${digest?.name} is ${found}, expected ${digest?.hex}`);
@@ -59,20 +62,6 @@ export async function downloadFile(client: HttpClient, url: URL, download: FileD
     if (error instanceof HttpError && (error.problem === "size" || error.problem === "content"))
       await rm(partial, { force: true });
     throw ioError("write", target, error);
-  }
-}
-
-async function transfer(client: HttpClient, url: URL, download: FileDownload) {
-  const { partial } = download;
-  // Not truncated: should two processes get here, both write the same bytes to the same offsets.
-  const output = await open(partial, constants.O_RDWR | constants.O_CREAT, 0o666);
-  try {
-    const running = new Transfer(client, url, download, output);
-    const resumed = await running.resume();
-    await running.receiveAll();
-    return { resumed, found: running.found };
-  } finally {
-    await output.close();
   }
 }
 
@@ -99,100 +88,76 @@ class Transfer {
     this.#hash = download.digest?.start();
   }
 
-  /** The hash of what was received. */
-  get found(): string | undefined {
-    return this.#hash?.digest("hex");
-  }
-
-  /** Takes up what an earlier call has left; returns whether there was anything. */
-  async resume(): Promise<boolean> {
-    const { partial, signal } = this.#download;
-    const { size } = await this.#output.stat();
-    if (size > this.#most) await this.#output.truncate(0);
-    else if (this.#hash) this.#done = await hashFile(partial, this.#hash, signal);
-    else this.#done = size;
-    return this.#done > 0;
-  }
-
-  async receiveAll(): Promise<void> {
-    const { size, signal } = this.#download;
+  /** Receives the file; returns its hash, and whether it was taken up from an earlier call. */
+  async run(): Promise<{ found: string | undefined; resumed: boolean }> {
+    const { partial, size, signal } = this.#download;
+    const kept = await this.#output.stat();
+    if (kept.size > this.#most) await this.#output.truncate(0);
+    else this.#done = this.#hash ? await hashFile(partial, this.#hash, signal) : kept.size;
+    const resumed = this.#done > 0;
     let furthest = this.#done;
-    for (let failures = 0; this.#done !== size; ) {
-      throwIfAborted(signal);
-      const failure = await this.#attempt();
-      if (!failure) break;
-      failures = this.#done > furthest ? 1 : failures + 1;
-      furthest = Math.max(furthest, this.#done);
-      await this.#client.pauseAfter(failure, failures, signal);
-    }
+    for (let failures = 0; this.#done !== size; )
+      try {
+        await this.#receive();
+        break;
+      } catch (error) {
+        failures = this.#done > furthest ? 1 : failures + 1;
+        furthest = Math.max(furthest, this.#done);
+        await this.#client.pauseAfter(error, failures, signal);
+      }
     // An earlier attempt, at a longer version, may have come further.
     await this.#output.truncate(this.#done);
     await this.#output.sync();
+    return { found: this.#hash?.digest("hex"), resumed };
   }
 
-  /** Receives what one connection yields; returns why another one is needed. */
-  async #attempt(): Promise<HttpError | undefined> {
+  /** Receives what one connection yields; returns if the file is complete. */
+  async #receive(): Promise<void> {
+    const { size, signal, onProgress } = this.#download;
+    const range = this.#done > 0 && { range: `bytes=${this.#done}-`, ...(this.#etag && { "if-range": this.#etag }) };
+    const answer = await this.#client.open(this.#url, { headers: { "accept-encoding": "identity", ...range }, signal });
+    const tooLarge = () => new HttpError("size", answer, `it has more bytes than the limit of ${this.#most}`);
     try {
-      const range = this.#done > 0 && { range: `bytes=${this.#done}-`, ...(this.#etag && { "if-range": this.#etag }) };
-      const headers = { "accept-encoding": "identity", ...range };
-      const answer = await this.#client.open(this.#url, { headers, signal: this.#download.signal });
-      const failure = this.#examine(answer);
-      if (failure) {
-        answer.discard();
-        return failure === "complete" ? undefined : failure;
+      if (this.#isComplete(answer)) return;
+      const total = answer.length === undefined ? size : this.#done + answer.length;
+      if (total !== undefined && total > this.#most) throw tooLarge();
+      onProgress?.(this.#done, total);
+      for await (const piece of answer.pieces()) {
+        if (this.#done + piece.length > this.#most) throw tooLarge();
+        await writeFully(this.#output, piece, this.#done);
+        this.#hash?.update(piece);
+        this.#done += piece.length;
+        onProgress?.(this.#done, total);
       }
-      return await this.#receive(answer);
-    } catch (error) {
-      throwIfAborted(this.#download.signal);
-      if (error instanceof HttpError && error.problem === "unreachable") return error;
-      throw error;
+      const end = size ?? total ?? 0;
+      if (this.#done < end)
+        throw new HttpError("unreachable", answer.url, `the connection ended at byte ${this.#done} of ${end}`);
+    } finally {
+      answer.discard();
     }
   }
 
-  /** Decides whether an answer's body is what is missing of the file. */
-  #examine(answer: Answer): HttpError | "complete" | undefined {
-    const { status, headers, url } = answer;
+  /** Whether nothing more is to come; otherwise the answer's body is what is missing of the file. */
+  #isComplete(answer: Answer): boolean {
+    const { status, headers } = answer;
     const { size, digest } = this.#download;
     const range = headers.get("content-range") ?? "";
-    if (isPassing(status)) return HttpError.passing(answer);
-    if (status === 416 && size === undefined && range === `bytes */${this.#done}`) return "complete";
+    assertLasting(answer);
+    if (status === 416 && size === undefined && range === `bytes */${this.#done}`) return true;
     if (status !== 200 && status !== 206 && status !== 416)
-      throw new HttpError("status", url, `the server answered ${status}`, { answer });
+      throw new HttpError("status", answer, `the server answered ${status}`);
     const etag = digest ? undefined : /^"[^"]*"$/.exec(headers.get("etag") ?? "")?.[0];
-    const fits = range.startsWith(`bytes ${this.#done}-`) && (!this.#etag || !etag || etag === this.#etag);
+    const fits = range.startsWith(`bytes ${this.#done}-`) && (this.#etag ?? etag) === etag;
     if (status === 200 || !fits) this.#restart();
     if (status !== 200 && !fits)
-      return new HttpError("unreachable", url, "the server's answers to a resumed download disagree");
-    this.#etag = etag ?? this.#etag;
-    return undefined;
+      throw new HttpError("unreachable", answer.url, "the server's answers to a resumed download disagree");
+    this.#etag = etag;
+    return false;
   }
 
   #restart(): void {
-    if (this.#done === 0) return;
     this.#done = 0;
     this.#hash = this.#download.digest?.start();
     this.#etag = undefined;
-  }
-
-  async #receive(answer: Answer): Promise<HttpError | undefined> {
-    const { size, onProgress } = this.#download;
-    const total = answer.length === undefined ? size : this.#done + answer.length;
-    const expected = size ?? total;
-    if (total !== undefined && total > this.#most) throw this.#tooLarge(answer);
-    onProgress?.(this.#done, total);
-    for await (const chunk of answer.content()) {
-      if (this.#done + chunk.length > this.#most) throw this.#tooLarge(answer);
-      await writeFully(this.#output, chunk, this.#done);
-      this.#hash?.update(chunk);
-      this.#done += chunk.length;
-      onProgress?.(this.#done, total);
-    }
-    if (expected === undefined || this.#done >= expected) return undefined;
-    return new HttpError("unreachable", answer.url, `the connection ended at byte ${this.#done} of ${expected}`);
-  }
-
-  #tooLarge(answer: Answer): HttpError {
-    answer.discard();
-    return new HttpError("size", answer.url, `it has more bytes than the limit of ${this.#most}`);
   }
 }

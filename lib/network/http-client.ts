@@ -3,8 +3,8 @@ import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { sleep } from "../core/sleep.js";
 import { Answer } from "./answer.js";
 import { type DispatcherOptions, dispatcherFor } from "./dispatcher.js";
-import { isPassing, retryAfter } from "./failure.js";
-import { type AnswerHead, HttpError } from "./http-error.js";
+import { failureName, isPassing, retryAfter } from "./failure.js";
+import { HttpError } from "./http-error.js";
 import { type RequestBody, SentBytes } from "./request-body.js";
 import { redirectTarget, urlAuthorization } from "./url.js";
 
@@ -17,17 +17,11 @@ export interface HttpPolicy extends DispatcherOptions {
    * user name and password.
    */
   readonly authorize?: (url: URL) => string | undefined;
-  /** Without it nothing is tried again, and a status like 503 is an answer as any other. */
-  readonly retry?: RetryPolicy;
-}
-
-export interface RetryPolicy {
-  /** Further attempts after a failure. */
-  readonly retries: number;
-  /** The most of them while no server has answered: it is more likely unreachable than busy. */
-  readonly unseen: number;
-  /** Milliseconds before the first; doubled with each, unless the server names a time. */
-  readonly delay: number;
+  /**
+   * How often a failed request is tried again, and how often while no server has ever answered; milliseconds before the
+   * first time, doubled with each unless the server names a time. Without it a status like 503 is an answer as any other.
+   */
+  readonly retry?: { readonly retries: number; readonly unseen: number; readonly delay: number };
 }
 
 export interface HttpRequest {
@@ -55,11 +49,6 @@ export interface ReadRequest extends HttpRequest {
   readonly retries?: number | undefined;
 }
 
-export interface WholeAnswer extends AnswerHead {
-  readonly headers: Headers;
-  readonly bytes: Buffer;
-}
-
 const MAX_REDIRECTS = 10;
 const LONGEST_PAUSE = 30_000;
 const SECRET_HEADERS = ["authorization", "cookie", "proxy-authorization"];
@@ -82,20 +71,23 @@ export class HttpClient {
   }
 
   /**
-   * The answer, of any status, with its whole body.
+   * The answer, of any status, with its body read.
    *
    * @throws {@link HttpError}, `ERR_ABORTED`
    */
-  async read(url: URL, request: ReadRequest): Promise<WholeAnswer> {
-    const { signal: outer, timeoutMs } = request;
+  async read(url: URL, request: ReadRequest): Promise<Answer> {
+    const { signal: outer, timeoutMs, retries, onSent } = request;
     const limit = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
     const signal = outer && limit ? AbortSignal.any([outer, limit]) : (outer ?? limit);
+    const sent = new SentBytes(onSent);
     try {
-      for (let failures = 1; ; failures++) {
-        const result = await this.#attempt(url, { ...request, signal });
-        if (!(result instanceof HttpError)) return result;
-        await this.pauseAfter(result, failures, signal, request.retries);
-      }
+      for (let failures = 1; ; failures++)
+        try {
+          return await this.#readOnce(url, { ...request, signal }, sent);
+        } catch (error) {
+          sent.takeBack();
+          await this.pauseAfter(error, failures, signal, retries);
+        }
     } catch (error) {
       throwIfAborted(outer);
       if (limit?.aborted) throw new HttpError("timeout", url, `it took longer than ${timeoutMs! / 1000} s`);
@@ -103,35 +95,34 @@ export class HttpClient {
     }
   }
 
-  /** One attempt; returns a failure after which another one may succeed. */
-  async #attempt(url: URL, request: ReadRequest): Promise<WholeAnswer | HttpError> {
-    const sent = new SentBytes(request.onSent);
-    let failure: HttpError;
+  async #readOnce(url: URL, request: ReadRequest, sent: SentBytes): Promise<Answer> {
+    const { maxBytes, maxErrorBytes = 0, method, signal } = request;
+    const answer = await this.open(url, request, sent);
     try {
-      const answer = await this.open(url, request, sent);
-      if (!this.#policy.retry || !isPassing(answer.status)) return await whole(answer, request);
+      if (this.#policy.retry) assertLasting(answer);
+      if (method === "HEAD") return answer;
+      if (answer.status < 300) await answer.read(maxBytes);
+      // What is wrong is told by the status; its explanation may be missing.
+      else if (maxErrorBytes > 0) await answer.read(maxErrorBytes).catch(() => throwIfAborted(signal));
+      return answer;
+    } finally {
       answer.discard();
-      failure = HttpError.passing(answer);
-    } catch (error) {
-      if (!(error instanceof HttpError) || error.problem !== "unreachable") throw error;
-      failure = error;
     }
-    sent.takeBack();
-    return failure;
   }
 
   /**
    * Waits before the next attempt.
    *
    * @param failures attempts that failed in a row
-   * @throws the failure if they were enough, `ERR_ABORTED`
+   * @throws the error if they were enough, or if it will not pass; `ERR_ABORTED`
    */
-  async pauseAfter(failure: HttpError, failures: number, signal?: AbortSignal, retries?: number): Promise<void> {
+  async pauseAfter(error: unknown, failures: number, signal?: AbortSignal, retries?: number): Promise<void> {
     throwIfAborted(signal);
     const { retry } = this.#policy;
-    const most = retries ?? retry?.retries ?? 0;
-    if (!retry || failures > (this.#seen ? most : Math.min(most, retry.unseen))) throw failure;
-    const wait = retryAfter(failure.answer?.headers) ?? retry.delay * 2 ** (failures - 1);
+    if (!retry || !(error instanceof HttpError) || error.problem !== "unreachable") throw error;
+    const most = retries ?? retry.retries;
+    if (failures > (this.#seen ? most : Math.min(most, retry.unseen))) throw error;
+    const wait = retryAfter(error.answer?.headers) ?? retry.delay * 2 ** (failures - 1);
     await sleep(Math.min(wait, LONGEST_PAUSE), signal);
   }
 
@@ -188,21 +179,16 @@ export class HttpClient {
       throwIfAborted(signal);
       // From the body that was to be sent.
       if (error instanceof InstructPix2PixError) throw error;
-      throw HttpError.unreachable(url, "it cannot be reached", error);
+      throw new HttpError("unreachable", url, `it cannot be reached (${failureName(error)})`, { cause: error });
     }
   }
 }
 
-async function whole(answer: Answer, request: ReadRequest): Promise<WholeAnswer> {
-  const { url, status, headers } = answer;
-  const head = { url, status, headers };
-  const { maxBytes, maxErrorBytes = 0, method, signal } = request;
-  if (status < 300 && method !== "HEAD") return { ...head, bytes: await answer.bytes(maxBytes) };
-  let bytes: Buffer = Buffer.alloc(0);
-  if (maxErrorBytes > 0 && method !== "HEAD")
-    // What is wrong is told by the status; its explanation may be missing.
-    bytes = await answer.bytes(maxErrorBytes).catch(() => bytes);
-  else answer.discard();
-  throwIfAborted(signal);
-  return { ...head, bytes };
+/**
+ * Throws for an answer that may be another one later.
+ *
+ * @throws {@link HttpError} "unreachable"
+ */
+export function assertLasting(answer: Answer): void {
+  if (isPassing(answer.status)) throw new HttpError("unreachable", answer, `the server answered ${answer.status}`);
 }

@@ -1,9 +1,9 @@
-import { failureName } from "./failure.js";
+import type { Answer } from "./answer.js";
 
 export type HttpProblem =
-  /** No answer, one that broke off, or one that asks to try later. */
+  /** No answer, one that broke off, or one that asks to try later: worth another attempt. */
   | "unreachable"
-  /** An answer that is not a success, of a download to a file. */
+  /** A file was asked for, and the answer is an error. */
   | "status"
   | "redirect"
   /** More bytes than the limit. */
@@ -14,46 +14,24 @@ export type HttpProblem =
   | "content"
   | "timeout";
 
-/** What is known of an answer apart from its body. */
-export interface AnswerHead {
-  /** The address that answered, after redirects. */
-  readonly url: URL;
-  readonly status: number;
-  readonly headers: { get(name: string): string | null };
-}
-
-/**
- * A failure of {@link HttpClient}. The message does not name the address, which may hold secrets; address and answer
- * are not shown when the error is printed.
- */
+/** A failure of the HTTP client. Neither the message nor the printed error holds the address, which may be secret. */
 export class HttpError extends Error {
   override readonly name = "HttpError";
   readonly problem: HttpProblem;
-  readonly #url: URL;
-  readonly #answer: AnswerHead | undefined;
+  readonly #about: Answer | URL;
 
-  constructor(problem: HttpProblem, url: URL, message: string, more: { cause?: unknown; answer?: AnswerHead } = {}) {
-    super(message, "cause" in more ? { cause: more.cause } : undefined);
+  /** @param about the answer, or the address that gave none */
+  constructor(problem: HttpProblem, about: Answer | URL, message: string, options?: { cause: unknown }) {
+    super(message, options);
     this.problem = problem;
-    this.#url = url;
-    this.#answer = more.answer;
-  }
-
-  /** The error for a failed connection. */
-  static unreachable(url: URL, what: string, cause: unknown): HttpError {
-    return new HttpError("unreachable", url, `${what} (${failureName(cause)})`, { cause });
-  }
-
-  /** The error for an answer that may be another one later. */
-  static passing(answer: AnswerHead): HttpError {
-    return new HttpError("unreachable", answer.url, `the server answered ${answer.status}`, { answer });
+    this.#about = about;
   }
 
   get url(): URL {
-    return this.#url;
+    return this.answer?.url ?? (this.#about as URL);
   }
 
-  get answer(): AnswerHead | undefined {
-    return this.#answer;
+  get answer(): Answer | undefined {
+    return "status" in this.#about ? this.#about : undefined;
   }
 }

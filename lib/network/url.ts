@@ -13,12 +13,6 @@ export function urlAuthorization(url: URL): string | undefined {
   return credentials === ":" ? undefined : `Basic ${Buffer.from(credentials).toString("base64")}`;
 }
 
-/** An address given by a server at `from`: http or https, and only https if `from` is https; otherwise undefined. */
-export function addressWithin(from: URL, address: string): URL | undefined {
-  const target = httpAddress(from, address);
-  return target && losesEncryption(from, target) ? undefined : target;
-}
-
 /**
  * The target of a redirect.
  *
@@ -26,18 +20,19 @@ export function addressWithin(from: URL, address: string): URL | undefined {
  * @throws {@link HttpError} "redirect"
  */
 export function redirectTarget(from: URL, location: string, mayLoseEncryption = false): URL {
-  const target = httpAddress(from, location);
-  if (!target) throw new HttpError("redirect", from, "it redirects to something that is neither http nor https");
-  if (!mayLoseEncryption && losesEncryption(from, target))
+  const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+  if (to?.protocol !== "http:" && to?.protocol !== "https:")
+    throw new HttpError("redirect", from, "it redirects to something that is neither http nor https");
+  if (!mayLoseEncryption && from.protocol === "https:" && to.protocol === "http:")
     throw new HttpError("redirect", from, "it redirects to an address without encryption");
-  return target;
+  return to;
 }
 
-function httpAddress(from: URL, address: string): URL | undefined {
-  const target = URL.canParse(address, from.href) ? new URL(address, from) : undefined;
-  return target && /^https?:$/.test(target.protocol) ? target : undefined;
-}
-
-function losesEncryption(from: URL, to: URL): boolean {
-  return from.protocol === "https:" && to.protocol !== "https:";
+/** An address given by a server at `from`: one that it might redirect to; otherwise undefined. */
+export function addressWithin(from: URL, address: string): URL | undefined {
+  try {
+    return redirectTarget(from, address);
+  } catch {
+    return undefined;
+  }
 }

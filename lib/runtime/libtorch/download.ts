@@ -22,8 +22,6 @@ export interface DownloadOptions {
   onProgress?: (done: number, total: number | undefined) => void;
   /** For `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in either case; default `process.env`. */
   env?: Environment;
-  /** Milliseconds until a host that does not answer is given up; default 5000. */
-  connectTimeout?: number;
   /** Milliseconds without a byte until a connection is given up; default 30000. */
   idleTimeout?: number;
   /** Reconnections without any progress before giving up; default 3. */
@@ -41,11 +39,11 @@ export interface DownloadOptions {
  */
 export async function download(url: string, options: DownloadOptions): Promise<void> {
   const { target, sha256: hex, maxBytes, signal, onProgress, env } = options;
-  const { connectTimeout = 5_000, idleTimeout = 30_000, retries = 3, retryDelay: delay = 500 } = options;
+  const { idleTimeout = 30_000, retries = 3, retryDelay: delay = 500 } = options;
   if (!URL.canParse(url)) throw new SourceUnavailable(`${url}: is not a URL`);
   const address = new URL(url);
   const shown = displayUrl(address);
-  const client = new HttpClient({ env, connectTimeout, idleTimeout, retry: { retries, unseen: 0, delay } });
+  const client = new HttpClient({ env, connectTimeout: 5_000, idleTimeout, retry: { retries, unseen: 0, delay } });
   try {
     const digest = { name: "sha256", hex, start: () => createHash("sha256") };
     const partial = `${target}.partial`;

@@ -1,7 +1,6 @@
-import { isError } from "../../core/errors.js";
 import { warnIfUnencrypted } from "../../network/encryption.js";
 import { retryAfter } from "../../network/failure.js";
-import { HttpClient, type HttpRequest, type WholeAnswer } from "../../network/http-client.js";
+import { HttpClient, type HttpRequest } from "../../network/http-client.js";
 import { HttpError } from "../../network/http-error.js";
 import { addressWithin } from "../../network/url.js";
 import type { Environment } from "../../runtime/platform.js";
@@ -21,7 +20,6 @@ export class WandbError extends Error {
 
 /** Statuses that W&B's own clients do not retry. */
 const FINAL_STATUSES = new Set([400, 401, 403, 404, 409, 410, 413, 422, 501]);
-const CONNECT_TIMEOUT = 10_000;
 const REQUEST_TIMEOUT = 30_000;
 const UPLOAD_TIMEOUT = 180_000;
 const MAX_ANSWER = 16 << 20;
@@ -39,7 +37,6 @@ export class WandbHttp {
     const authorization = `Basic ${Buffer.from(`api:${apiKey}`).toString("base64")}`;
     this.#client = new HttpClient({
       env,
-      connectTimeout: CONNECT_TIMEOUT,
       redirects: "none",
       // On other hosts an upload URL itself is the authorisation.
       authorize: (url) => (url.origin === server.origin ? authorization : undefined),
@@ -101,13 +98,13 @@ export class WandbHttp {
 
   async #read(url: URL, request: HttpRequest, timeoutMs: number): Promise<string> {
     const { host } = url;
-    let answer: WholeAnswer;
-    try {
-      const limits = { maxBytes: MAX_ANSWER, maxErrorBytes: MAX_ERROR_BYTES, timeoutMs };
-      answer = await this.#client.read(url, { ...request, ...limits });
-    } catch (error) {
-      throw new WandbError("passing", `${host}: ${whyNot(error, request.signal)}`);
-    }
+    const limits = { maxBytes: MAX_ANSWER, maxErrorBytes: MAX_ERROR_BYTES, timeoutMs };
+    const answer = await this.#client.read(url, { ...request, ...limits }).catch((error: unknown) => {
+      // The caller's signal may be a time limit too.
+      const why = error instanceof HttpError ? error.problem : request.signal?.reason?.name;
+      const late = why === "timeout" || why === "TimeoutError";
+      throw new WandbError("passing", `${host}: ${late ? "no answer in time" : (error as Error).message}`);
+    });
     const { status, headers } = answer;
     const text = answer.bytes.toString();
     if (status < 300) return text;
@@ -115,13 +112,6 @@ export class WandbHttp {
     if (FINAL_STATUSES.has(status)) throw new WandbError("refused", `${host} answered ${status}${reasonIn(text)}`);
     throw new WandbError("passing", `${host} answered ${status}`, retryAfter(headers));
   }
-}
-
-/** Why there is no answer; the caller's signal may be a time limit too. */
-function whyNot(error: unknown, signal: AbortSignal | undefined): string {
-  const timedOut = error instanceof HttpError ? error.problem === "timeout" : signal?.reason?.name === "TimeoutError";
-  if (timedOut) return "it cannot be reached (no answer in time)";
-  return isError(error) ? error.message : String(error);
 }
 
 /** The message of an error response in the format of GraphQL or W&B's services. */
