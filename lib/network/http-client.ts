@@ -32,7 +32,7 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined;
   /** Whether to send the policy's Authorization header; default true. */
   readonly authorized?: boolean;
-  /** A redirect that leads out of these addresses is the answer. */
+  /** A redirect that leads out of these addresses is the answer, without its body. */
   readonly within?: (url: URL) => boolean;
   /** Called with the bytes of a streamed body that are sent; negative for bytes that have to be sent again. */
   readonly onSent?: (bytes: number) => void;
@@ -141,7 +141,6 @@ export class HttpClient {
       this.#seen = true;
       const target = this.#redirect(answer, request);
       if (!target) return answer;
-      answer.discard();
       if (target.origin !== url.origin) for (const name of SECRET_HEADERS) headers.delete(name);
       url = target;
     }
@@ -149,12 +148,14 @@ export class HttpClient {
   }
 
   /** Where an answer sends on to; undefined if it is to be returned. */
-  #redirect({ url, status, headers }: Answer, { body, within }: HttpRequest): URL | undefined {
-    const location = headers.get("location");
+  #redirect(answer: Answer, { body, within }: HttpRequest): URL | undefined {
+    const { url, status } = answer;
+    const location = answer.headers.get("location");
     const { redirects = "encrypted" } = this.#policy;
     if (location === null || redirects === "none") return undefined;
     // Any other redirect of a request with a body would make a GET of it.
     if (!(body === undefined ? [301, 302, 303, 307, 308] : [307, 308]).includes(status)) return undefined;
+    answer.discard();
     const target = redirectTarget(url, location, redirects === "any");
     return within && !within(target) ? undefined : target;
   }
