@@ -73,7 +73,7 @@ export class HubHttp {
 export function hubFailure(error: unknown): unknown {
   if (!(error instanceof HttpError)) return error;
   const { problem, url, message, cause } = error;
-  const said = problem === "size" ? `the hub's answer is longer than ${MAX_ANSWER} bytes` : message;
+  const said = problem === "size" ? `the answer is longer than ${MAX_ANSWER} bytes` : message;
   const failure = problem === "unreachable" ? "unreachable" : "refused";
   return new HubError(failure, `${displayUrl(url)}: ${said}`, { cause });
 }
