@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { throwIfAborted } from "../core/errors.js";
 import type { Sha256 } from "./file-system.js";
@@ -17,14 +17,24 @@ export async function sha256OfFiles(paths: readonly string[], signal?: AbortSign
   for (const path of paths) {
     throwIfAborted(signal);
     const hash = createHash("sha256");
-    let size = 0;
-    for await (const piece of createReadStream(path, { highWaterMark: PIECE }) as AsyncIterable<Buffer>) {
-      throwIfAborted(signal);
-      hash.update(piece);
-      size += piece.length;
-    }
-    results.push({ size, sha256: hash.digest("hex") });
+    results.push({ size: await hashFile(path, hash, signal), sha256: hash.digest("hex") });
   }
   throwIfAborted(signal);
   return results;
+}
+
+/**
+ * Feeds a file to a hash in pieces.
+ *
+ * @returns its bytes
+ * @throws Node's error if it cannot be read, or `ERR_ABORTED`
+ */
+export async function hashFile(path: string, hash: Hash, signal?: AbortSignal): Promise<number> {
+  let size = 0;
+  for await (const piece of createReadStream(path, { highWaterMark: PIECE }) as AsyncIterable<Buffer>) {
+    throwIfAborted(signal);
+    hash.update(piece);
+    size += piece.length;
+  }
+  return size;
 }

@@ -1,11 +1,12 @@
-import type { Headers as HeadersOf } from "undici";
-import { Headers, type Response } from "undici";
 import { InstructPix2PixError } from "../core/errors.js";
+import type { Answer } from "../network/answer.js";
+import { downloadFile, type FileDownload } from "../network/download.js";
+import { HttpError } from "../network/http-error.js";
+import { displayUrl } from "../network/url.js";
 import type { Environment } from "../runtime/platform.js";
-import { displayUrl, type NetworkOptions, withBody } from "./connection.js";
 import { isGitHash, isSha256 } from "./content.js";
 import { HubError } from "./errors.js";
-import { HubHttp, type RequestOptions } from "./http.js";
+import { HubHttp, hubFailure, type NetworkOptions, toResponse } from "./http.js";
 import { fileUrl, isCommit, type Repository, repositoryPage } from "./repository.js";
 import type { HubSettings } from "./settings.js";
 
@@ -116,31 +117,38 @@ export class HubClient {
    * @throws {@link HubError}
    */
   async metadata(commit: string, file: string, signal?: AbortSignal): Promise<FileMetadata> {
-    const url = fileUrl(this.#settings.endpoint, this.repository, commit, file);
-    const headers = new Headers({ "accept-encoding": "identity" });
-    const response = await this.http.request(url, { method: "HEAD", headers, signal, stayOnHub: true });
-    if (response.status >= 400) throw await this.#failure(response, commit, file);
-    const etag = /^(?:W\/)?"?([^"]*)"?$/.exec(linkedHeader(response.headers, "etag") ?? "")?.[1];
+    const url = new URL(fileUrl(this.#settings.endpoint, this.repository, commit, file));
+    const headers = { "accept-encoding": "identity" };
+    const answer = await this.http.read(url, { method: "HEAD", headers, signal, within: (to) => this.http.isHub(to) });
+    if (answer.status >= 400) throw this.#failure(answer, commit, file);
+    const etag = /^(?:W\/)?"?([^"]*)"?$/.exec(linkedHeader(answer, "etag") ?? "")?.[1];
     // It may become a file name.
     if (etag === undefined || !/^\w[\w.-]{0,199}$/.test(etag))
-      throw new HubError("refused", `${displayUrl(new URL(url))}: the answer has no usable ETag`);
-    const redirected = response.status >= 300;
-    const size = redirected ? response.headers.get("x-linked-size") : linkedHeader(response.headers, "size");
+      throw new HubError("refused", `${displayUrl(url)}: the answer has no usable ETag`);
+    const redirected = answer.status >= 300;
+    const size = redirected ? answer.headers.get("x-linked-size") : linkedHeader(answer, "size");
     return { etag, size: size !== null && /^\d+$/.test(size) ? Number(size) : undefined };
   }
 
   /**
-   * The content of a file from a byte on, following redirects to the hub's storage.
+   * Downloads a file, following redirects to the hub's storage.
    *
-   * @throws {@link HubError}
+   * @throws {@link HubError}, `ERR_IO`, `ERR_ABORTED`
    */
-  async open(commit: string, file: string, offset: number, signal?: AbortSignal): Promise<Response> {
-    const url = fileUrl(this.#settings.endpoint, this.repository, commit, file);
-    const headers = new Headers({ "accept-encoding": "identity" });
-    if (offset > 0) headers.set("range", `bytes=${offset}-`);
-    const response = await this.http.request(url, { headers, signal });
-    if (response.status >= 300 && response.status !== 416) throw await this.#failure(response, commit, file);
-    return response;
+  async download(commit: string, file: string, to: FileDownload): Promise<void> {
+    const url = new URL(fileUrl(this.#settings.endpoint, this.repository, commit, file));
+    try {
+      await downloadFile(this.http.client, url, to);
+    } catch (error) {
+      if (!(error instanceof HttpError)) throw error;
+      const { problem, answer, message } = error;
+      if (problem === "status" && answer) throw this.#failure(answer, commit, file);
+      const what = `${this.repository.id}: ${JSON.stringify(file)}: what the hub sends`;
+      if (problem === "size") throw new HubError("refused", `${what} is more than the ${to.size} bytes that it states`);
+      if (problem === "content")
+        throw new HubError("refused", `${what} does not have the hash that it states: ${message}`);
+      throw hubFailure(error);
+    }
   }
 
   get #page(): string {
@@ -148,20 +156,20 @@ export class HubClient {
   }
 
   /** `fetch` for the hub's own client, with tokens, retries and this package's errors. */
-  #fetch(options: RequestOptions, revision: string, atMost = 10): typeof globalThis.fetch {
+  #fetch(options: LookUpOptions, revision: string, atMost = 10): typeof globalThis.fetch {
     let requests = 0;
-    const http = async (url: string | URL | Request, init?: RequestInit) => {
+    const http = async (address: string, init?: { headers?: Record<string, string> }) => {
+      const url = new URL(address);
       if (++requests > atMost) throw new HubError("refused", `${this.#page}: the listing of its files does not end`);
       // The URL of the next page comes from the previous response.
-      if (!this.http.isHub(new URL(String(url))))
+      if (!this.http.isHub(url))
         throw new HubError(
           "refused",
           `${this.#page}: the listing of its files goes on at another address than the hub's`,
         );
-      const headers = new Headers((init?.headers ?? {}) as Record<string, string>);
-      const response = await this.http.request(String(url), { ...options, headers });
-      if (response.status >= 300) throw await this.#failure(response, revision);
-      return await withBody(response, this.#page);
+      const answer = await this.http.read(url, { ...options, headers: init?.headers });
+      if (answer.status >= 300) throw this.#failure(answer, revision);
+      return toResponse(answer);
     };
     return http as unknown as typeof globalThis.fetch;
   }
@@ -179,9 +187,7 @@ export class HubClient {
     }
   }
 
-  async #failure(response: Response, revision: string, file?: string): Promise<HubError> {
-    await response.body?.cancel().catch(() => {});
-    const { status, headers } = response;
+  #failure({ url, status, headers }: Answer, revision: string, file?: string): HubError {
     const code = headers.get("x-error-code");
     const page = this.#page;
     const withToken = this.#settings.token !== undefined;
@@ -215,11 +221,11 @@ export class HubClient {
         "no-repository",
         `${page}: access denied (403${quoted}); ${withToken ? "the access token does not suffice" : "set HF_TOKEN"}`,
       );
-    return new HubError("refused", `${displayUrl(new URL(response.url || page))}: the hub answered ${status}${quoted}`);
+    return new HubError("refused", `${displayUrl(url)}: the hub answered ${status}${quoted}`);
   }
 }
 
 /** The header of the linked file if present, else of the response itself. */
-function linkedHeader(headers: HeadersOf, what: "etag" | "size"): string | null {
+function linkedHeader({ headers }: Answer, what: "etag" | "size"): string | null {
   return headers.get(`x-linked-${what}`) ?? headers.get(what === "etag" ? "etag" : "content-length");
 }

@@ -1,15 +1,15 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { throwIfAborted } from "../core/errors.js";
+import { hashFile } from "../files/sha256.js";
+import type { Digest } from "../network/download.js";
 import type { FileMetadata, RepositoryFile } from "./client.js";
 
 /** The expected content of a file. */
 export interface ExpectedContent {
   /** Its blob name. */
   readonly name: string;
-  /** Lower-case hexadecimal, sha256 or git blob hash; undefined if unknown. */
-  readonly hash: { readonly kind: "sha256" | "git"; readonly hex: string } | undefined;
+  /** The sha256 or git blob hash; undefined if unknown. */
+  readonly digest: Digest | undefined;
   /** Bytes. */
   readonly size: number;
 }
@@ -33,12 +33,16 @@ export function isGitHash(text: string): boolean {
  */
 export function expectedContent(file: RepositoryFile, { etag, size }: FileMetadata): ExpectedContent {
   const bytes = Number.isSafeInteger(file.size) && file.size >= 0 ? file.size : (size ?? Number.NaN);
-  const of = (kind: "sha256" | "git", hex: string) => ({ name: hex, hash: { kind, hex }, size: bytes });
+  const of = (name: "sha256" | "git hash", hex: string) => {
+    const start = () =>
+      createHash(hex.length === 40 ? "sha1" : "sha256").update(name === "sha256" ? "" : `blob ${bytes}\0`);
+    return { name: hex, digest: { name, hex, start }, size: bytes };
+  };
   if (file.sha256 !== undefined) return of("sha256", file.sha256);
-  if (file.gitHash !== undefined) return of("git", file.gitHash);
+  if (file.gitHash !== undefined) return of("git hash", file.gitHash);
   if (isSha256(etag)) return of("sha256", etag);
-  if (isGitHash(etag)) return of("git", etag);
-  return { name: etag, hash: undefined, size: bytes };
+  if (isGitHash(etag)) return of("git hash", etag);
+  return { name: etag, digest: undefined, size: bytes };
 }
 
 /**
@@ -46,22 +50,11 @@ export function expectedContent(file: RepositoryFile, { etag, size }: FileMetada
  *
  * @throws `ERR_ABORTED`, or Node's error for a file that cannot be read; false for a missing file
  */
-export async function hasContent(
-  path: string,
-  { hash, size }: ExpectedContent,
-  signal?: AbortSignal,
-): Promise<boolean> {
+export async function hasContent(path: string, content: ExpectedContent, signal?: AbortSignal): Promise<boolean> {
+  const { digest, size } = content;
   const found = await stat(path).catch(() => undefined);
   if (!found?.isFile() || found.size !== size) return false;
-  if (hash === undefined) return true;
-  const algorithm = hash.hex.length === 40 ? "sha1" : "sha256";
-  const digest = createHash(algorithm).update(hash.kind === "git" ? `blob ${size}\0` : "");
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal }))
-      digest.update(chunk as Buffer);
-  } catch (error) {
-    throwIfAborted(signal);
-    throw error;
-  }
-  return digest.digest("hex") === hash.hex;
+  const hash = digest?.start();
+  if (hash) await hashFile(path, hash, signal);
+  return hash?.digest("hex") === digest?.hex;
 }

@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { freeBytes, gigabytes } from "../files/disk.js";
+import { ioError } from "../files/io-error.js";
 import { downloadBlob } from "./blob.js";
 import type { RepositoryCache } from "./cache.js";
 import type { HubClient, RepositoryFile } from "./client.js";
@@ -113,9 +114,7 @@ export class HubFiles implements FileSource {
     try {
       await cache.link(commit, file.name, content.name, this.#options.copies);
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      const path = this.path(file.name);
-      throw new InstructPix2PixError("ERR_IO", `${path}: cannot be written (${code ?? message})`, { cause: error });
+      throw ioError("write", this.path(file.name), error);
     }
   }
 
@@ -127,8 +126,7 @@ export class HubFiles implements FileSource {
       await mkdir(folder, { recursive: true });
       free = await freeBytes(folder);
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      throw new InstructPix2PixError("ERR_IO", `${folder}: cannot be used (${code ?? message})`, { cause: error });
+      throw ioError("use", folder, error);
     }
     if (free < size)
       throw new InstructPix2PixError(

@@ -1,9 +1,9 @@
-import { Headers } from "undici";
+import { type Dispatcher, Headers } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import type { Environment } from "../runtime/platform.js";
-import type { NetworkOptions } from "./connection.js";
 import { HubError } from "./errors.js";
 import { assertFileName } from "./file-names.js";
+import type { NetworkOptions } from "./http.js";
 import { DEFAULT_REVISION, isRepositoryId, repositoryPage } from "./repository.js";
 import { hubSettings } from "./settings.js";
 import { FileContent, type UploadFile } from "./upload-file.js";
@@ -134,10 +134,9 @@ export class HubUploader {
       hash_algo: "sha_256",
       objects: [{ oid: "0".repeat(64), size: 1 }],
     });
-    const headers = new Headers({ accept: json, "content-type": json });
+    const headers = { accept: json, "content-type": json };
     try {
-      const request = { method: "POST", headers, body, authorized: true, signal };
-      await this.#http.request(`${page}.git/info/lfs/objects/batch`, request);
+      await this.#http.request(`${page}.git/info/lfs/objects/batch`, { method: "POST", headers, body, signal });
     } catch (error) {
       if (!(error instanceof HubRefusal)) throw error;
       const { status, quoted } = error;
@@ -209,13 +208,15 @@ export class HubUploader {
   #parameters(signal: AbortSignal | undefined, upload?: UploadInProgress) {
     const http = async (address: string, init: RequestInit & { progressHint?: { path?: string } } = {}) => {
       const headers = new Headers(init.headers as Record<string, string>);
+      const authorized = headers.has("authorization");
+      headers.delete("authorization");
       const file = init.progressHint?.path;
       const request = {
-        method: init.method ?? "GET",
+        method: (init.method ?? "GET") as Dispatcher.HttpMethod,
         headers,
         body: (init.body ?? undefined) as string | FileContent | undefined,
         signal: init.signal ?? signal,
-        authorized: headers.has("authorization"),
+        authorized,
         ...(file !== undefined && upload && { onSent: (bytes: number) => upload.onSent(file, bytes) }),
       };
       if (!upload) return await this.#http.request(address, request);

@@ -1,15 +1,14 @@
 import { type LookupAddress, lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import { buildConnector } from "undici";
-import { isPublicAddress } from "./addresses.js";
 
 export interface ConnectorOptions {
   /** Milliseconds until a connection is given up. */
   timeout: number;
   /** Resolves names; default the system's resolver. */
   lookup?: typeof systemLookup | undefined;
-  /** Which IP addresses may be connected to; default those of the public internet. */
-  isAllowed?: ((address: string) => boolean) | undefined;
+  /** Which IP addresses may be connected to. */
+  isAllowed: (address: string) => boolean;
 }
 
 /** No connection was made. The cause, which may name addresses, tells a forbidden address from a failure. */
@@ -22,8 +21,7 @@ export class NotConnected extends Error {}
  *
  * Every failure is a {@link NotConnected}.
  */
-export function guardedConnector({ timeout, lookup, isAllowed }: ConnectorOptions): buildConnector.connector {
-  const rule = isAllowed ?? isPublicAddress;
+export function guardedConnector({ timeout, lookup, isAllowed: rule }: ConnectorOptions): buildConnector.connector {
   const connect = buildConnector({ timeout, lookup: guardedLookup(lookup ?? systemLookup, rule) });
   return (target, callback) => {
     const fail = (cause: unknown) => callback(new NotConnected("no connection was made", { cause }), null);

@@ -17,13 +17,3 @@ export function warnIfUnencrypted(variable: string, server: URL, secret: string)
     `${variable} is ${server.origin}: ${secret} is sent there without encryption, readable by anyone on the network; use an https address`,
   );
 }
-
-/** An address given by a server at `from`: http or https, and only https if `from` is https; otherwise undefined. */
-export function addressWithin(from: URL, address: string): URL | undefined {
-  let target: URL | undefined;
-  try {
-    target = new URL(address, from);
-  } catch {}
-  if (!target || !/^https?:$/.test(target.protocol)) return undefined;
-  return from.protocol === "https:" && target.protocol !== "https:" ? undefined : target;
-}

@@ -14,7 +14,7 @@ export function failureName(error: unknown): string {
   return (cause as NodeJS.ErrnoException).code ?? cause.message;
 }
 
-/** `fetch` only says "fetch failed"; the reason is its cause, or one of several causes if a host has several addresses. */
+/** The reason is the innermost cause, or one of several causes if a host has several addresses. */
 function innermost(error: unknown): unknown {
   let inner = error;
   while (isError(inner) && isError(inner.cause)) inner = inner.cause;
@@ -26,8 +26,9 @@ export function isPassing(status: number): boolean {
   return status === 408 || status === 429 || status >= 500;
 }
 
-/** Milliseconds of a Retry-After header; undefined if absent or a date. */
-export function retryAfter(headers: { get(name: string): string | null }): number | undefined {
-  const asked = Number(headers.get("retry-after") ?? Number.NaN) * 1000;
-  return asked > 0 ? asked : undefined;
+/** Milliseconds of a Retry-After header, given in seconds or as a date; undefined if there is none, or it is past. */
+export function retryAfter(headers: { get(name: string): string | null } | undefined): number | undefined {
+  const asked = headers?.get("retry-after") ?? "";
+  const wait = /^[\d.]+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now();
+  return wait > 0 ? wait : undefined;
 }

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterEach, expect, test, vi } from "vitest";
 import { isInstructPix2PixError } from "../../lib/core/errors.js";
-import { redirectTarget } from "../../lib/hub/connection.js";
-import { HubHttp } from "../../lib/hub/http.js";
+import { HubHttp, hubFailure } from "../../lib/hub/http.js";
 import { hubSettings } from "../../lib/hub/settings.js";
 import { readTokenFile } from "../../lib/hub/token-file.js";
 import { UploadHttp } from "../../lib/hub/upload-http.js";
+import { redirectTarget as httpTarget } from "../../lib/network/url.js";
 import { WandbHttp } from "../../lib/tracking/wandb/http.js";
 import { pipelineFiles, useHub } from "./fixtures.js";
 import { HubServer } from "./server.js";
@@ -182,6 +182,13 @@ test("signatures of storage addresses are in no error", async () => {
 });
 
 test("redirects lead from https to https alone, and to nothing but http", () => {
+  const redirectTarget = (...redirect: Parameters<typeof httpTarget>): URL => {
+    try {
+      return httpTarget(...redirect);
+    } catch (error) {
+      throw hubFailure(error);
+    }
+  };
   const from = new URL("https://hub.example/a/b");
   expect(redirectTarget(from, "/c").href).toBe("https://hub.example/c");
   expect(redirectTarget(from, "https://storage.example/c?d").href).toBe("https://storage.example/c?d");

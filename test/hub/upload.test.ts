@@ -212,6 +212,22 @@ test("the hub's message is quoted if it has no space for a file", async () => {
   });
 });
 
+test("an answer that is far too long is given up, also as an explanation of an error", async () => {
+  const { files } = await someFiles(100_000);
+  const hub = await uploader();
+  await hub.createRepository(ID);
+  const long = "x".repeat(2 ** 24);
+  server.fault = ({ path }) =>
+    path.includes("objects/batch") ? { status: 200, body: JSON.stringify({ objects: long }) } : undefined;
+  await expect(hub.upload(ID, files, { title: "title" })).rejects.toMatchObject({
+    code: "ERR_HUB",
+    message: expect.stringMatching(/answer is longer than 16777216 bytes$/),
+  });
+  const headers = { "content-type": "application/json" };
+  server.fault = () => ({ status: 400, headers, body: JSON.stringify({ error: long }) });
+  await expect(hub.account()).rejects.toMatchObject({ code: "ERR_HUB", message: expect.stringMatching(/ 400$/) });
+});
+
 test("an upload whose hub client never returns is given up", async () => {
   // Of a clock that stands still unless told otherwise: on a busy machine, milliseconds prove nothing.
   vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });

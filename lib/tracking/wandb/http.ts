@@ -1,9 +1,8 @@
-import { type Dispatcher, fetch, type RequestInit } from "undici";
-import { isError } from "../../core/errors.js";
-import { readBody } from "../../network/body.js";
-import { dispatcherFor } from "../../network/dispatcher.js";
-import { addressWithin, warnIfUnencrypted } from "../../network/encryption.js";
-import { failureName, retryAfter } from "../../network/failure.js";
+import { warnIfUnencrypted } from "../../network/encryption.js";
+import { retryAfter } from "../../network/failure.js";
+import { HttpClient, type HttpRequest } from "../../network/http-client.js";
+import { HttpError } from "../../network/http-error.js";
+import { addressWithin } from "../../network/url.js";
 import type { Environment } from "../../runtime/platform.js";
 
 /** The kind of a failed request: `passing` is transient, `refused` is permanent. */
@@ -21,22 +20,27 @@ export class WandbError extends Error {
 
 /** Statuses that W&B's own clients do not retry. */
 const FINAL_STATUSES = new Set([400, 401, 403, 404, 409, 410, 413, 422, 501]);
-const CONNECT_TIMEOUT = 10_000;
 const REQUEST_TIMEOUT = 30_000;
 const UPLOAD_TIMEOUT = 180_000;
-const LONGEST_ANSWER = 16 << 20;
+const MAX_ANSWER = 16 << 20;
+const MAX_ERROR_BYTES = 16_384;
 
 /** Requests to a W&B server, through the environment's proxies; the key is only sent to that server. */
 export class WandbHttp {
   readonly #baseUrl: string;
-  readonly #authorization: string;
-  readonly #dispatcher: Dispatcher;
+  readonly #client: HttpClient;
 
   constructor(baseUrl: string, apiKey: string, env: Environment) {
     this.#baseUrl = baseUrl;
-    warnIfUnencrypted("WANDB_BASE_URL", new URL(baseUrl), "the API key");
-    this.#authorization = `Basic ${Buffer.from(`api:${apiKey}`).toString("base64")}`;
-    this.#dispatcher = dispatcherFor(env, { connect: { timeout: CONNECT_TIMEOUT } });
+    const server = new URL(baseUrl);
+    warnIfUnencrypted("WANDB_BASE_URL", server, "the API key");
+    const authorization = `Basic ${Buffer.from(`api:${apiKey}`).toString("base64")}`;
+    this.#client = new HttpClient({
+      env,
+      redirects: "none",
+      // On other hosts an upload URL itself is the authorisation.
+      authorize: (url) => (url.origin === server.origin ? authorization : undefined),
+    });
   }
 
   /**
@@ -61,9 +65,9 @@ export class WandbHttp {
    * @throws {@link WandbError}
    */
   async post(path: string, body: object, signal: AbortSignal): Promise<object> {
-    const headers = { authorization: this.#authorization, "content-type": "application/json" };
-    const init = { method: "POST", headers, body: JSON.stringify(body) };
-    const text = await this.#fetch(this.#baseUrl + path, init, REQUEST_TIMEOUT, signal);
+    const headers = { "content-type": "application/json" };
+    const request = { method: "POST", headers, body: JSON.stringify(body), signal } as const;
+    const text = await this.#read(new URL(this.#baseUrl + path), request, REQUEST_TIMEOUT);
     try {
       const answer: unknown = JSON.parse(text);
       if (typeof answer === "object" && answer !== null) return answer;
@@ -85,42 +89,28 @@ export class WandbHttp {
       const colon = line.indexOf(":");
       return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
     });
-    // On other hosts the URL itself is the authorisation.
-    if (target.origin === new URL(this.#baseUrl).origin) headers.push(["authorization", this.#authorization]);
-    await this.#fetch(target.href, { method: "PUT", headers, body: content }, UPLOAD_TIMEOUT, signal);
+    await this.#read(target, { method: "PUT", headers, body: content, signal }, UPLOAD_TIMEOUT);
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.destroy();
+    await this.#client.close();
   }
 
-  async #fetch(url: string, init: RequestInit, timeout: number, signal: AbortSignal): Promise<string> {
-    const { host } = new URL(url);
-    let status: number;
-    let pause: number | undefined;
-    let text: string;
-    try {
-      const response = await fetch(url, {
-        ...init,
-        redirect: "manual",
-        dispatcher: this.#dispatcher,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]),
-      });
-      status = response.status;
-      pause = retryAfter(response.headers);
-      text = (await readBody(response.body, LONGEST_ANSWER))?.toString() ?? "";
-    } catch (error) {
-      const timedOut = isError(error) && error.name === "TimeoutError";
-      throw new WandbError(
-        "passing",
-        `${host} cannot be reached (${timedOut ? "no answer in time" : failureName(error)})`,
-      );
-    }
-    if (status >= 200 && status < 300) return text;
-    if (status >= 300 && status < 400)
-      throw new WandbError("refused", `${host} redirects elsewhere; is WANDB_BASE_URL right?`);
+  async #read(url: URL, request: HttpRequest, timeoutMs: number): Promise<string> {
+    const { host } = url;
+    const limits = { maxBytes: MAX_ANSWER, maxErrorBytes: MAX_ERROR_BYTES, timeoutMs };
+    const answer = await this.#client.read(url, { ...request, ...limits }).catch((error: unknown) => {
+      // The caller's signal may be a time limit too.
+      const why = error instanceof HttpError ? error.problem : request.signal?.reason?.name;
+      const late = why === "timeout" || why === "TimeoutError";
+      throw new WandbError("passing", `${host}: ${late ? "no answer in time" : (error as Error).message}`);
+    });
+    const { status, headers } = answer;
+    const text = answer.bytes.toString();
+    if (status < 300) return text;
+    if (status < 400) throw new WandbError("refused", `${host} redirects elsewhere; is WANDB_BASE_URL right?`);
     if (FINAL_STATUSES.has(status)) throw new WandbError("refused", `${host} answered ${status}${reasonIn(text)}`);
-    throw new WandbError("passing", `${host} answered ${status}`, pause);
+    throw new WandbError("passing", `${host} answered ${status}`, retryAfter(headers));
   }
 }
 

@@ -1,5 +1,5 @@
-import { isError } from "../../core/errors.js";
 import { toJson } from "../../files/json.js";
+import { failureMessage } from "../../network/failure.js";
 import { WandbError, type WandbHttp } from "./http.js";
 import { Outbox } from "./outbox.js";
 import { registerFile, streamPath, type WandbRun } from "./run.js";
@@ -199,7 +199,7 @@ export class Sender implements RunSink {
     if (!this.#warned) {
       this.#warned = true;
       this.#options.warn(
-        `W&B: ${reason(error)}; the run goes on, and its data are sent when the server is reachable again`,
+        `W&B: ${failureMessage(error)}; the run goes on, and its data are sent when the server is reachable again`,
       );
     }
     const { retry, longestRetry } = this.#timing;
@@ -233,8 +233,4 @@ export class Sender implements RunSink {
 
 function isRefusal(error: unknown): error is WandbError {
   return error instanceof WandbError && error.kind === "refused";
-}
-
-function reason(error: unknown): string {
-  return isError(error) ? error.message.split("\n", 1)[0]! : String(error);
 }
