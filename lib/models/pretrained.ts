@@ -224,7 +224,10 @@ export function loadPretrained<Config>(
 ): Promise<LoadedModel<Config>> {
   return loadModel(description, options, async () => {
     const { config, where } = await readModelConfig(description, folder);
-    const { files } = await resolveWeights(folder, { variant: options.variant, baseName: weightBaseName(description.library) });
+    const { files } = await resolveWeights(folder, {
+      variant: options.variant,
+      baseName: weightBaseName(description.library),
+    });
     return { config, where, files, views: null };
   });
 }
