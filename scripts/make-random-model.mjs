@@ -199,7 +199,7 @@ export function makeRandomModel(folder, options = {}) {
   const tokenizer = join(folder, "tokenizer");
   mkdirSync(tokenizer, { recursive: true });
   for (const name of ["vocab.json", "merges.txt"])
-    copyFileSync(join(root, "test", "fixtures", "clip-vocab", name), join(tokenizer, name));
+    copyFileSync(join(root, "models", "clip-tokenizer", name), join(tokenizer, name));
   const end = "<|endoftext|>";
   const special = { bos_token: "<|startoftext|>", eos_token: end, pad_token: end, unk_token: end };
   writeJson(join(tokenizer, "special_tokens_map.json"), special);

@@ -25,6 +25,23 @@ export async function loadSafetensorsWithMetadata(
   return { tensors: result, metadata: metadata && Object.assign(Object.create(null), Object.fromEntries(metadata)) };
 }
 
+/** A tensor of a file, by the file's header. */
+export interface StoredTensor {
+  /** The format's name of the type: "F32", "F16", "BF16", ... */
+  dtype: string;
+  shape: readonly number[];
+}
+
+/**
+ * Reads which tensors a safetensors file holds, and none of their values.
+ *
+ * @throws as {@link loadSafetensors}
+ */
+export async function readSafetensorsHeader(path: string): Promise<Map<string, StoredTensor>> {
+  const { names, dtypes, shapes } = await native().readSafetensorsHeader(path);
+  return new Map(names.map((name, i) => [name, { dtype: dtypes[i]!, shape: shapes[i]! }]));
+}
+
 /**
  * Writes a safetensors file, byte for byte what Python's `safetensors` writes. The write is atomic: the path holds
  * either its old content or the complete new file.

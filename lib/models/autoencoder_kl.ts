@@ -3,6 +3,15 @@ import type { Generator } from "../core/generator.js";
 import { disposeAll, handleOf, Tensor } from "../core/tensor.js";
 import type { NativeTiling } from "../runtime/contract.js";
 import { cancellable, native } from "../runtime/native.js";
+import { inferAutoencoderConfig } from "../single-file/autoencoder-config.js";
+import { autoencoderNames } from "../single-file/autoencoder-names.js";
+import type { SingleFile } from "../single-file/file.js";
+import {
+  loadFromSingleFile,
+  type SingleFileModelOptions,
+  type SingleFileTables,
+  singleFileConfig,
+} from "../single-file/model.js";
 import {
   createModel,
   loadPretrained,
@@ -73,6 +82,17 @@ const description: ModelDescription<AutoencoderKLConfig> = {
   },
   toNative: (config) => config,
 };
+
+const singleFile: SingleFileTables<AutoencoderKLConfig> = {
+  component: "vae",
+  infer: inferAutoencoderConfig,
+  names: (config) => autoencoderNames(config),
+};
+
+/** The configuration of a single file's autoencoder, from a folder or inferred. */
+export function singleFileAutoencoderConfig(file: SingleFile, folder?: string): Promise<AutoencoderKLConfig> {
+  return singleFileConfig(description, singleFile, file, folder);
+}
 
 /** The configuration in a folder, without its weights. */
 export async function readAutoencoderConfig(folder: string): Promise<AutoencoderKLConfig> {
@@ -151,6 +171,18 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    */
   static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<AutoencoderKL> {
     return new AutoencoderKL(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Loads the autoencoder of a single safetensors file in the original layout of Stable Diffusion 1 or 2, of a pipeline
+   * or alone. Its
+   * configuration is inferred from the names and shapes of the tensors, unless the option `config` names one.
+   *
+   * @param file path of the file
+   * @throws as {@link AutoencoderKL.fromPretrained}; `ERR_STATE_DICT` for a file of another layout, saying what it is
+   */
+  static async fromSingleFile(file: string, options: SingleFileModelOptions = {}): Promise<AutoencoderKL> {
+    return new AutoencoderKL(await loadFromSingleFile(description, singleFile, file, options));
   }
 
   /**

@@ -2,6 +2,15 @@ import { checkOptions } from "../core/arguments.js";
 import { listOfThisRealm } from "../core/realm.js";
 import { handleOf, Tensor } from "../core/tensor.js";
 import { cancellable, native } from "../runtime/native.js";
+import type { SingleFile } from "../single-file/file.js";
+import {
+  loadFromSingleFile,
+  type SingleFileModelOptions,
+  type SingleFileTables,
+  singleFileConfig,
+} from "../single-file/model.js";
+import { inferTextEncoderConfig } from "../single-file/text-encoder-config.js";
+import { openClipNames, transformersNames } from "../single-file/text-encoder-names.js";
 import {
   createModel,
   loadPretrained,
@@ -85,6 +94,17 @@ const description: ModelDescription<CLIPTextConfig> = {
   toNative: (config) => config,
 };
 
+const singleFile: SingleFileTables<CLIPTextConfig> = {
+  component: "text_encoder",
+  infer: inferTextEncoderConfig,
+  names: (config, { family }) => (family === "sd2" ? openClipNames(config, false) : transformersNames),
+};
+
+/** The configuration of a single file's text encoder, from a folder or inferred. */
+export function singleFileTextEncoderConfig(file: SingleFile, folder?: string): Promise<CLIPTextConfig> {
+  return singleFileConfig(description, singleFile, file, folder);
+}
+
 /** The configuration in a folder, without its weights. */
 export async function readTextEncoderConfig(folder: string): Promise<CLIPTextConfig> {
   return (await readModelConfig(description, folder)).config;
@@ -111,6 +131,17 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
    */
   static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<CLIPTextModel> {
     return new CLIPTextModel(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Loads the text encoder of a single safetensors file in the original layout of Stable Diffusion 1 or 2. Its
+   * configuration is inferred from the names and shapes of the tensors, unless the option `config` names one.
+   *
+   * @param file path of the file
+   * @throws as {@link CLIPTextModel.fromPretrained}; `ERR_STATE_DICT` for a file of another layout, saying what it is
+   */
+  static async fromSingleFile(file: string, options: SingleFileModelOptions = {}): Promise<CLIPTextModel> {
+    return new CLIPTextModel(await loadFromSingleFile(description, singleFile, file, options));
   }
 
   /**

@@ -7,7 +7,7 @@ import { Scope } from "../core/scope.js";
 import { type ModelDType, Tensor } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
 import { ioError } from "../files/io-error.js";
-import type { AttentionBackend, NativeModel, Quantization } from "../runtime/contract.js";
+import type { AttentionBackend, NativeModel, Quantization, TensorView } from "../runtime/contract.js";
 import { cancellable, native } from "../runtime/native.js";
 import { MODEL_CONFIG, type ModelFormat, weightBaseName } from "./format.js";
 import type { ModelOffloader } from "./offloader.js";
@@ -205,13 +205,40 @@ export interface ModelDescription<Config> extends ModelFormat {
 const QUANTIZATIONS: readonly Quantization[] = ["none", "int8"];
 const DTYPES: readonly ModelDType[] = ["float32", "bfloat16", "float16"];
 
+/** Where a model comes from, once its configuration is known. */
+export interface ModelSource<Config> {
+  config: Config;
+  /** What the configuration was read from, for messages. */
+  where: string;
+  /** Its safetensors files. */
+  files: readonly string[];
+  /** Which tensors of the one file are the parameters, if the names in the file are not the model's own. */
+  views: readonly TensorView[] | null;
+}
+
 /** Loads a folder with config.json and safetensors. */
-export async function loadPretrained<Config>(
+export function loadPretrained<Config>(
   description: ModelDescription<Config>,
   folder: string,
   options: ModelOptions & QuantizationOptions,
 ): Promise<LoadedModel<Config>> {
-  const { dtype = "float32", device = "cpu", attention = "auto", quantization = "none", variant, signal } = options;
+  return loadModel(description, options, async () => {
+    const { config, where } = await readModelConfig(description, folder);
+    const { files } = await resolveWeights(folder, {
+      variant: options.variant,
+      baseName: weightBaseName(description.library),
+    });
+    return { config, where, files, views: null };
+  });
+}
+
+/** Loads a model from where `find` finds it, after a look at the options. */
+export async function loadModel<Config>(
+  description: ModelDescription<Config>,
+  options: Omit<ModelOptions, "variant"> & QuantizationOptions,
+  find: () => Promise<ModelSource<Config>>,
+): Promise<LoadedModel<Config>> {
+  const { dtype = "float32", device = "cpu", attention = "auto", quantization = "none", signal } = options;
   const { allowNonFinite = false, suggestAllowNonFinite = true } = options;
   if (!DTYPES.includes(dtype))
     throw new InstructPix2PixError(
@@ -220,15 +247,14 @@ export async function loadPretrained<Config>(
     );
   checkQuantization(quantization, dtype, device);
   const addon = native(); // a missing libtorch is reported before anything else is looked at
-  const { config, where } = await readModelConfig(description, folder);
-  const { files } = await resolveWeights(folder, { variant, baseName: weightBaseName(description.library) });
+  const { config, where, files, views } = await find();
   const nativeConfig = description.toNative(config, where);
   const handle = await cancellable(signal, (token) =>
     addon.loadModel(
       description.kind,
       nativeConfig,
       files,
-      { dtype, device, attention, quantization, allowNonFinite },
+      { dtype, device, attention, quantization, allowNonFinite, views },
       token,
     ),
   ).catch((error: unknown) => {

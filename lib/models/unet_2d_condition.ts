@@ -2,6 +2,15 @@ import { checkList, checkOptions } from "../core/arguments.js";
 import { handleOf, Tensor } from "../core/tensor.js";
 import type { DeepFeatures, NativeTensor } from "../runtime/contract.js";
 import { cancellable, native } from "../runtime/native.js";
+import type { SingleFile } from "../single-file/file.js";
+import {
+  loadFromSingleFile,
+  type SingleFileModelOptions,
+  type SingleFileTables,
+  singleFileConfig,
+} from "../single-file/model.js";
+import { inferUNetConfig } from "../single-file/unet-config.js";
+import { unetNames } from "../single-file/unet-names.js";
 import {
   createModel,
   loadPretrained,
@@ -107,6 +116,17 @@ const description: ModelDescription<UNet2DConditionConfig> = {
   toNative,
 };
 
+const singleFile: SingleFileTables<UNet2DConditionConfig> = {
+  component: "unet",
+  infer: inferUNetConfig,
+  names: (config) => unetNames(config),
+};
+
+/** The configuration of a single file's UNet, from a folder or inferred. */
+export function singleFileUNetConfig(file: SingleFile, folder?: string): Promise<UNet2DConditionConfig> {
+  return singleFileConfig(description, singleFile, file, folder);
+}
+
 /** The configuration in a folder, without its weights. */
 export async function readUNetConfig(folder: string): Promise<UNet2DConditionConfig> {
   return (await readModelConfig(description, folder)).config;
@@ -171,6 +191,20 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     options: ModelOptions & QuantizationOptions = {},
   ): Promise<UNet2DConditionModel> {
     return new UNet2DConditionModel(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Loads the UNet of a single safetensors file in the original layout of Stable Diffusion 1 or 2. Its
+   * configuration is inferred from the names and shapes of the tensors, unless the option `config` names one.
+   *
+   * @param file path of the file
+   * @throws as {@link UNet2DConditionModel.fromPretrained}; `ERR_STATE_DICT` for a file of another layout, saying what it is
+   */
+  static async fromSingleFile(
+    file: string,
+    options: SingleFileModelOptions & QuantizationOptions = {},
+  ): Promise<UNet2DConditionModel> {
+    return new UNet2DConditionModel(await loadFromSingleFile(description, singleFile, file, options));
   }
 
   /**

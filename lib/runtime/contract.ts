@@ -101,6 +101,10 @@ export interface NativeAddon {
   readSafetensors(
     path: string,
   ): Promise<{ names: string[]; tensors: NativeTensor[]; metadata: [string, string][] | null }>;
+  /** Of all tensors, of which none is read. */
+  readSafetensorsHeader(
+    path: string,
+  ): Promise<{ names: string[]; dtypes: string[]; shapes: number[][]; metadata: [string, string][] | null }>;
   writeSafetensors(
     path: string,
     names: readonly string[],
@@ -120,6 +124,8 @@ export interface NativeAddon {
       quantization: Quantization;
       /** Accepts weights that hold NaN or infinity; otherwise `ERR_NOT_FINITE` names the first one. */
       allowNonFinite: boolean;
+      /** The parameters in the first file. Null: all tensors of all files, by their own names. */
+      views: readonly TensorView[] | null;
     },
     cancel: NativeCancelToken | null,
   ): Promise<NativeModel>;
@@ -347,6 +353,20 @@ export interface NativeTiling {
 }
 
 export type ModelKind = "UNet2DConditionModel" | "AutoencoderKL" | "CLIPTextModel";
+/** Consecutive elements of a file's tensor, read as a parameter of another name and shape. */
+export interface TensorView {
+  /** The tensor's name in the file. */
+  source: string;
+  /** The parameter's name. */
+  name: string;
+  /** Of the elements as they lie in the file. */
+  shape: readonly number[];
+  /** The first element. */
+  first: number;
+  /** Whether the parameter is the transpose of this matrix. */
+  transposed: boolean;
+}
+
 export type DeepFeatures = "forget" | "keep" | "reuse";
 export type Quantization = "none" | "int8";
 export type AttentionBackend = "auto" | "math";

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { toUSVString } from "node:util";
+import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { AddedVocabulary } from "./added-vocabulary.js";
 import { BytePairEncoding } from "./byte-pair-encoding.js";
@@ -73,10 +74,11 @@ export class CLIPTokenizer {
    * Loads a tokenizer folder: `vocab.json` and `merges.txt`, or `tokenizer.json`; `tokenizer_config.json`,
    * `special_tokens_map.json` and `added_tokens.json` are read if they exist.
    *
+   * @param options.padToken used instead of the folder's padding token
    * @throws InstructPix2PixError `ERR_FILE_NOT_FOUND` for a missing folder or file, `ERR_TOKENIZER` for a malformed one
    */
-  static async fromPretrained(folder: string): Promise<CLIPTokenizer> {
-    return new CLIPTokenizer(await readTokenizerFiles(folder), resolve(folder));
+  static async fromPretrained(folder: string, options?: { padToken?: string }): Promise<CLIPTokenizer> {
+    return new CLIPTokenizer(await readTokenizerFiles(folder, checkOptions(options).padToken), resolve(folder));
   }
 
   /**

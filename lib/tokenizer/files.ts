@@ -132,8 +132,10 @@ function side(config: Json | undefined, key: string, path: string, serialized: u
 /**
  * Reads a tokenizer folder: `tokenizer.json` if there is one, else `vocab.json` and `merges.txt`, and the optional
  * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`.
+ *
+ * @param padToken instead of the padding token of these files
  */
-export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
+export async function readTokenizerFiles(folder: string, padToken?: string): Promise<TokenizerFiles> {
   if (!(await stat(folder).catch(() => undefined))?.isDirectory())
     throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: no such tokenizer folder`);
   const configPath = join(folder, "tokenizer_config.json");
@@ -145,7 +147,13 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
     readVocabulary(tokenizerPath),
   ]);
   const model = tokenizer === undefined ? await readVocabularyFiles(folder) : modelOf(tokenizer, tokenizerPath);
-  const sources = { config, specialTokensMap, addedTokens, tokenizer };
+  const instead = (source: Json | undefined) => (padToken === undefined ? source : { ...source, pad_token: padToken });
+  const sources = {
+    config: instead(config),
+    specialTokensMap: specialTokensMap && instead(specialTokensMap),
+    addedTokens,
+    tokenizer,
+  };
   return {
     ...model,
     specialTokens: readSpecialTokensIn(folder, sources),

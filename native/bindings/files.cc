@@ -51,6 +51,32 @@ Napi::Value read_safetensors(const Info& info) {
   });
 }
 
+/// readSafetensorsHeader(path): { names, dtypes, shapes, metadata } of all tensors, of which none is read
+Napi::Value read_safetensors_header(const Info& info) {
+  const std::string path = string_argument(info[0], "path");
+  return submit(info.Env(), c10::kCPU, [path]() -> Finish {
+    return [header = WeightFile(path).header()](Napi::Env js) -> Napi::Value {
+      const size_t count = header.tensors.size();
+      Napi::Array names = Napi::Array::New(js, count), dtypes = Napi::Array::New(js, count),
+                  shapes = Napi::Array::New(js, count);
+      for (size_t i = 0; i < count; ++i) {
+        const TensorInfo& tensor = header.tensors[i];
+        const auto at = static_cast<uint32_t>(i);
+        names.Set(at, Napi::String::New(js, tensor.name));
+        dtypes.Set(at, Napi::String::New(js, safetensors_dtype_name(tensor.dtype).data(),
+                                         safetensors_dtype_name(tensor.dtype).size()));
+        shapes.Set(at, to_js(js, tensor.shape));
+      }
+      Napi::Object result = Napi::Object::New(js);
+      result.Set("names", names);
+      result.Set("dtypes", dtypes);
+      result.Set("shapes", shapes);
+      result.Set("metadata", metadata_pairs(js, header));
+      return result;
+    };
+  });
+}
+
 /// writeSafetensors(path, names, tensors, metadata | null)
 Napi::Value write_safetensors_file(const Info& info) {
   const std::string path = string_argument(info[0], "path");
@@ -90,6 +116,7 @@ Napi::Value write_safetensors_file(const Info& info) {
 
 void register_files(Napi::Env env, Napi::Object exports) {
   export_function<read_safetensors>(env, exports, "readSafetensors");
+  export_function<read_safetensors_header>(env, exports, "readSafetensorsHeader");
   export_function<write_safetensors_file>(env, exports, "writeSafetensors");
 }
 

@@ -118,7 +118,23 @@ void quantize_for(const std::string& quantization, Model& model, c10::ScalarType
   model.quantize();
 }
 
-/// loadModel(kind, config, files, { dtype, device, attention, quantization, allowNonFinite }, cancel)
+/// [{ source, name, shape, first, transposed }], or null
+std::optional<std::vector<TensorView>> views_argument(const Napi::Value& value) {
+  if (value.IsNull() || value.IsUndefined()) return std::nullopt;
+  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "views must be a list");
+  const auto list = value.As<Napi::Array>();
+  std::vector<TensorView> views;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Object view = object_argument(list.Get(i), "views");
+    views.push_back({string_argument(view.Get("source"), "source"), string_argument(view.Get("name"), "name"),
+                     integers_argument(view.Get("shape"), "shape"),
+                     integer_argument(view.Get("first"), "first"),
+                     bool_argument(view.Get("transposed"), "transposed")});
+  }
+  return views;
+}
+
+/// loadModel(kind, config, files, { dtype, device, attention, quantization, allowNonFinite, views }, cancel)
 Napi::Value load_model(const Info& info) {
   const std::string kind = string_argument(info[0], "kind");
   const ConfigValue config = config_argument(info[1]);
@@ -129,12 +145,13 @@ Napi::Value load_model(const Info& info) {
   const AttentionBackend attention = attention_argument(options.Get("attention"));
   const std::string quantization = string_argument(options.Get("quantization"), "quantization");
   const bool allow_not_finite = bool_argument(options.Get("allowNonFinite"), "allowNonFinite");
+  const auto views = views_argument(options.Get("views"));
   return submit(
       info.Env(), device,
       [=]() -> Finish {
         auto model = Model::create(kind, config, attention);
         quantize_for(quantization, *model, dtype, device);
-        model->load(files, dtype, device, allow_not_finite);
+        model->load(files, views, dtype, device, allow_not_finite);
         return [model](Napi::Env js) { return ModelObject::make(js, model); };
       },
       CancelObject::get_optional(info[4]));

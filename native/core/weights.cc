@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "core/error.h"
 #include "core/utf8.h"
 
 namespace ip2p {
@@ -48,6 +49,20 @@ c10::ScalarType WeightFile::type_of(const TensorInfo& info) const {
   } catch (const SafetensorsError& error) {
     throw SafetensorsError(path_ + ": " + error.what());
   }
+}
+
+TensorInfo WeightFile::info_of(const TensorView& view) const {
+  const TensorInfo* stored = header().find(view.source);
+  if (!stored) throw Error("ERR_STATE_DICT", path_ + ": has no tensor " + in_quotes(view.source));
+  const auto element = static_cast<std::uint64_t>(c10::elementSize(type_of(*stored)));
+  const std::uint64_t bytes = safetensors_byte_size(stored->dtype, view.shape),
+                      present = stored->end - stored->begin;
+  if (view.first < 0 || static_cast<std::uint64_t>(view.first) > present / element ||
+      bytes > present - static_cast<std::uint64_t>(view.first) * element)
+    throw Error("ERR_STATE_DICT", path_ + ": tensor " + in_quotes(view.source) +
+                                      " has too few elements for " + in_quotes(view.name));
+  const std::uint64_t begin = stored->begin + static_cast<std::uint64_t>(view.first) * element;
+  return {view.name, stored->dtype, view.shape, begin, begin + bytes};
 }
 
 at::Tensor WeightFile::read(const TensorInfo& info) const {

@@ -14,6 +14,19 @@ namespace ip2p {
 c10::ScalarType scalar_type(const TensorInfo& info);
 SafetensorsDtype safetensors_dtype(c10::ScalarType type);
 
+/// Consecutive elements of a file's tensor, read as a parameter of another name and shape: files that other
+/// software wrote name their tensors differently and fuse some of them.
+struct TensorView {
+  std::string source;
+  std::string name;
+  /// Of the elements as they lie in the file.
+  std::vector<int64_t> shape;
+  /// The first element.
+  int64_t first = 0;
+  /// Whether the parameter is the transpose, [shape[1],shape[0]].
+  bool transposed = false;
+};
+
 /// A safetensors file whose tensors are read one by one, each straight from the file into its place.
 class WeightFile {
  public:
@@ -23,6 +36,8 @@ class WeightFile {
   const std::string& path() const { return path_; }
   const SafetensorsHeader& header() const { return file_.header(); }
 
+  /// The entry that reads a view. ERR_STATE_DICT if the file has no such tensor, or too few elements.
+  TensorInfo info_of(const TensorView& view) const;
   /// A new tensor with the file's values, converted to `dtype` and moved to `device`.
   at::Tensor read(const TensorInfo& info, c10::ScalarType dtype, c10::Device device) const;
   /// A new CPU tensor of the file's own type.

@@ -43,9 +43,41 @@ std::string listing(const char* what, const std::vector<std::string>& names) {
   return text;
 }
 
-struct Reading {
+/// What a file holds for a parameter.
+struct Stored {
   const WeightFile* file;
-  const TensorInfo* info;
+  TensorInfo info;
+  bool transposed = false;
+
+  std::vector<int64_t> shape() const {
+    return transposed ? std::vector<int64_t>(info.shape.rbegin(), info.shape.rend()) : info.shape;
+  }
+  at::Tensor read(c10::ScalarType dtype, c10::Device device) const {
+    const at::Tensor value = file->read(info, dtype, device);
+    return transposed ? value.t().contiguous() : value;
+  }
+};
+
+/// The tensors of all files by their own names, or the views of the first file.
+std::vector<Stored> stored_tensors(const std::vector<std::unique_ptr<WeightFile>>& files,
+                                   const std::optional<std::vector<TensorView>>& views) {
+  std::vector<Stored> stored;
+  if (!views) {
+    for (const auto& file : files)
+      for (const TensorInfo& info : file->tensors()) stored.push_back({file.get(), info});
+    return stored;
+  }
+  if (files.empty()) return stored;
+  for (const TensorView& view : *views) {
+    if (view.transposed && view.shape.size() != 2)
+      throw Error("ERR_INVALID_ARGUMENT", "only a matrix can be transposed, not " + in_quotes(view.source));
+    stored.push_back({files.front().get(), files.front()->info_of(view), view.transposed});
+  }
+  return stored;
+}
+
+struct Reading {
+  const Stored* stored;
   Parameter* parameter;
 };
 
@@ -69,9 +101,9 @@ void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::
     for (size_t i; !failed && (i = next.fetch_add(1)) < readings.size();) {
       try {
         check_cancelled();
-        const auto& [file, info, parameter] = readings[i];
+        const auto& [stored, parameter] = readings[i];
         // Quantized weights are rounded only once.
-        const at::Tensor value = file->read(*info, parameter->int8() ? at::kFloat : dtype, device);
+        const at::Tensor value = stored->read(parameter->int8() ? at::kFloat : dtype, device);
         if (!allow_not_finite && !all_finite(value)) {
           finite[i] = 0;
           failed = true;
@@ -85,8 +117,8 @@ void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::
   });
   const auto first = std::find(finite.begin(), finite.end(), 0);
   if (first == finite.end()) return;
-  const Reading& reading = readings[static_cast<size_t>(first - finite.begin())];
-  refuse_not_finite(reading.info->name, *reading.file, dtype);
+  const Stored& stored = *readings[static_cast<size_t>(first - finite.begin())].stored;
+  refuse_not_finite(stored.info.name, *stored.file, dtype);
 }
 
 }  // namespace
@@ -100,41 +132,44 @@ std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue&
   throw Error("ERR_CONFIG", "unknown model class \"" + kind + "\"");
 }
 
-void Model::load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device,
-                 bool allow_not_finite) {
+void Model::load(const std::vector<std::string>& files, const std::optional<std::vector<TensorView>>& views,
+                 c10::ScalarType dtype, c10::Device device, bool allow_not_finite) {
   std::map<std::string, Parameter*> wanted;
   for (const auto& [name, parameter] : declared_parameters()) wanted.emplace(name, parameter);
 
+  std::vector<std::unique_ptr<WeightFile>> opened;
+  for (const std::string& path : files) opened.push_back(std::make_unique<WeightFile>(path));
+  const std::vector<Stored> all = stored_tensors(opened, views);
+
   std::vector<std::string> unexpected, misshapen;
   std::set<std::string> found;
-  std::vector<std::unique_ptr<WeightFile>> opened;
   std::vector<Reading> readings;
-  for (const std::string& path : files) {
-    const WeightFile& file = *opened.emplace_back(std::make_unique<WeightFile>(path));
-    for (const TensorInfo& info : file.tensors()) {
-      const std::string name = canonical_name(info.name);
-      if (name.empty()) continue;
-      const auto slot = wanted.find(name);
-      if (slot == wanted.end()) {
-        unexpected.push_back(in_quotes(info.name));
-        continue;
-      }
-      if (!found.insert(name).second)
-        throw Error("ERR_STATE_DICT",
-                    "tensor " + in_quotes(info.name) + " appears twice, the second time in " + path);
-      Parameter& parameter = *slot->second;
-      if (info.shape != parameter.shape) {
-        parameter.value = adapted(name, file.read(info, dtype, device), parameter.shape);
-        if (parameter.value.defined()) {
-          if (!allow_not_finite && !all_finite(parameter.value)) refuse_not_finite(info.name, file, dtype);
-          continue;
-        }
-        misshapen.push_back(in_quotes(info.name) + " is " + shape_text(info.shape) +
-                            ", the configuration asks for " + shape_text(parameter.shape));
-        continue;
-      }
-      readings.push_back({&file, &info, &parameter});
+  for (const Stored& stored : all) {
+    const TensorInfo& info = stored.info;
+    const std::string name = canonical_name(info.name);
+    if (name.empty()) continue;
+    const auto slot = wanted.find(name);
+    if (slot == wanted.end()) {
+      unexpected.push_back(in_quotes(info.name));
+      continue;
     }
+    if (!found.insert(name).second)
+      throw Error("ERR_STATE_DICT", "tensor " + in_quotes(info.name) + " appears twice, the second time in " +
+                                        stored.file->path());
+    Parameter& parameter = *slot->second;
+    const std::vector<int64_t> shape = stored.shape();
+    if (shape == parameter.shape) {
+      readings.push_back({&stored, &parameter});
+      continue;
+    }
+    parameter.value = adapted(name, stored.read(dtype, device), parameter.shape);
+    if (parameter.value.defined()) {
+      if (!allow_not_finite && !all_finite(parameter.value))
+        refuse_not_finite(info.name, *stored.file, dtype);
+      continue;
+    }
+    misshapen.push_back(in_quotes(info.name) + " is " + shape_text(shape) + ", the configuration asks for " +
+                        shape_text(parameter.shape));
   }
 
   std::vector<std::string> missing;

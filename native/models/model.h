@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/config_value.h"
+#include "core/weights.h"
 #include "kernels/ops.h"
 #include "nn/module.h"
 
@@ -32,10 +33,11 @@ class Model : public Module {
   /// Adapts a file's tensor to a parameter of another shape, if the model supports it; undefined if not.
   virtual at::Tensor adapted(const std::string&, const at::Tensor&, at::IntArrayRef) const { return {}; }
 
-  /// Reads every parameter from the safetensors files. ERR_STATE_DICT lists missing, unexpected and misshapen
+  /// Reads every parameter from the safetensors files: from all their tensors or, if `views` are given, from
+  /// these of the first file only. ERR_STATE_DICT lists missing, unexpected and misshapen
   /// tensors; ERR_NOT_FINITE names the first weight that holds NaN or infinity in `dtype`, unless allowed.
-  void load(const std::vector<std::string>& files, c10::ScalarType dtype, c10::Device device,
-            bool allow_not_finite);
+  void load(const std::vector<std::string>& files, const std::optional<std::vector<TensorView>>& views,
+            c10::ScalarType dtype, c10::Device device, bool allow_not_finite);
 
   /// ERR_INVALID_ARGUMENT for a model that does not support it.
   void quantize() override;

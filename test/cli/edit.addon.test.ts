@@ -7,6 +7,7 @@ import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { loadImage, RgbImage } from "../../lib/images/index.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { fixture } from "../helpers/fixtures.js";
+import { writeSingleFile } from "../single-file/make.js";
 import { editArguments, ip2p, tinyImage, tinyModel, Workplace } from "./run-cli.js";
 
 /** diffusers' pictures of a recorded run, as the 8-bit pixels it saves. */
@@ -154,6 +155,25 @@ describe("ip2p edit", () => {
     const message = 'the picture "absent.png" does not exist';
     expect(JSON.parse(stdout)).toEqual({ event: "error", code: "ERR_FILE_NOT_FOUND", message });
     expect(stderr).toBe(`ip2p: ${message}\n`);
+  });
+
+  it("edits with a model in one file as with its folder", async () => {
+    using place = new Workplace();
+    await writeSingleFile(place.at("model.safetensors"), "ip2p-tiny");
+    const run = (...more: string[]) => ip2p(editArguments(...more), { cwd: place.folder });
+    const file = ["--model", "model.safetensors"];
+    expect(await run(...file, "--config", tinyModel)).toMatchObject({ status: 0, stderr: "" });
+    expect(await run("--output", "folder.png")).toMatchObject({ status: 0 });
+    expect(readFileSync(place.at("out.png")).equals(readFileSync(place.at("folder.png")))).toBe(true);
+    // Of a tiny model the configuration does not show in the file.
+    expect(await run(...file)).toMatchObject({ status: 1, stderr: expect.stringMatching(/pass the option config/) });
+    const variant = await run(...file, "--config", tinyModel, "--variant", "fp16");
+    expect(variant).toMatchObject({ status: 1, stderr: expect.stringMatching(/the model is a file/) });
+    const needless = await run("--config", tinyModel);
+    expect(needless).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/config is for a model in a single file/),
+    });
   });
 
   it("names what it ignores: unknown keys, and components that editing does not need", async () => {

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import { tokenizePrompts } from "../../lib/conditioning/prompt.js";
 import type { CLIPTextModel } from "../../lib/models/clip_text_model.js";
+import { builtInTokenizer } from "../../lib/tokenizer/built-in.js";
 import { CLIPTokenizer } from "../../lib/tokenizer/clip_tokenizer.js";
-import { fixture } from "../helpers/fixtures.js";
 
 const textEncoder = { config: { max_position_embeddings: 77 } } as CLIPTextModel;
 const tokenizers: Partial<Record<"left" | "right", CLIPTokenizer>> = {};
@@ -13,7 +13,7 @@ const tokenizers: Partial<Record<"left" | "right", CLIPTokenizer>> = {};
 beforeAll(async () => {
   for (const side of ["left", "right"] as const) {
     const folder = await mkdtemp(join(tmpdir(), "ip2p-prompt-"));
-    await cp(fixture("clip-vocab"), folder, { recursive: true });
+    await cp(builtInTokenizer, folder, { recursive: true });
     await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify({ truncation_side: side }));
     tokenizers[side] = await CLIPTokenizer.fromPretrained(folder);
     await rm(folder, { recursive: true });

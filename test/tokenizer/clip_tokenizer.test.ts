@@ -3,11 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { builtInTokenizer } from "../../lib/tokenizer/built-in.js";
 import { CLIPTokenizer, type TokenizerEncodeOptions } from "../../lib/tokenizer/clip_tokenizer.js";
 import { decodeTokens } from "../../lib/tokenizer/decode.js";
 
 const fixtures = fileURLToPath(new URL("../fixtures/", import.meta.url));
-const clipVocab = join(fixtures, "clip-vocab");
+const clipVocab = builtInTokenizer;
 const recorded = join(fixtures, "tokenizer");
 
 interface Recorded {

@@ -9,8 +9,8 @@ const OUTPUT = "Output";
 export const editOptions = declareOptions({
   model: {
     type: "string",
-    value: "DIR|HUB_ID",
-    help: "an InstructPix2Pix model: a folder as diffusers saves it, or the id of a repository on the Hugging Face hub; by default the small built-in one, which knows 64×64 pictures of simple shapes only",
+    value: "DIR|HUB_ID|FILE",
+    help: "an InstructPix2Pix model: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub; by default the small built-in one, which knows 64×64 pictures of simple shapes only",
   },
   image: {
     type: "string",
@@ -100,6 +100,12 @@ export const editOptions = declareOptions({
     help: "pictures to make, all of them in one batch",
   },
 
+  config: {
+    type: "string",
+    value: "DIR|HUB_ID",
+    group: MODEL,
+    help: "for a model in one file: a folder or repository in diffusers' format whose configurations, tokenizer and scheduler are used; by default those of the published models",
+  },
   revision: { type: "string", value: "NAME", group: MODEL, help: "branch, tag or commit of the hub's repository" },
   variant: { type: "string", value: "NAME", group: MODEL, help: "reads weight files of a variant, e.g. fp16" },
   cache_dir: {

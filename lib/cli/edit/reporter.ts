@@ -40,8 +40,8 @@ export interface EditSummary {
 export interface EditReporter extends Reporter {
   /** Files of the model are being downloaded from the hub. */
   downloading(progress: DownloadProgress): void;
-  /** The model is being loaded from its folder. */
-  loading(folder: string): void;
+  /** The model is being loaded from its folder or file. */
+  loading(path: string): void;
   loaded(seconds: number): void;
   step(event: StepEvent): void;
   warning(text: string): void;

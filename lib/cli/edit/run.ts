@@ -1,27 +1,20 @@
-import { checkPipeline, slotsOf } from "../../components/description.js";
-import { readModelIndex } from "../../components/model-index.js";
 import { peakDeviceMemory } from "../../core/cuda.js";
 import { resolveDevice } from "../../core/device.js";
 import { throwIfAborted } from "../../core/errors.js";
 import { randomSeed } from "../../core/generator.js";
 import { allowTf32, useDeterministicAlgorithms } from "../../core/numerics.js";
-import { type DownloadProgress, resolvePretrained } from "../../hub/index.js";
 import { imageGrid, loadImage, type RgbImage } from "../../images/index.js";
-import { builtInModel } from "../../models/built-in.js";
 import { checkQuantization } from "../../models/pretrained.js";
-import { INSTRUCT_PIX2PIX } from "../../pipelines/components.js";
-import { InstructPix2PixPipeline } from "../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import { loadAddon } from "../../runtime/load.js";
 import { native } from "../../runtime/native.js";
 import { schedulerFromClassName } from "../../schedulers/registry.js";
 import type { CommandIo } from "../command.js";
 import { reported } from "../reporting.js";
 import { StepClock } from "./clock.js";
+import { findModel } from "./load.js";
 import type { EditValues } from "./options.js";
 import { planOutputs } from "./output.js";
 import { createReporter, type EditReporter } from "./reporter.js";
-
-const PARTS: readonly string[] = slotsOf(INSTRUCT_PIX2PIX).map(([, { folder }]) => folder);
 
 /** Runs `ip2p edit`. Cheap checks come first; the model, which takes longest, is loaded last. */
 export async function runEdit(values: EditValues, io: CommandIo): Promise<number> {
@@ -43,23 +36,11 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
   const image = await loadImage(values.image, { signal });
 
-  const { dtype, vaeDtype, allowNonFinite, quantization, variant, attention, revision, cacheDir, localFilesOnly } =
-    values;
-  const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
-  const checkConfigs = (folder: string) => checkPipeline(INSTRUCT_PIX2PIX, folder);
-  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, components: PARTS, checkConfigs };
-  if (values.model === undefined)
-    reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
-  const folder = await resolvePretrained(values.model ?? builtInModel, from, env);
-  reporter.loading(folder);
+  const loadModel = await findModel(values, { env, signal, reporter });
   const loadingSince = performance.now();
-  if (values.verbose) await tellWhatIsNotLoaded(folder, reporter);
   const offloads = values.enableModelCpuOffload;
   if (offloads && device === "cpu") reporter.warning("--enable_model_cpu_offload has no effect on the CPU");
-  const placed = offloads ? "cpu" : device;
-  using pipeline = await InstructPix2PixPipeline.fromPretrained(folder, {
-    ...{ device: placed, dtype, vaeDtype, allowNonFinite, quantization, variant, attention, signal },
-  });
+  using pipeline = await loadModel(offloads ? "cpu" : device);
   if (offloads) await pipeline.enableModelCpuOffload(device);
   pipeline.vae.enableSlicing(values.vaeSlicing);
   pipeline.vae.enableTiling(values.vaeTiling);
@@ -82,7 +63,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
     deepCacheInterval: values.deepCacheInterval,
     numImagesPerPrompt: values.numImagesPerPrompt,
     eta: values.eta,
-    allowNonFinite,
+    allowNonFinite: values.allowNonFinite,
     signal,
     onStep: ({ step, totalSteps, timestep }) =>
       reporter.step({ step: step + 1, totalSteps, timestep, stepsPerSecond: clock.tick() }),
@@ -106,13 +87,6 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
     peakMemory: process.resourceUsage().maxRSS * 1024,
     peakDeviceMemory: await peakDeviceMemory(device),
   });
-}
-
-/** Names components that editing does not use, such as a safety checker. */
-async function tellWhatIsNotLoaded(folder: string, reporter: EditReporter): Promise<void> {
-  const { components } = await readModelIndex(folder);
-  for (const [name, component] of components)
-    if (component && !PARTS.includes(name)) reporter.detail(`${name} (${component.className}) is not loaded`);
 }
 
 /** The original at the model's input size, and the results to its right. */

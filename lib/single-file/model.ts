@@ -1,0 +1,100 @@
+import { join } from "node:path";
+import { checkOptions } from "../core/arguments.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { isFile } from "../files/is-file.js";
+import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
+import {
+  type LoadedModel,
+  loadModel,
+  type ModelDescription,
+  type ModelOptions,
+  type QuantizationOptions,
+  readModelConfig,
+} from "../models/pretrained.js";
+import type { JsonObject } from "../models/schema.js";
+import { componentOf, openSingleFile, type SingleFile } from "./file.js";
+import type { ComponentName } from "./layout.js";
+import { type NameTable, viewsOf } from "./names.js";
+
+/** Options for finding the configurations that a single file lacks. */
+export interface SingleFileConfigOptions
+  extends Pick<ResolveOptions, "revision" | "cacheDir" | "token" | "localFilesOnly" | "signal"> {
+  /**
+   * A folder in diffusers' format, or the id of a repository on the Hugging Face hub, whose configurations (no weights)
+   * are used instead of those inferred from the file.
+   */
+  config?: string;
+}
+
+export interface SingleFileModelOptions extends Omit<ModelOptions, "variant">, SingleFileConfigOptions {}
+
+/** How a class of models is stored in single files. */
+export interface SingleFileTables<Config> {
+  component: ComponentName;
+  /** Its `config.json`, from the names and shapes of the tensors. */
+  infer: (file: SingleFile) => JsonObject;
+  names: (config: Config, file: SingleFile) => NameTable;
+}
+
+/** Everything but weights that a pipeline's repository may contribute. */
+const CONFIG_FILES = [
+  "config.json",
+  "model_index.json",
+  "scheduler/scheduler_config.json",
+  "tokenizer/*.json",
+  "tokenizer/*.txt",
+  "text_encoder/config.json",
+  "unet/config.json",
+  "vae/config.json",
+];
+
+/** The local folder of the option `config`; undefined if it is not given. */
+export async function resolveConfigFolder(options: SingleFileConfigOptions): Promise<string | undefined> {
+  const { config, ...rest } = options;
+  if (config === undefined) return undefined;
+  if (typeof config !== "string" || config === "")
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      "config must be a folder in diffusers' format or the id of a repository on the Hugging Face hub",
+    );
+  const { revision, cacheDir, token, localFilesOnly, signal } = rest;
+  const hub = { revision, cacheDir, token, localFilesOnly, signal };
+  return resolvePretrained(config, { ...hub, allowPatterns: CONFIG_FILES });
+}
+
+/** A model's configuration, from a folder (of the model or its pipeline) or inferred. */
+export async function singleFileConfig<Config>(
+  description: ModelDescription<Config>,
+  tables: SingleFileTables<Config>,
+  file: SingleFile,
+  folder: string | undefined,
+): Promise<Config> {
+  return (await located(description, tables, file, folder)).config;
+}
+
+/** Loads a model of a single file. */
+export async function loadFromSingleFile<Config>(
+  description: ModelDescription<Config>,
+  tables: SingleFileTables<Config>,
+  path: string,
+  options: SingleFileModelOptions & QuantizationOptions,
+): Promise<LoadedModel<Config>> {
+  const given = checkOptions(options);
+  return loadModel(description, given, async () => {
+    const file = await openSingleFile(path);
+    const component = componentOf(file, tables.component);
+    const { config, where } = await located(description, tables, file, await resolveConfigFolder(given));
+    return { config, where, files: [path], views: viewsOf(file, component, tables.names(config, file)) };
+  });
+}
+
+async function located<Config>(
+  description: ModelDescription<Config>,
+  tables: SingleFileTables<Config>,
+  file: SingleFile,
+  folder: string | undefined,
+): Promise<{ config: Config; where: string }> {
+  if (folder === undefined) return { config: description.parse(tables.infer(file), file.path), where: file.path };
+  const own = await isFile(join(folder, "config.json"));
+  return readModelConfig(description, own ? folder : join(folder, tables.component));
+}
