@@ -30,7 +30,7 @@ const SCHEMA = {
   vocab_size: integer(49408, LIMITS.vocabulary),
   hidden_size: integer(512, LIMITS.channels),
   intermediate_size: integer(2048, LIMITS.features),
-  projection_dim: ignored,
+  projection_dim: ignored, // of CLIPTextModelWithProjection
   num_hidden_layers: integer(12, LIMITS.layers),
   num_attention_heads: integer(8, LIMITS.channels),
   max_position_embeddings: integer(77, LIMITS.positions),
@@ -64,11 +64,16 @@ const SCHEMA = {
 
 export type CLIPTextConfig = Parsed<typeof SCHEMA>;
 
-const description: ModelDescription<CLIPTextConfig> = {
-  kind: "CLIPTextModel",
+const PROJECTED_SCHEMA = { ...SCHEMA, projection_dim: integer(512, LIMITS.features) };
+
+/** How text models are read: with their projection, or without. */
+export const clipTextDescription = (
+  kind: "CLIPTextModel" | "CLIPTextModelWithProjection",
+): ModelDescription<CLIPTextConfig> => ({
+  kind,
   baseName: "model",
   parse: (config: JsonObject, where) => {
-    const parsed = parseConfig(SCHEMA, config, where);
+    const parsed = parseConfig(kind === "CLIPTextModel" ? SCHEMA : PROJECTED_SCHEMA, config, where);
     if (parsed.hidden_size % parsed.num_attention_heads !== 0)
       throw unsupported(
         where,
@@ -78,8 +83,10 @@ const description: ModelDescription<CLIPTextConfig> = {
       );
     return parsed;
   },
-  toNative: (config) => config,
-};
+  toNative: (config) => ({ ...config, projection_dim: kind === "CLIPTextModel" ? 0 : config.projection_dim }),
+});
+
+const description = clipTextDescription("CLIPTextModel");
 
 /** The configuration in a folder, without its weights. */
 export async function readTextEncoderConfig(folder: string): Promise<CLIPTextConfig> {
@@ -93,6 +100,17 @@ export interface CLIPTextOutput {
   pooled: Tensor;
   /** On request: the embeddings, then the output of each layer, all before the final layer norm. */
   hiddenStates?: Tensor[];
+}
+
+export interface CLIPTextForwardOptions {
+  /** Also returns the hidden states of all layers. Default false. */
+  hiddenStates?: boolean;
+  /**
+   * [B,T], 0 for tokens that are not attended to. Default none of them: Stable Diffusion's prompts are encoded with their
+   * padding.
+   */
+  attentionMask?: Tensor;
+  signal?: AbortSignal;
 }
 
 /** CLIP's text transformer (Radford et al. 2021, https://arxiv.org/abs/2103.00020). */
@@ -116,23 +134,20 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
     return new CLIPTextModel(await createModel(description, config, options));
   }
 
-  /**
-   * @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings`
-   * @param options.attentionMask [B,T], 0 for tokens that are not attended to. Default none of them: Stable Diffusion's
-   *   prompts are encoded with their padding.
-   */
+  /** @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings` */
   async forward(
     inputIds: Tensor,
-    options?: { hiddenStates?: boolean; attentionMask?: Tensor; signal?: AbortSignal },
+    options?: CLIPTextForwardOptions,
   ): Promise<CLIPTextOutput> {
     const { hiddenStates: wanted = false, attentionMask, signal } = checkOptions(options);
     const mask = attentionMask === undefined ? null : handleOf(attentionMask, "attentionMask");
-    const { lastHiddenState, pooled, hiddenStates } = await this.computing(() =>
+    const { lastHiddenState, pooled, textEmbeds, hiddenStates } = await this.computing(() =>
       cancellable(signal, (token) =>
         native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, token),
       ),
     );
-    const output: CLIPTextOutput = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };
+    const output: CLIPTextOutput & { textEmbeds?: Tensor } = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };
+    if (textEmbeds) output.textEmbeds = new Tensor(textEmbeds);
     if (hiddenStates) output.hiddenStates = hiddenStates.map((handle) => new Tensor(handle));
     return output;
   }

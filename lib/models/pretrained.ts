@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { checkOptions, describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
-import { InstructPix2PixError } from "../core/errors.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
 import { Scope } from "../core/scope.js";
 import { type ModelDType, Tensor } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
 import { ioError } from "../files/io-error.js";
-import type { AttentionBackend, ModelKind, NativeModel, Quantization } from "../runtime/contract.js";
+import type { AttentionBackend, ModelKind, NativeModel, Quantization } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import type { ModelOffloader } from "./offloader.js";
 import { writeModel } from "./save.js";
@@ -223,16 +223,29 @@ export async function loadPretrained<Config>(
   const { config, where } = await readModelConfig(description, folder);
   const { files } = await resolveWeights(folder, { variant, baseName: description.baseName });
   const nativeConfig = description.toNative(config, where);
-  const handle = await cancellable(signal, (token) =>
-    addon.loadModel(
-      description.kind,
-      nativeConfig,
-      files,
-      { dtype, device, attention, quantization, allowNonFinite },
-      token,
+  const handle = await namingConfig(
+    where,
+    cancellable(signal, (token) =>
+      addon.loadModel(
+        description.kind,
+        nativeConfig,
+        files,
+        { dtype, device, attention, quantization, allowNonFinite },
+        token,
+      ),
     ),
   );
   return { kind: description.kind, config, device, dtype, quantization, handle };
+}
+
+/** Puts the configuration's place in front of what the addon finds wrong with it. */
+async function namingConfig<T>(where: string, made: Promise<T>): Promise<T> {
+  try {
+    return await made;
+  } catch (error) {
+    if (!isInstructPix2PixError(error, "ERR_CONFIG")) throw error;
+    throw new InstructPix2PixError("ERR_CONFIG", `${where}: ${error.message}`, { cause: error });
+  }
 }
 
 /** A model folder's checked config.json, and its path. */
@@ -270,11 +283,14 @@ export async function createModel<Config>(
   const { device = "cpu", attention = "auto", generator } = options;
   const where = "the configuration";
   const config = description.parse(given as JsonObject, where);
-  const handle = await native().createModel(
-    description.kind,
-    description.toNative(config, where),
-    { device, attention },
-    generator?.handle ?? null,
+  const handle = await namingConfig(
+    where,
+    native().createModel(
+      description.kind,
+      description.toNative(config, where),
+      { device, attention },
+      generator?.handle ?? null,
+    ),
   );
   return { kind: description.kind, config, device, dtype: "float32", quantization: "none", handle };
 }

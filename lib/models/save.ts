@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tensor } from "../core/tensor.js";
 import { saveSafetensors } from "../files/safetensors.js";
-import type { ModelKind } from "../runtime/contract.js";
+import type { ModelKind } from "../runtime/contract/index.js";
 
 /** Version of diffusers whose file formats are written. */
 export const DIFFUSERS_VERSION = "0.40.0";
@@ -12,6 +12,7 @@ export const WEIGHTS_FILE: Record<ModelKind, string> = {
   UNet2DConditionModel: "diffusion_pytorch_model.safetensors",
   AutoencoderKL: "diffusion_pytorch_model.safetensors",
   CLIPTextModel: "model.safetensors",
+  CLIPTextModelWithProjection: "model.safetensors",
 };
 
 /** Writes a model folder as diffusers or transformers read it. Errors of the file system pass through. */
@@ -23,7 +24,7 @@ export async function writeModel(
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
   const named =
-    kind === "CLIPTextModel"
+    isTextModel(kind)
       ? { ...config, architectures: [kind], model_type: "clip_text_model" }
       : { _class_name: kind, _diffusers_version: DIFFUSERS_VERSION, ...config };
   await writeFile(join(folder, "config.json"), `${JSON.stringify(named, null, 2)}\n`);
@@ -32,6 +33,11 @@ export async function writeModel(
 
 /** Weights by their names in files: transformers adds a prefix to those of a text encoder. */
 export function namedAsInFiles(kind: ModelKind, weights: Record<string, Tensor>): Record<string, Tensor> {
-  if (kind !== "CLIPTextModel") return weights;
-  return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [`text_model.${name}`, tensor]));
+  if (!isTextModel(kind)) return weights;
+  const named = (name: string) => (name.startsWith("text_projection.") ? name : `text_model.${name}`);
+  return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [named(name), tensor]));
+}
+
+function isTextModel(kind: ModelKind): boolean {
+  return kind === "CLIPTextModel" || kind === "CLIPTextModelWithProjection";
 }

@@ -3,7 +3,7 @@ import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { UNetCache } from "../models/unet-cache.js";
-import type { DeepFeatures } from "../runtime/contract.js";
+import type { DeepFeatures } from "../runtime/contract/index.js";
 
 /** The conditioning of the UNet: rows of guidance with their text and image latents, and the cache shared by the steps. */
 export class Conditioning implements Disposable {

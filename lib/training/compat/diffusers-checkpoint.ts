@@ -11,7 +11,8 @@ import { stepOf } from "../checkpoint/names.js";
 import type { TrainOptions } from "../options.js";
 import type { Resumption } from "../resume.js";
 import { withTensors } from "../snapshot.js";
-import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "../trainer.js";
+import { disposeRecord, restoreTensors } from "../named-tensors.js";
+import { splitByModel, type Trainer } from "../trainer.js";
 
 const AVERAGE = "unet_ema";
 

@@ -9,7 +9,7 @@ import type { CLIPTextModel } from "../../../models/clip_text_model.js";
 import { DIFFUSERS_VERSION, writeModel } from "../../../models/save.js";
 import type { UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
 import { resolveWeights } from "../../../models/weights.js";
-import { disposeRecord } from "../../trainer.js";
+import { disposeRecord } from "../../named-tensors.js";
 
 /** The content of a saved pipeline. */
 export interface PipelineParts {
