@@ -37,11 +37,11 @@ export {
   CLIPTextModel,
   type CLIPTextOutput,
 } from "./models/clip_text_model.js";
-export { type CLIPTextProjectedOutput, CLIPTextModelWithProjection } from "./models/clip_text_model_with_projection.js";
+export { CLIPTextModelWithProjection, type CLIPTextProjectedOutput } from "./models/clip_text_model_with_projection.js";
 export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
-export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export { UNetCache } from "./models/unet-cache.js";
+export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";
 export type { EditOptions, EditResult, OutputType, StepProgress, StepResult } from "./pipelines/edit-options.js";
 export type { PipelineImage } from "./pipelines/image-input.js";

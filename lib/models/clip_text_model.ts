@@ -135,10 +135,7 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
   }
 
   /** @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings` */
-  async forward(
-    inputIds: Tensor,
-    options?: CLIPTextForwardOptions,
-  ): Promise<CLIPTextOutput> {
+  async forward(inputIds: Tensor, options?: CLIPTextForwardOptions): Promise<CLIPTextOutput> {
     const { hiddenStates: wanted = false, attentionMask, signal } = checkOptions(options);
     const mask = attentionMask === undefined ? null : handleOf(attentionMask, "attentionMask");
     const { lastHiddenState, pooled, textEmbeds, hiddenStates } = await this.computing(() =>
@@ -146,7 +143,10 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
         native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, token),
       ),
     );
-    const output: CLIPTextOutput & { textEmbeds?: Tensor } = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };
+    const output: CLIPTextOutput & { textEmbeds?: Tensor } = {
+      lastHiddenState: new Tensor(lastHiddenState),
+      pooled: new Tensor(pooled),
+    };
     if (textEmbeds) output.textEmbeds = new Tensor(textEmbeds);
     if (hiddenStates) output.hiddenStates = hiddenStates.map((handle) => new Tensor(handle));
     return output;

@@ -23,10 +23,9 @@ export async function writeModel(
   weights: Record<string, Tensor>,
 ): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const named =
-    isTextModel(kind)
-      ? { ...config, architectures: [kind], model_type: "clip_text_model" }
-      : { _class_name: kind, _diffusers_version: DIFFUSERS_VERSION, ...config };
+  const named = isTextModel(kind)
+    ? { ...config, architectures: [kind], model_type: "clip_text_model" }
+    : { _class_name: kind, _diffusers_version: DIFFUSERS_VERSION, ...config };
   await writeFile(join(folder, "config.json"), `${JSON.stringify(named, null, 2)}\n`);
   await saveSafetensors(join(folder, WEIGHTS_FILE[kind]), namedAsInFiles(kind, weights), { format: "pt" });
 }

@@ -109,10 +109,7 @@ export function unetToNative(config: UNet2DConditionConfig, where: string): obje
       null,
       "a list, since transformer_layers_per_block holds lists",
     );
-  const upLayers = perLevel<number | number[]>(
-    "reverse_transformer_layers_per_block",
-    reverse ?? layers.toReversed(),
-  );
+  const upLayers = perLevel<number | number[]>("reverse_transformer_layers_per_block", reverse ?? layers.toReversed());
   const native = {
     ...config,
     down_block_types: perLevel("down_block_types", config.down_block_types),

@@ -75,15 +75,7 @@ export class Trainer extends ParameterTrainer {
     };
     return new Tensor(
       await cancellable(options.signal, (token) =>
-        native().trainerMicroStep(
-          this.handle,
-          sample.handle,
-          timesteps.handle,
-          given,
-          target.handle,
-          factor,
-          token,
-        ),
+        native().trainerMicroStep(this.handle, sample.handle, timesteps.handle, given, target.handle, factor, token),
       ),
     );
   }

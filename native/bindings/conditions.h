@@ -16,7 +16,7 @@ namespace ip2p {
 /// in any type.
 struct GivenConditions {
   Conditions conditions;
-  at::Tensor input_ids;                                ///< undefined: none
+  at::Tensor input_ids;                               ///< undefined: none
   std::shared_ptr<UNetCacheObject::Counted> counted;  ///< keeps the cache alive, and counts its memory
   std::shared_ptr<UNetCache> cache;
 
@@ -42,8 +42,8 @@ at::Tensor prepared(const at::Tensor& x, const Model& model);
 /// ERR_INVALID_ARGUMENT unless x has so many dimensions and is not empty.
 void require_dims(const at::Tensor& x, int64_t dims, const char* name, const char* shape);
 
-/// ERR_INVALID_ARGUMENT unless the ids are int64 [B,T] and in the vocabulary: on a CUDA device an index out of
-/// range would take the whole context down with it.
+/// ERR_INVALID_ARGUMENT unless the ids are int64 [B,T] and in the vocabulary: on a CUDA device an index out
+/// of range would take the whole context down with it.
 void require_ids(const at::Tensor& ids, int64_t vocabulary);
 
 }  // namespace ip2p

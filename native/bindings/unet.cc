@@ -52,8 +52,8 @@ Napi::Value unet_forward(const Info& info) {
         if (given.cache) given.cache->begin_pass(model->device());
         const at::Tensor result = model->forward(x, timesteps, conditions);
         if (given.cache) given.cache->end_pass();
-        return [result, given](Napi::Env js) {
-          if (given.cache) given.counted->recount(given.cache->bytes());
+        return [result, counted = given.counted, cache = given.cache](Napi::Env js) {
+          if (cache) counted->recount(cache->bytes());
           return TensorObject::make(js, result);
         };
       },

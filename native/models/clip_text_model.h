@@ -99,13 +99,13 @@ class CLIPEncoderLayer : public Module {
 struct CLIPTextOutput {
   at::Tensor last_hidden_state;  ///< [B,T,hidden_size], behind the final layer norm
   at::Tensor pooled;             ///< [B,hidden_size], the last hidden state at the end-of-text token
-  at::Tensor text_embeds;        ///< [B,projection_dim], the pooled state projected; undefined without projection
+  at::Tensor text_embeds;  ///< [B,projection_dim], the pooled state projected; undefined without projection
   std::vector<at::Tensor>
       hidden_states;  ///< on request: the embeddings, then each layer's output, not normalised
 };
 
-/// CLIP's text transformer (Radford et al. 2021), with its projection to the space shared with pictures if the
-/// configuration has one.
+/// CLIP's text transformer (Radford et al. 2021), with its projection to the space shared with pictures if
+/// the configuration has one.
 class CLIPTextModel : public Model {
  public:
   CLIPTextModel(const CLIPTextConfig& config, AttentionBackend attention);

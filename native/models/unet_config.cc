@@ -47,8 +47,8 @@ UNetEncoderConfig::UNetEncoderConfig(const ConfigValue& config)
       conv_in_kernel(config.integer("conv_in_kernel")) {
   require_levels(levels() > 0 && down_block_types.size() == levels() &&
                  only_cross_attention.size() == levels() && layers_per_block.size() == levels() &&
-                 cross_attention_dim.size() == levels() &&
-                 transformer_layers_per_block.size() == levels() && attention_head_dim.size() == levels() &&
+                 cross_attention_dim.size() == levels() && transformer_layers_per_block.size() == levels() &&
+                 attention_head_dim.size() == levels() &&
                  enough(transformer_layers_per_block, layers_per_block));
 }
 

@@ -31,9 +31,9 @@ struct UNetEncoderConfig {
   bool use_linear_projection;
   std::string resnet_time_scale_shift;  ///< "default" or "scale_shift"
   int64_t time_embedding_dim;
-  int64_t time_cond_proj_dim;  ///< 0: none
-  std::string class_embed_type;  ///< empty: none, or a table if num_class_embeds is given
-  int64_t num_class_embeds;      ///< 0: none
+  int64_t time_cond_proj_dim;       ///< 0: none
+  std::string class_embed_type;     ///< empty: none, or a table if num_class_embeds is given
+  int64_t num_class_embeds;         ///< 0: none
   std::string addition_embed_type;  ///< empty: none
   int64_t addition_time_embed_dim;
   int64_t projection_class_embeddings_input_dim;

@@ -99,9 +99,9 @@ void UNetEmbeddings::check(const Conditions& given, int64_t rows) const {
   require(text_time, given.time_ids, "timeIds", addition);
   require(false, given.image_embeds, "imageEmbeds", addition);
   require(!class_type_.empty(), given.class_labels, "classLabels",
-          class_type_ == "table"   ? "num_class_embeds"
-          : class_type_.empty() ? "class_embed_type null"
-                                : "class_embed_type \"" + class_type_ + "\"");
+          class_type_ == "table" ? "num_class_embeds"
+          : class_type_.empty()  ? "class_embed_type null"
+                                 : "class_embed_type \"" + class_type_ + "\"");
   if (given.timestep_cond.defined()) {
     require(condition_dim_ > 0, given.timestep_cond, "timestepCond", "time_cond_proj_dim");
     require_shape(given.timestep_cond, "timestepCond", rows, condition_dim_);
@@ -139,7 +139,8 @@ TimeCondition UNetEmbeddings::of_timesteps(const at::Tensor& timesteps, const at
 
 at::Tensor UNetEmbeddings::of_class(const at::Tensor& labels, c10::ScalarType dtype) const {
   if (class_table_) return class_table_->forward(labels.to(at::kLong)).to(dtype);
-  if (class_type_ == "timestep") return class_layers_->forward(sinusoid(labels, channels_).to(dtype)).to(dtype);
+  if (class_type_ == "timestep")
+    return class_layers_->forward(sinusoid(labels, channels_).to(dtype)).to(dtype);
   const at::Tensor values = labels.to(dtype);
   if (class_layers_) return class_layers_->forward(values).to(dtype);
   return class_projection_ ? class_projection_->forward(values).to(dtype) : values;
@@ -148,8 +149,7 @@ at::Tensor UNetEmbeddings::of_class(const at::Tensor& labels, c10::ScalarType dt
 at::Tensor UNetEmbeddings::of_text_and_time(const at::Tensor& text_embeds, const at::Tensor& time_ids,
                                             c10::ScalarType dtype) const {
   const int64_t rows = std::max(text_embeds.size(0), time_ids.size(0));
-  const at::Tensor times =
-      sinusoid(time_ids.flatten(), addition_time_dim_).reshape({time_ids.size(0), -1});
+  const at::Tensor times = sinusoid(time_ids.flatten(), addition_time_dim_).reshape({time_ids.size(0), -1});
   const at::Tensor both = at::cat({text_embeds.expand({rows, -1}), times.expand({rows, -1})}, -1);
   return add_embedding_->forward(both.to(dtype));
 }

@@ -15,8 +15,8 @@ class UNetEmbeddings : public Module {
  public:
   explicit UNetEmbeddings(const UNetEncoderConfig& config);
 
-  /// ERR_INVALID_ARGUMENT for a condition that is missing, not used by this model, or of the wrong shape for a
-  /// batch of `rows`.
+  /// ERR_INVALID_ARGUMENT for a condition that is missing, not used by this model, or of the wrong shape for
+  /// a batch of `rows`.
   void check(const Conditions& conditions, int64_t rows) const;
 
   /// @param timesteps [R] or [1]; the latter on the CPU with a cache

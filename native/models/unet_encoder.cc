@@ -31,9 +31,10 @@ UNetEncoder::UNetEncoder(const UNetEncoderConfig& config, AttentionBackend atten
     : conv_in_(config.in_channels, config.block_out_channels.front(), config.conv_in_kernel, 1,
                (config.conv_in_kernel - 1) / 2),
       embeddings_(config),
-      skip_count_(std::accumulate(config.layers_per_block.begin(), config.layers_per_block.end(),
-                                  config.levels(),  // the first convolution, and a downsampler but for the last
-                                  [](size_t sum, int64_t layers) { return sum + static_cast<size_t>(layers); })) {
+      skip_count_(
+          std::accumulate(config.layers_per_block.begin(), config.layers_per_block.end(),
+                          config.levels(),  // the first convolution, and a downsampler but for the last
+                          [](size_t sum, int64_t layers) { return sum + static_cast<size_t>(layers); })) {
   for (size_t i = 0; i < config.levels(); ++i) {
     UNetBlockOptions options = block_options(config, i, attention);
     options.in_channels = config.block_out_channels[i == 0 ? 0 : i - 1];

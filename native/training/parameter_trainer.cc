@@ -57,7 +57,7 @@ at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss,
 }
 
 StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, double loss_scale,
-                         const std::optional<double>& ema_decay) {
+                                  const std::optional<double>& ema_decay) {
   std::vector<at::Tensor> gradients;
   for (const auto& [name, parameter] : parameters_)
     if (parameter->value.grad().defined()) gradients.push_back(parameter->value.grad());

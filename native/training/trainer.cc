@@ -11,7 +11,8 @@ namespace {
 std::vector<NamedParameter> parameters_of(UNet2DConditionModel& unet, CLIPTextModel* text_encoder) {
   std::vector<NamedParameter> all = all_parameters(unet);
   if (text_encoder)
-    for (NamedParameter& entry : all_parameters(*text_encoder, "text_encoder.")) all.push_back(std::move(entry));
+    for (NamedParameter& entry : all_parameters(*text_encoder, "text_encoder."))
+      all.push_back(std::move(entry));
   return all;
 }
 

@@ -33,8 +33,7 @@ async function load(which: string): Promise<Recorded> {
     addedConditions: tensors.text_embeds && { textEmbeds: tensors.text_embeds, timeIds: tensors.time_ids! },
     classLabels: tensors.class_labels,
     timestepCond: tensors.timestep_cond,
-    downBlockAdditionalResiduals:
-      residuals.length > 0 ? residuals.map((_, i) => tensors[`residual.${i}`]!) : undefined,
+    downBlockAdditionalResiduals: residuals.length > 0 ? residuals.map((_, i) => tensors[`residual.${i}`]!) : undefined,
     midBlockAdditionalResidual: tensors["residual.mid"],
   };
   return { folder, tensors, conditions };

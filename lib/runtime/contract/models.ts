@@ -61,7 +61,12 @@ export interface ModelsAddon {
     /** [B,T], 0 where a token is not attended to. */
     attentionMask: NativeTensor | null,
     cancel: NativeCancelToken | null,
-  ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; textEmbeds?: NativeTensor; hiddenStates?: NativeTensor[] }>;
+  ): Promise<{
+    lastHiddenState: NativeTensor;
+    pooled: NativeTensor;
+    textEmbeds?: NativeTensor;
+    hiddenStates?: NativeTensor[];
+  }>;
 }
 
 export interface NativeModel {

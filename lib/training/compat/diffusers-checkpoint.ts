@@ -8,10 +8,10 @@ import { loadSafetensors } from "../../files/safetensors.js";
 import { exists } from "../../files/tree.js";
 import { resolveWeights } from "../../models/weights.js";
 import { stepOf } from "../checkpoint/names.js";
+import { disposeRecord, restoreTensors } from "../named-tensors.js";
 import type { TrainOptions } from "../options.js";
 import type { Resumption } from "../resume.js";
 import { withTensors } from "../snapshot.js";
-import { disposeRecord, restoreTensors } from "../named-tensors.js";
 import { splitByModel, type Trainer } from "../trainer.js";
 
 const AVERAGE = "unet_ema";
