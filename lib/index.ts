@@ -43,9 +43,24 @@ export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_
 export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";
-export type { EditOptions, EditResult, OutputType, StepProgress, StepResult } from "./pipelines/edit-options.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
-export { InstructPix2PixPipeline } from "./pipelines/instruct_pix2pix.js";
+export type {
+  ImagesResult,
+  OutputType,
+  PromptOptions,
+  RunOptions,
+  SamplingOptions,
+  ScheduleOptions,
+  StepProgress,
+  StepReplacements,
+  StepResult,
+} from "./pipelines/run-options.js";
+export {
+  type EditOptions,
+  type EditResult,
+  InstructPix2PixPipeline,
+  InstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
+} from "./pipelines/stable_diffusion/instruct_pix2pix.js";
 export type {
   AttentionBackend,
   DeepFeatures,

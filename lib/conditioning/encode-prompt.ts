@@ -51,7 +51,7 @@ export async function encodePrompt(
         "ERR_INVALID_ARGUMENT",
         'truncateLongPrompts: false needs promptWeighting: "compel"; other prompts are always cut',
       );
-    return { promptEmbeds: await encodePrompts(prompts, parts, signal) };
+    return { promptEmbeds: await encodePrompts(prompts, parts, { signal }) };
   }
   const { tokenizer, textEncoder } = parts;
   const encode = async (ids: Tensor, attentionMask: Tensor | undefined) => {

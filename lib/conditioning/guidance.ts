@@ -6,13 +6,28 @@ import { native } from "../runtime/native.js";
 export interface GuidanceRow {
   /** The prompt, or the negative prompt. */
   text: boolean;
-  /** The image latents, or zeros. */
+  /** The image latents, or zeros. Always true where there are none. */
   image: boolean;
   weight: number;
+  /** Its place among diffusers' rows, which also has rows that are not computed here. */
+  index: number;
 }
 
 /** The prediction with text and picture, without guidance. */
-export const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight: 1 }];
+export const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight: 1, index: 0 }];
+
+/**
+ * Classifier-free guidance (Ho & Salimans 2022, https://arxiv.org/abs/2207.12598), e = e_negative + s · (e_prompt −
+ * e_negative), as weights of the two predictions. Guidance is on if s > 1; without it only the prompt's prediction is
+ * used.
+ */
+export function textGuidanceRows(guidanceScale: number): readonly GuidanceRow[] {
+  if (!(guidanceScale > 1)) return ALONE;
+  return [
+    { text: false, image: true, weight: 1 - guidanceScale, index: 0 },
+    { text: true, image: true, weight: guidanceScale, index: 1 },
+  ];
+}
 
 /**
  * Guidance by text and by image at once (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2.1):
@@ -26,9 +41,9 @@ export const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight:
 export function guidanceRows(guidanceScale: number, imageGuidanceScale: number): readonly GuidanceRow[] {
   if (!(guidanceScale > 1 && imageGuidanceScale >= 1)) return ALONE;
   return [
-    { text: true, image: true, weight: guidanceScale },
-    { text: false, image: true, weight: imageGuidanceScale - guidanceScale },
-    { text: false, image: false, weight: 1 - imageGuidanceScale },
+    { text: true, image: true, weight: guidanceScale, index: 0 },
+    { text: false, image: true, weight: imageGuidanceScale - guidanceScale, index: 1 },
+    { text: false, image: false, weight: 1 - imageGuidanceScale, index: 2 },
   ].filter(({ weight }) => weight !== 0);
 }
 
@@ -48,16 +63,25 @@ export function sharedRows(rows: readonly GuidanceRow[], count: number): { image
  * The weighted sum of the rows' predictions.
  *
  * @param prediction [rows · B,C,h,w], one row's predictions after the other's
+ * @param rescale φ of Lin et al. 2023 (https://arxiv.org/abs/2305.08891, section 3.4): the share of the sum that is scaled
+ *   to the standard deviation of the prompt's prediction, picture by picture
  * @returns [B,C,h,w]
  */
-export async function combineRows(prediction: Tensor, rows: readonly GuidanceRow[]): Promise<Tensor> {
+export async function combineRows(
+  prediction: Tensor,
+  rows: readonly GuidanceRow[],
+  rescale: number = 0,
+): Promise<Tensor> {
   if (rows.length === 1) return await prediction.clone();
-  return new Tensor(
-    await native().combineChunks(
-      prediction.handle,
-      rows.map(({ weight }) => weight),
-    ),
-  );
+  const weights = rows.map(({ weight }) => weight);
+  const sum = new Tensor(await native().combineChunks(prediction.handle, weights));
+  if (rescale === 0) return sum;
+  using _owned = sum;
+  const count = sum.shape[0]!;
+  const row = rows.findIndex(({ text, image }) => text && image);
+  using ofPrompt = await prediction.slice(0, row * count, (row + 1) * count);
+  const [wanted, had] = await Promise.all([ofPrompt.stdRows(), sum.stdRows()]);
+  return await sum.scaleRows(wanted.map((std, i) => (rescale * std) / had[i]! + (1 - rescale)));
 }
 
 /** Whether a fraction of the steps is in the interval; its end is exclusive unless it is 1. */

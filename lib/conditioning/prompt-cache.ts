@@ -2,9 +2,7 @@ import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
-import { encodePrompts } from "./prompt.js";
-
-type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
+import { type EncodingOptions, encodePrompts, type TextParts } from "./prompt.js";
 
 /** Number of cached prompts; at 77 tokens × 768 values each takes a quarter of a megabyte. */
 const CAPACITY = 64;
@@ -22,22 +20,17 @@ export class PromptCache {
   /**
    * The prompt embeddings: the text encoder's last hidden state.
    *
-   * @param length tokens that prompts are padded or truncated to; default the tokenizer's length
    * @returns [B,T,D] in the text encoder's type
    */
-  async encode(
-    prompts: readonly string[],
-    parts: TextParts,
-    options: { length?: number; signal?: AbortSignal } = {},
-  ): Promise<Tensor> {
-    const { length, signal } = options;
+  async encode(prompts: readonly string[], parts: TextParts, options: EncodingOptions = {}): Promise<Tensor> {
+    const { length, skippedLayers } = options;
     const { textEncoder, tokenizer } = parts;
-    if (textEncoder.weightsMayChange) return await encodePrompts(prompts, parts, signal, length);
+    if (textEncoder.weightsMayChange) return await encodePrompts(prompts, parts, options);
     if (textEncoder !== this.#encoder || tokenizer !== this.#tokenizer) this.clear();
     [this.#encoder, this.#tokenizer] = [textEncoder, tokenizer];
 
     using scope = new Scope();
-    const key = (prompt: string) => `${length ?? ""}\0${prompt}`;
+    const key = (prompt: string) => `${length ?? ""}\0${skippedLayers ?? 0}\0${prompt}`;
     const rows = new Map<string, Tensor>();
     const missing: string[] = [];
     for (const prompt of new Set(prompts)) {
@@ -52,7 +45,7 @@ export class PromptCache {
       rows.set(prompt, scope.add(await known.clone()));
     }
     if (missing.length > 0) {
-      using encoded = await encodePrompts(missing, parts, signal, length);
+      using encoded = await encodePrompts(missing, parts, options);
       for (const [i, prompt] of missing.entries()) {
         const row = await encoded.slice(0, i, i + 1);
         rows.set(prompt, scope.add(await row.clone()));

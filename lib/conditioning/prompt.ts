@@ -7,7 +7,17 @@ import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 /** Number of ignored tokens shown in a warning. */
 const QUOTED_TOKENS = 20;
 
-type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
+/** A tokenizer and its text encoder. */
+export type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
+
+/** How prompts are encoded. */
+export interface EncodingOptions {
+  /** Tokens that prompts are padded or truncated to. Default the tokenizer's length. */
+  length?: number | undefined;
+  /** The text encoder's last layers that are left out (`clip_skip`). Default 0. */
+  skippedLayers?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
 
 /** Length that prompts are padded or truncated to: the tokenizer's, limited by the text encoder's. */
 export function promptLength({ tokenizer, textEncoder }: TextParts): number {
@@ -25,17 +35,16 @@ export function tokenizePrompts(prompts: readonly string[], parts: TextParts, le
 /**
  * The prompt embeddings: the text encoder's last hidden state.
  *
- * @param length tokens that prompts are padded or truncated to; default the tokenizer's length
  * @returns [B,T,D] in the text encoder's type
  */
 export async function encodePrompts(
   prompts: readonly string[],
   parts: TextParts,
-  signal?: AbortSignal,
-  length?: number,
+  options: EncodingOptions = {},
 ): Promise<Tensor> {
+  const { length, skippedLayers, signal } = options;
   using input = tokenizePrompts(prompts, parts, length);
-  const { lastHiddenState, pooled } = await parts.textEncoder.forward(input, { signal });
+  const { lastHiddenState, pooled } = await parts.textEncoder.forward(input, { skippedLayers, signal });
   pooled.dispose();
   return lastHiddenState;
 }

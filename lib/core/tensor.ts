@@ -302,6 +302,11 @@ export class Tensor {
     return native().absQuantileRows(this.#handle, q);
   }
 
+  /** The standard deviation of each row, with Bessel's correction (n − 1), computed in float32 or float64. */
+  async stdRows(): Promise<number[]> {
+    return native().stdRows(this.#handle);
+  }
+
   /** Whether type, device, shape and every element are the same (NaN equals nothing). */
   async equal(other: Tensor): Promise<boolean> {
     return native().equal(this.#handle, handleOf(other, "other"));

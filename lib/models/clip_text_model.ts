@@ -110,6 +110,8 @@ export interface CLIPTextForwardOptions {
    * padding.
    */
   attentionMask?: Tensor;
+  /** Leaves out the last layers, up to all of them; the final layer norm stays (diffusers' `clip_skip`). Default 0. */
+  skippedLayers?: number;
   signal?: AbortSignal;
 }
 
@@ -136,11 +138,11 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
 
   /** @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings` */
   async forward(inputIds: Tensor, options?: CLIPTextForwardOptions): Promise<CLIPTextOutput> {
-    const { hiddenStates: wanted = false, attentionMask, signal } = checkOptions(options);
+    const { hiddenStates: wanted = false, attentionMask, skippedLayers = 0, signal } = checkOptions(options);
     const mask = attentionMask === undefined ? null : handleOf(attentionMask, "attentionMask");
     const { lastHiddenState, pooled, textEmbeds, hiddenStates } = await this.computing(() =>
       cancellable(signal, (token) =>
-        native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, token),
+        native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, skippedLayers, token),
       ),
     );
     const output: CLIPTextOutput & { textEmbeds?: Tensor } = {

@@ -11,6 +11,9 @@ import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 type UNetShape = Pick<UNet2DConditionConfig, "in_channels" | "out_channels" | "cross_attention_dim">;
 type AutoencoderShape = Pick<AutoencoderKLConfig, "in_channels" | "out_channels" | "latent_channels">;
 
+/** Refuses a UNet that is not for a pipeline. */
+export type UNetCheck = (unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex) => void;
+
 /** Colour channels of a picture. */
 const COLOURS = 3;
 
@@ -22,7 +25,10 @@ const COLOURS = 3;
  * file
  * @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO`
  */
-export async function checkPipelineFolder(folder: string): Promise<{ index: ModelIndex; scheduler: SchedulerName }> {
+export async function checkPipelineFolder(
+  folder: string,
+  checkUNet: UNetCheck = checkLatentChannels,
+): Promise<{ index: ModelIndex; scheduler: SchedulerName }> {
   const index = await readModelIndex(folder);
   componentClass(index, "vae", ["AutoencoderKL"]);
   componentClass(index, "text_encoder", ["CLIPTextModel"]);
@@ -30,7 +36,7 @@ export async function checkPipelineFolder(folder: string): Promise<{ index: Mode
   componentClass(index, "unet", ["UNet2DConditionModel"]);
   const scheduler = componentClass(index, "scheduler", SCHEDULER_NAMES);
   const unet = await readUNetConfig(join(folder, "unet"));
-  checkLatentChannels(unet, await readAutoencoderConfig(join(folder, "vae")), index);
+  checkUNet(unet, await readAutoencoderConfig(join(folder, "vae")), index);
   checkTextWidth(unet, await readTextEncoderConfig(join(folder, "text_encoder")));
   return { index, scheduler };
 }
@@ -49,6 +55,48 @@ export function checkLatentChannels(unet: UNetShape, vae: AutoencoderShape, inde
       `${named}the UNet takes ${unet.in_channels} channels${kind}, but ${latents} of noisy and ${latents} of image latents are given: it is not an InstructPix2Pix model`,
     );
   }
+  checkColours(vae);
+}
+
+/**
+ * Checks that a UNet takes noisy latents and `extra` channels.
+ *
+ * @param extra numbers of channels behind the latents that the pipeline can give
+ * @throws `ERR_CONFIG` saying what the UNet is for
+ */
+export function checkUNetChannels(unet: UNetShape, vae: AutoencoderShape, extra: readonly number[]): void {
+  const { latent_channels: latents } = vae;
+  const { in_channels: given } = unet;
+  if (!extra.includes(given - latents)) {
+    const known = KINDS.find(({ channels }) => channels(latents) === given);
+    const wanted = extra.map((channels) => latents + channels).join(" or ");
+    throw misfit(`the UNet takes ${given} channels, not ${wanted}${known ? `: ${known.kind}` : ""}`);
+  }
+  checkColours(vae);
+}
+
+/** As {@link checkUNetChannels}, for UNets that take noisy latents alone. */
+export function checkUNetInput(unet: UNetShape, vae: AutoencoderShape): void {
+  checkUNetChannels(unet, vae, [0]);
+}
+
+/** UNets by their input channels. */
+const KINDS = [
+  {
+    channels: (latents: number) => latents,
+    kind: "it is a text-to-image model, for StableDiffusionPipeline and StableDiffusionImg2ImgPipeline (ip2p generate)",
+  },
+  {
+    channels: (latents: number) => 2 * latents,
+    kind: "it is an InstructPix2Pix model, for InstructPix2PixPipeline (ip2p edit)",
+  },
+  {
+    channels: (latents: number) => 2 * latents + 1,
+    kind: "it is an inpainting model, for StableDiffusionInpaintPipeline (ip2p generate with --image and --mask)",
+  },
+];
+
+function checkColours(vae: AutoencoderShape): void {
   for (const key of ["in_channels", "out_channels"] as const)
     if (vae[key] !== COLOURS) throw misfit(`the autoencoder's "${key}" is ${vae[key]}, but pictures have ${COLOURS}`);
 }

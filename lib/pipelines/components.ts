@@ -14,7 +14,13 @@ import { native } from "../runtime/native.js";
 import { schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
-import { checkPipelineFolder, checkPrediction, checkVocabulary } from "./compatibility.js";
+import {
+  checkLatentChannels,
+  checkPipelineFolder,
+  checkPrediction,
+  checkVocabulary,
+  type UNetCheck,
+} from "./compatibility.js";
 
 /** The components of Stable Diffusion pipelines. */
 export interface StableDiffusionComponents {
@@ -45,18 +51,21 @@ export interface FromPretrainedOptions
  * Loads a pipeline folder as diffusers saves it: `model_index.json` and one folder per component.
  *
  * @param pathOrId a folder, or an id on the Hugging Face hub
+ * @param checkUNet refuses UNets that are not for the pipeline
  */
 export async function loadComponents(
   pathOrId: string,
   options: FromPretrainedOptions = {},
+  checkUNet: UNetCheck = checkLatentChannels,
 ): Promise<StableDiffusionComponents> {
   native(); // a missing libtorch is reported before anything is downloaded
   checkNames(options);
   const device = resolveDevice(options.device ?? "auto");
   const { dtype = "float32", variant, attention, quantization = "none", allowNonFinite, signal } = options;
   checkQuantization(quantization, dtype, device); // before anything is downloaded
-  const folder = await resolvePretrained(pathOrId, { ...options, checkConfigs: checkPipelineFolder });
-  const { scheduler: className } = await checkPipelineFolder(folder);
+  const check = (at: string) => checkPipelineFolder(at, checkUNet);
+  const folder = await resolvePretrained(pathOrId, { ...options, checkConfigs: check });
+  const { scheduler: className } = await check(folder);
   const model: ModelOptions = { dtype, device, attention, allowNonFinite, signal };
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, variant);
   const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));

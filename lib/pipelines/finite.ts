@@ -1,19 +1,20 @@
 import { InstructPix2PixError } from "../core/errors.js";
 import type { Tensor } from "../core/tensor.js";
-import type { Call } from "./edit-call.js";
-import type { EditOptions, OutputType } from "./edit-options.js";
 
 const NAN_OR_INFINITY = "NaN or infinity";
 
 /**
  * Checks that input tensors are finite.
  *
+ * @param tensors by the names of their options
  * @throws `ERR_INVALID_ARGUMENT` naming the option
  */
-export async function checkGivenTensors(options: EditOptions<OutputType>): Promise<void> {
-  if (options.allowNonFinite) return;
-  const { latents, promptEmbeds, negativePromptEmbeds } = options;
-  for (const [name, tensor] of Object.entries({ latents, promptEmbeds, negativePromptEmbeds }))
+export async function checkGivenTensors(
+  tensors: Readonly<Record<string, Tensor | undefined>>,
+  allowNonFinite: boolean,
+): Promise<void> {
+  if (allowNonFinite) return;
+  for (const [name, tensor] of Object.entries(tensors))
     if (tensor && !(await tensor.isFinite())) throw givenNotFinite(name);
 }
 
@@ -24,19 +25,29 @@ export function givenNotFinite(name: string): InstructPix2PixError {
   );
 }
 
+/** What the checks of a run need to know of it, to say what to try. */
+export interface FiniteChecksOptions {
+  allowNonFinite: boolean;
+  textEncoder: { readonly dtype: string };
+  vae: { readonly dtype: string };
+  unet: { readonly dtype: string };
+  /** Milder guidance, in words; undefined without guidance. */
+  milderGuidance?: string | undefined;
+}
+
 /**
  * Detects where the values of a run stop being finite, so that it ends with an error instead of a black picture.
  */
 export class FiniteChecks {
-  readonly #call: Call;
+  readonly #options: FiniteChecksOptions;
 
-  constructor(call: Call) {
-    this.#call = call;
+  constructor(options: FiniteChecksOptions) {
+    this.#options = options;
   }
 
   /** @throws `ERR_NOT_FINITE` */
   async textEmbeddings(embeddings: Tensor): Promise<void> {
-    const { dtype } = this.#call.textEncoder;
+    const { dtype } = this.#options.textEncoder;
     await this.#check(embeddings, "the text embeddings hold", `the text encoder computed in ${dtype}`, wider(dtype));
   }
 
@@ -50,10 +61,9 @@ export class FiniteChecks {
    * @throws `ERR_NOT_FINITE` naming the step, counted from 1
    */
   async step(latents: Tensor, step: number, totalSteps: number): Promise<void> {
-    const { unet, guidanceScale, imageGuidanceScale, rows } = this.#call;
+    const { unet, milderGuidance } = this.#options;
     const advice = [...wider(unet.dtype)];
-    if (rows.length > 1)
-      advice.push(`a guidanceScale below ${guidanceScale} or an imageGuidanceScale below ${imageGuidanceScale}`);
+    if (milderGuidance !== undefined) advice.push(milderGuidance);
     const what = `from step ${step + 1} of ${totalSteps} on the latents hold`;
     await this.#check(latents, what, `the UNet computed in ${unet.dtype}`, advice);
   }
@@ -65,7 +75,7 @@ export class FiniteChecks {
    * @throws `ERR_NOT_FINITE` naming the step, counted from 1
    */
   async replaced(latents: Tensor, step: number, totalSteps: number): Promise<void> {
-    if (this.#call.allowNonFinite || (await latents.isFinite())) return;
+    if (this.#options.allowNonFinite || (await latents.isFinite())) return;
     throw new InstructPix2PixError(
       "ERR_NOT_FINITE",
       `from step ${step + 1} of ${totalSteps} on the latents hold ${NAN_OR_INFINITY}: onStep returned them so`,
@@ -79,17 +89,17 @@ export class FiniteChecks {
   }
 
   async #check(tensor: Tensor, what: string, how: string, advice: readonly string[]): Promise<void> {
-    if (this.#call.allowNonFinite || (await tensor.isFinite())) return;
+    if (this.#options.allowNonFinite || (await tensor.isFinite())) return;
     const tries = advice.length > 0 ? advice.join(", or ") : "other options, or look at the model's weights";
     throw new InstructPix2PixError("ERR_NOT_FINITE", `${what} ${NAN_OR_INFINITY} (${how}); try ${tries}`);
   }
 
   #autoencoder(): string {
-    return `the autoencoder computed in ${this.#call.vae.dtype}`;
+    return `the autoencoder computed in ${this.#options.vae.dtype}`;
   }
 
   #widerAutoencoder(): readonly string[] {
-    const { dtype } = this.#call.vae;
+    const { dtype } = this.#options.vae;
     return dtype === "float16" ? ['vaeDtype "float32"', ...wider(dtype)] : wider(dtype);
   }
 }

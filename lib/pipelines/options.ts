@@ -28,3 +28,17 @@ export function checkTexts(name: string, value: unknown): readonly string[] {
     refuseArgument(name, value, "a string or a list of strings");
   return texts;
 }
+
+export function checkFraction(name: string, value: unknown): number {
+  const number = checkFinite(name, value);
+  if (number < 0 || number > 1) refuseArgument(name, value, "in 0..1");
+  return number;
+}
+
+export function oneOf<T>(name: string, value: T, known: readonly T[]): T {
+  if (!known.includes(value)) {
+    const names = known.map((each) => JSON.stringify(each));
+    refuseArgument(name, value, `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`);
+  }
+  return value;
+}

@@ -68,7 +68,7 @@ export class LCMScheduler extends AlphaScheduler {
   }
 
   /** Start index of the next run, for runs that skip the first steps. Reset by `setTimesteps`. */
-  setBeginIndex(index: number): void {
+  override setBeginIndex(index: number): void {
     this.cursor.begin = index;
   }
 

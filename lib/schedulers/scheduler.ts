@@ -72,6 +72,12 @@ export abstract class Scheduler {
   abstract setTimesteps(numInferenceSteps?: number | null, options?: SetTimestepsOptions): void;
 
   /**
+   * Start index of the next run among `timesteps`, for runs that skip the first steps. Reset by `setTimesteps`. Schedulers that
+   * step by timesteps need none and ignore it.
+   */
+  setBeginIndex(_index: number): void {}
+
+  /**
    * One step of the sampler.
    * @param modelOutput what the model predicted at `timestep`, shape of `sample`
    * @param timestep an element of `timesteps`

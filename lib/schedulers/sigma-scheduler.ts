@@ -29,8 +29,7 @@ export abstract class SigmaScheduler extends Scheduler {
     return this.cursor.index;
   }
 
-  /** Start index of the next run, for runs that skip the first steps. Reset by `setTimesteps`. */
-  setBeginIndex(index: number): void {
+  override setBeginIndex(index: number): void {
     if (!Number.isInteger(index) || index < 0 || index >= this.timesteps.length)
       this.invalid(`begin index ${index} is not a whole number in 0..${this.timesteps.length - 1}`);
     this.cursor.begin = index;

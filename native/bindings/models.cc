@@ -158,13 +158,14 @@ Napi::Value vae_decode(const Info& info) {
                      CancelObject::get_optional(info[4]));
 }
 
-/// clipTextForward(model, inputIds, hiddenStates, attentionMask, cancel): { lastHiddenState, pooled,
-/// textEmbeds?, hiddenStates? }
+/// clipTextForward(model, inputIds, hiddenStates, attentionMask, skippedLayers, cancel): { lastHiddenState,
+/// pooled, textEmbeds?, hiddenStates? }
 Napi::Value clip_text_forward(const Info& info) {
   const auto model = model_argument<CLIPTextModel>(info[0], "CLIPTextModel");
   const at::Tensor ids = TensorObject::get(info[1]);
   const bool hidden_states = bool_argument(info[2], "hiddenStates");
   const at::Tensor mask = info[3].IsNull() ? at::Tensor() : TensorObject::get(info[3]);
+  const int64_t skipped = integer_argument(info[4], "skippedLayers");
   return submit_with(
       info.Env(), model,
       [=]() -> Finish {
@@ -172,7 +173,7 @@ Napi::Value clip_text_forward(const Info& info) {
         if (mask.defined() && mask.sizes() != ids.sizes())
           throw Error("ERR_INVALID_ARGUMENT", "attentionMask must have the shape of inputIds");
         const CLIPTextOutput output = model->forward(prepared(ids, *model), hidden_states,
-                                                     mask.defined() ? prepared(mask, *model) : mask);
+                                                     mask.defined() ? prepared(mask, *model) : mask, skipped);
         return [output, hidden_states](Napi::Env js) -> Napi::Value {
           Napi::Object result = Napi::Object::New(js);
           result.Set("lastHiddenState", TensorObject::make(js, output.last_hidden_state));
@@ -188,7 +189,7 @@ Napi::Value clip_text_forward(const Info& info) {
           return result;
         };
       },
-      CancelObject::get_optional(info[4]));
+      CancelObject::get_optional(info[5]));
 }
 
 }  // namespace

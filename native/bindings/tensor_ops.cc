@@ -11,6 +11,7 @@
 #include <ATen/ops/quantile.h>
 #include <ATen/ops/round.h>
 #include <ATen/ops/sqrt.h>
+#include <ATen/ops/std.h>
 #include <ATen/ops/tensor.h>
 
 #include <map>
@@ -221,20 +222,34 @@ Napi::Value clamp_rows(const Info& info) {
   });
 }
 
+/// The values of a tensor [N] as a list of numbers.
+Finish numbers_result(const at::Tensor& values) {
+  const at::Tensor wide = values.to(at::kCPU, at::kDouble).contiguous();
+  const std::vector<double> numbers(wide.const_data_ptr<double>(),
+                                    wide.const_data_ptr<double>() + wide.numel());
+  return [numbers](Napi::Env js) -> Napi::Value {
+    Napi::Array array = Napi::Array::New(js, numbers.size());
+    for (size_t i = 0; i < numbers.size(); ++i)
+      array.Set(static_cast<uint32_t>(i), Napi::Number::New(js, numbers[i]));
+    return array;
+  };
+}
+
 Napi::Value abs_quantile_rows(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
   const double q = number_argument(info[1], "q");
   return submit(info.Env(), x.device(), [=]() -> Finish {
-    const at::Tensor values = at::quantile(at::abs(x.to(compute_type(x))).flatten(1), q, 1);
-    const at::Tensor wide = values.to(at::kCPU, at::kDouble).contiguous();
-    const std::vector<double> numbers(wide.const_data_ptr<double>(),
-                                      wide.const_data_ptr<double>() + wide.numel());
-    return [numbers](Napi::Env js) -> Napi::Value {
-      Napi::Array array = Napi::Array::New(js, numbers.size());
-      for (size_t i = 0; i < numbers.size(); ++i)
-        array.Set(static_cast<uint32_t>(i), Napi::Number::New(js, numbers[i]));
-      return array;
-    };
+    return numbers_result(at::quantile(at::abs(x.to(compute_type(x))).flatten(1), q, 1));
+  });
+}
+
+/// stdRows(x): the unbiased standard deviation of each row
+Napi::Value std_rows(const Info& info) {
+  const at::Tensor x = TensorObject::get(info[0]);
+  return submit(info.Env(), x.device(), [=]() -> Finish {
+    if (x.dim() < 2)
+      throw Error("ERR_INVALID_ARGUMENT", "standard deviations of rows need at least two dimensions");
+    return numbers_result(at::std(x.to(compute_type(x)).flatten(1), at::IntArrayRef{1}, true));
   });
 }
 
@@ -330,6 +345,7 @@ void register_tensor_ops(Napi::Env env, Napi::Object exports) {
   export_function<clamp>(env, exports, "clamp");
   export_function<clamp_rows>(env, exports, "clampRows");
   export_function<abs_quantile_rows>(env, exports, "absQuantileRows");
+  export_function<std_rows>(env, exports, "stdRows");
   export_function<to>(env, exports, "to");
   export_function<slice>(env, exports, "slice");
   export_function<reshape>(env, exports, "reshape");

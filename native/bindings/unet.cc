@@ -16,7 +16,8 @@ at::Tensor timesteps_argument(const Napi::Value& value) {
     return at::tensor(numbers_argument(value, "timesteps"), at::TensorOptions().dtype(at::kDouble));
   const at::Tensor given = TensorObject::get(value);
   if (given.dim() > 1 || given.numel() == 0 || given.scalar_type() == at::kBool)
-    throw Error("ERR_INVALID_ARGUMENT", "timesteps must be numbers, [] or [B]");
+    throw Error("ERR_INVALID_ARGUMENT",
+                "timesteps must be a number, a list of numbers, or a Tensor of numbers, [] or [B]");
   return given;
 }
 

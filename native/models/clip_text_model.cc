@@ -73,8 +73,12 @@ at::Tensor additive_mask(const at::Tensor& attention_mask, const at::Tensor& x) 
 }  // namespace
 
 CLIPTextOutput CLIPTextModel::forward(const at::Tensor& input_ids, bool hidden_states,
-                                      const at::Tensor& attention_mask) const {
+                                      const at::Tensor& attention_mask, int64_t skipped_layers) const {
   const int64_t B = input_ids.size(0), T = input_ids.size(1);
+  if (skipped_layers < 0 || skipped_layers > config_.num_hidden_layers)
+    throw Error("ERR_INVALID_ARGUMENT", std::to_string(skipped_layers) +
+                                            " layers cannot be skipped: the text encoder has " +
+                                            std::to_string(config_.num_hidden_layers));
   if (T > config_.max_position_embeddings)
     throw Error("ERR_INVALID_ARGUMENT", std::to_string(T) +
                                             " tokens do not fit: the text encoder takes at most " +
@@ -85,7 +89,7 @@ CLIPTextOutput CLIPTextModel::forward(const at::Tensor& input_ids, bool hidden_s
                  embeddings_.position_embedding.forward(at::arange(T, int64)).unsqueeze(0);
   const at::Tensor mask = attention_mask.defined() ? additive_mask(attention_mask, x) : at::Tensor();
   if (hidden_states) output.hidden_states.push_back(x);
-  for (size_t i = 0; i < encoder_.layers.size(); ++i) {
+  for (size_t i = 0; i + skipped_layers < encoder_.layers.size(); ++i) {
     check_cancelled();
     x = encoder_.layers[i].forward(x, mask);
     if (hidden_states) output.hidden_states.push_back(x);

@@ -118,8 +118,9 @@ class CLIPTextModel : public Model {
   /// input_ids: int64 [B,T], T ≤ max_position_embeddings. Attention is causal.
   /// @param attention_mask [B,T], 0 for tokens that no other one attends to; undefined for none of them, as
   ///   Stable Diffusion encodes prompts with their padding
+  /// @param skipped_layers the last layers left out; the final layer norm stays
   CLIPTextOutput forward(const at::Tensor& input_ids, bool hidden_states,
-                         const at::Tensor& attention_mask = {}) const;
+                         const at::Tensor& attention_mask = {}, int64_t skipped_layers = 0) const;
 
  private:
   struct Embeddings : public Module {

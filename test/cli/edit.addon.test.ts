@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { loadImage, RgbImage } from "../../lib/images/index.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { fixture } from "../helpers/fixtures.js";
 import { editArguments, ip2p, tinyImage, tinyModel, Workplace } from "./run-cli.js";
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { encodePrompts } from "../../lib/conditioning/prompt.js";
 import { PromptCache } from "../../lib/conditioning/prompt-cache.js";
-import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { native } from "../../lib/runtime/native.js";
 import { tinyPipeline } from "../runtime/tiny.js";
 

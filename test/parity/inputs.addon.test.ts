@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { Generator } from "../../lib/core/generator.js";
 import type { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
-import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { EulerAncestralDiscreteScheduler } from "../../lib/schedulers/index.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";

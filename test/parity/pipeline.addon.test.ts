@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Generator } from "../../lib/core/generator.js";
 import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";

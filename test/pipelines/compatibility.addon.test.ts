@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Tensor } from "../../lib/core/tensor.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { native } from "../../lib/runtime/native.js";
 import { DDPMScheduler } from "../../lib/schedulers/index.js";
 import { quickEdit, tinyModel, tinyPipeline } from "../runtime/tiny.js";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { guidanceRows } from "../../lib/conditioning/guidance.js";
 import { Generator } from "../../lib/core/generator.js";
 import { Tensor } from "../../lib/core/tensor.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { EulerDiscreteScheduler } from "../../lib/schedulers/index.js";
 import { fixture } from "../helpers/fixtures.js";
 

@@ -2,8 +2,8 @@ import { beforeAll, expect, test, vi } from "vitest";
 import { Generator } from "../../lib/core/generator.js";
 import { Tensor } from "../../lib/core/tensor.js";
 import { UNetCache } from "../../lib/models/unet-cache.js";
-import type { EditOptions } from "../../lib/pipelines/edit-options.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { EditOptions } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { tinyModel, tinyPipeline } from "../runtime/tiny.js";
 
 const STEPS = 6;

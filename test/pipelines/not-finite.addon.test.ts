@@ -6,8 +6,8 @@ import type { InstructPix2PixError } from "../../lib/core/errors.js";
 import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors, saveSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
-import type { EditOptions } from "../../lib/pipelines/edit-options.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { EditOptions } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { objectsLeftBehind, quickEdit, tinyModel, tinyPipeline } from "../runtime/tiny.js";
 
 let pipe: InstructPix2PixPipeline;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { native } from "../../lib/runtime/native.js";
 import { bits, quickEdit, tinyPipeline } from "../runtime/tiny.js";
 

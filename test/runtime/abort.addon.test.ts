@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Tensor } from "../../lib/core/tensor.js";
-import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { bits, objectsLeftBehind, quickEdit, tinyPipeline } from "./tiny.js";
 
 /** The stages of a run; an abort can happen in each. */

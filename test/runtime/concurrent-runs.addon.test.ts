@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Generator } from "../../lib/core/generator.js";
-import type { EditOptions } from "../../lib/pipelines/edit-options.js";
-import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { EditOptions, InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";
 import { fixture } from "../helpers/fixtures.js";
 import { bits, quickEdit, tinyPipeline } from "./tiny.js";

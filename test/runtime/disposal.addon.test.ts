@@ -4,7 +4,7 @@ import { Tensor } from "../../lib/core/tensor.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import type { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { native } from "../../lib/runtime/native.js";
 import { bits, quickEdit, tinyModel, tinyPipeline } from "./tiny.js";
 

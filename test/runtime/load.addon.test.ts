@@ -174,7 +174,7 @@ describe.runIf(process.platform === "linux")("a CUDA libtorch", () => {
   const load = (tree: string, env: Record<string, string> = {}, root = installedPackage()) =>
     inProcess<LoadedAddon<unknown>["cuda"] & { opened: string[] }>(
       `import { readFileSync } from "node:fs";
-       import { loadAddon } from ${compiled("native/load.js")};
+       import { loadAddon } from ${compiled("runtime/load.js")};
        const { cuda } = loadAddon(${JSON.stringify({ libtorch: tree, root })});
        const maps = readFileSync("/proc/self/maps", "utf8");
        const opened = ["c10", "torch_cpu", "c10_cuda", "torch_cuda"].filter((stem) => maps.includes("/lib" + stem + ".so"));
@@ -218,7 +218,7 @@ describe("loading", () => {
   it("does not happen when the module is imported", async () => {
     const opened = await inProcess<boolean>(
       `import { readFileSync } from "node:fs";
-       import ${compiled("native/load.js")};
+       import ${compiled("runtime/load.js")};
        console.log(readFileSync("/proc/self/maps", "utf8").includes("libtorch"));`,
     );
     expect(opened).toBe(false);
@@ -239,8 +239,8 @@ describe("loading", () => {
   it("works in worker threads, together and one after the other", async () => {
     const versions = await inProcess<string[]>(
       `import { Worker } from "node:worker_threads";
-       import { loadAddon } from ${compiled("native/load.js")};
-       const code = 'import { parentPort } from "node:worker_threads"; import { loadAddon } from ${compiled("native/load.js")}; parentPort.postMessage(loadAddon().exports.libtorchVersion)';
+       import { loadAddon } from ${compiled("runtime/load.js")};
+       const code = 'import { parentPort } from "node:worker_threads"; import { loadAddon } from ${compiled("runtime/load.js")}; parentPort.postMessage(loadAddon().exports.libtorchVersion)';
        const work = () => new Promise((resolve, reject) => {
          let answer;
          new Worker(code, { eval: true }).on("message", (m) => { answer = m; }).on("error", reject).on("exit", () => resolve(answer));

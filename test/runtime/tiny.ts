@@ -1,6 +1,6 @@
 import type { Tensor } from "../../lib/core/tensor.js";
-import type { EditOptions } from "../../lib/pipelines/edit-options.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import type { EditOptions } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { native } from "../../lib/runtime/native.js";
 import { fixture } from "../helpers/fixtures.js";
 

@@ -6,7 +6,7 @@ import { listFiles } from "../../lib/files/list-files.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { loadImage } from "../../lib/images/index.js";
 import { builtInModel } from "../../lib/models/built-in.js";
-import { InstructPix2PixPipeline } from "../../lib/pipelines/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { drawScene, EditJudge, worldExample } from "../../lib/world/index.js";
 import { Random } from "../../lib/world/random.js";
 import { ip2p, Workplace } from "../cli/run-cli.js";

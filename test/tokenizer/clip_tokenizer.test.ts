@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CLIPTokenizer, type TokenizerEncodeOptions } from "../../lib/tokenizer/clip_tokenizer.js";
 import { decodeTokens } from "../../lib/tokenizer/decode.js";
 
-const fixtures = fileURLToPath(new URL("fixtures/", import.meta.url));
+const fixtures = fileURLToPath(new URL("../fixtures/", import.meta.url));
 const clipVocab = join(fixtures, "clip-vocab");
 const recorded = join(fixtures, "tokenizer");
 

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { CLIPTokenizer } from "../../lib/tokenizer/clip_tokenizer.js";
 
-const tiny = fileURLToPath(new URL("fixtures/tokenizer/tiny/", import.meta.url));
+const tiny = fileURLToPath(new URL("../fixtures/tokenizer/tiny/", import.meta.url));
 
 test("every string has ids of the vocabulary, between its markers, and decodes", async () => {
   const tokenizer = await CLIPTokenizer.fromPretrained(tiny);

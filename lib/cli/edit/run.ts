@@ -9,7 +9,7 @@ import { imageGrid, loadImage, type RgbImage } from "../../images/index.js";
 import { builtInModel } from "../../models/built-in.js";
 import { checkQuantization } from "../../models/pretrained.js";
 import { checkPipelineFolder } from "../../pipelines/compatibility.js";
-import { InstructPix2PixPipeline } from "../../pipelines/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import { loadAddon } from "../../runtime/load.js";
 import { native } from "../../runtime/native.js";
 import { schedulerFromClassName } from "../../schedulers/registry.js";

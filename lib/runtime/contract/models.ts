@@ -60,6 +60,8 @@ export interface ModelsAddon {
     hiddenStates: boolean,
     /** [B,T], 0 where a token is not attended to. */
     attentionMask: NativeTensor | null,
+    /** The last layers to leave out. */
+    skippedLayers: number,
     cancel: NativeCancelToken | null,
   ): Promise<{
     lastHiddenState: NativeTensor;

@@ -23,6 +23,7 @@ export interface TensorAddon {
   clamp(x: NativeTensor, min: number, max: number): Promise<NativeTensor>;
   clampRows(x: NativeTensor, mins: readonly number[], maxs: readonly number[]): Promise<NativeTensor>;
   absQuantileRows(x: NativeTensor, q: number): Promise<number[]>;
+  stdRows(x: NativeTensor): Promise<number[]>;
   to(x: NativeTensor, dtype: DType | null, device: string | null): Promise<NativeTensor>;
   slice(x: NativeTensor, dim: number, start: number, end: number): Promise<NativeTensor>;
   reshape(x: NativeTensor, shape: readonly number[]): Promise<NativeTensor>;

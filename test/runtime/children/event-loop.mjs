@@ -8,7 +8,7 @@ import { loadPipeline, native, Tensor, tinyImage, tinyModel } from "./package.mj
 
 const MEGABYTE = 2 ** 20;
 const pipe = await loadPipeline();
-const { InstructPix2PixPipeline } = await import("../../../dist/pipelines/instruct_pix2pix.js");
+const { InstructPix2PixPipeline } = await import("../../../dist/pipelines/stable_diffusion/instruct_pix2pix.js");
 const image = await Tensor.rand([1, 3, 112, 112]);
 const large = new RgbImage(3000, 2000, new Uint8Array(3000 * 2000 * 3).fill(127));
 const edit = (options) => pipe.run({ prompt: "make it a snowy day", seed: 0, image: tinyImage, ...options });

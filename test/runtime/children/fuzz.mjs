@@ -270,7 +270,7 @@ const addonExamples = {
   ],
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
-  clipTextForward: () => [text.handle, h(ids), true, null],
+  clipTextForward: () => [text.handle, h(ids), true, null, 0],
   callOperator: () => ["geglu", [h(picture)], [], h(halfPicture)],
   replayOperator: () => ["geglu", [h(picture)], []],
   createTrainer: () => [unet.handle, null, trainerOptions],

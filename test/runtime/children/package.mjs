@@ -15,7 +15,7 @@ export { native };
 export const onOneThread = () => native().setThreads(1);
 
 export const loadPipeline = async () => {
-  const { InstructPix2PixPipeline } = await import("../../../dist/pipelines/instruct_pix2pix.js");
+  const { InstructPix2PixPipeline } = await import("../../../dist/pipelines/stable_diffusion/instruct_pix2pix.js");
   await onOneThread();
   return InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu" });
 };

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { InstructPix2PixError } from "../../../lib/core/errors.js";
 import { RgbImage } from "../../../lib/images/index.js";
-import { InstructPix2PixPipeline } from "../../../lib/pipelines/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { MetricsFile } from "../../../lib/tracking/metrics-file.js";
 import type { TrainEvent } from "../../../lib/training/events.js";
 import type { TrainInput } from "../../../lib/training/options.js";

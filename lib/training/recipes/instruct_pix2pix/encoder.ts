@@ -70,7 +70,7 @@ export class BatchEncoder {
   async #text(prompts: readonly string[], signal: AbortSignal | undefined): Promise<Tensor> {
     return this.#options.trainTextEncoder
       ? tokenizePrompts(prompts, this.#base)
-      : await encodePrompts(prompts, this.#base, signal);
+      : await encodePrompts(prompts, this.#base, { signal });
   }
 
   /** Bytes [B,R,R,3] to float32 [B,3,R,R] in -1..1, moved to the device by the model. */

@@ -6,7 +6,7 @@ import { Generator } from "../../../core/generator.js";
 import { ioError } from "../../../files/io-error.js";
 import { loadImage, type RgbImage } from "../../../images/index.js";
 import { sizeForFactor } from "../../../images/resize.js";
-import { InstructPix2PixPipeline } from "../../../pipelines/instruct_pix2pix.js";
+import { InstructPix2PixPipeline } from "../../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import type { Scheduler } from "../../../schedulers/scheduler.js";
 import type { TrainOptions } from "../../options.js";
 import type { BaseModel } from "./base-model.js";

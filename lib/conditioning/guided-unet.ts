@@ -1,0 +1,116 @@
+import { Scope } from "../core/scope.js";
+import { Tensor } from "../core/tensor.js";
+import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { UNetCache } from "../models/unet-cache.js";
+import type { DeepFeatures } from "../runtime/contract/index.js";
+import { ALONE, combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
+
+/** What a guided prediction is made from. Its tensors become the owner's of the prediction. */
+export interface GuidedInputs {
+  unet: UNet2DConditionModel;
+  /** Rows of guidance, for each of the `count` pictures. */
+  rows: readonly GuidanceRow[];
+  count: number;
+  /** [rows · count,T,D] */
+  embeddings: Tensor;
+  /** Channels behind those of the latents: [inputs · count,C,h,w], for the inputs of {@link sharedRows}. */
+  channels?: Tensor | undefined;
+  /** φ of `guidanceRescale`; see {@link combineRows}. Default 0. */
+  rescale?: number | undefined;
+  /** The timesteps of the run. */
+  timesteps: readonly number[];
+}
+
+/** A UNet with its conditions for all rows of guidance, and the cache that the steps of a run share. */
+export class GuidedUNet implements Disposable {
+  readonly #inputs: Omit<GuidedInputs, "embeddings" | "channels">;
+  readonly #cache: UNetCache;
+  #embeddings: Tensor;
+  #channels: Tensor | undefined;
+  /** How often the latents are repeated. */
+  #copies: number;
+  /** Undefined if every row of text has its own row of latents. */
+  #sampleRows: readonly number[] | undefined;
+
+  constructor({ embeddings, channels, ...inputs }: GuidedInputs) {
+    this.#inputs = inputs;
+    this.#embeddings = embeddings;
+    this.#channels = channels;
+    this.#cache = new UNetCache(inputs.timesteps);
+    const { images, sampleRows } = sharedRows(inputs.rows, inputs.count);
+    this.#copies = images.length;
+    this.#sampleRows = sampleRows;
+  }
+
+  /** The same without guidance: only the row with text and picture. */
+  async withoutGuidance(): Promise<GuidedUNet> {
+    const { rows, count } = this.#inputs;
+    const row = rows.findIndex(({ text, image }) => text && image);
+    const input = sharedRows(rows, count).images.indexOf(true);
+    const of = (tensor: Tensor, i: number) => tensor.slice(0, i * count, (i + 1) * count);
+    const [embeddings, channels] = await Promise.all([
+      of(this.#embeddings, row),
+      this.#channels && of(this.#channels, input),
+    ]);
+    return new GuidedUNet({ ...this.#inputs, rows: ALONE, rescale: 0, embeddings, channels });
+  }
+
+  /**
+   * The guided prediction for latents [count,C,h,w].
+   *
+   * @param deepFeatures as in `UNet2DConditionModel.forward`
+   */
+  async predict(
+    latents: Tensor,
+    timestep: number,
+    options: { deepFeatures: DeepFeatures; signal?: AbortSignal | undefined },
+  ): Promise<Tensor> {
+    const { unet, rows, rescale } = this.#inputs;
+    using scope = new Scope();
+    const repeated = this.#copies === 1 ? latents : scope.add(await latents.repeat([this.#copies, 1, 1, 1]));
+    const input = this.#channels ? scope.add(await Tensor.cat([repeated, this.#channels], 1)) : repeated;
+    const { deepFeatures, signal } = options;
+    const prediction = await unet.forward(input, timestep, this.#embeddings, {
+      cache: this.#cache,
+      deepFeatures,
+      ...(this.#sampleRows && { sampleRows: this.#sampleRows }),
+      ...(signal && { signal }),
+    });
+    return await combineRows(scope.add(prediction), rows, rescale);
+  }
+
+  /**
+   * Replaces the conditions of the steps to come by tensors that hold all of diffusers' rows; they stay the caller's.
+   *
+   * @param embeddings [diffusers' rows · count,T,D]
+   * @param channels [diffusers' rows · count,C,h,w]
+   */
+  async replace({ embeddings, channels }: { embeddings?: Tensor | undefined; channels?: Tensor | undefined }) {
+    const { rows, count } = this.#inputs;
+    const ofRows = async (all: Tensor): Promise<Tensor> => {
+      using scope = new Scope();
+      const parts: Tensor[] = [];
+      for (const { index } of rows) parts.push(scope.add(await all.slice(0, index * count, (index + 1) * count)));
+      return await Tensor.cat(parts, 0);
+    };
+    if (embeddings) {
+      const replaced = await ofRows(embeddings);
+      this.#embeddings.dispose();
+      this.#embeddings = replaced;
+    }
+    if (channels) {
+      const replaced = await ofRows(channels);
+      this.#channels?.dispose();
+      this.#channels = replaced;
+      // Each row may now have other ones.
+      this.#copies = rows.length;
+      this.#sampleRows = undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#embeddings.dispose();
+    this.#channels?.dispose();
+    this.#cache.dispose();
+  }
+}

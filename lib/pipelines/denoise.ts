@@ -1,0 +1,73 @@
+import { throwIfAborted } from "../core/errors.js";
+import type { Generator } from "../core/generator.js";
+import type { Tensor } from "../core/tensor.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
+import type { FiniteChecks } from "./finite.js";
+import type { RunOptions } from "./run-options.js";
+import { type CallbackTensors, callOnStep } from "./step-callback.js";
+
+/** What the model is asked for in one step. */
+export interface StepInput {
+  /** [B·n,C,h,w] */
+  latents: Tensor;
+  /** The latents as the scheduler wants the model to see them. */
+  scaled: Tensor;
+  timestep: number;
+  /** Counts from 0. */
+  step: number;
+}
+
+export interface Denoising {
+  scheduler: Scheduler;
+  /** Those of the scheduler's timesteps that are visited. */
+  timesteps: readonly number[];
+  /** The initial latents; freed by {@link denoise}. */
+  latents: Tensor;
+  /** The model's guided prediction, of the latents' shape. */
+  predict(input: StepInput): Promise<Tensor>;
+  /** What becomes of the latents after a step; the given ones stay the caller's. */
+  afterStep?: ((latents: Tensor, step: number) => Promise<Tensor>) | undefined;
+  /** What else the step callback sees and may replace. */
+  callbackTensors: CallbackTensors;
+  onStep?: RunOptions["onStep"] | undefined;
+  finite: FiniteChecks;
+  generator: Generator | Generator[];
+  eta: number;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The denoising loop of all pipelines: for each timestep the model predicts, the scheduler steps, and the step callback
+ * may replace the latents.
+ *
+ * @returns the denoised latents
+ * @throws `ERR_ABORTED`, `ERR_NOT_FINITE` naming the step, `ERR_INVALID_ARGUMENT` for the step callback's tensors
+ */
+export async function denoise(run: Denoising): Promise<Tensor> {
+  const { scheduler, timesteps, finite, generator, eta, signal } = run;
+  const totalSteps = timesteps.length;
+  let { latents } = run;
+  const become = (next: Tensor) => {
+    latents.dispose();
+    latents = next;
+  };
+  try {
+    for (const [step, timestep] of timesteps.entries()) {
+      throwIfAborted(signal);
+      using scaled = await scheduler.scaleModelInput(latents, timestep);
+      using prediction = await run.predict({ latents, scaled, timestep, step });
+      become((await scheduler.step(prediction, timestep, latents, { generator, eta })).prevSample);
+      if (run.afterStep) become(await run.afterStep(latents, step));
+      const replacement = await callOnStep(run.onStep, { step, totalSteps, timestep, latents }, run.callbackTensors);
+      if (replacement) {
+        become(replacement);
+        await finite.replaced(latents, step, totalSteps);
+      } else await finite.step(latents, step, totalSteps);
+    }
+    throwIfAborted(signal);
+    return latents;
+  } catch (error) {
+    latents.dispose();
+    throw error;
+  }
+}

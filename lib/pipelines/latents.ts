@@ -1,0 +1,121 @@
+import { InstructPix2PixError } from "../core/errors.js";
+import type { Generator } from "../core/generator.js";
+import { Scope } from "../core/scope.js";
+import { type ModelDType, ofThisRealm, Tensor } from "../core/tensor.js";
+import { RgbImage } from "../images/index.js";
+import type { AutoencoderKL } from "../models/autoencoder_kl.js";
+import { native } from "../runtime/native.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
+import type { FiniteChecks } from "./finite.js";
+import type { ImagesResult, OutputType } from "./run-options.js";
+
+/** Where and in which type a run computes its latents. */
+export interface Placement {
+  device: string;
+  dtype: ModelDType;
+}
+
+/**
+ * The initial latents of a run that starts from noise alone, scaled to the scheduler's initial deviation.
+ *
+ * @param shape [B·n,C,h,w]
+ * @param given noise used instead of a draw
+ * @throws `ERR_INVALID_ARGUMENT` for noise of another shape
+ */
+export async function initialLatents(
+  shape: readonly number[],
+  scheduler: Scheduler,
+  options: Placement & { generator: Generator | Generator[]; given?: Tensor | undefined },
+): Promise<Tensor> {
+  using noise = await unitNoise(shape, options);
+  return await Tensor.linearCombination([[scheduler.initNoiseSigma, noise]]);
+}
+
+/**
+ * Standard normal noise: drawn, or the given tensor. Throws as {@link initialLatents}.
+ */
+export async function unitNoise(
+  shape: readonly number[],
+  { given, generator, ...placement }: Placement & { generator: Generator | Generator[]; given?: Tensor | undefined },
+): Promise<Tensor> {
+  if (!given) return await Tensor.randn(shape, { generator, ...placement });
+  if (given.shape.join() !== shape.join())
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `latents must be [${shape}], not [${given.shape}]`);
+  return await given.to(placement);
+}
+
+/** How many rows there are, and how they belong to prompts. */
+export interface RowCounts {
+  /** Number of prompts. */
+  batch: number;
+  numImagesPerPrompt: number;
+  /** batch · numImagesPerPrompt */
+  count: number;
+}
+
+/**
+ * Expands one row per picture to one per result: picture i goes with prompt i, and both are repeated one by one
+ * (diffusers repeats the pictures as a whole, which pairs them with other prompts). If the numbers differ, pictures repeat
+ * cyclically.
+ *
+ * @param rows [pictures,…]
+ * @returns [B·n,…]
+ * @throws `ERR_INVALID_ARGUMENT` if the numbers cannot be matched
+ */
+export async function expandRows(rows: Tensor, { batch, numImagesPerPrompt, count }: RowCounts): Promise<Tensor> {
+  const pictures = rows.shape[0]!;
+  if (count % pictures !== 0)
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `${pictures} pictures cannot be matched with ${batch} prompts of ${numImagesPerPrompt} images each`,
+    );
+  const paired = batch % pictures === 0;
+  const times = (n: number) => [n, ...rows.shape.slice(1).fill(1)];
+  using repeated = await rows.repeat(times((paired ? batch : count) / pictures));
+  return paired ? await repeated.repeatInterleave(numImagesPerPrompt, 0) : await repeated.clone();
+}
+
+/**
+ * A run's result from its denoised latents, which are freed.
+ *
+ * @throws `ERR_NOT_FINITE`, `ERR_ABORTED`
+ */
+export async function finish<T extends OutputType>(
+  denoised: Tensor,
+  options: Placement & {
+    vae: AutoencoderKL;
+    outputType: OutputType;
+    finite: FiniteChecks;
+    seed: number | bigint | undefined;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<ImagesResult<T>> {
+  using latents = denoised;
+  const { device, dtype, outputType, seed } = options;
+  const result = (images: RgbImage[] | Tensor) => ({ images, seed }) as ImagesResult<T>;
+  if (outputType === "latent") return result(await latents.to({ device, dtype }));
+  using unit = await decode(latents, options);
+  return result(outputType === "tensor" ? await unit.clone() : await toPictures(unit));
+}
+
+/** Latents to pictures [B,3,H,W] in 0..1, float32. */
+async function decode(
+  latents: Tensor,
+  { vae, finite, signal }: { vae: AutoencoderKL; finite: FiniteChecks; signal?: AbortSignal | undefined },
+): Promise<Tensor> {
+  using scope = new Scope();
+  const scale = 1 / vae.config.scaling_factor;
+  const unscaled = scope.add(await Tensor.linearCombination([[scale, latents]], { dtype: vae.dtype }));
+  const decoded = scope.add(await vae.decode(unscaled, { signal }));
+  await finite.decoded(decoded);
+  const float = scope.add(await decoded.to({ dtype: "float32" }));
+  const half = scope.add(await float.mul(0.5));
+  const shifted = scope.add(await half.add(0.5));
+  return await shifted.clamp(0, 1);
+}
+
+/** Pixels [B,3,H,W] in 0..1 as pictures of 8 bits, rounded to even. */
+export async function toPictures(unit: Tensor): Promise<RgbImage[]> {
+  const [, , height, width] = unit.shape as [number, number, number, number];
+  return (await native().tensorToPictures(unit.handle)).map((data) => new RgbImage(width, height, ofThisRealm(data)));
+}

@@ -1,0 +1,109 @@
+import type { PromptWeighting } from "../conditioning/encode-prompt.js";
+import type { Generator } from "../core/generator.js";
+import type { Tensor } from "../core/tensor.js";
+import type { RgbImage } from "../images/index.js";
+
+export type OutputType = "image" | "tensor" | "latent";
+
+/**
+ * Options that every pipeline has.
+ *
+ * @typeParam T the kind of result
+ */
+export interface RunOptions<T extends OutputType = "image"> {
+  /** "image" (default): RgbImage; "tensor": one Tensor [B·n,3,H,W] in 0..1; "latent": one Tensor [B·n,C,h,w]. */
+  outputType?: T | undefined;
+  /**
+   * Allows NaN and infinity in inputs and results; pictures are black there. Default false: `ERR_INVALID_ARGUMENT` for
+   * inputs, `ERR_NOT_FINITE` for results.
+   */
+  allowNonFinite?: boolean | undefined;
+  /** Stops the run within a step; it rejects with `ERR_ABORTED`. */
+  signal?: AbortSignal | undefined;
+  /**
+   * Called and awaited after every step. `progress.latents` belong to the pipeline, which frees them after the next step:
+   * clone them to keep them. Returning `{ latents }` replaces them by a tensor of the same shape, type and device, which stays
+   * the caller's; other tensors of the progress can be replaced alike, for the steps to come.
+   */
+  onStep?: ((progress: StepProgress) => StepResult | Promise<StepResult>) | undefined;
+}
+
+/** Options of pipelines that are guided by text. */
+export interface PromptOptions {
+  /** The prompt, or one for each row of the batch. Either this or `promptEmbeds`. */
+  prompt?: string | readonly string[] | null | undefined;
+  /** The negative prompt: what to avoid. Default: the empty prompt. Ignored without guidance. */
+  negativePrompt?: string | readonly string[] | null | undefined;
+  /** Prompt embeddings [B,T,D] instead of `prompt`. */
+  promptEmbeds?: Tensor | undefined;
+  /** Prompt embeddings [B,T,D] instead of `negativePrompt`. */
+  negativePromptEmbeds?: Tensor | undefined;
+  /** How prompts are read: "none" (default), or "compel" for weights in Compel's grammar; see `encodePrompt`. */
+  promptWeighting?: PromptWeighting | undefined;
+}
+
+/** Options of the noise and of how it is removed. */
+export interface SamplingOptions {
+  /** Pictures for each prompt. Default 1. */
+  numImagesPerPrompt?: number | undefined;
+  /** η of DDIM, 0..1; other schedulers ignore it. Default 0. */
+  eta?: number | undefined;
+  /** Source of all noise: one generator, or one for each output picture. Either this or `seed`. */
+  generator?: Generator | readonly Generator[] | undefined;
+  /** Seeds a CPU generator, so that a seed means the same picture on every device. Random if left out. */
+  seed?: number | bigint | undefined;
+  /** Initial noise instead of a random draw: [B·n,C,h,w], unit variance. */
+  latents?: Tensor | undefined;
+  /**
+   * The guided part of the steps, as two fractions of their number; unguided steps compute one row instead of all.
+   * Faster and not exact (Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724). Default [0, 1]: all.
+   */
+  guidanceInterval?: readonly [number, number] | undefined;
+  /**
+   * Computes the deep levels of the UNet only in every n-th step. Faster and not exact (Ma et al. 2023,
+   * https://arxiv.org/abs/2312.00858). Default 1: in every step.
+   */
+  deepCacheInterval?: number | undefined;
+}
+
+/** Options that set the steps one by one; the scheduler must support them. */
+export interface ScheduleOptions {
+  /** The timesteps to visit, descending, instead of `numInferenceSteps`. */
+  timesteps?: readonly number[] | undefined;
+  /** The noise levels to visit, descending, instead of `numInferenceSteps`; the final one included. */
+  sigmas?: readonly number[] | undefined;
+}
+
+export interface StepProgress {
+  /** Counts from 0. */
+  step: number;
+  /** Total number of steps: second-order schedulers evaluate the model about twice per inference step. */
+  totalSteps: number;
+  timestep: number;
+  /** The latents after the step: [B·n,C,h,w] in the UNet's type. */
+  latents: Tensor;
+  /**
+   * The UNet's text embeddings for all rows of guidance, as in diffusers: those of the negative prompts, then those of the
+   * prompts; in InstructPix2Pix those of the prompts, then the negative ones twice. They belong to the pipeline.
+   */
+  promptEmbeds: Tensor;
+  /** InstructPix2Pix only: the image latents of all rows of guidance, the last third zeros. They belong to the pipeline. */
+  imageLatents?: Tensor;
+}
+
+/** The result of a step callback: nothing, or replacements. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a callback that returns nothing is one of type void
+export type StepResult = void | undefined | StepReplacements;
+
+export interface StepReplacements {
+  latents?: Tensor | undefined;
+  promptEmbeds?: Tensor | undefined;
+  imageLatents?: Tensor | undefined;
+}
+
+/** @typeParam T the kind of result; `ImagesResult` alone holds pictures. */
+export interface ImagesResult<T extends OutputType = "image"> {
+  images: T extends "image" ? RgbImage[] : Tensor;
+  /** The seed of the noise, if the run made its own generator. */
+  seed?: number | bigint;
+}

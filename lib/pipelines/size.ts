@@ -1,0 +1,42 @@
+import { InstructPix2PixError } from "../core/errors.js";
+import type { AutoencoderKL } from "../models/autoencoder_kl.js";
+import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { checkCount } from "./options.js";
+
+/** Pixels along an edge; far above what any memory holds. */
+const LARGEST = 2 ** 16;
+
+/**
+ * The size of a call's pictures in pixels: as given, else the one that the UNet was trained for.
+ *
+ * @param multiple what both edges must be multiples of
+ * @throws `ERR_INVALID_ARGUMENT` naming the option and the nearest sizes that are possible
+ */
+export function checkSize(
+  given: { height?: number | null | undefined; width?: number | null | undefined },
+  { unet, vae, multiple }: { unet: UNet2DConditionModel; vae: AutoencoderKL; multiple: number },
+): { height: number; width: number } {
+  const edge = (name: "height" | "width", index: number): number => {
+    const value = given[name] ?? ownSize(unet, vae, name, index);
+    checkCount(name, value, LARGEST);
+    if (value % multiple === 0) return value;
+    const below = value - (value % multiple);
+    const nearest = below === 0 ? `${multiple}` : `${below} or ${below + multiple}`;
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `${name} must be a multiple of ${multiple}, not ${value}: give ${nearest}`,
+    );
+  };
+  return { height: edge("height", 0), width: edge("width", 1) };
+}
+
+/** The size from the UNet's configuration: one number, or height and width. */
+function ownSize(unet: UNet2DConditionModel, vae: AutoencoderKL, name: string, index: number): number {
+  const { sample_size: size } = unet.config;
+  const latents: unknown = Array.isArray(size) ? size[index] : size;
+  if (typeof latents === "number" && Number.isSafeInteger(latents) && latents > 0) return latents * vae.scaleFactor;
+  throw new InstructPix2PixError(
+    "ERR_INVALID_ARGUMENT",
+    `give ${name}: the UNet's configuration has no "sample_size" to take it from`,
+  );
+}

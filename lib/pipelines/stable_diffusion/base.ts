@@ -1,0 +1,111 @@
+import type { GuidanceRow } from "../../conditioning/guidance.js";
+import { PromptCache } from "../../conditioning/prompt-cache.js";
+import type { Scope } from "../../core/scope.js";
+import type { Tensor } from "../../core/tensor.js";
+import type { Scheduler } from "../../schedulers/scheduler.js";
+import { checkPrompts, checkRun, checkSampling, type PromptCall, type RunCall, type SamplingCall } from "../call.js";
+import { checkPrediction, checkTextWidth, checkVocabulary } from "../compatibility.js";
+import type { StableDiffusionComponents } from "../components.js";
+import { DiffusionPipeline } from "../diffusion_pipeline.js";
+import { checkGivenTensors, FiniteChecks } from "../finite.js";
+import { GuidedSteps } from "../guided-steps.js";
+import type { Placement } from "../latents.js";
+import type { OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
+import { encodeText, type TextEmbeddings } from "../text.js";
+
+/** A validated call of a Stable Diffusion pipeline, and the pipeline's components at its start. */
+export type StableDiffusionCall = Omit<StableDiffusionComponents, "scheduler"> &
+  Placement &
+  PromptCall &
+  SamplingCall &
+  RunCall & {
+    /** The rows of guidance that are computed. */
+    rows: readonly GuidanceRow[];
+    /** All rows in diffusers' order. */
+    layout: readonly Pick<GuidanceRow, "text" | "image">[];
+    /** Milder guidance than the call's, in words; undefined without guidance. */
+    milderGuidance: string | undefined;
+    guidanceRescale?: number;
+    clipSkip?: number | undefined;
+  };
+
+/** What Stable Diffusion pipelines share: components, prompts, and guided steps. */
+export abstract class StableDiffusionBase extends DiffusionPipeline implements StableDiffusionComponents {
+  vae: StableDiffusionComponents["vae"];
+  textEncoder: StableDiffusionComponents["textEncoder"];
+  tokenizer: StableDiffusionComponents["tokenizer"];
+  unet: StableDiffusionComponents["unet"];
+  /** Cloned for every run. */
+  scheduler: Scheduler;
+  readonly #prompts = new PromptCache();
+
+  constructor(components: StableDiffusionComponents) {
+    super();
+    this.vae = components.vae;
+    this.textEncoder = components.textEncoder;
+    this.tokenizer = components.tokenizer;
+    this.unet = components.unet;
+    this.scheduler = components.scheduler;
+  }
+
+  protected get models() {
+    return [this.textEncoder, this.vae, this.unet];
+  }
+
+  protected override free(): void {
+    super.free();
+    this.#prompts.clear();
+  }
+
+  /** Validates what all these pipelines' options have in common, and the components for them. */
+  protected checkCommon(
+    options: PromptOptions & SamplingOptions & RunOptions<OutputType>,
+    device: string,
+    guidance: Pick<StableDiffusionCall, "rows" | "layout" | "milderGuidance">,
+  ): StableDiffusionCall {
+    const { vae, textEncoder, tokenizer, unet } = this;
+    const prompts = checkPrompts(options, unet.config.cross_attention_dim);
+    const call = {
+      ...{ vae, textEncoder, tokenizer, unet, device, dtype: unet.dtype },
+      ...prompts,
+      ...checkSampling(options, prompts.batch),
+      ...checkRun(options),
+      ...guidance,
+    };
+    checkPrediction(unet.config, vae.config, this.scheduler);
+    const negativeText = !options.negativePromptEmbeds && call.rows.some(({ text }) => !text);
+    if (call.prompts || negativeText) {
+      checkTextWidth(unet.config, textEncoder.config);
+      checkVocabulary(tokenizer, textEncoder.config);
+    }
+    return call;
+  }
+
+  /** The run's own scheduler, its checks, and the embeddings of its prompts. */
+  protected async begin(call: StableDiffusionCall, scope: Scope) {
+    const { latents, promptEmbeds, negativePromptEmbeds, allowNonFinite } = call;
+    const scheduler = scope.add(this.scheduler.clone());
+    const finite = new FiniteChecks(call);
+    await checkGivenTensors({ latents, promptEmbeds, negativePromptEmbeds }, allowNonFinite);
+    return { scheduler, finite };
+  }
+
+  protected encodeText(call: StableDiffusionCall, finite: FiniteChecks): Promise<TextEmbeddings> {
+    const guided = call.rows.some(({ text }) => !text);
+    return encodeText(call, { ...call, cache: this.#prompts, finite, guided });
+  }
+
+  /**
+   * The guided predictions of a run.
+   *
+   * @param channels see {@link GuidedSteps}
+   */
+  protected guide(
+    call: StableDiffusionCall,
+    text: TextEmbeddings,
+    timesteps: readonly number[],
+    channels: { channels?: Tensor; showsChannels?: boolean } = {},
+  ): Promise<GuidedSteps> {
+    return GuidedSteps.create({ ...call, text, timesteps, rescale: call.guidanceRescale, ...channels });
+  }
+}

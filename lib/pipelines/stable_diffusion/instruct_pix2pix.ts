@@ -1,0 +1,121 @@
+import { guidanceRows } from "../../conditioning/guidance.js";
+import { Scope } from "../../core/scope.js";
+import type { Tensor } from "../../core/tensor.js";
+import { checkScale, checkSchedule, type ScheduleCall } from "../call.js";
+import { checkLatentChannels } from "../compatibility.js";
+import { type FromPretrainedOptions, loadComponents } from "../components.js";
+import { denoise } from "../denoise.js";
+import type { FiniteChecks } from "../finite.js";
+import { type PipelineImage, prepareImage } from "../image-input.js";
+import { expandRows, finish, initialLatents } from "../latents.js";
+import { refuseArgument } from "../options.js";
+import type { ImagesResult, OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
+import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
+
+/** @typeParam T the kind of result: `EditOptions` gives pictures, `EditOptions<"tensor">` a tensor. */
+export interface EditOptions<T extends OutputType = "image"> extends RunOptions<T>, PromptOptions, SamplingOptions {
+  /**
+   * The picture to edit (path, URL, encoded bytes, sharp instance, RgbImage), several, or a tensor: pixels [B,3,H,W] in 0..1,
+   * or image latents [B,C,h,w], used unchanged (the unscaled mean of `vae.encode`).
+   */
+  image: PipelineImage;
+  /** Denoising steps, 1..num_train_timesteps. Default 100. */
+  numInferenceSteps?: number | undefined;
+  /** Text guidance scale: how strongly the instruction is followed. Default 7.5. */
+  guidanceScale?: number | undefined;
+  /** Image guidance scale: how closely the result follows the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
+  imageGuidanceScale?: number | undefined;
+}
+
+/** @typeParam T the kind of result; `EditResult` alone holds pictures. */
+export type EditResult<T extends OutputType = "image"> = ImagesResult<T>;
+
+type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
+
+/**
+ * Edits pictures by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), numerically
+ * equal to diffusers' `StableDiffusionInstructPix2PixPipeline`.
+ *
+ * Runs may overlap on one pipeline without affecting each other's results. Components can be replaced; a run uses those
+ * present at its start.
+ */
+export class InstructPix2PixPipeline extends StableDiffusionBase {
+  /**
+   * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache.
+   *
+   * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else, `ERR_FILE_NOT_FOUND`, `ERR_HUB`, `ERR_CONFIG`,
+   *   `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_TOKENIZER`, `ERR_NOT_FINITE`, `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`;
+   *  a model of another kind, or with components that do not fit together, is refused before its weights are downloaded
+   * or loaded
+   */
+  static async fromPretrained(pathOrId: string, options: FromPretrainedOptions = {}): Promise<InstructPix2PixPipeline> {
+    return new InstructPix2PixPipeline(await loadComponents(pathOrId, options));
+  }
+
+  /**
+   * Edits.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IMAGE`, `ERR_CONFIG` for components that do not fit together,
+   *  `ERR_NOT_FINITE` naming the first step whose latents held NaN or infinity, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
+   *   `ERR_DISPOSED`
+   */
+  async run<T extends OutputType = "image">(options: EditOptions<T>): Promise<EditResult<T>> {
+    return await this.running(
+      options,
+      (device) => this.#check(options, device),
+      async (call) => {
+        using scope = new Scope();
+        const { scheduler, finite } = await this.begin(call, scope);
+        scheduler.setTimesteps(call.numInferenceSteps);
+        const { timesteps } = scheduler;
+        const imageLatents = scope.add(await this.#imageLatents(call, finite));
+        const text = scope.add(await this.encodeText(call, finite));
+        const channels = { channels: imageLatents, showsChannels: true };
+        const steps = scope.add(await this.guide(call, text, timesteps, channels));
+        const [, , height, width] = imageLatents.shape as [number, number, number, number];
+        const shape = [call.count, call.vae.config.latent_channels, height, width];
+        const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
+        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
+        return await finish(denoised, { ...call, finite });
+      },
+    );
+  }
+
+  /** Validates the combination of inputs and components, before anything is computed. */
+  #check(options: EditOptions<OutputType>, device: string): Call {
+    const { image } = options;
+    if (image === undefined || image === null) refuseArgument("image", image, "given");
+    const text = checkScale("guidanceScale", options.guidanceScale ?? 7.5);
+    const picture = checkScale("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
+    const rows = guidanceRows(text, picture);
+    const guided = rows.length > 1;
+    const call = this.checkCommon(options, device, {
+      rows,
+      layout: guided ? LAYOUT : LAYOUT.slice(0, 1),
+      milderGuidance: guided ? `a guidanceScale below ${text} or an imageGuidanceScale below ${picture}` : undefined,
+    });
+    checkLatentChannels(call.unet.config, call.vae.config);
+    return { ...call, ...checkSchedule({}, options.numInferenceSteps ?? 100), image };
+  }
+
+  /** [B·n,C,h,w]: the pictures' latents, the mean of what the autoencoder predicts. Not scaled. */
+  async #imageLatents(call: Call, finite: FiniteChecks): Promise<Tensor> {
+    using scope = new Scope();
+    const { vae, device, dtype, allowNonFinite, signal } = call;
+    const { latent_channels: latentChannels } = vae.config;
+    const factor = vae.scaleFactor;
+    const input = await prepareImage(call.image, { factor, latentChannels, allowNonFinite, signal });
+    const given = scope.add("latents" in input ? input.latents : input.pixels);
+    const encoded = "latents" in input ? given : scope.add(await vae.encode(given, { signal })).mean;
+    const placed = scope.add(await encoded.to({ device, dtype }));
+    await finite.imageLatents(placed);
+    return await expandRows(placed, call);
+  }
+}
+
+/** Diffusers' rows of guidance: prompt and picture, picture alone, neither. */
+const LAYOUT = [
+  { text: true, image: true },
+  { text: false, image: true },
+  { text: false, image: false },
+];

@@ -1,0 +1,87 @@
+import { Scope } from "../../core/scope.js";
+import { checkSchedule, type ScheduleCall } from "../call.js";
+import { checkUNetInput } from "../compatibility.js";
+import { type FromPretrainedOptions, loadComponents } from "../components.js";
+import { denoise } from "../denoise.js";
+import { finish, initialLatents } from "../latents.js";
+import type {
+  ImagesResult,
+  OutputType,
+  PromptOptions,
+  RunOptions,
+  SamplingOptions,
+  ScheduleOptions,
+} from "../run-options.js";
+import { setSchedule } from "../schedule.js";
+import { checkSize } from "../size.js";
+import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
+import { checkTextGuidance, type TextGuidanceOptions } from "./text-options.js";
+
+/** @typeParam T the kind of result */
+export interface TextToImageOptions<T extends OutputType = "image">
+  extends RunOptions<T>,
+    PromptOptions,
+    SamplingOptions,
+    ScheduleOptions,
+    TextGuidanceOptions {
+  /** Pixels, a multiple of 8. Default the UNet's `sample_size` times the autoencoder's factor. */
+  height?: number | undefined;
+  /** Likewise. */
+  width?: number | undefined;
+  /** Denoising steps, 1..num_train_timesteps. Default 50. */
+  numInferenceSteps?: number | undefined;
+}
+
+type Call = StableDiffusionCall & ScheduleCall & { height: number; width: number };
+
+/**
+ * Makes pictures from text: Stable Diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752), numerically equal to
+ * diffusers' class of this name.
+ */
+export class StableDiffusionPipeline extends StableDiffusionBase {
+  /**
+   * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache.
+   *
+   * @throws as `InstructPix2PixPipeline.fromPretrained`
+   */
+  static async fromPretrained(pathOrId: string, options: FromPretrainedOptions = {}): Promise<StableDiffusionPipeline> {
+    return new StableDiffusionPipeline(await loadComponents(pathOrId, options, checkUNetInput));
+  }
+
+  /**
+   * Makes pictures.
+   *
+   * @throws as `InstructPix2PixPipeline.run`
+   */
+  async run<T extends OutputType = "image">(options: TextToImageOptions<T>): Promise<ImagesResult<T>> {
+    return await this.running(
+      options,
+      (device) => this.#check(options, device),
+      async (call) => {
+        using scope = new Scope();
+        const { scheduler, finite } = await this.begin(call, scope);
+        setSchedule(scheduler, call);
+        const { timesteps } = scheduler;
+        const text = scope.add(await this.encodeText(call, finite));
+        const { latent_channels } = call.vae.config;
+        const factor = call.vae.scaleFactor;
+        const shape = [call.count, latent_channels, Math.floor(call.height / factor), Math.floor(call.width / factor)];
+        const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
+        const steps = scope.add(await this.guide(call, text, timesteps));
+        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
+        return await finish(denoised, { ...call, finite });
+      },
+    );
+  }
+
+  #check(options: TextToImageOptions<OutputType>, device: string): Call {
+    const { unet, vae, textEncoder } = this;
+    const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
+    checkUNetInput(unet.config, vae.config);
+    return {
+      ...call,
+      ...checkSchedule(options, options.numInferenceSteps ?? 50),
+      ...checkSize(options, { unet, vae, multiple: 8 }),
+    };
+  }
+}

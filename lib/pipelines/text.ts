@@ -1,0 +1,134 @@
+import { encodePrompt } from "../conditioning/encode-prompt.js";
+import type { GuidanceRow } from "../conditioning/guidance.js";
+import type { TextParts } from "../conditioning/prompt.js";
+import type { PromptCache } from "../conditioning/prompt-cache.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { Scope } from "../core/scope.js";
+import { Tensor } from "../core/tensor.js";
+import type { PromptCall } from "./call.js";
+import type { FiniteChecks } from "./finite.js";
+import type { Placement } from "./latents.js";
+
+/** A call's prompts as embeddings, one row for each picture. */
+export class TextEmbeddings implements Disposable {
+  /** [B·n,T,D] */
+  readonly positive: Tensor;
+  /** [B·n,T,D]; undefined without guidance. */
+  readonly negative: Tensor | undefined;
+
+  constructor(positive: Tensor, negative: Tensor | undefined) {
+    this.positive = positive;
+    this.negative = negative;
+  }
+
+  /**
+   * The embeddings of several rows of guidance, one behind the other.
+   *
+   * @param rows whether each is the prompts' or the negative prompts'
+   * @returns [rows · B·n,T,D]
+   */
+  async ofRows(rows: readonly Pick<GuidanceRow, "text">[]): Promise<Tensor> {
+    const parts = rows.map(({ text }) => (text ? this.positive : this.negative!));
+    return parts.length === 1 ? await parts[0]!.clone() : await Tensor.cat(parts, 0);
+  }
+
+  [Symbol.dispose](): void {
+    this.positive.dispose();
+    this.negative?.dispose();
+  }
+}
+
+export interface TextOptions extends TextParts, Placement {
+  cache: PromptCache;
+  finite: FiniteChecks;
+  /** Whether negative prompts are needed. */
+  guided: boolean;
+  numImagesPerPrompt: number;
+  /** Last layers that are left out for the prompts; negative prompts take all of them, as in diffusers. Default 0. */
+  clipSkip?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Encodes the prompts of a call, and its negative prompts if it is guided.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` if given embeddings differ in shape, or for a weighted prompt without meaning;
+ *   `ERR_NOT_FINITE`, `ERR_ABORTED`
+ */
+export async function encodeText(call: PromptCall, options: TextOptions): Promise<TextEmbeddings> {
+  using scope = new Scope();
+  const { guided, numImagesPerPrompt, device, dtype, finite } = options;
+  const perPicture = async (embeddings: Tensor) => {
+    const placed = scope.add(await embeddings.to({ device, dtype }));
+    return await placed.repeatInterleave(numImagesPerPrompt, 0);
+  };
+  const encoded = call.promptWeighting === "none" ? await plain(call, options) : await weighted(call, options);
+  for (const tensor of [encoded.positive, encoded.negative]) if (tensor) scope.add(tensor);
+  const { positive, negative } = encoded;
+  if (!call.promptEmbeds) await finite.textEmbeddings(positive);
+  if (!guided || !negative) return new TextEmbeddings(await perPicture(positive), undefined);
+  if (!call.negativePromptEmbeds) await finite.textEmbeddings(negative);
+  if (negative.shape.join() !== positive.shape.join())
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `promptEmbeds [${positive.shape}] and negativePromptEmbeds [${negative.shape}] differ in shape`,
+    );
+  const rows = await perPicture(positive);
+  try {
+    return new TextEmbeddings(rows, await perPicture(negative));
+  } catch (error) {
+    rows.dispose();
+    throw error;
+  }
+}
+
+interface Encoded {
+  /** [B,T,D] */
+  positive: Tensor;
+  negative: Tensor | undefined;
+}
+
+/** One negative prompt for each prompt; the empty one if none is given. */
+function negativeTexts({ negatives = [""], batch }: PromptCall): readonly string[] {
+  return negatives.length === batch ? negatives : Array<string>(batch).fill(negatives[0]!);
+}
+
+async function plain(call: PromptCall, options: TextOptions): Promise<Encoded> {
+  const { cache, guided, clipSkip: skippedLayers, signal } = options;
+  const positive = call.promptEmbeds
+    ? await call.promptEmbeds.clone()
+    : await cache.encode(call.prompts!, options, { skippedLayers, signal });
+  if (!guided) return { positive, negative: undefined };
+  try {
+    // Given embeddings may have fewer tokens than an encoded prompt.
+    const length = positive.shape[1];
+    const negative = call.negativePromptEmbeds
+      ? await call.negativePromptEmbeds.clone()
+      : await cache.encode(negativeTexts(call), options, { length, signal });
+    return { positive, negative };
+  } catch (error) {
+    positive.dispose();
+    throw error;
+  }
+}
+
+/** Prompts with weights may be several rows of tokens long, so both kinds are encoded together, to one length. */
+async function weighted(call: PromptCall, options: TextOptions): Promise<Encoded> {
+  const { guided, clipSkip, signal } = options;
+  if (call.promptEmbeds || call.negativePromptEmbeds)
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      "promptWeighting is for prompts in words; promptEmbeds are taken as they are",
+    );
+  if (clipSkip)
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "clipSkip cannot be combined with promptWeighting");
+  const prompts = call.prompts!;
+  const texts = guided ? [...prompts, ...negativeTexts(call)] : prompts;
+  const { promptWeighting } = call;
+  const { promptEmbeds } = await encodePrompt(options, texts, { promptWeighting, signal });
+  if (!guided) return { positive: promptEmbeds, negative: undefined };
+  using both = promptEmbeds;
+  using positive = await both.slice(0, 0, prompts.length);
+  using negative = await both.slice(0, prompts.length, texts.length);
+  return { positive: await positive.clone(), negative: await negative.clone() };
+}
