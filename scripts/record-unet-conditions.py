@@ -4,8 +4,8 @@ labels of every kind, a condition of the timestep, residuals of a ControlNet; an
     python scripts/record-unet-conditions.py
 
 Writes test/fixtures/unet-conditions: for each case a folder with the model and expected.safetensors, which holds the inputs,
-the output, the mean squared error against a target, and the norms of its gradients, the small ones whole; cases.json lists
-them. Needs torch, diffusers 0.42.1 and safetensors; CPU.
+the output, the mean squared error against a target, and the norms of its gradients, the small ones whole, all computed in
+float64; cases.json lists them. Needs torch, diffusers 0.42.1 and safetensors; CPU.
 """
 
 import json
@@ -42,9 +42,11 @@ def case(name, config, batch=2, size=(8, 8), timesteps=(500, 20), residuals=Fals
         for parameter in model.parameters():
             spread = 0.1 if parameter.dim() == 1 else 0.02
             parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    model.double()
 
     def random(shape):
-        return torch.randn(shape, generator=generator)
+        return torch.randn(shape, generator=generator).double()
 
     given = {key: value(random) if callable(value) else value for key, value in conditions.items()}
     inputs = dict(sample=random((batch, 8, *size)), timesteps=torch.tensor(timesteps), context=random((batch, 5, 6)), **given)
@@ -77,9 +79,14 @@ def case(name, config, batch=2, size=(8, 8), timesteps=(500, 20), residuals=Fals
             recorded[f"gradient.{key}"] = gradient
     written = {"_class_name": "UNet2DConditionModel", **SMALL, **config}
     (folder / "config.json").write_text(json.dumps(written, indent=1) + "\n")
-    save_file(model.state_dict(), folder / "diffusion_pytorch_model.safetensors")
-    save_file({key: value.detach().clone().contiguous() for key, value in recorded.items()}, folder / "expected.safetensors")
+    save_file(state, folder / "diffusion_pytorch_model.safetensors")
+    save_file({key: single(value) for key, value in recorded.items()}, folder / "expected.safetensors")
     cases.append({"name": name, "folder": folder.name})
+
+
+def single(tensor):
+    """A copy in float32, if it is of floating point."""
+    return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype).clone().contiguous()
 
 
 def call(model, inputs):
