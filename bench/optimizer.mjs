@@ -1,4 +1,4 @@
-// Measures an optimiser step with the average of the weights, beside libtorch's separate passes for the same:
+// Measures an optimizer step with the EMA weights, beside libtorch's separate passes for the same:
 //
 //   node bench/optimizer.mjs [--rounds 7]
 //
@@ -77,7 +77,7 @@ if (values.serve) {
   const [own, plain] = sides.map(({ times }) => median(times));
   console.log(`${(parameters / 1e6).toFixed(0)} M parameters: ${own.toFixed(0)} ms in one pass`);
   console.log(`libtorch's passes: ${plain.toFixed(0)} ms, ratio ${(plain / own).toFixed(2)}`);
-  // Reads gradients twice; reads and writes weights, moments and average.
+  // Reads gradients twice; reads and writes weights, moments and EMA weights.
   console.log(`${((parameters * 40) / own / 1e6).toFixed(1)} GB/s`);
   for (const { child } of sides) child.disconnect();
 }

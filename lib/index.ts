@@ -2,6 +2,7 @@
 
 import "./core/symbols.js"; // before everything else
 
+export type { FromPretrainedOptions, LoadOptions } from "./components/load.js";
 export {
   type EncodePromptOptions,
   encodePrompt,
@@ -42,7 +43,7 @@ export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
 export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
-export type { FromPretrainedOptions, StableDiffusionComponents } from "./pipelines/components.js";
+export type { StableDiffusionComponents } from "./pipelines/components.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
 export type {
   ImagesResult,

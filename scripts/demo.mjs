@@ -1,4 +1,4 @@
-// `npm run demo`: edits pictures with the built-in model, teaches it an edit that it has never seen, and shows both in
+// `npm run demo`: edits pictures with the built-in model, trains it on an edit that it has never seen, and shows both in
 // demo/index.html and demo/sheet.png.
 
 import { mkdir, writeFile } from "node:fs/promises";
@@ -43,13 +43,13 @@ async function demo() {
   console.log(bold("instruct-pix2pix: pictures edited by instruction\n"));
   await mkdir(folder, { recursive: true });
 
-  const world = await score(builtInModel, worldExamples(SEED, EDITS), EDITS, "edits that the built-in model knows");
+  const world = await score(builtInModel, worldExamples(SEED, EDITS), EDITS, "edits known to the built-in model");
   for (const { example, score: one } of world.results.slice(0, 10))
     line(`    ${one.success ? green("✓") : red("✗")} ${example.instruction}`);
 
-  console.log(`\n  ${bold("a lesson:")} old photographs, which it has never seen\n`);
+  console.log(`\n  ${bold("training on a new edit:")} old photographs\n`);
   const lesson = (total) => worldExamples(ASKED, total, lessonExample);
-  const before = await score(builtInModel, lesson(QUESTIONS), QUESTIONS, "before");
+  const before = await score(builtInModel, lesson(QUESTIONS), QUESTIONS, "before training");
   const dataset = join(folder, "lesson");
   await writeLesson(dataset);
   const losses = [];
@@ -61,8 +61,8 @@ async function demo() {
   });
   const taughtIn = (performance.now() - teaching) / 1000;
   line(`  ${`training on ${PAIRS} pairs`.padEnd(42)} ${bar(1, 1)} ${STEPS} steps in ${taughtIn.toFixed(1)} s`);
-  const after = await score(taught, lesson(QUESTIONS), QUESTIONS, "after");
-  const known = await score(taught, worldExamples(SEED, EDITS), EDITS, "and the edits that it knew before");
+  const after = await score(taught, lesson(QUESTIONS), QUESTIONS, "after training");
+  const known = await score(taught, worldExamples(SEED, EDITS), EDITS, "edits known before");
 
   const [sheet, page] = [join(folder, "sheet.png"), join(folder, "index.html")];
   const examples = [...world.results.slice(0, 16), ...after.results.slice(0, 8)];
@@ -72,7 +72,7 @@ async function demo() {
   await writeFile(page, await drawPage({ world, lesson: all, losses, seconds: elapsed }));
 
   console.log(`\n  ${green("✓")} ${bold(shown(page))} and ${bold(shown(sheet))}, in ${seconds(started)}\n`);
-  console.log("  Your own edits are taught the same way, to a model of your choice:");
+  console.log("  To train a model of your choice on your own edits:");
   console.log("    npx ip2p train --pretrained_model_name_or_path MODEL --train_data_dir PAIRS --output_dir mine\n");
 }
 

@@ -91,7 +91,7 @@ function updateCorpus(name, binary, corpus, found) {
     inputs.map((input) => join(corpus, input)),
     list,
   );
-  if (status !== 0) fail(`${name}: an input of the corpus breaks the parser, see ${list}`);
+  if (status !== 0) fail(`${name}: an input of the corpus crashes the parser, see ${list}`);
   console.log(`fuzz: ${name}: the corpus now has ${inputs.length} inputs`);
 }
 
@@ -122,12 +122,12 @@ function fuzz(name) {
   const lines = readFileSync(log, "utf8").split("\n");
   if (status !== 0) {
     console.error(lines.slice(-60).join("\n"));
-    fail(`${name}: an input broke a promise: ${readdirSync(findings).map((file) => join(findings, file))}`);
+    fail(`${name}: failing inputs: ${readdirSync(findings).map((file) => join(findings, file))}`);
   }
   const stat = (key) => lines.findLast((line) => line.startsWith(`stat::${key}:`))?.replace(/.*:\s*/, "");
   const coverage = lines.findLast((line) => /\bcov: \d+/.test(line))?.match(/cov: (\d+) ft: (\d+)/);
   console.log(
-    `fuzz: ${name}: ${stat("number_of_executed_units")} inputs, none broke a promise; ` +
+    `fuzz: ${name}: ${stat("number_of_executed_units")} inputs, no failure; ` +
       `${stat("average_exec_per_sec")} per second, ${coverage?.[1]} edges, ${coverage?.[2]} features, ` +
       `peak ${stat("peak_rss_mb")} MB`,
   );
@@ -141,7 +141,7 @@ function fuzzScripted(name) {
   Object.assign(process.env, { FUZZ_TARGETS: name, FUZZ_SECONDS: String(share), FUZZ_SEED: values.seed });
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
   if (run(process.execPath, [vitest, "run", "test/fuzz/fuzz.slow.test.ts"]) !== 0)
-    fail(`${name}: an input broke a promise, see above`);
+    fail(`${name}: an input failed, see above`);
 }
 
 process.chdir(root);

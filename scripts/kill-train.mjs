@@ -1,9 +1,9 @@
-// Kills `ip2p train` repeatedly at random moments and compares the final state with an undisturbed run's:
+// Kills `ip2p train` repeatedly at random moments and compares the final state with an uninterrupted run's:
 //
 //   node scripts/kill-train.mjs [--kills 200] [--steps 24] [--interval 2] [--seed N] [--fixture script-full]
 //
 // Each run is started with `--resume_from_checkpoint latest` and killed with SIGKILL until it completes; weights,
-// optimiser, average and generators must then have the SHA-256 of the undisturbed run's, metrics.jsonl every step once.
+// optimizer, EMA weights and generators must then have the SHA-256 of the uninterrupted run's, metrics.jsonl every step once.
 // Then another run begins, until --kills is reached. Prints where the kills hit.
 
 import { spawn } from "node:child_process";
@@ -125,9 +125,9 @@ const folder = mkdtempSync(join(tmpdir(), "ip2p-kill-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 const whole = start(join(folder, "whole"));
-if ((await whole.ended) !== 0) fail(`the undisturbed run failed: ${whole.stderr}`);
+if ((await whole.ended) !== 0) fail(`the uninterrupted run failed: ${whole.stderr}`);
 const expected = JSON.stringify(resultOf(join(folder, "whole")));
-console.log(`seed ${seed}: ${kills} kills of runs of ${steps} steps with a checkpoint at every ${interval}`);
+console.log(`seed ${seed}: ${kills} kills of runs of ${steps} steps with a checkpoint every ${interval} steps`);
 
 const hit = { starting: 0, training: 0, saving: 0 };
 let done = 0;
@@ -180,10 +180,10 @@ while (done < kills) {
   }
   const result = resultOf(outputDir);
   if (JSON.stringify(result) !== expected)
-    fail(`the run ended with other numbers:\n${JSON.stringify(result, null, 1)}\ninstead of\n${expected}`);
+    fail(`the run ended with different hashes:\n${JSON.stringify(result, null, 1)}\ninstead of\n${expected}`);
   runs += 1;
   rmSync(outputDir, { recursive: true });
 }
 console.log(
-  `${done} kills (${hit.starting} while starting, ${hit.training} while training, ${hit.saving} while saving) in ${runs} runs: each ended with the undisturbed run's SHA-256; at most ${mostLost} steps were done again`,
+  `${done} kills (${hit.starting} while starting, ${hit.training} while training, ${hit.saving} while saving) in ${runs} runs: all ended with the uninterrupted run's SHA-256; at most ${mostLost} steps were repeated`,
 );

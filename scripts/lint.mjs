@@ -66,4 +66,4 @@ const failed = checks.filter(
   ([, program, args]) => spawnSync(program, args, { cwd: root, stdio: "inherit" }).status !== 0,
 );
 if (failed.length > 0)
-  fail(`${failed.map(([name]) => name).join(" and ")} found something; \`npm run lint -- --fix\` mends most of it`);
+  fail(`${failed.map(([name]) => name).join(" and ")} found problems; \`npm run lint -- --fix\` fixes most of them`);

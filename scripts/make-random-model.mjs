@@ -231,7 +231,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
         source: { type: "string" },
       },
     });
-    if (positionals.length !== 1) throw new Error("give one folder to write to");
+    if (positionals.length !== 1) throw new Error("give one output folder");
     const [folder] = positionals;
     makeRandomModel(folder, { ...values, seed: Number(values.seed), log: console.log });
     console.log(`${folder}: done`);

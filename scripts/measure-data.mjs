@@ -92,8 +92,8 @@ try {
   const { bytes, rows } = await writeFiles(folder);
   console.log(`${rows} pairs, ${megabytes(bytes)} of ${values.codec} parquet, row groups of ${rowsPerFile}`);
   const options = { trainDataDir: folder, cacheDir: join(scratch, "cache") };
-  const { result: dataset } = await measured("opened for the first time", () => openDataset(options));
-  await measured("opened again", async () => (await openDataset(options)).close());
+  const { result: dataset } = await measured("first open", () => openDataset(options));
+  await measured("second open", async () => (await openDataset(options)).close());
   const batches = Array.from({ length: Number(values.batches) }, (_, b) => ({
     rows: Array.from({ length: 4 }, (_, i) => ((b * 4 + i) * 7919) % rows),
   }));

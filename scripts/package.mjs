@@ -41,14 +41,14 @@ async function main() {
     rmSync(artifacts, { recursive: true, force: true });
     collectBuild(build, artifacts, platformAbi());
     targets = targets.filter((target) => abiOf(target) === platformAbi());
-    if (targets.length === 0) throw new Error(`${platformAbi()} is none of the platforms of package.json`);
+    if (targets.length === 0) throw new Error(`${platformAbi()} is not one of the platforms in package.json`);
   }
   fail(await buildProblems({ root, artifacts, targets }));
   const packages = makePackages({ root, artifacts: resolve(artifacts), targets, out });
   for (const { file, size, unpackedSize } of [...packages.platforms, packages.root])
     console.log(`package: ${join(out, file)}: ${megabytes(size)}, unpacked ${megabytes(unpackedSize)}`);
   const others = napi.targets.filter((target) => !targets.includes(target));
-  if (others.length > 0) console.log(`package: not made: ${others.map(abiOf).join(", ")}`);
+  if (others.length > 0) console.log(`package: skipped: ${others.map(abiOf).join(", ")}`);
   fail(packageProblems({ root, targets, packages }));
 }
 

@@ -3,7 +3,7 @@
     python scripts/record-lr-schedules.py [SEED COUNT] > test/fixtures/lr-schedules/cases.jsonl
 
 One line for each case: the arguments of get_scheduler, the learning rate, the number of processes, and the learning
-rate before the optimiser steps listed, of an optimiser whose schedule steps once per process for every optimiser step.
+rate before the optimizer steps listed, of an optimizer whose schedule steps once per process for every optimizer step.
 """
 
 import json

@@ -2,7 +2,7 @@
 
     python scripts/record-mixed-precision.py
 
-Writes test/fixtures/mixed-precision/<type>.json: losses of all micro-steps and gradient norms of all optimiser steps,
+Writes test/fixtures/mixed-precision/<type>.json: losses of all micro-steps and gradient norms of all optimizer steps,
 with float32 weights under torch.autocast, as accelerate has it. Needs torch, diffusers, transformers and safetensors.
 """
 

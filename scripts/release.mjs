@@ -60,10 +60,10 @@ async function main(scratch) {
     const args = ["publish", path, "--access", "public", "--tag", flags.tag];
     console.log(`npm ${args.join(" ")}`);
     if (flags.publish && npm(args, { stdio: "inherit" }).status !== 0)
-      throw new Error(`${path} was not published; what was printed above it is`);
+      throw new Error(`${path} was not published; the packages listed above it were`);
   }
   console.log(`git tag v${version} && git push origin v${version}`);
-  console.log(flags.publish ? `${name} ${version} is published` : "nothing was published; --publish does that");
+  console.log(flags.publish ? `${name} ${version} is published` : "nothing was published; pass --publish to publish");
 }
 
 const scratch = mkdtempSync(join(tmpdir(), "ip2p-release-"));

@@ -77,7 +77,7 @@ async function setUpModules() {
   if (modulesAreCurrent()) return upToDate("node modules");
   // npm would empty the link's target, which other checkouts may be using.
   if (lstatSync(at("node_modules"), { throwIfNoEntry: false })?.isSymbolicLink())
-    throw new SetupError("node_modules is a link and differs from package-lock.json; run `npm ci` where it leads to");
+    throw new SetupError("node_modules is a link and differs from package-lock.json; run `npm ci` in its target");
   say("installing node modules (npm ci)");
   // Nothing needed here comes from a dependency's install script, so none is run.
   const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
@@ -123,7 +123,7 @@ async function setUpTypeScript() {
     // The compiler emits output despite errors, and the native build needs no more.
     if (everything || !flags.native || !existsSync(at("dist", "native", "build.js")))
       throw new SetupError("the TypeScript sources have errors");
-    say("the TypeScript sources have errors; going on with the native build");
+    say("the TypeScript sources have errors; continuing with the native build");
     return;
   }
   for (const path of filesBelow(at("dist"))) {
@@ -150,7 +150,7 @@ async function setUpLibtorch() {
   // Checked before downloading half a gigabyte.
   const { findBuildTools } = await module_("dist/runtime/build-tools.js");
   findBuildTools();
-  say("fetching libtorch into the user's cache");
+  say("downloading libtorch into the user's cache");
   const { installLibtorch } = await module_("dist/runtime/libtorch/install.js");
   const { InstallProgress } = await module_("dist/cli/install-progress.js");
   const progress = new InstallProgress(process.stderr);

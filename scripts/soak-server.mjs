@@ -100,7 +100,7 @@ try {
   const edits = await server.metric('edit_answers_total{status="200"}');
   const gone = await server.metric('edit_answers_total{status="499"}');
   console.log(
-    `${requests} requests in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${edits} edits, ${gone} clients gone: resident memory ` +
+    `${requests} requests in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${edits} edits, ${gone} disconnected clients: resident memory ` +
       `${mebibytes(first)} at most in the first half, ${mebibytes(second)} in the second: ${flat ? "flat" : "NOT FLAT"}; ` +
       `event loop p99 between two samples ${delays[middle].toFixed(1)} ms (median), ${delays.at(-1).toFixed(1)} ms (highest)`,
   );

@@ -1,4 +1,4 @@
-// Runs many tiny optimiser steps in one process and watches memory and file descriptors:
+// Runs many tiny optimizer steps in one process and watches memory and file descriptors:
 //
 //   node scripts/soak-train.mjs [--steps 100000] [--runs 1] [--fixture script-full] [--every 1000] [--cache_latents]
 //
@@ -95,7 +95,7 @@ for (let run = 0; run < runs; run++) {
   rmSync(join(folder, `run-${run}`), { recursive: true });
 }
 
-if (samples.length < 6) throw new Error("too few samples to compare halves: take more steps, or --every fewer");
+if (samples.length < 6) throw new Error("too few samples to compare halves: run more steps, or lower --every");
 const half = Math.floor(samples.length / 2);
 const highest = (some, key) => Math.max(...some.map((one) => one[key]));
 const growthOf = (key) => highest(samples.slice(half), key) - highest(samples.slice(0, half), key);

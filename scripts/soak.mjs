@@ -82,8 +82,8 @@ async function part(name, count, action) {
   const seconds = ((performance.now() - begun) / 1000).toFixed(0);
   console.log(
     `${name}: ${count} in ${seconds} s; over the last ${measured}: resident ${mebibytes(samples[0].rss)} to ${mebibytes(samples.at(-1).rss)}, ` +
-      `rises by ${mebibytes(resident)} (${(resident / Math.max(1, measured) / 1024).toFixed(2)} KiB each); ` +
-      `heap rises by ${mebibytes(heap)}; native objects by ${objects}: ${flat ? "flat" : "NOT FLAT"}`,
+      `grows by ${mebibytes(resident)} (${(resident / Math.max(1, measured) / 1024).toFixed(2)} KiB each); ` +
+      `heap grows by ${mebibytes(heap)}; native objects by ${objects}: ${flat ? "flat" : "NOT FLAT"}`,
   );
 }
 

@@ -2,6 +2,9 @@ import { type ErrorCode, InstructPix2PixError, isError, isInstructPix2PixError }
 import type { OptionDeclarations } from "../options/declaration.js";
 import { camelCase } from "../options/names.js";
 
+/** Errors whose messages name options of the library. */
+const NAMES_OPTIONS: readonly ErrorCode[] = ["ERR_INVALID_ARGUMENT", "ERR_NOT_FINITE"];
+
 /** Errors about the installation continue on further lines with what was tried; all others are one line. */
 const LISTS: readonly ErrorCode[] = ["ERR_LIBTORCH_NOT_FOUND", "ERR_ADDON_NOT_FOUND", "ERR_BUILD_TOOLS"];
 
@@ -17,7 +20,7 @@ export function statusOf(error: unknown): 1 | 2 {
 export function describeFailure(error: unknown, verbose: boolean, declarations: OptionDeclarations = {}): string {
   const known = error instanceof InstructPix2PixError;
   const text = isError(error) ? error.message : String(error);
-  const named = isInstructPix2PixError(error, "ERR_INVALID_ARGUMENT") ? asFlags(text, declarations) : text;
+  const named = known && NAMES_OPTIONS.includes(error.code) ? asFlags(text, declarations) : text;
   const message = escapeControls(named, known && LISTS.includes(error.code));
   const line = known ? message : `internal error: ${message}; this is a bug, --verbose shows where`;
   return verbose && isError(error) ? `${line}\n${traceOf(error)}` : line;

@@ -1,4 +1,5 @@
 import { isInstructPix2PixError } from "../core/errors.js";
+import type { OptionDeclarations } from "../options/declaration.js";
 import type { CommandIo } from "./command.js";
 import { describeFailure } from "./failure.js";
 
@@ -15,10 +16,17 @@ export interface JsonLinesOptions {
 export class JsonLines {
   readonly #options: JsonLinesOptions;
   readonly #stdout: CommandIo["stdout"];
+  readonly #declarations: OptionDeclarations;
 
-  constructor({ progress, quiet }: JsonLinesOptions, { stdout }: Pick<CommandIo, "stdout">) {
+  /** @param declarations the command's options, whose flags stand in messages of errors */
+  constructor(
+    { progress, quiet }: JsonLinesOptions,
+    { stdout }: Pick<CommandIo, "stdout">,
+    declarations: OptionDeclarations,
+  ) {
     this.#options = { progress, quiet };
     this.#stdout = stdout;
+    this.#declarations = declarations;
   }
 
   event(name: string, fields: object): void {
@@ -36,7 +44,7 @@ export class JsonLines {
 
   failed(error: unknown): void {
     const code = isInstructPix2PixError(error) ? error.code : "ERR_INTERNAL";
-    this.#write("error", { code, message: describeFailure(error, false) });
+    this.#write("error", { code, message: describeFailure(error, false, this.#declarations) });
   }
 
   #write(event: string, fields: object): void {

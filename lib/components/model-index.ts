@@ -2,6 +2,9 @@ import { join } from "node:path";
 import { InstructPix2PixError } from "../core/errors.js";
 import { parseObject, readConfig, show } from "../files/config.js";
 
+/** The file of a pipeline's folder that names its class and components. */
+export const MODEL_INDEX = "model_index.json";
+
 /** The class of a component in `model_index.json`. */
 export interface ComponentClass {
   /** The Python package, for messages only. */
@@ -32,7 +35,7 @@ function isIdentifier(value: unknown): value is string {
  * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_CONFIG`
  */
 export async function readModelIndex(folder: string): Promise<ModelIndex> {
-  const path = join(folder, "model_index.json");
+  const path = join(folder, MODEL_INDEX);
   return fromObject(await readConfig(path), path);
 }
 

@@ -1,5 +1,6 @@
 import type { CudaProperties, DeviceMemory } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
+import { listOfThisRealm } from "./realm.js";
 
 /** A CUDA device of this machine. */
 export interface CudaDevice extends CudaProperties {
@@ -16,7 +17,8 @@ export function cudaDevices(): CudaDevice[] {
   const { cudaDevices: count } = native().systemInfo();
   return Array.from({ length: count }, (_, index) => {
     const device = `cuda:${index}`;
-    return { device, ...native().cudaProperties(device) };
+    const { computeCapability, ...properties } = native().cudaProperties(device);
+    return { device, ...properties, computeCapability: listOfThisRealm(computeCapability) };
   });
 }
 
@@ -26,12 +28,12 @@ export function cudaDevices(): CudaDevice[] {
  * @param device "cuda" or "cuda:N"
  * @throws `ERR_CUDA_UNAVAILABLE`, `ERR_INVALID_ARGUMENT` for the CPU
  */
-export function deviceMemory(device = "cuda"): Promise<DeviceMemory> {
-  return native().deviceMemory(device);
+export async function deviceMemory(device = "cuda"): Promise<DeviceMemory> {
+  return { ...(await native().deviceMemory(device)) };
 }
 
 /** Resets the peaks of {@link deviceMemory} to the current values. Throws as it does. */
-export function resetPeakMemory(device = "cuda"): Promise<void> {
+export async function resetPeakMemory(device = "cuda"): Promise<void> {
   return native().resetPeakMemory(device);
 }
 
@@ -39,7 +41,7 @@ export function resetPeakMemory(device = "cuda"): Promise<void> {
  * Returns cached memory that no tensor uses to the driver, so that other programs can use it. Throws as {@link
  * deviceMemory} does.
  */
-export function emptyCache(device = "cuda"): Promise<void> {
+export async function emptyCache(device = "cuda"): Promise<void> {
   return native().emptyCache(device);
 }
 
@@ -49,7 +51,7 @@ export function emptyCache(device = "cuda"): Promise<void> {
  * @param device "cpu", "cuda" or "cuda:N"
  * @throws `ERR_CUDA_UNAVAILABLE`
  */
-export function synchronize(device = "cuda"): Promise<void> {
+export async function synchronize(device = "cuda"): Promise<void> {
   return native().synchronize(device);
 }
 

@@ -3,6 +3,7 @@ import type { NativeGenerator } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 import { describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
+import { ofThisRealm } from "./realm.js";
 
 const MAX_SEED = 2n ** 64n - 1n;
 
@@ -50,7 +51,7 @@ export class Generator {
 
   /** The whole state as bytes for {@link Generator.setState}; the same bytes as torch's `get_state()`. */
   async getState(): Promise<Uint8Array> {
-    return native().generatorState(this.#handle);
+    return ofThisRealm(await native().generatorState(this.#handle));
   }
 
   /** Continues from a saved state. */

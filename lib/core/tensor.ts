@@ -10,6 +10,7 @@ import { native } from "../runtime/native.js";
 import { checkList, checkOptions, describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
 import { Generator } from "./generator.js";
+import { listOfThisRealm, nameOfTypedArray, ofThisRealm, type TypedArray } from "./realm.js";
 
 /** Element types of a {@link Tensor}. */
 export const DTYPES = [
@@ -174,7 +175,7 @@ export class Tensor {
   }
 
   get shape(): number[] {
-    return this.#handle.shape;
+    return listOfThisRealm(this.#handle.shape);
   }
 
   get dtype(): DType {
@@ -299,12 +300,12 @@ export class Tensor {
 
   /** The q-quantile of |x| in each row, linearly interpolated. */
   async absQuantileRows(q: number): Promise<number[]> {
-    return native().absQuantileRows(this.#handle, q);
+    return listOfThisRealm(await native().absQuantileRows(this.#handle, q));
   }
 
   /** The standard deviation of each row, with Bessel's correction (n − 1), computed in float32 or float64. */
   async stdRows(): Promise<number[]> {
-    return native().stdRows(this.#handle);
+    return listOfThisRealm(await native().stdRows(this.#handle));
   }
 
   /** Whether type, device, shape and every element are the same (NaN equals nothing). */
@@ -361,23 +362,6 @@ export function disposeAll(...tensors: readonly (Tensor | undefined)[]): void {
   for (const tensor of tensors) tensor?.dispose();
 }
 
-type TypedArray = TensorData | Float16Elements;
-
-const typedArrayTag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!;
-
-/** The same elements as a typed array of this realm. The addon makes those of the realm that loaded it first. */
-export function ofThisRealm<T extends TensorData>(data: T): T {
-  const Own = (
-    globalThis as unknown as Record<string, new (buffer: ArrayBufferLike, offset: number, length: number) => T>
-  )[nameOfTypedArray(data)!]!;
-  return data instanceof Own ? data : new Own(data.buffer, data.byteOffset, data.length);
-}
-
-/** "Float32Array", … for a typed array of any realm, whatever its prototype; undefined for everything else. */
-function nameOfTypedArray(data: unknown): string | undefined {
-  return typedArrayTag.get!.call(data) as string | undefined;
-}
-
 /** Node-API does not support `Float16Array` yet: its elements are passed as float32, which is exact. */
 function handedOver(data: TypedArray): TensorData {
   return nameOfTypedArray(data) === "Float16Array" ? Float32Array.from(data as Float16Elements) : (data as TensorData);
@@ -395,11 +379,12 @@ function fromNumbers(data: readonly number[]): Float64Array {
 /**
  * @internal The addon's handle of an argument.
  *
+ * @param expected what the argument may be, for the error
  * @throws `ERR_INVALID_ARGUMENT` naming the argument if it is not a tensor
  */
-export function handleOf(tensor: Tensor, name: string): NativeTensor {
+export function handleOf(tensor: Tensor, name: string, expected = "a Tensor"): NativeTensor {
   if (!(tensor instanceof Tensor))
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} must be a Tensor, not ${describe(tensor)}`);
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} must be ${expected}, not ${describe(tensor)}`);
   return tensor.handle;
 }
 

@@ -40,6 +40,24 @@ export function parseJson(text: string): unknown {
   return value;
 }
 
+/**
+ * JSON as Python's `json.dumps` writes it, with bare `NaN`, `Infinity` and `-Infinity`.
+ *
+ * @param floats keys of numbers that Python reads as floats, also where they are whole: 1.0
+ */
+export function toJson(value: unknown, indent?: number, floats: readonly string[] = []): string {
+  const marked = JSON.stringify(
+    value,
+    (key, inner: unknown) => {
+      if (typeof inner !== "number") return inner;
+      if (!Number.isFinite(inner)) return `\0${inner}`;
+      return floats.includes(key) && Number.isSafeInteger(inner) ? `\0${inner}.0` : inner;
+    },
+    indent,
+  );
+  return marked.replace(/"\\u0000(NaN|-?Infinity|-?\d+\.0)"/g, "$1");
+}
+
 /** Whether JSON is nested deeper than 256: the engine's own parser takes some 40 bytes for each level, and any number of them. */
 export function nestsTooDeep(text: string): boolean {
   let depth = 0;

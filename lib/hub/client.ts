@@ -1,9 +1,8 @@
 import type { Headers as HeadersOf } from "undici";
-import { Headers, Response } from "undici";
+import { Headers, type Response } from "undici";
 import { InstructPix2PixError } from "../core/errors.js";
-import { readBody } from "../network/body.js";
 import type { Environment } from "../runtime/platform.js";
-import { displayUrl, type NetworkOptions } from "./connection.js";
+import { displayUrl, type NetworkOptions, withBody } from "./connection.js";
 import { isGitHash, isSha256 } from "./content.js";
 import { HubError } from "./errors.js";
 import { HubHttp, type RequestOptions } from "./http.js";
@@ -44,8 +43,6 @@ export function listedFile(name: string, size: unknown, gitHash: unknown, sha256
 
 const MAX_FILES = 100_000;
 const MAX_LISTING_REQUESTS = 1_000;
-/** Bytes of a page of a listing; the hub's have a thousand files. */
-const MAX_ANSWER = 2 ** 24;
 
 /** One repository of the hub over its HTTP interface. */
 export class HubClient {
@@ -164,11 +161,7 @@ export class HubClient {
       const headers = new Headers((init?.headers ?? {}) as Record<string, string>);
       const response = await this.http.request(String(url), { ...options, headers });
       if (response.status >= 300) throw await this.#failure(response, revision);
-      const { status, headers: answered } = response;
-      const body = await readBody(response.body, MAX_ANSWER);
-      if (body === undefined)
-        throw new HubError("refused", `${this.#page}: the hub's answer is longer than ${MAX_ANSWER} bytes`);
-      return new Response(body, { status, headers: answered });
+      return await withBody(response, this.#page);
     };
     return http as unknown as typeof globalThis.fetch;
   }

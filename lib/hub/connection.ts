@@ -1,6 +1,7 @@
-import type { Dispatcher, Headers, Response } from "undici";
+import { type Dispatcher, type Headers, Response } from "undici";
 import { throwIfAborted } from "../core/errors.js";
 import { sleep } from "../core/sleep.js";
+import { readBody } from "../network/body.js";
 import { dispatcherFor } from "../network/dispatcher.js";
 import { addressWithin, warnIfUnencrypted } from "../network/encryption.js";
 import { failureName, isPassing, retryAfter } from "../network/failure.js";
@@ -29,6 +30,8 @@ export interface RepeatOptions {
 const MAX_REDIRECTS = 10;
 const LONGEST_PAUSE = 30_000;
 const CONNECT_TIMEOUT = 10_000;
+/** Bytes of an answer other than a file; the longest, a page of a listing, describes a thousand files. */
+const MAX_ANSWER = 2 ** 24;
 /** Retries for a host that has never responded: it is more likely unreachable than busy. */
 const RETRIES_UNSEEN = 2;
 
@@ -144,6 +147,19 @@ export async function followRedirects(
     url = target;
   }
   throw new HubError("refused", `${displayUrl(start)} redirects more than ${MAX_REDIRECTS} times`);
+}
+
+/**
+ * A response with its whole body read, for answers that are not files.
+ *
+ * @param whose names the sender in the error
+ * @throws {@link HubError} for more than 16 MiB, decompressed
+ */
+export async function withBody(response: Response, whose: string): Promise<Response> {
+  const { status, headers, body } = response;
+  const bytes = await readBody(body, MAX_ANSWER);
+  if (bytes === undefined) throw new HubError("refused", `${whose}: the answer is longer than ${MAX_ANSWER} bytes`);
+  return new Response(body && bytes, { status, headers });
 }
 
 /**

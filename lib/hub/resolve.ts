@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { MODEL_INDEX } from "../components/model-index.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { warnOnce } from "../core/warn.js";
 import type { Environment } from "../runtime/platform.js";
@@ -20,7 +21,7 @@ export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
   revision?: string;
   /** Downloads `*.VARIANT.safetensors`, e.g. "fp16", for every component that has them. */
   variant?: string;
-  /** The components of a pipeline to download. Default: scheduler, tokenizer, text_encoder, unet and vae. */
+  /** The components of a pipeline to download. Default: those of classes that this package loads. */
   components?: readonly string[];
   /** Downloads only the model, scheduler or tokenizer in this folder, and resolves to it. */
   subfolder?: string;
@@ -30,7 +31,7 @@ export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
   ignorePatterns?: readonly string[];
   /** Parallel downloads. Default 4. */
   concurrency?: number;
-  /** @internal Checks a pipeline's folder after its configurations and before its weights are downloaded. */
+  /** @internal Checks a pipeline's folder before its weights are downloaded, with everything else there. */
   checkConfigs?: (folder: string) => Promise<unknown>;
   /** Stops all downloads; partial files are resumed by the next call. */
   signal?: AbortSignal;
@@ -149,7 +150,7 @@ async function obtainSelected(source: FileSource, options: ResolveOptions): Prom
     if (names.length === 0) throw repositoryError(`${source.label}: no file matches ${allowPatterns.join(", ")}`);
     await source.obtain(names);
   } else if (subfolder) await obtainModel(source, `${subfolder}/`, selection);
-  else if (source.names.has("model_index.json")) await obtainPipeline(source, selection);
+  else if (source.names.has(MODEL_INDEX)) await obtainPipeline(source, selection);
   else await obtainModel(source, "", selection);
 }
 

@@ -1,4 +1,6 @@
-import { readModelIndex } from "../components/model-index.js";
+import { MODEL_INDEX, type ModelIndex, readModelIndex } from "../components/model-index.js";
+import { filesOf, isRegistered } from "../components/registry.js";
+import { MODEL_CONFIG, weightBaseName } from "../models/format.js";
 import { readWeightIndex } from "../models/weight-index.js";
 import {
   HOW_TO_CONVERT,
@@ -7,18 +9,24 @@ import {
   type WeightBaseName,
   weightFileNames,
 } from "../models/weight-names.js";
+import { SCHEDULER_CONFIG } from "../schedulers/registry.js";
 import { repositoryError } from "./errors.js";
 import type { FileSource } from "./source.js";
 
-/** The components of a pipeline loaded by default. */
-export const DEFAULT_COMPONENTS: readonly string[] = ["scheduler", "tokenizer", "text_encoder", "unet", "vae"];
-
 export interface SelectOptions {
+  /** Default {@link usableComponents}. */
   readonly components?: readonly string[] | undefined;
   /** The weight variant, for components that have it. */
   readonly variant?: string | undefined;
-  /** Called with a pipeline's folder after its configurations and before its weights are obtained. */
+  /** Called with a pipeline's folder before its weights are obtained, with everything else there. */
   readonly checkConfigs?: ((folder: string) => Promise<unknown>) | undefined;
+}
+
+/** The components that can be loaded: not, for example, a safety checker. */
+export function usableComponents({ components }: ModelIndex): string[] {
+  return [...components].flatMap(([name, component]) =>
+    component && (filesOf(component).kind !== "model" || isRegistered(component.className)) ? [name] : [],
+  );
 }
 
 /**
@@ -30,33 +38,36 @@ export interface SelectOptions {
  * `ERR_CONFIG` for a malformed `model_index.json`, `ERR_SAFETENSORS` for a malformed index
  */
 export async function obtainPipeline(source: FileSource, options: SelectOptions): Promise<void> {
-  await source.obtain(["model_index.json"]);
-  const wanted = options.components ?? DEFAULT_COMPONENTS;
-  const { components } = await readModelIndex(folderOf(source.path("model_index.json")));
-  const files: string[] = [];
-  let variantFound = false;
-  for (const [name, component] of components) {
+  await source.obtain([MODEL_INDEX]);
+  const index = await readModelIndex(folderOf(source.path(MODEL_INDEX)));
+  const wanted = options.components ?? usableComponents(index);
+  const configs: string[] = [];
+  const weights: string[] = [];
+  let [models, ofVariant] = [0, 0];
+  for (const [name, component] of index.components) {
     if (component === null || !wanted.includes(name)) continue;
     const folder = new Folder(source, `${name}/`);
-    if (component.className.includes("Tokenizer")) files.push(...folder.tokenizerFiles());
-    else if (component.className.endsWith("Scheduler")) files.push(folder.required("scheduler_config.json"));
-    else {
-      const base = component.library === "transformers" ? "model" : "diffusion_pytorch_model";
-      files.push(folder.required("config.json"));
-      const ofVariant = options.variant === undefined ? undefined : folder.weights(base, options.variant);
-      variantFound ||= ofVariant !== undefined;
-      const weights = ofVariant ?? folder.weights(base);
-      if (weights === undefined) throw folder.noWeights(base);
-      files.push(...(await folder.withShards(weights)));
+    const files = filesOf(component);
+    if (files.kind === "tokenizer") {
+      configs.push(...folder.tokenizerFiles());
+      continue;
     }
+    configs.push(folder.required(files.config));
+    if (files.kind === "scheduler") continue;
+    models++;
+    const varied = options.variant === undefined ? undefined : folder.weights(files.weights, options.variant);
+    if (varied !== undefined) ofVariant++;
+    const file = varied ?? folder.weights(files.weights);
+    if (file === undefined) throw folder.noWeights(files.weights);
+    weights.push(...(await folder.withShards(file)));
   }
-  if (options.variant !== undefined && !variantFound)
+  if (options.variant !== undefined && models > 0 && ofVariant === 0)
     throw repositoryError(`${source.label}: no component has weights of variant ${JSON.stringify(options.variant)}`);
   if (options.checkConfigs) {
-    await source.obtain(files.filter((name) => name.endsWith(".json")));
-    await options.checkConfigs(folderOf(source.path("model_index.json")));
+    await source.obtain(configs);
+    await options.checkConfigs(folderOf(source.path(MODEL_INDEX)));
   }
-  await source.obtain(files);
+  await source.obtain([...configs, ...weights]);
 }
 
 /**
@@ -67,25 +78,26 @@ export async function obtainPipeline(source: FileSource, options: SelectOptions)
  */
 export async function obtainModel(source: FileSource, prefix: string, { variant }: SelectOptions): Promise<void> {
   const folder = new Folder(source, prefix);
-  if (folder.has("config.json")) {
-    const base = folder.names.some((name) => name.startsWith("diffusion_pytorch_model."))
-      ? "diffusion_pytorch_model"
-      : "model";
+  if (folder.has(MODEL_CONFIG)) {
+    const ofDiffusers = weightBaseName("diffusers");
+    const base = folder.names.some((name) => name.startsWith(`${ofDiffusers}.`))
+      ? ofDiffusers
+      : weightBaseName("transformers");
     const weights = folder.weights(base, variant);
     if (weights === undefined) throw folder.noWeights(base, variant);
-    await source.obtain([folder.required("config.json"), ...(await folder.withShards(weights))]);
-  } else if (folder.has("scheduler_config.json")) await source.obtain([folder.required("scheduler_config.json")]);
+    await source.obtain([folder.required(MODEL_CONFIG), ...(await folder.withShards(weights))]);
+  } else if (folder.has(SCHEDULER_CONFIG)) await source.obtain([folder.required(SCHEDULER_CONFIG)]);
   else if (folder.has("tokenizer.json") || folder.has("vocab.json")) await source.obtain(folder.tokenizerFiles());
   else
     throw repositoryError(
       `${source.label}: ${prefix === "" ? "the repository" : `the folder ${JSON.stringify(prefix)}`} holds no model: there is ${
-        prefix === "" ? "neither model_index.json nor config.json" : "no config.json"
+        prefix === "" ? `neither ${MODEL_INDEX} nor ${MODEL_CONFIG}` : `no ${MODEL_CONFIG}`
       }`,
     );
 }
 
 function folderOf(path: string): string {
-  return path.slice(0, -"/model_index.json".length);
+  return path.slice(0, -`/${MODEL_INDEX}`.length);
 }
 
 /** A folder in a repository's listing. */

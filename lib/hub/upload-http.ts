@@ -3,7 +3,7 @@ import { type Dispatcher, fetch, Headers, Response, request as send } from "undi
 import { throwIfAborted } from "../core/errors.js";
 import { addressWithin } from "../network/encryption.js";
 import type { Environment } from "../runtime/platform.js";
-import { displayUrl, followRedirects, HubConnection, type NetworkOptions } from "./connection.js";
+import { displayUrl, followRedirects, HubConnection, type NetworkOptions, withBody } from "./connection.js";
 import { HubError } from "./errors.js";
 import type { HubSettings } from "./settings.js";
 import { FileContent } from "./upload-file.js";
@@ -49,9 +49,10 @@ export class UploadHttp extends HubConnection {
   }
 
   /**
-   * The response to a request; its body is not read yet.
+   * The response to a request, its body read.
    *
-   * @throws {@link HubRefusal}, {@link HubError} "unreachable" after the last repetition, `ERR_ABORTED`
+   * @throws {@link HubRefusal}, {@link HubError} "unreachable" after the last repetition and "refused" for an answer that
+   *   is too long, `ERR_ABORTED`
    */
   async request(address: string, request: UploadRequest = {}): Promise<Response> {
     // Storage URLs come from the hub's responses.
@@ -59,7 +60,10 @@ export class UploadHttp extends HubConnection {
     if (!url) throw new HubError("refused", `${this.settings.endpoint}: the hub gave an invalid upload address`);
     const { signal } = request;
     let sent: SentBytes | undefined;
-    const attempt = () => this.#follow(url, request, (sent = new SentBytes(request.onSent)));
+    const attempt = async () => {
+      const response = await this.#follow(url, request, (sent = new SentBytes(request.onSent)));
+      return response.ok ? await withBody(response, displayUrl(url)) : response;
+    };
     const response = await this.repeat(url, attempt, { signal, onFailure: () => sent?.takeBack() });
     if (response.ok) return response;
     const refusal = await this.#refusal(url, response);

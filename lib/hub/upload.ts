@@ -137,8 +137,7 @@ export class HubUploader {
     const headers = new Headers({ accept: json, "content-type": json });
     try {
       const request = { method: "POST", headers, body, authorized: true, signal };
-      const response = await this.#http.request(`${page}.git/info/lfs/objects/batch`, request);
-      await response.body?.cancel();
+      await this.#http.request(`${page}.git/info/lfs/objects/batch`, request);
     } catch (error) {
       if (!(error instanceof HubRefusal)) throw error;
       const { status, quoted } = error;

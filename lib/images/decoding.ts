@@ -13,7 +13,10 @@ export interface DecodingLimits {
 /** The size of libuv's thread pool, which pictures, files and host names share. */
 const POOL_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
 
-/** One thread is reserved for other work, such as reading files, since a decoder cannot always be stopped. */
+/**
+ * One thread is reserved for other work, such as reading files, since a decoder cannot always be stopped. Every
+ * JavaScript thread has its own places: several together can occupy the whole pool, but not more than it.
+ */
 const places = new Semaphore(Math.max(1, POOL_THREADS - 1));
 
 let inProgress = 0;

@@ -75,7 +75,7 @@ const SIGNATURES: Signature[] = [
     name: "a GIF picture",
     readable: true,
     test: ascii("GIF8"),
-    firstPicture: (bytes) => ({ bytes: firstPictureOfGif(bytes) }),
+    firstPicture: async (bytes, maxPixels) => ({ bytes: await firstPictureOfGif(bytes, maxPixels) }),
   },
   {
     name: "a WebP picture",

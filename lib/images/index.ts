@@ -25,8 +25,8 @@ export { type ImageSource, RgbImage } from "./rgb-image.js";
  * GIF, 100,000 chunks of a PNG besides its pixels, pixels of a PNG that expand to more than its size, 20,000 frames of a
  * WebP, 4,096 tags, 8 samples per pixel or a million strips of a TIFF, 10,000 boxes or 1,000 items of an AVIF, and 1 MiB
  * of EXIF or of XMP data. The promise settles at `timeoutMs` and at an abort whatever the decoder does; one that cannot
- * be stopped keeps its place, of which there are one fewer than libuv has threads (`UV_THREADPOOL_SIZE`, default 4), and
- * is counted by {@link decodesInProgress} until it ends.
+ * be stopped keeps its place, of which each JavaScript thread has one fewer than libuv has threads
+ * (`UV_THREADPOOL_SIZE`, default 4), and is counted by {@link decodesInProgress} until it ends.
  *
  * @throws `ERR_FILE_NOT_FOUND`; `ERR_IMAGE` for anything that is not a whole, valid picture within the limits;
  *   `ERR_DOWNLOAD` if a URL cannot be fetched or must not be; `ERR_INVALID_ARGUMENT`; `ERR_ABORTED`.

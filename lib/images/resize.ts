@@ -1,4 +1,5 @@
 import { InstructPix2PixError } from "../core/errors.js";
+import { ofThisRealm } from "../core/realm.js";
 import { native } from "../runtime/native.js";
 import type { RgbPixels } from "./pixels.js";
 
@@ -33,7 +34,7 @@ export async function resizePixels(
     );
   if (width === pixels.width && height === pixels.height) return pixels;
   const data = await native().resize(pixels.data, pixels.width, pixels.height, 3, width, height, filter);
-  return { width, height, data };
+  return { width, height, data: ofThisRealm(data) };
 }
 
 /**

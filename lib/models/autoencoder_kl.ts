@@ -62,7 +62,7 @@ export type AutoencoderKLConfig = Parsed<typeof SCHEMA>;
 
 const description: ModelDescription<AutoencoderKLConfig> = {
   kind: "AutoencoderKL",
-  baseName: "diffusion_pytorch_model",
+  library: "diffusers",
   parse: (config: JsonObject, where) => {
     const parsed = parseConfig(SCHEMA, config, where);
     const levels = parsed.block_out_channels.length;
@@ -126,6 +126,9 @@ export class DiagonalGaussian {
  * The variational autoencoder of latent diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
  */
 export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
+  /** @internal */
+  static readonly description = description;
+
   #slicing = false;
   #tiling = false;
 

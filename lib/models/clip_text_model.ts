@@ -1,4 +1,5 @@
 import { checkOptions } from "../core/arguments.js";
+import { listOfThisRealm } from "../core/realm.js";
 import { handleOf, Tensor } from "../core/tensor.js";
 import { cancellable, native } from "../runtime/native.js";
 import {
@@ -66,12 +67,16 @@ export type CLIPTextConfig = Parsed<typeof SCHEMA>;
 
 const PROJECTED_SCHEMA = { ...SCHEMA, projection_dim: integer(512, LIMITS.features) };
 
-/** How text models are read: with their projection, or without. */
+/** How text models are read and stored: with their projection, or without. */
 export const clipTextDescription = (
   kind: "CLIPTextModel" | "CLIPTextModelWithProjection",
 ): ModelDescription<CLIPTextConfig> => ({
   kind,
-  baseName: "model",
+  library: "transformers",
+  prefix: "text_model.",
+  unprefixed: "text_projection.",
+  modelType: "clip_text_model",
+  floats: ["layer_norm_eps", "initializer_range", "initializer_factor", "attention_dropout", "dropout"],
   parse: (config: JsonObject, where) => {
     const parsed = parseConfig(kind === "CLIPTextModel" ? SCHEMA : PROJECTED_SCHEMA, config, where);
     if (parsed.hidden_size % parsed.num_attention_heads !== 0)
@@ -117,6 +122,9 @@ export interface CLIPTextForwardOptions {
 
 /** CLIP's text transformer (Radford et al. 2021, https://arxiv.org/abs/2103.00020). */
 export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
+  /** @internal */
+  static readonly description = description;
+
   /**
    * Loads a folder with `config.json` and `model*.safetensors`, with or without the "text_model." prefix of tensor names.
    *
@@ -150,7 +158,7 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
       pooled: new Tensor(pooled),
     };
     if (textEmbeds) output.textEmbeds = new Tensor(textEmbeds);
-    if (hiddenStates) output.hiddenStates = hiddenStates.map((handle) => new Tensor(handle));
+    if (hiddenStates) output.hiddenStates = listOfThisRealm(hiddenStates).map((handle) => new Tensor(handle));
     return output;
   }
 }

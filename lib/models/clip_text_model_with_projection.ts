@@ -20,6 +20,9 @@ export interface CLIPTextProjectedOutput extends CLIPTextOutput {
  * encoder of SDXL.
  */
 export class CLIPTextModelWithProjection extends CLIPTextModel {
+  /** @internal */
+  static override readonly description = description;
+
   /**
    * Loads a folder with `config.json` and `model*.safetensors`.
    *

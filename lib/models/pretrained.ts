@@ -7,12 +7,12 @@ import { Scope } from "../core/scope.js";
 import { type ModelDType, Tensor } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
 import { ioError } from "../files/io-error.js";
-import type { AttentionBackend, ModelKind, NativeModel, Quantization } from "../runtime/contract/index.js";
+import type { AttentionBackend, NativeModel, Quantization } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
+import { MODEL_CONFIG, type ModelFormat, weightBaseName } from "./format.js";
 import type { ModelOffloader } from "./offloader.js";
 import { writeModel } from "./save.js";
 import type { JsonObject } from "./schema.js";
-import type { WeightBaseName } from "./weight-names.js";
 import { resolveWeights } from "./weights.js";
 
 export interface ModelOptions {
@@ -26,6 +26,8 @@ export interface ModelOptions {
   attention?: AttentionBackend;
   /** Loads weights that hold NaN or infinity, which by default are an error, since they give black pictures. */
   allowNonFinite?: boolean;
+  /** @internal For a caller without this option: errors do not suggest it. Default true. */
+  suggestAllowNonFinite?: boolean;
   signal?: AbortSignal;
 }
 
@@ -45,8 +47,9 @@ export abstract class PretrainedModel<Config> {
   readonly dtype: ModelDType;
   /** The quantization applied when the weights were loaded. */
   readonly quantization: Quantization;
+  /** @internal How the model is stored. */
+  readonly format: ModelFormat;
   readonly #handle: NativeModel;
-  readonly #kind: ModelKind;
   #device: string;
   #offloader: ModelOffloader | undefined;
   /** The last requested move, until it is done. */
@@ -55,7 +58,7 @@ export abstract class PretrainedModel<Config> {
 
   /** @internal */
   constructor(parts: LoadedModel<Config>) {
-    this.#kind = parts.kind;
+    this.format = parts.format;
     this.config = parts.config;
     this.#device = parts.device;
     this.dtype = parts.dtype;
@@ -162,7 +165,7 @@ export abstract class PretrainedModel<Config> {
     for (const [name, tensor] of Object.entries(await this.stateDict()))
       weights[name] = scope.add(await scope.add(tensor).to({ dtype }));
     try {
-      await writeModel(folder, this.#kind, { ...this.config }, weights);
+      await writeModel(folder, this.format, { ...this.config }, weights);
     } catch (error) {
       throw ioError("save the model in", folder, error);
     }
@@ -183,7 +186,7 @@ export abstract class PretrainedModel<Config> {
 }
 
 export interface LoadedModel<Config> {
-  kind: ModelKind;
+  format: ModelFormat;
   config: Config;
   device: string;
   dtype: ModelDType;
@@ -192,10 +195,7 @@ export interface LoadedModel<Config> {
 }
 
 /** What is needed to load a model class from a folder. */
-export interface ModelDescription<Config> {
-  kind: ModelKind;
-  /** Stem of the weight files. */
-  baseName: WeightBaseName;
+export interface ModelDescription<Config> extends ModelFormat {
   /** Checks config.json and fills in defaults; `where` is its path. */
   parse: (config: JsonObject, where: string) => Config;
   /** The native model's configuration. */
@@ -212,7 +212,7 @@ export async function loadPretrained<Config>(
   options: ModelOptions & QuantizationOptions,
 ): Promise<LoadedModel<Config>> {
   const { dtype = "float32", device = "cpu", attention = "auto", quantization = "none", variant, signal } = options;
-  const { allowNonFinite = false } = options;
+  const { allowNonFinite = false, suggestAllowNonFinite = true } = options;
   if (!DTYPES.includes(dtype))
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
@@ -221,7 +221,7 @@ export async function loadPretrained<Config>(
   checkQuantization(quantization, dtype, device);
   const addon = native(); // a missing libtorch is reported before anything else is looked at
   const { config, where } = await readModelConfig(description, folder);
-  const { files } = await resolveWeights(folder, { variant, baseName: description.baseName });
+  const { files } = await resolveWeights(folder, { variant, baseName: weightBaseName(description.library) });
   const nativeConfig = description.toNative(config, where);
   const handle = await namingConfig(
     where,
@@ -234,8 +234,11 @@ export async function loadPretrained<Config>(
         token,
       ),
     ),
-  );
-  return { kind: description.kind, config, device, dtype, quantization, handle };
+  ).catch((error: unknown) => {
+    if (!suggestAllowNonFinite || !isInstructPix2PixError(error, "ERR_NOT_FINITE")) throw error;
+    throw new InstructPix2PixError(error.code, `${error.message}; pass allowNonFinite to load it anyway`);
+  });
+  return { format: description, config, device, dtype, quantization, handle };
 }
 
 /** Puts the configuration's place in front of what the addon finds wrong with it. */
@@ -253,7 +256,7 @@ export async function readModelConfig<Config>(
   { parse }: Pick<ModelDescription<Config>, "parse">,
   folder: string,
 ): Promise<{ config: Config; where: string }> {
-  const where = join(folder, "config.json");
+  const where = join(folder, MODEL_CONFIG);
   return { config: parse(await readConfig(where), where), where };
 }
 
@@ -292,5 +295,5 @@ export async function createModel<Config>(
       generator?.handle ?? null,
     ),
   );
-  return { kind: description.kind, config, device, dtype: "float32", quantization: "none", handle };
+  return { format: description, config, device, dtype: "float32", quantization: "none", handle };
 }

@@ -1,5 +1,6 @@
 import { checkList } from "../core/arguments.js";
 import { handleOf, Tensor } from "../core/tensor.js";
+import type { NativeTensor } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import {
   createModel,
@@ -19,7 +20,7 @@ export type { UNet2DConditionConfig };
 
 const description: ModelDescription<UNet2DConditionConfig> = {
   kind: "UNet2DConditionModel",
-  baseName: "diffusion_pytorch_model",
+  library: "diffusers",
   parse: (config: JsonObject, where) => parseConfig(UNET_SCHEMA, config, where),
   toNative: unetToNative,
 };
@@ -34,6 +35,9 @@ export async function readUNetConfig(folder: string): Promise<UNet2DConditionCon
  * noisy latents and image latents, that of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800).
  */
 export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig> {
+  /** @internal */
+  static readonly description = description;
+
   /**
    * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`.
    *
@@ -65,13 +69,14 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * Loads a UNet for training with additional input channels: those missing in a text-to-image model get zero weights,
    * so that they have no effect at first.
    *
-   * @param inChannels input channels of the result
+   * @param channels.inChannels input channels of the result
+   * @param channels.existing input channels of a model to which the others are added; without them none are added
    * @returns the model, and whether channels were added
    * @throws as {@link fromPretrained}; `ERR_CONFIG` if the file's model has neither these nor `existing` channels
    */
   static async fromPretrainedExtended(
     folder: string,
-    channels: { existing: number; inChannels: number },
+    channels: { existing?: number | undefined; inChannels: number },
     options: ModelOptions = {},
   ): Promise<{ unet: UNet2DConditionModel; extended: boolean }> {
     let extended = false;
@@ -79,7 +84,12 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
       const parsed = description.parse(config, where);
       if (parsed.in_channels === channels.inChannels) return parsed;
       if (parsed.in_channels !== channels.existing)
-        throw unsupported(where, "in_channels", parsed.in_channels, `${channels.existing} or ${channels.inChannels}`);
+        throw unsupported(
+          where,
+          "in_channels",
+          parsed.in_channels,
+          [channels.existing, channels.inChannels].filter((count) => count !== undefined).join(" or "),
+        );
       extended = true;
       return { ...parsed, in_channels: channels.inChannels };
     };
@@ -108,14 +118,20 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     encoderHiddenStates: Tensor,
     options?: UNetForwardOptions,
   ): Promise<Tensor> {
-    const steps = typeof timesteps === "number" ? [timesteps] : timesteps;
-    const given = Array.isArray(steps) ? checkList(steps, "timesteps") : handleOf(steps as Tensor, "timesteps");
+    const steps = timestepsArgument(timesteps);
     const input = handleOf(sample, "sample");
     const conditions = unetConditions(encoderHiddenStates, options);
     return new Tensor(
       await this.computing(() =>
-        cancellable(options?.signal, (token) => native().unetForward(this.handle, input, given, conditions, token)),
+        cancellable(options?.signal, (token) => native().unetForward(this.handle, input, steps, conditions, token)),
       ),
     );
   }
+}
+
+function timestepsArgument(timesteps: number | readonly number[] | Tensor): readonly number[] | NativeTensor {
+  if (typeof timesteps === "number") return [timesteps];
+  if (Array.isArray(timesteps) && checkList(timesteps, "timesteps").every((step) => typeof step === "number"))
+    return timesteps;
+  return handleOf(timesteps as Tensor, "timesteps", "a number, a list of numbers, or a Tensor");
 }

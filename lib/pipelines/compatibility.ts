@@ -1,10 +1,8 @@
-import { join } from "node:path";
-import { componentClass, type ModelIndex, readModelIndex } from "../components/model-index.js";
+import type { ModelIndex } from "../components/model-index.js";
 import { InstructPix2PixError } from "../core/errors.js";
-import { type AutoencoderKLConfig, readAutoencoderConfig } from "../models/autoencoder_kl.js";
-import { type CLIPTextConfig, readTextEncoderConfig } from "../models/clip_text_model.js";
-import { readUNetConfig, type UNet2DConditionConfig } from "../models/unet_2d_condition.js";
-import { SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
+import type { AutoencoderKLConfig } from "../models/autoencoder_kl.js";
+import type { CLIPTextConfig } from "../models/clip_text_model.js";
+import type { UNet2DConditionConfig } from "../models/unet_2d_condition.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 
@@ -16,30 +14,6 @@ export type UNetCheck = (unet: UNetShape, vae: AutoencoderShape, index?: ModelIn
 
 /** Colour channels of a picture. */
 const COLOURS = 3;
-
-/**
- * Checks from its configurations that a pipeline's folder holds an InstructPix2Pix model whose components fit together,
- * without reading weights.
- *
- * @returns the index, and the scheduler's class, taken from the index, which takes precedence over the scheduler's own
- * file
- * @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO`
- */
-export async function checkPipelineFolder(
-  folder: string,
-  checkUNet: UNetCheck = checkLatentChannels,
-): Promise<{ index: ModelIndex; scheduler: SchedulerName }> {
-  const index = await readModelIndex(folder);
-  componentClass(index, "vae", ["AutoencoderKL"]);
-  componentClass(index, "text_encoder", ["CLIPTextModel"]);
-  componentClass(index, "tokenizer", ["CLIPTokenizer", "CLIPTokenizerFast"]);
-  componentClass(index, "unet", ["UNet2DConditionModel"]);
-  const scheduler = componentClass(index, "scheduler", SCHEDULER_NAMES);
-  const unet = await readUNetConfig(join(folder, "unet"));
-  checkUNet(unet, await readAutoencoderConfig(join(folder, "vae")), index);
-  checkTextWidth(unet, await readTextEncoderConfig(join(folder, "text_encoder")));
-  return { index, scheduler };
-}
 
 /**
  * Checks that a UNet's input channels match an autoencoder's noisy and image latents.

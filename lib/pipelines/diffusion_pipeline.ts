@@ -1,3 +1,6 @@
+import type { PipelineDescription } from "../components/description.js";
+import { type LoadOptions, loadComponents } from "../components/load.js";
+import { ComponentHold } from "../components/shared.js";
 import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
 import { throwIfAborted } from "../core/errors.js";
@@ -11,6 +14,13 @@ import type { OutputType, RunOptions } from "./run-options.js";
 /** Any model of a pipeline. */
 export type PipelineModel = PretrainedModel<unknown>;
 
+/** The class of a pipeline that loads from a folder. */
+export interface PipelineClass<Components, Pipeline> {
+  new (components: Components): Pipeline;
+  /** Its name in diffusers, and what it is made of. */
+  readonly description: PipelineDescription<Components>;
+}
+
 /**
  * The base of all pipelines: their models' placement, and how runs share them.
  *
@@ -20,14 +30,39 @@ export type PipelineModel = PretrainedModel<unknown>;
 export abstract class DiffusionPipeline {
   readonly #turns = new Semaphore(1);
   #offloader: ModelOffloader | undefined;
+  readonly #hold = new ComponentHold();
   readonly #lease = new Lease("the pipeline", () => this.free());
 
   /** The models, in the order in which a run needs them. */
   protected abstract readonly models: readonly PipelineModel[];
 
-  /** Frees everything that the pipeline holds. */
+  /**
+   * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache. Components given as
+   * options are used instead of the folder's.
+   *
+   * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else, `ERR_FILE_NOT_FOUND`, `ERR_HUB`, `ERR_CONFIG`,
+   *   `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_TOKENIZER`, `ERR_NOT_FINITE`, `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`;
+   *  a model of another kind, or with components that do not fit together, is refused before its weights are downloaded
+   * or loaded
+   */
+  static async fromPretrained<Components extends object, Pipeline extends DiffusionPipeline>(
+    this: PipelineClass<Components, Pipeline>,
+    pathOrId: string,
+    options?: LoadOptions<Components>,
+  ): Promise<Pipeline> {
+    // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromPretrained was called on
+    return new this(await loadComponents(this.description, pathOrId, options));
+  }
+
+  /** Holds the components that the pipeline has now, so that other pipelines can share them. */
+  protected hold(): void {
+    this.#hold.update(this.models);
+  }
+
+  /** Frees everything that no other pipeline holds. */
   protected free(): void {
-    for (const model of this.models) model.dispose();
+    this.hold();
+    this.#hold.dispose();
   }
 
   /**
@@ -63,7 +98,10 @@ export abstract class DiffusionPipeline {
     return this;
   }
 
-  /** Frees the weights of every component after the current runs have finished; later runs throw `ERR_DISPOSED`. */
+  /**
+   * Frees the weights after the current runs have finished; later runs throw `ERR_DISPOSED`. Components that another
+   * pipeline holds are freed with that one, and those given to `fromPretrained` by whoever loaded them.
+   */
   dispose(): void {
     this.#lease.dispose();
   }

@@ -1,7 +1,8 @@
 import { InstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
+import { listOfThisRealm, ofThisRealm } from "../core/realm.js";
 import { Scope } from "../core/scope.js";
-import { type ModelDType, ofThisRealm, Tensor } from "../core/tensor.js";
+import { type ModelDType, Tensor } from "../core/tensor.js";
 import { RgbImage } from "../images/index.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { native } from "../runtime/native.js";
@@ -117,5 +118,6 @@ async function decode(
 /** Pixels [B,3,H,W] in 0..1 as pictures of 8 bits, rounded to even. */
 export async function toPictures(unit: Tensor): Promise<RgbImage[]> {
   const [, , height, width] = unit.shape as [number, number, number, number];
-  return (await native().tensorToPictures(unit.handle)).map((data) => new RgbImage(width, height, ofThisRealm(data)));
+  const pictures = listOfThisRealm(await native().tensorToPictures(unit.handle));
+  return pictures.map((data) => new RgbImage(width, height, ofThisRealm(data)));
 }

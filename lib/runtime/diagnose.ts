@@ -4,19 +4,11 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { freeBytes } from "../files/disk.js";
 import { type AddonFiles, findAddon } from "./addon.js";
 import { describeHost, type Host } from "./host.js";
+import { detectLibc, type Libc } from "./libc.js";
 import { type CudaDriver, detectCudaDriver } from "./libtorch/cuda-driver.js";
 import { type Libtorch, resolveLibtorch } from "./libtorch/find.js";
 import type { LoadOptions } from "./load.js";
-import {
-  assertSupportedPlatform,
-  cacheFolder,
-  detectLibc,
-  isEnabled,
-  type Libc,
-  OLDEST_GLIBC,
-  packageRoot,
-  platformAbi,
-} from "./platform.js";
+import { assertSupportedPlatform, cacheFolder, isEnabled, OLDEST_GLIBC, packageRoot, platformAbi } from "./platform.js";
 import { type ProbeResult, probeAddon } from "./probe.js";
 import { assertVersion } from "./version.js";
 

@@ -1,8 +1,8 @@
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { familySync, MUSL, versionSync } from "detect-libc";
 import { InstructPix2PixError } from "../core/errors.js";
+import { detectLibc, type Libc } from "./libc.js";
 
 /** Environment variables, as in `process.env`; a parameter everywhere so that tests need not touch the process. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -12,23 +12,13 @@ export const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), ".."
 
 /** The platform in the names of the prebuilt packages, e.g. `linux-x64-gnu`, `darwin-arm64`, `win32-x64-msvc`. */
 export function platformAbi(): string {
-  const abi = { linux: familySync() === MUSL ? "-musl" : "-gnu", win32: "-msvc" }[process.platform as string] ?? "";
+  const abi =
+    { linux: detectLibc().family === "musl" ? "-musl" : "-gnu", win32: "-msvc" }[process.platform as string] ?? "";
   return `${process.platform}-${process.arch}${abi}`;
 }
 
 /** The oldest glibc that libtorch's own binaries (`manylinux_2_28`) and the prebuilt addon load on. */
 export const OLDEST_GLIBC = "2.28";
-
-/** The C library of this Linux; both null on other systems. */
-export interface Libc {
-  family: string | null;
-  /** E.g. `2.36`; null if unknown. */
-  version: string | null;
-}
-
-export function detectLibc(): Libc {
-  return { family: familySync(), version: versionSync() };
-}
 
 /**
  * Throws on platforms without any libtorch.
@@ -37,7 +27,7 @@ export function detectLibc(): Libc {
  */
 export function assertSupportedPlatform({ family, version }: Libc = detectLibc()): void {
   if (process.platform !== "linux") return;
-  if (family === MUSL)
+  if (family === "musl")
     throw new InstructPix2PixError(
       "ERR_LIBTORCH",
       "this Linux uses the musl C library, and libtorch exists only for glibc; use a glibc system or image (Debian, Ubuntu, Fedora, node:24-slim)",

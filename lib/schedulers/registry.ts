@@ -53,16 +53,20 @@ export function schedulerFromClassName(name: string): SchedulerFactory {
   );
 }
 
+/** The file with a scheduler's configuration. */
+export const SCHEDULER_CONFIG = "scheduler_config.json";
+
 /**
  * Loads the scheduler that a folder's `scheduler_config.json` describes.
  *
+ * @param className its class; default the one that the file names
  * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_CONFIG`
  */
-export async function loadScheduler(folder: string): Promise<Scheduler> {
-  const path = join(folder, "scheduler_config.json");
+export async function loadScheduler(folder: string, className?: SchedulerName): Promise<Scheduler> {
+  const path = join(folder, SCHEDULER_CONFIG);
   const config = await readConfig(path);
   try {
-    return schedulerFromClassName(config._class_name as string).fromConfig(config);
+    return schedulerFromClassName(className ?? (config._class_name as string)).fromConfig(config);
   } catch (error) {
     if (!(error instanceof InstructPix2PixError)) throw error;
     throw new InstructPix2PixError(error.code, `${path}: ${error.message}`, { cause: error.cause });

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { toUSVString } from "node:util";
 import { InstructPix2PixError } from "../core/errors.js";
 import { AddedVocabulary } from "./added-vocabulary.js";
@@ -46,13 +47,16 @@ export class CLIPTokenizer {
   readonly truncationSide: "left" | "right";
   /** Number of tokens in the base vocabulary, without tokens that a configuration adds. */
   readonly vocabSize: number;
+  /** @internal The folder that it was loaded from, of which saving makes a copy. */
+  readonly folder: string;
   readonly #encoding: BytePairEncoding;
   readonly #added: AddedVocabulary;
   readonly #files: TokenizerFiles;
 
-  private constructor(files: TokenizerFiles) {
+  private constructor(files: TokenizerFiles, folder: string) {
     const { bos, eos, unk, pad, added } = files.specialTokens;
     this.#files = files;
+    this.folder = folder;
     this.#encoding = new BytePairEncoding(files, unk);
     this.#added = new AddedVocabulary(added, this.#encoding.ids, normalizeText, files.splitSpecialTokens);
     // Every special token is among those added, so each has an id.
@@ -72,7 +76,7 @@ export class CLIPTokenizer {
    * @throws InstructPix2PixError `ERR_FILE_NOT_FOUND` for a missing folder or file, `ERR_TOKENIZER` for a malformed one
    */
   static async fromPretrained(folder: string): Promise<CLIPTokenizer> {
-    return new CLIPTokenizer(await readTokenizerFiles(folder));
+    return new CLIPTokenizer(await readTokenizerFiles(folder), resolve(folder));
   }
 
   /**

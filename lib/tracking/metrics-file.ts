@@ -38,7 +38,7 @@ function kindOf(info: Stats): string {
 }
 
 /**
- * `metrics.jsonl`: one JSON object per optimiser step, `step` first, in the order of steps. Every line is appended by a
+ * `metrics.jsonl`: one JSON object per optimizer step, `step` first, in the order of steps. Every line is appended by a
  * single write, so that a killed process leaves at most a broken last line, which is cut off by the next run.
  *
  * {@link flush} syncs lines to the disk when a checkpoint is written; later lines lost in a power failure are rewritten
@@ -55,7 +55,7 @@ export class MetricsFile implements Tracker {
 
   /**
    * @param outputDir the run's output folder
-   * @param resumeStep the optimiser steps of the checkpoint that the run resumes from, 0 for a new run: lines of later
+   * @param resumeStep the optimizer steps of the checkpoint that the run resumes from, 0 for a new run: lines of later
    * steps are removed, since the run writes them again
    */
   constructor(outputDir: string, resumeStep: number) {

@@ -104,7 +104,7 @@ export class Trackers {
   }
 
   /**
-   * @param step optimiser steps done, above that of the call before
+   * @param step optimizer steps done, above that of the call before
    * @throws `ERR_IO` if `metrics.jsonl` cannot be written
    */
   async log(values: TrackedValues, step: number): Promise<void> {

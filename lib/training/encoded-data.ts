@@ -99,7 +99,7 @@ export function readFromCache(order: EpochOrder, flips: Flips, cache: LatentCach
         yield {
           ...placeOf(batch),
           waitSeconds: 0,
-          encode: () => cache.read(batch.rows, flags),
+          encode: (signal) => cache.read(batch.rows, flags, signal),
           release: disposeEncoded,
         };
       }

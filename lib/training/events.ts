@@ -1,6 +1,6 @@
-/** The record of an optimiser step in metrics.jsonl, `onStep` and the async iterator. */
+/** The record of an optimizer step in metrics.jsonl, `onStep` and the async iterator. */
 export interface StepRecord {
-  /** Optimiser steps done, from 1. */
+  /** Optimizer steps done, from 1. */
   step: number;
   /** Mean of the micro-steps' losses. */
   trainLoss: number;
@@ -39,7 +39,7 @@ export type TrainEvent =
 
 export interface TrainResult {
   outputDir: string;
-  /** Optimiser steps done, those of a resumed run included. */
+  /** Optimizer steps done, those of a resumed run included. */
   step: number;
   /** Mean loss of the last step. */
   trainLoss: number | undefined;

@@ -1,18 +1,19 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
-import { Scope } from "../core/scope.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { Tensor } from "../core/tensor.js";
 import type { EditDataset, Loader } from "../data/index.js";
 import { ioError } from "../files/io-error.js";
 import { listFiles } from "../files/list-files.js";
 import { withLock } from "../files/lock.js";
 import { sha256OfFiles } from "../files/sha256.js";
+import { STABLE_DIFFUSION_SLOTS } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
-import { LATENT_FORMAT, type Layout, product, RecordReader, RecordWriter } from "./latent-records.js";
+import { encodeRows, type RowEncoding } from "./latent-encoding.js";
+import { LATENT_FORMAT, product, RecordReader, RecordWriter } from "./latent-records.js";
 import type { BaseModel } from "./recipes/instruct_pix2pix/base-model.js";
-import { type BatchEncoder, disposeEncoded } from "./recipes/instruct_pix2pix/encoder.js";
+import type { BatchEncoder } from "./recipes/instruct_pix2pix/encoder.js";
 import type { EncodedBatch } from "./recipes/instruct_pix2pix/micro-batch.js";
 
 /** Further dependencies of the records besides data set and models. */
@@ -36,16 +37,22 @@ export interface CacheHooks {
 export class LatentCache {
   readonly #records: RecordReader;
   readonly #base: BaseModel;
+  readonly #encoding: RowEncoding;
+  readonly #warn: CacheHooks["warn"];
 
-  private constructor(records: RecordReader, base: BaseModel) {
+  private constructor(records: RecordReader, base: BaseModel, encoding: RowEncoding, warn: CacheHooks["warn"]) {
     this.#records = records;
     this.#base = base;
+    this.#encoding = encoding;
+    this.#warn = warn;
   }
 
   /**
-   * Opens the cache for this data set and these frozen models, encoding it if it is missing or damaged. Its key is a
-   * hash of the content: another picture, resolution, autoencoder or text encoder gives another cache. Of several runs
-   * that need the same cache, one creates it and the others wait.
+   * Opens the cache for this data set and these frozen models, encoding it if it is missing, or damaged as a whole. Its
+   * key is a hash of the content: another picture, resolution, autoencoder or text encoder gives another cache. Of
+   * several runs that need the same cache, one creates it and the others wait.
+   *
+   * Records are verified when they are read, not here, which would read all of the file before the first step.
    *
    * @throws `ERR_IO`, `ERR_ABORTED`, and what encoding throws
    */
@@ -61,12 +68,14 @@ export class LatentCache {
     const folder = join(parent, name);
     const onWait = (holder: string) =>
       hooks.warn(`waiting for ${holder}, which encodes the same pictures into ${folder}`);
+    const { loader, encoder, base, dataset } = parts;
+    const encoding: RowEncoding = { loader, encoder, mirrored: settings.mirrored };
     const existing = async () => {
       const found = await RecordReader.open(folder, key);
       if (!(found instanceof RecordReader)) return found;
       const { usable } = found.description;
-      if (usable.length === parts.dataset.length && !(settings.strict && usable.includes("0")))
-        return new LatentCache(found, parts.base);
+      if (usable.length === dataset.length && !(settings.strict && usable.includes("0")))
+        return new LatentCache(found, base, encoding, hooks.warn);
       await found.close();
       return undefined;
     };
@@ -77,7 +86,10 @@ export class LatentCache {
         const found = await existing();
         if (found instanceof LatentCache) return found;
         if (found !== undefined) hooks.warn(`the latent cache ${folder} is rebuilt: ${found}`);
-        await replaceCache(folder, (partial) => build(partial, key, parts, settings, hooks.onProgress, signal));
+        const { batchSize } = settings;
+        await replaceCache(folder, (partial) =>
+          build(partial, key, { dataset, encoding }, batchSize, hooks.onProgress, signal),
+        );
         const made = await existing();
         if (made instanceof LatentCache) return made;
         throw new InstructPix2PixError("ERR_IO", `cannot read the latent cache "${folder}": ${made ?? "it is gone"}`);
@@ -92,11 +104,16 @@ export class LatentCache {
   }
 
   /**
-   * The cached result of encoding these rows; undefined if none is usable.
+   * The cached result of encoding these rows; undefined if none is usable. A damaged record is encoded anew, with a
+   * warning.
    *
-   * @throws `ERR_IO` naming a row whose record is damaged
+   * @throws `ERR_IO` naming a row whose record is damaged and whose pictures are no longer there; `ERR_ABORTED`
    */
-  async read(rows: readonly number[], flips: readonly boolean[]): Promise<EncodedBatch | undefined> {
+  async read(
+    rows: readonly number[],
+    flips: readonly boolean[],
+    signal?: AbortSignal,
+  ): Promise<EncodedBatch | undefined> {
     const kept = rows
       .map((row, i) => ({ row, flip: flips[i]! }))
       .filter(({ row }) => this.#records.description.usable[row] === "1");
@@ -107,7 +124,8 @@ export class LatentCache {
     const stacked = [0, 1, 2].map(() => new Float32Array(kept.length * latentSize));
     const texts = new Float32Array(kept.length * textSize);
     for (const [i, { row, flip }] of kept.entries()) {
-      const record = await this.#records.read(row);
+      const found = await this.#records.read(row);
+      const record = typeof found === "string" ? await this.#mend(row, found, signal) : found;
       const first = flip && mirrorings === 2 ? 3 * latentSize : 0;
       for (const [j, target] of stacked.entries()) {
         const start = first + j * latentSize;
@@ -123,6 +141,37 @@ export class LatentCache {
       original: original!,
       text: await this.#text(texts, [kept.length, ...text]),
     };
+  }
+
+  /**
+   * Encodes a damaged record anew, in the batch in which it was encoded first, so that it gets the same bits, and with
+   * it what else is damaged of that batch.
+   */
+  async #mend(damaged: number, damage: string, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const { batchSize, usable } = this.#records.description;
+    const first = damaged - (damaged % batchSize);
+    const [batch] = rowsInOrder(first, Math.min(first + batchSize, usable.length), batchSize);
+    const rows = batch!.rows.filter((row) => usable[row] === "1");
+    this.#warn(`${damage}; they are encoded anew`);
+    let mended: Float32Array | undefined;
+    for await (const encoded of encodeRows(this.#encoding, [{ rows }], signal))
+      for (const [i, row] of encoded.usable.entries()) {
+        const record = encoded.records[i]!;
+        if (row === damaged) mended = record;
+        if (row === damaged || typeof (await this.#records.read(row)) === "string") await this.#replace(row, record);
+      }
+    if (mended) return mended;
+    throw new InstructPix2PixError("ERR_IO", `${damage}, and its pictures cannot be read any more`);
+  }
+
+  /** A cache that cannot be written to serves on. */
+  async #replace(row: number, record: Float32Array): Promise<void> {
+    try {
+      await this.#records.replace(row, record);
+    } catch (error) {
+      if (!isInstructPix2PixError(error, "ERR_IO")) throw error;
+      this.#warn(`${error.message}; row ${row} is encoded whenever it is needed`);
+    }
   }
 
   async #text(values: Float32Array, shape: number[]): Promise<Tensor> {
@@ -170,31 +219,17 @@ async function replaceCache(folder: string, make: (partial: string) => Promise<v
 async function build(
   folder: string,
   key: string,
-  { dataset, loader, encoder }: { dataset: EditDataset; loader: Loader; encoder: BatchEncoder },
-  { batchSize, mirrored }: CacheSettings,
+  { dataset, encoding }: { dataset: EditDataset; encoding: RowEncoding },
+  batchSize: number,
   onProgress: CacheHooks["onProgress"],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  let layout: Layout | undefined;
-  const writer = await RecordWriter.create(folder, key, dataset.length);
+  const writer = await RecordWriter.create(folder, { key, rows: dataset.length, batchSize });
   try {
-    for await (const batch of loader.prefetched(rowsInOrder(dataset.length, batchSize))) {
-      throwIfAborted(signal);
-      const encoded: EncodedBatch[] = [];
-      try {
-        for (const flip of batch.indices.length === 0 ? [] : mirrored ? [false, true] : [false]) {
-          const flips = batch.indices.map(() => flip);
-          encoded.push(await encoder.encode(batch, flips, signal));
-        }
-        if (encoded.length > 0) {
-          layout ??= await layoutOf(encoded);
-          const records = await recordsOf(encoded, layout);
-          for (const [i, row] of batch.indices.entries()) await writer.write(row, records[i]!, layout);
-        }
-      } finally {
-        for (const one of encoded) disposeEncoded(one);
-      }
-      onProgress(batch.request.rows.at(-1)! + 1, dataset.length);
+    const batches = rowsInOrder(0, dataset.length, batchSize);
+    for await (const { rows, usable, records, layout } of encodeRows(encoding, batches, signal)) {
+      for (const [i, row] of usable.entries()) await writer.write(row, records[i]!, layout!);
+      onProgress(rows.at(-1)! + 1, dataset.length);
     }
     await writer.finish();
   } finally {
@@ -202,38 +237,9 @@ async function build(
   }
 }
 
-function* rowsInOrder(length: number, batchSize: number): Generator<{ rows: number[] }> {
-  for (let first = 0; first < length; first += batchSize)
-    yield { rows: Array.from({ length: Math.min(batchSize, length - first) }, (_, i) => first + i) };
-}
-
-async function layoutOf(encoded: readonly EncodedBatch[]): Promise<Layout> {
-  const { edited, text } = encoded[0]!;
-  return {
-    latents: edited.mean.shape.slice(1) as [number, number, number],
-    text: text.shape.slice(1),
-    mirrorings: encoded.length,
-    channelsLast: await native().isChannelsLast(edited.mean.handle),
-  };
-}
-
-/** The values of each row's record. */
-async function recordsOf(encoded: readonly EncodedBatch[], layout: Layout): Promise<Float32Array[]> {
-  using scope = new Scope();
-  const float = async (tensor: Tensor) =>
-    (await scope.add(await tensor.to({ dtype: "float32" })).toArray()) as Float32Array;
-  const latents: Float32Array[] = [];
-  for (const { edited, original } of encoded)
-    for (const tensor of [edited.mean, edited.logvar, original]) latents.push(await float(tensor));
-  const text = await float(encoded[0]!.text);
-  const [latentSize, textSize] = [product(layout.latents), product(layout.text)];
-  return Array.from({ length: text.length / textSize }, (_, row) => {
-    const record = new Float32Array(latents.length * latentSize + textSize);
-    for (const [j, values] of latents.entries())
-      record.set(values.subarray(row * latentSize, (row + 1) * latentSize), j * latentSize);
-    record.set(text.subarray(row * textSize, (row + 1) * textSize), latents.length * latentSize);
-    return record;
-  });
+function* rowsInOrder(start: number, end: number, batchSize: number): Generator<{ rows: number[] }> {
+  for (let first = start; first < end; first += batchSize)
+    yield { rows: Array.from({ length: Math.min(batchSize, end - first) }, (_, i) => first + i) };
 }
 
 async function contentKey(
@@ -246,7 +252,9 @@ async function contentKey(
   const about = { format: LATENT_FORMAT, data: dataset.stamp };
   const dtypes = [vae.dtype, textEncoder.dtype];
   hash.update(JSON.stringify({ ...about, resolution, mirrored, trainTextEncoder, emptyPrompts, dtypes }));
-  for (const part of trainTextEncoder ? ["vae", "tokenizer"] : ["vae", "text_encoder", "tokenizer"]) {
+  const slots = STABLE_DIFFUSION_SLOTS;
+  const encoders = trainTextEncoder ? [slots.vae] : [slots.vae, slots.textEncoder];
+  for (const { folder: part } of [...encoders, slots.tokenizer]) {
     const files = (await listFiles(join(folder, part))).filter((name) => /\.(json|txt|safetensors)$/.test(name));
     const digests = await sha256OfFiles(files.map((name) => join(folder, part, name)));
     for (const [i, name] of files.entries()) hash.update(`\n${part}/${name} ${JSON.stringify(digests[i])}`);

@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
-import { type FileHandle, open, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, open, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { InstructPix2PixError } from "../core/errors.js";
+import { isInstructPix2PixError } from "../core/errors.js";
 import { disk } from "../files/file-system.js";
 import { errnoOf, ioError } from "../files/io-error.js";
 import { readFully, writeFully } from "../files/whole-io.js";
 
 /** Version of the layout below. */
-export const LATENT_FORMAT = 2;
+export const LATENT_FORMAT = 3;
 const RECORDS = "records.bin";
 const DESCRIPTION = "cache.json";
 /** Bytes of the SHA-256 at the end of every record. */
@@ -32,6 +32,8 @@ export interface Description extends Layout {
   key: string;
   /** "1" for each usable row, "0" for the others. */
   usable: string;
+  /** Rows that were encoded together, from the first on: another number may give other rounding. */
+  batchSize: number;
   /** Size of the records file. */
   bytes: number;
 }
@@ -45,30 +47,37 @@ export function product(sizes: readonly number[]): number {
   return sizes.reduce((all, size) => all * size, 1);
 }
 
+/** As in {@link Description}. */
+interface NewRecords {
+  key: string;
+  rows: number;
+  batchSize: number;
+}
+
 /** Writes the records of a cache, in any order. */
 export class RecordWriter {
   readonly #file: FileHandle;
   readonly #folder: string;
   readonly #key: string;
+  readonly #batchSize: number;
   readonly #usable: string[];
   #layout: Layout | undefined;
 
-  private constructor(file: FileHandle, folder: string, key: string, rows: number) {
+  private constructor(file: FileHandle, folder: string, { key, rows, batchSize }: NewRecords) {
     this.#file = file;
     this.#folder = folder;
     this.#key = key;
+    this.#batchSize = batchSize;
     this.#usable = Array<string>(rows).fill("0");
   }
 
-  static async create(folder: string, key: string, rows: number): Promise<RecordWriter> {
-    return new RecordWriter(await open(join(folder, RECORDS), "wx"), folder, key, rows);
+  static async create(folder: string, records: NewRecords): Promise<RecordWriter> {
+    return new RecordWriter(await open(join(folder, RECORDS), "wx"), folder, records);
   }
 
   async write(row: number, record: Float32Array, layout: Layout): Promise<void> {
     this.#layout ??= layout;
-    const bytes = Buffer.alloc(record.byteLength + HASH_BYTES);
-    bytes.set(new Uint8Array(record.buffer, record.byteOffset, record.byteLength));
-    bytes.set(hashOf(this.#key, row, bytes.subarray(0, record.byteLength)), record.byteLength);
+    const bytes = withHash(this.#key, row, record);
     await writeFully(this.#file, bytes, row * bytes.length);
     this.#usable[row] = "1";
   }
@@ -81,7 +90,14 @@ export class RecordWriter {
     await this.#file.truncate(bytes);
     await this.#file.sync();
     const usable = this.#usable.join("");
-    const description: Description = { format: LATENT_FORMAT, key: this.#key, ...layout, usable, bytes };
+    const description: Description = {
+      format: LATENT_FORMAT,
+      key: this.#key,
+      ...layout,
+      usable,
+      batchSize: this.#batchSize,
+      bytes,
+    };
     await writeFile(join(this.#folder, DESCRIPTION), sealed(description), { flush: true });
   }
 
@@ -126,10 +142,9 @@ export class RecordReader {
   }
 
   /**
-   * @returns the record's values
-   * @throws `ERR_IO` if it is cut off or damaged; the next run then rebuilds the cache
+   * @returns the record's values, or a description of the damage if it is damaged, cut off or unreadable
    */
-  async read(row: number): Promise<Float32Array> {
+  async read(row: number): Promise<Float32Array | string> {
     const record = new Float32Array(numbersOf(this.description) + HASH_BYTES / 4);
     const bytes = new Uint8Array(record.buffer);
     const numbers = bytes.subarray(0, bytes.length - HASH_BYTES);
@@ -137,26 +152,43 @@ export class RecordReader {
     try {
       await readFully(this.#file, bytes, row * bytes.length, path);
     } catch (error) {
-      await this.#discard();
-      throw ioError("read", path, error);
+      const failure = ioError("read", path, error);
+      if (isInstructPix2PixError(failure, "ERR_IO")) return `${failure.message}, so the latents of row ${row} are lost`;
+      throw failure;
     }
     if (hashOf(this.description.key, row, numbers).equals(bytes.subarray(numbers.length)))
       return record.subarray(0, numbersOf(this.description));
-    await this.#discard();
-    throw new InstructPix2PixError(
-      "ERR_IO",
-      `cannot read "${path}": the latents of row ${row} are damaged, their SHA-256 is not the one that was written; the next run encodes the pictures anew`,
-    );
+    return `${path}: the latents of row ${row} are damaged, their SHA-256 is not the one that was written`;
+  }
+
+  /** Writes a record in place of a damaged one. @throws `ERR_IO` */
+  async replace(row: number, record: Float32Array): Promise<void> {
+    const path = join(this.#folder, RECORDS);
+    try {
+      const file = await open(path, "r+");
+      try {
+        const bytes = withHash(this.description.key, row, record);
+        await writeFully(file, bytes, row * bytes.length);
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw ioError("write", path, error);
+    }
   }
 
   close(): Promise<void> {
     return this.#file.close();
   }
+}
 
-  /** Invalidates the cache by removing its description. */
-  async #discard(): Promise<void> {
-    await rm(join(this.#folder, DESCRIPTION), { force: true }).catch(() => {});
-  }
+/** A record as it is in the file. */
+function withHash(key: string, row: number, { buffer, byteOffset, byteLength }: Float32Array): Buffer {
+  const bytes = Buffer.alloc(byteLength + HASH_BYTES);
+  bytes.set(new Uint8Array(buffer, byteOffset, byteLength));
+  bytes.set(hashOf(key, row, bytes.subarray(0, byteLength)), byteLength);
+  return bytes;
 }
 
 /** Hash of a record's content and index, so that rows cannot be confused. */

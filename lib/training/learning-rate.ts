@@ -3,14 +3,14 @@ import { createLrSchedule, type LrSchedule, type LrScheduleName, type LrSchedule
 import { parseStepRules } from "./lr-step-rules.js";
 import type { PreparedRun } from "./prepare.js";
 
-/** All in optimiser steps, independent of the number of processes. */
+/** All in optimizer steps, independent of the number of processes. */
 export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles" | "power" | "lrEnd" | "stepRules"> {
   schedule: LrScheduleName;
   /** The base rate, after `scale_lr`. */
   learningRate: number;
   /** Default 0. */
   warmupSteps?: number | undefined;
-  /** Optimiser steps of the whole run. */
+  /** Optimizer steps of the whole run. */
   trainingSteps: number;
   /** Default 1. */
   numProcesses?: number | undefined;
@@ -18,8 +18,8 @@ export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles"
 
 /**
  * The learning rate of a run, step by step. As in diffusers' scripts the schedule makes one step per process for every
- * optimiser step, and its warm-up and total are multiplied by the number of processes, so that its shape over
- * optimiser steps stays the same. An optimiser step that was skipped because float16 gradients overflowed does not
+ * optimizer step, and its warm-up and total are multiplied by the number of processes, so that its shape over
+ * optimizer steps stays the same. An optimizer step that was skipped because float16 gradients overflowed does not
  * advance it.
  */
 export class LearningRate {
@@ -54,12 +54,12 @@ export class LearningRate {
     });
   }
 
-  /** The learning rate for the next optimiser step. */
+  /** The learning rate for the next optimizer step. */
   get current(): number {
     return this.#learningRate * this.#schedule(this.#step);
   }
 
-  /** Advances after an optimiser step that was not skipped. */
+  /** Advances after an optimizer step that was not skipped. */
   advance(): void {
     this.#step += this.#numProcesses;
   }
@@ -91,7 +91,7 @@ export function learningRateOf({
     power: options.lrPower,
     stepRules: options.lrStepRules,
   });
-  // diffusers' scheduler state is a pickle and is not read: one schedule step per optimiser step is assumed.
+  // diffusers' scheduler state is a pickle and is not read: one schedule step per optimizer step is assumed.
   if (resumed) rate.restore(resumed.state?.learningRate ?? { step: resumed.step });
   return rate;
 }

@@ -13,7 +13,7 @@ import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
 export interface LoopHooks {
   /** Called before weights change: from then until `onStep` they match no snapshot. */
   beforeUpdate(): void;
-  /** Called after every optimiser step, with a snapshot to resume from. */
+  /** Called after every optimizer step, with a snapshot to resume from. */
   onStep(record: StepRecord, snapshot: Snapshot): Promise<void>;
   /** Called after each epoch but the last. */
   onEpochEnd(epoch: number, step: number): Promise<void>;
@@ -78,7 +78,7 @@ export async function runLoop(
       if (window.microSteps < accumulation && !batch.last) continue;
       progress.order = { ...batch.next, dataset: run.dataset.fingerprint };
       // An accumulation window without a usable row makes no step.
-      if (window.samples > 0) await optimiserStep(epoch);
+      if (window.samples > 0) await optimizerStep(epoch);
       window = newWindow();
       if (progress.step >= totalSteps) break;
     }
@@ -109,8 +109,8 @@ export async function runLoop(
     }
   }
 
-  /** An optimiser step: clips, updates weights and average, and reports. */
-  async function optimiserStep(epoch: number): Promise<void> {
+  /** An optimizer step: clips, updates weights and EMA weights, and reports. */
+  async function optimizerStep(epoch: number): Promise<void> {
     const lr = learningRate.current;
     const decay = options.useEma ? emaDecay(progress.step + 1) : undefined;
     hooks.beforeUpdate();
@@ -151,7 +151,7 @@ export async function runLoop(
   }
 }
 
-/** Sums over the micro-steps of one optimiser step. */
+/** Sums over the micro-steps of one optimizer step. */
 function newWindow() {
   return { loss: 0, microSteps: 0, samples: 0, dataSeconds: 0, started: performance.now() };
 }

@@ -13,7 +13,7 @@ export const LR_SCHEDULES = [
 ] as const;
 export type LrScheduleName = (typeof LR_SCHEDULES)[number];
 
-/** Steps are schedule steps, which equal optimiser steps with one process. */
+/** Steps are schedule steps, which equal optimizer steps with one process. */
 export interface LrScheduleOptions {
   /** Steps over which the rate rises from 0; needed by all but `constant` and `piecewise_constant`. */
   numWarmupSteps?: number | undefined;

@@ -22,14 +22,14 @@ export function modelCard(options: TrainOptions, step: number, seed: bigint): st
     "---",
   ];
   const settings: [string, unknown][] = [
-    ["optimiser steps", step],
+    ["optimizer steps", step],
     ["resolution", options.resolution],
     ["batch size", options.trainBatchSize * options.gradientAccumulationSteps],
     ["learning rate", options.learningRate],
     ["schedule", options.lrScheduler],
     ["conditioning dropout", options.conditioningDropoutProb ?? "none"],
     ["mixed precision", options.mixedPrecision],
-    ["average of the weights", options.useEma ? "yes" : "no"],
+    ["EMA weights", options.useEma ? "yes" : "no"],
     ["seed", seed],
   ];
   return `${front.join("\n")}

@@ -5,7 +5,7 @@ import { native } from "../runtime/native.js";
 /**
  * Overwrites tensors with those of the same names, whose shapes and types must be the same.
  *
- * @param what for the message: "optimiser state"
+ * @param what for the message: "optimizer state"
  * @throws `ERR_CHECKPOINT` naming missing or unexpected tensors, `ERR_STATE_DICT`
  */
 export async function restoreTensors(

@@ -4,7 +4,7 @@ import { LR_SCHEDULES } from "./lr-schedule.js";
 const MODEL = "Model";
 const DATA = "Data";
 const RUN = "Run";
-const OPTIMISER = "Optimiser";
+const OPTIMIZER = "Optimizer";
 const MEMORY = "Memory and speed";
 const CHECKPOINTS = "Checkpoints";
 const VALIDATION = "Validation";
@@ -126,14 +126,14 @@ export const trainOptions = declareOptions({
     min: 1,
     group: RUN,
     mayChange: true,
-    help: "optimiser steps; overrides num_train_epochs",
+    help: "optimizer steps; overrides num_train_epochs",
   },
   gradient_accumulation_steps: {
     type: "integer",
     min: 1,
     default: 1,
     group: RUN,
-    help: "gradient accumulation: micro-steps per optimiser step",
+    help: "gradient accumulation: micro-steps per optimizer step",
   },
   train_text_encoder: {
     type: "boolean",
@@ -204,10 +204,10 @@ export const trainOptions = declareOptions({
     help: "accepted for old command lines; one process trains",
   },
 
-  learning_rate: { type: "number", min: 0, default: 1e-4, group: OPTIMISER, help: "after warm-up" },
+  learning_rate: { type: "number", min: 0, default: 1e-4, group: OPTIMIZER, help: "after warm-up" },
   scale_lr: {
     type: "boolean",
-    group: OPTIMISER,
+    group: OPTIMIZER,
     help: "multiply the learning rate by accumulation steps and batch size",
   },
   lr_scheduler: {
@@ -215,39 +215,39 @@ export const trainOptions = declareOptions({
     value: "NAME",
     choices: LR_SCHEDULES,
     default: "constant",
-    group: OPTIMISER,
+    group: OPTIMIZER,
     help: "schedule of the learning rate",
   },
-  lr_warmup_steps: { type: "integer", min: 0, default: 500, group: OPTIMISER, help: "steps of linear warm-up" },
+  lr_warmup_steps: { type: "integer", min: 0, default: 500, group: OPTIMIZER, help: "steps of linear warm-up" },
   lr_step_rules: {
     type: "string",
     value: "RULES",
-    group: OPTIMISER,
+    group: OPTIMIZER,
     help: 'rules of piecewise_constant: "1:10,0.1:20,0.01" is a factor of 1 up to step 10, 0.1 up to step 20, then 0.01',
   },
   lr_num_cycles: {
     type: "integer",
     min: 1,
     default: 1,
-    group: OPTIMISER,
+    group: OPTIMIZER,
     help: "how often cosine_with_restarts comes down",
   },
-  lr_power: { type: "number", min: 0, default: 1, group: OPTIMISER, help: "exponent of polynomial" },
-  use_8bit_adam: { type: "boolean", group: OPTIMISER, help: "keep Adam's moments in 8 bits" },
-  adam_beta1: { type: "number", min: 0, max: 1, default: 0.9, group: OPTIMISER, help: "decay of the first moment" },
-  adam_beta2: { type: "number", min: 0, max: 1, default: 0.999, group: OPTIMISER, help: "decay of the second moment" },
-  adam_weight_decay: { type: "number", min: 0, default: 1e-2, group: OPTIMISER, help: "decoupled weight decay" },
+  lr_power: { type: "number", min: 0, default: 1, group: OPTIMIZER, help: "exponent of polynomial" },
+  use_8bit_adam: { type: "boolean", group: OPTIMIZER, help: "keep Adam's moments in 8 bits" },
+  adam_beta1: { type: "number", min: 0, max: 1, default: 0.9, group: OPTIMIZER, help: "decay of the first moment" },
+  adam_beta2: { type: "number", min: 0, max: 1, default: 0.999, group: OPTIMIZER, help: "decay of the second moment" },
+  adam_weight_decay: { type: "number", min: 0, default: 1e-2, group: OPTIMIZER, help: "decoupled weight decay" },
   adam_epsilon: {
     type: "number",
     min: 0,
     default: 1e-8,
-    group: OPTIMISER,
+    group: OPTIMIZER,
     help: "added to the root of the second moment",
   },
-  max_grad_norm: { type: "number", min: 0, default: 1.0, group: OPTIMISER, help: "gradients are clipped to this norm" },
+  max_grad_norm: { type: "number", min: 0, default: 1.0, group: OPTIMIZER, help: "gradients are clipped to this norm" },
   use_ema: {
     type: "boolean",
-    group: OPTIMISER,
+    group: OPTIMIZER,
     help: "keep an exponential moving average (EMA) of the weights, and save it as the model",
   },
 

@@ -11,7 +11,7 @@ export interface StepReport {
   skipped: boolean;
 }
 
-/** The base of all trainers: models trained in place by AdamW, the average of their weights, and the optimiser's state. */
+/** The base of all trainers: models trained in place by AdamW, their EMA weights, and the optimizer's state. */
 export abstract class ParameterTrainer {
   protected readonly handle: NativeTrainer;
 
@@ -21,19 +21,19 @@ export abstract class ParameterTrainer {
 
   /**
    * Divides the gradients by `lossScale`, clips their norm to `maxGradNorm`, updates the weights (AdamW) and clears the
-   * gradients. With `emaDecay` it includes {@link updateEma}, in a fused pass; the average is updated even if the step
+   * gradients. With `emaDecay` it includes {@link updateEma}, in a fused pass; the EMA weights are updated even if the step
    * is skipped.
    */
   step(learningRate: number, maxGradNorm: number, lossScale = 1, emaDecay?: number): Promise<StepReport> {
     return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale, emaDecay ?? null);
   }
 
-  /** average ← average − (1 − decay) · (average − weights) */
+  /** EMA ← EMA − (1 − decay) · (EMA − weights) */
   updateEma(decay: number): Promise<void> {
     return native().trainerUpdateEma(this.handle, decay);
   }
 
-  /** Runs `body` with the averaged weights in the model. */
+  /** Runs `body` with the EMA weights in the model. */
   async withEma<T>(body: () => Promise<T>): Promise<T> {
     await native().trainerSwapEma(this.handle);
     try {
@@ -53,7 +53,7 @@ export abstract class ParameterTrainer {
     return this.#state("optimizer");
   }
 
-  /** The averaged weights by parameter name: the tensors themselves. */
+  /** The EMA weights by parameter name: the tensors themselves. */
   emaState(): Promise<Record<string, Tensor>> {
     return this.#state("ema");
   }
@@ -63,7 +63,7 @@ export abstract class ParameterTrainer {
     return this.#state("gradients");
   }
 
-  /** Frees moments and average; the model stays. */
+  /** Frees moments and EMA weights; the model stays. */
   dispose(): void {
     this.handle.dispose();
   }

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { componentClass, readModelIndex } from "../components/model-index.js";
 import { resolveDevice } from "../core/device.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { Generator, randomSeed } from "../core/generator.js";
@@ -8,9 +7,8 @@ import type { AsyncScope } from "../core/scope.js";
 import type { ModelDType } from "../core/tensor.js";
 import { type EditDataset, openDataset } from "../data/index.js";
 import { drawnPermutations, EpochOrder, type EpochOrderState, seededPermutations } from "../data/permutation.js";
-import { readConfig } from "../files/config.js";
+import { INSTRUCT_PIX2PIX } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
-import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { checkMetricsFile } from "../tracking/metrics-file.js";
 import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
@@ -21,6 +19,7 @@ import type { TrainEvent } from "./events.js";
 import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
 import { LossScaler } from "./loss-scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
+import { checkPlaces } from "./output-places.js";
 import {
   type BaseModel,
   disposeBaseModel,
@@ -77,6 +76,7 @@ export async function prepareRun(
   allowTf32(given.allowTf32);
   useDeterministicAlgorithms(given.deterministic);
   await checkMetricsFile(given.outputDir);
+  await checkPlaces(given.outputDir, { validates: given.validationPrompt !== undefined });
 
   const validation = await loadValidation(given, signal);
   const start = await findStart(given, warn, signal);
@@ -155,7 +155,7 @@ export async function prepareRun(
     generators,
     trainer,
     scaler: options.mixedPrecision === "fp16" ? new LossScaler(state?.scaler ?? undefined) : null,
-    scheduler: await loadScheduler(base.folder),
+    scheduler: base.scheduler,
     updatesPerEpoch,
     totalSteps: options.maxTrainSteps ?? options.numTrainEpochs * updatesPerEpoch,
     validation,
@@ -199,8 +199,10 @@ function savedSeed(state: TrainingState | undefined): bigint | undefined {
 
 /** The checkpoint's folders of trained models; diffusers' script does not train the text encoder. */
 function trainedParts({ folder, state }: Resumption, { trainTextEncoder }: TrainOptions) {
-  const unet = join(folder, "unet");
-  return state && trainTextEncoder ? { unet, textEncoder: join(folder, "text_encoder") } : { unet };
+  const unet = join(folder, INSTRUCT_PIX2PIX.components.unet.folder);
+  return state && trainTextEncoder
+    ? { unet, textEncoder: join(folder, INSTRUCT_PIX2PIX.components.textEncoder.folder) }
+    : { unet };
 }
 
 async function checkResumed(
@@ -282,9 +284,4 @@ async function orderOf(
   const permutationSeed = String(await source.seedOf(epoch));
   const state: EpochOrderState = { epoch, cursor, permutationSeed, length: dataset.length };
   return EpochOrder.fromJSON(state, { ...place, source });
-}
-
-async function loadScheduler(folder: string): Promise<Scheduler> {
-  const name = componentClass(await readModelIndex(folder), "scheduler", SCHEDULER_NAMES);
-  return schedulerFromClassName(name).fromConfig(await readConfig(join(folder, "scheduler", "scheduler_config.json")));
 }

@@ -1,14 +1,16 @@
 import type { Dirent } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { readModelIndex } from "../components/model-index.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { isRepositoryId } from "../hub/repository.js";
-import { DEFAULT_COMPONENTS, obtainPipeline } from "../hub/select.js";
+import { obtainPipeline, usableComponents } from "../hub/select.js";
 import type { FileSource } from "../hub/source.js";
 import { HubUploader, type UploadFile } from "../hub/upload.js";
 import type { Environment } from "../runtime/platform.js";
 import type { TrainEvent } from "./events.js";
 import type { TrainOptions } from "./options.js";
+import { MODEL_CARD } from "./recipes/instruct_pix2pix/save-model.js";
 
 type PublishOptions = Pick<TrainOptions, "outputDir" | "pushToHub" | "hubModelId" | "hubToken">;
 
@@ -107,7 +109,7 @@ export class Publication {
 async function modelFiles(folder: string): Promise<UploadFile[]> {
   const source = await LocalPipeline.open(folder);
   await obtainPipeline(source, {});
-  await source.obtain(["README.md"]);
+  await source.obtain([MODEL_CARD]);
   return [...source.obtained].sort().map((name) => ({ name, path: source.path(name) }));
 }
 
@@ -124,7 +126,7 @@ class LocalPipeline implements FileSource {
 
   static async open(folder: string): Promise<LocalPipeline> {
     const names = new Set<string>();
-    for (const prefix of ["", ...DEFAULT_COMPONENTS.map((component) => `${component}/`)])
+    for (const prefix of ["", ...usableComponents(await readModelIndex(folder)).map((component) => `${component}/`)])
       for (const entry of await entriesOf(join(folder, prefix))) if (entry.isFile()) names.add(prefix + entry.name);
     return new LocalPipeline(folder, names);
   }

@@ -14,7 +14,7 @@ import type { TrainOptions } from "./options.js";
 /** A checkpoint to resume from. */
 export interface Resumption {
   folder: string;
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   step: number;
   /** The training state; undefined for a checkpoint of diffusers' script, whose state is not read. */
   state: TrainingState | undefined;

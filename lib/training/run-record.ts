@@ -1,5 +1,6 @@
 import { copyFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { MODEL_INDEX } from "../components/model-index.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { disk } from "../files/file-system.js";
 import { errnoOf, ioError } from "../files/io-error.js";
@@ -8,7 +9,6 @@ import { writeFileAtomically } from "../images/write-file.js";
 import { METRICS_FILE } from "../tracking/metrics-file.js";
 import { isInLineage, nameOfRun, type RunIdentity, shortId } from "./checkpoint/lineage.js";
 import { parseRun } from "./checkpoint/manifest.js";
-import { PIPELINE_INDEX } from "./recipes/instruct_pix2pix/save-model.js";
 
 /** Records which run last used an output folder, and which saved the model there. */
 const RECORD = "run.json";
@@ -70,7 +70,7 @@ async function warnOfModel(
   run: RunIdentity,
   warn: (message: string) => void,
 ): Promise<void> {
-  if (!(await exists(disk, join(outputDir, PIPELINE_INDEX)))) return;
+  if (!(await exists(disk, join(outputDir, MODEL_INDEX)))) return;
   const model = record?.model;
   const maker = model && { id: model.id, ancestors: [] };
   if (isInLineage(run, { run: maker, step: model?.step ?? 0 })) return;

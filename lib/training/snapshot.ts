@@ -5,7 +5,8 @@ import { packageVersion } from "../core/package-version.js";
 import type { Tensor } from "../core/tensor.js";
 import type { EpochOrderState } from "../data/permutation.js";
 import { loadSafetensors, saveSafetensors } from "../files/safetensors.js";
-import { namedAsInFiles, WEIGHTS_FILE, writeModel } from "../models/save.js";
+import { type ModelFormat, weightsFile } from "../models/format.js";
+import { namedAsInFiles, writeModel } from "../models/save.js";
 import { native } from "../runtime/native.js";
 import { type Commit, type CommitOptions, commitCheckpoint } from "./checkpoint/commit.js";
 import type { JsonValue } from "./checkpoint/json-value.js";
@@ -18,7 +19,7 @@ import { splitByModel, type Trainer } from "./trainer.js";
 
 /** The state other than tensors that changes from step to step. */
 export interface Progress {
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   step: number;
   /** Updates of the learning rate: steps that were not skipped. */
   lrStep: number;
@@ -27,7 +28,7 @@ export interface Progress {
   scaler: LossScalerState | null;
 }
 
-/** Progress and the states of all generators, right after an optimiser step. */
+/** Progress and the states of all generators, right after an optimizer step. */
 export interface Snapshot extends Progress {
   generators: Record<string, Uint8Array>;
 }
@@ -42,8 +43,8 @@ export async function takeSnapshot(progress: Progress, generators: Record<string
 const OPTIMIZER = "optimizer.safetensors";
 
 /**
- * Commits `checkpoint-<step>`: `unet/` and, with an average, `unet_ema/` as diffusers model folders (`text_encoder/` and
- * `text_encoder_ema/` where that is trained), the optimiser's moments, and `state.json`.
+ * Commits `checkpoint-<step>`: `unet/` and, with EMA weights, `unet_ema/` as diffusers model folders (`text_encoder/` and
+ * `text_encoder_ema/` where that is trained), the optimizer's moments, and `state.json`.
  *
  * @throws `ERR_IO`, with earlier checkpoints unchanged
  */
@@ -79,8 +80,8 @@ async function saveTrained(
 ): Promise<void> {
   const parts = splitByModel(weights);
   const path = (name: string) => join(folder, `${name}${suffix}`);
-  await writeModel(path("unet"), "UNet2DConditionModel", { ...unet.config, ...extra }, parts.unet);
-  if (textEncoder) await writeModel(path("text_encoder"), "CLIPTextModel", textEncoder.config, parts.textEncoder);
+  await writeModel(path("unet"), unet.format, { ...unet.config, ...extra }, parts.unet);
+  if (textEncoder) await writeModel(path("text_encoder"), textEncoder.format, textEncoder.config, parts.textEncoder);
 }
 
 /** The keys of diffusers' EMAModel in a model's configuration. */
@@ -118,7 +119,7 @@ async function stateOf(
 }
 
 /**
- * Restores optimiser, average and generators from a checkpoint; the UNet was loaded from it already.
+ * Restores optimizer, EMA weights and generators from a checkpoint; the UNet was loaded from it already.
  *
  * @throws `ERR_CHECKPOINT` naming a missing part
  */
@@ -129,19 +130,18 @@ export async function restoreTrainer(
   generators: Record<string, Generator>,
 ): Promise<void> {
   await withTensors(await trainer.optimizerState(), (state) =>
-    restoreFile(join(folder, OPTIMIZER), state, "the optimiser's state"),
+    restoreFile(join(folder, OPTIMIZER), state, "the optimizer's state"),
   );
   if (useEma)
     await withTensors(await trainer.emaState(), async (average) => {
       const { unet, textEncoder } = splitByModel(average);
-      const file = (name: string, kind: "UNet2DConditionModel" | "CLIPTextModel") =>
-        join(folder, name, WEIGHTS_FILE[kind]);
-      await restoreFile(file("unet_ema", "UNet2DConditionModel"), unet, "the average of the weights");
+      const file = (name: string, format: ModelFormat) => join(folder, name, weightsFile(format));
+      await restoreFile(file("unet_ema", trainer.unet.format), unet, "the EMA weights");
       if (trainer.textEncoder)
         await restoreFile(
-          file("text_encoder_ema", "CLIPTextModel"),
-          namedAsInFiles("CLIPTextModel", textEncoder),
-          "the average of the text encoder's weights",
+          file("text_encoder_ema", trainer.textEncoder.format),
+          namedAsInFiles(trainer.textEncoder.format, textEncoder),
+          "the EMA weights of the text encoder",
         );
     });
   for (const [name, generator] of Object.entries(generators)) {

@@ -12,7 +12,7 @@ export interface TrainCallbacks {
    */
   signal?: AbortSignal;
   /**
-   * Called and awaited after every optimiser step. If it throws, the run saves a checkpoint and rejects with the same
+   * Called and awaited after every optimizer step. If it throws, the run saves a checkpoint and rejects with the same
    * error.
    */
   onStep?: (record: StepRecord) => void | Promise<void>;

@@ -27,7 +27,7 @@ export interface MicroBatch {
 
 /**
  * Trains a UNet in place, and the text encoder with it if there is one, in float32 or with mixed precision. The arithmetic
- * is native; the caller provides the data and the schedule. An optimiser step is any number of micro-steps ({@link
+ * is native; the caller provides the data and the schedule. An optimizer step is any number of micro-steps ({@link
  * accumulate}) and one {@link step}. In its records, names of the text encoder's parameters begin with "text_encoder.".
  */
 export class Trainer extends ParameterTrainer {

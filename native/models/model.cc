@@ -53,9 +53,8 @@ struct Reading {
   throw Error("ERR_NOT_FINITE",
               file.path() + ": the weight " + in_quotes(name) + " holds NaN or infinity in " +
                   dtype_name(dtype) +
-                  ": the file is damaged, the training it comes from "
-                  "diverged, or the type is too narrow for its values; pass allowNonFinite to load "
-                  "it anyway");
+                  ": the file is damaged, the training it comes from diverged, or the type is too narrow for "
+                  "its values");
 }
 
 /// Reads with all threads, since copying, converting and the system's zeroing of new memory take the time.

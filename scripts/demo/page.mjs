@@ -38,14 +38,14 @@ export async function drawPage({ world, lesson, losses, seconds }) {
   svg { width: 100%; max-width: 640px; height: auto; } strong { font-size: 1.15em; }
 </style>
 <h1>instruct-pix2pix: the demo</h1>
-<p>All of this was computed here in ${Math.round(seconds)} seconds by the small model that comes with the package, which was trained with the package.</p>
-<h2>Edits it knows</h2>
-<p>Each row: the picture, what the model makes of the instruction, what it should be. <strong>${percent(world.success)}</strong> of these ${world.count} edits succeed: their result is nearer to the truth than to the original and to 15 other edits.</p>
+<p>Computed on this machine in ${Math.round(seconds)} seconds by the small built-in model, which was trained with this package.</p>
+<h2>Known edits</h2>
+<p>Each row: the original, the result, the ground truth. <strong>${percent(world.success)}</strong> of these ${world.count} edits succeed: the result is nearer to the ground truth than to the original and to 15 other edits.</p>
 <div class="grid">${known.join("\n")}</div>
-<h2>An edit it had never seen</h2>
-<p>Old photographs, taught with ${lesson.pairs} pairs, half of them of edits it knew, in ${lesson.steps} steps of <code>train()</code>, ${Math.round(lesson.seconds)} seconds. On ${lesson.after.count} scenes it has not seen, success went from <strong>${percent(lesson.before.success)}</strong> to <strong>${percent(lesson.after.success)}</strong>; on the edits it knew before, it was ${percent(world.success)} and is ${percent(lesson.known.success)}. Each row: the picture, before the lesson, after it, the truth.</p>
+<h2>A new edit</h2>
+<p>Old photographs, which the model had never seen: trained on ${lesson.pairs} pairs, half of them known edits, in ${lesson.steps} steps of <code>train()</code>, ${Math.round(lesson.seconds)} seconds. On ${lesson.after.count} unseen scenes success rises from <strong>${percent(lesson.before.success)}</strong> to <strong>${percent(lesson.after.success)}</strong>; on the known edits it was ${percent(world.success)} before training and is ${percent(lesson.known.success)} after it. Each row: the original, the result before training, after training, the ground truth.</p>
 <div class="grid wide">${taught.join("\n")}</div>
-<h2>The loss while it learned</h2>
+<h2>Training loss</h2>
 ${lossCurve(losses)}
 </html>
 `;

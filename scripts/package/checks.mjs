@@ -16,7 +16,7 @@ export async function buildProblems({ root, artifacts, targets }) {
   return targets.flatMap((target) => {
     const abi = abiOf(target);
     const missing = missingFiles(artifacts, abi);
-    if (missing.length > 0) return [`${abi}: there is no ${missing.join(", ")} in ${join(artifacts, abi)}`];
+    if (missing.length > 0) return [`${abi}: missing from ${join(artifacts, abi)}: ${missing.join(", ")}`];
     const build = readBuildInfo(artifacts, abi);
     const problems = [];
     if (build.version !== version)
@@ -63,12 +63,12 @@ export function packageProblems({ root, targets, packages }) {
   for (const each of new Set([...Object.keys(wanted), ...Object.keys(bound)]))
     if (bound[each] !== wanted[each])
       problems.push(
-        `${name} asks for ${each} ${bound[each] ?? "in no version"}, which must be ${wanted[each] ?? "absent"}`,
+        `${name}: the dependency on ${each} is ${bound[each] ?? "missing"} and must be ${wanted[each] ?? "absent"}`,
       );
   for (const { manifest } of packages.platforms)
-    if (!manifest.os || !manifest.cpu) problems.push(`${manifest.name} does not say which platforms it is for`);
+    if (!manifest.os || !manifest.cpu) problems.push(`${manifest.name} names no os or cpu`);
   if (packages.root.size >= ROOT_LIMIT)
-    problems.push(`${name} weighs ${packages.root.size} bytes, the limit is ${ROOT_LIMIT}`);
+    problems.push(`${name} has ${packages.root.size} bytes, the limit is ${ROOT_LIMIT}`);
   for (const needed of ["dist/index.js", "dist/cli/main.js", "CMakeLists.txt", "models/tiny/model_index.json"])
     if (!packages.root.files.includes(needed)) problems.push(`${name} lacks ${needed}`);
   return problems;

@@ -25,19 +25,19 @@ export function repositoryProblems(root) {
 
   const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
   for (const found of new Set([lock.version, lock.packages[""].version]))
-    if (found !== version) problems.push(`package-lock.json is of version ${found}, package.json of ${version}`);
+    if (found !== version) problems.push(`package-lock.json has version ${found}, package.json ${version}`);
 
   const [, newest, text] = /^## +\[?([^\]\s]+)\]?[^\n]*\n([\s\S]*?)(?=^## |(?![\s\S]))/m.exec(
     readFileSync(join(root, "CHANGELOG.md"), "utf8"),
   ) ?? ["", "nothing", ""];
-  if (newest !== version) problems.push(`CHANGELOG.md begins with ${newest}, not with ${version}`);
-  else if (text.trim() === "") problems.push(`CHANGELOG.md says nothing about ${version}`);
+  if (newest !== version) problems.push(`the newest version in CHANGELOG.md is ${newest}, not ${version}`);
+  else if (text.trim() === "") problems.push(`CHANGELOG.md has no text for ${version}`);
   const changesets = join(root, ".changeset");
   const pending = (existsSync(changesets) ? readdirSync(changesets) : []).filter(
     (name) => name.endsWith(".md") && name !== "README.md",
   );
   if (pending.length > 0)
-    problems.push(`changes wait for a version: ${pending.join(", ")}; run \`npm run release:version\``);
+    problems.push(`changesets have not been applied: ${pending.join(", ")}; run \`npm run release:version\``);
   return problems;
 }
 
@@ -51,7 +51,7 @@ export function originProblems({ root, artifacts, targets, withoutCuda }) {
     if (commit !== head) problems.push(`${abi}: it was built from ${commit ?? "an unknown commit"}, not from ${head}`);
     const cuda = artifactFiles(artifacts, abi).some((name) => CUDA_LIBRARY.test(name));
     if (abi.startsWith("linux-") && !cuda && !withoutCuda)
-      problems.push(`${abi}: the CUDA library is missing; build against a CUDA libtorch, or say --without-cuda`);
+      problems.push(`${abi}: the CUDA library is missing; build against a CUDA libtorch, or pass --without-cuda`);
     return problems;
   });
 }

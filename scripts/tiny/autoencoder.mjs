@@ -94,7 +94,7 @@ export async function trainAutoencoder(folder, log) {
   if (resumed) {
     const saved = await loadSafetensors(join(place, "optimizer.safetensors"));
     const state = await trainer.optimizerState();
-    await restoreTensors(state, saved, "the optimiser's state");
+    await restoreTensors(state, saved, "the optimizer's state");
     disposeRecord(saved);
     disposeRecord(state);
     await generator.setState(Buffer.from(resumed.generator, "base64"));

@@ -38,7 +38,7 @@ export function refuseUsedSeed(seed) {
   const used = Object.values(SEEDS).join(", ");
   throw new InstructPix2PixError(
     "ERR_USAGE",
-    `--seed ${seed} would show the model what it was made with (${use}); take another than ${used}`,
+    `--seed ${seed} was used to make the model (${use}); choose one other than ${used}`,
   );
 }
 
@@ -48,11 +48,12 @@ export function refuseMissingFolder(flag, path) {
   if (!isFolder(folder)) throw new InstructPix2PixError("ERR_IO", `${flag}: there is no folder "${folder}"`);
 }
 
-/** Loads the pipeline that the options of a program name. */
+/** Loads the pipeline that a program's options name. */
 export async function loadModel({ model, scheduler, dtype, quantization, device }) {
   if (!isFolder(model)) throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `--model: there is no folder "${model}"`);
   const Scheduler = scheduler === undefined ? undefined : schedulerFromClassName(scheduler);
-  const pipeline = await InstructPix2PixPipeline.fromPretrained(resolve(model), { dtype, quantization, device });
+  const options = { dtype, quantization, device, suggestAllowNonFinite: false };
+  const pipeline = await InstructPix2PixPipeline.fromPretrained(resolve(model), options);
   if (Scheduler) pipeline.scheduler = Scheduler.fromConfig(pipeline.scheduler.config);
   return pipeline;
 }

@@ -19,12 +19,12 @@ import { drawSheet } from "./sheet.mjs";
 
 const OPTIONS = {
   ...SCORING_OPTIONS,
-  seed: { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, default: 100, help: "which of the worlds" },
+  seed: { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, default: 100, help: "seed of the scenes and edits" },
   guidance_scale: { type: "number", default: EDITING.guidanceScale, help: "how strongly instructions are followed" },
   image_guidance_scale: {
     type: "number",
     default: EDITING.imageGuidanceScale,
-    help: "how closely results keep to the originals",
+    help: "how closely results follow the originals",
   },
   guidance_start: editOptions.guidance_start,
   guidance_end: editOptions.guidance_end,
@@ -73,7 +73,7 @@ await runProgram("tiny:eval", OPTIONS, async (values) => {
     const settings = { seed, steps, guidanceScale, imageGuidanceScale, scheduler, dtype: values.dtype };
     console.log(JSON.stringify({ ...summary, ...settings, model: values.model, seconds }));
   } else {
-    const guidance = `guidance ${guidanceScale} for the text and ${imageGuidanceScale} for the picture`;
+    const guidance = `guidance scale ${guidanceScale}, image guidance scale ${imageGuidanceScale}`;
     console.log(`${values.model}: ${scheduler}, ${steps} steps, ${guidance}, seed ${seed}, ${seconds.toFixed(1)} s\n`);
     console.log(table(summary));
   }

@@ -18,9 +18,9 @@ import { SEEDS } from "./settings.mjs";
 const OPTIONS = {
   ...SCORING_OPTIONS,
   count: { ...SCORING_OPTIONS.count, default: 40 },
-  guidance_scales: { type: "string", default: "1.5,2,3,4,6,8", help: "scales for the text, above 1" },
-  image_guidance_scales: { type: "string", default: "1,1.25,1.5,2,2.5", help: "scales for the picture, at least 1" },
-  output: { type: "string", default: "docs/tiny-guidance", help: "the files to write, without .json and .png" },
+  guidance_scales: { type: "string", default: "1.5,2,3,4,6,8", help: "text guidance scales, above 1" },
+  image_guidance_scales: { type: "string", default: "1,1.25,1.5,2,2.5", help: "image guidance scales, at least 1" },
+  output: { type: "string", default: "docs/tiny-guidance", help: "path of the output files, without .json and .png" },
 };
 
 /** `1,1.5` in order; without guidance a pipeline ignores both scales, so such a pair is meaningless. */
@@ -55,7 +55,7 @@ await runProgram("tiny:guidance", OPTIONS, async (values) => {
   const grid = [];
   try {
     for (const pair of pairs) {
-      const note = `${pair.guidanceScale} for the text, ${pair.imageGuidanceScale} for the picture`;
+      const note = `guidance ${pair.guidanceScale}, image guidance ${pair.imageGuidanceScale}`;
       const onProgress = (some) => bar.update(grid.length * count + some.length, { note });
       const edit = editorOf(pipeline, { numInferenceSteps: steps, ...pair });
       grid.push({ ...pair, ...summarise(await evaluate(examples, edit, { batch, onProgress })) });
@@ -72,6 +72,6 @@ await runProgram("tiny:guidance", OPTIONS, async (values) => {
   await writeFileAtomically(`${output}.json`, Buffer.from(`${JSON.stringify({ ...settings, grid }, null, 1)}\n`));
   await writeFileAtomically(`${output}.png`, await drawGuidance(grid, best));
   const { guidanceScale, imageGuidanceScale, success } = best;
-  const where = `guidance ${guidanceScale} for the text and ${imageGuidanceScale} for the picture`;
-  console.log(`best: ${percent(success)} with ${where}; all in ${output}.json and ${output}.png`);
+  const where = `guidance scale ${guidanceScale}, image guidance scale ${imageGuidanceScale}`;
+  console.log(`best: ${percent(success)} with ${where}; all results are in ${output}.json and ${output}.png`);
 });

@@ -29,7 +29,7 @@ function makePairs(folder, { count, seed, families }) {
   const how = ["--format", "parquet", "--output", folder, "--quiet"];
   const program = join(root, "dist", "cli", "main.js");
   const { status } = spawnSync(process.execPath, [program, "make-dataset", ...what, ...how], { stdio: "inherit" });
-  if (status !== 0) throw new Error(`make-dataset ended with ${status}`);
+  if (status !== 0) throw new Error(`make-dataset exited with status ${status}`);
 }
 
 /** Trains UNet and text encoder; the average loss is logged periodically. */
@@ -51,13 +51,13 @@ async function trainStage({ name, pairs, options }, work, base, device) {
       if (event.type === "caching" && event.done % 2048 < options.trainBatchSize)
         log(`encoding: ${event.done} of ${event.total} pairs`);
       else if (event.type === "warning") log(event.message);
-      else if (event.type === "resumed") log(`going on from ${event.checkpoint}`);
+      else if (event.type === "resumed") log(`resuming from ${event.checkpoint}`);
     },
     onStep: ({ step, trainLoss, seconds }) => {
       sum += trainLoss;
       count += 1;
       if (step % 100 !== 0) return;
-      log(`${name} stage, step ${step}: loss ${(sum / count).toFixed(4)}, ${seconds.toFixed(2)} s a step`);
+      log(`${name} stage, step ${step}: loss ${(sum / count).toFixed(4)}, ${seconds.toFixed(2)} s per step`);
       [sum, count] = [0, 0];
     },
   });

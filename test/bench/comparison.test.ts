@@ -9,7 +9,7 @@ const { table } = await import(new URL("report.mjs", bench).href);
 const results = new URL("results/", bench).pathname;
 const records = readdirSync(results).filter((name) => name.endsWith(".json"));
 
-test.each(records)("what was recorded can be shown as tables and as a plot: %s", (name) => {
+test.each(records)("recorded results can be shown as tables and as a plot: %s", (name) => {
   const record = readJson<{ cases: unknown[] }>(`${results}${name}`);
   const sections: { title: string; rows: { label: string; values: { side: string }[]; ratio?: number }[] }[] =
     comparisons(record);

@@ -142,6 +142,21 @@ describe("a model that is broken is refused in one line that says where:", () =>
   });
 });
 
+it("NaN weights are refused with the flag that allows them, also in JSON", async () => {
+  using place = new Workplace();
+  const model = place.copyOfModel();
+  const path = join(model, "unet", unet);
+  const bytes = readFileSync(path);
+  bytes.writeFloatLE(Number.NaN, bytes.length - 4);
+  writeFileSync(path, bytes);
+  const run = (...more: string[]) => ip2p(editArguments("--model", model, ...more), { cwd: place.folder });
+  const line = onlyLine(await run(), 1);
+  expect(line).toMatch(/ holds NaN or infinity in float32: .*; pass --allow_non_finite to load it anyway$/);
+  const { stdout } = await run("--json", "--quiet");
+  expect(JSON.parse(stdout)).toEqual({ event: "error", code: "ERR_NOT_FINITE", message: line });
+  expect(await run("--allow_non_finite")).toMatchObject({ status: 0, stderr: "" });
+});
+
 describe("an invalid argument is refused in one line:", () => {
   /** A PNG that announces 60000 × 60000 pixels. */
   const hugePicture = Buffer.from(

@@ -48,7 +48,7 @@ describe("ip2p", () => {
     expect(await run(["--version"])).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
   });
 
-  it("explains itself, on standard error if it was not asked to", async () => {
+  it("prints its help, on standard error unless it was requested", async () => {
     const { status, stdout } = await run(["--help"]);
     expect(status).toBe(0);
     expect(stdout).toContain("echo  say it again");
@@ -56,7 +56,7 @@ describe("ip2p", () => {
     expect(await run([])).toEqual({ status: 2, stdout: "", stderr: stdout });
   });
 
-  it("explains a command, with any other arguments", async () => {
+  it("prints a command's help, whatever its other arguments", async () => {
     const { status, stdout, stderr } = await run(["echo", "--nonsense", "-h"]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/^Usage: ip2p echo --many_words TEXT\n\nSay it again\.\n/);
@@ -72,7 +72,7 @@ describe("ip2p", () => {
     expect(await run(argv)).toEqual({ status: 2, stdout: "", stderr });
   });
 
-  it("names an option as it is written here, not as a program writes it", async () => {
+  it("names an option by its flag, not by its name in the API", async () => {
     const error = new InstructPix2PixError("ERR_INVALID_ARGUMENT", 'manyWords must be fewer, not "manyWords!"');
     const { status, stderr } = await run(["echo", "--many_words", "x"], echo(error));
     expect({ status, stderr }).toEqual({
@@ -91,7 +91,7 @@ describe("ip2p", () => {
     ["edit", "--num_inference_steps"],
     ["train", "--max_train_steps"],
     ["install", "--variant"],
-  ])("shows the help of %s without loading what does the work", (command, option) => {
+  ])("shows the help of %s without loading its implementation", (command, option) => {
     const folder = mkdtempSync(join(tmpdir(), "ip2p-help-"));
     try {
       // Node.js reports the coverage of every module that it has loaded.
@@ -103,7 +103,7 @@ describe("ip2p", () => {
       const loaded = result.map(({ url }) => url).filter((url) => url.startsWith("file:"));
       expect(loaded.length).toBeGreaterThan(5);
       expect(loaded.length).toBeLessThan(40);
-      const heavy = /node_modules\/(?!detect-libc)|dist\/(native\/native|pipelines|models)/;
+      const heavy = /node_modules\/|dist\/(native\/native|pipelines|models)/;
       expect(loaded.filter((url) => heavy.test(url))).toEqual([]);
     } finally {
       rmSync(folder, { recursive: true });
@@ -129,7 +129,7 @@ describe("every command", () => {
 });
 
 describe("an error", () => {
-  it("stays on one line and cannot steer the terminal", () => {
+  it("stays on one line and cannot control the terminal", () => {
     const error = new InstructPix2PixError("ERR_STATE_DICT", "tensor \u001b]0;x\u0007a\nb\tc\u202e\u009b is odd");
     expect(describeFailure(error, false)).toBe("tensor \\u001b]0;x\\u0007a\\nb\\tc\\u202e\\u009b is odd");
   });

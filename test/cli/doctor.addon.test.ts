@@ -7,7 +7,7 @@ import { libtorchFiles, temporaryFolder, writeTree } from "../runtime/libtorch/f
 import { recordingIo } from "./io.js";
 
 describe("ip2p doctor", () => {
-  it("shows everything and is content where everything is there", async () => {
+  it("shows everything, and succeeds if everything is installed", async () => {
     const io = recordingIo(process.env);
     expect(await doctorCommand.execute([], io)).toBe(0);
     for (const row of [
@@ -39,7 +39,7 @@ describe("ip2p doctor", () => {
     expect(report.cache.freeBytes).toBeGreaterThan(0);
   });
 
-  it("ends with 1 and the remedy where libtorch is missing, and still shows the rest", async () => {
+  it("ends with 1 and the remedy if libtorch is missing, and still shows the rest", async () => {
     const folder = join(temporaryFolder(), "cache");
     const io = recordingIo({ INSTRUCT_PIX2PIX_CACHE: folder });
     expect(await doctorCommand.execute([], io)).toBe(1);
@@ -56,7 +56,7 @@ describe("ip2p doctor", () => {
     });
   });
 
-  it("ends with 1 where libtorch is there but does not open", async () => {
+  it("ends with 1 if libtorch does not load", async () => {
     const libtorch = writeTree(temporaryFolder(), libtorchFiles());
     const io = recordingIo(process.env);
     expect(await doctorCommand.execute(["--libtorch", libtorch], io)).toBe(1);
@@ -88,7 +88,7 @@ describe("the cores that a container allows", () => {
     return readLimits(join(folder, "proc"), join(folder, "cgroup"));
   };
 
-  it("are the tightest of cgroup 2", () => {
+  it("are the lowest limit of cgroup 2", () => {
     expect(limits("0::/\n", { "cpu.max": "max 100000\n", "memory.max": "max\n" })).toEqual({
       cores: null,
       memory: null,

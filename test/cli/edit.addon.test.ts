@@ -49,7 +49,7 @@ describe("ip2p edit", () => {
       expect(largestDifference(await loadImage(place.at(name)), expected[i]!)).toBeLessThanOrEqual(1);
   });
 
-  it("lays before and after side by side, in the format of the extension, over its own input", async () => {
+  it("writes before and after side by side, in the format of the extension, over its own input", async () => {
     using place = new Workplace();
     const before = await loadImage(tinyImage);
     await before.save(place.at("photo.webp"), { lossless: true });
@@ -76,7 +76,7 @@ describe("ip2p edit", () => {
     expect(meanDifference(right, before)).toBeGreaterThan(12);
   });
 
-  it("bounds memory without another result, but for tiles, which the model's own interface makes the same", async () => {
+  it("bounds memory with the same result, except for tiling, which equals the API's", async () => {
     using place = new Workplace();
     const edit = async (output: string, ...more: string[]) => {
       const given = ["--output", output, "--num_images_per_prompt=2", "--seed=1", "--quiet", "--device=cpu"];
@@ -110,7 +110,7 @@ describe("ip2p edit", () => {
     expect(stderr).toBe("ip2p: warning: --enable_model_cpu_offload has no effect on the CPU\n");
   });
 
-  it("tells a program everything in JSON lines", async () => {
+  it("reports everything in JSON lines", async () => {
     using place = new Workplace();
     const seed = "18446744073709551615";
     const { status, stdout, stderr } = await ip2p(
@@ -145,7 +145,7 @@ describe("ip2p edit", () => {
     expect(events.at(-1)!.peak_memory_bytes).toBeGreaterThan(50e6);
   });
 
-  it("tells a program of a failure too, as the last JSON line", async () => {
+  it("reports a failure as the last JSON line", async () => {
     using place = new Workplace();
     const { status, stdout, stderr } = await ip2p(editArguments("--json", "--quiet", "--image", "absent.png"), {
       cwd: place.folder,
@@ -156,7 +156,7 @@ describe("ip2p edit", () => {
     expect(stderr).toBe(`ip2p: ${message}\n`);
   });
 
-  it("says what it ignores: keys that is unknown, and parts that editing does not need", async () => {
+  it("names what it ignores: unknown keys, and components that editing does not need", async () => {
     using place = new Workplace();
     const model = place.copyOfModel();
     const change = (file: string, entries: object) => {

@@ -14,7 +14,7 @@ function cache(): { env: Record<string, string>; entry: string } {
 }
 
 describe("ip2p install", () => {
-  it("says where libtorch is when it is there already, and does nothing", async () => {
+  it("says where libtorch is if it is installed, and does nothing", async () => {
     const { env, entry } = cache();
     writeTree(entry, libtorchFiles("2.13.0+cpu"));
     writeTree(join(entry, ".."), { "manifest.json": "{}" });

@@ -117,7 +117,7 @@ test("the same seed gives the same bytes, another one others", async () => {
   expect(one.equals(await make("other", 2))).toBe(false);
 });
 
-test("tells programs how far it is", async () => {
+test("reports progress in JSON", async () => {
   using place = new Workplace();
   const { stdout } = await run(place, "--count=4", "--json");
   const events = stdout
@@ -147,7 +147,7 @@ test.each([
   ["no pairs", ["--count=0", "--output=new"], 2, /--count/],
   ["a seed below zero", ["--count=1", "--seed=-1", "--output=new"], 2, /--seed/],
   ["a format that is not known", ["--count=1", "--format=csv", "--output=new"], 2, /--format/],
-])("refuses %s in one line, and touches nothing", async (_, args, expected, words) => {
+])("refuses %s in one line, and changes nothing", async (_, args, expected, words) => {
   using place = new Workplace();
   mkdirSync(place.at("pairs"));
   writeFileSync(place.at("pairs", "mine.txt"), "mine");
@@ -158,7 +158,7 @@ test.each([
   expect(place.list()).toEqual(["pairs", join("pairs", "mine.txt")]);
 });
 
-test("a disk that takes no more is named, and given back what it took", async () => {
+test("a full disk is named, and what was written is removed", async () => {
   using place = new Workplace();
   const outcome = await ip2p(["make-dataset", "--world", "--count=400", "--output=pairs", "--format=parquet"], {
     cwd: place.folder,
@@ -171,7 +171,7 @@ test("a disk that takes no more is named, and given back what it took", async ()
   expect(place.list()).toEqual([]);
 });
 
-test("--families draws edits of those only, by turns", async () => {
+test("--families draws edits of those families only, in turns", async () => {
   using place = new Workplace();
   const { status } = await run(place, "--count=6", "--seed=5", "--size=16", "--families=move, add");
   expect(status).toBe(0);

@@ -48,7 +48,7 @@ function wholeEdit(made: EditReporter): void {
 }
 
 describe("without a terminal", () => {
-  it("a line tells of every tenth of the work", () => {
+  it("a line reports every tenth of the work", () => {
     const { made, take } = reporter({});
     wholeEdit(made);
     const { stdout, stderr } = take();
@@ -91,7 +91,7 @@ describe("without a terminal", () => {
       ],
       "ip2p: warning: careful\n",
     ],
-  ])("%j says what it should", (options, lines, warnings) => {
+  ])("%j shows the expected lines", (options, lines, warnings) => {
     const { made, take } = reporter(options);
     wholeEdit(made);
     const { stdout, stderr } = take();
@@ -131,7 +131,7 @@ describe("JSON lines", () => {
   });
 });
 
-it("the memory of a CUDA device is told where there is one", () => {
+it("the memory of a CUDA device is reported if there is one", () => {
   const onCuda = { ...summary, device: "cuda:0", peakDeviceMemory: 3e9 };
   const json = reporter({ json: true });
   json.made.done(onCuda);
@@ -145,7 +145,7 @@ it("the memory of a CUDA device is told where there is one", () => {
 });
 
 describe("a terminal", () => {
-  it("shows a bar with rate and time left, and leaves nothing of it", () => {
+  it("shows a bar with rate and time left, and removes it at the end", () => {
     const { made, take } = reporter({}, true);
     made.loading("/models/a");
     expect(take().stderr).toContain("loading");
@@ -164,7 +164,7 @@ describe("a terminal", () => {
     expect(stderr).toContain("\x1b[?25h");
   });
 
-  it("shows none if that is not wanted", () => {
+  it("shows no bar if progress is off", () => {
     const { made, take } = reporter({ progress: false }, true);
     wholeEdit(made);
     expect(take()).toEqual({
@@ -175,7 +175,7 @@ describe("a terminal", () => {
 });
 
 describe("figures", () => {
-  it("the rate leaves out the first step, which warms everything up", () => {
+  it("the rate excludes the first step, which is a warm-up", () => {
     const clock = new StepClock();
     expect([clock.tick(5000), clock.tick(5500), clock.tick(6000)]).toEqual([undefined, 2, 2]);
     expect(clock.steps).toBe(3);

@@ -6,7 +6,7 @@ afterEach(() => vi.restoreAllMocks());
 
 const terminal = () => Object.assign(new PassThrough(), { isTTY: true });
 
-it("the first signal cancels, the second exits at once and gives the cursor back", () => {
+it("the first signal cancels, the second exits at once and restores the cursor", () => {
   const exit = vi.spyOn(process, "exit").mockImplementation((() => {}) as () => never);
   const stderr = terminal();
   const before = process.listenerCount("SIGINT");

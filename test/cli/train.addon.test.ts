@@ -43,7 +43,7 @@ test("every flag of the reference script is an option of the same name", () => {
   expect(names.filter((name) => !Object.hasOwn(trainOptions, name))).toEqual([]);
 });
 
-test("trains, tells of it as JSON lines, and leaves a pipeline and metrics", async () => {
+test("trains, reports JSON lines, and writes a pipeline and metrics", async () => {
   const outputDir = join(folder, "model");
   const { stdout, stderr, status } = await run([
     ...base(),

@@ -23,7 +23,7 @@ function countEncoded() {
   return { spy, take: () => [count, (count = 0)][0] };
 }
 
-test("a prompt is encoded once, and its embeddings are those of the text encoder", async () => {
+test("a prompt is encoded once, with the text encoder's embeddings", async () => {
   const cache = new PromptCache();
   const { spy, take } = countEncoded();
   using first = await cache.encode(["make it winter", "", "make it winter"], pipeline);
@@ -41,7 +41,7 @@ test("a prompt is encoded once, and its embeddings are those of the text encoder
   cache.clear();
 });
 
-test("it holds a bounded number, and clearing it frees them", async () => {
+test("the cache is bounded, and clearing it frees its embeddings", async () => {
   const cache = new PromptCache();
   const before = native().memoryUsage().objects;
   for (let i = 0; i < 80; i++) (await cache.encode([`number ${i}`], pipeline)).dispose();
@@ -56,7 +56,7 @@ test("it holds a bounded number, and clearing it frees them", async () => {
   expect(native().memoryUsage().objects).toBe(before);
 });
 
-test("a text encoder whose weights somebody holds is asked every time", async () => {
+test("a text encoder whose state dict was requested is run every time", async () => {
   using other = await tinyPipeline();
   const cache = new PromptCache();
   (await cache.encode(["a"], other)).dispose();

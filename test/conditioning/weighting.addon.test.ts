@@ -50,7 +50,7 @@ function rounded(value: unknown): unknown {
 }
 
 describe("prompts in Compel's grammar are parsed as Compel does", () => {
-  test("random ones; where Compel fails, so does this, by name", () => {
+  test("random prompts; those that Compel fails on are refused", () => {
     const recorded = read("parses.json") as [string, Recorded | null][];
     for (const [text, expected] of recorded) {
       const parse = () => rounded(asRecorded(parseWeightedPrompt(text)));
@@ -110,7 +110,7 @@ describe("embeddings of weighted prompts are Compel's", () => {
     },
   );
 
-  test("prompts of different lengths are filled up with the empty one", async () => {
+  test("prompts of different lengths are padded with the empty prompt", async () => {
     for (const [j, { prompt, negative_prompt }] of cases.pairs.entries()) {
       const { promptEmbeds } = await encodePrompt({ tokenizer, textEncoder }, [prompt, negative_prompt], {
         promptWeighting: "compel",
@@ -122,7 +122,7 @@ describe("embeddings of weighted prompts are Compel's", () => {
     }
   });
 
-  test("without weighting, every character is text; what cannot be is refused", async () => {
+  test("without weighting, every character is literal text; invalid input is refused", async () => {
     const parts = { tokenizer, textEncoder };
     using plain = (await encodePrompt(parts, ["a (cat)1.2", ""])).promptEmbeds;
     using weighted = (await encodePrompt(parts, ["a (cat)1.2", ""], { promptWeighting: "compel" })).promptEmbeds;

@@ -113,7 +113,7 @@ describe("text of data sets", () => {
     expect(() => readCardConfigs(`---\n${yaml}\n---\n`, "x")).toThrow(refusal(message));
   });
 
-  test("does not make secrets leak or wait", () => {
+  test("neither leaks secrets nor takes long", () => {
     const secrets = new Secrets([], []);
     expect(secrets.redact(`${"a.".repeat(500_000)}x://u:p@h@host hf_${"a".repeat(30)}_x`)).toMatch(
       /x:\/\/\*\*\*@host \*\*\*_x$/,

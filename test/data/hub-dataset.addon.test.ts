@@ -125,7 +125,7 @@ test("unreadable and missing datasets are reported", async () => {
   await expect(open("./no/such/folder")).rejects.toMatchObject({ code: "ERR_FILE_NOT_FOUND" });
 });
 
-test("the access token is used for the hub and shows up nowhere", async () => {
+test("the access token is used for the hub and appears nowhere", async () => {
   const token = "hf_canary0123456789";
   publish("org/private", { "train.parquet": parquet() }, { access: { token } });
   const failure = await open("org/private").catch((error) => error);

@@ -86,7 +86,7 @@ describe("metadata", () => {
     expect((await loadAll(dataset)).prompts).toHaveLength(4);
   });
 
-  test("of other splits are left out, except in the mode that does as the script does", async () => {
+  test("of other splits are left out, except in the reference mode", async () => {
     const root = await scratch.folder({
       "x.png": picture("0_i.png"),
       "test/x.png": picture("0_i.png"),
@@ -107,7 +107,7 @@ describe("metadata", () => {
     expect(dataset.describe(1)).toBe("metadata.jsonl, line 5");
   });
 
-  test("of 30000 rows in lines across every buffer's edge keep their order", async () => {
+  test("of 30000 rows across the edges of read buffers keep their order", async () => {
     const rows = Array.from({ length: 30_000 }, (_, i) => line("a.png", "b.png", `${i} ${"é".repeat(i % 97)}`));
     const dataset = await scratch.open({ trainDataDir: await folderOf(rows.join("")), maxTrainSamples: 50, seed: 1 });
     expect(dataset.length).toBe(50);
@@ -289,7 +289,7 @@ describe("names in metadata", () => {
       }
   });
 
-  test("lead out through links of the user's own folder, to files and by folders", async () => {
+  test("may leave the folder through the user's own links, to files and folders", async () => {
     const store = await scratch.folder({ "1": picture("0_i.png"), "more/m.png": picture("0_i.png") });
     const root = await folderOf(line("a.png", "one.png", "file") + line("a.png", "folder/m.png", "folder"));
     await symlink(join(store, "1"), join(root, "one.png"));
@@ -372,7 +372,7 @@ describe("names in metadata", () => {
 });
 
 describe("a dataset's fingerprint", () => {
-  test("stays for a copy, and changes with prompts, names, order, sizes and the choice of rows", async () => {
+  test("is the same for a copy, and changes with prompts, names, order, sizes and the choice of rows", async () => {
     const of = async (root: string, more = {}) => scratch.open({ trainDataDir: root, ...more });
     const rows = [line("a.png", "b.png", "1"), line("b.png", "a.png", "2")];
     const root = await folderOf(rows.join(""));

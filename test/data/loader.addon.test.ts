@@ -101,7 +101,7 @@ describe("a broken row", () => {
     expect(skipped).toEqual([{ row: 7777, reason: expect.stringMatching(/^metadata.jsonl, line 7778: .*cut\.png/) }]);
   });
 
-  test("is told in a process warning unless somebody listens, the first ones only", async () => {
+  test("causes a process warning if there is no listener, for the first rows only", async () => {
     const warnings = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     const loader = createLoader(
       datasetOf(40, (i) => (i < 30 ? null : "x")),
@@ -114,7 +114,7 @@ describe("a broken row", () => {
     expect(warnings.mock.calls[19]![0]).toBe("row skipped: row 19: has no prompt; further ones are only counted");
   });
 
-  test("is an error when there are only such", async () => {
+  test("is an error if all rows are broken", async () => {
     const loader = createLoader(
       datasetOf(3, () => null),
       { resolution: 4, onSkip: () => {} },
@@ -126,13 +126,13 @@ describe("a broken row", () => {
     });
   });
 
-  test("is none if the prompt is empty and may be", async () => {
+  test("is not broken if its prompt is empty and may be", async () => {
     const dataset = datasetOf(3, (i) => ["", "x", null][i]!);
     const batch = await loadAll(dataset, { emptyPrompts: "keep", onSkip: () => {} });
     expect(batch.prompts).toEqual(["", "x"]);
   });
 
-  test("is not to blame for a machine that has no file left to open", async () => {
+  test("is not skipped if the machine has no file descriptors left", async () => {
     const dataset = datasetOf(2, () => {
       throw new InstructPix2PixError("ERR_IMAGE", "cannot be read", {
         cause: Object.assign(new Error(), { code: "EMFILE" }),
@@ -160,7 +160,7 @@ describe("reading ahead", () => {
     expect(seen).toEqual(Array.from({ length: 6 }, (_, i) => [i, [String(2 * i), String(2 * i + 1)]]));
   });
 
-  test.each([0, 1, 3])("goes %i batches ahead of the consumer, and no further", async (ahead) => {
+  test.each([0, 1, 3])("reads at most %i batches ahead of the consumer", async (ahead) => {
     const started = new Set<number>();
     const dataset = datasetOf(40, (i) => {
       started.add(i >> 1);
@@ -184,7 +184,7 @@ describe("reading ahead", () => {
     expect(used).toBe(20);
   });
 
-  test("hides the loading behind the consumer's own work, and tells what it cannot hide", async () => {
+  test("overlaps loading with the consumer's work, and reports the remaining wait", async () => {
     const rows = 8;
     let loaded = 0;
     const dataset = datasetOf(rows, async () => {
@@ -208,7 +208,7 @@ describe("reading ahead", () => {
     expect(await waits((batch) => Math.min(rows, 2 * (batch + 1)))).toBeLessThan(exposed / 2);
   });
 
-  test("lets only so many rows be under way at a time", async () => {
+  test("limits the number of rows loaded at a time", async () => {
     let running = 0;
     let most = 0;
     const dataset = datasetOf(40, async () => {
@@ -222,7 +222,7 @@ describe("reading ahead", () => {
     expect(most).toBe(3);
   });
 
-  test("fails where the broken batch is due, and leaves nothing running when it is left", async () => {
+  test("fails at the broken batch, and leaves nothing running", async () => {
     let running = 0;
     const dataset = datasetOf(40, async (i) => {
       running++;
@@ -276,7 +276,7 @@ test("loading leaves the event loop free", async () => {
   expect(heldUp(turns)).toBeUndefined();
 });
 
-test("impossible options are refused by name", async () => {
+test("invalid options are refused by name", async () => {
   const dataset = datasetOf(1, () => "x");
   for (const options of [
     { resolution: 0 },

@@ -52,7 +52,7 @@ describe("pictures that parquet packs", () => {
     await Promise.all([first.close(), second.close()]);
   });
 
-  test("are unpacked anew when the file, the columns or the choice of rows change", async () => {
+  test("are unpacked again when the file, the columns or the choice of rows change", async () => {
     const { root, file, cacheDir } = await single(parquet("snappy"));
     const open = async (more = {}) => {
       const dataset = await openDataset({ trainDataDir: root, cacheDir, ...more });
@@ -73,7 +73,7 @@ describe("pictures that parquet packs", () => {
     expect(new Set([first, some, second].map(({ fingerprint }) => fingerprint)).size).toBe(3);
   });
 
-  test("take no room if they lie in the file as they are, and are read from there", async () => {
+  test("take no disk space if they are stored uncompressed, and are read from the file", async () => {
     const bytes = Array.from({ length: 6 }, (_, i) => Buffer.alloc(600_000, i));
     const write = async (codec: "UNCOMPRESSED" | "SNAPPY") => {
       const file = parquetWriteBuffer({
@@ -135,7 +135,7 @@ describe("pictures that parquet packs", () => {
     }
   });
 
-  test("are unpacked once for several that ask at the same time", async () => {
+  test("are unpacked once for several concurrent readers", async () => {
     const { root, cacheDir } = await single(parquet("snappy"));
     const datasets = await Promise.all([1, 2, 3].map(() => openDataset({ trainDataDir: root, cacheDir })));
     expect(storesOf(cacheDir)).toHaveLength(1);
@@ -204,7 +204,7 @@ describe("pictures that parquet names", () => {
     }
   });
 
-  test("by paths of before the dataset was moved are found where they went", async () => {
+  test("by paths from before the dataset was moved are found at the new place", async () => {
     const root = await scratch.folder({
       "mixed/images/": { copy: join(MIXED, "images") },
       "mixed/parquet/data/train.parquet": { copy: named("absolute") },
@@ -222,7 +222,7 @@ describe("pictures that parquet names", () => {
     await lost.close();
   });
 
-  test("may not be on this machine if the dataset came from another", async () => {
+  test("may be absent from this machine if the dataset came from another", async () => {
     const folder = await DataFolder.open(await withImages("absolute"), false);
     const columns = { original: "input_image", edited: "edited_image", prompt: "edit_prompt" };
     const options = { files: ["train.parquet"], columns, stores: scratch.path(), select: async () => undefined };
@@ -320,7 +320,7 @@ describe("faults of a parquet file", () => {
   });
 });
 
-test("a pool of files reads from many with few open, and again after it was closed", async () => {
+test("a pool reads many files with few open, and again after it was closed", async () => {
   const root = await scratch.folder(Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`${i}`, `content ${i}`])));
   const pool = new FilePool(3);
   const open = () => readdirSync("/proc/self/fd").length;

@@ -48,7 +48,7 @@ describe("the permutation of an epoch", () => {
     }
   });
 
-  test("follows from seed and epoch alone in our own mode", async () => {
+  test("depends only on seed and epoch in the default mode", async () => {
     const first = await epochOf(new EpochOrder({ length: 100, batchSize: 7, source: seededPermutations(3) }));
     const order = new EpochOrder({ length: 100, batchSize: 7, source: seededPermutations(3) });
     expect(await epochOf(order)).toEqual(first);
@@ -62,7 +62,7 @@ describe("the permutation of an epoch", () => {
     );
   });
 
-  test("holds every row once, the last batch having the rest", async () => {
+  test("contains every row once, with the rest in the last batch", async () => {
     const batches = await epochOf(new EpochOrder({ length: 100, batchSize: 7, source: seededPermutations(0) }));
     expect(batches.map((rows) => rows.length)).toEqual([...Array(14).fill(7), 2]);
     expect(batches.flat().sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i));
@@ -70,7 +70,7 @@ describe("the permutation of an epoch", () => {
 });
 
 describe("several processes", () => {
-  test("get the batches that accelerate deals them", async () => {
+  test("get the same batches as with accelerate", async () => {
     for (const { length, batchSize, worldSize, shards } of readJson<Shards[]>(
       fixture("data", "accelerate-shards.json"),
     ))
@@ -84,22 +84,22 @@ describe("several processes", () => {
   });
 });
 
-describe("going on after a stop", () => {
-  test("gives the batches of the undisturbed run, from every batch on", async () => {
+describe("resuming", () => {
+  test("gives the batches of the uninterrupted run, from any batch on", async () => {
     const options = { length: 23, batchSize: 4, source: seededPermutations(9) };
-    const undisturbed: { rows: number[]; state: string }[] = [];
+    const uninterrupted: { rows: number[]; state: string }[] = [];
     const order = new EpochOrder(options);
     for (let i = 0; i < 20; i++) {
       const { rows, next } = await order.next();
-      undisturbed.push({ rows, state: JSON.stringify(next) });
+      uninterrupted.push({ rows, state: JSON.stringify(next) });
     }
-    for (const [i, { state }] of undisturbed.slice(0, -5).entries()) {
+    for (const [i, { state }] of uninterrupted.slice(0, -5).entries()) {
       const resumed = EpochOrder.fromJSON(JSON.parse(state), options);
-      for (let k = 1; k <= 5; k++) expect((await resumed.next()).rows).toEqual(undisturbed[i + k]!.rows);
+      for (let k = 1; k <= 5; k++) expect((await resumed.next()).rows).toEqual(uninterrupted[i + k]!.rows);
     }
   });
 
-  test("needs no draw for the running epoch, and continues those of the next", async () => {
+  test("draws nothing for the current epoch, and continues with the next", async () => {
     const generator = new Generator("cpu", 5);
     const options = { length: 10, batchSize: 3, source: drawnPermutations(generator) };
     const order = new EpochOrder(options);

@@ -90,7 +90,7 @@ describe("every program in the documentation", () => {
     }
   });
 
-  it("is made smaller only where it says so", () => {
+  it("is scaled down only where it says so", () => {
     for (const [from] of SMALLER) expect(programs.some(([, { code }]) => code.includes(from))).toBe(true);
     expect(programs.some(([, block]) => isServer(block))).toBe(true);
   });

@@ -22,7 +22,7 @@ describe("the documentation", () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
 
-  it("names only flags that there are", async () => {
+  it("names only existing flags", async () => {
     const known = new Set(["--help", "--version"]);
     for (const { load } of COMMANDS)
       for (const [name, { type }] of Object.entries((await load()).options)) {
@@ -37,7 +37,7 @@ describe("the documentation", () => {
         expect(known, `${page}: ${flag}`).toContain(flag);
   });
 
-  it("names only files, pages and npm scripts that there are", () => {
+  it("names only existing files, pages and npm scripts", () => {
     const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
     for (const page of PAGES) {
       const text = read(page);

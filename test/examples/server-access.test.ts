@@ -141,7 +141,7 @@ describe("a body that is not whole", () => {
     expect(await figure('edit_answers_total{status="500"}')).toBe(0);
   });
 
-  it("is not waited for longer than allowed, whether nothing comes or little by little", async () => {
+  it("has a time limit, whether nothing arrives or little by little", async () => {
     await start({ "body-timeout": 1, places: 3 });
     const trickle = open(post("application/json", "{", { length: 1e6 }));
     const timer = setInterval(() => trickle.socket.write(" "), 20);
@@ -157,14 +157,14 @@ describe("a body that is not whole", () => {
     expect((await ask(post(MULTIPART, whole))).status).toBe(200);
   });
 
-  it("takes no place and no memory where there is nothing", async () => {
+  it("takes no place and no memory if it is empty", async () => {
     await start();
     const lost = post(MULTIPART, "--x", { length: 1e6 }).replace("/edit", "/other");
     expect(await ask(lost)).toMatchObject({ status: 404, answer: expect.stringMatching(/"ERR_NOT_FOUND"/) });
   });
 });
 
-it("an answer that its client does not take ends with the time for the request", async () => {
+it("a response that its client does not read ends at the request's time limit", async () => {
   const large = { encode: async () => Buffer.alloc(64 << 20) };
   await start({ timeout: 1 }, { run: async () => ({ images: [large], seed: 1 }) });
   const { socket, answered } = open(post(MULTIPART, whole));
@@ -223,7 +223,7 @@ describe("places of one client", () => {
     expect((await ask(post(MULTIPART, whole))).status).toBe(200);
   });
 
-  it("are counted for whom a trusted proxy names, and nobody else", async () => {
+  it("are counted by the address that a trusted proxy names, and by no other header", async () => {
     await start({ "places-per-client": 1, "trust-proxy": "127.0.0.1, 10.0.0.0/8" });
     open(forwarded("1.1.1.1, 8.8.8.8, 10.1.1.1"));
     open(forwarded("8.8.4.4"));
@@ -306,7 +306,7 @@ describe("a request that was not meant for the server", () => {
     expect(statusOf(flags, {})).toBe(400);
   });
 
-  it("is known by its Origin", () => {
+  it("is recognised by its Origin", () => {
     const host = "localhost:8080";
     const check = (origin: string, flags = {}) => statusOf(flags, { host, origin });
     for (const origin of ["http://localhost:8080", "https://localhost:8080"]) expect(check(origin)).toBe(200);
@@ -335,8 +335,8 @@ describe("a request that was not meant for the server", () => {
   });
 });
 
-describe("health and figures", () => {
-  it("health says nothing but that it is there, to anybody; the figures are for this machine", async () => {
+describe("health and metrics", () => {
+  it("health is public and says only that the server runs; the metrics are for this machine", async () => {
     await start();
     const { answer } = await get(
       "/health",
@@ -355,7 +355,7 @@ describe("health and figures", () => {
     expect((await get("/metrics", "host: localhost\r\norigin: http://evil.test")).status).toBe(403);
   });
 
-  it("are for this machine's programs by their address, or for whom has the token", () => {
+  it("are for programs on this machine by their address, or for clients with the token", () => {
     const file = join(folder, "token");
     writeFileSync(file, "secret\n");
     const allows = (flags: object, remoteAddress: string | undefined, headers = {}) => {

@@ -77,7 +77,7 @@ describe("one server", () => {
     }
   });
 
-  it("gives the format that is asked for, and a seed that was drawn", async () => {
+  it("returns the requested format, and the random seed", async () => {
     const answer = await edit(form({ prompt, numInferenceSteps: 1, format: "webp" }));
     expect(answer.headers.get("content-type")).toBe("image/webp");
     const seed = Number(answer.headers.get("x-seed"));
@@ -118,7 +118,7 @@ describe("one server", () => {
     expect(await answer.text()).toMatch(/10000/);
   });
 
-  it("tells its health and its figures", async () => {
+  it("reports its health and its metrics", async () => {
     expect(await (await fetch(`${server.url}/health`)).json()).toEqual({ status: "ok" });
     expect(await server.metric('edit_answers_total{status="422"}')).toBeGreaterThan(0);
     expect(await server.metric("denoising_steps_total")).toBeGreaterThan(0);
@@ -129,7 +129,7 @@ describe("one server", () => {
 describe("a server", () => {
   afterEach(() => server.stop());
 
-  it("serves 200 clients at once: takes in as many as it has places, and the others when they come again", async () => {
+  it("serves 200 concurrent clients: accepts as many as it has places, and the others when they retry", async () => {
     const places = 50;
     server = await ServerProcess.start({ places, "places-per-client": places });
     const seeds = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -159,7 +159,7 @@ describe("a server", () => {
     expect(first.filter((status) => status === 503).length).toBeGreaterThan(0);
   });
 
-  it("stops the run of a client that goes away, and takes one that waits out of its queue", async () => {
+  it("stops the run of a client that disconnects, and removes a waiting one from the queue", async () => {
     server = await ServerProcess.start({ concurrency: 1 });
     const steps = () => server.metric("denoising_steps_total");
     const [running, waiting] = [new AbortController(), new AbortController()];
@@ -193,7 +193,7 @@ describe("a server", () => {
     expect(await server.metric("denoising_steps_total")).toBeLessThan(1000);
   });
 
-  it("finishes what is inside when told to stop, takes nothing more, and ends", async () => {
+  it("finishes accepted requests when told to stop, accepts no more, and ends", async () => {
     server = await ServerProcess.start();
     const edits = [edit(form(LONG)), edit(form({ prompt, numInferenceSteps: 2, seed: 5 }))];
     await until(async () => (await server.metric("edits_waiting")) === 1);
@@ -210,7 +210,7 @@ describe("a server", () => {
     expect(await server.exit).toBe(0);
   });
 
-  it("gives up what takes longer than the grace", async () => {
+  it("aborts requests that take longer than the grace period", async () => {
     server = await ServerProcess.start({ grace: 0, "max-steps": 1000 });
     const long = edit(form({ prompt, numInferenceSteps: 1000 }));
     await until(async () => (await server.metric("denoising_steps_total")) >= 1);
@@ -221,7 +221,7 @@ describe("a server", () => {
     expect(await server.exit).toBe(0);
   });
 
-  it("gives its place to another when a client goes away while it uploads, and waits for none at its end", async () => {
+  it("frees the place of a client that disconnects while uploading, and does not wait for it when it ends", async () => {
     server = await ServerProcess.start({ places: 1, grace: 0 });
     const upload = () => {
       const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
@@ -255,7 +255,7 @@ describe("a server", () => {
   });
 });
 
-it("a setting that makes no sense is named, and nothing starts", async () => {
+it("an invalid setting is named, and nothing starts", async () => {
   await expect(ServerProcess.start({ "max-steps": "many" })).rejects.toThrow(/--max-steps is a whole number/);
   // Before the model, which is not there, is looked for.
   const flags = { model: "/nonexistent", "trust-proxy": "true" };

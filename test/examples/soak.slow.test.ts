@@ -9,13 +9,13 @@ function soak(...args: string[]) {
   return { status, stdout, stderr };
 }
 
-test("memory of the server example stays flat over edits, refusals and clients that go away", () => {
+test("memory of the server example stays flat over edits, refusals and disconnecting clients", () => {
   const { status, stdout, stderr } = soak("--requests", "400", "--most", "40");
   expect({ status, stderr }, stdout).toEqual({ status: 0, stderr: "" });
   expect(stdout).toMatch(/: flat;/);
 });
 
-test("the soak sees a leak", () => {
+test("the soak test detects a leak", () => {
   const { status, stdout } = soak("--requests", "240", "--leak");
   expect(status, stdout).toBe(1);
   expect(stdout).toContain("NOT FLAT");

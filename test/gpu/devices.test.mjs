@@ -19,7 +19,7 @@ test("a missing CUDA device is refused by name", async () => {
   assert.throws(() => new Generator(absent, 0), refusal);
 });
 
-test("tensors travel to the device and back, in every type", async () => {
+test("tensors move to the device and back, in every type", async () => {
   const numbers = [0, 1, -2, 3, 100, 7];
   for (const dtype of ["float32", "float64", "bfloat16", "float16", "int64", "int32", "int16", "int8"]) {
     const here = Tensor.from(numbers, [2, 3], { dtype });

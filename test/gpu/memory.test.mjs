@@ -26,7 +26,7 @@ async function untilAllocated(bytes) {
   assert.fail(`${(await deviceMemory(device)).allocated} bytes are held instead of ${bytes}`);
 }
 
-test("the device tells what it is", { skip: !onCuda }, () => {
+test("a device reports its properties", { skip: !onCuda }, () => {
   assert.equal(system.cudaLibrary, true);
   const devices = cudaDevices();
   assert.equal(devices.length, system.cudaDevices);
@@ -81,7 +81,7 @@ test("a moved model computes the same on each device", { skip: !onCuda }, async 
   for (const [i, value] of (await output()).entries()) assert.ok(Math.abs(value - here[i]) < 1e-5);
 });
 
-test("models that wait in host memory give the same picture, and leave the device as it was", async () => {
+test("models offloaded to host memory give the same picture, and free the device", async () => {
   const load = (to) => InstructPix2PixPipeline.fromPretrained(fixture("ip2p-tiny", "model"), { device: to });
   const [stays, moves] = [await load(device), await load("cpu")];
   await moves.enableModelCpuOffload(device);
@@ -99,7 +99,7 @@ test("models that wait in host memory give the same picture, and leave the devic
   moves.dispose();
 });
 
-test("an operator recorded as a graph and played again gives what it gives alone", { skip: !onCuda }, async () => {
+test("an operator replayed from a CUDA graph gives the same result", { skip: !onCuda }, async () => {
   const x = await Tensor.randn([4, 64, 320], { device });
   const [eager] = await addon.callOperator("geglu", [x.handle], [], null);
   const replayed = new Tensor(await addon.replayOperator("geglu", [x.handle], []));

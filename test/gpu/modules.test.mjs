@@ -59,7 +59,7 @@ for (const name of MODELS)
           });
   });
 
-test("token ids that are not in the vocabulary are refused, and the device goes on working", async () => {
+test("token ids outside the vocabulary are refused, and the device still works", async () => {
   const text = await CLIPTextModel.fromPretrained(fixture("ip2p-tiny", "model/text_encoder"), { device });
   for (const id of [-1n, 1000n, 2n ** 62n])
     await assert.rejects(text.forward(Tensor.from(BigInt64Array.of(id), [1, 1])), { code: "ERR_INVALID_ARGUMENT" });
@@ -67,7 +67,7 @@ test("token ids that are not in the vocabulary are refused, and the device goes 
   assert.equal(await pooled.isFinite(), true);
 });
 
-test("weights keep their numbers on the way to the device", { skip: !onCuda }, async () => {
+test("weights keep their values when moved to the device", { skip: !onCuda }, async () => {
   const load = (to) => UNet2DConditionModel.fromPretrained(fixture("ip2p-tiny", "model/unet"), { device: to });
   const [here, there] = await Promise.all(["cpu", device].map(async (to) => await (await load(to)).stateDict()));
   for (const [name, weight] of Object.entries(there))

@@ -51,7 +51,7 @@ for (const dtype of ["bfloat16", "float16"])
     pipe.dispose();
   });
 
-test("two runs at once give what each gives alone, an abort stops a run, and nothing is left behind", async () => {
+test("two concurrent runs give the same results as alone, an abort stops a run, and no tensor remains", async () => {
   const pipe = await load("ip2p-tiny");
   const run = (seed, more) =>
     pipe.run({ prompt: "x", image: fixture("ip2p-tiny", "image.png"), numInferenceSteps: 4, seed, ...more });
@@ -73,7 +73,7 @@ test("two runs at once give what each gives alone, an abort stops a run, and not
   pipe.dispose();
 });
 
-test("a request for too much memory is ERR_OUT_OF_MEMORY, and the device goes on working", async () => {
+test("a request for too much memory is ERR_OUT_OF_MEMORY, and the device still works", async () => {
   const pipe = await load("ip2p-tiny");
   const edit = () => pipe.run({ prompt: "x", image: fixture("ip2p-tiny", "image.png"), numInferenceSteps: 2, seed: 0 });
   const before = (await edit()).images[0].data;

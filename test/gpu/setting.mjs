@@ -23,7 +23,7 @@ export const TOLERANCE = {
   float32: {
     modules: onCuda ? 5e-5 : 1e-5,
     pictures: onCuda ? 1e-3 : 1e-4,
-    // Relative; the optimiser makes much of small differences where gradients are almost zero.
+    // Relative; the optimizer makes much of small differences where gradients are almost zero.
     training: onCuda ? { losses: 1e-3, weights: 2e-2 } : { losses: 1e-4, weights: 1e-3 },
   },
   bfloat16: { modules: 5e-2 },

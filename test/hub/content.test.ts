@@ -102,7 +102,7 @@ test("two files with one ETag do not get each other's content", async () => {
   for (const name of names) expect(await readFile(join(folder, name), "utf8")).toBe(files[name]);
 });
 
-test("a listing without hashes leaves the ETag to check by, one with others than hashes is refused", async () => {
+test("without hashes in the listing the ETag is checked; invalid hashes are refused", async () => {
   repository();
   const listed = (entry: object): Fault => {
     const resolve = answering(CONFIG, `"${gitHash(RIGHT[CONFIG]!)}"`, wrong(CONFIG));
@@ -124,7 +124,7 @@ test("a listing without hashes leaves the ETag to check by, one with others than
   }
 });
 
-test("a stored listing whose hashes are none is asked for anew", async () => {
+test("a stored listing with invalid hashes is requested again", async () => {
   repository();
   const trees = join(hub.cacheDir, "models--org--model/trees");
   await mkdir(trees, { recursive: true });

@@ -25,7 +25,7 @@ function isUnetContent(request: { host: string; path: string }): boolean {
   return request.host === "cdn" && request.path.includes("unet");
 }
 
-test("a partial file of an earlier attempt is taken up where it ended", async () => {
+test("a partial file of an earlier attempt is resumed", async () => {
   const { content, blob, file } = repository();
   await mkdir(join(blob, ".."), { recursive: true });
   await writeFile(`${blob}.incomplete`, content.subarray(0, 150_000));
@@ -36,7 +36,7 @@ test("a partial file of an earlier attempt is taken up where it ended", async ()
   expect(await readdir(join(blob, ".."))).not.toContain(`${sha256(content)}.incomplete`);
 });
 
-test("a partial file with other content, or too long, is downloaded anew", async () => {
+test("a partial file with other content, or too long, is downloaded again", async () => {
   const { content, blob, file } = repository();
   await mkdir(join(blob, ".."), { recursive: true });
   await writeFile(`${blob}.incomplete`, Buffer.alloc(150_000, 7));
@@ -72,7 +72,7 @@ test("a connection that breaks again and again is resumed each time", async () =
   expect(hub.server.requests.filter(isUnetContent).length).toBeGreaterThanOrEqual(SIZE / 50_000);
 });
 
-test("a storage that knows no ranges is started over", async () => {
+test("from storage without range requests the download restarts", async () => {
   const { content, blob, file } = repository();
   hub.server.ranges = false;
   await mkdir(join(blob, ".."), { recursive: true });
@@ -81,7 +81,7 @@ test("a storage that knows no ranges is started over", async () => {
   expect(content.equals(await readFile(file))).toBe(true);
 });
 
-test("servers that fail for a while are asked again, each time later", async () => {
+test("servers that fail for a while are retried with growing delays", async () => {
   const { file, content } = repository();
   const failures = new Map<string, number>();
   const statuses = [500, 502, 503, 429, 408];
@@ -101,7 +101,7 @@ test("servers that fail for a while are asked again, each time later", async () 
   expect(failures.size).toBeGreaterThan(4);
 });
 
-test("a server that only fails is given up; what has arrived stays for the next call", async () => {
+test("a server that always fails is given up; the partial file is kept for the next call", async () => {
   const { content, blob, file } = repository();
   hub.server.fault = (request, response) => {
     if (!isUnetContent(request)) return undefined;
@@ -127,7 +127,7 @@ test("a server that only fails is given up; what has arrived stays for the next 
   expect(content.equals(await readFile(file))).toBe(true);
 });
 
-test("a connection that falls silent is given up and taken up again", async () => {
+test("a connection that stops sending is closed, and the download resumed", async () => {
   const { content, file } = repository();
   let silent = true;
   hub.server.fault = (request, response) => {
@@ -142,7 +142,7 @@ test("a connection that falls silent is given up and taken up again", async () =
   expect(hub.server.requests.filter(isUnetContent).at(-1)!.range).toBe("bytes=100000-");
 });
 
-test("content that is not what its hash says never gets into the cache", async () => {
+test("content with a wrong hash never gets into the cache", async () => {
   const { content, blob } = repository();
   hub.server.fault = (request, response) => {
     if (!isUnetContent(request)) return undefined;
@@ -169,7 +169,7 @@ test("small files are checked too, against the hash that git gives them", async 
   await expect(hub.resolve("org/model", { subfolder: "vae" })).rejects.toMatchObject({ code: "ERR_HUB" });
 });
 
-test("a server that sends more than it said is cut off", async () => {
+test("a server that sends more than it announced is cut off", async () => {
   repository();
   hub.server.fault = (request, response) => {
     if (!isUnetContent(request)) return undefined;
@@ -182,7 +182,7 @@ test("a server that sends more than it said is cut off", async () => {
   });
 });
 
-test("answers that make no sense are refused, not believed", async () => {
+test("invalid answers are refused", async () => {
   repository();
   const answers: [RegExp, number, Record<string, string>, string][] = [
     [/revision/, 200, { "content-type": "application/json" }, '{"sha":"../../../evil"}'],
@@ -242,7 +242,7 @@ test("an answer that expands without end is given up", async () => {
   });
 });
 
-test("an abort stops at once, and the next call goes on from there", async () => {
+test("an abort stops at once, and the next call resumes the download", async () => {
   const { content, blob, file } = repository();
   const controller = new AbortController();
   hub.server.fault = (request, response) => {
@@ -269,7 +269,7 @@ test("an abort stops at once, and the next call goes on from there", async () =>
   });
 });
 
-test("an abort while waiting to ask again stops at once", async () => {
+test("an abort while waiting for a retry stops at once", async () => {
   repository();
   hub.server.fault = (_, response) => {
     response.writeHead(503).end();
@@ -315,7 +315,7 @@ test("a cache that cannot be written is ERR_IO", async () => {
   });
 });
 
-test("where the hub cannot be asked, what the cache holds is taken", async () => {
+test("if the hub cannot be reached, cached files are used", async () => {
   const { files } = repository();
   const folder = await hub.resolve("org/model");
   const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});

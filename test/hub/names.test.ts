@@ -109,7 +109,7 @@ const HARMLESS = [
   "x".repeat(255),
 ];
 
-test("hostile names are recognised, harmless ones let be", () => {
+test("hostile names are recognised, harmless ones accepted", () => {
   expect(HOSTILE.length).toBeGreaterThanOrEqual(60);
   for (const name of HOSTILE) expect(fileNameProblem(name), JSON.stringify(name)).toEqual(expect.any(String));
   for (const name of HARMLESS) expect(fileNameProblem(name), JSON.stringify(name)).toBeUndefined();

@@ -12,7 +12,7 @@ async function filesBelow(folder: string): Promise<string[]> {
   return names.filter((_, index) => kinds[index]).sort();
 }
 
-test("a local folder is returned unchanged, without a request", async () => {
+test("a local folder is returned as it is, without a request", async () => {
   const folder = join(hub.scratch, "model");
   await mkdir(join(folder, "unet"), { recursive: true });
   expect(await hub.resolve(folder)).toBe(folder);
@@ -173,7 +173,7 @@ test("a link whose blob is missing or truncated is repaired", async () => {
   expect(await readFile(join(folder, name))).toEqual(content);
 });
 
-test("a listing that Python has stored is not asked for again; a commit then needs no request at all", async () => {
+test("a listing stored by Python is not requested again; a commit then needs no request at all", async () => {
   const files = pipelineFiles();
   hub.server.repositories.set("org/model", { files });
   const folder = await hub.resolve("org/model");
@@ -226,7 +226,7 @@ test("the folder of the cache comes from the option or the environment", async (
     );
 });
 
-test("patterns take other files; one folder can be taken alone", async () => {
+test("patterns select other files; a single folder can be selected", async () => {
   hub.server.repositories.set("org/model", { files: pipelineFiles() });
   const folder = await hub.resolve("org/model", {
     allowPatterns: ["*.md", "tokenizer/*", "safety_checker/"],
@@ -264,7 +264,7 @@ test("progress is told per file and in all, up to the last byte", async () => {
   expect(all.done).toBe(all.total);
 });
 
-test("no more than so many downloads are under way at a time", async () => {
+test("the number of concurrent downloads is limited", async () => {
   hub.server.repositories.set("org/model", { files: pipelineFiles() });
   let now = 0;
   let most = 0;
@@ -280,7 +280,7 @@ test("no more than so many downloads are under way at a time", async () => {
   expect(most).toBeLessThanOrEqual(2);
 });
 
-test("impossible options are refused before anything is asked", async () => {
+test("invalid options are refused before any request", async () => {
   const options = [
     { variant: "../x" },
     { variant: "" },

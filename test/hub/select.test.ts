@@ -117,7 +117,7 @@ test("pickle files are never taken; the error names one and says how to convert"
   expect(hub.server.asked(/\.bin/)).toEqual([]);
 });
 
-test("weights that are there only as a variant are pointed out", async () => {
+test("weights that exist only as a variant are pointed out", async () => {
   const files = without(pipelineFiles(), `${UNET}.safetensors`);
   files[`${UNET}.fp16.safetensors`] = Buffer.alloc(50);
   hub.server.repositories.set("org/model", { files });

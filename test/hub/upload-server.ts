@@ -15,7 +15,7 @@ export interface UploadRequest {
 
 /** What happens instead of a proper answer: nothing unusual; a status; a cut connection, before or after the work. */
 export type Fault =
-  | { status: number; headers?: Record<string, string>; body?: string }
+  | { status: number; headers?: Record<string, string>; body?: string | Buffer }
   | "reset"
   | "hang"
   | "lose answer"

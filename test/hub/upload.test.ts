@@ -122,7 +122,7 @@ test("every request survives a server's errors, lost answers and cut connections
   expect(Math.min(...seen.values())).toBeGreaterThanOrEqual(4);
 });
 
-test("a connection cut within a large file is taken up without sending the others again", async () => {
+test("a connection cut within a large file is resumed without sending the others again", async () => {
   const { files, content } = await someFiles();
   const hub = await uploader();
   await hub.createRepository(ID);
@@ -137,7 +137,7 @@ test("a connection cut within a large file is taken up without sending the other
   expect(told.every(({ uploadedBytes, totalBytes }) => uploadedBytes <= totalBytes)).toBe(true);
 });
 
-test("an address that the storage no longer honours is asked for anew", async () => {
+test("an expired storage address is requested again", async () => {
   const { files, content } = await someFiles();
   const hub = await uploader();
   await hub.createRepository(ID);
@@ -158,7 +158,7 @@ test("an address that the storage no longer honours is asked for anew", async ()
   expect(server.asked(/preupload/).length - before).toBe(3);
 });
 
-test("a storage that does not answer is given up, and the upload tells so", async () => {
+test("storage that does not answer is given up, and the error says so", async () => {
   const { files } = await someFiles();
   const hub = await uploader({ idleTimeout: 300, retries: 1 });
   await hub.createRepository(ID);
@@ -170,7 +170,7 @@ test("a storage that does not answer is given up, and the upload tells so", asyn
   expect(server.repositories.get(ID)!.commits).toEqual([]);
 });
 
-test("an upload stops when it is told to, whether it waits for an answer or for the next try", async () => {
+test("an aborted upload stops, whether it waits for an answer or for the next retry", async () => {
   const { files } = await someFiles();
   const hub = await uploader({ retryDelay: 60_000 });
   await hub.createRepository(ID);
@@ -195,7 +195,7 @@ test("an upload stops when it is told to, whether it waits for an answer or for 
   expect(server.repositories.get(ID)!.commits).toEqual([]);
 });
 
-test("a hub without room for a file is quoted", async () => {
+test("the hub's message is quoted if it has no space for a file", async () => {
   const { files } = await someFiles(100_000);
   const hub = await uploader();
   await hub.createRepository(ID);
@@ -212,7 +212,7 @@ test("a hub without room for a file is quoted", async () => {
   });
 });
 
-test("an upload after which the hub's client never comes back is given up", async () => {
+test("an upload whose hub client never returns is given up", async () => {
   // Of a clock that stands still unless told otherwise: on a busy machine, milliseconds prove nothing.
   vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
   const watch = new UploadWatch("https://hub/a/b", undefined, 60);
@@ -245,7 +245,7 @@ test("an upload after which the hub's client never comes back is given up", asyn
   }
 });
 
-test("a large file is never held as a whole", async () => {
+test("a large file is never held in memory as a whole", async () => {
   const size = 200_000_000;
   const path = join(folder, "large.safetensors");
   await writeFile(path, "");
@@ -338,6 +338,28 @@ test("missing rights of a token are reported before anything is uploaded", async
     message: expect.stringContaining("HF_HUB_OFFLINE"),
   });
 });
+
+test.each(["whoami", "repos/create", "preupload", "objects/batch", "storage", "commit"])(
+  "an answer of or about %s that does not end is given up",
+  async (kind) => {
+    const { files } = await someFiles(100_000);
+    const hub = await uploader({ retries: 0 });
+    const body = Buffer.alloc(2 ** 24 + 1, " ");
+    server.fault = ({ host, path }) =>
+      path.includes(kind) || host === kind
+        ? { status: 200, body, headers: { "content-type": "application/json" } }
+        : undefined;
+    const all = async () => {
+      await hub.account();
+      await hub.createRepository(ID);
+      await hub.upload(ID, files, { title: "title" });
+    };
+    await expect(all()).rejects.toMatchObject({
+      code: "ERR_HUB",
+      message: expect.stringContaining("is longer than 16777216 bytes"),
+    });
+  },
+);
 
 test("the token is in the header of requests to the hub alone, and in no error for any answer of a server", async () => {
   const { files } = await someFiles(100_000);

@@ -58,7 +58,7 @@ const tiffOfStrips = (size?: number) =>
     { pixels: Buffer.alloc(2 ** 20) },
   );
 
-describe("a file that would keep a decoder busy is refused before one is started", () => {
+describe("a file that would take a decoder very long is refused before decoding starts", () => {
   it.each<[string, () => Buffer, RegExp]>([
     [
       "PNG: text chunks",
@@ -160,7 +160,7 @@ describe("a file that would keep a decoder busy is refused before one is started
 
 const pixelsOf = (file: string) => recordedPictures().find((picture) => picture.file === file)!.rgb;
 
-describe("data that the first picture does not need costs nothing, however large", () => {
+describe("data after the first picture is not processed, whatever its size", () => {
   const text = pngChunk("zTXt", Buffer.concat([Buffer.from("k\0\0"), bomb.zeros(5_000_000)]));
   const longGif = recordedBytes("palette.gif");
   it.each<[string, Buffer, Uint8Array]>([
@@ -205,7 +205,7 @@ describe("data that the first picture does not need costs nothing, however large
   );
 });
 
-it("the orientation is found behind the pixels of a PNG, as Pillow finds it", async () => {
+it("the orientation is found after the pixels of a PNG, as by Pillow", async () => {
   const exif = Buffer.from("49492a00080000000100120103000100000006000000", "hex");
   const { width, height } = await loadImage(png({ after: [pngChunk("eXIf", Buffer.concat([exif, Buffer.alloc(4)]))] }));
   expect([width, height]).toEqual([10, 13]);

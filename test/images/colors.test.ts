@@ -9,7 +9,7 @@ const changed = (tags: TiffTag[], ...changes: TiffTag[]) => [
 ];
 const ycbcr = tiffTags(4, 3, 6);
 
-describe("a TIFF whose colours would come out wrong is refused by what they are", () => {
+describe("a TIFF with unsupported colours is refused, and the colours are named", () => {
   it.each<[string, TiffTag[], RegExp]>([
     ["a transparency mask", tiffTags(4, 1, 4), /transparency mask/],
     ["CIE L*a*b*", tiffTags(4, 3, 8), /CIE L\*a\*b\*/],

@@ -220,7 +220,7 @@ describe("a guarded connection", () => {
     },
   );
 
-  it("is checked at its other end before anything is sent", async () => {
+  it("has its remote address checked before anything is sent", async () => {
     let asked = 0;
     expect(await outcomeOf(new URL(`http://${PUBLIC}:${port}/`), { isAllowed: () => ++asked === 1 })).toMatch(
       /cannot be connected to/,

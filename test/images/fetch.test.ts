@@ -34,7 +34,7 @@ describe("a picture from an http URL", () => {
     expect((await loadImage(new URL("/a.png", origin))).equals(expected)).toBe(true);
   });
 
-  it("may lie behind redirects, relative ones too", async () => {
+  it("may be behind redirects, also relative ones", async () => {
     const other = await serve((_, response) => response.end(picture));
     const origin = await serve((request, response) => {
       const next = { "/1": "2", "/2": "/3?a=b", "/3?a=b": `${other}/end` }[request.url ?? ""];
@@ -68,7 +68,7 @@ describe("a picture from an http URL", () => {
   });
 });
 
-describe("a server that misbehaves costs no more than the limits", () => {
+describe("a misbehaving server is stopped by the limits", () => {
   it.each([400, 401, 403, 404, 429, 500, 503])("status %s", async (status) => {
     const origin = await serve((_, response) => response.writeHead(status).end(picture));
     await expectError(
@@ -142,7 +142,7 @@ describe("a server that misbehaves costs no more than the limits", () => {
     await expectError(loadImage(origin, { timeoutMs: 200 }), "ERR_DOWNLOAD", /took longer than 0\.2 s/);
   });
 
-  it("a body that trickles", async () => {
+  it("a body that arrives slowly", async () => {
     const origin = await serve((_, response) => {
       response.writeHead(200);
       const timer = setInterval(() => response.write("x"), 20);
@@ -151,7 +151,7 @@ describe("a server that misbehaves costs no more than the limits", () => {
     await expectError(loadImage(origin, { timeoutMs: 300 }), "ERR_DOWNLOAD", /took longer than 0\.3 s/);
   });
 
-  it("redirects that trickle share one time limit", async () => {
+  it("slow redirects share one time limit", async () => {
     const origin = await serve((_, response) => setTimeout(() => response.writeHead(302, { location: "/" }).end(), 80));
     // With a limit for each there would be too many of them first.
     await expectError(loadImage(origin, { timeoutMs: 300 }), "ERR_DOWNLOAD", /took longer/);

@@ -80,7 +80,7 @@ function mutate(bytes: Buffer, random: (limit: number) => number): Buffer {
   return copy;
 }
 
-describe("headers that promise far too much are refused before anything is decoded", () => {
+describe("headers that announce far too much are refused before anything is decoded", () => {
   it.each<[string, Buffer]>([
     ["PNG", png(100_000, 100_000)],
     ["a larger PNG", png(9_999_999, 9_999_999)],
@@ -93,6 +93,28 @@ describe("headers that promise far too much are refused before anything is decod
     const before = process.memoryUsage().rss;
     await expectError(loadImage(bytes, { maxPixels: 1e8 }), "ERR_IMAGE", /^the picture /);
     expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
+  });
+
+  it.each<[string, (bytes: Buffer, frame: number) => Buffer]>([
+    ["one row is missing", (b, frame) => taller(b, frame, 1)],
+    ["most rows are missing", (b, frame) => taller(b, frame, 1000)],
+    ["it ends at once", (b, frame) => Buffer.concat([b.subarray(0, dataOf(b, frame)), Buffer.from("003b", "hex")])],
+    [
+      "its first code ends it",
+      (b, frame) => {
+        const at = dataOf(b, frame);
+        // After the number of bits of a pixel: the code that stands behind all pixels and the one that clears.
+        const code = (1 << b[at - 1]!) + 1;
+        return Buffer.concat([b.subarray(0, at), Buffer.of(2, code & 255, code >> 8, 0, 0x3b)]);
+      },
+    ],
+  ])("a GIF whose file is whole but whose data ends early is refused: %s", async (_, change) => {
+    for (const name of ["palette.gif", "interlaced.gif", "transparent-offset.gif"]) {
+      const bytes = recordedBytes(name);
+      const frame = bytes.indexOf(Buffer.of(0x2c), 13 + (3 << ((bytes[10]! & 7) + 1)));
+      const changed = change(Buffer.from(bytes), frame);
+      await expectError(loadImage(changed), "ERR_IMAGE", /GIF picture with too little data for its size$/);
+    }
   });
 
   it("a PNG whose data ends early is refused although its size is allowed", async () => {
@@ -123,7 +145,7 @@ describe("a file that is not a picture is named by its kind", () => {
   });
 });
 
-it("a broken picture can be followed by a whole one", async () => {
+it("a valid picture can be read after a broken one", async () => {
   const whole = recordedBytes("rgb.png");
   await Promise.allSettled([loadImage(whole.subarray(0, 200)), loadImage(Buffer.alloc(9)), loadImage(whole)]);
   expect(await loadImage(whole)).toBeInstanceOf(RgbImage);
@@ -175,4 +197,16 @@ function setTiffSize(bytes: Buffer, size: number): void {
     bytes.writeUInt16LE(4, entry + 2);
     bytes.writeUInt32LE(size, entry + 8);
   }
+}
+
+/** A GIF's frame, and its screen, with more rows. */
+function taller(bytes: Buffer, frame: number, rows: number): Buffer {
+  for (const at of [frame + 7, 8]) bytes.writeUInt16LE(bytes.readUInt16LE(at) + rows, at);
+  return bytes;
+}
+
+/** Where the data of a GIF's frame begin, after its head, its palette and the number of bits. */
+function dataOf(bytes: Buffer, frame: number): number {
+  const flags = bytes[frame + 9]!;
+  return frame + 11 + ((flags & 0x80) === 0 ? 0 : 3 << ((flags & 7) + 1));
 }

@@ -30,8 +30,8 @@ afterEach(async () => {
   await releaseAll();
 });
 
-describe("a decoder that does not come back", () => {
-  it("ends at the time limit for the caller, and is counted until it has really ended", async () => {
+describe("a decoder that does not return", () => {
+  it("times out for the caller, and is counted until it has ended", async () => {
     await expectError(loadImage(picture, { timeoutMs: 20 }), "ERR_IMAGE", /not decoded within 20 ms \(timeoutMs\)/);
     expect(decodesInProgress()).toBe(1);
     await releaseAll();
@@ -53,7 +53,7 @@ describe("a decoder that does not come back", () => {
     expect(decoder.started).toBe(1);
   });
 
-  it("leaves a thread to others: pictures wait for a place, and the wait counts towards their limit", async () => {
+  it("leaves one thread free: pictures wait for a place, and the wait counts towards their time limit", async () => {
     const places = (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 1;
     const stuck = Array.from({ length: places }, () => loadImage(picture, { timeoutMs: LONG }).catch(() => {}));
     await vi.waitFor(() => expect(decodesInProgress()).toBe(places));
@@ -72,7 +72,7 @@ describe("a decoder that does not come back", () => {
     expect(decoder.started).toBe(places);
   });
 
-  it("ends at the time limit in a sharp pipeline as well, which is told the limit", async () => {
+  it("times out in a sharp pipeline as well, which gets the limit too", async () => {
     let end = () => {};
     const told: unknown[] = [];
     const pipeline: Record<string, unknown> = { toBuffer: () => new Promise<void>((_, reject) => (end = reject)) };
@@ -85,7 +85,7 @@ describe("a decoder that does not come back", () => {
   });
 });
 
-it("a picture leaves nothing counted, decoded or refused", async () => {
+it("no picture is counted after it was decoded or refused", async () => {
   decoder.stuck = false;
   await Promise.allSettled([loadImage(picture), loadImage(picture.subarray(0, 100)), loadImage(Buffer.from("no"))]);
   expect(decodesInProgress()).toBe(0);

@@ -28,7 +28,7 @@ describe("the native resampler gives Pillow's bytes", () => {
 describe("RgbImage.resize", () => {
   const image = new RgbImage(20, 14, noise(1, 20 * 14 * 3));
 
-  it("leaves a uniform surface uniform with every filter", async () => {
+  it("keeps a uniform picture uniform with every filter", async () => {
     const flat = new RgbImage(9, 7, new Uint8Array(9 * 7 * 3).fill(200));
     for (const filter of ["box", "bilinear", "hamming", "bicubic", "lanczos"] as const)
       for (const [width, height] of [
@@ -45,7 +45,7 @@ describe("RgbImage.resize", () => {
     expect((await image.resize(20, 14)).equals(image)).toBe(true);
   });
 
-  it("leaves the source as it was, and gives the same while another resize runs", async () => {
+  it("does not change the source, and gives the same result while another resize runs", async () => {
     const before = image.data.slice();
     const both = await Promise.all([image.resize(11, 9), image.resize(11, 9), image.resize(40, 9, "bicubic")]);
     expect(both[0].equals(both[1])).toBe(true);
@@ -62,7 +62,7 @@ describe("RgbImage.resize", () => {
     await expectError(image.resize(width, height), "ERR_INVALID_ARGUMENT", /(width|height) is a whole number/);
   });
 
-  it("reads the pixels before it returns: they may be changed or given away at once", async () => {
+  it("copies the pixels before it returns: they may be changed or transferred at once", async () => {
     const pixels = noise(2, 300 * 200 * 3);
     const expected = await new RgbImage(300, 200, pixels).resize(40, 30, "bicubic");
     const changed = Uint8Array.from(pixels);

@@ -54,7 +54,7 @@ describe("RgbImage.save", () => {
     }
   });
 
-  it("a higher quality makes a larger JPEG, nearer to the picture", async () => {
+  it("a higher quality makes a larger JPEG, closer to the picture", async () => {
     const image = new RgbImage(64, 64, noise(1, 64 * 64 * 3));
     const distance = async (quality: number) => {
       const encoded = await image.encode("jpeg", { quality });
@@ -71,13 +71,13 @@ describe("RgbImage.save", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it("refuses a folder that does not exist, and does not make it", async () => {
+  it("refuses a folder that does not exist, and does not create it", async () => {
     const path = join(folder, "no", "a.png");
     await expectError(scene.save(path), "ERR_IO", /cannot write ".*a\.png": the folder ".*no" does not exist/);
     expect(existsSync(join(folder, "no"))).toBe(false);
   });
 
-  it("refuses a folder in the file's place, and a file in the folder's", async () => {
+  it("refuses a folder as the file, and a file as the folder", async () => {
     mkdirSync(join(folder, "a.png"));
     await expectError(scene.save(join(folder, "a.png")), "ERR_IO", /it is a folder/);
     writeFileSync(join(folder, "file"), "x");
@@ -85,7 +85,7 @@ describe("RgbImage.save", () => {
     expect(readdirSync(folder).sort()).toEqual(["a.png", "file"]);
   });
 
-  it("replaces a file at once: a reader sees the old picture or the new, and the mode stays", async () => {
+  it("replaces a file atomically, and keeps its mode", async () => {
     const path = join(folder, "a.png");
     await scene.save(path);
     if (process.platform !== "win32") chmodSync(path, 0o640);

@@ -53,7 +53,7 @@ describe("a sharp instance", () => {
     expect((await RgbImage.fromSharp(pipeline)).equals(result)).toBe(true);
   });
 
-  it("is turned upright and widened from gray", async () => {
+  it("is turned upright and converted from gray to RGB", async () => {
     expect((await loadImage(sharp(recordedPath("exif-6.jpg")))).height).toBe(13);
     const gray = await loadImage(sharp(recordedPath("rgb.png")).extractChannel("green"));
     expect(gray.data).toEqual(image.data.map((_, i) => image.data[i - (i % 3) + 1]!));
@@ -68,7 +68,7 @@ describe("a sharp instance", () => {
   });
 });
 
-describe("what cannot be read is named", () => {
+describe("unreadable sources are named", () => {
   it.each([
     ["a missing file", join(folder, "absent.png"), "ERR_FILE_NOT_FOUND", /the picture ".*absent\.png" does not exist/],
     ["a missing file URL", pathToFileURL(join(folder, "absent.png")), "ERR_FILE_NOT_FOUND", /absent\.png/],
@@ -140,7 +140,7 @@ describe("limits and switches", () => {
     await expectError(loading, "ERR_ABORTED", /aborted/);
   });
 
-  it("bytes may change once loading has begun", async () => {
+  it("bytes may be changed after loading has started", async () => {
     const copy = new Uint8Array(bytes);
     const loading = loadImage(copy);
     copy.fill(0);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { caseName, compare, expectAsExactAsPlain, INSTRUCTION_SETS, type OperatorCase } from "./comparison.js";
 
-/** Learning rate, count of steps, divisor of the gradients, decay of the average. */
+/** Learning rate, count of steps, divisor of the gradients, decay of the EMA. */
 const STEPS = [
   [1e-4, 1, 1, 0],
   [1e-3, 7, 3.7, 0.97],
@@ -17,7 +17,7 @@ const CASES: OperatorCase[] = [[16], [1, 4], [3, 5, 7], [64, 1024, 2], [70_001]]
   })),
 );
 
-test.each(INSTRUCTION_SETS)("one pass of AdamW and average gives what libtorch's passes give, with %s", async (set) => {
+test.each(INSTRUCTION_SETS)("one pass of AdamW and EMA gives what libtorch's passes give, with %s", async (set) => {
   const results = await compare(set, CASES);
   expectAsExactAsPlain(CASES, results);
   for (const [i, { identical }] of results.entries()) {

@@ -62,7 +62,7 @@ const SHAPES: Shape[] = [
 describe.each(["float32", "bfloat16"] as const)("attention in %s", (dtype) => {
   const tolerance = dtype === "float32" ? 2e-6 : 1e-2;
 
-  describe.each([false, true])("gives what the matrix of scores gives, and its gradients; causal: %s", (causal) => {
+  describe.each([false, true])("equals attention with the score matrix, and its gradients; causal: %s", (causal) => {
     test.each(SHAPES)("[%i, %i, %i queries, %i keys, %i channels]", async (...shape) => {
       const errorsOfAll = await errors(await inputs(shape, dtype), causal);
       // A query with one key has the softmax of one score: gradients of exactly zero, on both sides.
@@ -72,7 +72,7 @@ describe.each(["float32", "bfloat16"] as const)("attention in %s", (dtype) => {
     });
   });
 
-  test("is no less exact than libtorch's kernel", async () => {
+  test("is at least as exact as libtorch's kernel", async () => {
     for (const shape of [SHAPES[1]!, SHAPES[3]!, SHAPES[4]!]) {
       const given = await inputs(shape, dtype);
       const own = await errors(given, false);
@@ -90,7 +90,7 @@ describe.each(["float32", "bfloat16"] as const)("attention in %s", (dtype) => {
     for (const [i, error] of gradients.entries()) expect(error).toBeLessThan(2 * libtorch[i]! + 1e-3);
   });
 
-  test("takes and gives heads that lie side by side, as layers have them", async () => {
+  test("accepts and returns heads side by side, as layers have them", async () => {
     const [batch, heads, queries, keys, channels] = [2, 3, 70, 40, 40];
     const draw = (tokens: number) => Tensor.randn([batch, tokens, heads * channels], { dtype });
     const tensors = [await draw(queries), await draw(keys), await draw(keys)];
@@ -104,7 +104,7 @@ describe.each(["float32", "bfloat16"] as const)("attention in %s", (dtype) => {
   });
 });
 
-test("causal attention takes nothing from later tokens", async () => {
+test("causal attention does not depend on later tokens", async () => {
   const { tensors } = await inputs([1, 1, 90, 90, 40], "bfloat16");
   const [q, k, v] = tensors as [Tensor, Tensor, Tensor];
   const { output } = await callOperator("attention", [q, k, v], [1, AUTO]);

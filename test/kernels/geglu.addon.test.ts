@@ -48,12 +48,12 @@ describe("the gate, forward and backward", () => {
       expect(results.at(-1)!.identical).toBe(false);
     });
 
-  test("is libtorch's own where the processor is not known", async () => {
+  test("is libtorch's own on an unknown processor", async () => {
     const results = await compare("none", CASES);
     expect(results.map(({ identical }) => identical)).toEqual(CASES.map(() => true));
   });
 
-  test("has a small relative error everywhere, also where the gate is almost shut", async () => {
+  test("has a small relative error everywhere, also where the gate is almost zero", async () => {
     const gates = Array.from({ length: 4001 }, (_, i) => Math.fround((i - 2500) / 250));
     const { values, derivatives } = await gelu(gates);
     for (const [i, x] of gates.entries()) {
@@ -72,7 +72,7 @@ describe("the gate, forward and backward", () => {
     expect(values[6]).toBeCloseTo(0, 20);
   });
 
-  test("takes rows that do not lie one after another", async () => {
+  test("accepts rows that are not contiguous", async () => {
     const maps = await Tensor.randn([2, 6, 8]);
     const { output: permuted } = await callOperator("channels_last", [maps]);
     const [own, plain] = [await callOperator("geglu", [permuted]), await callOperator("geglu_plain", [maps])];
@@ -80,7 +80,7 @@ describe("the gate, forward and backward", () => {
     for (const [i, value] of (await own.output.toArray()).entries()) expect(value).toBeCloseTo(Number(expected[i]), 5);
   });
 
-  test("refuses nothing that libtorch takes", async () => {
+  test("accepts everything that libtorch accepts", async () => {
     const empty = await Tensor.zeros([0, 4]);
     expect((await callOperator("geglu", [empty])).output.shape).toEqual([0, 2]);
   });

@@ -61,12 +61,12 @@ describe("group norm, forward and backward", () => {
       expect(silu.filter(({ identical }) => identical)).toEqual([]);
     });
 
-  test("is libtorch's own where the processor is not known", async () => {
+  test("is libtorch's own on an unknown processor", async () => {
     const results = await compare("none", CASES.slice(0, 12));
     expect(results.map(({ identical }) => identical)).toEqual(Array(12).fill(true));
   });
 
-  test("loses nothing to a mean that is large beside the deviation", async () => {
+  test("is accurate if the mean is large compared to the deviation", async () => {
     const cases = LAYOUTS.flatMap((layout) =>
       ["group_norm", "group_norm_silu_shift"].map((operator) => {
         const one = normCase(operator, [2, 64, 24, 24], 8, layout, ["float32", "float32"]);
@@ -80,7 +80,7 @@ describe("group norm, forward and backward", () => {
       }
   });
 
-  test("takes a gradient that lies in the other layout", async () => {
+  test("accepts a gradient in the other memory layout", async () => {
     const cases = LAYOUTS.map((layout, i) => ({
       ...normCase("group_norm_silu", [2, 24, 5, 7], 3, layout, ["float32", "float32"]),
       gradientLayout: LAYOUTS[1 - i]!,

@@ -73,7 +73,7 @@ describe("8-bit products", () => {
     return Array.from(await output.toArray(), Number);
   };
 
-  test("lose little", async () => {
+  test("have a small error", async () => {
     const rows = Array.from({ length: 5 }, () => Array.from({ length: 256 }, () => Math.random() * 2 - 1));
     const exact = Tensor.from(
       rows.flatMap((a) => rows.map((b) => a.reduce((sum, value, i) => sum + value * b[i]!, 0))),

@@ -27,7 +27,7 @@ test.each([
     (key) => [CLIPTextModel, key, BILLION] as const,
   ),
   [CLIPTextModel, "num_attention_heads", BILLION],
-] as const)("$0.name refuses a $1 beyond all reason by name before it builds anything", async (model, key, value) => {
+] as const)("$0.name refuses an excessive $1 by name before it builds anything", async (model, key, value) => {
   const config = { [key]: value, ...(key === "layers_per_block" && { transformer_layers_per_block: 256 }) };
   await expect(model.fromConfig(config as never)).rejects.toMatchObject({
     code: "ERR_CONFIG",

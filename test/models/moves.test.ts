@@ -25,7 +25,7 @@ vi.mock("../../lib/runtime/native.js", () => ({
 
 const turns = () => new Promise((resolve) => setImmediate(resolve));
 
-test("calls queue where the weights are: behind a move what came after it, moves one by one", async () => {
+test("calls are queued on the device of the weights: later calls after a move, and moves one by one", async () => {
   const parts = { kind: "UNet2DConditionModel", config: {}, device: "cpu", dtype: "float32", quantization: "none" };
   const model = new UNet2DConditionModel({ ...parts, handle: {} } as never);
   const x = new Tensor({} as never);

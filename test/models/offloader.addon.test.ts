@@ -21,7 +21,7 @@ function recording(device = "cuda:1") {
   return { log, offloader, model };
 }
 
-test("one model at a time is on the device, and stays as long as it alone computes", async () => {
+test("one model at a time is on the device, and stays until another computes", async () => {
   const { log, offloader, model } = recording();
   const [vae, text, unet] = [model("vae"), model("text"), model("unet")];
   for (const each of [vae, text, unet, unet, unet, vae]) await each.compute();
@@ -35,7 +35,7 @@ test("one model at a time is on the device, and stays as long as it alone comput
   ]);
 });
 
-test("work that is asked for at once takes turns, and is never under way with its model elsewhere", async () => {
+test("concurrent work takes turns, and never runs while its model is elsewhere", async () => {
   const { log, model } = recording();
   const [vae, unet] = [model("vae"), model("unet")];
   await Promise.all([vae.compute(), unet.compute(), unet.compute(), vae.compute()]);
@@ -46,7 +46,7 @@ test("work that is asked for at once takes turns, and is never under way with it
   ]);
 });
 
-test("a model that does not fit is sent back before the next one comes, which works", async () => {
+test("a model that does not fit is moved back before the next one, which works", async () => {
   let full = true;
   const { log, model } = recording();
   const [unet, text] = [model("unet", () => full), model("text")];

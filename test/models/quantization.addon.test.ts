@@ -75,7 +75,7 @@ describe("a UNet with 8-bit weights and activations", () => {
 
   const refused = (message: RegExp) => ({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(message) });
 
-  test("has no weights to give, to save, to set or to train", async () => {
+  test("has no weights to read, save, set or train", async () => {
     using unet = await UNet2DConditionModel.fromPretrained(tiny, int8);
     const none = refused(
       /does not keep its original weights|keeps no other copy of them: load it without quantization/,
@@ -103,7 +103,7 @@ describe("a UNet with 8-bit weights and activations", () => {
     await expect(UNet2DConditionModel.fromPretrained(tiny, options)).rejects.toMatchObject(refused(message));
   });
 
-  test("is the only model that can be had so", async () => {
+  test("is the only model that can be quantized", async () => {
     const folder = fixture("ip2p-tiny", "model/vae");
     await expect(AutoencoderKL.fromPretrained(folder, int8 as ModelOptions)).rejects.toMatchObject(
       refused(/only a UNet can be quantized/),

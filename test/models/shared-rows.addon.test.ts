@@ -61,7 +61,7 @@ test.each([[[0, 1]], [[0, 1, 2]], [[0, -1, 0]], [[0, 0.5, 0]]])(
   },
 );
 
-test.each(models)("timesteps known beforehand are embedded together, others alone: %s", async (name) => {
+test.each(models)("timesteps known beforehand are embedded in one batch, others one by one: %s", async (name) => {
   const unet = unets[name];
   const { sample, text } = await inputs(unet, 2, 2);
   using cache = new UNetCache([900, 400.5, 7]);
@@ -79,7 +79,7 @@ test.each(models)("timesteps known beforehand are embedded together, others alon
   ).toBe(0);
 });
 
-test.each(models)("a text is projected once, and again when it is another: %s", async (name) => {
+test.each(models)("a text is projected once, and again when it changes: %s", async (name) => {
   const unet = unets[name];
   const { sample, text } = await inputs(unet, 2, 2);
   const { text: other } = await inputs(unet, 1, 2);
@@ -114,5 +114,9 @@ test("timesteps are a number, a list, or a tensor [], [1] or [B] of any type of 
   }
   for (const bad of [Tensor.from([7, 3, 1]), Tensor.from([7, 3], [1, 2]), Tensor.from([1], [1], { dtype: "bool" })])
     await expect(unet.forward(sample, bad, text)).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
-  await expect(unet.forward(sample, "7" as never, text)).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
+  for (const bad of ["7", ["7"], null, {}])
+    await expect(unet.forward(sample, bad as never, text)).rejects.toMatchObject({
+      code: "ERR_INVALID_ARGUMENT",
+      message: expect.stringMatching(/^timesteps must be a number, a list of numbers, or a Tensor, not /),
+    });
 });

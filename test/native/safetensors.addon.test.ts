@@ -31,7 +31,7 @@ async function refusal(path: string): Promise<InstructPix2PixError> {
 }
 
 describe("a malformed file is a typed error that says what is wrong", () => {
-  test("there are enough kinds of them", () => {
+  test("there are enough kinds of malformed files", () => {
     expect(malformedClasses.length).toBeGreaterThanOrEqual(15);
     for (const { files } of malformedClasses) expect(files.length).toBeGreaterThanOrEqual(10);
   });
@@ -55,7 +55,7 @@ describe("a malformed file is a typed error that says what is wrong", () => {
     expect(process.memoryUsage.rss() - before).toBeLessThan(200e6);
   });
 
-  test("random damage to a good file never does worse than an error", async () => {
+  test("random damage to a valid file causes at most an error", async () => {
     const path = join(folder, "damaged.safetensors");
     const good = await readFile(join(fixtures, "safetensors", "every-dtype.safetensors"));
     let state = 1;
@@ -78,7 +78,7 @@ describe("a malformed file is a typed error that says what is wrong", () => {
     expect(refused).toBeGreaterThan(400);
   });
 
-  test("every input that fuzzing kept is judged as recorded", async () => {
+  test("every input of the fuzzing corpus is accepted or refused as recorded", async () => {
     const corpus = join(fixtures, "safetensors-corpus");
     const accepted = new Set((await readFile(join(fixtures, "safetensors-corpus-accepted.txt"), "utf8")).split("\n"));
     const names = await readdir(corpus);
@@ -118,7 +118,7 @@ describe("a path that is not a file", () => {
   });
 });
 
-describe("what Python wrote", () => {
+describe("a file written by Python", () => {
   const path = join(fixtures, "safetensors", "every-dtype.safetensors");
 
   test("is read with its values", async () => {
@@ -257,7 +257,7 @@ describe("a save that fails", () => {
 
   // A limit on file sizes fails a write halfway, as a full disk does, and its signal would end the process.
   const hasPrlimit = process.platform === "linux" && spawns("prlimit", "--version");
-  test.runIf(hasPrlimit)("halfway leaves the old file, no temporary and a living process", async () => {
+  test.runIf(hasPrlimit)("halfway leaves the old file and no temporary file, and the process continues", async () => {
     const limit = (bytes: string) =>
       execFileSync("prlimit", ["--pid", String(process.pid), `--fsize=${bytes}:unlimited`]);
     limit("65536");

@@ -50,7 +50,7 @@ test.each(VERSIONS)(
   400_000,
 );
 
-test("the oldest of them is the one that package.json names", () => {
+test("the oldest tested version is the one in package.json", () => {
   const { engines } = readJson<{ engines: { node: string } }>(join(root, "package.json"));
   expect(engines.node).toBe(`>=${VERSIONS[0]}`);
 });

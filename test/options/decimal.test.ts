@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { isDecimal } from "../../lib/core/decimal.js";
 
-test("decimal numbers, as Python and people write them, and nothing else", () => {
+test("only decimal numbers are accepted, in Python's notation too", () => {
   for (const text of ["0", "-1", "+1", ".5", "2.", "-.5e-4", "1E+30", "007", "1".repeat(1e6)])
     expect(isDecimal(text), text.slice(0, 20)).toBe(true);
   for (const text of [

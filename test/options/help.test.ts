@@ -25,7 +25,7 @@ describe("help", () => {
     ]);
   });
 
-  it("stays within the width of the terminal", () => {
+  it("wraps at the width of the terminal", () => {
     const help = "a sentence of many words that goes on and on until it has to be broken somewhere";
     const long = declareOptions({ name_of_an_option: { type: "string", help } });
     for (const columns of [50, 60, 80, 100]) {
@@ -35,15 +35,15 @@ describe("help", () => {
     }
   });
 
-  it("breaks no word", () => {
+  it("does not break words", () => {
     expect(wrap("aaaa bb cccccccccc d", 6)).toEqual(["aaaa", "bb", "cccccccccc", "d"]);
   });
 
-  it("shows what must be given in the usage line", () => {
+  it("shows required options in the usage line", () => {
     expect(usageLine("ip2p edit", options)).toBe("ip2p edit --output FILE [options]");
   });
 
-  it("becomes tables for the documentation, with the bars of choices escaped", () => {
+  it("renders as tables for the documentation, with vertical bars escaped", () => {
     expect(optionTables(options)).toContain("| `--dtype float32\\|bfloat16` | the type (default float32) |");
     expect(optionTables(options)).toContain("### Required\n\n| option | |\n| --- | --- |\n| `--output FILE` |");
   });

@@ -26,7 +26,7 @@ const usageError = (...argv: string[]) => {
 };
 
 describe("a command line", () => {
-  it("fills in the defaults, and leaves out what has none", () => {
+  it("fills in defaults, and omits options without one", () => {
     expect(parse()).toEqual({
       outputDir: "x",
       numSteps: 20,
@@ -121,7 +121,7 @@ describe("a command line", () => {
     expect(usageError("--num_steps", "5")).toBe("--output_dir must be given");
   });
 
-  it("never does anything but parse or refuse", () => {
+  it("either parses or is refused with a typed error", () => {
     const word = fc.oneof(
       fc.constantFrom("--", "--output_dir", "--seed=", "--no_progress", "-", "=", "--=", "--num-steps", "7"),
       fc.string(),
@@ -139,7 +139,7 @@ describe("a command line", () => {
     );
   });
 
-  it("gives back every value that can be written as a text", () => {
+  it("round-trips every value that has a text form", () => {
     fc.assert(
       fc.property(
         fc.string().filter((text) => !text.includes("\0")),
@@ -157,7 +157,7 @@ describe("a command line", () => {
   });
 });
 
-describe("options that a program gives", () => {
+describe("options given by a program", () => {
   const invalid = (input: Record<string, unknown>) => {
     expect(() => resolveOptions(options, input)).toThrow(expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }));
     try {
@@ -168,7 +168,7 @@ describe("options that a program gives", () => {
     return "";
   };
 
-  it("have the type and the values of the same declarations", () => {
+  it("have the types and values of the command line's declarations", () => {
     const input: OptionInput<typeof options> = { outputDir: "x", seed: 7, dtype: "bfloat16", eta: undefined };
     const values: OptionValues<typeof options> = resolveOptions(options, input);
     const dtype: "float32" | "bfloat16" = values.dtype;

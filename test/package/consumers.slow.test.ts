@@ -137,7 +137,7 @@ describe("the package", () => {
     expect(stdout).toMatch(/bundler +│ OK/);
   });
 
-  it("runs nothing when it is installed, and weighs less than 25 MB", () => {
+  it("runs nothing when it is installed, and is smaller than 25 MB", () => {
     for (const { size } of published.tarballs) expect(size).toBeLessThan(25_000_000);
     const manifest = JSON.parse(readFileSync(project.at("node_modules", "instruct-pix2pix", "package.json"), "utf8"));
     expect(manifest.scripts).toBeUndefined();

@@ -64,7 +64,7 @@ describe("the release workflow", () => {
         if (!/^\s*(?:\/\/|#)|say\(|SetupError/.test(line)) expect(line).toContain("--ignore-scripts");
   });
 
-  it("publishes without any code of the project: what it needs is the tarballs and their hashes", () => {
+  it("publishes without running code of the project, from the tarballs and their hashes", () => {
     const used = publish.steps.map(({ uses, run }) => uses?.replace(/@.*/, "") ?? run);
     expect(used.slice(0, 2)).toEqual(["actions/download-artifact", "actions/setup-node"]);
     expect(publish.steps[0]!.with).toMatchObject({ name: "tarballs" });

@@ -63,7 +63,7 @@ test.each([
   await expect(loading).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: expect.stringContaining(name) });
 });
 
-test("components that are put in are checked before anything is computed, as far as a run needs them", async () => {
+test("replaced components are checked before anything is computed, as far as a run needs them", async () => {
   using pipe = await tinyPipeline();
   const forward = vi.spyOn(native(), "clipTextForward");
   const encode = vi.spyOn(native(), "vaeEncode");

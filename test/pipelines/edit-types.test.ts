@@ -20,6 +20,10 @@ export const spread: RgbImage = (await pipe.run({ ...options, prompt: "x" })).im
 const inferred = { image: "a.png", prompt: "x" };
 export const variable: RgbImage[] = (await pipe.run(inferred)).images;
 export const given: RgbImage[] = (await pipe.run({ image: "a.png", negativePrompt: maybe, outputType: "image" })).images;
+export const left: RgbImage = (await pipe.run({ image: "a.png", prompt: "x", outputType: undefined })).images[0]!;
+export const leftOut: RgbImage = (await pipe.run({ ...options, outputType: undefined })).images[0]!;
+export const named: Tensor = (await pipe.run<"tensor">({ ...options, outputType: "tensor" })).images;
+export const bound: (options: EditOptions) => Promise<EditResult> = pipe.run.bind(pipe);
 export const tensor: Tensor = (await pipe.run({ ...options, outputType: "tensor" })).images;
 export const latent: Tensor = (await pipe.run({ image: "a.png", prompt: "x", outputType: "latent" })).images;
 export const either: RgbImage[] | Tensor = (await pipe.run(any)).images;

@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => pipeline.dispose());
 
-test("the weights of the rows are those of the paper's formula", () => {
+test("the guidance weights of the rows follow the paper's formula", () => {
   for (const [text, image] of [
     [7.5, 1.5],
     [3, 1],

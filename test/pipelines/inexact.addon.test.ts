@@ -50,7 +50,7 @@ test("steps outside of the guidance interval compute one row", async () => {
   expect(distance(none.values, unguided.values)).toBeLessThan(1e-5);
 });
 
-test("deep features are computed in every n-th step and taken over in between", async () => {
+test("deep features are computed in every n-th step and reused in between", async () => {
   const exact = await edit();
   const cached = await edit({ deepCacheInterval: 3 });
   expect(cached.calls).toEqual(["3 keep", "3 reuse", "3 reuse", "3 keep", "3 reuse", "3 reuse"]);
@@ -77,7 +77,7 @@ test("reuse in the step that computed is exact", async () => {
   });
 });
 
-test("8-bit integers in the UNet change a picture a little, with the other savings, too", async () => {
+test("8-bit integers in the UNet change a picture slightly, also together with other options", async () => {
   using quantized = await InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu", quantization: "int8" });
   expect(quantized.unet.quantization).toBe("int8");
   expect(quantized.vae.quantization).toBe("none");

@@ -94,7 +94,7 @@ describe("results", () => {
     expect(images).toHaveLength(1);
   });
 
-  test("the step is the first whose latents are not finite, and nothing is left behind", async () => {
+  test("the error names the first step whose latents are not finite, and no tensor remains", async () => {
     const NAN = withOne([1, 4, 16, 16], Number.NaN);
     const image = withOne([1, 3, 32, 32], 0.5);
     const steps: number[] = [];
@@ -142,7 +142,8 @@ describe("a callback", () => {
     for (const [value, message] of [
       [latents, /a Tensor; return \{ latents \}/],
       [{ latents: [1] }, /not a Tensor/],
-      [{ promptEmbeds: latents }, /"promptEmbeds"/],
+      [{ negativePromptEmbeds: latents }, /"negativePromptEmbeds"; only/],
+      [{ promptEmbeds: latents }, /promptEmbeds .*\[1,4,16,16\].*, expected/],
       [{ latents: await latents.to({ dtype: "float64" }) }, /float64.*expected float32/],
       [{ latents: await latents.slice(2, 0, 8) }, /\[1,4,8,16\].*expected float32 \[1,4,16,16\]/],
     ] as const)
@@ -181,7 +182,7 @@ describe("types", () => {
     return target;
   }
 
-  test("in float16 an autoencoder that says force_upcast computes in float32, unless told otherwise", async () => {
+  test("in float16 an autoencoder with force_upcast computes in float32 by default", async () => {
     const load = async (
       config: object,
       options: { dtype?: "float16" | "bfloat16"; vaeDtype?: "float16" | "bfloat16" },
@@ -200,7 +201,7 @@ describe("types", () => {
     expect(await load({ force_upcast: true }, { vaeDtype: "bfloat16" })).toBe("bfloat16");
   });
 
-  test("an autoencoder that overflows in float16 is told of, with what helps", async () => {
+  test("an autoencoder that overflows in float16 is reported with the remedy", async () => {
     const target = model("overflow", { force_upcast: false });
     const path = join(target, "vae", "diffusion_pytorch_model.safetensors");
     const weights = await loadSafetensors(path);

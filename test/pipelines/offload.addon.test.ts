@@ -56,23 +56,23 @@ async function logOf(run: () => Promise<unknown>): Promise<string[]> {
 const FIRST = ["vae moves", "vaeEncode", "vae moves", "text moves", "clipTextForward", "text moves"];
 const LAST = ["unet moves", "vae moves", "vaeDecode", "vae moves"];
 
-test("a run brings the autoencoder, the text encoder, the UNet and the autoencoder again, and leaves nothing there", async () => {
+test("a run moves the autoencoder, the text encoder, the UNet and the autoencoder again to the device, and nothing stays", async () => {
   expect(await logOf(() => edit())).toEqual([...FIRST, "unet moves", "unetForward", "unetForward", ...LAST]);
 });
 
-test("the picture is that of models which stay", async () => {
+test("the picture is the same as without offloading", async () => {
   count = 0;
   expect(await edit()).toEqual(plain);
 });
 
-test("a prompt that is remembered needs no text encoder", async () => {
+test("a cached prompt needs no text encoder", async () => {
   await edit({ prompt: "known" });
   const log = await logOf(() => edit({ prompt: "known" }));
   expect(log).not.toContain("text moves");
   expect(log).toContain("unet moves");
 });
 
-test("runs that are asked for at once take turns", async () => {
+test("concurrent runs take turns", async () => {
   const log = await logOf(() => Promise.all([edit(), edit()]));
   const one = [...FIRST, "unet moves", "unetForward", "unetForward", ...LAST];
   expect(log).toEqual([...one, ...one]);
@@ -89,7 +89,7 @@ test("a run that is stopped leaves nothing on the device, and the next one works
   expect(await edit()).toEqual(plain);
 });
 
-test("models of a pipeline that is moved stay where they are put", async () => {
+test("models of a moved pipeline stay on its device", async () => {
   expect(await pipeline.to("cpu")).toBe(pipeline);
   const log = await logOf(() => edit());
   expect(log.filter((line) => line.endsWith("moves"))).toEqual([]);

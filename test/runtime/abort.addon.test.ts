@@ -41,13 +41,13 @@ function abortDuring(pipe: InstructPix2PixPipeline, moment: Moment, abort: () =>
 describe("an abort", () => {
   let pipe: InstructPix2PixPipeline;
   let image: Tensor;
-  let undisturbed: Buffer;
+  let uninterrupted: Buffer;
   let prompts = 0;
   const latentRun = async () => bits((await pipe.run({ ...quickEdit({ image }), outputType: "latent" })).images);
   beforeAll(async () => {
     pipe = await tinyPipeline();
     image = await Tensor.rand([1, 3, 64, 64]);
-    undisturbed = await latentRun();
+    uninterrupted = await latentRun();
   });
   afterAll(() => {
     image.dispose();
@@ -87,17 +87,17 @@ describe("an abort", () => {
       expect(error).toMatchObject({ name: "InstructPix2PixError", code: "ERR_ABORTED" });
       expect((error as Error).cause).toBe(reason);
       expect(steps).toBe({ text: 0, encode: 0, unet: 0, scheduler: 1, step: 1, decode: 3 }[moment]);
-      expect(await latentRun()).toEqual(undisturbed);
+      expect(await latentRun()).toEqual(uninterrupted);
     },
   );
 
-  test("without a reason has the signal's own as its cause", async () => {
+  test("without a reason has the signal's default reason as its cause", async () => {
     const { error, signal } = await abortedRun("unet");
     expect((error as Error).cause).toBe(signal.reason);
     expect((error as Error).cause).toMatchObject({ name: "AbortError" });
   });
 
-  test("before the run lets nothing begin", async () => {
+  test("before the run prevents it from starting", async () => {
     let reached = false;
     const hook = abortDuring(pipe, "text", () => {
       reached = true;
@@ -134,21 +134,21 @@ describe("an abort", () => {
     }
   });
 
-  test("of one run leaves another undisturbed", async () => {
+  test("of one run does not affect another", async () => {
     const controller = new AbortController();
     const aborted = pipe.run(
       quickEdit({ image, numInferenceSteps: 50, signal: controller.signal, onStep: () => controller.abort() }),
     );
     const [first, second] = await Promise.all([latentRun(), aborted.catch((error) => error)]);
     expect(second).toMatchObject({ code: "ERR_ABORTED" });
-    expect(first).toEqual(undisturbed);
+    expect(first).toEqual(uninterrupted);
   });
 
   test("after the end of a run does nothing", async () => {
     const controller = new AbortController();
     await pipe.run(quickEdit({ image, signal: controller.signal }));
     controller.abort();
-    expect(await latentRun()).toEqual(undisturbed);
+    expect(await latentRun()).toEqual(uninterrupted);
   });
 });
 

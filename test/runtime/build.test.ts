@@ -26,7 +26,7 @@ endforeach()
 }
 
 describe("building the addon", () => {
-  it("happens once, and again when a source or the minor version of libtorch has changed", async () => {
+  it("happens once, and again after a source or libtorch's minor version changes", async () => {
     const options = smallPackage();
     const built = async (more: BuildOptions = {}) => (await buildAddon({ ...options, ...more })).built;
     const first = await buildAddon(options);
@@ -68,7 +68,7 @@ describe("building the addon", () => {
     expect((await buildAddon(options)).built).toBe(true);
   });
 
-  it("survives a build folder that came from elsewhere", async () => {
+  it("works in a build folder copied from elsewhere", async () => {
     const options = smallPackage();
     writeTree(options.root, {
       "build/CMakeCache.txt": "CMAKE_HOME_DIRECTORY:INTERNAL=/elsewhere\nCMAKE_GENERATOR:INTERNAL=Unix Makefiles\n",
@@ -102,7 +102,7 @@ describe("building the addon", () => {
     await expect(buildAddon({ ...options, parallel: 0 })).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
   });
 
-  it("by cmake-js in an installed package says that it is needed; without a word about it CMake itself does", async () => {
+  it("by cmake-js reports that cmake-js is needed; otherwise CMake is used directly", async () => {
     const options = smallPackage();
     await expect(buildAddon({ ...options, tool: "cmake-js" })).rejects.toMatchObject({
       code: "ERR_BUILD_TOOLS",
@@ -121,7 +121,7 @@ describe("the tools for building", () => {
   const yes = "#!/bin/sh\nexit 0\n";
   const cmake = (version: string) => `#!/bin/sh\necho "cmake version ${version}"\n`;
 
-  it("are all named that are missing, and how they are installed", () => {
+  it("are all named when missing, with how to install them", () => {
     expect(() => findBuildTools({ PATH: "/nowhere" })).toThrow(
       expect.objectContaining({
         code: "ERR_BUILD_TOOLS",
@@ -138,7 +138,7 @@ describe("the tools for building", () => {
     ).toThrow(/missing: a C\+\+20 compiler \(CXX is \/no\/g\+\+\)/);
   });
 
-  it("are found by what works", () => {
+  it("are found by running them", () => {
     const env = programs({ cmake: cmake("4.1.0-rc2"), make: yes, "c++": "#!/bin/sh\nexit 1\n", "clang++": yes });
     expect(findBuildTools(env)).toEqual({ cmake: "4.1.0-rc2", generator: "Unix Makefiles", compiler: "clang++" });
     expect(
@@ -146,7 +146,7 @@ describe("the tools for building", () => {
     ).toBe("Ninja");
   });
 
-  it("are here", () => {
+  it("are installed on this machine", () => {
     expect(findBuildTools().compiler).toBeDefined();
     expect(existsSync(join(packageRoot, "CMakeLists.txt"))).toBe(true);
   });

@@ -68,7 +68,7 @@ beforeEach(() => {
 });
 
 describe.runIf(process.platform !== "win32")("in a hostile current directory", () => {
-  it("no program in it is run by the search for tools", async () => {
+  it("the search for tools runs no program from it", async () => {
     detectCudaDriver();
     try {
       findBuildTools(env);
@@ -79,7 +79,7 @@ describe.runIf(process.platform !== "win32")("in a hostile current directory", (
     expect(hostile.run).toEqual([]);
   });
 
-  it.runIf(hasPython)("nothing of it is imported by Python, whichever version", async () => {
+  it.runIf(hasPython)("Python imports nothing from it, in any version", async () => {
     const pip = findPip(env);
     const wheel = { file: "no-1-py3-none-any.whl", requirement: "no==1", sha256: "", size: 1 };
     if (pip)
@@ -109,7 +109,7 @@ describe.runIf(process.platform !== "win32")("in a hostile current directory", (
 describe("a child process", () => {
   const print = (expression: string) => nodeProgram.args(`process.stdout.write(String(${expression}))`);
 
-  it("runs in a folder of its own, which is private and gone afterwards", async () => {
+  it("runs in a private temporary folder, which is removed afterwards", async () => {
     const program = print(`process.cwd() + "\\n" + (require("fs").statSync(".").mode & 0o077)`);
     const results = [runProgramSync(nodeProgram.path, program), await runProgram(nodeProgram.path, program)];
     const folders = results.map(({ stdout }) => stdout.split("\n"));
@@ -123,7 +123,7 @@ describe("a child process", () => {
     expect(stdout).toBe(repository);
   });
 
-  it("of Node.js takes no options from the environment, which may name modules relatively", () => {
+  it("of Node.js ignores options of the environment, which may name modules by relative paths", () => {
     const { status } = runProgramSync(nodeProgram.path, print("1"), {
       env: { ...process.env, NODE_OPTIONS: "--require ./evil.js" },
       variables: nodeProgram.variables,
@@ -131,7 +131,7 @@ describe("a child process", () => {
     expect(status).toBe(0);
   });
 
-  it("that cannot be found or is named by a relative path never begins, and that is a result", async () => {
+  it("that cannot be found or has a relative path is not started, and the result says so", async () => {
     for (const program of ["./python3", "bin/python3", "..", "", "no-such-program-of-ours"]) {
       const results = [runProgramSync(program, []), await runProgram(program, [])];
       for (const { status, error } of results)
@@ -145,7 +145,7 @@ describe("a child process", () => {
     expect(hostile.run).toEqual([]);
   });
 
-  it("is told not to look in the current directory, nor are its own children", () => {
+  it("does not search the current directory, nor do its own children", () => {
     const child = childEnvironment(env, { MORE: "1" });
     const absolute = (value: string | undefined) => (value ?? "").split(delimiter);
     for (const entry of absolute(child.PATH)) expect(entry).toMatch(/^(\/|[A-Z]:\\)/i);
@@ -157,7 +157,7 @@ describe("a child process", () => {
     expect(findProgram("python3", { PATH: "" })).toBeUndefined();
   });
 
-  it("gives its output in whole lines", () => {
+  it("delivers its output in whole lines", () => {
     const seen: string[] = [];
     const lines = new Lines((line) => seen.push(line));
     for (const text of ["a", "b\r", "\nc\n", "\n", "d"]) lines.add(text);
@@ -166,7 +166,7 @@ describe("a child process", () => {
     expect(seen).toEqual(["ab", "c", "", "d"]);
   });
 
-  it("is started by this one file, and no program's text asks for a module of the current directory", () => {
+  it("is started only by this one file, and no inline program imports from the current directory", () => {
     const files = (readdirSync(join(repository, "lib"), { recursive: true }) as string[]).filter((name) =>
       name.endsWith(".ts"),
     );

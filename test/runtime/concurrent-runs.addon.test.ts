@@ -33,11 +33,11 @@ function start({ scheduler, options }: (typeof RUNS)[number]): Promise<Buffer> {
   return run.then(({ images }) => bits(images));
 }
 
-test("the runs of this test differ", () => {
+test("the runs compared in this file have different results", () => {
   expect(new Set(alone.map((image) => image.toString("base64"))).size).toBe(RUNS.length);
 });
 
-test("two runs at once on one pipeline give bit for bit what each gives alone", async () => {
+test("two concurrent runs on one pipeline give the same bits as alone", async () => {
   for (const [a, b] of [
     [1, 2],
     [2, 2],
@@ -46,7 +46,7 @@ test("two runs at once on one pipeline give bit for bit what each gives alone", 
     expect(await Promise.all([start(RUNS[a]!), start(RUNS[b]!)])).toEqual([alone[a], alone[b]]);
 });
 
-test("eight runs at once, one of them aborted and one refused, give what each gives alone", async () => {
+test("eight concurrent runs, one aborted and one refused, give the same results as alone", async () => {
   const controller = new AbortController();
   const onStep = ({ step }: { step: number }) => {
     if (step === 3) controller.abort();
@@ -72,7 +72,7 @@ test("runs with generators of their own draw from them in their own order", asyn
   expect(await Promise.all([one(11), one(12)])).toEqual(expected);
 });
 
-test("a component that is replaced while a run is under way does not reach it", async () => {
+test("replacing a component does not affect a run in progress", async () => {
   const run = start(RUNS[3]!);
   const { unet } = pipe;
   pipe.unet = Object.freeze(Object.create(unet, { forward: { value: () => Promise.reject(new Error("replaced")) } }));

@@ -15,7 +15,7 @@ describe.runIf(libtorch.variant === "cuda" && files.cuda)("the CUDA library", ()
     join(libtorch.root, "lib", sharedLibraryName(stem)),
   );
 
-  test("opens beside a CUDA libtorch; without a driver every call reports it, and the CPU computes", async () => {
+  test("loads with a CUDA libtorch; without a driver its calls report that, and the CPU computes", async () => {
     const { status, stdout, stderr } = await runChild("cuda-library.mjs", [
       files.addon,
       files.preload,
@@ -34,7 +34,7 @@ describe.runIf(libtorch.variant === "cuda" && files.cuda)("the CUDA library", ()
       for (const [name, outcome] of Object.entries(outcomes)) expect(outcome, name).toMatch(/^ERR_CUDA_UNAVAILABLE /);
   });
 
-  test("is tried by the doctor on a machine without a driver as well", async () => {
+  test("is tested by the doctor also on a machine without a driver", async () => {
     expect(await probeAddon(files, libtorch)).toMatchObject({ ok: true, cuda: { library: { state: "loaded" } } });
   });
 });

@@ -39,7 +39,7 @@ function libtorchLike(name: string, cuda: boolean): string {
   return copy;
 }
 
-test("with a libtorch that has no CUDA support, auto is the CPU without a word, and cuda is refused for that", async () => {
+test("with a CPU libtorch, auto is the CPU without a warning, and cuda is refused with that reason", async () => {
   const { auto, warnings, refusals } = await devicesWith(libtorchLike("cpu", false));
   expect({ auto, warnings }).toEqual({ auto: "cpu", warnings: [] });
   for (const [what, refusal] of Object.entries(refusals))
@@ -60,7 +60,7 @@ test("with a CUDA libtorch that cannot use its CUDA half, auto warns once, and c
   for (const refusal of Object.values(refusals)) expect(refusal).toMatch(/^ERR_CUDA_UNAVAILABLE /);
 });
 
-test("auto takes a CUDA device only if another process could compute on it", async () => {
+test("auto chooses a CUDA device only if a test process could compute on it", async () => {
   const { native } = await import("../../lib/runtime/native.js");
   const { resolveDevice } = await import("../../lib/core/device.js");
   const found = native().systemInfo();
@@ -83,7 +83,7 @@ test("auto takes a CUDA device only if another process could compute on it", asy
   }
 });
 
-test("another word than a device's name is refused", async () => {
+test("an invalid device name is refused", async () => {
   const { resolveDevice } = await import("../../lib/core/device.js");
   for (const device of ["", "gpu", "cuda:", "cuda:x", "CPU", "mps", "cuda:-1", "cuda:1000", 5, null])
     expect(() => resolveDevice(device as string), String(device)).toThrow(

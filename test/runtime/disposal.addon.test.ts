@@ -101,7 +101,7 @@ test("disposing twice, with dispose() or with using, does nothing", async () => 
   expect(kept.disposed).toBe(true);
 });
 
-test("a tensor that is disposed while queued work needs it is there for that work", async () => {
+test("queued work keeps the tensors it needs, even if they are disposed", async () => {
   const a = await Tensor.randn([200, 200], { generator: new Generator("cpu", 1) });
   const expected = await bits(await a.mul(2));
   const results = Promise.all([a.mul(2), a.mul(2), a.toArray()]);
@@ -112,7 +112,7 @@ test("a tensor that is disposed while queued work needs it is there for that wor
   expect(data).toHaveLength(200 * 200);
 });
 
-test("a model that is disposed while its work is queued finishes that work", async () => {
+test("a disposed model finishes the work that was queued before", async () => {
   const load = () => UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`);
   using sample = await Tensor.randn([1, 8, 16, 16]);
   using context = await Tensor.randn([1, 7, 32]);
@@ -125,7 +125,7 @@ test("a model that is disposed while its work is queued finishes that work", asy
   expect(await errorOf(() => unet.forward(sample, 5, context))).toMatchObject(DISPOSED);
 });
 
-test("the arrays a tensor gave outlive it", async () => {
+test("arrays read from a tensor outlive it", async () => {
   const tensor = await Tensor.full([1000], 7);
   const array = await tensor.toArray();
   tensor.dispose();
@@ -144,7 +144,7 @@ test("tensors of a state dict outlive the model", async () => {
 let pipe: InstructPix2PixPipeline | undefined;
 afterAll(() => pipe?.dispose());
 
-test("disposing of a pipeline lets the runs under way finish and refuses later ones", async () => {
+test("disposing of a pipeline lets current runs finish and refuses later ones", async () => {
   pipe = await tinyPipeline();
   const { unet, vae, textEncoder } = pipe;
   const run = async () => bits((await pipe!.run({ ...quickEdit(), outputType: "tensor" })).images);

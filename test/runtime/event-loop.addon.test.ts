@@ -6,6 +6,6 @@ test.each(["load", "edit", "picture", "dispose"])("the event loop stays free dur
   expect(heldUp(await measureInChild<Turns>("event-loop.mjs", [what]))).toBeUndefined();
 });
 
-test("this test sees an event loop that is not free", async () => {
+test("this test detects a blocked event loop", async () => {
   expect(heldUp(await measureInChild<Turns>("event-loop.mjs", ["block"]))).toMatch(/^the loop/);
 });

@@ -74,7 +74,7 @@ describe("a saved state", () => {
     await generator.randomInt64(),
   ];
 
-  test.each([0, 1, 623, 624, 625, 2000])("continues bit for bit, saved behind %i numbers", async (count) => {
+  test.each([0, 1, 623, 624, 625, 2000])("continues bit for bit after %i draws", async (count) => {
     const generator = new Generator("cpu", 2n ** 64n - 1n);
     (await Tensor.rand([count], { generator })).dispose();
     (await Tensor.randn([1], { generator })).dispose();
@@ -88,14 +88,14 @@ describe("a saved state", () => {
     expect(await draws(generator)).toEqual(expected);
   });
 
-  test("is that at the time of the call, even if more is drawn right after", async () => {
+  test("is taken at the time of the call, even if numbers are drawn right after it", async () => {
     const generator = new Generator("cpu", 1);
     const [state, first] = await Promise.all([generator.getState(), draws(generator)]);
     await generator.setState(state);
     expect(await draws(generator)).toEqual(first);
   });
 
-  test("carries its seed along", async () => {
+  test("includes the seed", async () => {
     const generator = new Generator("cpu", 2n ** 63n + 5n);
     const other = new Generator("cpu", 0);
     await other.setState(await generator.getState());
@@ -135,7 +135,7 @@ describe("a seed", () => {
       );
   });
 
-  test("is drawn at random where none is given", () => {
+  test("is random by default", () => {
     expect(new Set(Array.from({ length: 20 }, () => new Generator().seed)).size).toBeGreaterThan(15);
   });
 });

@@ -46,14 +46,14 @@ function failureOf(options: LoadOptions): { code: string; message: string } {
 const nothing = () => ({ INSTRUCT_PIX2PIX_CACHE: join(temporaryFolder(), "cache") });
 
 describe("the first missing part", () => {
-  it("is libtorch, even if more is missing", () => {
+  it("is libtorch, even if other parts are missing too", () => {
     expect(failureOf({ env: nothing(), root: temporaryFolder() })).toMatchObject({
       code: "ERR_LIBTORCH_NOT_FOUND",
       message: expect.stringContaining("npx ip2p install"),
     });
   });
 
-  it("is the addon: an installed package names each place and each way out", () => {
+  it("is the addon: an installed package names each path tried and each remedy", () => {
     const root = writeTree(temporaryFolder(), { "package.json": "{}" });
     const libtorch = writeTree(temporaryFolder(), libtorchFiles());
     const { code, message } = failureOf({ libtorch, root });
@@ -72,14 +72,14 @@ describe("the first missing part", () => {
     expect(failureOf({ libtorch, root: packed }).message).toContain("asarUnpack");
   });
 
-  it("is the addon: a clone needs but one command", () => {
+  it("is the addon: in a clone one command fixes it", () => {
     const root = writeTree(temporaryFolder(), { "package.json": "{}", "scripts/setup.mjs": "" });
     const libtorch = writeTree(temporaryFolder(), libtorchFiles());
     const [first] = failureOf({ libtorch, root }).message.split("\n");
     expect(first).toBe("the native addon has not been built; run `npm run setup`");
   });
 
-  it("is the right version of libtorch, both versions named", () => {
+  it("is the right version of libtorch: both versions are named", () => {
     const libtorch = writeTree(temporaryFolder(), libtorchFiles("2.12.1+cpu"));
     const root = installedPackage();
     const { code, message } = failureOf({ libtorch, root, env: {} });
@@ -90,7 +90,7 @@ describe("the first missing part", () => {
     expect(failureOf({ libtorch, root, env }).code).toBe("ERR_LIBTORCH");
   });
 
-  it("is a libtorch that opens: the dynamic linker's reason is given", () => {
+  it("is a libtorch that loads: the dynamic linker's error is shown", () => {
     const libtorch = writeTree(temporaryFolder(), libtorchFiles());
     const { code, message } = failureOf({ libtorch, root: installedPackage(), env: {} });
     expect(code).toBe("ERR_LIBTORCH");
@@ -108,7 +108,7 @@ describe("the addon", () => {
     expect(findAddon(installedPackage({ libtorch: null })).build).toBeUndefined();
   });
 
-  it("of a platform package of another version is left alone, and the versions are named", () => {
+  it("of a platform package of another version is not loaded, and the versions are named", () => {
     const root = installedPackage({ prebuilt: true });
     const folder = join(root, "node_modules", platformPackage());
     const versions = (own: string, platform: string, build: string) => {
@@ -182,19 +182,19 @@ describe.runIf(process.platform === "linux")("a CUDA libtorch", () => {
       env,
     );
 
-  it("on a machine without a driver lends its CPU half only", async () => {
+  it("on a machine without a driver loads only libtorch's CPU libraries", async () => {
     const cuda = await load(libtorch);
     expect(cuda).toMatchObject({ state: "no-driver", reason: expect.stringContaining("libcuda.so.1") });
     expect(cuda.opened).toEqual(["c10", "torch_cpu"]);
   });
 
-  it("is opened whole where there is a driver", async () => {
+  it("loads all of libtorch if there is a driver", async () => {
     const cuda = await load(libtorch, { LD_LIBRARY_PATH: driver });
     const opened = ["c10", "torch_cpu", "c10_cuda", "torch_cuda"];
     expect(cuda).toEqual({ state: "loaded", library: { state: "absent" }, opened });
   });
 
-  it("is followed by the package's own CUDA library, and computes without it if that does not open", async () => {
+  it("loads the package's CUDA library next, and computes without it if that fails", async () => {
     const root = installedPackage();
     const path = join(localBuildFolder(root), sharedLibraryName("ip2p_cuda"));
     copyFileSync(join(libtorch, "lib/libc10_cuda.so"), path);
@@ -208,7 +208,7 @@ describe.runIf(process.platform === "linux")("a CUDA libtorch", () => {
     });
   });
 
-  it("whose CUDA half lacks a library still computes on the CPU, and says which", async () => {
+  it("whose CUDA libraries are incomplete still computes on the CPU, and names the missing one", async () => {
     const cuda = await load(broken, { LD_LIBRARY_PATH: driver });
     expect(cuda).toMatchObject({ state: "failed", reason: expect.stringContaining("libcublas.so.13") });
   });
@@ -224,7 +224,7 @@ describe("loading", () => {
     expect(opened).toBe(false);
   });
 
-  it("happens once per environment; no second libtorch comes into a process", () => {
+  it("happens once per environment; a process never loads a second libtorch", () => {
     const first = loadAddon<{ libtorchVersion: string }>();
     expect(first.exports.libtorchVersion).toMatch(/^2\.1[1-4]\.\d/);
     expect(loadAddon()).toBe(first);

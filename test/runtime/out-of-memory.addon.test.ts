@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { runChild } from "./child.js";
 
-test("requests for more memory than there is are ERR_OUT_OF_MEMORY, and everything works afterwards", async () => {
+test("allocations beyond the available memory are ERR_OUT_OF_MEMORY, and everything works afterwards", async () => {
   const { status, stdout, stderr } = await runChild("out-of-memory.mjs", [], { dataLimit: 3e9 });
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   const { requests, works } = JSON.parse(stdout) as { requests: Record<string, string>; works: boolean };

@@ -15,7 +15,7 @@ test("memory stays flat over edits, objects made and disposed of, and workers te
   expect(stdout.match(/: flat$/gm)).toHaveLength(3);
 });
 
-test("the soak sees a leak", () => {
+test("the soak test detects a leak", () => {
   const { status, stdout } = soak("--edits", "18", "--objects", "0", "--workers", "0", "--leak");
   expect(status).toBe(1);
   expect(stdout).toContain("NOT FLAT");

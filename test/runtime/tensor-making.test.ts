@@ -10,7 +10,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const ones = (count: number) => new Array<number>(count).fill(1);
 
-test("64 dimensions are the most, however a tensor is made; what can be made can be saved and read", async () => {
+test("every way to make a tensor is limited to 64 dimensions; any tensor can be saved and read", async () => {
   const one = await Tensor.zeros([1]);
   const makers: Record<string, (rank: number) => Promise<Tensor>> = {
     from: async (rank) => Tensor.from([1], ones(rank)),

@@ -1,11 +1,11 @@
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { localBuildFolder } from "../../lib/runtime/addon.js";
 import { resolveLibtorch } from "../../lib/runtime/libtorch/find.js";
 import { packageRoot, sharedLibraryName } from "../../lib/runtime/platform.js";
 import { runChild } from "./child.js";
+import { copyPackage } from "./package-copy.js";
 
 let folder: string;
 const at = (...path: string[]) => join(folder, ...path);
@@ -13,12 +13,7 @@ const at = (...path: string[]) => join(folder, ...path);
 /** A second installation of the package, with its own addon file. */
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "ip2p-copies-"));
-  mkdirSync(at("copy", "build", "Release"), { recursive: true });
-  for (const part of ["dist", "models", "package.json", "CMakeLists.txt"])
-    cpSync(join(packageRoot, part), at("copy", part), { recursive: true });
-  for (const file of readdirSync(localBuildFolder()))
-    if (/\.(node|json|so|dylib|dll)$/.test(file))
-      copyFileSync(join(localBuildFolder(), file), at("copy", "build", "Release", file));
+  copyPackage(at("copy"));
   symlinkSync(join(packageRoot, "node_modules"), at("node_modules"), "junction");
   symlinkSync(packageRoot, at("linked"), "junction");
 
@@ -53,7 +48,7 @@ test("a second copy computes beside the first, in a worker thread", async () => 
   expect(result).toMatchObject({ second: result.first, again: result.first });
 });
 
-test("a second copy with another libtorch is refused, and the first goes on", async () => {
+test("a second copy with another libtorch is refused, and the first continues to work", async () => {
   const result = await together(at("copy"), "libtorch");
   expect(result.error).toMatchObject({ code: "ERR_LIBTORCH", message: expect.stringContaining("set LIBTORCH to") });
   expect(result.again).toBe(result.first);

@@ -27,7 +27,7 @@ const refusal = (make: () => unknown): string => {
 };
 
 describe("scheduler configurations", () => {
-  it("hold only what was given, so that another class takes over no defaults", () => {
+  it("contain only the keys given, so that another class does not get their defaults", () => {
     const ddim = DDIMScheduler.fromConfig({ beta_start: 0.00085, steps_offset: 1 });
     expect(ddim.config).toEqual({ beta_start: 0.00085, steps_offset: 1 });
     const euler = EulerDiscreteScheduler.fromConfig({ ...ddim.config, timestep_spacing: "trailing" });
@@ -38,7 +38,7 @@ describe("scheduler configurations", () => {
     });
   });
 
-  it("keep other classes' keys through a class that does not know them", () => {
+  it("keep other classes' keys that a class does not use", () => {
     const config = {
       skip_prk_steps: true,
       algorithm_type: "dpmsolver++",
@@ -66,7 +66,7 @@ describe("scheduler configurations", () => {
     expect(euler.timesteps).toEqual([999, 0]); // linspace, Euler's own default
   });
 
-  it("do not change with the object they were made from, nor can they be changed", () => {
+  it("are immutable copies", () => {
     const given = { beta_start: 0.001 };
     const ddpm = DDPMScheduler.fromConfig(given);
     given.beta_start = 5;
@@ -84,7 +84,7 @@ describe("scheduler configurations", () => {
     for (const name of SCHEDULER_NAMES) expect(() => schedulerFromClassName(name).fromConfig(nothing)).not.toThrow();
   });
 
-  it("take infinities where they make sense", () => {
+  it("accept infinity where it makes sense", () => {
     const open = DPMSolverMultistepScheduler.fromConfig({ lambda_min_clipped: -Infinity });
     open.setTimesteps(5);
     expect(open.timesteps).toEqual([999, 799, 599, 400, 200]);

@@ -34,7 +34,7 @@ describe("schedulers by name", () => {
     expect((await loadScheduler(folder)).config.lambda_min_clipped).toBe(-Infinity);
   });
 
-  it("say which file is wrong, and how", async () => {
+  it("name the file that is wrong, and how", async () => {
     const path = join(folder, "scheduler_config.json");
     const fails = (code: string, text: string) =>
       expect(loadScheduler(folder)).rejects.toEqual(

@@ -40,7 +40,7 @@ async function run(scheduler: Scheduler, steps: number, afterStep?: () => Promis
 }
 
 describe("a scheduler's run", () => {
-  it.each(SCHEDULER_NAMES)("%s: clones that run at once give what each gives alone", async (name) => {
+  it.each(SCHEDULER_NAMES)("%s: clones that run concurrently give the same results as alone", async (name) => {
     const original = schedulerFromClassName(name).fromConfig({ beta_schedule: "scaled_linear" });
     const alone = await run(original.clone(), 6);
     const [a, b] = await Promise.all([run(original.clone(), 6), run(original.clone(), 6)]);
@@ -49,7 +49,7 @@ describe("a scheduler's run", () => {
     expect(original.numInferenceSteps).toBe(original.clone().numInferenceSteps);
   });
 
-  it.each(SCHEDULER_NAMES)("%s: starts anew after setTimesteps, also in the middle of a run", async (name) => {
+  it.each(SCHEDULER_NAMES)("%s: restarts after setTimesteps, also in the middle of a run", async (name) => {
     const scheduler = schedulerFromClassName(name).fromConfig({});
     const first = await run(scheduler, 5);
     let stepsTaken = 0;
@@ -61,7 +61,7 @@ describe("a scheduler's run", () => {
     scheduler.dispose();
   });
 
-  it.each(SCHEDULER_NAMES)("%s: leaves the caller's tensors alone and gives its own away", async (name) => {
+  it.each(SCHEDULER_NAMES)("%s: does not change the caller's tensors, and hands over its own", async (name) => {
     const scheduler = schedulerFromClassName(name).fromConfig({});
     scheduler.setTimesteps(4);
     const sample = await draw(1);
@@ -79,7 +79,7 @@ describe("a scheduler's run", () => {
     expect(Array.from(await sample.toArray(), Number)).toEqual(before);
   });
 
-  it("keeps what it needs of tensors that the caller disposes", async () => {
+  it("keeps copies of tensors that the caller disposes", async () => {
     for (const scheduler of [new PNDMScheduler(), new HeunDiscreteScheduler(), new LMSDiscreteScheduler()]) {
       // run() disposes every sample and output as soon as the step is done.
       expect((await run(scheduler, 8)).every(Number.isFinite)).toBe(true);
@@ -117,7 +117,7 @@ describe("a scheduler's run", () => {
     );
   });
 
-  it("says what is wrong with a step", async () => {
+  it("reports what is wrong with a step", async () => {
     const [sample, small] = [await draw(1), await draw(1, [2, 4, 3, 2])];
     const step = (scheduler: Scheduler, t: number, output = sample, options = {}) =>
       scheduler.step(output, t, sample, options);

@@ -45,7 +45,7 @@ describe("setTimesteps", () => {
     expect(() => leading.setTimesteps(1000)).toThrow(invalid('1000 with timestep_spacing "leading" is not below 1000'));
   });
 
-  it("finds an offset that leads out of the noise schedule before a step is taken", () => {
+  it("refuses an offset that leaves the noise schedule before the first step", () => {
     const ddim = DDIMScheduler.fromConfig({ steps_offset: 1 });
     expect(() => ddim.setTimesteps(1000)).toThrow(invalid("timestep 1000 lies outside 0..999"));
     ddim.setTimesteps(999);
@@ -63,7 +63,7 @@ describe("setTimesteps", () => {
     }
   });
 
-  it("takes custom schedules where diffusers does, and only there", () => {
+  it("accepts custom schedules exactly where diffusers does", () => {
     const timesteps = [900, 500, 100];
     for (const name of SCHEDULER_NAMES) {
       const scheduler = schedulerFromClassName(name).fromConfig({});
@@ -98,7 +98,7 @@ describe("setTimesteps", () => {
     );
   });
 
-  it("shifts dynamically exactly when it is told how far", () => {
+  it("shifts dynamically only if given the shift", () => {
     const config = { use_flow_sigmas: true, prediction_type: "flow_prediction", use_dynamic_shifting: true };
     const unipc = UniPCMultistepScheduler.fromConfig(config);
     expect(() => unipc.setTimesteps(4)).toThrow(invalid("needs mu"));

@@ -53,7 +53,7 @@ test("the built-in model is at most 12 MB", async () => {
   expect(files.reduce((sum, file) => sum + statSync(join(builtInModel, file)).size, 0)).toBeLessThan(12e6);
 });
 
-test("the built-in model does what it is told far more often than chance", async () => {
+test("the built-in model succeeds far more often than chance", async () => {
   let successes = 0;
   const count = 20;
   for (let index = 0; index < count; index++) {
@@ -70,7 +70,7 @@ test("the built-in model does what it is told far more often than chance", async
   expect(successes / count).toBeGreaterThan(0.3);
 }, 180_000);
 
-test("ip2p edit without --model uses it, and says so", async () => {
+test("ip2p edit uses the built-in model by default, and says so", async () => {
   using place = new Workplace();
   const args = [
     "edit",

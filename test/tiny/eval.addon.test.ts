@@ -54,7 +54,7 @@ describe("npm run tiny:eval", () => {
     expect(sheet.width! / sheet.height!).toBeLessThan(2);
   });
 
-  it("prints a table, with another sampler where one is named", async () => {
+  it("prints a table, also with another scheduler", async () => {
     const { stdout, stderr, status } = await tinyEval([...QUICK, "--count", "2", "--scheduler", "DDIMScheduler"]);
     expect({ stderr, status }).toEqual({ stderr: "", status: 0 });
     expect(stdout).toContain("DDIMScheduler, 2 steps, guidance ");
@@ -64,7 +64,12 @@ describe("npm run tiny:eval", () => {
   });
 
   const refused: [what: string, args: string[], status: number, line: RegExp][] = [
-    ["the seed of what was trained on", [...QUICK, "--seed", "2"], 2, /--seed 2 .*\(training\); take another than 1, /],
+    [
+      "the seed of what was trained on",
+      [...QUICK, "--seed", "2"],
+      2,
+      /--seed 2 .*\(training\); choose one other than 1, /,
+    ],
     ["no model", ["--count", "3"], 2, /--model must be given/],
     ["a count of 0", [...MODEL, "--count", "0"], 2, /--count takes a whole number from 1 /],
     ["an unknown option", [...QUICK, "--sheets", "a.png"], 2, /unknown option --sheets; did you mean --sheet\?/],
@@ -93,7 +98,7 @@ describe("an evaluation", () => {
     );
   });
 
-  it("edits each example from noise of its own, the same in every evaluation", async () => {
+  it("edits each example from its own noise, the same in every evaluation", async () => {
     const seedsOf = async (seed: number) => {
       const seeds: number[] = [];
       for await (const example of worldExamples(seed, 8)) seeds.push((example as Example).noiseSeed);
@@ -122,7 +127,7 @@ describe("the contact sheet", () => {
     expect(width).toBeGreaterThan(600);
   });
 
-  it("has letters for every word of the world and every number", () => {
+  it("has letters for all words of the world and all numbers", () => {
     for (const word of [...WORLD_WORDS, "0123456789.%"]) {
       for (const letter of word) expect(LETTERS).toContain(letter);
       expect(textElement(word, { x: 0, y: 20, size: 22, colour: "#000" })).toContain("<path");

@@ -14,12 +14,12 @@ function tinyGuidance(args: readonly string[], { cwd = "." } = {}): Promise<Outc
 }
 
 describe("npm run tiny:guidance", () => {
-  it("scores every pair of scales, writes all scores and draws them", async () => {
+  it("scores every pair of scales, writes all scores and plots them", async () => {
     using place = new Workplace();
     const scales = ["--guidance_scales", "4,2", "--image_guidance_scales", "1,2.5,1.5"];
     const outcome = await tinyGuidance([...QUICK, ...scales, "--output", "scales"], { cwd: place.folder });
     expect(outcome).toMatchObject({ stderr: "", status: 0 });
-    expect(outcome.stdout).toMatch(/^best: \d+\.\d % with guidance [24] for the text and [\d.]+ for the picture; /);
+    expect(outcome.stdout).toMatch(/^best: \d+\.\d % with guidance scale [24], image guidance scale [\d.]+; /);
     expect(place.list()).toEqual(["scales.json", "scales.png"]);
 
     const { grid, ...settings } = JSON.parse(readFileSync(place.at("scales.json"), "utf8"));
@@ -56,7 +56,7 @@ describe("the heat maps of guidance", () => {
     ...{ guidanceScale, imageGuidanceScale: 1.5, success, outside },
   });
 
-  it("are darker where the value is higher", async () => {
+  it("are darker for higher values", async () => {
     const grid = [entry(2, 0.25, 0.01), entry(4, 0.5, 0.03), entry(6, 0.75, 0.02)];
     const { data, info } = await sharp(await drawGuidance(grid, grid[2]))
       .removeAlpha()
@@ -78,7 +78,7 @@ describe("the heat maps of guidance", () => {
     expect(d > f && f > e).toBe(true);
   });
 
-  it("can be drawn of one pair, and where no pixel is outside", async () => {
+  it("can be drawn for one pair, and without any pixel outside the edit", async () => {
     const grid = [entry(2, 1, null)];
     const { format } = await sharp(await drawGuidance(grid, grid[0])).metadata();
     expect(format).toBe("png");

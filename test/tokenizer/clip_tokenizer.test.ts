@@ -116,7 +116,7 @@ describe("a folder", () => {
     expect([tokenizer.modelMaxLength, tokenizer.bosTokenId, tokenizer.eosTokenId]).toEqual([77, 1198, 1199]);
   });
 
-  test("pads with what it names, as Stable Diffusion 2 does with '!'", async () => {
+  test("pads with the token that it names, as Stable Diffusion 2 does with '!'", async () => {
     const folder = await folderOf({ "special_tokens_map.json": { pad_token: "!" } });
     const tokenizer = await CLIPTokenizer.fromPretrained(folder);
     const [row] = tokenizer.encode("a", { padding: "max_length" });
@@ -257,11 +257,11 @@ describe("encode", () => {
       expect(() => clip.encode(text)).toThrow(invalid);
   });
 
-  test("takes a lone surrogate for U+FFFD", () => {
+  test("encodes a lone surrogate as U+FFFD", () => {
     expect(clip.encode("a\ud800b \udc00")).toEqual(clip.encode("a\ufffdb \ufffd"));
   });
 
-  test("takes texts of 100,000 characters in its stride", () => {
+  test("encodes texts of 100,000 characters in linear time", () => {
     // Work that grows with the square of the length would take hours.
     const texts = [
       "a".repeat(1e5),
@@ -274,7 +274,7 @@ describe("encode", () => {
     expect(rows.map((row) => row.length)).toEqual([12_503, 100_002, 50_002, 133_334, 7002, 2]);
   });
 
-  test("takes a thousand combining marks on one letter, and no more", () => {
+  test("accepts a thousand combining marks on one letter, and no more", () => {
     // They are in the wrong order, and sorting them takes time with the square of their number.
     const marks = "\u0315\u0327".repeat(500);
     expect(clip.encode(`a${marks}`.repeat(50))[0]!.length).toBeGreaterThan(50_000);
@@ -289,18 +289,18 @@ describe("encode", () => {
 });
 
 describe("decode", () => {
-  test("passes over ids without a token, and takes one row or several", () => {
+  test("skips ids without a token, and accepts one row or several", () => {
     expect(clip.decode([49406, 320, 1e9, -1, 2368, 49407])).toBe("<|startoftext|>a cat <|endoftext|>");
     expect(clip.decode([[320], [], [2368, 49407]], { skipSpecialTokens: true })).toEqual(["a", "", "cat"]);
     expect(clip.decode([])).toBe("");
   });
 
-  test("drops space at both ends alone, however much there is within", () => {
+  test("trims space at both ends only", () => {
     const space = " \u3000\x1c\u0085".repeat(1e5);
     expect(decodeTokens([space, "a</w>", `b${space}b`, "</w>", space])).toBe(`a b${space}b`);
   });
 
-  test("gives back normalised text", () => {
+  test("returns normalised text", () => {
     const [row] = clip.encode("Make  it\ta SNOWY day");
     expect(clip.decode(row!, { skipSpecialTokens: true })).toBe("make it a snowy day");
   });

@@ -55,14 +55,14 @@ describe("metrics.jsonl", () => {
     );
   });
 
-  it("is made in a folder that does not exist yet", async () => {
+  it("creates its folder", async () => {
     const file = new MetricsFile(join(out, "a", "b"), 0);
     await file.init();
     await file.finish();
     expect(readFileSync(file.path, "utf8")).toBe("");
   });
 
-  it("loses the steps after the one that a run goes on from, and none before it", async () => {
+  it("drops the steps after the one that a run resumes from, and none before it", async () => {
     await write(0, 1, 2, 3, 4, 5);
     await write(3, 4);
     expect(steps()).toEqual([1, 2, 3, 4]);
@@ -72,13 +72,13 @@ describe("metrics.jsonl", () => {
     expect(steps()).toEqual([1, 2, 3, 4, 11]);
   });
 
-  it("begins anew with a new run", async () => {
+  it("restarts with a new run", async () => {
     await write(0, 1, 2, 3);
     await write(0, 1);
     expect(steps()).toEqual([1]);
   });
 
-  it("takes no step twice, nor an invalid one", async () => {
+  it("refuses a repeated step and an invalid one", async () => {
     const file = new MetricsFile(out, 5);
     await file.init();
     await file.log({}, 6);
@@ -208,7 +208,7 @@ describe("metrics.jsonl", () => {
     });
   });
 
-  it("can be a link to a file, or to one that is to come", async () => {
+  it("can be a link to a file, also to one that does not exist yet", async () => {
     const elsewhere = join(out, "elsewhere.jsonl");
     symlinkSync(elsewhere, path);
     await write(0, 1, 2);

@@ -48,7 +48,7 @@ describe("event files", () => {
     expect(crc32c(new Uint8Array(0))).toBe(0);
   });
 
-  it("begin with their version, and with a restart after the step that a run goes on from", async () => {
+  it("begin with their version, and with a restart after the step that a run resumes from", async () => {
     const run = tracker(40);
     await run.init({});
     await run.finish({ succeeded: true });
@@ -142,7 +142,7 @@ describe("event files", () => {
     expect(events(join(out, "elsewhere", "instruct-pix2pix"))).toHaveLength(1);
   });
 
-  it("hold whole records after a write that failed", async ({ skip }) => {
+  it("contain complete records after a failed write", async ({ skip }) => {
     const limit = (bytes: string) =>
       execFileSync("prlimit", ["--pid", String(process.pid), `--fsize=${bytes}:unlimited`], { stdio: "ignore" });
     try {

@@ -76,7 +76,7 @@ describe("--report_to", () => {
     });
   });
 
-  it("all does both, and goes without W&B if there is no key for it", async () => {
+  it("all does both, and skips W&B without a key", async () => {
     await run(await createTrackers("all", options({ loggingDir: "events", project: "mine" })), [1]);
     expect([...files().keys()].sort()).toEqual([expect.stringMatching(/^events\/mine\/events/), "metrics.jsonl"]);
     expect(server.run.project).toBe("mine");
@@ -104,7 +104,7 @@ describe("--report_to", () => {
   });
 });
 
-it("a resumed run goes on in all of its records", async () => {
+it("a resumed run continues all of its records", async () => {
   const first = await createTrackers("all", options());
   await run(first, [1, 2, 3, 4, 5]);
   const states = JSON.parse(JSON.stringify(first.states()));
@@ -121,14 +121,14 @@ it("a resumed run goes on in all of its records", async () => {
 });
 
 describe("a tracker that fails", () => {
-  it("when it is set up: nothing is left open, and the error is the tracker's", async () => {
+  it("at its start: nothing is left open, and the error is the tracker's", async () => {
     writeFileSync(join(out, "logs"), "a file");
     const trackers = await createTrackers("tensorboard", options());
     const error = await trackers.init({}).catch((reason: unknown) => reason);
     expect(isInstructPix2PixError(error, "ERR_IO"), String(error)).toBe(true);
   });
 
-  it("in the middle: told once and counted, and the run goes on", async () => {
+  it("later: it is reported once and counted, and the run continues", async () => {
     const trackers = await createTrackers("tensorboard", options());
     await trackers.init({});
     const broken = {

@@ -108,7 +108,7 @@ describe("a run with WANDB_MODE=offline", () => {
     expect(sub(records[7], 18)!.get(1)).toEqual([1n]);
   });
 
-  it("goes on in another folder with the same id", async () => {
+  it("continues in another folder with the same id", async () => {
     const [first] = tracker();
     await first.init({});
     await first.finish({ succeeded: true });

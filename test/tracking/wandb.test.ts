@@ -162,7 +162,7 @@ describe("a run on a W&B server", () => {
     expect(notes[0]).toMatch(/\/team%2F%C3%A4\/my%20project\/runs\/my-id$/);
   });
 
-  it("is told to be alive while nothing happens", async () => {
+  it("sends heartbeats while nothing happens", async () => {
     const run = tracker();
     await run.init({});
     await until(() => server.run.heartbeats >= 2);
@@ -171,7 +171,7 @@ describe("a run on a W&B server", () => {
 });
 
 describe("a run that is resumed", () => {
-  it("goes on in the same W&B run, without the steps that it has", async () => {
+  it("continues the same W&B run, without repeating steps", async () => {
     const first = tracker();
     await first.init({});
     for (let step = 1; step <= 8; step++) await first.log({ train_loss: step, early: 1 }, step);
@@ -194,7 +194,7 @@ describe("a run that is resumed", () => {
     expect([...runtimes].sort((a, b) => a - b)).toEqual(runtimes);
   });
 
-  it("does so too if the server is away when it starts", async () => {
+  it("does so too if the server is unreachable when it starts", async () => {
     const first = tracker();
     await first.init({});
     for (let step = 1; step <= 4; step++) await first.log({ x: step }, step);
@@ -219,7 +219,7 @@ describe("a run that is resumed", () => {
     expect(server.history()).toMatchObject([{ _step: 7 }]);
   });
 
-  it("is not confused by numbers that JSON does not have", async () => {
+  it("handles numbers that JSON does not have", async () => {
     const first = tracker();
     await first.init({});
     await first.log({ x: Number.NaN }, 3);
@@ -239,7 +239,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     ["too many requests", { status: 429, headers: { "retry-after": "0.01" } }],
     ["a proxy's page", { status: 200, body: "<html>" }],
     ["an answer that is lost on its way", "lose answer"],
-  ] as const)("%s: told once, sent again until it arrives, each line once", async (_, fault) => {
+  ] as const)("%s: reported once, and retried until each line has arrived once", async (_, fault) => {
     let state = 1;
     server.fault = ({ method }) => {
       state = (state * 48271) % 0x7fffffff;
@@ -262,7 +262,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     ]);
   });
 
-  it("gone for good: the run ends in time, and says what did not arrive", async () => {
+  it("unreachable for good: the run ends in time, and reports what was not sent", async () => {
     const run = tracker();
     await run.init({});
     await run.log({ x: 1 }, 1);
@@ -273,7 +273,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     expect(warnings.at(-1)).toMatch(/^W&B: \d+ steps and 1 pictures did not reach the server; metrics\.jsonl/);
   });
 
-  it("silent for good: neither the start nor the end waits for it", async () => {
+  it("silent for good: neither the start nor the end blocks", async () => {
     server.fault = () => "hang";
     const run = tracker(undefined, {}, { ...QUICK, connect: 100 });
     await run.init({});
@@ -283,7 +283,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     expect(warnings[1]).toMatch(/1 steps and 0 pictures/);
   });
 
-  it("refusing in the middle: told once, and no more requests", async () => {
+  it("refusing in the middle: it is reported once, and no more requests follow", async () => {
     const run = tracker();
     await run.init({});
     server.fault = ({ path }) =>
@@ -301,7 +301,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     expect(warnings.at(-1)).toMatch(/^W&B: 9 steps/);
   });
 
-  it("refusing one picture: all else arrives", async () => {
+  it("refusing one picture: everything else is sent", async () => {
     server.fault = ({ method }) => (method === "PUT" ? { status: 403 } : undefined);
     const run = tracker();
     await run.init({});
@@ -314,7 +314,7 @@ describe("a server that cannot be reached does not stop a run", () => {
   });
 });
 
-describe("settings that cannot be right are found before a run starts", () => {
+describe("invalid settings are found before a run starts", () => {
   it("no key", async () => {
     expect(await refusal(tracker(undefined, { WANDB_API_KEY: undefined }))).toMatch(
       /no W&B key is set; set WANDB_API_KEY/,

@@ -16,7 +16,7 @@ describe("the 8-bit data type", () => {
   });
 });
 
-describe("8-bit AdamW does what a plain implementation of its paper does", () => {
+describe("8-bit AdamW equals a reference implementation of its paper", () => {
   test.each([
     ["as usual", { learningRate: 1e-3, maxGradNorm: 1 }],
     ["with large steps and hardly any clipping", { learningRate: 3e-2, maxGradNorm: 1e6 }],
@@ -86,7 +86,7 @@ describe("8-bit AdamW does what a plain implementation of its paper does", () =>
   });
 });
 
-test("codes are those of the nearest values", () => {
+test("values are rounded to the nearest code", () => {
   for (const signed of [true, false]) {
     const map = dynamicMap(signed);
     for (let i = 0; i < 2000; i++) {

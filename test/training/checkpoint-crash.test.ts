@@ -138,7 +138,7 @@ const faults: { name: string; forGood?: true; of(n: number): Interference }[] = 
 ];
 
 describe.each(scenarios)("$name", ({ step, before, make }) => {
-  it.each(faults)("an error at any system call ($name) is typed, and all is as before", async ({ of, forGood }) => {
+  it.each(faults)("an error at any system call ($name) is typed, and nothing has changed", async ({ of, forGood }) => {
     const start = await make();
     const total = await countCalls(start, step);
     expect(total).toBeGreaterThan(40);
@@ -169,7 +169,7 @@ describe.each(scenarios)("$name", ({ step, before, make }) => {
     expect(failed).toBeGreaterThan(30);
   });
 
-  it("a process killed at any system call leaves the earlier checkpoint or the new one, whole", async () => {
+  it("a process killed at any system call leaves the earlier or the new checkpoint complete", async () => {
     const start = await make();
     const total = await countCalls(start, step);
     const seen = new Set<string>();
@@ -213,7 +213,7 @@ describe.each(scenarios)("$name", ({ step, before, make }) => {
 });
 
 describe("looking for the latest checkpoint", () => {
-  it("killed at any system call while it clears up, the next look finds the same", async () => {
+  it("if a process is killed at any system call while cleaning up, the next one finds the same checkpoint", async () => {
     const leftovers = async () => {
       const disk = new MemoryDisk();
       for (const step of [5, 10]) await commit(disk, step, "first");
@@ -256,7 +256,7 @@ describe("looking for the latest checkpoint", () => {
     }
   });
 
-  it("a file that the disk cannot read any more makes its checkpoint a broken one", async () => {
+  it("an unreadable file makes its checkpoint broken", async () => {
     const disk = new MemoryDisk();
     for (const step of [5, 10]) await commit(disk, step, "first");
     let once = true;

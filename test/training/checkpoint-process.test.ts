@@ -37,8 +37,8 @@ async function expectFailure(reason: string, writer = write): Promise<void> {
   expect(await latestValidCheckpoint(out, () => expect.unreachable())).toMatchObject({ step: 1 });
 }
 
-describe("on a real disk, the last checkpoint stands and the error is typed", () => {
-  it("where files may not become so large", async ({ skip }) => {
+describe("on a real disk, the last checkpoint remains and the error is typed", () => {
+  it("with a file size limit", async ({ skip }) => {
     const limit = (bytes: string) => tryTo("prlimit", "--pid", String(process.pid), `--fsize=${bytes}:unlimited`);
     skip(!limit("unlimited"), "there is no prlimit here");
     await commitCheckpoint(out, 1, write);
@@ -88,7 +88,7 @@ describe("on a real disk, the last checkpoint stands and the error is typed", ()
   });
 });
 
-describe("a process killed while it writes one checkpoint after another", () => {
+describe("a process killed while it writes checkpoints", () => {
   const program = `
     import { writeFileSync, mkdirSync } from "node:fs";
     const { commitCheckpoint } = await import(${JSON.stringify(pathToFileURL("dist/training/checkpoint/commit.js").href)});
@@ -102,7 +102,7 @@ describe("a process killed while it writes one checkpoint after another", () => 
       console.log(step);
     }`;
 
-  it("never leaves a broken one, nor loses one that it had finished", async () => {
+  it("never leaves a broken one, and never loses a finished one", async () => {
     let finished = 0;
     let leftovers = 0;
     for (let round = 0; round < 8; round++) {

@@ -66,7 +66,7 @@ function rewrite(change: (content: Record<string, unknown>) => void): void {
 }
 
 describe("a training state", () => {
-  it("is read as it was written, to the last bit", async () => {
+  it("is read as it was written, bit for bit", async () => {
     await writeState(folder, state);
     expect(await readState(folder)).toEqual(state);
   });
@@ -157,7 +157,7 @@ describe("a training state", () => {
     expect(await refusal()).toMatch(/^"order" is/);
   });
 
-  it("that could not be read back is not written", async () => {
+  it("that could not be read again is not written", async () => {
     const bad: Partial<Record<keyof TrainingState, unknown>>[] = [
       { order: { a: [1, Number.NaN] } },
       { order: new Map() },
@@ -227,7 +227,7 @@ describe("the options of a run", () => {
     assertSameOptions([], "out/checkpoint-5");
   });
 
-  it("had their defaults where the checkpoint does not know them", () => {
+  it("have their defaults if the checkpoint does not have them", () => {
     const { use_ema: _, train_batch_size: __, ...old } = recordOptions(given, declarations);
     expect(
       compareOptions(old, recordOptions({ ...given, useEma: false, trainBatchSize: 16 }, declarations), declarations),
@@ -238,7 +238,7 @@ describe("the options of a run", () => {
     ]);
   });
 
-  it("that only the checkpoint knows are changed if they were given", () => {
+  it("that only the checkpoint has count as changed if they were given", () => {
     const now = recordOptions(given, declarations);
     const saved = { ...now, later: "x", unset: null, off: false };
     expect(compareOptions(saved, now, declarations)).toEqual([{ name: "later", saved: "x", now: null }]);

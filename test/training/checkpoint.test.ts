@@ -149,7 +149,7 @@ describe("a checkpoint that cannot be written leaves nothing behind", () => {
     await expect(failing).rejects.toBe(failure);
   });
 
-  it("because its writer meets an error of the file system", () =>
+  it("because its writer gets a file system error", () =>
     expectError(
       commitCheckpoint(out, 2, async (folder) => writeFileSync(join(folder, "no", "such", "folder"), "")),
       "ERR_IO",
@@ -297,7 +297,7 @@ describe("the latest valid checkpoint", () => {
     expect(await latestValidCheckpoint(out, () => {})).toBeUndefined();
   });
 
-  it("is looked for after stale folders were removed, and nothing else was", async () => {
+  it("is looked for after removing stale folders, and only those", async () => {
     await commitCheckpoint(out, 1, write);
     const kept = ["notes.tmp", "checkpoint-x.tmp", "checkpoint-1.backup"];
     for (const name of [...kept, "checkpoint-2.tmp", "checkpoint-1.pruned.tmp"])

@@ -7,7 +7,7 @@ import { BatchEncoder } from "../../lib/training/recipes/instruct_pix2pix/encode
 import { fixture } from "../helpers/fixtures.js";
 import { relativeError } from "../kernels/operator.js";
 
-test.each([1, 2, 3])("pictures encoded together are those encoded one after the other: %i pairs", async (pairs) => {
+test.each([1, 2, 3])("pictures encoded in a batch equal those encoded one by one: %i pairs", async (pairs) => {
   const base = await loadBaseModel({
     pretrainedModelNameOrPath: fixture("script-full", "base"),
     device: "cpu",

@@ -1,4 +1,6 @@
 import {
+  chmodSync,
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -29,7 +31,7 @@ interface Seen {
   warnings: string[];
 }
 
-async function losses(name: string, options: Partial<TrainInput>): Promise<Seen> {
+async function losses(name: string, options: Partial<TrainInput>, onStep?: (step: number) => void): Promise<Seen> {
   const found: number[] = [];
   const warnings: string[] = [];
   let cached = 0;
@@ -45,19 +47,20 @@ async function losses(name: string, options: Partial<TrainInput>): Promise<Seen>
     conditioningDropoutProb: 0.1,
     reportTo: "none",
     ...options,
+    onStep: ({ step }) => onStep?.(step),
     onEvent: (event) => {
       if (event.type === "caching") cached = event.done;
       if (event.type === "warning") warnings.push(event.message);
     },
   });
   for await (const { trainLoss } of run) found.push(trainLoss);
-  return { losses: found, cached, warnings: warnings.filter((text) => /cache/.test(text)) };
+  return { losses: found, cached, warnings: warnings.filter((text) => /latents/.test(text)) };
 }
 
 const differences = (a: number[], b: number[]) => a.map((loss, i) => Math.abs(loss / b[i]! - 1));
 
 test.each([{}, { compat: "diffusers" as const }])(
-  "cached latents give the losses of uncached ones, %o",
+  "cached latents give the same losses as uncached ones, %o",
   async (mode) => {
     const cacheDir = join(folder, `cache-${JSON.stringify(mode).length}`);
     const plain = await losses("plain", mode);
@@ -123,11 +126,16 @@ test.each<[string, (cache: string) => void, RegExp]>([
   expect(again.warnings).toEqual([expect.stringMatching(message)]);
 });
 
-test.each<[string, (records: string, size: number) => void]>([
-  ["a changed bit", (records, size) => flip(records, size * 4 + 100)],
+/** Bytes of a record in a cache of nine rows. */
+const sizeOf = (records: string) => statSync(records).size / 9;
+
+test.each<[string, number[], (records: string) => void]>([
+  ["a changed bit", [4], (records) => flip(records, sizeOf(records) * 4 + 100)],
   [
     "two rows exchanged",
-    (records, size) => {
+    [2, 3],
+    (records) => {
+      const size = sizeOf(records);
       const bytes = readFileSync(records);
       const [third, fourth] = [2, 3].map((row) => Buffer.from(bytes.subarray(row * size, (row + 1) * size)));
       bytes.set(fourth!, 2 * size);
@@ -135,17 +143,72 @@ test.each<[string, (records: string, size: number) => void]>([
       writeFileSync(records, bytes);
     },
   ],
-])("a record with %s stops the run; the next run repairs it", async (name, damage) => {
+  ["every row lost", [0, 1, 2, 3, 4, 5, 6, 7, 8], (records) => writeFileSync(records, readFileSync(records).fill(0))],
+])("a record with %s is encoded anew, with the same bits, and the run goes on", async (name, rows, damage) => {
   const { options, whole, cache } = await made(name);
   const records = join(cache, "records.bin");
-  damage(records, statSync(records).size / 9);
-  await expect(losses(`${name}-again`, options)).rejects.toMatchObject({
-    code: "ERR_IO",
-    message: expect.stringMatching(/the latents of row \d are damaged.*next run encodes the pictures anew/),
+  const before = readFileSync(records);
+  damage(records);
+  // Another batch size than the cache was made with.
+  const again = await losses(`${name}-again`, { ...options, trainBatchSize: 3, maxTrainSteps: 3 });
+  expect(again.cached).toBe(0);
+  expect(readFileSync(records).equals(before)).toBe(true);
+  // One warning for those that were encoded together.
+  expect(again.warnings).toHaveLength(new Set(rows.map((row) => Math.floor(row / 2))).size);
+  for (const warning of again.warnings)
+    expect(warning).toMatch(/records\.bin: the latents of row \d are damaged, .*; they are encoded anew$/);
+  expect(await losses(`${name}-mended`, options)).toEqual({ losses: whole.losses, cached: 0, warnings: [] });
+});
+
+test("a cache that shrinks while it is used is completed", async () => {
+  const { options, whole, cache } = await made("shrinks");
+  const records = join(cache, "records.bin");
+  const before = readFileSync(records);
+  const again = await losses("shrinks-again", { ...options, maxTrainSteps: 10 }, (step) => {
+    if (step === 1) truncateSync(records, 10);
   });
-  const mended = await losses(`${name}-mended`, options);
-  expect(mended.losses).toEqual(whole.losses);
-  expect(mended.cached).toBe(9);
+  expect(again.losses.slice(0, 5)).toEqual(whole.losses);
+  expect(again.warnings.join()).toMatch(/it ends before byte \d+, so the latents of row \d are lost; they are encoded/);
+  expect(readFileSync(records).equals(before)).toBe(true);
+});
+
+test("a damaged cache that cannot be written to serves on", async ({ skip }) => {
+  skip(process.geteuid?.() !== 0, "this needs another user");
+  const { options, whole, cache } = await made("read-only");
+  const records = join(cache, "records.bin");
+  flip(records, 100);
+  const before = readFileSync(records);
+  chmodSync(folder, 0o777);
+  for (const path of [join(cache, ".."), join(cache, "..", "..")]) chmodSync(path, 0o755);
+  process.seteuid!(65534);
+  try {
+    const again = await losses("read-only-again", options);
+    expect(again.losses).toEqual(whole.losses);
+    expect(again.warnings.join()).toMatch(
+      /cannot write ".*records\.bin": permission denied; row 0 is encoded whenever/,
+    );
+  } finally {
+    process.seteuid!(0);
+  }
+  expect(readFileSync(records).equals(before)).toBe(true);
+});
+
+test("a damaged record whose pictures are gone stops the run, with the row named", async () => {
+  const trainDataDir = join(folder, "vanishing");
+  cpSync(fixture("script-basic", "dataset"), trainDataDir, { recursive: true });
+  const options = { cacheLatents: true, cacheDir: join(folder, "vanishing-cache"), trainDataDir, maxTrainSteps: 5 };
+  await losses("vanishing-first", options);
+  const [entry] = readdirSync(join(options.cacheDir, "latents"));
+  const records = join(options.cacheDir, "latents", entry!, "records.bin");
+  writeFileSync(records, readFileSync(records).fill(0));
+  const run = losses("vanishing-again", options, (step) => {
+    if (step === 1) rmSync(join(trainDataDir, "images"), { recursive: true });
+  });
+  await expect(run).rejects.toMatchObject({
+    code: "ERR_IO",
+    message: expect.stringMatching(/the latents of row \d are damaged, .*, and its pictures cannot be read any more/),
+  });
+  expect(readdirSync(join(folder, "vanishing-again"))).toContain("checkpoint-1");
 });
 
 test("leftovers of a killed build are removed, and an unwritable folder is named", async () => {

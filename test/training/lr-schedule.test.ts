@@ -39,7 +39,7 @@ function learningRateOf(recorded: Case): LearningRate {
 }
 
 describe("learning rates are diffusers'", () => {
-  it("has a case of every schedule", () => {
+  it("has cases of every schedule", () => {
     expect(new Set(cases.map(({ name }) => name))).toEqual(new Set(LR_SCHEDULES));
   });
 
@@ -52,7 +52,7 @@ describe("learning rates are diffusers'", () => {
     });
   });
 
-  it("stepping through is the same as going there, and can be resumed anywhere", () => {
+  it("stepping equals computing a step directly, and can be resumed anywhere", () => {
     const recorded = cases.find(({ name, num_processes }) => name === "cosine" && num_processes > 1)!;
     const [stepping, resumed] = [learningRateOf(recorded), learningRateOf(recorded)];
     for (let step = 0; step <= 50; step++) {
@@ -92,7 +92,7 @@ describe("for any numbers of steps (10⁴ cases)", () => {
     );
   });
 
-  it("the shape over optimiser steps does not depend on the number of processes", () => {
+  it("the shape over optimizer steps does not depend on the number of processes", () => {
     fc.assert(
       fc.property(any, fc.integer({ min: 1, max: 16 }), ({ name, step, ...options }, numProcesses) => {
         // Neither does warm-up beyond the end, where decay is cut off at one step of the schedule.
@@ -123,7 +123,7 @@ describe("piecewise constant rules", () => {
     expect(at("0.25", 0, 7)).toEqual([0.25, 0.25]);
   });
 
-  it("count optimiser steps, however many processes there are", () => {
+  it("count optimizer steps, however many processes there are", () => {
     const rate = new LearningRate({
       schedule: "piecewise_constant",
       learningRate: 2,
@@ -183,7 +183,7 @@ describe("invalid settings of a schedule are refused", () => {
     );
   });
 
-  it("such as an invalid rate or number of processes", () => {
+  it("invalid rates and numbers of processes are refused", () => {
     const options = { schedule: "constant", learningRate: 1, trainingSteps: 1 } as const;
     expect(() => new LearningRate({ ...options, learningRate: Number.NaN })).toThrow(/learning rate must be/);
     expect(() => new LearningRate({ ...options, numProcesses: 0 })).toThrow(/at least 1, not 0/);

@@ -27,7 +27,7 @@ test("a base model and a data set on the hub are named for it to link", () => {
   expect(text).toMatch(/^---\n.*\nbase_model: org\/base\ndatasets:\n- org\/pairs\n.*\n---\n/s);
   expect(text).toContain("# InstructPix2Pix, trained from org/base\n");
   expect(text).toContain("Trained on org/pairs with instruct-pix2pix ");
-  expect(text).toContain("| optimiser steps | 7 |");
+  expect(text).toContain("| optimizer steps | 7 |");
 });
 
 test("folders whose paths look like names on the hub are folders", () => {

@@ -106,7 +106,7 @@ test("the model and its card are uploaded and nothing else; the token is in no f
   }
 }, 120_000);
 
-test("what would keep the model from being uploaded is found before training", async () => {
+test("problems with the upload are found before training", async () => {
   hub.accounts.set("hf_readonly", { name: "ann", role: "read", mayCreate: [], mayWrite: [] });
   const cases: [Parameters<typeof options>[0], Record<string, string>, string, RegExp][] = [
     [{ hubToken: "hf_wrong" }, {}, "ERR_HUB", /does not accept the access token/],
@@ -131,7 +131,7 @@ test("what would keep the model from being uploaded is found before training", a
   expect(hub.repositories.size).toBe(0);
 });
 
-test("a token of the environment or of a file and a repository's name without an owner will do", async () => {
+test("a token of the environment or a file, and a repository name without an owner, are accepted", async () => {
   vi.stubEnv("HF_TOKEN", CANARY);
   await trained(options({ hubToken: undefined, hubModelId: "other.name" }));
   vi.stubEnv("HF_TOKEN", "");

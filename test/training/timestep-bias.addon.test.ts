@@ -13,7 +13,7 @@ const options = (given: Partial<TimestepBiasOptions>): TimestepBiasOptions => ({
   ...given,
 });
 
-test("which timesteps a strategy favours", () => {
+test("a strategy favours the right timesteps", () => {
   expect(timestepBias(options({ timestepBiasStrategy: "none" }), N)).toBeUndefined();
   expect(timestepBias(options({ timestepBiasStrategy: "earlier" }), N)).toEqual({ begin: 0, end: 250, multiplier: 3 });
   expect(timestepBias(options({ timestepBiasStrategy: "later" }), N)).toEqual({ begin: 750, end: N, multiplier: 3 });

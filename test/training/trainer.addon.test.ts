@@ -65,7 +65,7 @@ test("four micro-steps of one row give the loss and the gradients of one of four
 });
 
 describe.each([null, "bfloat16"] as const)("with mixed precision %s", (mixedPrecision) => {
-  test("gradient checkpointing gives the same loss, and the same gradients but for rounding", async () => {
+  test("gradient checkpointing gives the same loss, and the same gradients up to rounding", async () => {
     const [kept, again] = [
       await bench({ mixedPrecision }),
       await bench({ mixedPrecision, gradientCheckpointing: true }),
@@ -76,7 +76,7 @@ describe.each([null, "bfloat16"] as const)("with mixed precision %s", (mixedPrec
     expect(distance(await gradients(kept), await gradients(again))).toBeLessThan(tolerance);
   });
 
-  test("attention backends give the same", async () => {
+  test("attention backends give the same loss and gradients", async () => {
     const backends: AttentionBackend[] = ["math", "auto"];
     const [plain, fast] = await Promise.all(backends.map((attention) => bench({ mixedPrecision }, { attention })));
     const tolerance = mixedPrecision ? 2e-2 : 1e-5;
@@ -88,20 +88,17 @@ describe.each([null, "bfloat16"] as const)("with mixed precision %s", (mixedPrec
 test.each([
   ["bfloat16", 2e-3, 3e-2],
   ["float16", 5e-4, 5e-3],
-] as const)(
-  "%s gives the loss and gradients of float32, as closely as its digits allow",
-  async (type, loss, gradient) => {
-    const [full, half] = [await bench(), await bench({ mixedPrecision: type })];
-    expect(Math.abs((await half.accumulate(1)) / (await full.accumulate(1)) - 1)).toBeLessThan(loss);
-    const [exact, rounded] = [await gradients(full), await gradients(half)];
-    expect(distance(exact, rounded)).toBeLessThan(gradient);
-    expect(distance(exact, rounded), "it did compute in half precision").toBeGreaterThan(1e-5);
-    // Weights, and so their gradients, stay in float32.
-    expect(Object.values(await half.trainer.gradients()).every(({ dtype }) => dtype === "float32")).toBe(true);
-  },
-);
+] as const)("%s gives the loss and gradients of float32, up to its precision", async (type, loss, gradient) => {
+  const [full, half] = [await bench(), await bench({ mixedPrecision: type })];
+  expect(Math.abs((await half.accumulate(1)) / (await full.accumulate(1)) - 1)).toBeLessThan(loss);
+  const [exact, rounded] = [await gradients(full), await gradients(half)];
+  expect(distance(exact, rounded)).toBeLessThan(gradient);
+  expect(distance(exact, rounded), "it did compute in half precision").toBeGreaterThan(1e-5);
+  // Weights, and so their gradients, stay in float32.
+  expect(Object.values(await half.trainer.gradients()).every(({ dtype }) => dtype === "float32")).toBe(true);
+});
 
-test("the loss scale leaves no trace in norm and update", async () => {
+test("the loss scale does not affect the norm or the update", async () => {
   const [plain, scaled] = [await bench(), await bench()];
   await plain.accumulate(1);
   await scaled.accumulate(1, 65536);
@@ -114,7 +111,7 @@ test.each([
   ["infinite", Number.POSITIVE_INFINITY],
   ["no numbers", Number.NaN],
 ])(
-  "gradients that are %s are reported, and weights, moments, step count and average stay as they were",
+  "gradients that are %s are reported, and weights, moments, step count and EMA weights are unchanged",
   async (_, factor) => {
     const made = await bench({ useEma: true });
     const { trainer } = made;
@@ -140,14 +137,14 @@ test.each([
   ["bfloat16", { gradientCheckpointing: true }],
   ["bfloat16", { use8bitAdam: true }],
   ["float16", {}],
-] as const)("weights kept in %s as well change no number, with %j", async (mixedPrecision, options) => {
+] as const)("shadow weights in %s do not change the results, with %j", async (mixedPrecision, options) => {
   const run = async (shadowWeights: boolean) => {
     const made = await bench({ useEma: true, mixedPrecision, shadowWeights, ...options });
     const losses: number[] = [];
     for (let step = 0; step < 4; step++) {
       for (const micro of [0, 1]) losses.push(await made.accumulate(2 * step + micro));
       if (step === 2) {
-        // A pass with the averaged weights does not replace the weights.
+        // A pass with the EMA weights does not replace the weights.
         await made.trainer.forgetGradients();
         losses.push(await made.trainer.withEma(() => made.accumulate(9)));
         await made.trainer.forgetGradients();
@@ -161,7 +158,7 @@ test.each([
   expect(await run(true)).toEqual(await run(false));
 });
 
-test("clipping brings the norm down to the limit and leaves smaller ones alone", async () => {
+test("clipping reduces the norm to the limit and does not change smaller ones", async () => {
   const reached = async (limit: number): Promise<Record<string, string>> => {
     const made = await bench();
     await made.accumulate(1);
@@ -193,13 +190,13 @@ test("a micro-step that is cancelled leaves no gradients behind for the next ste
   expect(Object.keys(await made.trainer.gradients())).toEqual([]);
 });
 
-test.each([false, true])("a step that moves the average is a step and then the average (8 bits: %s)", async (bits) => {
+test.each([false, true])("a step with the EMA equals a step followed by an EMA update (8 bits: %s)", async (bits) => {
   const options = { useEma: true, use8bitAdam: bits };
   const [along, after] = [await bench(options), await bench(options)];
   const steps: [factor: number, decay: number][] = [
     [1, 0],
     [1, 0.5],
-    [Number.POSITIVE_INFINITY, 0.9], // skipped, yet the average moves
+    [Number.POSITIVE_INFINITY, 0.9], // skipped, yet the EMA weights are updated
     [1, 0.9],
   ];
   for (const [seed, [factor, decay]] of steps.entries()) {

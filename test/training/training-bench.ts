@@ -78,7 +78,7 @@ export class TrainingBench implements Disposable {
     return loss.item();
   }
 
-  /** SHA-256 of weights, optimiser and average by name. */
+  /** SHA-256 of weights, optimizer and EMA weights by name. */
   async everything(): Promise<Record<string, string>> {
     const hashes: Record<string, string> = {};
     const all = {

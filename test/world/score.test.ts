@@ -70,7 +70,7 @@ describe("the score of an edit", () => {
     expect(judge.score(picture(damagedOutside)).outside).toBeCloseTo(51 / 255, 12);
   });
 
-  it("knows no error outside where an edit changes every pixel", () => {
+  it("has no error outside the edit where an edit changes every pixel", () => {
     const { edit, judge } = judged.find(({ edit }) => edit.family === "time")!;
     const score = judge.score(picture(drawPixels(edit.target, SIZE)));
     expect(score).toEqual({ success: true, error: 0, outside: undefined, unchanged: 0 });
@@ -89,7 +89,7 @@ describe("the score of an edit", () => {
     }
   });
 
-  it("is for pictures of the size that was asked for", () => {
+  it("requires pictures of the requested size", () => {
     const { scene, edit } = worldExample(SEED, 4);
     const judge = new EditJudge(scene, edit, new Random(3), 96);
     expect(judge.score(picture(drawPixels(edit.target, 96), 96)).success).toBe(true);

@@ -29,7 +29,7 @@ describe("an example of the world", () => {
     expect(JSON.stringify(worldExample(SEED, 5))).toBe(JSON.stringify(examples[5]));
   });
 
-  it("is another one for every index and every seed, also where only upper bits differ", () => {
+  it("differs for every index and every seed, also if only upper bits differ", () => {
     const scenes = [SEED, SEED + 1, SEED + 2 ** 32, 2 ** 53 - 1].flatMap((seed) =>
       [0, 1, 2, 2 ** 32, 2 ** 53 - 1].map((index) => JSON.stringify(worldExample(seed, index).scene)),
     );
@@ -70,7 +70,7 @@ describe("an example of the world", () => {
     }
   });
 
-  it("says what becomes of the picture", () => {
+  it("describes the change of the picture", () => {
     for (const { scene, edit } of examples) {
       if (edit.family === "recolour") {
         const changed = edit.target.objects.filter((object, i) => object.colour !== scene.objects[i]!.colour);
@@ -87,7 +87,7 @@ describe("an example of the world", () => {
     }
   });
 
-  it("is seen to change", async () => {
+  it("visibly changes", async () => {
     for (const { scene, edit } of examples.slice(0, 100)) {
       const [before, after] = await Promise.all([drawScene(scene), drawScene(edit.target)]);
       expect(changedShare(before.data, after.data, 32), edit.instruction).toBeGreaterThanOrEqual(0.015);
@@ -119,7 +119,7 @@ describe("an edit", () => {
     }
   });
 
-  it("has others beside it that all look different", async () => {
+  it("has alternatives that all look different", async () => {
     for (const { scene, edit } of examples.filter(({ scene }) => scene.style === "none").slice(0, 12)) {
       const others = otherEdits(scene, new Random(3), 7, edit);
       expect(others).toHaveLength(7);
@@ -131,7 +131,7 @@ describe("an edit", () => {
     }
   });
 
-  it("refuses to invent others where there are none", () => {
+  it("refuses to find alternatives if there are none", () => {
     const { scene, edit } = examples[0]!;
     expect(() => otherEdits({ ...scene, style: "grey" }, new Random(0), 1, edit)).toThrow(
       expect.objectContaining({ code: "ERR_INVALID_ARGUMENT" }),

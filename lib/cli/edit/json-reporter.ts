@@ -1,6 +1,7 @@
 import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import { JsonLines, rounded } from "../json-lines.js";
+import { editOptions } from "./options.js";
 import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";
 
 /** Reports an edit as {@link JsonLines}. */
@@ -10,7 +11,7 @@ export class JsonReporter implements EditReporter {
 
   constructor(options: ReporterOptions, io: Pick<CommandIo, "stdout">) {
     this.#verbose = options.verbose;
-    this.#lines = new JsonLines(options, io);
+    this.#lines = new JsonLines(options, io, editOptions);
   }
 
   downloading(progress: DownloadProgress): void {

@@ -1,3 +1,4 @@
+import { checkPipeline, slotsOf } from "../../components/description.js";
 import { readModelIndex } from "../../components/model-index.js";
 import { peakDeviceMemory } from "../../core/cuda.js";
 import { resolveDevice } from "../../core/device.js";
@@ -8,7 +9,7 @@ import { type DownloadProgress, resolvePretrained } from "../../hub/index.js";
 import { imageGrid, loadImage, type RgbImage } from "../../images/index.js";
 import { builtInModel } from "../../models/built-in.js";
 import { checkQuantization } from "../../models/pretrained.js";
-import { checkPipelineFolder } from "../../pipelines/compatibility.js";
+import { INSTRUCT_PIX2PIX } from "../../pipelines/components.js";
 import { InstructPix2PixPipeline } from "../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import { loadAddon } from "../../runtime/load.js";
 import { native } from "../../runtime/native.js";
@@ -20,7 +21,7 @@ import type { EditValues } from "./options.js";
 import { planOutputs } from "./output.js";
 import { createReporter, type EditReporter } from "./reporter.js";
 
-const PARTS: readonly string[] = ["vae", "text_encoder", "tokenizer", "unet", "scheduler"];
+const PARTS: readonly string[] = slotsOf(INSTRUCT_PIX2PIX).map(([, { folder }]) => folder);
 
 /** Runs `ip2p edit`. Cheap checks come first; the model, which takes longest, is loaded last. */
 export async function runEdit(values: EditValues, io: CommandIo): Promise<number> {
@@ -45,7 +46,8 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   const { dtype, vaeDtype, allowNonFinite, quantization, variant, attention, revision, cacheDir, localFilesOnly } =
     values;
   const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
-  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, checkConfigs: checkPipelineFolder };
+  const checkConfigs = (folder: string) => checkPipeline(INSTRUCT_PIX2PIX, folder);
+  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, components: PARTS, checkConfigs };
   if (values.model === undefined)
     reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
   const folder = await resolvePretrained(values.model ?? builtInModel, from, env);

@@ -1,6 +1,7 @@
 import { Presets, SingleBar } from "cli-progress";
 import type { CommandIo } from "../command.js";
 import { JsonLines, rounded } from "../json-lines.js";
+import { makeDatasetOptions } from "./options.js";
 
 /** What was made. */
 export interface DatasetSummary {
@@ -50,7 +51,7 @@ class JsonReporter implements MakeDatasetReporter {
   readonly #lines: JsonLines;
 
   constructor(options: MakeDatasetReporterOptions, io: Io) {
-    this.#lines = new JsonLines(options, io);
+    this.#lines = new JsonLines(options, io, makeDatasetOptions);
   }
 
   progress(done: number, total: number): void {

@@ -3,6 +3,7 @@ import type { StepRecord, TrainEvent, TrainResult } from "../../training/events.
 import { trackedValues } from "../../training/trackers.js";
 import type { CommandIo } from "../command.js";
 import { JsonLines, type JsonLinesOptions } from "../json-lines.js";
+import { trainCommandOptions } from "./options.js";
 import type { TrainReporter } from "./reporter.js";
 
 /** Frequent progress events. */
@@ -13,7 +14,7 @@ export class JsonReporter implements TrainReporter {
   readonly #lines: JsonLines;
 
   constructor(options: JsonLinesOptions, io: Pick<CommandIo, "stdout">) {
-    this.#lines = new JsonLines(options, io);
+    this.#lines = new JsonLines(options, io, trainCommandOptions);
   }
 
   event({ type, ...fields }: TrainEvent): void {

@@ -38,7 +38,7 @@ export async function openParquet(path: string): Promise<ParquetFile> {
         const bytes = await readExactly(handle, start, Math.min(end, size) - start);
         starts.set(bytes, start);
         for (const chunk of within(chunks, start, end))
-          checkPageHeads(new DataView(bytes, chunk.start - start, Math.min(chunk.end, size) - chunk.start));
+          checkPageHeads(new DataView(bytes, chunk.start - start, Math.min(chunk.end, size) - chunk.start), chunk);
         return bytes;
       },
     };
@@ -80,15 +80,23 @@ async function checkFooter(handle: FileHandle, size: number): Promise<void> {
 interface Chunk {
   start: number;
   end: number;
+  /** Of its pages before compression. */
+  bytes: number;
+  values: number;
 }
 
 /** In the order of their places. */
 function chunksOf({ row_groups }: FileMetaData): Chunk[] {
   return row_groups
     .flatMap(({ columns }) => columns.flatMap(({ meta_data }) => meta_data ?? []))
-    .map(({ dictionary_page_offset, data_page_offset, total_compressed_size }) => {
-      const start = Number(dictionary_page_offset || data_page_offset);
-      return { start, end: start + Number(total_compressed_size) };
+    .map((column) => {
+      const start = Number(column.dictionary_page_offset || column.data_page_offset);
+      return {
+        start,
+        end: start + Number(column.total_compressed_size),
+        bytes: Number(column.total_uncompressed_size),
+        values: Number(column.num_values),
+      };
     })
     .sort((a, b) => a.start - b.start);
 }
@@ -106,12 +114,15 @@ function within(chunks: readonly Chunk[], start: number, end: number): Chunk[] {
   return found;
 }
 
-/** Numbers of rows are taken for sizes of arrays: more rows than bits would have no values. */
+/** Numbers of rows and values are taken for sizes of arrays: more than bits would have no content. */
 function checkRows({ num_rows, row_groups }: FileMetaData, size: number): void {
   const rows = Number(num_rows);
   const counts = row_groups.map((group) => Number(group.num_rows));
   if (counts.some((count) => count < 0) || counts.reduce((sum, count) => sum + count, 0) !== rows || rows > size * 8)
     throw new Error("its numbers of rows are wrong");
+  for (const { columns } of row_groups)
+    for (const { meta_data } of columns)
+      if (meta_data && Number(meta_data.num_values) > size * 8) throw new Error("its numbers of values are wrong");
 }
 
 /** The typed error for a failure of the parquet reader. */

@@ -16,17 +16,38 @@ export function checkThrift(bytes: DataView): void {
   attempt(() => new Walker(bytes).struct(0));
 }
 
-/** The same for the heads of the pages of a column's chunk, which lie one after the other with their pages between. */
-export function checkPageHeads(bytes: DataView): void {
+/**
+ * The same for the heads of the pages of a column's chunk, which lie one after the other with their pages between.
+ *
+ * @param footer bytes before compression, and values, of all its pages together according to the footer
+ * @throws an Error for pages that claim more, which the reader would allocate
+ */
+export function checkPageHeads(bytes: DataView, footer: { bytes: number; values: number }): void {
   attempt(() => {
     const walker = new Walker(bytes);
+    const claimed = { bytes: 0, values: 0 };
     while (walker.at < bytes.byteLength - 1) {
-      const COMPRESSED_PAGE_SIZE = 3;
-      const size = walker.struct(0).get(COMPRESSED_PAGE_SIZE) ?? -1;
+      const head = walker.struct(0);
+      claimed.bytes += Math.max(0, wholeNumber(head.get(HEAD.uncompressedSize)) ?? 0);
+      for (const field of [HEAD.dataPage, HEAD.dataPageV2]) {
+        const page = head.get(field);
+        if (page instanceof Map) claimed.values += Math.max(0, wholeNumber(page.get(HEAD.valuesOfPage)) ?? 0);
+      }
+      for (const what of ["bytes", "values"] as const)
+        if (claimed[what] > footer[what])
+          throw new Refused(`the pages of a column claim ${claimed[what]} ${what}, its footer ${footer[what]}`);
+      const size = wholeNumber(head.get(HEAD.compressedSize)) ?? -1;
       if (size < 0) return;
       walker.at += size;
     }
   });
+}
+
+/** The fields of a page's head that matter here. */
+const HEAD = { uncompressedSize: 2, compressedSize: 3, dataPage: 5, dataPageV2: 8, valuesOfPage: 1 };
+
+function wholeNumber(value: number | Fields | undefined): number | undefined {
+  return typeof value === "number" ? value : undefined;
 }
 
 function attempt(walk: () => void): void {
@@ -37,6 +58,9 @@ function attempt(walk: () => void): void {
   }
 }
 
+/** The whole numbers and structures of a structure, by their fields. */
+type Fields = Map<number, number | Fields>;
+
 class Walker {
   at = 0;
   readonly #bytes: DataView;
@@ -45,17 +69,18 @@ class Walker {
     this.#bytes = bytes;
   }
 
-  /** Goes over a structure. Returns its own whole numbers by their fields. */
-  struct(depth: number): Map<number, number> {
+  /** Goes over a structure. */
+  struct(depth: number): Fields {
     if (depth > MAX_DEPTH) throw new Refused(`its metadata are nested more than ${MAX_DEPTH} deep`);
-    const numbers = new Map<number, number>();
+    const fields: Fields = new Map();
     for (let field = 0; ; ) {
       const head = this.#bytes.getUint8(this.at++);
       const type = head & 15;
-      if (type === TYPE.stop) return numbers;
+      if (type === TYPE.stop) return fields;
       const step = head >> 4;
       field = step > 0 ? field + step : zigzag(this.#number());
-      if (type === TYPE.i32) numbers.set(field, zigzag(this.#number()));
+      if (type === TYPE.i16 || type === TYPE.i32 || type === TYPE.i64) fields.set(field, zigzag(this.#number()));
+      else if (type === TYPE.struct) fields.set(field, this.struct(depth + 1));
       else if (type !== TYPE.true && type !== TYPE.false) this.#value(type, depth);
     }
   }

@@ -1,4 +1,5 @@
 import { checkCount, FILE_LIMITS, Refusal } from "./limits.js";
+import { holdsPixels } from "./lzw.js";
 
 const IMAGE = 0x2c;
 const EXTENSION = 0x21;
@@ -7,8 +8,12 @@ const GRAPHIC_CONTROL = 0xf9;
 const HEADER_BYTES = 13;
 const IMAGE_BYTES = 10;
 
-/** Keeps the first frame of a GIF, with its transparency. A truncated file is left as it is. */
-export function firstPictureOfGif(bytes: Buffer): Buffer {
+/**
+ * Keeps the first frame of a GIF, with its transparency. A truncated file is left as it is.
+ *
+ * @throws {@link Refusal} for a frame with too little data for its size, which the decoder would fill up
+ */
+export async function firstPictureOfGif(bytes: Buffer, maxPixels: number): Promise<Buffer> {
   let at = HEADER_BYTES + paletteBytes(bytes[10]);
   const head = bytes.subarray(0, at);
   let control = bytes.subarray(0, 0);
@@ -21,19 +26,16 @@ export function firstPictureOfGif(bytes: Buffer): Buffer {
     at = end;
   }
   if (bytes[at] !== IMAGE) return bytes;
-  const CODE_SIZE = 1;
-  const end = endOfBlocks(bytes, at + IMAGE_BYTES + paletteBytes(bytes[at + 9]) + CODE_SIZE);
-  if (end === undefined) return bytes;
-  checkSize(bytes.readUInt16LE(at + 5) * bytes.readUInt16LE(at + 7), end - at);
-  return Buffer.concat([head, control, bytes.subarray(at, end), Buffer.of(TRAILER)]);
-}
-
-/** Refuses a frame with too little data for its size: the decoder would fill in the rest. */
-function checkSize(pixels: number, dataBytes: number): void {
-  const CODE_BITS = 2;
-  const MOST_PIXELS_OF_A_CODE = 4096;
-  if (pixels > (dataBytes * 8 * MOST_PIXELS_OF_A_CODE) / CODE_BITS)
+  const codeSize = at + IMAGE_BYTES + paletteBytes(bytes[at + 9]);
+  const end = endOfBlocks(bytes, codeSize + 1);
+  const pixels = bytes.readUInt16LE(at + 5) * bytes.readUInt16LE(at + 7);
+  if (
+    pixels <= maxPixels &&
+    !(await holdsPixels(contentOfBlocks(bytes, codeSize + 1), bytes.readUInt8(codeSize), pixels))
+  )
     throw new Refusal("is a GIF picture with too little data for its size");
+  if (end === undefined) return bytes;
+  return Buffer.concat([head, control, bytes.subarray(at, end), Buffer.of(TRAILER)]);
 }
 
 /** Size in bytes of the colour table that the flags declare. */
@@ -50,4 +52,12 @@ function endOfBlocks(bytes: Buffer, from: number): number | undefined {
     if (length === 0) return at;
   }
   return undefined;
+}
+
+/** What the blocks hold together, as far as the file goes. */
+function contentOfBlocks(bytes: Buffer, from: number): Buffer {
+  const parts: Buffer[] = [];
+  for (let at = from; at < bytes.length && bytes[at] !== 0; at += 1 + bytes[at]!)
+    parts.push(bytes.subarray(at + 1, at + 1 + bytes[at]!));
+  return Buffer.concat(parts);
 }

@@ -1,3 +1,4 @@
+import { checkPlaces } from "./heif-places.js";
 import { checkCount, FILE_LIMITS, Refusal } from "./limits.js";
 
 /** Container boxes, with the size of their own fields before the first child. */
@@ -25,10 +26,17 @@ const DERIVED = new Set(["iovl", "iden"]);
  * Checks the limits of an AVIF or HEIC file. Nothing can be removed from one, since it refers to its parts by offsets.
  *
  * @throws {@link Refusal} for more boxes, levels, items or references than {@link FILE_LIMITS} allows, and for tiles
- *   that together have four times as many pixels as a picture may.
+ *   that together have four times as many pixels as a picture may; a RangeError for a file that ends before its items.
  */
 export function checkHeif(bytes: Buffer, maxPixels: number): void {
-  const counts: Counts = { boxes: 0, references: 0, areas: [], properties: new Map(), tiles: [] };
+  const counts: Counts = {
+    fileBytes: bytes.length,
+    boxes: 0,
+    references: 0,
+    areas: [],
+    properties: new Map(),
+    tiles: [],
+  };
   walk(bytes, 0, counts);
   // The decoder decodes each tile as a whole, whatever of it the picture shows.
   const area = (item: number) =>
@@ -38,6 +46,7 @@ export function checkHeif(bytes: Buffer, maxPixels: number): void {
 }
 
 interface Counts {
+  readonly fileBytes: number;
   boxes: number;
   references: number;
   /** Pixels by property, for those that say a size. */
@@ -60,6 +69,7 @@ function walk(bytes: Buffer, depth: number, counts: Counts): void {
     const own = CONTAINERS.get(type);
     if (type === "ipco") readAreas(content, counts);
     if (type === "ipma") readProperties(content, counts);
+    if (type === "iloc") checkPlaces(content, counts.fileBytes);
     if (own !== undefined) walk(content.subarray(own), depth + 1, counts);
     if (type === "iinf") checkItems(content, depth + 1, counts);
     if (type === "dimg") {

@@ -46,6 +46,7 @@ export abstract class StableDiffusionBase extends DiffusionPipeline implements S
     this.tokenizer = components.tokenizer;
     this.unet = components.unet;
     this.scheduler = components.scheduler;
+    this.hold();
   }
 
   protected get models() {

@@ -3,7 +3,7 @@ import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import { checkScale, checkSchedule, type ScheduleCall } from "../call.js";
 import { checkLatentChannels } from "../compatibility.js";
-import { type FromPretrainedOptions, loadComponents } from "../components.js";
+import { INSTRUCT_PIX2PIX } from "../components.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import { type PipelineImage, prepareImage } from "../image-input.js";
@@ -40,17 +40,7 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
  * present at its start.
  */
 export class InstructPix2PixPipeline extends StableDiffusionBase {
-  /**
-   * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache.
-   *
-   * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else, `ERR_FILE_NOT_FOUND`, `ERR_HUB`, `ERR_CONFIG`,
-   *   `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_TOKENIZER`, `ERR_NOT_FINITE`, `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`;
-   *  a model of another kind, or with components that do not fit together, is refused before its weights are downloaded
-   * or loaded
-   */
-  static async fromPretrained(pathOrId: string, options: FromPretrainedOptions = {}): Promise<InstructPix2PixPipeline> {
-    return new InstructPix2PixPipeline(await loadComponents(pathOrId, options));
-  }
+  static readonly description = INSTRUCT_PIX2PIX;
 
   /**
    * Edits.
@@ -59,7 +49,10 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
    *  `ERR_NOT_FINITE` naming the first step whose latents held NaN or infinity, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
    *   `ERR_DISPOSED`
    */
-  async run<T extends OutputType = "image">(options: EditOptions<T>): Promise<EditResult<T>> {
+  // Without this overload `outputType: undefined` would be of any type: no T is inferred from it.
+  async run(options: EditOptions): Promise<EditResult>;
+  async run<T extends OutputType>(options: EditOptions<T>): Promise<EditResult<T>>;
+  async run<T extends OutputType>(options: EditOptions<T>): Promise<EditResult<T>> {
     return await this.running(
       options,
       (device) => this.#check(options, device),

@@ -1,7 +1,7 @@
 import { Scope } from "../../core/scope.js";
 import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkUNetInput } from "../compatibility.js";
-import { type FromPretrainedOptions, loadComponents } from "../components.js";
+import { stableDiffusion } from "../components.js";
 import { denoise } from "../denoise.js";
 import { finish, initialLatents } from "../latents.js";
 import type {
@@ -39,21 +39,17 @@ type Call = StableDiffusionCall & ScheduleCall & { height: number; width: number
  * diffusers' class of this name.
  */
 export class StableDiffusionPipeline extends StableDiffusionBase {
-  /**
-   * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache.
-   *
-   * @throws as `InstructPix2PixPipeline.fromPretrained`
-   */
-  static async fromPretrained(pathOrId: string, options: FromPretrainedOptions = {}): Promise<StableDiffusionPipeline> {
-    return new StableDiffusionPipeline(await loadComponents(pathOrId, options, checkUNetInput));
-  }
+  static readonly description = stableDiffusion("StableDiffusionPipeline", checkUNetInput);
 
   /**
    * Makes pictures.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */
-  async run<T extends OutputType = "image">(options: TextToImageOptions<T>): Promise<ImagesResult<T>> {
+  // Without this overload `outputType: undefined` would be of any type: no T is inferred from it.
+  async run(options: TextToImageOptions): Promise<ImagesResult>;
+  async run<T extends OutputType>(options: TextToImageOptions<T>): Promise<ImagesResult<T>>;
+  async run<T extends OutputType>(options: TextToImageOptions<T>): Promise<ImagesResult<T>> {
     return await this.running(
       options,
       (device) => this.#check(options, device),

@@ -11,7 +11,7 @@ export interface TensorBoardOptions {
   loggingDir: string;
   /** The run's folder in `loggingDir`. */
   project: string;
-  /** The optimiser steps of the checkpoint that the run resumes from, 0 for a new run. */
+  /** The optimizer steps of the checkpoint that the run resumes from, 0 for a new run. */
   resumeStep: number;
 }
 

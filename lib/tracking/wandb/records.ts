@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
+import { toJson } from "../../files/json.js";
 import { bytes, type Encoded, integer, message } from "../protobuf.js";
 import type { TrackedConfig } from "../tracker.js";
-import { toJson } from "./json.js";
 import type { WandbSettings } from "./settings.js";
 
 /** The records of a `.wandb` file that a run needs, with the field numbers of W&B's wandb_internal.proto. */

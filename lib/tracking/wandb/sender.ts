@@ -1,6 +1,6 @@
 import { isError } from "../../core/errors.js";
+import { toJson } from "../../files/json.js";
 import { WandbError, type WandbHttp } from "./http.js";
-import { toJson } from "./json.js";
 import { Outbox } from "./outbox.js";
 import { registerFile, streamPath, type WandbRun } from "./run.js";
 import type { Row, RunSink } from "./run-sink.js";

@@ -46,7 +46,7 @@ export interface Commit {
  *
  * Checkpoints of other runs or programs are never removed: one with this checkpoint's name is renamed.
  *
- * @param step optimiser steps done
+ * @param step optimizer steps done
  * @param write creates the checkpoint's files below the folder it is given, which exists and is empty
  * @throws `ERR_IO` if the disk is full, read-only or broken; `ERR_CHECKPOINT` if `write` left something that is not a
  *   regular file or has a name that not every platform can hold; `ERR_ABORTED`; or what `write` throws. In each of these

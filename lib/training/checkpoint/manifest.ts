@@ -12,7 +12,7 @@ const FORMAT_VERSION = 1;
 export interface Manifest {
   /** The version of this package that wrote it. */
   readonly packageVersion: string;
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   readonly step: number;
   /** Size and hash of every file except the manifest, by its name relative to the checkpoint, with `/` between parts. */
   readonly files: ReadonlyMap<string, Sha256>;

@@ -1,7 +1,7 @@
 /** File name of a checkpoint's manifest. */
 export const MANIFEST = "manifest.json";
 
-/** The folder of the checkpoint after `step` optimiser steps. */
+/** The folder of the checkpoint after `step` optimizer steps. */
 export function checkpointName(step: number): string {
   return `checkpoint-${step}`;
 }

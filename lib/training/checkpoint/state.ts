@@ -16,7 +16,7 @@ const MAX_BYTES = 64 << 20;
 
 /** The state, besides tensors, for an exact resume. */
 export interface TrainingState {
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   globalStep: number;
   /** The epoch of the next batch, from 0. */
   epoch: number;

@@ -8,7 +8,7 @@ import { MANIFEST, stepOf } from "./names.js";
 
 /** A folder with a checkpoint's name; not validated yet. */
 export interface FoundCheckpoint {
-  /** Optimiser steps done. */
+  /** Optimizer steps done. */
   readonly step: number;
   readonly path: string;
 }

@@ -123,7 +123,7 @@ inline Gelu gelu_with_derivative(Vector x, Precision precision) {
 
 template <class Precision>
 inline Vector gelu(Vector x, Precision precision) {
-  return gelu_with_derivative(x, precision).value;  // the unused derivative is optimised away
+  return gelu_with_derivative(x, precision).value;  // the unused derivative is optimized away
 }
 
 }  // namespace ip2p::IP2P_SIMD

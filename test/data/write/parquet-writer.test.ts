@@ -36,7 +36,7 @@ test("files of bounded size hold all rows in their order, and say how many files
   await dataset.close();
 });
 
-test("what was not finished has no name that a reader would take", async () => {
+test("unfinished files have names that readers ignore", async () => {
   const folder = scratch.path();
   await mkdir(folder);
   {

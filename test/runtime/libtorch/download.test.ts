@@ -69,7 +69,7 @@ describe("a download", () => {
     expectContent(to.target);
   });
 
-  it("that breaks is taken up where it ended", async () => {
+  it("that is interrupted resumes where it ended", async () => {
     const ranges: (string | undefined)[] = [];
     const url = await serve((request, response) => {
       ranges.push(request.headers.range);
@@ -86,7 +86,7 @@ describe("a download", () => {
     expect(starts[1]).toBeGreaterThan(starts[0] as number);
   });
 
-  it("is taken up by a later call, also if only the renaming was missing", async () => {
+  it("is resumed by a later call, also if only the renaming was missing", async () => {
     for (const kept of [70_000, content.length]) {
       const ranges: (string | undefined)[] = [];
       const url = await serve((request, response) => {
@@ -101,7 +101,7 @@ describe("a download", () => {
     }
   });
 
-  it("begins anew if what was kept is not the beginning of the file", async () => {
+  it("restarts if the partial file is not the beginning of the file", async () => {
     const ranges: (string | undefined)[] = [];
     const url = await serve((request, response) => {
       ranges.push(request.headers.range);
@@ -114,7 +114,7 @@ describe("a download", () => {
     expect(ranges).toEqual(["bytes=1000-", undefined]);
   });
 
-  it("works with a server that knows no ranges", async () => {
+  it("works with a server without range requests", async () => {
     const url = await serve((_, response) => response.writeHead(200).end(content));
     const target = join(temporaryFolder(), "file");
     writeFileSync(`${target}.partial`, content.subarray(0, 5000));
@@ -122,7 +122,7 @@ describe("a download", () => {
     expectContent(target);
   });
 
-  it("of other content fails with both sums and leaves nothing", async () => {
+  it("with other content fails, names both checksums and leaves nothing behind", async () => {
     const other = Buffer.concat([content.subarray(0, -1), Buffer.from([content.at(-1)! ^ 1])]);
     const url = await serve((request, response) => respond(request, response, other));
     const to = options();
@@ -134,7 +134,7 @@ describe("a download", () => {
     expect(existsSync(`${to.target}.partial`)).toBe(false);
   });
 
-  it("of more than the file can have is ended, whether that is announced or not, and leaves nothing", async () => {
+  it("larger than expected is stopped, whether announced or not, and leaves nothing behind", async () => {
     let sent = 0;
     const more = Buffer.concat([content, Buffer.from("x")]);
     const endless = await serve((request, response) => {
@@ -160,7 +160,7 @@ describe("a download", () => {
     expect(sent).toBeLessThan(100 * content.length);
   });
 
-  it("of a missing file, or from an unknown host, is not tried again", async () => {
+  it("of a missing file, or from an unknown host, is not retried", async () => {
     const url = await serve((_, response) => response.writeHead(404).end("no"));
     // A second attempt would come after an hour.
     const once = { retryDelay: 3_600_000 };
@@ -173,7 +173,7 @@ describe("a download", () => {
     await expect(refused).rejects.toThrow(/ECONNREFUSED/);
   });
 
-  it("from a server in trouble is tried again, a few times", async () => {
+  it("from a server with errors is retried a few times", async () => {
     let requests = 0;
     const url = await serve((request, response) => {
       if (++requests === 1) response.writeHead(503).end();
@@ -187,7 +187,7 @@ describe("a download", () => {
     await expect(download(`${broken}/file`, options({ retries: 1 }))).rejects.toThrow(/the server answered 500/);
   });
 
-  it("from a server that falls silent ends", async () => {
+  it("from a server that stops sending times out", async () => {
     const url = await serve((_, response) => {
       response.writeHead(200, { "content-length": content.length }).write(content.subarray(0, 100));
     });
@@ -196,7 +196,7 @@ describe("a download", () => {
     );
   });
 
-  it("that is aborted keeps what came, for the next time", async () => {
+  it("that is aborted keeps the partial file for the next call", async () => {
     const abort = new AbortController();
     const url = await serve((_, response) => {
       response.writeHead(200, { "content-length": content.length }).write(content.subarray(0, 60_000));

@@ -48,7 +48,7 @@ describe("the resolution order", () => {
     expect(found({ env: { ...env, LIBTORCH: undefined, LIBTORCH_USE_PYTORCH: "0" } })).toEqual(["cache", root]);
   });
 
-  it("never passes over a rule that leads nowhere", () => {
+  it("does not skip a rule whose libtorch does not exist", () => {
     const env = { ...cacheWith("2.13.0-cpu"), LIBTORCH: "/nowhere" };
     const absent = failureOf(() => resolveLibtorch({ env }));
     expect(absent.code).toBe("ERR_LIBTORCH_NOT_FOUND");
@@ -66,7 +66,7 @@ describe("the resolution order", () => {
     expect(python.message).toContain("/nowhere/bin/python3");
   });
 
-  it("ends with all that was tried and the command that fixes it", () => {
+  it("ends with an error that lists what was tried and the command that fixes it", () => {
     const cache = join(temporaryFolder(), "cache");
     const { code, message } = failureOf(() => resolveLibtorch({ env: { INSTRUCT_PIX2PIX_CACHE: cache } }));
     expect(code).toBe("ERR_LIBTORCH_NOT_FOUND");
@@ -99,13 +99,13 @@ describe("the cache", () => {
     expect(resolveLibtorch({ env: cacheWith(...entries), preferredVersion }).root).toContain(join(expected, "torch"));
   });
 
-  it("passes over an entry that was deleted in part, and over other names", () => {
+  it("skips partly deleted entries and other names", () => {
     const env = cacheWith("2.11.0-cpu", ".staging-2.13.0-cpu", "2.13.0-rocm");
     writeTree(env.INSTRUCT_PIX2PIX_CACHE as string, { "libtorch/2.13.0-cuda/manifest.json": "{}" });
     expect(resolveLibtorch({ env }).version).toBe("2.11.0");
   });
 
-  it("lies where the variables say", () => {
+  it("is where the environment variables say", () => {
     expect(cacheFolder({})).toBe(join(homedir(), ".cache", "instruct-pix2pix"));
     expect(cacheFolder({ XDG_CACHE_HOME: "/x" })).toBe("/x/instruct-pix2pix");
     expect(cacheFolder({ XDG_CACHE_HOME: "relative" })).toBe(join(homedir(), ".cache", "instruct-pix2pix"));
@@ -137,7 +137,7 @@ describe("the version of a libtorch", () => {
     expect(message).toContain(root);
   });
 
-  it("and the variant come from the tree, not from its name", () => {
+  it("and the variant are read from the files, not from the folder's name", () => {
     expect(resolveLibtorch({ libtorch: fake("2.13.0+cpu", { cuda: true }) }).variant).toBe("cuda");
     expect(resolveLibtorch({ libtorch: fake("2.13.0+cu130") }).variant).toBe("cpu");
   });
@@ -164,7 +164,7 @@ describe("the version of a libtorch", () => {
 });
 
 describe("the platform", () => {
-  it("is named as prebuilt packages are", () => {
+  it("is named like the prebuilt packages", () => {
     if (process.platform === "linux") expect(platformAbi()).toMatch(/^linux-(x64|arm64)-(gnu|musl)$/);
   });
 
@@ -181,7 +181,7 @@ describe("the platform", () => {
       expect(() => assertSupportedPlatform({ family: "glibc", version })).not.toThrow();
   });
 
-  it("switches are on unless they say off", () => {
+  it("environment switches are on unless set to off", () => {
     expect(["1", "true", "YES", "on", "x"].every(isEnabled)).toBe(true);
     expect([undefined, "", "0", "false", "No", "off"].some(isEnabled)).toBe(false);
   });
@@ -190,7 +190,7 @@ describe("the platform", () => {
 describe("a place in the cache", () => {
   const place = (path: string) => placeOf(path, { cpuHalfOnly: true });
 
-  it("is had by libraries of the CPU half and by licences", () => {
+  it("is given to the CPU libraries and to licences", () => {
     for (const path of ["nvidia/cu13/lib/libcudart.so.13", "nvidia/x/bin/cupti64.dll", "nvidia/lib/cudart.cupti.so"])
       expect(place(path)).toBe(path);
     for (const path of ["nvidia/lib/cudart.txt", "nvidia/lib/x.so.cudart", "nvidia/lib/a/cudart.so", "nvidia/x.so"])
@@ -201,7 +201,7 @@ describe("a place in the cache", () => {
       expect(place(path)).toBeUndefined();
   });
 
-  it("is looked for in linear time", () => {
+  it("is determined in linear time", () => {
     // Work that grows with the square of a name's length would take hours.
     for (const part of ["cudart", "cudart.so/", "/lib/cudart", "LICENSE", "LICENSE/", ".dist-info", "licenses/"])
       for (const start of ["nvidia/lib/", "x.dist-info/", ""])

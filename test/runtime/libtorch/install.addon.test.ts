@@ -73,7 +73,7 @@ function filesOf(folder: string): string[] {
 }
 
 describe("the sources of an installation", () => {
-  it("begin with the official index", async () => {
+  it("start with the official index", async () => {
     const requests: string[] = [];
     const { release, contents, cpu } = smallRelease("unset");
     const index = await serve((request, response) => {
@@ -95,7 +95,7 @@ describe("the sources of an installation", () => {
     expect(resolveLibtorch({ env: options.env }).root).toBe(installed.root);
   });
 
-  it("go on with pip, in the user's configuration", async () => {
+  it("continue with pip, in the user's configuration", async () => {
     const { release, contents, cpu } = smallRelease(NOBODY);
     const pip = fakePip({ [cpu.file]: contents[cpu.file] as Buffer });
     const { options, manifest, messages } = setting({ release, env: { PATH: pip.path } });
@@ -107,7 +107,7 @@ describe("the sources of an installation", () => {
     expect(messages.join("\n")).toMatch(/not available there: http:\/\/127\.0\.0\.1:9\/cpu\/.*ECONNREFUSED|bad port/);
   });
 
-  it("are ended if pip fetches far more than the wheel can have", async () => {
+  it("stop if pip downloads far more than the size of the wheel", async () => {
     const { release } = smallRelease(NOBODY);
     const bin = writeTree(temporaryFolder(), {
       python3: `#!${process.execPath}
@@ -129,7 +129,7 @@ if (!args.includes("--version")) {
     expectNothingLeft(cache);
   });
 
-  it("end with the CPU half of the CUDA wheel, which is announced and recorded", async () => {
+  it("end with the CPU libraries of the CUDA wheel, which is announced and recorded", async () => {
     const { release, contents, cuda, runtime } = smallRelease(NOBODY);
     const pip = fakePip({
       [cuda.file]: contents[cuda.file] as Buffer,
@@ -159,7 +159,7 @@ if (!args.includes("--version")) {
     ]);
   });
 
-  it("are all named, with what went wrong, if none has it", async () => {
+  it("are all named, with their errors, if all fail", async () => {
     const { release } = smallRelease(NOBODY);
     const pip = fakePip({});
     const { options, cache } = setting({ release, env: { PATH: pip.path } });
@@ -190,7 +190,7 @@ if (!args.includes("--version")) {
     expect(existsSync(pip.log)).toBe(false);
   });
 
-  it("must deliver the pinned bytes: another content is an error, and no reason to look elsewhere", async () => {
+  it("must deliver the pinned bytes: other content is an error, and no other source is tried", async () => {
     const { release, contents, cpu } = smallRelease(NOBODY);
     const other = Buffer.concat([contents[cpu.file] as Buffer, Buffer.from("x")]);
     const pip = fakePip({ ...contents, [cpu.file]: other });
@@ -215,7 +215,7 @@ describe("the CUDA variant", () => {
     "torch/version.py",
   ];
 
-  it("is one tree of all its wheels, fetched by pip", async () => {
+  it("is unpacked from all its wheels, downloaded by pip", async () => {
     const { release, contents, cuda, runtime } = smallRelease(NOBODY);
     const pip = fakePip(contents);
     const { options, manifest, entry } = setting({ variant: "cuda", release, env: { PATH: pip.path } });
@@ -229,7 +229,7 @@ describe("the CUDA variant", () => {
     expect(resolveLibtorch({ env: options.env })).toMatchObject({ variant: "cuda" });
   });
 
-  it("comes from a mirror too, and goes on with the wheel at which it was interrupted", async () => {
+  it("also comes from a mirror, and resumes at the wheel at which it was interrupted", async () => {
     const { release, contents, cuda, runtime } = smallRelease("http://never.invalid");
     const requests: string[] = [];
     let whole = false;
@@ -256,7 +256,7 @@ describe("the CUDA variant", () => {
     expect(readdirSync(join(cache, "downloads"))).toEqual([]);
   });
 
-  it("is refused whole if one of its wheels is another file than the pinned one", async () => {
+  it("is refused if one of its wheels is not the pinned file", async () => {
     const { release, contents, runtime } = smallRelease(NOBODY);
     const pip = fakePip({ ...contents, [runtime.file]: makeZip({ "nvidia/cu13/lib/libcudart.so.13": "another" }) });
     const { options, cache } = setting({ variant: "cuda", release, env: { PATH: pip.path } });
@@ -292,7 +292,7 @@ describe("--from", () => {
     expect(manifest()).toMatchObject({ source: { kind: "folder", location: from }, archives: [] });
   });
 
-  it("takes the nvidia folder beside a CUDA libtorch with it", async () => {
+  it("includes the nvidia folder beside a CUDA libtorch", async () => {
     const from = temporaryFolder();
     writeTree(join(from, "torch"), libtorchFiles("2.13.0+cu130", { cuda: true }));
     writeTree(from, { "nvidia/cu13/lib/libcudart.so.13": "runtime", "nvidia/cudnn/lib/libcudnn.so.9": "dnn" });
@@ -349,7 +349,7 @@ describe("--from", () => {
     expectNothingLeft(cache);
   });
 
-  it("unpacks the very bytes that it has hashed, though the file is replaced or written to meanwhile", async () => {
+  it("unpacks exactly the bytes that were hashed, even if the file is replaced or changed meanwhile", async () => {
     for (const pinned of [false, true]) {
       const { release, contents, cpu } = smallRelease(NOBODY);
       const from = join(temporaryFolder(), pinned ? cpu.file : "some.whl");
@@ -379,7 +379,7 @@ describe("--from", () => {
     });
   });
 
-  it("does not take a CPU libtorch for a CUDA one", async () => {
+  it("does not accept a CPU libtorch as a CUDA one", async () => {
     const from = writeTree(temporaryFolder(), libtorchFiles());
     await expect(installLibtorch(setting({ from, variant: "cuda" }).options)).rejects.toThrow(/holds no CUDA half/);
   });
@@ -498,7 +498,7 @@ describe("unpacking", () => {
     expect(failures).toBeGreaterThan(15);
   });
 
-  it("keeps the permission to execute and nothing else of an archive's permissions", async () => {
+  it("keeps only the executable bit of an archive's permissions", async () => {
     const { result } = install(
       makeZip([
         ...files,
@@ -511,7 +511,7 @@ describe("unpacking", () => {
     expect(statSync(join(root, "lib/plain.h")).mode & 0o7777 & ~0o022).toBe(0o644);
   });
 
-  it("leaves out of a CUDA build for the CPU what would need CUDA", () => {
+  it("leaves out libraries that need CUDA when it unpacks a CUDA build for the CPU", () => {
     const half = (path: string) => placeOf(path, { cpuHalfOnly: true });
     for (const name of [
       "libtorch_cuda.so",
@@ -566,7 +566,7 @@ describe("the cache", () => {
     expect(existsSync(join(entry(), "torch", "lib", "libtorch_cpu.so"))).toBe(true);
   });
 
-  it("never holds a libtorch that does not open on this machine", async () => {
+  it("never contains a libtorch that does not load on this machine", async () => {
     const { options, cache } = setting({ from: wheel(), probe: undefined });
     const failed = installLibtorch(options);
     await expect(failed).rejects.toMatchObject({ code: "ERR_LIBTORCH" });
@@ -574,7 +574,7 @@ describe("the cache", () => {
     expectNothingLeft(cache);
   });
 
-  it("keeps downloads of an installation that failed afterwards, and uses them", async () => {
+  it("keeps the downloads of a failed installation and reuses them", async () => {
     const { release, contents, cpu } = smallRelease(NOBODY);
     let served = 0;
     const index = await serve((_, response) => {
@@ -601,7 +601,7 @@ describe("the cache", () => {
     expect(messages.join("\n")).toContain(`waiting for another installation (process ${process.pid})`);
   });
 
-  it("is cleared of what an installation left that was killed", async () => {
+  it("is cleaned of the leftovers of a killed installation", async () => {
     const { options, cache } = setting({ from: wheel() });
     writeTree(cache, {
       "libtorch/.staging-abc/entry/torch/lib/libc10.so": "half",
@@ -630,7 +630,7 @@ describe("the cache", () => {
   });
 });
 
-describe("a disk that is too small", () => {
+describe("too little disk space", () => {
   it("is noticed before anything is downloaded", async () => {
     const folder = temporaryFolder();
     await expect(assertDiskSpace(folder, 2e9, async () => 1e9)).rejects.toMatchObject({
@@ -665,7 +665,7 @@ describe("a disk that is too small", () => {
 });
 
 describe("the lock", () => {
-  it("is taken over from a dead process at once, and from a silent one elsewhere after a while", async () => {
+  it("is taken over at once from a dead process, and after a timeout from one on another machine", async () => {
     const path = join(temporaryFolder(), "lock");
     const holders = [
       { id: "dead", pid: 2 ** 22 + 1, host: hostname() },
@@ -682,7 +682,7 @@ describe("the lock", () => {
     expect(await withLock(path, {}, async () => "done")).toBe("done");
   });
 
-  it("is waited for as long as its holder lives, and the wait can be aborted", async () => {
+  it("is waited for while its holder lives, and the wait can be aborted", async () => {
     const path = join(temporaryFolder(), "lock");
     writeFileSync(path, JSON.stringify({ id: "far", pid: 1, host: "elsewhere" }));
     const waited: string[] = [];
@@ -786,7 +786,7 @@ describe("the lock", () => {
     }
   });
 
-  it("lets one at a time in, and goes also when the work fails", async () => {
+  it("admits one at a time, and is released also when the work fails", async () => {
     const path = join(temporaryFolder(), "lock");
     let inside = 0;
     let most = 0;
@@ -808,7 +808,7 @@ describe("the lock", () => {
 describe("the pinned release", () => {
   const release = releaseFor("linux-x64-gnu");
 
-  it("is the CPU wheel, then the CUDA wheel for its CPU half; and all that the CUDA variant needs", () => {
+  it("is the CPU wheel, then the CPU libraries of the CUDA wheel; for CUDA all wheels it needs", () => {
     const [first, second] = recipesOf(release, "cpu");
     expect(first?.wheels.map(({ sha256 }) => sha256)).toEqual([
       "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
@@ -842,7 +842,7 @@ describe("the pinned release", () => {
     }
   });
 
-  it("is asked of pip so that any pip takes exactly that file", () => {
+  it("is requested such that any version of pip chooses exactly that file", () => {
     const [, half] = recipesOf(release, "cpu");
     expect(pipArguments(half?.wheels[2] as never, "/to")).toEqual([
       ...[
@@ -879,7 +879,7 @@ describe("the pinned release", () => {
     expect(() => recipesOf(releaseFor(platform), "cuda")).toThrow(/is pinned for/);
   });
 
-  it("has nothing for other platforms; the error names the alternatives", () => {
+  it("does not exist for other platforms; the error names the alternatives", () => {
     expect(() => recipesOf(releaseFor("freebsd-x64"), "cpu")).toThrow(
       /is pinned for freebsd-x64; .*--from.*LIBTORCH_USE_PYTORCH=1/,
     );
@@ -913,8 +913,8 @@ describe("options", () => {
   });
 });
 
-describe("the trial of a libtorch", () => {
-  it("tells why a library does not open, and survives one that crashes", async () => {
+describe("test-loading a libtorch", () => {
+  it("reports why a library does not load, and survives one that crashes", async () => {
     const root = writeTree(temporaryFolder(), { "lib/libtorch_cpu.so": "not a library" });
     expect(await probeLibtorch({ root }, "cpu")).toMatch(/libtorch_cpu\.so: (invalid ELF header|file too short)/);
     writeTree(root, {

@@ -59,7 +59,7 @@ const FAULTS: [string, RegExp, (pairs: string, rows: Row[]) => void][] = [
 ];
 
 describe.each(FAULTS)("one row with %s", (name, message, spoil) => {
-  test("is named and counted, and the run goes on", async () => {
+  test("is named and counted, and the run continues", async () => {
     const pairs = spoilt(name, spoil);
     const outputDir = folder.at(`out ${name}`);
     const options = { ...oneEpoch, trainDataDir: pairs, trainBatchSize: 5 };
@@ -101,7 +101,7 @@ function oneUsable(name: string): string {
   });
 }
 
-test("a batch without one usable row makes no step, and the next goes on", async () => {
+test("a batch without a usable row makes no step, and the run continues with the next", async () => {
   const pairs = oneUsable("whole batches");
   const options = { ...oneEpoch, trainDataDir: pairs, maxTrainSteps: 3 };
   const { result, records } = await trained(tinyOptions(folder.at("out whole batches"), options));
@@ -114,7 +114,7 @@ test("a batch without one usable row makes no step, and the next goes on", async
   ]);
 });
 
-test("batches without one usable row make a run shorter, not its epochs more", async () => {
+test("batches without a usable row make a run shorter and do not add epochs", async () => {
   const outputDir = folder.at("out epochs");
   const options = { ...oneEpoch, trainDataDir: oneUsable("epochs"), numTrainEpochs: 2, checkpointingSteps: 1 };
   const { result, records } = await trained(tinyOptions(outputDir, options));
@@ -134,7 +134,7 @@ test("batches without one usable row make a run shorter, not its epochs more", a
 });
 
 test.each([{ maxTrainSteps: 3 }, { numTrainEpochs: 3 }])(
-  "an epoch without one usable row is an error, also where they were encoded before: %j",
+  "an epoch without a usable row is an error, also with cached latents: %j",
   async (length) => {
     const outputDir = folder.at(`out cached ${Object.keys(length)}`);
     const options = tinyOptions(outputDir, { ...oneEpoch, ...length, cacheLatents: true });
@@ -150,7 +150,7 @@ test.each([{ maxTrainSteps: 3 }, { numTrainEpochs: 3 }])(
   },
 );
 
-test("a data set without one usable row is an error, not an endless run", async () => {
+test("a data set without a usable row is an error, not an endless run", async () => {
   const pairs = spoilt("nothing", (_, rows) => {
     for (const row of rows) row.edit_prompt = "";
   });
@@ -163,7 +163,7 @@ test("a column that does not exist is refused with those there are", async () =>
   expect(expectError(seen, "ERR_DATASET")).toMatch(/instruction.*edit_prompt|edit_prompt.*instruction/);
 });
 
-test("pictures of unequal sizes and shapes are brought to one size", async () => {
+test("pictures of different sizes and shapes are resized to one size", async () => {
   const { RgbImage } = await import("../../../lib/images/index.js");
   const pairs = folder.copyOfPairs("sizes");
   const gray = (width: number, height: number) =>
@@ -176,7 +176,7 @@ test("pictures of unequal sizes and shapes are brought to one size", async () =>
   expect(records).toHaveLength(5);
 });
 
-test("one broken row among ten thousand is named and passed over", async () => {
+test("one broken row among ten thousand is named and skipped", async () => {
   const ROWS = 10_000;
   const [batch, batches, seed] = [20, 4, 3n];
   const order = new EpochOrder({ length: ROWS, batchSize: batch, source: seededPermutations(seed) });

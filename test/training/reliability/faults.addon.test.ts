@@ -1,5 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { latestValidCheckpoint } from "../../../lib/training/checkpoint/find.js";
@@ -12,6 +22,7 @@ import {
   metrics,
   TemporaryFolder,
   tinyOptions,
+  tinyPairs,
   trained,
   upTo,
   watch,
@@ -52,7 +63,7 @@ async function expectGoesOn(outputDir: string): Promise<void> {
   expect(metrics(outputDir).map(({ step }) => step)).toEqual(upTo(STEPS));
 }
 
-describe("where files may not become so large", () => {
+describe("with a file size limit", () => {
   test("for a checkpoint", async ({ skip }) => {
     skip(!limitFiles("unlimited"), "there is no prlimit here");
     const outputDir = folder.at("limit-checkpoint");
@@ -83,7 +94,7 @@ describe("where files may not become so large", () => {
     await expectGoesOn(outputDir);
   });
 
-  test("for the model at the end, where an earlier one stays as it is", async ({ skip }) => {
+  test("for the model at the end; an earlier model is unchanged", async ({ skip }) => {
     skip(!limitFiles("unlimited"), "there is no prlimit here");
     const outputDir = folder.at("limit-second-model");
     await trained(options(outputDir, { maxTrainSteps: 2 }));
@@ -166,6 +177,58 @@ describe("an output folder that cannot be written to is found before anything is
       chmodSync(outputDir, 0o755);
     }
     expect(readdirSync(outputDir)).toEqual([]);
+  });
+});
+
+describe("what has the name of a result is found before anything is loaded", () => {
+  const components = ["unet", "vae", "text_encoder", "tokenizer", "scheduler"];
+  const images = join(tinyPairs, "images");
+  const validates = { valImageUrl: join(images, readdirSync(images)[0]!), validationPrompt: "snow" };
+
+  test.each<[string, string, (path: string) => void, Partial<TrainInput>?]>([
+    ...components.map((name): [string, string, (path: string) => void] => [
+      "a file",
+      name,
+      (path) => writeFileSync(path, "notes"),
+    ]),
+    ["a link that leads nowhere", "unet", (path) => symlinkSync("gone", path)],
+    ["a link to a file", "unet", (path) => symlinkSync(join(tinyPairs, "metadata.jsonl"), path)],
+    ["a folder", "model_index.json", (path) => mkdirSync(path)],
+    ["a folder", "README.md", (path) => mkdirSync(path)],
+    ["a folder", "unet/config.json", (path) => mkdirSync(path, { recursive: true })],
+    ["a folder", "vae/diffusion_pytorch_model.safetensors", (path) => mkdirSync(path, { recursive: true })],
+    ["a file", "validation", (path) => writeFileSync(path, ""), validates],
+    [
+      "a file",
+      "validation/step-000002",
+      (path) => {
+        mkdirSync(join(path, ".."));
+        writeFileSync(path, "");
+      },
+      validates,
+    ],
+  ])("%s: %s", async (_, name, put, more = {}) => {
+    const outputDir = mkdtempSync(folder.at("in-the-way-"));
+    const path = join(outputDir, name);
+    put(path);
+    const seen = await watch(options(outputDir, more));
+    expect(expectError(seen, "ERR_IO")).toBe(
+      `cannot write "${path}": the run will need ${/\./.test(name) ? "a file" : "a folder"} of this name, and something else has it; rename or remove that, or choose another output folder`,
+    );
+    expect(seen.events).toEqual([]);
+  });
+
+  test("but not where it does no harm: links to folders, other files, and names of checkpoints", async () => {
+    const outputDir = folder.at("no-harm");
+    mkdirSync(join(outputDir, "elsewhere"), { recursive: true });
+    symlinkSync("elsewhere", join(outputDir, "unet"));
+    symlinkSync("gone", join(outputDir, "README.md"));
+    writeFileSync(join(outputDir, "elsewhere", "notes"), "");
+    for (const name of ["validation", "checkpoint-2", "checkpoint-4.tmp"]) writeFileSync(join(outputDir, name), name);
+    await trained(options(outputDir));
+    expect(finalWeights(outputDir)).toBe(finalWeights(whole));
+    expect(checkpoints(outputDir)).toEqual(expect.arrayContaining(["checkpoint-2", "checkpoint-4"]));
+    expect(readFileSync(join(outputDir, "checkpoint-2-of-unknown"), "utf8")).toBe("checkpoint-2");
   });
 });
 

@@ -8,7 +8,7 @@ import { type Ended, TrainProcess } from "./train-process.js";
 const STEPS = 16;
 const INTERVAL = 2;
 
-test("killed at random moments and started again, a run ends with the bits of an undisturbed one", async () => {
+test("killed at random moments and restarted, a run gives the same bits as an uninterrupted one", async () => {
   using folder = new TemporaryFolder();
   const [whole, killed] = [folder.at("whole"), folder.at("killed")];
   const options = { maxTrainSteps: STEPS, checkpointingSteps: INTERVAL, checkpointsTotalLimit: 2 };

@@ -76,7 +76,7 @@ test("a run that is stopped at any stage closes its files and frees its trainer"
   expect(warnings.filter(({ message }) => /file descriptor|garbage collection/i.test(message))).toEqual([]);
 });
 
-test("so does one of which a later part fails", async () => {
+test("so does a run that fails later", async () => {
   await trained(options("complete"));
   const before = openFiles();
   const failure = new Error("no memory");

@@ -12,6 +12,7 @@ import {
   metrics,
   stoppedAfter,
   TemporaryFolder,
+  tinyBase,
   tinyOptions,
   trained,
   upTo,
@@ -74,7 +75,7 @@ describe("a folder in which another run has trained", () => {
     expect(steps(outputDir)).toEqual(upTo(4));
   });
 
-  test("goes on with the first by its name, and its metrics come back", async () => {
+  test("continues the first run by its checkpoint's name, and restores its metrics", async () => {
     const second = idOf(outputDir).slice(0, 8);
     const aside = join(outputDir, `checkpoint-4-of-${first}`);
     const { records } = await trained(
@@ -95,7 +96,7 @@ describe("a folder in which another run has trained", () => {
   });
 });
 
-test("a run that goes back to an earlier checkpoint branches off: the later ones are another's", async () => {
+test("a run that resumes from an earlier checkpoint branches off: later checkpoints belong to another run", async () => {
   const outputDir = folder.at("branch");
   await trained(options(outputDir, { maxTrainSteps: 4, checkpointsTotalLimit: undefined }));
   const before = idOf(outputDir);
@@ -110,7 +111,7 @@ test("a run that goes back to an earlier checkpoint branches off: the later ones
   expect(records.map(({ step }) => step)).toEqual([4]);
 });
 
-test("checkpoints from before runs had an identity are gone on from, and count as one run", async () => {
+test("checkpoints without a run's identity can be resumed from, and count as one run", async () => {
   const outputDir = folder.at("earlier");
   await trained(options(outputDir, { maxTrainSteps: 3 }));
   const whole = finalWeights(outputDir);
@@ -162,7 +163,7 @@ describe("checkpoints that diffusers' script wrote", () => {
     expect(again.records.map(({ step }) => step)).toEqual([4]);
   });
 
-  test("are gone on from by name: weights, average, step, learning rate and the order of the rows", async () => {
+  test("are resumed from by name: weights, EMA weights, step, learning rate and the order of the rows", async () => {
     const outputDir = folder.at("from-diffusers");
     const checkpoint = diffusersCheckpoint(folder.at("theirs"), 4, join(source, "checkpoint-4"));
     const more = { gradientAccumulationSteps: 2, maxTrainSteps: 5, lrScheduler: "cosine" as const, lrWarmupSteps: 1 };
@@ -173,11 +174,11 @@ describe("checkpoints that diffusers' script wrote", () => {
     );
     expect(warnings).toEqual([
       expect.stringMatching(
-        /taken over: the UNet, its average, step 4; not available from it: AdamW's moments.*generators/,
+        /taken over: the UNet, its EMA weights, step 4; not available from it: AdamW's moments.*generators/,
       ),
     ]);
     expect(steps(outputDir)).toEqual([5]);
-    // Its first step starts from the average that was saved: at the fifth update a third of it is left over.
+    // Its first step starts from the saved EMA weights: at the fifth update a third of them remains.
     expect(finalWeights(outputDir)).not.toBe(finalWeights(folder.at("straight")));
   });
 
@@ -209,19 +210,52 @@ describe("checkpoints that diffusers' script wrote", () => {
       "ERR_CHECKPOINT",
       /name it checkpoint-STEP/,
     ],
+    [
+      "with the UNet of a text-to-image model",
+      (path) => {
+        const config = join(path, "unet", "config.json");
+        writeFileSync(config, readFileSync(config, "utf8").replace(/("in_channels": )\d+/, "$14"));
+        return path;
+      },
+      {},
+      "ERR_CHECKPOINT",
+      /unet\/config\.json: the UNet has 4 input channels, where a checkpoint of InstructPix2Pix has 8, .* pretrained_model_name_or_path/,
+    ],
+    [
+      "with an average of other weights",
+      (path) => {
+        cpSync(join(tinyBase, "unet"), join(path, "unet_ema"), { recursive: true });
+        return path;
+      },
+      { useEma: true },
+      "ERR_CHECKPOINT",
+      /unet_ema: is not an average of the weights in unet\/: "conv_in\.weight" is \[\d+, 4, 3, 3\] here and \[\d+, 8, 3, 3\] there/,
+    ],
+    [
+      "with an average whose header is damaged",
+      (path) => {
+        const weights = join(path, "unet_ema", "diffusion_pytorch_model.safetensors");
+        writeFileSync(weights, readFileSync(weights).fill(0xff, 0, 8));
+        return path;
+      },
+      { useEma: true },
+      "ERR_SAFETENSORS",
+      /its header does not fit the file/,
+    ],
   ])("are refused %s", async (name, change, more, code, message) => {
     const path = change(diffusersCheckpoint(folder.at(name), 7, join(source, "checkpoint-4")));
     const seen = await watch(options(folder.at(`out ${name}`), { ...more, resumeFromCheckpoint: path }));
     expect(expectError(seen, code as "ERR_CONFIG")).toMatch(message);
-    expect(seen.events.map(({ type }) => type)).not.toContain("started");
+    // Before the data set is opened and a model is loaded.
+    expect(seen.events.map(({ type }) => type)).not.toContain("loading");
   });
 });
 
-describe("an output folder is one run's at a time", () => {
+describe("an output folder is used by one run at a time", () => {
   const lock = (outputDir: string) => join(outputDir, ".training.lock");
   const holder = (pid: number, host = hostname()) => JSON.stringify({ id: "another", pid, host });
 
-  test("a second run is refused, with the process named, and takes nothing from the first", async () => {
+  test("a second run is refused, with the process named, and does not affect the first", async () => {
     const outputDir = folder.at("locked");
     let second: unknown;
     const onStep = async ({ step }: { step: number }) => {
@@ -235,7 +269,7 @@ describe("an output folder is one run's at a time", () => {
     expect(steps(outputDir)).toEqual([1, 2]);
   });
 
-  test("a living process of this machine or another holds it; a dead or an older one does not", async () => {
+  test("a live process of this machine or another holds the lock; a dead or an older one does not", async () => {
     const outputDir = folder.at("held");
     mkdirSync(outputDir);
     const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore" });

@@ -66,9 +66,9 @@ test.each([
   await poison(join(base, part, file), name, value, (i) => i === 0);
   const outputDir = folder.at(`out-loaded-${part}`);
   const seen = await watch(tinyOptions(outputDir, { ...everyStep, pretrainedModelNameOrPath: base }));
-  expect(expectError(seen, "ERR_NOT_FINITE")).toContain(
-    `${join(part, file)}: the weight "${name}" holds NaN or infinity`,
-  );
+  const message = expectError(seen, "ERR_NOT_FINITE");
+  expect(message).toContain(`${join(part, file)}: the weight "${name}" holds NaN or infinity`);
+  expect(message).not.toMatch(/allow_?non_?finite/i); // which training does not have
   expect(seen.records).toEqual([]);
   expect(checkpoints(outputDir)).toEqual([]);
 });
@@ -104,7 +104,7 @@ function rowsWith(word: string): number[] {
   );
 }
 
-test("overflow that comes with some rows stops at the step that meets them, which is named with them", async () => {
+test("overflow caused by some rows stops at their step, and names the step and the rows", async () => {
   // One word of the vocabulary has an embedding whose spread overflows: that of the end of "rainbow".
   const base = folder.copyOfBase("text");
   const weights = join(base, "text_encoder", "model.safetensors");
@@ -176,7 +176,7 @@ test("gradients that overflow although the loss does not are named", async () =>
 describe("with float16 and a scaled loss", () => {
   const fp16: Partial<TrainInput> = { ...everyStep, mixedPrecision: "fp16", trainBatchSize: 1 };
 
-  test("steps that overflow are skipped and halve the scale; the schedule of the learning rate waits for them", async () => {
+  test("steps that overflow are skipped and halve the loss scale; the learning rate schedule does not advance", async () => {
     const base = folder.copyOfBase("overflow");
     // Gradients twelve times as large overflow at the initial scale of 65536, and no longer at a smaller one.
     const scale = 12;
@@ -211,7 +211,7 @@ describe("with float16 and a scaled loss", () => {
     expect(state.scaler).toEqual({ scale: 65536 / 2 ** skipped, growthTracker: sinceLast });
     expect(state.learningRate).toEqual({ step: changes });
     await expectFinite(join(outputDir, "checkpoint-4"));
-    // A step that is skipped leaves weights and optimiser alone.
+    // A step that is skipped leaves weights and optimizer alone.
     const first = records.findIndex((record) => record.skipped) + 1;
     const [before, after] = [first - 1, first].map(
       (step) => step > 0 && fingerprint(join(outputDir, `checkpoint-${step}`)),
@@ -220,7 +220,7 @@ describe("with float16 and a scaled loss", () => {
       for (const file of [`unet/${WEIGHTS}`, "optimizer.safetensors"]) expect(after[file]).toBe(before[file]);
   });
 
-  test("overflow at every loss scale stops the run instead of being skipped forever", async () => {
+  test("overflow at every loss scale stops the run", async () => {
     const outputDir = folder.at("out-exhausted");
     const run = tinyOptions(outputDir, { ...fp16, maxTrainSteps: 1 });
     await trained(run);

@@ -21,7 +21,7 @@ const STEPS = 9;
 const latest = { resumeFromCheckpoint: "latest" };
 
 let folder: TemporaryFolder;
-/** An undisturbed run with a checkpoint at every third step. */
+/** An uninterrupted run with a checkpoint at every third step. */
 let whole: string;
 
 beforeAll(async () => {
@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.dispose]());
 
-/** A finished run has the numbers of the undisturbed one. */
+/** A finished run has the numbers of the uninterrupted one. */
 function expectSameAsWhole(outputDir: string): void {
   expect(finalWeights(outputDir)).toBe(finalWeights(whole));
   const [ours, its] = [metrics(outputDir), metrics(whole)];
@@ -40,7 +40,7 @@ function expectSameAsWhole(outputDir: string): void {
   );
 }
 
-describe("a resumed run ends with the bits of an undisturbed one", () => {
+describe("a resumed run gives the same bits as an uninterrupted one", () => {
   test("interrupted after every single step", async () => {
     const outputDir = folder.at("every-step");
     for (const step of upTo(STEPS - 1)) {
@@ -118,7 +118,7 @@ describe("a resumed run ends with the bits of an undisturbed one", () => {
     expectSameAsWhole(outputDir);
   });
 
-  test("with the seed that the first run drew", async () => {
+  test("with the random seed of the first run", async () => {
     const outputDir = folder.at("drawn-seed");
     const short = { seed: undefined, maxTrainSteps: 2 };
     const { result } = await trained(tinyOptions(outputDir, { ...short, checkpointingSteps: 1 }));
@@ -129,7 +129,7 @@ describe("a resumed run ends with the bits of an undisturbed one", () => {
     expect(finalWeights(outputDir)).toBe(before);
   });
 
-  test("for more steps than were first asked for", async () => {
+  test("for more steps than the first run was given", async () => {
     const constant: Partial<TrainInput> = { lrScheduler: "constant_with_warmup" };
     const [straight, extended] = [folder.at("straight-longer"), folder.at("extended")];
     await trained(tinyOptions(straight, { ...constant, maxTrainSteps: 5 }));
@@ -161,10 +161,10 @@ describe("which checkpoint a run resumes from", () => {
   test.each([
     ["truncated weights", (path: string) => truncateSync(join(path, "unet/diffusion_pytorch_model.safetensors"), 1000)],
     ["a changed byte", (path: string) => flipByte(join(path, "optimizer.safetensors"))],
-    ["a missing average", (path: string) => rmSync(join(path, "unet_ema"), { recursive: true })],
+    ["missing EMA weights", (path: string) => rmSync(join(path, "unet_ema"), { recursive: true })],
     ["no manifest", (path: string) => rmSync(join(path, "manifest.json"))],
     ["half a state", (path: string) => truncateSync(join(path, "state.json"), 100)],
-  ])("a newest checkpoint with %s is named and passed over", async (_, damage) => {
+  ])("a newest checkpoint with %s is named and skipped", async (_, damage) => {
     const outputDir = folder.at("damaged");
     rmSync(outputDir, { recursive: true, force: true });
     cpSync(whole, outputDir, { recursive: true });
@@ -175,7 +175,7 @@ describe("which checkpoint a run resumes from", () => {
     expect(warnings[0]).toMatch(/checkpoint-9 is broken and skipped: /);
   });
 
-  test("a broken checkpoint that was asked for by name is refused", async () => {
+  test("a broken checkpoint given by name is refused", async () => {
     const outputDir = folder.at("broken-by-name");
     cpSync(whole, outputDir, { recursive: true });
     truncateSync(join(outputDir, "checkpoint-9", "optimizer.safetensors"), 1000);
@@ -198,7 +198,7 @@ describe("which checkpoint a run resumes from", () => {
     expect(checkpoints(outputDir)).toEqual(["checkpoint-3"]);
   });
 
-  test("only as many checkpoints as asked for are kept, the newest", async () => {
+  test("only the newest checkpoints are kept, up to the limit", async () => {
     const outputDir = folder.at("limited");
     await trained(tinyOptions(outputDir, { maxTrainSteps: 4, checkpointingSteps: 1, checkpointsTotalLimit: 2 }));
     expect(checkpoints(outputDir)).toEqual(["checkpoint-3", "checkpoint-4"]);
@@ -223,7 +223,7 @@ describe("options that would change the run's numbers", () => {
     );
   });
 
-  test("are taken with allow_changed_options, and said aloud", async () => {
+  test("are accepted with allow_changed_options, with a warning", async () => {
     const { records, warnings } = await trained(
       tinyOptions(folder.at("allowed"), {
         learningRate: 2e-3,

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.dispose]());
 
-/** Nothing that was reported is lost, and the run can go on to where it would have come undisturbed. */
+/** Nothing that was reported is lost, and the run can go on to where it would have come without interruption. */
 async function expectGoesOn(outputDir: string, ended: Ended): Promise<void> {
   expect(checkpoints(outputDir).filter((name) => name.endsWith(".tmp"))).toEqual([]);
   const latest = await latestValidCheckpoint(outputDir, ({ error }) => expect.unreachable(error.message));
@@ -63,7 +63,7 @@ test("a signal before the first step leaves nothing behind", async () => {
   await expectGoesOn(outputDir, ended);
 });
 
-test("a second signal exits at once, and what was saved before stands", async () => {
+test("a second signal exits at once, and earlier checkpoints remain valid", async () => {
   const outputDir = folder.at("twice");
   const run = new TrainProcess(tinyOptions(outputDir, { checkpointingSteps: 2 }));
   await run.heard(({ event, step }) => event === "step" && step === 5);

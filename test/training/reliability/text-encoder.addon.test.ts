@@ -20,7 +20,7 @@ afterAll(() => folder[Symbol.dispose]());
 
 const losses = (outputDir: string) => metrics(outputDir).map(({ train_loss }) => train_loss as number);
 
-test("a text encoder that is trained along is saved under the names that every transformers reads, and has changed", async () => {
+test("a trained text encoder is saved under names that every version of transformers reads, and has changed", async () => {
   const base = await loadSafetensors(join(tinyOptions(whole).pretrainedModelNameOrPath!, WEIGHTS));
   const saved = await loadSafetensors(join(whole, WEIGHTS));
   expect(Object.keys(saved).sort()).toEqual(
@@ -35,7 +35,7 @@ test("a text encoder that is trained along is saved under the names that every t
   }
 });
 
-test("a resumed run ends with the bits of an undisturbed one, the text encoder and its average included", async () => {
+test("a resumed run gives the same bits as an uninterrupted one, text encoder and EMA weights included", async () => {
   const outputDir = folder.at("resumed");
   await trained(tinyOptions(outputDir, { ...options, maxTrainSteps: 3 }));
   await trained(tinyOptions(outputDir, { ...options, resumeFromCheckpoint: "latest" }));
@@ -44,7 +44,7 @@ test("a resumed run ends with the bits of an undisturbed one, the text encoder a
   expect(readFileSync(join(outputDir, WEIGHTS)).equals(readFileSync(join(whole, WEIGHTS)))).toBe(true);
 });
 
-test("cached latents give the same losses, since they hold instructions and not what became of them", async () => {
+test("cached latents give the same losses, since the cache holds prompts, not embeddings", async () => {
   const outputDir = folder.at("cached");
   await trained(tinyOptions(outputDir, { ...options, cacheLatents: true }));
   const [ours, its] = [losses(outputDir), losses(whole)];
@@ -52,7 +52,7 @@ test("cached latents give the same losses, since they hold instructions and not 
   for (const [i, loss] of ours.entries()) expect(Math.abs(loss / its[i]! - 1)).toBeLessThan(1e-5);
 });
 
-test("the reference's script cannot train a text encoder, so its mode refuses to", async () => {
+test("the reference mode refuses to train a text encoder, as the reference script cannot", async () => {
   const run = train(tinyOptions(folder.at("refused"), { ...options, compat: "diffusers" }));
   await expect(run).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT", message: /train_text_encoder/ });
 });

@@ -15,7 +15,7 @@ export const tinyBase = fixture("script-full", "base");
 export const tinyPairs = fixture("script-full", "dataset");
 
 /**
- * Everything that a resumed run has to bring back: an average, flips, dropped conditioning, a schedule of the learning
+ * Everything that a resumed run must restore: EMA weights, flips, dropped conditioning, a schedule of the learning
  * rate, and windows of two batches of which the third of an epoch has only one, so that an epoch is three steps.
  */
 export function tinyOptions(outputDir: string, more: Partial<TrainInput> = {}): TrainInput {

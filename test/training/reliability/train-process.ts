@@ -18,7 +18,7 @@ export interface Ended {
   status: number | string;
   told: Told[];
   stderr: string;
-  /** The last optimiser step that was reported. */
+  /** The last optimizer step that was reported. */
   lastStep: number;
   /** The last checkpoint that was reported as saved. */
   lastCheckpoint: number;

@@ -24,7 +24,7 @@ import {
 let folder: TemporaryFolder;
 beforeAll(async () => {
   folder = new TemporaryFolder();
-  await trained(options("undisturbed"));
+  await trained(options("uninterrupted"));
 });
 afterAll(() => folder[Symbol.dispose]());
 
@@ -49,7 +49,7 @@ test("callbacks that are not functions are refused before anything is loaded", a
   expect(existsSync(folder.at("callbacks"))).toBe(false);
 });
 
-test("a folder with the name of the model's index costs the model, not the checkpoint", async () => {
+test("if the model cannot be saved, the checkpoint is still kept", async () => {
   const outputDir = folder.at("index-folder");
   mkdirSync(join(outputDir, "model_index.json"), { recursive: true });
   const message = expectError(await watch(options("index-folder")), "ERR_IO");
@@ -81,7 +81,7 @@ describe("an unusable validation picture is refused before the first step", () =
   });
 });
 
-test("it takes place after the epochs asked for and, once, at the end; the model is saved before", async () => {
+test("validation runs after the chosen epochs and once at the end, after the model is saved", async () => {
   const { events } = await trained(options("every-third", { numTrainEpochs: 5, validationEpochs: 3 }));
   expect(stepsValidated(events)).toEqual([2, 8, 10]);
   const order = events.map(({ type }) => type);
@@ -89,7 +89,7 @@ test("it takes place after the epochs asked for and, once, at the end; the model
   expect(stepsValidated((await trained(options("cut-short", { maxTrainSteps: 3 }))).events)).toEqual([2, 3]);
 });
 
-test("the picture is read once: it may be gone when its turn comes", async () => {
+test("the validation picture is read once, at the start", async () => {
   const valImageUrl = folder.at("soon-gone.png");
   await (await RgbImage.load(picture)).save(valImageUrl);
   const onStep = () => rmSync(valImageUrl, { force: true });
@@ -106,19 +106,19 @@ test("an unwritable folder causes a warning each time, and training continues", 
     /^validation after step 2 failed: cannot write validation pictures to .*training goes on$/,
   );
   expect(stepsValidated(events)).toEqual([]);
-  expect(finalWeights(outputDir)).toBe(finalWeights(folder.at("undisturbed")));
+  expect(finalWeights(outputDir)).toBe(finalWeights(folder.at("uninterrupted")));
 });
 
-test("memory that runs out costs a warning, and the weights of training are in their place again", async () => {
+test("out of memory causes a warning, and the training weights are restored", async () => {
   const failure = new InstructPix2PixError("ERR_OUT_OF_MEMORY", "no memory");
   const edit = vi.spyOn(InstructPix2PixPipeline.prototype, "run").mockRejectedValue(failure);
   const { warnings } = await trained(options("no-memory"));
   edit.mockRestore();
   expect(warnings).toEqual([2, 4].map((step) => `validation after step ${step} failed: no memory; training goes on`));
-  expect(finalWeights(folder.at("no-memory"))).toBe(finalWeights(folder.at("undisturbed")));
+  expect(finalWeights(folder.at("no-memory"))).toBe(finalWeights(folder.at("uninterrupted")));
 });
 
-test("metrics that cannot be written end the run behind a checkpoint", async () => {
+test("if metrics cannot be written, the run saves a checkpoint and ends", async () => {
   const failure = new InstructPix2PixError("ERR_IO", "no room");
   const write = vi.spyOn(MetricsFile.prototype, "log").mockImplementation(async (_, step) => {
     if (step === 3) throw failure;
@@ -161,11 +161,11 @@ describe("an error thrown by a callback ends the run after a checkpoint", () => 
     const [last] = checkpoints(input.outputDir!).slice(-1);
     expect(last).toMatch(/^checkpoint-[23]$/);
     await trained({ ...input, resumeFromCheckpoint: "latest" });
-    expect(finalWeights(input.outputDir!)).toBe(finalWeights(folder.at("undisturbed")));
+    expect(finalWeights(input.outputDir!)).toBe(finalWeights(folder.at("uninterrupted")));
     expect(metrics(input.outputDir!).map(({ step }) => step)).toEqual(upTo(4));
   });
 
-  test("what it throws before there is anything to save ends the run at once", async () => {
+  test("an error thrown before the first step ends the run at once", async () => {
     const thrown = new Error("mine");
     const onEvent = () => {
       throw thrown;
@@ -180,6 +180,6 @@ describe("an error thrown by a callback ends the run after a checkpoint", () => 
     };
     await expect(train({ ...options("late"), onEvent })).rejects.toThrow("mine");
     expect(checkpoints(folder.at("late"))).toEqual(["checkpoint-4"]);
-    expect(finalWeights(folder.at("late"))).toBe(finalWeights(folder.at("undisturbed")));
+    expect(finalWeights(folder.at("late"))).toBe(finalWeights(folder.at("uninterrupted")));
   });
 });

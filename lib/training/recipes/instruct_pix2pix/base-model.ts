@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { checkPipeline, type PipelineDescription, slotsOf } from "../../../components/description.js";
 import { InstructPix2PixError } from "../../../core/errors.js";
 import type { Generator } from "../../../core/generator.js";
 import { type ModelDType, Tensor } from "../../../core/tensor.js";
@@ -6,10 +7,19 @@ import { readConfig } from "../../../files/config.js";
 import { resolvePretrained } from "../../../hub/index.js";
 import { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../../models/clip_text_model.js";
+import type { ModelOptions } from "../../../models/pretrained.js";
 import { UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
+import { checkLatentChannels, checkTextWidth, checkVocabulary } from "../../../pipelines/compatibility.js";
+import {
+  INSTRUCT_PIX2PIX,
+  STABLE_DIFFUSION_SLOTS,
+  type StableDiffusionComponents,
+} from "../../../pipelines/components.js";
 import { native } from "../../../runtime/native.js";
 import { DDPMScheduler } from "../../../schedulers/ddpm.js";
-import { CLIPTokenizer } from "../../../tokenizer/clip_tokenizer.js";
+import { SCHEDULER_CONFIG } from "../../../schedulers/registry.js";
+import type { Scheduler } from "../../../schedulers/scheduler.js";
+import type { CLIPTokenizer } from "../../../tokenizer/clip_tokenizer.js";
 
 /** The model that training starts from: frozen autoencoder, text encoder (frozen or not), and the UNet in float32. */
 export interface BaseModel {
@@ -21,6 +31,8 @@ export interface BaseModel {
   unet: UNet2DConditionModel;
   /** Whether the UNet was a text-to-image model's and its first convolution was widened. */
   extended: boolean;
+  /** The base model's own, for validation and the saved pipeline. */
+  scheduler: Scheduler;
   /** The noise schedule of training: DDPM with the settings of the base model's scheduler, of any class. */
   noiseSchedule: DDPMScheduler;
   predictionType: "epsilon" | "v_prediction";
@@ -44,10 +56,24 @@ export interface BaseModelOptions {
   signal?: AbortSignal;
 }
 
+/** An InstructPix2Pix model, or a text-to-image model to make one of. */
+const BASE: PipelineDescription<StableDiffusionComponents> = {
+  ...INSTRUCT_PIX2PIX,
+  check({ unet, vae, textEncoder, tokenizer }, index) {
+    const { latent_channels: latents } = vae;
+    if (unet.in_channels !== latents) checkLatentChannels(unet, vae, index);
+    checkTextWidth(unet, textEncoder);
+    checkVocabulary(tokenizer, textEncoder);
+  },
+};
+
 /** The folder of the base model, downloaded from the hub if necessary. */
 export function resolveBaseModel(options: Omit<BaseModelOptions, "device" | "frozenDType">): Promise<string> {
   const { variant, cacheDir, signal, revision, hubToken: token } = options;
-  return resolvePretrained(options.pretrainedModelNameOrPath, { revision, variant, cacheDir, token, signal });
+  const components = slotsOf(BASE).map(([, slot]) => slot.folder);
+  const checkConfigs = (folder: string) => checkPipeline(BASE, folder);
+  const files = { revision, variant, cacheDir, token, signal, components, checkConfigs };
+  return resolvePretrained(options.pretrainedModelNameOrPath, files);
 }
 
 /**
@@ -56,35 +82,38 @@ export function resolveBaseModel(options: Omit<BaseModelOptions, "device" | "fro
  * @throws as `InstructPix2PixPipeline.fromPretrained`; `ERR_CONFIG` for a prediction type that cannot be trained
  */
 export async function loadBaseModel(options: BaseModelOptions): Promise<BaseModel> {
-  const { device, frozenDType: dtype, variant, trainTextEncoder, trained, signal } = options;
+  const { frozenDType: dtype, variant, trainTextEncoder, trained } = options;
+  const model: ModelOptions = { device: options.device, signal: options.signal, suggestAllowNonFinite: false };
   const folder = options.folder ?? (await resolveBaseModel(options));
-  const schedulerConfig = await readConfig(join(folder, "scheduler", "scheduler_config.json"));
+  const { ready } = await checkPipeline(BASE, folder);
+  const { tokenizer, scheduler } = ready as StableDiffusionComponents;
+  const path = (part: keyof StableDiffusionComponents) => join(folder, STABLE_DIFFUSION_SLOTS[part].folder);
+  const schedulerConfig = await readConfig(join(path("scheduler"), SCHEDULER_CONFIG));
   const noiseSchedule = DDPMScheduler.fromConfig(schedulerConfig);
   const predictionType = schedulerConfig.prediction_type ?? "epsilon";
   if (predictionType !== "epsilon" && predictionType !== "v_prediction")
     throw new InstructPix2PixError(
       "ERR_CONFIG",
-      `${join(folder, "scheduler", "scheduler_config.json")}: "prediction_type" is ${JSON.stringify(predictionType)}; training knows "epsilon" and "v_prediction"`,
+      `${join(path("scheduler"), SCHEDULER_CONFIG)}: "prediction_type" is ${JSON.stringify(predictionType)}; training knows "epsilon" and "v_prediction"`,
     );
-  const tokenizer = await CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
   const loaded: { dispose(): void }[] = [];
   try {
-    const textEncoder = await CLIPTextModel.fromPretrained(trained?.textEncoder ?? join(folder, "text_encoder"), {
-      device,
+    const textEncoder = await CLIPTextModel.fromPretrained(trained?.textEncoder ?? path("textEncoder"), {
+      ...model,
       dtype: trainTextEncoder ? "float32" : dtype,
       variant: trained?.textEncoder ? undefined : variant,
-      signal,
     });
     loaded.push(textEncoder);
-    const vae = await AutoencoderKL.fromPretrained(join(folder, "vae"), { device, dtype, variant, signal });
+    const vae = await AutoencoderKL.fromPretrained(path("vae"), { ...model, dtype, variant });
     loaded.push(vae);
-    const existing = vae.config.latent_channels;
+    const latents = vae.config.latent_channels;
     const { unet, extended } = await UNet2DConditionModel.fromPretrainedExtended(
       trained?.unet ?? (await unetFolder(folder, options)),
-      { existing, inChannels: 2 * existing },
-      { device, signal },
+      // A checkpoint's UNet has them all.
+      { existing: trained ? undefined : latents, inChannels: 2 * latents },
+      model,
     );
-    return { folder, tokenizer, textEncoder, vae, unet, extended, noiseSchedule, predictionType };
+    return { folder, tokenizer, textEncoder, vae, unet, extended, scheduler, noiseSchedule, predictionType };
   } catch (error) {
     for (const part of loaded) part.dispose();
     throw error;
@@ -94,14 +123,16 @@ export async function loadBaseModel(options: BaseModelOptions): Promise<BaseMode
 /** The reference loads the UNet with a separate revision option and never as a variant. */
 async function unetFolder(folder: string, options: BaseModelOptions): Promise<string> {
   const { nonEmaRevision, cacheDir, signal } = options;
-  if (nonEmaRevision === undefined) return join(folder, "unet");
+  const { unet } = STABLE_DIFFUSION_SLOTS;
+  if (nonEmaRevision === undefined) return join(folder, unet.folder);
   const other = await resolvePretrained(options.pretrainedModelNameOrPath, {
     revision: nonEmaRevision,
     cacheDir,
     token: options.hubToken,
     signal,
+    components: [unet.folder],
   });
-  return join(other, "unet");
+  return join(other, unet.folder);
 }
 
 /**

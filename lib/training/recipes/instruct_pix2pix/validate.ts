@@ -16,6 +16,9 @@ const STEPS = 20;
 const GUIDANCE_SCALE = 7;
 const IMAGE_GUIDANCE_SCALE = 1.5;
 
+/** In the output folder; holds a folder for each validated step. */
+export const VALIDATION_FOLDER = "validation";
+
 /** The validation input; the picture is read before training and kept in memory. */
 export interface ValidationInput {
   image: RgbImage;
@@ -81,7 +84,7 @@ export async function validate(
   signal?: AbortSignal,
 ): Promise<{ images: RgbImage[]; files: string[] }> {
   const pipeline = new InstructPix2PixPipeline({ ...base, scheduler: validation.scheduler });
-  const folder = join(place.outputDir, "validation", `step-${String(place.step).padStart(6, "0")}`);
+  const folder = join(place.outputDir, VALIDATION_FOLDER, `step-${String(place.step).padStart(6, "0")}`);
   try {
     await mkdir(folder, { recursive: true });
   } catch (error) {

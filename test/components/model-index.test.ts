@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { componentClass, parseModelIndex, readModelIndex } from "../../lib/components/model-index.js";
 import { InstructPix2PixError } from "../../lib/core/errors.js";
-import { mutatedText } from "./mutated-text.js";
+import { mutatedText } from "../models/mutated-text.js";
 
 const published = {
   _class_name: "StableDiffusionInstructPix2PixPipeline",

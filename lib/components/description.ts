@@ -1,0 +1,146 @@
+import { join } from "node:path";
+import { describe } from "../core/arguments.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import type { PretrainedModel } from "../models/pretrained.js";
+import { componentClass, type ModelIndex, readModelIndex } from "./model-index.js";
+import { type ComponentClassName, type ModelClass, type RegisteredClass, registeredClass } from "./registry.js";
+
+/** A component that a pipeline has. */
+export interface ComponentSlot {
+  /** Its folder, which is also its name in `model_index.json`: "text_encoder". */
+  readonly folder: string;
+  readonly classes: readonly ComponentClassName[];
+  /** Whether a pipeline may lack it; it is null then. Default false. */
+  readonly optional?: boolean;
+}
+
+/** A pipeline class, as far as loading and saving need to know it. */
+export interface PipelineDescription<C> {
+  /** The class in diffusers, as in `model_index.json`. */
+  readonly className: string;
+  /**
+   * Other values of `_class_name` that it loads from. Default any: many folders name a relative of the class that loads
+   * them, and their components show what they are.
+   */
+  readonly accepts?: readonly string[];
+  /** By the components' names in the API. */
+  readonly components: { readonly [K in keyof C]-?: ComponentSlot };
+  /**
+   * Refuses components that do not fit together, before weights are downloaded or loaded.
+   *
+   * @throws `ERR_CONFIG`
+   */
+  check?(configs: PipelineConfigs<C>, index: ModelIndex): void;
+}
+
+/** What is known of components without their weights: of models the configurations, of others the components themselves. */
+export type PipelineConfigs<C> = { readonly [K in keyof C]: ConfigOf<C[K]> };
+
+// Distributes over unions, so that what may be null stays so.
+type ConfigOf<T> =
+  T extends PretrainedModel<infer Config>
+    ? Readonly<Config>
+    : T extends readonly (infer Item)[]
+      ? readonly ConfigOf<Item>[]
+      : T;
+
+/** A pipeline's folder whose components fit together, before its weights are read. */
+export interface CheckedPipeline<C> {
+  readonly folder: string;
+  readonly index: ModelIndex;
+  /** The components that are complete: those given, those without weights, and null for those that are absent. */
+  readonly ready: Partial<C>;
+  /** The models to load. */
+  readonly models: readonly { readonly name: keyof C; readonly folder: string; readonly modelClass: ModelClass }[];
+}
+
+/** The slots of a description, typed. */
+export function slotsOf<C>({ components }: Pick<PipelineDescription<C>, "components">): [keyof C, ComponentSlot][] {
+  return Object.entries(components) as [keyof C, ComponentSlot][];
+}
+
+/**
+ * Checks from configurations that a folder holds the components of a pipeline and that they fit together, with those
+ * that the caller gives instead. Weights are not read.
+ *
+ * @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_TOKENIZER`
+ */
+export async function checkPipeline<C>(
+  description: PipelineDescription<C>,
+  folder: string,
+  given: Partial<C> = {},
+): Promise<CheckedPipeline<C>> {
+  const index = await readModelIndex(folder);
+  checkClass(description, index);
+  const ready: Partial<C> = { ...given };
+  const configs = Object.fromEntries(Object.entries(given).map(([name, part]) => [name, configOf(part)])) as Partial<
+    Record<keyof C, unknown>
+  >;
+  const found: { name: keyof C; folder: string; entry: RegisteredClass }[] = [];
+  for (const [name, slot] of slotsOf(description)) {
+    if (name in given) continue;
+    if (slot.optional && !index.components.get(slot.folder)) {
+      ready[name] = null as C[keyof C];
+      configs[name] = null;
+    } else {
+      const entry = registeredClass(componentClass(index, slot.folder, slot.classes));
+      found.push({ name, folder: join(folder, slot.folder), entry });
+    }
+  }
+  const models: { name: keyof C; folder: string; modelClass: ModelClass }[] = [];
+  for (const { name, folder, entry } of found) {
+    if (isLight(entry)) ready[name] = configs[name] = (await entry.load(folder)) as C[keyof C];
+    else {
+      configs[name] = await entry.readConfig(folder);
+      models.push({ name, folder, modelClass: entry });
+    }
+  }
+  description.check?.(configs as PipelineConfigs<C>, index);
+  return { folder, index, ready, models };
+}
+
+function isLight(entry: RegisteredClass): entry is Exclude<RegisteredClass, ModelClass> {
+  return entry.files.kind !== "model";
+}
+
+/**
+ * The components among the options of loading a pipeline, which the caller gives instead of having them loaded.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for one of another class, or null where a component is needed
+ */
+export function givenComponents<C>(description: PipelineDescription<C>, options: object): Partial<C> {
+  const given: Partial<C> = {};
+  for (const [name, slot] of slotsOf(description)) {
+    const part = (options as Partial<C>)[name];
+    if (part === undefined) continue;
+    const parts = Array.isArray(part) && part.length > 0 ? part : [part];
+    const fits = (value: unknown) => slot.classes.some((className) => registeredClass(className).is(value));
+    if (!(part === null && slot.optional) && !parts.every(fits))
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `${String(name)} must be of class ${slot.classes.join(" or ")}, not ${describe(part)}`,
+      );
+    given[name] = part;
+  }
+  return given;
+}
+
+function configOf(part: unknown): unknown {
+  if (Array.isArray(part)) return part.map(configOf);
+  return isModel(part) ? part.config : part;
+}
+
+function isModel(part: unknown): part is PretrainedModel<unknown> {
+  return typeof part === "object" && part !== null && "format" in part;
+}
+
+function checkClass(
+  { className, accepts }: Pick<PipelineDescription<unknown>, "className" | "accepts">,
+  index: ModelIndex,
+): void {
+  if (accepts === undefined || index.className === className || accepts.includes(index.className)) return;
+  throw new InstructPix2PixError(
+    "ERR_CONFIG",
+    `${index.path} names a ${index.className}; ${className} loads from ${[className, ...accepts].join(", ")}`,
+  );
+}

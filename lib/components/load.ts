@@ -1,0 +1,146 @@
+import { join } from "node:path";
+import { describe } from "../core/arguments.js";
+import { resolveDevice } from "../core/device.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import type { ModelDType } from "../core/tensor.js";
+import { readConfig } from "../files/config.js";
+import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
+import { checkQuantization, type ModelOptions, type QuantizationOptions } from "../models/pretrained.js";
+import { listVariants } from "../models/weights.js";
+import { native } from "../runtime/native.js";
+import {
+  type CheckedPipeline,
+  checkPipeline,
+  givenComponents,
+  type PipelineDescription,
+  slotsOf,
+} from "./description.js";
+import type { ModelClass } from "./registry.js";
+import { leaveToCaller } from "./shared.js";
+
+/** Options of {@link ResolveOptions} that select files, which do not apply to a whole pipeline. */
+const CHOOSE_FILES = ["components", "subfolder", "allowPatterns", "ignorePatterns"] as const;
+
+export interface FromPretrainedOptions
+  extends Omit<ModelOptions, "device">,
+    QuantizationOptions,
+    Omit<ResolveOptions, "signal" | "variant" | "checkConfigs" | (typeof CHOOSE_FILES)[number]> {
+  /** "auto" (default): the first CUDA device that works, else the CPU. */
+  device?: string;
+  /**
+   * Type of the autoencoder. Default `dtype`, but "float32" if that is "float16" and the autoencoder's configuration
+   * has `"force_upcast": true`: such autoencoders overflow in float16.
+   */
+  vaeDtype?: ModelDType;
+}
+
+/**
+ * Options of loading with components to use instead of the folder's, which are then neither downloaded nor loaded. They
+ * stay on their devices and in their types. The pipeline does not dispose of them, unless another pipeline holds them:
+ * then the last of these does.
+ */
+export type LoadOptions<C> = FromPretrainedOptions & Partial<C>;
+
+/**
+ * Loads a pipeline folder as diffusers saves it: `model_index.json` and one folder per component. Models are loaded one
+ * after the other: a device computes on one thread, and reading is part of that work.
+ *
+ * @param pathOrId a folder, or an id on the Hugging Face hub
+ * @throws after disposing of everything that it loaded
+ */
+export async function loadComponents<C extends object>(
+  description: PipelineDescription<C>,
+  pathOrId: string,
+  options: LoadOptions<C> = {} as LoadOptions<C>,
+): Promise<C> {
+  native(); // a missing libtorch is reported before anything is downloaded
+  checkNames(options);
+  const device = resolveDevice(options.device ?? "auto");
+  const { dtype = "float32", quantization = "none", variant, signal } = options;
+  checkQuantization(quantization, dtype, device); // before anything is downloaded
+  const given = givenComponents(description, options);
+  let checked: CheckedPipeline<C> | undefined;
+  const folder = await resolvePretrained(pathOrId, {
+    ...options,
+    components: slotsOf(description).flatMap(([name, slot]) => (name in given ? [] : [slot.folder])),
+    checkConfigs: async (at) => {
+      checked = await checkPipeline(description, at, given);
+    },
+  });
+  if (checked?.folder !== folder) checked = await checkPipeline(description, folder, given);
+  const { models, ready } = checked;
+  const variantOf = variant === undefined ? noVariant : await componentVariants(folder, models, variant);
+  const components: Partial<C> = { ...ready };
+  const loaded: { dispose(): void }[] = [];
+  try {
+    for (const { name, folder, modelClass } of models) {
+      throwIfAborted(signal);
+      const own = await optionsOf(modelClass, folder, { ...options, device, variant: variantOf(folder) });
+      const model = await modelClass.load(folder, own);
+      loaded.push(model);
+      components[name] = model as C[keyof C];
+    }
+  } catch (error) {
+    for (const part of loaded) part.dispose();
+    throw error;
+  }
+  for (const part of Object.values(given)) leaveToCaller(part);
+  return components as C;
+}
+
+/** JavaScript callers may pass options that the type excludes. */
+function checkNames(options: unknown): void {
+  const invalid = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
+  if (typeof options !== "object" || options === null)
+    throw invalid(`options must be an object, not ${describe(options)}`);
+  for (const name of CHOOSE_FILES)
+    if ((options as Record<string, unknown>)[name] !== undefined)
+      throw invalid(`${name} is no option of a pipeline, which needs all of its files; resolvePretrained has it`);
+}
+
+/** The options of a pipeline that apply to a model of this class. */
+async function optionsOf(
+  { className, files }: ModelClass,
+  folder: string,
+  options: FromPretrainedOptions,
+): Promise<ModelOptions & QuantizationOptions> {
+  const { dtype = "float32", device, variant, attention, signal } = options;
+  const { allowNonFinite, suggestAllowNonFinite } = options;
+  const model: ModelOptions = { dtype, device, variant, attention, allowNonFinite, suggestAllowNonFinite, signal };
+  if (className === "UNet2DConditionModel") return { ...model, quantization: options.quantization };
+  if (className !== "AutoencoderKL") return model;
+  return { ...model, dtype: options.vaeDtype ?? (await autoencoderType(join(folder, files.config), dtype)) };
+}
+
+/**
+ * Only an explicit key counts: its default is true, but many older files of autoencoders that work in float16 omit it,
+ * and diffusers runs these in float16.
+ */
+async function autoencoderType(config: string, dtype: ModelDType): Promise<ModelDType> {
+  if (dtype !== "float16") return dtype;
+  return (await readConfig(config)).force_upcast === true ? "float32" : dtype;
+}
+
+const noVariant = (): undefined => undefined;
+
+/**
+ * The variant for each component's folder: those that have it, as in diffusers; at least one must.
+ *
+ * @throws `ERR_STATE_DICT` listing the available variants
+ */
+async function componentVariants(
+  folder: string,
+  models: readonly { folder: string; modelClass: ModelClass }[],
+  variant: string,
+): Promise<(component: string) => string | undefined> {
+  const present = new Map<string, string[]>();
+  for (const model of models)
+    present.set(model.folder, await listVariants(model.folder, model.modelClass.files.weights));
+  const known = [...new Set([...present.values()].flat())];
+  if (models.length > 0 && !known.includes(variant))
+    throw new InstructPix2PixError(
+      "ERR_STATE_DICT",
+      `${folder}: no component has the variant "${variant}"; available: ${known.length > 0 ? known.join(", ") : "none"}`,
+    );
+  return (component) => (present.get(component)?.includes(variant) ? variant : undefined);
+}

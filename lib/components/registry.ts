@@ -1,0 +1,152 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { toJson } from "../files/json.js";
+import { AutoencoderKL } from "../models/autoencoder_kl.js";
+import { CLIPTextModel } from "../models/clip_text_model.js";
+import { MODEL_CONFIG, type ModelFormat, type ModelLibrary, weightBaseName } from "../models/format.js";
+import {
+  type ModelDescription,
+  type ModelOptions,
+  type PretrainedModel,
+  type QuantizationOptions,
+  readModelConfig,
+} from "../models/pretrained.js";
+import { DIFFUSERS_VERSION } from "../models/save.js";
+import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import type { WeightBaseName } from "../models/weight-names.js";
+import { loadScheduler, SCHEDULER_CONFIG, SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
+import { Scheduler } from "../schedulers/scheduler.js";
+import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
+import { copyTokenizer } from "./copy.js";
+import type { ComponentClass } from "./model-index.js";
+
+// The one place that knows the classes of pipelines' components: how each is stored, checked, loaded and saved.
+
+/** The files of a component's folder, as far as its class determines them. */
+export type ComponentFiles =
+  | { readonly kind: "model"; readonly config: string; readonly weights: WeightBaseName }
+  | { readonly kind: "scheduler"; readonly config: string }
+  /** Whatever text files there are. */
+  | { readonly kind: "tokenizer" };
+
+interface Storage<T> {
+  /** As in `model_index.json`. */
+  readonly className: string;
+  readonly library: ModelLibrary;
+  /** Whether a value is a component of this class that a pipeline can use. */
+  is(value: unknown): value is T;
+  /** Writes the component's folder. @throws `ERR_IO` */
+  save(folder: string, component: T): Promise<void>;
+}
+
+/** A class with weights. */
+export interface ModelClass<T extends PretrainedModel<unknown> = PretrainedModel<unknown>> extends Storage<T> {
+  readonly files: ComponentFiles & { kind: "model" };
+  /** The checked configuration in a folder, without weights. @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO` */
+  readConfig(folder: string): Promise<T["config"]>;
+  load(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
+}
+
+/** A class without weights, which is loaded whole where others' configurations are read. */
+export interface LightClass<T = unknown> extends Storage<T> {
+  readonly files: ComponentFiles & { kind: "scheduler" | "tokenizer" };
+  load(folder: string): Promise<T>;
+}
+
+export type RegisteredClass = ModelClass | LightClass;
+
+interface ModelConstructor<T extends PretrainedModel<unknown>> {
+  readonly description: ModelDescription<T["config"]>;
+  fromPretrained(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
+}
+
+function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
+  const { kind, library }: ModelFormat = Model.description;
+  const storage: ModelClass<T> = {
+    className: kind,
+    library,
+    files: { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) },
+    is: (value): value is T => value instanceof (Model as unknown as new () => T),
+    readConfig: async (folder) => (await readModelConfig(Model.description, folder)).config,
+    load: (folder, options) => Model.fromPretrained(folder, options),
+    save: (folder, component) => component.savePretrained(folder),
+  };
+  return storage as unknown as ModelClass;
+}
+
+function tokenizer(className: string): LightClass {
+  const storage: LightClass<CLIPTokenizer> = {
+    className,
+    library: "transformers",
+    files: { kind: "tokenizer" },
+    is: (value) => value instanceof CLIPTokenizer,
+    load: (folder) => CLIPTokenizer.fromPretrained(folder),
+    save: (folder, { folder: from }) => copyTokenizer(from, folder),
+  };
+  return storage as LightClass;
+}
+
+function scheduler(className: SchedulerName): LightClass {
+  const storage: LightClass<Scheduler> = {
+    className,
+    library: "diffusers",
+    files: { kind: "scheduler", config: SCHEDULER_CONFIG },
+    is: (value) => value instanceof Scheduler, // one that is not in the registry computes as well
+    load: (folder) => loadScheduler(folder, className),
+    save: saveScheduler,
+  };
+  return storage as LightClass;
+}
+
+const MODELS = {
+  AutoencoderKL: model(AutoencoderKL),
+  CLIPTextModel: model(CLIPTextModel),
+  UNet2DConditionModel: model(UNet2DConditionModel),
+};
+
+const TOKENIZERS = {
+  CLIPTokenizer: tokenizer("CLIPTokenizer"),
+  CLIPTokenizerFast: tokenizer("CLIPTokenizerFast"),
+};
+
+const SCHEDULERS = Object.fromEntries(SCHEDULER_NAMES.map((name) => [name, scheduler(name)])) as Record<
+  SchedulerName,
+  LightClass
+>;
+
+const CLASSES = { ...MODELS, ...TOKENIZERS, ...SCHEDULERS };
+
+/** A class of components that can be loaded, as `model_index.json` names it. */
+export type ComponentClassName = keyof typeof CLASSES;
+
+export function registeredClass(className: ComponentClassName): RegisteredClass {
+  return CLASSES[className];
+}
+
+/** Whether components of this class can be loaded. */
+export function isRegistered(className: string): className is ComponentClassName {
+  return Object.hasOwn(CLASSES, className);
+}
+
+/** The class of a loaded component; undefined for anything else. */
+export function classOf(component: unknown): RegisteredClass | undefined {
+  if (component instanceof Scheduler)
+    return isRegistered(component.className) ? CLASSES[component.className] : undefined;
+  return Object.values(CLASSES).find((entry) => entry.is(component));
+}
+
+/** A component's files. Those of classes that cannot be loaded follow from their names and libraries, as in diffusers. */
+export function filesOf({ library, className }: ComponentClass): ComponentFiles {
+  if (isRegistered(className)) return CLASSES[className].files;
+  if (className.includes("Tokenizer")) return { kind: "tokenizer" };
+  if (className.endsWith("Scheduler")) return { kind: "scheduler", config: SCHEDULER_CONFIG };
+  return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) };
+}
+
+/** `scheduler_config.json` as diffusers writes it. Errors of the file system pass through. */
+async function saveScheduler(folder: string, { className, config }: Scheduler): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const named = { ...config, _class_name: className, _diffusers_version: DIFFUSERS_VERSION };
+  const sorted = Object.fromEntries(Object.entries(named).sort(([a], [b]) => (a < b ? -1 : 1)));
+  await writeFile(join(folder, SCHEDULER_CONFIG), `${toJson(sorted, 2)}\n`);
+}

@@ -1,0 +1,123 @@
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { InstructPix2PixError } from "../core/errors.js";
+import { disk } from "../files/file-system.js";
+import { ioError } from "../files/io-error.js";
+import { readTree, syncPath } from "../files/tree.js";
+import { DIFFUSERS_VERSION } from "../models/save.js";
+import { copyComponent } from "./copy.js";
+import { type PipelineDescription, slotsOf } from "./description.js";
+import { type ComponentClass, MODEL_INDEX } from "./model-index.js";
+import { classOf, filesOf } from "./registry.js";
+
+/** A component to save. */
+export interface SavedComponent {
+  /** As `model_index.json` names it. */
+  readonly library: string;
+  readonly className: string;
+  /** Writes its folder. Errors of the file system pass through. */
+  write(folder: string): Promise<void>;
+}
+
+/** The content of a pipeline's folder. */
+export interface SavedPipeline {
+  /** The class in diffusers. */
+  readonly className: string;
+  /** By folder; null for what diffusers' class knows and this pipeline lacks. */
+  readonly components: Readonly<Record<string, SavedComponent | null>>;
+  /** The index's other entries, such as `requires_safety_checker`. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** Texts to write beside the index, by name: README.md. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+/** Temporary folder below the pipeline's. */
+const UNFINISHED = ".model.tmp";
+
+/**
+ * Writes a pipeline's folder that diffusers loads, `model_index.json` last. What was there is kept until the new one is
+ * entirely on the disk; files of other names stay.
+ *
+ * @throws `ERR_IO`, with nothing unfinished left behind
+ */
+export async function saveComponents(folder: string, pipeline: SavedPipeline): Promise<void> {
+  const unfinished = join(folder, UNFINISHED);
+  try {
+    await rm(unfinished, { recursive: true, force: true });
+    try {
+      await writePipeline(unfinished, pipeline);
+      await moveContents(unfinished, folder);
+    } finally {
+      // The original error takes precedence.
+      await rm(unfinished, { recursive: true, force: true }).catch(() => {});
+    }
+  } catch (error) {
+    throw ioError("save the model in", folder, error);
+  }
+}
+
+/**
+ * The loaded components of a pipeline, for {@link saveComponents}.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for one of a class that cannot be saved
+ */
+export function savedComponents<C>(
+  description: PipelineDescription<C>,
+  components: C,
+): Record<string, SavedComponent | null> {
+  return Object.fromEntries(
+    slotsOf(description).map(([name, { folder }]) => [
+      folder,
+      components[name] === null ? null : loadedComponent(String(name), components[name]),
+    ]),
+  );
+}
+
+function loadedComponent(name: string, component: unknown): SavedComponent {
+  const entry = classOf(component);
+  if (!entry)
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `${name} is of a class that cannot be saved with a pipeline`,
+    );
+  const { library, className } = entry;
+  return { library, className, write: (folder) => entry.save(folder, component as never) };
+}
+
+/** A component as it is in another folder: byte for byte where possible, but in files with plain names. */
+export function copiedComponent(
+  { library, className }: ComponentClass,
+  from: string,
+  variant?: string,
+): SavedComponent {
+  const files = filesOf({ library, className });
+  return { library, className, write: (folder) => copyComponent(files, from, folder, variant) };
+}
+
+async function writePipeline(folder: string, pipeline: SavedPipeline): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const entries: Record<string, unknown> = { ...pipeline.settings };
+  for (const [name, component] of Object.entries(pipeline.components)) {
+    entries[name] = component ? [component.library, component.className] : [null, null];
+    await component?.write(join(folder, name));
+  }
+  const sorted = Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1));
+  const index = {
+    _class_name: pipeline.className,
+    _diffusers_version: DIFFUSERS_VERSION,
+    ...Object.fromEntries(sorted),
+  };
+  await writeFile(join(folder, MODEL_INDEX), `${JSON.stringify(index, null, 2)}\n`);
+  for (const [name, text] of Object.entries(pipeline.files ?? {})) await writeFile(join(folder, name), text);
+}
+
+/** Moves the synced files; the index goes last, so that a folder with an index is a complete pipeline. */
+async function moveContents(from: string, to: string): Promise<void> {
+  const { files, folders } = await readTree(disk, from);
+  for (const file of files) await syncPath(disk, join(from, file), "file");
+  await rm(join(to, MODEL_INDEX), { force: true });
+  for (const folder of folders) await mkdir(join(to, folder), { recursive: true });
+  for (const file of [...files.filter((name) => name !== MODEL_INDEX), MODEL_INDEX])
+    await rename(join(from, file), join(to, file));
+  for (const folder of folders) await syncPath(disk, join(to, folder), "folder");
+}

@@ -1,0 +1,84 @@
+import { throwIfAborted } from "../core/errors.js";
+import { Scope } from "../core/scope.js";
+import type { Tensor } from "../core/tensor.js";
+import type { Loader } from "../data/index.js";
+import { native } from "../runtime/native.js";
+import { type Layout, product } from "./latent-records.js";
+import { type BatchEncoder, disposeEncoded } from "./recipes/instruct_pix2pix/encoder.js";
+import type { EncodedBatch } from "./recipes/instruct_pix2pix/micro-batch.js";
+
+/** What turns rows of the data set into records of the cache. */
+export interface RowEncoding {
+  loader: Loader;
+  encoder: BatchEncoder;
+  /** Whether records also hold the latents of the flipped pictures. */
+  mirrored: boolean;
+}
+
+/** A batch of encoded rows. */
+export interface RowRecords {
+  /** The rows asked for. */
+  rows: readonly number[];
+  /** Those of them that are usable, and their records, in the same order. */
+  usable: readonly number[];
+  records: readonly Float32Array[];
+  /** Undefined if no row is usable. */
+  layout: Layout | undefined;
+}
+
+/** Encodes batches of rows. The same batch gives the same bits again; another division into batches may not. */
+export async function* encodeRows(
+  { loader, encoder, mirrored }: RowEncoding,
+  batches: Iterable<{ rows: number[] }>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<RowRecords, void, undefined> {
+  for await (const batch of loader.prefetched(batches)) {
+    throwIfAborted(signal);
+    const { indices: usable } = batch;
+    const { rows } = batch.request;
+    if (usable.length === 0) {
+      yield { rows, usable, records: [], layout: undefined };
+      continue;
+    }
+    const encoded: EncodedBatch[] = [];
+    try {
+      for (const flip of mirrored ? [false, true] : [false]) {
+        const flips = usable.map(() => flip);
+        encoded.push(await encoder.encode(batch, flips, signal));
+      }
+      const layout = await layoutOf(encoded);
+      yield { rows, usable, records: await recordsOf(encoded, layout), layout };
+    } finally {
+      for (const one of encoded) disposeEncoded(one);
+    }
+  }
+}
+
+async function layoutOf(encoded: readonly EncodedBatch[]): Promise<Layout> {
+  const { edited, text } = encoded[0]!;
+  return {
+    latents: edited.mean.shape.slice(1) as [number, number, number],
+    text: text.shape.slice(1),
+    mirrorings: encoded.length,
+    channelsLast: await native().isChannelsLast(edited.mean.handle),
+  };
+}
+
+/** The values of each row's record. */
+async function recordsOf(encoded: readonly EncodedBatch[], layout: Layout): Promise<Float32Array[]> {
+  using scope = new Scope();
+  const float = async (tensor: Tensor) =>
+    (await scope.add(await tensor.to({ dtype: "float32" })).toArray()) as Float32Array;
+  const latents: Float32Array[] = [];
+  for (const { edited, original } of encoded)
+    for (const tensor of [edited.mean, edited.logvar, original]) latents.push(await float(tensor));
+  const text = await float(encoded[0]!.text);
+  const [latentSize, textSize] = [product(layout.latents), product(layout.text)];
+  return Array.from({ length: text.length / textSize }, (_, row) => {
+    const record = new Float32Array(latents.length * latentSize + textSize);
+    for (const [j, values] of latents.entries())
+      record.set(values.subarray(row * latentSize, (row + 1) * latentSize), j * latentSize);
+    record.set(text.subarray(row * textSize, (row + 1) * textSize), latents.length * latentSize);
+    return record;
+  });
+}
