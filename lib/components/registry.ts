@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { toJson } from "../files/json.js";
 import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
+import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
 import { MODEL_CONFIG, type ModelFormat, type ModelLibrary, weightBaseName } from "../models/format.js";
 import {
   type ModelDescription,
@@ -101,6 +102,7 @@ function scheduler(className: SchedulerName): LightClass {
 const MODELS = {
   AutoencoderKL: model(AutoencoderKL),
   CLIPTextModel: model(CLIPTextModel),
+  CLIPTextModelWithProjection: model(CLIPTextModelWithProjection),
   UNet2DConditionModel: model(UNet2DConditionModel),
 };
 

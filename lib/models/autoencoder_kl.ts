@@ -1,7 +1,7 @@
 import { checkOptions } from "../core/arguments.js";
 import type { Generator } from "../core/generator.js";
 import { disposeAll, handleOf, Tensor } from "../core/tensor.js";
-import type { NativeTiling } from "../runtime/contract.js";
+import type { NativeTiling } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import { inferAutoencoderConfig } from "../single-file/autoencoder-config.js";
 import { autoencoderNames } from "../single-file/autoencoder-names.js";
