@@ -30,7 +30,7 @@ export interface PipelineDescription<C> {
    *
    * @throws `ERR_CONFIG`
    */
-  check?(configs: PipelineConfigs<C>, index: ModelIndex): void;
+  check?(configs: PipelineConfigs<C>, index?: ModelIndex): void;
 }
 
 /** What is known of components without their weights: of models the configurations, of others the components themselves. */
@@ -123,6 +123,24 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
     given[name] = part;
   }
   return given;
+}
+
+/**
+ * Checks that loaded components are all there and fit together.
+ *
+ * @throws `ERR_CONFIG`
+ */
+export function checkComponents<C>(description: PipelineDescription<C>, components: Partial<C>): void {
+  const configs: Partial<Record<keyof C, unknown>> = {};
+  for (const [name, slot] of slotsOf(description)) {
+    if (!(name in components) && !slot.optional)
+      throw new InstructPix2PixError(
+        "ERR_CONFIG",
+        `${description.className} needs ${String(name)}, which the other pipeline does not have: give it`,
+      );
+    configs[name] = configOf(components[name] ?? null);
+  }
+  description.check?.(configs as PipelineConfigs<C>);
 }
 
 function configOf(part: unknown): unknown {
