@@ -4,6 +4,8 @@ import "./core/symbols.js"; // before everything else
 
 export type { FromPretrainedOptions, LoadOptions } from "./components/load.js";
 export {
+  type EncodedPrompt,
+  type EncodedPromptPair,
   type EncodePromptOptions,
   encodePrompt,
   PROMPT_WEIGHTINGS,
@@ -44,6 +46,8 @@ export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_
 export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export {
+  type AnyImageToImagePipeline,
+  type AnyTextToImagePipeline,
   type AutoComponents,
   AutoPipelineForImage2Image,
   AutoPipelineForInpainting,
@@ -79,6 +83,27 @@ export {
   StableDiffusionInpaintPipeline,
 } from "./pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 export type { TextGuidanceOptions } from "./pipelines/stable_diffusion/text-options.js";
+export type {
+  StableDiffusionXLComponents,
+  StableDiffusionXLEditComponents,
+  StableDiffusionXLRefinerComponents,
+} from "./pipelines/stable_diffusion_xl/components.js";
+export type {
+  DenoisingEndOptions,
+  NegativeSizeOptions,
+  PromptPairOptions,
+  SizeOptions,
+} from "./pipelines/stable_diffusion_xl/options.js";
+export { StableDiffusionXLPipeline, type TextToImageXLOptions } from "./pipelines/stable_diffusion_xl/stable_diffusion_xl.js";
+export {
+  type AestheticOptions,
+  type ImageToImageXLOptions,
+  StableDiffusionXLImg2ImgPipeline,
+} from "./pipelines/stable_diffusion_xl/stable_diffusion_xl_img2img.js";
+export {
+  type EditXLOptions,
+  StableDiffusionXLInstructPix2PixPipeline,
+} from "./pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
 export type {
   AttentionBackend,
   DeepFeatures,

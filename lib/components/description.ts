@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { show } from "../files/config.js";
 import type { PretrainedModel } from "../models/pretrained.js";
 import { componentClass, type ModelIndex, readModelIndex } from "./model-index.js";
 import { type ComponentClassName, type ModelClass, type RegisteredClass, registeredClass } from "./registry.js";
@@ -14,6 +15,14 @@ export interface ComponentSlot {
   readonly optional?: boolean;
 }
 
+/** A setting of a pipeline: an entry of `model_index.json` that is no component. */
+export interface PipelineSetting {
+  /** Its name in `model_index.json`: "force_zeros_for_empty_prompt". */
+  readonly key: string;
+  /** Its value where the index has none. */
+  readonly fallback: boolean;
+}
+
 /** A pipeline class, as far as loading and saving need to know it. */
 export interface PipelineDescription<C> {
   /** The class in diffusers, as in `model_index.json`. */
@@ -23,8 +32,8 @@ export interface PipelineDescription<C> {
    * them, and their components show what they are.
    */
   readonly accepts?: readonly string[];
-  /** By the components' names in the API. */
-  readonly components: { readonly [K in keyof C]-?: ComponentSlot };
+  /** What it is made of, components and settings, by their names in the API. */
+  readonly components: { readonly [K in keyof C]-?: NonNullable<C[K]> extends boolean ? PipelineSetting : ComponentSlot };
   /**
    * Refuses components that do not fit together, before weights are downloaded or loaded.
    *
@@ -48,15 +57,33 @@ type ConfigOf<T> =
 export interface CheckedPipeline<C> {
   readonly folder: string;
   readonly index: ModelIndex;
-  /** The components that are complete: those given, those without weights, and null for those that are absent. */
+  /** What is complete: what was given, components without weights, null for those that are absent, and settings. */
   readonly ready: Partial<C>;
   /** The models to load. */
   readonly models: readonly { readonly name: keyof C; readonly folder: string; readonly modelClass: ModelClass }[];
 }
 
-/** The slots of a description, typed. */
-export function slotsOf<C>({ components }: Pick<PipelineDescription<C>, "components">): [keyof C, ComponentSlot][] {
-  return Object.entries(components) as [keyof C, ComponentSlot][];
+type Parts<C> = Pick<PipelineDescription<C>, "components">;
+
+/** The components of a description, typed. */
+export function slotsOf<C>(description: Parts<C>): [keyof C, ComponentSlot][] {
+  return partsOf(description).filter((part): part is [keyof C, ComponentSlot] => "folder" in part[1]);
+}
+
+/** The settings of a description, typed. */
+export function settingsOf<C>(description: Parts<C>): [keyof C, PipelineSetting][] {
+  return partsOf(description).filter((part): part is [keyof C, PipelineSetting] => "key" in part[1]);
+}
+
+function partsOf<C>({ components }: Parts<C>): [keyof C, ComponentSlot | PipelineSetting][] {
+  return Object.entries(components) as [keyof C, ComponentSlot | PipelineSetting][];
+}
+
+/** The settings of a pipeline that is made of these parts: as given, else as they are where nothing is said. */
+export function settingValues<C>(description: Parts<C>, parts: Partial<C>): Record<string, boolean> {
+  return Object.fromEntries(
+    settingsOf<C>(description).map(([name, { fallback }]) => [name, (parts[name] as boolean | undefined) ?? fallback]),
+  );
 }
 
 /**
@@ -87,6 +114,8 @@ export async function checkPipeline<C>(
       found.push({ name, folder: join(folder, slot.folder), entry });
     }
   }
+  for (const [name, setting] of settingsOf(description))
+    if (!(name in given)) ready[name] = configs[name] = settingIn(index, setting) as C[keyof C];
   const models: { name: keyof C; folder: string; modelClass: ModelClass }[] = [];
   for (const { name, folder, entry } of found) {
     if (isLight(entry)) ready[name] = configs[name] = (await entry.load(folder)) as C[keyof C];
@@ -99,12 +128,19 @@ export async function checkPipeline<C>(
   return { folder, index, ready, models };
 }
 
+function settingIn({ path, settings }: ModelIndex, { key, fallback }: PipelineSetting): boolean {
+  const value = settings[key] ?? fallback;
+  if (typeof value === "boolean") return value;
+  throw new InstructPix2PixError("ERR_CONFIG", `${path}: "${key}" is ${show(value)}, expected true or false`);
+}
+
 function isLight(entry: RegisteredClass): entry is Exclude<RegisteredClass, ModelClass> {
   return entry.files.kind !== "model";
 }
 
 /**
- * The components among the options of loading a pipeline, which the caller gives instead of having them loaded.
+ * The components and settings among the options of loading a pipeline, which the caller gives instead of having them
+ * loaded.
  *
  * @throws `ERR_INVALID_ARGUMENT` for one of another class, or null where a component is needed
  */
@@ -121,6 +157,16 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
         `${String(name)} must be of class ${slot.classes.join(" or ")}, not ${describe(part)}`,
       );
     given[name] = part;
+  }
+  for (const [name] of settingsOf(description)) {
+    const value: unknown = (options as Partial<C>)[name];
+    if (value === undefined) continue;
+    if (typeof value !== "boolean")
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `${String(name)} must be true or false, not ${describe(value)}`,
+      );
+    given[name] = value as C[keyof C];
   }
   return given;
 }
@@ -140,6 +186,7 @@ export function checkComponents<C>(description: PipelineDescription<C>, componen
       );
     configs[name] = configOf(components[name] ?? null);
   }
+  Object.assign(configs, settingValues(description, components));
   description.check?.(configs as PipelineConfigs<C>);
 }
 

@@ -1,10 +1,9 @@
 import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import type { Tensor } from "../core/tensor.js";
-import type { CLIPTextModel } from "../models/clip_text_model.js";
-import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
-import { encodePrompts, promptLength } from "./prompt.js";
-import { encodeWeightedPrompts } from "./weighting/encode.js";
+import { encodePenultimate, encodePrompts, promptLength, type TextParts } from "./prompt.js";
+import { encodePromptPair, encodeWeightedPair, type TextPairParts } from "./prompt-pair.js";
+import { encodeWeightedPrompts, type WeightingOptions } from "./weighting/encode.js";
 
 /** How prompts are read: as they are, or with weights in Compel's grammar. */
 export const PROMPT_WEIGHTINGS = ["none", "compel"] as const;
@@ -21,21 +20,43 @@ export interface EncodePromptOptions {
   signal?: AbortSignal;
 }
 
+/** What a text encoder, or SDXL's two, make of prompts. */
+export interface EncodedPrompt {
+  /** [B,T,D] in the text encoders' type. */
+  promptEmbeds: Tensor;
+}
+
+export interface EncodedPromptPair extends EncodedPrompt {
+  /** [B,E]: the second encoder's projected embeddings, for a pipeline's `pooledPromptEmbeds`. */
+  pooledPromptEmbeds: Tensor;
+}
+
 /**
  * The embeddings of prompts, for a pipeline's `promptEmbeds` and `negativePromptEmbeds`. Prompts that must be of one length,
  * such as a prompt and its negative one, are encoded in one call: shorter ones are filled up with the empty prompt.
  *
+ * @param parts a tokenizer and its text encoder, or SDXL's two of each, as a pipeline has them
  * @param text a prompt, or several
- * @returns `promptEmbeds` [B,T,D] in the text encoder's type; T is the text encoder's length, or a multiple of it for
- *   weighted prompts with `.and()` or longer than that with `truncateLongPrompts: false`
+ * @returns `promptEmbeds`; T is the text encoder's length, or a multiple of it for weighted prompts with `.and()` or longer
+ *   than that with `truncateLongPrompts: false`. With two text encoders `pooledPromptEmbeds` too.
  * @throws `ERR_INVALID_ARGUMENT` for an unknown weighting, and for a prompt that Compel's grammar has no meaning for;
  *   `ERR_TOKENIZER`, `ERR_ABORTED`
  */
 export async function encodePrompt(
-  parts: { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel },
+  parts: TextPairParts,
   text: string | readonly string[],
   options?: EncodePromptOptions,
-): Promise<{ promptEmbeds: Tensor }> {
+): Promise<EncodedPromptPair>;
+export async function encodePrompt(
+  parts: TextParts,
+  text: string | readonly string[],
+  options?: EncodePromptOptions,
+): Promise<EncodedPrompt>;
+export async function encodePrompt(
+  parts: TextParts | TextPairParts,
+  text: string | readonly string[],
+  options?: EncodePromptOptions,
+): Promise<EncodedPrompt | EncodedPromptPair> {
   const { promptWeighting = "none", truncateLongPrompts = true, signal } = checkOptions(options);
   const prompts = typeof text === "string" ? [text] : text;
   if (!Array.isArray(prompts) || prompts.length === 0 || prompts.some((prompt) => typeof prompt !== "string"))
@@ -45,20 +66,33 @@ export async function encodePrompt(
       "ERR_INVALID_ARGUMENT",
       `promptWeighting must be ${PROMPT_WEIGHTINGS.map((name) => `"${name}"`).join(" or ")}, not ${JSON.stringify(promptWeighting)}`,
     );
-  if (promptWeighting === "none") {
-    if (!truncateLongPrompts)
-      throw new InstructPix2PixError(
-        "ERR_INVALID_ARGUMENT",
-        'truncateLongPrompts: false needs promptWeighting: "compel"; other prompts are always cut',
-      );
-    return { promptEmbeds: await encodePrompts(prompts, parts, { signal }) };
-  }
+  if (promptWeighting === "none" && !truncateLongPrompts)
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      'truncateLongPrompts: false needs promptWeighting: "compel"; other prompts are always cut',
+    );
+  const weighting = promptWeighting === "compel" ? { truncateLongPrompts, signal } : undefined;
+  if (!("textEncoder2" in parts)) return { promptEmbeds: await byOne(parts, prompts, weighting, signal) };
+  const pair = [prompts, prompts] as const;
+  const { embeddings, pooled } = weighting
+    ? await encodeWeightedPair(pair, parts, weighting)
+    : await encodePromptPair(pair, parts, (own, encoder) => encodePenultimate(own, encoder, { signal }));
+  return { promptEmbeds: embeddings, pooledPromptEmbeds: pooled };
+}
+
+/** [B,T,D]: the last hidden states of one text encoder. */
+async function byOne(
+  parts: TextParts,
+  prompts: readonly string[],
+  weighting: WeightingOptions | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Tensor> {
+  if (!weighting) return await encodePrompts(prompts, parts, { signal });
   const { tokenizer, textEncoder } = parts;
   const encode = async (ids: Tensor, attentionMask: Tensor | undefined) => {
     const output = await textEncoder.forward(ids, { attentionMask, signal });
     output.pooled.dispose();
     return output.lastHiddenState;
   };
-  const encoder = { tokenizer, length: promptLength(parts), encode };
-  return { promptEmbeds: await encodeWeightedPrompts(prompts, encoder, { truncateLongPrompts, signal }) };
+  return await encodeWeightedPrompts(prompts, { tokenizer, length: promptLength(parts), encode }, weighting);
 }

@@ -1,9 +1,10 @@
 import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import type { AddedConditions } from "../models/unet-conditions.js";
 import { UNetCache } from "../models/unet-cache.js";
 import type { DeepFeatures } from "../runtime/contract/index.js";
-import { ALONE, combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
+import { combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
 
 /** What a guided prediction is made from. Its tensors become the owner's of the prediction. */
 export interface GuidedInputs {
@@ -15,6 +16,8 @@ export interface GuidedInputs {
   embeddings: Tensor;
   /** Channels behind those of the latents: [inputs · count,C,h,w], for the inputs of {@link sharedRows}. */
   channels?: Tensor | undefined;
+  /** Pooled text, sizes and so on, for UNets that take them: [rows · count,…] each. */
+  added?: AddedConditions | undefined;
   /** φ of `guidanceRescale`; see {@link combineRows}. Default 0. */
   rescale?: number | undefined;
   /** The timesteps of the run. */
@@ -23,19 +26,21 @@ export interface GuidedInputs {
 
 /** A UNet with its conditions for all rows of guidance, and the cache that the steps of a run share. */
 export class GuidedUNet implements Disposable {
-  readonly #inputs: Omit<GuidedInputs, "embeddings" | "channels">;
+  readonly #inputs: Omit<GuidedInputs, "embeddings" | "channels" | "added">;
   readonly #cache: UNetCache;
   #embeddings: Tensor;
   #channels: Tensor | undefined;
+  readonly #added: AddedConditions;
   /** How often the latents are repeated. */
   #copies: number;
   /** Undefined if every row of text has its own row of latents. */
   #sampleRows: readonly number[] | undefined;
 
-  constructor({ embeddings, channels, ...inputs }: GuidedInputs) {
+  constructor({ embeddings, channels, added = {}, ...inputs }: GuidedInputs) {
     this.#inputs = inputs;
     this.#embeddings = embeddings;
     this.#channels = channels;
+    this.#added = added;
     this.#cache = new UNetCache(inputs.timesteps);
     const { images, sampleRows } = sharedRows(inputs.rows, inputs.count);
     this.#copies = images.length;
@@ -52,7 +57,10 @@ export class GuidedUNet implements Disposable {
       of(this.#embeddings, row),
       this.#channels && of(this.#channels, input),
     ]);
-    return new GuidedUNet({ ...this.#inputs, rows: ALONE, rescale: 0, embeddings, channels });
+    const added = await mapAdded(this.#added, (tensor) => of(tensor, row));
+    // It keeps its place among diffusers' rows, which replacements have.
+    const alone = [{ ...rows[row]!, weight: 1 }];
+    return new GuidedUNet({ ...this.#inputs, rows: alone, rescale: 0, embeddings, channels, added });
   }
 
   /**
@@ -73,6 +81,7 @@ export class GuidedUNet implements Disposable {
     const prediction = await unet.forward(input, timestep, this.#embeddings, {
       cache: this.#cache,
       deepFeatures,
+      addedConditions: this.#added,
       ...(this.#sampleRows && { sampleRows: this.#sampleRows }),
       ...(signal && { signal }),
     });
@@ -84,8 +93,9 @@ export class GuidedUNet implements Disposable {
    *
    * @param embeddings [diffusers' rows · count,T,D]
    * @param channels [diffusers' rows · count,C,h,w]
+   * @param added [diffusers' rows · count,…] each
    */
-  async replace({ embeddings, channels }: { embeddings?: Tensor | undefined; channels?: Tensor | undefined }) {
+  async replace({ embeddings, channels, added }: Partial<Pick<GuidedInputs, "embeddings" | "channels" | "added">>) {
     const { rows, count } = this.#inputs;
     const ofRows = async (all: Tensor): Promise<Tensor> => {
       using scope = new Scope();
@@ -97,6 +107,12 @@ export class GuidedUNet implements Disposable {
       const replaced = await ofRows(embeddings);
       this.#embeddings.dispose();
       this.#embeddings = replaced;
+    }
+    if (added) {
+      for (const [name, replaced] of Object.entries(await mapAdded(added, ofRows))) {
+        this.#added[name as keyof AddedConditions]?.dispose();
+        this.#added[name as keyof AddedConditions] = replaced;
+      }
     }
     if (channels) {
       const replaced = await ofRows(channels);
@@ -111,6 +127,17 @@ export class GuidedUNet implements Disposable {
   [Symbol.dispose](): void {
     this.#embeddings.dispose();
     this.#channels?.dispose();
+    for (const tensor of Object.values(this.#added)) tensor.dispose();
     this.#cache.dispose();
   }
+}
+
+async function mapAdded(
+  added: AddedConditions,
+  change: (tensor: Tensor) => Promise<Tensor>,
+): Promise<AddedConditions> {
+  const changed: AddedConditions = {};
+  for (const [name, tensor] of Object.entries(added))
+    if (tensor) changed[name as keyof AddedConditions] = await change(tensor);
+  return changed;
 }

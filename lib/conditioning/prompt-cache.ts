@@ -1,8 +1,14 @@
 import { Scope } from "../core/scope.js";
-import { Tensor } from "../core/tensor.js";
+import { disposeAll, Tensor } from "../core/tensor.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
-import { type EncodingOptions, encodePrompts, type TextParts } from "./prompt.js";
+import {
+  type EncodingOptions,
+  encodePenultimate,
+  encodePrompts,
+  type PenultimateStates,
+  type TextParts,
+} from "./prompt.js";
 
 /** Number of cached prompts; at 77 tokens × 768 values each takes a quarter of a megabyte. */
 const CAPACITY = 64;
@@ -14,8 +20,8 @@ const CAPACITY = 64;
 export class PromptCache {
   #encoder: CLIPTextModel | undefined;
   #tokenizer: CLIPTokenizer | undefined;
-  /** Least recently used first. */
-  readonly #rows = new Map<string, Tensor>();
+  /** What an encoder gives for a prompt. Least recently used first. */
+  readonly #rows = new Map<string, readonly Tensor[]>();
 
   /**
    * The prompt embeddings: the text encoder's last hidden state.
@@ -23,15 +29,49 @@ export class PromptCache {
    * @returns [B,T,D] in the text encoder's type
    */
   async encode(prompts: readonly string[], parts: TextParts, options: EncodingOptions = {}): Promise<Tensor> {
-    const { length, skippedLayers } = options;
-    const { textEncoder, tokenizer } = parts;
-    if (textEncoder.weightsMayChange) return await encodePrompts(prompts, parts, options);
+    const [embeddings] = await this.#cached("last", prompts, parts, options, async (missing) => [
+      await encodePrompts(missing, parts, options),
+    ]);
+    return embeddings!;
+  }
+
+  /** As {@link encodePenultimate}. */
+  async encodePenultimate(
+    prompts: readonly string[],
+    parts: TextParts,
+    options: EncodingOptions = {},
+  ): Promise<PenultimateStates> {
+    const [embeddings, pooled] = await this.#cached("penultimate", prompts, parts, options, async (missing) => {
+      const states = await encodePenultimate(missing, parts, options);
+      return states.pooled ? [states.embeddings, states.pooled] : [states.embeddings];
+    });
+    return { embeddings: embeddings!, pooled };
+  }
+
+  /**
+   * @param kind of what is encoded
+   * @param encode gives tensors with one row for each prompt
+   */
+  async #cached(
+    kind: string,
+    prompts: readonly string[],
+    { textEncoder, tokenizer }: TextParts,
+    { length, skippedLayers }: EncodingOptions,
+    encode: (prompts: readonly string[]) => Promise<Tensor[]>,
+  ): Promise<Tensor[]> {
+    if (textEncoder.weightsMayChange) return await encode(prompts);
     if (textEncoder !== this.#encoder || tokenizer !== this.#tokenizer) this.clear();
     [this.#encoder, this.#tokenizer] = [textEncoder, tokenizer];
 
     using scope = new Scope();
-    const key = (prompt: string) => `${length ?? ""}\0${skippedLayers ?? 0}\0${prompt}`;
-    const rows = new Map<string, Tensor>();
+    const key = (prompt: string) => `${kind}\0${length ?? ""}\0${skippedLayers ?? 0}\0${prompt}`;
+    const rows = new Map<string, readonly Tensor[]>();
+    /** Separate handles, since another run may evict an entry. */
+    const use = async (prompt: string, entry: readonly Tensor[]) => {
+      const own: Tensor[] = [];
+      for (const row of entry) own.push(scope.add(await row.clone()));
+      rows.set(prompt, own);
+    };
     const missing: string[] = [];
     for (const prompt of new Set(prompts)) {
       const known = this.#rows.get(key(prompt));
@@ -41,36 +81,43 @@ export class PromptCache {
       }
       this.#rows.delete(key(prompt));
       this.#rows.set(key(prompt), known);
-      // A separate handle, since another run may evict the entry.
-      rows.set(prompt, scope.add(await known.clone()));
+      await use(prompt, known);
     }
     if (missing.length > 0) {
-      using encoded = await encodePrompts(missing, parts, options);
+      const encoded = await encode(missing);
+      for (const tensor of encoded) scope.add(tensor);
       for (const [i, prompt] of missing.entries()) {
-        const row = await encoded.slice(0, i, i + 1);
-        rows.set(prompt, scope.add(await row.clone()));
-        if (this.#encoder === textEncoder && this.#tokenizer === tokenizer) this.#remember(key(prompt), row);
-        else row.dispose();
+        const entry: Tensor[] = [];
+        for (const tensor of encoded) entry.push(await tensor.slice(0, i, i + 1));
+        await use(prompt, entry);
+        if (this.#encoder === textEncoder && this.#tokenizer === tokenizer) this.#remember(key(prompt), entry);
+        else disposeAll(...entry);
       }
     }
-    return await Tensor.cat(
-      prompts.map((prompt) => rows.get(prompt)!),
-      0,
-    );
+    const kinds = rows.get(prompts[0]!)!.length;
+    const joined: Tensor[] = [];
+    for (let i = 0; i < kinds; i++)
+      joined.push(
+        await Tensor.cat(
+          prompts.map((prompt) => rows.get(prompt)![i]!),
+          0,
+        ),
+      );
+    return joined;
   }
 
   clear(): void {
-    for (const row of this.#rows.values()) row.dispose();
+    for (const entry of this.#rows.values()) disposeAll(...entry);
     this.#rows.clear();
   }
 
-  #remember(key: string, row: Tensor): void {
-    this.#rows.get(key)?.dispose();
+  #remember(key: string, entry: readonly Tensor[]): void {
+    disposeAll(...(this.#rows.get(key) ?? []));
     this.#rows.delete(key);
-    this.#rows.set(key, row);
+    this.#rows.set(key, entry);
     if (this.#rows.size <= CAPACITY) return;
     const [oldest, forgotten] = this.#rows.entries().next().value!;
     this.#rows.delete(oldest);
-    forgotten.dispose();
+    disposeAll(...forgotten);
   }
 }

@@ -1,7 +1,8 @@
 import { quote } from "../core/quote.js";
-import { Tensor } from "../core/tensor.js";
+import { disposeAll, Tensor } from "../core/tensor.js";
 import { warnOnce } from "../core/warn.js";
-import type { CLIPTextModel } from "../models/clip_text_model.js";
+import type { CLIPTextForwardOptions, CLIPTextModel, CLIPTextOutput } from "../models/clip_text_model.js";
+import type { CLIPTextProjectedOutput } from "../models/clip_text_model_with_projection.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 
 /** Number of ignored tokens shown in a warning. */
@@ -47,6 +48,46 @@ export async function encodePrompts(
   const { lastHiddenState, pooled } = await parts.textEncoder.forward(input, { skippedLayers, signal });
   pooled.dispose();
   return lastHiddenState;
+}
+
+/** Prompts as SDXL's text encoders encode them. */
+export interface PenultimateStates {
+  /** [B,T,D]: the hidden states before the last layer, without the final layer norm. */
+  embeddings: Tensor;
+  /** [B,E]: the pooled embeddings of an encoder with a projection; undefined for others. */
+  pooled: Tensor | undefined;
+}
+
+/**
+ * The hidden states before the last layer, without the final layer norm, and the pooled embeddings, which no skipped layers
+ * change (Podell et al. 2023, "SDXL", https://arxiv.org/abs/2307.01952, section 2.1).
+ *
+ * @param options.skippedLayers layers that are left out beside the last one, fewer than the encoder has
+ */
+export async function encodePenultimate(
+  prompts: readonly string[],
+  parts: TextParts,
+  options: EncodingOptions = {},
+): Promise<PenultimateStates> {
+  const { length, skippedLayers = 0, signal } = options;
+  using input = tokenizePrompts(prompts, parts, length);
+  return await penultimateStates(input, parts.textEncoder, { skippedLayers, signal });
+}
+
+/** As {@link encodePenultimate}, of token ids [B,T]. */
+export async function penultimateStates(
+  ids: Tensor,
+  textEncoder: CLIPTextModel,
+  { skippedLayers = 0, ...options }: Omit<CLIPTextForwardOptions, "hiddenStates">,
+): Promise<PenultimateStates> {
+  const output: CLIPTextOutput & Partial<CLIPTextProjectedOutput> = await textEncoder.forward(ids, {
+    ...options,
+    hiddenStates: true,
+  });
+  const { lastHiddenState, pooled: unprojected, textEmbeds: pooled, hiddenStates } = output;
+  const embeddings = hiddenStates!.at(-(skippedLayers + 2))!;
+  disposeAll(lastHiddenState, unprojected, ...hiddenStates!.filter((state) => state !== embeddings));
+  return { embeddings, pooled };
 }
 
 function warnAboutTruncation(prompts: readonly string[], tokenizer: CLIPTokenizer, length: number): void {

@@ -31,8 +31,8 @@ import {
   listOfOne,
   nullable,
   number,
+  numbers,
   oneOf,
-  only,
   type Parsed,
   parseConfig,
   unsupported,
@@ -59,8 +59,9 @@ const SCHEMA = {
   sample_size: size,
   scaling_factor: number(0.18215),
   shift_factor: nullable(number(0)),
-  latents_mean: only(null),
-  latents_std: only(null),
+  /** The latents' statistics, one number for each channel, which SDXL pipelines normalise by if both are there. */
+  latents_mean: nullable(numbers(LIMITS.channels)),
+  latents_std: nullable(numbers(LIMITS.channels)),
   force_upcast: boolean(true),
   use_quant_conv: boolean(true),
   use_post_quant_conv: boolean(true),
@@ -78,6 +79,10 @@ const description: ModelDescription<AutoencoderKLConfig> = {
     for (const key of ["down_block_types", "up_block_types"] as const)
       if (parsed[key].length !== levels)
         throw unsupported(where, key, parsed[key], `${levels} entries, one for each of block_out_channels`);
+    for (const key of ["latents_mean", "latents_std"] as const)
+      if (parsed[key] !== null && parsed[key].length !== parsed.latent_channels)
+        throw unsupported(where, key, parsed[key], `${parsed.latent_channels} numbers, one for each of latent_channels`);
+    if (parsed.latents_std?.includes(0)) throw unsupported(where, "latents_std", parsed.latents_std, "numbers without 0");
     return parsed;
   },
   toNative: (config) => config,

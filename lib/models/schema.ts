@@ -117,6 +117,16 @@ export function integers(fallback: number[], max: number, min = 1): Field<number
   };
 }
 
+/** A number for each of at most `longest` things. */
+export function numbers(longest: number): Field<number[]> {
+  const one = number(0);
+  return {
+    default: [],
+    expected: `a list of at most ${longest} numbers`,
+    parse: (value) => listOf(value, one.parse, longest),
+  };
+}
+
 /** A name that other code knows or refuses. */
 export function name(fallback: string): Field<string> {
   return {

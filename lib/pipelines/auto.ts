@@ -7,9 +7,18 @@ import { pipelineFromClassName } from "./registry.js";
 import type { StableDiffusionPipeline } from "./stable_diffusion/stable_diffusion.js";
 import type { StableDiffusionImg2ImgPipeline } from "./stable_diffusion/stable_diffusion_img2img.js";
 import type { StableDiffusionInpaintPipeline } from "./stable_diffusion/stable_diffusion_inpaint.js";
+import type { StableDiffusionXLRefinerComponents } from "./stable_diffusion_xl/components.js";
 
 /** The components of the families that AutoPipelines know. */
-export type AutoComponents = StableDiffusionComponents;
+export type AutoComponents = StableDiffusionComponents & StableDiffusionXLRefinerComponents;
+
+/** What the text-to-image pipelines of all families have: `StableDiffusionPipeline` or `StableDiffusionXLPipeline`. */
+export type AnyTextToImagePipeline = DiffusionPipeline & Pick<StableDiffusionPipeline, Common>;
+
+/** The same of `StableDiffusionImg2ImgPipeline` and `StableDiffusionXLImg2ImgPipeline`. */
+export type AnyImageToImagePipeline = DiffusionPipeline & Pick<StableDiffusionImg2ImgPipeline, Common>;
+
+type Common = "run" | "vae" | "unet" | "scheduler";
 
 async function load(task: Task, pathOrId: string, options: LoadOptions<AutoComponents> = {}) {
   const className = classNameFor(task, await readPipelineClass(pathOrId, options));
@@ -34,8 +43,8 @@ export class AutoPipelineForText2Image {
   static async fromPretrained(
     pathOrId: string,
     options?: LoadOptions<AutoComponents>,
-  ): Promise<StableDiffusionPipeline> {
-    return (await load("text2image", pathOrId, options)) as StableDiffusionPipeline;
+  ): Promise<AnyTextToImagePipeline> {
+    return (await load("text2image", pathOrId, options)) as AnyTextToImagePipeline;
   }
 
   /**
@@ -45,8 +54,8 @@ export class AutoPipelineForText2Image {
    * @param components used instead of the pipeline's
    * @throws `ERR_CONFIG` if there is none, or if the components do not fit it
    */
-  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): StableDiffusionPipeline {
-    return share("text2image", pipe, components) as StableDiffusionPipeline;
+  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyTextToImagePipeline {
+    return share("text2image", pipe, components) as AnyTextToImagePipeline;
   }
 
   /**
@@ -69,13 +78,13 @@ export class AutoPipelineForImage2Image {
   static async fromPretrained(
     pathOrId: string,
     options?: LoadOptions<AutoComponents>,
-  ): Promise<StableDiffusionImg2ImgPipeline> {
-    return (await load("image2image", pathOrId, options)) as StableDiffusionImg2ImgPipeline;
+  ): Promise<AnyImageToImagePipeline> {
+    return (await load("image2image", pathOrId, options)) as AnyImageToImagePipeline;
   }
 
   /** As {@link AutoPipelineForText2Image.fromPipe}, for image to image. */
-  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): StableDiffusionImg2ImgPipeline {
-    return share("image2image", pipe, components) as StableDiffusionImg2ImgPipeline;
+  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyImageToImagePipeline {
+    return share("image2image", pipe, components) as AnyImageToImagePipeline;
   }
 
   /** As {@link AutoPipelineForText2Image.classNameFor}, for image to image. */

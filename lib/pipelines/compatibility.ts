@@ -7,6 +7,10 @@ import type { Scheduler } from "../schedulers/scheduler.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 
 type UNetShape = Pick<UNet2DConditionConfig, "in_channels" | "out_channels" | "cross_attention_dim">;
+type AddedShape = Pick<
+  UNet2DConditionConfig,
+  "addition_embed_type" | "addition_time_embed_dim" | "projection_class_embeddings_input_dim"
+>;
 type AutoencoderShape = Pick<AutoencoderKLConfig, "in_channels" | "out_channels" | "latent_channels">;
 
 /** Refuses a UNet that is not for a pipeline. */
@@ -90,16 +94,43 @@ export function checkPrediction(unet: UNetShape, { latent_channels: latents }: A
 }
 
 /**
- * Checks that a UNet's cross-attention matches a text encoder's width.
+ * Checks that a UNet's cross-attention matches the width of the embeddings of one text encoder, or of several.
  *
  * @throws `ERR_CONFIG`
  */
-export function checkTextWidth(unet: UNetShape, { hidden_size }: Pick<CLIPTextConfig, "hidden_size">): void {
+export function checkTextWidth(unet: UNetShape, encoders: readonly Pick<CLIPTextConfig, "hidden_size">[]): void {
   const widths = [unet.cross_attention_dim].flat();
-  if (widths.some((width) => width !== hidden_size))
-    throw misfit(
-      `the text encoder's "hidden_size" is ${hidden_size}, but the UNet's "cross_attention_dim" ${[...new Set(widths)]}`,
-    );
+  const sizes = encoders.map(({ hidden_size }) => hidden_size);
+  const width = sizes.reduce((sum, size) => sum + size, 0);
+  if (widths.every((expected) => expected === width)) return;
+  const given =
+    sizes.length === 1 ? `text encoder's "hidden_size" is ${width}` : `text encoders' "hidden_size"s are ${sizes}`;
+  throw misfit(`the ${given}, but the UNet's "cross_attention_dim" ${[...new Set(widths)]}`);
+}
+
+/**
+ * Checks that a UNet takes pooled text embeddings and a number of sizes, crops or scores, as SDXL's do.
+ *
+ * @param width of the pooled embeddings
+ * @param requiresAestheticsScore whether an aesthetic score takes the target size's place
+ * @throws `ERR_CONFIG`
+ */
+export function checkAddedWidth(unet: AddedShape, width: number, requiresAestheticsScore: boolean): void {
+  const { addition_time_embed_dim: perNumber, projection_class_embeddings_input_dim: expected } = unet;
+  if (unet.addition_embed_type !== "text_time" || perNumber === null || expected === null)
+    throw misfit(`the UNet's "addition_embed_type" is ${unet.addition_embed_type}: it is not a Stable Diffusion XL model`);
+  const given = width + perNumber * sizeNumbers(requiresAestheticsScore);
+  if (given === expected) return;
+  const fits = width + perNumber * sizeNumbers(!requiresAestheticsScore) === expected;
+  const advice = fits ? `; give requiresAestheticsScore: ${!requiresAestheticsScore} or load the model as it was made` : "";
+  throw misfit(
+    `pooled text and sizes make ${given} features, but the UNet's "projection_class_embeddings_input_dim" is ${expected}${advice}`,
+  );
+}
+
+/** How many numbers describe sizes: original size, crop, and target size or aesthetic score. */
+export function sizeNumbers(requiresAestheticsScore: boolean): number {
+  return requiresAestheticsScore ? 5 : 6;
 }
 
 /**

@@ -45,7 +45,7 @@ export function stableDiffusion(
     components: STABLE_DIFFUSION_SLOTS,
     check({ unet, vae, textEncoder, tokenizer, scheduler }, index) {
       checkUNet(unet, vae, index);
-      checkTextWidth(unet, textEncoder);
+      checkTextWidth(unet, [textEncoder]);
       checkVocabulary(tokenizer, textEncoder);
       checkPrediction(unet, vae, scheduler);
     },

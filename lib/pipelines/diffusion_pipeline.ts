@@ -1,4 +1,10 @@
-import { checkComponents, givenComponents, type PipelineDescription, slotsOf } from "../components/description.js";
+import {
+  checkComponents,
+  givenComponents,
+  type PipelineDescription,
+  settingValues,
+  slotsOf,
+} from "../components/description.js";
 import { type FromPretrainedOptions, type LoadOptions, loadComponents } from "../components/load.js";
 import { readPipelineClass } from "../components/pipeline-class.js";
 import { ComponentHold } from "../components/shared.js";
@@ -92,6 +98,18 @@ export abstract class DiffusionPipeline {
     return Object.fromEntries(
       slotsOf<object>(description).map(([name]) => [name, (this as Record<string, unknown>)[String(name)]]),
     );
+  }
+
+  /** The settings by their names, as the constructor takes them beside the components. */
+  get settings(): Record<string, boolean> {
+    const { description } = this.constructor as unknown as PipelineClass<object, this>;
+    return settingValues<object>(description, this);
+  }
+
+  /** A setting among the parts that the constructor got. */
+  protected settingOf<Parts extends object>(parts: Parts, name: keyof Parts & string): boolean {
+    const { description } = this.constructor as unknown as PipelineClass<object, this>;
+    return settingValues<object>(description, parts)[name]!;
   }
 
   /** @internal Offloads as another pipeline does, whose models it shares. */
@@ -227,7 +245,7 @@ export function sharePipeline<Components extends object, Pipeline extends Diffus
 ): Pipeline {
   using _held = pipe.lease();
   const { description } = pipeline;
-  const given = givenComponents(description, { ...pipe.components, ...components });
+  const given = givenComponents(description, { ...pipe.settings, ...pipe.components, ...components });
   checkComponents(description, given);
   const shared = new pipeline(given as Components);
   shared.offloadLike(pipe);

@@ -28,7 +28,7 @@ export function givenNotFinite(name: string): InstructPix2PixError {
 /** What the checks of a run need to know of it, to say what to try. */
 export interface FiniteChecksOptions {
   allowNonFinite: boolean;
-  textEncoder: { readonly dtype: string };
+  textEncoders: readonly { readonly dtype: string }[];
   vae: { readonly dtype: string };
   unet: { readonly dtype: string };
   /** Milder guidance, in words; undefined without guidance. */
@@ -47,8 +47,11 @@ export class FiniteChecks {
 
   /** @throws `ERR_NOT_FINITE` */
   async textEmbeddings(embeddings: Tensor): Promise<void> {
-    const { dtype } = this.#options.textEncoder;
-    await this.#check(embeddings, "the text embeddings hold", `the text encoder computed in ${dtype}`, wider(dtype));
+    const dtypes = [...new Set(this.#options.textEncoders.map(({ dtype }) => dtype))];
+    // The narrowest type is the likeliest cause.
+    const advice = dtypes.map(wider).sort((a, b) => b.join().length - a.join().length)[0] ?? [];
+    const how = `the text encoder computed in ${dtypes.join(" and ")}`;
+    await this.#check(embeddings, "the text embeddings hold", how, advice);
   }
 
   /** @throws `ERR_NOT_FINITE` */

@@ -4,8 +4,16 @@ import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import type { Denoising, StepInput } from "./denoise.js";
-import type { CallbackTensors } from "./step-callback.js";
+import type { CallbackTensors, Conditions } from "./step-callback.js";
 import type { TextEmbeddings } from "./text.js";
+
+/** What SDXL adds to the embedding of the timestep, with one row for each picture. */
+export interface AddedText {
+  /** Pooled text embeddings [B·n,E]. */
+  textEmbeds: TextEmbeddings;
+  /** Sizes and crops, or aesthetic scores, [B·n,K]. */
+  timeIds: TextEmbeddings;
+}
 
 export interface GuidedStepsOptions {
   unet: UNet2DConditionModel;
@@ -16,6 +24,8 @@ export interface GuidedStepsOptions {
   /** Number of pictures. */
   count: number;
   text: TextEmbeddings;
+  /** Conditions of SDXL's UNets, which the step callback sees as `addTextEmbeds` and `addTimeIds`. */
+  added?: AddedText | undefined;
   /** Channels that the UNet takes behind those of the latents, [count,C,h,w]; zeros for rows without picture. */
   channels?: Tensor | undefined;
   /** Whether the step callback sees these channels as `imageLatents`. */
@@ -34,8 +44,8 @@ export class GuidedSteps implements Disposable {
   readonly #guided: GuidedUNet;
   readonly #unguided: GuidedUNet;
   readonly #shown = new Scope();
-  #promptEmbeds: Tensor | undefined;
-  #imageLatents: Tensor | undefined;
+  /** The step callback's tensors, once it was called. */
+  readonly #seen: Partial<Record<Conditions, Tensor>> = {};
 
   private constructor(options: GuidedStepsOptions, guided: GuidedUNet, unguided: GuidedUNet) {
     this.#options = options;
@@ -45,14 +55,21 @@ export class GuidedSteps implements Disposable {
 
   /** The text embeddings and channels stay the caller's, and must outlive the steps. */
   static async create(options: GuidedStepsOptions): Promise<GuidedSteps> {
-    const { unet, rows, count, text, channels, rescale, timesteps } = options;
+    const { unet, rows, count, text, added, channels, rescale, timesteps } = options;
     using scope = new Scope();
     const { images } = sharedRows(rows, count);
     const ofRows = channels && scope.add(await ofInputs(channels, images, scope));
     const embeddings = await text.ofRows(rows);
     // A handle of its own, which the prediction frees.
     const own = await ofRows?.clone();
-    const guided = new GuidedUNet({ unet, rows, count, rescale, timesteps, embeddings, channels: own });
+    const ownAdded = added && {
+      textEmbeds: await added.textEmbeds.ofRows(rows),
+      timeIds: await added.timeIds.ofRows(rows),
+    };
+    const guided = new GuidedUNet({
+      ...{ unet, rows, count, rescale, timesteps },
+      ...{ embeddings, channels: own, added: ownAdded },
+    });
     try {
       return new GuidedSteps(options, guided, await guided.withoutGuidance());
     } catch (error) {
@@ -75,21 +92,31 @@ export class GuidedSteps implements Disposable {
   /** What the step callback sees of the conditions. */
   readonly #callbackTensors: CallbackTensors = {
     read: async () => {
-      const { text, layout, channels, showsChannels } = this.#options;
-      this.#promptEmbeds ??= this.#shown.add(await text.ofRows(layout));
-      const seen = { promptEmbeds: this.#promptEmbeds };
-      if (!channels || !showsChannels) return seen;
-      using scope = new Scope();
-      const images = layout.map(({ image }) => image);
-      this.#imageLatents ??= this.#shown.add(await ofInputs(channels, images, scope));
-      return { ...seen, imageLatents: this.#imageLatents };
+      const { text, added, layout, channels, showsChannels } = this.#options;
+      const show = async (name: Conditions, make: () => Promise<Tensor>) =>
+        (this.#seen[name] ??= this.#shown.add(await make()));
+      const promptEmbeds = await show("promptEmbeds", () => text.ofRows(layout));
+      if (added) {
+        await show("addTextEmbeds", () => added.textEmbeds.ofRows(layout));
+        await show("addTimeIds", () => added.timeIds.ofRows(layout));
+      }
+      if (channels && showsChannels) {
+        using scope = new Scope();
+        const images = layout.map(({ image }) => image);
+        await show("imageLatents", () => ofInputs(channels, images, scope));
+      }
+      return { ...this.#seen, promptEmbeds };
     },
-    replace: async ({ promptEmbeds, imageLatents }) => {
-      for (const unet of [this.#guided, this.#unguided])
-        await unet.replace({ embeddings: promptEmbeds, channels: imageLatents });
+    replace: async (replaced) => {
+      const { promptEmbeds: embeddings, imageLatents: channels, addTextEmbeds, addTimeIds } = replaced;
+      const added = {
+        ...(addTextEmbeds && { textEmbeds: addTextEmbeds }),
+        ...(addTimeIds && { timeIds: addTimeIds }),
+      };
+      for (const unet of [this.#guided, this.#unguided]) await unet.replace({ embeddings, channels, added });
       // The next callback sees what it set.
-      if (promptEmbeds) this.#promptEmbeds = this.#shown.add(await promptEmbeds.clone());
-      if (imageLatents) this.#imageLatents = this.#shown.add(await imageLatents.clone());
+      for (const [name, tensor] of Object.entries(replaced))
+        if (tensor) this.#seen[name as Conditions] = this.#shown.add(await tensor.clone());
     },
   };
 

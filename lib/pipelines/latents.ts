@@ -8,6 +8,7 @@ import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { native } from "../runtime/native.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { FiniteChecks } from "./finite.js";
+import type { LatentScale } from "./latent-scale.js";
 import type { ImagesResult, OutputType } from "./run-options.js";
 
 /** Where and in which type a run computes its latents. */
@@ -85,6 +86,7 @@ export async function finish<T extends OutputType>(
   denoised: Tensor,
   options: Placement & {
     vae: AutoencoderKL;
+    scale: LatentScale;
     outputType: OutputType;
     finite: FiniteChecks;
     seed: number | bigint | undefined;
@@ -102,11 +104,15 @@ export async function finish<T extends OutputType>(
 /** Latents to pictures [B,3,H,W] in 0..1, float32. */
 async function decode(
   latents: Tensor,
-  { vae, finite, signal }: { vae: AutoencoderKL; finite: FiniteChecks; signal?: AbortSignal | undefined },
+  {
+    vae,
+    scale,
+    finite,
+    signal,
+  }: { vae: AutoencoderKL; scale: LatentScale; finite: FiniteChecks; signal?: AbortSignal | undefined },
 ): Promise<Tensor> {
   using scope = new Scope();
-  const scale = 1 / vae.config.scaling_factor;
-  const unscaled = scope.add(await Tensor.linearCombination([[scale, latents]], { dtype: vae.dtype }));
+  const unscaled = scope.add(await scale.revert(latents, vae.dtype));
   const decoded = scope.add(await vae.decode(unscaled, { signal }));
   await finite.decoded(decoded);
   const float = scope.add(await decoded.to({ dtype: "float32" }));

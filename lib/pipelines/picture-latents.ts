@@ -1,15 +1,16 @@
 import { Scope } from "../core/scope.js";
-import { Tensor } from "../core/tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import type { AutoencoderKL, DiagonalGaussian } from "../models/autoencoder_kl.js";
 import type { RunCall, SamplingCall } from "./call.js";
 import type { FiniteChecks } from "./finite.js";
 import type { ImageInput } from "./image-input.js";
+import type { LatentScale } from "./latent-scale.js";
 import { expandRows, type Placement, type RowCounts } from "./latents.js";
 
 export type PictureLatentsCall = Placement &
   RowCounts &
   Pick<SamplingCall, "generator"> &
-  Pick<RunCall, "signal"> & { vae: AutoencoderKL };
+  Pick<RunCall, "signal"> & { vae: AutoencoderKL; scale: LatentScale };
 
 /** The mean of what the autoencoder predicts, or a draw; scaled as the UNet has them, or not. */
 export interface Encoding {
@@ -70,11 +71,11 @@ export async function ownLatents(
 
 async function encoded(
   posterior: DiagonalGaussian,
-  { vae, generator }: Pick<PictureLatentsCall, "vae" | "generator">,
+  { scale, generator }: Pick<PictureLatentsCall, "scale" | "generator">,
   { draws, scaled }: Encoding,
 ): Promise<Tensor> {
   const latents = draws ? await posterior.sample(generator) : await posterior.mode();
   if (!scaled) return latents;
   using _unscaled = latents;
-  return await Tensor.linearCombination([[vae.config.scaling_factor, latents]]);
+  return await scale.apply(latents);
 }

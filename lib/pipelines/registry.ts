@@ -6,6 +6,10 @@ import { StableDiffusionPipeline } from "./stable_diffusion/stable_diffusion.js"
 import { StableDiffusionImg2ImgPipeline } from "./stable_diffusion/stable_diffusion_img2img.js";
 import { StableDiffusionInpaintPipeline } from "./stable_diffusion/stable_diffusion_inpaint.js";
 
+import { StableDiffusionXLPipeline } from "./stable_diffusion_xl/stable_diffusion_xl.js";
+import { StableDiffusionXLImg2ImgPipeline } from "./stable_diffusion_xl/stable_diffusion_xl_img2img.js";
+import { StableDiffusionXLInstructPix2PixPipeline } from "./stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
+
 // biome-ignore lint/suspicious/noExplicitAny: each class has components of its own
 type AnyPipelineClass = PipelineClass<any, DiffusionPipeline>;
 
@@ -15,6 +19,9 @@ const PIPELINES: readonly AnyPipelineClass[] = [
   StableDiffusionPipeline,
   StableDiffusionImg2ImgPipeline,
   StableDiffusionInpaintPipeline,
+  StableDiffusionXLPipeline,
+  StableDiffusionXLImg2ImgPipeline,
+  StableDiffusionXLInstructPix2PixPipeline,
 ];
 
 /**

@@ -89,6 +89,10 @@ export interface StepProgress {
   promptEmbeds: Tensor;
   /** InstructPix2Pix only: the image latents of all rows of guidance, the last third zeros. They belong to the pipeline. */
   imageLatents?: Tensor;
+  /** SDXL only: the pooled text embeddings [rows · B·n,E] of the same rows as `promptEmbeds`. They belong to the pipeline. */
+  addTextEmbeds?: Tensor;
+  /** SDXL only: sizes and crops, or aesthetic scores, [rows · B·n,K], likewise. They belong to the pipeline. */
+  addTimeIds?: Tensor;
 }
 
 /** The result of a step callback: nothing, or replacements. */
@@ -99,6 +103,8 @@ export interface StepReplacements {
   latents?: Tensor | undefined;
   promptEmbeds?: Tensor | undefined;
   imageLatents?: Tensor | undefined;
+  addTextEmbeds?: Tensor | undefined;
+  addTimeIds?: Tensor | undefined;
 }
 
 /** @typeParam T the kind of result; `ImagesResult` alone holds pictures. */

@@ -4,7 +4,8 @@ import { Tensor } from "../core/tensor.js";
 import { retain } from "../schedulers/expression.js";
 import type { RunOptions, StepProgress, StepReplacements } from "./run-options.js";
 
-type Conditions = "promptEmbeds" | "imageLatents";
+/** Tensors of a step callback beside the latents. */
+export type Conditions = Exclude<keyof StepReplacements, "latents">;
 
 /** The conditions of a run that its step callback sees and may replace. */
 export interface CallbackTensors {
@@ -15,7 +16,7 @@ export interface CallbackTensors {
 }
 
 /** What else callbacks of diffusers may replace, without effect there. */
-const WITHOUT_EFFECT = ["negativePromptEmbeds"];
+const WITHOUT_EFFECT = ["negativePromptEmbeds", "negativePooledPromptEmbeds", "negativeAddTimeIds"];
 
 /**
  * Calls the step callback, validates its result, and has the conditions replaced that it returns.

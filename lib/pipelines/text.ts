@@ -32,6 +32,29 @@ export class TextEmbeddings implements Disposable {
     return parts.length === 1 ? await parts[0]!.clone() : await Tensor.cat(parts, 0);
   }
 
+  /**
+   * One row for each picture, of one row for each prompt.
+   *
+   * @param positive stays the caller's, as does `negative`
+   */
+  static async perPicture(
+    positive: Tensor,
+    negative: Tensor | undefined,
+    { numImagesPerPrompt, device, dtype }: Placement & { numImagesPerPrompt: number },
+  ): Promise<TextEmbeddings> {
+    const repeated = async (embeddings: Tensor) => {
+      using placed = await embeddings.to({ device, dtype });
+      return await placed.repeatInterleave(numImagesPerPrompt, 0);
+    };
+    const rows = await repeated(positive);
+    try {
+      return new TextEmbeddings(rows, negative && (await repeated(negative)));
+    } catch (error) {
+      rows.dispose();
+      throw error;
+    }
+  }
+
   [Symbol.dispose](): void {
     this.positive.dispose();
     this.negative?.dispose();
@@ -57,29 +80,26 @@ export interface TextOptions extends TextParts, Placement {
  */
 export async function encodeText(call: PromptCall, options: TextOptions): Promise<TextEmbeddings> {
   using scope = new Scope();
-  const { guided, numImagesPerPrompt, device, dtype, finite } = options;
-  const perPicture = async (embeddings: Tensor) => {
-    const placed = scope.add(await embeddings.to({ device, dtype }));
-    return await placed.repeatInterleave(numImagesPerPrompt, 0);
-  };
+  const { guided, finite } = options;
   const encoded = call.promptWeighting === "none" ? await plain(call, options) : await weighted(call, options);
   for (const tensor of [encoded.positive, encoded.negative]) if (tensor) scope.add(tensor);
   const { positive, negative } = encoded;
   if (!call.promptEmbeds) await finite.textEmbeddings(positive);
-  if (!guided || !negative) return new TextEmbeddings(await perPicture(positive), undefined);
+  if (!guided || !negative) return await TextEmbeddings.perPicture(positive, undefined, options);
   if (!call.negativePromptEmbeds) await finite.textEmbeddings(negative);
-  if (negative.shape.join() !== positive.shape.join())
-    throw new InstructPix2PixError(
-      "ERR_INVALID_ARGUMENT",
-      `promptEmbeds [${positive.shape}] and negativePromptEmbeds [${negative.shape}] differ in shape`,
-    );
-  const rows = await perPicture(positive);
-  try {
-    return new TextEmbeddings(rows, await perPicture(negative));
-  } catch (error) {
-    rows.dispose();
-    throw error;
-  }
+  checkSameShape({ promptEmbeds: positive, negativePromptEmbeds: negative });
+  return await TextEmbeddings.perPicture(positive, negative, options);
+}
+
+/**
+ * Refuses embeddings that differ in shape.
+ *
+ * @param pair two tensors by the names of their options
+ */
+export function checkSameShape(pair: Readonly<Record<string, Tensor>>): void {
+  const [[one, { shape: a }], [other, { shape: b }]] = Object.entries(pair) as [[string, Tensor], [string, Tensor]];
+  if (a.join() !== b.join())
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${one} [${a}] and ${other} [${b}] differ in shape`);
 }
 
 interface Encoded {
@@ -90,7 +110,12 @@ interface Encoded {
 
 /** One negative prompt for each prompt; the empty one if none is given. */
 function negativeTexts({ negatives = [""], batch }: PromptCall): readonly string[] {
-  return negatives.length === batch ? negatives : Array<string>(batch).fill(negatives[0]!);
+  return forEachPrompt(negatives, batch);
+}
+
+/** One text for each prompt, of that many or of one for all. */
+export function forEachPrompt(texts: readonly string[], batch: number): readonly string[] {
+  return texts.length === batch ? texts : Array<string>(batch).fill(texts[0]!);
 }
 
 async function plain(call: PromptCall, options: TextOptions): Promise<Encoded> {

@@ -97,7 +97,7 @@ export async function loadSingleFile(
   checkUNet?.(unetConfig, vaeConfig);
   const scheduler = await schedulerOf(file, unetConfig.in_channels, config, given);
   const tokenizer = given.tokenizer ?? (await tokenizerOf(file, config));
-  checkTextWidth(unetConfig, textConfig);
+  checkTextWidth(unetConfig, [textConfig]);
   checkVocabulary(tokenizer, textConfig);
   checkPrediction(unetConfig, vaeConfig, scheduler);
 

@@ -1,37 +1,23 @@
-import type { GuidanceRow } from "../../conditioning/guidance.js";
 import { PromptCache } from "../../conditioning/prompt-cache.js";
 import type { Scope } from "../../core/scope.js";
-import type { Tensor } from "../../core/tensor.js";
+import type { AutoencoderKL } from "../../models/autoencoder_kl.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
-import { checkPrompts, checkRun, checkSampling, type PromptCall, type RunCall, type SamplingCall } from "../call.js";
-import { checkPrediction, checkTextWidth, checkVocabulary } from "../compatibility.js";
+import { checkPrompts, type PromptCall } from "../call.js";
+import { checkTextWidth, checkVocabulary } from "../compatibility.js";
 import type { StableDiffusionComponents } from "../components.js";
-import { DiffusionPipeline } from "../diffusion_pipeline.js";
-import { checkGivenTensors, FiniteChecks } from "../finite.js";
-import { GuidedSteps } from "../guided-steps.js";
-import { type ImageInput, type PipelineImage, prepareImage } from "../image-input.js";
-import type { Placement } from "../latents.js";
+import type { FiniteChecks } from "../finite.js";
+import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pipeline.js";
+import { type LatentScale, scaleByFactor } from "../latent-scale.js";
 import type { OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
 import { encodeText, type TextEmbeddings } from "../text.js";
 
 /** A validated call of a Stable Diffusion pipeline, and the pipeline's components at its start. */
-export type StableDiffusionCall = Omit<StableDiffusionComponents, "scheduler"> &
-  Placement &
+export type StableDiffusionCall = LatentCall &
   PromptCall &
-  SamplingCall &
-  RunCall & {
-    /** The rows of guidance that are computed. */
-    rows: readonly GuidanceRow[];
-    /** All rows in diffusers' order. */
-    layout: readonly Pick<GuidanceRow, "text" | "image">[];
-    /** Milder guidance than the call's, in words; undefined without guidance. */
-    milderGuidance: string | undefined;
-    guidanceRescale?: number;
-    clipSkip?: number | undefined;
-  };
+  Pick<StableDiffusionComponents, "textEncoder" | "tokenizer"> & { clipSkip?: number | undefined };
 
 /** What Stable Diffusion pipelines share: components, prompts, and guided steps. */
-export abstract class StableDiffusionBase extends DiffusionPipeline implements StableDiffusionComponents {
+export abstract class StableDiffusionBase extends LatentPipeline implements StableDiffusionComponents {
   vae: StableDiffusionComponents["vae"];
   textEncoder: StableDiffusionComponents["textEncoder"];
   tokenizer: StableDiffusionComponents["tokenizer"];
@@ -59,68 +45,39 @@ export abstract class StableDiffusionBase extends DiffusionPipeline implements S
     this.#prompts.clear();
   }
 
+  protected scaleOf(vae: AutoencoderKL): LatentScale {
+    return scaleByFactor(vae.config);
+  }
+
   /** Validates what all these pipelines' options have in common, and the components for them. */
   protected checkCommon(
     options: PromptOptions & SamplingOptions & RunOptions<OutputType>,
     device: string,
-    guidance: Pick<StableDiffusionCall, "rows" | "layout" | "milderGuidance">,
+    guidance: GuidanceCall & { clipSkip?: number | undefined },
   ): StableDiffusionCall {
-    const { vae, textEncoder, tokenizer, unet } = this;
+    const { textEncoder, tokenizer, unet } = this;
     const prompts = checkPrompts(options, unet.config.cross_attention_dim);
-    const call = {
-      ...{ vae, textEncoder, tokenizer, unet, device, dtype: unet.dtype },
-      ...prompts,
-      ...checkSampling(options, prompts.batch),
-      ...checkRun(options),
-      ...guidance,
-    };
-    checkPrediction(unet.config, vae.config, this.scheduler);
+    const latents = this.checkLatents(options, { ...guidance, device, batch: prompts.batch });
+    const call = { textEncoder, tokenizer, clipSkip: guidance.clipSkip, ...prompts, ...latents };
     const negativeText = !options.negativePromptEmbeds && call.rows.some(({ text }) => !text);
     if (call.prompts || negativeText) {
-      checkTextWidth(unet.config, textEncoder.config);
+      checkTextWidth(unet.config, [textEncoder.config]);
       checkVocabulary(tokenizer, textEncoder.config);
     }
     return call;
   }
 
-  /** The run's own scheduler, its checks, and the embeddings of its prompts. */
-  protected async begin(call: StableDiffusionCall, scope: Scope) {
-    const { latents, promptEmbeds, negativePromptEmbeds, allowNonFinite } = call;
-    const scheduler = scope.add(this.scheduler.clone());
-    const finite = new FiniteChecks(call);
-    await checkGivenTensors({ latents, promptEmbeds, negativePromptEmbeds }, allowNonFinite);
-    return { scheduler, finite };
+  /** The run's own scheduler, and its checks. */
+  protected begin(call: StableDiffusionCall, scope: Scope) {
+    const { promptEmbeds, negativePromptEmbeds, textEncoder } = call;
+    return this.beginWith(call, scope, {
+      textEncoders: [textEncoder],
+      given: { promptEmbeds, negativePromptEmbeds },
+    });
   }
 
   protected encodeText(call: StableDiffusionCall, finite: FiniteChecks): Promise<TextEmbeddings> {
     const guided = call.rows.some(({ text }) => !text);
     return encodeText(call, { ...call, cache: this.#prompts, finite, guided });
-  }
-
-  /** A call's pictures for the autoencoder, or latents that need no encoding. */
-  protected async prepareImage(
-    image: PipelineImage,
-    { vae, allowNonFinite, signal }: StableDiffusionCall,
-    size?: { height: number; width: number },
-  ): Promise<{ image: ImageInput } & Disposable> {
-    const { latent_channels: latentChannels } = vae.config;
-    const options = { factor: vae.scaleFactor, latentChannels, allowNonFinite, size };
-    const prepared = await prepareImage(image, { ...options, ...(signal && { signal }) });
-    const tensor = "latents" in prepared ? prepared.latents : prepared.pixels;
-    return { image: prepared, [Symbol.dispose]: () => tensor.dispose() };
-  }
-
-  /**
-   * The guided predictions of a run.
-   *
-   * @param channels see {@link GuidedSteps}
-   */
-  protected guide(
-    call: StableDiffusionCall,
-    text: TextEmbeddings,
-    timesteps: readonly number[],
-    channels: { channels?: Tensor; showsChannels?: boolean } = {},
-  ): Promise<GuidedSteps> {
-    return GuidedSteps.create({ ...call, text, timesteps, rescale: call.guidanceRescale, ...channels });
   }
 }

@@ -76,7 +76,7 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
         const imageLatents = scope.add(await this.#imageLatents(call, finite));
         const text = scope.add(await this.encodeText(call, finite));
         const channels = { channels: imageLatents, showsChannels: true };
-        const steps = scope.add(await this.guide(call, text, timesteps, channels));
+        const steps = scope.add(await this.guide(call, { text, timesteps, ...channels }));
         const [, , height, width] = imageLatents.shape as [number, number, number, number];
         const shape = [call.count, call.vae.config.latent_channels, height, width];
         const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
@@ -96,7 +96,7 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
     const guided = rows.length > 1;
     const call = this.checkCommon(options, device, {
       rows,
-      layout: guided ? LAYOUT : LAYOUT.slice(0, 1),
+      layout: guided ? EDIT_LAYOUT : EDIT_LAYOUT.slice(0, 1),
       milderGuidance: guided ? `a guidanceScale below ${text} or an imageGuidanceScale below ${picture}` : undefined,
     });
     checkLatentChannels(call.unet.config, call.vae.config);
@@ -112,7 +112,7 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
 }
 
 /** Diffusers' rows of guidance: prompt and picture, picture alone, neither. */
-const LAYOUT = [
+export const EDIT_LAYOUT = [
   { text: true, image: true },
   { text: false, image: true },
   { text: false, image: false },

@@ -63,7 +63,7 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
         const factor = call.vae.scaleFactor;
         const shape = [call.count, latent_channels, Math.floor(call.height / factor), Math.floor(call.width / factor)];
         const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
-        const steps = scope.add(await this.guide(call, text, timesteps));
+        const steps = scope.add(await this.guide(call, { text, timesteps }));
         const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
         return await finish(denoised, { ...call, finite });
       },

@@ -66,7 +66,7 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
         const { scheduler, finite } = await this.begin(call, scope);
         const timesteps = setPartialSchedule(scheduler, call, call.strength);
         const text = scope.add(await this.encodeText(call, finite));
-        const steps = scope.add(await this.guide(call, text, timesteps));
+        const steps = scope.add(await this.guide(call, { text, timesteps }));
         const latents = await this.#noisedPicture(call, scheduler, timesteps, finite);
         const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
         return await finish(denoised, { ...call, finite });

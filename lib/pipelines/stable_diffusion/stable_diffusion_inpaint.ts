@@ -104,7 +104,7 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
         const timesteps = setPartialSchedule(scheduler, call, call.strength);
         const text = scope.add(await this.encodeText(call, finite));
         const { latents, channels, ...kept } = await this.#start(call, scheduler, timesteps, finite, scope);
-        const steps = scope.add(await this.guide(call, text, timesteps, channels ? { channels } : {}));
+        const steps = scope.add(await this.guide(call, { text, timesteps, channels }));
         const afterStep = call.takesMask
           ? undefined
           : (painted: Tensor, step: number) => putBack(painted, kept, scheduler, timesteps[step + 1]);

@@ -1,18 +1,21 @@
 import { textGuidanceRows } from "../../conditioning/guidance.js";
 import { checkScale } from "../call.js";
+import type { GuidanceCall } from "../latent_pipeline.js";
 import { checkFraction, refuseArgument } from "../options.js";
-import type { StableDiffusionCall } from "./base.js";
 
 /** Options of Stable Diffusion pipelines that are guided by text alone. */
 export interface TextGuidanceOptions {
-  /** How strongly the prompt is followed. Guidance is on above 1. Default 7.5. */
+  /** How strongly the prompt is followed. Guidance is on above 1. Default 7.5; 5 for SDXL. */
   guidanceScale?: number | undefined;
   /**
    * φ, 0..1: the share of the guided prediction that is scaled to the deviation of the prompt's, against overexposed
    * pictures (Lin et al. 2023, https://arxiv.org/abs/2305.08891). Default 0.
    */
   guidanceRescale?: number | undefined;
-  /** Last layers of the text encoder that are left out for the prompt, not for the negative prompt. Default 0. */
+  /**
+   * Last layers of the text encoder that are left out for the prompt, not for the negative prompt. Default 0; SDXL always
+   * leaves out the last one, and these beside it.
+   */
   clipSkip?: number | null | undefined;
 }
 
@@ -22,17 +25,23 @@ const LAYOUT = [
   { text: true, image: true },
 ];
 
-/** Validates them. */
+/**
+ * Validates them.
+ *
+ * @param layers that can be left out
+ * @param defaultScale of `guidanceScale`
+ */
 export function checkTextGuidance(
   options: TextGuidanceOptions,
   layers: number,
-): Pick<StableDiffusionCall, "rows" | "layout" | "milderGuidance" | "guidanceRescale" | "clipSkip"> {
-  const scale = checkScale("guidanceScale", options.guidanceScale ?? 7.5);
+  defaultScale = 7.5,
+): Required<GuidanceCall> & { clipSkip: number } {
+  const scale = checkScale("guidanceScale", options.guidanceScale ?? defaultScale);
   const rows = textGuidanceRows(scale);
   const guided = rows.length > 1;
   const clipSkip = options.clipSkip ?? 0;
   if (!Number.isInteger(clipSkip) || clipSkip < 0 || clipSkip > layers)
-    refuseArgument("clipSkip", clipSkip, `a whole number of the text encoder's ${layers} layers`);
+    refuseArgument("clipSkip", clipSkip, `a whole number in 0..${layers}, of the text encoder's layers`);
   return {
     rows,
     layout: guided ? LAYOUT : LAYOUT.slice(1),

@@ -62,7 +62,7 @@ const BASE: PipelineDescription<StableDiffusionComponents> = {
   check({ unet, vae, textEncoder, tokenizer }, index) {
     const { latent_channels: latents } = vae;
     if (unet.in_channels !== latents) checkLatentChannels(unet, vae, index);
-    checkTextWidth(unet, textEncoder);
+    checkTextWidth(unet, [textEncoder]);
     checkVocabulary(tokenizer, textEncoder);
   },
 };

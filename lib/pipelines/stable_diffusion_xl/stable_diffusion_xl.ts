@@ -1,0 +1,99 @@
+import { Scope } from "../../core/scope.js";
+import { checkSchedule, type ScheduleCall } from "../call.js";
+import { checkUNetInput } from "../compatibility.js";
+import { denoise } from "../denoise.js";
+import { finish, initialLatents } from "../latents.js";
+import type { ImagesResult, OutputType, RunOptions, SamplingOptions, ScheduleOptions } from "../run-options.js";
+import { setSchedule, stepsUntil } from "../schedule.js";
+import { checkSize } from "../size.js";
+import { checkTextGuidance, type TextGuidanceOptions } from "../stable_diffusion/text-options.js";
+import { StableDiffusionXLBase, type StableDiffusionXLCall, type TimeIds } from "./base.js";
+import { stableDiffusionXL } from "./components.js";
+import {
+  checkDenoisingEnd,
+  checkSizes,
+  type DenoisingEndOptions,
+  type NegativeSizeOptions,
+  type PromptPairOptions,
+  type SizeOptions,
+} from "./options.js";
+
+/** @typeParam T the kind of result */
+export interface TextToImageXLOptions<T extends OutputType = "image">
+  extends RunOptions<T>,
+    PromptPairOptions,
+    SamplingOptions,
+    ScheduleOptions,
+    TextGuidanceOptions,
+    SizeOptions,
+    NegativeSizeOptions,
+    DenoisingEndOptions {
+  /** Pixels, a multiple of 8. Default the UNet's `sample_size` times the autoencoder's factor. */
+  height?: number | undefined;
+  /** Likewise. */
+  width?: number | undefined;
+  /** Denoising steps, 1..num_train_timesteps. Default 50. */
+  numInferenceSteps?: number | undefined;
+}
+
+type Call = StableDiffusionXLCall &
+  ScheduleCall & { height: number; width: number; ids: TimeIds; denoisingEnd: number | undefined };
+
+/**
+ * Makes pictures from text: Stable Diffusion XL (Podell et al. 2023, https://arxiv.org/abs/2307.01952), numerically equal to
+ * diffusers' class of this name. With negative sizes and several pictures each row gets its own sizes, which diffusers
+ * mixes up.
+ */
+export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
+  static readonly description = stableDiffusionXL("StableDiffusionXLPipeline", checkUNetInput);
+
+  /**
+   * Makes pictures.
+   *
+   * @throws as `InstructPix2PixPipeline.run`
+   */
+  // Without this overload `outputType: undefined` would be of any type: no T is inferred from it.
+  async run(options: TextToImageXLOptions): Promise<ImagesResult>;
+  async run<T extends OutputType>(options: TextToImageXLOptions<T>): Promise<ImagesResult<T>>;
+  async run<T extends OutputType>(options: TextToImageXLOptions<T>): Promise<ImagesResult<T>> {
+    return await this.running(
+      options,
+      (device) => this.#check(options, device),
+      async (call) => {
+        using scope = new Scope();
+        const { scheduler, finite } = await this.begin(call, scope);
+        setSchedule(scheduler, call);
+        // Steps may repeat a timestep: the first one is meant.
+        scheduler.setBeginIndex(0);
+        const timesteps = stepsUntil(scheduler, scheduler.timesteps, call.denoisingEnd);
+        const conditions = await this.encodeText(call, finite, scope);
+        const factor = call.vae.scaleFactor;
+        const [h, w] = [Math.floor(call.height / factor), Math.floor(call.width / factor)];
+        const shape = [call.count, call.vae.config.latent_channels, h, w];
+        const steps = await this.guideWith(call, conditions, call.ids, { timesteps }, scope);
+        const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
+        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
+        return await finish(denoised, { ...call, finite });
+      },
+    );
+  }
+
+  #check(options: TextToImageXLOptions<OutputType>, device: string): Call {
+    const { unet, vae } = this;
+    const call = this.checkCommon(options, device, checkTextGuidance(options, this.skippableLayers, 5));
+    checkUNetInput(unet.config, vae.config);
+    const size = checkSize(options, { unet, vae, multiple: 8 });
+    const given = checkSizes(options);
+    const own = [size.height, size.width] as const;
+    const positive = [...(given.originalSize ?? own), ...given.cropsCoordsTopLeft, ...(given.targetSize ?? own)];
+    const { negativeOriginalSize: original, negativeTargetSize: target } = given;
+    const negative = original && target ? [...original, ...given.negativeCropsCoordsTopLeft, ...target] : positive;
+    return {
+      ...call,
+      ...checkSchedule(options, options.numInferenceSteps ?? 50),
+      ...size,
+      ids: { positive, negative },
+      denoisingEnd: checkDenoisingEnd(options.denoisingEnd),
+    };
+  }
+}

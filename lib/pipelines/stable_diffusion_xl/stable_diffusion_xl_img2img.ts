@@ -1,0 +1,185 @@
+import { InstructPix2PixError } from "../../core/errors.js";
+import { Scope } from "../../core/scope.js";
+import type { Tensor } from "../../core/tensor.js";
+import type { Scheduler } from "../../schedulers/scheduler.js";
+import { checkSchedule, type ScheduleCall } from "../call.js";
+import { checkUNetInput } from "../compatibility.js";
+import { denoise } from "../denoise.js";
+import type { FiniteChecks } from "../finite.js";
+import type { PipelineImage } from "../image-input.js";
+import { finish, unitNoise } from "../latents.js";
+import { checkFinite, checkFraction, refuseArgument, requireGiven } from "../options.js";
+import { pictureLatents } from "../picture-latents.js";
+import type { ImagesResult, OutputType, RunOptions, SamplingOptions, ScheduleOptions } from "../run-options.js";
+import { setPartialSchedule, setScheduleFrom, stepsUntil } from "../schedule.js";
+import { checkTextGuidance, type TextGuidanceOptions } from "../stable_diffusion/text-options.js";
+import { StableDiffusionXLBase, type StableDiffusionXLCall, type TimeIds } from "./base.js";
+import { type StableDiffusionXLRefinerComponents, stableDiffusionXLRefiner } from "./components.js";
+import {
+  checkDenoisingEnd,
+  checkSizes,
+  type DenoisingEndOptions,
+  type NegativeSizeOptions,
+  type PromptPairOptions,
+  type SizeCall,
+  type SizeOptions,
+} from "./options.js";
+
+/** Options of refiners. */
+export interface AestheticOptions {
+  /** What a refiner is told of the result's quality, about 1..10. Default 6. */
+  aestheticScore?: number | undefined;
+  /** The same for the negative prompt. Default 2.5. */
+  negativeAestheticScore?: number | undefined;
+}
+
+/** @typeParam T the kind of result */
+export interface ImageToImageXLOptions<T extends OutputType = "image">
+  extends RunOptions<T>,
+    PromptPairOptions,
+    SamplingOptions,
+    ScheduleOptions,
+    TextGuidanceOptions,
+    SizeOptions,
+    NegativeSizeOptions,
+    DenoisingEndOptions,
+    AestheticOptions {
+  /**
+   * The picture to start from, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines return
+   * them, used unchanged. Pixels are resized down to multiples of the autoencoder's factor, several to the first one's size.
+   */
+  image: PipelineImage;
+  /** Noised latents [B·n,C,h,w] to start from, instead of those of the picture with noise; they are not scaled. */
+  latents?: Tensor | undefined;
+  /** How far the result may be from the picture, 0..1: the part of the steps that is taken. Default 0.3. */
+  strength?: number | undefined;
+  /**
+   * Goes on from this part of the denoising, 0..1 both excluded, with latents that another model left there: no noise is
+   * added, and `strength` does not count. Default: a picture is noised.
+   */
+  denoisingStart?: number | null | undefined;
+  /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
+  numInferenceSteps?: number | undefined;
+}
+
+type Call = StableDiffusionXLCall &
+  ScheduleCall & {
+    image: PipelineImage;
+    strength: number;
+    denoisingStart: number | undefined;
+    denoisingEnd: number | undefined;
+    sizes: SizeCall;
+    /** Undefined for models that take the target size instead. */
+    scores: { positive: number; negative: number } | undefined;
+  };
+
+/**
+ * Makes pictures from pictures and text with Stable Diffusion XL, and refines what its base made (Podell et al. 2023,
+ * https://arxiv.org/abs/2307.01952, section 2.5); numerically equal to diffusers' class of this name.
+ */
+export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
+  static readonly description = stableDiffusionXLRefiner("StableDiffusionXLImg2ImgPipeline", checkUNetInput);
+
+  /** Whether the UNet takes an aesthetic score instead of the target size, as refiners do. */
+  readonly requiresAestheticsScore: boolean;
+
+  constructor(components: StableDiffusionXLRefinerComponents) {
+    super(components);
+    this.requiresAestheticsScore = this.settingOf(components, "requiresAestheticsScore");
+  }
+
+  /**
+   * Makes pictures.
+   *
+   * @throws as `InstructPix2PixPipeline.run`
+   */
+  // Without this overload `outputType: undefined` would be of any type: no T is inferred from it.
+  async run(options: ImageToImageXLOptions): Promise<ImagesResult>;
+  async run<T extends OutputType>(options: ImageToImageXLOptions<T>): Promise<ImagesResult<T>>;
+  async run<T extends OutputType>(options: ImageToImageXLOptions<T>): Promise<ImagesResult<T>> {
+    return await this.running(
+      options,
+      (device) => this.#check(options, device),
+      async (call) => {
+        using scope = new Scope();
+        const { scheduler, finite } = await this.begin(call, scope);
+        const from =
+          call.denoisingStart === undefined
+            ? setPartialSchedule(scheduler, call, call.strength)
+            : setScheduleFrom(scheduler, call, call.denoisingStart);
+        const timesteps = stepsUntil(scheduler, from, call.denoisingEnd);
+        const conditions = await this.encodeText(call, finite, scope);
+        const latents = await this.#start(call, scheduler, from, finite);
+        using ownLatents = new Scope();
+        ownLatents.add(latents);
+        const [, , h, w] = latents.shape as [number, number, number, number];
+        const factor = call.vae.scaleFactor;
+        const ids = timeIds(call, [h * factor, w * factor]);
+        const steps = await this.guideWith(call, conditions, ids, { timesteps }, scope);
+        const start = await latents.clone();
+        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents: start, finite });
+        return await finish(denoised, { ...call, finite });
+      },
+    );
+  }
+
+  #check(options: ImageToImageXLOptions<OutputType>, device: string): Call {
+    const { unet, vae, requiresAestheticsScore } = this;
+    requireGiven("image", options.image);
+    const strength = checkFraction("strength", options.strength ?? 0.3);
+    const guidance = checkTextGuidance(options, this.skippableLayers, 5);
+    const call = this.checkCommon(options, device, guidance, requiresAestheticsScore);
+    checkUNetInput(unet.config, vae.config);
+    const denoisingStart = options.denoisingStart ?? undefined;
+    const denoisingEnd = checkDenoisingEnd(options.denoisingEnd);
+    if (denoisingStart !== undefined) {
+      checkFinite("denoisingStart", denoisingStart);
+      if (denoisingStart <= 0 || denoisingStart >= 1) refuseArgument("denoisingStart", denoisingStart, "above 0 and below 1");
+      if (denoisingEnd !== undefined && denoisingStart >= denoisingEnd)
+        throw new InstructPix2PixError(
+          "ERR_INVALID_ARGUMENT",
+          `denoisingStart ${denoisingStart} must be below denoisingEnd ${denoisingEnd}`,
+        );
+    }
+    const positive = checkFinite("aestheticScore", options.aestheticScore ?? 6);
+    const negative = checkFinite("negativeAestheticScore", options.negativeAestheticScore ?? 2.5);
+    return {
+      ...call,
+      ...checkSchedule(options, options.numInferenceSteps ?? 50),
+      ...{ image: options.image, strength, denoisingStart, denoisingEnd, sizes: checkSizes(options) },
+      scores: requiresAestheticsScore ? { positive, negative } : undefined,
+    };
+  }
+
+  /** [B·n,C,h,w]: the pictures' latents, with the noise of the first timestep unless another model left it in them. */
+  async #start(
+    call: Call,
+    scheduler: Scheduler,
+    timesteps: readonly number[],
+    finite: FiniteChecks,
+  ): Promise<Tensor> {
+    const { device, dtype, latents: given } = call;
+    using scope = new Scope();
+    if (given) return await given.to({ device, dtype });
+    const input = scope.add(await this.prepareImage(call.image, call));
+    const clean = scope.add(await pictureLatents(call, input.image, { draws: true, scaled: true }, finite));
+    if (call.denoisingStart !== undefined) return await clean.clone();
+    const noise = scope.add(await unitNoise(clean.shape, { device, dtype, generator: call.generator }));
+    return await scheduler.addNoise(clean, noise, timesteps.slice(0, 1));
+  }
+}
+
+/** As diffusers has them: without scores negative rows take the crop of the prompts'. */
+function timeIds({ sizes, scores }: Call, own: readonly [number, number]): TimeIds {
+  const { originalSize: original = own, targetSize: target = own, cropsCoordsTopLeft: crop } = sizes;
+  const { negativeOriginalSize = original, negativeTargetSize = target } = sizes;
+  if (!scores)
+    return {
+      positive: [...original, ...crop, ...target],
+      negative: [...negativeOriginalSize, ...crop, ...negativeTargetSize],
+    };
+  return {
+    positive: [...original, ...crop, scores.positive],
+    negative: [...negativeOriginalSize, ...sizes.negativeCropsCoordsTopLeft, scores.negative],
+  };
+}

@@ -1,0 +1,148 @@
+import { guidanceRows } from "../../conditioning/guidance.js";
+import { Scope } from "../../core/scope.js";
+import type { Tensor } from "../../core/tensor.js";
+import { checkScale, checkSchedule, type ScheduleCall } from "../call.js";
+import { checkLatentChannels } from "../compatibility.js";
+import { denoise } from "../denoise.js";
+import type { FiniteChecks } from "../finite.js";
+import type { PipelineImage } from "../image-input.js";
+import { finish, initialLatents } from "../latents.js";
+import { checkFraction, refuseArgument, requireGiven } from "../options.js";
+import { pictureLatents } from "../picture-latents.js";
+import type { ImagesResult, OutputType, RunOptions, SamplingOptions } from "../run-options.js";
+import { stepsUntil } from "../schedule.js";
+import { checkSize } from "../size.js";
+import { EDIT_LAYOUT } from "../stable_diffusion/instruct_pix2pix.js";
+import { StableDiffusionXLBase, type StableDiffusionXLCall, type TimeIds } from "./base.js";
+import { type StableDiffusionXLEditComponents, stableDiffusionXLEdit } from "./components.js";
+import {
+  checkDenoisingEnd,
+  checkSizes,
+  type DenoisingEndOptions,
+  type PromptPairOptions,
+  type SizeOptions,
+} from "./options.js";
+
+/** @typeParam T the kind of result */
+export interface EditXLOptions<T extends OutputType = "image">
+  extends RunOptions<T>,
+    PromptPairOptions,
+    SamplingOptions,
+    SizeOptions,
+    DenoisingEndOptions {
+  /**
+   * The picture to edit, several, or a tensor: pixels [B,3,H,W] in 0..1, or image latents [B,C,h,w], used unchanged (the
+   * unscaled mean of `vae.encode`). Pixels are resized to `height` and `width`.
+   */
+  image: PipelineImage;
+  /** Pixels. Default the UNet's `sample_size` times the autoencoder's factor, whatever the picture's. */
+  height?: number | undefined;
+  /** Likewise. */
+  width?: number | undefined;
+  /** Denoising steps, 1..num_train_timesteps. Default 100. */
+  numInferenceSteps?: number | undefined;
+  /** Text guidance scale: how strongly the instruction is followed. Default 5. */
+  guidanceScale?: number | undefined;
+  /** Image guidance scale: how closely the result follows the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
+  imageGuidanceScale?: number | undefined;
+  /**
+   * φ, 0..1: the share of the guided prediction that is scaled to the deviation of the prompt's, against overexposed
+   * pictures (Lin et al. 2023, https://arxiv.org/abs/2305.08891). Default 0.
+   */
+  guidanceRescale?: number | undefined;
+}
+
+type Call = StableDiffusionXLCall &
+  ScheduleCall & {
+    image: PipelineImage;
+    size: { height: number; width: number };
+    ids: TimeIds;
+    denoisingEnd: number | undefined;
+  };
+
+/**
+ * Edits pictures by instruction with Stable Diffusion XL: InstructPix2Pix (Brooks et al. 2023,
+ * https://arxiv.org/abs/2211.09800), numerically equal to diffusers' class of this name.
+ */
+export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLBase {
+  static readonly description = stableDiffusionXLEdit("StableDiffusionXLInstructPix2PixPipeline", checkLatentChannels);
+
+  /** Whether the UNet takes scaled image latents, as CosXL Edit does. */
+  readonly isCosxlEdit: boolean;
+
+  constructor(components: StableDiffusionXLEditComponents) {
+    super(components);
+    this.isCosxlEdit = this.settingOf(components, "isCosxlEdit");
+  }
+
+  /**
+   * Edits.
+   *
+   * @throws as `InstructPix2PixPipeline.run`
+   */
+  // Without this overload `outputType: undefined` would be of any type: no T is inferred from it.
+  async run(options: EditXLOptions): Promise<ImagesResult>;
+  async run<T extends OutputType>(options: EditXLOptions<T>): Promise<ImagesResult<T>>;
+  async run<T extends OutputType>(options: EditXLOptions<T>): Promise<ImagesResult<T>> {
+    return await this.running(
+      options,
+      (device) => this.#check(options, device),
+      async (call) => {
+        using scope = new Scope();
+        const { scheduler, finite } = await this.begin(call, scope);
+        scheduler.setTimesteps(call.numInferenceSteps);
+        const timesteps = stepsUntil(scheduler, scheduler.timesteps, call.denoisingEnd);
+        const conditions = await this.encodeText(call, finite, scope);
+        const factor = call.vae.scaleFactor;
+        const [h, w] = [Math.floor(call.size.height / factor), Math.floor(call.size.width / factor)];
+        const channels = scope.add(await this.#imageLatents(call, [h, w], finite));
+        const shown = { timesteps, channels, showsChannels: true };
+        const steps = await this.guideWith(call, conditions, call.ids, shown, scope);
+        const shape = [call.count, call.vae.config.latent_channels, h, w];
+        const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
+        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
+        return await finish(denoised, { ...call, finite });
+      },
+    );
+  }
+
+  #check(options: EditXLOptions<OutputType>, device: string): Call {
+    const { unet, vae } = this;
+    const { image } = options;
+    requireGiven("image", image);
+    const text = checkScale("guidanceScale", options.guidanceScale ?? 5);
+    const picture = checkScale("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
+    const rows = guidanceRows(text, picture);
+    const guided = rows.length > 1;
+    const call = this.checkCommon(options, device, {
+      rows,
+      layout: guided ? EDIT_LAYOUT : EDIT_LAYOUT.slice(0, 1),
+      milderGuidance: guided ? `a guidanceScale below ${text} or an imageGuidanceScale below ${picture}` : undefined,
+      guidanceRescale: checkFraction("guidanceRescale", options.guidanceRescale ?? 0),
+    });
+    checkLatentChannels(unet.config, vae.config);
+    const size = checkSize(options, { unet, vae, multiple: 1 });
+    for (const edge of ["height", "width"] as const)
+      if (size[edge] < vae.scaleFactor) refuseArgument(edge, size[edge], `at least ${vae.scaleFactor}`);
+    const own = [size.height, size.width] as const;
+    const { originalSize = own, cropsCoordsTopLeft, targetSize = own } = checkSizes(options);
+    const ids = [...originalSize, ...cropsCoordsTopLeft, ...targetSize];
+    return {
+      ...call,
+      ...checkSchedule({}, options.numInferenceSteps ?? 100),
+      ...{ image, size, ids: { positive: ids, negative: ids } },
+      denoisingEnd: checkDenoisingEnd(options.denoisingEnd),
+    };
+  }
+
+  /** [B·n,C,h,w]: the pictures' latents, the mean of what the autoencoder predicts; scaled by its factor for CosXL only. */
+  async #imageLatents(call: Call, [h, w]: readonly [number, number], finite: FiniteChecks): Promise<Tensor> {
+    using scope = new Scope();
+    const input = scope.add(await this.prepareImage(call.image, call, call.size));
+    const latents = scope.add(await pictureLatents(call, input.image, { draws: false, scaled: false }, finite));
+    const [, , height, width] = latents.shape;
+    if (height !== h || width !== w)
+      refuseArgument("image", `latents of ${height} × ${width}`, `latents of ${h} × ${w}, or height and width theirs`);
+    return this.isCosxlEdit ? await latents.mul(call.vae.config.scaling_factor) : await latents.clone();
+  }
+}
