@@ -75,7 +75,7 @@ interface Start {
 }
 
 /** UNets of inpainting models take mask and masked picture behind the latents, those of text-to-image models nothing. */
-const checkUNet: UNetCheck = (unet, vae) => checkUNetChannels(unet, vae, [vae.latent_channels + 1, 0]);
+const checkUNet: UNetCheck = (unet, vae, index) => checkUNetChannels(unet, vae, [vae.latent_channels + 1, 0], index);
 
 /**
  * Paints the masked part of pictures anew, numerically equal to diffusers' class of this name: with inpainting models, whose
