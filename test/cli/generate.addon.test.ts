@@ -120,6 +120,8 @@ describe("ip2p generate", () => {
     );
     expectSame(partly, (await pipeline.run({ ...options, strength: 0.7 })).images);
     expect(partly[0]!.equals(whole[0]!)).toBe(false);
+    const cropped = await generated(generateArguments(...flags, ...size, "--padding_mask_crop", "4"));
+    expectSame(cropped, (await pipeline.run({ ...options, paddingMaskCrop: 4 })).images);
   });
 
   it("takes a model in one file", async () => {
@@ -220,6 +222,19 @@ describe("is refused in one line, before the model is loaded:", () => {
     ],
     ["a strength without a picture", ["--strength", "0.5"], 2, /^generate: --strength .*give --image too$/],
     ["a mask without a picture", ["--mask", mask], 2, /^generate: --mask .*give --image too$/],
+    [
+      "a margin without a mask",
+      ["--image", picture, "--padding_mask_crop=4"],
+      2,
+      /^generate: --padding_mask_crop .*give --mask too$/,
+    ],
+    [
+      "a mask of another size, to be cut out with the picture",
+      [...inpaint, "--mask", tinyImage, "--padding_mask_crop=4"],
+      1,
+      /^with --padding_mask_crop the mask must have the picture's size, 44×60, not 40×56$/,
+    ],
+    ["a mask that is black", [...inpaint, "--mask", "black.png", "--padding_mask_crop=4"], 1, /^the mask is black/],
     ["a mask that is absent", ["--image", picture, "--mask=absent.png"], 1, /"absent.png" does not exist$/],
     [
       "a height with a picture alone",
@@ -297,8 +312,9 @@ describe("is refused in one line, before the model is loaded:", () => {
 
   it.concurrent.each(cases)("%s", async (_, args, status, expected) => {
     using place = new Workplace();
+    await new RgbImage(44, 60, new Uint8Array(44 * 60 * 3)).save(place.at("black.png"));
     expect(onlyLine(await ip2p(generateArguments(...args), { cwd: place.folder }), status)).toMatch(expected);
-    expect(place.list()).toEqual([]);
+    expect(place.list()).toEqual(["black.png"]);
   });
 
   it.concurrent.each([
@@ -342,5 +358,7 @@ describe("a shape that changes is warned of:", () => {
     expect(await run("80×60", "--width=48", "--height=48")).toBe(
       "ip2p: warning: the picture of 80×60 pixels is stretched to 48×48; --height and --width say another size\n",
     );
+    // Only the part around the mask is computed, and put back.
+    expect(await run("80×60", "--width=48", "--height=48", "--padding_mask_crop=2")).toBe("");
   });
 });

@@ -7,6 +7,8 @@ export function checkGenerateValues(values: GenerateValues): void {
   const { image, mask } = values;
   for (const [name, value] of Object.entries({ strength: values.strength, mask }))
     if (value !== undefined && image === undefined) throw usage(`--${name} is for a picture: give --image too`);
+  if (values.paddingMaskCrop !== undefined && mask === undefined)
+    throw usage("--padding_mask_crop is for the masked part of a picture: give --mask too");
   for (const name of ["height", "width"] as const)
     if (values[name] !== undefined && image !== undefined && mask === undefined)
       throw usage(`--${name} does not go with --image alone: the result has the picture's size; resize the picture`);

@@ -1,6 +1,7 @@
 import type { RgbImage } from "../../images/index.js";
 import type { RgbPixels } from "../../images/pixels.js";
 import { scaleFactorOf } from "../../models/autoencoder_kl.js";
+import { checkMaskSize, maskedRegion } from "../../pipelines/mask-crop.js";
 import { checkSize } from "../../pipelines/size.js";
 import { StableDiffusionInpaintPipeline } from "../../pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";
@@ -22,8 +23,10 @@ export function inpainting(
   values: GenerateValues,
   { image, mask, warn }: Given,
 ): PictureJob<StableDiffusionInpaintPipeline> {
-  const { height, width, clipSkip, strength = 1 } = values;
-  warnOfShape({ image, mask, warn });
+  const { height, width, paddingMaskCrop, clipSkip, strength = 1 } = values;
+  const cutsOut = paddingMaskCrop !== undefined;
+  if (cutsOut) checkMaskSize(image, mask);
+  else warnOfShape({ image, mask, warn });
   return {
     pipelineClass: StableDiffusionInpaintPipeline,
     original: image,
@@ -31,7 +34,8 @@ export function inpainting(
       checkTextGuidance(values, textEncoder.num_hidden_layers);
       const models = { unet: { config: unet }, vae: { scaleFactor: scaleFactorOf(vae) } };
       const size = checkSize(values, { ...models, multiple: MULTIPLE });
-      if (!haveOneShape(image, size, MULTIPLE))
+      if (cutsOut) maskedRegion(mask, size, paddingMaskCrop);
+      else if (!haveOneShape(image, size, MULTIPLE))
         warn(
           `the picture of ${sizeText(image)} pixels is stretched to ${sizeText(size)}; --height and --width say another size`,
         );
@@ -40,7 +44,7 @@ export function inpainting(
     run: (pipeline, options) =>
       pipeline.run({
         ...{ ...options, ...scheduleOptions(values), clipSkip },
-        ...{ image, maskImage: mask, strength, height, width },
+        ...{ image, maskImage: mask, strength, height, width, paddingMaskCrop },
       }),
   };
 }

@@ -46,6 +46,14 @@ export const generateOptions = declareOptions({
     group: PICTURES,
     help: "a picture that is white where --image is to be painted anew, and black where it stays",
   },
+  padding_mask_crop: {
+    type: "integer",
+    value: "PIXELS",
+    min: 0,
+    max: 65_536,
+    group: PICTURES,
+    help: "compute only the masked part, enlarged to --height and --width, with this margin around it, and put it back into the picture; the mask must have the picture's size",
+  },
   height: {
     type: "integer",
     value: "PIXELS",
