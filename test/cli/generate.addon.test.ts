@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors, saveSafetensors } from "../../lib/files/safetensors.js";
-import { imageGrid, loadImage, type RgbImage } from "../../lib/images/index.js";
+import { imageGrid, loadImage, RgbImage } from "../../lib/images/index.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion.js";
 import { StableDiffusionImg2ImgPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js";
