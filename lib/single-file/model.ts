@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { isFile } from "../files/is-file.js";
-import type { ResolveOptions } from "../hub/index.js";
+import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import {
   type LoadedModel,
   loadModel,
@@ -59,8 +59,6 @@ export async function resolveConfigFolder(options: SingleFileConfigOptions): Pro
     );
   const { revision, cacheDir, token, localFilesOnly, signal } = rest;
   const hub = { revision, cacheDir, token, localFilesOnly, signal };
-  // Imported late: the hub knows the registry of components, and this file is part of the models that it registers.
-  const { resolvePretrained } = await import("../hub/index.js");
   return await resolvePretrained(config, { ...hub, allowPatterns: CONFIG_FILES });
 }
 
