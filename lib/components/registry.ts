@@ -16,8 +16,15 @@ import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import type { WeightBaseName } from "../models/weight-names.js";
 import { loadScheduler, SCHEDULER_CONFIG, SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
 import { Scheduler } from "../schedulers/scheduler.js";
+import type { SingleFile } from "../single-file/file.js";
+import type { ComponentName } from "../single-file/layout.js";
+import {
+  type SingleFileModelOptions,
+  type SingleFileSource,
+  type SingleFileTables,
+  singleFileSource,
+} from "../single-file/model.js";
 import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
-import { copyTokenizer } from "./copy.js";
 import type { ComponentClass } from "./model-index.js";
 
 // The one place that knows the classes of pipelines' components: how each is stored, checked, loaded and saved.
@@ -45,6 +52,20 @@ export interface ModelClass<T extends PretrainedModel<unknown> = PretrainedModel
   /** The checked configuration in a folder, without weights. @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO` */
   readConfig(folder: string): Promise<T["config"]>;
   load(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
+  /** As in a single file of the original layout. */
+  readonly inSingleFile: InSingleFile<T>;
+}
+
+/** How a class is read from its part of a single file. */
+export interface InSingleFile<T extends PretrainedModel<unknown>> {
+  readonly component: ComponentName;
+  /**
+   * Its configuration and tensors, without reading weights.
+   *
+   * @param folder of configurations; without one they are inferred
+   */
+  check(file: SingleFile, folder: string | undefined): Promise<SingleFileSource<T["config"]>>;
+  load(path: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
 }
 
 /** A class without weights, which is loaded whole where others' configurations are read. */
@@ -57,7 +78,9 @@ export type RegisteredClass = ModelClass | LightClass;
 
 interface ModelConstructor<T extends PretrainedModel<unknown>> {
   readonly description: ModelDescription<T["config"]>;
+  readonly singleFile: SingleFileTables<T["config"]>;
   fromPretrained(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
+  fromSingleFile(file: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
 }
 
 function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
@@ -70,6 +93,11 @@ function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): 
     readConfig: async (folder) => (await readModelConfig(Model.description, folder)).config,
     load: (folder, options) => Model.fromPretrained(folder, options),
     save: (folder, component) => component.savePretrained(folder),
+    inSingleFile: {
+      component: Model.singleFile.component,
+      check: (file, folder) => singleFileSource(Model.description, Model.singleFile, file, folder),
+      load: (path, options) => Model.fromSingleFile(path, options),
+    },
   };
   return storage as unknown as ModelClass;
 }
@@ -81,7 +109,7 @@ function tokenizer(className: string): LightClass {
     files: { kind: "tokenizer" },
     is: (value) => value instanceof CLIPTokenizer,
     load: (folder) => CLIPTokenizer.fromPretrained(folder),
-    save: (folder, { folder: from }) => copyTokenizer(from, folder),
+    save: (folder, component) => component.savePretrained(folder),
   };
   return storage as LightClass;
 }

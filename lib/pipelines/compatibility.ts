@@ -24,9 +24,9 @@ export function checkLatentChannels(unet: UNetShape, vae: AutoencoderShape, inde
   const { latent_channels: latents } = vae;
   if (unet.in_channels !== 2 * latents) {
     const named = index ? `${index.path} names a ${index.className}: ` : "";
-    const kind = unet.in_channels === latents ? ", only those of a text-to-image model" : "";
+    const kind = kindOf(unet, latents);
     throw misfit(
-      `${named}the UNet takes ${unet.in_channels} channels${kind}, but ${latents} of noisy and ${latents} of image latents are given: it is not an InstructPix2Pix model`,
+      `${named}the UNet takes ${unet.in_channels} channels, but ${latents} of noisy and ${latents} of image latents are given: it is not an InstructPix2Pix model${kind && `; ${kind}`}`,
     );
   }
   checkColours(vae);
@@ -42,9 +42,9 @@ export function checkUNetChannels(unet: UNetShape, vae: AutoencoderShape, extra:
   const { latent_channels: latents } = vae;
   const { in_channels: given } = unet;
   if (!extra.includes(given - latents)) {
-    const known = KINDS.find(({ channels }) => channels(latents) === given);
+    const kind = kindOf(unet, latents);
     const wanted = extra.map((channels) => latents + channels).join(" or ");
-    throw misfit(`the UNet takes ${given} channels, not ${wanted}${known ? `: ${known.kind}` : ""}`);
+    throw misfit(`the UNet takes ${given} channels, not ${wanted}${kind && `: ${kind}`}`);
   }
   checkColours(vae);
 }
@@ -69,6 +69,11 @@ const KINDS = [
     kind: "it is an inpainting model, for StableDiffusionInpaintPipeline (ip2p generate with --image and --mask)",
   },
 ];
+
+/** What a UNet is for; empty for one of an unknown kind. */
+function kindOf({ in_channels }: UNetShape, latents: number): string {
+  return KINDS.find(({ channels }) => channels(latents) === in_channels)?.kind ?? "";
+}
 
 function checkColours(vae: AutoencoderShape): void {
   for (const key of ["in_channels", "out_channels"] as const)

@@ -1,5 +1,6 @@
 import type { PipelineDescription } from "../components/description.js";
 import { type LoadOptions, loadComponents } from "../components/load.js";
+import { saveComponents, savedComponents, savedPipeline } from "../components/save.js";
 import { ComponentHold } from "../components/shared.js";
 import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
@@ -52,6 +53,21 @@ export abstract class DiffusionPipeline {
   ): Promise<Pipeline> {
     // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromPretrained was called on
     return new this(await loadComponents(this.description, pathOrId, options));
+  }
+
+  /**
+   * Writes a folder that diffusers loads as the class of this pipeline: `model_index.json`, and every component with its
+   * configuration, weights in the types they are loaded in. What was there is kept until the new folder is entirely on the
+   * disk; files of other names stay.
+   *
+   * @throws `ERR_IO`, with nothing unfinished left behind; `ERR_INVALID_ARGUMENT` for a quantized model, or a component of a
+   *   class that cannot be saved; `ERR_DISPOSED`
+   */
+  async savePretrained(folder: string): Promise<void> {
+    if (typeof folder !== "string" || folder === "") refuseArgument("folder", describe(folder), "the path of a folder");
+    using _held = this.#lease.hold();
+    const { description } = this.constructor as PipelineClass<object, this>;
+    await saveComponents(folder, savedPipeline(description, savedComponents(description, this)));
   }
 
   /** Holds the components that the pipeline has now, so that other pipelines can share them. */

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { inferAutoencoderConfig } from "../../lib/single-file/autoencoder-config.js";
 import { autoencoderNames } from "../../lib/single-file/autoencoder-names.js";
-import { componentOf, type Shape, type SingleFile } from "../../lib/single-file/file.js";
+import { type Component, componentOf, type Shape, type SingleFile } from "../../lib/single-file/file.js";
 import {
   COMPONENT_PREFIXES,
   type ComponentName,
@@ -25,10 +25,10 @@ const published = readJson<Record<Family, Record<string, Config>>>(fixture("sing
 const digests = readJson<Record<Family, Record<string, string>>>(fixture("single-file", "names.json"));
 
 function fileOf(family: Family, shapes: Record<string, Shape>): SingleFile {
-  const components = new Map<ComponentName, { prefix: string; shapes: Map<string, Shape> }>();
+  const components = new Map<ComponentName, Component & { shapes: Map<string, Shape> }>();
   for (const [name, shape] of Object.entries(shapes)) {
     const { component, prefix } = COMPONENT_PREFIXES[family].find((one) => name.startsWith(one.prefix))!;
-    if (!components.has(component)) components.set(component, { prefix, shapes: new Map() });
+    if (!components.has(component)) components.set(component, { prefix, shapes: new Map(), dtypes: new Set() });
     components.get(component)!.shapes.set(name.slice(prefix.length), shape);
   }
   return { path: "model.safetensors", family, components };
