@@ -8,7 +8,6 @@ import { saveSafetensors } from "../../lib/files/safetensors.js";
 import { loadImage } from "../../lib/images/index.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
-import type { PretrainedModel } from "../../lib/models/pretrained.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import type { StableDiffusionComponents } from "../../lib/pipelines/components.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
@@ -16,8 +15,9 @@ import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/st
 import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { native } from "../../lib/runtime/native.js";
 import type { SingleFileLoadOptions } from "../../lib/single-file/load.js";
-import { fixture, readJson } from "../helpers/fixtures.js";
-import { writeSingleFile } from "./make.js";
+import { fixture } from "../helpers/fixtures.js";
+import { expectSameState } from "../helpers/same-state.js";
+import { copyWithChannels, writeSingleFile, writeWithChannels } from "./make.js";
 
 const MODELS = ["ip2p-tiny", "ip2p-linear-v"] as const;
 const UNET = "model.diffusion_model.";
@@ -43,35 +43,6 @@ beforeAll(async () => {
     });
 });
 afterAll(() => rm(scratch, { recursive: true }));
-
-async function expectSameState(a: PretrainedModel<unknown>, b: PretrainedModel<unknown>): Promise<void> {
-  const [left, right] = [await a.stateDict(), await b.stateDict()];
-  expect(Object.keys(left)).toEqual(Object.keys(right));
-  for (const [name, tensor] of Object.entries(left)) {
-    expect([name, tensor.shape]).toEqual([name, right[name]!.shape]);
-    expect([name, await native().equal(tensor.handle, right[name]!.handle)]).toEqual([name, true]);
-  }
-}
-
-/** The configurations of a tiny model, with other input channels of the UNet. */
-async function copyWithChannels(folder: string, channels: number): Promise<void> {
-  await cp(configOf("ip2p-tiny"), folder, { recursive: true });
-  const path = join(folder, "unet", "config.json");
-  await writeFile(path, JSON.stringify({ ...readJson<object>(path), in_channels: channels }));
-}
-
-/** The tiny model as a file with other input channels of the UNet: the first of its own, or zeros. */
-function withChannels(name: string, channels: number): Promise<string> {
-  return writeSingleFile(join(scratch, name), "ip2p-tiny", async (tensors) => {
-    const key = `${UNET}input_blocks.0.0.weight`;
-    const own = tensors[key]!;
-    const [out, count, ...kernel] = own.shape as [number, number, ...number[]];
-    tensors[key] =
-      channels > count
-        ? await Tensor.cat([own, await Tensor.zeros([out, channels - count, ...kernel])], 1)
-        : await own.slice(1, 0, channels);
-  });
-}
 
 async function failure(work: Promise<unknown>): Promise<{ code: string; message: string }> {
   const error = await work.then(
@@ -230,9 +201,8 @@ describe("what is refused, before weights are read", () => {
       [8, edit, /it is an InstructPix2Pix model, for InstructPix2PixPipeline/],
     ] as const;
     for (const [channels, load, message] of kinds) {
-      const file = await withChannels(`for-${channels}.safetensors`, channels);
-      const config = join(scratch, `for-${channels}`);
-      await copyWithChannels(config, channels);
+      const file = await writeWithChannels(join(scratch, `for-${channels}.safetensors`), "ip2p-tiny", channels);
+      const config = await copyWithChannels(join(scratch, `for-${channels}`), "ip2p-tiny", channels);
       using _ = await load(file, { config, device: "cpu" });
       for (const [, other] of kinds.filter(([others]) => others !== channels)) {
         // A text-to-image model can also paint.
