@@ -3,12 +3,8 @@
 import "./core/symbols.js"; // before everything else
 
 export type { FromPretrainedOptions, LoadOptions } from "./components/load.js";
-export {
-  type EncodePromptOptions,
-  encodePrompt,
-  PROMPT_WEIGHTINGS,
-  type PromptWeighting,
-} from "./conditioning/encode-prompt.js";
+export { type EncodePromptOptions, encodePrompt } from "./conditioning/encode-prompt.js";
+export { PROMPT_WEIGHTINGS, type PromptWeighting } from "./conditioning/prompt-weightings.js";
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./core/cuda.js";
 export type { DeviceOption } from "./core/device.js";
 export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./core/errors.js";
@@ -32,11 +28,25 @@ export {
 } from "./images/index.js";
 export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";
 export { builtInModel } from "./models/built-in.js";
-export { type CLIPTextConfig, CLIPTextModel, type CLIPTextOutput } from "./models/clip_text_model.js";
+export {
+  type CLIPTextConfig,
+  type CLIPTextForwardOptions,
+  CLIPTextModel,
+  type CLIPTextOutput,
+} from "./models/clip_text_model.js";
+export { CLIPTextModelWithProjection, type CLIPTextProjectedOutput } from "./models/clip_text_model_with_projection.js";
 export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
 export { UNetCache } from "./models/unet-cache.js";
+export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
+export {
+  type AutoComponents,
+  AutoPipelineForImage2Image,
+  AutoPipelineForInpainting,
+  AutoPipelineForText2Image,
+} from "./pipelines/auto.js";
 export type { StableDiffusionComponents } from "./pipelines/components.js";
+export { DiffusionPipeline } from "./pipelines/diffusion_pipeline.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
 export type {
   ImagesResult,
@@ -72,7 +82,7 @@ export type {
   Float16Elements,
   Quantization,
   TensorData,
-} from "./runtime/contract.js";
+} from "./runtime/contract/index.js";
 export { type Diagnosis, diagnose } from "./runtime/diagnose.js";
 export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./runtime/libtorch/install.js";
 export * from "./schedulers/index.js";

@@ -130,6 +130,24 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
   return given;
 }
 
+/**
+ * Checks that loaded components are all there and fit together.
+ *
+ * @throws `ERR_CONFIG`
+ */
+export function checkComponents<C>(description: PipelineDescription<C>, components: Partial<C>): void {
+  const configs: Partial<Record<keyof C, unknown>> = {};
+  for (const [name, slot] of slotsOf(description)) {
+    if (!(name in components) && !slot.optional)
+      throw new InstructPix2PixError(
+        "ERR_CONFIG",
+        `${description.className} needs ${String(name)}, which the other pipeline does not have: give it`,
+      );
+    configs[name] = configOf(components[name] ?? null);
+  }
+  description.check?.(configs as PipelineConfigs<C>);
+}
+
 /** What is known of a component without its weights. */
 export function configOf(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(configOf);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { toJson } from "../files/json.js";
 import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
+import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
 import { MODEL_CONFIG, type ModelFormat, type ModelLibrary, weightBaseName } from "../models/format.js";
 import {
   type ModelDescription,
@@ -52,12 +53,12 @@ export interface ModelClass<T extends PretrainedModel<unknown> = PretrainedModel
   /** The checked configuration in a folder, without weights. @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO` */
   readConfig(folder: string): Promise<T["config"]>;
   load(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
-  /** As in a single file of the original layout. */
-  readonly inSingleFile: InSingleFile<T>;
+  /** As in a single file of the original layout; undefined for classes that are not read from there. */
+  readonly inSingleFile: InSingleFile<T> | undefined;
 }
 
 /** How a class is read from its part of a single file. */
-export interface InSingleFile<T extends PretrainedModel<unknown>> {
+export interface InSingleFile<T extends PretrainedModel<unknown> = PretrainedModel<unknown>> {
   readonly component: ComponentName;
   /**
    * Its configuration and tensors, without reading weights.
@@ -93,11 +94,14 @@ function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): 
     readConfig: async (folder) => (await readModelConfig(Model.description, folder)).config,
     load: (folder, options) => Model.fromPretrained(folder, options),
     save: (folder, component) => component.savePretrained(folder),
-    inSingleFile: {
-      component: Model.singleFile.component,
-      check: (file, folder) => singleFileSource(Model.description, Model.singleFile, file, folder),
-      load: (path, options) => Model.fromSingleFile(path, options),
-    },
+    // A subclass inherits these, but has other weights.
+    inSingleFile: Object.hasOwn(Model, "singleFile")
+      ? {
+          component: Model.singleFile.component,
+          check: (file, folder) => singleFileSource(Model.description, Model.singleFile, file, folder),
+          load: (path, options) => Model.fromSingleFile(path, options),
+        }
+      : undefined,
   };
   return storage as unknown as ModelClass;
 }
@@ -129,6 +133,7 @@ function scheduler(className: SchedulerName): LightClass {
 const MODELS = {
   AutoencoderKL: model(AutoencoderKL),
   CLIPTextModel: model(CLIPTextModel),
+  CLIPTextModelWithProjection: model(CLIPTextModelWithProjection),
   UNet2DConditionModel: model(UNet2DConditionModel),
 };
 

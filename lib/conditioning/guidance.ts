@@ -1,5 +1,5 @@
 import { Tensor } from "../core/tensor.js";
-import type { DeepFeatures } from "../runtime/contract.js";
+import type { DeepFeatures } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 
 /** A row of guidance: its conditioning, and its weight in the sum of predictions. */

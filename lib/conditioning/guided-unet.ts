@@ -2,7 +2,7 @@ import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { UNetCache } from "../models/unet-cache.js";
-import type { DeepFeatures } from "../runtime/contract.js";
+import type { DeepFeatures } from "../runtime/contract/index.js";
 import { ALONE, combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
 
 /** What a guided prediction is made from. Its tensors become the owner's of the prediction. */

@@ -1,4 +1,4 @@
-import type { CudaProperties, DeviceMemory } from "../runtime/contract.js";
+import type { CudaProperties, DeviceMemory } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 import { listOfThisRealm } from "./realm.js";
 

@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import type { NativeGenerator } from "../runtime/contract.js";
+import type { NativeGenerator } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 import { describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";

@@ -1,4 +1,4 @@
-import type { Float16Elements, TensorData } from "../runtime/contract.js";
+import type { Float16Elements, TensorData } from "../runtime/contract/index.js";
 
 // A realm is a global object with its own built-in classes. jest and vitest's vm pools run each file of tests in a realm of
 // its own, and the addon makes arrays of the realm that loaded it first in the thread.

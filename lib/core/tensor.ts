@@ -5,7 +5,7 @@ import type {
   NativeTensor,
   TensorData,
   UnaryOperation,
-} from "../runtime/contract.js";
+} from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 import { checkList, checkOptions, describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";

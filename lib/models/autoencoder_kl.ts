@@ -1,7 +1,7 @@
 import { checkOptions } from "../core/arguments.js";
 import type { Generator } from "../core/generator.js";
 import { disposeAll, handleOf, Tensor } from "../core/tensor.js";
-import type { NativeTiling } from "../runtime/contract.js";
+import type { NativeTiling } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import { inferAutoencoderConfig } from "../single-file/autoencoder-config.js";
 import { autoencoderNames } from "../single-file/autoencoder-names.js";
@@ -142,6 +142,11 @@ export class DiagonalGaussian {
   }
 }
 
+/** Pixels per latent along an edge of an autoencoder with this configuration. */
+export function scaleFactorOf({ block_out_channels: levels }: Pick<AutoencoderKLConfig, "block_out_channels">): number {
+  return 2 ** (levels.length - 1);
+}
+
 /**
  * The variational autoencoder of latent diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
  */
@@ -188,7 +193,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
 
   /** Pixels per latent along an edge: 8 in Stable Diffusion. */
   get scaleFactor(): number {
-    return 2 ** (this.config.block_out_channels.length - 1);
+    return scaleFactorOf(this.config);
   }
 
   /** Encodes and decodes a batch row by row, which bounds memory; results differ by rounding at most. */

@@ -34,7 +34,7 @@ const SCHEMA = {
   vocab_size: integer(49408, LIMITS.vocabulary),
   hidden_size: integer(512, LIMITS.channels),
   intermediate_size: integer(2048, LIMITS.features),
-  projection_dim: ignored,
+  projection_dim: ignored, // of CLIPTextModelWithProjection
   num_hidden_layers: integer(12, LIMITS.layers),
   num_attention_heads: integer(8, LIMITS.channels),
   max_position_embeddings: integer(77, LIMITS.positions),
@@ -68,14 +68,20 @@ const SCHEMA = {
 
 export type CLIPTextConfig = Parsed<typeof SCHEMA>;
 
-const description: ModelDescription<CLIPTextConfig> = {
-  kind: "CLIPTextModel",
+const PROJECTED_SCHEMA = { ...SCHEMA, projection_dim: integer(512, LIMITS.features) };
+
+/** How text models are read and stored: with their projection, or without. */
+export const clipTextDescription = (
+  kind: "CLIPTextModel" | "CLIPTextModelWithProjection",
+): ModelDescription<CLIPTextConfig> => ({
+  kind,
   library: "transformers",
   prefix: "text_model.",
+  unprefixed: "text_projection.",
   modelType: "clip_text_model",
   floats: ["layer_norm_eps", "initializer_range", "initializer_factor", "attention_dropout", "dropout"],
   parse: (config: JsonObject, where) => {
-    const parsed = parseConfig(SCHEMA, config, where);
+    const parsed = parseConfig(kind === "CLIPTextModel" ? SCHEMA : PROJECTED_SCHEMA, config, where);
     if (parsed.hidden_size % parsed.num_attention_heads !== 0)
       throw unsupported(
         where,
@@ -85,8 +91,10 @@ const description: ModelDescription<CLIPTextConfig> = {
       );
     return parsed;
   },
-  toNative: (config) => config,
-};
+  toNative: (config) => ({ ...config, projection_dim: kind === "CLIPTextModel" ? 0 : config.projection_dim }),
+});
+
+const description = clipTextDescription("CLIPTextModel");
 
 const singleFile: SingleFileTables<CLIPTextConfig> = {
   component: "text_encoder",
@@ -106,6 +114,19 @@ export interface CLIPTextOutput {
   pooled: Tensor;
   /** On request: the embeddings, then the output of each layer, all before the final layer norm. */
   hiddenStates?: Tensor[];
+}
+
+export interface CLIPTextForwardOptions {
+  /** Also returns the hidden states of all layers. Default false. */
+  hiddenStates?: boolean;
+  /**
+   * [B,T], 0 for tokens that are not attended to. Default none of them: Stable Diffusion's prompts are encoded with their
+   * padding.
+   */
+  attentionMask?: Tensor;
+  /** Leaves out the last layers, up to all of them; the final layer norm stays (diffusers' `clip_skip`). Default 0. */
+  skippedLayers?: number;
+  signal?: AbortSignal;
 }
 
 /** CLIP's text transformer (Radford et al. 2021, https://arxiv.org/abs/2103.00020). */
@@ -145,25 +166,20 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
     return new CLIPTextModel(await createModel(description, config, options));
   }
 
-  /**
-   * @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings`
-   * @param options.attentionMask [B,T], 0 for tokens that are not attended to. Default none of them: Stable Diffusion's
-   *   prompts are encoded with their padding.
-   * @param options.skippedLayers leaves out the last layers, up to all of them; the final layer norm stays (diffusers'
-   *   `clip_skip`). Default 0
-   */
-  async forward(
-    inputIds: Tensor,
-    options?: { hiddenStates?: boolean; attentionMask?: Tensor; skippedLayers?: number; signal?: AbortSignal },
-  ): Promise<CLIPTextOutput> {
+  /** @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings` */
+  async forward(inputIds: Tensor, options?: CLIPTextForwardOptions): Promise<CLIPTextOutput> {
     const { hiddenStates: wanted = false, attentionMask, skippedLayers = 0, signal } = checkOptions(options);
     const mask = attentionMask === undefined ? null : handleOf(attentionMask, "attentionMask");
-    const { lastHiddenState, pooled, hiddenStates } = await this.computing(() =>
+    const { lastHiddenState, pooled, textEmbeds, hiddenStates } = await this.computing(() =>
       cancellable(signal, (token) =>
         native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, skippedLayers, token),
       ),
     );
-    const output: CLIPTextOutput = { lastHiddenState: new Tensor(lastHiddenState), pooled: new Tensor(pooled) };
+    const output: CLIPTextOutput & { textEmbeds?: Tensor } = {
+      lastHiddenState: new Tensor(lastHiddenState),
+      pooled: new Tensor(pooled),
+    };
+    if (textEmbeds) output.textEmbeds = new Tensor(textEmbeds);
     if (hiddenStates) output.hiddenStates = listOfThisRealm(hiddenStates).map((handle) => new Tensor(handle));
     return output;
   }

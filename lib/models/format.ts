@@ -1,4 +1,4 @@
-import type { ModelKind } from "../runtime/contract.js";
+import type { ModelKind } from "../runtime/contract/index.js";
 import type { WeightBaseName } from "./weight-names.js";
 
 /** The Python package whose files a model's are. */
@@ -14,6 +14,8 @@ export interface ModelFormat {
   library: ModelLibrary;
   /** What the library puts before the names of tensors in files; default nothing. */
   prefix?: string;
+  /** How names begin that have no prefix in files. */
+  unprefixed?: string;
   /** `model_type` in a configuration of transformers. */
   modelType?: string;
   /** Keys of the configuration whose values must be written as floats: transformers refuses 1 for 1.0. */

@@ -7,7 +7,7 @@ import { Scope } from "../core/scope.js";
 import { type ModelDType, Tensor } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
 import { ioError } from "../files/io-error.js";
-import type { AttentionBackend, NativeModel, Quantization, TensorView } from "../runtime/contract.js";
+import type { AttentionBackend, NativeModel, Quantization, TensorView } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import { MODEL_CONFIG, type ModelFormat, weightBaseName } from "./format.js";
 import type { ModelOffloader } from "./offloader.js";
@@ -259,19 +259,32 @@ export async function loadModel<Config>(
   const addon = native(); // a missing libtorch is reported before anything else is looked at
   const { config, where, files, views } = await find();
   const nativeConfig = description.toNative(config, where);
-  const handle = await cancellable(signal, (token) =>
-    addon.loadModel(
-      description.kind,
-      nativeConfig,
-      files,
-      { dtype, device, attention, quantization, allowNonFinite, views },
-      token,
+  const handle = await namingConfig(
+    where,
+    cancellable(signal, (token) =>
+      addon.loadModel(
+        description.kind,
+        nativeConfig,
+        files,
+        { dtype, device, attention, quantization, allowNonFinite, views },
+        token,
+      ),
     ),
   ).catch((error: unknown) => {
     if (!suggestAllowNonFinite || !isInstructPix2PixError(error, "ERR_NOT_FINITE")) throw error;
     throw new InstructPix2PixError(error.code, `${error.message}; pass allowNonFinite to load it anyway`);
   });
   return { format: description, config, device, dtype, quantization, handle };
+}
+
+/** Puts the configuration's place in front of what the addon finds wrong with it. */
+async function namingConfig<T>(where: string, made: Promise<T>): Promise<T> {
+  try {
+    return await made;
+  } catch (error) {
+    if (!isInstructPix2PixError(error, "ERR_CONFIG")) throw error;
+    throw new InstructPix2PixError("ERR_CONFIG", `${where}: ${error.message}`, { cause: error });
+  }
 }
 
 /** A model folder's checked config.json, and its path. */
@@ -309,11 +322,14 @@ export async function createModel<Config>(
   const { device = "cpu", attention = "auto", generator } = options;
   const where = "the configuration";
   const config = description.parse(given as JsonObject, where);
-  const handle = await native().createModel(
-    description.kind,
-    description.toNative(config, where),
-    { device, attention },
-    generator?.handle ?? null,
+  const handle = await namingConfig(
+    where,
+    native().createModel(
+      description.kind,
+      description.toNative(config, where),
+      { device, attention },
+      generator?.handle ?? null,
+    ),
   );
   return { format: description, config, device, dtype: "float32", quantization: "none", handle };
 }

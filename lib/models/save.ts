@@ -26,8 +26,9 @@ export async function writeModel(
 
 /** Weights by their names in files. */
 export function namedAsInFiles(
-  { prefix = "" }: Pick<ModelFormat, "prefix">,
+  { prefix = "", unprefixed }: Pick<ModelFormat, "prefix" | "unprefixed">,
   weights: Record<string, Tensor>,
 ): Record<string, Tensor> {
-  return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [prefix + name, tensor]));
+  const named = (name: string) => (unprefixed !== undefined && name.startsWith(unprefixed) ? name : prefix + name);
+  return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [named(name), tensor]));
 }

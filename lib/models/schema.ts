@@ -80,6 +80,26 @@ export function integerOrList(fallback: number, max: number, min = 1): Field<num
   };
 }
 
+/** A list with an integer, or a list of them, for each level. */
+export function nestedList(fallback: (number | number[])[], max: number): Field<(number | number[])[]> {
+  const one = integer(1, max);
+  return {
+    default: fallback,
+    expected: `a list of at most ${LIMITS.levels} integers ${range(1, max)} or lists of them`,
+    parse: (value) => listOf(value, (item) => one.parse(item) ?? listOf(item, one.parse, max)),
+  };
+}
+
+/** An integer, or a list with one, or a list of them, for each level. */
+export function integerOrNestedList(fallback: number, max: number): Field<number | (number | number[])[]> {
+  const [one, list] = [integer(fallback, max), nestedList([fallback], max)];
+  return {
+    default: fallback,
+    expected: `${one.expected} or ${list.expected}`,
+    parse: (value) => one.parse(value) ?? list.parse(value),
+  };
+}
+
 export function booleanOrList(fallback: boolean): Field<boolean | boolean[]> {
   return {
     default: fallback,
@@ -94,6 +114,23 @@ export function integers(fallback: number[], max: number, min = 1): Field<number
     default: fallback,
     expected: `a list of at most ${LIMITS.levels} integers ${range(min, max)}`,
     parse: (value) => listOf(value, integer(min, max, min).parse),
+  };
+}
+
+/** A name that other code knows or refuses. */
+export function name(fallback: string): Field<string> {
+  return {
+    default: fallback,
+    expected: "a name",
+    parse: (value) => (typeof value === "string" && value !== "" ? value : undefined),
+  };
+}
+
+export function names(fallback: string[]): Field<string[]> {
+  return {
+    default: fallback,
+    expected: `a list of at most ${LIMITS.levels} names`,
+    parse: (value) => listOf(value, name("").parse),
   };
 }
 
@@ -126,8 +163,12 @@ export function only<T extends string | number | boolean | null>(accepted: T): F
 /** Anything; for keys that describe other software. */
 export const ignored: Field<unknown> = { default: undefined, expected: "anything", parse: (value) => value ?? null };
 
-function listOf<T>(value: unknown, parse: (item: unknown) => T | undefined): T[] | undefined {
-  if (!Array.isArray(value) || value.length === 0 || value.length > LIMITS.levels) return undefined;
+function listOf<T>(
+  value: unknown,
+  parse: (item: unknown) => T | undefined,
+  longest: number = LIMITS.levels,
+): T[] | undefined {
+  if (!Array.isArray(value) || value.length === 0 || value.length > longest) return undefined;
   const items = value.map(parse);
   return items.every((item) => item !== undefined) ? (items as T[]) : undefined;
 }

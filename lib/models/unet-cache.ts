@@ -1,4 +1,4 @@
-import type { NativeUNetCache } from "../runtime/contract.js";
+import type { NativeUNetCache } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 
 /**

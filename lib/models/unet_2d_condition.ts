@@ -1,6 +1,6 @@
-import { checkList, checkOptions } from "../core/arguments.js";
+import { checkList } from "../core/arguments.js";
 import { handleOf, Tensor } from "../core/tensor.js";
-import type { DeepFeatures, NativeTensor } from "../runtime/contract.js";
+import type { NativeTensor } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
 import { inferUNetConfig } from "../single-file/unet-config.js";
@@ -15,99 +15,17 @@ import {
   type QuantizationOptions,
   readModelConfig,
 } from "./pretrained.js";
-import {
-  boolean,
-  booleanOrList,
-  ignored,
-  integer,
-  integerOrList,
-  integers,
-  type JsonObject,
-  LIMITS,
-  listOfOne,
-  nullable,
-  number,
-  oneOf,
-  only,
-  type Parsed,
-  parseConfig,
-  unsupported,
-} from "./schema.js";
-import type { UNetCache } from "./unet-cache.js";
+import { type JsonObject, parseConfig, unsupported } from "./schema.js";
+import { type UNetForwardOptions, unetConditions } from "./unet-conditions.js";
+import { UNET_SCHEMA, type UNet2DConditionConfig, unetToNative } from "./unet-config.js";
 
-/** Residual and transformer blocks of all levels together; the largest published models have about a hundred. */
-const MAX_BLOCKS = 4096;
-
-const ACTIVATIONS = ["silu", "swish", "mish", "gelu", "relu"] as const;
-
-/** Every key of a UNet's config.json, with its default. */
-const SCHEMA = {
-  sample_size: ignored,
-  in_channels: integer(4, LIMITS.channels),
-  out_channels: integer(4, LIMITS.channels),
-  center_input_sample: boolean(false),
-  flip_sin_to_cos: boolean(true),
-  freq_shift: number(0),
-  down_block_types: listOfOne(
-    ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-    ["DownBlock2D", "CrossAttnDownBlock2D"],
-  ),
-  mid_block_type: nullable(
-    oneOf("UNetMidBlock2DCrossAttn", ["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"]),
-    "UNetMidBlock2DCrossAttn",
-  ),
-  up_block_types: listOfOne(
-    ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
-    ["UpBlock2D", "CrossAttnUpBlock2D"],
-  ),
-  only_cross_attention: booleanOrList(false),
-  block_out_channels: integers([320, 640, 1280, 1280], LIMITS.channels),
-  layers_per_block: integerOrList(2, LIMITS.layers),
-  downsample_padding: integer(1, LIMITS.kernel, 0),
-  mid_block_scale_factor: number(1, true),
-  dropout: ignored, // of training; inference has none
-  act_fn: oneOf("silu", ACTIVATIONS),
-  norm_num_groups: integer(32, LIMITS.channels),
-  norm_eps: number(1e-5, true),
-  cross_attention_dim: integerOrList(1280, LIMITS.features),
-  transformer_layers_per_block: integerOrList(1, LIMITS.layers),
-  reverse_transformer_layers_per_block: nullable(integers([1], LIMITS.layers)),
-  encoder_hid_dim: only(null),
-  encoder_hid_dim_type: only(null),
-  attention_head_dim: integerOrList(8, LIMITS.channels),
-  num_attention_heads: only(null),
-  dual_cross_attention: only(false),
-  use_linear_projection: boolean(false),
-  class_embed_type: only(null),
-  addition_embed_type: only(null),
-  addition_time_embed_dim: ignored, // read with addition_embed_type "text_time" only
-  num_class_embeds: only(null),
-  upcast_attention: boolean(false), // softmax is always taken in float32 here
-  resnet_time_scale_shift: oneOf("default", ["default", "scale_shift"]),
-  resnet_skip_time_act: ignored, // of block types that are not supported
-  resnet_out_scale_factor: ignored, // likewise
-  time_embedding_type: only("positional"),
-  time_embedding_dim: nullable(integer(1, LIMITS.features)),
-  time_embedding_act_fn: only(null),
-  timestep_post_act: only(null),
-  time_cond_proj_dim: only(null),
-  conv_in_kernel: integer(3, LIMITS.kernel),
-  conv_out_kernel: integer(3, LIMITS.kernel),
-  projection_class_embeddings_input_dim: ignored, // read with a class or addition embedding only
-  attention_type: only("default"),
-  class_embeddings_concat: only(false),
-  mid_block_only_cross_attention: ignored, // of block types that are not supported
-  cross_attention_norm: only(null),
-  addition_embed_type_num_heads: ignored,
-};
-
-export type UNet2DConditionConfig = Parsed<typeof SCHEMA>;
+export type { UNet2DConditionConfig };
 
 const description: ModelDescription<UNet2DConditionConfig> = {
   kind: "UNet2DConditionModel",
   library: "diffusers",
-  parse: (config: JsonObject, where) => parseConfig(SCHEMA, config, where),
-  toNative,
+  parse: (config: JsonObject, where) => parseConfig(UNET_SCHEMA, config, where),
+  toNative: unetToNative,
 };
 
 const singleFile: SingleFileTables<UNet2DConditionConfig> = {
@@ -127,45 +45,6 @@ export interface InputChannels {
   existing?: number | undefined;
   /** Of the result. */
   inChannels: number;
-}
-
-/** Spreads single values over the levels and checks that lists have one entry for each. */
-function toNative(config: UNet2DConditionConfig, where: string): object {
-  const levels = config.block_out_channels.length;
-  const perLevel = <T>(key: keyof UNet2DConditionConfig, value: T | T[]): T[] => {
-    const list = Array.isArray(value) ? value : Array<T>(levels).fill(value);
-    if (list.length !== levels)
-      throw unsupported(where, key, value, `${levels} entries, one for each of block_out_channels`);
-    return list;
-  };
-  for (const key of ["conv_in_kernel", "conv_out_kernel"] as const)
-    if (config[key] % 2 === 0) throw unsupported(where, key, config[key], "an odd kernel size");
-  const layers = perLevel("transformer_layers_per_block", config.transformer_layers_per_block);
-  const resnets = perLevel("layers_per_block", config.layers_per_block);
-  const blocks = resnets.reduce((sum, count, level) => sum + count * (1 + layers[level]!), 0);
-  if (blocks > MAX_BLOCKS)
-    throw unsupported(
-      where,
-      "layers_per_block",
-      config.layers_per_block,
-      `at most ${MAX_BLOCKS} layers in all levels together, those of transformer_layers_per_block counted`,
-    );
-  return {
-    ...config,
-    down_block_types: perLevel("down_block_types", config.down_block_types),
-    up_block_types: perLevel("up_block_types", config.up_block_types),
-    only_cross_attention: perLevel("only_cross_attention", config.only_cross_attention),
-    layers_per_block: resnets,
-    cross_attention_dim: perLevel("cross_attention_dim", config.cross_attention_dim),
-    transformer_layers_per_block: layers,
-    reverse_transformer_layers_per_block: perLevel(
-      "reverse_transformer_layers_per_block",
-      config.reverse_transformer_layers_per_block ?? layers.toReversed(),
-    ),
-    attention_head_dim: perLevel("attention_head_dim", config.attention_head_dim),
-    extend_input_channels: false,
-    time_embedding_dim: config.time_embedding_dim ?? 4 * config.block_out_channels[0]!,
-  };
 }
 
 /**
@@ -258,35 +137,22 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * @param timesteps one for the whole batch, or one for each row: a number, a list, or a tensor [] or [1] or [B] of any type
    *   of numbers
    * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]
-   * @param options.sampleRows for each row of the embeddings the index of its row of `sample`: rows that differ only in
-   * their text are passed, and as far as possible computed, once. Default: one to one
-   * @param options.cache caches results that depend only on the embeddings or timesteps for the next calls; belongs to
-   * the first model it is used with
-   * @param options.deepFeatures `reuse` computes only the highest resolution and reuses the deeper levels' features
-   * from the last call with `keep` or `reuse` that computed them: faster and not exact (Ma et al. 2023,
-   * https://arxiv.org/abs/2312.00858). Both need the
-   *   cache. Default `forget`
+   * @param options further conditions: what the configuration asks for must be given, and nothing else
    * @returns [B,out_channels,H,W] in the model's type; B is that of the embeddings if `sampleRows` is given
+   * @throws `ERR_INVALID_ARGUMENT` naming a condition that is missing, not used by this model, or of the wrong shape
    */
   async forward(
     sample: Tensor,
     timesteps: number | readonly number[] | Tensor,
     encoderHiddenStates: Tensor,
-    options?: {
-      sampleRows?: readonly number[];
-      cache?: UNetCache;
-      deepFeatures?: DeepFeatures;
-      signal?: AbortSignal;
-    },
+    options?: UNetForwardOptions,
   ): Promise<Tensor> {
-    const { sampleRows = null, cache, deepFeatures = "forget", signal } = checkOptions(options);
-    const reused = { sampleRows, cache: cache?.handle ?? null, deepFeatures };
     const steps = timestepsArgument(timesteps);
     const input = handleOf(sample, "sample");
-    const context = handleOf(encoderHiddenStates, "encoderHiddenStates");
+    const conditions = unetConditions(encoderHiddenStates, options);
     return new Tensor(
       await this.computing(() =>
-        cancellable(signal, (token) => native().unetForward(this.handle, input, steps, context, reused, token)),
+        cancellable(options?.signal, (token) => native().unetForward(this.handle, input, steps, conditions, token)),
       ),
     );
   }
@@ -309,7 +175,7 @@ function extending({ existing, inChannels }: InputChannels): {
     return { ...parsed, in_channels: inChannels };
   };
   const toExtended = (config: UNet2DConditionConfig, where: string) => ({
-    ...toNative(config, where),
+    ...unetToNative(config, where),
     extend_input_channels: extended,
   });
   return { description: { ...description, parse, toNative: toExtended }, applied: () => extended };

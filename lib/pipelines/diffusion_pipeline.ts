@@ -1,5 +1,6 @@
-import type { PipelineDescription } from "../components/description.js";
-import { type LoadOptions, loadComponents } from "../components/load.js";
+import { checkComponents, givenComponents, type PipelineDescription, slotsOf } from "../components/description.js";
+import { type FromPretrainedOptions, type LoadOptions, loadComponents } from "../components/load.js";
+import { readPipelineClass } from "../components/pipeline-class.js";
 import { saveComponents, savedComponents, savedPipeline } from "../components/save.js";
 import { ComponentHold } from "../components/shared.js";
 import { describe } from "../core/arguments.js";
@@ -50,9 +51,58 @@ export abstract class DiffusionPipeline {
     this: PipelineClass<Components, Pipeline>,
     pathOrId: string,
     options?: LoadOptions<Components>,
-  ): Promise<Pipeline> {
+  ): Promise<Pipeline>;
+  static async fromPretrained(
+    this: typeof DiffusionPipeline,
+    pathOrId: string,
+    options?: FromPretrainedOptions,
+  ): Promise<DiffusionPipeline>;
+  static async fromPretrained(
+    this: typeof DiffusionPipeline | PipelineClass<object, DiffusionPipeline>,
+    pathOrId: string,
+    options: LoadOptions<object> = {},
+  ): Promise<DiffusionPipeline> {
     // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromPretrained was called on
-    return new this(await loadComponents(this.description, pathOrId, options));
+    return await loadPipeline("description" in this ? this : await classOf(pathOrId, options), pathOrId, options);
+  }
+
+  /**
+   * A pipeline of this class with another pipeline's components, which both then share: nothing is loaded or copied, and a
+   * component is freed with the last pipeline that holds it.
+   *
+   * @param components used instead of the other pipeline's
+   * @throws `ERR_CONFIG` if components are missing or do not fit together, `ERR_DISPOSED`
+   */
+  static fromPipe<Components extends object, Pipeline extends DiffusionPipeline>(
+    this: PipelineClass<Components, Pipeline>,
+    pipe: DiffusionPipeline,
+    components: Partial<Components> = {},
+  ): Pipeline {
+    // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromPipe was called on
+    return sharePipeline(this, pipe, components);
+  }
+
+  /** The class's name in diffusers. */
+  get className(): string {
+    return (this.constructor as unknown as PipelineClass<object, this>).description.className;
+  }
+
+  /** The components by their names, as the constructor takes them. */
+  get components(): Record<string, unknown> {
+    const { description } = this.constructor as unknown as PipelineClass<object, this>;
+    return Object.fromEntries(
+      slotsOf<object>(description).map(([name]) => [name, (this as Record<string, unknown>)[String(name)]]),
+    );
+  }
+
+  /** @internal Offloads as another pipeline does, whose models it shares. */
+  offloadLike(pipe: DiffusionPipeline): void {
+    this.#offloader = pipe.#offloader;
+  }
+
+  /** @internal Keeps the pipeline alive. @throws `ERR_DISPOSED` */
+  lease(): Disposable {
+    return this.#lease.hold();
   }
 
   /**
@@ -66,7 +116,7 @@ export abstract class DiffusionPipeline {
   async savePretrained(folder: string): Promise<void> {
     if (typeof folder !== "string" || folder === "") refuseArgument("folder", describe(folder), "the path of a folder");
     using _held = this.#lease.hold();
-    const { description } = this.constructor as PipelineClass<object, this>;
+    const { description } = this.constructor as unknown as PipelineClass<object, this>;
     await saveComponents(folder, savedPipeline(description, savedComponents(description, this)));
   }
 
@@ -165,4 +215,37 @@ export abstract class DiffusionPipeline {
       await model.to(device);
     }
   }
+}
+
+/** The class that a folder or repository names. Its registry is imported late, since every pipeline extends this base. */
+async function classOf(
+  pathOrId: string,
+  options: FromPretrainedOptions,
+): Promise<PipelineClass<object, DiffusionPipeline>> {
+  const { pipelineFromClassName } = await import("./registry.js");
+  return pipelineFromClassName(await readPipelineClass(pathOrId, options));
+}
+
+/** A pipeline of a class, loaded. */
+export async function loadPipeline<Components extends object, Pipeline>(
+  pipeline: PipelineClass<Components, Pipeline>,
+  pathOrId: string,
+  options?: LoadOptions<Components>,
+): Promise<Pipeline> {
+  return new pipeline(await loadComponents(pipeline.description, pathOrId, options));
+}
+
+/** A pipeline of a class that shares another's components. */
+export function sharePipeline<Components extends object, Pipeline extends DiffusionPipeline>(
+  pipeline: PipelineClass<Components, Pipeline>,
+  pipe: DiffusionPipeline,
+  components: Partial<Components>,
+): Pipeline {
+  using _held = pipe.lease();
+  const { description } = pipeline;
+  const given = givenComponents(description, { ...pipe.components, ...components });
+  checkComponents(description, given);
+  const shared = new pipeline(given as Components);
+  shared.offloadLike(pipe);
+  return shared;
 }

@@ -1,7 +1,7 @@
 import { isMainThread } from "node:worker_threads";
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
-import type { NativeAddon, NativeCancelToken } from "./contract.js";
+import type { NativeAddon, NativeCancelToken } from "./contract/index.js";
 import { type CudaHalf, type LoadedAddon, loadAddon } from "./load.js";
 import { probeAddonSync } from "./probe.js";
 

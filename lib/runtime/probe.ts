@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { AddonFiles } from "./addon.js";
 import { type ChildResult, nodeProgram, runProgram, runProgramSync } from "./child-process.js";
-import type { CudaProperties, CudaVersions, DeviceMemory, SystemInfo } from "./contract.js";
+import type { CudaProperties, CudaVersions, DeviceMemory, SystemInfo } from "./contract/index.js";
 import type { Libtorch } from "./libtorch/find.js";
 import type { CudaHalf } from "./load.js";
 import { cudaDriverLibrary, sharedLibraryName } from "./platform.js";

@@ -7,7 +7,7 @@ import {
   slotsOf,
 } from "../components/description.js";
 import { componentClass, readModelIndex } from "../components/model-index.js";
-import { type ModelClass, registeredClass } from "../components/registry.js";
+import { type InSingleFile, type ModelClass, registeredClass } from "../components/registry.js";
 import { checkOptions, describe } from "../core/arguments.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { readConfig } from "../files/config.js";
@@ -30,6 +30,14 @@ export interface SingleFilePipelineOptions extends SingleFileConfigOptions {
   predictionType?: "epsilon" | "v_prediction";
 }
 
+/** A model of a file, by its component's name. */
+interface CheckedModel<C> {
+  readonly name: keyof C;
+  readonly modelClass: ModelClass;
+  readonly inFile: InSingleFile;
+  readonly config: JsonObject;
+}
+
 /** A file whose components fit together, before its weights are read. */
 export interface CheckedSingleFile<C> {
   readonly file: SingleFile;
@@ -41,7 +49,7 @@ export interface CheckedSingleFile<C> {
   /** The components that are complete: those given, and those without weights. */
   readonly ready: Partial<C>;
   /** The models to load, with their configurations without defaults. */
-  readonly models: readonly { readonly name: keyof C; readonly modelClass: ModelClass; readonly config: JsonObject }[];
+  readonly models: readonly CheckedModel<C>[];
 }
 
 /** The first component of each kind of file that cannot be loaded as a pipeline. */
@@ -75,18 +83,22 @@ export async function checkSingleFile<C extends StableDiffusionComponents>(
     );
   const classes = slotsOf(description).flatMap(([name, slot]) => {
     const entry = registeredClass(slot.classes[0]!);
-    return name in given || entry.files.kind !== "model" ? [] : [{ name, modelClass: entry as ModelClass }];
+    if (name in given || entry.files.kind !== "model") return [];
+    const modelClass = entry as ModelClass;
+    if (!modelClass.inSingleFile)
+      throw new InstructPix2PixError("ERR_CONFIG", `${description.className} does not load from a single file`);
+    return [{ name, modelClass, inFile: modelClass.inSingleFile }];
   });
-  for (const { modelClass } of classes) componentOf(file, modelClass.inSingleFile.component);
+  for (const { inFile } of classes) componentOf(file, inFile.component);
   const configFolder = await resolveConfigFolder(options);
   const configs = Object.fromEntries(Object.entries(given).map(([name, part]) => [name, configOf(part)])) as {
     -readonly [K in keyof PipelineConfigs<C>]: PipelineConfigs<C>[K];
   };
-  const models: { name: keyof C; modelClass: ModelClass; config: JsonObject }[] = [];
-  for (const { name, modelClass } of classes) {
-    const found = await modelClass.inSingleFile.check(file, configFolder);
-    configs[name] = found.config as PipelineConfigs<C>[keyof C];
-    models.push({ name, modelClass, config: found.given });
+  const models: CheckedModel<C>[] = [];
+  for (const found of classes) {
+    const { config, given: stored } = await found.inFile.check(file, configFolder);
+    configs[found.name] = config as PipelineConfigs<C>[keyof C];
+    models.push({ ...found, config: stored });
   }
   const inputChannels = (configs as PipelineConfigs<StableDiffusionComponents>).unet.in_channels;
   const light = {

@@ -49,11 +49,11 @@ export async function loadSingleFile<C extends StableDiffusionComponents>(
   const { dtype = "float32", quantization = "none", signal } = options;
   checkQuantization(quantization, dtype, device);
   const { ready, models, given, configFolder } = await checkSingleFile(description, path, options);
-  const loading = models.map(({ name, modelClass, config }) => ({
+  const loading = models.map(({ name, modelClass, inFile, config }) => ({
     name,
     load: () => {
       const own = modelOptions(modelClass, config, { ...options, device });
-      return modelClass.inSingleFile.load(path, { ...own, config: configFolder });
+      return inFile.load(path, { ...own, config: configFolder });
     },
   }));
   return assemble(ready, loading, given, signal);

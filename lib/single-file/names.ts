@@ -1,4 +1,4 @@
-import type { TensorView } from "../runtime/contract.js";
+import type { TensorView } from "../runtime/contract/index.js";
 import { type Component, type Shape, type SingleFile, unexpectedTensors } from "./file.js";
 
 /** What a tensor of a file becomes. */

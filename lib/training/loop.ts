@@ -44,6 +44,7 @@ export async function runLoop(
     scalingFactor: base.vae.config.scaling_factor,
     conditioningDropoutProb: options.conditioningDropoutProb,
     nullText,
+    trainTextEncoder: trainer.textEncoder !== null,
   };
   const progress: Progress = {
     step: run.resumed?.step ?? 0,

@@ -13,8 +13,9 @@ import type { JsonValue } from "./checkpoint/json-value.js";
 import { recordOptions } from "./checkpoint/options.js";
 import { type TrainingState, writeState } from "./checkpoint/state.js";
 import type { LossScalerState } from "./loss-scaler.js";
+import { disposeRecord, restoreTensors } from "./named-tensors.js";
 import { type TrainOptions, trainOptions } from "./options.js";
-import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "./trainer.js";
+import { splitByModel, type Trainer } from "./trainer.js";
 
 /** The state other than tensors that changes from step to step. */
 export interface Progress {

@@ -11,7 +11,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "models/model.h"
-#include "training/trainer.h"
+#include "training/parameter_trainer.h"
 
 namespace ip2p {
 namespace {
@@ -191,13 +191,13 @@ TrainerObject::TrainerObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
   info.This().As<Napi::Object>().TypeTag(&kTrainerTag);
 }
 
-Napi::Value TrainerObject::make(Napi::Env env, std::shared_ptr<Trainer> trainer, int64_t bytes) {
+Napi::Value TrainerObject::make(Napi::Env env, std::shared_ptr<ParameterTrainer> trainer, int64_t bytes) {
   const Napi::Object object = Environment::of(env).trainer_class.New({});
   Unwrap(object)->trainer_.set(env, Environment::of(env).memory, std::move(trainer), bytes);
   return object;
 }
 
-std::shared_ptr<Trainer> TrainerObject::get(const Napi::Value& value) {
+std::shared_ptr<ParameterTrainer> TrainerObject::get(const Napi::Value& value) {
   const auto* self = unwrap<TrainerObject>(value, kTrainerTag, "trainer");
   if (!self->trainer_.get()) throw Error("ERR_DISPOSED", "the trainer was disposed");
   return self->trainer_.get();

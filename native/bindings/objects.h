@@ -14,7 +14,7 @@
 namespace ip2p {
 
 class Model;
-class Trainer;
+class ParameterTrainer;
 
 /// JavaScript's handle of a tensor. `dispose()` releases the storage at once; jobs already queued hold their
 /// own reference and finish undisturbed. Its size is reported to V8 so that garbage collection sees it.
@@ -73,15 +73,15 @@ class ModelObject : public Napi::ObjectWrap<ModelObject> {
 class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
-  static Napi::Value make(Napi::Env env, std::shared_ptr<Trainer> trainer, int64_t bytes);
-  static std::shared_ptr<Trainer> get(const Napi::Value& value);
+  static Napi::Value make(Napi::Env env, std::shared_ptr<ParameterTrainer> trainer, int64_t bytes);
+  static std::shared_ptr<ParameterTrainer> get(const Napi::Value& value);
 
   explicit TrainerObject(const Napi::CallbackInfo& info);
 
  private:
   void dispose(const Napi::CallbackInfo& info);
 
-  Held<std::shared_ptr<Trainer>> trainer_;
+  Held<std::shared_ptr<ParameterTrainer>> trainer_;
 };
 
 /// JavaScript's handle of a cache that a UNet uses between passes: `new UNetCache(timesteps)`, `dispose()`.

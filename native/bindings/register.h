@@ -13,14 +13,15 @@ namespace ip2p {
 
 class Model;
 
-// Each binding file adds its functions to the addon's exports; lib/runtime/contract.ts is the typed list of
-// all of them.
+// Each binding file adds its functions to the addon's exports; lib/runtime/contract/ is the typed list of all
+// of them.
 void register_system(Napi::Env env, Napi::Object exports);
 void register_cuda(Napi::Env env, Napi::Object exports);
 void register_tensor_ops(Napi::Env env, Napi::Object exports);
 void register_random(Napi::Env env, Napi::Object exports);
 void register_files(Napi::Env env, Napi::Object exports);
 void register_models(Napi::Env env, Napi::Object exports);
+void register_unet(Napi::Env env, Napi::Object exports);
 void register_training(Napi::Env env, Napi::Object exports);
 void register_operators(Napi::Env env, Napi::Object exports);
 void register_pictures(Napi::Env env, Napi::Object exports);

@@ -2,11 +2,13 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 
+#include "bindings/conditions.h"
 #include "bindings/convert.h"
 #include "bindings/objects.h"
 #include "bindings/register.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "training/autoencoder_trainer.h"
 #include "training/trainer.h"
 
 namespace ip2p {
@@ -36,7 +38,7 @@ int64_t bytes_of(const NamedTensors& tensors) {
 template <class Made>
 Napi::Value submit_trainer(const Info& info, const std::shared_ptr<Model>& model, Made make) {
   return submit_with(info.Env(), model, [make]() -> Finish {
-    const std::shared_ptr<Trainer> trainer = make();
+    const std::shared_ptr<ParameterTrainer> trainer = make();
     const int64_t bytes = bytes_of(trainer->optimizer_state()) + bytes_of(trainer->ema_state());
     return [trainer, bytes](Napi::Env js) { return TrainerObject::make(js, trainer, bytes); };
   });
@@ -76,17 +78,26 @@ Napi::Value create_autoencoder_trainer(const Info& info) {
   return submit_trainer(info, vae, [=] { return std::make_shared<AutoencoderTrainer>(vae, options); });
 }
 
-/// trainerMicroStep(trainer, sample, timesteps, text, target, factor, cancel): the loss, one element
+/// trainerMicroStep(trainer, sample, timesteps, conditions, target, factor, cancel): the loss, one element
 Napi::Value micro_step(const Info& info) {
   const auto trainer = trainer_of<DenoisingTrainer>(info[0]);
   const at::Tensor sample = TensorObject::get(info[1]), timesteps = TensorObject::get(info[2]);
-  const at::Tensor text = TensorObject::get(info[3]), target = TensorObject::get(info[4]);
+  const GivenConditions given = conditions_argument(info[3]);
+  if (given.cache || !given.conditions.sample_rows.empty())
+    throw Error("ERR_INVALID_ARGUMENT", "training takes neither a cache nor sampleRows");
+  const at::Tensor target = TensorObject::get(info[4]);
   const double factor = number_argument(info[5], "factor");
   const c10::Device device = trainer->device();
   return submit_tensor(
       info.Env(), device,
       [=] {
-        return trainer->micro_step(sample.to(device), timesteps.to(device), text.to(device),
+        require_dims(sample, 4, "sample", "[B,C,H,W]");
+        const Conditions conditions = given.prepared(trainer->unet(), sample.size(0));
+        const at::Tensor ids = given.input_ids.defined() ? given.input_ids.to(device) : at::Tensor();
+        if (ids.defined()) require_dims(ids, 2, "inputIds", "[B,T]");
+        if (ids.defined() && ids.size(0) != sample.size(0))
+          throw Error("ERR_INVALID_ARGUMENT", "inputIds and the sample differ in their number of rows");
+        return trainer->micro_step(sample.to(device), timesteps.to(device), conditions, ids,
                                    target.to(device), factor);
       },
       CancelObject::get_optional(info[6]));

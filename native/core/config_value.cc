@@ -49,6 +49,16 @@ std::vector<int64_t> ConfigValue::integers(const std::string& key) const {
   return result;
 }
 
+std::vector<std::vector<int64_t>> ConfigValue::integer_lists(const std::string& key) const {
+  std::vector<std::vector<int64_t>> result;
+  for (const ConfigValue& list : array(key)) {
+    std::vector<int64_t>& integers = result.emplace_back();
+    for (const ConfigValue& item : list.get<Array>(key, "a list of lists"))
+      integers.push_back(item.as_integer(key));
+  }
+  return result;
+}
+
 std::vector<bool> ConfigValue::booleans(const std::string& key) const {
   std::vector<bool> result;
   for (const ConfigValue& item : array(key)) result.push_back(item.get<bool>(key, "a list of true or false"));

@@ -31,9 +31,17 @@ class ConfigValue {
   bool boolean(const std::string& key) const;
   std::string string(const std::string& key) const;
   std::vector<int64_t> integers(const std::string& key) const;
+  std::vector<std::vector<int64_t>> integer_lists(const std::string& key) const;
   std::vector<bool> booleans(const std::string& key) const;
   std::vector<std::string> strings(const std::string& key) const;
   const Array& array(const std::string& key) const;
+  /// The fallback for null.
+  int64_t integer_or(const std::string& key, int64_t fallback) const {
+    return null(key) ? fallback : integer(key);
+  }
+  std::string string_or(const std::string& key, const std::string& fallback) const {
+    return null(key) ? fallback : string(key);
+  }
   bool null(const std::string& key) const { return at(key).is_null(); }
 
   // This value itself; `key` only words the error.

@@ -23,7 +23,8 @@ CLIPTextConfig::CLIPTextConfig(const ConfigValue& config)
       max_position_embeddings(config.integer("max_position_embeddings")),
       hidden_act(config.string("hidden_act")),
       layer_norm_eps(config.number("layer_norm_eps")),
-      eos_token_id(config.integer("eos_token_id")) {
+      eos_token_id(config.integer("eos_token_id")),
+      projection_dim(config.integer("projection_dim")) {
   if (num_attention_heads <= 0 || hidden_size % num_attention_heads != 0)
     throw Error("ERR_CONFIG", "hidden_size " + std::to_string(hidden_size) + " cannot be split over " +
                                   std::to_string(num_attention_heads) + " attention heads");
@@ -43,6 +44,10 @@ CLIPTextModel::CLIPTextModel(const CLIPTextConfig& config, AttentionBackend atte
   add_child("embeddings", embeddings_);
   add_child("encoder", encoder_);
   add_child("final_layer_norm", final_layer_norm_);
+  if (config.projection_dim > 0) {
+    text_projection_ = std::make_unique<Linear>(config.hidden_size, config.projection_dim, false);
+    add_child("text_projection", *text_projection_);
+  }
 }
 
 // Files carry a "text_model." prefix or not, depending on the version that wrote them, and old ones also hold
@@ -95,6 +100,7 @@ CLIPTextOutput CLIPTextModel::forward(const at::Tensor& input_ids, bool hidden_s
                              ? input_ids.argmax(-1)
                              : input_ids.eq(config_.eos_token_id).to(at::kInt).argmax(-1);
   output.pooled = output.last_hidden_state.index({at::arange(B, int64), end});
+  if (text_projection_) output.text_embeds = text_projection_->forward(output.pooled);
   return output;
 }
 

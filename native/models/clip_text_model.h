@@ -22,6 +22,7 @@ struct CLIPTextConfig {
   std::string hidden_act;
   double layer_norm_eps;
   int64_t eos_token_id;
+  int64_t projection_dim;  ///< of CLIPTextModelWithProjection; 0: no projection
 };
 
 /// Pre-norm transformer layer: causal self-attention and a two-layer perceptron, each with its residual.
@@ -98,11 +99,13 @@ class CLIPEncoderLayer : public Module {
 struct CLIPTextOutput {
   at::Tensor last_hidden_state;  ///< [B,T,hidden_size], behind the final layer norm
   at::Tensor pooled;             ///< [B,hidden_size], the last hidden state at the end-of-text token
+  at::Tensor text_embeds;  ///< [B,projection_dim], the pooled state projected; undefined without projection
   std::vector<at::Tensor>
       hidden_states;  ///< on request: the embeddings, then each layer's output, not normalised
 };
 
-/// CLIP's text transformer (Radford et al. 2021).
+/// CLIP's text transformer (Radford et al. 2021), with its projection to the space shared with pictures if
+/// the configuration has one.
 class CLIPTextModel : public Model {
  public:
   CLIPTextModel(const CLIPTextConfig& config, AttentionBackend attention);
@@ -133,6 +136,7 @@ class CLIPTextModel : public Model {
   Embeddings embeddings_;
   Encoder encoder_;
   LayerNorm final_layer_norm_;
+  std::unique_ptr<Linear> text_projection_;
 };
 
 }  // namespace ip2p

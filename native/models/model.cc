@@ -128,7 +128,8 @@ std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue&
   if (kind == "UNet2DConditionModel")
     return std::make_shared<UNet2DConditionModel>(UNet2DConditionConfig(config), attention);
   if (kind == "AutoencoderKL") return std::make_shared<AutoencoderKL>(AutoencoderKLConfig(config), attention);
-  if (kind == "CLIPTextModel") return std::make_shared<CLIPTextModel>(CLIPTextConfig(config), attention);
+  if (kind == "CLIPTextModel" || kind == "CLIPTextModelWithProjection")
+    return std::make_shared<CLIPTextModel>(CLIPTextConfig(config), attention);
   throw Error("ERR_CONFIG", "unknown model class \"" + kind + "\"");
 }
 

@@ -24,14 +24,20 @@ at::Tensor timestep_embedding(const at::Tensor& timesteps, int64_t channels, boo
   return channels % 2 == 1 ? at::constant_pad_nd(embedding, {0, 1}) : embedding;
 }
 
-TimestepEmbedding::TimestepEmbedding(int64_t in_channels, int64_t out_channels, const std::string& act_fn)
+TimestepEmbedding::TimestepEmbedding(int64_t in_channels, int64_t out_channels, const std::string& act_fn,
+                                     int64_t condition_dim)
     : linear_1_(in_channels, out_channels), linear_2_(out_channels, out_channels), act_(activation(act_fn)) {
   add_child("linear_1", linear_1_);
+  if (condition_dim > 0) {
+    cond_proj_ = std::make_unique<Linear>(condition_dim, in_channels, false);
+    add_child("cond_proj", *cond_proj_);
+  }
   add_child("linear_2", linear_2_);
 }
 
-at::Tensor TimestepEmbedding::forward(const at::Tensor& x) const {
-  return linear_2_.forward(act_(linear_1_.forward(x)));
+at::Tensor TimestepEmbedding::forward(const at::Tensor& x, const at::Tensor& condition) const {
+  const at::Tensor input = condition.defined() ? x + cond_proj_->forward(condition) : x;
+  return linear_2_.forward(act_(linear_1_.forward(input)));
 }
 
 }  // namespace ip2p

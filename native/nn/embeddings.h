@@ -13,11 +13,15 @@ at::Tensor timestep_embedding(const at::Tensor& timesteps, int64_t channels, boo
 /// Two linear layers with an activation between: [B,in] → [B,out].
 class TimestepEmbedding : public Module {
  public:
-  TimestepEmbedding(int64_t in_channels, int64_t out_channels, const std::string& act_fn);
-  at::Tensor forward(const at::Tensor& x) const;
+  /// @param condition_dim width of a condition that is projected and added to the input; 0: none
+  TimestepEmbedding(int64_t in_channels, int64_t out_channels, const std::string& act_fn,
+                    int64_t condition_dim = 0);
+  /// condition: [B,condition_dim] or undefined
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& condition = {}) const;
 
  private:
   Linear linear_1_, linear_2_;
+  std::unique_ptr<Linear> cond_proj_;
   Activation act_;
 };
 

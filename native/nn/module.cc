@@ -11,6 +11,12 @@ void Module::add_child(std::string name, Module& child) {
   children_.emplace_back(std::move(name), &child);
 }
 
+void Module::add_children_of(Module& part, std::initializer_list<const char*> names) {
+  for (const char* wanted : names)
+    for (const auto& [name, child] : part.children_)
+      if (name == wanted) children_.emplace_back(name, child);
+}
+
 std::vector<NamedParameter> Module::declared_parameters() {
   std::vector<NamedParameter> all;
   collect("", all);

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -41,6 +42,9 @@ class Module {
  protected:
   void add_parameter(std::string name, Parameter& parameter, std::vector<int64_t> shape);
   void add_child(std::string name, Module& child);
+  /// Registers those children of `part` that have these names as this module's own, so that a class which is
+  /// made of parts keeps the names and the order of the whole.
+  void add_children_of(Module& part, std::initializer_list<const char*> names);
 
  private:
   void collect(const std::string& prefix, std::vector<NamedParameter>& out);

@@ -1,78 +1,43 @@
 #include "training/trainer.h"
 
-#include <ATen/ops/_foreach_norm.h>
-#include <ATen/ops/clamp.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/isfinite.h>
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mse_loss.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/zeros.h>
-#include <c10/core/GradMode.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include "core/cancel.h"
 #include "core/error.h"
-#include "nn/autocast.h"
-#include "nn/gradient_checkpointing.h"
 
 namespace ip2p {
+namespace {
 
-void WeightAverage::move(size_t i, const Parameter& weight) const {
-  tensors[i].sub_(tensors[i] - weight.value.detach(), 1 - decay);
+std::vector<NamedParameter> parameters_of(UNet2DConditionModel& unet, CLIPTextModel* text_encoder) {
+  std::vector<NamedParameter> all = all_parameters(unet);
+  if (text_encoder)
+    for (NamedParameter& entry : all_parameters(*text_encoder, "text_encoder."))
+      all.push_back(std::move(entry));
+  return all;
 }
 
-Trainer::Trainer(std::vector<TrainedModel> models, const TrainerOptions& options)
-    : models_(std::move(models)), options_(options) {
-  for (const auto& [prefix, model] : models_) {
-    if (model->dtype() != at::kFloat)
-      throw Error("ERR_INVALID_ARGUMENT",
-                  "a model is trained with float32 weights; use mixed precision for speed");
-    for (const auto& [name, parameter] : model->named_parameters())
-      parameters_.push_back({prefix + name, parameter});
-  }
-  for (const auto& [name, parameter] : parameters_) {
-    parameter->value.set_requires_grad(true);
-    if (options_.use_ema) ema_.push_back(parameter->value.detach().clone());
-    if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies)
-      parameter->keep_shadow(*options_.mixed_precision);
-  }
-  optimizer_ = options_.use_8bit_adam ? make_adamw_8bit(parameters_, options_.adamw)
-                                      : make_adamw(parameters_, options_.adamw);
-}
-
-at::Tensor Trainer::accumulate(const std::function<at::Tensor()>& loss, double factor) {
-  const c10::AutoGradMode gradients(true);
-  at::Tensor value;
-  {
-    const AutocastScope autocast({device().type(), options_.mixed_precision.has_value(),
-                                  options_.mixed_precision.value_or(at::kBFloat16)});
-    const GradientCheckpointingScope checkpointing(options_.gradient_checkpointing);
-    value = loss();
-  }
-  torch::autograd::backward({value * factor}, {});
-  return value.detach();
-}
+}  // namespace
 
 DenoisingTrainer::DenoisingTrainer(std::shared_ptr<UNet2DConditionModel> unet,
                                    std::shared_ptr<CLIPTextModel> text_encoder, const TrainerOptions& options)
-    : Trainer(text_encoder ? std::vector<TrainedModel>{{"", unet}, {"text_encoder.", text_encoder}}
-                           : std::vector<TrainedModel>{{"", unet}},
-              options),
+    : ParameterTrainer(unet->device(), parameters_of(*unet, text_encoder.get()), options),
       unet_(std::move(unet)),
       text_encoder_(std::move(text_encoder)) {}
 
 at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tensor& timesteps,
-                                        const at::Tensor& text, const at::Tensor& target, double factor) {
-  const bool ids = at::isIntegralType(text.scalar_type(), false);
-  if (ids != (text_encoder_ != nullptr))
+                                        const Conditions& conditions, const at::Tensor& input_ids,
+                                        const at::Tensor& target, double factor) {
+  if (text_encoder_ && (!input_ids.defined() || conditions.embeddings.defined()))
     throw Error("ERR_INVALID_ARGUMENT",
-                ids ? "the text encoder is not trained, so this needs embeddings, not token ids"
-                    : "the text encoder is trained, so this needs token ids, not embeddings");
+                "the text encoder is trained, so this needs token ids (inputIds) and no embeddings");
+  if (!text_encoder_ && (input_ids.defined() || !conditions.embeddings.defined()))
+    throw Error("ERR_INVALID_ARGUMENT",
+                "the text encoder is not trained, so this needs embeddings and no token ids (inputIds)");
   return accumulate(
       [&] {
-        const at::Tensor context = ids ? text_encoder_->forward(text, false).last_hidden_state : text;
-        const at::Tensor prediction = unet_->forward(sample, timesteps, {context, {}});
+        Conditions complete = conditions;
+        if (text_encoder_) complete.embeddings = text_encoder_->forward(input_ids, false).last_hidden_state;
+        const at::Tensor prediction = unet_->forward(sample, timesteps, complete);
         check_cancelled();
         // Broadcasting would give a meaningless loss.
         if (!prediction.sizes().equals(target.sizes()))
@@ -80,73 +45,6 @@ at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tens
         return at::mse_loss(prediction.to(at::kFloat), target.to(at::kFloat));
       },
       factor);
-}
-
-AutoencoderTrainer::AutoencoderTrainer(std::shared_ptr<AutoencoderKL> vae, const TrainerOptions& options)
-    : Trainer({{"", vae}}, options), vae_(std::move(vae)) {}
-
-at::Tensor AutoencoderTrainer::micro_step(const at::Tensor& x, const at::Tensor& noise, double kl_weight,
-                                          double factor) {
-  return accumulate(
-      [&] {
-        const std::vector<at::Tensor> moments =
-            vae_->encode(x, false, std::nullopt).to(at::kFloat).chunk(2, 1);
-        const at::Tensor &mean = moments[0], logvar = moments[1].clamp(-30, 20);
-        if (!noise.sizes().equals(mean.sizes()))
-          throw Error("ERR_INVALID_ARGUMENT", "the noise differs in shape from the latents");
-        check_cancelled();
-        const at::Tensor decoded = vae_->decode(mean + (0.5 * logvar).exp() * noise, false, std::nullopt);
-        const at::Tensor divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean();
-        return at::mse_loss(decoded.to(at::kFloat), x.to(at::kFloat)) + kl_weight * divergence;
-      },
-      factor);
-}
-
-StepReport Trainer::step(double learning_rate, double max_grad_norm, double loss_scale,
-                         const std::optional<double>& ema_decay) {
-  std::vector<at::Tensor> gradients;
-  for (const auto& [name, parameter] : parameters_)
-    if (parameter->value.grad().defined()) gradients.push_back(parameter->value.grad());
-  if (gradients.empty())
-    throw Error("ERR_INVALID_ARGUMENT", "an optimizer step needs a backward pass before it");
-
-  const at::Tensor norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2))) / loss_scale;
-  const at::Tensor skipped = at::isfinite(norm).logical_not().to(at::kFloat);
-  const at::Tensor clip = at::clamp(max_grad_norm / (norm + 1e-6), std::nullopt, 1.0);
-  // A norm that is not finite makes the factor NaN: the update is skipped, but NaN must not reach the kernel.
-  const at::Tensor divisor = (loss_scale / clip).nan_to_num(1.0);
-  std::optional<WeightAverage> average;
-  if (ema_decay && has_ema()) average.emplace(WeightAverage{ema_, *ema_decay});
-  for (const auto& [name, parameter] : parameters_) parameter->mark_shadow_stale();
-  optimizer_->step(learning_rate, divisor, skipped, average);
-  forget_gradients();
-  return {norm, skipped};
-}
-
-void Trainer::update_ema(double decay) {
-  for (size_t i = 0; i < ema_.size(); ++i) WeightAverage{ema_, decay}.move(i, *parameters_[i].parameter);
-}
-
-void Trainer::swap_ema() {
-  if (ema_.empty()) throw Error("ERR_INVALID_ARGUMENT", "this trainer keeps no average of the weights");
-  for (size_t i = 0; i < ema_.size(); ++i) {
-    at::Tensor& weight = parameters_[i].parameter->value;
-    // Only the storage is exchanged, so that gradients still accumulate in the same leaf.
-    const at::Tensor data = weight.detach();
-    weight.set_data(ema_[i]);
-    ema_[i] = data;
-    parameters_[i].parameter->mark_shadow_stale();
-  }
-}
-
-void Trainer::forget_gradients() {
-  for (const auto& [name, parameter] : parameters_) parameter->value.mutable_grad().reset();
-}
-
-NamedTensors Trainer::ema_state() const {
-  NamedTensors all;
-  for (size_t i = 0; i < ema_.size(); ++i) all.emplace_back(parameters_[i].name, ema_[i]);
-  return all;
 }
 
 }  // namespace ip2p

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AutoencoderKL, Generator, loadSafetensors, saveSafetensors, Tensor } from "../../dist/index.js";
-import { AutoencoderTrainer, disposeRecord, restoreTensors } from "../../dist/training/trainer.js";
+import { AutoencoderTrainer } from "../../dist/training/autoencoder-trainer.js";
+import { disposeRecord, restoreTensors } from "../../dist/training/named-tensors.js";
 import { drawScene, worldExample } from "../../dist/world/index.js";
 import { AUTOENCODER, SEEDS, SIZE } from "./settings.mjs";
 

@@ -9,7 +9,7 @@ import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { INSTRUCT_PIX2PIX, type StableDiffusionComponents } from "../../lib/pipelines/components.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
-import type { NativeModel } from "../../lib/runtime/contract.js";
+import type { NativeModel } from "../../lib/runtime/contract/index.js";
 import { native } from "../../lib/runtime/native.js";
 import { DDIMScheduler, LMSDiscreteScheduler } from "../../lib/schedulers/index.js";
 import { CLIPTokenizer } from "../../lib/tokenizer/clip_tokenizer.js";

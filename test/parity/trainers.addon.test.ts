@@ -7,7 +7,9 @@ import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { AutoencoderTrainer, Trainer, type TrainerOptions } from "../../lib/training/trainer.js";
+import { AutoencoderTrainer } from "../../lib/training/autoencoder-trainer.js";
+import type { TrainerOptions } from "../../lib/training/parameter-trainer.js";
+import { Trainer } from "../../lib/training/trainer.js";
 import { fixture } from "../helpers/fixtures.js";
 
 const options: TrainerOptions = {
@@ -53,10 +55,9 @@ describe.each([false, true])("with gradient checkpointing %s", (gradientCheckpoi
     using unet = await UNet2DConditionModel.fromPretrained(join(folder, "unet"));
     using textEncoder = await CLIPTextModel.fromPretrained(join(folder, "text_encoder"));
     using trainer = await Trainer.create(unet, { ...options, gradientCheckpointing }, textEncoder);
-    const { sample, timesteps, input_ids: text, target } = inputsOf("denoising");
-    const loss = await (
-      await trainer.accumulate({ sample: sample!, timesteps: timesteps!, text: text!, target: target! }, 1)
-    ).item();
+    const { sample, timesteps, input_ids: inputIds, target } = inputsOf("denoising");
+    const batch = { sample: sample!, timesteps: timesteps!, conditions: { inputIds: inputIds! }, target: target! };
+    const loss = await (await trainer.accumulate(batch, 1)).item();
     expect(Math.abs(loss / (await recorded["denoising.loss"]!.item()) - 1)).toBeLessThan(1e-6);
     expect(await worst(await trainer.gradients(), "denoising")).toBeLessThan(1e-5);
   });
@@ -80,8 +81,8 @@ test("token ids are refused where no text encoder is trained, and embeddings whe
   const batch = { sample: sample!, timesteps: timesteps!, target: target! };
   using embeddings = await Tensor.zeros([2, 9, unet.config.cross_attention_dim as number]);
   const refused = { code: "ERR_INVALID_ARGUMENT" };
-  await expect(alone.accumulate({ ...batch, text: ids! }, 1)).rejects.toMatchObject(refused);
-  await expect(both.accumulate({ ...batch, text: embeddings }, 1)).rejects.toMatchObject(refused);
+  await expect(alone.accumulate({ ...batch, conditions: { inputIds: ids! } }, 1)).rejects.toMatchObject(refused);
+  await expect(both.accumulate({ ...batch, conditions: { embeddings } }, 1)).rejects.toMatchObject(refused);
 });
 
 function inputsOf(which: string): Record<string, Tensor> {

@@ -5,7 +5,7 @@ import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import type { AttentionBackend } from "../../lib/runtime/contract.js";
+import type { AttentionBackend } from "../../lib/runtime/contract/index.js";
 import { DDPMScheduler } from "../../lib/schedulers/ddpm.js";
 import type { Draws } from "../../lib/training/draws.js";
 import { prepareMicroBatch } from "../../lib/training/recipes/instruct_pix2pix/micro-batch.js";

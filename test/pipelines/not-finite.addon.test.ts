@@ -115,7 +115,7 @@ describe("results", () => {
     ["decode", /decoded/],
   ] as const)("%s of the autoencoder is named", async (method, message) => {
     const NAN = withOne([1, method === "encode" ? 4 : 3, 16, 16], Number.NaN);
-    const result = method === "encode" ? { mean: NAN, [Symbol.dispose]() {} } : NAN;
+    const result = method === "encode" ? { mode: () => NAN.clone(), [Symbol.dispose]() {} } : NAN;
     const spy = vi.spyOn(pipe.vae, method).mockResolvedValue(result as never);
     try {
       const error = await failure({});

@@ -9,6 +9,7 @@ import { loadImage } from "../../lib/images/index.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
+import { unetToNative } from "../../lib/models/unet-config.js";
 import type { StableDiffusionComponents } from "../../lib/pipelines/components.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion.js";
@@ -304,17 +305,7 @@ test("a transposed view is the transpose, to the bit", async () => {
     const transposed = source === name;
     return { source, name: source, shape: transposed ? [columns, rows] : shape, first: 0, transposed };
   });
-  const nativeConfig = {
-    ...unet.config,
-    only_cross_attention: [false, false],
-    layers_per_block: [2, 2],
-    cross_attention_dim: [32, 32],
-    transformer_layers_per_block: [1, 1],
-    reverse_transformer_layers_per_block: [1, 1],
-    attention_head_dim: [8, 8],
-    extend_input_channels: false,
-    time_embedding_dim: 64,
-  };
+  const nativeConfig = unetToNative(unet.config, folder);
   const options = { dtype: "float32", device: "cpu", attention: "auto", quantization: "none" } as const;
   const loaded = await native().loadModel(
     "UNet2DConditionModel",

@@ -122,10 +122,14 @@ test("the default scheduler is that of the repository that diffusers takes for t
     const [family, channels] = kind.split("-") as [Family, string];
     const { className, config } = defaultScheduler(family, Number(channels));
     // Diffusers knows no InstructPix2Pix of Stable Diffusion 2: it takes 2.1 for it, whose UNet does not fit.
-    const expected =
-      kind === "sd2-8" ? ["EulerAncestralDiscreteScheduler", "v_prediction"] : SCHEDULERS[repository];
+    const expected = kind === "sd2-8" ? ["EulerAncestralDiscreteScheduler", "v_prediction"] : SCHEDULERS[repository];
     expect([kind, className, config.prediction_type]).toEqual([kind, ...expected!]);
-    expect(config).toMatchObject({ beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", steps_offset: 1 });
+    expect(config).toMatchObject({
+      beta_start: 0.00085,
+      beta_end: 0.012,
+      beta_schedule: "scaled_linear",
+      steps_offset: 1,
+    });
   }
   const expected = readJson<Config>(fixture("full-size", "scheduler", "scheduler_config.json"));
   expect(defaultScheduler("sd1", 8).config).toEqual(

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { Tensor } from "../../lib/core/tensor.js";
-import type { AttentionBackend } from "../../lib/runtime/contract.js";
-import type { MicroBatch, TrainerOptions } from "../../lib/training/trainer.js";
+import type { AttentionBackend } from "../../lib/runtime/contract/index.js";
+import type { TrainerOptions } from "../../lib/training/parameter-trainer.js";
+import type { MicroBatch } from "../../lib/training/trainer.js";
 import { fixture } from "../helpers/fixtures.js";
 import { type BenchShape, TrainingBench } from "./training-bench.js";
 
@@ -48,7 +49,7 @@ async function row(batch: MicroBatch, i: number): Promise<MicroBatch> {
   return {
     sample: await pick(batch.sample),
     timesteps: await pick(batch.timesteps),
-    text: await pick(batch.text),
+    conditions: { embeddings: await pick(batch.conditions.embeddings!) },
     target: await pick(batch.target),
   };
 }

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { Generator } from "../../lib/core/generator.js";
 import { Tensor } from "../../lib/core/tensor.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import type { AttentionBackend } from "../../lib/runtime/contract.js";
-import { type MicroBatch, Trainer, type TrainerOptions } from "../../lib/training/trainer.js";
+import type { AttentionBackend } from "../../lib/runtime/contract/index.js";
+import type { TrainerOptions } from "../../lib/training/parameter-trainer.js";
+import { type MicroBatch, Trainer } from "../../lib/training/trainer.js";
 
 export interface BenchShape {
   /** Rows of a batch. */
@@ -64,7 +65,9 @@ export class TrainingBench implements Disposable {
     return {
       sample: await Tensor.randn([B, config.in_channels, S, S], { generator }),
       timesteps: await Tensor.randint(0, 1000, [B], { generator }),
-      text: await Tensor.randn([B, 7, config.cross_attention_dim as number], { generator }),
+      conditions: {
+        embeddings: await Tensor.randn([B, 7, config.cross_attention_dim as number], { generator }),
+      },
       target: await Tensor.randn([B, config.out_channels, S, S], { generator }),
     };
   }

@@ -12,10 +12,11 @@ import { readWeightShapes } from "../../models/weight-shapes.js";
 import { resolveWeights } from "../../models/weights.js";
 import { INSTRUCT_PIX2PIX } from "../../pipelines/components.js";
 import { stepOf } from "../checkpoint/names.js";
+import { disposeRecord, restoreTensors } from "../named-tensors.js";
 import type { TrainOptions } from "../options.js";
 import type { Resumption } from "../resume.js";
 import { withTensors } from "../snapshot.js";
-import { disposeRecord, restoreTensors, splitByModel, type Trainer } from "../trainer.js";
+import { splitByModel, type Trainer } from "../trainer.js";
 
 const AVERAGE = "unet_ema";
 

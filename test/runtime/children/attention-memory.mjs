@@ -47,7 +47,15 @@ async function train() {
   const timestep = Tensor.from(BigInt64Array.of(1n), [1]);
   const input = async (edge) => [await Tensor.zeros([1, 8, edge, edge]), await Tensor.zeros([1, 4, edge, edge])];
   const step = ([sample, target]) =>
-    native().trainerMicroStep(trainer, sample.handle, timestep.handle, context.handle, target.handle, 1, null);
+    native().trainerMicroStep(
+      trainer,
+      sample.handle,
+      timestep.handle,
+      { embeddings: context.handle },
+      target.handle,
+      1,
+      null,
+    );
   const peak = await peakOf(step, await input(8), await input(96));
   return { peak, scores: 8 * 4 * 48 ** 4 };
 }

@@ -25,6 +25,8 @@ export interface MicroBatchSettings {
   conditioningDropoutProb: number | undefined;
   /** Embedding or token ids of the empty instruction, one row. */
   nullText: Tensor;
+  /** The texts are token ids, for a text encoder that is trained. Default false. */
+  trainTextEncoder?: boolean;
 }
 
 /**
@@ -57,7 +59,7 @@ export async function prepareMicroBatch(
   return {
     sample: await Tensor.cat([noisy, image], 1),
     timesteps,
-    text,
+    conditions: settings.trainTextEncoder ? { inputIds: text } : { embeddings: text },
     target:
       settings.predictionType === "v_prediction"
         ? await scheduler.getVelocity(latents, noise, steps)
@@ -75,5 +77,6 @@ async function sampledLatents(mean: Tensor, logvar: Tensor, scalingFactor: numbe
 }
 
 export function disposeMicroBatch(batch: MicroBatch): void {
-  for (const tensor of Object.values(batch) as Tensor[]) tensor.dispose();
+  const { sample, timesteps, conditions, target } = batch;
+  for (const tensor of [sample, timesteps, conditions.embeddings, conditions.inputIds, target]) tensor?.dispose();
 }

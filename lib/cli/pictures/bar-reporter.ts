@@ -1,0 +1,90 @@
+import cliProgress from "cli-progress";
+import type { DownloadProgress } from "../../hub/index.js";
+import type { CommandIo } from "../command.js";
+import { LineReporter } from "./line-reporter.js";
+import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
+import { rateText, secondsText } from "./text.js";
+
+/** A progress bar on standard error, a terminal; everything else as lines. */
+export class BarReporter implements PictureReporter {
+  readonly #lines: LineReporter;
+  readonly #stderr: CommandIo["stderr"];
+  readonly #doing: string;
+  #bar: cliProgress.SingleBar | undefined;
+  #what = "";
+
+  constructor(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">) {
+    this.#lines = new LineReporter({ ...options, progress: false }, io);
+    this.#stderr = io.stderr;
+    this.#doing = options.activity.doing;
+  }
+
+  downloading({ file, allDownloadedBytes: done, allTotalBytes: total }: DownloadProgress): void {
+    const megabytes = (bytes: number) => Math.round(bytes / 1e6);
+    this.#show("downloading", Math.max(1, total), done, `${megabytes(done)}/${megabytes(total)} MB | ${file}`);
+  }
+
+  loading(folder: string): void {
+    this.#show("loading", 1, 0, folder);
+  }
+
+  loaded(): void {
+    this.#show("encoding", 1, 0, "what is given");
+  }
+
+  step({ step, totalSteps, stepsPerSecond }: StepEvent): void {
+    const left = stepsPerSecond === undefined ? undefined : (totalSteps - step) / stepsPerSecond;
+    const pace = left === undefined ? "" : ` | ${rateText(stepsPerSecond!)} | ${secondsText(left)} left`;
+    this.#show(this.#doing, totalSteps, step, `${step}/${totalSteps}${pace}`);
+  }
+
+  warning(text: string): void {
+    this.#clear();
+    this.#lines.warning(text);
+  }
+
+  detail(text: string): void {
+    this.#clear();
+    this.#lines.detail(text);
+  }
+
+  done(summary: PictureSummary): void {
+    this.#clear();
+    this.#lines.done(summary);
+  }
+
+  failed(): void {
+    this.#clear();
+  }
+
+  stop(): void {
+    this.#clear();
+  }
+
+  #show(what: string, total: number, value: number, note: string): void {
+    if (what !== this.#what) this.#clear();
+    this.#what = what;
+    if (this.#bar) {
+      this.#bar.setTotal(total);
+      this.#bar.update(value, { note });
+      return;
+    }
+    this.#bar = new cliProgress.SingleBar(
+      {
+        format: `${what} {bar} {note}`,
+        stream: this.#stderr as NodeJS.WriteStream,
+        barsize: 30,
+        hideCursor: true,
+        clearOnComplete: true,
+      },
+      cliProgress.Presets.shades_classic,
+    );
+    this.#bar.start(total, value, { note });
+  }
+
+  /** Removes the bar, so that a line can follow. */
+  #clear(): void {
+    this.#bar?.stop();
+    this.#bar = undefined;
+  }
+}

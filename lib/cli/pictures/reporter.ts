@@ -1,0 +1,79 @@
+import type { DownloadProgress } from "../../hub/index.js";
+import type { OptionDeclarations } from "../../options/declaration.js";
+import type { CommandIo } from "../command.js";
+import { type Reporter, showsBar } from "../reporting.js";
+import { BarReporter } from "./bar-reporter.js";
+import { JsonReporter } from "./json-reporter.js";
+import { LineReporter } from "./line-reporter.js";
+
+/** One denoising step that is done. */
+export interface StepEvent {
+  /** Counts from 1. */
+  step: number;
+  totalSteps: number;
+  timestep: number;
+  /** Undefined before two steps are done. */
+  stepsPerSecond: number | undefined;
+}
+
+/** The result of a command. */
+export interface PictureSummary {
+  /** The files written. */
+  outputs: string[];
+  /** The pipeline's class. */
+  pipeline: string;
+  /** Size of the pictures written, in pixels. */
+  width: number;
+  height: number;
+  seed: bigint;
+  scheduler: string;
+  device: string;
+  dtype: string;
+  steps: number;
+  /** Undefined for a single step. */
+  stepsPerSecond: number | undefined;
+  /** `run` is what the pipeline took. */
+  seconds: { load: number; run: number; total: number };
+  /** Peak resident memory of this process, in bytes. */
+  peakMemory: number;
+  /** Peak memory of tensors on the CUDA device, in bytes; undefined on the CPU. */
+  peakDeviceMemory: number | undefined;
+}
+
+/** What a command calls its work. */
+export interface Activity {
+  /** The command's name: "edit". */
+  name: string;
+  /** On a progress bar: "editing". */
+  doing: string;
+  /** The command's options, whose flags stand in messages of errors. */
+  options: OptionDeclarations;
+}
+
+/** Reports the progress of a command that makes pictures to the user or a program. */
+export interface PictureReporter extends Reporter {
+  /** Files of the model are being downloaded from the hub. */
+  downloading(progress: DownloadProgress): void;
+  /** The model is being loaded from its folder or file. */
+  loading(path: string): void;
+  loaded(seconds: number): void;
+  step(event: StepEvent): void;
+  warning(text: string): void;
+  /** Something that only --verbose shows. */
+  detail(text: string): void;
+  done(summary: PictureSummary): void;
+}
+
+export interface ReporterOptions {
+  activity: Activity;
+  json: boolean;
+  progress: boolean;
+  quiet: boolean;
+  verbose: boolean;
+}
+
+/** A bar where standard error is a terminal, plain lines on standard output elsewhere, JSON if asked for. */
+export function createReporter(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">): PictureReporter {
+  if (options.json) return new JsonReporter(options, io);
+  return showsBar(options, io) ? new BarReporter(options, io) : new LineReporter(options, io);
+}

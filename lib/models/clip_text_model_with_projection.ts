@@ -1,0 +1,55 @@
+import type { Tensor } from "../core/tensor.js";
+import {
+  type CLIPTextConfig,
+  type CLIPTextForwardOptions,
+  CLIPTextModel,
+  type CLIPTextOutput,
+  clipTextDescription,
+} from "./clip_text_model.js";
+import { createModel, loadPretrained, type ModelOptions, type NewModelOptions } from "./pretrained.js";
+
+const description = clipTextDescription("CLIPTextModelWithProjection");
+
+export interface CLIPTextProjectedOutput extends CLIPTextOutput {
+  /** [B,projection_dim]: the pooled state projected to the space that texts and pictures share. */
+  textEmbeds: Tensor;
+}
+
+/**
+ * CLIP's text transformer with its projection (Radford et al. 2021, https://arxiv.org/abs/2103.00020): the second text
+ * encoder of SDXL.
+ */
+export class CLIPTextModelWithProjection extends CLIPTextModel {
+  /** @internal */
+  static override readonly description = description;
+
+  /**
+   * Loads a folder with `config.json` and `model*.safetensors`.
+   *
+   * @throws as {@link UNet2DConditionModel.fromPretrained}
+   */
+  static override async fromPretrained(
+    folder: string,
+    options: ModelOptions = {},
+  ): Promise<CLIPTextModelWithProjection> {
+    return new CLIPTextModelWithProjection(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Creates a model with random float32 weights, to train from scratch.
+   *
+   * @param config as in `config.json`; missing keys get the file format's defaults
+   * @throws `ERR_CONFIG`
+   */
+  static override async fromConfig(
+    config: Partial<CLIPTextConfig>,
+    options: NewModelOptions = {},
+  ): Promise<CLIPTextModelWithProjection> {
+    return new CLIPTextModelWithProjection(await createModel(description, config, options));
+  }
+
+  /** @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings` */
+  override async forward(inputIds: Tensor, options?: CLIPTextForwardOptions): Promise<CLIPTextProjectedOutput> {
+    return (await super.forward(inputIds, options)) as CLIPTextProjectedOutput;
+  }
+}

@@ -1,0 +1,30 @@
+import { InstructPix2PixError } from "../core/errors.js";
+import { quote } from "../core/quote.js";
+import type { DiffusionPipeline, PipelineClass } from "./diffusion_pipeline.js";
+import { InstructPix2PixPipeline } from "./stable_diffusion/instruct_pix2pix.js";
+import { StableDiffusionPipeline } from "./stable_diffusion/stable_diffusion.js";
+import { StableDiffusionImg2ImgPipeline } from "./stable_diffusion/stable_diffusion_img2img.js";
+import { StableDiffusionInpaintPipeline } from "./stable_diffusion/stable_diffusion_inpaint.js";
+
+// biome-ignore lint/suspicious/noExplicitAny: each class has components of its own
+type AnyPipelineClass = PipelineClass<any, DiffusionPipeline>;
+
+/** Every pipeline that can be loaded. */
+const PIPELINES: readonly AnyPipelineClass[] = [
+  InstructPix2PixPipeline,
+  StableDiffusionPipeline,
+  StableDiffusionImg2ImgPipeline,
+  StableDiffusionInpaintPipeline,
+];
+
+/**
+ * The pipeline of a class name in diffusers.
+ *
+ * @throws `ERR_CONFIG` listing the known names
+ */
+export function pipelineFromClassName(className: string): AnyPipelineClass {
+  const found = PIPELINES.find(({ description }) => description.className === className);
+  if (found) return found;
+  const known = PIPELINES.map(({ description }) => description.className).join(", ");
+  throw new InstructPix2PixError("ERR_CONFIG", `unknown pipeline class ${quote(className)}; known: ${known}`);
+}

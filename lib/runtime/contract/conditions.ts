@@ -1,0 +1,39 @@
+import type { NativeTensor } from "./tensor.js";
+
+/**
+ * What a pass through a denoising network depends on beside the sample and its timesteps (native/nn/conditions.h). R is the
+ * number of rows of the text; every other tensor has R rows, or one for all.
+ */
+export interface NativeConditions {
+  /** Text embeddings [R,T,D]. */
+  embeddings?: NativeTensor | null;
+  /** Token ids int64 [R,T] in place of embeddings, for a trainer that trains the text encoder. */
+  inputIds?: NativeTensor | null;
+  /** Pooled text [R,E]. */
+  textEmbeds?: NativeTensor | null;
+  /** Sizes and crops [R,K]. */
+  timeIds?: NativeTensor | null;
+  /** [R,E] */
+  imageEmbeds?: NativeTensor | null;
+  /** [R], or [R,E] where they are projected. */
+  classLabels?: NativeTensor | null;
+  /** [R,time_cond_proj_dim] */
+  timestepCond?: NativeTensor | null;
+  /** What a ControlNet adds to the skips and to the output of the middle. */
+  residuals?: { down: readonly NativeTensor[]; mid: NativeTensor } | null;
+  /** For each row of text its row of the sample, which may have fewer. Default: one to one. */
+  sampleRows?: readonly number[] | null;
+  cache?: NativeUNetCache | null;
+  /** Reuses those of the last pass that kept them; `keep` and `reuse` need a cache. Default `forget`. */
+  deepFeatures?: DeepFeatures;
+}
+
+export interface ConditionsAddon {
+  UNetCache: new (timesteps: readonly number[]) => NativeUNetCache;
+}
+
+export interface NativeUNetCache {
+  dispose(): void;
+}
+
+export type DeepFeatures = "forget" | "keep" | "reuse";

@@ -1,0 +1,25 @@
+import type { NativeTensor } from "./tensor.js";
+
+/** bindings/pictures.cc */
+export interface ImagesAddon {
+  resize(
+    data: Uint8Array,
+    width: number,
+    height: number,
+    channels: number,
+    outWidth: number,
+    outHeight: number,
+    filter: string,
+  ): Promise<Uint8Array>;
+  /** [B,C,H,W] resized by nearest neighbour. */
+  resizeNearest(x: NativeTensor, height: number, width: number): Promise<NativeTensor>;
+  pictureToTensor(rgb: Uint8Array, width: number, height: number): Promise<NativeTensor>;
+  picturesToTensor(
+    rgb: Uint8Array,
+    count: number,
+    height: number,
+    width: number,
+    flips: readonly number[],
+  ): Promise<NativeTensor>;
+  tensorToPictures(tensor: NativeTensor): Promise<Uint8Array[]>;
+}

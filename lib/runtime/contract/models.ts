@@ -1,0 +1,103 @@
+import type { DType } from "../../core/tensor.js";
+import type { NativeConditions } from "./conditions.js";
+import type { NativeGenerator } from "./random.js";
+import type { NativeCancelToken } from "./system.js";
+import type { NativeTensor } from "./tensor.js";
+
+/** bindings/models.cc, bindings/unet.cc */
+export interface ModelsAddon {
+  loadModel(
+    kind: ModelKind,
+    config: object,
+    files: readonly string[],
+    options: {
+      dtype: DType;
+      device: string;
+      attention: AttentionBackend;
+      quantization: Quantization;
+      /** Accepts weights that hold NaN or infinity; otherwise `ERR_NOT_FINITE` names the first one. */
+      allowNonFinite: boolean;
+      /** The parameters in the first file. Null: all tensors of all files, by their own names. */
+      views: readonly TensorView[] | null;
+    },
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeModel>;
+  /** With random float32 weights. */
+  createModel(
+    kind: ModelKind,
+    config: object,
+    options: { device: string; attention: AttentionBackend },
+    generator: NativeGenerator | null,
+  ): Promise<NativeModel>;
+  modelStateDict(model: NativeModel): Promise<Record<string, NativeTensor>>;
+  setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
+  /** Work queued for the model before the move is done fails. */
+  moveModel(model: NativeModel, device: string): Promise<void>;
+  unetForward(
+    model: NativeModel,
+    sample: NativeTensor,
+    /** One for all rows or one for each; a tensor of them is [] or [N]. */
+    timesteps: readonly number[] | NativeTensor,
+    conditions: NativeConditions,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  /** Resolves to the moments: mean and log variance, [B,2·latent_channels,h,w]. */
+  vaeEncode(
+    model: NativeModel,
+    x: NativeTensor,
+    slicing: boolean,
+    tiling: NativeTiling | null,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  vaeDecode(
+    model: NativeModel,
+    z: NativeTensor,
+    slicing: boolean,
+    tiling: NativeTiling | null,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  clipTextForward(
+    model: NativeModel,
+    inputIds: NativeTensor,
+    hiddenStates: boolean,
+    /** [B,T], 0 where a token is not attended to. */
+    attentionMask: NativeTensor | null,
+    /** The last layers to leave out. */
+    skippedLayers: number,
+    cancel: NativeCancelToken | null,
+  ): Promise<{
+    lastHiddenState: NativeTensor;
+    pooled: NativeTensor;
+    textEmbeds?: NativeTensor;
+    hiddenStates?: NativeTensor[];
+  }>;
+}
+
+/** Consecutive elements of a file's tensor, read as a parameter of another name and shape. */
+export interface TensorView {
+  /** The tensor's name in the file. */
+  source: string;
+  /** The parameter's name. */
+  name: string;
+  /** Of the elements as they lie in the file. */
+  shape: readonly number[];
+  /** The first element. */
+  first: number;
+  /** Whether the parameter is the transpose of this matrix. */
+  transposed: boolean;
+}
+
+export interface NativeModel {
+  readonly disposed: boolean;
+  dispose(): void;
+}
+
+export interface NativeTiling {
+  sampleMinSize: number;
+  latentMinSize: number;
+  overlap: number;
+}
+
+export type ModelKind = "UNet2DConditionModel" | "AutoencoderKL" | "CLIPTextModel" | "CLIPTextModelWithProjection";
+export type Quantization = "none" | "int8";
+export type AttentionBackend = "auto" | "math";

@@ -1,0 +1,32 @@
+/** bindings/system.cc */
+export interface SystemAddon {
+  /** The version of libtorch whose headers the addon was compiled with. */
+  readonly libtorchVersion: string;
+
+  setErrorClass(errorClass: new (code: never, message: string) => Error): void;
+  systemInfo(): SystemInfo;
+  /** Announces the end of the process, so that running jobs do not crash during its teardown. */
+  processEnds(status: number): void;
+  /** Native memory of the undisposed tensors, models and trainers of this JavaScript environment. */
+  memoryUsage(): { objects: number; bytes: number };
+  setThreads(count: number): Promise<void>;
+  getThreads(): Promise<number>;
+
+  CancelToken: new () => NativeCancelToken;
+}
+
+export interface SystemInfo {
+  libtorch: string;
+  /** Instruction set that libtorch's CPU kernels use: "AVX2", "AVX512", … */
+  cpuCapability: string;
+  /** Default number of threads of CPU operators. */
+  defaultThreads: number;
+  cudaBuilt: boolean;
+  cudaDevices: number;
+  /** Whether this package's CUDA library is loaded. */
+  cudaLibrary: boolean;
+}
+
+export interface NativeCancelToken {
+  cancel(): void;
+}

@@ -1,0 +1,66 @@
+import type { NativeConditions } from "./conditions.js";
+import type { NativeModel } from "./models.js";
+import type { NativeCancelToken } from "./system.js";
+import type { NativeTensor } from "./tensor.js";
+
+/** bindings/training.cc */
+export interface TrainingAddon {
+  createTrainer(
+    unet: NativeModel,
+    textEncoder: NativeModel | null,
+    options: NativeTrainerOptions,
+  ): Promise<NativeTrainer>;
+  createAutoencoderTrainer(vae: NativeModel, options: NativeTrainerOptions): Promise<NativeTrainer>;
+  /**
+   * Resolves to the loss: one element, not multiplied by `factor`. The conditions hold `inputIds` if the text encoder is
+   * trained and `embeddings` if not, and neither a cache nor `sampleRows`.
+   */
+  trainerMicroStep(
+    trainer: NativeTrainer,
+    sample: NativeTensor,
+    timesteps: NativeTensor,
+    conditions: NativeConditions,
+    target: NativeTensor,
+    factor: number,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  /** Resolves to the loss: one element, not multiplied by `factor`. */
+  trainerAutoencoderStep(
+    trainer: NativeTrainer,
+    x: NativeTensor,
+    noise: NativeTensor,
+    klWeight: number,
+    factor: number,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  trainerStep(
+    trainer: NativeTrainer,
+    learningRate: number,
+    maxGradNorm: number,
+    lossScale: number,
+    emaDecay: number | null,
+  ): Promise<{ gradNorm: number; skipped: boolean }>;
+  trainerUpdateEma(trainer: NativeTrainer, decay: number): Promise<void>;
+  trainerSwapEma(trainer: NativeTrainer): Promise<void>;
+  trainerForgetGradients(trainer: NativeTrainer): Promise<void>;
+  trainerState(trainer: NativeTrainer, which: "optimizer" | "ema" | "gradients"): Promise<Record<string, NativeTensor>>;
+  copyTensors(targets: readonly NativeTensor[], sources: readonly NativeTensor[]): Promise<void>;
+  selectRows(flags: readonly number[], a: NativeTensor, b: NativeTensor): Promise<NativeTensor>;
+}
+
+export interface NativeTrainer {
+  dispose(): void;
+}
+
+export interface NativeTrainerOptions {
+  adamBeta1: number;
+  adamBeta2: number;
+  adamEpsilon: number;
+  adamWeightDecay: number;
+  use8bitAdam: boolean;
+  useEma: boolean;
+  gradientCheckpointing: boolean;
+  /** Keeps shadow weights in the type of mixed precision: identical results, faster, for two bytes per weight. */
+  shadowWeights: boolean;
+  mixedPrecision: "bfloat16" | "float16" | null;
+}

@@ -1,0 +1,81 @@
+import { Tensor } from "../core/tensor.js";
+import type { NativeTrainer, NativeTrainerOptions } from "../runtime/contract/index.js";
+import { native } from "../runtime/native.js";
+
+export type TrainerOptions = NativeTrainerOptions;
+
+export interface StepReport {
+  /** 2-norm of all gradients together, before clipping and without the loss scale. */
+  gradNorm: number;
+  /** The norm was not finite: neither weights nor moments were touched. */
+  skipped: boolean;
+}
+
+/** The base of all trainers: models trained in place by AdamW, their EMA weights, and the optimizer's state. */
+export abstract class ParameterTrainer {
+  protected readonly handle: NativeTrainer;
+
+  protected constructor(handle: NativeTrainer) {
+    this.handle = handle;
+  }
+
+  /**
+   * Divides the gradients by `lossScale`, clips their norm to `maxGradNorm`, updates the weights (AdamW) and clears the
+   * gradients. With `emaDecay` it includes {@link updateEma}, in a fused pass; the EMA weights are updated even if the step
+   * is skipped.
+   */
+  step(learningRate: number, maxGradNorm: number, lossScale = 1, emaDecay?: number): Promise<StepReport> {
+    return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale, emaDecay ?? null);
+  }
+
+  /** EMA ← EMA − (1 − decay) · (EMA − weights) */
+  updateEma(decay: number): Promise<void> {
+    return native().trainerUpdateEma(this.handle, decay);
+  }
+
+  /** Runs `body` with the EMA weights in the model. */
+  async withEma<T>(body: () => Promise<T>): Promise<T> {
+    await native().trainerSwapEma(this.handle);
+    try {
+      return await body();
+    } finally {
+      await native().trainerSwapEma(this.handle);
+    }
+  }
+
+  /** Clears the gradients accumulated by {@link accumulate}. */
+  forgetGradients(): Promise<void> {
+    return native().trainerForgetGradients(this.handle);
+  }
+
+  /** Moments and step count by name: the tensors themselves, which change with every step. */
+  optimizerState(): Promise<Record<string, Tensor>> {
+    return this.#state("optimizer");
+  }
+
+  /** The EMA weights by parameter name: the tensors themselves. */
+  emaState(): Promise<Record<string, Tensor>> {
+    return this.#state("ema");
+  }
+
+  /** The gradients accumulated so far, by parameter name. */
+  gradients(): Promise<Record<string, Tensor>> {
+    return this.#state("gradients");
+  }
+
+  /** Frees moments and EMA weights; the model stays. */
+  dispose(): void {
+    this.handle.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  async #state(which: "optimizer" | "ema" | "gradients"): Promise<Record<string, Tensor>> {
+    const result: Record<string, Tensor> = Object.create(null);
+    for (const [name, handle] of Object.entries(await native().trainerState(this.handle, which)))
+      result[name] = new Tensor(handle);
+    return result;
+  }
+}

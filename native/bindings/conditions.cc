@@ -1,0 +1,126 @@
+#include "bindings/conditions.h"
+
+#include "bindings/convert.h"
+#include "core/dtype.h"
+#include "core/error.h"
+
+namespace ip2p {
+namespace {
+
+bool absent(const Napi::Value& value) {
+  return value.IsNull() || value.IsUndefined();
+}
+
+at::Tensor optional_tensor(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  return absent(value) ? at::Tensor() : TensorObject::get(value);
+}
+
+Residuals residuals_argument(const Napi::Value& value) {
+  if (absent(value)) return {};
+  const Napi::Object object = object_argument(value, "residuals");
+  return {tensors_argument(object.Get("down"), "downBlockAdditionalResiduals"),
+          TensorObject::get(object.Get("mid"))};
+}
+
+DeepFeatures deep_features_argument(const Napi::Value& value, bool cache) {
+  if (absent(value)) return DeepFeatures::Forget;
+  const std::string name = string_argument(value, "deepFeatures");
+  if (name == "forget") return DeepFeatures::Forget;
+  if (name != "keep" && name != "reuse")
+    throw Error("ERR_INVALID_ARGUMENT", "unknown deepFeatures \"" + name + "\"");
+  if (!cache) throw Error("ERR_INVALID_ARGUMENT", "deepFeatures needs a cache");
+  return name == "keep" ? DeepFeatures::Keep : DeepFeatures::Reuse;
+}
+
+/// Expands a single row of text embeddings to the batch.
+at::Tensor embeddings_for(const at::Tensor& embeddings, int64_t rows) {
+  if (embeddings.size(0) == rows) return embeddings;
+  if (embeddings.size(0) != 1)
+    throw Error("ERR_INVALID_ARGUMENT", "encoderHiddenStates has " + std::to_string(embeddings.size(0)) +
+                                            " rows for a batch of " + std::to_string(rows));
+  return embeddings.expand({rows, -1, -1});
+}
+
+void check_sample_rows(const std::vector<int64_t>& rows, int64_t sample, int64_t text) {
+  if (static_cast<int64_t>(rows.size()) != text)
+    throw Error("ERR_INVALID_ARGUMENT", "sampleRows has " + std::to_string(rows.size()) + " entries for " +
+                                            std::to_string(text) + " rows of text");
+  for (const int64_t row : rows)
+    if (row < 0 || row >= sample)
+      throw Error("ERR_INVALID_ARGUMENT", "sampleRows holds " + std::to_string(row) + " for a sample of " +
+                                              std::to_string(sample) + " rows");
+}
+
+}  // namespace
+
+at::Tensor prepared(const at::Tensor& x, const Model& model) {
+  return x.is_floating_point() ? x.to(model.device(), model.dtype()) : x.to(model.device());
+}
+
+void require_dims(const at::Tensor& x, int64_t dims, const char* name, const char* shape) {
+  if (x.dim() != dims)
+    throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " must be " + shape + ", not of " +
+                                            std::to_string(x.dim()) + " dimensions");
+  if (x.numel() == 0) throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " is empty");
+}
+
+void require_ids(const at::Tensor& ids, int64_t vocabulary) {
+  require_dims(ids, 2, "inputIds", "[B,T]");
+  if (ids.scalar_type() != at::kLong)
+    throw Error("ERR_INVALID_ARGUMENT",
+                std::string("inputIds must be int64, not ") + dtype_name(ids.scalar_type()));
+  const auto low = ids.min().item<int64_t>(), high = ids.max().item<int64_t>();
+  if (low >= 0 && high < vocabulary) return;
+  throw Error("ERR_INVALID_ARGUMENT", "inputIds holds " + std::to_string(low < 0 ? low : high) +
+                                          ", which is not in 0.." + std::to_string(vocabulary - 1));
+}
+
+GivenConditions conditions_argument(const Napi::Value& value) {
+  const Napi::Object object = object_argument(value, "conditions");
+  GivenConditions given;
+  Conditions& conditions = given.conditions;
+  conditions.embeddings = optional_tensor(object, "embeddings");
+  given.input_ids = optional_tensor(object, "inputIds");
+  conditions.text_embeds = optional_tensor(object, "textEmbeds");
+  conditions.time_ids = optional_tensor(object, "timeIds");
+  conditions.image_embeds = optional_tensor(object, "imageEmbeds");
+  conditions.class_labels = optional_tensor(object, "classLabels");
+  conditions.timestep_cond = optional_tensor(object, "timestepCond");
+  conditions.residuals = residuals_argument(object.Get("residuals"));
+  const Napi::Value rows = object.Get("sampleRows");
+  if (!absent(rows)) {
+    conditions.sample_rows = integers_argument(rows, "sampleRows");
+    if (conditions.sample_rows.empty()) throw Error("ERR_INVALID_ARGUMENT", "sampleRows is empty");
+  }
+  given.counted = UNetCacheObject::get_optional(object.Get("cache"));
+  given.cache = given.counted ? given.counted->get() : nullptr;
+  conditions.cache = given.cache.get();
+  conditions.deep_features = deep_features_argument(object.Get("deepFeatures"), given.cache != nullptr);
+  return given;
+}
+
+Conditions GivenConditions::prepared(const Model& model, int64_t rows) const {
+  const auto ready = [&](const at::Tensor& x) { return x.defined() ? ip2p::prepared(x, model) : x; };
+  Conditions result = conditions;
+  if (result.embeddings.defined()) {
+    require_dims(result.embeddings, 3, "encoderHiddenStates", "[B,T,D]");
+    if (result.sample_rows.empty())
+      result.embeddings = embeddings_for(result.embeddings, rows);
+    else
+      check_sample_rows(result.sample_rows, rows, result.embeddings.size(0));
+    result.embeddings = ready(result.embeddings);
+  }
+  // Sizes and labels are numbers that get an embedding: rounding them to the model's type would change them.
+  const auto exact = [&](const at::Tensor& x) { return x.defined() ? x.to(model.device()) : x; };
+  result.text_embeds = ready(result.text_embeds);
+  result.time_ids = exact(result.time_ids);
+  result.image_embeds = ready(result.image_embeds);
+  result.class_labels = exact(result.class_labels);
+  result.timestep_cond = ready(result.timestep_cond);
+  for (at::Tensor& residual : result.residuals.down) residual = ready(residual);
+  result.residuals.mid = ready(result.residuals.mid);
+  return result;
+}
+
+}  // namespace ip2p

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nn/resnet.h"
+#include "nn/transformer.h"
+
+namespace ip2p {
+
+/// The configuration of one block of a UNet.
+struct UNetBlockOptions {
+  int64_t in_channels;
+  int64_t out_channels;
+  int64_t prev_channels;  ///< channels coming up from the block below (up blocks)
+  int64_t layers;         ///< resnets; of the middle: pairs of a transformer and a resnet
+  bool resample;          ///< ends in a down- or upsampler
+  int64_t downsample_padding;
+  ResnetOptions resnet;
+  TransformerOptions transformer;
+  /// Transformer blocks behind each resnet, for block types with attention: at least `layers` of them.
+  std::vector<int64_t> transformer_layers;
+
+  /// The transformer behind the i-th resnet.
+  TransformerOptions transformer_at(int64_t i) const {
+    TransformerOptions options = transformer;
+    options.layers = transformer_layers.at(static_cast<size_t>(i));
+    return options;
+  }
+};
+
+/// One resolution level on the way down.
+class UNetDownBlock : public Module {
+ public:
+  /// Appends each layer's output to `skips` (consumed by the mirrored up block) and returns the last.
+  virtual at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
+                             std::vector<at::Tensor>& skips) const = 0;
+};
+
+/// The lowest resolution.
+class UNetMidBlock : public Module {
+ public:
+  virtual at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text) const = 0;
+};
+
+/// One resolution level on the way up; each resnet takes one skip from the end of `skips`.
+class UNetUpBlock : public Module {
+ public:
+  /// @param match_skip_size upsample to the size of the next skip, for sizes that do not halve evenly
+  virtual at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
+                             std::vector<at::Tensor>& skips, bool match_skip_size) const = 0;
+};
+
+}  // namespace ip2p

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "training/optimizer.h"
+
+namespace ip2p {
+
+struct TrainerOptions {
+  AdamWOptions adamw;
+  bool use_8bit_adam = false;
+  bool use_ema = false;
+  bool gradient_checkpointing = false;
+  /// Keeps shadow weights in the type of mixed precision instead of casting the float32 weights in every
+  /// pass: identical results, faster, for two bytes per weight.
+  bool shadow_weights = false;
+  /// bfloat16 or float16: operators run in it by libtorch's autocast rules, weights stay float32.
+  std::optional<c10::ScalarType> mixed_precision;
+};
+
+/// Results of an optimizer step: one-element tensors on the device, so that reading them is the caller's
+/// choice.
+struct StepReport {
+  at::Tensor gradient_norm;  ///< of all gradients together, before clipping, loss scale taken out
+  at::Tensor skipped;        ///< 1 if the norm was not finite and nothing was changed
+};
+
+/// All parameters of a model, under names that begin with the prefix.
+std::vector<NamedParameter> all_parameters(Model& model, const std::string& prefix = "");
+
+/// Trains parameters in place: they become leaves of the autograd graph, in float32. The subclasses own the
+/// models that hold the parameters, and define the loss.
+class ParameterTrainer {
+ public:
+  /// @param parameters what is trained: any selection, of any number of models on one device
+  ParameterTrainer(c10::Device device, std::vector<NamedParameter> parameters, const TrainerOptions& options);
+  virtual ~ParameterTrainer() = default;
+
+  c10::Device device() const { return device_; }
+
+  /// Unscales the gradients, clips their norm, updates the parameters and clears the gradients. With
+  /// `ema_decay` it ends with update_ema, fused into the same pass.
+  StepReport step(double learning_rate, double max_grad_norm, double loss_scale,
+                  const std::optional<double>& ema_decay);
+
+  /// average ← average − (1 − decay) · (average − weights), as diffusers' EMAModel.
+  void update_ema(double decay);
+
+  /// Exchanges the weights with their average: for validation and saving, and back.
+  void swap_ema();
+  bool has_ema() const { return !ema_.empty(); }
+
+  void forget_gradients();
+
+  const std::vector<NamedParameter>& parameters() const { return parameters_; }
+  NamedTensors optimizer_state() const { return optimizer_->state(); }
+  NamedTensors ema_state() const;
+
+ protected:
+  /// A micro-step: forward under autocast, then backward. Accumulates the gradients of factor · loss. → the
+  /// loss without the factor, one element
+  at::Tensor accumulate(const std::function<at::Tensor()>& loss, double factor);
+
+ private:
+  c10::Device device_;
+  TrainerOptions options_;
+  std::vector<NamedParameter> parameters_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::vector<at::Tensor> ema_;
+};
+
+}  // namespace ip2p
