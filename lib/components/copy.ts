@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { disposeAll, type Tensor } from "../core/tensor.js";
 import { loadSafetensors, saveSafetensors } from "../files/safetensors.js";
 import { resolveWeights } from "../models/weights.js";
-import type { ComponentFiles } from "./registry.js";
+import type { ComponentFiles } from "./files.js";
 
 /**
  * Copies a component's folder, byte for byte where possible: shards and variants of weights become one file with the

@@ -4,7 +4,7 @@ import { toJson } from "../files/json.js";
 import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
 import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
-import { MODEL_CONFIG, type ModelFormat, type ModelLibrary, weightBaseName } from "../models/format.js";
+import type { ModelFormat, ModelLibrary } from "../models/format.js";
 import {
   type ModelDescription,
   type ModelOptions,
@@ -14,7 +14,7 @@ import {
 } from "../models/pretrained.js";
 import { DIFFUSERS_VERSION } from "../models/save.js";
 import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
-import type { WeightBaseName } from "../models/weight-names.js";
+import type { ModelKind } from "../runtime/contract/index.js";
 import { loadScheduler, SCHEDULER_CONFIG, SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
 import { Scheduler } from "../schedulers/scheduler.js";
 import type { SingleFile } from "../single-file/file.js";
@@ -26,16 +26,9 @@ import {
   singleFileSource,
 } from "../single-file/model.js";
 import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
-import type { ComponentClass } from "./model-index.js";
+import { type ComponentFiles, filesOf } from "./files.js";
 
 // The one place that knows the classes of pipelines' components: how each is stored, checked, loaded and saved.
-
-/** The files of a component's folder, as far as its class determines them. */
-export type ComponentFiles =
-  | { readonly kind: "model"; readonly config: string; readonly weights: WeightBaseName }
-  | { readonly kind: "scheduler"; readonly config: string }
-  /** Whatever text files there are. */
-  | { readonly kind: "tokenizer" };
 
 interface Storage<T> {
   /** As in `model_index.json`. */
@@ -89,7 +82,7 @@ function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): 
   const storage: ModelClass<T> = {
     className: kind,
     library,
-    files: { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) },
+    files: filesOf({ library, className: kind }) as ModelClass["files"],
     is: (value): value is T => value instanceof (Model as unknown as new () => T),
     readConfig: async (folder) => (await readModelConfig(Model.description, folder)).config,
     load: (folder, options) => Model.fromPretrained(folder, options),
@@ -110,7 +103,7 @@ function tokenizer(className: string): LightClass {
   const storage: LightClass<CLIPTokenizer> = {
     className,
     library: "transformers",
-    files: { kind: "tokenizer" },
+    files: filesOf({ library: "transformers", className }) as LightClass["files"],
     is: (value) => value instanceof CLIPTokenizer,
     load: (folder) => CLIPTokenizer.fromPretrained(folder),
     save: (folder, component) => component.savePretrained(folder),
@@ -122,7 +115,7 @@ function scheduler(className: SchedulerName): LightClass {
   const storage: LightClass<Scheduler> = {
     className,
     library: "diffusers",
-    files: { kind: "scheduler", config: SCHEDULER_CONFIG },
+    files: filesOf({ library: "diffusers", className }) as LightClass["files"],
     is: (value) => value instanceof Scheduler, // one that is not in the registry computes as well
     load: (folder) => loadScheduler(folder, className),
     save: saveScheduler,
@@ -135,7 +128,7 @@ const MODELS = {
   CLIPTextModel: model(CLIPTextModel),
   CLIPTextModelWithProjection: model(CLIPTextModelWithProjection),
   UNet2DConditionModel: model(UNet2DConditionModel),
-};
+} satisfies Record<ModelKind, ModelClass>;
 
 const TOKENIZERS = {
   CLIPTokenizer: tokenizer("CLIPTokenizer"),
@@ -166,14 +159,6 @@ export function classOf(component: unknown): RegisteredClass | undefined {
   if (component instanceof Scheduler)
     return isRegistered(component.className) ? CLASSES[component.className] : undefined;
   return Object.values(CLASSES).find((entry) => entry.is(component));
-}
-
-/** A component's files. Those of classes that cannot be loaded follow from their names and libraries, as in diffusers. */
-export function filesOf({ library, className }: ComponentClass): ComponentFiles {
-  if (isRegistered(className)) return CLASSES[className].files;
-  if (className.includes("Tokenizer")) return { kind: "tokenizer" };
-  if (className.endsWith("Scheduler")) return { kind: "scheduler", config: SCHEDULER_CONFIG };
-  return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) };
 }
 
 /** `scheduler_config.json` as diffusers writes it. Errors of the file system pass through. */

@@ -8,8 +8,9 @@ import type { PretrainedModel } from "../models/pretrained.js";
 import { DIFFUSERS_VERSION } from "../models/save.js";
 import { copyComponent } from "./copy.js";
 import { type PipelineDescription, slotsOf } from "./description.js";
+import { filesOf } from "./files.js";
 import { type ComponentClass, MODEL_INDEX } from "./model-index.js";
-import { classOf, filesOf } from "./registry.js";
+import { classOf } from "./registry.js";
 
 /** A component to save. */
 export interface SavedComponent {

@@ -3,7 +3,7 @@ import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { readConfig } from "../files/config.js";
 import { isFile } from "../files/is-file.js";
-import type { ResolveOptions } from "../hub/index.js";
+import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import { MODEL_CONFIG } from "../models/format.js";
 import {
   type LoadedModel,
@@ -61,9 +61,7 @@ export async function resolveConfigFolder(options: SingleFileConfigOptions): Pro
     );
   const { revision, cacheDir, token, localFilesOnly, signal } = rest;
   const hub = { revision, cacheDir, token, localFilesOnly, signal };
-  // The hub knows the classes of models, which use this: loaded by then, whichever of them is imported first.
-  const { resolvePretrained } = await import("../hub/index.js");
-  return resolvePretrained(config, { ...hub, allowPatterns: CONFIG_FILES });
+  return await resolvePretrained(config, { ...hub, allowPatterns: CONFIG_FILES });
 }
 
 /** A model in a single file, before its weights are read. */
