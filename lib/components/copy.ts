@@ -22,7 +22,7 @@ export async function copyComponent(
 }
 
 /** The files that a tokenizer is loaded from, here or in transformers. */
-export async function copyTokenizer(from: string, to: string): Promise<void> {
+async function copyTokenizer(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true });
   for (const name of await readdir(from))
     if (/\.(?:json|txt)$/.test(name)) await copyFile(join(from, name), join(to, name));

@@ -17,8 +17,15 @@ import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import type { ModelKind } from "../runtime/contract/index.js";
 import { loadScheduler, SCHEDULER_CONFIG, SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
 import { Scheduler } from "../schedulers/scheduler.js";
+import type { SingleFile } from "../single-file/file.js";
+import type { ComponentName } from "../single-file/layout.js";
+import {
+  type SingleFileModelOptions,
+  type SingleFileSource,
+  type SingleFileTables,
+  singleFileSource,
+} from "../single-file/model.js";
 import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
-import { copyTokenizer } from "./copy.js";
 import { type ComponentFiles, filesOf } from "./files.js";
 
 // The one place that knows the classes of pipelines' components: how each is stored, checked, loaded and saved.
@@ -39,6 +46,20 @@ export interface ModelClass<T extends PretrainedModel<unknown> = PretrainedModel
   /** The checked configuration in a folder, without weights. @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO` */
   readConfig(folder: string): Promise<T["config"]>;
   load(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
+  /** As in a single file of the original layout; undefined for classes that are not read from there. */
+  readonly inSingleFile: InSingleFile<T> | undefined;
+}
+
+/** How a class is read from its part of a single file. */
+export interface InSingleFile<T extends PretrainedModel<unknown> = PretrainedModel<unknown>> {
+  readonly component: ComponentName;
+  /**
+   * Its configuration and tensors, without reading weights.
+   *
+   * @param folder of configurations; without one they are inferred
+   */
+  check(file: SingleFile, folder: string | undefined): Promise<SingleFileSource<T["config"]>>;
+  load(path: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
 }
 
 /** A class without weights, which is loaded whole where others' configurations are read. */
@@ -51,7 +72,9 @@ export type RegisteredClass = ModelClass | LightClass;
 
 interface ModelConstructor<T extends PretrainedModel<unknown>> {
   readonly description: ModelDescription<T["config"]>;
+  readonly singleFile: SingleFileTables<T["config"]>;
   fromPretrained(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
+  fromSingleFile(file: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
 }
 
 function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
@@ -64,6 +87,14 @@ function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): 
     readConfig: async (folder) => (await readModelConfig(Model.description, folder)).config,
     load: (folder, options) => Model.fromPretrained(folder, options),
     save: (folder, component) => component.savePretrained(folder),
+    // A subclass inherits these, but has other weights.
+    inSingleFile: Object.hasOwn(Model, "singleFile")
+      ? {
+          component: Model.singleFile.component,
+          check: (file, folder) => singleFileSource(Model.description, Model.singleFile, file, folder),
+          load: (path, options) => Model.fromSingleFile(path, options),
+        }
+      : undefined,
   };
   return storage as unknown as ModelClass;
 }
@@ -75,7 +106,7 @@ function tokenizer(className: string): LightClass {
     files: filesOf({ library: "transformers", className }) as LightClass["files"],
     is: (value) => value instanceof CLIPTokenizer,
     load: (folder) => CLIPTokenizer.fromPretrained(folder),
-    save: (folder, { folder: from }) => copyTokenizer(from, folder),
+    save: (folder, component) => component.savePretrained(folder),
   };
   return storage as LightClass;
 }
