@@ -204,11 +204,13 @@ const everything = () => [
 
 const [small, sample, odd, picture, latents, context, , , ids] = tensors;
 const h = (tensor) => tensor.handle;
+// The native model without a projection.
+const textConfig = { ...configs[2], projection_dim: 0 };
 const load = [
   "CLIPTextModel",
-  configs[2],
+  textConfig,
   [words.at(-1)],
-  { dtype: "float32", device: "cpu", attention: "auto", quantization: "none", allowNonFinite: false },
+  { dtype: "float32", device: "cpu", attention: "auto", quantization: "none", allowNonFinite: false, views: null },
   null,
 ];
 
@@ -261,7 +263,7 @@ const addonExamples = {
   readSafetensorsHeader: () => [words.at(-1)],
   writeSafetensors: () => ["written.safetensors", ["a"], [h(small)], { key: "value" }],
   loadModel: () => load,
-  createModel: () => ["CLIPTextModel", configs[2], { device: "cpu", attention: "auto" }, generator.handle],
+  createModel: () => ["CLIPTextModel", textConfig, { device: "cpu", attention: "auto" }, generator.handle],
   modelStateDict: () => [text.handle],
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
   moveModel: () => [vae.handle, "cpu"],
