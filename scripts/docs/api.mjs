@@ -72,7 +72,7 @@ function classTable(name, symbol, declaration, checker) {
     ...constructors
       .filter((each) => !isAbstract && isPublic(each) && !ts.getJSDocTags(each).some(isInternal))
       .map((each) => [signature(`new ${name}`, each, checker), commentOf(each)]),
-    ...statics.flatMap((member) => memberRows(member, checker, { name, constructors })),
+    ...statics.flatMap((member) => memberRows(member, checker, { name, isAbstract, constructors })),
     ...members.flatMap((member) => memberRows(member, checker)),
   ];
   return table("member", rows);
@@ -102,10 +102,23 @@ function memberRows(member, checker, owner) {
   const isMethod = ts.isMethodDeclaration(first) || ts.isMethodSignature(first);
   const shown = isMethod && declarations.length > 1 ? declarations.slice(0, -1) : [first];
   const text = docstring(member, checker);
-  return shown.map((each) => {
-    const written = isMethod ? signature(member.name, each, checker) : property(member, each, checker);
-    return [owner ? `${owner.name}.${specific(written, each, checker, owner)}` : written, text];
-  });
+  return shown
+    .filter((each) => !owner || isCallableOn(each, owner, checker))
+    .map((each) => {
+      const written = isMethod ? signature(member.name, each, checker) : property(member, each, checker);
+      return [owner ? `${owner.name}.${specific(written, each, checker, owner)}` : written, text];
+    });
+}
+
+/** Whether the `this` of a static method is any class, or this one: one class alone, or those that can be constructed. */
+function isCallableOn(declaration, { name, isAbstract }, checker) {
+  const self = selfOf(declaration);
+  if (!self || checker.getTypeAtLocation(self).isTypeParameter()) return true;
+  return ts.isTypeQueryNode(self.type) ? self.type.exprName.getText() === name : !isAbstract;
+}
+
+function selfOf(declaration) {
+  return declaration.parameters?.find((each) => each.name.getText() === "this");
 }
 
 /**
@@ -113,7 +126,7 @@ function memberRows(member, checker, owner) {
  * in place of the type parameters.
  */
 function specific(written, declaration, checker, { name, constructors }) {
-  const self = declaration.parameters?.find((each) => each.name.getText() === "this");
+  const self = selfOf(declaration);
   const [made] = self ? checker.getTypeAtLocation(self).getConstructSignatures() : [];
   if (!made) return written;
   const types = [[made.getReturnType(), name]];
