@@ -3,12 +3,8 @@
 import "./core/symbols.js"; // before everything else
 
 export type { FromPretrainedOptions, LoadOptions } from "./components/load.js";
-export {
-  type EncodePromptOptions,
-  encodePrompt,
-  PROMPT_WEIGHTINGS,
-  type PromptWeighting,
-} from "./conditioning/encode-prompt.js";
+export { type EncodePromptOptions, encodePrompt } from "./conditioning/encode-prompt.js";
+export { PROMPT_WEIGHTINGS, type PromptWeighting } from "./conditioning/prompt-weightings.js";
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./core/cuda.js";
 export type { DeviceOption } from "./core/device.js";
 export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./core/errors.js";
@@ -92,7 +88,8 @@ export type {
 export { type Diagnosis, diagnose } from "./runtime/diagnose.js";
 export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./runtime/libtorch/install.js";
 export * from "./schedulers/index.js";
-export type { FromSingleFileOptions } from "./single-file/load.js";
+export type { SingleFilePipelineOptions } from "./single-file/check.js";
+export type { FromSingleFileOptions, SingleFileLoadOptions } from "./single-file/load.js";
 export type { SingleFileModelOptions } from "./single-file/model.js";
 export { builtInTokenizer } from "./tokenizer/built-in.js";
 export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer/clip_tokenizer.js";
