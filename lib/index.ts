@@ -19,10 +19,12 @@ export {
   type GridOptions,
   IMAGE_FORMATS,
   type ImageFormat,
+  type ImageGridLayout,
   type ImageSource,
   imageGrid,
   type LoadImageOptions,
   loadImage,
+  makeImageGrid,
   type ResampleFilter,
   RgbImage,
 } from "./images/index.js";
