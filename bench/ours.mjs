@@ -3,7 +3,9 @@
 
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { cudaDevices, Generator, InstructPix2PixPipeline, synchronize, Tensor } from "../dist/index.js";
+import { cudaDevices, Generator, synchronize, Tensor } from "../dist/index.js";
+import { loadPipeline } from "../dist/pipelines/diffusion_pipeline.js";
+import { pipelineFromClassName } from "../dist/pipelines/registry.js";
 import { native } from "../dist/runtime/native.js";
 import { peakBytes } from "./device.mjs";
 
@@ -37,27 +39,24 @@ const commands = {
     return { versions: { libtorch }, cpuCapability, threads: await native().getThreads(), ...gpu };
   },
 
-  async load({ model, dtype }) {
+  async load({ model, dtype, pipeline = "StableDiffusionInstructPix2PixPipeline" }) {
     const start = await now();
-    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device, dtype, quantization });
+    pipe = await loadPipeline(pipelineFromClassName(pipeline), model, { device, dtype, quantization });
     return { seconds: (await now()) - start };
   },
 
   /** Answers after every denoising step and waits to be told to go on, so that the other side can take its turn. */
-  async edit({ image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output }) {
+  async run({ image, args, seed, output }) {
     let start = await now();
     const { images } = await pipe.run({
-      prompt,
+      ...args,
       image,
-      numInferenceSteps: steps,
-      guidanceScale,
-      imageGuidanceScale,
       generator: new Generator("cpu", seed),
       outputType: "tensor",
       onStep: async ({ step }) => {
         answer({ step, seconds: (await now()) - start });
         const { command } = await nextCommand();
-        if (command !== "continue") throw new Error(`${command} during an edit`);
+        if (command !== "continue") throw new Error(`${command} during a run`);
         start = await now();
       },
     });

@@ -8,9 +8,8 @@ export {
   type EncodedPromptPair,
   type EncodePromptOptions,
   encodePrompt,
-  PROMPT_WEIGHTINGS,
-  type PromptWeighting,
 } from "./conditioning/encode-prompt.js";
+export { PROMPT_WEIGHTINGS, type PromptWeighting } from "./conditioning/prompt-weightings.js";
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./core/cuda.js";
 export type { DeviceOption } from "./core/device.js";
 export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./core/errors.js";
@@ -25,10 +24,12 @@ export {
   type GridOptions,
   IMAGE_FORMATS,
   type ImageFormat,
+  type ImageGridLayout,
   type ImageSource,
   imageGrid,
   type LoadImageOptions,
   loadImage,
+  makeImageGrid,
   type ResampleFilter,
   RgbImage,
 } from "./images/index.js";
@@ -94,7 +95,10 @@ export type {
   PromptPairOptions,
   SizeOptions,
 } from "./pipelines/stable_diffusion_xl/options.js";
-export { StableDiffusionXLPipeline, type TextToImageXLOptions } from "./pipelines/stable_diffusion_xl/stable_diffusion_xl.js";
+export {
+  StableDiffusionXLPipeline,
+  type TextToImageXLOptions,
+} from "./pipelines/stable_diffusion_xl/stable_diffusion_xl.js";
 export {
   type AestheticOptions,
   type ImageToImageXLOptions,
@@ -115,7 +119,8 @@ export type {
 export { type Diagnosis, diagnose } from "./runtime/diagnose.js";
 export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./runtime/libtorch/install.js";
 export * from "./schedulers/index.js";
-export type { FromSingleFileOptions } from "./single-file/load.js";
+export type { SingleFilePipelineOptions } from "./single-file/check.js";
+export type { FromSingleFileOptions, SingleFileLoadOptions } from "./single-file/load.js";
 export type { SingleFileModelOptions } from "./single-file/model.js";
 export { builtInTokenizer } from "./tokenizer/built-in.js";
 export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer/clip_tokenizer.js";

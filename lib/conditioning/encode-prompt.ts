@@ -3,11 +3,8 @@ import { InstructPix2PixError } from "../core/errors.js";
 import type { Tensor } from "../core/tensor.js";
 import { encodePenultimate, encodePrompts, promptLength, type TextParts } from "./prompt.js";
 import { encodePromptPair, encodeWeightedPair, type TextPairParts } from "./prompt-pair.js";
+import { PROMPT_WEIGHTINGS, type PromptWeighting } from "./prompt-weightings.js";
 import { encodeWeightedPrompts, type WeightingOptions } from "./weighting/encode.js";
-
-/** How prompts are read: as they are, or with weights in Compel's grammar. */
-export const PROMPT_WEIGHTINGS = ["none", "compel"] as const;
-export type PromptWeighting = (typeof PROMPT_WEIGHTINGS)[number];
 
 export interface EncodePromptOptions {
   /** "none" (default): every character is text. "compel": `(cat)1.3`, `dog++`, `("a", "b").blend(0.3, 0.7)` … */

@@ -1,8 +1,8 @@
 import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
-import type { AddedConditions } from "../models/unet-conditions.js";
 import { UNetCache } from "../models/unet-cache.js";
+import type { AddedConditions } from "../models/unet-conditions.js";
 import type { DeepFeatures } from "../runtime/contract/index.js";
 import { combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
 
@@ -132,10 +132,7 @@ export class GuidedUNet implements Disposable {
   }
 }
 
-async function mapAdded(
-  added: AddedConditions,
-  change: (tensor: Tensor) => Promise<Tensor>,
-): Promise<AddedConditions> {
+async function mapAdded(added: AddedConditions, change: (tensor: Tensor) => Promise<Tensor>): Promise<AddedConditions> {
   const changed: AddedConditions = {};
   for (const [name, tensor] of Object.entries(added))
     if (tensor) changed[name as keyof AddedConditions] = await change(tensor);

@@ -1,5 +1,6 @@
 import type {
   BinaryOperation,
+  DType,
   Float16Elements,
   NativeGenerator,
   NativeTensor,
@@ -12,20 +13,7 @@ import { InstructPix2PixError } from "./errors.js";
 import { Generator } from "./generator.js";
 import { listOfThisRealm, nameOfTypedArray, ofThisRealm, type TypedArray } from "./realm.js";
 
-/** Element types of a {@link Tensor}. */
-export const DTYPES = [
-  "float32",
-  "float64",
-  "bfloat16",
-  "float16",
-  "int64",
-  "int32",
-  "int16",
-  "int8",
-  "uint8",
-  "bool",
-] as const;
-export type DType = (typeof DTYPES)[number];
+export { DTYPES, type DType } from "../runtime/contract/index.js";
 
 /** The element types models run in. */
 export type ModelDType = "float32" | "bfloat16" | "float16";

@@ -5,13 +5,7 @@ import type { NativeTiling } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import { inferAutoencoderConfig } from "../single-file/autoencoder-config.js";
 import { autoencoderNames } from "../single-file/autoencoder-names.js";
-import type { SingleFile } from "../single-file/file.js";
-import {
-  loadFromSingleFile,
-  type SingleFileModelOptions,
-  type SingleFileTables,
-  singleFileConfig,
-} from "../single-file/model.js";
+import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
 import {
   createModel,
   loadPretrained,
@@ -81,8 +75,14 @@ const description: ModelDescription<AutoencoderKLConfig> = {
         throw unsupported(where, key, parsed[key], `${levels} entries, one for each of block_out_channels`);
     for (const key of ["latents_mean", "latents_std"] as const)
       if (parsed[key] !== null && parsed[key].length !== parsed.latent_channels)
-        throw unsupported(where, key, parsed[key], `${parsed.latent_channels} numbers, one for each of latent_channels`);
-    if (parsed.latents_std?.includes(0)) throw unsupported(where, "latents_std", parsed.latents_std, "numbers without 0");
+        throw unsupported(
+          where,
+          key,
+          parsed[key],
+          `${parsed.latent_channels} numbers, one for each of latent_channels`,
+        );
+    if (parsed.latents_std?.includes(0))
+      throw unsupported(where, "latents_std", parsed.latents_std, "numbers without 0");
     return parsed;
   },
   toNative: (config) => config,
@@ -93,11 +93,6 @@ const singleFile: SingleFileTables<AutoencoderKLConfig> = {
   infer: inferAutoencoderConfig,
   names: (config) => autoencoderNames(config),
 };
-
-/** The configuration of a single file's autoencoder, from a folder or inferred. */
-export function singleFileAutoencoderConfig(file: SingleFile, folder?: string): Promise<AutoencoderKLConfig> {
-  return singleFileConfig(description, singleFile, file, folder);
-}
 
 /** The configuration in a folder, without its weights. */
 export async function readAutoencoderConfig(folder: string): Promise<AutoencoderKLConfig> {
@@ -158,12 +153,19 @@ export class DiagonalGaussian {
   }
 }
 
+/** Pixels per latent along an edge of an autoencoder with this configuration. */
+export function scaleFactorOf({ block_out_channels: levels }: Pick<AutoencoderKLConfig, "block_out_channels">): number {
+  return 2 ** (levels.length - 1);
+}
+
 /**
  * The variational autoencoder of latent diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
  */
 export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   /** @internal */
   static readonly description = description;
+  /** @internal */
+  static readonly singleFile = singleFile;
 
   #slicing = false;
   #tiling = false;
@@ -202,7 +204,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
 
   /** Pixels per latent along an edge: 8 in Stable Diffusion. */
   get scaleFactor(): number {
-    return 2 ** (this.config.block_out_channels.length - 1);
+    return scaleFactorOf(this.config);
   }
 
   /** Encodes and decodes a batch row by row, which bounds memory; results differ by rounding at most. */

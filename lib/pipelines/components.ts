@@ -43,6 +43,8 @@ export function stableDiffusion(
   return {
     className,
     components: STABLE_DIFFUSION_SLOTS,
+    lacking: ["feature_extractor", "image_encoder", "safety_checker"],
+    settings: { requires_safety_checker: false },
     check({ unet, vae, textEncoder, tokenizer, scheduler }, index) {
       checkUNet(unet, vae, index);
       checkTextWidth(unet, [textEncoder]);

@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodePrompt } from "../../lib/conditioning/encode-prompt.js";
+import type { TextPairParts } from "../../lib/conditioning/prompt-pair.js";
 import { parseWeightedPrompt, type WeightedPrompt } from "../../lib/conditioning/weighting/flatten.js";
 import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
+import { CLIPTextModelWithProjection } from "../../lib/models/clip_text_model_with_projection.js";
 import { CLIPTokenizer } from "../../lib/tokenizer/clip_tokenizer.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture } from "../helpers/fixtures.js";
@@ -21,6 +23,7 @@ interface RecordedString {
   text: string;
   sd: number[];
   sd_truncated: number[] | "same as sd";
+  sdxl_error?: string;
 }
 
 const read = (name: string) => JSON.parse(readFileSync(fixture("prompt-weighting", name), "utf8"));
@@ -109,6 +112,29 @@ describe("embeddings of weighted prompts are Compel's", () => {
       }
     },
   );
+
+  describe("for SDXL's two encoders", () => {
+    let parts: TextPairParts;
+    beforeAll(async () => {
+      const textEncoder2 = await CLIPTextModelWithProjection.fromPretrained(
+        fixture("prompt-weighting", "text_encoder_2"),
+      );
+      const tokenizer2 = await CLIPTokenizer.fromPretrained(fixture("prompt-weighting", "tokenizer_2"));
+      parts = { tokenizer, textEncoder, tokenizer2, textEncoder2 };
+    });
+    afterAll(() => parts.textEncoder2.dispose());
+
+    test.each(cases.strings.map(({ text, ...rest }, i) => [i, text, rest] as const))(
+      "%i: %s",
+      async (i, text, { sdxl_error: error }) => {
+        const encoded = encodePrompt(parts, text, { promptWeighting: "compel", truncateLongPrompts: false });
+        if (error) return void (await expect(encoded).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" }));
+        const { promptEmbeds, pooledPromptEmbeds } = await encoded;
+        expect((await deviation(promptEmbeds, expected[`${i}.sdxl`]!)).relative).toBeLessThan(1e-5);
+        expect((await deviation(pooledPromptEmbeds, expected[`${i}.sdxl_pooled`]!)).relative).toBeLessThan(1e-5);
+      },
+    );
+  });
 
   test("prompts of different lengths are padded with the empty prompt", async () => {
     for (const [j, { prompt, negative_prompt }] of cases.pairs.entries()) {

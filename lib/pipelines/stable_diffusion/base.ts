@@ -2,9 +2,11 @@ import { PromptCache } from "../../conditioning/prompt-cache.js";
 import type { Scope } from "../../core/scope.js";
 import type { AutoencoderKL } from "../../models/autoencoder_kl.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
+import { loadSingleFile, type SingleFileLoadOptions } from "../../single-file/load.js";
 import { checkPrompts, type PromptCall } from "../call.js";
 import { checkTextWidth, checkVocabulary } from "../compatibility.js";
 import type { StableDiffusionComponents } from "../components.js";
+import type { PipelineClass } from "../diffusion_pipeline.js";
 import type { FiniteChecks } from "../finite.js";
 import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pipeline.js";
 import { type LatentScale, scaleByFactor } from "../latent-scale.js";
@@ -34,6 +36,23 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
     this.unet = components.unet;
     this.scheduler = components.scheduler;
     this.hold();
+  }
+
+  /**
+   * Loads a safetensors file in the original layout of Stable Diffusion 1 or 2, which holds the whole model. Components given
+   * as options are used instead of the file's.
+   *
+   * @param file path of the file
+   * @throws as `fromPretrained`; `ERR_STATE_DICT` for a file of another layout, and `ERR_CONFIG` for a model of another
+   *   pipeline, saying what it is
+   */
+  static async fromSingleFile<Pipeline extends StableDiffusionBase>(
+    this: PipelineClass<StableDiffusionComponents, Pipeline>,
+    file: string,
+    options?: SingleFileLoadOptions<StableDiffusionComponents>,
+  ): Promise<Pipeline> {
+    // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromSingleFile was called on
+    return new this(await loadSingleFile(this.description, file, options));
   }
 
   protected get models() {

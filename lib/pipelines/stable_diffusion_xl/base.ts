@@ -1,5 +1,5 @@
-import { encodersOf } from "../../conditioning/prompt-pair.js";
 import { PromptCache } from "../../conditioning/prompt-cache.js";
+import { encodersOf } from "../../conditioning/prompt-pair.js";
 import type { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
 import type { AutoencoderKL } from "../../models/autoencoder_kl.js";

@@ -1,5 +1,10 @@
-import { encodePromptPair, encodeWeightedPair, type PairEmbeddings, type TextPairParts } from "../../conditioning/prompt-pair.js";
 import type { PromptCache } from "../../conditioning/prompt-cache.js";
+import {
+  encodePromptPair,
+  encodeWeightedPair,
+  type PairEmbeddings,
+  type TextPairParts,
+} from "../../conditioning/prompt-pair.js";
 import { InstructPix2PixError } from "../../core/errors.js";
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
@@ -87,7 +92,11 @@ export interface PairConditions {
  *
  * @throws as `encodeText`
  */
-export async function encodeTextPair(call: PromptPairCall, options: PairOptions, scope: Scope): Promise<PairConditions> {
+export async function encodeTextPair(
+  call: PromptPairCall,
+  options: PairOptions,
+  scope: Scope,
+): Promise<PairConditions> {
   using local = new Scope();
   const { guided, finite } = options;
   const own = ({ embeddings, pooled }: PairEmbeddings) => {
@@ -140,7 +149,8 @@ export async function encodeTextPair(call: PromptPairCall, options: PairOptions,
       ? await given(call.promptEmbeds, call.pooledPromptEmbeds!)
       : await encode(positivePair(call), { skippedLayers: options.clipSkip ?? 0 });
     if (guided) {
-      if (call.negativePromptEmbeds) negative = await given(call.negativePromptEmbeds, call.negativePooledPromptEmbeds!);
+      if (call.negativePromptEmbeds)
+        negative = await given(call.negativePromptEmbeds, call.negativePooledPromptEmbeds!);
       else if (isZero) negative = await zeros(positive);
       else negative = await encode(negativePair(), { length: positive.embeddings.shape[1]! });
     }

@@ -134,7 +134,8 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
     const denoisingEnd = checkDenoisingEnd(options.denoisingEnd);
     if (denoisingStart !== undefined) {
       checkFinite("denoisingStart", denoisingStart);
-      if (denoisingStart <= 0 || denoisingStart >= 1) refuseArgument("denoisingStart", denoisingStart, "above 0 and below 1");
+      if (denoisingStart <= 0 || denoisingStart >= 1)
+        refuseArgument("denoisingStart", denoisingStart, "above 0 and below 1");
       if (denoisingEnd !== undefined && denoisingStart >= denoisingEnd)
         throw new InstructPix2PixError(
           "ERR_INVALID_ARGUMENT",
@@ -152,12 +153,7 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
   }
 
   /** [B·n,C,h,w]: the pictures' latents, with the noise of the first timestep unless another model left it in them. */
-  async #start(
-    call: Call,
-    scheduler: Scheduler,
-    timesteps: readonly number[],
-    finite: FiniteChecks,
-  ): Promise<Tensor> {
+  async #start(call: Call, scheduler: Scheduler, timesteps: readonly number[], finite: FiniteChecks): Promise<Tensor> {
     const { device, dtype, latents: given } = call;
     using scope = new Scope();
     if (given) return await given.to({ device, dtype });

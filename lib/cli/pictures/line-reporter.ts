@@ -1,6 +1,6 @@
 import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
-import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";
+import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
 import { detailText, rateText, summaryText } from "./text.js";
 
 /** Milliseconds after which a line is due although less than a tenth of the steps is done. */
@@ -8,8 +8,8 @@ const PATIENCE = 10_000;
 /** Bytes below which a download is not worth a line. */
 const LARGE_DOWNLOAD = 10e6;
 
-/** Plain lines on standard output, about ten for a whole edit; warnings on standard error. */
-export class LineReporter implements EditReporter {
+/** Plain lines on standard output, about ten for a whole run; warnings on standard error. */
+export class LineReporter implements PictureReporter {
   readonly #options: ReporterOptions;
   readonly #io: Pick<CommandIo, "stdout" | "stderr">;
   #tenth = 0;
@@ -54,7 +54,7 @@ export class LineReporter implements EditReporter {
     if (this.#options.verbose && !this.#options.quiet) this.#print(text);
   }
 
-  done(summary: EditSummary): void {
+  done(summary: PictureSummary): void {
     this.detail(detailText(summary));
     if (!this.#options.quiet) this.#print(summaryText(summary));
   }
