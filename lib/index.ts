@@ -47,8 +47,8 @@ export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_
 export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export {
-  type AnyImageToImagePipeline,
-  type AnyTextToImagePipeline,
+  type AnyImageToImage,
+  type AnyTextToImage,
   type AutoComponents,
   AutoPipelineForImage2Image,
   AutoPipelineForInpainting,

@@ -13,10 +13,10 @@ import type { StableDiffusionXLRefinerComponents } from "./stable_diffusion_xl/c
 export type AutoComponents = StableDiffusionComponents & StableDiffusionXLRefinerComponents;
 
 /** What the text-to-image pipelines of all families have: `StableDiffusionPipeline` or `StableDiffusionXLPipeline`. */
-export type AnyTextToImagePipeline = DiffusionPipeline & Pick<StableDiffusionPipeline, Common>;
+export type AnyTextToImage = DiffusionPipeline & Pick<StableDiffusionPipeline, Common>;
 
 /** The same of `StableDiffusionImg2ImgPipeline` and `StableDiffusionXLImg2ImgPipeline`. */
-export type AnyImageToImagePipeline = DiffusionPipeline & Pick<StableDiffusionImg2ImgPipeline, Common>;
+export type AnyImageToImage = DiffusionPipeline & Pick<StableDiffusionImg2ImgPipeline, Common>;
 
 type Common = "run" | "vae" | "unet" | "scheduler";
 
@@ -43,8 +43,8 @@ export class AutoPipelineForText2Image {
   static async fromPretrained(
     pathOrId: string,
     options?: LoadOptions<AutoComponents>,
-  ): Promise<AnyTextToImagePipeline> {
-    return (await load("text2image", pathOrId, options)) as AnyTextToImagePipeline;
+  ): Promise<AnyTextToImage> {
+    return (await load("text2image", pathOrId, options)) as AnyTextToImage;
   }
 
   /**
@@ -54,8 +54,8 @@ export class AutoPipelineForText2Image {
    * @param components used instead of the pipeline's
    * @throws `ERR_CONFIG` if there is none, or if the components do not fit it
    */
-  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyTextToImagePipeline {
-    return share("text2image", pipe, components) as AnyTextToImagePipeline;
+  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyTextToImage {
+    return share("text2image", pipe, components) as AnyTextToImage;
   }
 
   /**
@@ -78,13 +78,13 @@ export class AutoPipelineForImage2Image {
   static async fromPretrained(
     pathOrId: string,
     options?: LoadOptions<AutoComponents>,
-  ): Promise<AnyImageToImagePipeline> {
-    return (await load("image2image", pathOrId, options)) as AnyImageToImagePipeline;
+  ): Promise<AnyImageToImage> {
+    return (await load("image2image", pathOrId, options)) as AnyImageToImage;
   }
 
   /** As {@link AutoPipelineForText2Image.fromPipe}, for image to image. */
-  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyImageToImagePipeline {
-    return share("image2image", pipe, components) as AnyImageToImagePipeline;
+  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyImageToImage {
+    return share("image2image", pipe, components) as AnyImageToImage;
   }
 
   /** As {@link AutoPipelineForText2Image.classNameFor}, for image to image. */
