@@ -138,7 +138,7 @@ record("sizes that are multiples of the autoencoder's factor", INPAINT, *euler, 
 record("one picture, several generators", INPAINT, "EulerAncestralDiscreteScheduler", {}, {**painted, "strength": 0.7, "mask_image": mask, "num_images_per_prompt": 2}, unet=TEXT_UNET, seed=[50, 51])
 masked = tensor("masked.latents", torch.from_numpy(random.standard_normal((1, 4, 4, 5), dtype=np.float32)))
 record("masked latents, not used", INPAINT, *euler, {**painted, "mask_image": mask, "masked_image_latents": masked}, unet=TEXT_UNET)
-pixels = tensor("masked.pixels", torch.from_numpy(random.random((1, 3, 32, 40), dtype=np.float32)) * 2 - 1)
+pixels = tensor("masked.pixels", torch.from_numpy(random.random((1, 3, 32, 40), dtype=np.float32) * 2 - 1))
 record("a masked picture in pixels", INPAINT, *euler, {**painted, "mask_image": mask, "masked_image_latents": pixels})
 still = tensor("image.latents", torch.from_numpy(random.standard_normal((1, 4, 4, 5), dtype=np.float32)))
 record("latents of picture and masked picture", INPAINT, *euler, {**painted, "strength": 0.7, "image": still, "mask_image": mask, "masked_image_latents": masked})

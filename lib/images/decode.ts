@@ -7,8 +7,8 @@ import { type FileFormat, type FirstPicture, identifyFormat } from "./format.js"
 import { coverBackdrop, type GifBackdrop, gifBackdrop } from "./gif-backdrop.js";
 import { orientationOf, turnUpright } from "./orientation.js";
 import type { RgbPixels } from "./pixels.js";
-import { type StoredPixels, storedAs } from "./stored.js";
 import { imageLibrary } from "./sharp.js";
+import { type StoredPixels, storedAs } from "./stored.js";
 import { unreadable } from "./unreadable.js";
 import { ycbcrToRgb } from "./ycbcr.js";
 

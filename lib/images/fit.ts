@@ -1,4 +1,12 @@
-import { divideBy255, fromRgba, premultiplied, resizeStored, rgbaOf, type StoredPixels, unpremultiplied } from "./stored.js";
+import {
+  divideBy255,
+  fromRgba,
+  premultiplied,
+  resizeStored,
+  rgbaOf,
+  type StoredPixels,
+  unpremultiplied,
+} from "./stored.js";
 
 /** A rectangle of a picture: left and top inside, right and bottom outside. */
 export interface Box {
@@ -133,7 +141,7 @@ export function composite(below: Uint8Array, above: StoredPixels, weights: Uint8
     const alpha = over[4 * i + 3]!;
     for (let c = 0; c < 3; c++) {
       const sum = (over[4 * i + c]! * alpha + below[3 * i + c]! * (255 - alpha)) * 128 + (0x80 << 7);
-      result[3 * i + c] = alpha === 0 ? below[3 * i + c]! : ((sum >> 8) + sum) >> 8 >> 7;
+      result[3 * i + c] = alpha === 0 ? below[3 * i + c]! : (((sum >> 8) + sum) >> 8) >> 7;
     }
   }
   return result;

@@ -1,7 +1,7 @@
 import type { Metadata } from "sharp";
-import { native } from "../runtime/native.js";
 import { ofThisRealm } from "../core/realm.js";
-import { type RgbPixels } from "./pixels.js";
+import { native } from "../runtime/native.js";
+import type { RgbPixels } from "./pixels.js";
 import type { ResampleFilter } from "./resize.js";
 
 /**
@@ -22,7 +22,10 @@ const PALETTE = 3;
 const WITH_ALPHA = [4, 6];
 
 /** @param bytes of the file */
-export function storedAs(bytes: Buffer, { format, hasAlpha, isPalette, channels, bitsPerSample }: Metadata): StoredForm {
+export function storedAs(
+  bytes: Buffer,
+  { format, hasAlpha, isPalette, channels, bitsPerSample }: Metadata,
+): StoredForm {
   if (format === "png") {
     const [depth, type] = [bytes[24]!, bytes[25]!];
     if (type === PALETTE || (type === GREY && depth === 1)) return "indexed";

@@ -31,7 +31,9 @@ export async function prepareMask(parts: readonly MaskPart[], options: MaskOptio
   for (const part of parts)
     rows.push(
       scope.add(
-        part instanceof Tensor ? await fromTensor(part, { ...options, size }) : await fromPicture(part, { ...options, size }),
+        part instanceof Tensor
+          ? await fromTensor(part, { ...options, size })
+          : await fromPicture(part, { ...options, size }),
       ),
     );
   const all = scope.add(await Tensor.cat(rows, 0));

@@ -52,7 +52,11 @@ export function checkPaddingMaskCrop(
   for (const [name, given] of Object.entries({ image, maskImage })) {
     const parts = Array.isArray(given) ? given : [given];
     if (parts.length !== 1 || parts[0] instanceof Tensor)
-      refuseArgument(name, Array.isArray(given) ? `${given.length}` : describe(given), "one picture with paddingMaskCrop");
+      refuseArgument(
+        name,
+        Array.isArray(given) ? `${given.length}` : describe(given),
+        "one picture with paddingMaskCrop",
+      );
   }
   if (outputType !== "image") refuseArgument("outputType", outputType, '"image" with paddingMaskCrop');
   return padding as number;

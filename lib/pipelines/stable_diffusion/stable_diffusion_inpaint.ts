@@ -212,7 +212,7 @@ function latentShape({ count, vae, size }: Call): [number, number, number, numbe
 
 /** Checks that the pictures, masks and tensors of a call fit together, as far as it shows before they are read. */
 function checkShapes(call: Call): void {
-  const { vae, image, maskImage, maskedImageLatents: masked, size } = call;
+  const { image, maskImage, maskedImageLatents: masked, size } = call;
   const shape = latentShape(call);
   const [, C, h, w] = shape;
   const images = checkImages(image, { latentChannels: C });
