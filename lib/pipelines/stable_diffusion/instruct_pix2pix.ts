@@ -8,7 +8,7 @@ import { INSTRUCT_PIX2PIX } from "../components.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import { checkImages, type PipelineImage } from "../image-input.js";
-import { checkLatents, checkPairing, finish, initialLatents } from "../latents.js";
+import { checkPairing, finish, initialLatents } from "../latents.js";
 import { requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import type { ImagesResult, OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
