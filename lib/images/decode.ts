@@ -8,7 +8,7 @@ import { coverBackdrop, type GifBackdrop, gifBackdrop } from "./gif-backdrop.js"
 import { orientationOf, turnUpright } from "./orientation.js";
 import type { RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
-import { type StoredPixels, storedAs } from "./stored.js";
+import { backgroundOf, type StoredPixels, storedAs } from "./stored.js";
 import { unreadable } from "./unreadable.js";
 import { ycbcrToRgb } from "./ycbcr.js";
 
@@ -46,8 +46,9 @@ const decodeColours: Decode<RgbPixels> = (picture, metadata, options, decoder) =
 const decodeAll: Decode<StoredPixels> = async (picture, metadata, options, decoder) => {
   const pixels = await decodeColours(picture, metadata, options, decoder);
   const form = storedAs(picture.bytes, metadata);
-  if (!metadata.hasAlpha) return { ...pixels, form };
-  return { ...pixels, form, alpha: await decoder(() => decodeAlpha(picture, metadata, options)) };
+  const background = backgroundOf(picture.bytes, metadata);
+  if (!metadata.hasAlpha) return { ...pixels, form, background };
+  return { ...pixels, form, background, alpha: await decoder(() => decodeAlpha(picture, metadata, options)) };
 };
 
 async function decodeBy<T>(how: Decode<T>, encoded: Uint8Array, options: DecodeOptions): Promise<T> {

@@ -25,7 +25,7 @@ export function crop(picture: StoredPixels, { left, top, right, bottom }: Box): 
   const [from, to] = [Math.max(left, 0), Math.min(right, width)];
   for (let y = Math.max(top, 0); y < Math.min(bottom, height); y++)
     target.set(source.subarray(4 * (y * width + from), 4 * (y * width + to)), 4 * ((y - top) * w + from - left));
-  return fromRgba(w, h, target, form);
+  return { ...fromRgba(w, h, target, form), background: picture.background };
 }
 
 interface Size {
@@ -104,14 +104,15 @@ export function paste(
 const OUTER = Math.round(1.125 * 2 ** 22);
 const INNER = Math.round(-0.125 * 2 ** 22);
 
-/** The row that Pillow's `resize` makes of an empty strip along an edge: bicubic, or beyond the end black if indexed. */
+/** The row that Pillow's `resize` makes of an empty strip along an edge: bicubic, or beyond the end the background if indexed. */
 function row(picture: StoredPixels, which: "first" | "last"): StoredPixels {
   const { width, height, form } = picture;
   const averaged = form === "colour with alpha";
   const rgba = averaged ? premultiplied(rgbaOf(picture)) : rgbaOf(picture);
   const line = (y: number) => rgba.subarray(4 * y * width, 4 * (y + 1) * width);
   const outer = line(which === "first" ? 0 : height - 1);
-  if (form === "indexed") return fromRgba(width, 1, which === "first" ? outer : new Uint8Array(4 * width), form);
+  if (form === "indexed")
+    return fromRgba(width, 1, which === "first" ? outer : repeated(picture.background, width), form);
   if (height === 1) return fromRgba(width, 1, averaged ? unpremultiplied(outer) : outer, form);
   const inner = line(which === "first" ? 1 : height - 2);
   const mixed = outer.map((value, i) => {
@@ -121,6 +122,10 @@ function row(picture: StoredPixels, which: "first" | "last"): StoredPixels {
   return fromRgba(width, 1, averaged ? unpremultiplied(mixed) : mixed, form);
 }
 
+function repeated([r, g, b]: readonly number[] = [0, 0, 0], width: number): Uint8Array {
+  return Uint8Array.from({ length: 4 * width }, (_, i) => [r!, g!, b!, 255][i % 4]!);
+}
+
 function transposed(picture: StoredPixels): StoredPixels {
   const { width, height, form } = picture;
   const rgba = rgbaOf(picture);
@@ -128,7 +133,7 @@ function transposed(picture: StoredPixels): StoredPixels {
   for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++)
       turned.set(rgba.subarray(4 * (y * width + x), 4 * (y * width + x) + 4), 4 * (x * height + y));
-  return fromRgba(height, width, turned, form);
+  return { ...fromRgba(height, width, turned, form), background: picture.background };
 }
 
 /** Puts a picture over an opaque one, by a mask of weights and the picture's alpha, with Pillow's rounding. */

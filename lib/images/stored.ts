@@ -15,6 +15,15 @@ export interface StoredPixels extends RgbPixels {
   readonly form: StoredForm;
   /** height · width bytes, if the file has alpha. */
   readonly alpha?: Uint8Array | undefined;
+  /** The first colour of a palette, which Pillow puts where there is no pixel. Default black. */
+  readonly background?: readonly number[] | undefined;
+}
+
+/** The first colour in a PNG's palette. */
+export function backgroundOf(bytes: Buffer, { format }: Metadata): readonly number[] | undefined {
+  if (format !== "png" || bytes[25] !== PALETTE) return undefined;
+  const colours = bytes.indexOf("PLTE") + "PLTE".length;
+  return [...bytes.subarray(colours, colours + 3)];
 }
 
 const GREY = 0;
@@ -74,7 +83,8 @@ export async function resizeStored(
   const rgba = averaged ? premultiplied(rgbaOf(picture)) : rgbaOf(picture);
   const method = form === "indexed" ? "nearest" : filter;
   const resized = ofThisRealm(await native().resize(rgba, picture.width, picture.height, 4, width, height, method));
-  return fromRgba(width, height, averaged ? unpremultiplied(resized) : resized, form);
+  const pixels = fromRgba(width, height, averaged ? unpremultiplied(resized) : resized, form);
+  return { ...pixels, background: picture.background };
 }
 
 /** a/255 of products of two bytes, rounded, as Pillow computes it. */
