@@ -89,7 +89,7 @@ def record(what, class_name, scheduler, config, args, seed=None, given=False, va
     if args["output_type"] == "pil":
         images = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
     tensors[f"run{index}.images"] = images.contiguous()
-    tensors[f"run{index}.latents"] = torch.stack(latents)
+    tensors[f"run{index}.latents"] = torch.stack(latents).contiguous()
     tensors[f"run{index}.rng"] = torch.cat([torch.randn(16, generator=each) for each in generators])
     run = dict(what=what, model=MODELS[class_name], scheduler=scheduler, scheduler_config=config, seed=seed, args=args)
     run |= {"class": class_name, "given": given, "vae": vae, "unet": unet, "unet_config": unet_config}

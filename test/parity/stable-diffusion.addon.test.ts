@@ -13,9 +13,3 @@ describe("image to image", () => replay("img2img", { StableDiffusionImg2ImgPipel
 describe("inpainting", () => replay("inpaint", { StableDiffusionInpaintPipeline }, { 2: WELL_PAIRED }));
 describe("InstructPix2Pix", () =>
   replay("ip2p-more", { StableDiffusionInstructPix2PixPipeline: InstructPix2PixPipeline }, { 1: WELL_PAIRED }));
-describe("components, pictures and masks", () =>
-  replay("stable-diffusion", {
-    StableDiffusionPipeline,
-    StableDiffusionImg2ImgPipeline,
-    StableDiffusionInpaintPipeline,
-  }));
