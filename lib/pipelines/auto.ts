@@ -40,10 +40,7 @@ export class AutoPipelineForText2Image {
    *
    * @throws `ERR_CONFIG` for a model without one; otherwise as `InstructPix2PixPipeline.fromPretrained`
    */
-  static async fromPretrained(
-    pathOrId: string,
-    options?: LoadOptions<AutoComponents>,
-  ): Promise<AnyTextToImage> {
+  static async fromPretrained(pathOrId: string, options?: LoadOptions<AutoComponents>): Promise<AnyTextToImage> {
     return (await load("text2image", pathOrId, options)) as AnyTextToImage;
   }
 
@@ -75,10 +72,7 @@ export class AutoPipelineForImage2Image {
   private constructor() {}
 
   /** As {@link AutoPipelineForText2Image.fromPretrained}, for image to image. */
-  static async fromPretrained(
-    pathOrId: string,
-    options?: LoadOptions<AutoComponents>,
-  ): Promise<AnyImageToImage> {
+  static async fromPretrained(pathOrId: string, options?: LoadOptions<AutoComponents>): Promise<AnyImageToImage> {
     return (await load("image2image", pathOrId, options)) as AnyImageToImage;
   }
 

@@ -3,7 +3,7 @@ import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkUNetInput } from "../compatibility.js";
 import { stableDiffusion } from "../components.js";
 import { denoise } from "../denoise.js";
-import { finish, initialLatents } from "../latents.js";
+import { checkLatents, finish, initialLatents } from "../latents.js";
 import type {
   ImagesResult,
   OutputType,
@@ -15,6 +15,7 @@ import type {
 import { setSchedule } from "../schedule.js";
 import { checkSize } from "../size.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
+import { OUTDATED } from "./outdated.js";
 import { checkTextGuidance, type TextGuidanceOptions } from "./text-options.js";
 
 /** @typeParam T the kind of result */
@@ -24,7 +25,10 @@ export interface TextToImageOptions<T extends OutputType = "image">
     SamplingOptions,
     ScheduleOptions,
     TextGuidanceOptions {
-  /** Pixels, a multiple of 8. Default the UNet's `sample_size` times the autoencoder's factor. */
+  /**
+   * Pixels, a multiple of 8; given together with `width`, or not at all, as in diffusers. Default the UNet's `sample_size` times
+   * the autoencoder's factor.
+   */
   height?: number | undefined;
   /** Likewise. */
   width?: number | undefined;
@@ -41,6 +45,8 @@ type Call = StableDiffusionCall & ScheduleCall & { height: number; width: number
 export class StableDiffusionPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionPipeline", checkUNetInput);
+  /** @internal */
+  static override readonly outdated = OUTDATED;
 
   /**
    * Makes pictures.
@@ -60,10 +66,7 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
         setSchedule(scheduler, call);
         const { timesteps } = scheduler;
         const text = scope.add(await this.encodeText(call, finite));
-        const { latent_channels } = call.vae.config;
-        const factor = call.vae.scaleFactor;
-        const shape = [call.count, latent_channels, Math.floor(call.height / factor), Math.floor(call.width / factor)];
-        const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
+        const latents = await initialLatents(latentShape(call), scheduler, { ...call, given: call.latents });
         const steps = scope.add(await this.guide(call, { text, timesteps }));
         const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
         return await finish(denoised, { ...call, finite });
@@ -75,10 +78,21 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
     const { unet, vae, textEncoder } = this;
     const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
     checkUNetInput(unet.config, vae.config);
-    return {
+    // As in diffusers: one edge alone does not count.
+    const { height, width } = options;
+    const given = height == null || width == null ? {} : { height, width };
+    const checked = {
       ...call,
       ...checkSchedule(options, options.numInferenceSteps ?? 50),
-      ...checkSize(options, { unet, vae, multiple: 8 }),
+      ...checkSize(given, { unet, vae, multiple: 8 }),
     };
+    checkLatents(call.latents, latentShape(checked));
+    return checked;
   }
+}
+
+/** [B·n,C,h,w] */
+function latentShape({ count, vae, height, width }: Call): number[] {
+  const edge = (pixels: number) => Math.floor(pixels / vae.scaleFactor);
+  return [count, vae.config.latent_channels, edge(height), edge(width)];
 }
