@@ -1,5 +1,5 @@
-import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import type { Tensor } from "../core/tensor.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
@@ -21,6 +21,8 @@ export interface EncodePromptOptions {
   signal?: AbortSignal;
 }
 
+const OPTIONS = optionNames<EncodePromptOptions>()({ promptWeighting: true, truncateLongPrompts: true, signal: true });
+
 /**
  * The embeddings of prompts, for a pipeline's `promptEmbeds` and `negativePromptEmbeds`. Prompts that must be of one length,
  * such as a prompt and its negative one, are encoded in one call: shorter ones are filled up with the empty prompt.
@@ -36,7 +38,7 @@ export async function encodePrompt(
   text: string | readonly string[],
   options?: EncodePromptOptions,
 ): Promise<{ promptEmbeds: Tensor }> {
-  const { promptWeighting = "none", truncateLongPrompts = true, signal } = checkOptions(options);
+  const { promptWeighting = "none", truncateLongPrompts = true, signal } = checkOptions(options, OPTIONS);
   const prompts = typeof text === "string" ? [text] : text;
   if (!Array.isArray(prompts) || prompts.length === 0 || prompts.some((prompt) => typeof prompt !== "string"))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "text must be a string, or a list of strings");

@@ -7,9 +7,10 @@ import type {
   UnaryOperation,
 } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
-import { checkList, checkOptions, describe } from "./arguments.js";
+import { checkList, describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
 import { Generator } from "./generator.js";
+import { checkOptions, optionNames } from "./known-options.js";
 import { listOfThisRealm, nameOfTypedArray, ofThisRealm, type TypedArray } from "./realm.js";
 
 /** Element types of a {@link Tensor}. */
@@ -41,6 +42,11 @@ export interface RandomOptions extends TensorOptions {
   /** One generator, or one for each row (index of the first dimension). */
   generator?: Generator | readonly Generator[];
 }
+
+const DTYPE_OPTION = optionNames<{ dtype?: DType }>()({ dtype: true });
+const GENERATOR_OPTION = optionNames<{ generator?: Generator }>()({ generator: true });
+const TENSOR_OPTIONS = optionNames<TensorOptions>()({ dtype: true, device: true });
+const RANDOM_OPTIONS = optionNames<RandomOptions>()({ ...TENSOR_OPTIONS, generator: true });
 
 /** Element types of typed arrays; by class name, since an array may be of another realm. */
 const TYPE_OF_ARRAY: Readonly<Record<string, DType>> = {
@@ -91,13 +97,13 @@ export class Tensor {
   ): Tensor {
     const own = TYPE_OF_ARRAY[nameOfTypedArray(data) ?? ""];
     const array = own === undefined ? fromNumbers(data as readonly number[]) : handedOver(data as TypedArray);
-    const dtype = checkOptions(options).dtype ?? own ?? "float32";
+    const dtype = checkOptions(options, DTYPE_OPTION).dtype ?? own ?? "float32";
     return new Tensor(native().tensorFromData(array, dtype, shape ?? [array.length]));
   }
 
   /** A tensor filled with one value. */
   static async full(shape: readonly number[], value: number, options?: TensorOptions): Promise<Tensor> {
-    const { dtype = "float32", device = "cpu" } = checkOptions(options);
+    const { dtype = "float32", device = "cpu" } = checkOptions(options, TENSOR_OPTIONS);
     return new Tensor(await native().full(shape, value, dtype, device));
   }
 
@@ -111,7 +117,7 @@ export class Tensor {
    * `randn_tensor`; a list of generators draws row by row; without a generator libtorch's default generator is used.
    */
   static async randn(shape: readonly number[], options?: RandomOptions): Promise<Tensor> {
-    const { dtype = "float32", device = "cpu", generator } = checkOptions(options);
+    const { dtype = "float32", device = "cpu", generator } = checkOptions(options, RANDOM_OPTIONS);
     if (Array.isArray(generator) && generator.length !== 1) return drawRows(shape, generator, { dtype, device });
     const one = generatorHandle(Array.isArray(generator) ? generator[0] : generator);
     return new Tensor(await native().randn(shape, dtype, device, one));
@@ -119,7 +125,7 @@ export class Tensor {
 
   /** Draws from [0, 1). See {@link Tensor.randn}. */
   static async rand(shape: readonly number[], options?: TensorOptions & { generator?: Generator }): Promise<Tensor> {
-    const { dtype = "float32", device = "cpu", generator } = checkOptions(options);
+    const { dtype = "float32", device = "cpu", generator } = checkOptions(options, RANDOM_OPTIONS);
     return new Tensor(await native().rand(shape, dtype, device, generatorHandle(generator)));
   }
 
@@ -127,8 +133,9 @@ export class Tensor {
    * Standard normal draws of a tensor's shape, type and device. As with torch's `randn_like` the numbers also depend on
    * the tensor's memory layout, which results from the computation that produced it.
    */
-  static async randnLike(tensor: Tensor, options: { generator?: Generator } = {}): Promise<Tensor> {
-    return new Tensor(await native().randnLike(tensor.handle, options.generator?.handle ?? null));
+  static async randnLike(tensor: Tensor, options?: { generator?: Generator }): Promise<Tensor> {
+    const generator = generatorHandle(checkOptions(options, GENERATOR_OPTION).generator);
+    return new Tensor(await native().randnLike(handleOf(tensor, "tensor"), generator));
   }
 
   /** Integers from `low` (included) to `high` (excluded), int64; drawn on the generator's device. */
@@ -138,13 +145,14 @@ export class Tensor {
     shape: readonly number[],
     options?: { generator?: Generator },
   ): Promise<Tensor> {
-    const generator = generatorHandle(checkOptions(options).generator);
+    const generator = generatorHandle(checkOptions(options, GENERATOR_OPTION).generator);
     return new Tensor(await native().randint(low, high, shape, generator));
   }
 
   /** A random permutation of 0..n−1, int64 [n] on the CPU. */
   static async randperm(n: number, options?: { generator?: Generator }): Promise<Tensor> {
-    return new Tensor(await native().randperm(n, generatorHandle(checkOptions(options).generator)));
+    const generator = generatorHandle(checkOptions(options, GENERATOR_OPTION).generator);
+    return new Tensor(await native().randperm(n, generator));
   }
 
   /** Joins tensors along an existing dimension. */
@@ -162,7 +170,7 @@ export class Tensor {
     options?: { dtype?: DType },
   ): Promise<Tensor> {
     const { coefficients, tensors } = splitTerms(terms);
-    const { dtype = null } = checkOptions(options);
+    const { dtype = null } = checkOptions(options, DTYPE_OPTION);
     return new Tensor(await native().linearCombination(coefficients, tensors, dtype));
   }
 
@@ -214,7 +222,7 @@ export class Tensor {
 
   /** A copy in another type or on another device. */
   async to(options: TensorOptions): Promise<Tensor> {
-    const { dtype = null, device = null } = checkOptions(options);
+    const { dtype = null, device = null } = checkOptions(options, TENSOR_OPTIONS);
     return new Tensor(await native().to(this.#handle, dtype, device));
   }
 

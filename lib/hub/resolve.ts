@@ -2,18 +2,19 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { MODEL_INDEX } from "../components/model-index.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { warnOnce } from "../core/warn.js";
 import type { Environment } from "../runtime/platform.js";
 import { RepositoryCache } from "./cache.js";
 import { HubClient } from "./client.js";
 import { HubError, repositoryError } from "./errors.js";
 import { fileNameProblem } from "./file-names.js";
-import type { NetworkOptions } from "./http.js";
+import { NETWORK_OPTIONS, type NetworkOptions } from "./http.js";
 import { matching } from "./patterns.js";
 import { type DownloadProgress, ProgressReport } from "./progress.js";
 import { checkRevision, DEFAULT_REVISION, isCommit, isRepositoryId, type Repository } from "./repository.js";
 import { obtainModel, obtainPipeline, type SelectOptions } from "./select.js";
-import { type HubSettings, type HubSettingsOptions, hubSettings, isOn } from "./settings.js";
+import { HUB_SETTINGS_OPTIONS, type HubSettings, type HubSettingsOptions, hubSettings, isOn } from "./settings.js";
 import { CachedFiles, type FileSource, HubFiles } from "./source.js";
 
 export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
@@ -38,6 +39,22 @@ export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
   onProgress?: (progress: DownloadProgress) => void;
 }
 
+/** The names of {@link ResolveOptions}. */
+export const RESOLVE_OPTIONS = optionNames<ResolveOptions>()({
+  ...HUB_SETTINGS_OPTIONS,
+  ...NETWORK_OPTIONS,
+  revision: true,
+  variant: true,
+  components: true,
+  subfolder: true,
+  allowPatterns: true,
+  ignorePatterns: true,
+  concurrency: true,
+  checkConfigs: false,
+  signal: true,
+  onProgress: true,
+});
+
 /**
  * The folder of a pretrained pipeline or model. A local folder is returned as it is. Anything else is the id of a
  * repository on the Hugging Face hub, whose missing files are downloaded into the Hugging Face cache, shared with
@@ -56,8 +73,9 @@ export async function resolvePretrained(
   options: ResolveOptions = {},
   env: Environment = process.env,
 ): Promise<string> {
+  checkOptions(options, RESOLVE_OPTIONS);
   throwIfAborted(options.signal);
-  checkOptions(pathOrId, options);
+  checkValues(pathOrId, options);
   const { subfolder = "" } = options;
   const local = await localFolder(pathOrId, subfolder);
   if (local !== undefined) return local;
@@ -169,7 +187,7 @@ function notFound(message: string): InstructPix2PixError {
   return new InstructPix2PixError("ERR_FILE_NOT_FOUND", message);
 }
 
-function checkOptions(pathOrId: string, options: ResolveOptions): void {
+function checkValues(pathOrId: string, options: ResolveOptions): void {
   const invalid = (what: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", what);
   if (typeof pathOrId !== "string" || pathOrId === "" || pathOrId.includes("\0"))
     throw invalid("expected the path of a model's folder or its id on the Hugging Face hub");

@@ -1,6 +1,7 @@
 import { extname } from "node:path";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, isError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import type { RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
 
@@ -17,6 +18,8 @@ export interface EncodeOptions {
   /** Keep every pixel in WebP and AVIF too; default false. */
   lossless?: boolean;
 }
+
+const OPTIONS = optionNames<EncodeOptions>()({ quality: true, lossless: true });
 
 const EXTENSIONS: Record<string, ImageFormat> = {
   ".png": "png",
@@ -59,7 +62,7 @@ export function toSharp({ width, height, data }: RgbPixels): Sharp {
  *   hold a picture of this size.
  */
 export async function encode(pixels: RgbPixels, format: ImageFormat, options: EncodeOptions = {}): Promise<Buffer> {
-  const { quality, lossless = false } = options;
+  const { quality, lossless = false } = checkOptions(options, OPTIONS);
   if (quality !== undefined && !(Number.isInteger(quality) && quality >= 1 && quality <= 100))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `quality is a whole number from 1 to 100, not ${quality}`);
   const picture = toSharp(pixels);

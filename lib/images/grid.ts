@@ -1,4 +1,5 @@
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import type { RgbPixels } from "./pixels.js";
 
 export interface GridOptions {
@@ -10,9 +11,11 @@ export interface GridOptions {
   background?: readonly [number, number, number];
 }
 
+const OPTIONS = optionNames<GridOptions>()({ columns: true, gap: true, background: true });
+
 /** Lays pictures out in rows; every cell is as large as the largest picture, and smaller ones are centred. */
 export function gridPixels(pictures: readonly RgbPixels[], options: GridOptions = {}): RgbPixels {
-  const { columns = pictures.length, gap = 0, background = [255, 255, 255] } = options;
+  const { columns = pictures.length, gap = 0, background = [255, 255, 255] } = checkOptions(options, OPTIONS);
   if (pictures.length === 0)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "a grid needs at least one picture");
   if (!Number.isInteger(columns) || columns < 1)

@@ -1,6 +1,7 @@
 import { types } from "node:util";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, isError, throwIfAborted } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { type DecodeOptions, decode, isTimeout, withTimeout } from "./decode.js";
 import { tooSlow, withinLimits } from "./decoding.js";
 import { inSlices, type RgbPixels } from "./pixels.js";
@@ -28,6 +29,15 @@ export interface LoadImageOptions {
   signal?: AbortSignal;
 }
 
+const OPTIONS = optionNames<LoadImageOptions>()({
+  maxPixels: true,
+  maxBytes: true,
+  timeoutMs: true,
+  allowPrivateAddresses: true,
+  allowFiles: true,
+  signal: true,
+});
+
 const DEFAULT_MAX_PIXELS = 178_956_970;
 const DEFAULT_TIMEOUT_MS = 60_000;
 
@@ -40,7 +50,7 @@ export async function loadPixels(source: EncodedSource, options: LoadImageOption
     allowPrivateAddresses = true,
     allowFiles = true,
     signal,
-  } = options;
+  } = checkOptions(options, OPTIONS);
   checkLimit("maxPixels", maxPixels, Number.MAX_SAFE_INTEGER);
   checkLimit("timeoutMs", timeoutMs, 2 ** 31 - 1);
   if (maxBytes !== undefined) checkLimit("maxBytes", maxBytes, Number.MAX_SAFE_INTEGER);

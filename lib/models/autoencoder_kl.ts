@@ -1,5 +1,5 @@
-import { checkOptions } from "../core/arguments.js";
 import type { Generator } from "../core/generator.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { disposeAll, handleOf, Tensor } from "../core/tensor.js";
 import type { NativeTiling } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
@@ -98,6 +98,8 @@ export function singleFileAutoencoderConfig(file: SingleFile, folder?: string): 
 export async function readAutoencoderConfig(folder: string): Promise<AutoencoderKLConfig> {
   return (await readModelConfig(description, folder)).config;
 }
+
+const PASS_OPTIONS = optionNames<{ signal?: AbortSignal }>()({ signal: true });
 
 /** Share of a tile that overlaps its neighbour. */
 const TILE_OVERLAP = 0.25;
@@ -220,7 +222,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   async encode(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
     using moments = new Tensor(
       await this.computing(() =>
-        cancellable(checkOptions(options).signal, (token) =>
+        cancellable(checkOptions(options, PASS_OPTIONS).signal, (token) =>
           native().vaeEncode(this.handle, handleOf(x, "x"), this.#slicing, this.#tiles(), token),
         ),
       ),
@@ -238,7 +240,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
     return new Tensor(
       await this.computing(() =>
-        cancellable(checkOptions(options).signal, (token) =>
+        cancellable(checkOptions(options, PASS_OPTIONS).signal, (token) =>
           native().vaeDecode(this.handle, handleOf(z, "z"), this.#slicing, this.#tiles(), token),
         ),
       ),

@@ -5,6 +5,7 @@ import { cancellable, native } from "../runtime/native.js";
 import type { SingleFile } from "../single-file/file.js";
 import {
   loadFromSingleFile,
+  QUANTIZABLE_SINGLE_FILE_OPTIONS,
   type SingleFileModelOptions,
   type SingleFileTables,
   singleFileConfig,
@@ -18,6 +19,7 @@ import {
   type ModelOptions,
   type NewModelOptions,
   PretrainedModel,
+  QUANTIZABLE_OPTIONS,
   type QuantizationOptions,
   readModelConfig,
 } from "./pretrained.js";
@@ -69,7 +71,7 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     folder: string,
     options: ModelOptions & QuantizationOptions = {},
   ): Promise<UNet2DConditionModel> {
-    return new UNet2DConditionModel(await loadPretrained(description, folder, options));
+    return new UNet2DConditionModel(await loadPretrained(description, folder, options, QUANTIZABLE_OPTIONS));
   }
 
   /**
@@ -83,7 +85,9 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     file: string,
     options: SingleFileModelOptions & QuantizationOptions = {},
   ): Promise<UNet2DConditionModel> {
-    return new UNet2DConditionModel(await loadFromSingleFile(description, singleFile, file, options));
+    return new UNet2DConditionModel(
+      await loadFromSingleFile(description, singleFile, file, options, QUANTIZABLE_SINGLE_FILE_OPTIONS),
+    );
   }
 
   /**

@@ -1,10 +1,17 @@
-import { checkComponents, givenComponents, type PipelineDescription, slotsOf } from "../components/description.js";
-import { type FromPretrainedOptions, type LoadOptions, loadComponents } from "../components/load.js";
+import {
+  checkComponentNames,
+  checkComponents,
+  givenComponents,
+  type PipelineDescription,
+  slotsOf,
+} from "../components/description.js";
+import { checkNames, type FromPretrainedOptions, type LoadOptions, loadComponents } from "../components/load.js";
 import { readPipelineClass } from "../components/pipeline-class.js";
 import { ComponentHold } from "../components/shared.js";
 import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
 import { throwIfAborted } from "../core/errors.js";
+import { checkKnown, type OptionNames } from "../core/known-options.js";
 import { Lease } from "../core/lease.js";
 import { Semaphore } from "../core/semaphore.js";
 import { ModelOffloader } from "../models/offloader.js";
@@ -36,6 +43,9 @@ export abstract class DiffusionPipeline {
 
   /** The models, in the order in which a run needs them. */
   protected abstract readonly models: readonly PipelineModel[];
+
+  /** The names of the options of `run`. */
+  protected abstract readonly runOptions: OptionNames<object>;
 
   /**
    * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache. Components given as
@@ -176,6 +186,7 @@ export abstract class DiffusionPipeline {
     work: (call: Call) => Promise<Result>,
   ): Promise<Result> {
     if (typeof options !== "object" || options === null) refuseArgument("options", describe(options), "an object");
+    checkKnown(options, this.runOptions);
     throwIfAborted(options.signal);
     using _held = this.#lease.hold();
     const models = this.models;
@@ -206,7 +217,8 @@ async function classOf(
   pathOrId: string,
   options: FromPretrainedOptions,
 ): Promise<PipelineClass<object, DiffusionPipeline>> {
-  const { pipelineFromClassName } = await import("./registry.js");
+  const { anyComponentNames, pipelineFromClassName } = await import("./registry.js");
+  checkNames(anyComponentNames(), options);
   return pipelineFromClassName(await readPipelineClass(pathOrId, options));
 }
 
@@ -225,8 +237,9 @@ export function sharePipeline<Components extends object, Pipeline extends Diffus
   pipe: DiffusionPipeline,
   components: Partial<Components>,
 ): Pipeline {
-  using _held = pipe.lease();
   const { description } = pipeline;
+  checkComponentNames(description, components);
+  using _held = pipe.lease();
   const given = givenComponents(description, { ...pipe.components, ...components });
   checkComponents(description, given);
   const shared = new pipeline(given as Components);

@@ -13,7 +13,7 @@ import { checkedPixels } from "./pixel-range.js";
  */
 export type PipelineImage = ImageSource | readonly ImageSource[] | Tensor | readonly Tensor[];
 
-export interface ImageInputOptions extends LoadImageOptions {
+export interface ImageInputOptions extends Pick<LoadImageOptions, "signal"> {
   /** Pixels per latent along an edge. */
   factor: number;
   /** A tensor with this many channels holds latents. */
@@ -47,10 +47,10 @@ export async function prepareImage(image: PipelineImage, options: ImageInputOpti
 
 async function fromPictures(
   sources: readonly (ImageSource | Tensor)[],
-  { factor, size, ...options }: ImageInputOptions,
+  { factor, size, signal }: ImageInputOptions,
 ): Promise<Tensor> {
   const pictures: RgbImage[] = [];
-  for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, options));
+  for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, { signal }));
   const target = sizeForFactor(size ?? pictures[0]!, factor);
   const rows: Tensor[] = [];
   try {

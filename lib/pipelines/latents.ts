@@ -37,12 +37,12 @@ export async function initialLatents(
  */
 export async function unitNoise(
   shape: readonly number[],
-  { given, generator, ...placement }: Placement & { generator: Generator | Generator[]; given?: Tensor | undefined },
+  { given, generator, device, dtype }: Placement & { generator: Generator | Generator[]; given?: Tensor | undefined },
 ): Promise<Tensor> {
-  if (!given) return await Tensor.randn(shape, { generator, ...placement });
+  if (!given) return await Tensor.randn(shape, { generator, device, dtype });
   if (given.shape.join() !== shape.join())
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `latents must be [${shape}], not [${given.shape}]`);
-  return await given.to(placement);
+  return await given.to({ device, dtype });
 }
 
 /** How many rows there are, and how they belong to prompts. */

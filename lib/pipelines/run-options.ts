@@ -1,5 +1,6 @@
 import type { PromptWeighting } from "../conditioning/encode-prompt.js";
 import type { Generator } from "../core/generator.js";
+import { optionNames } from "../core/known-options.js";
 import type { Tensor } from "../core/tensor.js";
 import type { RgbImage } from "../images/index.js";
 
@@ -28,6 +29,14 @@ export interface RunOptions<T extends OutputType = "image"> {
   onStep?: ((progress: StepProgress) => StepResult | Promise<StepResult>) | undefined;
 }
 
+/** The names of {@link RunOptions}. */
+export const RUN_OPTIONS = optionNames<RunOptions<OutputType>>()({
+  outputType: true,
+  allowNonFinite: true,
+  signal: true,
+  onStep: true,
+});
+
 /** Options of pipelines that are guided by text. */
 export interface PromptOptions {
   /** The prompt, or one for each row of the batch. Either this or `promptEmbeds`. */
@@ -41,6 +50,15 @@ export interface PromptOptions {
   /** How prompts are read: "none" (default), or "compel" for weights in Compel's grammar; see `encodePrompt`. */
   promptWeighting?: PromptWeighting | undefined;
 }
+
+/** The names of {@link PromptOptions}. */
+export const PROMPT_OPTIONS = optionNames<PromptOptions>()({
+  prompt: true,
+  negativePrompt: true,
+  promptEmbeds: true,
+  negativePromptEmbeds: true,
+  promptWeighting: true,
+});
 
 /** Options of the noise and of how it is removed. */
 export interface SamplingOptions {
@@ -66,6 +84,17 @@ export interface SamplingOptions {
   deepCacheInterval?: number | undefined;
 }
 
+/** The names of {@link SamplingOptions}. */
+export const SAMPLING_OPTIONS = optionNames<SamplingOptions>()({
+  numImagesPerPrompt: true,
+  eta: true,
+  generator: true,
+  seed: true,
+  latents: true,
+  guidanceInterval: true,
+  deepCacheInterval: true,
+});
+
 /** Options that set the steps one by one; the scheduler must support them. */
 export interface ScheduleOptions {
   /** The timesteps to visit, descending, instead of `numInferenceSteps`. */
@@ -73,6 +102,9 @@ export interface ScheduleOptions {
   /** The noise levels to visit, descending, instead of `numInferenceSteps`; the final one included. */
   sigmas?: readonly number[] | undefined;
 }
+
+/** The names of {@link ScheduleOptions}. */
+export const SCHEDULE_OPTIONS = optionNames<ScheduleOptions>()({ timesteps: true, sigmas: true });
 
 export interface StepProgress {
   /** Counts from 0. */

@@ -1,13 +1,14 @@
 import { join } from "node:path";
 import { componentClass, readModelIndex } from "../components/model-index.js";
-import { checkOptions, describe } from "../core/arguments.js";
+import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import type { ModelDType } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
 import { AutoencoderKL, singleFileAutoencoderConfig } from "../models/autoencoder_kl.js";
 import { CLIPTextModel, singleFileTextEncoderConfig } from "../models/clip_text_model.js";
-import { checkQuantization, type QuantizationOptions } from "../models/pretrained.js";
+import { checkQuantization, QUANTIZATION_OPTIONS, type QuantizationOptions } from "../models/pretrained.js";
 import { singleFileUNetConfig, UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { checkPrediction, checkTextWidth, checkVocabulary, type UNetCheck } from "../pipelines/compatibility.js";
 import type { StableDiffusionComponents } from "../pipelines/components.js";
@@ -18,7 +19,7 @@ import { builtInTokenizer } from "../tokenizer/built-in.js";
 import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 import { inferAutoencoderConfig } from "./autoencoder-config.js";
 import { componentOf, openSingleFile, type SingleFile } from "./file.js";
-import { resolveConfigFolder, type SingleFileModelOptions } from "./model.js";
+import { resolveConfigFolder, SINGLE_FILE_MODEL_OPTIONS, type SingleFileModelOptions } from "./model.js";
 import { defaultScheduler } from "./scheduler.js";
 
 export interface FromSingleFileOptions extends Omit<SingleFileModelOptions, "device">, QuantizationOptions {
@@ -39,6 +40,15 @@ export interface FromSingleFileOptions extends Omit<SingleFileModelOptions, "dev
    */
   predictionType?: "epsilon" | "v_prediction";
 }
+
+const OPTIONS = optionNames<FromSingleFileOptions>()({
+  ...SINGLE_FILE_MODEL_OPTIONS,
+  ...QUANTIZATION_OPTIONS,
+  vaeDtype: true,
+  tokenizer: true,
+  scheduler: true,
+  predictionType: true,
+});
 
 /** diffusers' class for the components of a file. */
 export type SingleFileClass =
@@ -77,8 +87,8 @@ export async function loadSingleFile(
   options: FromSingleFileOptions = {},
   checkUNet?: UNetCheck,
 ): Promise<SingleFilePipeline> {
-  native(); // a missing libtorch is reported before anything else is looked at
   const given = checkGiven(options);
+  native(); // a missing libtorch is reported before anything of the file is looked at
   const device = resolveDevice(given.device ?? "auto");
   const { dtype = "float32", quantization = "none", attention, allowNonFinite, suggestAllowNonFinite, signal } = given;
   checkQuantization(quantization, dtype, device);
@@ -120,7 +130,7 @@ export async function loadSingleFile(
 }
 
 function checkGiven(options: FromSingleFileOptions): FromSingleFileOptions {
-  const given = checkOptions(options);
+  const given = checkOptions(options, OPTIONS);
   const { predictionType, scheduler, tokenizer } = given;
   const invalid = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
   if (predictionType !== undefined && predictionType !== "epsilon" && predictionType !== "v_prediction")

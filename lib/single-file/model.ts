@@ -1,13 +1,15 @@
 import { join } from "node:path";
-import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkKnown, type OptionNames, optionNames } from "../core/known-options.js";
 import { isFile } from "../files/is-file.js";
 import type { ResolveOptions } from "../hub/index.js";
 import {
   type LoadedModel,
   loadModel,
+  MODEL_OPTIONS,
   type ModelDescription,
   type ModelOptions,
+  QUANTIZATION_OPTIONS,
   type QuantizationOptions,
   readModelConfig,
 } from "../models/pretrained.js";
@@ -27,6 +29,24 @@ export interface SingleFileConfigOptions
 }
 
 export interface SingleFileModelOptions extends Omit<ModelOptions, "variant">, SingleFileConfigOptions {}
+
+const { variant: _variant, ...FILE_MODEL_OPTIONS } = MODEL_OPTIONS;
+
+/** The names of {@link SingleFileModelOptions}. */
+export const SINGLE_FILE_MODEL_OPTIONS = optionNames<SingleFileModelOptions>()({
+  ...FILE_MODEL_OPTIONS,
+  config: true,
+  revision: true,
+  cacheDir: true,
+  token: true,
+  localFilesOnly: true,
+});
+
+/** The names of the options of models that can be quantized. */
+export const QUANTIZABLE_SINGLE_FILE_OPTIONS = optionNames<SingleFileModelOptions & QuantizationOptions>()({
+  ...SINGLE_FILE_MODEL_OPTIONS,
+  ...QUANTIZATION_OPTIONS,
+});
 
 /** How a class of models is stored in single files. */
 export interface SingleFileTables<Config> {
@@ -74,18 +94,23 @@ export async function singleFileConfig<Config>(
   return (await located(description, tables, file, folder)).config;
 }
 
-/** Loads a model of a single file. */
+/**
+ * Loads a model of a single file.
+ *
+ * @param known the names of the options that the class has
+ */
 export async function loadFromSingleFile<Config>(
   description: ModelDescription<Config>,
   tables: SingleFileTables<Config>,
   path: string,
   options: SingleFileModelOptions & QuantizationOptions,
+  known: OptionNames<object> = SINGLE_FILE_MODEL_OPTIONS,
 ): Promise<LoadedModel<Config>> {
-  const given = checkOptions(options);
-  return loadModel(description, given, async () => {
+  checkKnown(options, known);
+  return loadModel(description, options, async () => {
     const file = await openSingleFile(path);
     const component = componentOf(file, tables.component);
-    const { config, where } = await located(description, tables, file, await resolveConfigFolder(given));
+    const { config, where } = await located(description, tables, file, await resolveConfigFolder(options));
     return { config, where, files: [path], views: viewsOf(file, component, tables.names(config, file)) };
   });
 }

@@ -1,4 +1,5 @@
 import { guidanceRows } from "../../conditioning/guidance.js";
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import { type FromSingleFileOptions, loadSingleFile } from "../../single-file/load.js";
@@ -11,7 +12,16 @@ import type { PipelineImage } from "../image-input.js";
 import { finish, initialLatents } from "../latents.js";
 import { requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
-import type { ImagesResult, OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
+import {
+  type ImagesResult,
+  type OutputType,
+  PROMPT_OPTIONS,
+  type PromptOptions,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+} from "../run-options.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 
 /** @typeParam T the kind of result: `EditOptions` gives pictures, `EditOptions<"tensor">` a tensor. */
@@ -29,6 +39,16 @@ export interface EditOptions<T extends OutputType = "image"> extends RunOptions<
   imageGuidanceScale?: number | undefined;
 }
 
+const OPTIONS = optionNames<EditOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_OPTIONS,
+  ...SAMPLING_OPTIONS,
+  image: true,
+  numInferenceSteps: true,
+  guidanceScale: true,
+  imageGuidanceScale: true,
+});
+
 /** @typeParam T the kind of result; `EditResult` alone holds pictures. */
 export type EditResult<T extends OutputType = "image"> = ImagesResult<T>;
 
@@ -43,6 +63,7 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
  */
 export class InstructPix2PixPipeline extends StableDiffusionBase {
   static readonly description = INSTRUCT_PIX2PIX;
+  protected readonly runOptions = OPTIONS;
 
   /**
    * Loads a safetensors file in the original layout of Stable Diffusion 1 or 2, which holds the whole model.

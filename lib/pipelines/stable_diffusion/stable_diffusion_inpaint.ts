@@ -1,3 +1,4 @@
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
 import { native } from "../../runtime/native.js";
@@ -12,18 +13,22 @@ import { expandRows, finish, unitNoise } from "../latents.js";
 import { prepareMask } from "../mask.js";
 import { checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { ownLatents, pictureLatents } from "../picture-latents.js";
-import type {
-  ImagesResult,
-  OutputType,
-  PromptOptions,
-  RunOptions,
-  SamplingOptions,
-  ScheduleOptions,
+import {
+  type ImagesResult,
+  type OutputType,
+  PROMPT_OPTIONS,
+  type PromptOptions,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+  SCHEDULE_OPTIONS,
+  type ScheduleOptions,
 } from "../run-options.js";
 import { setPartialSchedule } from "../schedule.js";
 import { checkSize } from "../size.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
-import { checkTextGuidance, type TextGuidanceOptions } from "./text-options.js";
+import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
 /** @typeParam T the kind of result */
 export interface InpaintOptions<T extends OutputType = "image">
@@ -50,6 +55,23 @@ export interface InpaintOptions<T extends OutputType = "image">
   /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
   numInferenceSteps?: number | undefined;
 }
+
+const { guidanceRescale: _guidanceRescale, ...TEXT_GUIDANCE } = TEXT_GUIDANCE_OPTIONS;
+
+const OPTIONS = optionNames<InpaintOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_OPTIONS,
+  ...SAMPLING_OPTIONS,
+  ...SCHEDULE_OPTIONS,
+  ...TEXT_GUIDANCE,
+  image: true,
+  maskImage: true,
+  maskedImageLatents: true,
+  height: true,
+  width: true,
+  strength: true,
+  numInferenceSteps: true,
+});
 
 type Call = StableDiffusionCall &
   ScheduleCall & {
@@ -84,6 +106,7 @@ const checkUNet: UNetCheck = (unet, vae) => checkUNetChannels(unet, vae, [vae.la
  */
 export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
   static readonly description = stableDiffusion("StableDiffusionInpaintPipeline", checkUNet);
+  protected readonly runOptions = OPTIONS;
 
   /**
    * Paints.

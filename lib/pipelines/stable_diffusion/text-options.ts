@@ -1,4 +1,5 @@
 import { textGuidanceRows } from "../../conditioning/guidance.js";
+import { optionNames } from "../../core/known-options.js";
 import { checkScale } from "../call.js";
 import { checkFraction, refuseArgument } from "../options.js";
 import type { StableDiffusionCall } from "./base.js";
@@ -15,6 +16,13 @@ export interface TextGuidanceOptions {
   /** Last layers of the text encoder that are left out for the prompt, not for the negative prompt. Default 0. */
   clipSkip?: number | null | undefined;
 }
+
+/** The names of {@link TextGuidanceOptions}. */
+export const TEXT_GUIDANCE_OPTIONS = optionNames<TextGuidanceOptions>()({
+  guidanceScale: true,
+  guidanceRescale: true,
+  clipSkip: true,
+});
 
 /** Diffusers' rows of guidance: negative prompt, prompt. */
 const LAYOUT = [
