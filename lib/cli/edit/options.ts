@@ -32,7 +32,7 @@ export const editOptions = declareOptions({
     min: 1,
     default: 20,
     group: SAMPLING,
-    help: "denoising steps, at most as many as the model was trained with (1000); more are slower and finer",
+    help: "denoising steps, at most as many as the model was trained with (1000); more are slower and finer; in a program the default is 100, as in diffusers",
   },
   guidance_scale: {
     type: "number",

@@ -42,7 +42,8 @@ export interface EditReporter extends Reporter {
   downloading(progress: DownloadProgress): void;
   /** The model is being loaded from its folder or file. */
   loading(path: string): void;
-  loaded(seconds: number): void;
+  /** @param steps as many denoising steps as the edit asks for */
+  loaded(seconds: number, steps: number): void;
   step(event: StepEvent): void;
   warning(text: string): void;
   /** Something that only --verbose shows. */

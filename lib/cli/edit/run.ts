@@ -46,7 +46,7 @@ async function edit(values: EditValues, { env, signal }: CommandIo, reporter: Ed
   pipeline.vae.enableTiling(values.vaeTiling);
   if (Scheduler) pipeline.scheduler = Scheduler.fromConfig(pipeline.scheduler.config);
   const load = secondsSince(loadingSince);
-  reporter.loaded(load);
+  reporter.loaded(load, values.numInferenceSteps);
 
   const seed = values.seed ?? BigInt(randomSeed());
   const clock = new StepClock();

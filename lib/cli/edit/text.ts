@@ -9,6 +9,11 @@ export function summaryText(summary: EditSummary): string {
   return `${files}: ${width}×${height}, seed ${seed}, ${count} in ${secondsText(seconds.edit)}${pace}`;
 }
 
+/** What is about to be computed. */
+export function stepsText(steps: number): string {
+  return `${steps === 1 ? "1 denoising step" : `${steps} denoising steps`} (--num_inference_steps)`;
+}
+
 /** The details that --verbose adds. */
 export function detailText(summary: EditSummary): string {
   const { scheduler, device, dtype, seconds, peakMemory, peakDeviceMemory } = summary;

@@ -31,7 +31,7 @@ export interface EditOptions<T extends OutputType = "image"> extends RunOptions<
    * or image latents [B,C,h,w], used unchanged (the unscaled mean of `vae.encode`).
    */
   image: PipelineImage;
-  /** Denoising steps, 1..num_train_timesteps. Default 100. */
+  /** Denoising steps, 1..num_train_timesteps. Default 100, as in diffusers; 20 in `ip2p edit`. */
   numInferenceSteps?: number | undefined;
   /** Text guidance scale: how strongly the instruction is followed. Default 7.5. */
   guidanceScale?: number | undefined;
