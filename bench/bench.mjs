@@ -1,6 +1,6 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
-//   npm run bench -- [--case edit] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1] [--threads N]
+//   npm run bench -- [--case edit,parts,img2img] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1] [--threads N]
 //                    [--device cpu|cuda] [--peers eager,channels_last,compile] [--quantization int8] [--model FOLDER]
 //                    [--output FILE]
 //
@@ -127,7 +127,6 @@ async function main() {
     await drawPicture(image, numbers.size);
     const settings = {
       ...numbers,
-      model: model ?? randomModel(log),
       weights: model === undefined ? "random, Stable Diffusion 1.5 size" : "given with --model",
       image,
       folder,
@@ -136,9 +135,10 @@ async function main() {
       imageGuidanceScale: 1.5,
       seed: 0,
     };
-    readThrough(settings.model);
     const record = { date: new Date().toISOString(), commit: commit(root), machine: describeMachine(), cases: [] };
     for (const name of cases) {
+      settings.model = model ?? randomModel(log, CASES[name].channels);
+      readThrough(settings.model);
       let exact;
       for (const dtype of dtypes) {
         log(`${name}, ${dtype}: ${CASES[name].description}`);

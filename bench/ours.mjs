@@ -3,10 +3,11 @@
 
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { cudaDevices, Generator, InstructPix2PixPipeline, synchronize, Tensor } from "../dist/index.js";
+import * as ours from "../dist/index.js";
 import { native } from "../dist/runtime/native.js";
 import { peakBytes } from "./device.mjs";
 
+const { cudaDevices, Generator, synchronize, Tensor } = ours;
 const [quantization] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 let pipe;
@@ -37,27 +38,24 @@ const commands = {
     return { versions: { libtorch }, cpuCapability, threads: await native().getThreads(), ...gpu };
   },
 
-  async load({ model, dtype }) {
+  async load({ model, dtype, pipeline = "StableDiffusionInstructPix2PixPipeline" }) {
     const start = await now();
-    pipe = await InstructPix2PixPipeline.fromPretrained(model, { device, dtype, quantization });
+    pipe = await ours[pipeline].fromPretrained(model, { device, dtype, quantization });
     return { seconds: (await now()) - start };
   },
 
   /** Answers after every denoising step and waits to be told to go on, so that the other side can take its turn. */
-  async edit({ image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output }) {
+  async run({ image, args, seed, output }) {
     let start = await now();
     const { images } = await pipe.run({
-      prompt,
+      ...args,
       image,
-      numInferenceSteps: steps,
-      guidanceScale,
-      imageGuidanceScale,
       generator: new Generator("cpu", seed),
       outputType: "tensor",
       onStep: async ({ step }) => {
         answer({ step, seconds: (await now()) - start });
         const { command } = await nextCommand();
-        if (command !== "continue") throw new Error(`${command} during an edit`);
+        if (command !== "continue") throw new Error(`${command} during a run`);
         start = await now();
       },
     });

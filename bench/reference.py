@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 import warnings
@@ -13,7 +14,6 @@ sys.stdout = sys.stderr  # so that no library output mixes with the answers
 import diffusers
 import torch
 import transformers
-from diffusers import StableDiffusionInstructPix2PixPipeline
 from PIL import Image
 
 logging.disable(logging.WARNING)
@@ -54,10 +54,10 @@ def versions(threads, device, **_):
     }
 
 
-def load(model, dtype):
+def load(model, dtype, pipeline="StableDiffusionInstructPix2PixPipeline"):
     global pipe
     start = now()
-    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(model, torch_dtype=getattr(torch, dtype)).to(device)
+    pipe = getattr(diffusers, pipeline).from_pretrained(model, torch_dtype=getattr(torch, dtype)).to(device)
     seconds = now() - start
     pipe.set_progress_bar_config(disable=True)
     if peer in ("channels_last", "compile"):
@@ -69,7 +69,7 @@ def load(model, dtype):
     return {"seconds": seconds}
 
 
-def edit(image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output):
+def run(image, args, seed, output):
     start = now()
 
     def after_step(_, step, timestep, tensors):
@@ -77,16 +77,13 @@ def edit(image, prompt, steps, guidanceScale, imageGuidanceScale, seed, output):
         answer({"step": step, "seconds": now() - start})
         command = next_command()["command"]
         if command != "continue":
-            raise RuntimeError(f"{command} during an edit")
+            raise RuntimeError(f"{command} during a run")
         start = now()
         return tensors
 
     images = pipe(
-        prompt,
+        **{re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name): value for name, value in args.items()},
         image=Image.open(image).convert("RGB"),
-        num_inference_steps=steps,
-        guidance_scale=guidanceScale,
-        image_guidance_scale=imageGuidanceScale,
         generator=torch.Generator("cpu").manual_seed(seed),
         output_type="pt",
         callback_on_step_end=after_step,
@@ -126,7 +123,7 @@ def memory():
         return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)}
 
 
-commands = {"versions": versions, "load": load, "edit": edit, "part": part, "memory": memory}
+commands = {"versions": versions, "load": load, "run": run, "part": part, "memory": memory}
 
 while True:
     options = next_command()

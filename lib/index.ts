@@ -3,12 +3,8 @@
 import "./core/symbols.js"; // before everything else
 
 export type { FromPretrainedOptions, LoadOptions } from "./components/load.js";
-export {
-  type EncodePromptOptions,
-  encodePrompt,
-  PROMPT_WEIGHTINGS,
-  type PromptWeighting,
-} from "./conditioning/encode-prompt.js";
+export { type EncodePromptOptions, encodePrompt } from "./conditioning/encode-prompt.js";
+export { PROMPT_WEIGHTINGS, type PromptWeighting } from "./conditioning/prompt-weightings.js";
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./core/cuda.js";
 export type { DeviceOption } from "./core/device.js";
 export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./core/errors.js";

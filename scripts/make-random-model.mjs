@@ -1,10 +1,10 @@
 // Writes a pipeline folder of Stable Diffusion 1.5 size with random weights, for benchmarks and tests of the full size:
 //
-//   node scripts/make-random-model.mjs FOLDER [--dtype float32|float16|bfloat16] [--seed 0] [--source FOLDER]
+//   node scripts/make-random-model.mjs FOLDER [--dtype float32|float16|bfloat16] [--seed 0] [--source FOLDER] [--channels 8]
 //
 // Configurations, tensor names and shapes are those of the published InstructPix2Pix (test/fixtures/full-size), the
 // vocabulary is CLIP's. The same seed and type give the same files. Weights are normal with a variance of 1/fan-in, norms
-// near 1, so that activations stay in range in every type. Memory use is small: tensors are written in chunks.
+// near 1, so that activations stay in range in every type. --channels 4 makes a text-to-image model, 9 one for inpainting. Memory use is small: tensors are written in chunks.
 
 import {
   closeSync,
@@ -168,6 +168,9 @@ function writeWeights(path, keys, type, seed) {
   renameSync(partial, path);
 }
 
+/** The pipeline of a UNet with so many input channels. */
+const CLASSES = { 4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline" };
+
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
 
@@ -175,11 +178,11 @@ const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, 
  * Makes the folder.
  *
  * @param {string} folder must not exist or be empty
- * @param {{ dtype?: keyof typeof TYPES, seed?: number, source?: string, log?: (line: string) => void }} options `source`
- *   holds the configurations and key lists
+ * @param {{ dtype?: keyof typeof TYPES, seed?: number, source?: string, channels?: number, log?: (line: string) => void }} options `source`
+ *   holds the configurations and key lists; `channels`: of the UNet's input
  */
 export function makeRandomModel(folder, options = {}) {
-  const { dtype = "float32", seed = 0, log = () => {} } = options;
+  const { dtype = "float32", seed = 0, channels = 8, log = () => {} } = options;
   const source = options.source ?? join(root, "test", "fixtures", "full-size");
   if (!Object.hasOwn(TYPES, dtype)) throw new Error(`--dtype must be one of ${Object.keys(TYPES).join(", ")}`);
   if (!Number.isSafeInteger(seed) || seed < 0) throw new Error("--seed must be an integer of at least 0");
@@ -188,9 +191,14 @@ export function makeRandomModel(folder, options = {}) {
   const parts = { unet: "diffusion_pytorch_model", vae: "diffusion_pytorch_model", text_encoder: "model" };
   for (const [index, [part, stem]] of Object.entries(parts).entries()) {
     mkdirSync(join(folder, part), { recursive: true });
-    copyFileSync(join(source, part, "config.json"), join(folder, part, "config.json"));
-    log(`${part}: writing ${dtype} weights`);
+    const config = readJson(join(source, part, "config.json"));
     const keys = readJson(join(source, part, "keys.json"));
+    if (part === "unet") {
+      config.in_channels = channels;
+      keys["conv_in.weight"][1] = channels;
+    }
+    writeJson(join(folder, part, "config.json"), config);
+    log(`${part}: writing ${dtype} weights`);
     writeWeights(join(folder, part, `${stem}.safetensors`), keys, TYPES[dtype], seed * 4 + index);
   }
 
@@ -215,6 +223,7 @@ export function makeRandomModel(folder, options = {}) {
   const index = readJson(join(source, "model_index.json"));
   writeJson(join(folder, "model_index.json"), {
     ...index,
+    _class_name: CLASSES[channels] ?? index._class_name,
     feature_extractor: [null, null],
     safety_checker: [null, null],
     requires_safety_checker: false,
@@ -229,11 +238,13 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
         dtype: { type: "string", default: "float32" },
         seed: { type: "string", default: "0" },
         source: { type: "string" },
+        channels: { type: "string", default: "8" },
       },
     });
     if (positionals.length !== 1) throw new Error("give one output folder");
     const [folder] = positionals;
-    makeRandomModel(folder, { ...values, seed: Number(values.seed), log: console.log });
+    const numbers = { seed: Number(values.seed), channels: Number(values.channels) };
+    makeRandomModel(folder, { ...values, ...numbers, log: console.log });
     console.log(`${folder}: done`);
   } catch (error) {
     console.error(`make-random-model: ${error.message}`);

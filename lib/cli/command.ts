@@ -22,6 +22,8 @@ export interface Command<T extends OptionDeclarations = OptionDeclarations> {
   /** Whole command lines for its help. */
   examples?: readonly string[];
   options: T;
+  /** @throws `ERR_USAGE` for options that do not go together */
+  check?(values: OptionValues<T>): void;
   /**
    * @returns the exit status.
    * @throws InstructPix2PixError for every failure; the caller prints it.
@@ -31,7 +33,12 @@ export interface Command<T extends OptionDeclarations = OptionDeclarations> {
 
 /** Lets the types of a command's values follow from its declarations. */
 export function defineCommand<const T extends OptionDeclarations>(command: Command<T>): AnyCommand & Command<T> {
-  return { ...command, execute: (argv, io) => command.run(parseArguments(command.options, argv), io) };
+  const execute: AnyCommand["execute"] = (argv, io) => {
+    const values = parseArguments(command.options, argv);
+    command.check?.(values);
+    return command.run(values, io);
+  };
+  return { ...command, execute };
 }
 
 /** A subcommand whose options' types do not matter to the caller. */

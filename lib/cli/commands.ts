@@ -16,6 +16,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./edit.js")).editCommand,
   },
   {
+    name: "generate",
+    summary: "make pictures from text, or change a picture or the masked part of one by text",
+    load: async () => (await import("./generate.js")).generateCommand,
+  },
+  {
     name: "train",
     summary: "train an InstructPix2Pix model from pairs of pictures and instructions",
     load: async () => (await import("./train.js")).trainCommand,

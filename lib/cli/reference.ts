@@ -23,23 +23,29 @@ With \`--json\`, commands that take a while print one JSON object per line on st
 one is \`done\` or \`error\`. \`--quiet\` leaves only the last line, \`--no_progress\` omits progress events: those that only report how far something
 is. An integer that a double cannot hold, such as a large seed, is a string.`;
 
-/** The events that long-running commands print for `--json`. */
-const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
-  edit: [
+/** The events of a command that makes pictures. */
+function pictureEvents(command: string): [event: string, fields: string][] {
+  return [
     [
       "`downloading`",
       "`file`, `downloaded_bytes`, `total_bytes`, and of all missing files `all_downloaded_bytes`, `all_total_bytes`",
     ],
-    ["`loading`", "`folder` of the model"],
-    ["`loaded`", "`seconds` it took, and `num_inference_steps` that follow"],
+    ["`loading`", "`folder` of the model, or its file"],
+    ["`loaded`", "`seconds` it took, and `num_inference_steps` that are asked for"],
     ["`step`", "`step` from 1 to `total_steps`, `timestep`, `steps_per_second` (null for the first)"],
     ["`warning`, `detail`", "`message`; details only with `--verbose`"],
     [
       "`done`",
-      "`outputs` (the files), `width`, `height`, `seed`, `scheduler`, `device`, `dtype`, `steps`, `steps_per_second`, `load_seconds`, `edit_seconds`, `total_seconds`, `peak_memory_bytes`, on CUDA `peak_device_memory_bytes` (the most that tensors held)",
+      `\`outputs\` (the files), \`pipeline\` (its class), \`width\`, \`height\`, \`seed\`, \`scheduler\`, \`device\`, \`dtype\`, \`steps\`, \`steps_per_second\`, \`load_seconds\`, \`${command}_seconds\`, \`total_seconds\`, \`peak_memory_bytes\`, on CUDA \`peak_device_memory_bytes\` (the most that tensors held)`,
     ],
     ["`error`", "`code`, `message`"],
-  ],
+  ];
+}
+
+/** The events that long-running commands print for `--json`. */
+const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
+  edit: pictureEvents("edit"),
+  generate: pictureEvents("generate"),
   train: [
     ["`loading`", "`what` is loaded"],
     ["`preparing`", "`stage` (`download` in bytes, `unpack` in rows), `done`, `total`"],
@@ -80,11 +86,19 @@ export async function commandLineReference(): Promise<string> {
   return `${sections.join("\n\n")}\n`;
 }
 
-/** The README with its generated table of options, between the two marker comments. */
-export function readmeWithOptions(readme: string): string {
-  const marked = /(<!-- options of ip2p edit -->\n)[\s\S]*?(<!-- end of options -->)/;
-  if (!marked.test(readme)) throw new Error("README.md has no place for the options of ip2p edit");
-  return readme.replace(marked, (_, begin: string, end: string) => `${begin}\n${optionTable(editOptions)}\n\n${end}`);
+/** The README with its generated tables of commands and options, between marker comments. */
+export function readmeWithTables(readme: string): string {
+  const tables = { commands: commandTable(), "options of ip2p edit": optionTable(editOptions) };
+  return Object.entries(tables).reduce((text, [what, table]) => {
+    const marked = new RegExp(`(<!-- ${what} -->\\n)[\\s\\S]*?(<!-- end of ${what.split(" ")[0]} -->)`);
+    if (!marked.test(text)) throw new Error(`README.md has no place for the ${what}`);
+    return text.replace(marked, (_, begin: string, end: string) => `${begin}\n${table}\n\n${end}`);
+  }, readme);
+}
+
+function commandTable(): string {
+  const rows = COMMANDS.map(({ name, summary }) => `| \`ip2p ${name}\` | ${summary} |`);
+  return ["| command | |", "| --- | --- |", ...rows].join("\n");
 }
 
 function jsonEvents(command: string, events: [event: string, fields: string][]): string {

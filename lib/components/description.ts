@@ -29,6 +29,7 @@ export interface PipelineDescription<C> {
   /**
    * Refuses components that do not fit together, before weights are downloaded or loaded.
    *
+   * @param index of the folder; undefined for a model in a single file
    * @throws `ERR_CONFIG`
    */
   check?(configs: PipelineConfigs<C>, index?: ModelIndex): void;

@@ -4,11 +4,8 @@ import type { Tensor } from "../core/tensor.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 import { encodePrompts, promptLength } from "./prompt.js";
+import { PROMPT_WEIGHTINGS, type PromptWeighting } from "./prompt-weightings.js";
 import { encodeWeightedPrompts } from "./weighting/encode.js";
-
-/** How prompts are read: as they are, or with weights in Compel's grammar. */
-export const PROMPT_WEIGHTINGS = ["none", "compel"] as const;
-export type PromptWeighting = (typeof PROMPT_WEIGHTINGS)[number];
 
 export interface EncodePromptOptions {
   /** "none" (default): every character is text. "compel": `(cat)1.3`, `dog++`, `("a", "b").blend(0.3, 0.7)` … */

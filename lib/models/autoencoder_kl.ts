@@ -155,6 +155,11 @@ export class DiagonalGaussian {
   }
 }
 
+/** Pixels per latent along an edge of an autoencoder with this configuration. */
+export function scaleFactorOf({ block_out_channels: levels }: Pick<AutoencoderKLConfig, "block_out_channels">): number {
+  return 2 ** (levels.length - 1);
+}
+
 /**
  * The variational autoencoder of latent diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
  */
@@ -199,7 +204,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
 
   /** Pixels per latent along an edge: 8 in Stable Diffusion. */
   get scaleFactor(): number {
-    return 2 ** (this.config.block_out_channels.length - 1);
+    return scaleFactorOf(this.config);
   }
 
   /** Encodes and decodes a batch row by row, which bounds memory; results differ by rounding at most. */

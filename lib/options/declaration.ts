@@ -5,8 +5,11 @@ import type { CamelCase } from "./names.js";
  * documentation are all derived from the declaration.
  */
 export interface OptionDeclaration {
-  /** `bigint` is a whole number that may be too large for a JavaScript number, such as a seed. */
-  readonly type: "string" | "boolean" | "integer" | "number" | "bigint";
+  /**
+   * `bigint` is a whole number that may be too large for a JavaScript number, such as a seed; `numbers` is a list, separated
+   * by commas on a command line.
+   */
+  readonly type: "string" | "boolean" | "integer" | "number" | "numbers" | "bigint";
   /** Description: a phrase without a full stop. */
   readonly help: string;
   /** Placeholder of the value in the help, e.g. `DIR`; by default the type. */
@@ -16,9 +19,9 @@ export interface OptionDeclaration {
   readonly default?: string | boolean | number;
   /** Whether it must be given. */
   readonly required?: true;
-  /** The smallest number allowed. */
+  /** The smallest number allowed; of a list, for each. */
   readonly min?: number;
-  /** The largest number allowed. */
+  /** The largest number allowed; of a list, for each. */
   readonly max?: number | bigint;
   /** Holds a key or a token: never written anywhere. */
   readonly secret?: true;
@@ -36,11 +39,13 @@ export type ValueOf<D extends OptionDeclaration> = D["type"] extends "boolean"
   ? boolean
   : D["type"] extends "integer" | "number"
     ? number
-    : D["type"] extends "bigint"
-      ? bigint
-      : D extends { readonly choices: readonly (infer Choice)[] }
-        ? Choice
-        : string;
+    : D["type"] extends "numbers"
+      ? readonly number[]
+      : D["type"] extends "bigint"
+        ? bigint
+        : D extends { readonly choices: readonly (infer Choice)[] }
+          ? Choice
+          : string;
 
 /** Whether an option has a value even if none was given. */
 type AlwaysPresent = { readonly default: string | boolean | number } | { readonly required: true } | Flag;

@@ -26,8 +26,10 @@ export function flagText(name: string, declaration: OptionDeclaration): string {
   return `--${name} ${valueName(declaration)}`;
 }
 
+const PLACEHOLDERS = { string: "TEXT", boolean: "", integer: "N", bigint: "N", number: "X", numbers: "X,…" } as const;
+
 function valueName({ type, value, choices }: OptionDeclaration): string {
-  return value ?? choices?.join("|") ?? (type === "string" ? "TEXT" : type === "number" ? "X" : "N");
+  return value ?? choices?.join("|") ?? PLACEHOLDERS[type];
 }
 
 /** The help text followed by the declaration's limits and default. */

@@ -2,7 +2,7 @@ import { isDecimal } from "../core/decimal.js";
 import type { OptionDeclaration } from "./declaration.js";
 
 /** A valid value of an option. */
-export type OptionValue = string | boolean | number | bigint;
+export type OptionValue = string | boolean | number | bigint | readonly number[];
 
 /**
  * The reason why a value is invalid, continuing a sentence that begins with the option's name; or the converted value.
@@ -31,6 +31,12 @@ export function parseValue(text: string, declaration: OptionDeclaration): Checke
       if (!isDecimal(text) || !Number.isFinite(Number(text)))
         return { problem: `takes a number${rangeOf(declaration)}, not ${shown}` };
       return checkValue(Number(text), declaration);
+    case "numbers": {
+      const items = text.split(",").map((item) => item.trim());
+      if (!items.every((item) => isDecimal(item)))
+        return { problem: `takes a list of numbers${rangeOf(declaration)}, separated by commas, not ${shown}` };
+      return checkValue(items.map(Number), declaration);
+    }
   }
 }
 
@@ -51,9 +57,12 @@ export function checkValue(given: unknown, declaration: OptionDeclaration): Chec
         return problem(`a whole number${rangeOf(declaration)}`);
       return { value: given as number };
     case "number":
-      if (typeof given !== "number" || !Number.isFinite(given) || !inRange(given, declaration))
-        return problem(`a number${rangeOf(declaration)}`);
+      if (!isNumber(given, declaration)) return problem(`a number${rangeOf(declaration)}`);
       return { value: given };
+    case "numbers":
+      if (!Array.isArray(given) || given.length === 0 || !given.every((item) => isNumber(item, declaration)))
+        return problem(`a list of numbers${rangeOf(declaration)}`);
+      return { value: [...(given as readonly number[])] };
     case "bigint": {
       const whole = Number.isSafeInteger(given) || typeof given === "bigint";
       if (!whole || !inRange(given as number | bigint, declaration))
@@ -70,11 +79,16 @@ export function rangeOf({ min, max }: OptionDeclaration): string {
   return max === undefined ? "" : ` of at most ${max}`;
 }
 
+function isNumber(given: unknown, declaration: OptionDeclaration): given is number {
+  return typeof given === "number" && Number.isFinite(given) && inRange(given, declaration);
+}
+
 function inRange(value: number | bigint, { min, max }: OptionDeclaration): boolean {
   return (min === undefined || value >= min) && (max === undefined || value <= max);
 }
 
 function show(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.slice(0, 10).map(show).join(", ")}${value.length > 10 ? ", …" : ""}]`;
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }

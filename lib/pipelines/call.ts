@@ -1,4 +1,4 @@
-import { PROMPT_WEIGHTINGS, type PromptWeighting } from "../conditioning/encode-prompt.js";
+import { PROMPT_WEIGHTINGS, type PromptWeighting } from "../conditioning/prompt-weightings.js";
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { Generator, randomSeed } from "../core/generator.js";

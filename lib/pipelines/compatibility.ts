@@ -15,60 +15,62 @@ export type UNetCheck = (unet: UNetShape, vae: AutoencoderShape, index?: ModelIn
 /** Colour channels of a picture. */
 const COLOURS = 3;
 
-/**
- * Checks that a UNet's input channels match an autoencoder's noisy and image latents.
- *
- * @throws `ERR_CONFIG`
- */
-export function checkLatentChannels(unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex): void {
-  const { latent_channels: latents } = vae;
-  if (unet.in_channels !== 2 * latents) {
-    const named = index ? `${index.path} names a ${index.className}: ` : "";
-    const kind = unet.in_channels === latents ? ", only those of a text-to-image model" : "";
-    throw misfit(
-      `${named}the UNet takes ${unet.in_channels} channels${kind}, but ${latents} of noisy and ${latents} of image latents are given: it is not an InstructPix2Pix model`,
-    );
-  }
-  checkColours(vae);
-}
+/** Models by the input channels of their UNets, and what runs them. */
+const KINDS = [
+  {
+    channels: (latents: number) => latents,
+    name: "a text-to-image model",
+    use: "StableDiffusionPipeline and StableDiffusionImg2ImgPipeline (ip2p generate)",
+  },
+  {
+    channels: (latents: number) => 2 * latents,
+    name: "an InstructPix2Pix model",
+    use: "InstructPix2PixPipeline (ip2p edit)",
+  },
+  {
+    channels: (latents: number) => 2 * latents + 1,
+    name: "an inpainting model",
+    use: "StableDiffusionInpaintPipeline (ip2p generate with --image and --mask)",
+  },
+];
 
 /**
- * Checks that a UNet takes noisy latents and `extra` channels.
+ * Checks that a UNet takes noisy latents and a number of other channels.
  *
  * @param extra numbers of channels behind the latents that the pipeline can give
  * @throws `ERR_CONFIG` saying what the UNet is for
  */
-export function checkUNetChannels(unet: UNetShape, vae: AutoencoderShape, extra: readonly number[]): void {
+export function checkUNetChannels(
+  unet: UNetShape,
+  vae: AutoencoderShape,
+  extra: readonly number[],
+  index?: ModelIndex,
+): void {
   const { latent_channels: latents } = vae;
   const { in_channels: given } = unet;
   if (!extra.includes(given - latents)) {
-    const known = KINDS.find(({ channels }) => channels(latents) === given);
-    const wanted = extra.map((channels) => latents + channels).join(" or ");
-    throw misfit(`the UNet takes ${given} channels, not ${wanted}${known ? `: ${known.kind}` : ""}`);
+    const kindOf = (channels: number) => KINDS.find((kind) => kind.channels(latents) === channels);
+    const named = index ? `${index.path} names a ${index.className}: ` : "";
+    const wanted = extra.map((channels) => {
+      const kind = kindOf(latents + channels);
+      return kind ? `the ${latents + channels} of ${kind.name}` : `${latents + channels}`;
+    });
+    const kind = kindOf(given);
+    const instead = kind ? `: it is ${kind.name}, for ${kind.use}` : "";
+    throw misfit(`${named}the UNet takes ${given} channels, not ${wanted.join(" or ")}${instead}`);
   }
   checkColours(vae);
 }
 
-/** As {@link checkUNetChannels}, for UNets that take noisy latents alone. */
-export function checkUNetInput(unet: UNetShape, vae: AutoencoderShape): void {
-  checkUNetChannels(unet, vae, [0]);
+/** As {@link checkUNetChannels}, for UNets that take noisy and image latents. */
+export function checkLatentChannels(unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex): void {
+  checkUNetChannels(unet, vae, [vae.latent_channels], index);
 }
 
-/** UNets by their input channels. */
-const KINDS = [
-  {
-    channels: (latents: number) => latents,
-    kind: "it is a text-to-image model, for StableDiffusionPipeline and StableDiffusionImg2ImgPipeline (ip2p generate)",
-  },
-  {
-    channels: (latents: number) => 2 * latents,
-    kind: "it is an InstructPix2Pix model, for InstructPix2PixPipeline (ip2p edit)",
-  },
-  {
-    channels: (latents: number) => 2 * latents + 1,
-    kind: "it is an inpainting model, for StableDiffusionInpaintPipeline (ip2p generate with --image and --mask)",
-  },
-];
+/** As {@link checkUNetChannels}, for UNets that take noisy latents alone. */
+export function checkUNetInput(unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex): void {
+  checkUNetChannels(unet, vae, [0], index);
+}
 
 function checkColours(vae: AutoencoderShape): void {
   for (const key of ["in_channels", "out_channels"] as const)

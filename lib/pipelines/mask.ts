@@ -2,7 +2,7 @@ import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
-import { type ImageSource, type LoadImageOptions, loadImage } from "../images/index.js";
+import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images/index.js";
 import { sizeForFactor } from "../images/resize.js";
 import { native } from "../runtime/native.js";
 import { givenNotFinite } from "./finite.js";
@@ -45,12 +45,18 @@ export async function prepareMask(mask: PipelineImage, options: MaskOptions): Pr
 
 async function fromPicture(source: ImageSource, { size, signal }: MaskOptions): Promise<Tensor> {
   const loaded = await loadImage(source, signal ? { signal } : {});
-  const { data } = await loaded.resize(size.width, size.height, "lanczos");
-  const grey = new Float32Array(size.width * size.height);
+  const grey = greyOf(await loaded.resize(size.width, size.height, "lanczos"));
+  const unit = Float32Array.from(grey, (value) => value / 255);
+  return Tensor.from(unit, [1, 1, size.height, size.width]);
+}
+
+/** A picture in grey, as Pillow converts it: height · width bytes. */
+export function greyOf({ data }: Pick<RgbImage, "data">): Uint8Array {
   const [r, g, b] = GREY;
+  const grey = new Uint8Array(data.length / 3);
   for (let i = 0; i < grey.length; i++)
-    grey[i] = ((data[3 * i]! * r + data[3 * i + 1]! * g + data[3 * i + 2]! * b + 0x8000) >> 16) / 255;
-  return Tensor.from(grey, [1, 1, size.height, size.width]);
+    grey[i] = (data[3 * i]! * r + data[3 * i + 1]! * g + data[3 * i + 2]! * b + 0x8000) >> 16;
+  return grey;
 }
 
 async function fromTensor(mask: Tensor, { size, allowNonFinite }: MaskOptions): Promise<Tensor> {

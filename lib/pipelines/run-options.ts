@@ -1,4 +1,4 @@
-import type { PromptWeighting } from "../conditioning/encode-prompt.js";
+import type { PromptWeighting } from "../conditioning/prompt-weightings.js";
 import type { Generator } from "../core/generator.js";
 import { optionNames } from "../core/known-options.js";
 import type { Tensor } from "../core/tensor.js";

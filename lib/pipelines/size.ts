@@ -1,7 +1,12 @@
 import { InstructPix2PixError } from "../core/errors.js";
-import type { AutoencoderKL } from "../models/autoencoder_kl.js";
-import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import type { UNet2DConditionConfig } from "../models/unet_2d_condition.js";
 import { checkCount } from "./options.js";
+
+/** What a size depends on: of a pipeline's models, or made of their configurations. */
+interface SizedModels {
+  unet: { readonly config: Pick<UNet2DConditionConfig, "sample_size"> };
+  vae: { readonly scaleFactor: number };
+}
 
 /** Pixels along an edge; far above what any memory holds. */
 const LARGEST = 2 ** 16;
@@ -14,10 +19,10 @@ const LARGEST = 2 ** 16;
  */
 export function checkSize(
   given: { height?: number | null | undefined; width?: number | null | undefined },
-  { unet, vae, multiple }: { unet: UNet2DConditionModel; vae: AutoencoderKL; multiple: number },
+  { unet, vae, multiple }: SizedModels & { multiple: number },
 ): { height: number; width: number } {
   const edge = (name: "height" | "width", index: number): number => {
-    const value = given[name] ?? ownSize(unet, vae, name, index);
+    const value = given[name] ?? ownSize({ unet, vae }, name, index);
     checkCount(name, value, LARGEST);
     if (value % multiple === 0) return value;
     const below = value - (value % multiple);
@@ -31,7 +36,7 @@ export function checkSize(
 }
 
 /** The size from the UNet's configuration: one number, or height and width. */
-function ownSize(unet: UNet2DConditionModel, vae: AutoencoderKL, name: string, index: number): number {
+function ownSize({ unet, vae }: SizedModels, name: string, index: number): number {
   const { sample_size: size } = unet.config;
   const latents: unknown = Array.isArray(size) ? size[index] : size;
   if (typeof latents === "number" && Number.isSafeInteger(latents) && latents > 0) return latents * vae.scaleFactor;

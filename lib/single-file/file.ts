@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { InstructPix2PixError } from "../core/errors.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
 import { readSafetensorsHeader } from "../files/safetensors.js";
 import { isPickle } from "../models/weight-names.js";
@@ -39,7 +39,11 @@ export async function openSingleFile(path: string): Promise<SingleFile> {
   if (typeof path !== "string" || path === "")
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "file must be the path of a safetensors file");
   if (isPickle(basename(path))) throw new InstructPix2PixError("ERR_SAFETENSORS", `${path}: ${PICKLE}`);
-  const header = await readSafetensorsHeader(path);
+  const header = await readSafetensorsHeader(path).catch((error: unknown) => {
+    if (!isInstructPix2PixError(error, "ERR_SAFETENSORS")) throw error;
+    const hint = "a model is a folder in diffusers' format, or one safetensors file";
+    throw new InstructPix2PixError(error.code, `${error.message} ${hint}`, { cause: error.cause });
+  });
   const family = identify(path, header);
   const components = new Map<ComponentName, { prefix: string; shapes: Map<string, Shape> }>();
   const unknown: string[] = [];

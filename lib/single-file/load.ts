@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { PipelineConfigs } from "../components/description.js";
 import { componentClass, readModelIndex } from "../components/model-index.js";
 import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
@@ -10,8 +11,7 @@ import { AutoencoderKL, singleFileAutoencoderConfig } from "../models/autoencode
 import { CLIPTextModel, singleFileTextEncoderConfig } from "../models/clip_text_model.js";
 import { checkQuantization, QUANTIZATION_OPTIONS, type QuantizationOptions } from "../models/pretrained.js";
 import { singleFileUNetConfig, UNet2DConditionModel } from "../models/unet_2d_condition.js";
-import { checkPrediction, checkTextWidth, checkVocabulary, type UNetCheck } from "../pipelines/compatibility.js";
-import type { StableDiffusionComponents } from "../pipelines/components.js";
+import { checkFit, type StableDiffusionComponents } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
 import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
@@ -77,7 +77,7 @@ const UNSUPPORTED = {
  * scheduler's settings, which such files lack, come from the options or are those of the published models.
  *
  * @param path path of the file
- * @param checkUNet refuses UNets that are not for a pipeline, before weights are read
+ * @param check refuses components that do not fit together, or a pipeline, before weights are read
  * @throws `ERR_INVALID_ARGUMENT`, `ERR_FILE_NOT_FOUND`, `ERR_SAFETENSORS`, `ERR_STATE_DICT` for another layout and for
  *   missing or unknown tensors, `ERR_CONFIG` for a model that is not supported or components that do not fit together,
  *   all before weights are read; `ERR_NOT_FINITE`, `ERR_OUT_OF_MEMORY`, `ERR_HUB` for `config`
@@ -85,7 +85,7 @@ const UNSUPPORTED = {
 export async function loadSingleFile(
   path: string,
   options: FromSingleFileOptions = {},
-  checkUNet?: UNetCheck,
+  check: (configs: PipelineConfigs<StableDiffusionComponents>) => void = checkFit,
 ): Promise<SingleFilePipeline> {
   const given = checkGiven(options);
   native(); // a missing libtorch is reported before anything of the file is looked at
@@ -104,12 +104,9 @@ export async function loadSingleFile(
   const vaeConfig = await singleFileAutoencoderConfig(file, config);
   const textConfig = await singleFileTextEncoderConfig(file, config);
   const className = classOf(file, unetConfig.in_channels, vaeConfig.latent_channels);
-  checkUNet?.(unetConfig, vaeConfig);
   const scheduler = await schedulerOf(file, unetConfig.in_channels, config, given);
   const tokenizer = given.tokenizer ?? (await tokenizerOf(file, config));
-  checkTextWidth(unetConfig, textConfig);
-  checkVocabulary(tokenizer, textConfig);
-  checkPrediction(unetConfig, vaeConfig, scheduler);
+  check({ unet: unetConfig, vae: vaeConfig, textEncoder: textConfig, tokenizer, scheduler });
 
   const model = { dtype, device, attention, allowNonFinite, suggestAllowNonFinite, signal, config };
   const loaded: { dispose(): void }[] = [];

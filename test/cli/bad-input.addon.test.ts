@@ -198,7 +198,7 @@ describe("an invalid argument is refused in one line:", () => {
       /ip2p-tiny\/model: no component has the variant "fp16"; available: none/,
     ],
     ["a missing model", ["--model", "./nowhere"], 1, /nowhere: no such folder/],
-    ["a model that is a file", ["--model", "file.txt"], 1, /file\.txt is a file; a model is a folder/],
+    ["a model that is a file", ["--model", "file.txt"], 1, /file\.txt: .*not a safetensors file\? a model is a folder/],
     ["a folder as output", ["--output", "folder.png"], 1, /cannot write "folder\.png": it is a folder/],
     [
       "an output in a missing folder",

@@ -131,6 +131,7 @@ describe("ip2p edit", () => {
     expect(events.at(-1)).toEqual({
       event: "done",
       outputs: ["out.png"],
+      pipeline: "StableDiffusionInstructPix2PixPipeline",
       width: 40,
       height: 56,
       seed,

@@ -1,18 +1,19 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, it, vi } from "vitest";
-import { StepClock } from "../../lib/cli/edit/clock.js";
-import { createReporter, type EditReporter, type EditSummary } from "../../lib/cli/edit/reporter.js";
-import { rateText, secondsText } from "../../lib/cli/edit/text.js";
+import { StepClock } from "../../lib/cli/pictures/clock.js";
+import { createReporter, type PictureReporter, type PictureSummary } from "../../lib/cli/pictures/reporter.js";
+import { rateText, secondsText } from "../../lib/cli/pictures/text.js";
 import type { StepRecord } from "../../lib/training/events.js";
 import { trackedValues } from "../../lib/training/trackers.js";
 
-const summary: EditSummary = {
+const summary: PictureSummary = {
   outputs: ["a.png"],
+  pipeline: "StableDiffusionPipeline",
   ...{ width: 64, height: 32, seed: 7n, scheduler: "DDIMScheduler", device: "cpu", dtype: "float32" },
   ...{
     steps: 40,
     stepsPerSecond: 2,
-    seconds: { load: 1, edit: 20, total: 22 },
+    seconds: { load: 1, run: 20, total: 22 },
     peakMemory: 5e8,
     peakDeviceMemory: undefined,
   },
@@ -23,7 +24,8 @@ const record: StepRecord = {
   ...{ peakMemoryBytes: 5e8, epoch: 0, skipped: false },
 };
 
-const quietly = { json: false, progress: true, quiet: false, verbose: false };
+const activity = { name: "edit", doing: "editing", options: {} };
+const quietly = { activity, json: false, progress: true, quiet: false, verbose: false };
 
 function reporter(options: Partial<typeof quietly>, isTTY = false) {
   const [stdout, stderr] = [new PassThrough(), Object.assign(new PassThrough(), { isTTY, columns: 120 })];
@@ -32,7 +34,7 @@ function reporter(options: Partial<typeof quietly>, isTTY = false) {
   return { made, take };
 }
 
-function wholeEdit(made: EditReporter): void {
+function wholeEdit(made: PictureReporter): void {
   made.downloading({
     ...{ file: "vae/x.safetensors", downloadedBytes: 5e6, totalBytes: 1e7 },
     ...{ allDownloadedBytes: 5e7, allTotalBytes: 1e8 },
@@ -56,7 +58,7 @@ describe("without a terminal", () => {
     expect(stdout.split("\n")).toEqual([
       "downloading vae/x.safetensors: 50 % of 100 MB",
       "loading /models/a",
-      "editing in 40 denoising steps (--num_inference_steps)",
+      "editing with --num_inference_steps 40",
       ...[4, 8, 12, 16, 20, 24, 28, 32, 36, 40].map((step) => `step ${step} of 40, 2.00 steps/s`),
       "a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s",
       "",
@@ -87,7 +89,7 @@ describe("without a terminal", () => {
       { progress: false, verbose: true },
       [
         "by the way",
-        "DDIMScheduler, float32 on cpu; loading took 1.0 s, everything 22 s; at most 500 MB of memory",
+        "StableDiffusionPipeline with DDIMScheduler, float32 on cpu; loading took 1.0 s, everything 22 s; at most 500 MB of memory",
         "a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s",
         "",
       ],

@@ -11,6 +11,7 @@ import { useDocsWorld } from "./workplace.js";
 /** What makes commands small enough for a test: of an option given twice the last one counts. */
 const SMALLER: Record<string, string[]> = {
   edit: ["--num_inference_steps=2", "--num_threads=1", "--device=cpu"],
+  generate: ["--num_inference_steps=2", "--num_threads=1", "--device=cpu"],
   train: [
     ...["--max_train_steps=2", "--resolution=32", "--train_batch_size=1", "--gradient_accumulation_steps=1"],
     ...["--num_threads=1", "--device=cpu"],

@@ -3,10 +3,12 @@ import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll } from "vitest";
 import { imageGrid, loadImage } from "../../lib/images/index.js";
 import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
+import { fixture } from "../helpers/fixtures.js";
 import { HubServer } from "../hub/server.js";
 import { root } from "./pages.js";
 
-const MODELS = ["timbrooks/instruct-pix2pix", "stable-diffusion-v1-5/stable-diffusion-v1-5"];
+const textModel = fixture("text2img", "model");
+const MODELS = { "timbrooks/instruct-pix2pix": tinyModel, "stable-diffusion-v1-5/stable-diffusion-v1-5": textModel };
 const MODEL_FILES = [
   ...["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json"],
   ...["text_encoder/model.safetensors", "tokenizer/merges.txt", "tokenizer/vocab.json", "vae/config.json"],
@@ -25,9 +27,11 @@ export function useDocsWorld(): DocsWorld {
   const made = new Workplace();
   let server: HubServer;
   beforeAll(async () => {
-    for (const name of ["model", "my-model", "base"]) made.copyOfModel(name);
+    for (const name of ["model", "my-model"]) made.copyOfModel(name);
+    cpSync(textModel, made.at("base"), { recursive: true });
     const picture = await loadImage(tinyImage);
     await picture.save(made.at("photo.jpg"));
+    await picture.save(made.at("mask.png"));
     const pairs = await ip2p(["make-dataset", "--world", "--count=4", "--size=32", "--output=pairs"], {
       cwd: made.folder,
     });
@@ -43,10 +47,10 @@ export function useDocsWorld(): DocsWorld {
     symlinkSync(root, made.at("node_modules", "instruct-pix2pix"), "junction");
 
     server = await HubServer.start();
-    const files = Object.fromEntries(
-      await Promise.all(MODEL_FILES.map(async (name) => [name, await readFile(`${tinyModel}/${name}`)] as const)),
-    );
-    for (const id of MODELS) server.repositories.set(id, { files });
+    for (const [id, folder] of Object.entries(MODELS)) {
+      const read = async (name: string) => [name, await readFile(`${folder}/${name}`)] as const;
+      server.repositories.set(id, { files: Object.fromEntries(await Promise.all(MODEL_FILES.map(read))) });
+    }
     const [rows] = readdirSync(made.at("parquet"), { recursive: true })
       .map(String)
       .filter((name) => name.endsWith(".parquet"));

@@ -11,6 +11,7 @@ const options = declareOptions({
   dtype: { type: "string", choices: ["float32", "bfloat16"], default: "float32", help: "type" },
   seed: { type: "bigint", min: 0, max: 2n ** 64n - 1n, help: "seed" },
   use_8bit_adam: { type: "boolean", help: "less memory" },
+  sigmas: { type: "numbers", min: 0, help: "noise levels" },
   progress: { type: "boolean", default: true, help: "no progress" },
 });
 
@@ -35,6 +36,7 @@ describe("a command line", () => {
       dtype: "float32",
       seed: undefined,
       use8bitAdam: false,
+      sigmas: undefined,
       progress: true,
     });
   });
@@ -65,6 +67,8 @@ describe("a command line", () => {
     ["a seed of 64 bits", ["--seed", "18446744073709551615"], { seed: 18446744073709551615n }],
     ["a plus sign", ["--num_steps", "+5"], { numSteps: 5 }],
     ["the end of options", ["--num_steps", "5", "--"], { numSteps: 5 }],
+    ["a list of numbers", ["--sigmas", "9.5, 3,4e-1,0"], { sigmas: [9.5, 3, 0.4, 0] }],
+    ["a list of one", ["--sigmas=1"], { sigmas: [1] }],
     ["the limits of a range", ["--num_steps", "1000", "--eta", "0"], { numSteps: 1000, eta: 0 }],
   ])("takes %s", (_, argv, expected) => {
     expect(parse(...argv)).toMatchObject(expected);
@@ -105,6 +109,22 @@ describe("a command line", () => {
     ["a word for a number", ["--guidance_scale", "abc"], '--guidance_scale takes a number, not "abc"'],
     ["nothing for a number", ["--guidance_scale="], '--guidance_scale takes a number, not ""'],
     ["hexadecimal digits", ["--num_steps", "0x10"], '--num_steps takes a whole number from 1 to 1000, not "0x10"'],
+    [
+      "a list with a gap",
+      ["--sigmas=1,,2"],
+      '--sigmas takes a list of numbers of at least 0, separated by commas, not "1,,2"',
+    ],
+    ["an empty list", ["--sigmas="], '--sigmas takes a list of numbers of at least 0, separated by commas, not ""'],
+    [
+      "a list with a number below the limit",
+      ["--sigmas", "1,-2"],
+      "--sigmas takes a list of numbers of at least 0, not [1, -2]",
+    ],
+    [
+      "a list with a number too large for any",
+      ["--sigmas=1e999"],
+      "--sigmas takes a list of numbers of at least 0, not [Infinity]",
+    ],
     ["an unknown choice", ["--dtype", "int8"], '--dtype takes one of float32, bfloat16, not "int8"'],
     [
       "a seed of 65 bits",
@@ -193,6 +213,9 @@ describe("options given by a program", () => {
     [{ outputDir: "x", use8bitAdam: 1 }, "use8bitAdam takes true or false, not 1"],
     [{ outputDir: "x", seed: 0.5 }, "seed takes a whole number from 0 to 18446744073709551615, not 0.5"],
     [{ outputDir: "x", dtype: "int8" }, 'dtype takes one of float32, bfloat16, not "int8"'],
+    [{ outputDir: "x", sigmas: 3 }, "sigmas takes a list of numbers of at least 0, not 3"],
+    [{ outputDir: "x", sigmas: [] }, "sigmas takes a list of numbers of at least 0, not []"],
+    [{ outputDir: "x", sigmas: [1, "2"] }, 'sigmas takes a list of numbers of at least 0, not [1, "2"]'],
     [{ outputDir: null }, "outputDir takes a string, not null"],
     [{ outputDir: {} }, "outputDir takes a string, not an object"],
     [{ outputDir: "a\0b" }, 'outputDir takes a string without NUL characters, not "a\\u0000b"'],

@@ -25,11 +25,19 @@ function changed(file: string, entries: object): string {
 }
 
 test.each([
-  ["unet/config.json", { in_channels: 4 }, /text-to-image model.*not an InstructPix2Pix model/],
-  ["unet/config.json", { in_channels: 9 }, /takes 9 channels.*not an InstructPix2Pix model/],
+  [
+    "unet/config.json",
+    { in_channels: 4 },
+    /takes 4 channels, not the 8 of an InstructPix2Pix model: it is a text-to-image model.*ip2p generate/,
+  ],
+  [
+    "unet/config.json",
+    { in_channels: 9 },
+    /takes 9 channels, not the 8 of an InstructPix2Pix model: it is an inpainting model/,
+  ],
   ["unet/config.json", { cross_attention_dim: 24 }, /"hidden_size" is 32.*"cross_attention_dim" 24/],
   ["unet/config.json", { out_channels: 8 }, /predicts 8 channels/],
-  ["vae/config.json", { latent_channels: 16 }, /16 of noisy/],
+  ["vae/config.json", { latent_channels: 16 }, /takes 8 channels, not the 32 of an InstructPix2Pix model/],
   ["vae/config.json", { in_channels: 1 }, /"in_channels" is 1/],
   ["text_encoder/config.json", { hidden_size: 64 }, /"hidden_size" is 64/],
   ["text_encoder/config.json", { vocab_size: 10 }, /"vocab_size" is 10/],

@@ -212,7 +212,7 @@ describe("what is refused, before weights are read", () => {
     expect((await loadSingleFile(four, { config, device: "cpu" })).className).toBe("StableDiffusionPipeline");
     expect(await failure(InstructPix2PixPipeline.fromSingleFile(four, { config, device: "cpu" }))).toMatchObject({
       code: "ERR_CONFIG",
-      message: expect.stringMatching(/it is not an InstructPix2Pix model/),
+      message: expect.stringMatching(/not the 8 of an InstructPix2Pix model: it is a text-to-image model/),
     });
   });
 

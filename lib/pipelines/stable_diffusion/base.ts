@@ -3,10 +3,11 @@ import { PromptCache } from "../../conditioning/prompt-cache.js";
 import type { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
+import { type FromSingleFileOptions, loadSingleFile } from "../../single-file/load.js";
 import { checkPrompts, checkRun, checkSampling, type PromptCall, type RunCall, type SamplingCall } from "../call.js";
 import { checkPrediction, checkTextWidth, checkVocabulary } from "../compatibility.js";
 import type { StableDiffusionComponents } from "../components.js";
-import { DiffusionPipeline } from "../diffusion_pipeline.js";
+import { DiffusionPipeline, type PipelineClass } from "../diffusion_pipeline.js";
 import { checkGivenTensors, FiniteChecks } from "../finite.js";
 import { GuidedSteps } from "../guided-steps.js";
 import { type ImageInput, type PipelineImage, prepareImage } from "../image-input.js";
@@ -48,6 +49,23 @@ export abstract class StableDiffusionBase extends DiffusionPipeline implements S
     this.unet = components.unet;
     this.scheduler = components.scheduler;
     this.hold();
+  }
+
+  /**
+   * Loads a safetensors file in the original layout of Stable Diffusion 1 or 2, which holds the whole model.
+   *
+   * @param file path of the file
+   * @throws as {@link fromPretrained}; `ERR_STATE_DICT` for a file of another layout, saying what it is
+   */
+  static async fromSingleFile<Pipeline extends StableDiffusionBase>(
+    this: PipelineClass<StableDiffusionComponents, Pipeline>,
+    file: string,
+    options: FromSingleFileOptions = {},
+  ): Promise<Pipeline> {
+    // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromSingleFile was called on
+    const { description } = this;
+    const { components } = await loadSingleFile(file, options, (configs) => description.check?.(configs));
+    return new this(components);
   }
 
   protected get models() {

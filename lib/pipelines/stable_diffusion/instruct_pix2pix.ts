@@ -2,7 +2,6 @@ import { guidanceRows } from "../../conditioning/guidance.js";
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
-import { type FromSingleFileOptions, loadSingleFile } from "../../single-file/load.js";
 import { checkScale, checkSchedule, type ScheduleCall } from "../call.js";
 import { checkLatentChannels } from "../compatibility.js";
 import { INSTRUCT_PIX2PIX } from "../components.js";
@@ -64,16 +63,6 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
 export class InstructPix2PixPipeline extends StableDiffusionBase {
   static readonly description = INSTRUCT_PIX2PIX;
   protected readonly runOptions = OPTIONS;
-
-  /**
-   * Loads a safetensors file in the original layout of Stable Diffusion 1 or 2, which holds the whole model.
-   *
-   * @param file path of the file
-   * @throws as {@link fromPretrained}; `ERR_STATE_DICT` for a file of another layout, saying what it is
-   */
-  static async fromSingleFile(file: string, options: FromSingleFileOptions = {}): Promise<InstructPix2PixPipeline> {
-    return new InstructPix2PixPipeline((await loadSingleFile(file, options, checkLatentChannels)).components);
-  }
 
   /**
    * Edits.

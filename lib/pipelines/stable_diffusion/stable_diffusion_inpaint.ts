@@ -1,6 +1,8 @@
+import { describe } from "../../core/arguments.js";
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
+import type { ImageSource, RgbImage } from "../../images/index.js";
 import { native } from "../../runtime/native.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
 import { checkSchedule, checkTensors, type ScheduleCall } from "../call.js";
@@ -11,6 +13,7 @@ import { checkGivenTensors, type FiniteChecks } from "../finite.js";
 import type { ImageInput, PipelineImage } from "../image-input.js";
 import { expandRows, finish, unitNoise } from "../latents.js";
 import { prepareMask } from "../mask.js";
+import { type CutOut, cutOutMasked, putIntoPicture } from "../mask-crop.js";
 import { checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { ownLatents, pictureLatents } from "../picture-latents.js";
 import {
@@ -52,6 +55,11 @@ export interface InpaintOptions<T extends OutputType = "image">
   width?: number | undefined;
   /** How far the painted part may be from what was there, 0..1: the part of the steps that is taken. Default 1. */
   strength?: number | undefined;
+  /**
+   * Computes only the masked part, with this margin in pixels around it, enlarged to `height` and `width`, and puts it back
+   * into the picture. For one picture and a mask of its size, and `outputType` "image". Default: everything is computed.
+   */
+  paddingMaskCrop?: number | null | undefined;
   /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
   numInferenceSteps?: number | undefined;
 }
@@ -70,6 +78,7 @@ const OPTIONS = optionNames<InpaintOptions<OutputType>>()({
   height: true,
   width: true,
   strength: true,
+  paddingMaskCrop: true,
   numInferenceSteps: true,
 });
 
@@ -80,6 +89,7 @@ type Call = StableDiffusionCall &
     maskedImageLatents: Tensor | undefined;
     size: { height: number; width: number };
     strength: number;
+    paddingMaskCrop: number | undefined;
     /** Whether the UNet takes the mask and the masked picture, as inpainting models do. */
     takesMask: boolean;
   };
@@ -97,7 +107,7 @@ interface Start {
 }
 
 /** UNets of inpainting models take mask and masked picture behind the latents, those of text-to-image models nothing. */
-const checkUNet: UNetCheck = (unet, vae) => checkUNetChannels(unet, vae, [vae.latent_channels + 1, 0]);
+const checkUNet: UNetCheck = (unet, vae, index) => checkUNetChannels(unet, vae, [vae.latent_channels + 1, 0], index);
 
 /**
  * Paints the masked part of pictures anew, numerically equal to diffusers' class of this name: with inpainting models, whose
@@ -120,8 +130,10 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
     return await this.running(
       options,
       (device) => this.#check(options, device),
-      async (call) => {
+      async (whole) => {
         using scope = new Scope();
+        const cutOut = await cut(whole);
+        const call = { ...whole, ...cutOut?.part };
         const { scheduler, finite } = await this.begin(call, scope);
         await checkGivenTensors({ maskedImageLatents: call.maskedImageLatents }, call.allowNonFinite);
         const timesteps = setPartialSchedule(scheduler, call, call.strength);
@@ -132,7 +144,10 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
           ? undefined
           : (painted: Tensor, step: number) => putBack(painted, kept, scheduler, timesteps[step + 1]);
         const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite, afterStep });
-        return await finish(denoised, { ...call, finite });
+        const result = await finish<T>(denoised, { ...call, finite });
+        if (!cutOut) return result;
+        const images = await Promise.all((result.images as RgbImage[]).map((each) => putIntoPicture(each, cutOut)));
+        return { ...result, images } as ImagesResult<T>;
       },
     );
   }
@@ -151,7 +166,8 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
       refuseArgument("maskedImageLatents", "given", "left out: this UNet takes no masked picture");
     const size = checkSize(options, { unet, vae, multiple: 8 });
     const schedule = checkSchedule(options, options.numInferenceSteps ?? 50);
-    const given = { image, maskImage, maskedImageLatents, size, strength, takesMask };
+    const paddingMaskCrop = checkPadding(options);
+    const given = { image, maskImage, maskedImageLatents, size, strength, takesMask, paddingMaskCrop };
     return { ...call, ...schedule, guidanceRescale: 0, ...given };
   }
 
@@ -211,6 +227,32 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
     const latents = scope.add(await ownLatents(call, masked, { draws: true, scaled: true }, finite));
     return scope.add(await expandRows(latents, call));
   }
+}
+
+/** The margin of a part to cut out, if one is asked for. */
+function checkPadding(options: InpaintOptions<OutputType>): number | undefined {
+  const { paddingMaskCrop: padding, outputType = "image" } = options;
+  if (padding === undefined || padding === null) return undefined;
+  if (!Number.isSafeInteger(padding) || padding < 0) refuseArgument("paddingMaskCrop", padding, "a number of pixels");
+  for (const name of ["image", "maskImage"] as const)
+    if (Array.isArray(options[name]) || options[name] instanceof Tensor)
+      refuseArgument(name, describe(options[name]), "one picture if paddingMaskCrop is given");
+  if (outputType !== "image") refuseArgument("outputType", outputType, '"image" if paddingMaskCrop is given');
+  return padding;
+}
+
+/** The part to compute; undefined for everything. */
+async function cut({
+  image,
+  maskImage,
+  paddingMaskCrop: padding,
+  size,
+  vae,
+  signal,
+}: Call): Promise<CutOut | undefined> {
+  if (padding === undefined) return undefined;
+  const given = { image: image as ImageSource, maskImage: maskImage as ImageSource };
+  return await cutOutMasked(given, { target: size, factor: vae.scaleFactor, padding, ...(signal && { signal }) });
 }
 
 /** Puts the part that stays back into the latents, with the noise of the next timestep; without noise at the end. */

@@ -80,7 +80,8 @@ export function assertSameOptions(changed: readonly ChangedOption[], checkpoint:
 
 function recorded(value: OptionValue | undefined, { type, default: fallback }: RecordedOption): RecordedValue {
   const known = value ?? fallback ?? (type === "boolean" ? false : null);
-  return typeof known === "bigint" ? String(known) : known;
+  if (typeof known === "bigint") return String(known);
+  return typeof known === "object" && known !== null ? known.join() : known;
 }
 
 function shown(value: RecordedValue): string {

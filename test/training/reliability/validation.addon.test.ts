@@ -51,8 +51,8 @@ test("callbacks that are not functions are refused before anything is loaded", a
 
 test("if the model cannot be saved, the checkpoint is still kept", async () => {
   const outputDir = folder.at("index-folder");
-  mkdirSync(join(outputDir, "model_index.json"), { recursive: true });
-  const message = expectError(await watch(options("index-folder")), "ERR_IO");
+  const onStep = () => void mkdirSync(join(outputDir, "model_index.json"), { recursive: true });
+  const message = expectError(await watch({ ...options("index-folder"), onStep }), "ERR_IO");
   expect(message).toMatch(/^cannot save the model in .*: a folder has the name of a file$/);
   expect(checkpoints(outputDir)).toEqual(["checkpoint-4"]);
 });
@@ -98,9 +98,8 @@ test("the validation picture is read once, at the start", async () => {
 
 test("an unwritable folder causes a warning each time, and training continues", async () => {
   const outputDir = folder.at("no-folder");
-  mkdirSync(outputDir);
-  writeFileSync(join(outputDir, "validation"), "in the way");
-  const { warnings, events } = await trained(options("no-folder"));
+  const onStep = () => writeFileSync(join(outputDir, "validation"), "in the way");
+  const { warnings, events } = await trained({ ...options("no-folder"), onStep });
   expect(warnings).toHaveLength(2);
   expect(warnings[0]).toMatch(
     /^validation after step 2 failed: cannot write validation pictures to .*training goes on$/,

@@ -1,25 +1,25 @@
-import type { EditSummary } from "./reporter.js";
+import type { PictureSummary } from "./reporter.js";
 
-/** The last line of an edit. */
-export function summaryText(summary: EditSummary): string {
+/** The last line of a command. */
+export function summaryText(summary: PictureSummary): string {
   const { outputs, width, height, seed, steps, stepsPerSecond, seconds } = summary;
   const files = outputs.length > 3 ? `${outputs[0]} … ${outputs.at(-1)}` : outputs.join(", ");
   const pace = stepsPerSecond === undefined ? "" : `, ${rateText(stepsPerSecond)}`;
   const count = steps === 1 ? "1 step" : `${steps} steps`;
-  return `${files}: ${width}×${height}, seed ${seed}, ${count} in ${secondsText(seconds.edit)}${pace}`;
+  return `${files}: ${width}×${height}, seed ${seed}, ${count} in ${secondsText(seconds.run)}${pace}`;
 }
 
-/** What is about to be computed. */
+/** How many steps are about to be computed, and what says so. */
 export function stepsText(steps: number): string {
-  return `${steps === 1 ? "1 denoising step" : `${steps} denoising steps`} (--num_inference_steps)`;
+  return `--num_inference_steps ${steps}`;
 }
 
 /** The details that --verbose adds. */
-export function detailText(summary: EditSummary): string {
-  const { scheduler, device, dtype, seconds, peakMemory, peakDeviceMemory } = summary;
+export function detailText(summary: PictureSummary): string {
+  const { pipeline, scheduler, device, dtype, seconds, peakMemory, peakDeviceMemory } = summary;
   const total = `loading took ${secondsText(seconds.load)}, everything ${secondsText(seconds.total)}`;
   const onDevice = peakDeviceMemory === undefined ? "" : `, ${megabytes(peakDeviceMemory)} on the device`;
-  return `${scheduler}, ${dtype} on ${device}; ${total}; at most ${megabytes(peakMemory)} of memory${onDevice}`;
+  return `${pipeline} with ${scheduler}, ${dtype} on ${device}; ${total}; at most ${megabytes(peakMemory)} of memory${onDevice}`;
 }
 
 function megabytes(bytes: number): string {

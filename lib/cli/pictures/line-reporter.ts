@@ -1,6 +1,6 @@
 import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
-import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";
+import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
 import { detailText, rateText, stepsText, summaryText } from "./text.js";
 
 /** Milliseconds after which a line is due although less than a tenth of the steps is done. */
@@ -8,8 +8,8 @@ const PATIENCE = 10_000;
 /** Bytes below which a download is not worth a line. */
 const LARGE_DOWNLOAD = 10e6;
 
-/** Plain lines on standard output, about ten for a whole edit; warnings on standard error. */
-export class LineReporter implements EditReporter {
+/** Plain lines on standard output, about ten for a whole run; warnings on standard error. */
+export class LineReporter implements PictureReporter {
   readonly #options: ReporterOptions;
   readonly #io: Pick<CommandIo, "stdout" | "stderr">;
   #tenth = 0;
@@ -32,8 +32,9 @@ export class LineReporter implements EditReporter {
     if (this.#showsProgress) this.#print(`loading ${folder}`);
   }
 
-  loaded(_seconds: number, steps: number): void {
-    if (this.#showsProgress) this.#print(`editing in ${stepsText(steps)}`);
+  loaded(_seconds: number, steps: number | undefined): void {
+    if (this.#showsProgress && steps !== undefined)
+      this.#print(`${this.#options.activity.doing} with ${stepsText(steps)}`);
     this.#lastLine = performance.now();
   }
 
@@ -55,7 +56,7 @@ export class LineReporter implements EditReporter {
     if (this.#options.verbose && !this.#options.quiet) this.#print(text);
   }
 
-  done(summary: EditSummary): void {
+  done(summary: PictureSummary): void {
     this.detail(detailText(summary));
     if (!this.#options.quiet) this.#print(summaryText(summary));
   }

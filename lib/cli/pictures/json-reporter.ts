@@ -1,17 +1,18 @@
 import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import { JsonLines, rounded } from "../json-lines.js";
-import { editOptions } from "./options.js";
-import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";
+import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
 
-/** Reports an edit as {@link JsonLines}. */
-export class JsonReporter implements EditReporter {
+/** Reports as {@link JsonLines}. */
+export class JsonReporter implements PictureReporter {
   readonly #verbose: boolean;
+  readonly #name: string;
   readonly #lines: JsonLines;
 
   constructor(options: ReporterOptions, io: Pick<CommandIo, "stdout">) {
     this.#verbose = options.verbose;
-    this.#lines = new JsonLines(options, io, editOptions);
+    this.#name = options.activity.name;
+    this.#lines = new JsonLines(options, io, options.activity.options);
   }
 
   downloading(progress: DownloadProgress): void {
@@ -28,7 +29,7 @@ export class JsonReporter implements EditReporter {
     this.#lines.event("loading", { folder });
   }
 
-  loaded(seconds: number, steps: number): void {
+  loaded(seconds: number, steps: number | undefined): void {
     this.#lines.event("loaded", { seconds: rounded(seconds), num_inference_steps: steps });
   }
 
@@ -48,13 +49,13 @@ export class JsonReporter implements EditReporter {
     if (this.#verbose) this.#lines.event("detail", { message });
   }
 
-  done(summary: EditSummary): void {
-    const { outputs, width, height, seed, scheduler, device, dtype, steps, seconds } = summary;
+  done(summary: PictureSummary): void {
+    const { outputs, pipeline, width, height, seed, scheduler, device, dtype, steps, seconds } = summary;
     this.#lines.done({
-      ...{ outputs, width, height, seed, scheduler, device, dtype, steps },
+      ...{ outputs, pipeline, width, height, seed, scheduler, device, dtype, steps },
       steps_per_second: rounded(summary.stepsPerSecond),
       load_seconds: rounded(seconds.load),
-      edit_seconds: rounded(seconds.edit),
+      [`${this.#name}_seconds`]: rounded(seconds.run),
       total_seconds: rounded(seconds.total),
       peak_memory_bytes: summary.peakMemory,
       // Left out on the CPU.

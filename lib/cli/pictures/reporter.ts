@@ -1,4 +1,5 @@
 import type { DownloadProgress } from "../../hub/index.js";
+import type { OptionDeclarations } from "../../options/declaration.js";
 import type { CommandIo } from "../command.js";
 import { type Reporter, showsBar } from "../reporting.js";
 import { BarReporter } from "./bar-reporter.js";
@@ -15,10 +16,12 @@ export interface StepEvent {
   stepsPerSecond: number | undefined;
 }
 
-/** The result of an edit. */
-export interface EditSummary {
+/** The result of a command. */
+export interface PictureSummary {
   /** The files written. */
   outputs: string[];
+  /** The pipeline's class. */
+  pipeline: string;
   /** Size of the pictures written, in pixels. */
   width: number;
   height: number;
@@ -29,29 +32,41 @@ export interface EditSummary {
   steps: number;
   /** Undefined for a single step. */
   stepsPerSecond: number | undefined;
-  seconds: { load: number; edit: number; total: number };
+  /** `run` is what the pipeline took. */
+  seconds: { load: number; run: number; total: number };
   /** Peak resident memory of this process, in bytes. */
   peakMemory: number;
   /** Peak memory of tensors on the CUDA device, in bytes; undefined on the CPU. */
   peakDeviceMemory: number | undefined;
 }
 
-/** Reports the progress of an edit to the user or a program. */
-export interface EditReporter extends Reporter {
+/** What a command calls its work. */
+export interface Activity {
+  /** The command's name: "edit". */
+  name: string;
+  /** On a progress bar: "editing". */
+  doing: string;
+  /** The command's options, whose flags stand in messages of errors. */
+  options: OptionDeclarations;
+}
+
+/** Reports the progress of a command that makes pictures to the user or a program. */
+export interface PictureReporter extends Reporter {
   /** Files of the model are being downloaded from the hub. */
   downloading(progress: DownloadProgress): void;
   /** The model is being loaded from its folder or file. */
   loading(path: string): void;
-  /** @param steps as many denoising steps as the edit asks for */
-  loaded(seconds: number, steps: number): void;
+  /** @param steps the number of steps that is asked for; undefined where they are given one by one */
+  loaded(seconds: number, steps: number | undefined): void;
   step(event: StepEvent): void;
   warning(text: string): void;
   /** Something that only --verbose shows. */
   detail(text: string): void;
-  done(summary: EditSummary): void;
+  done(summary: PictureSummary): void;
 }
 
 export interface ReporterOptions {
+  activity: Activity;
   json: boolean;
   progress: boolean;
   quiet: boolean;
@@ -59,7 +74,7 @@ export interface ReporterOptions {
 }
 
 /** A bar where standard error is a terminal, plain lines on standard output elsewhere, JSON if asked for. */
-export function createReporter(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">): EditReporter {
+export function createReporter(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">): PictureReporter {
   if (options.json) return new JsonReporter(options, io);
   return showsBar(options, io) ? new BarReporter(options, io) : new LineReporter(options, io);
 }

@@ -2,19 +2,21 @@ import cliProgress from "cli-progress";
 import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import { LineReporter } from "./line-reporter.js";
-import type { EditReporter, EditSummary, ReporterOptions, StepEvent } from "./reporter.js";
+import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
 import { rateText, secondsText, stepsText } from "./text.js";
 
 /** A progress bar on standard error, a terminal; everything else as lines. */
-export class BarReporter implements EditReporter {
+export class BarReporter implements PictureReporter {
   readonly #lines: LineReporter;
   readonly #stderr: CommandIo["stderr"];
+  readonly #doing: string;
   #bar: cliProgress.SingleBar | undefined;
   #what = "";
 
   constructor(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">) {
     this.#lines = new LineReporter({ ...options, progress: false }, io);
     this.#stderr = io.stderr;
+    this.#doing = options.activity.doing;
   }
 
   downloading({ file, allDownloadedBytes: done, allTotalBytes: total }: DownloadProgress): void {
@@ -26,14 +28,14 @@ export class BarReporter implements EditReporter {
     this.#show("loading", 1, 0, folder);
   }
 
-  loaded(_seconds: number, steps: number): void {
-    this.#show("encoding", 1, 0, `text and picture, before ${stepsText(steps)}`);
+  loaded(_seconds: number, steps: number | undefined): void {
+    this.#show("encoding", 1, 0, `what is given${steps === undefined ? "" : `, for ${stepsText(steps)}`}`);
   }
 
   step({ step, totalSteps, stepsPerSecond }: StepEvent): void {
     const left = stepsPerSecond === undefined ? undefined : (totalSteps - step) / stepsPerSecond;
     const pace = left === undefined ? "" : ` | ${rateText(stepsPerSecond!)} | ${secondsText(left)} left`;
-    this.#show("editing", totalSteps, step, `${step}/${totalSteps}${pace}`);
+    this.#show(this.#doing, totalSteps, step, `${step}/${totalSteps}${pace}`);
   }
 
   warning(text: string): void {
@@ -46,7 +48,7 @@ export class BarReporter implements EditReporter {
     this.#lines.detail(text);
   }
 
-  done(summary: EditSummary): void {
+  done(summary: PictureSummary): void {
     this.#clear();
     this.#lines.done(summary);
   }

@@ -1,0 +1,111 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { difference, GIB, median } from "../stats.mjs";
+
+const rows = ({ steps }, { stepSeconds }) => [
+  { label: `denoising step, median of ${stepSeconds.length}`, unit: "s", digits: 2, turns: (r) => r.stepSeconds },
+  { label: "fastest step", unit: "s", digits: 2, pick: (r) => Math.min(...r.stepSeconds) },
+  { label: `whole run, ${steps} steps`, unit: "s", digits: 2, turns: (r) => r.editSeconds },
+  { label: "loading the model", unit: "s", digits: 1, pick: (r) => r.loadSeconds },
+  { label: "loading and the first step", unit: "s", digits: 1, pick: (r) => r.loadSeconds + r.firstSeconds },
+  { label: "peak memory", unit: "GiB", digits: 2, pick: (r) => r.peakBytes / GIB },
+];
+
+/**
+ * A run of a pipeline as a user starts it.
+ *
+ * @param {{ what: string, pipeline: string, channels: number, args: (settings: object) => object }} run the pipeline's
+ *   class in diffusers, its UNet's input channels, and the arguments of its call in camelCase besides those of all cases
+ */
+export function denoisingCase({ what, pipeline, channels, args }) {
+  const description = `${what}: seconds per denoising step, whole run, load time, peak memory`;
+  const run = (sides, settings) => runInTurn(sides, { ...settings, pipeline, args: args(settings) });
+  return { description, channels, rows, run };
+}
+
+/**
+ * Takes the sides through the same runs, step by step in turn, so that a busy machine affects both alike.
+ *
+ * @param {import("../side.mjs").Side[]} sides
+ * @param {object} settings dtype, model, image, steps, rounds, folder for temporary files, log
+ * @returns results and last pictures by the side's name, and the difference between the pictures
+ */
+async function runInTurn(sides, settings) {
+  const { dtype, model, image, steps, rounds, folder, log, pipeline, args } = settings;
+  const results = {};
+  for (const side of sides) {
+    const { seconds } = await side.ask({ command: "load", model, dtype, pipeline });
+    results[side.name] = { loadSeconds: seconds, stepSeconds: [], editSeconds: [] };
+    log(`${side.name}: loaded in ${seconds.toFixed(1)} s`);
+  }
+  const output = (side) => join(folder, `${side.name}.f32`);
+  const edit = (side, count) => ({
+    command: "run",
+    image,
+    args: { ...args, prompt: settings.prompt, ...withSteps(count, args.strength) },
+    seed: settings.seed,
+    output: output(side),
+  });
+
+  // Warm-up: memory is mapped and primitives are created.
+  const first = await inTurn(sides, (side) => edit(side, 1));
+  for (const side of sides) results[side.name].firstSeconds = first.get(side)[0];
+  for (let round = 1; round <= rounds; round++) {
+    // The order of the sides alternates from round to round.
+    const order = round % 2 === 1 ? sides : [...sides].reverse();
+    const segments = await inTurn(order, (side) => edit(side, steps));
+    for (const side of sides) {
+      const times = segments.get(side);
+      // The first segment also encodes text and picture, the last one only decodes.
+      results[side.name].stepSeconds.push(...times.slice(1, -1));
+      results[side.name].editSeconds.push(times.reduce((sum, time) => sum + time, 0));
+    }
+    const summary = sides.map((side) => `${side.name} ${median(results[side.name].stepSeconds).toFixed(3)} s/step`);
+    log(`round ${round} of ${rounds}: ${summary.join(", ")}`);
+  }
+
+  for (const side of sides) {
+    const result = results[side.name];
+    result.peakBytes = (await side.ask({ command: "memory" })).peak;
+    result.medianStepSeconds = median(result.stepSeconds);
+    result.medianEditSeconds = median(result.editSeconds);
+  }
+  const pictures = {};
+  for (const side of sides) pictures[side.name] = new Float32Array(new Uint8Array(readFileSync(output(side))).buffer);
+  const [ours, reference] = Object.values(pictures);
+  const agreement = reference && { ...difference(ours, reference, 1), deviation: standardDeviation(reference) };
+  return { results, agreement, pictures };
+}
+
+/** The number of inference steps of which so many are taken. */
+function withSteps(count, strength = 1) {
+  return { numInferenceSteps: Math.ceil(count / strength - 1e-9) };
+}
+
+/** Spread of the picture's values: near 0, comparing pictures is meaningless. */
+function standardDeviation(values) {
+  let [sum, squares] = [0, 0];
+  for (const value of values) {
+    sum += value;
+    squares += value * value;
+  }
+  return Math.sqrt(Math.max(0, squares / values.length - (sum / values.length) ** 2));
+}
+
+/** Gives every side the command, then lets them continue in turn until all are done; seconds of each segment. */
+async function inTurn(sides, command) {
+  const segments = new Map(sides.map((side) => [side, []]));
+  let open = sides;
+  let next = command;
+  while (open.length > 0) {
+    const still = [];
+    for (const side of open) {
+      const { seconds, done } = await side.ask(next(side));
+      segments.get(side).push(seconds);
+      if (!done) still.push(side);
+    }
+    open = still;
+    next = () => ({ command: "continue" });
+  }
+  return segments;
+}

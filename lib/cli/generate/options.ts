@@ -1,0 +1,103 @@
+import { declareOptions, type OptionValues } from "../../options/declaration.js";
+import {
+  computingOptions,
+  modelOptions,
+  outputOptions,
+  promptOptions,
+  SAMPLING,
+  samplingOptions,
+  stepOptions,
+} from "../pictures/options.js";
+
+const PICTURES = "Pictures";
+
+/** Every option of `ip2p generate`. */
+export const generateOptions = declareOptions({
+  model: {
+    type: "string",
+    value: "DIR|HUB_ID|FILE",
+    required: true,
+    help: "a text-to-image or inpainting model: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub",
+  },
+  prompt: { type: "string", value: "TEXT", required: true, help: "what the picture shows" },
+  output: {
+    type: "string",
+    value: "FILE",
+    required: true,
+    help: "where the picture goes; the extension says the format (png, jpg, webp, avif, tiff, gif); several pictures are numbered: out-1.png, out-2.png, …",
+  },
+
+  image: {
+    type: "string",
+    value: "FILE|URL",
+    group: PICTURES,
+    help: "a picture to start from: PNG, JPEG, WebP, GIF, TIFF or AVIF; without --mask its sides are rounded down to what the model can take",
+  },
+  strength: {
+    type: "number",
+    min: 0,
+    max: 1,
+    group: PICTURES,
+    help: "how much of the picture is replaced by noise: steps · strength steps are made; by default 0.8, and 1 with --mask",
+  },
+  mask: {
+    type: "string",
+    value: "FILE|URL",
+    group: PICTURES,
+    help: "a picture that is white where --image is to be painted anew, and black where it stays",
+  },
+  padding_mask_crop: {
+    type: "integer",
+    value: "PIXELS",
+    min: 0,
+    max: 65_536,
+    group: PICTURES,
+    help: "compute only the masked part, enlarged to --height and --width, with this margin around it, and put it back into the picture; the mask must have the picture's size",
+  },
+  height: {
+    type: "integer",
+    value: "PIXELS",
+    min: 1,
+    max: 65_536,
+    group: PICTURES,
+    help: "of the result, a multiple of 8; by default what the model was trained for; with --image and no --mask the picture decides",
+  },
+  width: { type: "integer", value: "PIXELS", min: 1, max: 65_536, group: PICTURES, help: "likewise" },
+
+  ...promptOptions,
+  clip_skip: {
+    type: "integer",
+    min: 0,
+    group: SAMPLING,
+    help: "last layers of the text encoder that are left out for the prompt; by default none",
+  },
+  ...stepOptions,
+  guidance_rescale: {
+    type: "number",
+    min: 0,
+    max: 1,
+    default: 0,
+    group: SAMPLING,
+    help: "the share of the guided prediction that is scaled down to the prompt's own contrast, against overexposed pictures; without --image only",
+  },
+  timesteps: {
+    type: "numbers",
+    value: "T,…",
+    min: 0,
+    group: SAMPLING,
+    help: "the timesteps to visit, descending, instead of --num_inference_steps; not every scheduler takes them",
+  },
+  sigmas: {
+    type: "numbers",
+    value: "SIGMA,…",
+    min: 0,
+    group: SAMPLING,
+    help: "the noise levels to visit, descending, instead of --num_inference_steps; not every scheduler takes them",
+  },
+  ...samplingOptions,
+  ...modelOptions,
+  ...computingOptions,
+  ...outputOptions,
+});
+
+export type GenerateValues = OptionValues<typeof generateOptions>;

@@ -1,0 +1,23 @@
+import { checkSchedule } from "../../pipelines/call.js";
+import type { ScheduleOptions } from "../../pipelines/run-options.js";
+import { setPartialSchedule, setSchedule } from "../../pipelines/schedule.js";
+import type { Scheduler } from "../../schedulers/scheduler.js";
+import type { GenerateValues } from "./options.js";
+
+/** The options of a run that set its steps one by one. */
+export function scheduleOptions({ timesteps, sigmas }: GenerateValues): ScheduleOptions {
+  return { timesteps, sigmas };
+}
+
+/**
+ * Refuses steps that a scheduler cannot take.
+ *
+ * @param strength of a picture's noise; undefined without a picture
+ * @throws `ERR_INVALID_ARGUMENT`
+ */
+export function tryTheSchedule(scheduler: Scheduler, values: GenerateValues, strength?: number): void {
+  using trial = scheduler.clone();
+  const call = checkSchedule(scheduleOptions(values), values.numInferenceSteps);
+  if (strength === undefined) setSchedule(trial, call);
+  else setPartialSchedule(trial, call, strength);
+}

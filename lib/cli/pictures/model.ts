@@ -1,0 +1,103 @@
+import {
+  checkPipeline,
+  type PipelineConfigs,
+  type PipelineDescription,
+  slotsOf,
+} from "../../components/description.js";
+import { loadComponents } from "../../components/load.js";
+import { readModelIndex } from "../../components/model-index.js";
+import { InstructPix2PixError } from "../../core/errors.js";
+import { isFile } from "../../files/is-file.js";
+import { type DownloadProgress, resolvePretrained } from "../../hub/index.js";
+import { builtInModel } from "../../models/built-in.js";
+import { checkPrediction } from "../../pipelines/compatibility.js";
+import type { StableDiffusionComponents } from "../../pipelines/components.js";
+import type { StableDiffusionBase } from "../../pipelines/stable_diffusion/base.js";
+import type { SchedulerFactory } from "../../schedulers/registry.js";
+import { loadSingleFile } from "../../single-file/load.js";
+import type { CommandIo } from "../command.js";
+import type { PictureJob } from "./job.js";
+import type { PictureValues } from "./options.js";
+import type { PictureReporter } from "./reporter.js";
+
+interface Surroundings extends Pick<CommandIo, "env" | "signal"> {
+  reporter: PictureReporter;
+  /** Used instead of the model's own. */
+  scheduler: SchedulerFactory | undefined;
+}
+
+/**
+ * Finds the model of `--model`: a folder, a repository of the hub, which is downloaded, or a single file. Before weights are
+ * downloaded or read, its configurations are checked for the job.
+ *
+ * @returns loads it to a device
+ */
+export async function findModel(
+  values: PictureValues,
+  job: PictureJob,
+  { env, signal, reporter, scheduler }: Surroundings,
+): Promise<(device: string) => Promise<StableDiffusionBase>> {
+  const { dtype, vaeDtype, allowNonFinite, quantization, variant, attention, revision, cacheDir, localFilesOnly } =
+    values;
+  const { pipelineClass } = job;
+  const description = withCheck(job, scheduler);
+  const create = (components: StableDiffusionComponents) => {
+    const own = components.scheduler;
+    return new pipelineClass({ ...components, scheduler: scheduler ? scheduler.fromConfig(own.config) : own });
+  };
+  const options = { dtype, vaeDtype, allowNonFinite, quantization, attention, signal };
+  if (values.model !== undefined && (await isFile(values.model))) {
+    if (variant !== undefined) throw invalid("variant chooses among the files of a folder, but the model is a file");
+    const file = values.model;
+    reporter.loading(file);
+    const hub = { config: values.config, revision, cacheDir, localFilesOnly };
+    return async (device) => {
+      const check = (configs: PipelineConfigs<StableDiffusionComponents>) => description.check?.(configs);
+      return create((await loadSingleFile(file, { ...options, ...hub, device }, check)).components);
+    };
+  }
+  if (values.config !== undefined) throw invalid("config is for a model in a single file, but the model is none");
+  const parts = slotsOf(description).map(([, { folder }]) => folder);
+  if (values.model === undefined)
+    reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
+  let checked: string | undefined;
+  const checkConfigs = async (at: string) => {
+    await checkPipeline(description, at);
+    checked = at;
+  };
+  const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
+  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, components: parts, checkConfigs };
+  const folder = await resolvePretrained(values.model ?? builtInModel, from, env);
+  if (checked !== folder) await checkConfigs(folder);
+  reporter.loading(folder);
+  if (values.verbose) await tellWhatIsNotLoaded(folder, parts, reporter);
+  return async (device) =>
+    create(await loadComponents(pipelineClass.description, folder, { ...options, variant, device }));
+}
+
+/** The pipeline's description whose check is the job's too. */
+function withCheck(
+  { pipelineClass: { description }, checkModel }: PictureJob,
+  scheduler: SchedulerFactory | undefined,
+): PipelineDescription<StableDiffusionComponents> {
+  return {
+    ...description,
+    check(configs, index) {
+      description.check?.(configs, index);
+      const taken = scheduler ? scheduler.fromConfig(configs.scheduler.config) : configs.scheduler;
+      checkPrediction(configs.unet, configs.vae, taken);
+      checkModel({ ...configs, scheduler: taken });
+    },
+  };
+}
+
+function invalid(problem: string): InstructPix2PixError {
+  return new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
+}
+
+/** Names components that are not used, such as a safety checker. */
+async function tellWhatIsNotLoaded(folder: string, parts: readonly string[], reporter: PictureReporter): Promise<void> {
+  const { components } = await readModelIndex(folder);
+  for (const [name, component] of components)
+    if (component && !parts.includes(name)) reporter.detail(`${name} (${component.className}) is not loaded`);
+}

@@ -1,0 +1,139 @@
+import { peakDeviceMemory } from "../../core/cuda.js";
+import { resolveDevice } from "../../core/device.js";
+import { throwIfAborted } from "../../core/errors.js";
+import { randomSeed } from "../../core/generator.js";
+import { allowTf32, useDeterministicAlgorithms } from "../../core/numerics.js";
+import { imageGrid, type RgbImage } from "../../images/index.js";
+import { checkQuantization } from "../../models/pretrained.js";
+import type { StableDiffusionBase } from "../../pipelines/stable_diffusion/base.js";
+import { loadAddon } from "../../runtime/load.js";
+import { native } from "../../runtime/native.js";
+import { schedulerFromClassName } from "../../schedulers/registry.js";
+import type { CommandIo } from "../command.js";
+import { reported } from "../reporting.js";
+import { checkWeightedPrompts } from "./check.js";
+import { StepClock } from "./clock.js";
+import { type PictureJob, sharedRunOptions } from "./job.js";
+import { findModel } from "./model.js";
+import type { PictureValues } from "./options.js";
+import { planOutputs } from "./outputs.js";
+import { type Activity, createReporter, type PictureReporter } from "./reporter.js";
+
+/** Reads and checks what a command was given; the model comes later. */
+export type PrepareJob = (surroundings: {
+  signal: AbortSignal | undefined;
+  warn: (text: string) => void;
+}) => Promise<PictureJob>;
+
+/**
+ * Runs a command that makes pictures. Cheap checks come first; the model, which takes longest, is loaded last.
+ *
+ * @returns the exit status
+ */
+export async function runPictures(
+  values: PictureValues,
+  io: CommandIo,
+  activity: Activity,
+  prepare: PrepareJob,
+): Promise<number> {
+  const reporter = createReporter({ ...values, activity }, io);
+  const warn = (text: string) => reporter.warning(text);
+  await reported(reporter, warn, () => makePictures(values, io, reporter, prepare));
+  return 0;
+}
+
+async function makePictures(
+  values: PictureValues,
+  { env, signal }: CommandIo,
+  reporter: PictureReporter,
+  prepare: PrepareJob,
+): Promise<void> {
+  const started = performance.now();
+  const device = await setUp(values, env);
+  const scheduler = values.scheduler === undefined ? undefined : schedulerFromClassName(values.scheduler);
+  checkWeightedPrompts(values);
+  const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
+  const job = await prepare({ signal, warn: (text) => reporter.warning(text) });
+  const load = await findModel(values, job, { env, signal, reporter, scheduler });
+
+  const loadingSince = performance.now();
+  using pipeline = await load(values.enableModelCpuOffload ? "cpu" : device);
+  await place(pipeline, values, device, reporter);
+  const loadSeconds = secondsSince(loadingSince);
+  reporter.loaded(loadSeconds, stepsAsked(values));
+
+  const seed = values.seed ?? BigInt(randomSeed());
+  const clock = new StepClock();
+  const runningSince = performance.now();
+  const { images } = await job.run(pipeline, {
+    ...sharedRunOptions(values),
+    ...{ seed, signal },
+    onStep: ({ step, totalSteps, timestep }) =>
+      reporter.step({ step: step + 1, totalSteps, timestep, stepsPerSecond: clock.tick() }),
+  });
+  const results = values.grid ? [await grid(job.original, images)] : images;
+  // The rest takes milliseconds, and files are written atomically.
+  throwIfAborted(signal);
+  for (const [i, path] of outputs.entries()) await results[i]!.save(path);
+
+  reporter.done({
+    outputs,
+    pipeline: job.pipelineClass.description.className,
+    width: results[0]!.width,
+    height: results[0]!.height,
+    seed,
+    scheduler: pipeline.scheduler.className,
+    device,
+    dtype: pipeline.unet.dtype,
+    steps: clock.steps,
+    stepsPerSecond: clock.stepsPerSecond,
+    seconds: { load: loadSeconds, run: secondsSince(runningSince), total: secondsSince(started) },
+    peakMemory: process.resourceUsage().maxRSS * 1024,
+    peakDeviceMemory: await peakDeviceMemory(device),
+  });
+}
+
+/**
+ * Loads libtorch and applies the options of computing.
+ *
+ * @returns the device
+ */
+async function setUp(values: PictureValues, env: CommandIo["env"]): Promise<string> {
+  loadAddon({ libtorch: values.libtorch, env });
+  if (values.numThreads !== undefined) await native().setThreads(values.numThreads);
+  const device = resolveDevice(values.device);
+  allowTf32(values.allowTf32);
+  useDeterministicAlgorithms(values.deterministic);
+  checkQuantization(values.quantization, values.dtype, device);
+  return device;
+}
+
+/** Applies the options of memory. */
+async function place(
+  pipeline: StableDiffusionBase,
+  { enableModelCpuOffload, vaeSlicing, vaeTiling }: PictureValues,
+  device: string,
+  reporter: PictureReporter,
+): Promise<void> {
+  if (enableModelCpuOffload) {
+    if (device === "cpu") reporter.warning("--enable_model_cpu_offload has no effect on the CPU");
+    await pipeline.enableModelCpuOffload(device);
+  }
+  pipeline.vae.enableSlicing(vaeSlicing);
+  pipeline.vae.enableTiling(vaeTiling);
+}
+
+/** The results, to the right of the original at their size. */
+async function grid(original: RgbImage | undefined, results: readonly RgbImage[]): Promise<RgbImage> {
+  const { width, height } = results[0]!;
+  return imageGrid(original ? [await original.resize(width, height, "lanczos"), ...results] : results);
+}
+
+/** Undefined where the steps are given one by one. */
+function stepsAsked(values: PictureValues & { timesteps?: unknown; sigmas?: unknown }): number | undefined {
+  return (values.timesteps ?? values.sigmas) === undefined ? values.numInferenceSteps : undefined;
+}
+
+function secondsSince(start: number): number {
+  return (performance.now() - start) / 1000;
+}
