@@ -12,6 +12,17 @@ import { InstructPix2PixError } from "./errors.js";
 import { Generator } from "./generator.js";
 import { checkOptions, optionNames } from "./known-options.js";
 import { listOfThisRealm, nameOfTypedArray, ofThisRealm, type TypedArray } from "./realm.js";
+import {
+  checkBroadcast,
+  checkCat,
+  checkCount,
+  checkDim,
+  checkFloat,
+  checkQuantile,
+  checkRange,
+  checkRepeat,
+  checkReshape,
+} from "./tensor-checks.js";
 
 /** Element types of a {@link Tensor}. */
 export const DTYPES = [
@@ -118,6 +129,7 @@ export class Tensor {
    */
   static async randn(shape: readonly number[], options?: RandomOptions): Promise<Tensor> {
     const { dtype = "float32", device = "cpu", generator } = checkOptions(options, RANDOM_OPTIONS);
+    checkFloat("dtype", dtype);
     if (Array.isArray(generator) && generator.length !== 1) return drawRows(shape, generator, { dtype, device });
     const one = generatorHandle(Array.isArray(generator) ? generator[0] : generator);
     return new Tensor(await native().randn(shape, dtype, device, one));
@@ -126,6 +138,7 @@ export class Tensor {
   /** Draws from [0, 1). See {@link Tensor.randn}. */
   static async rand(shape: readonly number[], options?: TensorOptions & { generator?: Generator }): Promise<Tensor> {
     const { dtype = "float32", device = "cpu", generator } = checkOptions(options, RANDOM_OPTIONS);
+    checkFloat("dtype", dtype);
     return new Tensor(await native().rand(shape, dtype, device, generatorHandle(generator)));
   }
 
@@ -146,18 +159,22 @@ export class Tensor {
     options?: { generator?: Generator },
   ): Promise<Tensor> {
     const generator = generatorHandle(checkOptions(options, GENERATOR_OPTION).generator);
+    checkRange(low, high);
     return new Tensor(await native().randint(low, high, shape, generator));
   }
 
   /** A random permutation of 0..n−1, int64 [n] on the CPU. */
   static async randperm(n: number, options?: { generator?: Generator }): Promise<Tensor> {
     const generator = generatorHandle(checkOptions(options, GENERATOR_OPTION).generator);
+    checkCount("n", n);
     return new Tensor(await native().randperm(n, generator));
   }
 
   /** Joins tensors along an existing dimension. */
   static async cat(tensors: readonly Tensor[], dim = 0): Promise<Tensor> {
-    return new Tensor(await native().cat(handles(checkList(tensors, "tensors")), dim));
+    const joined = handles(checkList(tensors, "tensors"));
+    checkCat(tensors, dim);
+    return new Tensor(await native().cat(joined, dim));
   }
 
   /**
@@ -232,21 +249,26 @@ export class Tensor {
 
   /** Elements `start` (included) to `end` (excluded) along one dimension. */
   async slice(dim: number, start: number, end: number): Promise<Tensor> {
+    checkDim(dim, this);
     return new Tensor(await native().slice(this.#handle, dim, start, end));
   }
 
   /** The same elements in another shape; one size may be -1. */
   async reshape(shape: readonly number[]): Promise<Tensor> {
+    checkReshape(this, shape);
     return new Tensor(await native().reshape(this.#handle, shape));
   }
 
   /** Repeats the tensor `repeats[i]` times along each dimension. */
   async repeat(repeats: readonly number[]): Promise<Tensor> {
+    checkRepeat(this, repeats);
     return new Tensor(await native().repeat(this.#handle, repeats));
   }
 
   /** Repeats every slice along `dim` `repeats` times. */
   async repeatInterleave(repeats: number, dim = 0): Promise<Tensor> {
+    checkCount("repeats", repeats);
+    checkDim(dim, this);
     return new Tensor(await native().repeatInterleave(this.#handle, repeats, dim));
   }
 
@@ -267,8 +289,9 @@ export class Tensor {
     return this.#binary("div", other);
   }
 
-  neg(): Promise<Tensor> {
-    return this.#unary("neg");
+  async neg(): Promise<Tensor> {
+    if (this.dtype === "bool") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "a bool tensor has no negative");
+    return await this.#unary("neg");
   }
 
   abs(): Promise<Tensor> {
@@ -308,6 +331,7 @@ export class Tensor {
 
   /** The q-quantile of |x| in each row, linearly interpolated. */
   async absQuantileRows(q: number): Promise<number[]> {
+    checkQuantile(q);
     return listOfThisRealm(await native().absQuantileRows(this.#handle, q));
   }
 
@@ -337,6 +361,7 @@ export class Tensor {
 
   async #binary(operation: BinaryOperation, other: Tensor | number): Promise<Tensor> {
     const operand = typeof other === "number" ? other : handleOf(other, "other");
+    if (typeof other !== "number") checkBroadcast(this, other);
     return new Tensor(await native().binary(operation, this.#handle, operand));
   }
 

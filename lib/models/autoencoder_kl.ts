@@ -1,7 +1,7 @@
 import type { Generator } from "../core/generator.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
-import { disposeAll, handleOf, Tensor } from "../core/tensor.js";
-import type { NativeTiling } from "../runtime/contract/index.js";
+import { disposeAll, Tensor } from "../core/tensor.js";
+import type { NativeTensor, NativeTiling } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import { inferAutoencoderConfig } from "../single-file/autoencoder-config.js";
 import { autoencoderNames } from "../single-file/autoencoder-names.js";
@@ -12,6 +12,7 @@ import {
   type SingleFileTables,
   singleFileConfig,
 } from "../single-file/model.js";
+import { checkMultiple, modelInput } from "./check-input.js";
 import {
   createModel,
   loadPretrained,
@@ -225,10 +226,25 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    * @returns the posterior of the latents [B,latent_channels,h,w], not multiplied by `config.scaling_factor`
    */
   async encode(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
+    const input = this.#picture(x);
+    checkMultiple(x, "x", this.scaleFactor);
+    return await this.#encode(input, options);
+  }
+
+  /** @internal As {@link encode}, for any height and width, which are rounded down: training takes any `resolution`. */
+  async encodeAnySize(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
+    return await this.#encode(this.#picture(x), options);
+  }
+
+  #picture(x: Tensor): NativeTensor {
+    return modelInput(x, "x", "[B,C,H,W]", { axis: 1, size: this.config.in_channels, unit: "channels" });
+  }
+
+  async #encode(input: NativeTensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
     using moments = new Tensor(
       await this.computing(() =>
         cancellable(checkOptions(options, PASS_OPTIONS).signal, (token) =>
-          native().vaeEncode(this.handle, handleOf(x, "x"), this.#slicing, this.#tiles(), token),
+          native().vaeEncode(this.handle, input, this.#slicing, this.#tiles(), token),
         ),
       ),
     );
@@ -243,10 +259,12 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    * @returns pictures [B,out_channels,H,W], about -1..1
    */
   async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
+    const { latent_channels } = this.config;
+    const latents = modelInput(z, "z", "[B,C,h,w]", { axis: 1, size: latent_channels, unit: "channels" });
     return new Tensor(
       await this.computing(() =>
         cancellable(checkOptions(options, PASS_OPTIONS).signal, (token) =>
-          native().vaeDecode(this.handle, handleOf(z, "z"), this.#slicing, this.#tiles(), token),
+          native().vaeDecode(this.handle, latents, this.#slicing, this.#tiles(), token),
         ),
       ),
     );

@@ -12,6 +12,7 @@ import {
 } from "../single-file/model.js";
 import { inferUNetConfig } from "../single-file/unet-config.js";
 import { unetNames } from "../single-file/unet-names.js";
+import { modelInput } from "./check-input.js";
 import {
   createModel,
   loadPretrained,
@@ -157,7 +158,11 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     options?: UNetForwardOptions,
   ): Promise<Tensor> {
     const steps = timestepsArgument(timesteps);
-    const input = handleOf(sample, "sample");
+    const { in_channels, cross_attention_dim } = this.config;
+    const input = modelInput(sample, "sample", "[B,C,H,W]", { axis: 1, size: in_channels, unit: "channels" });
+    const [features] = [cross_attention_dim].flat() as [number];
+    const text = { axis: 2, size: features, unit: "features" };
+    modelInput(encoderHiddenStates, "encoderHiddenStates", "[B,T,D]", text);
     const conditions = unetConditions(encoderHiddenStates, options);
     return new Tensor(
       await this.computing(() =>

@@ -1,6 +1,7 @@
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { disposeAll, Tensor } from "../core/tensor.js";
+import { warnOnce } from "../core/warn.js";
 import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images/index.js";
 import { sizeForFactor } from "../images/resize.js";
 import { native } from "../runtime/native.js";
@@ -52,6 +53,7 @@ async function fromPictures(
   const pictures: RgbImage[] = [];
   for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, { signal }));
   const target = sizeForFactor(size ?? pictures[0]!, factor);
+  if (size === undefined) warnOfSizes(pictures);
   const rows: Tensor[] = [];
   try {
     for (const picture of pictures) {
@@ -64,6 +66,13 @@ async function fromPictures(
   } finally {
     disposeAll(...rows);
   }
+}
+
+/** Several pictures make one batch, which has one size. */
+function warnOfSizes(pictures: readonly RgbImage[]): void {
+  const [first, ...others] = [...new Set(pictures.map(({ width, height }) => `${width}×${height}`))];
+  if (others.length > 0)
+    warnOnce(`pictures of ${others.join(", ")} pixels are resized to the size of the first, ${first}, without cutting`);
 }
 
 /** All tensors as one [B,C,H,W]. */

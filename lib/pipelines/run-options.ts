@@ -19,7 +19,10 @@ export interface RunOptions<T extends OutputType = "image"> {
    * inputs, `ERR_NOT_FINITE` for results.
    */
   allowNonFinite?: boolean | undefined;
-  /** Stops the run within a step; it rejects with `ERR_ABORTED`. */
+  /**
+   * Stops the run within a step; it rejects with `ERR_ABORTED`, whose `cause` is the signal's reason: after
+   * `AbortSignal.timeout` its `name` is "TimeoutError".
+   */
   signal?: AbortSignal | undefined;
   /**
    * Called and awaited after every step. `progress.latents` belong to the pipeline, which frees them after the next step:

@@ -13,6 +13,7 @@ import { checkQuantization, QUANTIZATION_OPTIONS, type QuantizationOptions } fro
 import { singleFileUNetConfig, UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { checkFit, type StableDiffusionComponents } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
+import { checkedScheduler } from "../schedulers/check.js";
 import { SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { builtInTokenizer } from "../tokenizer/built-in.js";
@@ -136,8 +137,7 @@ function checkGiven(options: FromSingleFileOptions): FromSingleFileOptions {
     throw invalid("predictionType is part of the given scheduler's configuration: give one of the two");
   if (tokenizer !== undefined && typeof tokenizer?.encode !== "function")
     throw invalid(`tokenizer must be a CLIPTokenizer, not ${describe(tokenizer)}`);
-  if (scheduler !== undefined && typeof scheduler?.setTimesteps !== "function")
-    throw invalid(`scheduler must be a scheduler, not ${describe(scheduler)}`);
+  if (scheduler !== undefined) checkedScheduler(scheduler);
   return given;
 }
 

@@ -2,6 +2,7 @@ import type { GuidanceRow } from "../../conditioning/guidance.js";
 import { PromptCache } from "../../conditioning/prompt-cache.js";
 import type { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
+import { checkedScheduler } from "../../schedulers/check.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
 import { type FromSingleFileOptions, loadSingleFile } from "../../single-file/load.js";
 import { checkPrompts, checkRun, checkSampling, type PromptCall, type RunCall, type SamplingCall } from "../call.js";
@@ -37,8 +38,7 @@ export abstract class StableDiffusionBase extends DiffusionPipeline implements S
   textEncoder: StableDiffusionComponents["textEncoder"];
   tokenizer: StableDiffusionComponents["tokenizer"];
   unet: StableDiffusionComponents["unet"];
-  /** Cloned for every run. */
-  scheduler: Scheduler;
+  #scheduler!: Scheduler;
   readonly #prompts = new PromptCache();
 
   constructor(components: StableDiffusionComponents) {
@@ -66,6 +66,16 @@ export abstract class StableDiffusionBase extends DiffusionPipeline implements S
     const { description } = this;
     const { components } = await loadSingleFile(file, options, (configs) => description.check?.(configs));
     return new this(components);
+  }
+
+  /** Cloned for every run. */
+  get scheduler(): Scheduler {
+    return this.#scheduler;
+  }
+
+  /** @throws `ERR_INVALID_ARGUMENT` for what is no scheduler, such as the name of one */
+  set scheduler(scheduler: Scheduler) {
+    this.#scheduler = checkedScheduler(scheduler);
   }
 
   protected get models() {
