@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type {
   BinaryOperation,
   Float16Elements,
@@ -348,6 +349,16 @@ export class Tensor {
   /** Whether no element is NaN or infinite. */
   async isFinite(): Promise<boolean> {
     return native().isFinite(this.#handle);
+  }
+
+  /** Shape, type and device: "Tensor [1,4,64,64] float32 on cpu". The elements are not shown: they may be on a GPU, or not computed yet. */
+  toString(): string {
+    return this.disposed ? "Tensor (disposed)" : `Tensor [${this.shape}] ${this.dtype} on ${this.device}`;
+  }
+
+  /** What `console.log` shows. */
+  [inspect.custom](): string {
+    return this.toString();
   }
 
   /** Frees the memory as soon as no queued job needs it. Calling it again does nothing. */

@@ -9,6 +9,10 @@ import { imageLibrary } from "./sharp.js";
 export const IMAGE_FORMATS = ["png", "jpeg", "webp", "avif", "tiff", "gif"] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
+/** Other names of formats, as file names have them. */
+const ALIASES = { jpg: "jpeg", tif: "tiff" } as const satisfies Record<string, ImageFormat>;
+export type ImageFormatAlias = keyof typeof ALIASES;
+
 export interface EncodeOptions {
   /**
    * 1 to 100, for JPEG and WebP (default 90, JPEG with full colour resolution) and AVIF (default 70). PNG and TIFF keep
@@ -61,7 +65,12 @@ export function toSharp({ width, height, data }: RgbPixels): Sharp {
  * @throws `ERR_INVALID_ARGUMENT` for an unknown format or a quality outside 1..100, `ERR_IMAGE` if the format cannot
  *   hold a picture of this size.
  */
-export async function encode(pixels: RgbPixels, format: ImageFormat, options: EncodeOptions = {}): Promise<Buffer> {
+export async function encode(
+  pixels: RgbPixels,
+  name: ImageFormat | ImageFormatAlias,
+  options: EncodeOptions = {},
+): Promise<Buffer> {
+  const format = Object.hasOwn(ALIASES, name) ? ALIASES[name as ImageFormatAlias] : (name as ImageFormat);
   const { quality, lossless = false } = checkOptions(options, OPTIONS);
   if (quality !== undefined && !(Number.isInteger(quality) && quality >= 1 && quality <= 100))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `quality is a whole number from 1 to 100, not ${quality}`);

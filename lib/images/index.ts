@@ -3,7 +3,7 @@ import type { LoadImageOptions } from "./load.js";
 import { type ImageSource, RgbImage } from "./rgb-image.js";
 
 export { decodesInProgress } from "./decoding.js";
-export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, imageFormatOf } from "./encode.js";
+export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, type ImageFormatAlias, imageFormatOf } from "./encode.js";
 export type { GridOptions } from "./grid.js";
 export type { LoadImageOptions } from "./load.js";
 export { RESAMPLE_FILTERS, type ResampleFilter } from "./resize.js";
@@ -15,7 +15,7 @@ export { type ImageSource, RgbImage } from "./rgb-image.js";
  * profile, and of several frames or pages the first counts. 16-bit samples keep their upper 8 bits, also grey ones,
  * which Pillow would clip to white.
  *
- * A string is a path, or a URL if it begins with http://, https://, file:// or data:. PNG, JPEG, WebP, GIF, TIFF and
+ * A Blob or File, as a form of a request has it, is read whole. A string is a path, or a URL if it begins with http://, https://, file:// or data:. PNG, JPEG, WebP, GIF, TIFF and
  * AVIF are read, and what else the installed sharp decodes; SVG and PDF are refused. A sharp instance is rendered with
  * sharp's own rules, then turned upright. An RgbImage is returned as it is. TIFF colours other than grey, RGB, palettes,
  * CMYK and YCbCr are refused by name.

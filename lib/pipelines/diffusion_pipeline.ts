@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import {
   checkComponentNames,
   checkComponents,
@@ -102,6 +103,18 @@ export abstract class DiffusionPipeline {
     return Object.fromEntries(
       slotsOf<object>(description).map(([name]) => [name, (this as Record<string, unknown>)[String(name)]]),
     );
+  }
+
+  /** One line, which `console.log` shows: the class, and each component with its type and device. */
+  toString(): string {
+    const name = this.constructor.name;
+    if (this.disposed) return `${name} (disposed)`;
+    const parts = Object.entries(this.components).map(([part, value]) => `${part}: ${shown(value)}`);
+    return `${name} { ${parts.join(", ")} }`;
+  }
+
+  [inspect.custom](): string {
+    return this.toString();
   }
 
   /** @internal Offloads as another pipeline does, whose models it shares. */
@@ -210,6 +223,13 @@ export abstract class DiffusionPipeline {
       await model.to(device);
     }
   }
+}
+
+function shown(component: unknown): string {
+  if (Array.isArray(component)) return `[${component.map(shown).join(", ")}]`;
+  if (typeof component !== "object" || component === null) return String(component);
+  const { dtype, device } = component as Partial<PipelineModel>;
+  return `${component.constructor.name}${dtype === undefined ? "" : ` ${dtype} on ${device}`}`;
 }
 
 /** The class that a folder or repository names. Its registry is imported late, since every pipeline extends this base. */
