@@ -3,11 +3,12 @@
 
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import * as ours from "../dist/index.js";
+import { cudaDevices, Generator, synchronize, Tensor } from "../dist/index.js";
+import { loadPipeline } from "../dist/pipelines/diffusion_pipeline.js";
+import { pipelineFromClassName } from "../dist/pipelines/registry.js";
 import { native } from "../dist/runtime/native.js";
 import { peakBytes } from "./device.mjs";
 
-const { cudaDevices, Generator, synchronize, Tensor } = ours;
 const [quantization] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 let pipe;
@@ -40,7 +41,7 @@ const commands = {
 
   async load({ model, dtype, pipeline = "StableDiffusionInstructPix2PixPipeline" }) {
     const start = await now();
-    pipe = await ours[pipeline].fromPretrained(model, { device, dtype, quantization });
+    pipe = await loadPipeline(pipelineFromClassName(pipeline), model, { device, dtype, quantization });
     return { seconds: (await now()) - start };
   },
 

@@ -21,10 +21,12 @@ export {
   IMAGE_FORMATS,
   type ImageFormat,
   type ImageFormatAlias,
+  type ImageGridLayout,
   type ImageSource,
   imageGrid,
   type LoadImageOptions,
   loadImage,
+  makeImageGrid,
   type ResampleFilter,
   RgbImage,
 } from "./images/index.js";
@@ -89,7 +91,8 @@ export type {
 export { type Diagnosis, diagnose } from "./runtime/diagnose.js";
 export { type InstalledLibtorch, type InstallOptions, installLibtorch } from "./runtime/libtorch/install.js";
 export * from "./schedulers/index.js";
-export type { FromSingleFileOptions } from "./single-file/load.js";
+export type { SingleFilePipelineOptions } from "./single-file/check.js";
+export type { FromSingleFileOptions, SingleFileLoadOptions } from "./single-file/load.js";
 export type { SingleFileModelOptions } from "./single-file/model.js";
 export { builtInTokenizer } from "./tokenizer/built-in.js";
 export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer/clip_tokenizer.js";

@@ -6,7 +6,7 @@ the one in lib/single-file, which goes the other way.
 Usage:
   python scripts/record-single-file.py fixtures
       test/fixtures/single-file: how the tensors of two tiny models are called in a single file, and names and shapes of
-      published models
+      published models, and the repository that diffusers takes for each kind of file
   python scripts/record-single-file.py compare CONFIGS OUT sd1|sd2
       makes OUT/model.safetensors, a float16 model with random weights, loads it with
       diffusers' from_single_file and CONFIGS (a folder with configurations), and writes OUT/expected.json: SHA-256 of
@@ -252,6 +252,25 @@ def record_fixtures():
     write_json(target / "names.json", digests)
 
 
+def record_repositories():
+    """The repository whose configurations diffusers' from_single_file takes for each kind of file, by the shapes that it looks at."""
+    import torch
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    empty = lambda *shape: torch.empty(shape, device="meta")
+    kinds = {}
+    for family, width in (("sd1", 768), ("sd2", 1024)):
+        for channels in (4, 8, 9):
+            unet = PREFIXES[family]["unet"]
+            file = {
+                f"{unet}input_blocks.0.0.weight": empty(320, channels, 3, 3),
+                f"{unet}input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight": empty(320, width),
+                f"{unet}output_blocks.11.0.skip_connection.weight": empty(320, 640, 1, 1),
+            }
+            kinds[f"{family}-{channels}"] = fetch_diffusers_config(file)["pretrained_model_name_or_path"]
+    write_json(FIXTURES / "single-file" / "repositories.json", kinds)
+
+
 def digest(names):
     """Of sorted names, one a line."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
@@ -310,6 +329,7 @@ def compare(configs_folder, out, family):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["fixtures"]:
         record_fixtures()
+        record_repositories()
     elif sys.argv[1:2] == ["compare"] and len(sys.argv) == 5:
         compare(*sys.argv[2:])
     else:

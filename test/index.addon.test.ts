@@ -11,6 +11,7 @@ it("the public interface has every documented name", () => {
       ...["InstructPix2PixPipeline", "AutoencoderKL", "UNet2DConditionModel", "CLIPTextModel", "CLIPTokenizer"],
       ...["Tensor", "Generator", "loadSafetensors", "saveSafetensors", "RgbImage", "loadImage", "imageGrid"],
       ...["imageToTensor", "tensorToImage", "tensorToImages", "tidy", "readMetrics", "listCheckpoints"],
+      ...["makeImageGrid", "AutoPipelineForImage2Image", "DiffusionPipeline", "StableDiffusionImg2ImgPipeline"],
       ...["InstructPix2PixError", "isInstructPix2PixError", "installLibtorch", "diagnose", "resolvePretrained"],
       ...["DDIMScheduler", "DDPMScheduler", "DPMSolverMultistepScheduler", "EulerAncestralDiscreteScheduler"],
       ...["EulerDiscreteScheduler", "HeunDiscreteScheduler", "LCMScheduler", "LMSDiscreteScheduler"],

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { disposeAll, type Tensor } from "../core/tensor.js";
 import { loadSafetensors, saveSafetensors } from "../files/safetensors.js";
 import { resolveWeights } from "../models/weights.js";
-import type { ComponentFiles } from "./registry.js";
+import type { ComponentFiles } from "./files.js";
 
 /**
  * Copies a component's folder, byte for byte where possible: shards and variants of weights become one file with the
@@ -22,7 +22,7 @@ export async function copyComponent(
 }
 
 /** The files that a tokenizer is loaded from, here or in transformers. */
-export async function copyTokenizer(from: string, to: string): Promise<void> {
+async function copyTokenizer(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true });
   for (const name of await readdir(from))
     if (/\.(?:json|txt)$/.test(name)) await copyFile(join(from, name), join(to, name));

@@ -26,10 +26,14 @@ export interface PipelineDescription<C> {
   readonly accepts?: readonly string[];
   /** By the components' names in the API. */
   readonly components: { readonly [K in keyof C]-?: ComponentSlot };
+  /** What diffusers' class has besides, and these pipelines lack: null in `model_index.json`. */
+  readonly lacking?: readonly string[];
+  /** Other entries of `model_index.json` when it is saved. */
+  readonly settings?: Readonly<Record<string, unknown>>;
   /**
    * Refuses components that do not fit together, before weights are downloaded or loaded.
    *
-   * @param index of the folder; undefined for a model in a single file
+   * @param index of the folder that they are in; undefined for those of a single file
    * @throws `ERR_CONFIG`
    */
   check?(configs: PipelineConfigs<C>, index?: ModelIndex): void;
@@ -155,7 +159,8 @@ export function checkComponents<C>(description: PipelineDescription<C>, componen
   description.check?.(configs as PipelineConfigs<C>);
 }
 
-function configOf(part: unknown): unknown {
+/** What is known of a component without its weights. */
+export function configOf(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(configOf);
   return isModel(part) ? part.config : part;
 }

@@ -9,9 +9,11 @@ import {
   checkQuantization,
   MODEL_OPTIONS,
   type ModelOptions,
+  type PretrainedModel,
   QUANTIZATION_OPTIONS,
   type QuantizationOptions,
 } from "../models/pretrained.js";
+import type { JsonObject } from "../models/schema.js";
 import { listVariants } from "../models/weights.js";
 import { native } from "../runtime/native.js";
 import {
@@ -94,13 +96,36 @@ export async function loadComponents<C extends object>(
   if (checked?.folder !== folder) checked = await checkPipeline(description, folder, given);
   const { models, ready } = checked;
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, models, variant);
+  const loading = models.map(({ name, folder, modelClass }) => ({
+    name,
+    load: async () => {
+      const config = await readConfig(join(folder, modelClass.files.config));
+      const own = modelOptions(modelClass, config, { ...options, device });
+      return modelClass.load(folder, { ...own, variant: variantOf(folder) });
+    },
+  }));
+  return assemble(ready, loading, given, signal);
+}
+
+/**
+ * Loads models one after the other.
+ *
+ * @param ready the other components
+ * @param given those that are the caller's
+ * @throws after disposing of those that it loaded
+ */
+export async function assemble<C extends object>(
+  ready: Partial<C>,
+  models: readonly { name: keyof C; load: () => Promise<PretrainedModel<unknown>> }[],
+  given: Partial<C>,
+  signal: AbortSignal | undefined,
+): Promise<C> {
   const components: Partial<C> = { ...ready };
-  const loaded: { dispose(): void }[] = [];
+  const loaded: PretrainedModel<unknown>[] = [];
   try {
-    for (const { name, folder, modelClass } of models) {
+    for (const { name, load } of models) {
       throwIfAborted(signal);
-      const own = await optionsOf(modelClass, folder, { ...options, device, variant: variantOf(folder) });
-      const model = await modelClass.load(folder, own);
+      const model = await load();
       loaded.push(model);
       components[name] = model as C[keyof C];
     }
@@ -133,27 +158,32 @@ function downloadOptions(options: FromPretrainedOptions): ResolveOptions {
   return Object.fromEntries(given);
 }
 
-/** The options of a pipeline that apply to a model of this class. */
-async function optionsOf(
-  { className, files }: ModelClass,
-  folder: string,
-  options: FromPretrainedOptions,
-): Promise<ModelOptions & QuantizationOptions> {
-  const { dtype = "float32", device, variant, attention, signal } = options;
-  const { allowNonFinite, suggestAllowNonFinite } = options;
-  const model: ModelOptions = { dtype, device, variant, attention, allowNonFinite, suggestAllowNonFinite, signal };
-  if (className === "UNet2DConditionModel") return { ...model, quantization: options.quantization };
+/** The options of a pipeline that its models share, wherever they come from. */
+type SharedOptions = Omit<ModelOptions, "variant"> & QuantizationOptions & Pick<FromPretrainedOptions, "vaeDtype">;
+
+/**
+ * The options of a pipeline that apply to a model of this class.
+ *
+ * @param config of the model, without defaults
+ */
+export function modelOptions(
+  { className }: ModelClass,
+  config: JsonObject,
+  { vaeDtype, quantization, ...options }: SharedOptions,
+): Omit<ModelOptions, "variant"> & QuantizationOptions {
+  const { dtype = "float32", device, attention, signal, allowNonFinite, suggestAllowNonFinite } = options;
+  const model = { dtype, device, attention, allowNonFinite, suggestAllowNonFinite, signal };
+  if (className === "UNet2DConditionModel") return { ...model, quantization };
   if (className !== "AutoencoderKL") return model;
-  return { ...model, dtype: options.vaeDtype ?? (await autoencoderType(join(folder, files.config), dtype)) };
+  return { ...model, dtype: vaeDtype ?? autoencoderType(config, dtype) };
 }
 
 /**
  * Only an explicit key counts: its default is true, but many older files of autoencoders that work in float16 omit it,
  * and diffusers runs these in float16.
  */
-async function autoencoderType(config: string, dtype: ModelDType): Promise<ModelDType> {
-  if (dtype !== "float16") return dtype;
-  return (await readConfig(config)).force_upcast === true ? "float32" : dtype;
+function autoencoderType({ force_upcast }: JsonObject, dtype: ModelDType): ModelDType {
+  return dtype === "float16" && force_upcast === true ? "float32" : dtype;
 }
 
 const noVariant = (): undefined => undefined;

@@ -4,7 +4,7 @@ import { toJson } from "../files/json.js";
 import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
 import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
-import { MODEL_CONFIG, type ModelFormat, type ModelLibrary, weightBaseName } from "../models/format.js";
+import type { ModelFormat, ModelLibrary } from "../models/format.js";
 import {
   type ModelDescription,
   type ModelOptions,
@@ -14,21 +14,21 @@ import {
 } from "../models/pretrained.js";
 import { DIFFUSERS_VERSION } from "../models/save.js";
 import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
-import type { WeightBaseName } from "../models/weight-names.js";
+import type { ModelKind } from "../runtime/contract/index.js";
 import { loadScheduler, SCHEDULER_CONFIG, SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
 import { Scheduler } from "../schedulers/scheduler.js";
+import type { SingleFile } from "../single-file/file.js";
+import type { ComponentName } from "../single-file/layout.js";
+import {
+  type SingleFileModelOptions,
+  type SingleFileSource,
+  type SingleFileTables,
+  singleFileSource,
+} from "../single-file/model.js";
 import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
-import { copyTokenizer } from "./copy.js";
-import type { ComponentClass } from "./model-index.js";
+import { type ComponentFiles, filesOf } from "./files.js";
 
 // The one place that knows the classes of pipelines' components: how each is stored, checked, loaded and saved.
-
-/** The files of a component's folder, as far as its class determines them. */
-export type ComponentFiles =
-  | { readonly kind: "model"; readonly config: string; readonly weights: WeightBaseName }
-  | { readonly kind: "scheduler"; readonly config: string }
-  /** Whatever text files there are. */
-  | { readonly kind: "tokenizer" };
 
 interface Storage<T> {
   /** As in `model_index.json`. */
@@ -46,6 +46,20 @@ export interface ModelClass<T extends PretrainedModel<unknown> = PretrainedModel
   /** The checked configuration in a folder, without weights. @throws `ERR_CONFIG`, `ERR_FILE_NOT_FOUND`, `ERR_IO` */
   readConfig(folder: string): Promise<T["config"]>;
   load(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
+  /** As in a single file of the original layout; undefined for classes that are not read from there. */
+  readonly inSingleFile: InSingleFile<T> | undefined;
+}
+
+/** How a class is read from its part of a single file. */
+export interface InSingleFile<T extends PretrainedModel<unknown> = PretrainedModel<unknown>> {
+  readonly component: ComponentName;
+  /**
+   * Its configuration and tensors, without reading weights.
+   *
+   * @param folder of configurations; without one they are inferred
+   */
+  check(file: SingleFile, folder: string | undefined): Promise<SingleFileSource<T["config"]>>;
+  load(path: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
 }
 
 /** A class without weights, which is loaded whole where others' configurations are read. */
@@ -58,7 +72,9 @@ export type RegisteredClass = ModelClass | LightClass;
 
 interface ModelConstructor<T extends PretrainedModel<unknown>> {
   readonly description: ModelDescription<T["config"]>;
+  readonly singleFile: SingleFileTables<T["config"]>;
   fromPretrained(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
+  fromSingleFile(file: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
 }
 
 function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
@@ -66,11 +82,19 @@ function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): 
   const storage: ModelClass<T> = {
     className: kind,
     library,
-    files: { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) },
+    files: filesOf({ library, className: kind }) as ModelClass["files"],
     is: (value): value is T => value instanceof (Model as unknown as new () => T),
     readConfig: async (folder) => (await readModelConfig(Model.description, folder)).config,
     load: (folder, options) => Model.fromPretrained(folder, options),
     save: (folder, component) => component.savePretrained(folder),
+    // A subclass inherits these, but has other weights.
+    inSingleFile: Object.hasOwn(Model, "singleFile")
+      ? {
+          component: Model.singleFile.component,
+          check: (file, folder) => singleFileSource(Model.description, Model.singleFile, file, folder),
+          load: (path, options) => Model.fromSingleFile(path, options),
+        }
+      : undefined,
   };
   return storage as unknown as ModelClass;
 }
@@ -79,10 +103,10 @@ function tokenizer(className: string): LightClass {
   const storage: LightClass<CLIPTokenizer> = {
     className,
     library: "transformers",
-    files: { kind: "tokenizer" },
+    files: filesOf({ library: "transformers", className }) as LightClass["files"],
     is: (value) => value instanceof CLIPTokenizer,
     load: (folder) => CLIPTokenizer.fromPretrained(folder),
-    save: (folder, { folder: from }) => copyTokenizer(from, folder),
+    save: (folder, component) => component.savePretrained(folder),
   };
   return storage as LightClass;
 }
@@ -91,7 +115,7 @@ function scheduler(className: SchedulerName): LightClass {
   const storage: LightClass<Scheduler> = {
     className,
     library: "diffusers",
-    files: { kind: "scheduler", config: SCHEDULER_CONFIG },
+    files: filesOf({ library: "diffusers", className }) as LightClass["files"],
     is: (value) => value instanceof Scheduler, // one that is not in the registry computes as well
     load: (folder) => loadScheduler(folder, className),
     save: saveScheduler,
@@ -104,7 +128,7 @@ const MODELS = {
   CLIPTextModel: model(CLIPTextModel),
   CLIPTextModelWithProjection: model(CLIPTextModelWithProjection),
   UNet2DConditionModel: model(UNet2DConditionModel),
-};
+} satisfies Record<ModelKind, ModelClass>;
 
 const TOKENIZERS = {
   CLIPTokenizer: tokenizer("CLIPTokenizer"),
@@ -135,14 +159,6 @@ export function classOf(component: unknown): RegisteredClass | undefined {
   if (component instanceof Scheduler)
     return isRegistered(component.className) ? CLASSES[component.className] : undefined;
   return Object.values(CLASSES).find((entry) => entry.is(component));
-}
-
-/** A component's files. Those of classes that cannot be loaded follow from their names and libraries, as in diffusers. */
-export function filesOf({ library, className }: ComponentClass): ComponentFiles {
-  if (isRegistered(className)) return CLASSES[className].files;
-  if (className.includes("Tokenizer")) return { kind: "tokenizer" };
-  if (className.endsWith("Scheduler")) return { kind: "scheduler", config: SCHEDULER_CONFIG };
-  return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) };
 }
 
 /** `scheduler_config.json` as diffusers writes it. Errors of the file system pass through. */

@@ -4,11 +4,13 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { disk } from "../files/file-system.js";
 import { ioError } from "../files/io-error.js";
 import { readTree, syncPath } from "../files/tree.js";
+import type { PretrainedModel } from "../models/pretrained.js";
 import { DIFFUSERS_VERSION } from "../models/save.js";
 import { copyComponent } from "./copy.js";
 import { type PipelineDescription, slotsOf } from "./description.js";
+import { filesOf } from "./files.js";
 import { type ComponentClass, MODEL_INDEX } from "./model-index.js";
-import { classOf, filesOf } from "./registry.js";
+import { classOf } from "./registry.js";
 
 /** A component to save. */
 export interface SavedComponent {
@@ -56,10 +58,19 @@ export async function saveComponents(folder: string, pipeline: SavedPipeline): P
   }
 }
 
+/** The folder of a pipeline with these components. */
+export function savedPipeline<C>(
+  { className, lacking = [], settings = {} }: PipelineDescription<C>,
+  components: SavedPipeline["components"],
+): SavedPipeline {
+  const absent = Object.fromEntries(lacking.map((name) => [name, null]));
+  return { className, settings, components: { ...absent, ...components } };
+}
+
 /**
- * The loaded components of a pipeline, for {@link saveComponents}.
+ * The loaded components of a pipeline, for {@link savedPipeline}.
  *
- * @throws `ERR_INVALID_ARGUMENT` for one of a class that cannot be saved
+ * @throws `ERR_INVALID_ARGUMENT` for one of a class that cannot be saved, and for a quantized model
  */
 export function savedComponents<C>(
   description: PipelineDescription<C>,
@@ -68,12 +79,18 @@ export function savedComponents<C>(
   return Object.fromEntries(
     slotsOf(description).map(([name, { folder }]) => [
       folder,
-      components[name] === null ? null : loadedComponent(String(name), components[name]),
+      components[name] === null ? null : savedComponent(String(name), components[name]),
     ]),
   );
 }
 
-function loadedComponent(name: string, component: unknown): SavedComponent {
+/**
+ * A loaded component.
+ *
+ * @param name for messages
+ * @throws as {@link savedComponents}
+ */
+export function savedComponent(name: string, component: unknown): SavedComponent {
   const entry = classOf(component);
   if (!entry)
     throw new InstructPix2PixError(
@@ -81,6 +98,7 @@ function loadedComponent(name: string, component: unknown): SavedComponent {
       `${name} is of a class that cannot be saved with a pipeline`,
     );
   const { library, className } = entry;
+  if (entry.files.kind === "model") (component as PretrainedModel<unknown>).checkExact();
   return { library, className, write: (folder) => entry.save(folder, component as never) };
 }
 

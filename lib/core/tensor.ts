@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import type {
   BinaryOperation,
+  DType,
   Float16Elements,
   NativeGenerator,
   NativeTensor,
@@ -25,20 +26,7 @@ import {
   checkReshape,
 } from "./tensor-checks.js";
 
-/** Element types of a {@link Tensor}. */
-export const DTYPES = [
-  "float32",
-  "float64",
-  "bfloat16",
-  "float16",
-  "int64",
-  "int32",
-  "int16",
-  "int8",
-  "uint8",
-  "bool",
-] as const;
-export type DType = (typeof DTYPES)[number];
+export { DTYPES, type DType } from "../runtime/contract/index.js";
 
 /** The element types models run in. */
 export type ModelDType = "float32" | "bfloat16" | "float16";

@@ -1,5 +1,5 @@
-import { MODEL_INDEX, type ModelIndex, readModelIndex } from "../components/model-index.js";
-import { filesOf, isRegistered } from "../components/registry.js";
+import { filesOf, usableComponents } from "../components/files.js";
+import { MODEL_INDEX, readModelIndex } from "../components/model-index.js";
 import { MODEL_CONFIG, weightBaseName } from "../models/format.js";
 import { readWeightIndex } from "../models/weight-index.js";
 import {
@@ -20,13 +20,6 @@ export interface SelectOptions {
   readonly variant?: string | undefined;
   /** Called with a pipeline's folder before its weights are obtained, with everything else there. */
   readonly checkConfigs?: ((folder: string) => Promise<unknown>) | undefined;
-}
-
-/** The components that can be loaded: not, for example, a safety checker. */
-export function usableComponents({ components }: ModelIndex): string[] {
-  return [...components].flatMap(([name, component]) =>
-    component && (filesOf(component).kind !== "model" || isRegistered(component.className)) ? [name] : [],
-  );
 }
 
 /**

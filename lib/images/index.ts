@@ -1,10 +1,13 @@
-import { type GridOptions, gridPixels } from "./grid.js";
+import { checkList, describe } from "../core/arguments.js";
+import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
+import { checkLayout, type GridOptions, gridPixels, type ImageGridLayout, layoutPixels } from "./grid.js";
 import type { LoadImageOptions } from "./load.js";
 import { type ImageSource, RgbImage } from "./rgb-image.js";
 
 export { decodesInProgress } from "./decoding.js";
 export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, type ImageFormatAlias, imageFormatOf } from "./encode.js";
-export type { GridOptions } from "./grid.js";
+export type { GridOptions, ImageGridLayout } from "./grid.js";
 export type { LoadImageOptions } from "./load.js";
 export { RESAMPLE_FILTERS, type ResampleFilter } from "./resize.js";
 export { type ImageSource, RgbImage } from "./rgb-image.js";
@@ -42,5 +45,30 @@ export function loadImage(source: ImageSource, options: LoadImageOptions = {}): 
  */
 export function imageGrid(images: readonly RgbImage[], options: GridOptions = {}): RgbImage {
   const { width, height, data } = gridPixels(images, options);
+  return new RgbImage(width, height, data);
+}
+
+const LAYOUT = optionNames<ImageGridLayout>()({ rows: true, cols: true, resize: true });
+
+/**
+ * Puts pictures into rows and columns as diffusers' `make_image_grid` does: every cell is as large as the first picture, the
+ * background is black, and nothing is centred or scaled unless `resize` is given. {@link imageGrid} fits pictures of
+ * different sizes.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` if rows times columns is not the number of pictures, and for other bad arguments
+ */
+export async function makeImageGrid(images: readonly RgbImage[], layout: ImageGridLayout): Promise<RgbImage> {
+  const { rows, cols, resize } = checkOptions(layout, LAYOUT) as ImageGridLayout;
+  for (const image of checkList(images, "images"))
+    if (!(image instanceof RgbImage))
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `images must be a list of RgbImage, as loadImage gives them; it holds ${describe(image)}`,
+      );
+  checkLayout(images.length, { rows, cols, resize });
+  const side = resize ?? undefined;
+  const resized: RgbImage[] = [];
+  for (const image of images) resized.push(side === undefined ? image : await image.resize(side, side, "bicubic"));
+  const { width, height, data } = layoutPixels(resized, { rows, cols });
   return new RgbImage(width, height, data);
 }

@@ -8,7 +8,12 @@ export const RESAMPLE_FILTERS = ["nearest", "box", "bilinear", "hamming", "bicub
 export type ResampleFilter = (typeof RESAMPLE_FILTERS)[number];
 
 /** The longest supported side; no output format supports longer ones. */
-const MAX_SIDE = 1 << 20;
+export const MAX_SIDE = 1 << 20;
+
+/** Whether pictures can be resized to this many pixels along a side. */
+export function isSide(size: unknown): boolean {
+  return Number.isInteger(size) && (size as number) >= 1 && (size as number) <= MAX_SIDE;
+}
 
 /**
  * Resizes a picture with exactly the values of Pillow's `Image.resize`. Equal sizes give the same pixels.
@@ -22,7 +27,7 @@ export async function resizePixels(
   filter: ResampleFilter,
 ): Promise<RgbPixels> {
   for (const [what, size] of Object.entries({ width, height }))
-    if (!Number.isInteger(size) || size < 1 || size > MAX_SIDE)
+    if (!isSide(size))
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
         `${what} is a whole number from 1 to ${MAX_SIDE}, not ${size}`,

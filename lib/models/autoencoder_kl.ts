@@ -5,13 +5,7 @@ import type { NativeTensor, NativeTiling } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import { inferAutoencoderConfig } from "../single-file/autoencoder-config.js";
 import { autoencoderNames } from "../single-file/autoencoder-names.js";
-import type { SingleFile } from "../single-file/file.js";
-import {
-  loadFromSingleFile,
-  type SingleFileModelOptions,
-  type SingleFileTables,
-  singleFileConfig,
-} from "../single-file/model.js";
+import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
 import { checkMultiple, modelInput } from "./check-input.js";
 import {
   createModel,
@@ -90,11 +84,6 @@ const singleFile: SingleFileTables<AutoencoderKLConfig> = {
   names: (config) => autoencoderNames(config),
 };
 
-/** The configuration of a single file's autoencoder, from a folder or inferred. */
-export function singleFileAutoencoderConfig(file: SingleFile, folder?: string): Promise<AutoencoderKLConfig> {
-  return singleFileConfig(description, singleFile, file, folder);
-}
-
 /** The configuration in a folder, without its weights. */
 export async function readAutoencoderConfig(folder: string): Promise<AutoencoderKLConfig> {
   return (await readModelConfig(description, folder)).config;
@@ -167,6 +156,8 @@ export function scaleFactorOf({ block_out_channels: levels }: Pick<AutoencoderKL
 export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   /** @internal */
   static readonly description = description;
+  /** @internal */
+  static readonly singleFile = singleFile;
 
   #slicing = false;
   #tiling = false;

@@ -2,13 +2,7 @@ import { checkOptions, optionNames } from "../core/known-options.js";
 import { listOfThisRealm } from "../core/realm.js";
 import { handleOf, Tensor } from "../core/tensor.js";
 import { cancellable, native } from "../runtime/native.js";
-import type { SingleFile } from "../single-file/file.js";
-import {
-  loadFromSingleFile,
-  type SingleFileModelOptions,
-  type SingleFileTables,
-  singleFileConfig,
-} from "../single-file/model.js";
+import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
 import { inferTextEncoderConfig } from "../single-file/text-encoder-config.js";
 import { openClipNames, transformersNames } from "../single-file/text-encoder-names.js";
 import {
@@ -108,11 +102,6 @@ const singleFile: SingleFileTables<CLIPTextConfig> = {
   names: (config, { family }) => (family === "sd2" ? openClipNames(config, false) : transformersNames),
 };
 
-/** The configuration of a single file's text encoder, from a folder or inferred. */
-export function singleFileTextEncoderConfig(file: SingleFile, folder?: string): Promise<CLIPTextConfig> {
-  return singleFileConfig(description, singleFile, file, folder);
-}
-
 /** The configuration in a folder, without its weights. */
 export async function readTextEncoderConfig(folder: string): Promise<CLIPTextConfig> {
   return (await readModelConfig(description, folder)).config;
@@ -151,6 +140,8 @@ const FORWARD_OPTIONS = optionNames<CLIPTextForwardOptions>()({
 export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
   /** @internal */
   static readonly description = description;
+  /** @internal */
+  static readonly singleFile = singleFile;
 
   /**
    * Loads a folder with `config.json` and `model*.safetensors`, with or without the "text_model." prefix of tensor names.

@@ -162,12 +162,21 @@ export abstract class PretrainedModel<Config> {
    * @throws `ERR_INVALID_ARGUMENT` if the model is quantized
    */
   async stateDict(): Promise<Record<string, Tensor>> {
+    this.checkExact();
+    this.#weightsMayChange = true;
+    return await this.#parameters();
+  }
+
+  /** @internal @throws `ERR_INVALID_ARGUMENT` if the model is quantized */
+  checkExact(): void {
     if (this.quantization !== "none")
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
         `with quantization "${this.quantization}" a model does not keep its original weights: load it without`,
       );
-    this.#weightsMayChange = true;
+  }
+
+  async #parameters(): Promise<Record<string, Tensor>> {
     await this.settled();
     const result: Record<string, Tensor> = Object.create(null);
     for (const [name, handle] of Object.entries(await native().modelStateDict(this.#handle)))
@@ -183,9 +192,10 @@ export abstract class PretrainedModel<Config> {
    */
   async savePretrained(folder: string, options?: { dtype?: ModelDType }): Promise<void> {
     const { dtype = this.dtype } = checkOptions(options, SAVE_OPTIONS);
+    this.checkExact();
     using scope = new Scope();
     const weights: Record<string, Tensor> = {};
-    for (const [name, tensor] of Object.entries(await this.stateDict()))
+    for (const [name, tensor] of Object.entries(await this.#parameters()))
       weights[name] = scope.add(await scope.add(tensor).to({ dtype }));
     try {
       await writeModel(folder, this.format, { ...this.config }, weights);

@@ -2,13 +2,11 @@ import { checkList } from "../core/arguments.js";
 import { handleOf, Tensor } from "../core/tensor.js";
 import type { NativeTensor } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
-import type { SingleFile } from "../single-file/file.js";
 import {
   loadFromSingleFile,
   QUANTIZABLE_SINGLE_FILE_OPTIONS,
   type SingleFileModelOptions,
   type SingleFileTables,
-  singleFileConfig,
 } from "../single-file/model.js";
 import { inferUNetConfig } from "../single-file/unet-config.js";
 import { unetNames } from "../single-file/unet-names.js";
@@ -43,14 +41,17 @@ const singleFile: SingleFileTables<UNet2DConditionConfig> = {
   names: (config) => unetNames(config),
 };
 
-/** The configuration of a single file's UNet, from a folder or inferred. */
-export function singleFileUNetConfig(file: SingleFile, folder?: string): Promise<UNet2DConditionConfig> {
-  return singleFileConfig(description, singleFile, file, folder);
-}
-
 /** The configuration in a folder, without its weights. */
 export async function readUNetConfig(folder: string): Promise<UNet2DConditionConfig> {
   return (await readModelConfig(description, folder)).config;
+}
+
+/** Input channels of a UNet in training. */
+export interface InputChannels {
+  /** Of a model to which the others are added; without it none are added. */
+  existing?: number | undefined;
+  /** Of the result. */
+  inChannels: number;
 }
 
 /**
@@ -60,6 +61,8 @@ export async function readUNetConfig(folder: string): Promise<UNet2DConditionCon
 export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig> {
   /** @internal */
   static readonly description = description;
+  /** @internal */
+  static readonly singleFile = singleFile;
 
   /**
    * Loads a folder with `config.json` and `diffusion_pytorch_model*.safetensors`.
@@ -108,36 +111,32 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * Loads a UNet for training with additional input channels: those missing in a text-to-image model get zero weights,
    * so that they have no effect at first.
    *
-   * @param channels.inChannels input channels of the result
-   * @param channels.existing input channels of a model to which the others are added; without them none are added
    * @returns the model, and whether channels were added
    * @throws as {@link fromPretrained}; `ERR_CONFIG` if the file's model has neither these nor `existing` channels
    */
   static async fromPretrainedExtended(
     folder: string,
-    channels: { existing?: number | undefined; inChannels: number },
+    channels: InputChannels,
     options: ModelOptions = {},
   ): Promise<{ unet: UNet2DConditionModel; extended: boolean }> {
-    let extended = false;
-    const parse = (config: JsonObject, where: string) => {
-      const parsed = description.parse(config, where);
-      if (parsed.in_channels === channels.inChannels) return parsed;
-      if (parsed.in_channels !== channels.existing)
-        throw unsupported(
-          where,
-          "in_channels",
-          parsed.in_channels,
-          [channels.existing, channels.inChannels].filter((count) => count !== undefined).join(" or "),
-        );
-      extended = true;
-      return { ...parsed, in_channels: channels.inChannels };
-    };
-    const toExtended = (config: UNet2DConditionConfig, where: string) => ({
-      ...unetToNative(config, where),
-      extend_input_channels: extended,
-    });
-    const loaded = await loadPretrained({ ...description, parse, toNative: toExtended }, folder, options);
-    return { unet: new UNet2DConditionModel(loaded), extended };
+    const extension = extending(channels);
+    const unet = new UNet2DConditionModel(await loadPretrained(extension.description, folder, options));
+    return { unet, extended: extension.applied() };
+  }
+
+  /**
+   * As {@link fromPretrainedExtended}, from a single file in the original layout.
+   *
+   * @param file path of the file
+   */
+  static async fromSingleFileExtended(
+    file: string,
+    channels: InputChannels,
+    options: SingleFileModelOptions = {},
+  ): Promise<{ unet: UNet2DConditionModel; extended: boolean }> {
+    const extension = extending(channels);
+    const loaded = await loadFromSingleFile(extension.description, singleFile, file, options);
+    return { unet: new UNet2DConditionModel(loaded), extended: extension.applied() };
   }
 
   /**
@@ -170,6 +169,29 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
       ),
     );
   }
+}
+
+/** Loading with additional input channels, and whether the model lacked them. */
+function extending({ existing, inChannels }: InputChannels): {
+  description: ModelDescription<UNet2DConditionConfig>;
+  applied: () => boolean;
+} {
+  let extended = false;
+  const parse = (config: JsonObject, where: string) => {
+    const parsed = description.parse(config, where);
+    if (parsed.in_channels === inChannels) return parsed;
+    if (parsed.in_channels !== existing) {
+      const accepted = [existing, inChannels].filter((count) => count !== undefined).join(" or ");
+      throw unsupported(where, "in_channels", parsed.in_channels, accepted);
+    }
+    extended = true;
+    return { ...parsed, in_channels: inChannels };
+  };
+  const toExtended = (config: UNet2DConditionConfig, where: string) => ({
+    ...unetToNative(config, where),
+    extend_input_channels: extended,
+  });
+  return { description: { ...description, parse, toNative: toExtended }, applied: () => extended };
 }
 
 function timestepsArgument(timesteps: number | readonly number[] | Tensor): readonly number[] | NativeTensor {

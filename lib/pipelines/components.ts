@@ -1,4 +1,4 @@
-import type { ComponentSlot, PipelineConfigs, PipelineDescription } from "../components/description.js";
+import type { ComponentSlot, PipelineDescription } from "../components/description.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
@@ -31,14 +31,6 @@ export const STABLE_DIFFUSION_SLOTS: { readonly [K in keyof StableDiffusionCompo
   scheduler: { folder: "scheduler", classes: SCHEDULER_NAMES },
 };
 
-/** Refuses components that do not fit together, whatever the UNet is for. */
-export function checkFit(configs: PipelineConfigs<StableDiffusionComponents>): void {
-  const { unet, vae, textEncoder, tokenizer, scheduler } = configs;
-  checkTextWidth(unet, textEncoder);
-  checkVocabulary(tokenizer, textEncoder);
-  checkPrediction(unet, vae, scheduler);
-}
-
 /**
  * A Stable Diffusion pipeline: any folder with these components, of which the UNet is for the pipeline.
  *
@@ -51,9 +43,13 @@ export function stableDiffusion(
   return {
     className,
     components: STABLE_DIFFUSION_SLOTS,
-    check(configs, index) {
-      checkUNet(configs.unet, configs.vae, index);
-      checkFit(configs);
+    lacking: ["feature_extractor", "image_encoder", "safety_checker"],
+    settings: { requires_safety_checker: false },
+    check({ unet, vae, textEncoder, tokenizer, scheduler }, index) {
+      checkUNet(unet, vae, index);
+      checkTextWidth(unet, textEncoder);
+      checkVocabulary(tokenizer, textEncoder);
+      checkPrediction(unet, vae, scheduler);
     },
   };
 }

@@ -8,6 +8,7 @@ import {
 } from "../components/description.js";
 import { checkNames, type FromPretrainedOptions, type LoadOptions, loadComponents } from "../components/load.js";
 import { readPipelineClass } from "../components/pipeline-class.js";
+import { saveComponents, savedComponents, savedPipeline } from "../components/save.js";
 import { ComponentHold } from "../components/shared.js";
 import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
@@ -125,6 +126,21 @@ export abstract class DiffusionPipeline {
   /** @internal Keeps the pipeline alive. @throws `ERR_DISPOSED` */
   lease(): Disposable {
     return this.#lease.hold();
+  }
+
+  /**
+   * Writes a folder that diffusers loads as the class of this pipeline: `model_index.json`, and every component with its
+   * configuration, weights in the types they are loaded in. What was there is kept until the new folder is entirely on the
+   * disk; files of other names stay.
+   *
+   * @throws `ERR_IO`, with nothing unfinished left behind; `ERR_INVALID_ARGUMENT` for a quantized model, or a component of a
+   *   class that cannot be saved; `ERR_DISPOSED`
+   */
+  async savePretrained(folder: string): Promise<void> {
+    if (typeof folder !== "string" || folder === "") refuseArgument("folder", describe(folder), "the path of a folder");
+    using _held = this.#lease.hold();
+    const { description } = this.constructor as unknown as PipelineClass<object, this>;
+    await saveComponents(folder, savedPipeline(description, savedComponents(description, this)));
   }
 
   /** Holds the components that the pipeline has now, so that other pipelines can share them. */

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
+import type { ModelDType } from "../core/tensor.js";
 import { readSafetensorsHeader } from "../files/safetensors.js";
 import { isPickle } from "../models/weight-names.js";
 import { COMPONENT_PREFIXES, type ComponentName, type Family, identify, isIgnored } from "./layout.js";
@@ -12,6 +13,8 @@ export interface Component {
   /** What all its names start with in the file: "first_stage_model." */
   prefix: string;
   shapes: ReadonlyMap<string, Shape>;
+  /** The types of its tensors, as files name them. */
+  dtypes: ReadonlySet<string>;
 }
 
 /** A whole pipeline, or one of its models, in a single file of the original layout, of which only the header was read. */
@@ -45,9 +48,9 @@ export async function openSingleFile(path: string): Promise<SingleFile> {
     throw new InstructPix2PixError(error.code, `${error.message} ${hint}`, { cause: error.cause });
   });
   const family = identify(path, header);
-  const components = new Map<ComponentName, { prefix: string; shapes: Map<string, Shape> }>();
+  const components = new Map<ComponentName, Component & { shapes: Map<string, Shape>; dtypes: Set<string> }>();
   const unknown: string[] = [];
-  for (const [name, { shape }] of header) {
+  for (const [name, { shape, dtype }] of header) {
     const owner = COMPONENT_PREFIXES[family].find(({ prefix }) => name.startsWith(prefix));
     if (isIgnored(name)) continue;
     if (owner === undefined) {
@@ -55,13 +58,14 @@ export async function openSingleFile(path: string): Promise<SingleFile> {
       continue;
     }
     const { component, prefix } = owner;
-    const known = components.get(component) ?? { prefix, shapes: new Map<string, Shape>() };
+    const known = components.get(component) ?? { prefix, shapes: new Map(), dtypes: new Set() };
     if (known.prefix !== prefix)
       throw new InstructPix2PixError(
         "ERR_STATE_DICT",
         `${path}: holds the ${component} twice, as ${quote(known.prefix)} and as ${quote(prefix)}`,
       );
     known.shapes.set(name.slice(prefix.length), shape);
+    known.dtypes.add(dtype);
     components.set(component, known);
   }
   if (unknown.length > 0) throw unexpectedTensors(path, unknown);
@@ -85,4 +89,12 @@ export function componentOf(file: SingleFile, component: ComponentName): Compone
   if (found) return found;
   const present = [...file.components.keys()].join(", ");
   throw new InstructPix2PixError("ERR_STATE_DICT", `${file.path}: holds no ${component}, only ${present || "nothing"}`);
+}
+
+const DTYPES: Readonly<Record<string, ModelDType>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+
+/** The type that a model's weights have in the file; float32 where they have several, or one that no model has. */
+export function storedDType({ dtypes }: Component): ModelDType {
+  const [only, ...others] = dtypes;
+  return (others.length === 0 && DTYPES[only!]) || "float32";
 }

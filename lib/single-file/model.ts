@@ -1,17 +1,19 @@
 import { join } from "node:path";
 import { InstructPix2PixError } from "../core/errors.js";
 import { checkKnown, type OptionNames, optionNames } from "../core/known-options.js";
+import { readConfig } from "../files/config.js";
 import { isFile } from "../files/is-file.js";
-import type { ResolveOptions } from "../hub/index.js";
+import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
+import { MODEL_CONFIG } from "../models/format.js";
 import {
   type LoadedModel,
   loadModel,
   MODEL_OPTIONS,
   type ModelDescription,
   type ModelOptions,
+  type ModelSource,
   QUANTIZATION_OPTIONS,
   type QuantizationOptions,
-  readModelConfig,
 } from "../models/pretrained.js";
 import type { JsonObject } from "../models/schema.js";
 import { componentOf, openSingleFile, type SingleFile } from "./file.js";
@@ -79,19 +81,36 @@ export async function resolveConfigFolder(options: SingleFileConfigOptions): Pro
     );
   const { revision, cacheDir, token, localFilesOnly, signal } = rest;
   const hub = { revision, cacheDir, token, localFilesOnly, signal };
-  // Imported late: the hub knows the registry of components, and this file is part of the models that it registers.
-  const { resolvePretrained } = await import("../hub/index.js");
   return await resolvePretrained(config, { ...hub, allowPatterns: CONFIG_FILES });
 }
 
-/** A model's configuration, from a folder (of the model or its pipeline) or inferred. */
-export async function singleFileConfig<Config>(
-  description: ModelDescription<Config>,
+/** A model in a single file, before its weights are read. */
+export interface SingleFileSource<Config> extends ModelSource<Config> {
+  /** The configuration without defaults. */
+  given: JsonObject;
+}
+
+/**
+ * Finds a model in a single file. Its configuration is that of a folder (of the model or its pipeline), or inferred.
+ *
+ * @throws `ERR_STATE_DICT` for a file without the model, or with tensors that belong to none; `ERR_CONFIG`
+ */
+export async function singleFileSource<Config>(
+  { parse }: Pick<ModelDescription<Config>, "parse">,
   tables: SingleFileTables<Config>,
   file: SingleFile,
   folder: string | undefined,
-): Promise<Config> {
-  return (await located(description, tables, file, folder)).config;
+): Promise<SingleFileSource<Config>> {
+  const component = componentOf(file, tables.component);
+  const where = folder === undefined ? file.path : await configPath(folder, tables.component);
+  const given = folder === undefined ? tables.infer(file) : await readConfig(where);
+  const config = parse(given, where);
+  return { config, given, where, files: [file.path], views: viewsOf(file, component, tables.names(config, file)) };
+}
+
+async function configPath(folder: string, component: ComponentName): Promise<string> {
+  const own = join(folder, MODEL_CONFIG);
+  return (await isFile(own)) ? own : join(folder, component, MODEL_CONFIG);
 }
 
 /**
@@ -109,19 +128,7 @@ export async function loadFromSingleFile<Config>(
   checkKnown(options, known);
   return loadModel(description, options, async () => {
     const file = await openSingleFile(path);
-    const component = componentOf(file, tables.component);
-    const { config, where } = await located(description, tables, file, await resolveConfigFolder(options));
-    return { config, where, files: [path], views: viewsOf(file, component, tables.names(config, file)) };
+    componentOf(file, tables.component); // before anything is downloaded
+    return singleFileSource(description, tables, file, await resolveConfigFolder(options));
   });
-}
-
-async function located<Config>(
-  description: ModelDescription<Config>,
-  tables: SingleFileTables<Config>,
-  file: SingleFile,
-  folder: string | undefined,
-): Promise<{ config: Config; where: string }> {
-  if (folder === undefined) return { config: description.parse(tables.infer(file), file.path), where: file.path };
-  const own = await isFile(join(folder, "config.json"));
-  return readModelConfig(description, own ? folder : join(folder, tables.component));
 }

@@ -1,7 +1,9 @@
-import { resolve } from "node:path";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { toUSVString } from "node:util";
 import { InstructPix2PixError } from "../core/errors.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
+import { ioError } from "../files/io-error.js";
 import { AddedVocabulary } from "./added-vocabulary.js";
 import { BytePairEncoding } from "./byte-pair-encoding.js";
 import { decodeTokens } from "./decode.js";
@@ -52,16 +54,13 @@ export class CLIPTokenizer {
   readonly truncationSide: "left" | "right";
   /** Number of tokens in the base vocabulary, without tokens that a configuration adds. */
   readonly vocabSize: number;
-  /** @internal The folder that it was loaded from, of which saving makes a copy. */
-  readonly folder: string;
   readonly #encoding: BytePairEncoding;
   readonly #added: AddedVocabulary;
   readonly #files: TokenizerFiles;
 
-  private constructor(files: TokenizerFiles, folder: string) {
+  private constructor(files: TokenizerFiles) {
     const { bos, eos, unk, pad, added } = files.specialTokens;
     this.#files = files;
-    this.folder = folder;
     this.#encoding = new BytePairEncoding(files, unk);
     this.#added = new AddedVocabulary(added, this.#encoding.ids, normalizeText, files.splitSpecialTokens);
     // Every special token is among those added, so each has an id.
@@ -82,10 +81,27 @@ export class CLIPTokenizer {
    * @throws InstructPix2PixError `ERR_FILE_NOT_FOUND` for a missing folder or file, `ERR_TOKENIZER` for a malformed one
    */
   static async fromPretrained(folder: string, options?: { padToken?: string }): Promise<CLIPTokenizer> {
-    return new CLIPTokenizer(
-      await readTokenizerFiles(folder, checkOptions(options, LOAD_OPTIONS).padToken),
-      resolve(folder),
-    );
+    return new CLIPTokenizer(await readTokenizerFiles(folder, checkOptions(options, LOAD_OPTIONS).padToken));
+  }
+
+  /** @internal The files that it consists of, by their names. */
+  get contents(): ReadonlyMap<string, Buffer> {
+    return this.#files.contents;
+  }
+
+  /**
+   * Writes the files that it was loaded from, as transformers reads them, with the padding token in use; the folder is
+   * created if necessary. The folder that it was loaded from is not needed.
+   *
+   * @throws InstructPix2PixError `ERR_IO`
+   */
+  async savePretrained(folder: string): Promise<void> {
+    try {
+      await mkdir(folder, { recursive: true });
+      for (const [name, content] of this.contents) await writeFile(join(folder, name), content);
+    } catch (error) {
+      throw ioError("save the tokenizer in", folder, error);
+    }
   }
 
   /**

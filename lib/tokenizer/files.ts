@@ -4,7 +4,7 @@ import { describe } from "../core/arguments.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
 import { parseObject } from "../files/config.js";
-import { nestsTooDeep } from "../files/json.js";
+import { nestsTooDeep, toJson } from "../files/json.js";
 import { readTextFile } from "../files/text-file.js";
 import type { BytePairFiles } from "./byte-pair-encoding.js";
 import { isJson, type Json, readSpecialTokens, type SpecialTokens } from "./special-tokens.js";
@@ -16,6 +16,8 @@ export interface TokenizerFiles extends BytePairFiles {
   readonly paddingSide: Side;
   readonly truncationSide: Side;
   readonly splitSpecialTokens: boolean;
+  /** The files by their names, for saving: with the padding token that was given instead. */
+  readonly contents: ReadonlyMap<string, Buffer>;
 }
 
 export type Side = "left" | "right";
@@ -31,7 +33,13 @@ function malformed(path: string, what: string, cause?: unknown): InstructPix2Pix
 const MAX_BYTES = 32 * 2 ** 20;
 const MAX_OPTIONS_BYTES = 16 * 2 ** 20;
 
-async function readOptional(path: string, maxBytes = MAX_BYTES): Promise<string | undefined> {
+const MODEL_FILES = ["tokenizer.json", "vocab.json", "merges.txt"] as const;
+const OPTION_FILES = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"] as const;
+
+type FileName = (typeof MODEL_FILES)[number] | (typeof OPTION_FILES)[number];
+type Texts = Partial<Record<FileName, string>>;
+
+async function readOptional(path: string, maxBytes: number): Promise<string | undefined> {
   try {
     return await readTextFile(path, { maxBytes, code: "ERR_TOKENIZER" });
   } catch (error) {
@@ -40,15 +48,21 @@ async function readOptional(path: string, maxBytes = MAX_BYTES): Promise<string 
   }
 }
 
-/** Reads a tokenizer's options, in Python's JSON dialect. */
-async function readOptions(path: string): Promise<Json | undefined> {
-  const text = await readOptional(path, MAX_OPTIONS_BYTES);
+/** All that a tokenizer can be made of here or in transformers, so that it can be saved whatever becomes of its folder. */
+async function readTexts(folder: string): Promise<Texts> {
+  const read = (names: readonly FileName[], maxBytes: number) =>
+    names.map(async (name) => [name, await readOptional(join(folder, name), maxBytes)] as const);
+  const found = await Promise.all([...read(MODEL_FILES, MAX_BYTES), ...read(OPTION_FILES, MAX_OPTIONS_BYTES)]);
+  return Object.fromEntries(found.filter(([, text]) => text !== undefined));
+}
+
+/** Parses a tokenizer's options, in Python's JSON dialect. */
+function parseOptions(text: string | undefined, path: string): Json | undefined {
   return text === undefined ? undefined : parseObject(text, path, "ERR_TOKENIZER");
 }
 
-/** Reads a vocabulary: a megabyte of plain JSON, for which the built-in parser is several times faster. */
-async function readVocabulary(path: string): Promise<Json | undefined> {
-  const text = await readOptional(path);
+/** Parses a vocabulary: a megabyte of plain JSON, for which the built-in parser is several times faster. */
+function parseVocabulary(text: string | undefined, path: string): Json | undefined {
   if (text === undefined) return undefined;
   let value: unknown;
   if (nestsTooDeep(text)) throw malformed(path, "is nested too deep");
@@ -84,10 +98,11 @@ function checkMerge(
   return [left, right];
 }
 
-async function readVocabularyFiles(folder: string): Promise<BytePairFiles> {
+function parseVocabularyFiles(folder: string, texts: Texts): BytePairFiles {
   const vocabPath = join(folder, "vocab.json");
   const mergesPath = join(folder, "merges.txt");
-  const [vocabJson, mergesText] = await Promise.all([readVocabulary(vocabPath), readOptional(mergesPath)]);
+  const vocabJson = parseVocabulary(texts["vocab.json"], vocabPath);
+  const mergesText = texts["merges.txt"];
   if (vocabJson === undefined || mergesText === undefined) {
     const missing = vocabJson === undefined ? vocabPath : mergesPath;
     throw new InstructPix2PixError(
@@ -140,13 +155,13 @@ export async function readTokenizerFiles(folder: string, padToken?: string): Pro
     throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${folder}: no such tokenizer folder`);
   const configPath = join(folder, "tokenizer_config.json");
   const tokenizerPath = join(folder, "tokenizer.json");
-  const [config, specialTokensMap, addedTokens, tokenizer] = await Promise.all([
-    readOptions(configPath),
-    readOptions(join(folder, "special_tokens_map.json")),
-    readOptions(join(folder, "added_tokens.json")),
-    readVocabulary(tokenizerPath),
-  ]);
-  const model = tokenizer === undefined ? await readVocabularyFiles(folder) : modelOf(tokenizer, tokenizerPath);
+  const texts = await readTexts(folder);
+  const options = (name: (typeof OPTION_FILES)[number]) => parseOptions(texts[name], join(folder, name));
+  const config = options("tokenizer_config.json");
+  const specialTokensMap = options("special_tokens_map.json");
+  const addedTokens = options("added_tokens.json");
+  const tokenizer = parseVocabulary(texts["tokenizer.json"], tokenizerPath);
+  const model = tokenizer === undefined ? parseVocabularyFiles(folder, texts) : modelOf(tokenizer, tokenizerPath);
   const instead = (source: Json | undefined) => (padToken === undefined ? source : { ...source, pad_token: padToken });
   const sources = {
     config: instead(config),
@@ -154,6 +169,9 @@ export async function readTokenizerFiles(folder: string, padToken?: string): Pro
     addedTokens,
     tokenizer,
   };
+  if (sources.config !== config) texts["tokenizer_config.json"] = asJson(sources.config);
+  if (sources.specialTokensMap !== specialTokensMap)
+    texts["special_tokens_map.json"] = asJson(sources.specialTokensMap);
   return {
     ...model,
     specialTokens: readSpecialTokensIn(folder, sources),
@@ -161,7 +179,12 @@ export async function readTokenizerFiles(folder: string, padToken?: string): Pro
     paddingSide: side(config, "padding_side", configPath, tokenizer?.padding),
     truncationSide: side(config, "truncation_side", configPath, tokenizer?.truncation),
     splitSpecialTokens: config?.split_special_tokens === true,
+    contents: new Map(Object.entries(texts).map(([name, text]) => [name, Buffer.from(text)])),
   };
+}
+
+function asJson(options: Json | undefined): string {
+  return `${toJson({ ...options }, 2)}\n`;
 }
 
 function readSpecialTokensIn(folder: string, sources: Parameters<typeof readSpecialTokens>[0]): SpecialTokens {

@@ -5,10 +5,7 @@ import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js"
 import { Tensor } from "../core/tensor.js";
 import type { EditDataset, Loader } from "../data/index.js";
 import { ioError } from "../files/io-error.js";
-import { listFiles } from "../files/list-files.js";
 import { withLock } from "../files/lock.js";
-import { sha256OfFiles } from "../files/sha256.js";
-import { STABLE_DIFFUSION_SLOTS } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
 import { encodeRows, type RowEncoding } from "./latent-encoding.js";
 import { LATENT_FORMAT, product, RecordReader, RecordWriter } from "./latent-records.js";
@@ -244,7 +241,7 @@ function* rowsInOrder(start: number, end: number, batchSize: number): Generator<
 
 async function contentKey(
   dataset: EditDataset,
-  { folder, vae, textEncoder }: BaseModel,
+  { source, vae, textEncoder }: BaseModel,
   settings: CacheSettings,
 ): Promise<string> {
   const hash = createHash("sha256");
@@ -252,12 +249,7 @@ async function contentKey(
   const about = { format: LATENT_FORMAT, data: dataset.stamp };
   const dtypes = [vae.dtype, textEncoder.dtype];
   hash.update(JSON.stringify({ ...about, resolution, mirrored, trainTextEncoder, emptyPrompts, dtypes }));
-  const slots = STABLE_DIFFUSION_SLOTS;
-  const encoders = trainTextEncoder ? [slots.vae] : [slots.vae, slots.textEncoder];
-  for (const { folder: part } of [...encoders, slots.tokenizer]) {
-    const files = (await listFiles(join(folder, part))).filter((name) => /\.(json|txt|safetensors)$/.test(name));
-    const digests = await sha256OfFiles(files.map((name) => join(folder, part, name)));
-    for (const [i, name] of files.entries()) hash.update(`\n${part}/${name} ${JSON.stringify(digests[i])}`);
-  }
+  for (const line of await source.contents(["vae", ...(trainTextEncoder ? [] : ["textEncoder" as const]), "tokenizer"]))
+    hash.update(`\n${line}`);
   return hash.digest("hex");
 }

@@ -22,10 +22,10 @@ import { type TrainOptions, trainOptions } from "./options.js";
 import { checkPlaces } from "./output-places.js";
 import {
   type BaseModel,
+  checkLocation,
   disposeBaseModel,
   drawConvInLikeReference,
   loadBaseModel,
-  resolveBaseModel,
 } from "./recipes/instruct_pix2pix/base-model.js";
 import { checkValidation, loadValidation, type ValidationInput } from "./recipes/instruct_pix2pix/validate.js";
 import { findStart, type Resumption, type StartingPoint } from "./resume.js";
@@ -71,6 +71,7 @@ export async function prepareRun(
   signal: AbortSignal | undefined,
 ): Promise<PreparedRun> {
   const warn = (message: string) => tell({ type: "warning", message });
+  await checkLocation(given);
   const device = resolveDevice(given.compat && given.device === "auto" ? "cpu" : given.device);
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
   allowTf32(given.allowTf32);
@@ -96,7 +97,6 @@ export async function prepareRun(
   tell({ type: "loading", what: options.pretrainedModelNameOrPath });
   const base = await loadBaseModel({
     ...options,
-    folder: await resolveBaseModel({ ...options, signal }),
     device,
     frozenDType: FROZEN_DTYPE[options.mixedPrecision],
     trained: resumed && trainedParts(resumed, options),

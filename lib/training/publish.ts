@@ -1,10 +1,11 @@
 import type { Dirent } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { usableComponents } from "../components/files.js";
 import { readModelIndex } from "../components/model-index.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { isRepositoryId } from "../hub/repository.js";
-import { obtainPipeline, usableComponents } from "../hub/select.js";
+import { obtainPipeline } from "../hub/select.js";
 import type { FileSource } from "../hub/source.js";
 import { HubUploader, type UploadFile } from "../hub/upload.js";
 import type { Environment } from "../runtime/platform.js";

@@ -278,16 +278,14 @@ class Session {
   }
 
   async #saveModel(step: number): Promise<void> {
-    const { options, base, trainer, scheduler } = this.#run;
-    const { outputDir, variant } = options;
+    const { options, base, trainer } = this.#run;
+    const { outputDir } = options;
     await withTensors(await (options.useEma ? trainer.emaState() : trainer.weights()), (tensors) =>
       savePipeline(outputDir, {
-        base: base.folder,
-        variant,
+        base: base.source,
         unet: base.unet,
         textEncoder: trainer.textEncoder,
         weights: splitByModel(tensors),
-        scheduler: scheduler.className,
         card: modelCard(options, step, options.seed),
       }),
     );

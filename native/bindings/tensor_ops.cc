@@ -247,8 +247,8 @@ Napi::Value abs_quantile_rows(const Info& info) {
 Napi::Value std_rows(const Info& info) {
   const at::Tensor x = TensorObject::get(info[0]);
   return submit(info.Env(), x.device(), [=]() -> Finish {
-    if (x.dim() < 2)
-      throw Error("ERR_INVALID_ARGUMENT", "standard deviations of rows need at least two dimensions");
+    if (x.dim() < 2 || x.size(0) == 0 || x.numel() / x.size(0) < 2)
+      throw Error("ERR_INVALID_ARGUMENT", "standard deviations of rows need rows of two elements or more");
     return numbers_result(at::std(x.to(compute_type(x)).flatten(1), at::IntArrayRef{1}, true));
   });
 }

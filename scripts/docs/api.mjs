@@ -9,13 +9,15 @@ const MARKED = /(<!-- api ([\w, \n]+) -->\n)[\s\S]*?(<!-- end of api -->)/g;
 /** The page with everything between its markers regenerated. */
 export function pageWithApi(page, root) {
   const exported = readExports(root);
-  const written = new Set();
+  const written = new Map(); // from names to symbols
   const text = page.replace(MARKED, (_, begin, names, end) => {
     const sections = names.split(",").map((each) => {
       const name = each.trim();
       const symbol = exported.get(name);
       if (!symbol) throw new Error(`docs/api.md has a place for ${name}, which is not exported`);
-      written.add(name);
+      const [other] = [...written].find(([, each]) => each === symbol) ?? [];
+      written.set(name, symbol);
+      if (other) return `### ${name}\n\nAnother name of \`${other}\`, the one that diffusers has.`;
       return describe(name, symbol, exported.checker);
     });
     return `${begin}\n${sections.join("\n\n")}\n\n${end}`;
@@ -56,14 +58,21 @@ function classTable(name, symbol, declaration, checker) {
   // Every scheduler has the members of Scheduler.
   const base = declaration.heritageClauses?.[0]?.types[0]?.expression.getText();
   if (/Scheduler$/.test(base ?? "")) return [];
-  const statics = checker.getPropertiesOfType(checker.getTypeOfSymbolAtLocation(symbol, declaration));
+  const ofClass = checker.getTypeOfSymbolAtLocation(symbol, declaration);
+  const statics = checker.getPropertiesOfType(ofClass);
   const members = checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol));
-  const constructors = declaration.members.filter(ts.isConstructorDeclaration).slice(0, 1);
+  // A class without a constructor has that of its base.
+  const constructors = ofClass
+    .getConstructSignatures()
+    .flatMap((each) => each.declaration ?? [])
+    .filter((each) => ts.isConstructorDeclaration(each) && isOwn(each))
+    .slice(0, 1);
+  const isAbstract = (ts.getCombinedModifierFlags(declaration) & ts.ModifierFlags.Abstract) !== 0;
   const rows = [
     ...constructors
-      .filter((each) => isPublic(each) && !ts.getJSDocTags(each).some(isInternal))
+      .filter((each) => !isAbstract && isPublic(each) && !ts.getJSDocTags(each).some(isInternal))
       .map((each) => [signature(`new ${name}`, each, checker), commentOf(each)]),
-    ...statics.flatMap((member) => memberRows(member, checker, `${name}.`)),
+    ...statics.flatMap((member) => memberRows(member, checker, { name, isAbstract, constructors })),
     ...members.flatMap((member) => memberRows(member, checker)),
   ];
   return table("member", rows);
@@ -83,7 +92,8 @@ function table(kind, rows) {
   return [[`| ${kind} | |`, "| --- | --- |", ...lines].join("\n")];
 }
 
-function memberRows(member, checker, owner = "") {
+/** @param owner the class of a static member */
+function memberRows(member, checker, owner) {
   const declarations = (member.declarations ?? []).filter((each) => isOwn(each) && isPublic(each));
   if (declarations.length === 0 || !/^[a-z]\w*$/i.test(member.name) || member.name === "prototype") return [];
   if (declarations.some((each) => ts.getJSDocTags(each).some(isInternal))) return [];
@@ -92,10 +102,40 @@ function memberRows(member, checker, owner = "") {
   const isMethod = ts.isMethodDeclaration(first) || ts.isMethodSignature(first);
   const shown = isMethod && declarations.length > 1 ? declarations.slice(0, -1) : [first];
   const text = docstring(member, checker);
-  return shown.map((each) => [
-    owner + (isMethod ? signature(member.name, each, checker) : property(member, each, checker)),
-    text,
-  ]);
+  return shown
+    .filter((each) => !owner || isCallableOn(each, owner, checker))
+    .map((each) => {
+      const written = isMethod ? signature(member.name, each, checker) : property(member, each, checker);
+      return [owner ? `${owner.name}.${specific(written, each, checker, owner)}` : written, text];
+    });
+}
+
+/** Whether the `this` of a static method is any class, or this one: one class alone, or those that can be constructed. */
+function isCallableOn(declaration, { name, isAbstract }, checker) {
+  const self = selfOf(declaration);
+  if (!self || checker.getTypeAtLocation(self).isTypeParameter()) return true;
+  return ts.isTypeQueryNode(self.type) ? self.type.exprName.getText() === name : !isAbstract;
+}
+
+function selfOf(declaration) {
+  return declaration.parameters?.find((each) => each.name.getText() === "this");
+}
+
+/**
+ * A static method of a base whose `this` is the class that it is called on: with that class, and what it is constructed of,
+ * in place of the type parameters.
+ */
+function specific(written, declaration, checker, { name, constructors }) {
+  const self = selfOf(declaration);
+  const [made] = self ? checker.getTypeAtLocation(self).getConstructSignatures() : [];
+  if (!made) return written;
+  const types = [[made.getReturnType(), name]];
+  const [part] = made.getParameters();
+  const [own] = constructors.flatMap((each) => each.parameters[0]?.type?.getText() ?? []);
+  if (part && own) types.push([checker.getTypeOfSymbolAtLocation(part, declaration), own]);
+  return types
+    .filter(([type]) => type.isTypeParameter())
+    .reduce((text, [type, to]) => text.replace(new RegExp(`\\b${type.symbol.name}\\b`, "g"), to), written);
 }
 
 function isInternal(tag) {

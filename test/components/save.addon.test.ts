@@ -2,7 +2,8 @@ import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFile
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { filesOf, registeredClass } from "../../lib/components/registry.js";
+import { filesOf } from "../../lib/components/files.js";
+import { registeredClass } from "../../lib/components/registry.js";
 import { copiedComponent, type SavedPipeline, saveComponents, savedComponents } from "../../lib/components/save.js";
 import { INSTRUCT_PIX2PIX } from "../../lib/pipelines/components.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";

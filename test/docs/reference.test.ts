@@ -22,6 +22,26 @@ describe("the documentation", () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
 
+  it("describes inherited members with every pipeline, by its own types", () => {
+    const api = read("docs/api.md");
+    const sections = api.split(/^### /m).filter((each) => /^\w+Pipeline\n\n(?!Another name)/.test(each));
+    const names = sections.map((each) => each.split("\n", 1)[0]!).filter((name) => name !== "DiffusionPipeline");
+    expect(names.length).toBeGreaterThan(3);
+    for (const name of names) {
+      const section = sections.find((each) => each.startsWith(`${name}\n`))!;
+      const from = `${name}.fromPretrained(pathOrId: string, options?: LoadOptions<`;
+      expect(section, name).toMatch(new RegExp(`${from.replaceAll(/[.?()]/g, "\\$&")}\\w+>\\): Promise<${name}>`));
+      for (const member of [
+        `new ${name}(components: `,
+        `${name}.fromPipe(`,
+        "to(device: string)",
+        "enableModelCpuOffload(",
+        "dispose()",
+      ])
+        expect(section, name).toContain(`| \`${member}`);
+    }
+  });
+
   it("names only existing flags", async () => {
     const known = new Set(["--help", "--version"]);
     for (const { load } of COMMANDS)

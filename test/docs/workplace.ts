@@ -9,6 +9,12 @@ import { root } from "./pages.js";
 
 const textModel = fixture("text2img", "model");
 const MODELS = { "timbrooks/instruct-pix2pix": tinyModel, "stable-diffusion-v1-5/stable-diffusion-v1-5": textModel };
+/** Of the guide to image to image. */
+const OTHER_MODELS = {
+  "ogkalu/Comic-Diffusion": textModel,
+  "kohbanye/pixel-art-style": textModel,
+  "stable-diffusion-v1-5/stable-diffusion-inpainting": fixture("inpaint", "model"),
+};
 const MODEL_FILES = [
   ...["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json"],
   ...["text_encoder/model.safetensors", "tokenizer/merges.txt", "tokenizer/vocab.json", "vae/config.json"],
@@ -47,9 +53,12 @@ export function useDocsWorld(): DocsWorld {
     symlinkSync(root, made.at("node_modules", "instruct-pix2pix"), "junction");
 
     server = await HubServer.start();
-    for (const [id, folder] of Object.entries(MODELS)) {
+    for (const [id, folder] of Object.entries({ ...MODELS, ...OTHER_MODELS })) {
       const read = async (name: string) => [name, await readFile(`${folder}/${name}`)] as const;
-      server.repositories.set(id, { files: Object.fromEntries(await Promise.all(MODEL_FILES.map(read))) });
+      const files = Object.fromEntries(await Promise.all(MODEL_FILES.map(read)));
+      // The weights serve as their own variant, which is converted when it is loaded.
+      for (const [name, content] of Object.entries(files)) files[name.replace(/(?=\.safetensors$)/, ".fp16")] = content;
+      server.repositories.set(id, { files });
     }
     const [rows] = readdirSync(made.at("parquet"), { recursive: true })
       .map(String)

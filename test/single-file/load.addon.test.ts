@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -8,14 +8,17 @@ import { saveSafetensors } from "../../lib/files/safetensors.js";
 import { loadImage } from "../../lib/images/index.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
-import type { PretrainedModel } from "../../lib/models/pretrained.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { unetToNative } from "../../lib/models/unet-config.js";
+import type { StableDiffusionComponents } from "../../lib/pipelines/components.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion.js";
+import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { native } from "../../lib/runtime/native.js";
-import { loadSingleFile } from "../../lib/single-file/load.js";
-import { fixture, readJson } from "../helpers/fixtures.js";
-import { writeSingleFile } from "./make.js";
+import type { SingleFileLoadOptions } from "../../lib/single-file/load.js";
+import { fixture } from "../helpers/fixtures.js";
+import { expectSameState } from "../helpers/same-state.js";
+import { copyWithChannels, writeSingleFile, writeWithChannels } from "./make.js";
 
 const MODELS = ["ip2p-tiny", "ip2p-linear-v"] as const;
 const UNET = "model.diffusion_model.";
@@ -41,22 +44,6 @@ beforeAll(async () => {
     });
 });
 afterAll(() => rm(scratch, { recursive: true }));
-
-async function expectSameState(a: PretrainedModel<unknown>, b: PretrainedModel<unknown>): Promise<void> {
-  const [left, right] = [await a.stateDict(), await b.stateDict()];
-  expect(Object.keys(left)).toEqual(Object.keys(right));
-  for (const [name, tensor] of Object.entries(left)) {
-    expect([name, tensor.shape]).toEqual([name, right[name]!.shape]);
-    expect([name, await native().equal(tensor.handle, right[name]!.handle)]).toEqual([name, true]);
-  }
-}
-
-/** The configurations of a tiny model, with other input channels of the UNet. */
-async function copyWithChannels(folder: string, channels: number): Promise<void> {
-  await cp(configOf("ip2p-tiny"), folder, { recursive: true });
-  const path = join(folder, "unet", "config.json");
-  await writeFile(path, JSON.stringify({ ...readJson<object>(path), in_channels: channels }));
-}
 
 async function failure(work: Promise<unknown>): Promise<{ code: string; message: string }> {
   const error = await work.then(
@@ -139,7 +126,7 @@ test("an autoencoder alone", async () => {
   using single = await AutoencoderKL.fromSingleFile(alone, { config });
   using folder = await AutoencoderKL.fromPretrained(config);
   await expectSameState(single, folder);
-  expect(await failure(loadSingleFile(alone))).toMatchObject({
+  expect(await failure(InstructPix2PixPipeline.fromSingleFile(alone))).toMatchObject({
     code: "ERR_STATE_DICT",
     message: expect.stringMatching(/is an autoencoder alone: load it with AutoencoderKL\.fromSingleFile/),
   });
@@ -148,20 +135,21 @@ test("an autoencoder alone", async () => {
 
 test("the given tokenizer, scheduler and prediction type are used", async () => {
   const config = configOf("ip2p-linear-v");
-  const given = await loadSingleFile(files["ip2p-linear-v"]!, { config, device: "cpu", predictionType: "epsilon" });
-  expect(given.className).toBe("StableDiffusionInstructPix2PixPipeline");
-  expect(given.components.scheduler.config.prediction_type).toBe("epsilon");
-  const { scheduler, tokenizer } = given.components;
-  const again = await loadSingleFile(files["ip2p-linear-v"]!, { config, device: "cpu", scheduler, tokenizer });
-  expect(again.components.scheduler).toBe(scheduler);
-  expect(again.components.tokenizer).toBe(tokenizer);
+  const options = { config, device: "cpu" };
+  const file = files["ip2p-linear-v"]!;
+  using given = await InstructPix2PixPipeline.fromSingleFile(file, { ...options, predictionType: "epsilon" });
+  expect(given.scheduler.config.prediction_type).toBe("epsilon");
+  const { scheduler, tokenizer } = given;
+  using again = await InstructPix2PixPipeline.fromSingleFile(file, { ...options, scheduler, tokenizer });
+  expect(again.scheduler).toBe(scheduler);
+  expect(again.tokenizer).toBe(tokenizer);
 });
 
 describe("what is refused, before weights are read", () => {
   const written = (name: string, change: Parameters<typeof writeSingleFile>[2]) =>
     writeSingleFile(join(scratch, name), "ip2p-tiny", change);
   const load = (path: string, options = {}) =>
-    failure(loadSingleFile(path, { config: configOf("ip2p-tiny"), device: "cpu", ...options }));
+    failure(InstructPix2PixPipeline.fromSingleFile(path, { config: configOf("ip2p-tiny"), device: "cpu", ...options }));
 
   test("tensors of no model, by name", async () => {
     const stray = await written("stray.safetensors", async (tensors) => {
@@ -203,17 +191,29 @@ describe("what is refused, before weights are read", () => {
     });
   });
 
-  test("a file for another pipeline", async () => {
-    const four = await written("four.safetensors", async (tensors) => {
-      tensors[`${UNET}input_blocks.0.0.weight`] = await Tensor.zeros([16, 4, 3, 3]);
-    });
-    const config = join(scratch, "four");
-    await copyWithChannels(config, 4);
-    expect((await loadSingleFile(four, { config, device: "cpu" })).className).toBe("StableDiffusionPipeline");
-    expect(await failure(InstructPix2PixPipeline.fromSingleFile(four, { config, device: "cpu" }))).toMatchObject({
-      code: "ERR_CONFIG",
-      message: expect.stringMatching(/not the 8 of an InstructPix2Pix model: it is a text-to-image model/),
-    });
+  test("a file for another pipeline, with what it is for", async () => {
+    type Load = (file: string, options: SingleFileLoadOptions<StableDiffusionComponents>) => Promise<Disposable>;
+    const textToImage: Load = (...call) => StableDiffusionPipeline.fromSingleFile(...call);
+    const inpaint: Load = (...call) => StableDiffusionInpaintPipeline.fromSingleFile(...call);
+    const edit: Load = (...call) => InstructPix2PixPipeline.fromSingleFile(...call);
+    const kinds = [
+      [4, textToImage, /it is a text-to-image model, for StableDiffusionPipeline/],
+      [9, inpaint, /it is an inpainting model, for StableDiffusionInpaintPipeline/],
+      [8, edit, /it is an InstructPix2Pix model, for InstructPix2PixPipeline/],
+    ] as const;
+    for (const [channels, load, message] of kinds) {
+      const file = await writeWithChannels(join(scratch, `for-${channels}.safetensors`), "ip2p-tiny", channels);
+      const config = await copyWithChannels(join(scratch, `for-${channels}`), "ip2p-tiny", channels);
+      using _ = await load(file, { config, device: "cpu" });
+      for (const [, other] of kinds.filter(([others]) => others !== channels)) {
+        // A text-to-image model can also paint.
+        if (other === inpaint && channels === 4) continue;
+        expect(await failure(other(file, { config, device: "cpu" }))).toMatchObject({
+          code: "ERR_CONFIG",
+          message: expect.stringMatching(message),
+        });
+      }
+    }
   });
 
   test("Stable Diffusion XL", async () => {

@@ -1,4 +1,4 @@
-import { readdir } from "node:fs/promises";
+import { cp, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors, saveSafetensors } from "../../lib/files/safetensors.js";
@@ -41,4 +41,36 @@ export async function writeSingleFile(
   await change(tensors);
   await saveSafetensors(path, tensors);
   return path;
+}
+
+/** As {@link writeSingleFile}, with other input channels of the UNet: the model's first ones, and zeros. */
+export function writeWithChannels(
+  path: string,
+  model: string,
+  channels: number,
+  change: (tensors: Record<string, Tensor>) => unknown = () => {},
+): Promise<string> {
+  return writeSingleFile(path, model, async (tensors) => {
+    const name = "model.diffusion_model.input_blocks.0.0.weight";
+    tensors[name] = await resized(tensors[name]!, channels);
+    await change(tensors);
+  });
+}
+
+/** The folder of a tiny model, with other input channels of the UNet, as in {@link writeWithChannels}. */
+export async function copyWithChannels(folder: string, model: string, channels: number): Promise<string> {
+  await cp(fixture(model, "model"), folder, { recursive: true });
+  const config = join(folder, "unet", "config.json");
+  await writeFile(config, JSON.stringify({ ...readJson<object>(config), in_channels: channels }));
+  const weights = join(folder, "unet", "diffusion_pytorch_model.safetensors");
+  const tensors = await loadSafetensors(weights);
+  tensors["conv_in.weight"] = await resized(tensors["conv_in.weight"]!, channels);
+  await saveSafetensors(weights, tensors);
+  return folder;
+}
+
+async function resized(weight: Tensor, channels: number): Promise<Tensor> {
+  const [out, count, ...kernel] = weight.shape as [number, number, ...number[]];
+  if (channels <= count) return weight.slice(1, 0, channels);
+  return Tensor.cat([weight, await Tensor.zeros([out, channels - count, ...kernel])], 1);
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { inferAutoencoderConfig } from "../../lib/single-file/autoencoder-config.js";
 import { autoencoderNames } from "../../lib/single-file/autoencoder-names.js";
-import { componentOf, type Shape, type SingleFile } from "../../lib/single-file/file.js";
+import { type Component, componentOf, type Shape, type SingleFile } from "../../lib/single-file/file.js";
 import {
   COMPONENT_PREFIXES,
   type ComponentName,
@@ -25,10 +25,10 @@ const published = readJson<Record<Family, Record<string, Config>>>(fixture("sing
 const digests = readJson<Record<Family, Record<string, string>>>(fixture("single-file", "names.json"));
 
 function fileOf(family: Family, shapes: Record<string, Shape>): SingleFile {
-  const components = new Map<ComponentName, { prefix: string; shapes: Map<string, Shape> }>();
+  const components = new Map<ComponentName, Component & { shapes: Map<string, Shape> }>();
   for (const [name, shape] of Object.entries(shapes)) {
     const { component, prefix } = COMPONENT_PREFIXES[family].find((one) => name.startsWith(one.prefix))!;
-    if (!components.has(component)) components.set(component, { prefix, shapes: new Map() });
+    if (!components.has(component)) components.set(component, { prefix, shapes: new Map(), dtypes: new Set() });
     components.get(component)!.shapes.set(name.slice(prefix.length), shape);
   }
   return { path: "model.safetensors", family, components };
@@ -106,16 +106,35 @@ test.each(FAMILIES)("%s: the configurations are those of the published model", (
     });
 });
 
-test("the default scheduler is that of the published model of the kind", () => {
-  const { className, config } = defaultScheduler("sd1", 8);
-  expect(className).toBe("EulerAncestralDiscreteScheduler");
+/** The schedulers of the repositories that diffusers takes for files of each kind. */
+const SCHEDULERS: Readonly<Record<string, [className: string, prediction: string]>> = {
+  "stable-diffusion-v1-5/stable-diffusion-v1-5": ["PNDMScheduler", "epsilon"],
+  "timbrooks/instruct-pix2pix": ["EulerAncestralDiscreteScheduler", "epsilon"],
+  "stable-diffusion-v1-5/stable-diffusion-inpainting": ["DDIMScheduler", "epsilon"],
+  "stabilityai/stable-diffusion-2-1": ["DDIMScheduler", "v_prediction"],
+  "stabilityai/stable-diffusion-2-inpainting": ["DDIMScheduler", "epsilon"],
+};
+
+test("the default scheduler is that of the repository that diffusers takes for the kind of file", () => {
+  const repositories = readJson<Record<string, string>>(fixture("single-file", "repositories.json"));
+  expect(Object.keys(repositories)).toHaveLength(6);
+  for (const [kind, repository] of Object.entries(repositories)) {
+    const [family, channels] = kind.split("-") as [Family, string];
+    const { className, config } = defaultScheduler(family, Number(channels));
+    // Diffusers knows no InstructPix2Pix of Stable Diffusion 2: it takes 2.1 for it, whose UNet does not fit.
+    const expected = kind === "sd2-8" ? ["EulerAncestralDiscreteScheduler", "v_prediction"] : SCHEDULERS[repository];
+    expect([kind, className, config.prediction_type]).toEqual([kind, ...expected!]);
+    expect(config).toMatchObject({
+      beta_start: 0.00085,
+      beta_end: 0.012,
+      beta_schedule: "scaled_linear",
+      steps_offset: 1,
+    });
+  }
   const expected = readJson<Config>(fixture("full-size", "scheduler", "scheduler_config.json"));
-  expect(config).toEqual(Object.fromEntries(Object.entries(expected).filter(([key]) => !key.startsWith("_"))));
-  expect(defaultScheduler("sd1", 4).className).toBe("PNDMScheduler");
-  expect(defaultScheduler("sd2", 4)).toMatchObject({
-    className: "DDIMScheduler",
-    config: { prediction_type: "v_prediction" },
-  });
+  expect(defaultScheduler("sd1", 8).config).toEqual(
+    Object.fromEntries(Object.entries(expected).filter(([key]) => !key.startsWith("_"))),
+  );
 });
 
 const named = (...names: string[]) => headerOf(Object.fromEntries(names.map((name) => [name, [4, 4]])));

@@ -1,9 +1,4 @@
-import {
-  checkPipeline,
-  type PipelineConfigs,
-  type PipelineDescription,
-  slotsOf,
-} from "../../components/description.js";
+import { checkPipeline, type PipelineDescription, slotsOf } from "../../components/description.js";
 import { loadComponents } from "../../components/load.js";
 import { readModelIndex } from "../../components/model-index.js";
 import { InstructPix2PixError } from "../../core/errors.js";
@@ -51,10 +46,7 @@ export async function findModel(
     const file = values.model;
     reporter.loading(file);
     const hub = { config: values.config, revision, cacheDir, localFilesOnly };
-    return async (device) => {
-      const check = (configs: PipelineConfigs<StableDiffusionComponents>) => description.check?.(configs);
-      return create((await loadSingleFile(file, { ...options, ...hub, device }, check)).components);
-    };
+    return async (device) => create(await loadSingleFile(description, file, { ...options, ...hub, device }));
   }
   if (values.config !== undefined) throw invalid("config is for a model in a single file, but the model is none");
   const parts = slotsOf(description).map(([, { folder }]) => folder);

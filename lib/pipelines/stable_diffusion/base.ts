@@ -4,7 +4,7 @@ import type { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import { checkedScheduler } from "../../schedulers/check.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
-import { type FromSingleFileOptions, loadSingleFile } from "../../single-file/load.js";
+import { loadSingleFile, type SingleFileLoadOptions } from "../../single-file/load.js";
 import { checkPrompts, checkRun, checkSampling, type PromptCall, type RunCall, type SamplingCall } from "../call.js";
 import { checkPrediction, checkTextWidth, checkVocabulary } from "../compatibility.js";
 import type { StableDiffusionComponents } from "../components.js";
@@ -52,20 +52,20 @@ export abstract class StableDiffusionBase extends DiffusionPipeline implements S
   }
 
   /**
-   * Loads a safetensors file in the original layout of Stable Diffusion 1 or 2, which holds the whole model.
+   * Loads a safetensors file in the original layout of Stable Diffusion 1 or 2, which holds the whole model. Components given
+   * as options are used instead of the file's.
    *
    * @param file path of the file
-   * @throws as {@link fromPretrained}; `ERR_STATE_DICT` for a file of another layout, saying what it is
+   * @throws as `fromPretrained`; `ERR_STATE_DICT` for a file of another layout, and `ERR_CONFIG` for a model of another
+   *   pipeline, saying what it is
    */
   static async fromSingleFile<Pipeline extends StableDiffusionBase>(
     this: PipelineClass<StableDiffusionComponents, Pipeline>,
     file: string,
-    options: FromSingleFileOptions = {},
+    options?: SingleFileLoadOptions<StableDiffusionComponents>,
   ): Promise<Pipeline> {
     // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromSingleFile was called on
-    const { description } = this;
-    const { components } = await loadSingleFile(file, options, (configs) => description.check?.(configs));
-    return new this(components);
+    return new this(await loadSingleFile(this.description, file, options));
   }
 
   /** Cloned for every run. */

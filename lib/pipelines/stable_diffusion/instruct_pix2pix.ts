@@ -61,6 +61,7 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
  * present at its start.
  */
 export class InstructPix2PixPipeline extends StableDiffusionBase {
+  /** @internal */
   static readonly description = INSTRUCT_PIX2PIX;
   protected readonly runOptions = OPTIONS;
 

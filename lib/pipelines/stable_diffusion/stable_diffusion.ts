@@ -55,6 +55,7 @@ type Call = StableDiffusionCall & ScheduleCall & { height: number; width: number
  * diffusers' class of this name.
  */
 export class StableDiffusionPipeline extends StableDiffusionBase {
+  /** @internal */
   static readonly description = stableDiffusion("StableDiffusionPipeline", checkUNetInput);
   protected readonly runOptions = OPTIONS;
 

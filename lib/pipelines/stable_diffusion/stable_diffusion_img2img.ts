@@ -66,6 +66,7 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage; strengt
  * https://arxiv.org/abs/2108.01073); numerically equal to diffusers' class of this name.
  */
 export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
+  /** @internal */
   static readonly description = stableDiffusion("StableDiffusionImg2ImgPipeline", checkUNetInput);
   protected readonly runOptions = OPTIONS;
 

@@ -115,6 +115,7 @@ const checkUNet: UNetCheck = (unet, vae, index) => checkUNetChannels(unet, vae, 
  * part that stays is put back after each step (Lugmayr et al. 2022, https://arxiv.org/abs/2201.09865, without resampling).
  */
 export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
+  /** @internal */
   static readonly description = stableDiffusion("StableDiffusionInpaintPipeline", checkUNet);
   protected readonly runOptions = OPTIONS;
 

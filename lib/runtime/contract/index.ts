@@ -13,11 +13,11 @@ export type * from "./conditions.js";
 export type * from "./cuda.js";
 export type * from "./files.js";
 export type * from "./images.js";
-export type * from "./models.js";
+export * from "./models.js";
 export type * from "./operators.js";
 export type * from "./random.js";
 export type * from "./system.js";
-export type * from "./tensor.js";
+export * from "./tensor.js";
 export type * from "./training.js";
 
 /**

@@ -1,8 +1,7 @@
-import type { DType } from "../../core/tensor.js";
 import type { NativeConditions } from "./conditions.js";
 import type { NativeGenerator } from "./random.js";
 import type { NativeCancelToken } from "./system.js";
-import type { NativeTensor } from "./tensor.js";
+import type { DType, NativeTensor } from "./tensor.js";
 
 /** bindings/models.cc, bindings/unet.cc */
 export interface ModelsAddon {
@@ -98,6 +97,13 @@ export interface NativeTiling {
   overlap: number;
 }
 
-export type ModelKind = "UNet2DConditionModel" | "AutoencoderKL" | "CLIPTextModel" | "CLIPTextModelWithProjection";
+/** The model classes that the addon builds. */
+export const MODEL_KINDS = [
+  "UNet2DConditionModel",
+  "AutoencoderKL",
+  "CLIPTextModel",
+  "CLIPTextModelWithProjection",
+] as const;
+export type ModelKind = (typeof MODEL_KINDS)[number];
 export type Quantization = "none" | "int8";
 export type AttentionBackend = "auto" | "math";

@@ -1,5 +1,4 @@
-import type { DType } from "../../core/tensor.js";
-import type { NativeTensor } from "./tensor.js";
+import type { DType, NativeTensor } from "./tensor.js";
 
 /** bindings/random.cc */
 export interface RandomAddon {

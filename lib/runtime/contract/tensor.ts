@@ -1,4 +1,17 @@
-import type { DType } from "../../core/tensor.js";
+/** Element types of a {@link Tensor}. */
+export const DTYPES = [
+  "float32",
+  "float64",
+  "bfloat16",
+  "float16",
+  "int64",
+  "int32",
+  "int16",
+  "int8",
+  "uint8",
+  "bool",
+] as const;
+export type DType = (typeof DTYPES)[number];
 
 /** bindings/tensor_ops.cc */
 export interface TensorAddon {

@@ -204,11 +204,13 @@ const everything = () => [
 
 const [small, sample, odd, picture, latents, context, , , ids] = tensors;
 const h = (tensor) => tensor.handle;
+// The native model without a projection.
+const textConfig = { ...configs[2], projection_dim: 0 };
 const load = [
   "CLIPTextModel",
-  configs[2],
+  textConfig,
   [words.at(-1)],
-  { dtype: "float32", device: "cpu", attention: "auto", quantization: "none", allowNonFinite: false },
+  { dtype: "float32", device: "cpu", attention: "auto", quantization: "none", allowNonFinite: false, views: null },
   null,
 ];
 
@@ -238,6 +240,7 @@ const addonExamples = {
   clamp: () => [h(small), 0, 1],
   clampRows: () => [h(small), [0, 0], [1, 1]],
   absQuantileRows: () => [h(small), 0.5],
+  stdRows: () => [h(small)],
   to: () => [h(small), "int64", "cpu"],
   slice: () => [h(small), 1, 0, 2],
   reshape: () => [h(small), [3, 2]],
@@ -257,9 +260,10 @@ const addonExamples = {
   setGeneratorState: () => [generator.handle, savedState],
   generatorSeed: () => [generator.handle],
   readSafetensors: () => [words.at(-1)],
+  readSafetensorsHeader: () => [words.at(-1)],
   writeSafetensors: () => ["written.safetensors", ["a"], [h(small)], { key: "value" }],
   loadModel: () => load,
-  createModel: () => ["CLIPTextModel", configs[2], { device: "cpu", attention: "auto" }, generator.handle],
+  createModel: () => ["CLIPTextModel", textConfig, { device: "cpu", attention: "auto" }, generator.handle],
   modelStateDict: () => [text.handle],
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
   moveModel: () => [vae.handle, "cpu"],
@@ -369,6 +373,7 @@ function publicCalls() {
     on(small, "clampRows", [0, 0], [1, 1]),
     on(small, "scaleRows", [1, 2]),
     on(small, "absQuantileRows", 0.5),
+    on(small, "stdRows"),
     on(small, "equal", small),
     { name: "new Generator", run: (args) => new Generator(...args), example: () => ["cpu", 7] },
     of(generator, "setState", () => [savedState]),

@@ -1,30 +1,22 @@
-import { join } from "node:path";
-import { checkPipeline, type PipelineDescription, slotsOf } from "../../../components/description.js";
 import { InstructPix2PixError } from "../../../core/errors.js";
 import type { Generator } from "../../../core/generator.js";
 import { type ModelDType, Tensor } from "../../../core/tensor.js";
-import { readConfig } from "../../../files/config.js";
-import { resolvePretrained } from "../../../hub/index.js";
-import { AutoencoderKL } from "../../../models/autoencoder_kl.js";
+import { isFile } from "../../../files/is-file.js";
+import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { ModelOptions } from "../../../models/pretrained.js";
 import { UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
-import { checkLatentChannels, checkTextWidth, checkVocabulary } from "../../../pipelines/compatibility.js";
-import {
-  INSTRUCT_PIX2PIX,
-  STABLE_DIFFUSION_SLOTS,
-  type StableDiffusionComponents,
-} from "../../../pipelines/components.js";
 import { native } from "../../../runtime/native.js";
 import { DDPMScheduler } from "../../../schedulers/ddpm.js";
-import { SCHEDULER_CONFIG } from "../../../schedulers/registry.js";
 import type { Scheduler } from "../../../schedulers/scheduler.js";
 import type { CLIPTokenizer } from "../../../tokenizer/clip_tokenizer.js";
+import type { BaseLocation, BaseSource } from "./base-source.js";
+import { FileSource } from "./file-source.js";
+import { FolderSource } from "./folder-source.js";
 
 /** The model that training starts from: frozen autoencoder, text encoder (frozen or not), and the UNet in float32. */
 export interface BaseModel {
-  /** Its folder. */
-  folder: string;
+  source: BaseSource;
   tokenizer: CLIPTokenizer;
   textEncoder: CLIPTextModel;
   vae: AutoencoderKL;
@@ -38,101 +30,74 @@ export interface BaseModel {
   predictionType: "epsilon" | "v_prediction";
 }
 
-export interface BaseModelOptions {
-  pretrainedModelNameOrPath: string;
-  revision?: string;
-  variant?: string;
-  nonEmaRevision?: string;
-  cacheDir?: string;
-  hubToken?: string;
+export interface BaseModelOptions extends BaseLocation {
   device: string;
   /** Type of the frozen models. */
   frozenDType: ModelDType;
   trainTextEncoder: boolean;
-  /** The result of {@link resolveBaseModel}; resolved if omitted. */
-  folder?: string;
   /** Folders to load the trained models from, instead of the base model. */
   trained?: { unet: string; textEncoder?: string };
-  signal?: AbortSignal;
 }
 
-/** An InstructPix2Pix model, or a text-to-image model to make one of. */
-const BASE: PipelineDescription<StableDiffusionComponents> = {
-  ...INSTRUCT_PIX2PIX,
-  check({ unet, vae, textEncoder, tokenizer }, index) {
-    const { latent_channels: latents } = vae;
-    if (unet.in_channels !== latents) checkLatentChannels(unet, vae, index);
-    checkTextWidth(unet, textEncoder);
-    checkVocabulary(tokenizer, textEncoder);
-  },
-};
+/**
+ * Checks the options for where the base model is, without a look at the hub.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for one that is of no use with a single file, or only with one
+ */
+export async function checkLocation(location: BaseLocation): Promise<void> {
+  const refuse = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
+  const { config, variant, nonEmaRevision: non_ema_revision } = location;
+  if (!(await isFile(location.pretrainedModelNameOrPath))) {
+    if (config !== undefined) throw refuse("config is for a model in a single file, but the model is none");
+    return;
+  }
+  for (const [name, value] of Object.entries({ variant, non_ema_revision }))
+    if (value !== undefined) throw refuse(`${name} chooses among weights of a repository, but the model is a file`);
+}
 
-/** The folder of the base model, downloaded from the hub if necessary. */
-export function resolveBaseModel(options: Omit<BaseModelOptions, "device" | "frozenDType">): Promise<string> {
-  const { variant, cacheDir, signal, revision, hubToken: token } = options;
-  const components = slotsOf(BASE).map(([, slot]) => slot.folder);
-  const checkConfigs = (folder: string) => checkPipeline(BASE, folder);
-  const files = { revision, variant, cacheDir, token, signal, components, checkConfigs };
-  return resolvePretrained(options.pretrainedModelNameOrPath, files);
+async function openSource(location: BaseLocation): Promise<BaseSource> {
+  await checkLocation(location);
+  const single = await isFile(location.pretrainedModelNameOrPath);
+  return single ? FileSource.open(location) : FolderSource.open(location);
 }
 
 /**
  * Loads the models for training.
  *
- * @throws as `InstructPix2PixPipeline.fromPretrained`; `ERR_CONFIG` for a prediction type that cannot be trained
+ * @throws as `InstructPix2PixPipeline.fromPretrained` and `fromSingleFile`; `ERR_CONFIG` for a prediction type that cannot be
+ *   trained
  */
 export async function loadBaseModel(options: BaseModelOptions): Promise<BaseModel> {
-  const { frozenDType: dtype, variant, trainTextEncoder, trained } = options;
+  const { frozenDType, trainTextEncoder, trained } = options;
   const model: ModelOptions = { device: options.device, signal: options.signal, suggestAllowNonFinite: false };
-  const folder = options.folder ?? (await resolveBaseModel(options));
-  const { ready } = await checkPipeline(BASE, folder);
-  const { tokenizer, scheduler } = ready as StableDiffusionComponents;
-  const path = (part: keyof StableDiffusionComponents) => join(folder, STABLE_DIFFUSION_SLOTS[part].folder);
-  const schedulerConfig = await readConfig(join(path("scheduler"), SCHEDULER_CONFIG));
-  const noiseSchedule = DDPMScheduler.fromConfig(schedulerConfig);
-  const predictionType = schedulerConfig.prediction_type ?? "epsilon";
+  const source = await openSource(options);
+  const { tokenizer, scheduler } = source;
+  const noiseSchedule = DDPMScheduler.fromConfig(scheduler.config);
+  const predictionType = scheduler.config.prediction_type ?? "epsilon";
   if (predictionType !== "epsilon" && predictionType !== "v_prediction")
     throw new InstructPix2PixError(
       "ERR_CONFIG",
-      `${join(path("scheduler"), SCHEDULER_CONFIG)}: "prediction_type" is ${JSON.stringify(predictionType)}; training knows "epsilon" and "v_prediction"`,
+      `${source.schedulerPath}: "prediction_type" is ${JSON.stringify(predictionType)}; training knows "epsilon" and "v_prediction"`,
     );
   const loaded: { dispose(): void }[] = [];
   try {
-    const textEncoder = await CLIPTextModel.fromPretrained(trained?.textEncoder ?? path("textEncoder"), {
-      ...model,
-      dtype: trainTextEncoder ? "float32" : dtype,
-      variant: trained?.textEncoder ? undefined : variant,
-    });
+    const ofText: ModelOptions = { ...model, dtype: trainTextEncoder ? "float32" : frozenDType };
+    const textEncoder = trained?.textEncoder
+      ? await CLIPTextModel.fromPretrained(trained.textEncoder, ofText)
+      : await source.loadTextEncoder(ofText);
     loaded.push(textEncoder);
-    const vae = await AutoencoderKL.fromPretrained(path("vae"), { ...model, dtype, variant });
+    const vae = await source.loadAutoencoder({ ...model, dtype: frozenDType });
     loaded.push(vae);
-    const latents = vae.config.latent_channels;
-    const { unet, extended } = await UNet2DConditionModel.fromPretrainedExtended(
-      trained?.unet ?? (await unetFolder(folder, options)),
-      // A checkpoint's UNet has them all.
-      { existing: trained ? undefined : latents, inChannels: 2 * latents },
-      model,
-    );
-    return { folder, tokenizer, textEncoder, vae, unet, extended, scheduler, noiseSchedule, predictionType };
+    const existing = vae.config.latent_channels;
+    const { unet, extended } = trained
+      ? // A checkpoint's UNet has all channels.
+        await UNet2DConditionModel.fromPretrainedExtended(trained.unet, { inChannels: 2 * existing }, model)
+      : await source.loadUNet({ existing, inChannels: 2 * existing }, model);
+    return { source, tokenizer, textEncoder, vae, unet, extended, scheduler, noiseSchedule, predictionType };
   } catch (error) {
     for (const part of loaded) part.dispose();
     throw error;
   }
-}
-
-/** The reference loads the UNet with a separate revision option and never as a variant. */
-async function unetFolder(folder: string, options: BaseModelOptions): Promise<string> {
-  const { nonEmaRevision, cacheDir, signal } = options;
-  const { unet } = STABLE_DIFFUSION_SLOTS;
-  if (nonEmaRevision === undefined) return join(folder, unet.folder);
-  const other = await resolvePretrained(options.pretrainedModelNameOrPath, {
-    revision: nonEmaRevision,
-    cacheDir,
-    token: options.hubToken,
-    signal,
-    components: [unet.folder],
-  });
-  return join(other, unet.folder);
 }
 
 /**

@@ -1,0 +1,30 @@
+import { MODEL_CONFIG, weightBaseName } from "../models/format.js";
+import type { WeightBaseName } from "../models/weight-names.js";
+import { MODEL_KINDS } from "../runtime/contract/index.js";
+import { SCHEDULER_CONFIG } from "../schedulers/registry.js";
+import type { ComponentClass, ModelIndex } from "./model-index.js";
+
+/** The files of a component's folder, as far as its class determines them. */
+export type ComponentFiles =
+  | { readonly kind: "model"; readonly config: string; readonly weights: WeightBaseName }
+  | { readonly kind: "scheduler"; readonly config: string }
+  /** Whatever text files there are. */
+  | { readonly kind: "tokenizer" };
+
+/** A component's files: they follow from the names of its class and library, as in diffusers. */
+export function filesOf({ library, className }: ComponentClass): ComponentFiles {
+  if (className.includes("Tokenizer")) return { kind: "tokenizer" };
+  if (className.endsWith("Scheduler")) return { kind: "scheduler", config: SCHEDULER_CONFIG };
+  return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) };
+}
+
+/** The components of a pipeline that can be loaded: not, for example, a safety checker. */
+export function usableComponents({ components }: ModelIndex): string[] {
+  return [...components].flatMap(([name, component]) =>
+    component && (filesOf(component).kind !== "model" || isModelKind(component.className)) ? [name] : [],
+  );
+}
+
+function isModelKind(className: string): boolean {
+  return (MODEL_KINDS as readonly string[]).includes(className);
+}

@@ -1,0 +1,37 @@
+import { describe, expect, it } from "vitest";
+import { camelCase } from "../../lib/options/names.js";
+import { type Block, blocks } from "./pages.js";
+
+const PAGE = "docs/image-to-image.md";
+
+/** What a name in Python is called here, where that is more than camel case; null: it has no counterpart. */
+const NAMES: Record<string, string | null> = {
+  pipeline: "run",
+  compel: "encodePrompt",
+  Compel: "encodePrompt",
+  use_safetensors: null,
+};
+
+/** Functions that are called, and the names of keyword arguments. */
+function names(python: string): string[] {
+  const code = python.replaceAll(/"[^"]*"/g, '""');
+  return [...code.matchAll(/(\w+)(?:\(|=(?=\S))/g)].map(([, name]) => name!);
+}
+
+describe("the guide to image to image", () => {
+  const all = blocks("python", "js").filter(({ where }) => where.startsWith(`${PAGE}:`));
+  const pairs = all.flatMap((block, i): [string, Block, Block | undefined][] =>
+    block.language === "python" ? [[block.where, block, all[i + 1]]] : [],
+  );
+
+  it("has programs in both languages", () => expect(pairs.length).toBeGreaterThan(9));
+
+  it.each(pairs)("%s says the same in both languages", (_, { code: python }, js) => {
+    expect(js?.language).toBe("js");
+    for (const name of names(python)) {
+      const here = name in NAMES ? NAMES[name]! : camelCase(name);
+      if (here !== null) expect(js!.code, name).toMatch(new RegExp(`\\b${here}\\b`));
+    }
+    for (const [literal] of python.matchAll(/"[^"]*"/g)) expect(js!.code).toContain(literal);
+  });
+});
