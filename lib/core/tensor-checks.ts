@@ -70,7 +70,7 @@ export function checkCount(name: string, value: unknown): void {
 }
 
 export function checkRange(low: unknown, high: unknown): void {
-  if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high) || (low as number) >= (high as number))
+  if (!Number.isInteger(low) || !Number.isInteger(high) || (low as number) >= (high as number))
     refuse(`low must be a whole number below high, not ${describe(low)} and ${describe(high)}`);
 }
 

@@ -217,6 +217,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    * @returns the posterior of the latents [B,latent_channels,h,w], not multiplied by `config.scaling_factor`
    */
   async encode(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
+    checkOptions(options, PASS_OPTIONS);
     const input = this.#picture(x);
     checkMultiple(x, "x", this.scaleFactor);
     return await this.#encode(input, options);
@@ -250,6 +251,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    * @returns pictures [B,out_channels,H,W], about -1..1
    */
   async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
+    checkOptions(options, PASS_OPTIONS);
     const { latent_channels } = this.config;
     const latents = modelInput(z, "z", "[B,C,h,w]", { axis: 1, size: latent_channels, unit: "channels" });
     return new Tensor(

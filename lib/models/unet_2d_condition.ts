@@ -157,12 +157,12 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     options?: UNetForwardOptions,
   ): Promise<Tensor> {
     const steps = timestepsArgument(timesteps);
+    const conditions = unetConditions(encoderHiddenStates, options);
     const { in_channels, cross_attention_dim } = this.config;
     const input = modelInput(sample, "sample", "[B,C,H,W]", { axis: 1, size: in_channels, unit: "channels" });
     const [features] = [cross_attention_dim].flat() as [number];
     const text = { axis: 2, size: features, unit: "features" };
     modelInput(encoderHiddenStates, "encoderHiddenStates", "[B,T,D]", text);
-    const conditions = unetConditions(encoderHiddenStates, options);
     return new Tensor(
       await this.computing(() =>
         cancellable(options?.signal, (token) => native().unetForward(this.handle, input, steps, conditions, token)),
