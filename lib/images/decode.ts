@@ -8,6 +8,7 @@ import { coverBackdrop, type GifBackdrop, gifBackdrop } from "./gif-backdrop.js"
 import { orientationOf, turnUpright } from "./orientation.js";
 import type { RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
+import { backgroundOf, type StoredPixels, storedAs } from "./stored.js";
 import { unreadable } from "./unreadable.js";
 import { ycbcrToRgb } from "./ycbcr.js";
 
@@ -28,6 +29,29 @@ export interface DecodeOptions extends DecodingLimits {
  *   neither 8 nor 16 bits wide.
  */
 export async function decode(encoded: Uint8Array, options: DecodeOptions): Promise<RgbPixels> {
+  return await decodeBy(decodeColours, encoded, options);
+}
+
+/** As {@link decode}, with what is needed to resize the picture in the form in which its file holds it, as Pillow does. */
+export async function decodeStored(encoded: Uint8Array, options: DecodeOptions): Promise<StoredPixels> {
+  return await decodeBy(decodeAll, encoded, options);
+}
+
+/** Decodes the first picture of a file, of which the metadata have been checked. */
+type Decode<T> = (picture: FirstPicture, metadata: Metadata, options: DecodeOptions, decoder: Decoder) => Promise<T>;
+
+const decodeColours: Decode<RgbPixels> = (picture, metadata, options, decoder) =>
+  decoder(() => decodePixels(picture, metadata, options));
+
+const decodeAll: Decode<StoredPixels> = async (picture, metadata, options, decoder) => {
+  const pixels = await decodeColours(picture, metadata, options, decoder);
+  const form = storedAs(picture.bytes, metadata);
+  const background = backgroundOf(picture.bytes, metadata);
+  if (!metadata.hasAlpha) return { ...pixels, form, background };
+  return { ...pixels, form, background, alpha: await decoder(() => decodeAlpha(picture, metadata, options)) };
+};
+
+async function decodeBy<T>(how: Decode<T>, encoded: Uint8Array, options: DecodeOptions): Promise<T> {
   const { name } = options;
   // A copy, since the caller could modify the bytes while the decoder's threads read them.
   const bytes = Buffer.from(encoded);
@@ -37,7 +61,7 @@ export async function decode(encoded: Uint8Array, options: DecodeOptions): Promi
   if (!format.readable) throw unreadable(name, `is ${format.name}; give a PNG, JPEG, WebP, GIF, TIFF or AVIF picture`);
   return withinLimits(options, async (decoder) => {
     try {
-      return await decodeAs(format, bytes, options, decoder);
+      return await decodeAs(how, format, bytes, options, decoder);
     } catch (error) {
       if (error instanceof InstructPix2PixError) throw error;
       throw isTimeout(error) ? tooSlow(options, error) : unreadable(name, describe(error, format.name), error);
@@ -45,16 +69,17 @@ export async function decode(encoded: Uint8Array, options: DecodeOptions): Promi
   });
 }
 
-async function decodeAs(
+async function decodeAs<T>(
+  how: Decode<T>,
   format: FileFormat,
   bytes: Buffer,
   options: DecodeOptions,
   decoder: Decoder,
-): Promise<RgbPixels> {
+): Promise<T> {
   const picture = (await format.firstPicture?.(bytes, options.maxPixels)) ?? { bytes };
   const metadata = await decoder(() => open(picture.bytes, false).metadata());
   checkMetadata({ ...metadata, ...picture.ycbcr }, options);
-  return decoder(() => decodePixels(picture, metadata, options));
+  return how(picture, metadata, options, decoder);
 }
 
 /** Whether libvips stopped at its own time limit. */
@@ -111,6 +136,15 @@ async function decodePixels(
     return { width: info.width, height: info.height, data: await coverBackdrop(data, info.width, backdrop) };
   }
   return pixelsOf(await rgb.removeAlpha().raw().toBuffer(WITH_SIZE));
+}
+
+async function decodeAlpha(
+  { bytes }: FirstPicture,
+  metadata: Metadata,
+  { maxPixels, timeoutMs }: DecodeOptions,
+): Promise<Uint8Array> {
+  const picture = withTimeout(turnUpright(open(bytes, maxPixels), orientationOf(metadata)), timeoutMs);
+  return view(await picture.extractChannel("alpha").toColourspace("b-w").raw({ depth: "uchar" }).toBuffer());
 }
 
 function pixelsOf({ data, info }: { data: Buffer; info: OutputInfo }): RgbPixels {

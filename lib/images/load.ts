@@ -2,10 +2,11 @@ import { types } from "node:util";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, isError, throwIfAborted } from "../core/errors.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
-import { type DecodeOptions, decode, isTimeout, withTimeout } from "./decode.js";
+import { type DecodeOptions, decode, decodeStored, isTimeout, withTimeout } from "./decode.js";
 import { tooSlow, withinLimits } from "./decoding.js";
 import { inSlices, type RgbPixels } from "./pixels.js";
 import { readSource } from "./source.js";
+import type { StoredPixels } from "./stored.js";
 import { unreadable } from "./unreadable.js";
 
 /** An encoded picture, its path or URL, or a sharp pipeline. A File is a Blob. */
@@ -45,6 +46,20 @@ const DEFAULT_TIMEOUT_MS = 60_000;
 
 /** Reads and decodes a picture; see `loadImage`. */
 export async function loadPixels(source: EncodedSource, options: LoadImageOptions = {}): Promise<RgbPixels> {
+  return await loadBy(decode, (pixels) => pixels, source, options);
+}
+
+/** As {@link loadPixels}, with what the file says beside colours. */
+export async function loadStored(source: EncodedSource, options: LoadImageOptions = {}): Promise<StoredPixels> {
+  return await loadBy(decodeStored, (pixels) => ({ ...pixels, form: "colour" }), source, options);
+}
+
+async function loadBy<T>(
+  decodeFile: (bytes: Uint8Array, options: DecodeOptions) => Promise<T>,
+  ofPixels: (pixels: RgbPixels) => T,
+  source: EncodedSource,
+  options: LoadImageOptions,
+): Promise<T> {
   const {
     maxPixels = DEFAULT_MAX_PIXELS,
     timeoutMs = DEFAULT_TIMEOUT_MS,
@@ -67,16 +82,16 @@ export async function loadPixels(source: EncodedSource, options: LoadImageOption
       allowFiles,
       signal,
     });
-    return decode(bytes, { ...limits, name });
+    return decodeFile(bytes, { ...limits, name });
   }
   const name = "the picture";
   if (types.isUint8Array(source) || types.isAnyArrayBuffer(source)) {
     const bytes = types.isUint8Array(source) ? source : new Uint8Array(source);
     checkBytes(name, bytes.length, maxBytes);
-    return decode(bytes, { ...limits, name });
+    return decodeFile(bytes, { ...limits, name });
   }
-  if (isBlob(source)) return decode(await blobBytes(source, { maxBytes, signal }), { ...limits, name });
-  if (isSharp(source)) return renderPipeline(source, { ...limits, name: "the sharp pipeline" });
+  if (isBlob(source)) return decodeFile(await blobBytes(source, { maxBytes, signal }), { ...limits, name });
+  if (isSharp(source)) return ofPixels(await renderPipeline(source, { ...limits, name: "the sharp pipeline" }));
   throw new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
     "a picture is a path, a URL, a Buffer or other Uint8Array, an ArrayBuffer, a Blob or File, a sharp instance or an RgbImage",

@@ -65,14 +65,13 @@ const SAVE_OPTIONS = optionNames<{ dtype?: ModelDType }>()({ dtype: true });
 
 /** A model: its configuration and the native module tree with its weights. */
 export abstract class PretrainedModel<Config> {
-  /** The configuration, defaults filled in. */
-  readonly config: Readonly<Config>;
   readonly dtype: ModelDType;
   /** The quantization applied when the weights were loaded. */
   readonly quantization: Quantization;
   /** @internal How the model is stored. */
   readonly format: ModelFormat;
   readonly #handle: NativeModel;
+  #config: Readonly<Config>;
   #device: string;
   #offloader: ModelOffloader | undefined;
   /** The last requested move, until it is done. */
@@ -82,11 +81,21 @@ export abstract class PretrainedModel<Config> {
   /** @internal */
   constructor(parts: LoadedModel<Config>) {
     this.format = parts.format;
-    this.config = parts.config;
+    this.#config = parts.config;
     this.#device = parts.device;
     this.dtype = parts.dtype;
     this.quantization = parts.quantization;
     this.#handle = parts.handle;
+  }
+
+  /** The configuration, defaults filled in. */
+  get config(): Readonly<Config> {
+    return this.#config;
+  }
+
+  /** @internal Changes values that the native model does not know. */
+  reconfigure(changes: Partial<Config>): void {
+    this.#config = { ...this.#config, ...changes };
   }
 
   /** Where the weights are: "cpu" or "cuda:N". */

@@ -19,7 +19,7 @@ export async function writeModel(
   const named =
     format.library === "transformers"
       ? { ...config, architectures: [format.kind], model_type: format.modelType }
-      : { _class_name: format.kind, _diffusers_version: DIFFUSERS_VERSION, ...config };
+      : { _class_name: format.kind, ...config, _diffusers_version: DIFFUSERS_VERSION };
   await writeFile(join(folder, MODEL_CONFIG), `${toJson(named, 2, format.floats)}\n`);
   await saveSafetensors(join(folder, weightsFile(format)), namedAsInFiles(format, weights), { format: "pt" });
 }

@@ -25,6 +25,7 @@ const ACTIVATIONS = ["silu", "swish", "mish", "gelu", "relu"] as const;
 
 /** Every key of a UNet's config.json, with its default. */
 export const UNET_SCHEMA = {
+  _diffusers_version: ignored, // pipelines read what old versions wrote otherwise
   sample_size: ignored,
   in_channels: integer(4, LIMITS.channels),
   out_channels: integer(4, LIMITS.channels),

@@ -38,12 +38,51 @@ export type ImageInput = { pixels: Tensor } | { latents: Tensor };
  *   tensor of another shape, outside of 0..1 and -1..1, or with NaN or infinity
  */
 export async function prepareImage(image: PipelineImage, options: ImageInputOptions): Promise<ImageInput> {
-  const list = (Array.isArray(image) ? image : [image]) as readonly (ImageSource | Tensor)[];
-  if (list.length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "image is an empty list");
+  const list = partsOf("image", image);
+  checkImages(image, options);
   if (!list.some((part) => part instanceof Tensor)) return { pixels: await fromPictures(list, options) };
   using tensor = await oneTensor(list);
   if (!options.allowNonFinite && !(await tensor.isFinite())) throw givenNotFinite("image");
   return await fromTensor(tensor, options);
+}
+
+/** The pictures or tensors of an option. Throws for none. */
+export function partsOf(name: string, given: PipelineImage): readonly (ImageSource | Tensor)[] {
+  const list = (Array.isArray(given) ? given : [given]) as readonly (ImageSource | Tensor)[];
+  if (list.length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is an empty list`);
+  return list;
+}
+
+/**
+ * The number of pictures, and the size of latents; checked before anything is read or computed.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for tensors of another shape
+ */
+export function checkImages(
+  image: PipelineImage,
+  { latentChannels }: Pick<ImageInputOptions, "latentChannels">,
+): { count: number; latents?: readonly [height: number, width: number] } {
+  const list = partsOf("image", image);
+  if (!list.some((part) => part instanceof Tensor)) return { count: list.length };
+  const shapes = list.map((part) => {
+    if (!(part instanceof Tensor))
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `image holds tensors and ${describe(part)}`);
+    return batchShape(part.shape);
+  });
+  const [first, ...others] = shapes.map(([, ...shape]) => shape.join());
+  if (others.some((shape) => shape !== first))
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "image holds tensors of different shapes");
+  const [, C, H, W] = shapes[0]!;
+  const latents = C === latentChannels && C !== 3;
+  if (!latents && C !== 3) throw badShape(shapes[0]!);
+  const count = shapes.reduce((sum, [rows]) => sum + rows!, 0);
+  return latents ? { count, latents: [H!, W!] } : { count };
+}
+
+/** [B,C,H,W] of that, or of [C,H,W]. */
+function batchShape(shape: readonly number[]): readonly number[] {
+  if ((shape.length !== 3 && shape.length !== 4) || shape.includes(0)) throw badShape(shape);
+  return shape.length === 3 ? [1, ...shape] : shape;
 }
 
 async function fromPictures(
@@ -79,16 +118,7 @@ function warnOfSizes(pictures: readonly RgbImage[]): void {
 async function oneTensor(list: readonly (ImageSource | Tensor)[]): Promise<Tensor> {
   const batches: Tensor[] = [];
   try {
-    for (const part of list) {
-      if (!(part instanceof Tensor))
-        throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `image holds tensors and ${describe(part)}`);
-      const { shape } = part;
-      if ((shape.length !== 3 && shape.length !== 4) || shape.includes(0)) throw badShape(shape);
-      batches.push(await part.reshape(shape.length === 3 ? [1, ...shape] : shape));
-    }
-    const [first, ...others] = batches.map(({ shape }) => shape.slice(1).join());
-    if (others.some((shape) => shape !== first))
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "image holds tensors of different shapes");
+    for (const part of list as readonly Tensor[]) batches.push(await part.reshape(batchShape(part.shape)));
     return await Tensor.cat(batches, 0);
   } finally {
     disposeAll(...batches);
@@ -99,7 +129,6 @@ async function fromTensor(image: Tensor, options: ImageInputOptions): Promise<Im
   const { factor, latentChannels, allowNonFinite, size } = options;
   const [, C, H, W] = image.shape as [number, number, number, number];
   if (C === latentChannels && C !== 3) return { latents: await image.clone() };
-  if (C !== 3) throw badShape(image.shape);
   const { height, width } = sizeForFactor(size ?? { height: H, width: W }, factor);
   using float = await image.to({ dtype: "float32" });
   using resized = new Tensor(await native().resizeNearest(float.handle, height, width));

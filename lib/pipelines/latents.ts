@@ -40,9 +40,14 @@ export async function unitNoise(
   { given, generator, device, dtype }: Placement & { generator: Generator | Generator[]; given?: Tensor | undefined },
 ): Promise<Tensor> {
   if (!given) return await Tensor.randn(shape, { generator, device, dtype });
-  if (given.shape.join() !== shape.join())
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `latents must be [${shape}], not [${given.shape}]`);
+  checkLatents(given, shape);
   return await given.to({ device, dtype });
+}
+
+/** Refuses given latents of another shape than the run's. */
+export function checkLatents(given: Tensor | undefined, shape: readonly number[]): void {
+  if (given && given.shape.join() !== shape.join())
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `latents must be [${shape}], not [${given.shape}]`);
 }
 
 /** How many rows there are, and how they belong to prompts. */
@@ -63,17 +68,23 @@ export interface RowCounts {
  * @returns [B·n,…]
  * @throws `ERR_INVALID_ARGUMENT` if the numbers cannot be matched
  */
-export async function expandRows(rows: Tensor, { batch, numImagesPerPrompt, count }: RowCounts): Promise<Tensor> {
+export async function expandRows(rows: Tensor, counts: RowCounts): Promise<Tensor> {
+  const { batch, numImagesPerPrompt, count } = counts;
   const pictures = rows.shape[0]!;
-  if (count % pictures !== 0)
-    throw new InstructPix2PixError(
-      "ERR_INVALID_ARGUMENT",
-      `${pictures} pictures cannot be matched with ${batch} prompts of ${numImagesPerPrompt} images each`,
-    );
+  checkPairing("pictures", pictures, counts);
   const paired = batch % pictures === 0;
   const times = (n: number) => [n, ...rows.shape.slice(1).fill(1)];
   using repeated = await rows.repeat(times((paired ? batch : count) / pictures));
   return paired ? await repeated.repeatInterleave(numImagesPerPrompt, 0) : await repeated.clone();
+}
+
+/** Refuses a number of pictures that {@link expandRows} cannot expand. */
+export function checkPairing(what: string, given: number, { batch, numImagesPerPrompt, count }: RowCounts): void {
+  if (count % given === 0) return;
+  throw new InstructPix2PixError(
+    "ERR_INVALID_ARGUMENT",
+    `${given} ${what} cannot be matched with ${batch} prompts of ${numImagesPerPrompt} images each`,
+  );
 }
 
 /**

@@ -20,18 +20,31 @@ export function setSchedule(scheduler: Scheduler, { numInferenceSteps, timesteps
  * last `steps · strength` steps, rounded down as floating point numbers are. Sets the scheduler's steps and where it begins.
  *
  * @param strength in 0..1; 1 takes all steps
+ * @param options.whole refuses what is less than one step, also where the scheduler has timesteps beside its steps (PNDM)
  * @returns the timesteps to visit
  * @throws `ERR_INVALID_ARGUMENT` if no step is left
  */
-export function setPartialSchedule(scheduler: Scheduler, call: ScheduleCall, strength: number): number[] {
+export function setPartialSchedule(
+  scheduler: Scheduler,
+  call: ScheduleCall,
+  strength: number,
+  { whole = false }: { whole?: boolean } = {},
+): number[] {
   const steps = setSchedule(scheduler, call);
-  const start = Math.max(steps - Math.min(Math.floor(steps * strength), steps), 0) * scheduler.order;
+  const taken = Math.min(Math.floor(steps * strength), steps);
+  if (whole && taken < 1) throw noStepLeft(strength, steps);
+  const start = (steps - taken) * scheduler.order;
   const timesteps = scheduler.timesteps.slice(start);
-  if (timesteps.length === 0)
-    throw new InstructPix2PixError(
-      "ERR_INVALID_ARGUMENT",
-      `strength ${strength} leaves none of the ${steps} steps: it must be at least ${1 / steps}, or numInferenceSteps larger`,
-    );
+  if (timesteps.length === 0) throw noStepLeft(strength, steps);
   scheduler.setBeginIndex(start);
   return timesteps;
+}
+
+/** The error for a strength that leaves no step, with the least that does. */
+function noStepLeft(strength: number, steps: number): InstructPix2PixError {
+  const least = Math.ceil(10_000 / steps) / 10_000;
+  return new InstructPix2PixError(
+    "ERR_INVALID_ARGUMENT",
+    `strength ${strength} leaves none of the ${steps} steps: it must be at least ${least}, or numInferenceSteps larger`,
+  );
 }

@@ -61,6 +61,11 @@ export abstract class Scheduler {
     return new this({ ...givenKeys(this.name, config), ...overrides }) as InstanceType<C>;
   }
 
+  /** @internal The value of a configuration key: as given, else the class's default; undefined if it has neither. */
+  setting(key: string): unknown {
+    return (this.settings as unknown as Record<string, unknown>)[key] ?? this.config[key];
+  }
+
   /** Standard deviation of the initial noise. */
   get initNoiseSigma(): number {
     return 1;
@@ -100,7 +105,12 @@ export abstract class Scheduler {
 
   /** A new scheduler of the same class and configuration, without a run's state. */
   clone(): this {
-    return new (this.constructor as SchedulerClass<this>)(this.config);
+    return this.with({});
+  }
+
+  /** @internal A new scheduler of the same class, with changes to the configuration. */
+  with(changes: SchedulerConfig): this {
+    return new (this.constructor as SchedulerClass<this>)({ ...this.config, ...changes });
   }
 
   /** Resets and frees the run's state, but keeps the timesteps. */

@@ -1,7 +1,12 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { Generator } from "../../lib/core/generator.js";
 import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
+import type { RgbImage } from "../../lib/images/index.js";
+import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";
 import type { Scheduler } from "../../lib/schedulers/scheduler.js";
@@ -15,6 +20,11 @@ interface RecordedRun {
   scheduler: string;
   scheduler_config?: Record<string, unknown>;
   unet?: string;
+  /** Entries of the UNet's configuration that differ from its file's. */
+  unet_config?: Record<string, unknown>;
+  vae?: string;
+  /** Whether the pipeline is made of the scheduler; else it replaces the pipeline's. */
+  given?: boolean;
   seed: number | number[];
   args: Record<string, unknown>;
   timesteps: number[];
@@ -30,11 +40,34 @@ export interface ReplayedPipeline extends Disposable {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each class loads components of its own
-export type ReplayedClasses = Record<string, { fromPretrained(folder: string): Promise<any> }>;
+export type ReplayedClasses = Record<string, { fromPretrained(folder: string, options?: object): Promise<any> }>;
 
 const TOLERANCE = 1e-4;
-const OUTPUT_TYPES: Record<string, string> = { pt: "tensor", latent: "latent" };
+/** Of 255, where rounding meets the tolerance. */
+const LEVELS = 1.01;
+const OUTPUT_TYPES: Record<string, string> = { pt: "tensor", latent: "latent", pil: "image" };
 const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+/** A copy of a model's folder with another configuration. */
+async function changed(folder: string, config: Record<string, unknown> | undefined): Promise<string> {
+  if (!config) return folder;
+  const copy = await mkdtemp(join(tmpdir(), "ip2p-replay-"));
+  onTestFinished(() => rm(copy, { recursive: true, force: true }));
+  await cp(folder, copy, { recursive: true });
+  const file = join(copy, "config.json");
+  await writeFile(file, JSON.stringify({ ...readJson<object>(file), ...config }));
+  return copy;
+}
+
+/** Pictures as [B,3,H,W], 0..255. */
+async function bytesOf(pictures: readonly RgbImage[]): Promise<Tensor> {
+  const rows = pictures.map(({ width, height, data }) => {
+    const planes = new Float32Array(data.length);
+    for (const [i, value] of data.entries()) planes[(i % 3) * width * height + Math.floor(i / 3)] = value;
+    return Tensor.from(planes, [1, 3, height, width]);
+  });
+  return await Tensor.cat(rows, 0);
+}
 
 /**
  * Replays every run of a fixture and compares pictures, latents after each step, timesteps, and what the generators draw
@@ -46,19 +79,27 @@ export function replay(name: string, classes: ReplayedClasses, rows: Record<numb
   const { runs } = readJson<{ runs: RecordedRun[] }>(fixture(name, "case.json"));
   let expected: Record<string, Tensor>;
   const pipelines = new Map<string, Promise<ReplayedPipeline>>();
-  const load = async ({ class: className, model, unet }: RecordedRun): Promise<ReplayedPipeline> => {
-    const pipe = await classes[className]!.fromPretrained(fixture(name, model));
-    if (unet) {
-      pipe.unet.dispose();
-      pipe.unet = await UNet2DConditionModel.fromPretrained(fixture(name, unet));
+  const given: Disposable[] = [];
+  const keep = <T extends Disposable>(part: T): T => {
+    given.push(part);
+    return part;
+  };
+  const load = async (run: RecordedRun): Promise<ReplayedPipeline> => {
+    const parts: Record<string, unknown> = {};
+    if (run.vae) parts.vae = keep(await AutoencoderKL.fromPretrained(fixture(name, run.vae)));
+    if (run.unet || run.unet_config) {
+      const folder = await changed(fixture(name, run.unet ?? join(run.model, "unet")), run.unet_config);
+      parts.unet = keep(await UNet2DConditionModel.fromPretrained(folder));
     }
-    return pipe;
+    if (run.given) parts.scheduler = keep(schedulerFromClassName(run.scheduler).fromConfig(run.scheduler_config));
+    return await classes[run.class]!.fromPretrained(fixture(name, run.model), parts);
   };
   beforeAll(async () => {
     expected = await loadSafetensors(fixture(name, "expected.safetensors"));
   });
   afterAll(async () => {
     for (const pipe of pipelines.values()) (await pipe)[Symbol.dispose]();
+    for (const part of given) part[Symbol.dispose]();
   });
 
   const argument = (value: unknown): unknown => {
@@ -69,11 +110,16 @@ export function replay(name: string, classes: ReplayedClasses, rows: Record<numb
   };
 
   test.each(runs.map((run, i) => ({ i, ...run })))("run $i: $class, $scheduler", async ({ i, ...run }) => {
-    const key = [run.class, run.model, run.unet].join();
+    const { class: className, model, unet, unet_config, vae } = run;
+    const key = JSON.stringify([className, model, unet, unet_config, vae, run.given && run]);
     if (!pipelines.has(key)) pipelines.set(key, load(run));
     const pipe = await pipelines.get(key)!;
     const original = pipe.scheduler;
-    pipe.scheduler = schedulerFromClassName(run.scheduler).fromConfig({ ...original.config, ...run.scheduler_config });
+    if (!run.given)
+      pipe.scheduler = schedulerFromClassName(run.scheduler).fromConfig({
+        ...original.config,
+        ...run.scheduler_config,
+      });
     const seeds = [run.seed].flat();
     const generators = seeds.map((seed) => new Generator("cpu", seed));
     const latents: Tensor[] = [];
@@ -104,9 +150,12 @@ export function replay(name: string, classes: ReplayedClasses, rows: Record<numb
         if (!selected) return tensor;
         return await Tensor.cat(await Promise.all(selected.map((row) => tensor.slice(dim, row, row + 1))), dim);
       };
-      const result = await deviation(await select(images as Tensor, 0), await select(expected[`run${i}.images`]!, 0));
+      const given = outputType === "pil" ? await bytesOf(images as RgbImage[]) : (images as Tensor);
+      expect(given.shape).toEqual(expected[`run${i}.images`]!.shape);
+      const result = await deviation(await select(given, 0), await select(expected[`run${i}.images`]!, 0));
       // Latents are larger than pixels, so relative to their range.
-      expect(outputType === "latent" ? result.relative : result.absolute).toBeLessThan(TOLERANCE);
+      if (outputType === "pil") expect(result.absolute).toBeLessThan(LEVELS);
+      else expect(outputType === "latent" ? result.relative : result.absolute).toBeLessThan(TOLERANCE);
       const trajectory = await Tensor.cat(await Promise.all(latents.map((x) => x.reshape([1, ...x.shape]))));
       const steps = await deviation(await select(trajectory, 1), await select(expected[`run${i}.latents`]!, 1));
       expect(steps.relative).toBeLessThan(TOLERANCE);

@@ -2,7 +2,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { loadImage, RgbImage } from "../../lib/images/index.js";
-import { cutOutMasked, putIntoPicture } from "../../lib/pipelines/mask-crop.js";
+import { overlaid } from "../../lib/pipelines/mask-crop.js";
+import { readPictures } from "../../lib/pipelines/stable_diffusion/inpaint-pictures.js";
 import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
@@ -43,10 +44,11 @@ describe("the masked part of a picture", () => {
     "is cut out and put back as by diffusers: case $i",
     async ({ i, width, height, padding, region: [left, top, right, bottom] }) => {
       const given = { image: await pictureOf(`step${i}.picture`), maskImage: await pictureOf(`step${i}.mask`) };
-      const cutOut = await cutOutMasked(given, { target: { width, height }, factor: 8, padding });
-      expect(cutOut.region).toEqual({ left, top, width: right - left, height: bottom - top });
-      expect(cutOut.part.image.equals(await pictureOf(`step${i}.part`))).toBe(true);
-      const result = await putIntoPicture(await pictureOf(`step${i}.painted`), cutOut);
+      const call = { ...given, size: { width, height }, paddingMaskCrop: padding, signal: undefined };
+      const { image, overlay } = await readPictures(call);
+      expect(overlay!.region).toEqual({ left, top, right, bottom });
+      expect((image as RgbImage).equals(await pictureOf(`step${i}.part`))).toBe(true);
+      const result = await overlaid(await pictureOf(`step${i}.painted`), overlay!);
       expect(result.equals(await pictureOf(`step${i}.result`))).toBe(true);
     },
   );
@@ -91,8 +93,8 @@ describe("the masked part of a picture", () => {
     await run({ maskImage: black }).toMatchObject(refused(/the mask is black/));
     await run({ maskImage: small }).toMatchObject(refused(/must have the picture's size, 44×60, not 22×30/));
     await run({ image: tensor }).toMatchObject(refused(/^image must be one picture/));
-    await run({ image: [picture] }).toMatchObject(refused(/^image must be one picture/));
-    await run({ maskImage: [mask] }).toMatchObject(refused(/^maskImage must be one picture/));
+    await run({ image: [picture, picture] }).toMatchObject(refused(/^image must be one picture/));
+    await run({ maskImage: [mask, mask] }).toMatchObject(refused(/^maskImage must be one picture/));
     await run({ outputType: "tensor" }).toMatchObject(refused(/^outputType must be "image"/));
     await run({ paddingMaskCrop: -1 }).toMatchObject(refused(/^paddingMaskCrop must be/));
     await run({ paddingMaskCrop: 1.5 }).toMatchObject(refused(/^paddingMaskCrop must be/));

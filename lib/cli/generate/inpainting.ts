@@ -1,7 +1,7 @@
 import type { RgbImage } from "../../images/index.js";
 import type { RgbPixels } from "../../images/pixels.js";
 import { scaleFactorOf } from "../../models/autoencoder_kl.js";
-import { checkMaskSize, maskedRegion } from "../../pipelines/mask-crop.js";
+import { checkMaskSize, cropRegion } from "../../pipelines/mask-crop.js";
 import { checkSize } from "../../pipelines/size.js";
 import { StableDiffusionInpaintPipeline } from "../../pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";
@@ -34,7 +34,7 @@ export function inpainting(
       checkTextGuidance(values, textEncoder.num_hidden_layers);
       const models = { unet: { config: unet }, vae: { scaleFactor: scaleFactorOf(vae) } };
       const size = checkSize(values, { ...models, multiple: MULTIPLE });
-      if (cutsOut) maskedRegion(mask, size, paddingMaskCrop);
+      if (cutsOut) cropRegion({ ...mask, form: "colour" }, size, paddingMaskCrop);
       else if (!haveOneShape(image, size, MULTIPLE))
         warn(
           `the picture of ${sizeText(image)} pixels is stretched to ${sizeText(size)}; --height and --width say another size`,

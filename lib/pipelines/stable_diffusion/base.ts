@@ -15,6 +15,7 @@ import { type ImageInput, type PipelineImage, prepareImage } from "../image-inpu
 import type { Placement } from "../latents.js";
 import type { OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
 import { encodeText, type TextEmbeddings } from "../text.js";
+import { type Outdated, updatedScheduler, updateSampleSize } from "./outdated.js";
 
 /** A validated call of a Stable Diffusion pipeline, and the pipeline's components at its start. */
 export type StableDiffusionCall = Omit<StableDiffusionComponents, "scheduler"> &
@@ -39,15 +40,19 @@ export abstract class StableDiffusionBase extends DiffusionPipeline implements S
   tokenizer: StableDiffusionComponents["tokenizer"];
   unet: StableDiffusionComponents["unet"];
   #scheduler!: Scheduler;
+  /** @internal What is corrected of components that the pipeline is made of, but not of those set later. */
+  static readonly outdated: Outdated = {};
   readonly #prompts = new PromptCache();
 
   constructor(components: StableDiffusionComponents) {
     super();
+    const { outdated } = new.target as unknown as typeof StableDiffusionBase;
     this.vae = components.vae;
     this.textEncoder = components.textEncoder;
     this.tokenizer = components.tokenizer;
     this.unet = components.unet;
-    this.scheduler = components.scheduler;
+    this.scheduler = updatedScheduler(components.scheduler, outdated);
+    updateSampleSize(this.unet, outdated);
     this.hold();
   }
 

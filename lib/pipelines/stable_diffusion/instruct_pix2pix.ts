@@ -7,8 +7,8 @@ import { checkLatentChannels } from "../compatibility.js";
 import { INSTRUCT_PIX2PIX } from "../components.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
-import type { PipelineImage } from "../image-input.js";
-import { finish, initialLatents } from "../latents.js";
+import { checkImages, type PipelineImage } from "../image-input.js";
+import { checkPairing, finish, initialLatents } from "../latents.js";
 import { requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import {
@@ -111,6 +111,8 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
       milderGuidance: guided ? `a guidanceScale below ${text} or an imageGuidanceScale below ${picture}` : undefined,
     });
     checkLatentChannels(call.unet.config, call.vae.config);
+    const images = checkImages(image, { latentChannels: call.vae.config.latent_channels });
+    checkPairing("pictures", images.count, call);
     return { ...call, ...checkSchedule({}, options.numInferenceSteps ?? 100), image };
   }
 

@@ -4,7 +4,7 @@ import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkUNetInput } from "../compatibility.js";
 import { stableDiffusion } from "../components.js";
 import { denoise } from "../denoise.js";
-import { finish, initialLatents } from "../latents.js";
+import { checkLatents, finish, initialLatents } from "../latents.js";
 import {
   type ImagesResult,
   type OutputType,
@@ -20,6 +20,7 @@ import {
 import { setSchedule } from "../schedule.js";
 import { checkSize } from "../size.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
+import { OUTDATED } from "./outdated.js";
 import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
 /** @typeParam T the kind of result */
@@ -29,7 +30,10 @@ export interface TextToImageOptions<T extends OutputType = "image">
     SamplingOptions,
     ScheduleOptions,
     TextGuidanceOptions {
-  /** Pixels, a multiple of 8. Default the UNet's `sample_size` times the autoencoder's factor. */
+  /**
+   * Pixels, a multiple of 8; given together with `width`, or not at all, as in diffusers. Default the UNet's `sample_size` times
+   * the autoencoder's factor.
+   */
   height?: number | undefined;
   /** Likewise. */
   width?: number | undefined;
@@ -58,6 +62,8 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionPipeline", checkUNetInput);
   protected readonly runOptions = OPTIONS;
+  /** @internal */
+  static override readonly outdated = OUTDATED;
 
   /**
    * Makes pictures.
@@ -77,10 +83,7 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
         setSchedule(scheduler, call);
         const { timesteps } = scheduler;
         const text = scope.add(await this.encodeText(call, finite));
-        const { latent_channels } = call.vae.config;
-        const factor = call.vae.scaleFactor;
-        const shape = [call.count, latent_channels, Math.floor(call.height / factor), Math.floor(call.width / factor)];
-        const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
+        const latents = await initialLatents(latentShape(call), scheduler, { ...call, given: call.latents });
         const steps = scope.add(await this.guide(call, text, timesteps));
         const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
         return await finish(denoised, { ...call, finite });
@@ -92,10 +95,21 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
     const { unet, vae, textEncoder } = this;
     const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
     checkUNetInput(unet.config, vae.config);
-    return {
+    // As in diffusers: one edge alone does not count.
+    const { height, width } = options;
+    const given = height == null || width == null ? {} : { height, width };
+    const checked = {
       ...call,
       ...checkSchedule(options, options.numInferenceSteps ?? 50),
-      ...checkSize(options, { unet, vae, multiple: 8 }),
+      ...checkSize(given, { unet, vae, multiple: 8 }),
     };
+    checkLatents(call.latents, latentShape(checked));
+    return checked;
   }
+}
+
+/** [B·n,C,h,w] */
+function latentShape({ count, vae, height, width }: Call): number[] {
+  const edge = (pixels: number) => Math.floor(pixels / vae.scaleFactor);
+  return [count, vae.config.latent_channels, edge(height), edge(width)];
 }

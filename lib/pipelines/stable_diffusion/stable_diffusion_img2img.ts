@@ -7,8 +7,8 @@ import { checkUNetInput } from "../compatibility.js";
 import { stableDiffusion } from "../components.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
-import type { PipelineImage } from "../image-input.js";
-import { finish, unitNoise } from "../latents.js";
+import { checkImages, type PipelineImage } from "../image-input.js";
+import { checkPairing, finish, unitNoise } from "../latents.js";
 import { checkFraction, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import {
@@ -25,6 +25,7 @@ import {
 } from "../run-options.js";
 import { setPartialSchedule } from "../schedule.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
+import { OUTDATED } from "./outdated.js";
 import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
 /** @typeParam T the kind of result */
@@ -69,6 +70,8 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionImg2ImgPipeline", checkUNetInput);
   protected readonly runOptions = OPTIONS;
+  /** @internal */
+  static override readonly outdated = OUTDATED;
 
   /**
    * Makes pictures.
@@ -102,6 +105,8 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
     const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
     checkUNetInput(unet.config, vae.config);
     const schedule = checkSchedule(options, options.numInferenceSteps ?? 50);
+    const images = checkImages(options.image, { latentChannels: vae.config.latent_channels });
+    checkPairing("pictures", images.count, call);
     return { ...call, ...schedule, latents: undefined, guidanceRescale: 0, image: options.image, strength };
   }
 

@@ -1,8 +1,7 @@
-import { describe } from "../../core/arguments.js";
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
-import type { ImageSource, RgbImage } from "../../images/index.js";
+import type { RgbImage } from "../../images/index.js";
 import { native } from "../../runtime/native.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
 import { checkSchedule, checkTensors, type ScheduleCall } from "../call.js";
@@ -10,10 +9,10 @@ import { checkUNetChannels, type UNetCheck } from "../compatibility.js";
 import { stableDiffusion } from "../components.js";
 import { denoise } from "../denoise.js";
 import { checkGivenTensors, type FiniteChecks } from "../finite.js";
-import type { ImageInput, PipelineImage } from "../image-input.js";
-import { expandRows, finish, unitNoise } from "../latents.js";
+import { checkImages, type ImageInput, type PipelineImage } from "../image-input.js";
+import { checkLatents, checkPairing, expandRows, finish, unitNoise } from "../latents.js";
 import { prepareMask } from "../mask.js";
-import { type CutOut, cutOutMasked, putIntoPicture } from "../mask-crop.js";
+import { overlaid } from "../mask-crop.js";
 import { checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { ownLatents, pictureLatents } from "../picture-latents.js";
 import {
@@ -31,6 +30,8 @@ import {
 import { setPartialSchedule } from "../schedule.js";
 import { checkSize } from "../size.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
+import { checkPaddingMaskCrop, countMasks, type InpaintPictures, readPictures } from "./inpaint-pictures.js";
+import { OUTDATED_INPAINTING } from "./outdated.js";
 import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
 /** @typeParam T the kind of result */
@@ -43,23 +44,27 @@ export interface InpaintOptions<T extends OutputType = "image">
   /** The picture to paint in, several, or a tensor [B,3,H,W] in 0..1; resized to `height` and `width`. */
   image: PipelineImage;
   /**
-   * White where the picture is painted anew, black where it stays: a picture, several, or a tensor [B,H,W] or [B,1,H,W] in
-   * 0..1; resized to `height` and `width`. Values from 0.5 on count as white.
+   * White where the picture is painted anew, black where it stays: a picture, several, or a tensor [H,W], [B,H,W] or
+   * [B,1,H,W] in 0..1; resized to `height` and `width`. Values from 0.5 on count as white. Alpha does not count.
    */
   maskImage: PipelineImage;
-  /** Latents [B,C,h,w] of the picture without the masked part, scaled, instead of encoding them. For 9-channel UNets. */
+  /**
+   * The picture without the masked part, for UNets that take it: scaled latents [B,C,h,w] instead of encoding them, or pixels
+   * [B,3,H,W] in -1..1. Other UNets do without it.
+   */
   maskedImageLatents?: Tensor | undefined;
-  /** Pixels, a multiple of 8. Default the UNet's `sample_size` times the autoencoder's factor, whatever the picture's. */
+  /**
+   * Paints only the part of the picture around the mask, at `height` and `width`, and puts it back into the picture, which
+   * keeps its size: the margin around the mask in pixels. For one picture with one mask of its size, and pictures as results.
+   * Default: the whole picture is resized and painted.
+   */
+  paddingMaskCrop?: number | null | undefined;
+  /** Pixels, a multiple of the autoencoder's factor. Default the UNet's `sample_size` times that, whatever the picture's. */
   height?: number | undefined;
   /** Likewise. */
   width?: number | undefined;
   /** How far the painted part may be from what was there, 0..1: the part of the steps that is taken. Default 1. */
   strength?: number | undefined;
-  /**
-   * Computes only the masked part, with this margin in pixels around it, enlarged to `height` and `width`, and puts it back
-   * into the picture. For one picture and a mask of its size, and `outputType` "image". Default: everything is computed.
-   */
-  paddingMaskCrop?: number | null | undefined;
   /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
   numInferenceSteps?: number | undefined;
 }
@@ -87,9 +92,9 @@ type Call = StableDiffusionCall &
     image: PipelineImage;
     maskImage: PipelineImage;
     maskedImageLatents: Tensor | undefined;
+    paddingMaskCrop: number | undefined;
     size: { height: number; width: number };
     strength: number;
-    paddingMaskCrop: number | undefined;
     /** Whether the UNet takes the mask and the masked picture, as inpainting models do. */
     takesMask: boolean;
   };
@@ -118,6 +123,8 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionInpaintPipeline", checkUNet);
   protected readonly runOptions = OPTIONS;
+  /** @internal */
+  static override readonly outdated = OUTDATED_INPAINTING;
 
   /**
    * Paints.
@@ -131,24 +138,24 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
     return await this.running(
       options,
       (device) => this.#check(options, device),
-      async (whole) => {
+      async (call) => {
         using scope = new Scope();
-        const cutOut = await cut(whole);
-        const call = { ...whole, ...cutOut?.part };
         const { scheduler, finite } = await this.begin(call, scope);
         await checkGivenTensors({ maskedImageLatents: call.maskedImageLatents }, call.allowNonFinite);
-        const timesteps = setPartialSchedule(scheduler, call, call.strength);
+        const timesteps = setPartialSchedule(scheduler, call, call.strength, { whole: true });
+        const pictures = await readPictures(call);
         const text = scope.add(await this.encodeText(call, finite));
-        const { latents, channels, ...kept } = await this.#start(call, scheduler, timesteps, finite, scope);
+        const { latents, channels, ...kept } = await this.#start(call, pictures, scheduler, timesteps, finite, scope);
         const steps = scope.add(await this.guide(call, text, timesteps, channels ? { channels } : {}));
         const afterStep = call.takesMask
           ? undefined
           : (painted: Tensor, step: number) => putBack(painted, kept, scheduler, timesteps[step + 1]);
         const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite, afterStep });
         const result = await finish<T>(denoised, { ...call, finite });
-        if (!cutOut) return result;
-        const images = await Promise.all((result.images as RgbImage[]).map((each) => putIntoPicture(each, cutOut)));
-        return { ...result, images } as ImagesResult<T>;
+        const { overlay } = pictures;
+        if (!overlay) return result;
+        const images = await Promise.all((result.images as RgbImage[]).map((painted) => overlaid(painted, overlay)));
+        return { ...result, images: images as ImagesResult<T>["images"] };
       },
     );
   }
@@ -163,33 +170,31 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
     const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
     checkUNet(unet.config, vae.config);
     const takesMask = unet.config.in_channels !== vae.config.latent_channels;
-    if (maskedImageLatents && !takesMask)
-      refuseArgument("maskedImageLatents", "given", "left out: this UNet takes no masked picture");
-    const size = checkSize(options, { unet, vae, multiple: 8 });
+    const paddingMaskCrop = checkPaddingMaskCrop(options.paddingMaskCrop, { image, maskImage }, call.outputType);
+    const size = checkSize(options, { unet, vae, multiple: vae.scaleFactor });
     const schedule = checkSchedule(options, options.numInferenceSteps ?? 50);
-    const paddingMaskCrop = checkPadding(options);
-    const given = { image, maskImage, maskedImageLatents, size, strength, takesMask, paddingMaskCrop };
-    return { ...call, ...schedule, guidanceRescale: 0, ...given };
+    const given = { image, maskImage, maskedImageLatents, paddingMaskCrop, size, strength, takesMask };
+    const checked = { ...call, ...schedule, guidanceRescale: 0, ...given };
+    checkShapes(checked);
+    return checked;
   }
 
   /** The draws are in diffusers' order: picture, noise, masked picture. Everything that is returned is in the scope but the latents. */
   async #start(
     call: Call,
+    pictures: InpaintPictures,
     scheduler: Scheduler,
     timesteps: readonly number[],
     finite: FiniteChecks,
     scope: Scope,
   ): Promise<Start> {
-    const { size, takesMask, strength, vae, allowNonFinite, signal } = call;
-    const factor = vae.scaleFactor;
-    const [h, w] = [Math.floor(size.height / factor), Math.floor(size.width / factor)];
-    const { image } = scope.add(await this.prepareImage(call.image, call, size));
-    const options = { factor, size, allowNonFinite, ...(signal && { signal }) };
-    const pixelMask = scope.add(await prepareMask(call.maskImage, options));
-    const encoding = { draws: true, scaled: true };
+    const { size, takesMask, strength, vae, allowNonFinite } = call;
+    const shape = latentShape(call);
+    const [, , h, w] = shape;
+    const { image } = scope.add(await this.prepareImage(pictures.image, call, size));
+    const pixelMask = scope.add(await prepareMask(pictures.masks, { factor: vae.scaleFactor, size, allowNonFinite }));
     const needsPicture = !takesMask || (!call.latents && strength < 1);
-    const known = needsPicture ? scope.add(await pictureLatents(call, image, encoding, finite)) : undefined;
-    const shape = [call.count, vae.config.latent_channels, h, w];
+    const known = needsPicture ? scope.add(await imageLatents(call, image, finite)) : undefined;
     const noise = scope.add(await unitNoise(shape, { ...call, given: call.latents }));
     const masked = await this.#maskedLatents(call, image, pixelMask, finite, scope);
     const latents =
@@ -212,48 +217,51 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
     scope: Scope,
   ): Promise<Tensor | undefined> {
     const { maskedImageLatents: given, device, dtype } = call;
+    const encode = async (pixels: Tensor) => scope.add(await imageLatents(call, { pixels }, finite));
+    if (given && given.shape[1] !== call.vae.config.latent_channels)
+      return await encode(scope.add(await given.to({ dtype: "float32" })));
     if (given) return scope.add(await expandRows(scope.add(await given.to({ device, dtype })), call));
-    if ("latents" in image) {
-      if (call.takesMask)
-        refuseArgument(
-          "image",
-          `latents [${image.latents.shape}]`,
-          "pixels, or maskedImageLatents must be given with it",
-        );
-      return undefined;
-    }
+    // Without pixels there is nothing to mask; UNets that need it are refused before.
+    if ("latents" in image) return undefined;
     const stays = scope.add(await Tensor.linearCombination([[-1, mask]]));
     const factor = scope.add(await stays.add(1));
-    const masked = scope.add(await image.pixels.mul(factor));
-    const latents = scope.add(await ownLatents(call, masked, { draws: true, scaled: true }, finite));
-    return scope.add(await expandRows(latents, call));
+    return await encode(scope.add(await image.pixels.mul(factor)));
   }
 }
 
-/** The margin of a part to cut out, if one is asked for. */
-function checkPadding(options: InpaintOptions<OutputType>): number | undefined {
-  const { paddingMaskCrop: padding, outputType = "image" } = options;
-  if (padding === undefined || padding === null) return undefined;
-  if (!Number.isSafeInteger(padding) || padding < 0) refuseArgument("paddingMaskCrop", padding, "a number of pixels");
-  for (const name of ["image", "maskImage"] as const)
-    if (Array.isArray(options[name]) || options[name] instanceof Tensor)
-      refuseArgument(name, describe(options[name]), "one picture if paddingMaskCrop is given");
-  if (outputType !== "image") refuseArgument("outputType", outputType, '"image" if paddingMaskCrop is given');
-  return padding;
+/** [B·n,C,h,w] */
+function latentShape({ count, vae, size }: Call): [number, number, number, number] {
+  const edge = (pixels: number) => Math.floor(pixels / vae.scaleFactor);
+  return [count, vae.config.latent_channels, edge(size.height), edge(size.width)];
 }
 
-/** The part to compute; undefined for everything. */
-async function cut({
-  image,
-  maskImage,
-  paddingMaskCrop: padding,
-  size,
-  vae,
-  signal,
-}: Call): Promise<CutOut | undefined> {
-  if (padding === undefined) return undefined;
-  const given = { image: image as ImageSource, maskImage: maskImage as ImageSource };
-  return await cutOutMasked(given, { target: size, factor: vae.scaleFactor, padding, ...(signal && { signal }) });
+/** Checks that the pictures, masks and tensors of a call fit together, as far as it shows before they are read. */
+function checkShapes(call: Call): void {
+  const { image, maskImage, maskedImageLatents: masked, size } = call;
+  const shape = latentShape(call);
+  const [, C, h, w] = shape;
+  const images = checkImages(image, { latentChannels: C });
+  checkPairing("pictures", images.count, call);
+  checkPairing("masks", countMasks(maskImage), call);
+  checkLatents(call.latents, shape);
+  if (images.latents && images.latents.join() !== [h, w].join())
+    refuseArgument("image", `latents of ${images.latents.join("×")}`, `pixels, or latents of ${h}×${w}`);
+  if (images.latents && call.takesMask && !masked)
+    refuseArgument("image", "latents", "pixels, or maskedImageLatents must be given with it");
+  if (!masked) return;
+  const [rows, ...rest] = masked.shape;
+  const known = [[C, h, w].join(), [3, size.height, size.width].join()];
+  if (masked.shape.length !== 4 || !known.includes(rest.join()))
+    refuseArgument("maskedImageLatents", `[${masked.shape}]`, `latents [B,${known[0]}] or pixels [B,${known[1]}]`);
+  checkPairing("masked pictures", rows!, call);
+}
+
+/** [B·n,C,h,w]: pictures' latents, drawn for each picture and then repeated, also where each result has its own generator. */
+async function imageLatents(call: Call, image: ImageInput, finite: FiniteChecks): Promise<Tensor> {
+  const encoding = { draws: true, scaled: true };
+  if ("latents" in image) return await pictureLatents(call, image, encoding, finite);
+  using own = await ownLatents(call, image.pixels, encoding, finite);
+  return await expandRows(own, call);
 }
 
 /** Puts the part that stays back into the latents, with the noise of the next timestep; without noise at the end. */
