@@ -16,6 +16,7 @@ export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./
 export { Generator } from "./core/generator.js";
 export { allowTf32, useDeterministicAlgorithms } from "./core/numerics.js";
 export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./core/tensor.js";
+export { tidy, type Use } from "./core/tidy.js";
 export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "./files/safetensors.js";
 export { type DownloadProgress, type ResolveOptions, resolvePretrained } from "./hub/index.js";
 export {
@@ -24,6 +25,7 @@ export {
   type GridOptions,
   IMAGE_FORMATS,
   type ImageFormat,
+  type ImageFormatAlias,
   type ImageGridLayout,
   type ImageSource,
   imageGrid,
@@ -57,6 +59,7 @@ export {
 export type { StableDiffusionComponents } from "./pipelines/components.js";
 export { DiffusionPipeline } from "./pipelines/diffusion_pipeline.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
+export { imageToTensor, tensorToImage, tensorToImages } from "./pipelines/image-tensors.js";
 export type {
   ImagesResult,
   OutputType,
@@ -124,6 +127,8 @@ export type { FromSingleFileOptions, SingleFileLoadOptions } from "./single-file
 export type { SingleFileModelOptions } from "./single-file/model.js";
 export { builtInTokenizer } from "./tokenizer/built-in.js";
 export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer/clip_tokenizer.js";
+export { type CheckpointInfo, listCheckpoints } from "./training/checkpoint/list.js";
 export type { StepRecord, TrainEvent, TrainResult } from "./training/events.js";
 export type { TrainInput } from "./training/options.js";
+export { readMetrics } from "./training/read-metrics.js";
 export { type TrainCallbacks, type TrainingRun, train } from "./training/train.js";

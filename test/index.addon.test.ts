@@ -10,6 +10,7 @@ it("the public interface has every documented name", () => {
     expect.arrayContaining([
       ...["InstructPix2PixPipeline", "AutoencoderKL", "UNet2DConditionModel", "CLIPTextModel", "CLIPTokenizer"],
       ...["Tensor", "Generator", "loadSafetensors", "saveSafetensors", "RgbImage", "loadImage", "imageGrid"],
+      ...["imageToTensor", "tensorToImage", "tensorToImages", "tidy", "readMetrics", "listCheckpoints"],
       ...["makeImageGrid", "AutoPipelineForImage2Image", "DiffusionPipeline", "StableDiffusionImg2ImgPipeline"],
       ...["InstructPix2PixError", "isInstructPix2PixError", "installLibtorch", "diagnose", "resolvePretrained"],
       ...["DDIMScheduler", "DDPMScheduler", "DPMSolverMultistepScheduler", "EulerAncestralDiscreteScheduler"],

@@ -31,7 +31,7 @@ function pictureEvents(command: string): [event: string, fields: string][] {
       "`file`, `downloaded_bytes`, `total_bytes`, and of all missing files `all_downloaded_bytes`, `all_total_bytes`",
     ],
     ["`loading`", "`folder` of the model, or its file"],
-    ["`loaded`", "`seconds`"],
+    ["`loaded`", "`seconds` it took, and `num_inference_steps` that are asked for"],
     ["`step`", "`step` from 1 to `total_steps`, `timestep`, `steps_per_second` (null for the first)"],
     ["`warning`, `detail`", "`message`; details only with `--verbose`"],
     [
@@ -69,6 +69,9 @@ const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
   ],
 };
 
+const DEFAULTS =
+  "Some defaults differ from those in a program: see [the table of these](api.md#defaults-of-the-command-line).";
+
 /** docs/cli.md. */
 export async function commandLineReference(): Promise<string> {
   const sections = [INTRODUCTION];
@@ -77,7 +80,7 @@ export async function commandLineReference(): Promise<string> {
     sections.push(`## ip2p ${name}`, sentence(summary), ...description);
     sections.push(["```sh", usageLine(`ip2p ${name}`, options), ...(examples ?? []), "```"].join("\n"));
     sections.push(optionTables(options));
-    if (name === "edit") sections.push(schedulers());
+    if (name === "edit") sections.push(DEFAULTS, schedulers());
     if (JSON_EVENTS[name]) sections.push(jsonEvents(name, JSON_EVENTS[name]));
   }
   return `${sections.join("\n\n")}\n`;

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkKnown, type OptionNames } from "../core/known-options.js";
 import { show } from "../files/config.js";
 import type { PretrainedModel } from "../models/pretrained.js";
 import { componentClass, type ModelIndex, readModelIndex } from "./model-index.js";
@@ -176,6 +177,16 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
     given[name] = value as C[keyof C];
   }
   return given;
+}
+
+/** The names of a pipeline's components. */
+export function componentNames({ components }: { readonly components: object }): OptionNames<object> {
+  return Object.fromEntries(Object.keys(components).map((name) => [name, true]));
+}
+
+/** @throws `ERR_INVALID_ARGUMENT` for a component that the pipeline does not have */
+export function checkComponentNames<C>(description: PipelineDescription<C>, components: unknown): void {
+  checkKnown(components, componentNames(description));
 }
 
 /**

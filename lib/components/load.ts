@@ -1,14 +1,16 @@
 import { join } from "node:path";
-import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { checkKnown, type OptionNames, optionNames } from "../core/known-options.js";
 import type { ModelDType } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
-import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
+import { RESOLVE_OPTIONS, type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import {
   checkQuantization,
+  MODEL_OPTIONS,
   type ModelOptions,
   type PretrainedModel,
+  QUANTIZATION_OPTIONS,
   type QuantizationOptions,
 } from "../models/pretrained.js";
 import type { JsonObject } from "../models/schema.js";
@@ -17,6 +19,7 @@ import { native } from "../runtime/native.js";
 import {
   type CheckedPipeline,
   checkPipeline,
+  componentNames,
   givenComponents,
   type PipelineDescription,
   slotsOf,
@@ -40,6 +43,23 @@ export interface FromPretrainedOptions
   vaeDtype?: ModelDType;
 }
 
+/** The options of downloading that apply to a whole pipeline. */
+const {
+  components: _components,
+  subfolder: _subfolder,
+  allowPatterns: _allowPatterns,
+  ignorePatterns: _ignorePatterns,
+  checkConfigs: _checkConfigs,
+  ...DOWNLOAD_OPTIONS
+} = RESOLVE_OPTIONS;
+
+const OPTIONS = optionNames<FromPretrainedOptions>()({
+  ...MODEL_OPTIONS,
+  ...QUANTIZATION_OPTIONS,
+  ...DOWNLOAD_OPTIONS,
+  vaeDtype: true,
+});
+
 /**
  * Options of loading with components to use instead of the folder's, which are then neither downloaded nor loaded. They
  * stay on their devices and in their types. The pipeline does not dispose of them, unless another pipeline holds them:
@@ -59,15 +79,15 @@ export async function loadComponents<C extends object>(
   pathOrId: string,
   options: LoadOptions<C> = {} as LoadOptions<C>,
 ): Promise<C> {
+  checkNames(componentNames(description), options);
   native(); // a missing libtorch is reported before anything is downloaded
-  checkNames(options);
   const device = resolveDevice(options.device ?? "auto");
   const { dtype = "float32", quantization = "none", variant, signal } = options;
   checkQuantization(quantization, dtype, device); // before anything is downloaded
   const given = givenComponents(description, options);
   let checked: CheckedPipeline<C> | undefined;
   const folder = await resolvePretrained(pathOrId, {
-    ...options,
+    ...downloadOptions(options),
     components: slotsOf(description).flatMap(([name, slot]) => (name in given ? [] : [slot.folder])),
     checkConfigs: async (at) => {
       checked = await checkPipeline(description, at, given);
@@ -117,14 +137,25 @@ export async function assemble<C extends object>(
   return components as C;
 }
 
-/** JavaScript callers may pass options that the type excludes. */
-function checkNames(options: unknown): void {
-  const invalid = (problem: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
-  if (typeof options !== "object" || options === null)
-    throw invalid(`options must be an object, not ${describe(options)}`);
+/**
+ * Checks the names of options, components included.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for an unknown name
+ */
+export function checkNames(components: OptionNames<object>, options: unknown): void {
   for (const name of CHOOSE_FILES)
-    if ((options as Record<string, unknown>)[name] !== undefined)
-      throw invalid(`${name} is no option of a pipeline, which needs all of its files; resolvePretrained has it`);
+    if ((options as Record<string, unknown> | null)?.[name] !== undefined)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `${name} is no option of a pipeline, which needs all of its files; resolvePretrained has it`,
+      );
+  checkKnown(options, { ...OPTIONS, ...components });
+}
+
+/** Those of the options that say where files come from. */
+function downloadOptions(options: FromPretrainedOptions): ResolveOptions {
+  const given = Object.entries(options).filter(([name]) => Object.hasOwn(DOWNLOAD_OPTIONS, name));
+  return Object.fromEntries(given);
 }
 
 /** The options of a pipeline that its models share, wherever they come from. */

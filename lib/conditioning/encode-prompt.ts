@@ -1,5 +1,5 @@
-import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import type { Tensor } from "../core/tensor.js";
 import { encodePenultimate, encodePrompts, promptLength, type TextParts } from "./prompt.js";
 import { encodePromptPair, encodeWeightedPair, type TextPairParts } from "./prompt-pair.js";
@@ -27,6 +27,7 @@ export interface EncodedPromptPair extends EncodedPrompt {
   /** [B,E]: the second encoder's projected embeddings, for a pipeline's `pooledPromptEmbeds`. */
   pooledPromptEmbeds: Tensor;
 }
+const OPTIONS = optionNames<EncodePromptOptions>()({ promptWeighting: true, truncateLongPrompts: true, signal: true });
 
 /**
  * The embeddings of prompts, for a pipeline's `promptEmbeds` and `negativePromptEmbeds`. Prompts that must be of one length,
@@ -54,7 +55,7 @@ export async function encodePrompt(
   text: string | readonly string[],
   options?: EncodePromptOptions,
 ): Promise<EncodedPrompt | EncodedPromptPair> {
-  const { promptWeighting = "none", truncateLongPrompts = true, signal } = checkOptions(options);
+  const { promptWeighting = "none", truncateLongPrompts = true, signal } = checkOptions(options, OPTIONS);
   const prompts = typeof text === "string" ? [text] : text;
   if (!Array.isArray(prompts) || prompts.length === 0 || prompts.some((prompt) => typeof prompt !== "string"))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "text must be a string, or a list of strings");

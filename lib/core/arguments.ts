@@ -1,13 +1,5 @@
 import { InstructPix2PixError } from "./errors.js";
 
-/** Checks an optional options object; anything else throws. */
-export function checkOptions<T extends object>(options: T | undefined): Partial<T> {
-  if (options === undefined) return {};
-  if (typeof options !== "object" || options === null)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "options must be an object");
-  return options;
-}
-
 /** Longer lists are certainly mistakes, and iterating over a sparse one would take minutes. */
 const MAX_LIST_LENGTH = 2 ** 26;
 

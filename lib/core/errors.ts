@@ -2,7 +2,7 @@ import { types } from "node:util";
 
 /** Every stable `code` an {@link InstructPix2PixError} can carry. */
 export type ErrorCode =
-  | "ERR_ABORTED" // a signal fired
+  | "ERR_ABORTED" // a signal fired; `cause.name` is "TimeoutError" after AbortSignal.timeout, else "AbortError" or the reason given
   | "ERR_ADDON_NOT_FOUND" // no addon for this machine; the message says where it was looked for
   | "ERR_BUILD_TOOLS" // the addon cannot be built: a tool is missing, or it failed
   | "ERR_CHECKPOINT" // a checkpoint is missing, broken, or of another run
@@ -61,8 +61,17 @@ export function isInstructPix2PixError(error: unknown, code?: ErrorCode): error 
   return error instanceof InstructPix2PixError && (code === undefined || error.code === code);
 }
 
-/** Throws `ERR_ABORTED` if the signal has fired; the signal's reason becomes the cause. */
+/** Throws {@link abortedBy} if the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted)
-    throw new InstructPix2PixError("ERR_ABORTED", "the operation was aborted", { cause: signal.reason });
+  if (signal?.aborted) throw abortedBy(signal);
+}
+
+/**
+ * `ERR_ABORTED` of a signal that has fired. Its reason becomes the cause: after `AbortSignal.timeout` a "TimeoutError", after
+ * `controller.abort()` an "AbortError", or what was given to `abort`.
+ */
+export function abortedBy({ reason }: Pick<AbortSignal, "reason">): InstructPix2PixError {
+  const timeout = isError(reason) && reason.name === "TimeoutError";
+  const message = timeout ? "the operation was aborted: its time limit is over" : "the operation was aborted";
+  return new InstructPix2PixError("ERR_ABORTED", message, { cause: reason });
 }

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type {
   BinaryOperation,
   DType,
@@ -8,10 +9,22 @@ import type {
   UnaryOperation,
 } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
-import { checkList, checkOptions, describe } from "./arguments.js";
+import { checkList, describe } from "./arguments.js";
 import { InstructPix2PixError } from "./errors.js";
 import { Generator } from "./generator.js";
+import { checkOptions, optionNames } from "./known-options.js";
 import { listOfThisRealm, nameOfTypedArray, ofThisRealm, type TypedArray } from "./realm.js";
+import {
+  checkBroadcast,
+  checkCat,
+  checkCount,
+  checkDim,
+  checkFloat,
+  checkQuantile,
+  checkRange,
+  checkRepeat,
+  checkReshape,
+} from "./tensor-checks.js";
 
 export { DTYPES, type DType } from "../runtime/contract/index.js";
 
@@ -29,6 +42,11 @@ export interface RandomOptions extends TensorOptions {
   /** One generator, or one for each row (index of the first dimension). */
   generator?: Generator | readonly Generator[];
 }
+
+const DTYPE_OPTION = optionNames<{ dtype?: DType }>()({ dtype: true });
+const GENERATOR_OPTION = optionNames<{ generator?: Generator }>()({ generator: true });
+const TENSOR_OPTIONS = optionNames<TensorOptions>()({ dtype: true, device: true });
+const RANDOM_OPTIONS = optionNames<RandomOptions>()({ ...TENSOR_OPTIONS, generator: true });
 
 /** Element types of typed arrays; by class name, since an array may be of another realm. */
 const TYPE_OF_ARRAY: Readonly<Record<string, DType>> = {
@@ -79,13 +97,13 @@ export class Tensor {
   ): Tensor {
     const own = TYPE_OF_ARRAY[nameOfTypedArray(data) ?? ""];
     const array = own === undefined ? fromNumbers(data as readonly number[]) : handedOver(data as TypedArray);
-    const dtype = checkOptions(options).dtype ?? own ?? "float32";
+    const dtype = checkOptions(options, DTYPE_OPTION).dtype ?? own ?? "float32";
     return new Tensor(native().tensorFromData(array, dtype, shape ?? [array.length]));
   }
 
   /** A tensor filled with one value. */
   static async full(shape: readonly number[], value: number, options?: TensorOptions): Promise<Tensor> {
-    const { dtype = "float32", device = "cpu" } = checkOptions(options);
+    const { dtype = "float32", device = "cpu" } = checkOptions(options, TENSOR_OPTIONS);
     return new Tensor(await native().full(shape, value, dtype, device));
   }
 
@@ -99,7 +117,8 @@ export class Tensor {
    * `randn_tensor`; a list of generators draws row by row; without a generator libtorch's default generator is used.
    */
   static async randn(shape: readonly number[], options?: RandomOptions): Promise<Tensor> {
-    const { dtype = "float32", device = "cpu", generator } = checkOptions(options);
+    const { dtype = "float32", device = "cpu", generator } = checkOptions(options, RANDOM_OPTIONS);
+    checkFloat("dtype", dtype);
     if (Array.isArray(generator) && generator.length !== 1) return drawRows(shape, generator, { dtype, device });
     const one = generatorHandle(Array.isArray(generator) ? generator[0] : generator);
     return new Tensor(await native().randn(shape, dtype, device, one));
@@ -107,7 +126,8 @@ export class Tensor {
 
   /** Draws from [0, 1). See {@link Tensor.randn}. */
   static async rand(shape: readonly number[], options?: TensorOptions & { generator?: Generator }): Promise<Tensor> {
-    const { dtype = "float32", device = "cpu", generator } = checkOptions(options);
+    const { dtype = "float32", device = "cpu", generator } = checkOptions(options, RANDOM_OPTIONS);
+    checkFloat("dtype", dtype);
     return new Tensor(await native().rand(shape, dtype, device, generatorHandle(generator)));
   }
 
@@ -115,8 +135,9 @@ export class Tensor {
    * Standard normal draws of a tensor's shape, type and device. As with torch's `randn_like` the numbers also depend on
    * the tensor's memory layout, which results from the computation that produced it.
    */
-  static async randnLike(tensor: Tensor, options: { generator?: Generator } = {}): Promise<Tensor> {
-    return new Tensor(await native().randnLike(tensor.handle, options.generator?.handle ?? null));
+  static async randnLike(tensor: Tensor, options?: { generator?: Generator }): Promise<Tensor> {
+    const generator = generatorHandle(checkOptions(options, GENERATOR_OPTION).generator);
+    return new Tensor(await native().randnLike(handleOf(tensor, "tensor"), generator));
   }
 
   /** Integers from `low` (included) to `high` (excluded), int64; drawn on the generator's device. */
@@ -126,18 +147,23 @@ export class Tensor {
     shape: readonly number[],
     options?: { generator?: Generator },
   ): Promise<Tensor> {
-    const generator = generatorHandle(checkOptions(options).generator);
+    const generator = generatorHandle(checkOptions(options, GENERATOR_OPTION).generator);
+    checkRange(low, high);
     return new Tensor(await native().randint(low, high, shape, generator));
   }
 
   /** A random permutation of 0..n−1, int64 [n] on the CPU. */
   static async randperm(n: number, options?: { generator?: Generator }): Promise<Tensor> {
-    return new Tensor(await native().randperm(n, generatorHandle(checkOptions(options).generator)));
+    const generator = generatorHandle(checkOptions(options, GENERATOR_OPTION).generator);
+    checkCount("n", n);
+    return new Tensor(await native().randperm(n, generator));
   }
 
   /** Joins tensors along an existing dimension. */
   static async cat(tensors: readonly Tensor[], dim = 0): Promise<Tensor> {
-    return new Tensor(await native().cat(handles(checkList(tensors, "tensors")), dim));
+    const joined = handles(checkList(tensors, "tensors"));
+    checkCat(tensors, dim);
+    return new Tensor(await native().cat(joined, dim));
   }
 
   /**
@@ -150,7 +176,7 @@ export class Tensor {
     options?: { dtype?: DType },
   ): Promise<Tensor> {
     const { coefficients, tensors } = splitTerms(terms);
-    const { dtype = null } = checkOptions(options);
+    const { dtype = null } = checkOptions(options, DTYPE_OPTION);
     return new Tensor(await native().linearCombination(coefficients, tensors, dtype));
   }
 
@@ -202,7 +228,7 @@ export class Tensor {
 
   /** A copy in another type or on another device. */
   async to(options: TensorOptions): Promise<Tensor> {
-    const { dtype = null, device = null } = checkOptions(options);
+    const { dtype = null, device = null } = checkOptions(options, TENSOR_OPTIONS);
     return new Tensor(await native().to(this.#handle, dtype, device));
   }
 
@@ -212,21 +238,26 @@ export class Tensor {
 
   /** Elements `start` (included) to `end` (excluded) along one dimension. */
   async slice(dim: number, start: number, end: number): Promise<Tensor> {
+    checkDim(dim, this);
     return new Tensor(await native().slice(this.#handle, dim, start, end));
   }
 
   /** The same elements in another shape; one size may be -1. */
   async reshape(shape: readonly number[]): Promise<Tensor> {
+    checkReshape(this, shape);
     return new Tensor(await native().reshape(this.#handle, shape));
   }
 
   /** Repeats the tensor `repeats[i]` times along each dimension. */
   async repeat(repeats: readonly number[]): Promise<Tensor> {
+    checkRepeat(this, repeats);
     return new Tensor(await native().repeat(this.#handle, repeats));
   }
 
   /** Repeats every slice along `dim` `repeats` times. */
   async repeatInterleave(repeats: number, dim = 0): Promise<Tensor> {
+    checkCount("repeats", repeats);
+    checkDim(dim, this);
     return new Tensor(await native().repeatInterleave(this.#handle, repeats, dim));
   }
 
@@ -247,8 +278,9 @@ export class Tensor {
     return this.#binary("div", other);
   }
 
-  neg(): Promise<Tensor> {
-    return this.#unary("neg");
+  async neg(): Promise<Tensor> {
+    if (this.dtype === "bool") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "a bool tensor has no negative");
+    return await this.#unary("neg");
   }
 
   abs(): Promise<Tensor> {
@@ -288,6 +320,7 @@ export class Tensor {
 
   /** The q-quantile of |x| in each row, linearly interpolated. */
   async absQuantileRows(q: number): Promise<number[]> {
+    checkQuantile(q);
     return listOfThisRealm(await native().absQuantileRows(this.#handle, q));
   }
 
@@ -306,6 +339,16 @@ export class Tensor {
     return native().isFinite(this.#handle);
   }
 
+  /** Shape, type and device: "Tensor [1,4,64,64] float32 on cpu". The elements are not shown: they may be on a GPU, or not computed yet. */
+  toString(): string {
+    return this.disposed ? "Tensor (disposed)" : `Tensor [${this.shape}] ${this.dtype} on ${this.device}`;
+  }
+
+  /** What `console.log` shows. */
+  [inspect.custom](): string {
+    return this.toString();
+  }
+
   /** Frees the memory as soon as no queued job needs it. Calling it again does nothing. */
   dispose(): void {
     this.#handle.dispose();
@@ -317,6 +360,7 @@ export class Tensor {
 
   async #binary(operation: BinaryOperation, other: Tensor | number): Promise<Tensor> {
     const operand = typeof other === "number" ? other : handleOf(other, "other");
+    if (typeof other !== "number") checkBroadcast(this, other);
     return new Tensor(await native().binary(operation, this.#handle, operand));
   }
 

@@ -32,7 +32,7 @@ const STAMPS_AT_A_TIME = 64;
  */
 export async function openImageFolder(options: ImageFolderOptions): Promise<EditDataset> {
   const { folder, metadata, columns, strict, select, signal } = options;
-  checkFiles(folder, metadata);
+  await checkFiles(folder, metadata);
   const rows = await ImageFolderRows.read(folder, metadata, columns, signal);
   const names = [...new Set([...rows.keys].map(columnOfKey))];
   const where = metadata.length === 1 ? folder.absolute(metadata[0]!) : folder.path;
@@ -68,7 +68,9 @@ export async function openImageFolder(options: ImageFolderOptions): Promise<Edit
   return selected ? selectRows(dataset, selected) : dataset;
 }
 
-function checkFiles(folder: DataFolder, metadata: readonly string[]): void {
+async function checkFiles(folder: DataFolder, metadata: readonly string[]): Promise<void> {
+  if (metadata.length === 0 && (await folder.file(folder.absolute("metadata.tsv"))) !== undefined)
+    throw datasetError(`${folder.absolute("metadata.tsv")} is not read: save it as metadata.csv, separated by commas`);
   if (metadata.length === 0)
     throw datasetError(
       `${folder.path} holds no metadata.jsonl, metadata.csv or metadata.parquet that names the pictures and their prompts`,

@@ -7,6 +7,8 @@ export type HubFailure =
   /** The repository does not exist or is not accessible with this token. */
   | "no-repository"
   | "gated"
+  /** The hub must not be contacted, and the cache does not have it. */
+  | "not-cached"
   | "no-revision"
   | "no-file"
   | "refused";

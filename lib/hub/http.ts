@@ -1,4 +1,5 @@
 import { Response } from "undici";
+import { optionNames } from "../core/known-options.js";
 import type { Answer } from "../network/answer.js";
 import { warnIfUnencrypted } from "../network/encryption.js";
 import { HttpClient, type ReadRequest } from "../network/http-client.js";
@@ -16,6 +17,9 @@ export interface NetworkOptions {
   /** Milliseconds without a byte until a connection is given up. Default 30000, or 120000 for uploads. */
   idleTimeout?: number;
 }
+
+/** The names of {@link NetworkOptions}. */
+export const NETWORK_OPTIONS = optionNames<NetworkOptions>()({ retries: true, retryDelay: true, idleTimeout: true });
 
 /** Bytes of an answer; a page of the hub's listings has a thousand files. */
 const MAX_ANSWER = 2 ** 24;

@@ -1,19 +1,22 @@
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { MODEL_INDEX } from "../components/model-index.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
+import { quote } from "../core/quote.js";
 import { warnOnce } from "../core/warn.js";
+import { nearestName } from "../options/names.js";
 import type { Environment } from "../runtime/platform.js";
 import { RepositoryCache } from "./cache.js";
 import { HubClient } from "./client.js";
-import { HubError, repositoryError } from "./errors.js";
+import { HubError, type HubFailure, repositoryError } from "./errors.js";
 import { fileNameProblem } from "./file-names.js";
-import type { NetworkOptions } from "./http.js";
+import { NETWORK_OPTIONS, type NetworkOptions } from "./http.js";
 import { matching } from "./patterns.js";
 import { type DownloadProgress, ProgressReport } from "./progress.js";
 import { checkRevision, DEFAULT_REVISION, isCommit, isRepositoryId, type Repository } from "./repository.js";
 import { obtainModel, obtainPipeline, type SelectOptions } from "./select.js";
-import { type HubSettings, type HubSettingsOptions, hubSettings, isOn } from "./settings.js";
+import { HUB_SETTINGS_OPTIONS, type HubSettings, type HubSettingsOptions, hubSettings, isOn } from "./settings.js";
 import { CachedFiles, type FileSource, HubFiles } from "./source.js";
 
 export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
@@ -38,6 +41,22 @@ export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
   onProgress?: (progress: DownloadProgress) => void;
 }
 
+/** The names of {@link ResolveOptions}. */
+export const RESOLVE_OPTIONS = optionNames<ResolveOptions>()({
+  ...HUB_SETTINGS_OPTIONS,
+  ...NETWORK_OPTIONS,
+  revision: true,
+  variant: true,
+  components: true,
+  subfolder: true,
+  allowPatterns: true,
+  ignorePatterns: true,
+  concurrency: true,
+  checkConfigs: false,
+  signal: true,
+  onProgress: true,
+});
+
 /**
  * The folder of a pretrained pipeline or model. A local folder is returned as it is. Anything else is the id of a
  * repository on the Hugging Face hub, whose missing files are downloaded into the Hugging Face cache, shared with
@@ -56,14 +75,32 @@ export async function resolvePretrained(
   options: ResolveOptions = {},
   env: Environment = process.env,
 ): Promise<string> {
+  checkOptions(options, RESOLVE_OPTIONS);
   throwIfAborted(options.signal);
-  checkOptions(pathOrId, options);
+  checkValues(pathOrId, options);
   const { subfolder = "" } = options;
   const local = await localFolder(pathOrId, subfolder);
   if (local !== undefined) return local;
   const repository: Repository = { type: "model", id: pathOrId };
   const select = (source: FileSource) => obtainSelected(source, options);
-  return join(await obtainSnapshot(repository, select, options, env), subfolder);
+  try {
+    return join(await obtainSnapshot(repository, select, options, env), subfolder);
+  } catch (error) {
+    if (!(error instanceof HubError) || !MAY_BE_A_FOLDER.has(error.failure)) throw error;
+    const message = `${quote(pathOrId)}: no such folder${await didYouMean(pathOrId)}; as the id of a repository on the Hugging Face hub: ${error.message}`;
+    throw new HubError(error.failure, message, { cause: error.cause });
+  }
+}
+
+/** Failures after which a mistyped folder is as likely as an id that the hub does not give. */
+const MAY_BE_A_FOLDER: ReadonlySet<HubFailure> = new Set(["unreachable", "no-repository", "not-cached"]);
+
+/** A suggestion of a folder with a similar name beside it, or nothing. */
+async function didYouMean(path: string): Promise<string> {
+  const entries = await readdir(dirname(path), { withFileTypes: true }).catch(() => []);
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  const nearest = nearestName(basename(path), folders);
+  return nearest === undefined ? "" : ` (did you mean ${quote(join(dirname(path), nearest))}?)`;
 }
 
 /**
@@ -133,7 +170,8 @@ async function fromCache(
   const commit = await cache.commitOf(revision);
   const present = commit === undefined ? undefined : await cache.names(commit);
   if (commit === undefined || present === undefined)
-    throw repositoryError(
+    throw new HubError(
+      "not-cached",
       `${repository.id} at revision ${JSON.stringify(revision)} is not in the cache (${cache.folder}), and the hub must not be contacted`,
     );
   const listed = (await cache.storedListing(commit))?.map(({ name }) => name);
@@ -160,16 +198,19 @@ async function localFolder(pathOrId: string, subfolder: string): Promise<string 
   const found = await stat(path).catch(() => undefined);
   if (found?.isDirectory()) return path;
   if (found) throw notFound(`${path} is a file; a model is a folder`);
-  if (subfolder !== "" && (await stat(pathOrId).catch(() => undefined))) throw notFound(`${path}: no such folder`);
+  if (subfolder !== "" && (await stat(pathOrId).catch(() => undefined)))
+    throw notFound(`${path}: no such folder${await didYouMean(path)}`);
   if (isRepositoryId(pathOrId) && !/\.(?:safetensors|ckpt|bin|pt|pth|json)$/.test(pathOrId)) return undefined;
-  throw notFound(`${pathOrId}: no such folder (nor can it be the id of a model on the Hugging Face hub)`);
+  throw notFound(
+    `${pathOrId}: no such folder (nor can it be the id of a model on the Hugging Face hub)${await didYouMean(pathOrId)}`,
+  );
 }
 
 function notFound(message: string): InstructPix2PixError {
   return new InstructPix2PixError("ERR_FILE_NOT_FOUND", message);
 }
 
-function checkOptions(pathOrId: string, options: ResolveOptions): void {
+function checkValues(pathOrId: string, options: ResolveOptions): void {
   const invalid = (what: string) => new InstructPix2PixError("ERR_INVALID_ARGUMENT", what);
   if (typeof pathOrId !== "string" || pathOrId === "" || pathOrId.includes("\0"))
     throw invalid("expected the path of a model's folder or its id on the Hugging Face hub");

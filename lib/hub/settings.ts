@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { InstructPix2PixError } from "../core/errors.js";
+import { optionNames } from "../core/known-options.js";
 import { trimSlashes } from "../core/trim.js";
 import type { Environment } from "../runtime/platform.js";
 import { AccessToken } from "./token.js";
@@ -26,6 +27,13 @@ export interface HubSettingsOptions {
   /** Uses the cache only. Default: whether `$HF_HUB_OFFLINE` is 1. */
   localFilesOnly?: boolean;
 }
+
+/** The names of {@link HubSettingsOptions}. */
+export const HUB_SETTINGS_OPTIONS = optionNames<HubSettingsOptions>()({
+  cacheDir: true,
+  token: true,
+  localFilesOnly: true,
+});
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 

@@ -1,12 +1,17 @@
 import { extname } from "node:path";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, isError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import type { RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
 
 /** The supported output formats. */
 export const IMAGE_FORMATS = ["png", "jpeg", "webp", "avif", "tiff", "gif"] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
+
+/** Other names of formats, as file names have them. */
+const ALIASES = { jpg: "jpeg", tif: "tiff" } as const satisfies Record<string, ImageFormat>;
+export type ImageFormatAlias = keyof typeof ALIASES;
 
 export interface EncodeOptions {
   /**
@@ -17,6 +22,8 @@ export interface EncodeOptions {
   /** Keep every pixel in WebP and AVIF too; default false. */
   lossless?: boolean;
 }
+
+const OPTIONS = optionNames<EncodeOptions>()({ quality: true, lossless: true });
 
 const EXTENSIONS: Record<string, ImageFormat> = {
   ".png": "png",
@@ -58,8 +65,13 @@ export function toSharp({ width, height, data }: RgbPixels): Sharp {
  * @throws `ERR_INVALID_ARGUMENT` for an unknown format or a quality outside 1..100, `ERR_IMAGE` if the format cannot
  *   hold a picture of this size.
  */
-export async function encode(pixels: RgbPixels, format: ImageFormat, options: EncodeOptions = {}): Promise<Buffer> {
-  const { quality, lossless = false } = options;
+export async function encode(
+  pixels: RgbPixels,
+  name: ImageFormat | ImageFormatAlias,
+  options: EncodeOptions = {},
+): Promise<Buffer> {
+  const format = Object.hasOwn(ALIASES, name) ? ALIASES[name as ImageFormatAlias] : (name as ImageFormat);
+  const { quality, lossless = false } = checkOptions(options, OPTIONS);
   if (quality !== undefined && !(Number.isInteger(quality) && quality >= 1 && quality <= 100))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `quality is a whole number from 1 to 100, not ${quality}`);
   const picture = toSharp(pixels);

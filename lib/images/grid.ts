@@ -1,5 +1,6 @@
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import type { RgbPixels } from "./pixels.js";
 import { isSide, MAX_SIDE } from "./resize.js";
 
@@ -11,6 +12,8 @@ export interface GridOptions {
   /** Background colour (red, green, blue, 0 to 255); default white. */
   background?: readonly [number, number, number];
 }
+
+const OPTIONS = optionNames<GridOptions>()({ columns: true, gap: true, background: true });
 
 /** The arguments of diffusers' `make_image_grid`. */
 export interface ImageGridLayout {
@@ -24,7 +27,7 @@ export interface ImageGridLayout {
 
 /** Lays pictures out in rows; every cell is as large as the largest picture, and smaller ones are centred. */
 export function gridPixels(pictures: readonly RgbPixels[], options: GridOptions = {}): RgbPixels {
-  const { columns = pictures.length, gap = 0, background = [255, 255, 255] } = options;
+  const { columns = pictures.length, gap = 0, background = [255, 255, 255] } = checkOptions(options, OPTIONS);
   if (pictures.length === 0)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "a grid needs at least one picture");
   if (!Number.isInteger(columns) || columns < 1)

@@ -1,11 +1,12 @@
-import { checkList, checkOptions, describe } from "../core/arguments.js";
+import { checkList, describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { checkLayout, type GridOptions, gridPixels, type ImageGridLayout, layoutPixels } from "./grid.js";
 import type { LoadImageOptions } from "./load.js";
 import { type ImageSource, RgbImage } from "./rgb-image.js";
 
 export { decodesInProgress } from "./decoding.js";
-export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, imageFormatOf } from "./encode.js";
+export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, type ImageFormatAlias, imageFormatOf } from "./encode.js";
 export type { GridOptions, ImageGridLayout } from "./grid.js";
 export type { LoadImageOptions } from "./load.js";
 export { RESAMPLE_FILTERS, type ResampleFilter } from "./resize.js";
@@ -17,7 +18,7 @@ export { type ImageSource, RgbImage } from "./rgb-image.js";
  * profile, and of several frames or pages the first counts. 16-bit samples keep their upper 8 bits, also grey ones,
  * which Pillow would clip to white.
  *
- * A string is a path, or a URL if it begins with http://, https://, file:// or data:. PNG, JPEG, WebP, GIF, TIFF and
+ * A Blob or File, as a form of a request has it, is read whole. A string is a path, or a URL if it begins with http://, https://, file:// or data:. PNG, JPEG, WebP, GIF, TIFF and
  * AVIF are read, and what else the installed sharp decodes; SVG and PDF are refused. A sharp instance is rendered with
  * sharp's own rules, then turned upright. An RgbImage is returned as it is. TIFF colours other than grey, RGB, palettes,
  * CMYK and YCbCr are refused by name.
@@ -47,6 +48,8 @@ export function imageGrid(images: readonly RgbImage[], options: GridOptions = {}
   return new RgbImage(width, height, data);
 }
 
+const LAYOUT = optionNames<ImageGridLayout>()({ rows: true, cols: true, resize: true });
+
 /**
  * Puts pictures into rows and columns as diffusers' `make_image_grid` does: every cell is as large as the first picture, the
  * background is black, and nothing is centred or scaled unless `resize` is given. {@link imageGrid} fits pictures of
@@ -55,7 +58,7 @@ export function imageGrid(images: readonly RgbImage[], options: GridOptions = {}
  * @throws `ERR_INVALID_ARGUMENT` if rows times columns is not the number of pictures, and for other bad arguments
  */
 export async function makeImageGrid(images: readonly RgbImage[], layout: ImageGridLayout): Promise<RgbImage> {
-  const { rows, cols, resize } = checkOptions(layout) as ImageGridLayout;
+  const { rows, cols, resize } = checkOptions(layout, LAYOUT) as ImageGridLayout;
   for (const image of checkList(images, "images"))
     if (!(image instanceof RgbImage))
       throw new InstructPix2PixError(

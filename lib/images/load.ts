@@ -1,6 +1,7 @@
 import { types } from "node:util";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, isError, throwIfAborted } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { type DecodeOptions, decode, decodeStored, isTimeout, withTimeout } from "./decode.js";
 import { tooSlow, withinLimits } from "./decoding.js";
 import { inSlices, type RgbPixels } from "./pixels.js";
@@ -8,13 +9,13 @@ import { readSource } from "./source.js";
 import type { StoredPixels } from "./stored.js";
 import { unreadable } from "./unreadable.js";
 
-/** An encoded picture, its path or URL, or a sharp pipeline. */
-export type EncodedSource = string | URL | Uint8Array | ArrayBuffer | Sharp;
+/** An encoded picture, its path or URL, or a sharp pipeline. A File is a Blob. */
+export type EncodedSource = string | URL | Uint8Array | ArrayBuffer | Blob | Sharp;
 
 export interface LoadImageOptions {
   /** Width times height above which a picture is refused, before it is decoded; default 178,956,970 as in Pillow. */
   maxPixels?: number;
-  /** Encoded bytes above which a picture is refused; default 64 MiB from a URL, 1 GiB from a file. */
+  /** Encoded bytes above which a picture is refused; default 64 MiB from a URL, 1 GiB from a file or a Blob. */
   maxBytes?: number;
   /** Time limit in milliseconds for the whole download, and again for decoding including the wait for a slot; default 60,000. */
   timeoutMs?: number;
@@ -29,6 +30,17 @@ export interface LoadImageOptions {
   signal?: AbortSignal;
 }
 
+const OPTIONS = optionNames<LoadImageOptions>()({
+  maxPixels: true,
+  maxBytes: true,
+  timeoutMs: true,
+  allowPrivateAddresses: true,
+  allowFiles: true,
+  signal: true,
+});
+
+/** A Blob may stand for a file that is larger than memory. */
+const MAX_BLOB = 1 << 30;
 const DEFAULT_MAX_PIXELS = 178_956_970;
 const DEFAULT_TIMEOUT_MS = 60_000;
 
@@ -55,7 +67,7 @@ async function loadBy<T>(
     allowPrivateAddresses = true,
     allowFiles = true,
     signal,
-  } = options;
+  } = checkOptions(options, OPTIONS);
   checkLimit("maxPixels", maxPixels, Number.MAX_SAFE_INTEGER);
   checkLimit("timeoutMs", timeoutMs, 2 ** 31 - 1);
   if (maxBytes !== undefined) checkLimit("maxBytes", maxBytes, Number.MAX_SAFE_INTEGER);
@@ -75,20 +87,47 @@ async function loadBy<T>(
   const name = "the picture";
   if (types.isUint8Array(source) || types.isAnyArrayBuffer(source)) {
     const bytes = types.isUint8Array(source) ? source : new Uint8Array(source);
-    if (maxBytes !== undefined && bytes.length > maxBytes)
-      throw unreadable(name, `has ${bytes.length} bytes, more than the limit of ${maxBytes} (maxBytes)`);
+    checkBytes(name, bytes.length, maxBytes);
     return decodeFile(bytes, { ...limits, name });
   }
+  if (isBlob(source)) return decodeFile(await blobBytes(source, { maxBytes, signal }), { ...limits, name });
   if (isSharp(source)) return ofPixels(await renderPipeline(source, { ...limits, name: "the sharp pipeline" }));
   throw new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
-    "a picture is a path, a URL, a Buffer or other Uint8Array, an ArrayBuffer, a sharp instance or an RgbImage",
+    "a picture is a path, a URL, a Buffer or other Uint8Array, an ArrayBuffer, a Blob or File, a sharp instance or an RgbImage",
   );
 }
 
 function checkLimit(name: string, value: number, most: number): void {
   if (!Number.isInteger(value) || value < 1 || value > most)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is a whole number from 1 to ${most}, not ${value}`);
+}
+
+function checkBytes(name: string, length: number, maxBytes: number | undefined): void {
+  if (maxBytes !== undefined && length > maxBytes)
+    throw unreadable(name, `has ${length} bytes, more than the limit of ${maxBytes} (maxBytes)`);
+}
+
+/** By duck typing, since there are several classes of this name. */
+function isBlob(source: unknown): source is Blob {
+  const { arrayBuffer, size, type } = Object(source) as Partial<Blob>;
+  return typeof arrayBuffer === "function" && typeof size === "number" && typeof type === "string";
+}
+
+async function blobBytes(
+  blob: Blob,
+  { maxBytes = MAX_BLOB, signal }: Pick<LoadImageOptions, "maxBytes" | "signal">,
+): Promise<Uint8Array> {
+  const name = "the picture";
+  checkBytes(name, blob.size, maxBytes);
+  const bytes = new Uint8Array(
+    await blob.arrayBuffer().catch((error: unknown) => {
+      throw unreadable(name, "cannot be read: its Blob failed", error);
+    }),
+  );
+  throwIfAborted(signal);
+  checkBytes(name, bytes.length, maxBytes);
+  return bytes;
 }
 
 /** By its class name, since it may be of another realm. */

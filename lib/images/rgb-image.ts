@@ -1,7 +1,14 @@
 import { types } from "node:util";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError } from "../core/errors.js";
-import { type EncodeOptions, encode, type ImageFormat, imageFormatOf, toSharp } from "./encode.js";
+import {
+  type EncodeOptions,
+  encode,
+  type ImageFormat,
+  type ImageFormatAlias,
+  imageFormatOf,
+  toSharp,
+} from "./encode.js";
 import { type EncodedSource, type LoadImageOptions, loadPixels } from "./load.js";
 import type { RgbPixels } from "./pixels.js";
 import { type ResampleFilter, resizePixels, sizeForFactor } from "./resize.js";
@@ -62,9 +69,10 @@ export class RgbImage implements RgbPixels {
   /**
    * Encodes the picture.
    *
+   * @param format "jpg" and "tif" are the same as "jpeg" and "tiff"
    * @throws `ERR_INVALID_ARGUMENT` for an unknown format or option, `ERR_IMAGE` if the format cannot hold the picture.
    */
-  encode(format: ImageFormat, options: EncodeOptions = {}): Promise<Buffer> {
+  encode(format: ImageFormat | ImageFormatAlias, options: EncodeOptions = {}): Promise<Buffer> {
     return encode(this, format, options);
   }
 

@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { InstructPix2PixError, isError } from "../core/errors.js";
+import { InstructPix2PixError, isError, throwIfAborted } from "../core/errors.js";
 import { displayUrl, fetchBytes } from "./fetch.js";
 import { unreadable } from "./unreadable.js";
 
@@ -107,7 +107,7 @@ async function readFile(
     }
   } catch (error) {
     if (error instanceof InstructPix2PixError) throw error;
-    if (signal?.aborted) throw new InstructPix2PixError("ERR_ABORTED", "the operation was aborted", { cause: error });
+    throwIfAborted(signal);
     throw fileError(error, name);
   }
 }

@@ -1,11 +1,12 @@
-import { checkOptions } from "../core/arguments.js";
 import type { Generator } from "../core/generator.js";
-import { disposeAll, handleOf, Tensor } from "../core/tensor.js";
-import type { NativeTiling } from "../runtime/contract/index.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
+import { disposeAll, Tensor } from "../core/tensor.js";
+import type { NativeTensor, NativeTiling } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 import { inferAutoencoderConfig } from "../single-file/autoencoder-config.js";
 import { autoencoderNames } from "../single-file/autoencoder-names.js";
 import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
+import { checkMultiple, modelInput } from "./check-input.js";
 import {
   createModel,
   loadPretrained,
@@ -98,6 +99,8 @@ const singleFile: SingleFileTables<AutoencoderKLConfig> = {
 export async function readAutoencoderConfig(folder: string): Promise<AutoencoderKLConfig> {
   return (await readModelConfig(description, folder)).config;
 }
+
+const PASS_OPTIONS = optionNames<{ signal?: AbortSignal }>()({ signal: true });
 
 /** Share of a tile that overlaps its neighbour. */
 const TILE_OVERLAP = 0.25;
@@ -225,10 +228,26 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    * @returns the posterior of the latents [B,latent_channels,h,w], not multiplied by `config.scaling_factor`
    */
   async encode(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
+    checkOptions(options, PASS_OPTIONS);
+    const input = this.#picture(x);
+    checkMultiple(x, "x", this.scaleFactor);
+    return await this.#encode(input, options);
+  }
+
+  /** @internal As {@link encode}, for any height and width, which are rounded down: training takes any `resolution`. */
+  async encodeAnySize(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
+    return await this.#encode(this.#picture(x), options);
+  }
+
+  #picture(x: Tensor): NativeTensor {
+    return modelInput(x, "x", "[B,C,H,W]", { axis: 1, size: this.config.in_channels, unit: "channels" });
+  }
+
+  async #encode(input: NativeTensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
     using moments = new Tensor(
       await this.computing(() =>
-        cancellable(checkOptions(options).signal, (token) =>
-          native().vaeEncode(this.handle, handleOf(x, "x"), this.#slicing, this.#tiles(), token),
+        cancellable(checkOptions(options, PASS_OPTIONS).signal, (token) =>
+          native().vaeEncode(this.handle, input, this.#slicing, this.#tiles(), token),
         ),
       ),
     );
@@ -243,10 +262,13 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
    * @returns pictures [B,out_channels,H,W], about -1..1
    */
   async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
+    checkOptions(options, PASS_OPTIONS);
+    const { latent_channels } = this.config;
+    const latents = modelInput(z, "z", "[B,C,h,w]", { axis: 1, size: latent_channels, unit: "channels" });
     return new Tensor(
       await this.computing(() =>
-        cancellable(checkOptions(options).signal, (token) =>
-          native().vaeDecode(this.handle, handleOf(z, "z"), this.#slicing, this.#tiles(), token),
+        cancellable(checkOptions(options, PASS_OPTIONS).signal, (token) =>
+          native().vaeDecode(this.handle, latents, this.#slicing, this.#tiles(), token),
         ),
       ),
     );

@@ -1,4 +1,4 @@
-import { checkOptions } from "../core/arguments.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { listOfThisRealm } from "../core/realm.js";
 import { handleOf, Tensor } from "../core/tensor.js";
 import { cancellable, native } from "../runtime/native.js";
@@ -129,6 +129,13 @@ export interface CLIPTextForwardOptions {
   signal?: AbortSignal;
 }
 
+const FORWARD_OPTIONS = optionNames<CLIPTextForwardOptions>()({
+  hiddenStates: true,
+  attentionMask: true,
+  skippedLayers: true,
+  signal: true,
+});
+
 /** CLIP's text transformer (Radford et al. 2021, https://arxiv.org/abs/2103.00020). */
 export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
   /** @internal */
@@ -168,7 +175,12 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
 
   /** @param inputIds int64 [B,T], T ≤ `config.max_position_embeddings` */
   async forward(inputIds: Tensor, options?: CLIPTextForwardOptions): Promise<CLIPTextOutput> {
-    const { hiddenStates: wanted = false, attentionMask, skippedLayers = 0, signal } = checkOptions(options);
+    const {
+      hiddenStates: wanted = false,
+      attentionMask,
+      skippedLayers = 0,
+      signal,
+    } = checkOptions(options, FORWARD_OPTIONS);
     const mask = attentionMask === undefined ? null : handleOf(attentionMask, "attentionMask");
     const { lastHiddenState, pooled, textEmbeds, hiddenStates } = await this.computing(() =>
       cancellable(signal, (token) =>

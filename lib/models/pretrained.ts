@@ -1,8 +1,9 @@
 import { join } from "node:path";
-import { checkOptions, describe } from "../core/arguments.js";
+import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
+import { checkKnown, checkOptions, type OptionNames, optionNames } from "../core/known-options.js";
 import { Scope } from "../core/scope.js";
 import { type ModelDType, Tensor } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
@@ -39,6 +40,28 @@ export interface QuantizationOptions {
    */
   quantization?: Quantization;
 }
+
+/** The names of {@link ModelOptions}. */
+export const MODEL_OPTIONS = optionNames<ModelOptions>()({
+  dtype: true,
+  device: true,
+  variant: true,
+  attention: true,
+  allowNonFinite: true,
+  suggestAllowNonFinite: false,
+  signal: true,
+});
+
+/** The names of {@link QuantizationOptions}. */
+export const QUANTIZATION_OPTIONS = optionNames<QuantizationOptions>()({ quantization: true });
+
+/** The names of the options of models that can be quantized. */
+export const QUANTIZABLE_OPTIONS = optionNames<ModelOptions & QuantizationOptions>()({
+  ...MODEL_OPTIONS,
+  ...QUANTIZATION_OPTIONS,
+});
+
+const SAVE_OPTIONS = optionNames<{ dtype?: ModelDType }>()({ dtype: true });
 
 /** A model: its configuration and the native module tree with its weights. */
 export abstract class PretrainedModel<Config> {
@@ -176,8 +199,8 @@ export abstract class PretrainedModel<Config> {
    * @param options.dtype type of the weights in the file; default the model's own
    * @throws `ERR_IO`, `ERR_INVALID_ARGUMENT` if the model is quantized
    */
-  async savePretrained(folder: string, options: { dtype?: ModelDType } = {}): Promise<void> {
-    const { dtype = this.dtype } = checkOptions(options);
+  async savePretrained(folder: string, options?: { dtype?: ModelDType }): Promise<void> {
+    const { dtype = this.dtype } = checkOptions(options, SAVE_OPTIONS);
     this.checkExact();
     using scope = new Scope();
     const weights: Record<string, Tensor> = {};
@@ -235,12 +258,18 @@ export interface ModelSource<Config> {
   views: readonly TensorView[] | null;
 }
 
-/** Loads a folder with config.json and safetensors. */
-export function loadPretrained<Config>(
+/**
+ * Loads a folder with config.json and safetensors.
+ *
+ * @param known the names of the options that the class has
+ */
+export async function loadPretrained<Config>(
   description: ModelDescription<Config>,
   folder: string,
   options: ModelOptions & QuantizationOptions,
+  known: OptionNames<object> = MODEL_OPTIONS,
 ): Promise<LoadedModel<Config>> {
+  checkKnown(options, known);
   return loadModel(description, options, async () => {
     const { config, where } = await readModelConfig(description, folder);
     const { files } = await resolveWeights(folder, {
@@ -322,13 +351,15 @@ export interface NewModelOptions extends Pick<ModelOptions, "device" | "attentio
   generator?: Generator;
 }
 
+const NEW_MODEL_OPTIONS = optionNames<NewModelOptions>()({ device: true, attention: true, generator: true });
+
 /** Creates a model with random float32 weights. */
 export async function createModel<Config>(
   description: ModelDescription<Config>,
   given: object,
   options: NewModelOptions,
 ): Promise<LoadedModel<Config>> {
-  const { device = "cpu", attention = "auto", generator } = options;
+  const { device = "cpu", attention = "auto", generator } = checkOptions(options, NEW_MODEL_OPTIONS);
   const where = "the configuration";
   const config = description.parse(given as JsonObject, where);
   const handle = await namingConfig(

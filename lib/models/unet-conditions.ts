@@ -1,5 +1,6 @@
-import { checkList, checkOptions } from "../core/arguments.js";
+import { checkList } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { handleOf, type Tensor } from "../core/tensor.js";
 import type { DeepFeatures, NativeConditions, NativeTensor } from "../runtime/contract/index.js";
 import type { UNetCache } from "./unet-cache.js";
@@ -54,12 +55,23 @@ export interface UNetForwardOptions extends GivenConditions {
   signal?: AbortSignal;
 }
 
+const ADDED_CONDITIONS = optionNames<AddedConditions>()({ textEmbeds: true, timeIds: true, imageEmbeds: true });
+
+const FORWARD_OPTIONS = optionNames<UNetForwardOptions>()({
+  addedConditions: true,
+  classLabels: true,
+  timestepCond: true,
+  downBlockAdditionalResiduals: true,
+  midBlockAdditionalResidual: true,
+  sampleRows: true,
+  cache: true,
+  deepFeatures: true,
+  signal: true,
+});
+
 /** The conditions of a pass, as the addon takes them. */
-export function unetConditions(
-  encoderHiddenStates: Tensor,
-  options: Omit<UNetForwardOptions, "signal"> | undefined,
-): NativeConditions {
-  const given = checkOptions(options);
+export function unetConditions(encoderHiddenStates: Tensor, options: UNetForwardOptions | undefined): NativeConditions {
+  const given = checkOptions(options, FORWARD_OPTIONS);
   return {
     embeddings: handleOf(encoderHiddenStates, "encoderHiddenStates"),
     ...addedConditions(given),
@@ -71,7 +83,7 @@ export function unetConditions(
 
 /** The conditions beside the text, as the addon takes them. */
 export function addedConditions(given: GivenConditions): NativeConditions {
-  const { textEmbeds, timeIds, imageEmbeds } = checkOptions(given.addedConditions ?? undefined);
+  const { textEmbeds, timeIds, imageEmbeds } = checkOptions(given.addedConditions ?? undefined, ADDED_CONDITIONS);
   return {
     textEmbeds: optional(textEmbeds, "textEmbeds"),
     timeIds: optional(timeIds, "timeIds"),

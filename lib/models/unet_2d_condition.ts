@@ -2,9 +2,15 @@ import { checkList } from "../core/arguments.js";
 import { handleOf, Tensor } from "../core/tensor.js";
 import type { NativeTensor } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
-import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
+import {
+  loadFromSingleFile,
+  QUANTIZABLE_SINGLE_FILE_OPTIONS,
+  type SingleFileModelOptions,
+  type SingleFileTables,
+} from "../single-file/model.js";
 import { inferUNetConfig } from "../single-file/unet-config.js";
 import { unetNames } from "../single-file/unet-names.js";
+import { modelInput } from "./check-input.js";
 import {
   createModel,
   loadPretrained,
@@ -12,6 +18,7 @@ import {
   type ModelOptions,
   type NewModelOptions,
   PretrainedModel,
+  QUANTIZABLE_OPTIONS,
   type QuantizationOptions,
   readModelConfig,
 } from "./pretrained.js";
@@ -68,7 +75,7 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     folder: string,
     options: ModelOptions & QuantizationOptions = {},
   ): Promise<UNet2DConditionModel> {
-    return new UNet2DConditionModel(await loadPretrained(description, folder, options));
+    return new UNet2DConditionModel(await loadPretrained(description, folder, options, QUANTIZABLE_OPTIONS));
   }
 
   /**
@@ -82,7 +89,9 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     file: string,
     options: SingleFileModelOptions & QuantizationOptions = {},
   ): Promise<UNet2DConditionModel> {
-    return new UNet2DConditionModel(await loadFromSingleFile(description, singleFile, file, options));
+    return new UNet2DConditionModel(
+      await loadFromSingleFile(description, singleFile, file, options, QUANTIZABLE_SINGLE_FILE_OPTIONS),
+    );
   }
 
   /**
@@ -148,8 +157,12 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     options?: UNetForwardOptions,
   ): Promise<Tensor> {
     const steps = timestepsArgument(timesteps);
-    const input = handleOf(sample, "sample");
     const conditions = unetConditions(encoderHiddenStates, options);
+    const { in_channels, cross_attention_dim } = this.config;
+    const input = modelInput(sample, "sample", "[B,C,H,W]", { axis: 1, size: in_channels, unit: "channels" });
+    const [features] = [cross_attention_dim].flat() as [number];
+    const text = { axis: 2, size: features, unit: "features" };
+    modelInput(encoderHiddenStates, "encoderHiddenStates", "[B,T,D]", text);
     return new Tensor(
       await this.computing(() =>
         cancellable(options?.signal, (token) => native().unetForward(this.handle, input, steps, conditions, token)),

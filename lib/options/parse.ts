@@ -1,5 +1,6 @@
 import { isDecimal } from "../core/decimal.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { unknownOption } from "../core/known-options.js";
 import type { OptionDeclarations, OptionValues } from "./declaration.js";
 import { camelCase, nearestName, snakeCase } from "./names.js";
 import { type Checked, checkValue, type OptionValue, parseValue } from "./value.js";
@@ -58,7 +59,7 @@ export function resolveOptions<T extends OptionDeclarations>(
   const given = new Map<string, OptionValue>();
   for (const [key, value] of Object.entries(input)) {
     const name = byCamelCase.get(key);
-    if (name === undefined) throw invalid(`unknown option "${key}"${didYouMean(key, byCamelCase.keys(), "")}`);
+    if (name === undefined) throw unknownOption(key, [...byCamelCase.keys()]);
     if (value === undefined) continue;
     const checked = checkValue(value, declarations[name]!);
     if ("problem" in checked) throw invalid(`${key} ${checked.problem}`);
@@ -95,7 +96,7 @@ function findOption(declarations: OptionDeclarations, flag: string): { name: str
   const positive = /^no_(.+)$/.exec(name)?.[1];
   if (positive !== undefined && Object.hasOwn(declarations, positive) && declarations[positive]!.type === "boolean")
     return { name: positive, negated: true };
-  throw usage(`unknown option --${flag}${didYouMean(name, Object.keys(declarations), "--")}`);
+  throw usage(`unknown option --${flag}${didYouMean(name, Object.keys(declarations))}`);
 }
 
 /** A lone dash, a negative number and a text with white space are values, as for argparse. */
@@ -108,9 +109,9 @@ function take(name: string, checked: Checked): OptionValue {
   return checked.value;
 }
 
-function didYouMean(name: string, known: Iterable<string>, prefix: string): string {
+function didYouMean(name: string, known: Iterable<string>): string {
   const nearest = nearestName(name, known);
-  return nearest === undefined ? "" : `; did you mean ${prefix}${nearest}?`;
+  return nearest === undefined ? "" : `; did you mean --${nearest}?`;
 }
 
 function unexpected(argument: string): InstructPix2PixError {

@@ -1,9 +1,9 @@
-import type { LoadOptions } from "../components/load.js";
+import { checkNames, type LoadOptions } from "../components/load.js";
 import { readPipelineClass } from "../components/pipeline-class.js";
 import type { StableDiffusionComponents } from "./components.js";
 import { type DiffusionPipeline, loadPipeline, sharePipeline } from "./diffusion_pipeline.js";
 import { classNameFor, type Task } from "./families.js";
-import { pipelineFromClassName } from "./registry.js";
+import { anyComponentNames, pipelineFromClassName } from "./registry.js";
 import type { StableDiffusionPipeline } from "./stable_diffusion/stable_diffusion.js";
 import type { StableDiffusionImg2ImgPipeline } from "./stable_diffusion/stable_diffusion_img2img.js";
 import type { StableDiffusionInpaintPipeline } from "./stable_diffusion/stable_diffusion_inpaint.js";
@@ -21,6 +21,7 @@ export type AnyImageToImage = DiffusionPipeline & Pick<StableDiffusionImg2ImgPip
 type Common = "run" | "vae" | "unet" | "scheduler";
 
 async function load(task: Task, pathOrId: string, options: LoadOptions<AutoComponents> = {}) {
+  checkNames(anyComponentNames(), options);
   const className = classNameFor(task, await readPipelineClass(pathOrId, options));
   return await loadPipeline(pipelineFromClassName(className), pathOrId, options);
 }

@@ -1,17 +1,20 @@
+import { inspect } from "node:util";
 import {
+  checkComponentNames,
   checkComponents,
   givenComponents,
   type PipelineDescription,
   settingValues,
   slotsOf,
 } from "../components/description.js";
-import { type FromPretrainedOptions, type LoadOptions, loadComponents } from "../components/load.js";
+import { checkNames, type FromPretrainedOptions, type LoadOptions, loadComponents } from "../components/load.js";
 import { readPipelineClass } from "../components/pipeline-class.js";
 import { saveComponents, savedComponents, savedPipeline } from "../components/save.js";
 import { ComponentHold } from "../components/shared.js";
 import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
 import { throwIfAborted } from "../core/errors.js";
+import { checkKnown, type OptionNames } from "../core/known-options.js";
 import { Lease } from "../core/lease.js";
 import { Semaphore } from "../core/semaphore.js";
 import { ModelOffloader } from "../models/offloader.js";
@@ -43,6 +46,9 @@ export abstract class DiffusionPipeline {
 
   /** The models, in the order in which a run needs them. */
   protected abstract readonly models: readonly PipelineModel[];
+
+  /** The names of the options of `run`. */
+  protected abstract readonly runOptions: OptionNames<object>;
 
   /**
    * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache. Components given as
@@ -111,6 +117,18 @@ export abstract class DiffusionPipeline {
   protected settingOf<Parts extends object>(parts: Parts, name: keyof Parts & string): boolean {
     const { description } = this.constructor as unknown as PipelineClass<object, this>;
     return settingValues<object>(description, parts)[name]!;
+  }
+
+  /** One line, which `console.log` shows: the class, and each component with its type and device. */
+  toString(): string {
+    const name = this.constructor.name;
+    if (this.disposed) return `${name} (disposed)`;
+    const parts = Object.entries(this.components).map(([part, value]) => `${part}: ${shown(value)}`);
+    return `${name} { ${parts.join(", ")} }`;
+  }
+
+  [inspect.custom](): string {
+    return this.toString();
   }
 
   /** @internal Offloads as another pipeline does, whose models it shares. */
@@ -210,6 +228,7 @@ export abstract class DiffusionPipeline {
     work: (call: Call) => Promise<Result>,
   ): Promise<Result> {
     if (typeof options !== "object" || options === null) refuseArgument("options", describe(options), "an object");
+    checkKnown(options, this.runOptions);
     throwIfAborted(options.signal);
     using _held = this.#lease.hold();
     const models = this.models;
@@ -235,12 +254,20 @@ export abstract class DiffusionPipeline {
   }
 }
 
+function shown(component: unknown): string {
+  if (Array.isArray(component)) return `[${component.map(shown).join(", ")}]`;
+  if (typeof component !== "object" || component === null) return String(component);
+  const { dtype, device } = component as Partial<PipelineModel>;
+  return `${component.constructor.name}${dtype === undefined ? "" : ` ${dtype} on ${device}`}`;
+}
+
 /** The class that a folder or repository names. Its registry is imported late, since every pipeline extends this base. */
 async function classOf(
   pathOrId: string,
   options: FromPretrainedOptions,
 ): Promise<PipelineClass<object, DiffusionPipeline>> {
-  const { pipelineFromClassName } = await import("./registry.js");
+  const { anyComponentNames, pipelineFromClassName } = await import("./registry.js");
+  checkNames(anyComponentNames(), options);
   return pipelineFromClassName(await readPipelineClass(pathOrId, options));
 }
 
@@ -259,8 +286,9 @@ export function sharePipeline<Components extends object, Pipeline extends Diffus
   pipe: DiffusionPipeline,
   components: Partial<Components>,
 ): Pipeline {
-  using _held = pipe.lease();
   const { description } = pipeline;
+  checkComponentNames(description, components);
+  using _held = pipe.lease();
   const given = givenComponents(description, { ...pipe.settings, ...pipe.components, ...components });
   checkComponents(description, given);
   const shared = new pipeline(given as Components);

@@ -1,8 +1,15 @@
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { quote } from "../core/quote.js";
 
 /** What an AutoPipeline is for. */
 export type Task = "text2image" | "image2image" | "inpainting";
+
+interface FamilyOptions {
+  controlnet?: boolean;
+}
+
+const OPTIONS = optionNames<FamilyOptions>()({ controlnet: true });
 
 interface Family {
   /** The class of each task. */
@@ -47,10 +54,11 @@ const MARKS: Readonly<Record<Task, string>> = { text2image: "Pipeline", image2im
 /**
  * The class of diffusers for a task, among the relatives of another class.
  *
- * @param controlnet whether a ControlNet is given, which the class of that name does not have
+ * @param options.controlnet whether a ControlNet is given, which the class of that name does not have
  * @throws `ERR_CONFIG` for a class without relatives for the task
  */
-export function classNameFor(task: Task, className: string, { controlnet = false } = {}): string {
+export function classNameFor(task: Task, className: string, options?: FamilyOptions): string {
+  const { controlnet = false } = checkOptions(options, OPTIONS);
   const wanted = controlnet ? withControlNet(task, className) : className;
   const family = FAMILIES.find(({ classes, parts = [] }) => [...Object.values(classes), ...parts].includes(wanted));
   if (family) return family.classes[task];

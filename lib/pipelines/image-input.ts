@@ -1,6 +1,7 @@
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { disposeAll, Tensor } from "../core/tensor.js";
+import { warnOnce } from "../core/warn.js";
 import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images/index.js";
 import { sizeForFactor } from "../images/resize.js";
 import { native } from "../runtime/native.js";
@@ -13,7 +14,7 @@ import { checkedPixels } from "./pixel-range.js";
  */
 export type PipelineImage = ImageSource | readonly ImageSource[] | Tensor | readonly Tensor[];
 
-export interface ImageInputOptions extends LoadImageOptions {
+export interface ImageInputOptions extends Pick<LoadImageOptions, "signal"> {
   /** Pixels per latent along an edge. */
   factor: number;
   /** A tensor with this many channels holds latents. */
@@ -86,11 +87,12 @@ function batchShape(shape: readonly number[]): readonly number[] {
 
 async function fromPictures(
   sources: readonly (ImageSource | Tensor)[],
-  { factor, size, ...options }: ImageInputOptions,
+  { factor, size, signal }: ImageInputOptions,
 ): Promise<Tensor> {
   const pictures: RgbImage[] = [];
-  for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, options));
+  for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, { signal }));
   const target = sizeForFactor(size ?? pictures[0]!, factor);
+  if (size === undefined) warnOfSizes(pictures);
   const rows: Tensor[] = [];
   try {
     for (const picture of pictures) {
@@ -103,6 +105,13 @@ async function fromPictures(
   } finally {
     disposeAll(...rows);
   }
+}
+
+/** Several pictures make one batch, which has one size. */
+function warnOfSizes(pictures: readonly RgbImage[]): void {
+  const [first, ...others] = [...new Set(pictures.map(({ width, height }) => `${width}×${height}`))];
+  if (others.length > 0)
+    warnOnce(`pictures of ${others.join(", ")} pixels are resized to the size of the first, ${first}, without cutting`);
 }
 
 /** All tensors as one [B,C,H,W]. */

@@ -38,11 +38,11 @@ export async function initialLatents(
  */
 export async function unitNoise(
   shape: readonly number[],
-  { given, generator, ...placement }: Placement & { generator: Generator | Generator[]; given?: Tensor | undefined },
+  { given, generator, device, dtype }: Placement & { generator: Generator | Generator[]; given?: Tensor | undefined },
 ): Promise<Tensor> {
-  if (!given) return await Tensor.randn(shape, { generator, ...placement });
+  if (!given) return await Tensor.randn(shape, { generator, device, dtype });
   checkLatents(given, shape);
-  return await given.to(placement);
+  return await given.to({ device, dtype });
 }
 
 /** Refuses given latents of another shape than the run's. */

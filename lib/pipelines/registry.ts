@@ -1,4 +1,6 @@
+import { componentNames } from "../components/description.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import type { OptionNames } from "../core/known-options.js";
 import { quote } from "../core/quote.js";
 import type { DiffusionPipeline, PipelineClass } from "./diffusion_pipeline.js";
 import { InstructPix2PixPipeline } from "./stable_diffusion/instruct_pix2pix.js";
@@ -23,6 +25,11 @@ const PIPELINES: readonly AnyPipelineClass[] = [
   StableDiffusionXLImg2ImgPipeline,
   StableDiffusionXLInstructPix2PixPipeline,
 ];
+
+/** The names of all pipelines' components, for options whose pipeline is not known yet. */
+export function anyComponentNames(): OptionNames<object> {
+  return Object.assign({}, ...PIPELINES.map(({ description }) => componentNames(description)));
+}
 
 /**
  * The pipeline of a class name in diffusers.

@@ -1,5 +1,6 @@
 import type { PromptWeighting } from "../conditioning/prompt-weightings.js";
 import type { Generator } from "../core/generator.js";
+import { optionNames } from "../core/known-options.js";
 import type { Tensor } from "../core/tensor.js";
 import type { RgbImage } from "../images/index.js";
 
@@ -18,7 +19,10 @@ export interface RunOptions<T extends OutputType = "image"> {
    * inputs, `ERR_NOT_FINITE` for results.
    */
   allowNonFinite?: boolean | undefined;
-  /** Stops the run within a step; it rejects with `ERR_ABORTED`. */
+  /**
+   * Stops the run within a step; it rejects with `ERR_ABORTED`, whose `cause` is the signal's reason: after
+   * `AbortSignal.timeout` its `name` is "TimeoutError".
+   */
   signal?: AbortSignal | undefined;
   /**
    * Called and awaited after every step. `progress.latents` belong to the pipeline, which frees them after the next step:
@@ -27,6 +31,14 @@ export interface RunOptions<T extends OutputType = "image"> {
    */
   onStep?: ((progress: StepProgress) => StepResult | Promise<StepResult>) | undefined;
 }
+
+/** The names of {@link RunOptions}. */
+export const RUN_OPTIONS = optionNames<RunOptions<OutputType>>()({
+  outputType: true,
+  allowNonFinite: true,
+  signal: true,
+  onStep: true,
+});
 
 /** Options of pipelines that are guided by text. */
 export interface PromptOptions {
@@ -41,6 +53,15 @@ export interface PromptOptions {
   /** How prompts are read: "none" (default), or "compel" for weights in Compel's grammar; see `encodePrompt`. */
   promptWeighting?: PromptWeighting | undefined;
 }
+
+/** The names of {@link PromptOptions}. */
+export const PROMPT_OPTIONS = optionNames<PromptOptions>()({
+  prompt: true,
+  negativePrompt: true,
+  promptEmbeds: true,
+  negativePromptEmbeds: true,
+  promptWeighting: true,
+});
 
 /** Options of the noise and of how it is removed. */
 export interface SamplingOptions {
@@ -66,6 +87,17 @@ export interface SamplingOptions {
   deepCacheInterval?: number | undefined;
 }
 
+/** The names of {@link SamplingOptions}. */
+export const SAMPLING_OPTIONS = optionNames<SamplingOptions>()({
+  numImagesPerPrompt: true,
+  eta: true,
+  generator: true,
+  seed: true,
+  latents: true,
+  guidanceInterval: true,
+  deepCacheInterval: true,
+});
+
 /** Options that set the steps one by one; the scheduler must support them. */
 export interface ScheduleOptions {
   /** The timesteps to visit, descending, instead of `numInferenceSteps`. */
@@ -73,6 +105,9 @@ export interface ScheduleOptions {
   /** The noise levels to visit, descending, instead of `numInferenceSteps`; the final one included. */
   sigmas?: readonly number[] | undefined;
 }
+
+/** The names of {@link ScheduleOptions}. */
+export const SCHEDULE_OPTIONS = optionNames<ScheduleOptions>()({ timesteps: true, sigmas: true });
 
 export interface StepProgress {
   /** Counts from 0. */

@@ -1,13 +1,14 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions } from "../core/known-options.js";
 import { freeBytes } from "../files/disk.js";
 import { type AddonFiles, findAddon } from "./addon.js";
 import { describeHost, type Host } from "./host.js";
 import { detectLibc, type Libc } from "./libc.js";
 import { type CudaDriver, detectCudaDriver } from "./libtorch/cuda-driver.js";
 import { type Libtorch, resolveLibtorch } from "./libtorch/find.js";
-import type { LoadOptions } from "./load.js";
+import { LOAD_OPTIONS, type LoadOptions } from "./load.js";
 import { assertSupportedPlatform, cacheFolder, isEnabled, OLDEST_GLIBC, packageRoot, platformAbi } from "./platform.js";
 import { type ProbeResult, probeAddon } from "./probe.js";
 import { assertVersion } from "./version.js";
@@ -46,6 +47,7 @@ export interface Diagnosis {
 
 /** Checks everything; never throws. */
 export async function diagnose(options: LoadOptions = {}, libc: Libc = detectLibc()): Promise<Diagnosis> {
+  checkOptions(options, LOAD_OPTIONS);
   const env = options.env ?? process.env;
   const problems: Problem[] = [];
   const examine = <T>(part: Problem["part"], get: () => T): T | null => {

@@ -2,6 +2,7 @@ import { existsSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { InstructPix2PixError, isError } from "../core/errors.js";
+import { optionNames } from "../core/known-options.js";
 import { type AddonFiles, findAddon, isClone } from "./addon.js";
 import { type Libtorch, resolveLibtorch } from "./libtorch/find.js";
 import {
@@ -45,6 +46,9 @@ export interface LoadOptions {
   /** The folder of this package; for tests. */
   root?: string;
 }
+
+/** The names of {@link LoadOptions}. */
+export const LOAD_OPTIONS = optionNames<LoadOptions>()({ libtorch: true, env: true, root: false });
 
 /** The module that opens libraries, see native/preload. */
 interface Preload {

@@ -1,6 +1,6 @@
 import { isMainThread } from "node:worker_threads";
 import { describe } from "../core/arguments.js";
-import { InstructPix2PixError } from "../core/errors.js";
+import { abortedBy, InstructPix2PixError } from "../core/errors.js";
 import type { NativeAddon, NativeCancelToken } from "./contract/index.js";
 import { type CudaHalf, type LoadedAddon, loadAddon } from "./load.js";
 import { probeAddonSync } from "./probe.js";
@@ -60,14 +60,15 @@ export async function cancellable<T>(
   if (signal === undefined) return run(null);
   if (!isAbortSignal(signal))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `signal must be an AbortSignal, not ${describe(signal)}`);
-  if (signal.aborted) throw aborted(signal);
+  if (signal.aborted) throw abortedBy(signal);
   const token = new (native().CancelToken)();
   const cancel = () => token.cancel();
   signal.addEventListener("abort", cancel, { once: true });
   try {
     return await run(token);
   } catch (error) {
-    if (signal.aborted && error instanceof InstructPix2PixError && error.code === "ERR_ABORTED") throw aborted(signal);
+    if (signal.aborted && error instanceof InstructPix2PixError && error.code === "ERR_ABORTED")
+      throw abortedBy(signal);
     throw error;
   } finally {
     signal.removeEventListener("abort", cancel);
@@ -78,8 +79,4 @@ export async function cancellable<T>(
 function isAbortSignal(value: unknown): value is AbortSignal {
   const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>;
   return typeof aborted === "boolean" && typeof addEventListener === "function";
-}
-
-function aborted(signal: AbortSignal): InstructPix2PixError {
-  return new InstructPix2PixError("ERR_ABORTED", "the operation was aborted", { cause: signal.reason });
 }

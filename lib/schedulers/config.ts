@@ -1,5 +1,6 @@
 import { types } from "node:util";
 import { InstructPix2PixError } from "../core/errors.js";
+import { underscored } from "../options/names.js";
 
 /**
  * A scheduler's configuration: diffusers' snake_case keys as in `scheduler_config.json`. Unknown keys (other
@@ -17,8 +18,16 @@ export interface ConfigKey<T> {
 export type Schema = { readonly [key: string]: ConfigKey<unknown> };
 export type Settings<S extends Schema> = { readonly [K in keyof S]: S[K] extends ConfigKey<infer T> ? T : never };
 
-/** Checks every key of `schema` that `config` gives and fills in the others' defaults. */
+/**
+ * Checks every key of `schema` that `config` gives and fills in the others' defaults. Other classes' keys are ignored, but not
+ * a key in camelCase that this class has.
+ */
 export function readSettings<S extends Schema>(className: string, schema: S, config: SchedulerConfig): Settings<S> {
+  for (const name of Object.keys(config)) {
+    const key = underscored(name);
+    if (name !== key && Object.hasOwn(schema, key))
+      throw new InstructPix2PixError("ERR_CONFIG", `${className}: unknown key ${show(name)}; did you mean ${key}?`);
+  }
   const entries = Object.entries(schema).map(([name, key]) => {
     if (!Object.hasOwn(config, name) || config[name] === undefined) return [name, key.fallback];
     const value = config[name];

@@ -6,6 +6,7 @@ import { drawNoise, type Expression, scaled, sum, withTemporaries } from "./expr
 import { f32, roundHalfEven, sqrt32 } from "./float32.js";
 import {
   checkSetTimesteps,
+  checkStepOptions,
   numberOption,
   type SetTimestepsOptions,
   type StepOptions,
@@ -46,6 +47,7 @@ export class DDIMScheduler extends AlphaScheduler {
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireTimestepsSet();
     this.requireSameShape(modelOutput, sample);
     const eta = numberOption(this.className, "eta", options.eta, 0);

@@ -4,7 +4,13 @@ import { noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { choice, integer, nullAs, type SchedulerConfig, type Settings } from "./config.js";
 import { drawNoise, type Expression, scaled, sum, withTemporaries } from "./expression.js";
 import { exp32, f32, log32, roundHalfEven, sqrt32 } from "./float32.js";
-import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import {
+  checkSetTimesteps,
+  checkStepOptions,
+  type SetTimestepsOptions,
+  type StepOptions,
+  type StepOutput,
+} from "./options.js";
 import { clipKeys, thresholdKeys } from "./threshold.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
 
@@ -64,6 +70,7 @@ export class DDPMScheduler extends AlphaScheduler {
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     return withTemporaries(async (own) => {
       const { prediction_type: type, variance_type: varianceType } = this.settings;
       const learned = varianceType === "learned" || varianceType === "learned_range";

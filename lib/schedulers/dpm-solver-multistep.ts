@@ -8,7 +8,13 @@ import { f32, roundHalfEven } from "./float32.js";
 import { History } from "./history.js";
 import { flowKeys, MultistepSolver, type Schedule } from "./multistep-solver.js";
 import { linspace } from "./numpy.js";
-import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import {
+  checkSetTimesteps,
+  checkStepOptions,
+  type SetTimestepsOptions,
+  type StepOptions,
+  type StepOutput,
+} from "./options.js";
 import { noiseFrom, noiseGiven, noiseless, originalFrom } from "./prediction.js";
 import { logSigmas, type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
 import { dynamicThreshold, thresholdKeys } from "./threshold.js";
@@ -91,6 +97,7 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireTimestepsSet();
     const { algorithm_type: algorithm, solver_order: order, solver_type: solver } = this.settings;
     const index = this.currentStep(timestep);

@@ -3,7 +3,13 @@ import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./b
 import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
 import { drawNoise, type Expression, evaluate, withTemporaries } from "./expression.js";
 import { f32, sqrt32 } from "./float32.js";
-import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import {
+  checkSetTimesteps,
+  checkStepOptions,
+  type SetTimestepsOptions,
+  type StepOptions,
+  type StepOutput,
+} from "./options.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
 import { derivative, VarianceExplodingScheduler } from "./variance-exploding.js";
 
@@ -34,6 +40,7 @@ export class EulerAncestralDiscreteScheduler extends VarianceExplodingScheduler 
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireSameShape(modelOutput, sample);
     const index = this.currentStep(timestep);
     const sigma = this.sigmas[index]!;

@@ -5,6 +5,7 @@ import { drawNoise, type Expression, evaluate, withTemporaries } from "./express
 import { f32, log32, roundTo, sqrt32 } from "./float32.js";
 import {
   checkSetTimesteps,
+  checkStepOptions,
   numberOption,
   type SetTimestepsOptions,
   type StepOptions,
@@ -60,6 +61,7 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireSameShape(modelOutput, sample);
     const churn = numberOption(this.className, "sChurn", options.sChurn, 0);
     const noiseScale = numberOption(this.className, "sNoise", options.sNoise, 1);

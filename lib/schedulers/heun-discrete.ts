@@ -3,7 +3,13 @@ import { noiseScheduleKeys } from "./betas.js";
 import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
 import { type Expression, evaluate, retain, withTemporaries } from "./expression.js";
 import { f32 } from "./float32.js";
-import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import {
+  checkSetTimesteps,
+  checkStepOptions,
+  type SetTimestepsOptions,
+  type StepOptions,
+  type StepOutput,
+} from "./options.js";
 import { type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
 import { clipKeys } from "./threshold.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
@@ -64,6 +70,7 @@ export class HeunDiscreteScheduler extends VarianceExplodingScheduler {
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireSameShape(modelOutput, sample);
     const index = this.currentStep(timestep);
     const { clip_sample: clip, clip_sample_range: range } = this.settings;

@@ -6,7 +6,13 @@ import { descending } from "./ddpm.js";
 import { drawNoise, type Expression, scaled, sum, withTemporaries } from "./expression.js";
 import { f32, sqrt32 } from "./float32.js";
 import { linspace } from "./numpy.js";
-import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import {
+  checkSetTimesteps,
+  checkStepOptions,
+  type SetTimestepsOptions,
+  type StepOptions,
+  type StepOutput,
+} from "./options.js";
 import { StepCursor } from "./step-cursor.js";
 import { clipKeys, thresholdKeys } from "./threshold.js";
 import { requireStepCount, timestepSpacingKey } from "./timesteps.js";
@@ -78,6 +84,7 @@ export class LCMScheduler extends AlphaScheduler {
 
   /** `predOriginalSample` is x_0 under the boundary condition, diffusers' `denoised`. */
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireTimestepsSet();
     this.requireSameShape(modelOutput, sample);
     const index = this.cursor.at(timestep, this.timesteps, () =>

@@ -4,7 +4,13 @@ import { choice, integer, type SchedulerConfig, type Settings } from "./config.j
 import { type Expression, evaluate, retain } from "./expression.js";
 import { f32 } from "./float32.js";
 import { History } from "./history.js";
-import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import {
+  checkSetTimesteps,
+  checkStepOptions,
+  type SetTimestepsOptions,
+  type StepOptions,
+  type StepOutput,
+} from "./options.js";
 import { gaussKronrod21 } from "./quadrature.js";
 import { type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
@@ -49,6 +55,7 @@ export class LMSDiscreteScheduler extends VarianceExplodingScheduler {
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireSameShape(modelOutput, sample);
     const order = options.order ?? 4;
     if (!Number.isSafeInteger(order) || order < 1) this.invalid(`order ${order} is not a whole number of at least 1`);

@@ -1,5 +1,6 @@
 import { InstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
+import { checkKnown, optionNames } from "../core/known-options.js";
 import type { Tensor } from "../core/tensor.js";
 
 /** Options of `setTimesteps` besides the number of steps. A class refuses options that it does not support. */
@@ -15,6 +16,14 @@ export interface SetTimestepsOptions {
   /** LCM: steps of the distillation schedule, instead of the configured `original_inference_steps`. */
   originalInferenceSteps?: number;
 }
+
+const SET_TIMESTEPS_OPTIONS = optionNames<SetTimestepsOptions>()({
+  timesteps: true,
+  sigmas: true,
+  mu: true,
+  strength: true,
+  originalInferenceSteps: true,
+});
 
 /** Options of `step` besides its tensors. A class ignores options that do not apply to it. */
 export interface StepOptions {
@@ -36,6 +45,19 @@ export interface StepOptions {
   /** LMS: how many derivatives are combined (default 4). */
   order?: number;
 }
+
+const STEP_OPTIONS = optionNames<StepOptions>()({
+  generator: true,
+  predOriginalSample: true,
+  eta: true,
+  useClippedModelOutput: true,
+  varianceNoise: true,
+  sChurn: true,
+  sTmin: true,
+  sTmax: true,
+  sNoise: true,
+  order: true,
+});
 
 /** The caller owns both tensors. */
 export interface StepOutput {
@@ -59,6 +81,7 @@ export function checkSetTimesteps(
   options: SetTimestepsOptions,
   known: readonly (keyof SetTimestepsOptions)[] = [],
 ): void {
+  checkKnown(options, SET_TIMESTEPS_OPTIONS);
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && !known.includes(name as keyof SetTimestepsOptions))
       invalid(className, `setTimesteps takes no option "${name}"`);
@@ -77,6 +100,11 @@ export function checkSetTimesteps(
     const broken = values.findIndex((value) => typeof value !== "number" || !Number.isFinite(value) || value < 0);
     if (broken >= 0) invalid(className, `${name}[${broken}] ${String(values[broken])} is not a number of at least 0`);
   }
+}
+
+/** Refuses options of `step` that no class has. */
+export function checkStepOptions(options: StepOptions): void {
+  checkKnown(options, STEP_OPTIONS);
 }
 
 /** A number option of `step`, checked. */

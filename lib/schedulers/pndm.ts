@@ -5,7 +5,13 @@ import { boolean, choice, integer, type SchedulerConfig, type Settings } from ".
 import { type Expression, evaluate, retain, scaled, sum } from "./expression.js";
 import { f32, roundHalfEven, sqrt32 } from "./float32.js";
 import { History } from "./history.js";
-import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import {
+  checkSetTimesteps,
+  checkStepOptions,
+  type SetTimestepsOptions,
+  type StepOptions,
+  type StepOutput,
+} from "./options.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
 
 const SCHEMA = {
@@ -79,7 +85,8 @@ export class PNDMScheduler extends AlphaScheduler {
     for (const history of [this.outputs, this.start, this.stages]) history.clear();
   }
 
-  async step(modelOutput: Tensor, timestep: number, sample: Tensor, _options: StepOptions = {}): Promise<StepOutput> {
+  async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireTimestepsSet();
     this.requireSameShape(modelOutput, sample);
     const prevSample = await (this.counter < this.rungeKuttaTimesteps.length

@@ -1,5 +1,6 @@
 import { InstructPix2PixError } from "../core/errors.js";
-import type { Tensor } from "../core/tensor.js";
+import { handleOf, type Tensor } from "../core/tensor.js";
+import { checkFloat } from "../core/tensor-checks.js";
 import { createNoiseSchedule, type NoiseScheduleSettings } from "./betas.js";
 import { readSettings, refuse, type SchedulerConfig, type Schema } from "./config.js";
 import { retain } from "./expression.js";
@@ -137,6 +138,10 @@ export abstract class Scheduler {
   }
 
   protected requireSameShape(modelOutput: Tensor, sample: Tensor): void {
+    handleOf(modelOutput, "modelOutput");
+    handleOf(sample, "sample");
+    checkFloat("sample", sample.dtype);
+    checkFloat("modelOutput", modelOutput.dtype);
     if (modelOutput.shape.join() !== sample.shape.join())
       this.invalid(`the model output's shape [${modelOutput.shape}] is not the sample's [${sample.shape}]`);
   }

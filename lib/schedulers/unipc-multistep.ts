@@ -16,7 +16,13 @@ import { roundHalfEven } from "./float32.js";
 import { History } from "./history.js";
 import { flowKeys, MultistepSolver, type Schedule } from "./multistep-solver.js";
 import { linspace } from "./numpy.js";
-import { checkSetTimesteps, type SetTimestepsOptions, type StepOptions, type StepOutput } from "./options.js";
+import {
+  checkSetTimesteps,
+  checkStepOptions,
+  type SetTimestepsOptions,
+  type StepOptions,
+  type StepOutput,
+} from "./options.js";
 import { noiseFrom, noiseless, originalFrom } from "./prediction.js";
 import { logSigmas, type SigmaSpread, sigmaSpread, sigmaSpreadKeys, sigmaToTimestep, spreadSigmas } from "./sigmas.js";
 import { dynamicThreshold, thresholdKeys } from "./threshold.js";
@@ -92,6 +98,7 @@ export class UniPCMultistepScheduler extends MultistepSolver {
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
+    checkStepOptions(options);
     this.requireTimestepsSet();
     this.requireSameShape(modelOutput, sample);
     const { solver_order: solverOrder, lower_order_final: lower, disable_corrector: disabled } = this.settings;

@@ -8,7 +8,7 @@ import {
 } from "../components/description.js";
 import { componentClass, readModelIndex } from "../components/model-index.js";
 import { type InSingleFile, type ModelClass, registeredClass } from "../components/registry.js";
-import { checkOptions, describe } from "../core/arguments.js";
+import { describe } from "../core/arguments.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { readConfig } from "../files/config.js";
 import type { JsonObject } from "../models/schema.js";
@@ -73,7 +73,7 @@ export async function checkSingleFile<C extends StableDiffusionComponents>(
   path: string,
   options: SingleFilePipelineOptions & Partial<C>,
 ): Promise<CheckedSingleFile<C>> {
-  const given = givenComponents(description, checkOptions(options));
+  const given = givenComponents(description, options);
   checkPredictionType(options, given.scheduler);
   const file = await openSingleFile(path);
   if (file.family !== "sd1" && file.family !== "sd2")

@@ -1,13 +1,13 @@
-import type { PipelineDescription } from "../components/description.js";
+import { componentNames, type PipelineDescription } from "../components/description.js";
 import { assemble, modelOptions } from "../components/load.js";
-import { checkOptions } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
+import { checkKnown, optionNames } from "../core/known-options.js";
 import type { ModelDType } from "../core/tensor.js";
-import { checkQuantization, type QuantizationOptions } from "../models/pretrained.js";
+import { checkQuantization, QUANTIZATION_OPTIONS, type QuantizationOptions } from "../models/pretrained.js";
 import type { StableDiffusionComponents } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
 import { checkSingleFile, type SingleFilePipelineOptions } from "./check.js";
-import type { SingleFileModelOptions } from "./model.js";
+import { SINGLE_FILE_MODEL_OPTIONS, type SingleFileModelOptions } from "./model.js";
 
 export interface FromSingleFileOptions
   extends Omit<SingleFileModelOptions, "device">,
@@ -21,6 +21,13 @@ export interface FromSingleFileOptions
    */
   vaeDtype?: ModelDType;
 }
+
+const OPTIONS = optionNames<FromSingleFileOptions>()({
+  ...SINGLE_FILE_MODEL_OPTIONS,
+  ...QUANTIZATION_OPTIONS,
+  vaeDtype: true,
+  predictionType: true,
+});
 
 /**
  * Options of loading with components to use instead of the file's, or of the tokenizer and the scheduler that are otherwise
@@ -43,8 +50,8 @@ export async function loadSingleFile<C extends StableDiffusionComponents>(
   path: string,
   options: SingleFileLoadOptions<C> = {} as SingleFileLoadOptions<C>,
 ): Promise<C> {
-  native(); // a missing libtorch is reported before anything else is looked at
-  checkOptions(options);
+  checkKnown(options, { ...OPTIONS, ...componentNames(description) });
+  native(); // a missing libtorch is reported before anything of the file is looked at
   const device = resolveDevice(options.device ?? "auto");
   const { dtype = "float32", quantization = "none", signal } = options;
   checkQuantization(quantization, dtype, device);

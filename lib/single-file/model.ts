@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkKnown, type OptionNames, optionNames } from "../core/known-options.js";
 import { readConfig } from "../files/config.js";
 import { isFile } from "../files/is-file.js";
 import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
@@ -8,9 +8,11 @@ import { MODEL_CONFIG } from "../models/format.js";
 import {
   type LoadedModel,
   loadModel,
+  MODEL_OPTIONS,
   type ModelDescription,
   type ModelOptions,
   type ModelSource,
+  QUANTIZATION_OPTIONS,
   type QuantizationOptions,
 } from "../models/pretrained.js";
 import type { JsonObject } from "../models/schema.js";
@@ -29,6 +31,24 @@ export interface SingleFileConfigOptions
 }
 
 export interface SingleFileModelOptions extends Omit<ModelOptions, "variant">, SingleFileConfigOptions {}
+
+const { variant: _variant, ...FILE_MODEL_OPTIONS } = MODEL_OPTIONS;
+
+/** The names of {@link SingleFileModelOptions}. */
+export const SINGLE_FILE_MODEL_OPTIONS = optionNames<SingleFileModelOptions>()({
+  ...FILE_MODEL_OPTIONS,
+  config: true,
+  revision: true,
+  cacheDir: true,
+  token: true,
+  localFilesOnly: true,
+});
+
+/** The names of the options of models that can be quantized. */
+export const QUANTIZABLE_SINGLE_FILE_OPTIONS = optionNames<SingleFileModelOptions & QuantizationOptions>()({
+  ...SINGLE_FILE_MODEL_OPTIONS,
+  ...QUANTIZATION_OPTIONS,
+});
 
 /** How a class of models is stored in single files. */
 export interface SingleFileTables<Config> {
@@ -93,17 +113,22 @@ async function configPath(folder: string, component: ComponentName): Promise<str
   return (await isFile(own)) ? own : join(folder, component, MODEL_CONFIG);
 }
 
-/** Loads a model of a single file. */
+/**
+ * Loads a model of a single file.
+ *
+ * @param known the names of the options that the class has
+ */
 export async function loadFromSingleFile<Config>(
   description: ModelDescription<Config>,
   tables: SingleFileTables<Config>,
   path: string,
   options: SingleFileModelOptions & QuantizationOptions,
+  known: OptionNames<object> = SINGLE_FILE_MODEL_OPTIONS,
 ): Promise<LoadedModel<Config>> {
-  const given = checkOptions(options);
-  return loadModel(description, given, async () => {
+  checkKnown(options, known);
+  return loadModel(description, options, async () => {
     const file = await openSingleFile(path);
     componentOf(file, tables.component); // before anything is downloaded
-    return singleFileSource(description, tables, file, await resolveConfigFolder(given));
+    return singleFileSource(description, tables, file, await resolveConfigFolder(options));
   });
 }

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { toUSVString } from "node:util";
-import { checkOptions } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkOptions, optionNames } from "../core/known-options.js";
 import { ioError } from "../files/io-error.js";
 import { AddedVocabulary } from "./added-vocabulary.js";
 import { BytePairEncoding } from "./byte-pair-encoding.js";
@@ -23,6 +23,10 @@ export interface TokenizerDecodeOptions {
   /** Omits start, end, padding and other special tokens. Default false. */
   readonly skipSpecialTokens?: boolean;
 }
+
+const LOAD_OPTIONS = optionNames<{ padToken?: string }>()({ padToken: true });
+const ENCODE_OPTIONS = optionNames<TokenizerEncodeOptions>()({ padding: true, truncation: true, maxLength: true });
+const DECODE_OPTIONS = optionNames<TokenizerDecodeOptions>()({ skipSpecialTokens: true });
 
 /** `transformers` uses lengths above this for "no limit known". */
 const NO_LIMIT = 1e20;
@@ -77,7 +81,7 @@ export class CLIPTokenizer {
    * @throws InstructPix2PixError `ERR_FILE_NOT_FOUND` for a missing folder or file, `ERR_TOKENIZER` for a malformed one
    */
   static async fromPretrained(folder: string, options?: { padToken?: string }): Promise<CLIPTokenizer> {
-    return new CLIPTokenizer(await readTokenizerFiles(folder, checkOptions(options).padToken));
+    return new CLIPTokenizer(await readTokenizerFiles(folder, checkOptions(options, LOAD_OPTIONS).padToken));
   }
 
   /** @internal The files that it consists of, by their names. */
@@ -112,7 +116,7 @@ export class CLIPTokenizer {
     const texts = typeof text === "string" ? [text] : text;
     if (!Array.isArray(texts) || texts.some((one) => typeof one !== "string"))
       throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "encode: expected a string or an array of strings");
-    const { padding, limit, maxLength } = this.#lengths(options);
+    const { padding, limit, maxLength } = this.#lengths(checkOptions(options, ENCODE_OPTIONS));
     const rows = texts.map((one) => this.#markedIds(one, limit));
     if (padding === false) return rows;
     return this.#padded(rows, padding === "longest" ? Math.max(0, ...rows.map((row) => row.length)) : maxLength);
@@ -129,6 +133,7 @@ export class CLIPTokenizer {
     ids: readonly number[] | readonly (readonly number[])[],
     options: TokenizerDecodeOptions = {},
   ): string | string[] {
+    checkOptions(options, DECODE_OPTIONS);
     if (ids.length > 0 && Array.isArray(ids[0]))
       return (ids as readonly (readonly number[])[]).map((row) => this.#decodeRow(row, options));
     return this.#decodeRow(ids as readonly number[], options);

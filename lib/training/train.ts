@@ -1,5 +1,7 @@
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { checkKnown, optionNames } from "../core/known-options.js";
+import { camelCase } from "../options/names.js";
 import { resolveOptions } from "../options/parse.js";
 import { Callbacks } from "./callbacks.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
@@ -23,6 +25,10 @@ export interface TrainCallbacks {
   onEvent?: (event: TrainEvent) => void | Promise<void>;
 }
 
+const CALLBACKS = optionNames<TrainCallbacks>()({ signal: true, onStep: true, onEvent: true });
+
+const KNOWN = { ...CALLBACKS, ...Object.fromEntries(Object.keys(trainOptions).map((name) => [camelCase(name), true])) };
+
 /** A running training: a promise of its result, and an async iterable of its steps. */
 export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRecord> {}
 
@@ -41,10 +47,11 @@ export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRec
  *   and what loading a pipeline throws
  */
 export function train(input: TrainInput & TrainCallbacks): TrainingRun {
-  const { signal, onStep, onEvent = warn, ...options } = input;
+  const { signal, onStep, onEvent = warn, ...options } = input ?? {};
   const records = new RecordQueue();
   const result = (async () => {
     try {
+      checkKnown(input, KNOWN);
       for (const [name, callback] of Object.entries({ onStep, onEvent }))
         if (callback !== undefined && typeof callback !== "function")
           throw new InstructPix2PixError(

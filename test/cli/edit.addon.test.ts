@@ -125,6 +125,7 @@ describe("ip2p edit", () => {
       .map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(events.map(({ event }) => event)).toEqual(["loading", "loaded", "step", "step", "step", "done"]);
     const number = expect.any(Number);
+    expect(events[1]).toEqual({ event: "loaded", seconds: number, num_inference_steps: expect.any(Number) });
     expect(events[2]).toEqual({ event: "step", step: 1, total_steps: 3, timestep: number, steps_per_second: null });
     expect(events[4]).toEqual({ event: "step", step: 3, total_steps: 3, timestep: number, steps_per_second: number });
     expect(events.at(-1)).toEqual({

@@ -40,7 +40,7 @@ function wholeEdit(made: PictureReporter): void {
     ...{ allDownloadedBytes: 5e7, allTotalBytes: 1e8 },
   });
   made.loading("/models/a");
-  made.loaded(1);
+  made.loaded(1, 40);
   for (let step = 1; step <= 40; step++)
     made.step({ step, totalSteps: 40, timestep: 1000 - step, stepsPerSecond: step === 1 ? undefined : 2 });
   made.warning("careful");
@@ -58,6 +58,7 @@ describe("without a terminal", () => {
     expect(stdout.split("\n")).toEqual([
       "downloading vae/x.safetensors: 50 % of 100 MB",
       "loading /models/a",
+      "editing with --num_inference_steps 40",
       ...[4, 8, 12, 16, 20, 24, 28, 32, 36, 40].map((step) => `step ${step} of 40, 2.00 steps/s`),
       "a.png: 64×32, seed 7, 40 steps in 20 s, 2.00 steps/s",
       "",
@@ -68,7 +69,8 @@ describe("without a terminal", () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     try {
       const { made, take } = reporter({});
-      made.loaded(1);
+      made.loaded(1, 100);
+      take();
       for (let step = 1; step <= 4; step++) {
         vi.advanceTimersByTime(6000);
         made.step({ step, totalSteps: 100, timestep: 1, stepsPerSecond: 1 / 6 });
@@ -151,7 +153,7 @@ describe("a terminal", () => {
     const { made, take } = reporter({}, true);
     made.loading("/models/a");
     expect(take().stderr).toContain("loading");
-    made.loaded(1);
+    made.loaded(1, 40);
     made.step({ step: 1, totalSteps: 4, timestep: 1, stepsPerSecond: undefined });
     expect(take().stderr).toContain("1/4");
     made.warning("careful");

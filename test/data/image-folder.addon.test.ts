@@ -127,6 +127,14 @@ describe("faults of a dataset", () => {
     ["no header", "metadata.csv", "", /no header line/],
     ["a column twice in the header", "metadata.csv", "a,b,a\n1,2,3\n", /header names the column "a" twice/],
     [
+      "semicolons",
+      "metadata.csv",
+      "input_image;edited_image;edit_prompt\na.png;b.png;x\n",
+      /header "input_image;edited_image;edit_prompt" are separated by semicolons, not by commas: save/,
+    ],
+    ["tabs", "metadata.csv", "input_image\tedited_image\tedit_prompt\na.png\tb.png\tx\n", /separated by tabs, not by/],
+    ["tabs in a file of their own", "metadata.tsv", "a\tb\n", /metadata\.tsv is not read: save it as metadata\.csv/],
+    [
       "an open quote",
       "metadata.csv",
       'input_image,edited_image,edit_prompt\na.png,"b.png,x\n',

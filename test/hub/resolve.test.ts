@@ -69,6 +69,37 @@ test("a path that does not exist is ERR_FILE_NOT_FOUND and never a request", asy
   expect(hub.server.requests).toEqual([]);
 });
 
+test("a mistyped folder is named as such before the hub's failure, with a similar one", async () => {
+  await mkdir(join(hub.scratch, "models", "my-model"), { recursive: true });
+  await mkdir(join(hub.scratch, "winter"), { recursive: true });
+  const mistyped = join(hub.scratch, "models", "my-modle");
+  await expect(hub.resolve(mistyped)).rejects.toMatchObject({
+    code: "ERR_FILE_NOT_FOUND",
+    message: `${mistyped}: no such folder (nor can it be the id of a model on the Hugging Face hub) (did you mean ${JSON.stringify(join(hub.scratch, "models", "my-model"))}?)`,
+  });
+  const before = process.cwd();
+  process.chdir(hub.scratch);
+  try {
+    const id = (text: string) => `"${text}": no such folder`;
+    const hubSays = "; as the id of a repository on the Hugging Face hub: ";
+    const unreachable = { HF_ENDPOINT: "http://127.0.0.1:9", HF_HOME: hub.scratch };
+    for (const [given, near, more, options] of [
+      ["models/my-modle", "models/my-model", {}, {}],
+      ["wintr", "winter", unreachable, { retries: 0 }],
+      ["models/my-modle", "models/my-model", { HF_HUB_OFFLINE: "1" }, {}],
+    ] as const)
+      await expect(hub.resolve(given, options, more)).rejects.toMatchObject({
+        code: "ERR_HUB",
+        message: expect.stringContaining(`${id(given)} (did you mean ${JSON.stringify(near)}?)${hubSays}`),
+      });
+    await expect(hub.resolve("some/thing-else")).rejects.toMatchObject({
+      message: expect.stringContaining(`${id("some/thing-else")}${hubSays}`),
+    });
+  } finally {
+    process.chdir(before);
+  }
+});
+
 test("of a pipeline exactly the files that it needs are downloaded", async () => {
   const files = pipelineFiles();
   hub.server.repositories.set("org/model", { files });

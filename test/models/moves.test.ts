@@ -26,10 +26,17 @@ vi.mock("../../lib/runtime/native.js", () => ({
 const turns = () => new Promise((resolve) => setImmediate(resolve));
 
 test("calls are queued on the device of the weights: later calls after a move, and moves one by one", async () => {
-  const parts = { kind: "UNet2DConditionModel", config: {}, device: "cpu", dtype: "float32", quantization: "none" };
+  const parts = {
+    kind: "UNet2DConditionModel",
+    config: { in_channels: 8, cross_attention_dim: 4 },
+    device: "cpu",
+    dtype: "float32",
+    quantization: "none",
+  };
   const model = new UNet2DConditionModel({ ...parts, handle: {} } as never);
-  const x = new Tensor({} as never);
-  const forward = () => model.forward(x, 1, x);
+  const x = new Tensor({ shape: [1, 8, 8, 8], dtype: "float32" } as never);
+  const text = new Tensor({ shape: [1, 77, 4], dtype: "float32" } as never);
+  const forward = () => model.forward(x, 1, text);
 
   const before = forward();
   const moves = [model.to("cuda:0"), model.to("cuda:1")];

@@ -13,3 +13,11 @@ describe("image to image", () => replay("img2img", { StableDiffusionImg2ImgPipel
 describe("inpainting", () => replay("inpaint", { StableDiffusionInpaintPipeline }, { 2: WELL_PAIRED }));
 describe("InstructPix2Pix", () =>
   replay("ip2p-more", { StableDiffusionInstructPix2PixPipeline: InstructPix2PixPipeline }, { 1: WELL_PAIRED }));
+
+// What scripts/record-stable-diffusion.py records: components given, pictures and masks of every kind of file.
+describe("components, pictures and masks", () =>
+  replay("stable-diffusion", {
+    StableDiffusionPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+  }));

@@ -31,7 +31,11 @@ export const editOptions = declareOptions({
   },
 
   ...promptOptions,
-  num_inference_steps: { ...stepOptions.num_inference_steps, default: 20 },
+  num_inference_steps: {
+    ...stepOptions.num_inference_steps,
+    default: 20,
+    help: `${stepOptions.num_inference_steps.help}; in a program the default is 100, as in diffusers`,
+  },
   guidance_scale: stepOptions.guidance_scale,
   image_guidance_scale: {
     type: "number",

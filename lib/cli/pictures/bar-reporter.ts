@@ -3,7 +3,7 @@ import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import { LineReporter } from "./line-reporter.js";
 import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
-import { rateText, secondsText } from "./text.js";
+import { rateText, secondsText, stepsText } from "./text.js";
 
 /** A progress bar on standard error, a terminal; everything else as lines. */
 export class BarReporter implements PictureReporter {
@@ -28,8 +28,8 @@ export class BarReporter implements PictureReporter {
     this.#show("loading", 1, 0, folder);
   }
 
-  loaded(): void {
-    this.#show("encoding", 1, 0, "what is given");
+  loaded(_seconds: number, steps: number | undefined): void {
+    this.#show("encoding", 1, 0, `what is given${steps === undefined ? "" : `, for ${stepsText(steps)}`}`);
   }
 
   step({ step, totalSteps, stepsPerSecond }: StepEvent): void {

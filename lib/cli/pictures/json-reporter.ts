@@ -29,8 +29,8 @@ export class JsonReporter implements PictureReporter {
     this.#lines.event("loading", { folder });
   }
 
-  loaded(seconds: number): void {
-    this.#lines.event("loaded", { seconds: rounded(seconds) });
+  loaded(seconds: number, steps: number | undefined): void {
+    this.#lines.event("loaded", { seconds: rounded(seconds), num_inference_steps: steps });
   }
 
   step({ step, totalSteps, timestep, stepsPerSecond }: StepEvent): void {

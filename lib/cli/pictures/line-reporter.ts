@@ -1,7 +1,7 @@
 import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
-import { detailText, rateText, summaryText } from "./text.js";
+import { detailText, rateText, stepsText, summaryText } from "./text.js";
 
 /** Milliseconds after which a line is due although less than a tenth of the steps is done. */
 const PATIENCE = 10_000;
@@ -32,7 +32,9 @@ export class LineReporter implements PictureReporter {
     if (this.#showsProgress) this.#print(`loading ${folder}`);
   }
 
-  loaded(): void {
+  loaded(_seconds: number, steps: number | undefined): void {
+    if (this.#showsProgress && steps !== undefined)
+      this.#print(`${this.#options.activity.doing} with ${stepsText(steps)}`);
     this.#lastLine = performance.now();
   }
 

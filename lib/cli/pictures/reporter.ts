@@ -56,7 +56,8 @@ export interface PictureReporter extends Reporter {
   downloading(progress: DownloadProgress): void;
   /** The model is being loaded from its folder or file. */
   loading(path: string): void;
-  loaded(seconds: number): void;
+  /** @param steps the number of steps that is asked for; undefined where they are given one by one */
+  loaded(seconds: number, steps: number | undefined): void;
   step(event: StepEvent): void;
   warning(text: string): void;
   /** Something that only --verbose shows. */

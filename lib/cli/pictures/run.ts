@@ -60,7 +60,7 @@ async function makePictures(
   using pipeline = await load(values.enableModelCpuOffload ? "cpu" : device);
   await place(pipeline, values, device, reporter);
   const loadSeconds = secondsSince(loadingSince);
-  reporter.loaded(loadSeconds);
+  reporter.loaded(loadSeconds, stepsAsked(values));
 
   const seed = values.seed ?? BigInt(randomSeed());
   const clock = new StepClock();
@@ -127,6 +127,11 @@ async function place(
 async function grid(original: RgbImage | undefined, results: readonly RgbImage[]): Promise<RgbImage> {
   const { width, height } = results[0]!;
   return imageGrid(original ? [await original.resize(width, height, "lanczos"), ...results] : results);
+}
+
+/** Undefined where the steps are given one by one. */
+function stepsAsked(values: PictureValues & { timesteps?: unknown; sigmas?: unknown }): number | undefined {
+  return (values.timesteps ?? values.sigmas) === undefined ? values.numInferenceSteps : undefined;
 }
 
 function secondsSince(start: number): number {

@@ -9,6 +9,11 @@ export function summaryText(summary: PictureSummary): string {
   return `${files}: ${width}×${height}, seed ${seed}, ${count} in ${secondsText(seconds.run)}${pace}`;
 }
 
+/** How many steps are about to be computed, and what says so. */
+export function stepsText(steps: number): string {
+  return `--num_inference_steps ${steps}`;
+}
+
 /** The details that --verbose adds. */
 export function detailText(summary: PictureSummary): string {
   const { pipeline, scheduler, device, dtype, seconds, peakMemory, peakDeviceMemory } = summary;

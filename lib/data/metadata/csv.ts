@@ -13,6 +13,13 @@ const MAX_RECORD = 16 << 20;
 /** More columns are not metadata. */
 const MAX_COLUMNS = 10_000;
 
+/** What spreadsheets write instead of commas, depending on their language. */
+const SEPARATORS = [
+  { character: ";", name: "semicolons" },
+  { character: "\t", name: "tabs" },
+  { character: "|", name: "vertical bars" },
+];
+
 interface Parsed {
   record: string[];
   info: { lines: number };
@@ -75,6 +82,12 @@ function occurrences(record: readonly string[], pattern: RegExp): number {
 function checkHeader(path: string, header: string[]): string[] {
   if (header.length > MAX_COLUMNS)
     throw datasetError(`${path}: the header names ${header.length} columns, more than the allowed ${MAX_COLUMNS}`);
+  const [only, ...others] = header;
+  const separator = others.length === 0 ? SEPARATORS.find(({ character }) => only!.includes(character)) : undefined;
+  if (separator)
+    throw datasetError(
+      `${path}: the values in the header ${quote(only!)} are separated by ${separator.name}, not by commas: save the table as comma-separated values`,
+    );
   const seen = new Set<string>();
   for (const name of header) {
     if (seen.has(name)) throw datasetError(`${path}: the header names the column ${quote(name)} twice`);

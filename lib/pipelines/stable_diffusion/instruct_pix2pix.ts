@@ -1,4 +1,5 @@
 import { guidanceRows } from "../../conditioning/guidance.js";
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import { checkScale, checkSchedule, type ScheduleCall } from "../call.js";
@@ -10,7 +11,16 @@ import { checkImages, type PipelineImage } from "../image-input.js";
 import { checkPairing, finish, initialLatents } from "../latents.js";
 import { requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
-import type { ImagesResult, OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
+import {
+  type ImagesResult,
+  type OutputType,
+  PROMPT_OPTIONS,
+  type PromptOptions,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+} from "../run-options.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 
 /** @typeParam T the kind of result: `EditOptions` gives pictures, `EditOptions<"tensor">` a tensor. */
@@ -20,13 +30,23 @@ export interface EditOptions<T extends OutputType = "image"> extends RunOptions<
    * or image latents [B,C,h,w], used unchanged (the unscaled mean of `vae.encode`).
    */
   image: PipelineImage;
-  /** Denoising steps, 1..num_train_timesteps. Default 100. */
+  /** Denoising steps, 1..num_train_timesteps. Default 100, as in diffusers; 20 in `ip2p edit`. */
   numInferenceSteps?: number | undefined;
   /** Text guidance scale: how strongly the instruction is followed. Default 7.5. */
   guidanceScale?: number | undefined;
   /** Image guidance scale: how closely the result follows the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
   imageGuidanceScale?: number | undefined;
 }
+
+const OPTIONS = optionNames<EditOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_OPTIONS,
+  ...SAMPLING_OPTIONS,
+  image: true,
+  numInferenceSteps: true,
+  guidanceScale: true,
+  imageGuidanceScale: true,
+});
 
 /** @typeParam T the kind of result; `EditResult` alone holds pictures. */
 export type EditResult<T extends OutputType = "image"> = ImagesResult<T>;
@@ -43,6 +63,7 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
 export class InstructPix2PixPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = INSTRUCT_PIX2PIX;
+  protected readonly runOptions = OPTIONS;
 
   /**
    * Edits.

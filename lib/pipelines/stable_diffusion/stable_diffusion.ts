@@ -1,22 +1,27 @@
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkUNetInput } from "../compatibility.js";
 import { stableDiffusion } from "../components.js";
 import { denoise } from "../denoise.js";
 import { checkLatents, finish, initialLatents } from "../latents.js";
-import type {
-  ImagesResult,
-  OutputType,
-  PromptOptions,
-  RunOptions,
-  SamplingOptions,
-  ScheduleOptions,
+import {
+  type ImagesResult,
+  type OutputType,
+  PROMPT_OPTIONS,
+  type PromptOptions,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+  SCHEDULE_OPTIONS,
+  type ScheduleOptions,
 } from "../run-options.js";
 import { setSchedule } from "../schedule.js";
 import { checkSize } from "../size.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 import { OUTDATED } from "./outdated.js";
-import { checkTextGuidance, type TextGuidanceOptions } from "./text-options.js";
+import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
 /** @typeParam T the kind of result */
 export interface TextToImageOptions<T extends OutputType = "image">
@@ -36,6 +41,17 @@ export interface TextToImageOptions<T extends OutputType = "image">
   numInferenceSteps?: number | undefined;
 }
 
+const OPTIONS = optionNames<TextToImageOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_OPTIONS,
+  ...SAMPLING_OPTIONS,
+  ...SCHEDULE_OPTIONS,
+  ...TEXT_GUIDANCE_OPTIONS,
+  height: true,
+  width: true,
+  numInferenceSteps: true,
+});
+
 type Call = StableDiffusionCall & ScheduleCall & { height: number; width: number };
 
 /**
@@ -45,6 +61,7 @@ type Call = StableDiffusionCall & ScheduleCall & { height: number; width: number
 export class StableDiffusionPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionPipeline", checkUNetInput);
+  protected readonly runOptions = OPTIONS;
   /** @internal */
   static override readonly outdated = OUTDATED;
 

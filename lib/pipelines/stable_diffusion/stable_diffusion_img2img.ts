@@ -1,3 +1,4 @@
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
@@ -10,18 +11,22 @@ import { checkImages, type PipelineImage } from "../image-input.js";
 import { checkPairing, finish, unitNoise } from "../latents.js";
 import { checkFraction, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
-import type {
-  ImagesResult,
-  OutputType,
-  PromptOptions,
-  RunOptions,
-  SamplingOptions,
-  ScheduleOptions,
+import {
+  type ImagesResult,
+  type OutputType,
+  PROMPT_OPTIONS,
+  type PromptOptions,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+  SCHEDULE_OPTIONS,
+  type ScheduleOptions,
 } from "../run-options.js";
 import { setPartialSchedule } from "../schedule.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 import { OUTDATED } from "./outdated.js";
-import { checkTextGuidance, type TextGuidanceOptions } from "./text-options.js";
+import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
 /** @typeParam T the kind of result */
 export interface ImageToImageOptions<T extends OutputType = "image">
@@ -41,6 +46,20 @@ export interface ImageToImageOptions<T extends OutputType = "image">
   numInferenceSteps?: number | undefined;
 }
 
+const { latents: _latents, ...SAMPLING } = SAMPLING_OPTIONS;
+const { guidanceRescale: _guidanceRescale, ...TEXT_GUIDANCE } = TEXT_GUIDANCE_OPTIONS;
+
+const OPTIONS = optionNames<ImageToImageOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_OPTIONS,
+  ...SAMPLING,
+  ...SCHEDULE_OPTIONS,
+  ...TEXT_GUIDANCE,
+  image: true,
+  strength: true,
+  numInferenceSteps: true,
+});
+
 type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage; strength: number };
 
 /**
@@ -50,6 +69,7 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage; strengt
 export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionImg2ImgPipeline", checkUNetInput);
+  protected readonly runOptions = OPTIONS;
   /** @internal */
   static override readonly outdated = OUTDATED;
 

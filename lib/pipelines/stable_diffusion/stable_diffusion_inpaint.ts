@@ -1,3 +1,4 @@
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
 import type { RgbImage } from "../../images/index.js";
@@ -14,20 +15,24 @@ import { prepareMask } from "../mask.js";
 import { overlaid } from "../mask-crop.js";
 import { checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { ownLatents, pictureLatents } from "../picture-latents.js";
-import type {
-  ImagesResult,
-  OutputType,
-  PromptOptions,
-  RunOptions,
-  SamplingOptions,
-  ScheduleOptions,
+import {
+  type ImagesResult,
+  type OutputType,
+  PROMPT_OPTIONS,
+  type PromptOptions,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+  SCHEDULE_OPTIONS,
+  type ScheduleOptions,
 } from "../run-options.js";
 import { setPartialSchedule } from "../schedule.js";
 import { checkSize } from "../size.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 import { checkPaddingMaskCrop, countMasks, type InpaintPictures, readPictures } from "./inpaint-pictures.js";
 import { OUTDATED_INPAINTING } from "./outdated.js";
-import { checkTextGuidance, type TextGuidanceOptions } from "./text-options.js";
+import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
 /** @typeParam T the kind of result */
 export interface InpaintOptions<T extends OutputType = "image">
@@ -64,6 +69,24 @@ export interface InpaintOptions<T extends OutputType = "image">
   numInferenceSteps?: number | undefined;
 }
 
+const { guidanceRescale: _guidanceRescale, ...TEXT_GUIDANCE } = TEXT_GUIDANCE_OPTIONS;
+
+const OPTIONS = optionNames<InpaintOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_OPTIONS,
+  ...SAMPLING_OPTIONS,
+  ...SCHEDULE_OPTIONS,
+  ...TEXT_GUIDANCE,
+  image: true,
+  maskImage: true,
+  maskedImageLatents: true,
+  height: true,
+  width: true,
+  strength: true,
+  paddingMaskCrop: true,
+  numInferenceSteps: true,
+});
+
 type Call = StableDiffusionCall &
   ScheduleCall & {
     image: PipelineImage;
@@ -99,6 +122,7 @@ const checkUNet: UNetCheck = (unet, vae, index) => checkUNetChannels(unet, vae, 
 export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionInpaintPipeline", checkUNet);
+  protected readonly runOptions = OPTIONS;
   /** @internal */
   static override readonly outdated = OUTDATED_INPAINTING;
 

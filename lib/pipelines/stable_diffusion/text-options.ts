@@ -1,4 +1,5 @@
 import { textGuidanceRows } from "../../conditioning/guidance.js";
+import { optionNames } from "../../core/known-options.js";
 import { checkScale } from "../call.js";
 import type { GuidanceCall } from "../latent_pipeline.js";
 import { checkFraction, refuseArgument } from "../options.js";
@@ -18,6 +19,13 @@ export interface TextGuidanceOptions {
    */
   clipSkip?: number | null | undefined;
 }
+
+/** The names of {@link TextGuidanceOptions}. */
+export const TEXT_GUIDANCE_OPTIONS = optionNames<TextGuidanceOptions>()({
+  guidanceScale: true,
+  guidanceRescale: true,
+  clipSkip: true,
+});
 
 /** Diffusers' rows of guidance: negative prompt, prompt. */
 const LAYOUT = [

@@ -1,6 +1,8 @@
+import { optionNames } from "../../core/known-options.js";
 import type { Tensor } from "../../core/tensor.js";
 import { checkFinite, refuseArgument } from "../options.js";
 import type { PromptOptions } from "../run-options.js";
+import { PROMPT_OPTIONS } from "../run-options.js";
 
 /** Options of pipelines whose prompts two text encoders take. */
 export interface PromptPairOptions extends PromptOptions {
@@ -82,3 +84,22 @@ export function checkDenoisingEnd(value: number | null | undefined): number | un
   if (end <= 0 || end > 1) refuseArgument("denoisingEnd", end, "above 0 and at most 1");
   return end;
 }
+
+export const PROMPT_PAIR_OPTIONS = optionNames<PromptPairOptions>()({
+  ...PROMPT_OPTIONS,
+  prompt2: true,
+  negativePrompt2: true,
+  pooledPromptEmbeds: true,
+  negativePooledPromptEmbeds: true,
+});
+export const SIZE_OPTIONS = optionNames<SizeOptions>()({
+  originalSize: true,
+  cropsCoordsTopLeft: true,
+  targetSize: true,
+});
+export const NEGATIVE_SIZE_OPTIONS = optionNames<NegativeSizeOptions>()({
+  negativeOriginalSize: true,
+  negativeCropsCoordsTopLeft: true,
+  negativeTargetSize: true,
+});
+export const DENOISING_END_OPTIONS = optionNames<DenoisingEndOptions>()({ denoisingEnd: true });

@@ -1,20 +1,30 @@
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkUNetInput } from "../compatibility.js";
 import { denoise } from "../denoise.js";
 import { finish, initialLatents } from "../latents.js";
 import type { ImagesResult, OutputType, RunOptions, SamplingOptions, ScheduleOptions } from "../run-options.js";
+import { RUN_OPTIONS, SAMPLING_OPTIONS, SCHEDULE_OPTIONS } from "../run-options.js";
 import { setSchedule, stepsUntil } from "../schedule.js";
 import { checkSize } from "../size.js";
-import { checkTextGuidance, type TextGuidanceOptions } from "../stable_diffusion/text-options.js";
+import {
+  checkTextGuidance,
+  TEXT_GUIDANCE_OPTIONS,
+  type TextGuidanceOptions,
+} from "../stable_diffusion/text-options.js";
 import { StableDiffusionXLBase, type StableDiffusionXLCall, type TimeIds } from "./base.js";
 import { stableDiffusionXL } from "./components.js";
 import {
   checkDenoisingEnd,
   checkSizes,
+  DENOISING_END_OPTIONS,
   type DenoisingEndOptions,
+  NEGATIVE_SIZE_OPTIONS,
   type NegativeSizeOptions,
+  PROMPT_PAIR_OPTIONS,
   type PromptPairOptions,
+  SIZE_OPTIONS,
   type SizeOptions,
 } from "./options.js";
 
@@ -36,6 +46,20 @@ export interface TextToImageXLOptions<T extends OutputType = "image">
   numInferenceSteps?: number | undefined;
 }
 
+const OPTIONS = optionNames<TextToImageXLOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_PAIR_OPTIONS,
+  ...SAMPLING_OPTIONS,
+  ...SCHEDULE_OPTIONS,
+  ...TEXT_GUIDANCE_OPTIONS,
+  ...SIZE_OPTIONS,
+  ...NEGATIVE_SIZE_OPTIONS,
+  ...DENOISING_END_OPTIONS,
+  height: true,
+  width: true,
+  numInferenceSteps: true,
+});
+
 type Call = StableDiffusionXLCall &
   ScheduleCall & { height: number; width: number; ids: TimeIds; denoisingEnd: number | undefined };
 
@@ -46,6 +70,7 @@ type Call = StableDiffusionXLCall &
  */
 export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
   static readonly description = stableDiffusionXL("StableDiffusionXLPipeline", checkUNetInput);
+  protected readonly runOptions = OPTIONS;
 
   /**
    * Makes pictures.

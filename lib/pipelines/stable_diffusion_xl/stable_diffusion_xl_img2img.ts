@@ -1,4 +1,5 @@
 import { InstructPix2PixError } from "../../core/errors.js";
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
@@ -11,16 +12,25 @@ import { finish, unitNoise } from "../latents.js";
 import { checkFinite, checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import type { ImagesResult, OutputType, RunOptions, SamplingOptions, ScheduleOptions } from "../run-options.js";
+import { RUN_OPTIONS, SAMPLING_OPTIONS, SCHEDULE_OPTIONS } from "../run-options.js";
 import { setPartialSchedule, setScheduleFrom, stepsUntil } from "../schedule.js";
-import { checkTextGuidance, type TextGuidanceOptions } from "../stable_diffusion/text-options.js";
+import {
+  checkTextGuidance,
+  TEXT_GUIDANCE_OPTIONS,
+  type TextGuidanceOptions,
+} from "../stable_diffusion/text-options.js";
 import { StableDiffusionXLBase, type StableDiffusionXLCall, type TimeIds } from "./base.js";
 import { type StableDiffusionXLRefinerComponents, stableDiffusionXLRefiner } from "./components.js";
 import {
   checkDenoisingEnd,
   checkSizes,
+  DENOISING_END_OPTIONS,
   type DenoisingEndOptions,
+  NEGATIVE_SIZE_OPTIONS,
   type NegativeSizeOptions,
+  PROMPT_PAIR_OPTIONS,
   type PromptPairOptions,
+  SIZE_OPTIONS,
   type SizeCall,
   type SizeOptions,
 } from "./options.js";
@@ -62,6 +72,23 @@ export interface ImageToImageXLOptions<T extends OutputType = "image">
   numInferenceSteps?: number | undefined;
 }
 
+const OPTIONS = optionNames<ImageToImageXLOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_PAIR_OPTIONS,
+  ...SAMPLING_OPTIONS,
+  ...SCHEDULE_OPTIONS,
+  ...TEXT_GUIDANCE_OPTIONS,
+  ...SIZE_OPTIONS,
+  ...NEGATIVE_SIZE_OPTIONS,
+  ...DENOISING_END_OPTIONS,
+  aestheticScore: true,
+  negativeAestheticScore: true,
+  image: true,
+  strength: true,
+  denoisingStart: true,
+  numInferenceSteps: true,
+});
+
 type Call = StableDiffusionXLCall &
   ScheduleCall & {
     image: PipelineImage;
@@ -79,6 +106,7 @@ type Call = StableDiffusionXLCall &
  */
 export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
   static readonly description = stableDiffusionXLRefiner("StableDiffusionXLImg2ImgPipeline", checkUNetInput);
+  protected readonly runOptions = OPTIONS;
 
   /** Whether the UNet takes an aesthetic score instead of the target size, as refiners do. */
   readonly requiresAestheticsScore: boolean;

@@ -1,4 +1,5 @@
 import { guidanceRows } from "../../conditioning/guidance.js";
+import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import { checkScale, checkSchedule, type ScheduleCall } from "../call.js";
@@ -10,6 +11,7 @@ import { finish, initialLatents } from "../latents.js";
 import { checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import type { ImagesResult, OutputType, RunOptions, SamplingOptions } from "../run-options.js";
+import { RUN_OPTIONS, SAMPLING_OPTIONS } from "../run-options.js";
 import { stepsUntil } from "../schedule.js";
 import { checkSize } from "../size.js";
 import { EDIT_LAYOUT } from "../stable_diffusion/instruct_pix2pix.js";
@@ -18,8 +20,11 @@ import { type StableDiffusionXLEditComponents, stableDiffusionXLEdit } from "./c
 import {
   checkDenoisingEnd,
   checkSizes,
+  DENOISING_END_OPTIONS,
   type DenoisingEndOptions,
+  PROMPT_PAIR_OPTIONS,
   type PromptPairOptions,
+  SIZE_OPTIONS,
   type SizeOptions,
 } from "./options.js";
 
@@ -52,6 +57,21 @@ export interface EditXLOptions<T extends OutputType = "image">
   guidanceRescale?: number | undefined;
 }
 
+const OPTIONS = optionNames<EditXLOptions<OutputType>>()({
+  ...RUN_OPTIONS,
+  ...PROMPT_PAIR_OPTIONS,
+  ...SAMPLING_OPTIONS,
+  ...SIZE_OPTIONS,
+  ...DENOISING_END_OPTIONS,
+  image: true,
+  height: true,
+  width: true,
+  numInferenceSteps: true,
+  guidanceScale: true,
+  imageGuidanceScale: true,
+  guidanceRescale: true,
+});
+
 type Call = StableDiffusionXLCall &
   ScheduleCall & {
     image: PipelineImage;
@@ -66,6 +86,7 @@ type Call = StableDiffusionXLCall &
  */
 export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLBase {
   static readonly description = stableDiffusionXLEdit("StableDiffusionXLInstructPix2PixPipeline", checkLatentChannels);
+  protected readonly runOptions = OPTIONS;
 
   /** Whether the UNet takes scaled image latents, as CosXL Edit does. */
   readonly isCosxlEdit: boolean;

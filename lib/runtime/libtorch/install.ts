@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../../core/errors.js";
+import { checkOptions, optionNames } from "../../core/known-options.js";
 import { withLock } from "../../files/lock.js";
 import { assertSupportedPlatform, cacheFolder, type Environment, isEnabled, platformAbi } from "../platform.js";
 import { assertVersion, LIBTORCH_VERSION } from "../version.js";
@@ -35,6 +36,18 @@ export interface InstallOptions {
   probe?: (libtorch: Libtorch) => Promise<string | undefined>;
 }
 
+const OPTIONS = optionNames<InstallOptions>()({
+  variant: true,
+  from: true,
+  mirror: true,
+  force: true,
+  signal: true,
+  onEvent: true,
+  env: true,
+  release: false,
+  probe: false,
+});
+
 export interface InstalledLibtorch extends Libtorch {
   /** Whether it was in the cache already, so that nothing was done. */
   alreadyThere: boolean;
@@ -62,9 +75,10 @@ export interface LibtorchManifest {
  *   `ERR_INVALID_ARGUMENT`.
  */
 export async function installLibtorch(options: InstallOptions = {}): Promise<InstalledLibtorch> {
+  checkOptions(options, OPTIONS);
   const env = options.env ?? process.env;
   const onEvent = options.onEvent ?? (() => {});
-  checkOptions(options);
+  checkChoices(options);
   assertSupportedPlatform();
   throwIfAborted(options.signal);
 
@@ -110,7 +124,7 @@ function entryName(version: string, variant: LibtorchVariant): string {
   return `${version.replace(/\+.*$/, "")}-${variant}`;
 }
 
-function checkOptions({ variant, from, mirror }: InstallOptions): void {
+function checkChoices({ variant, from, mirror }: InstallOptions): void {
   if (variant !== undefined && !["auto", "cpu", "cuda"].includes(variant))
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `variant must be auto, cpu or cuda, not ${variant}`);
   if (from !== undefined && mirror !== undefined)

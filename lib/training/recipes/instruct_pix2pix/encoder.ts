@@ -50,12 +50,12 @@ export class BatchEncoder {
     const [B, , H, W] = editedPixels.shape as [number, number, number, number];
     // The latents of a single picture have another memory layout, which affects noise drawn "like" them.
     if (this.#options.separately || B === 1 || 2 * B * H * W > PIXELS_TOGETHER) {
-      const edited = await vae.encode(editedPixels, { signal });
-      const original = scope.add(await vae.encode(originalPixels, { signal }));
+      const edited = await vae.encodeAnySize(editedPixels, { signal });
+      const original = scope.add(await vae.encodeAnySize(originalPixels, { signal }));
       return { edited: { mean: edited.mean, logvar: edited.logvar }, original: await original.mean.clone() };
     }
     const pixels = scope.add(await Tensor.cat([editedPixels, originalPixels], 0));
-    const { mean, logvar } = scope.add(await vae.encode(pixels, { signal }));
+    const { mean, logvar } = scope.add(await vae.encodeAnySize(pixels, { signal }));
     return {
       edited: { mean: await mean.slice(0, 0, B), logvar: await logvar.slice(0, 0, B) },
       original: await scope.add(await mean.slice(0, B, 2 * B)).clone(),
