@@ -35,6 +35,8 @@ export function useDocsWorld(): DocsWorld {
   beforeAll(async () => {
     for (const name of ["model", "my-model"]) made.copyOfModel(name);
     cpSync(textModel, made.at("base"), { recursive: true });
+    cpSync(fixture("sdxl-img2img", "model"), made.at("sdxl-base"), { recursive: true });
+    cpSync(fixture("sdxl-img2img", "refiner"), made.at("sdxl-refiner"), { recursive: true });
     const picture = await loadImage(tinyImage);
     await picture.save(made.at("photo.jpg"));
     await picture.save(made.at("mask.png"));

@@ -145,7 +145,8 @@ export function replay(
     const original = pipe.scheduler;
     if (!run.given)
       pipe.scheduler = schedulerFromClassName(run.scheduler).fromConfig({
-        ...original.config,
+        // Recorded with a scheduler made anew, or with the folder's and changes.
+        ...(run.given === undefined && original.config),
         ...run.scheduler_config,
       });
     const seeds = [run.seed].flat();
