@@ -191,13 +191,14 @@ export function makeRandomModel(folder, options = {}) {
   const parts = { unet: "diffusion_pytorch_model", vae: "diffusion_pytorch_model", text_encoder: "model" };
   for (const [index, [part, stem]] of Object.entries(parts).entries()) {
     mkdirSync(join(folder, part), { recursive: true });
-    const config = readJson(join(source, part, "config.json"));
+    // As text, since transformers refuses 1 where the file says 1.0.
+    let config = readFileSync(join(source, part, "config.json"), "utf8");
     const keys = readJson(join(source, part, "keys.json"));
     if (part === "unet") {
-      config.in_channels = channels;
+      config = config.replace(/"in_channels": \d+/, `"in_channels": ${channels}`);
       keys["conv_in.weight"][1] = channels;
     }
-    writeJson(join(folder, part, "config.json"), config);
+    writeFileSync(join(folder, part, "config.json"), config);
     log(`${part}: writing ${dtype} weights`);
     writeWeights(join(folder, part, `${stem}.safetensors`), keys, TYPES[dtype], seed * 4 + index);
   }
