@@ -150,7 +150,7 @@ export function registeredClass(className: ComponentClassName): RegisteredClass 
 }
 
 /** Whether components of this class can be loaded. */
-export function isRegistered(className: string): className is ComponentClassName {
+function isRegistered(className: string): className is ComponentClassName {
   return Object.hasOwn(CLASSES, className);
 }
 

@@ -14,7 +14,6 @@ import {
   type ModelOptions,
   type NewModelOptions,
   PretrainedModel,
-  readModelConfig,
 } from "./pretrained.js";
 import {
   boolean,
@@ -94,11 +93,6 @@ const singleFile: SingleFileTables<AutoencoderKLConfig> = {
   infer: inferAutoencoderConfig,
   names: (config) => autoencoderNames(config),
 };
-
-/** The configuration in a folder, without its weights. */
-export async function readAutoencoderConfig(folder: string): Promise<AutoencoderKLConfig> {
-  return (await readModelConfig(description, folder)).config;
-}
 
 const PASS_OPTIONS = optionNames<{ signal?: AbortSignal }>()({ signal: true });
 

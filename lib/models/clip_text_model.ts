@@ -12,7 +12,6 @@ import {
   type ModelOptions,
   type NewModelOptions,
   PretrainedModel,
-  readModelConfig,
 } from "./pretrained.js";
 import {
   ignored,
@@ -101,11 +100,6 @@ const singleFile: SingleFileTables<CLIPTextConfig> = {
   infer: inferTextEncoderConfig,
   names: (config, { family }) => (family === "sd2" ? openClipNames(config, false) : transformersNames),
 };
-
-/** The configuration in a folder, without its weights. */
-export async function readTextEncoderConfig(folder: string): Promise<CLIPTextConfig> {
-  return (await readModelConfig(description, folder)).config;
-}
 
 export interface CLIPTextOutput {
   /** [B,T,hidden_size], after the final layer norm: the prompt embeddings of Stable Diffusion. */

@@ -3,7 +3,7 @@ import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { Generator, randomSeed } from "../core/generator.js";
 import { Tensor } from "../core/tensor.js";
-import { checkCount, checkFinite, checkFraction, checkTexts, oneOf, refuseArgument } from "./options.js";
+import { checkCount, checkFraction, checkTexts, oneOf, refuseArgument } from "./options.js";
 import type { OutputType, PromptOptions, RunOptions, SamplingOptions, ScheduleOptions } from "./run-options.js";
 
 // The parts of a validated call: options with defaults, checked before anything is computed. Every function throws
@@ -98,11 +98,6 @@ export function checkRun(options: RunOptions<OutputType>): RunCall {
   oneOf("outputType", outputType, ["image", "tensor", "latent"]);
   if (onStep !== undefined && typeof onStep !== "function") refuseArgument("onStep", describe(onStep), "a function");
   return { outputType, allowNonFinite, signal, onStep };
-}
-
-/** Guidance is on above 1; any finite number is taken, as in diffusers. */
-export function checkScale(name: string, value: unknown): number {
-  return checkFinite(name, value);
 }
 
 /** @param tensors by the names of their options; absent ones are undefined */

@@ -58,10 +58,9 @@ export class GuidedSteps implements Disposable {
     const { unet, rows, count, text, added, channels, rescale, timesteps } = options;
     using scope = new Scope();
     const { images } = sharedRows(rows, count);
-    const ofRows = channels && scope.add(await ofInputs(channels, images, scope));
+    // The prediction frees it.
+    const own = channels && (await ofInputs(channels, images, scope));
     const embeddings = await text.ofRows(rows);
-    // A handle of its own, which the prediction frees.
-    const own = await ofRows?.clone();
     const ownAdded = added && {
       textEmbeds: await added.textEmbeds.ofRows(rows),
       timeIds: await added.timeIds.ofRows(rows),

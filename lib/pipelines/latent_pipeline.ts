@@ -3,6 +3,7 @@ import type { Scope } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { checkedScheduler } from "../schedulers/check.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { checkRun, checkSampling, type RunCall, type SamplingCall } from "./call.js";
 import { checkPrediction } from "./compatibility.js";
@@ -42,8 +43,17 @@ export type LatentCall = Placement &
 export abstract class LatentPipeline extends DiffusionPipeline {
   abstract vae: AutoencoderKL;
   abstract unet: UNet2DConditionModel;
+  #scheduler!: Scheduler;
+
   /** Cloned for every run. */
-  abstract scheduler: Scheduler;
+  get scheduler(): Scheduler {
+    return this.#scheduler;
+  }
+
+  /** @throws `ERR_INVALID_ARGUMENT` for what is no scheduler, such as the name of one */
+  set scheduler(scheduler: Scheduler) {
+    this.#scheduler = checkedScheduler(scheduler);
+  }
 
   /** Between the autoencoder's latents and the UNet's. */
   protected abstract scaleOf(vae: AutoencoderKL): LatentScale;

@@ -40,13 +40,16 @@ export async function pictureLatents(
     await finite.imageLatents(placed);
     return await expandRows(placed, call);
   }
-  let posterior: DiagonalGaussian = scope.add(await call.vae.encode(input.pixels, { signal: call.signal }));
-  const perResult = encoding.draws && Array.isArray(call.generator);
-  if (perResult) posterior = scope.add(await posterior.map((tensor) => expandRows(tensor, call)));
-  const latents = scope.add(await encoded(posterior, call, encoding));
+  if (!encoding.draws || !Array.isArray(call.generator)) {
+    using own = await ownLatents(call, input.pixels, encoding, finite);
+    return await expandRows(own, call);
+  }
+  const posterior = scope.add(await call.vae.encode(input.pixels, { signal: call.signal }));
+  const perResult = scope.add(await posterior.map((tensor) => expandRows(tensor, call)));
+  const latents = scope.add(await encoded(perResult, call, encoding));
   const placed = scope.add(await latents.to({ device, dtype }));
   await finite.imageLatents(placed);
-  return perResult ? await placed.clone() : await expandRows(placed, call);
+  return await placed.clone();
 }
 
 /**

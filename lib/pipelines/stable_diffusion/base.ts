@@ -1,8 +1,6 @@
 import { PromptCache } from "../../conditioning/prompt-cache.js";
 import type { Scope } from "../../core/scope.js";
 import type { AutoencoderKL } from "../../models/autoencoder_kl.js";
-import { checkedScheduler } from "../../schedulers/check.js";
-import type { Scheduler } from "../../schedulers/scheduler.js";
 import { loadSingleFile, type SingleFileLoadOptions } from "../../single-file/load.js";
 import { checkPrompts, type PromptCall } from "../call.js";
 import { checkTextWidth, checkVocabulary } from "../compatibility.js";
@@ -26,7 +24,6 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
   textEncoder: StableDiffusionComponents["textEncoder"];
   tokenizer: StableDiffusionComponents["tokenizer"];
   unet: StableDiffusionComponents["unet"];
-  #scheduler!: Scheduler;
   /** @internal What is corrected of components that the pipeline is made of, but not of those set later. */
   static readonly outdated: Outdated = {};
   readonly #prompts = new PromptCache();
@@ -58,16 +55,6 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
   ): Promise<Pipeline> {
     // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromSingleFile was called on
     return new this(await loadSingleFile(this.description, file, options));
-  }
-
-  /** Cloned for every run. */
-  get scheduler(): Scheduler {
-    return this.#scheduler;
-  }
-
-  /** @throws `ERR_INVALID_ARGUMENT` for what is no scheduler, such as the name of one */
-  set scheduler(scheduler: Scheduler) {
-    this.#scheduler = checkedScheduler(scheduler);
   }
 
   protected get models() {

@@ -2,14 +2,14 @@ import { guidanceRows } from "../../conditioning/guidance.js";
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
-import { checkScale, checkSchedule, type ScheduleCall } from "../call.js";
+import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkLatentChannels } from "../compatibility.js";
 import { INSTRUCT_PIX2PIX } from "../components.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import { checkImages, type PipelineImage } from "../image-input.js";
 import { checkPairing, finish, initialLatents } from "../latents.js";
-import { requireGiven } from "../options.js";
+import { checkFinite, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import {
   type ImagesResult,
@@ -101,8 +101,8 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
   #check(options: EditOptions<OutputType>, device: string): Call {
     const { image } = options;
     requireGiven("image", image);
-    const text = checkScale("guidanceScale", options.guidanceScale ?? 7.5);
-    const picture = checkScale("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
+    const text = checkFinite("guidanceScale", options.guidanceScale ?? 7.5);
+    const picture = checkFinite("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
     const rows = guidanceRows(text, picture);
     const guided = rows.length > 1;
     const call = this.checkCommon(options, device, {

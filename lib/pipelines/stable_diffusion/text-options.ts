@@ -1,8 +1,7 @@
 import { textGuidanceRows } from "../../conditioning/guidance.js";
 import { optionNames } from "../../core/known-options.js";
-import { checkScale } from "../call.js";
 import type { GuidanceCall } from "../latent_pipeline.js";
-import { checkFraction, refuseArgument } from "../options.js";
+import { checkFinite, checkFraction, refuseArgument } from "../options.js";
 
 /** Options of Stable Diffusion pipelines that are guided by text alone. */
 export interface TextGuidanceOptions {
@@ -44,7 +43,7 @@ export function checkTextGuidance(
   layers: number,
   defaultScale = 7.5,
 ): Required<GuidanceCall> & { clipSkip: number } {
-  const scale = checkScale("guidanceScale", options.guidanceScale ?? defaultScale);
+  const scale = checkFinite("guidanceScale", options.guidanceScale ?? defaultScale);
   const rows = textGuidanceRows(scale);
   const guided = rows.length > 1;
   const clipSkip = options.clipSkip ?? 0;

@@ -3,7 +3,6 @@ import { encodersOf } from "../../conditioning/prompt-pair.js";
 import type { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
 import type { AutoencoderKL } from "../../models/autoencoder_kl.js";
-import type { Scheduler } from "../../schedulers/scheduler.js";
 import { sizeNumbers } from "../compatibility.js";
 import type { FiniteChecks } from "../finite.js";
 import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pipeline.js";
@@ -36,8 +35,6 @@ export abstract class StableDiffusionXLBase extends LatentPipeline {
   tokenizer: StableDiffusionXLComponents["tokenizer"];
   tokenizer2: StableDiffusionXLComponents["tokenizer2"];
   unet: StableDiffusionXLComponents["unet"];
-  /** Cloned for every run. */
-  scheduler: Scheduler;
   /** Whether zeros are the embeddings of a negative prompt that is not given; else it is the empty prompt. */
   readonly forceZerosForEmptyPrompt: boolean;
   readonly #caches = [new PromptCache(), new PromptCache()];

@@ -1,8 +1,7 @@
 import { optionNames } from "../../core/known-options.js";
 import type { Tensor } from "../../core/tensor.js";
 import { checkFinite, refuseArgument } from "../options.js";
-import type { PromptOptions } from "../run-options.js";
-import { PROMPT_OPTIONS } from "../run-options.js";
+import { PROMPT_OPTIONS, type PromptOptions } from "../run-options.js";
 
 /** Options of pipelines whose prompts two text encoders take. */
 export interface PromptPairOptions extends PromptOptions {

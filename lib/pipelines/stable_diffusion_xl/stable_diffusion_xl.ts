@@ -4,8 +4,16 @@ import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkUNetInput } from "../compatibility.js";
 import { denoise } from "../denoise.js";
 import { finish, initialLatents } from "../latents.js";
-import type { ImagesResult, OutputType, RunOptions, SamplingOptions, ScheduleOptions } from "../run-options.js";
-import { RUN_OPTIONS, SAMPLING_OPTIONS, SCHEDULE_OPTIONS } from "../run-options.js";
+import {
+  type ImagesResult,
+  type OutputType,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+  SCHEDULE_OPTIONS,
+  type ScheduleOptions,
+} from "../run-options.js";
 import { setSchedule, stepsUntil } from "../schedule.js";
 import { checkSize } from "../size.js";
 import {
@@ -69,6 +77,7 @@ type Call = StableDiffusionXLCall &
  * mixes up.
  */
 export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
+  /** @internal */
   static readonly description = stableDiffusionXL("StableDiffusionXLPipeline", checkUNetInput);
   protected readonly runOptions = OPTIONS;
 

@@ -11,8 +11,16 @@ import type { PipelineImage } from "../image-input.js";
 import { finish, unitNoise } from "../latents.js";
 import { checkFinite, checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
-import type { ImagesResult, OutputType, RunOptions, SamplingOptions, ScheduleOptions } from "../run-options.js";
-import { RUN_OPTIONS, SAMPLING_OPTIONS, SCHEDULE_OPTIONS } from "../run-options.js";
+import {
+  type ImagesResult,
+  type OutputType,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+  SCHEDULE_OPTIONS,
+  type ScheduleOptions,
+} from "../run-options.js";
 import { setPartialSchedule, setScheduleFrom, stepsUntil } from "../schedule.js";
 import {
   checkTextGuidance,
@@ -105,6 +113,7 @@ type Call = StableDiffusionXLCall &
  * https://arxiv.org/abs/2307.01952, section 2.5); numerically equal to diffusers' class of this name.
  */
 export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
+  /** @internal */
   static readonly description = stableDiffusionXLRefiner("StableDiffusionXLImg2ImgPipeline", checkUNetInput);
   protected readonly runOptions = OPTIONS;
 
@@ -137,9 +146,7 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
             : setScheduleFrom(scheduler, call, call.denoisingStart);
         const timesteps = stepsUntil(scheduler, from, call.denoisingEnd);
         const conditions = await this.encodeText(call, finite, scope);
-        const latents = await this.#start(call, scheduler, from, finite);
-        using ownLatents = new Scope();
-        ownLatents.add(latents);
+        const latents = scope.add(await this.#start(call, scheduler, from, finite));
         const [, , h, w] = latents.shape as [number, number, number, number];
         const factor = call.vae.scaleFactor;
         const ids = timeIds(call, [h * factor, w * factor]);

@@ -2,16 +2,22 @@ import { guidanceRows } from "../../conditioning/guidance.js";
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
-import { checkScale, checkSchedule, type ScheduleCall } from "../call.js";
+import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkLatentChannels } from "../compatibility.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import type { PipelineImage } from "../image-input.js";
 import { finish, initialLatents } from "../latents.js";
-import { checkFraction, refuseArgument, requireGiven } from "../options.js";
+import { checkFinite, checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
-import type { ImagesResult, OutputType, RunOptions, SamplingOptions } from "../run-options.js";
-import { RUN_OPTIONS, SAMPLING_OPTIONS } from "../run-options.js";
+import {
+  type ImagesResult,
+  type OutputType,
+  RUN_OPTIONS,
+  type RunOptions,
+  SAMPLING_OPTIONS,
+  type SamplingOptions,
+} from "../run-options.js";
 import { stepsUntil } from "../schedule.js";
 import { checkSize } from "../size.js";
 import { EDIT_LAYOUT } from "../stable_diffusion/instruct_pix2pix.js";
@@ -85,6 +91,7 @@ type Call = StableDiffusionXLCall &
  * https://arxiv.org/abs/2211.09800), numerically equal to diffusers' class of this name.
  */
 export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLBase {
+  /** @internal */
   static readonly description = stableDiffusionXLEdit("StableDiffusionXLInstructPix2PixPipeline", checkLatentChannels);
   protected readonly runOptions = OPTIONS;
 
@@ -131,8 +138,8 @@ export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLB
     const { unet, vae } = this;
     const { image } = options;
     requireGiven("image", image);
-    const text = checkScale("guidanceScale", options.guidanceScale ?? 5);
-    const picture = checkScale("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
+    const text = checkFinite("guidanceScale", options.guidanceScale ?? 5);
+    const picture = checkFinite("imageGuidanceScale", options.imageGuidanceScale ?? 1.5);
     const rows = guidanceRows(text, picture);
     const guided = rows.length > 1;
     const call = this.checkCommon(options, device, {
