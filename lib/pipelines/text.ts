@@ -137,9 +137,11 @@ async function plain(call: PromptCall, options: TextOptions): Promise<Encoded> {
   }
 }
 
-/** Prompts with weights may be several rows of tokens long, so both kinds are encoded together, to one length. */
-async function weighted(call: PromptCall, options: TextOptions): Promise<Encoded> {
-  const { guided, clipSkip, signal } = options;
+/** Refuses what cannot be combined with weighted prompts. */
+export function refuseUnweightable(
+  call: Pick<PromptCall, "promptEmbeds" | "negativePromptEmbeds">,
+  { clipSkip }: Pick<TextOptions, "clipSkip">,
+): void {
   if (call.promptEmbeds || call.negativePromptEmbeds)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
@@ -147,6 +149,12 @@ async function weighted(call: PromptCall, options: TextOptions): Promise<Encoded
     );
   if (clipSkip)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "clipSkip cannot be combined with promptWeighting");
+}
+
+/** Prompts with weights may be several rows of tokens long, so both kinds are encoded together, to one length. */
+async function weighted(call: PromptCall, options: TextOptions): Promise<Encoded> {
+  const { guided, signal } = options;
+  refuseUnweightable(call, options);
   const prompts = call.prompts!;
   const texts = guided ? [...prompts, ...negativeTexts(call)] : prompts;
   const { promptWeighting } = call;

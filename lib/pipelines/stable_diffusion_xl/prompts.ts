@@ -12,7 +12,7 @@ import { checkPrompts, checkTensors, type PromptCall } from "../call.js";
 import type { FiniteChecks } from "../finite.js";
 import type { Placement } from "../latents.js";
 import { checkTexts, refuseArgument } from "../options.js";
-import { checkSameShape, forEachPrompt, TextEmbeddings } from "../text.js";
+import { checkSameShape, forEachPrompt, refuseUnweightable, TextEmbeddings } from "../text.js";
 import type { PromptPairOptions } from "./options.js";
 
 /** The prompts of a call, for two text encoders. */
@@ -173,14 +173,4 @@ function joined(
     [...a1, ...b1],
     [...a2, ...b2],
   ];
-}
-
-function refuseUnweightable(call: PromptPairCall, { clipSkip }: PairOptions): void {
-  if (call.promptEmbeds || call.negativePromptEmbeds)
-    throw new InstructPix2PixError(
-      "ERR_INVALID_ARGUMENT",
-      "promptWeighting is for prompts in words; promptEmbeds are taken as they are",
-    );
-  if (clipSkip)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "clipSkip cannot be combined with promptWeighting");
 }
