@@ -20,9 +20,13 @@ export interface ComponentSlot {
 export interface PipelineSetting {
   /** Its name in `model_index.json`: "force_zeros_for_empty_prompt". */
   readonly key: string;
-  /** Its value where the index has none. */
-  readonly fallback: boolean;
+  /** Its value where the index has none; null is then a value of the setting. */
+  readonly fallback: SettingValue;
+  /** Whether it is saved only where it differs from `fallback`, as diffusers' class does not write it. Default false. */
+  readonly unwritten?: boolean;
 }
+
+export type SettingValue = boolean | null;
 
 /** A pipeline class, as far as loading and saving need to know it. */
 export interface PipelineDescription<C> {
@@ -88,9 +92,23 @@ function partsOf<C>({ components }: Parts<C>): [keyof C, ComponentSlot | Pipelin
 }
 
 /** The settings of a pipeline that is made of these parts: as given, else as they are where nothing is said. */
-export function settingValues<C>(description: Parts<C>, parts: Partial<C>): Record<string, boolean> {
+export function settingValues<C>(description: Parts<C>, parts: Partial<C>): Record<string, SettingValue> {
   return Object.fromEntries(
-    settingsOf<C>(description).map(([name, { fallback }]) => [name, (parts[name] as boolean | undefined) ?? fallback]),
+    settingsOf<C>(description).map(([name, { fallback }]) => [
+      name,
+      (parts[name] as SettingValue | undefined) ?? fallback,
+    ]),
+  );
+}
+
+/** The settings of a pipeline that is made of these parts, as `model_index.json` has them. */
+export function savedSettings<C>(description: Parts<C>, parts: Partial<C>): Record<string, SettingValue> {
+  const values = settingValues(description, parts);
+  return Object.fromEntries(
+    settingsOf<C>(description).flatMap(([name, { key, fallback, unwritten }]) => {
+      const value = values[String(name)]!;
+      return unwritten && value === fallback ? [] : [[key, value]];
+    }),
   );
 }
 
@@ -136,9 +154,9 @@ export async function checkPipeline<C>(
   return { folder, index, ready, models };
 }
 
-function settingIn({ path, settings }: ModelIndex, { key, fallback }: PipelineSetting): boolean {
+function settingIn({ path, settings }: ModelIndex, { key, fallback }: PipelineSetting): SettingValue {
   const value = settings[key] ?? fallback;
-  if (typeof value === "boolean") return value;
+  if (typeof value === "boolean" || value === null) return value;
   throw new InstructPix2PixError("ERR_CONFIG", `${path}: "${key}" is ${show(value)}, expected true or false`);
 }
 
@@ -166,10 +184,10 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
       );
     given[name] = part;
   }
-  for (const [name] of settingsOf(description)) {
+  for (const [name, { fallback }] of settingsOf(description)) {
     const value: unknown = (options as Partial<C>)[name];
     if (value === undefined) continue;
-    if (typeof value !== "boolean")
+    if (typeof value !== "boolean" && !(value === null && fallback === null))
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
         `${String(name)} must be true or false, not ${describe(value)}`,

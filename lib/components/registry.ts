@@ -83,7 +83,10 @@ function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): 
     className: kind,
     library,
     files: filesOf({ library, className: kind }) as ModelClass["files"],
-    is: (value): value is T => value instanceof (Model as unknown as new () => T),
+    // A model with a projection is a subclass of the one without, but another component.
+    is: (value): value is T =>
+      value instanceof (Model as unknown as new () => T) &&
+      (value.constructor as Partial<ModelConstructor<T>>).description === Model.description,
     readConfig: async (folder) => (await readModelConfig(Model.description, folder)).config,
     load: (folder, options) => Model.fromPretrained(folder, options),
     save: (folder, component) => component.savePretrained(folder),

@@ -7,7 +7,7 @@ import { readTree, syncPath } from "../files/tree.js";
 import type { PretrainedModel } from "../models/pretrained.js";
 import { DIFFUSERS_VERSION } from "../models/save.js";
 import { copyComponent } from "./copy.js";
-import { type PipelineDescription, slotsOf } from "./description.js";
+import { type PipelineDescription, savedSettings, slotsOf } from "./description.js";
 import { filesOf } from "./files.js";
 import { type ComponentClass, MODEL_INDEX } from "./model-index.js";
 import { classOf } from "./registry.js";
@@ -58,13 +58,23 @@ export async function saveComponents(folder: string, pipeline: SavedPipeline): P
   }
 }
 
-/** The folder of a pipeline with these components. */
+/**
+ * The folder of a pipeline with these components.
+ *
+ * @param parts with the pipeline's settings by their names in the API; those left out have their defaults
+ */
 export function savedPipeline<C>(
-  { className, lacking = [], settings = {} }: PipelineDescription<C>,
+  description: PipelineDescription<C>,
   components: SavedPipeline["components"],
+  parts: Partial<C> = {},
 ): SavedPipeline {
+  const { className, lacking = [], settings = {} } = description;
   const absent = Object.fromEntries(lacking.map((name) => [name, null]));
-  return { className, settings, components: { ...absent, ...components } };
+  return {
+    className,
+    settings: { ...settings, ...savedSettings(description, parts) },
+    components: { ...absent, ...components },
+  };
 }
 
 /**

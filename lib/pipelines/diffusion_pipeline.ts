@@ -4,6 +4,7 @@ import {
   checkComponents,
   givenComponents,
   type PipelineDescription,
+  type SettingValue,
   settingValues,
   slotsOf,
 } from "../components/description.js";
@@ -108,15 +109,18 @@ export abstract class DiffusionPipeline {
   }
 
   /** The settings by their names, as the constructor takes them beside the components. */
-  get settings(): Record<string, boolean> {
+  get settings(): Record<string, SettingValue> {
     const { description } = this.constructor as unknown as PipelineClass<object, this>;
     return settingValues<object>(description, this);
   }
 
   /** A setting among the parts that the constructor got. */
-  protected settingOf<Parts extends object>(parts: Parts, name: keyof Parts & string): boolean {
+  protected settingOf<Parts extends object, Name extends keyof Parts & string>(
+    parts: Parts,
+    name: Name,
+  ): NonNullable<Parts[Name]> | Extract<Parts[Name], null> {
     const { description } = this.constructor as unknown as PipelineClass<object, this>;
-    return settingValues<object>(description, parts)[name]!;
+    return settingValues<object>(description, parts)[name] as NonNullable<Parts[Name]>;
   }
 
   /** One line, which `console.log` shows: the class, and each component with its type and device. */
@@ -153,7 +157,7 @@ export abstract class DiffusionPipeline {
     if (typeof folder !== "string" || folder === "") refuseArgument("folder", describe(folder), "the path of a folder");
     using _held = this.#lease.hold();
     const { description } = this.constructor as unknown as PipelineClass<object, this>;
-    await saveComponents(folder, savedPipeline(description, savedComponents(description, this)));
+    await saveComponents(folder, savedPipeline(description, savedComponents(description, this), this));
   }
 
   /** Holds the components that the pipeline has now, so that other pipelines can share them. */

@@ -3,12 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../lib/files/safetensors.js";
+import { CLIPTextModelWithProjection } from "../../lib/models/clip_text_model_with_projection.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion.js";
 import { StableDiffusionImg2ImgPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js";
 import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js";
+import { StableDiffusionXLPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl.js";
+import { StableDiffusionXLImg2ImgPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl_img2img.js";
+import { StableDiffusionXLInstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
 import { EulerDiscreteScheduler } from "../../lib/schedulers/index.js";
-import { readJson } from "../helpers/fixtures.js";
+import { fixture, readJson } from "../helpers/fixtures.js";
 import { expectSameState } from "../helpers/same-state.js";
 import { quickEdit, tinyImage, tinyModel, tinyPipeline } from "../runtime/tiny.js";
 import { copyWithChannels } from "../single-file/make.js";
@@ -82,6 +86,71 @@ test.each(KINDS)("$className: a saved folder is complete, and loads as the same"
   }
   const [{ images: one }, { images: other }] = [await kind.run(pipe), await kind.run(again)];
   expect(other[0]!.data).toEqual(one[0]!.data);
+});
+
+test("a text encoder with a projection does not take the place of one without", async () => {
+  using projected = await CLIPTextModelWithProjection.fromPretrained(
+    fixture("sdxl-img2img", "model", "text_encoder_2"),
+    onCpu,
+  );
+  const load = InstructPix2PixPipeline.fromPretrained(tinyModel, { ...onCpu, textEncoder: projected });
+  await expect(load).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
+});
+
+const MODULES = {
+  scheduler: ["diffusers", "EulerDiscreteScheduler"],
+  text_encoder: ["transformers", "CLIPTextModel"],
+  text_encoder_2: ["transformers", "CLIPTextModelWithProjection"],
+  tokenizer: ["transformers", "CLIPTokenizer"],
+  tokenizer_2: ["transformers", "CLIPTokenizer"],
+  unet: ["diffusers", "UNet2DConditionModel"],
+  vae: ["diffusers", "AutoencoderKL"],
+};
+const LACKING = { feature_extractor: [null, null], image_encoder: [null, null] };
+const NONE = { text_encoder: [null, null], tokenizer: [null, null] };
+
+test.each([
+  {
+    Class: StableDiffusionXLPipeline,
+    model: ["sdxl-img2img", "model"],
+    given: { forceZerosForEmptyPrompt: false, addWatermarker: false },
+    saved: { ...MODULES, ...LACKING, force_zeros_for_empty_prompt: false, add_watermarker: false },
+  },
+  {
+    Class: StableDiffusionXLImg2ImgPipeline,
+    model: ["sdxl-img2img", "refiner"],
+    given: {},
+    saved: {
+      ...{ ...MODULES, ...LACKING, ...NONE },
+      ...{ force_zeros_for_empty_prompt: false, requires_aesthetics_score: true },
+    },
+  },
+  {
+    Class: StableDiffusionXLInstructPix2PixPipeline,
+    model: ["sdxl-ip2p", "model"],
+    given: {},
+    saved: { ...MODULES, force_zeros_for_empty_prompt: true },
+  },
+  {
+    Class: StableDiffusionXLInstructPix2PixPipeline,
+    model: ["sdxl-ip2p", "model"],
+    given: { isCosxlEdit: true, addWatermarker: true },
+    saved: { ...MODULES, force_zeros_for_empty_prompt: true, is_cosxl_edit: true, add_watermarker: true },
+  },
+])("$Class.name, $given: settings are saved and loaded", async ({ Class, model, given, saved }) => {
+  const load = Class.fromPretrained as (from: string, options: object) => Promise<StableDiffusionXLPipeline>;
+  using pipe = await load.call(Class, fixture(...model), { ...onCpu, ...given });
+  const target = join(folder, "xl");
+  await pipe.savePretrained(target);
+  expect(readJson(join(target, "model_index.json"))).toEqual({
+    ...{ _class_name: Class.name, _diffusers_version: expect.any(String) },
+    ...saved,
+  });
+  using again = await load.call(Class, target, onCpu);
+  expect(again.settings).toEqual(pipe.settings);
+  const share = Class.fromPipe as (from: object) => StableDiffusionXLPipeline;
+  using shared = share.call(Class, again);
+  expect(shared.settings).toEqual(pipe.settings);
 });
 
 test("weights are saved in their types, and results of the pipeline may still be remembered", async () => {

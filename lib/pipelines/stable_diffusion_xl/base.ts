@@ -37,6 +37,8 @@ export abstract class StableDiffusionXLBase extends LatentPipeline {
   unet: StableDiffusionXLComponents["unet"];
   /** Whether zeros are the embeddings of a negative prompt that is not given; else it is the empty prompt. */
   readonly forceZerosForEmptyPrompt: boolean;
+  /** Whether diffusers marks pictures of this model invisibly; kept for saving, without effect here. */
+  readonly addWatermarker: boolean | null;
   readonly #caches = [new PromptCache(), new PromptCache()];
 
   constructor(components: StableDiffusionXLComponents) {
@@ -49,6 +51,7 @@ export abstract class StableDiffusionXLBase extends LatentPipeline {
     this.unet = components.unet;
     this.scheduler = components.scheduler;
     this.forceZerosForEmptyPrompt = this.settingOf(components, "forceZerosForEmptyPrompt");
+    this.addWatermarker = this.settingOf(components, "addWatermarker");
     this.hold();
   }
 

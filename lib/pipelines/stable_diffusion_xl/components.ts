@@ -25,6 +25,11 @@ export interface StableDiffusionXLComponents {
   scheduler: Scheduler;
   /** Whether zeros are the embeddings of a negative prompt that is not given; else it is the empty prompt. Default true. */
   forceZerosForEmptyPrompt?: boolean | undefined;
+  /**
+   * Kept for diffusers, which marks its pictures invisibly if this is true, or null and the library for it is installed. Here
+   * pictures are never marked. Default null.
+   */
+  addWatermarker?: boolean | null | undefined;
 }
 
 /** Those of pipelines that a refiner's UNet is for. */
@@ -46,14 +51,23 @@ const COMPONENTS = {
   textEncoder2: { folder: "text_encoder_2", classes: ["CLIPTextModelWithProjection"] } satisfies ComponentSlot,
   tokenizer2: { ...STABLE_DIFFUSION_SLOTS.tokenizer, folder: "tokenizer_2" },
   forceZerosForEmptyPrompt: { key: "force_zeros_for_empty_prompt", fallback: true } satisfies PipelineSetting,
+  addWatermarker: { key: "add_watermarker", fallback: null, unwritten: true } satisfies PipelineSetting,
 } as const;
+
+/** What diffusers' classes have besides, but for the one that edits. */
+const LACKING = ["feature_extractor", "image_encoder"];
 
 /** A pipeline for base models alone. */
 export function stableDiffusionXL(
   className: string,
   checkUNet: UNetCheck,
 ): PipelineDescription<StableDiffusionXLComponents> {
-  return { className, components: COMPONENTS, check: (parts, index) => checkParts(parts, checkUNet, false, index) };
+  return {
+    className,
+    components: COMPONENTS,
+    lacking: LACKING,
+    check: (parts, index) => checkParts(parts, checkUNet, false, index),
+  };
 }
 
 /** A pipeline for base models and refiners. */
@@ -64,6 +78,7 @@ export function stableDiffusionXLRefiner(
   return {
     className,
     components: { ...COMPONENTS, requiresAestheticsScore: { key: "requires_aesthetics_score", fallback: false } },
+    lacking: LACKING,
     check: (parts, index) => checkParts(parts, checkUNet, parts.requiresAestheticsScore ?? false, index),
   };
 }
@@ -75,7 +90,7 @@ export function stableDiffusionXLEdit(
 ): PipelineDescription<StableDiffusionXLEditComponents> {
   return {
     className,
-    components: { ...COMPONENTS, isCosxlEdit: { key: "is_cosxl_edit", fallback: false } },
+    components: { ...COMPONENTS, isCosxlEdit: { key: "is_cosxl_edit", fallback: false, unwritten: true } },
     check: (parts, index) => checkParts(parts, checkUNet, false, index),
   };
 }
