@@ -281,6 +281,46 @@ def cases():
     for dtype in ["bfloat16", "float16"]:
         for cls in every:
             add(cls, {"clip_sample": False, "skip_prk_steps": True}, steps=5, dtype=dtype)
+
+    # EDM: the last cases, so that the others keep their seeds
+    cosxl = {"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction"}
+    cosxl["sigma_schedule"] = "exponential"
+    for cls in ["EDMEuler", "EDMDPMSolverMultistep"]:
+        rows.append({"class": cls + "Scheduler", "config": {}, "set": {"numInferenceSteps": 7}})
+        for steps in [1, 2, 3, 14, 15, 50]:
+            add(cls, {}, steps=steps)
+            add(cls, cosxl, steps=steps)
+        each(cls, "prediction_type", ["v_prediction"])
+        each(cls, "sigma_schedule", ["exponential"])
+        each(cls, "rho", [1.0, 3.5, 12.0])
+        each(cls, "sigma_data", [0.1, 1.0, 2.5])
+        each(cls, "sigma_min", [0.0292, 0.5])
+        each(cls, "sigma_max", [1.0, 14.6146, 700.0])
+        each(cls, "num_train_timesteps", [50])
+        for base in [{}, cosxl]:
+            each(cls, "final_sigmas_type", ["sigma_min"], base=base)
+            add(cls, {**base, "final_sigmas_type": "sigma_min", "sigma_min": 0.1}, steps=20)
+        foreign = {"solver_type": "bh2", "algorithm_type": "deis", "solver_order": 2, "beta_start": 5, "trained_betas": [1]}
+        add(cls, {**foreign, "_class_name": "UniPCMultistepScheduler", "use_karras_sigmas": True}, steps=6)
+    for base in [{}, cosxl]:
+        add("EDMEuler", base, step=churn)
+        add("EDMEuler", {**base, "final_sigmas_type": "sigma_min"}, step={**churn, "sTmin": 0.1, "sTmax": 5.0})
+        add("EDMEuler", base, step={**churn, "sChurn": 40.0})
+        for algorithm in ["dpmsolver++", "sde-dpmsolver++"]:
+            for order in [1, 2, 3] if algorithm == "dpmsolver++" else [1, 2]:
+                for solver in ["midpoint", "heun"]:
+                    solving = {**base, "algorithm_type": algorithm, "solver_order": order, "solver_type": solver}
+                    add("EDMDPMSolverMultistep", solving, steps=6)
+                    add("EDMDPMSolverMultistep", solving, steps=18)
+                    add("EDMDPMSolverMultistep", {**solving, "lower_order_final": False}, steps=5)
+        add("EDMDPMSolverMultistep", {**base, "euler_at_final": True, "solver_order": 3}, steps=17)
+        add("EDMDPMSolverMultistep", {**base, "thresholding": True, "sample_max_value": 1.2}, steps=5)
+        limits = {"thresholding": True, "sample_max_value": 3.0, "dynamic_thresholding_ratio": 0.7}
+        add("EDMDPMSolverMultistep", {**base, **limits, "solver_order": 3}, steps=16)
+    for dtype in ["bfloat16", "float16"]:
+        for cls in ["EDMEuler", "EDMDPMSolverMultistep"]:
+            add(cls, {}, steps=5, dtype=dtype)
+            add(cls, cosxl, steps=5, dtype=dtype)
     for seed, row in enumerate(rows):
         row["seed"] = 100 * seed
     return rows

@@ -18,7 +18,7 @@ export function setSchedule(scheduler: Scheduler, { numInferenceSteps, timesteps
 
 /** The timestep that a fraction of the denoising reaches, rounded as Python does. */
 function timestepAt(scheduler: Scheduler, fraction: number): number {
-  const total = Number(scheduler.config.num_train_timesteps);
+  const total = Number(scheduler.setting("num_train_timesteps"));
   return roundHalfEven(total - fraction * total);
 }
 

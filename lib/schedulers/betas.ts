@@ -5,7 +5,7 @@ import { f32, linspace32, sqrt32 } from "./float32.js";
 export type BetaSchedule = "linear" | "scaled_linear" | "squaredcos_cap_v2" | "laplace" | "sigmoid" | "exp";
 
 /** A hundred times the usual value; larger ones come from broken or hostile files. */
-const MAX_TRAIN_TIMESTEPS = 100_000;
+export const MAX_TRAIN_TIMESTEPS = 100_000;
 
 /** The keys of every scheduler's noise schedule. */
 export const noiseScheduleKeys = <const T extends BetaSchedule>(

@@ -2,10 +2,9 @@ import type { Tensor } from "../core/tensor.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { boolean, choice, extendedNumber, integer, optional, type SchedulerConfig, type Settings } from "./config.js";
 import { VARIANCE_TYPES } from "./ddpm.js";
-import { dpmSolverUpdate } from "./dpm-solver-update.js";
-import { drawNoise, type Expression, evaluate, retain, withTemporaries } from "./expression.js";
+import { DpmSolverRun, dpmSolverKeys } from "./dpm-solver-run.js";
+import { type Expression, evaluate, retain, withTemporaries } from "./expression.js";
 import { f32, roundHalfEven } from "./float32.js";
-import { History } from "./history.js";
 import { flowKeys, MultistepSolver, type Schedule } from "./multistep-solver.js";
 import { linspace } from "./numpy.js";
 import {
@@ -17,24 +16,19 @@ import {
 } from "./options.js";
 import { noiseFrom, noiseGiven, noiseless, originalFrom } from "./prediction.js";
 import { logSigmas, type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
-import { dynamicThreshold, thresholdKeys } from "./threshold.js";
+import { dynamicThreshold } from "./threshold.js";
 import { requireStepCount, solverTimesteps, timestepSpacingKey } from "./timesteps.js";
 
 const SCHEMA = {
   ...noiseScheduleKeys(COMMON_BETA_SCHEDULES, { betaStart: 0.0001, betaEnd: 0.02, schedule: "linear" }),
-  solver_order: integer(2, { min: 1, max: 3 }),
+  ...dpmSolverKeys,
   prediction_type: choice(["epsilon", "sample", "v_prediction", "flow_prediction"], "epsilon"),
-  ...thresholdKeys,
   algorithm_type: choice(["dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"], "dpmsolver++", {
     deis: "dpmsolver++",
   }),
-  solver_type: choice(["midpoint", "heun"], "midpoint", { logrho: "midpoint", bh1: "midpoint", bh2: "midpoint" }),
-  lower_order_final: boolean(true),
-  euler_at_final: boolean(false),
   ...sigmaSpreadKeys,
   use_lu_lambdas: boolean(false),
   ...flowKeys,
-  final_sigmas_type: choice(["zero", "sigma_min"], "zero"),
   lambda_min_clipped: extendedNumber(-Infinity),
   // Only the learned types have an effect here: the model output contains a variance too.
   variance_type: optional(choice(VARIANCE_TYPES, "learned")),
@@ -43,9 +37,6 @@ const SCHEMA = {
   rescale_betas_zero_snr: rescaleZeroSnrKey,
 };
 
-/** Schedules with fewer steps than this end with steps of lower order (`lower_order_final`). */
-const FEW_STEPS = 15;
-
 /**
  * Multistep exponential integrators of order 1 to 3 in λ: DPM-Solver on the noise prediction (Lu et al. 2022),
  * DPM-Solver++ on the data prediction (Lu et al. 2022b), and their stochastic forms (`sde-…`).
@@ -53,14 +44,13 @@ const FEW_STEPS = 15;
 export class DPMSolverMultistepScheduler extends MultistepSolver {
   declare protected readonly settings: Settings<typeof SCHEMA>;
   private readonly spread: SigmaSpread | null;
-  /** Predictions (x_0, or ε for DPM-Solver) of the last steps. */
-  private readonly predictions: History;
-  private stepsTaken = 0;
+  /** With the predictions of the last steps: x_0, or ε for DPM-Solver. */
+  private readonly run: DpmSolverRun;
 
   constructor(config: SchedulerConfig = {}) {
     super("DPMSolverMultistepScheduler", SCHEMA, config);
     this.spread = sigmaSpread(this.className, this.settings);
-    this.predictions = new History(this.settings.solver_order);
+    this.run = new DpmSolverRun(this.settings);
     const { algorithm_type: algorithm, final_sigmas_type: final } = this.settings;
     if (!this.predictsOriginal) {
       if (final === "zero")
@@ -85,60 +75,34 @@ export class DPMSolverMultistepScheduler extends MultistepSolver {
     const count = options.timesteps?.length ?? requireStepCount(this.className, numInferenceSteps, train);
     const { timesteps, sigmas, last } = this.schedule(count, options);
     this.begin(timesteps, [...sigmas, last]);
-    const highest = Math.max(...this.timesteps.map((_, i) => Math.min(i + 1, this.highestOrder(i))));
-    if (this.settings.algorithm_type === "sde-dpmsolver" && Math.min(highest, this.settings.solver_order) === 3)
+    if (this.settings.algorithm_type === "sde-dpmsolver" && this.run.reachesThirdOrder(count))
       this.refuse("solver_order", 'is not possible with algorithm_type "sde-dpmsolver", which has orders 1 and 2');
   }
 
   override reset(): void {
     super.reset();
-    this.predictions.clear();
-    this.stepsTaken = 0;
+    this.run.reset();
   }
 
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
     checkStepOptions(options);
     this.requireTimestepsSet();
-    const { algorithm_type: algorithm, solver_order: order, solver_type: solver } = this.settings;
     const index = this.currentStep(timestep);
-    const result = await withTemporaries(async (own) => {
-      const prediction = await this.convert(modelOutput, sample, index);
-      this.predictions.push(prediction);
-      const stochastic = algorithm === "sde-dpmsolver" || algorithm === "sde-dpmsolver++";
-      const noise = stochastic
-        ? (options.varianceNoise ?? (await own(drawNoise(sample, options, "float32"))))
-        : undefined;
-      const used = this.possibleOrder(index, Math.min(order, this.stepsTaken + 1, this.highestOrder(index)));
-      const levels = Array.from({ length: used + 1 }, (_, i) => this.level(index + 1 - i));
-      const update = dpmSolverUpdate({
-        algorithm,
-        solver,
-        levels,
-        sample,
-        predictions: this.predictions.tensors.slice(0, used),
-        noise,
-      });
-      const prevSample = await evaluate(update, sample.dtype, `${this.className} at timestep ${timestep}`);
-      const original = options.predOriginalSample && this.predictsOriginal ? await retain(prediction) : undefined;
-      return original ? { prevSample, predOriginalSample: original } : { prevSample };
+    const prediction = await this.convert(modelOutput, sample, index);
+    const prevSample = await this.run.step({
+      ...{ prediction, sample, index, options },
+      level: (i) => this.level(i),
+      count: this.timesteps.length,
+      where: `${this.className} at timestep ${timestep}`,
     });
-    this.stepsTaken += 1;
     this.cursor.advance();
-    return result;
+    if (!options.predOriginalSample || !this.predictsOriginal) return { prevSample };
+    return { prevSample, predOriginalSample: await retain(prediction) };
   }
 
   private get predictsOriginal(): boolean {
     const { algorithm_type: algorithm } = this.settings;
     return algorithm === "dpmsolver++" || algorithm === "sde-dpmsolver++";
-  }
-
-  /** Short runs end with lower orders, and the step to σ = 0 is always of the first. */
-  private highestOrder(index: number): number {
-    const { lower_order_final: lower, euler_at_final: euler, final_sigmas_type: final } = this.settings;
-    const left = this.timesteps.length - index;
-    const few = lower && this.timesteps.length < FEW_STEPS;
-    if (left === 1 && (euler || few || final === "zero")) return 1;
-    return left === 2 && few ? 2 : 3;
   }
 
   /** Converts the model output to the prediction that the solver integrates. The caller owns it. */

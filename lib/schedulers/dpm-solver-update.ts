@@ -1,7 +1,7 @@
 import type { Tensor } from "../core/tensor.js";
 import { type Expression, scaled, sum } from "./expression.js";
 import { exp32, f32, sqrt32 } from "./float32.js";
-import type { Level } from "./multistep-solver.js";
+import type { Level } from "./level.js";
 
 export interface DpmSolverUpdate {
   readonly algorithm: "dpmsolver" | "dpmsolver++" | "sde-dpmsolver" | "sde-dpmsolver++";

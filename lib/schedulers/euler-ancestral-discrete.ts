@@ -1,6 +1,7 @@
 import type { Tensor } from "../core/tensor.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
+import { derivative } from "./derivative.js";
 import { drawNoise, type Expression, evaluate, withTemporaries } from "./expression.js";
 import { f32, sqrt32 } from "./float32.js";
 import {
@@ -11,7 +12,7 @@ import {
   type StepOutput,
 } from "./options.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
-import { derivative, VarianceExplodingScheduler } from "./variance-exploding.js";
+import { VarianceExplodingScheduler } from "./variance-exploding.js";
 
 const SCHEMA = {
   ...noiseScheduleKeys(COMMON_BETA_SCHEDULES, { betaStart: 0.0001, betaEnd: 0.02, schedule: "linear" }),

@@ -1,12 +1,11 @@
 import type { Tensor } from "../core/tensor.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
-import { drawNoise, type Expression, evaluate, withTemporaries } from "./expression.js";
-import { f32, log32, roundTo, sqrt32 } from "./float32.js";
+import { eulerStep } from "./euler-step.js";
+import { f32, log32, roundTo } from "./float32.js";
 import {
   checkSetTimesteps,
   checkStepOptions,
-  numberOption,
   type SetTimestepsOptions,
   type StepOptions,
   type StepOutput,
@@ -22,7 +21,7 @@ import {
 } from "./sigmas.js";
 import { indexOfTimestep } from "./step-cursor.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
-import { derivative, VarianceExplodingScheduler } from "./variance-exploding.js";
+import { VarianceExplodingScheduler } from "./variance-exploding.js";
 
 const SCHEMA = {
   ...noiseScheduleKeys(COMMON_BETA_SCHEDULES, { betaStart: 0.0001, betaEnd: 0.02, schedule: "linear" }),
@@ -36,10 +35,7 @@ const SCHEMA = {
   final_sigmas_type: choice(["zero", "sigma_min"], "zero"),
 };
 
-/**
- * Euler steps along the probability flow, with optional noise per step (`sChurn`; Karras et al. 2022, "Elucidating the
- * Design Space of Diffusion-Based Generative Models", algorithm 2 without its second-order correction).
- */
+/** Euler steps along the probability flow, with optional noise per step (`sChurn`); see {@link eulerStep}. */
 export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;
   private readonly spread: SigmaSpread | null;
@@ -63,38 +59,15 @@ export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
   async step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): Promise<StepOutput> {
     checkStepOptions(options);
     this.requireSameShape(modelOutput, sample);
-    const churn = numberOption(this.className, "sChurn", options.sChurn, 0);
-    const noiseScale = numberOption(this.className, "sNoise", options.sNoise, 1);
-    const from = numberOption(this.className, "sTmin", options.sTmin, 0);
-    const to = numberOption(this.className, "sTmax", options.sTmax, Infinity);
     const index = this.currentStep(timestep);
     const sigma = this.sigmas[index]!;
-    const inRange = from <= sigma && sigma <= to;
-    const gamma = inRange ? Math.min(churn / (this.sigmas.length - 1), Math.SQRT2 - 1) : 0;
-    const sigmaHat = gamma > 0 ? f32(sigma * f32(gamma + 1)) : sigma;
-    const dtype = modelOutput.dtype;
-    const result = await withTemporaries(async (own) => {
-      let start = sample;
-      if (gamma > 0) {
-        const raised = sqrt32(f32(f32(sigmaHat * sigmaHat) - f32(sigma * sigma)));
-        const churned: Expression = [
-          [1, sample],
-          [noiseScale * raised, await own(drawNoise(modelOutput, options))],
-        ];
-        start = await own(evaluate(churned, "float32", this.className));
-      }
+    const result = await eulerStep({
+      ...{ className: this.className, modelOutput, timestep, sample, options },
+      levels: [sigma, this.sigmas[index + 1]!],
+      count: this.sigmas.length - 1,
       // ε and the slope refer to the raised level, but v to the level before: as in diffusers.
-      const level = this.settings.prediction_type === "epsilon" ? sigmaHat : sigma;
-      const original = await own(this.denoise(level, start, modelOutput, "float32"));
-      const slope = await own(derivative(start, original, sigmaHat, "float32"));
-      const update: Expression = [
-        [1, start],
-        [f32(this.sigmas[index + 1]! - sigmaHat), slope],
-      ];
-      const prevSample = await evaluate(update, dtype, `${this.className} at timestep ${timestep}`);
-      return options.predOriginalSample
-        ? { prevSample, predOriginalSample: await original.to({ dtype }) }
-        : { prevSample };
+      denoise: (start, raised) =>
+        this.denoise(this.settings.prediction_type === "epsilon" ? raised : sigma, start, modelOutput, "float32"),
     });
     this.cursor.advance();
     return result;

@@ -1,6 +1,7 @@
 import type { Tensor } from "../core/tensor.js";
 import { noiseScheduleKeys } from "./betas.js";
 import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
+import { derivative } from "./derivative.js";
 import { type Expression, evaluate, retain, withTemporaries } from "./expression.js";
 import { f32 } from "./float32.js";
 import {
@@ -13,7 +14,7 @@ import {
 import { type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
 import { clipKeys } from "./threshold.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
-import { derivative, VarianceExplodingScheduler } from "./variance-exploding.js";
+import { VarianceExplodingScheduler } from "./variance-exploding.js";
 
 const SCHEMA = {
   ...noiseScheduleKeys(["linear", "scaled_linear", "squaredcos_cap_v2", "exp"], {

@@ -2,6 +2,8 @@ export type { SchedulerConfig } from "./config.js";
 export { DDIMScheduler } from "./ddim.js";
 export { DDPMScheduler } from "./ddpm.js";
 export { DPMSolverMultistepScheduler } from "./dpm-solver-multistep.js";
+export { EDMDPMSolverMultistepScheduler } from "./edm-dpm-solver-multistep.js";
+export { EDMEulerScheduler } from "./edm-euler.js";
 export { EulerAncestralDiscreteScheduler } from "./euler-ancestral-discrete.js";
 export { EulerDiscreteScheduler } from "./euler-discrete.js";
 export { HeunDiscreteScheduler } from "./heun-discrete.js";

@@ -1,6 +1,7 @@
 import type { Tensor } from "../core/tensor.js";
 import { COMMON_BETA_SCHEDULES, noiseScheduleKeys } from "./betas.js";
 import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
+import { derivative } from "./derivative.js";
 import { type Expression, evaluate, retain } from "./expression.js";
 import { f32 } from "./float32.js";
 import { History } from "./history.js";
@@ -14,7 +15,7 @@ import {
 import { gaussKronrod21 } from "./quadrature.js";
 import { type SigmaSpread, sigmaSpread, sigmaSpreadKeys } from "./sigmas.js";
 import { requireStepCount, spacedTimesteps, timestepSpacingKey } from "./timesteps.js";
-import { derivative, VarianceExplodingScheduler } from "./variance-exploding.js";
+import { VarianceExplodingScheduler } from "./variance-exploding.js";
 
 const SCHEMA = {
   ...noiseScheduleKeys(COMMON_BETA_SCHEDULES, { betaStart: 0.0001, betaEnd: 0.02, schedule: "linear" }),

@@ -1,8 +1,9 @@
 import type { Tensor } from "../core/tensor.js";
 import { boolean, choice, number, type SchedulerConfig, type Schema } from "./config.js";
 import { f32, log32, roundTo, sqrt32 } from "./float32.js";
-import { SigmaScheduler } from "./sigma-scheduler.js";
+import { type Level, levelOf } from "./level.js";
 import { logSigmas, type SigmaSpread, sigmaToTimestep, spreadSigmas } from "./sigmas.js";
+import { TrainedSigmaScheduler } from "./trained-sigma-scheduler.js";
 
 /** The keys of flow-matching noise levels. */
 export const flowKeys = {
@@ -19,19 +20,12 @@ export interface Schedule {
   readonly last: number;
 }
 
-/** A noise level in the solvers' parametrisation, all float32: x = α·x_0 + σ·ε, λ = ln(α / σ). */
-export interface Level {
-  readonly alpha: number;
-  readonly sigma: number;
-  readonly lambda: number;
-}
-
 /**
  * The solvers that integrate in λ, half the logarithm of the signal-to-noise ratio (Lu et al. 2022). Samples keep unit
  * variance: the noise levels are rescaled to x = α·x_0 + σ·ε with α² + σ² = 1, or α + σ = 1 for flow matching.
  */
-export abstract class MultistepSolver extends SigmaScheduler {
-  declare protected readonly settings: SigmaScheduler["settings"] & {
+export abstract class MultistepSolver extends TrainedSigmaScheduler {
+  declare protected readonly settings: TrainedSigmaScheduler["settings"] & {
     readonly use_flow_sigmas: boolean;
     readonly sigma_min: number | null;
     readonly sigma_max: number | null;
@@ -54,19 +48,7 @@ export abstract class MultistepSolver extends SigmaScheduler {
   /** A level of the schedule in the solver's parametrisation. */
   protected level(index: number): Level {
     const { alpha, sigma } = this.marginal(this.sigmas[index]!, "float32");
-    return { alpha, sigma, lambda: f32(log32(alpha) - log32(sigma)) };
-  }
-
-  /**
-   * The order, at most `order`, of the step from `index`. A step to σ = 0, where λ is infinite, is of the first order, and
-   * so is one between levels that coincide (more steps than whole timesteps, or a last level that is given twice):
-   * difference quotients would not exist, and diffusers' result is NaN.
-   */
-  protected possibleOrder(index: number, order: number): number {
-    const lambdas = Array.from({ length: order + 1 }, (_, i) => this.level(index + 1 - i).lambda);
-    if (lambdas[0] === Infinity) return 1;
-    const coincide = lambdas.findIndex((lambda, i) => i > 0 && lambda === lambdas[i - 1]);
-    return coincide < 0 ? order : Math.max(coincide - 1, 1);
+    return levelOf(alpha, sigma);
   }
 
   /** A timestep that is not in the schedule is treated as the last. */

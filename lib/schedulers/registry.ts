@@ -5,6 +5,8 @@ import { type SchedulerConfig, show } from "./config.js";
 import { DDIMScheduler } from "./ddim.js";
 import { DDPMScheduler } from "./ddpm.js";
 import { DPMSolverMultistepScheduler } from "./dpm-solver-multistep.js";
+import { EDMDPMSolverMultistepScheduler } from "./edm-dpm-solver-multistep.js";
+import { EDMEulerScheduler } from "./edm-euler.js";
 import { EulerAncestralDiscreteScheduler } from "./euler-ancestral-discrete.js";
 import { EulerDiscreteScheduler } from "./euler-discrete.js";
 import { HeunDiscreteScheduler } from "./heun-discrete.js";
@@ -24,6 +26,8 @@ const SCHEDULERS = {
   DDIMScheduler,
   DDPMScheduler,
   DPMSolverMultistepScheduler,
+  EDMDPMSolverMultistepScheduler,
+  EDMEulerScheduler,
   EulerAncestralDiscreteScheduler,
   EulerDiscreteScheduler,
   HeunDiscreteScheduler,

@@ -26,9 +26,9 @@ export abstract class Scheduler {
   numInferenceSteps: number | null = null;
   /** Order of the method: 2 if every timestep but one is visited twice. */
   readonly order: number = 1;
-  /** β_t, float32, one per training timestep. */
+  /** β_t, float32, one per training timestep; empty for schedulers whose noise levels do not come from such a schedule. */
   readonly betas: Float32Array;
-  /** ᾱ_t = ∏ (1 − β_s), float32, one per training timestep. */
+  /** ᾱ_t = ∏ (1 − β_s), float32, one per training timestep; empty likewise. */
   readonly alphasCumprod: Float32Array;
   protected readonly settings: NoiseScheduleSettings;
 
@@ -43,9 +43,9 @@ export abstract class Scheduler {
     this.className = className;
     this.config = Object.freeze(given);
     this.settings = settings as unknown as NoiseScheduleSettings;
-    const { betas, alphasCumprod } = createNoiseSchedule(className, this.settings);
-    this.betas = betas;
-    this.alphasCumprod = alphasCumprod;
+    const trained = "beta_schedule" in schema ? createNoiseSchedule(className, this.settings) : undefined;
+    this.betas = trained?.betas ?? new Float32Array();
+    this.alphasCumprod = trained?.alphasCumprod ?? new Float32Array();
   }
 
   /**

@@ -1,28 +1,13 @@
 import type { Tensor } from "../core/tensor.js";
-import type { SchedulerConfig, Schema } from "./config.js";
-import { interpolate } from "./numpy.js";
 import { combineRows, timestepsPerRow } from "./rows.js";
 import { Scheduler } from "./scheduler.js";
-import { requireFiniteSigmas, SMALLEST_ALPHA, trainingSigmas } from "./sigmas.js";
 import { indexOfTimestep, StepCursor } from "./step-cursor.js";
 
 /** The schedulers that step in the noise level σ, relative to the signal, along a list of levels. */
 export abstract class SigmaScheduler extends Scheduler {
   /** Noise levels of the run, descending: one per step, and the final level. */
-  sigmas: number[];
-  /** σ of each training timestep, ascending. */
-  protected readonly trainingSigmas: Float32Array;
+  sigmas: number[] = [];
   protected readonly cursor = new StepCursor();
-
-  protected constructor(className: string, schema: Schema, config: SchedulerConfig) {
-    super(className, schema, config);
-    const last = this.alphasCumprod.length - 1;
-    if (this.settings.rescale_betas_zero_snr) this.alphasCumprod[last] = SMALLEST_ALPHA;
-    this.trainingSigmas = trainingSigmas(this.alphasCumprod);
-    requireFiniteSigmas(className, this.trainingSigmas, this.settings);
-    this.sigmas = [...Array.from(this.trainingSigmas).reverse(), 0];
-    this.timesteps = Array.from(this.trainingSigmas, (_, i) => last - i);
-  }
 
   /** Index of the next step in the schedule, or null before the first. */
   get stepIndex(): number | null {
@@ -44,11 +29,6 @@ export abstract class SigmaScheduler extends Scheduler {
 
   /** The start index for a timestep that is not in the schedule. */
   protected abstract unknownTimestep(timestep: number): number;
-
-  /** Noise levels of (possibly fractional) training timesteps. */
-  protected sigmasAt(timesteps: readonly number[]): number[] {
-    return timesteps.map((t) => interpolate(t, this.trainingSigmas));
-  }
 
   /** The index of the step to take now. */
   protected currentStep(timestep: number): number {

@@ -34,3 +34,9 @@ export function indexOfTimestep(timestep: number, timesteps: readonly number[]):
   const second = timesteps.indexOf(timestep, first + 1);
   return second < 0 ? first : second;
 }
+
+/** As {@link indexOfTimestep}, of the nearest timestep; `undefined` if it is not within a tolerance. */
+export function indexOfNearest(timestep: number, timesteps: readonly number[], tolerance: number): number | undefined {
+  const nearest = timesteps.reduce((best, t) => (Math.abs(t - timestep) < Math.abs(best - timestep) ? t : best));
+  return Math.abs(nearest - timestep) <= tolerance ? indexOfTimestep(nearest, timesteps) : undefined;
+}

@@ -14,6 +14,7 @@ import {
 import { type Expression, evaluate, retain, withTemporaries } from "./expression.js";
 import { roundHalfEven } from "./float32.js";
 import { History } from "./history.js";
+import { possibleOrder } from "./level.js";
 import { flowKeys, MultistepSolver, type Schedule } from "./multistep-solver.js";
 import { linspace } from "./numpy.js";
 import {
@@ -115,7 +116,7 @@ export class UniPCMultistepScheduler extends MultistepSolver {
 
     const left = this.timesteps.length - index;
     const wanted = Math.min(solverOrder, this.stepsTaken + 1, lower ? left : Infinity);
-    const order = this.possibleOrder(index, wanted);
+    const order = possibleOrder((i) => this.level(i), index, wanted);
     const prevSample = await evaluate(this.update(index + 1, order, corrected), sample.dtype, where);
     this.lastOrder = order;
     this.stepsTaken += 1;

@@ -1,7 +1,7 @@
 import type { Tensor } from "../core/tensor.js";
 import { type Expression, scaled, sum } from "./expression.js";
 import { expm1_32, f32 } from "./float32.js";
-import type { Level } from "./multistep-solver.js";
+import type { Level } from "./level.js";
 
 export interface UniPCUpdate {
   /** B(h): "bh1" is h, "bh2" is e^h − 1 (for the noise prediction; −h for the data prediction). */

@@ -1,17 +1,17 @@
-import { Tensor } from "../core/tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import { type Expression, evaluate } from "./expression.js";
 import { f32, roundTo, sqrt32 } from "./float32.js";
 import type { PredictionType } from "./prediction.js";
-import { SigmaScheduler } from "./sigma-scheduler.js";
 import { logSigmas, type SigmaSpread, type SigmaSpreadSettings, sigmaToTimestep, spreadSigmas } from "./sigmas.js";
-import { indexOfTimestep } from "./step-cursor.js";
+import { indexOfNearest } from "./step-cursor.js";
 import type { TimestepSpacing } from "./timesteps.js";
+import { TrainedSigmaScheduler } from "./trained-sigma-scheduler.js";
 
 /**
  * The schedulers that integrate the probability flow of x = x_0 + σ·ε (Karras et al. 2022). The model was trained on
  * x / √(σ² + 1), which `scaleModelInput` gives.
  */
-export abstract class VarianceExplodingScheduler extends SigmaScheduler {
+export abstract class VarianceExplodingScheduler extends TrainedSigmaScheduler {
   override get initNoiseSigma(): number {
     const max = this.sigmas.reduce((a, b) => Math.max(a, b));
     const { timestep_spacing: spacing } = this.settings as unknown as { timestep_spacing: TimestepSpacing };
@@ -30,10 +30,8 @@ export abstract class VarianceExplodingScheduler extends SigmaScheduler {
 
   /** Matches the nearest timestep, since fractional timesteps may be rounded differently on another machine. */
   protected unknownTimestep(timestep: number): number {
-    const nearest = this.timesteps.reduce((best, t) => (Math.abs(t - timestep) < Math.abs(best - timestep) ? t : best));
-    if (!(Math.abs(nearest - timestep) <= TIMESTEP_TOLERANCE))
-      this.invalid(`timestep ${timestep} is not one of the scheduler's timesteps`);
-    return indexOfTimestep(nearest, this.timesteps)!;
+    const index = indexOfNearest(timestep, this.timesteps, TIMESTEP_TOLERANCE);
+    return index ?? this.invalid(`timestep ${timestep} is not one of the scheduler's timesteps`);
   }
 
   /** Noise levels and timesteps of a run, with the configured spacing. `timesteps` are float32. */
@@ -86,24 +84,4 @@ function denoised(type: PredictionType, sigma: number, sample: Tensor, output: T
         [1 / f32(f32(sigma * sigma) + 1), sample],
       ];
   }
-}
-
-/**
- * The slope dx/dσ = (x − x_0) / σ of the probability flow. At high noise levels the rounding of x − x_0 affects the
- * result, so these updates are evaluated step by step and not as one expression.
- */
-export async function derivative(
-  sample: Tensor,
-  original: Tensor,
-  sigma: number,
-  dtype: Tensor["dtype"],
-): Promise<Tensor> {
-  using difference = await Tensor.linearCombination(
-    [
-      [1, sample],
-      [-1, original],
-    ],
-    { dtype },
-  );
-  return difference.div(sigma);
 }

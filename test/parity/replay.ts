@@ -88,14 +88,8 @@ async function bytesOf(pictures: readonly RgbImage[]): Promise<Tensor> {
  * afterwards.
  *
  * @param rows for runs whose pictures and prompts the reference pairs wrongly: the rows that agree
- * @param without schedulers that are not there yet, whose runs are left out
  */
-export function replay(
-  name: string,
-  classes: ReplayedClasses,
-  rows: Record<number, number[]> = {},
-  without: readonly string[] = [],
-): void {
+export function replay(name: string, classes: ReplayedClasses, rows: Record<number, number[]> = {}): void {
   const { runs: all } = readJson<{ runs: (RecordedRun | OtherRun)[] }>(fixture(name, "case.json"));
   const runs = all.map(recordedRun);
   let expected: Record<string, Tensor>;
@@ -136,7 +130,7 @@ export function replay(
     return value;
   };
 
-  const replayed = runs.map((run, i) => ({ i, ...run })).filter(({ scheduler }) => !without.includes(scheduler));
+  const replayed = runs.map((run, i) => ({ i, ...run }));
   test.each(replayed)("run $i: $class, $scheduler", async ({ i, ...run }) => {
     const { class: className, model, unet, unet_config, vae, components, init } = run;
     const key = JSON.stringify([className, model, unet, unet_config, vae, components, init, run.given && run]);

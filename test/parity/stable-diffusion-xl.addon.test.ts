@@ -6,5 +6,4 @@ import { replay } from "./replay.js";
 
 describe("text to image, image to image, and refining", () =>
   replay("sdxl-img2img", { StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline }));
-describe("InstructPix2Pix", () =>
-  replay("sdxl-ip2p", { StableDiffusionXLInstructPix2PixPipeline }, {}, ["EDMEulerScheduler"]));
+describe("InstructPix2Pix", () => replay("sdxl-ip2p", { StableDiffusionXLInstructPix2PixPipeline }));

