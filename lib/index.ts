@@ -17,6 +17,8 @@ export { Generator } from "./core/generator.js";
 export { allowTf32, useDeterministicAlgorithms } from "./core/numerics.js";
 export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./core/tensor.js";
 export { tidy, type Use } from "./core/tidy.js";
+export { type CheckDatasetOptions, checkDataset } from "./data/check/check-dataset.js";
+export type { DatasetReport, DuplicateRows, Findings, ImageSize, RowPlace } from "./data/check/report.js";
 export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "./files/safetensors.js";
 export { type DownloadProgress, type ResolveOptions, resolvePretrained } from "./hub/index.js";
 export {

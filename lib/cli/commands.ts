@@ -27,8 +27,13 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "make-dataset",
-    summary: "make a data set of drawn pictures with instructions and their results",
+    summary: "make a data set: of your own pairs of images in another layout, or of drawn images",
     load: async () => (await import("./make-dataset.js")).makeDatasetCommand,
+  },
+  {
+    name: "check-dataset",
+    summary: "read all pairs of a data set, and report what is wrong with them",
+    load: async () => (await import("./check-dataset.js")).checkDatasetCommand,
   },
   {
     name: "install",

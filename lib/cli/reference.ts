@@ -64,7 +64,17 @@ const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
   ],
   "make-dataset": [
     ["`progress`", "`done`, `total`; about a hundred times"],
-    ["`done`", "`output`, `format`, `rows`, `seed`, `size`, `seconds`"],
+    ["`warning`", "`message`"],
+    [
+      "`done`",
+      "`output`, `format`, `rows`, `seconds`; of drawn pairs `seed`, `size`; of others `from`, `skipped_rows`, `left_out_columns`",
+    ],
+    ["`error`", "`code`, `message`"],
+  ],
+  "check-dataset": [
+    ["`progress`", "`done`, `total`; about a hundred times"],
+    ["`warning`", "`message`"],
+    ["`done`", "what [`checkDataset`](api.md#checkdataset) gives, with names in snake_case, and `seconds`"],
     ["`error`", "`code`, `message`"],
   ],
 };

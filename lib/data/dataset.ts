@@ -7,6 +7,8 @@ export interface EditRow {
   readonly edited: StoredPicture;
   /** Null where the dataset has none; it may also be empty. */
   readonly prompt: string | null;
+  /** The values of {@link EditDataset.textColumns}; null where a row has none. */
+  readonly texts: Readonly<Record<string, string | null>>;
 }
 
 /** Examples of edits with random access. Memory use does not depend on the size of the pictures. */
@@ -14,6 +16,8 @@ export interface EditDataset {
   readonly length: number;
   /** The names of all columns. */
   readonly columns: readonly string[];
+  /** The other columns whose text the rows come with: none, unless the dataset was opened for them. */
+  readonly textColumns: readonly string[];
   /**
    * Identifies the content: a hash over the chosen rows in their order, their prompts, and the names and sizes of the
    * pictures. Stays the same for a copy of the dataset.
@@ -49,10 +53,11 @@ export function selectRows(dataset: EditDataset, rows: Uint32Array): EditDataset
     if (row === undefined) throw new RangeError(`row ${index} is out of range: there are ${rows.length}`);
     return row;
   };
-  const { columns, fingerprint, stamp } = dataset;
+  const { columns, textColumns, fingerprint, stamp } = dataset;
   return {
     length: rows.length,
     columns,
+    textColumns,
     fingerprint,
     stamp,
     row: (index) => dataset.row(at(index)),

@@ -1,4 +1,4 @@
-import { InstructPix2PixError, isError } from "../core/errors.js";
+import { InstructPix2PixError, isError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
 
 const MAX_REASON = 1000;
@@ -18,4 +18,12 @@ export function reasonOf(error: unknown): string {
 export function listOf(names: readonly string[], shown = 8): string {
   const quoted = names.slice(0, shown).map(quote);
   return [...quoted, ...(names.length > shown ? [`${names.length - shown} more`] : [])].join(", ");
+}
+
+/** Whether the row is at fault, not the machine or the caller. */
+export function isFaultOfRow(error: unknown): error is InstructPix2PixError {
+  if (!isInstructPix2PixError(error)) return false;
+  const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
+  if (code === "EMFILE" || code === "ENFILE" || code === "ENOMEM") return false;
+  return error.code === "ERR_IMAGE" || error.code === "ERR_FILE_NOT_FOUND" || error.code === "ERR_DATASET";
 }

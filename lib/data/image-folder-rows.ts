@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import { throwIfAborted } from "../core/errors.js";
-import { pictureKeys } from "./columns.js";
+import { columnOfKey, pictureKeys } from "./columns.js";
 import type { DataFolder } from "./data-folder.js";
 import type { EditColumns } from "./dataset.js";
 import { datasetError, reasonOf } from "./errors.js";
@@ -15,6 +15,12 @@ export class ImageFolderRows {
   readonly problems = new Map<number, string>();
   /** The keys of all records, in order of appearance. */
   readonly keys = new Set<string>();
+  /** The other columns of text, row by row; empty unless they were asked for. */
+  readonly #texts: Record<string, string>[] = [];
+  /** The keys that have such a value, and those that have another. */
+  readonly #isText = new Set<string>();
+  readonly #notText = new Set<string>();
+  readonly #otherColumns: boolean;
   readonly #positions: number[] = [];
   readonly #files: { readonly name: string; readonly start: number }[] = [];
   readonly #folder: DataFolder;
@@ -22,9 +28,10 @@ export class ImageFolderRows {
   readonly #originalKeys: readonly string[];
   readonly #editedKeys: readonly string[];
 
-  private constructor(folder: DataFolder, columns: EditColumns) {
+  private constructor(folder: DataFolder, columns: EditColumns, otherColumns: boolean) {
     this.#folder = folder;
     this.#columns = columns;
+    this.#otherColumns = otherColumns;
     this.#originalKeys = pictureKeys(columns.original);
     this.#editedKeys = pictureKeys(columns.edited);
   }
@@ -37,15 +44,15 @@ export class ImageFolderRows {
     folder: DataFolder,
     metadata: readonly string[],
     columns: EditColumns,
-    signal: AbortSignal | undefined,
+    { otherColumns, signal }: { otherColumns: boolean; signal: AbortSignal | undefined },
   ): Promise<ImageFolderRows> {
-    const rows = new ImageFolderRows(folder, columns);
+    const rows = new ImageFolderRows(folder, columns, otherColumns);
     const wanted = [...rows.#originalKeys, ...rows.#editedKeys, columns.prompt];
     for (const name of metadata) {
       const path = await folder.file(folder.absolute(name));
       if (path === undefined) throw datasetError(`the file ${folder.absolute(name)} does not exist`);
       rows.#files.push({ name, start: rows.length });
-      for await (const slice of readMetadata(path, wanted)) {
+      for await (const slice of readMetadata(path, wanted, otherColumns)) {
         throwIfAborted(signal);
         for (const record of slice) rows.#add(name, record);
       }
@@ -55,6 +62,17 @@ export class ImageFolderRows {
 
   get length(): number {
     return this.#positions.length;
+  }
+
+  /** The other columns that hold text, numbers or truth values and nothing else. */
+  get textColumns(): string[] {
+    const used = new Set([...this.#originalKeys, ...this.#editedKeys, this.#columns.prompt]);
+    return [...this.#isText].filter((key) => !used.has(key) && columnOfKey(key) === key && !this.#notText.has(key));
+  }
+
+  textsOf(index: number): Record<string, string | null> {
+    const texts = this.#texts[index];
+    return Object.fromEntries(this.textColumns.map((key) => [key, texts?.[key] ?? null]));
   }
 
   /** `metadata.jsonl, line 18` */
@@ -85,7 +103,18 @@ export class ImageFolderRows {
     this.originals.push(picture(this.#originalKeys, this.#columns.original));
     this.edited.push(picture(this.#editedKeys, this.#columns.edited));
     this.prompts.push(text([this.#columns.prompt]));
+    if (this.#otherColumns) this.#texts.push(this.#textsIn(values));
     if (problems.length > 0) this.problems.set(index, problems[0]!);
+  }
+
+  #textsIn(values: Readonly<Record<string, unknown>>): Record<string, string> {
+    const texts: [string, string][] = [];
+    for (const [key, value] of Object.entries(values))
+      if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
+        texts.push([key, String(value)]);
+        this.#isText.add(key);
+      } else if (value !== null) this.#notText.add(key);
+    return Object.fromEntries(texts);
   }
 
   #locate(file: string, position: number, path: string): string {

@@ -13,6 +13,8 @@ export interface ImageFolderOptions {
   /** The metadata files in the order of their rows, relative to the folder. */
   metadata: readonly string[];
   columns: EditColumns;
+  /** Whether rows come with the text of all other columns. */
+  otherColumns: boolean;
   /** Whether an unusable row is an error at once. */
   strict: boolean;
   select: RowSelector;
@@ -31,9 +33,9 @@ const STAMPS_AT_A_TIME = 64;
  * `strict` also for an unusable row
  */
 export async function openImageFolder(options: ImageFolderOptions): Promise<EditDataset> {
-  const { folder, metadata, columns, strict, select, signal } = options;
+  const { folder, metadata, columns, otherColumns, strict, select, signal } = options;
   await checkFiles(folder, metadata);
-  const rows = await ImageFolderRows.read(folder, metadata, columns, signal);
+  const rows = await ImageFolderRows.read(folder, metadata, columns, { otherColumns, signal });
   const names = [...new Set([...rows.keys].map(columnOfKey))];
   const where = metadata.length === 1 ? folder.absolute(metadata[0]!) : folder.path;
   if (rows.length === 0) throw datasetError(`${where} has no rows`);
@@ -52,6 +54,7 @@ export async function openImageFolder(options: ImageFolderOptions): Promise<Edit
   const dataset: EditDataset = {
     length: rows.length,
     columns: names,
+    textColumns: rows.textColumns,
     fingerprint,
     stamp,
     async row(index) {
@@ -60,7 +63,7 @@ export async function openImageFolder(options: ImageFolderOptions): Promise<Edit
       const [original, edited, prompt] = [rows.originals[index], rows.edited[index], rows.prompts[index]];
       if (typeof original !== "string" || typeof edited !== "string" || prompt === undefined)
         throw new RangeError(`row ${index} is out of range`);
-      return { original: await picture(original), edited: await picture(edited), prompt };
+      return { original: await picture(original), edited: await picture(edited), prompt, texts: rows.textsOf(index) };
     },
     describe: (index) => rows.describe(index),
     close: async () => {},

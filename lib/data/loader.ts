@@ -1,8 +1,8 @@
-import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { Semaphore } from "../core/semaphore.js";
 import { loadImage } from "../images/index.js";
 import type { EditDataset, StoredPicture } from "./dataset.js";
-import { datasetError } from "./errors.js";
+import { datasetError, isFaultOfRow } from "./errors.js";
 
 /** A row that could not be used. */
 export interface SkippedRow {
@@ -229,14 +229,6 @@ function warnOfSkipped(count: number): (skipped: SkippedRow) => void {
     const more = count === ROWS_NAMED ? "; further ones are only counted" : "";
     process.emitWarning(`row skipped: ${reason}${more}`, { type: "InstructPix2PixWarning" });
   };
-}
-
-/** Whether the row is at fault, not the machine or the caller. */
-function isFaultOfRow(error: unknown): error is InstructPix2PixError {
-  if (!isInstructPix2PixError(error)) return false;
-  const { code } = (error.cause ?? {}) as NodeJS.ErrnoException;
-  if (code === "EMFILE" || code === "ENFILE" || code === "ENOMEM") return false;
-  return error.code === "ERR_IMAGE" || error.code === "ERR_FILE_NOT_FOUND" || error.code === "ERR_DATASET";
 }
 
 function iterate<T>(items: Iterable<T> | AsyncIterable<T>): AsyncIterator<T> {

@@ -1,11 +1,12 @@
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { cacheFolder, type Environment } from "../runtime/platform.js";
 import { chooseTrainFiles, isMetadataName, type TrainFiles, trainMetadata } from "./data-files.js";
 import { DataFolder } from "./data-folder.js";
 import type { EditColumns, EditDataset, RowSelector } from "./dataset.js";
 import { readConfigs } from "./dataset-card.js";
+import { datasetError } from "./errors.js";
 import { matchPaths } from "./glob.js";
 import { obtainHubDataset } from "./hub-dataset.js";
 import { openImageFolder } from "./image-folder.js";
@@ -24,6 +25,8 @@ export interface DatasetProgress {
 export interface OpenDatasetOptions {
   /** A folder of pictures with metadata, or of parquet files. */
   trainDataDir?: string | undefined;
+  /** One file instead: a table of metadata (.jsonl, .csv, .parquet) beside its pictures, or a parquet file with pictures. */
+  dataFile?: string | undefined;
   /** A folder laid out like a dataset on the Hugging Face hub, or the id of one there; goes before `trainDataDir`. */
   datasetName?: string | undefined;
   /** The configuration to use, of those in the dataset's card. */
@@ -36,6 +39,8 @@ export interface OpenDatasetOptions {
   editedImageColumn?: string | undefined;
   /** Default "edit_prompt". */
   editPromptColumn?: string | undefined;
+  /** Whether rows come with the text of all other columns too. Default false. */
+  otherColumns?: boolean | undefined;
   /** Takes only this many rows, drawn as `datasets`' `shuffle(seed)` draws them; all if there are fewer. */
   maxTrainSamples?: number | undefined;
   /** For `maxTrainSamples`. */
@@ -69,22 +74,27 @@ export async function openDataset(options: OpenDatasetOptions, env: Environment 
   const { folder, files } = await findFiles(options, env);
   const select = selector(options);
   const strict = options.strict ?? false;
+  const otherColumns = options.otherColumns ?? false;
   if (files.format === "image folder") {
-    const metadata = files.names.filter(isMetadataName);
-    return openImageFolder({ folder, metadata, columns, strict, select, signal });
+    const metadata = options.dataFile === undefined ? files.names.filter(isMetadataName) : files.names;
+    return openImageFolder({ folder, metadata, columns, otherColumns, strict, select, signal });
   }
   const stores = join(options.cacheDir ?? cacheFolder(env), "unpacked-datasets");
   const onRows = (done: number, total: number) => options.onProgress?.({ stage: "unpack", done, total });
-  return openParquetDataset({ folder, files: files.names, columns, stores, select, signal, onRows });
+  return openParquetDataset({ folder, files: files.names, columns, otherColumns, stores, select, signal, onRows });
 }
 
 async function findFiles(
   options: OpenDatasetOptions,
   env: Environment,
 ): Promise<{ folder: DataFolder; files: TrainFiles }> {
-  const { trainDataDir, datasetName, datasetConfigName } = options;
-  for (const [name, value] of Object.entries({ datasetName, trainDataDir }))
+  const { trainDataDir, dataFile, datasetName, datasetConfigName } = options;
+  for (const [name, value] of Object.entries({ datasetName, trainDataDir, dataFile }))
     if (value === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is empty`);
+  if (dataFile !== undefined) {
+    const files: TrainFiles = { format: formatOfFile(dataFile), names: [basename(dataFile)] };
+    return { folder: await DataFolder.open(dirname(dataFile), true), files };
+  }
   const choose = async (folder: DataFolder, paths: readonly string[]) => {
     const configs = await readConfigs((name) => folder.file(folder.absolute(name)), folder.path);
     return chooseTrainFiles(paths, configs, datasetConfigName, folder.path);
@@ -103,6 +113,21 @@ async function findFiles(
   const files: TrainFiles =
     metadata.length > 0 ? { format: "image folder", names: metadata } : await choose(folder, paths);
   return { folder, files };
+}
+
+/** @throws `ERR_DATASET` for what is no table */
+function formatOfFile(path: string): TrainFiles["format"] {
+  switch (extname(path).toLowerCase()) {
+    case ".jsonl":
+    case ".csv":
+      return "image folder";
+    case ".parquet":
+      return isMetadataName(basename(path)) ? "image folder" : "parquet";
+    default:
+      throw datasetError(
+        `${path} is no data set: give a folder, or a file whose name ends in .jsonl, .csv or .parquet`,
+      );
+  }
 }
 
 function selector({ maxTrainSamples, seed }: OpenDatasetOptions): RowSelector {

@@ -19,6 +19,8 @@ export interface FileFormat {
   name: string;
   /** Whether the decoder may read it. */
   readable: boolean;
+  /** The usual extension of a format that is readable. */
+  extension?: string;
   /**
    * Keeps what the decoder needs for the first picture, or refuses the file, in time linear in its length. May change
    * `bytes`. Throws a RangeError where the file ends too early. Pictures of more than `maxPixels` are refused later and
@@ -62,43 +64,65 @@ const SIGNATURES: Signature[] = [
   {
     name: "a JPEG picture",
     readable: true,
+    extension: "jpg",
     test: hex("ffd8ff"),
     firstPicture: async (bytes) => ({ bytes: await firstPictureOfJpeg(bytes) }),
   },
   {
     name: "a PNG picture",
     readable: true,
+    extension: "png",
     test: hex("89504e470d0a1a0a"),
     firstPicture: async (bytes, maxPixels) => ({ bytes: await firstPictureOfPng(bytes, maxPixels) }),
   },
   {
     name: "a GIF picture",
     readable: true,
+    extension: "gif",
     test: ascii("GIF8"),
     firstPicture: async (bytes, maxPixels) => ({ bytes: await firstPictureOfGif(bytes, maxPixels) }),
   },
   {
     name: "a WebP picture",
     readable: true,
+    extension: "webp",
     test: (b) => ascii("RIFF")(b) && ascii("WEBP", 8)(b),
     firstPicture: (bytes) => ({ bytes: firstPictureOfWebp(bytes) }),
   },
   {
     name: "a TIFF picture",
     readable: true,
+    extension: "tif",
     test: (b) => ["49492a00", "4d4d002a", "49492b00", "4d4d002b"].some((digits) => hex(digits)(b)),
     firstPicture: (bytes) => firstPictureOfTiff(bytes),
   },
-  { name: "an AVIF picture", readable: true, test: (b) => /avif|avis/.test(brands(b)), firstPicture: checkedHeif },
+  {
+    name: "an AVIF picture",
+    readable: true,
+    extension: "avif",
+    test: (b) => /avif|avis/.test(brands(b)),
+    firstPicture: checkedHeif,
+  },
   {
     name: "a HEIC picture",
     readable: true,
+    extension: "heic",
     test: (b) => /heic|heix|hevc|mif1|msf1/.test(brands(b)),
     firstPicture: checkedHeif,
   },
-  { name: "a JPEG XL picture", readable: true, test: (b) => hex("ff0a")(b) || hex("0000000c4a584c20")(b) },
-  { name: "a JPEG 2000 picture", readable: true, test: (b) => hex("0000000c6a502020")(b) || hex("ff4fff51")(b) },
-  { name: "a Netpbm picture", readable: true, test: text(/^P[1-7f][\s#]/i) },
+  {
+    name: "a JPEG XL picture",
+    readable: true,
+    extension: "jxl",
+    test: (b) => hex("ff0a")(b) || hex("0000000c4a584c20")(b),
+  },
+  {
+    name: "a JPEG 2000 picture",
+    readable: true,
+    extension: "jp2",
+    test: (b) => hex("0000000c6a502020")(b) || hex("ff4fff51")(b),
+  },
+  { name: "a Netpbm picture", readable: true, extension: "ppm", test: text(/^P[1-7f][\s#]/i) },
   { name: "a BMP picture", readable: false, test: ascii("BM") },
   { name: "an icon file", readable: false, test: hex("00000100") },
   { name: "a Photoshop document", readable: false, test: ascii("8BPS") },

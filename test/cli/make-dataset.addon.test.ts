@@ -1,15 +1,16 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openDataset } from "../../lib/data/open-dataset.js";
 import { loadImage } from "../../lib/images/index.js";
 import { caption, drawScene, worldExample } from "../../lib/world/index.js";
+import { MIXED } from "../data/helpers.js";
 import { ip2p, type Outcome, tinyModel, Workplace } from "./run-cli.js";
 
 const run = (place: Workplace, ...args: string[]): Promise<Outcome> =>
   ip2p(["make-dataset", "--world", "--output", "pairs", ...args], { cwd: place.folder });
 
-const FORMATS = ["imagefolder", "parquet"] as const;
+const FORMATS = ["folder", "parquet"] as const;
 
 describe.each(FORMATS)("a data set as %s", (format) => {
   test("holds the examples of its seed, for ip2p train to read", async () => {
@@ -126,7 +127,7 @@ test("reports progress in JSON", async () => {
     .map((line) => JSON.parse(line) as object);
   expect(events.slice(0, -1)).toEqual([1, 2, 3, 4].map((done) => ({ event: "progress", done, total: 4 })));
   expect(events.at(-1)).toEqual({
-    ...{ event: "done", output: "pairs", format: "imagefolder", rows: 4, seed: 0, size: 64 },
+    ...{ event: "done", output: "pairs", format: "folder", rows: 4, seed: 0, size: 64 },
     seconds: expect.any(Number),
   });
 });
@@ -142,7 +143,14 @@ test.each([
   ["a folder that holds something", ["--count=1"], 1, /"pairs": the folder is not empty/],
   ["a folder in none", ["--count=1", "--output=no/where"], 1, /the folder ".*no" does not exist/],
   ["a file in its place", ["--count=1", "--output=pairs/mine.txt"], 1, /mine\.txt": it is not a folder/],
-  ["no source", ["--count=1", "--no_world", "--output=new"], 2, /--world/],
+  ["no source", ["--count=1", "--no_world", "--output=new"], 2, /--from.*--world/],
+  ["two sources", ["--count=1", "--from=pairs", "--output=new"], 2, /--from.*--world/],
+  [
+    "an option of the other source",
+    ["--count=1", "--skip_unusable", "--output=new"],
+    2,
+    /--skip_unusable goes with --from/,
+  ],
   ["no count", ["--output=new"], 2, /--count/],
   ["no pairs", ["--count=0", "--output=new"], 2, /--count/],
   ["a seed below zero", ["--count=1", "--seed=-1", "--output=new"], 2, /--seed/],
@@ -184,4 +192,23 @@ test("--families draws edits of those families only, in turns", async () => {
 
   const refused = await run(place, "--count=6", "--families=move,fly");
   expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('"fly"; known: recolour, ') });
+});
+
+test.each(FORMATS)("--from writes one's own pairs as %s", async (format) => {
+  using place = new Workplace();
+  cpSync(MIXED, place.at("pairs"), { recursive: true });
+  const from = ["make-dataset", "--from=pairs", `--format=${format}`];
+  const { status, stdout, stderr } = await ip2p([...from, "--output=new", "--json"], { cwd: place.folder });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toEqual({
+    ...{ event: "done", output: "new", format, rows: 6, from: "pairs", skipped_rows: 0, left_out_columns: [] },
+    seconds: expect.any(Number),
+  });
+  const checked = await ip2p(["check-dataset", "--from=new", "--quiet"], { cwd: place.folder });
+  expect(checked).toEqual({ status: 0, stdout: "", stderr: "" });
+  expect(await ip2p([...from, "--output=new"], { cwd: place.folder })).toMatchObject({ status: 1, stdout: "" });
+  expect(await ip2p([...from, "--output=other", "--size=32"], { cwd: place.folder })).toMatchObject({
+    status: 2,
+    stderr: "ip2p: make-dataset: --size goes with --world\n",
+  });
 });

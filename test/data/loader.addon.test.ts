@@ -18,9 +18,10 @@ function datasetOf(length: number, prompt: (index: number) => string | null | Pr
   return {
     length,
     columns: [],
+    textColumns: [],
     fingerprint: "",
     stamp: "",
-    row: async (index) => ({ original: stored, edited: stored, prompt: await prompt(index) }),
+    row: async (index) => ({ original: stored, edited: stored, prompt: await prompt(index), texts: {} }),
     describe: (index) => `row ${index}`,
     close: async () => {},
   };

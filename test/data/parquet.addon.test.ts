@@ -225,7 +225,13 @@ describe("pictures that parquet names", () => {
   test("may be absent from this machine if the dataset came from another", async () => {
     const folder = await DataFolder.open(await withImages("absolute"), false);
     const columns = { original: "input_image", edited: "edited_image", prompt: "edit_prompt" };
-    const options = { files: ["train.parquet"], columns, stores: scratch.path(), select: async () => undefined };
+    const options = {
+      files: ["train.parquet"],
+      columns,
+      stores: scratch.path(),
+      otherColumns: false,
+      select: async () => undefined,
+    };
     const dataset = await openParquetDataset({ folder, ...options });
     await expect(dataset.row(0)).rejects.toMatchObject(refusal(/names the picture "\/somewhere.*another machine/));
     await dataset.close();
@@ -237,7 +243,13 @@ describe("pictures that parquet names", () => {
     await symlink(join(secrets, "secret.png"), join(root, "link.png"));
     const folder = await DataFolder.open(root, false);
     const columns = { original: "input_image", edited: "edited_image", prompt: "edit_prompt" };
-    const options = { files: ["train.parquet"], columns, stores: scratch.path(), select: async () => undefined };
+    const options = {
+      files: ["train.parquet"],
+      columns,
+      stores: scratch.path(),
+      otherColumns: false,
+      select: async () => undefined,
+    };
     const dataset = await openParquetDataset({ folder, ...options });
     for (let row = 0; row < MIXED_LENGTH; row++)
       await expect(dataset.row(row), String(row)).rejects.toMatchObject({ code: "ERR_DATASET" });

@@ -17,6 +17,7 @@ const SMALLER: Record<string, string[]> = {
     ...["--num_threads=1", "--device=cpu"],
   ],
   "make-dataset": ["--count=4"],
+  "check-dataset": [],
   doctor: [],
 };
 

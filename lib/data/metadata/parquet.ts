@@ -8,13 +8,15 @@ import type { MetadataRecords } from "./read.js";
  * Reads a table of metadata.
  *
  * @param wanted the columns whose values are needed; the first record names the others too, without values
+ * @param all whether the values of all other columns of text are needed as well
  * @throws `ERR_DATASET`
  */
-export async function* readParquetTable(path: string, wanted: readonly string[]): MetadataRecords {
+export async function* readParquetTable(path: string, wanted: readonly string[], all = false): MetadataRecords {
   const file = await openParquet(path);
   try {
-    const names = [...parquetColumns(file).keys()];
-    const columns = names.filter((name) => wanted.includes(name));
+    const kinds = parquetColumns(file);
+    const names = [...kinds.keys()];
+    const columns = names.filter((name) => wanted.includes(name) || (all && kinds.get(name) === "text"));
     const absent = Object.fromEntries(names.map((name) => [name, null]));
     let rowStart = 0;
     for (const { num_rows } of file.metadata.row_groups) {

@@ -16,14 +16,15 @@ export type MetadataRecords = AsyncGenerator<MetadataRecord[], void, undefined>;
  * Reads a `metadata.jsonl`, `.csv` or `.parquet`.
  *
  * @param wanted the keys whose values are needed; of others only the names are reported, and not in every record
+ * @param all whether the text of all other keys is needed as well
  * @throws `ERR_DATASET` for a malformed file or first record
  */
-export function readMetadata(path: string, wanted: readonly string[]): MetadataRecords {
+export function readMetadata(path: string, wanted: readonly string[], all = false): MetadataRecords {
   switch (posix.extname(path)) {
     case ".csv":
       return readCsv(path);
     case ".parquet":
-      return readParquetTable(path, wanted);
+      return readParquetTable(path, wanted, all);
     default:
       return readJsonLines(path, wanted);
   }

@@ -17,6 +17,8 @@ export interface ParquetDatasetOptions {
   /** The parquet files in the order of their rows, relative to the folder. */
   files: readonly string[];
   columns: EditColumns;
+  /** Whether rows come with the text of all other columns. */
+  otherColumns: boolean;
   /** The folder for pictures that must be unpacked for random access. */
   stores: string;
   select: RowSelector;
@@ -52,7 +54,7 @@ interface Shard {
  *   cannot hold what must be unpacked; `ERR_ABORTED`
  */
 export async function openParquetDataset(options: ParquetDatasetOptions): Promise<EditDataset> {
-  const { folder, files, columns, stores, select, signal, onRows } = options;
+  const { folder, files, columns, otherColumns, stores, select, signal, onRows } = options;
   const shards: Shard[] = [];
   let total = 0;
   for (const name of files) {
@@ -69,12 +71,16 @@ export async function openParquetDataset(options: ParquetDatasetOptions): Promis
   const sources = shards.map((shard) => ({ shard, source: sourceOf(shard, names, selected) }));
   const needed = sources.filter(({ source }) => source.rows?.length !== 0);
   await assertRoom(stores, needed);
-  const opened: { shard: Shard; store: RowStore }[] = [];
+  const textColumns = otherColumns ? commonTexts(shards, names) : [];
+  const opened: { shard: Shard; store: RowStore; texts: RowStore | undefined }[] = [];
   for (const { shard, source } of needed) {
     const { start } = shard;
     const store = await ensureStore(stores, source, { signal, onRows: (done) => onRows?.(start + done, total) });
+    // Apart from the others, so that training uses the same store as a reader of all columns.
+    const texts =
+      textColumns.length > 0 ? await ensureStore(stores, { ...source, columns: textColumns }, { signal }) : undefined;
     throwIfAborted(signal);
-    opened.push({ shard, store });
+    opened.push({ shard, store, texts });
     onRows?.(start + shard.rows, total);
   }
 
@@ -85,8 +91,9 @@ export async function openParquetDataset(options: ParquetDatasetOptions): Promis
     if (!found) throw new RangeError(`there is no row ${index}`);
     return { ...found, row: index - found.shard.start };
   };
-  const bytesOf = async (index: number, column: number) => {
-    const { shard, store, row } = find(index);
+  const bytesOf = async (index: number, column: number, of: "store" | "texts" = "store") => {
+    const { shard, row, [of]: store } = find(index);
+    if (store === undefined) return undefined;
     const { kind, offset, length } = store.cell(row, column);
     if (kind === CELL.absent) return undefined;
     const bytes = await pool.read(kind === CELL.inPlace ? shard.path : store.cellsPath, offset, length);
@@ -99,16 +106,22 @@ export async function openParquetDataset(options: ParquetDatasetOptions): Promis
       return { bytes: cell.bytes, name: `the picture in ${names[column]}` };
     return { path: await paths.find(find(index).shard.name, cell.bytes.toString()) };
   };
+  const textsOf = async (index: number) => {
+    const read = async (column: number) => (await bytesOf(index, column, "texts"))?.bytes.toString() ?? null;
+    return Object.fromEntries(await Promise.all(textColumns.map(async (name, i) => [name, await read(i)])));
+  };
   const { fingerprint, stamp } = hashShards(shards, columns, selected);
   const dataset: EditDataset = {
     length: total,
     columns: [...shards[0]!.columns.keys()],
+    textColumns,
     fingerprint,
     stamp,
     row: async (index) => ({
       original: await picture(index, 0),
       edited: await picture(index, 1),
       prompt: (await bytesOf(index, 2))?.bytes.toString() ?? null,
+      texts: await textsOf(index),
     }),
     describe: (index) => {
       const { shard, row } = find(index);
@@ -153,6 +166,12 @@ function checkColumns(kinds: ReadonlyMap<string, ColumnKind>, columns: EditColum
     if (kind === undefined) throw missingColumn(role, name, [...kinds.keys()], where);
     if (role === "prompt" ? kind !== "text" : kind === "other") throw unusableColumn(role, name, where);
   }
+}
+
+/** The columns of text, besides those that are used, which all files have. */
+function commonTexts(shards: readonly Shard[], used: readonly string[]): string[] {
+  const isText = (name: string) => shards.every(({ columns }) => columns.get(name) === "text");
+  return [...shards[0]!.columns.keys()].filter((name) => !used.includes(name) && isText(name));
 }
 
 /** Unpacked bytes of the values that must be copied into the store. */

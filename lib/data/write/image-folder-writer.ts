@@ -7,7 +7,7 @@ const ROWS_PER_FOLDER = 1000;
 /** Characters of metadata that are written at once. */
 const BUFFERED = 1 << 16;
 
-/** Writes an image folder: PNG files and a metadata.jsonl that names them, as the `datasets` library reads them. */
+/** Writes an image folder: image files and a metadata.jsonl that names them, as the `datasets` library reads them. */
 export class ImageFolderWriter implements EditWriter {
   readonly #folder: string;
   readonly #metadata: FileHandle;
@@ -28,8 +28,8 @@ export class ImageFolderWriter implements EditWriter {
     const subfolder = `images/${String(Math.floor(row / ROWS_PER_FOLDER)).padStart(4, "0")}`;
     if (row % ROWS_PER_FOLDER === 0) await mkdir(join(this.#folder, subfolder), { recursive: true });
     const [beforeFile, afterFile] = [
-      `${subfolder}/${pictureName(row, "before")}`,
-      `${subfolder}/${pictureName(row, "after")}`,
+      `${subfolder}/${pictureName(row, "before", before)}`,
+      `${subfolder}/${pictureName(row, "after", after)}`,
     ];
     await Promise.all([
       writeFile(join(this.#folder, beforeFile), before),

@@ -5,7 +5,7 @@ import { COLUMNS, type EditRow, pictureName } from "./edit-writer.js";
 
 /**
  * One parquet file of edits. Pictures are structs of their bytes and a name, and the metadata tell the `datasets` library
- * that they are pictures. Nothing is compressed: PNG files are already, and readers can access them in place.
+ * that they are pictures. Nothing is compressed: image files are already, and readers can access them in place.
  */
 export class ParquetShard implements AsyncDisposable {
   readonly path: string;
@@ -44,7 +44,7 @@ export class ParquetShard implements AsyncDisposable {
   async write(rows: readonly EditRow[], first: number): Promise<void> {
     const pictures = (side: "before" | "after"): ColumnSource => ({
       name: COLUMNS[side],
-      data: rows.map((row, i) => ({ bytes: row[side], path: pictureName(first + i, side) })),
+      data: rows.map((row, i) => ({ bytes: row[side], path: pictureName(first + i, side, row[side]) })),
       encoding: "PLAIN",
       statistics: false,
     });

@@ -5,12 +5,14 @@ import { ParquetShard } from "./parquet-shard.js";
 
 /** As the `datasets` library does for pictures, so that reading one row does not read many. */
 const ROWS_PER_GROUP = 100;
+/** Bytes of images that are held in memory before they are written, where a hundred rows have more. */
+const GROUP_BYTES = 64e6;
 /** Bytes after which a new file begins, as on the hub. */
 const SHARD_BYTES = 500e6;
 
 /**
  * Writes parquet files as the hub stores data sets of pictures: `data/train-00000-of-00001.parquet` and so on. Holds a
- * hundred rows at a time.
+ * hundred rows at a time, or 64 MB of images.
  */
 export class ParquetEditWriter implements EditWriter {
   readonly #folder: string;
@@ -19,6 +21,7 @@ export class ParquetEditWriter implements EditWriter {
   readonly #finished: string[] = [];
   #shard: ParquetShard | undefined;
   #waiting: EditRow[] = [];
+  #waitingBytes = 0;
   #rows = 0;
 
   private constructor(folder: string, shardBytes: number) {
@@ -35,7 +38,8 @@ export class ParquetEditWriter implements EditWriter {
 
   async write(row: EditRow): Promise<void> {
     this.#waiting.push(row);
-    if (this.#waiting.length === ROWS_PER_GROUP) await this.#writeGroup();
+    this.#waitingBytes += row.before.length + row.after.length;
+    if (this.#waiting.length === ROWS_PER_GROUP || this.#waitingBytes >= GROUP_BYTES) await this.#writeGroup();
   }
 
   async finish(): Promise<void> {
@@ -55,6 +59,7 @@ export class ParquetEditWriter implements EditWriter {
     const rows = this.#waiting;
     if (rows.length === 0) return;
     this.#waiting = [];
+    this.#waitingBytes = 0;
     this.#shard ??= await ParquetShard.create(
       join(this.#folder, `${this.#finished.length}`),
       Object.keys(rows[0]!.texts),
