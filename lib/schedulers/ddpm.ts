@@ -44,7 +44,8 @@ const SCHEMA = {
  * the noise schedule that training uses.
  *
  * `variance_type` "learned" and "learned_range" (Nichol and Dhariwal 2021) take a model output with twice the sample's
- * channels. "fixed_large_log" is the same variance as "fixed_large"; diffusers takes the root of its logarithm and gets NaN.
+ * channels. "fixed_large_log" is the same variance as "fixed_large"; diffusers takes the root of its logarithm and gets NaN,
+ * or no noise where that logarithm is 0 (the first step with `rescale_betas_zero_snr`).
  */
 export class DDPMScheduler extends AlphaScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;

@@ -39,7 +39,9 @@ const SCHEMA = {
 
 /**
  * Multistep exponential integrators of order 1 to 3 in λ: DPM-Solver on the noise prediction (Lu et al. 2022),
- * DPM-Solver++ on the data prediction (Lu et al. 2022b), and their stochastic forms (`sde-…`).
+ * DPM-Solver++ on the data prediction (Lu et al. 2022b), and their stochastic forms (`sde-…`). On the noise prediction the
+ * first steps with `rescale_betas_zero_snr` subtract numbers of about 4096 times the result, so that it has the rounding errors
+ * of float32 times 4096, here and in diffusers.
  */
 export class DPMSolverMultistepScheduler extends MultistepSolver {
   declare protected readonly settings: Settings<typeof SCHEMA>;

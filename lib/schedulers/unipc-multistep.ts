@@ -51,7 +51,10 @@ const SCHEMA = {
 
 /**
  * A multistep predictor (UniP) with a corrector (UniC) that costs no further model evaluation (Zhao et al. 2023, "UniPC:
- * A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models").
+ * A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models"). Where the formulas divide by zero or
+ * infinity, their limit is taken: `solver_type` "bh1" in a last step to σ = 0, where diffusers' result is NaN, and levels that
+ * coincide. With `predict_x0` false and `rescale_betas_zero_snr` the first steps subtract numbers of about 4096 times the
+ * result, so that it has the rounding errors of float32 times 4096, here and in diffusers.
  */
 export class UniPCMultistepScheduler extends MultistepSolver {
   declare protected readonly settings: Settings<typeof SCHEMA>;

@@ -100,6 +100,26 @@ describe("frames of Zstandard", () => {
     expect([...zstd(frames, 9)]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
   });
 
+  /** A compressed block of one repeated byte, without sequences: eight bytes for up to 128 KiB. */
+  const repeated = (byte: number, count: number, last: boolean) =>
+    block(2, 5, [13 | ((count & 15) << 4), (count >> 4) & 255, count >> 12, byte, 0], last);
+
+  test("of unknown size hold several compressed blocks, with or without a checksum", () => {
+    const blocks = [...repeated(7, 5000, false), ...repeated(8, 70_000, true)];
+    const frames = [...windowed(7), ...blocks, ...MAGIC, 4, 7 << 3, ...blocks, 1, 2, 3, 4];
+    const content = Buffer.concat([Buffer.alloc(5000, 7), Buffer.alloc(70_000, 8)]);
+    expect(Buffer.compare(zstd(frames, 150_000), Buffer.concat([content, content]))).toBe(0);
+  });
+
+  test("of unknown size are decoded no further than the page", () => {
+    // As a whole 6 GiB.
+    const blocks = Buffer.alloc(8 * 50_000, Buffer.from(repeated(7, 2 ** 17, false)));
+    for (const end of [repeated(7, 1, true), []]) {
+      const frame = Buffer.concat([Buffer.from(windowed(7)), blocks, Buffer.from(end)]);
+      expect(() => compressors.ZSTD!(frame, 2 ** 20)).toThrow(/holds more/);
+    }
+  });
+
   test.each([
     ["declare more than the page", [...sized(2 ** 30), ...raw(1)], /holds more/],
     ["declare more only later", [...sized(3), ...raw(1, 2, 3), ...sized(2 ** 30), ...raw(1)], /holds more/],
@@ -109,7 +129,7 @@ describe("frames of Zstandard", () => {
       [...windowed(7), ...Array.from({ length: 1000 }, (_, i) => block(1, 2 ** 17, [7], i === 999)).flat()],
       /holds more/,
     ],
-  ])("that %s are refused before the decoder allocates it", (_, frames, message) => {
+  ])("that %s are refused before they take that memory", (_, frames, message) => {
     expect(() => zstd([...frames, ...FILL], 1000)).toThrow(message);
   });
 });

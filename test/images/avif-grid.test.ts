@@ -7,15 +7,15 @@ import { expectError } from "./fixtures.js";
 const TILE = 64;
 
 /** Tiles of different colours and patterns, encoded one by one. */
-async function tilesOf(count: number, chromaSubsampling: "4:4:4" | "4:2:0"): Promise<Buffer[]> {
+async function tilesOf(count: number, chromaSubsampling: "4:4:4" | "4:2:0", width = TILE): Promise<Buffer[]> {
   const tiles: Buffer[] = [];
   for (let i = 0; i < count; i++) {
-    const data = Buffer.alloc(TILE * TILE * 3);
+    const data = Buffer.alloc(width * TILE * 3);
     for (let at = 0; at < data.length; at++) {
-      const [x, y, channel] = [Math.floor(at / 3) % TILE, Math.floor(at / 3 / TILE), at % 3];
+      const [x, y, channel] = [Math.floor(at / 3) % width, Math.floor(at / 3 / width), at % 3];
       data[at] = (40 * i + [3 * x, 3 * y, x ^ y][channel]!) & 255;
     }
-    const raw = { width: TILE, height: TILE, channels: 3 as const };
+    const raw = { width, height: TILE, channels: 3 as const };
     tiles.push(await sharp(data, { raw }).avif({ chromaSubsampling, quality: 90, effort: 0 }).toBuffer());
   }
   return tiles;
@@ -57,10 +57,29 @@ describe("an AVIF of tiles", () => {
       /ends too early/,
     ],
     ["a tile too few", (tiles) => avifGrid(tiles.slice(1), gridOf(2, 2)), /cannot be decoded/],
-    ["tiles of another size", (tiles) => avifGrid(tiles, gridOf(2, 2, { tileWidth: 32 })), /cannot be decoded/],
+    [
+      "tiles of another size",
+      (tiles) => avifGrid(tiles, gridOf(2, 2, { tileWidth: 32 })),
+      /has a tile of 64×64 pixels where it says 32×64$/,
+    ],
+    [
+      "tiles that do not fill their place",
+      (tiles) => avifGrid(tiles, gridOf(2, 2, { width: 160, tileWidth: 80 })),
+      /has a tile of 64×64 pixels where it says 80×64$/,
+    ],
     ["tiles that do not cover it", (tiles) => avifGrid(tiles, gridOf(2, 2, { width: 400 })), /cannot be decoded/],
   ])("is refused with %s", async (_, change, message) => {
     const tiles = await tilesOf(4, "4:4:4");
     await expectError(loadImage(change(tiles, avifGrid(tiles, gridOf(2, 2)))), "ERR_IMAGE", message);
+  });
+
+  it("is refused with one tile that is smaller than the others", async () => {
+    const tiles = await tilesOf(4, "4:4:4");
+    const [small] = await tilesOf(1, "4:4:4", TILE / 2);
+    await expectError(
+      loadImage(avifGrid([...tiles.slice(0, 3), small!], gridOf(2, 2))),
+      "ERR_IMAGE",
+      /has a tile of 32×64 pixels where it says 64×64$/,
+    );
   });
 });

@@ -1,3 +1,15 @@
+/** Where a part of an item lies. */
+export interface Place {
+  readonly item: number;
+  /** In the file, in the box `idat`, or in another item; whether in another file. */
+  readonly method: number;
+  readonly otherFile: boolean;
+  readonly start: number;
+  readonly end: number;
+}
+
+export const PLACED_IN = { file: 0, data: 1 };
+
 /**
  * Checks that the items of an AVIF or HEIC file lie within it (its box `iloc`, ISO/IEC 14496-12, 8.11.3): of a picture
  * made of tiles the decoder would leave those out that are cut off.
@@ -7,6 +19,12 @@
  * @throws RangeError for an item beyond the end
  */
 export function checkPlaces(content: Buffer, fileBytes: number): void {
+  for (const { method, otherFile, end } of places(content))
+    if (method === PLACED_IN.file && !otherFile && end > fileBytes) throw new RangeError("an item lies beyond the end");
+}
+
+/** The parts of all items, in order; nothing for a version that is not known. */
+export function* places(content: Buffer): Generator<Place> {
   const version = content.readUInt8(0);
   if (version > 2) return;
   const [offsetBytes, lengthBytes] = halves(content.readUInt8(4));
@@ -22,18 +40,17 @@ export function checkPlaces(content: Buffer, fileBytes: number): void {
       : readNumber(content, at - bytes, 4) * 2 ** 32 + readNumber(content, at - 4, 4);
   };
   for (let items = next(idBytes); items > 0; items--) {
-    next(idBytes);
-    const IN_FILE = 0;
-    const method = version === 0 ? IN_FILE : next(2) & 15;
-    const otherFile = next(2);
+    const item = next(idBytes);
+    const method = version === 0 ? PLACED_IN.file : next(2) & 15;
+    const otherFile = next(2) !== 0;
     const base = next(baseBytes);
     const extents = next(2);
     const extentBytes = (version === 0 ? 0 : indexBytes) + offsetBytes + lengthBytes;
     // Without any number of their own, all of them are the same.
     for (let left = extentBytes === 0 ? Math.min(1, extents) : extents; left > 0; left--) {
       if (version > 0) next(indexBytes);
-      const end = base + next(offsetBytes) + next(lengthBytes);
-      if (method === IN_FILE && otherFile === 0 && end > fileBytes) throw new RangeError("an item lies beyond the end");
+      const start = base + next(offsetBytes);
+      yield { item, method, otherFile, start, end: start + next(lengthBytes) };
     }
   }
 }

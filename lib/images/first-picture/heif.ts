@@ -1,4 +1,6 @@
+import type { PixelSize } from "./av1-size.js";
 import { checkPlaces } from "./heif-places.js";
+import { checkTileSizes } from "./heif-tiles.js";
 import { checkCount, FILE_LIMITS, Refusal } from "./limits.js";
 
 /** Container boxes, with the size of their own fields before the first child. */
@@ -25,36 +27,48 @@ const DERIVED = new Set(["iovl", "iden"]);
 /**
  * Checks the limits of an AVIF or HEIC file. Nothing can be removed from one, since it refers to its parts by offsets.
  *
- * @throws {@link Refusal} for more boxes, levels, items or references than {@link FILE_LIMITS} allows, and for tiles
- *   that together have four times as many pixels as a picture may; a RangeError for a file that ends before its items.
+ * @throws {@link Refusal} for more boxes, levels, items or references than {@link FILE_LIMITS} allows, for tiles
+ *   that together have four times as many pixels as a picture may, and for tiles of another size than the file says; a
+ *   RangeError for a file that ends before its items.
  */
 export function checkHeif(bytes: Buffer, maxPixels: number): void {
   const counts: Counts = {
     fileBytes: bytes.length,
     boxes: 0,
     references: 0,
-    areas: [],
+    sizes: [],
     properties: new Map(),
+    types: new Map(),
     tiles: [],
+    places: Buffer.alloc(0),
+    data: Buffer.alloc(0),
   };
   walk(bytes, 0, counts);
+  const sizesOf = (item: number) =>
+    (counts.properties.get(item) ?? []).flatMap((property) => counts.sizes[property - 1] ?? []);
   // The decoder decodes each tile as a whole, whatever of it the picture shows.
-  const area = (item: number) =>
-    Math.max(0, ...(counts.properties.get(item) ?? []).map((i) => counts.areas[i - 1] ?? 0));
+  const area = (item: number) => Math.max(0, ...sizesOf(item).map(({ width, height }) => width * height));
   const pixels = counts.tiles.reduce((sum, item) => sum + area(item), 0);
   checkCount(pixels, 4 * maxPixels, "pixels in its tiles");
+  const tiles = new Set(counts.tiles.filter((item) => counts.types.get(item) === "av01"));
+  checkTileSizes({ bytes, places: counts.places, data: counts.data, sizesOf }, tiles);
 }
 
 interface Counts {
   readonly fileBytes: number;
   boxes: number;
   references: number;
-  /** Pixels by property, for those that say a size. */
-  areas: (number | undefined)[];
+  /** By property, the size that it says. */
+  sizes: (PixelSize | undefined)[];
   /** By item, its properties, counted from 1. */
   properties: Map<number, number[]>;
+  /** By item, its type. */
+  readonly types: Map<number, string>;
   /** Items that others are made of, as often as they are named. */
   tiles: number[];
+  /** The content of the boxes that say where items lie, and that hold some of them. */
+  places: Buffer;
+  data: Buffer;
 }
 
 function walk(bytes: Buffer, depth: number, counts: Counts): void {
@@ -67,11 +81,12 @@ function walk(bytes: Buffer, depth: number, counts: Counts): void {
     const content = bytes.subarray(at + head, at + size);
     at += size;
     const own = CONTAINERS.get(type);
-    if (type === "ipco") readAreas(content, counts);
+    if (type === "ipco") readSizes(content, counts);
     if (type === "ipma") readProperties(content, counts);
-    if (type === "iloc") checkPlaces(content, counts.fileBytes);
+    if (type === "iloc") checkPlaces((counts.places = content), counts.fileBytes);
+    if (type === "idat") counts.data = content;
     if (own !== undefined) walk(content.subarray(own), depth + 1, counts);
-    if (type === "iinf") checkItems(content, depth + 1, counts);
+    if (type === "iinf") readItems(content, depth + 1, counts);
     if (type === "dimg") {
       counts.references += content.length / 2;
       checkCount(counts.references, FILE_LIMITS.items * 2, "references between its items");
@@ -80,14 +95,15 @@ function walk(bytes: Buffer, depth: number, counts: Counts): void {
   }
 }
 
-function readAreas(content: Buffer, counts: Counts): void {
+function readSizes(content: Buffer, counts: Counts): void {
   // Which of them counts is the decoder's matter.
-  if (counts.areas.length > 0) throw new Refusal("has two lists of properties");
+  if (counts.sizes.length > 0) throw new Refusal("has two lists of properties");
   for (let at = 0; at + 8 <= content.length; ) {
     const [head, size] = sizeOf(content, at);
     if (size < head || at + size > content.length) return;
     const isSize = content.toString("latin1", at + 4, at + 8) === "ispe" && size >= head + 12;
-    counts.areas.push(isSize ? content.readUInt32BE(at + head + 4) * content.readUInt32BE(at + head + 8) : undefined);
+    const [width, height] = isSize ? [4, 8].map((field) => content.readUInt32BE(at + head + field)) : [];
+    counts.sizes.push(width === undefined || height === undefined ? undefined : { width, height });
     at += size;
   }
 }
@@ -124,25 +140,25 @@ function sizeOf(bytes: Buffer, at: number): [head: number, size: number] {
 }
 
 /** A list of items: its version, their number, and a box `infe` for each. */
-function checkItems(content: Buffer, depth: number, counts: Counts): void {
+function readItems(content: Buffer, depth: number, counts: Counts): void {
   if (content.length < 8) return;
   const short = content[0] === 0;
   checkCount(short ? content.readUInt16BE(4) : content.readUInt32BE(4), FILE_LIMITS.items, "items");
   const entries = content.subarray(short ? 6 : 8);
-  for (const type of DERIVED)
-    if (isItemType(entries, type)) throw new Refusal(`holds a picture of type ${type}, made of others`);
+  readTypes(entries, counts.types);
   walk(entries, depth, counts);
 }
 
-/** Whether an entry has this type, which follows version, flags, number and protection. */
-function isItemType(entries: Buffer, type: string): boolean {
-  for (let at = 0; at + 8 <= entries.length; ) {
+/** The type of each entry, which follows version, flags, number and protection. */
+function readTypes(entries: Buffer, types: Map<number, string>): void {
+  for (let at = 0; at + 14 <= entries.length; ) {
     const size = entries.readUInt32BE(at);
-    if (size < 8 || at + size > entries.length) return false;
-    const version = entries[at + 8];
-    const offset = at + 12 + (version === 3 ? 6 : 4);
-    if (entries.toString("latin1", offset, offset + 4) === type) return true;
+    if (size < 14 || at + size > entries.length) return;
+    const idBytes = entries[at + 8] === 3 ? 4 : 2;
+    const offset = at + 12 + idBytes + 2;
+    const type = entries.toString("latin1", offset, offset + 4);
+    if (DERIVED.has(type)) throw new Refusal(`holds a picture of type ${type}, made of others`);
+    types.set(entries.readUIntBE(at + 12, Math.min(idBytes, size - 12)), type);
     at += size;
   }
-  return false;
 }
