@@ -52,6 +52,7 @@ export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export {
   type AnyImageToImage,
+  type AnyInpainting,
   type AnyTextToImage,
   type AutoComponents,
   AutoPipelineForImage2Image,
@@ -62,6 +63,7 @@ export type { StableDiffusionComponents } from "./pipelines/components.js";
 export { DiffusionPipeline } from "./pipelines/diffusion_pipeline.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
 export { imageToTensor, tensorToImage, tensorToImages } from "./pipelines/image-tensors.js";
+export type { InpaintPictureOptions } from "./pipelines/inpainting/options.js";
 export type {
   ImagesResult,
   OutputType,
@@ -100,15 +102,19 @@ export type {
   PromptPairOptions,
   SizeOptions,
 } from "./pipelines/stable_diffusion_xl/options.js";
+export type { RefiningOptions } from "./pipelines/stable_diffusion_xl/refining.js";
 export {
   StableDiffusionXLPipeline,
   type TextToImageXLOptions,
 } from "./pipelines/stable_diffusion_xl/stable_diffusion_xl.js";
 export {
-  type AestheticOptions,
   type ImageToImageXLOptions,
   StableDiffusionXLImg2ImgPipeline,
 } from "./pipelines/stable_diffusion_xl/stable_diffusion_xl_img2img.js";
+export {
+  type InpaintXLOptions,
+  StableDiffusionXLInpaintPipeline,
+} from "./pipelines/stable_diffusion_xl/stable_diffusion_xl_inpaint.js";
 export {
   type EditXLOptions,
   StableDiffusionXLInstructPix2PixPipeline,

@@ -18,6 +18,9 @@ export type AnyTextToImage = DiffusionPipeline & Pick<StableDiffusionPipeline, C
 /** The same of `StableDiffusionImg2ImgPipeline` and `StableDiffusionXLImg2ImgPipeline`. */
 export type AnyImageToImage = DiffusionPipeline & Pick<StableDiffusionImg2ImgPipeline, Common>;
 
+/** The same of `StableDiffusionInpaintPipeline` and `StableDiffusionXLInpaintPipeline`. */
+export type AnyInpainting = DiffusionPipeline & Pick<StableDiffusionInpaintPipeline, Common>;
+
 type Common = "run" | "vae" | "unet" | "scheduler";
 
 async function load(task: Task, pathOrId: string, options: LoadOptions<AutoComponents> = {}) {
@@ -95,16 +98,13 @@ export class AutoPipelineForInpainting {
   private constructor() {}
 
   /** As {@link AutoPipelineForText2Image.fromPretrained}, for inpainting. */
-  static async fromPretrained(
-    pathOrId: string,
-    options?: LoadOptions<AutoComponents>,
-  ): Promise<StableDiffusionInpaintPipeline> {
-    return (await load("inpainting", pathOrId, options)) as StableDiffusionInpaintPipeline;
+  static async fromPretrained(pathOrId: string, options?: LoadOptions<AutoComponents>): Promise<AnyInpainting> {
+    return (await load("inpainting", pathOrId, options)) as AnyInpainting;
   }
 
   /** As {@link AutoPipelineForText2Image.fromPipe}, for inpainting. */
-  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): StableDiffusionInpaintPipeline {
-    return share("inpainting", pipe, components) as StableDiffusionInpaintPipeline;
+  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyInpainting {
+    return share("inpainting", pipe, components) as AnyInpainting;
   }
 
   /** As {@link AutoPipelineForText2Image.classNameFor}, for inpainting. */

@@ -7,9 +7,9 @@ import { InstructPix2PixPipeline } from "./stable_diffusion/instruct_pix2pix.js"
 import { StableDiffusionPipeline } from "./stable_diffusion/stable_diffusion.js";
 import { StableDiffusionImg2ImgPipeline } from "./stable_diffusion/stable_diffusion_img2img.js";
 import { StableDiffusionInpaintPipeline } from "./stable_diffusion/stable_diffusion_inpaint.js";
-
 import { StableDiffusionXLPipeline } from "./stable_diffusion_xl/stable_diffusion_xl.js";
 import { StableDiffusionXLImg2ImgPipeline } from "./stable_diffusion_xl/stable_diffusion_xl_img2img.js";
+import { StableDiffusionXLInpaintPipeline } from "./stable_diffusion_xl/stable_diffusion_xl_inpaint.js";
 import { StableDiffusionXLInstructPix2PixPipeline } from "./stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: each class has components of its own
@@ -23,6 +23,7 @@ const PIPELINES: readonly AnyPipelineClass[] = [
   StableDiffusionInpaintPipeline,
   StableDiffusionXLPipeline,
   StableDiffusionXLImg2ImgPipeline,
+  StableDiffusionXLInpaintPipeline,
   StableDiffusionXLInstructPix2PixPipeline,
 ];
 

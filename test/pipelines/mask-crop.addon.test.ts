@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { loadImage, RgbImage } from "../../lib/images/index.js";
+import { readPictures } from "../../lib/pipelines/inpainting/pictures.js";
 import { overlaid } from "../../lib/pipelines/mask-crop.js";
-import { readPictures } from "../../lib/pipelines/stable_diffusion/inpaint-pictures.js";
 import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 

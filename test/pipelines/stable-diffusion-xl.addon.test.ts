@@ -1,10 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodePrompt } from "../../lib/conditioning/encode-prompt.js";
 import { Tensor } from "../../lib/core/tensor.js";
-import { AutoPipelineForImage2Image, AutoPipelineForText2Image } from "../../lib/pipelines/auto.js";
+import {
+  AutoPipelineForImage2Image,
+  AutoPipelineForInpainting,
+  AutoPipelineForText2Image,
+} from "../../lib/pipelines/auto.js";
 import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion.js";
 import { StableDiffusionXLPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl.js";
 import { StableDiffusionXLImg2ImgPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl_img2img.js";
+import { StableDiffusionXLInpaintPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl_inpaint.js";
 import { StableDiffusionXLInstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
 import { native } from "../../lib/runtime/native.js";
 import { deviation } from "../helpers/compare.js";
@@ -118,6 +123,8 @@ test("AutoPipelines and fromPipe know the family; a refiner goes on with the bas
     denoisingStart: 0.6,
   });
   expect(images[0]).toMatchObject({ width: 16, height: 24 });
+  using painting = AutoPipelineForInpainting.fromPipe(refiner);
+  expect(painting).toMatchObject({ className: "StableDiffusionXLInpaintPipeline", requiresAestheticsScore: true });
   using shared = AutoPipelineForImage2Image.fromPipe(pipe);
   expect(shared).toBeInstanceOf(StableDiffusionXLImg2ImgPipeline);
   expect(shared.unet).toBe(pipe.unet);
@@ -160,6 +167,19 @@ describe("refused", () => {
     using edit = await StableDiffusionXLInstructPix2PixPipeline.fromPretrained(EDIT, { device: "cpu" });
     const wrong = edit.run({ ...options, image: await Tensor.zeros([1, 4, 3, 3]) });
     await expect(wrong).rejects.toEqual(refused("ERR_INVALID_ARGUMENT", /height and width theirs/));
+  });
+
+  test("inpainting that goes on with latents as noise, at another size, or without a mask", async () => {
+    using painting = StableDiffusionXLInpaintPipeline.fromPipe(pipe);
+    const options = { prompt: "a door", image, maskImage: image, height: 16, width: 16, numInferenceSteps: 4 };
+    const latents = await Tensor.zeros([1, 4, 8, 8]);
+    const fails = (more: object, message: RegExp) =>
+      expect(painting.run({ ...options, ...more })).rejects.toEqual(refused("ERR_INVALID_ARGUMENT", message));
+    await fails({ denoisingStart: 0.5, latents }, /give the latents to go on with as image/);
+    await fails({ height: 20 }, /height must be a multiple of 8, not 20: give 16 or 24/);
+    await fails({ maskImage: undefined }, /maskImage/);
+    await fails({ strength: 0.1 }, /strength 0.1 leaves none of the 4 steps/);
+    await fails({ image: await Tensor.zeros([1, 4, 9, 9]) }, /latents of 9×9/);
   });
 
   test("models of another kind, before their weights are read", async () => {

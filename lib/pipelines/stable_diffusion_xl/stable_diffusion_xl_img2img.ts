@@ -1,4 +1,3 @@
-import { InstructPix2PixError } from "../../core/errors.js";
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
@@ -9,7 +8,7 @@ import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import type { PipelineImage } from "../image-input.js";
 import { finish, unitNoise } from "../latents.js";
-import { checkFinite, checkFraction, refuseArgument, requireGiven } from "../options.js";
+import { checkFraction, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import {
   type ImagesResult,
@@ -21,35 +20,22 @@ import {
   SCHEDULE_OPTIONS,
   type ScheduleOptions,
 } from "../run-options.js";
-import { setPartialSchedule, setScheduleFrom, stepsUntil } from "../schedule.js";
 import {
   checkTextGuidance,
   TEXT_GUIDANCE_OPTIONS,
   type TextGuidanceOptions,
 } from "../stable_diffusion/text-options.js";
-import { StableDiffusionXLBase, type StableDiffusionXLCall, type TimeIds } from "./base.js";
+import { StableDiffusionXLBase, type StableDiffusionXLCall } from "./base.js";
 import { type StableDiffusionXLRefinerComponents, stableDiffusionXLRefiner } from "./components.js";
+import { PROMPT_PAIR_OPTIONS, type PromptPairOptions } from "./options.js";
 import {
-  checkDenoisingEnd,
-  checkSizes,
-  DENOISING_END_OPTIONS,
-  type DenoisingEndOptions,
-  NEGATIVE_SIZE_OPTIONS,
-  type NegativeSizeOptions,
-  PROMPT_PAIR_OPTIONS,
-  type PromptPairOptions,
-  SIZE_OPTIONS,
-  type SizeCall,
-  type SizeOptions,
-} from "./options.js";
-
-/** Options of refiners. */
-export interface AestheticOptions {
-  /** What a refiner is told of the result's quality, about 1..10. Default 6. */
-  aestheticScore?: number | undefined;
-  /** The same for the negative prompt. Default 2.5. */
-  negativeAestheticScore?: number | undefined;
-}
+  checkRefining,
+  REFINING_OPTIONS,
+  type RefiningCall,
+  type RefiningOptions,
+  refiningSchedule,
+  refiningTimeIds,
+} from "./refining.js";
 
 /** @typeParam T the kind of result */
 export interface ImageToImageXLOptions<T extends OutputType = "image">
@@ -58,10 +44,7 @@ export interface ImageToImageXLOptions<T extends OutputType = "image">
     SamplingOptions,
     ScheduleOptions,
     TextGuidanceOptions,
-    SizeOptions,
-    NegativeSizeOptions,
-    DenoisingEndOptions,
-    AestheticOptions {
+    RefiningOptions {
   /**
    * The picture to start from, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines return
    * them, used unchanged. Pixels are resized down to multiples of the autoencoder's factor, several to the first one's size.
@@ -71,11 +54,6 @@ export interface ImageToImageXLOptions<T extends OutputType = "image">
   latents?: Tensor | undefined;
   /** How far the result may be from the picture, 0..1: the part of the steps that is taken. Default 0.3. */
   strength?: number | undefined;
-  /**
-   * Goes on from this part of the denoising, 0..1 both excluded, with latents that another model left there: no noise is
-   * added, and `strength` does not count. Default: a picture is noised.
-   */
-  denoisingStart?: number | null | undefined;
   /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
   numInferenceSteps?: number | undefined;
 }
@@ -86,27 +64,13 @@ const OPTIONS = optionNames<ImageToImageXLOptions<OutputType>>()({
   ...SAMPLING_OPTIONS,
   ...SCHEDULE_OPTIONS,
   ...TEXT_GUIDANCE_OPTIONS,
-  ...SIZE_OPTIONS,
-  ...NEGATIVE_SIZE_OPTIONS,
-  ...DENOISING_END_OPTIONS,
-  aestheticScore: true,
-  negativeAestheticScore: true,
+  ...REFINING_OPTIONS,
   image: true,
   strength: true,
-  denoisingStart: true,
   numInferenceSteps: true,
 });
 
-type Call = StableDiffusionXLCall &
-  ScheduleCall & {
-    image: PipelineImage;
-    strength: number;
-    denoisingStart: number | undefined;
-    denoisingEnd: number | undefined;
-    sizes: SizeCall;
-    /** Undefined for models that take the target size instead. */
-    scores: { positive: number; negative: number } | undefined;
-  };
+type Call = StableDiffusionXLCall & ScheduleCall & RefiningCall & { image: PipelineImage; strength: number };
 
 /**
  * Makes pictures from pictures and text with Stable Diffusion XL, and refines what its base made (Podell et al. 2023,
@@ -140,16 +104,12 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
       async (call) => {
         using scope = new Scope();
         const { scheduler, finite } = await this.begin(call, scope);
-        const from =
-          call.denoisingStart === undefined
-            ? setPartialSchedule(scheduler, call, call.strength)
-            : setScheduleFrom(scheduler, call, call.denoisingStart);
-        const timesteps = stepsUntil(scheduler, from, call.denoisingEnd);
+        const { timesteps, from } = refiningSchedule(scheduler, call);
         const conditions = await this.encodeText(call, finite, scope);
         const latents = scope.add(await this.#start(call, scheduler, from, finite));
         const [, , h, w] = latents.shape as [number, number, number, number];
         const factor = call.vae.scaleFactor;
-        const ids = timeIds(call, [h * factor, w * factor]);
+        const ids = refiningTimeIds(call, [h * factor, w * factor]);
         const steps = await this.guideWith(call, conditions, ids, { timesteps }, scope);
         const start = await latents.clone();
         const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents: start, finite });
@@ -165,25 +125,11 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
     const guidance = checkTextGuidance(options, this.skippableLayers, 5);
     const call = this.checkCommon(options, device, guidance, requiresAestheticsScore);
     checkUNetInput(unet.config, vae.config);
-    const denoisingStart = options.denoisingStart ?? undefined;
-    const denoisingEnd = checkDenoisingEnd(options.denoisingEnd);
-    if (denoisingStart !== undefined) {
-      checkFinite("denoisingStart", denoisingStart);
-      if (denoisingStart <= 0 || denoisingStart >= 1)
-        refuseArgument("denoisingStart", denoisingStart, "above 0 and below 1");
-      if (denoisingEnd !== undefined && denoisingStart >= denoisingEnd)
-        throw new InstructPix2PixError(
-          "ERR_INVALID_ARGUMENT",
-          `denoisingStart ${denoisingStart} must be below denoisingEnd ${denoisingEnd}`,
-        );
-    }
-    const positive = checkFinite("aestheticScore", options.aestheticScore ?? 6);
-    const negative = checkFinite("negativeAestheticScore", options.negativeAestheticScore ?? 2.5);
     return {
       ...call,
       ...checkSchedule(options, options.numInferenceSteps ?? 50),
-      ...{ image: options.image, strength, denoisingStart, denoisingEnd, sizes: checkSizes(options) },
-      scores: requiresAestheticsScore ? { positive, negative } : undefined,
+      ...checkRefining(options, requiresAestheticsScore),
+      ...{ image: options.image, strength },
     };
   }
 
@@ -198,19 +144,4 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
     const noise = scope.add(await unitNoise(clean.shape, { device, dtype, generator: call.generator }));
     return await scheduler.addNoise(clean, noise, timesteps.slice(0, 1));
   }
-}
-
-/** As diffusers has them: without scores negative rows take the crop of the prompts'. */
-function timeIds({ sizes, scores }: Call, own: readonly [number, number]): TimeIds {
-  const { originalSize: original = own, targetSize: target = own, cropsCoordsTopLeft: crop } = sizes;
-  const { negativeOriginalSize = original, negativeTargetSize = target } = sizes;
-  if (!scores)
-    return {
-      positive: [...original, ...crop, ...target],
-      negative: [...negativeOriginalSize, ...crop, ...negativeTargetSize],
-    };
-  return {
-    positive: [...original, ...crop, scores.positive],
-    negative: [...negativeOriginalSize, ...sizes.negativeCropsCoordsTopLeft, scores.negative],
-  };
 }

@@ -6,9 +6,10 @@ import { type ImageSource, RgbImage } from "../../images/rgb-image.js";
 import type { StoredPixels } from "../../images/stored.js";
 import { type PipelineImage, partsOf } from "../image-input.js";
 import { type MaskPart, maskShape } from "../mask.js";
-import { checkMaskSize, cropRegion } from "../mask-crop.js";
+import { checkMaskSize, cropRegion, overlaid } from "../mask-crop.js";
 import { refuseArgument } from "../options.js";
-import type { OutputType } from "../run-options.js";
+import type { ImagesResult, OutputType } from "../run-options.js";
+import type { InpaintPicturesCall } from "./call.js";
 
 /** What a call of inpainting gives to paint in. */
 export interface InpaintPictures {
@@ -18,14 +19,9 @@ export interface InpaintPictures {
   overlay: { original: StoredPixels; mask: StoredPixels; region: Box } | undefined;
 }
 
-export interface InpaintPicturesCall {
-  image: PipelineImage;
-  maskImage: PipelineImage;
-  size: { height: number; width: number };
-  /** Margin of the part that is painted; undefined for the whole picture. */
-  paddingMaskCrop: number | undefined;
+type ReadCall = Pick<InpaintPicturesCall, "image" | "maskImage" | "size" | "paddingMaskCrop"> & {
   signal: AbortSignal | undefined;
-}
+};
 
 /** The number of masks. Throws for tensors of another shape. */
 export function countMasks(maskImage: PipelineImage): number {
@@ -62,7 +58,7 @@ export function checkPaddingMaskCrop(
 }
 
 /** Reads masks, and the picture too if a part of it is to be cut out. */
-export async function readPictures(call: InpaintPicturesCall): Promise<InpaintPictures> {
+export async function readPictures(call: ReadCall): Promise<InpaintPictures> {
   const options = call.signal ? { signal: call.signal } : {};
   if (call.paddingMaskCrop !== undefined) return await cutOut(call, call.paddingMaskCrop, options);
   const masks: MaskPart[] = [];
@@ -72,7 +68,7 @@ export async function readPictures(call: InpaintPicturesCall): Promise<InpaintPi
 }
 
 async function cutOut(
-  { image, maskImage, size }: InpaintPicturesCall,
+  { image, maskImage, size }: ReadCall,
   padding: number,
   options: LoadImageOptions,
 ): Promise<InpaintPictures> {
@@ -88,4 +84,14 @@ async function cutOut(
 
 async function stored(source: ImageSource, options: LoadImageOptions): Promise<StoredPixels> {
   return source instanceof RgbImage ? { ...source, form: "colour" } : await loadStored(source, options);
+}
+
+/** The results, put back into the picture that they were cut from if they were. */
+export async function withOverlay<T extends OutputType>(
+  result: ImagesResult<T>,
+  { overlay }: Pick<InpaintPictures, "overlay">,
+): Promise<ImagesResult<T>> {
+  if (!overlay) return result;
+  const images = await Promise.all((result.images as RgbImage[]).map((painted) => overlaid(painted, overlay)));
+  return { ...result, images: images as ImagesResult<T>["images"] };
 }
