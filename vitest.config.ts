@@ -24,7 +24,8 @@ export default defineConfig({
     env: { OMP_NUM_THREADS: "1" },
     // Each file has a process of its own, since the addon holds one job queue per device for the whole process.
     pool: "forks",
-    maxWorkers: Math.max(2, availableParallelism()),
+    // One more than there are cores: some tests wait, for memory to be returned, for servers' pauses, for other processes.
+    maxWorkers: availableParallelism() + 1,
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

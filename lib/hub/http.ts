@@ -1,9 +1,10 @@
-import { Response } from "undici";
+import type { Response } from "undici";
 import { optionNames } from "../core/known-options.js";
 import type { Answer } from "../network/answer.js";
 import { warnIfUnencrypted } from "../network/encryption.js";
 import { HttpClient, type ReadRequest } from "../network/http-client.js";
 import { HttpError } from "../network/http-error.js";
+import { undici } from "../network/undici.js";
 import { displayUrl } from "../network/url.js";
 import type { Environment } from "../runtime/platform.js";
 import { HubError } from "./errors.js";
@@ -84,5 +85,5 @@ export function hubFailure(error: unknown): unknown {
 
 /** An answer in the form that the hub's own client reads. */
 export function toResponse({ bytes, status, headers }: Answer): Response {
-  return new Response(bytes.length > 0 ? bytes : null, { status, headers });
+  return new (undici().Response)(bytes.length > 0 ? bytes : null, { status, headers });
 }

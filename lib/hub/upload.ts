@@ -1,5 +1,6 @@
-import { type Dispatcher, Headers } from "undici";
+import type { Dispatcher } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { undici } from "../network/undici.js";
 import type { Environment } from "../runtime/platform.js";
 import { HubError } from "./errors.js";
 import { assertFileName } from "./file-names.js";
@@ -207,7 +208,7 @@ export class HubUploader {
   /** Common parameters of the hub client's functions. */
   #parameters(signal: AbortSignal | undefined, upload?: UploadInProgress) {
     const http = async (address: string, init: RequestInit & { progressHint?: { path?: string } } = {}) => {
-      const headers = new Headers(init.headers as Record<string, string>);
+      const headers = new (undici().Headers)(init.headers as Record<string, string>);
       const authorized = headers.has("authorization");
       headers.delete("authorization");
       const file = init.progressHint?.path;

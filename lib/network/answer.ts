@@ -1,8 +1,9 @@
 import { pipeline } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
-import { type Dispatcher, Headers } from "undici";
+import type { Dispatcher } from "undici";
 import { failureName } from "./failure.js";
 import { HttpError } from "./http-error.js";
+import { undici } from "./undici.js";
 
 const DECOMPRESSORS: Readonly<Record<string, () => NodeJS.ReadWriteStream>> = {
   gzip: createGunzip,
@@ -18,7 +19,7 @@ export class Answer {
   /** The address that answered, after redirects. */
   readonly url: URL;
   readonly status: number;
-  readonly headers = new Headers();
+  readonly headers = new (undici().Headers)();
   /** The body, once it is read. */
   bytes: Buffer = Buffer.alloc(0);
   readonly #body: Dispatcher.ResponseData["body"];

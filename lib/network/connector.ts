@@ -1,6 +1,7 @@
 import { type LookupAddress, lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
-import { buildConnector } from "undici";
+import type { buildConnector } from "undici";
+import { undici } from "./undici.js";
 
 export interface ConnectorOptions {
   /** Milliseconds until a connection is given up. */
@@ -22,7 +23,7 @@ export class NotConnected extends Error {}
  * Every failure is a {@link NotConnected}.
  */
 export function guardedConnector({ timeout, lookup, isAllowed: rule }: ConnectorOptions): buildConnector.connector {
-  const connect = buildConnector({ timeout, lookup: guardedLookup(lookup ?? systemLookup, rule) });
+  const connect = undici().buildConnector({ timeout, lookup: guardedLookup(lookup ?? systemLookup, rule) });
   return (target, callback) => {
     const fail = (cause: unknown) => callback(new NotConnected("no connection was made", { cause }), null);
     const host = target.hostname.replace(/^\[|\]$/g, "");

@@ -1,7 +1,8 @@
 import type { lookup as systemLookup } from "node:dns";
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
+import type { Dispatcher } from "undici";
 import type { Environment } from "../runtime/platform.js";
 import { guardedConnector } from "./connector.js";
+import { undici } from "./undici.js";
 
 export interface DispatcherOptions {
   /** For `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case; default `process.env`. */
@@ -22,6 +23,7 @@ export interface DispatcherOptions {
 /** What makes the connections of a client; whoever asks for it must destroy it. */
 export function dispatcherFor(options: DispatcherOptions): Dispatcher {
   const { env = process.env, connectTimeout: timeout = 10_000, idleTimeout, isAllowed, lookup } = options;
+  const { Agent, EnvHttpProxyAgent } = undici();
   const limits = idleTimeout === undefined ? {} : { headersTimeout: idleTimeout, bodyTimeout: idleTimeout };
   if (isAllowed) return new Agent({ ...limits, connect: guardedConnector({ timeout, lookup, isAllowed }) });
   const direct = { ...limits, connect: { timeout, ...(lookup && { lookup }) } };

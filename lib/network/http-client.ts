@@ -1,4 +1,4 @@
-import { type Dispatcher, Headers, request as send } from "undici";
+import type { Dispatcher, Headers } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { sleep } from "../core/sleep.js";
 import { Answer } from "./answer.js";
@@ -6,6 +6,7 @@ import { type DispatcherOptions, dispatcherFor } from "./dispatcher.js";
 import { failureName, isPassing, retryAfter } from "./failure.js";
 import { HttpError } from "./http-error.js";
 import { type RequestBody, SentBytes } from "./request-body.js";
+import { undici } from "./undici.js";
 import { redirectTarget, urlAuthorization } from "./url.js";
 
 /** What a client does, and may do with addresses that servers give. */
@@ -132,6 +133,7 @@ export class HttpClient {
    * @throws {@link HttpError} "unreachable", "redirect"; `ERR_ABORTED`
    */
   async open(start: URL, request: HttpRequest, sent = new SentBytes(request.onSent)): Promise<Answer> {
+    const { Headers } = undici();
     const headers = new Headers(DEFAULT_HEADERS);
     for (const [name, value] of new Headers(request.headers)) headers.set(name, value);
     let url = start;
@@ -162,13 +164,14 @@ export class HttpClient {
 
   async #send(url: URL, headers: Headers, request: HttpRequest, sent: SentBytes): Promise<Answer> {
     const { method = "GET", body, signal, authorized = true } = request;
-    const own = new Headers(headers);
+    const http = undici();
+    const own = new http.Headers(headers);
     const authorization = authorized ? (this.#policy.authorize ?? urlAuthorization)(url) : undefined;
     if (authorization !== undefined) own.set("authorization", authorization);
     const isStreamed = typeof body === "object" && "chunks" in body;
     if (isStreamed) own.set("content-length", String(body.size));
     try {
-      const answer = await send(url, {
+      const answer = await http.request(url, {
         dispatcher: this.#dispatcher,
         method,
         headers: Object.fromEntries(own),

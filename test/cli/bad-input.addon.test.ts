@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
-import { editArguments, ip2p, type Outcome, tinyModel, Workplace } from "./run-cli.js";
+import { describe, expect, it, vi } from "vitest";
+import { editArguments, ip2p, ip2pHere, type Outcome, tinyModel, Workplace } from "./run-cli.js";
 
 /** The one line on standard error; more output fails the test. */
 function onlyLine({ status, stderr }: Outcome, expectedStatus: number): string {
@@ -26,6 +26,7 @@ function withHeader(path: string, header: string, length = BigInt(Buffer.byteLen
   writeFileSync(path, Buffer.concat([prefix, Buffer.from(header)]));
 }
 
+// Most cases run within this process; those behind them show that a process ends so.
 describe("a model that is broken is refused in one line that says where:", () => {
   const cases: [what: string, breakIt: (model: string) => void, expected: RegExp][] = [
     [
@@ -129,11 +130,11 @@ describe("a model that is broken is refused in one line that says where:", () =>
     ],
   ];
 
-  it.concurrent.each(cases)("%s", async (_, breakIt, expected) => {
+  it.each(cases)("%s", async (_, breakIt, expected) => {
     using place = new Workplace();
     breakIt(place.copyOfModel());
     const before = place.list();
-    const outcome = await ip2p(editArguments("--model", "model"), { cwd: place.folder });
+    const outcome = await ip2pHere(editArguments("--model", "model"), { cwd: place.folder });
     const line = onlyLine(outcome, 1);
     expect(line).toMatch(expected);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: none of them may reach the terminal
@@ -230,14 +231,15 @@ describe("an invalid argument is refused in one line:", () => {
     ],
   ];
 
-  it.concurrent.each(cases)("%s", async (_, args, status, expected) => {
+  it.each(cases)("%s", async (_, args, status, expected) => {
     using place = new Workplace();
     mkdirSync(place.at("folder.png"));
     writeFileSync(place.at("file.txt"), "just a text");
     writeFileSync(place.at("huge.png"), hugePicture);
     const before = place.list();
-    const env = { http_proxy: "", HTTP_PROXY: "" };
-    expect(onlyLine(await ip2p(editArguments(...args), { cwd: place.folder, env }), status)).toMatch(expected);
+    vi.stubEnv("http_proxy", "").stubEnv("HTTP_PROXY", "");
+    expect(onlyLine(await ip2pHere(editArguments(...args), { cwd: place.folder }), status)).toMatch(expected);
+    vi.unstubAllEnvs();
     expect(place.list()).toEqual(before);
   });
 

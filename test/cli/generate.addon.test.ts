@@ -11,7 +11,7 @@ import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffu
 import { EulerDiscreteScheduler } from "../../lib/schedulers/index.js";
 import { fixture } from "../helpers/fixtures.js";
 import { writeSingleFile } from "../single-file/make.js";
-import { editArguments, ip2p, type Outcome, tinyImage, tinyModel, Workplace } from "./run-cli.js";
+import { editArguments, ip2p, ip2pHere, type Outcome, tinyImage, tinyModel, Workplace } from "./run-cli.js";
 
 const textModel = fixture("text2img", "model");
 const pictureModel = fixture("img2img", "model");
@@ -33,7 +33,7 @@ function generateArguments(...more: string[]): string[] {
 /** Pictures of a command that must succeed without a word on standard error. */
 async function generated(args: string[], outputs = ["out.png"], stderr = ""): Promise<RgbImage[]> {
   using place = new Workplace();
-  const outcome = await ip2p(args, { cwd: place.folder });
+  const outcome = await ip2pHere(args, { cwd: place.folder });
   expect(outcome).toMatchObject({ status: 0, stderr });
   expect(place.list()).toEqual(outputs);
   return await Promise.all(outputs.map((name) => loadImage(place.at(name))));
@@ -310,14 +310,14 @@ describe("is refused in one line, before the model is loaded:", () => {
     ["an output in a missing folder", ["--output", "absent/out.png"], 1, /the folder "absent" does not exist$/],
   ];
 
-  it.concurrent.each(cases)("%s", async (_, args, status, expected) => {
+  it.each(cases)("%s", async (_, args, status, expected) => {
     using place = new Workplace();
     await new RgbImage(44, 60, new Uint8Array(44 * 60 * 3)).save(place.at("black.png"));
-    expect(onlyLine(await ip2p(generateArguments(...args), { cwd: place.folder }), status)).toMatch(expected);
+    expect(onlyLine(await ip2pHere(generateArguments(...args), { cwd: place.folder }), status)).toMatch(expected);
     expect(place.list()).toEqual(["black.png"]);
   });
 
-  it.concurrent.each([
+  it.each([
     [
       "text-to-image",
       textModel,
@@ -326,7 +326,7 @@ describe("is refused in one line, before the model is loaded:", () => {
     ["inpainting", inpaintModel, /it is an inpainting model, .*\(ip2p generate with --image and --mask\)$/],
   ])("a %s model for ip2p edit", async (_, model, expected) => {
     using place = new Workplace();
-    const outcome = await ip2p(editArguments("--model", model), { cwd: place.folder });
+    const outcome = await ip2pHere(editArguments("--model", model), { cwd: place.folder });
     expect(onlyLine(outcome, 1)).toMatch(expected);
     expect(place.list()).toEqual([]);
   });

@@ -2,7 +2,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Writable } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { runCommandLine } from "../../lib/cli/dispatch.js";
+import { showWarnings } from "../../lib/cli/warnings.js";
 import { fixture } from "../helpers/fixtures.js";
 
 /** The command as it is installed; `npm test` compiles it first. */
@@ -29,6 +33,41 @@ export function ip2p(args: readonly string[], options: RunOptions): Promise<Outc
   return runProgram(main, args, options);
 }
 
+let last: Promise<unknown> = Promise.resolve();
+
+/**
+ * Runs `ip2p` within this process, where loading it costs nothing: for tables of cases of which others show how the process
+ * ends. Calls wait for one another, since the current folder is the process's.
+ */
+export function ip2pHere(args: readonly string[], { cwd }: Pick<RunOptions, "cwd">): Promise<Outcome> {
+  const run = async (): Promise<Outcome> => {
+    const output = { stdout: "", stderr: "" };
+    const collect = (name: keyof typeof output) =>
+      new Writable({
+        write: (chunk, _, done) => {
+          output[name] += String(chunk);
+          done();
+        },
+      });
+    const io = { stdout: collect("stdout"), stderr: collect("stderr"), env: process.env };
+    const restore = showWarnings((text) => io.stderr.write(`ip2p: warning: ${text}\n`));
+    const before = process.cwd();
+    process.chdir(cwd);
+    try {
+      const status = await runCommandLine(args, { ...io, signal: new AbortController().signal });
+      // Warnings come behind what caused them.
+      await setImmediate();
+      return { status, ...output };
+    } finally {
+      process.chdir(before);
+      restore();
+    }
+  };
+  const outcome = last.then(run);
+  last = outcome.catch(() => {});
+  return outcome;
+}
+
 /** Runs any program for Node.js in a separate process. */
 export function runProgram(program: string, args: readonly string[], options: RunOptions): Promise<Outcome> {
   const { cwd, env, fileSizeLimit, onOutput } = options;
@@ -49,9 +88,9 @@ export function runProgram(program: string, args: readonly string[], options: Ru
   });
 }
 
-/** A temporary folder to run in; removed by `using`. */
+/** A temporary folder, or this one, to run in; removed by `using`. */
 export class Workplace implements Disposable {
-  readonly folder = mkdtempSync(join(tmpdir(), "ip2p-cli-"));
+  constructor(readonly folder = mkdtempSync(join(tmpdir(), "ip2p-cli-"))) {}
 
   /** A path in the folder. */
   at(...parts: string[]): string {

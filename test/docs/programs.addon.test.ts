@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { trainOptions } from "../../lib/training/options.js";
-import { runProgram, tinyImage, type Workplace } from "../cli/run-cli.js";
+import { type Outcome, runProgram, tinyImage, type Workplace } from "../cli/run-cli.js";
 import { installExample } from "../examples/server-process.mjs";
 import { type Block, blocks, root } from "./pages.js";
 import { useDocsWorld } from "./workplace.js";
@@ -56,17 +56,23 @@ describe("every program in the documentation", () => {
     expect(problems).toEqual([]);
   });
 
-  it.each(programs.filter(([, block]) => !isServer(block)))(
-    "%s runs",
-    async (_, block) => {
-      using place = world.place();
+  it("runs", async () => {
+    const running = programs.filter(([, block]) => !isServer(block));
+    using all = world.place();
+    const paths = running.map(([, block], i) => {
+      const place = world.place(all.at(String(i)));
       // Training would warn of a model there that it replaces.
       if (block.code.includes('outputDir: "./my-model"')) rmSync(place.at("my-model"), { recursive: true });
-      const outcome = await runProgram(write(place, block), [], { cwd: place.folder, env: world.env });
-      expect({ status: outcome.status, stderr: outcome.stderr }).toEqual({ status: 0, stderr: "" });
-    },
-    120_000,
-  );
+      return write(place, block);
+    });
+    const whole = await runProgram(join(import.meta.dirname, "run-programs.mjs"), paths, { cwd: root, env: world.env });
+    const outcomes = whole.stdout.split("\n").flatMap((line) => (line === "" ? [] : (JSON.parse(line) as Outcome)));
+    expect(
+      running.map(([where], i) => ({ where, status: outcomes[i]?.status, stderr: outcomes[i]?.stderr })),
+      whole.stderr,
+    ).toEqual(running.map(([where]) => ({ where, status: 0, stderr: "" })));
+    expect(whole).toMatchObject({ status: 0, stderr: "" });
+  }, 600_000);
 
   it.each(programs.filter(([, block]) => isServer(block)))("%s serves", async (_, block) => {
     using place = world.place();

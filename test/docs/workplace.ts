@@ -24,8 +24,8 @@ const MODEL_FILES = [
 /** Where the examples of the pages can be tried: what they name is there, but small, the hub included. */
 export interface DocsWorld {
   env: Record<string, string>;
-  /** A temporary folder with the models, pictures and data sets that the pages name. */
-  place(): Workplace;
+  /** A temporary folder, or this one, with the models, pictures and data sets that the pages name. */
+  place(folder?: string): Workplace;
 }
 
 export function useDocsWorld(): DocsWorld {
@@ -82,9 +82,9 @@ export function useDocsWorld(): DocsWorld {
     await server?.stop();
     made[Symbol.dispose]();
   });
-  world.place = () => {
-    const place = new Workplace();
-    rmSync(place.folder, { recursive: true });
+  world.place = (folder) => {
+    const place = new Workplace(folder);
+    rmSync(place.folder, { recursive: true, force: true });
     cpSync(made.folder, place.folder, { recursive: true, verbatimSymlinks: true });
     return place;
   };

@@ -55,7 +55,7 @@ test("the built-in model is at most 12 MB", async () => {
 
 test("the built-in model succeeds far more often than chance", async () => {
   let successes = 0;
-  const count = 20;
+  const count = 8;
   for (let index = 0; index < count; index++) {
     const { scene, edit } = worldExample(2000, index);
     const { images } = await pipeline.run({
@@ -66,8 +66,8 @@ test("the built-in model succeeds far more often than chance", async () => {
     });
     if (new EditJudge(scene, edit, new Random(2000, 10_000 + index)).score(images[0]!).success) successes++;
   }
-  // By chance one of 17 pictures is nearest.
-  expect(successes / count).toBeGreaterThan(0.3);
+  // By chance one of 17 pictures is nearest; five of eight are then one case in thirty thousand.
+  expect(successes).toBeGreaterThanOrEqual(5);
 }, 180_000);
 
 test("ip2p edit uses the built-in model by default, and says so", async () => {
