@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { Generator, synchronize, UNet2DConditionModel } from "../dist/index.js";
 import { native } from "../dist/runtime/native.js";
 import { drawsFrom } from "../dist/training/draws.js";
-import { disposeBaseModel, loadBaseModel } from "../dist/training/recipes/instruct_pix2pix/base-model.js";
-import { BatchEncoder, disposeEncoded } from "../dist/training/recipes/instruct_pix2pix/encoder.js";
-import { disposeMicroBatch, prepareMicroBatch } from "../dist/training/recipes/instruct_pix2pix/micro-batch.js";
+import { BatchEncoder } from "../dist/training/recipes/edit/encoder.js";
+import { disposeEncoded, disposeMicroBatch, prepareMicroBatch } from "../dist/training/recipes/edit/micro-batch.js";
+import { instructPix2Pix } from "../dist/training/recipes/instruct_pix2pix/recipe.js";
 import { Trainer } from "../dist/training/trainer.js";
 import { peakBytes } from "./device.mjs";
 
@@ -25,11 +25,10 @@ const now = async () => {
 
 await native().setThreads(threads);
 let start = await now();
-const base = await loadBaseModel({
+const base = await instructPix2Pix.load({
   pretrainedModelNameOrPath: model,
   device,
   frozenDType: precision === "bf16" ? "bfloat16" : "float32",
-  trainTextEncoder: false,
 });
 if (attention !== "auto") {
   base.unet.dispose();
@@ -48,7 +47,7 @@ const trainer = await Trainer.create(base.unet, {
 });
 say({ loadSeconds: (await now()) - start });
 
-const encoder = new BatchEncoder(base, { resolution: size, trainTextEncoder: false, separately: false });
+const encoder = new BatchEncoder(base, { resolution: size, separately: false });
 const pictures = () => randomFillSync(new Uint8Array(batch * size * size * 3));
 const loaded = { originals: pictures(), edited: pictures(), prompts: Array(batch).fill("make it winter") };
 const flips = Array(batch).fill(false);
@@ -57,9 +56,9 @@ const draws = drawsFrom(generator, new Generator("cpu", 1), device);
 const recipe = {
   scheduler: base.noiseSchedule,
   predictionType: base.predictionType,
-  scalingFactor: base.vae.config.scaling_factor,
+  scalingFactor: base.autoencoder.config.scaling_factor,
   conditioningDropoutProb: 0.05,
-  nullText: await encoder.nullText(),
+  nullText: await base.nullText(),
 };
 const kept = cached ? await encoder.encode(loaded, flips) : undefined;
 for (let step = 0; step < steps; step++) {
@@ -76,4 +75,4 @@ for (let step = 0; step < steps; step++) {
   say({ step, seconds: (await now()) - start, loss, gradNorm, peakBytes: await peakBytes(device) });
 }
 trainer.dispose();
-disposeBaseModel(base);
+await base.dispose();

@@ -2,9 +2,6 @@ import { type ErrorCode, InstructPix2PixError, isError, isInstructPix2PixError }
 import type { OptionDeclarations } from "../options/declaration.js";
 import { camelCase } from "../options/names.js";
 
-/** Errors whose messages name options of the library. */
-const NAMES_OPTIONS: readonly ErrorCode[] = ["ERR_INVALID_ARGUMENT", "ERR_NOT_FINITE"];
-
 /** Errors about the installation continue on further lines with what was tried; all others are one line. */
 const LISTS: readonly ErrorCode[] = ["ERR_LIBTORCH_NOT_FOUND", "ERR_ADDON_NOT_FOUND", "ERR_BUILD_TOOLS"];
 
@@ -20,23 +17,23 @@ export function statusOf(error: unknown): 1 | 2 {
 export function describeFailure(error: unknown, verbose: boolean, declarations: OptionDeclarations = {}): string {
   const known = error instanceof InstructPix2PixError;
   const text = isError(error) ? error.message : String(error);
-  const named = known && NAMES_OPTIONS.includes(error.code) ? asFlags(text, declarations) : text;
+  const named = known ? asFlags(text, declarations) : text;
   const message = escapeControls(named, known && LISTS.includes(error.code));
   const line = known ? message : `internal error: ${message}; this is a bug, --verbose shows where`;
   return verbose && isError(error) ? `${line}\n${traceOf(error)}` : line;
 }
 
 /**
- * Library errors name options in camelCase: `numImagesPerPrompt` → `--num_images_per_prompt`. Quoted text is the user's
- * own and is left alone.
+ * The library's messages name options in camelCase: `numImagesPerPrompt` → `--num_images_per_prompt`. Quoted text and paths
+ * are the user's own and are left alone.
  */
-function asFlags(text: string, declarations: OptionDeclarations): string {
+export function asFlags(text: string, declarations: OptionDeclarations): string {
   const flags = new Map(
     Object.keys(declarations)
       .filter((name) => name.includes("_"))
       .map((name) => [camelCase(name), `--${name}`]),
   );
-  return text.replace(/"[^"]*"|\b[a-z]\w*[A-Z]\w*\b/g, (word) => flags.get(word) ?? word);
+  return text.replace(/"[^"]*"|(?<![\w/\\.-])[a-z]\w*[A-Z]\w*(?![\w/\\-]|\.\w)/g, (word) => flags.get(word) ?? word);
 }
 
 /** Escapes characters that would move the cursor, change the terminal's state or the text direction. */

@@ -4,9 +4,9 @@ import { datasetError, listOf } from "./errors.js";
 
 /** The option that names each column, for messages. */
 const OPTIONS: Record<keyof EditColumns, string> = {
-  original: "original_image_column",
-  edited: "edited_image_column",
-  prompt: "edit_prompt_column",
+  original: "originalImageColumn",
+  edited: "editedImageColumn",
+  prompt: "editPromptColumn",
 };
 
 /** The error for a missing column. */

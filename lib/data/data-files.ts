@@ -78,7 +78,7 @@ export function chooseTrainFiles(
 function configFolder(files: readonly string[], name: string | undefined, where: string): string {
   if (name === undefined || name === "default") return "";
   if (name !== "" && files.some((path) => path.startsWith(`${name}/`))) return name;
-  throw datasetError(`${where} has no configuration ${quote(name)}; leave dataset_config_name out`);
+  throw datasetError(`${where} has no configuration ${quote(name)}; leave datasetConfigName out`);
 }
 
 function isParquetData(name: string): boolean {

@@ -123,7 +123,7 @@ export function chooseConfig(configs: readonly CardConfig[], asked: string | und
   if (found.length > 1) throw datasetError(`${where}: several configurations are the default one: ${names}`);
   throw datasetError(
     asked === undefined
-      ? `${where} has several configurations; choose one with dataset_config_name: ${names}`
+      ? `${where} has several configurations; choose one with datasetConfigName: ${names}`
       : `${where} has no configuration ${quote(asked)}; known: ${names}`,
   );
 }

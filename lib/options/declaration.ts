@@ -27,15 +27,30 @@ export interface OptionDeclaration {
   readonly secret?: true;
   /** Does not affect a run's results, so that it may change on resume. */
   readonly mayChange?: true;
+  /** Whether a program may give a {@link FactorOfStep} instead of the value. */
+  readonly orFactor?: true;
   /** Its heading in the help; by default the general one. */
   readonly group?: string;
 }
+
+/**
+ * A factor that depends on how far a run is.
+ *
+ * @param step optimizer steps done, from 0
+ * @param total optimizer steps of the whole run
+ * @returns a finite number of at least 0
+ */
+export type FactorOfStep = (step: number, total: number) => number;
 
 /** Options by their names in snake_case, as in diffusers' scripts. */
 export type OptionDeclarations = Readonly<Record<string, OptionDeclaration>>;
 
 /** The type of an option's value. */
-export type ValueOf<D extends OptionDeclaration> = D["type"] extends "boolean"
+export type ValueOf<D extends OptionDeclaration> =
+  | PlainValue<D>
+  | (D extends { readonly orFactor: true } ? FactorOfStep : never);
+
+type PlainValue<D extends OptionDeclaration> = D["type"] extends "boolean"
   ? boolean
   : D["type"] extends "integer" | "number"
     ? number

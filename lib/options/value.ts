@@ -1,8 +1,8 @@
 import { isDecimal } from "../core/decimal.js";
-import type { OptionDeclaration } from "./declaration.js";
+import type { FactorOfStep, OptionDeclaration } from "./declaration.js";
 
 /** A valid value of an option. */
-export type OptionValue = string | boolean | number | bigint | readonly number[];
+export type OptionValue = string | boolean | number | bigint | readonly number[] | FactorOfStep;
 
 /**
  * The reason why a value is invalid, continuing a sentence that begins with the option's name; or the converted value.
@@ -14,8 +14,10 @@ export function parseValue(text: string, declaration: OptionDeclaration): Checke
   const { type } = declaration;
   const shown = JSON.stringify(text);
   switch (type) {
-    case "string":
-      return checkValue(text, declaration);
+    case "string": {
+      const { orFactor: _, ...rest } = declaration;
+      return checkValue(text, rest);
+    }
     case "boolean": {
       const word = text.toLowerCase();
       if (word === "true" || word === "1") return { value: true };
@@ -42,8 +44,11 @@ export function parseValue(text: string, declaration: OptionDeclaration): Checke
 
 /** Checks a value passed by a program or converted from a flag's text. */
 export function checkValue(given: unknown, declaration: OptionDeclaration): Checked {
-  const { type, choices } = declaration;
-  const problem = (expected: string): Checked => ({ problem: `takes ${expected}, not ${show(given)}` });
+  const { type, choices, orFactor } = declaration;
+  if (orFactor && typeof given === "function") return { value: given as FactorOfStep };
+  const problem = (expected: string): Checked => ({
+    problem: `takes ${expected}${orFactor ? ", or a function (step, total) => factor" : ""}, not ${show(given)}`,
+  });
   switch (type) {
     case "string":
       if (typeof given !== "string") return problem("a string");

@@ -2,8 +2,8 @@ import type { Loader } from "../data/loader.js";
 import type { EpochOrder, EpochOrderState, OrderedBatch } from "../data/permutation.js";
 import type { Flips } from "./flips.js";
 import type { LatentCache } from "./latent-cache.js";
-import { type BatchEncoder, disposeEncoded } from "./recipes/instruct_pix2pix/encoder.js";
-import type { EncodedBatch } from "./recipes/instruct_pix2pix/micro-batch.js";
+import type { BatchEncoder } from "./recipes/edit/encoder.js";
+import { disposeEncoded, type EncodedBatch } from "./recipes/edit/micro-batch.js";
 
 /** A batch for the training loop. */
 export interface TrainingBatch {

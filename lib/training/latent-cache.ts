@@ -9,14 +9,15 @@ import { withLock } from "../files/lock.js";
 import { native } from "../runtime/native.js";
 import { encodeRows, type RowEncoding } from "./latent-encoding.js";
 import { LATENT_FORMAT, product, RecordReader, RecordWriter } from "./latent-records.js";
-import type { BaseModel } from "./recipes/instruct_pix2pix/base-model.js";
-import type { BatchEncoder } from "./recipes/instruct_pix2pix/encoder.js";
-import type { EncodedBatch } from "./recipes/instruct_pix2pix/micro-batch.js";
+import type { BatchEncoder } from "./recipes/edit/encoder.js";
+import type { EncodedBatch, TextRows } from "./recipes/edit/micro-batch.js";
+import type { EditModels } from "./recipes/edit/models.js";
 
 /** Further dependencies of the records besides data set and models. */
 export interface CacheSettings {
   resolution: number;
-  trainTextEncoder: boolean;
+  /** Whether the log variance of the original pictures' latents is kept too. */
+  samplesOriginals: boolean;
   batchSize: number;
   mirrored: boolean;
   /** As in the loader: whether rows with empty prompts are used. */
@@ -33,13 +34,13 @@ export interface CacheHooks {
 /** Latents and prompt embeddings of a whole data set, encoded once and read row by row. */
 export class LatentCache {
   readonly #records: RecordReader;
-  readonly #base: BaseModel;
+  readonly #models: EditModels;
   readonly #encoding: RowEncoding;
   readonly #warn: CacheHooks["warn"];
 
-  private constructor(records: RecordReader, base: BaseModel, encoding: RowEncoding, warn: CacheHooks["warn"]) {
+  private constructor(records: RecordReader, models: EditModels, encoding: RowEncoding, warn: CacheHooks["warn"]) {
     this.#records = records;
-    this.#base = base;
+    this.#models = models;
     this.#encoding = encoding;
     this.#warn = warn;
   }
@@ -55,24 +56,24 @@ export class LatentCache {
    */
   static async open(
     parent: string,
-    parts: { dataset: EditDataset; loader: Loader; encoder: BatchEncoder; base: BaseModel },
+    parts: { dataset: EditDataset; loader: Loader; encoder: BatchEncoder; models: EditModels },
     settings: CacheSettings,
     hooks: CacheHooks,
     signal: AbortSignal | undefined,
   ): Promise<LatentCache> {
-    const key = await contentKey(parts.dataset, parts.base, settings);
+    const key = await contentKey(parts.dataset, parts.models, settings);
     const name = `latents-${key.slice(0, 16)}`;
     const folder = join(parent, name);
     const onWait = (holder: string) =>
       hooks.warn(`waiting for ${holder}, which encodes the same pictures into ${folder}`);
-    const { loader, encoder, base, dataset } = parts;
+    const { loader, encoder, models, dataset } = parts;
     const encoding: RowEncoding = { loader, encoder, mirrored: settings.mirrored };
     const existing = async () => {
       const found = await RecordReader.open(folder, key);
       if (!(found instanceof RecordReader)) return found;
       const { usable } = found.description;
       if (usable.length === dataset.length && !(settings.strict && usable.includes("0")))
-        return new LatentCache(found, base, encoding, hooks.warn);
+        return new LatentCache(found, models, encoding, hooks.warn);
       await found.close();
       return undefined;
     };
@@ -115,28 +116,36 @@ export class LatentCache {
       .map((row, i) => ({ row, flip: flips[i]! }))
       .filter(({ row }) => this.#records.description.usable[row] === "1");
     if (kept.length === 0) return undefined;
-    const { latents, text, mirrorings } = this.#records.description;
-    const [latentSize, textSize] = [product(latents), product(text)];
-    const textStart = mirrorings * 3 * latentSize;
-    const stacked = [0, 1, 2].map(() => new Float32Array(kept.length * latentSize));
-    const texts = new Float32Array(kept.length * textSize);
+    const { latents, perPair, text, mirrorings } = this.#records.description;
+    const latentSize = product(latents);
+    const names = Object.keys(text) as (keyof TextRows)[];
+    const stacked = Array.from({ length: perPair }, () => new Float32Array(kept.length * latentSize));
+    const texts = names.map((name) => new Float32Array(kept.length * product(text[name]!)));
     for (const [i, { row, flip }] of kept.entries()) {
       const found = await this.#records.read(row);
       const record = typeof found === "string" ? await this.#mend(row, found, signal) : found;
-      const first = flip && mirrorings === 2 ? 3 * latentSize : 0;
-      for (const [j, target] of stacked.entries()) {
-        const start = first + j * latentSize;
+      let start = flip && mirrorings === 2 ? perPair * latentSize : 0;
+      for (const target of stacked) {
         target.set(record.subarray(start, start + latentSize), i * latentSize);
+        start += latentSize;
       }
-      texts.set(record.subarray(textStart), i * textSize);
+      start = mirrorings * perPair * latentSize;
+      for (const target of texts) {
+        const size = target.length / kept.length;
+        target.set(record.subarray(start, start + size), i * size);
+        start += size;
+      }
     }
-    const [mean, logvar, original] = await Promise.all(
+    const [mean, logvar, original, ofOriginal] = await Promise.all(
       stacked.map((values) => this.#latents(values, [kept.length, ...latents])),
     );
+    const encoded: Partial<Record<keyof TextRows, Tensor>> = {};
+    for (const [i, name] of names.entries())
+      encoded[name] = await this.#text(name, texts[i]!, [kept.length, ...text[name]!]);
     return {
       edited: { mean: mean!, logvar: logvar! },
-      original: original!,
-      text: await this.#text(texts, [kept.length, ...text]),
+      original: { mean: original!, ...(ofOriginal && { logvar: ofOriginal }) },
+      text: encoded,
     };
   }
 
@@ -171,15 +180,16 @@ export class LatentCache {
     }
   }
 
-  async #text(values: Float32Array, shape: number[]): Promise<Tensor> {
+  async #text(name: keyof TextRows, values: Float32Array, shape: number[]): Promise<Tensor> {
     // float32 represents every token id exactly.
-    return shape.length === 2
+    return name === "inputIds"
       ? Tensor.from(BigInt64Array.from(values, BigInt), shape)
-      : await placed(Tensor.from(values, shape), this.#base);
+      : await placed(Tensor.from(values, shape), this.#models);
   }
 
   async #latents(values: Float32Array, shape: number[]): Promise<Tensor> {
-    const tensor = await placed(Tensor.from(values, shape), this.#base);
+    const { device, autoencoder } = this.#models;
+    const tensor = await placed(Tensor.from(values, shape), { device, dtype: autoencoder.dtype });
     // A single row is contiguous, whatever the layout of larger batches.
     if (!this.#records.description.channelsLast || shape[0] === 1) return tensor;
     using contiguous = tensor;
@@ -191,7 +201,7 @@ export class LatentCache {
   }
 }
 
-async function placed(tensor: Tensor, { vae: { device, dtype } }: BaseModel): Promise<Tensor> {
+async function placed(tensor: Tensor, { device, dtype }: Pick<EditModels, "device" | "dtype">): Promise<Tensor> {
   using source = tensor;
   return await source.to({ device, dtype });
 }
@@ -239,17 +249,15 @@ function* rowsInOrder(start: number, end: number, batchSize: number): Generator<
     yield { rows: Array.from({ length: Math.min(batchSize, end - first) }, (_, i) => first + i) };
 }
 
-async function contentKey(
-  dataset: EditDataset,
-  { source, vae, textEncoder }: BaseModel,
-  settings: CacheSettings,
-): Promise<string> {
+async function contentKey(dataset: EditDataset, models: EditModels, settings: CacheSettings): Promise<string> {
   const hash = createHash("sha256");
-  const { resolution, mirrored, trainTextEncoder, emptyPrompts } = settings;
+  const { resolution, mirrored, samplesOriginals, emptyPrompts } = settings;
   const about = { format: LATENT_FORMAT, data: dataset.stamp };
-  const dtypes = [vae.dtype, textEncoder.dtype];
-  hash.update(JSON.stringify({ ...about, resolution, mirrored, trainTextEncoder, emptyPrompts, dtypes }));
-  for (const line of await source.contents(["vae", ...(trainTextEncoder ? [] : ["textEncoder" as const]), "tokenizer"]))
-    hash.update(`\n${line}`);
+  const dtypes = [models.autoencoder.dtype, models.dtype];
+  const trainTextEncoder = models.textEncoder !== null;
+  hash.update(
+    JSON.stringify({ ...about, resolution, mirrored, samplesOriginals, trainTextEncoder, emptyPrompts, dtypes }),
+  );
+  for (const line of await models.contents()) hash.update(`\n${line}`);
   return hash.digest("hex");
 }

@@ -3,9 +3,9 @@ import { Scope } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Loader } from "../data/index.js";
 import { native } from "../runtime/native.js";
-import { type Layout, product } from "./latent-records.js";
-import { type BatchEncoder, disposeEncoded } from "./recipes/instruct_pix2pix/encoder.js";
-import type { EncodedBatch } from "./recipes/instruct_pix2pix/micro-batch.js";
+import { type Layout, numbersOf, product } from "./latent-records.js";
+import type { BatchEncoder } from "./recipes/edit/encoder.js";
+import { disposeEncoded, type EncodedBatch, entriesOf } from "./recipes/edit/micro-batch.js";
 
 /** What turns rows of the data set into records of the cache. */
 export interface RowEncoding {
@@ -55,10 +55,11 @@ export async function* encodeRows(
 }
 
 async function layoutOf(encoded: readonly EncodedBatch[]): Promise<Layout> {
-  const { edited, text } = encoded[0]!;
+  const { edited, original, text } = encoded[0]!;
   return {
     latents: edited.mean.shape.slice(1) as [number, number, number],
-    text: text.shape.slice(1),
+    perPair: original.logvar ? 4 : 3,
+    text: Object.fromEntries(entriesOf(text).map(([name, { shape }]) => [name, shape.slice(1)])),
     mirrorings: encoded.length,
     channelsLast: await native().isChannelsLast(edited.mean.handle),
   };
@@ -69,16 +70,20 @@ async function recordsOf(encoded: readonly EncodedBatch[], layout: Layout): Prom
   using scope = new Scope();
   const float = async (tensor: Tensor) =>
     (await scope.add(await tensor.to({ dtype: "float32" })).toArray()) as Float32Array;
-  const latents: Float32Array[] = [];
+  const parts: { values: Float32Array; size: number }[] = [];
   for (const { edited, original } of encoded)
-    for (const tensor of [edited.mean, edited.logvar, original]) latents.push(await float(tensor));
-  const text = await float(encoded[0]!.text);
-  const [latentSize, textSize] = [product(layout.latents), product(layout.text)];
-  return Array.from({ length: text.length / textSize }, (_, row) => {
-    const record = new Float32Array(latents.length * latentSize + textSize);
-    for (const [j, values] of latents.entries())
-      record.set(values.subarray(row * latentSize, (row + 1) * latentSize), j * latentSize);
-    record.set(text.subarray(row * textSize, (row + 1) * textSize), latents.length * latentSize);
+    for (const tensor of [edited.mean, edited.logvar, original.mean, original.logvar])
+      if (tensor) parts.push({ values: await float(tensor), size: product(layout.latents) });
+  for (const [name, tensor] of entriesOf(encoded[0]!.text))
+    parts.push({ values: await float(tensor), size: product(layout.text[name]!) });
+  const rows = encoded[0]!.edited.mean.shape[0]!;
+  return Array.from({ length: rows }, (_, row) => {
+    const record = new Float32Array(numbersOf(layout));
+    let start = 0;
+    for (const { values, size } of parts) {
+      record.set(values.subarray(row * size, (row + 1) * size), start);
+      start += size;
+    }
     return record;
   });
 }

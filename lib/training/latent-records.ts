@@ -7,18 +7,20 @@ import { errnoOf, ioError } from "../files/io-error.js";
 import { readFully, writeFully } from "../files/whole-io.js";
 
 /** Version of the layout below. */
-export const LATENT_FORMAT = 3;
+export const LATENT_FORMAT = 4;
 const RECORDS = "records.bin";
 const DESCRIPTION = "cache.json";
 /** Bytes of the SHA-256 at the end of every record. */
 const HASH_BYTES = 32;
 
-/** The layout of a record, as float32: for each flip the three latents, then the text. */
+/** The layout of a record, as float32: for each flip the latents of the pair, then the text. */
 export interface Layout {
   /** [C,h,w] of one row's latents. */
   latents: [number, number, number];
-  /** [T,D] of one row's text embedding, or [T] of its token ids. */
-  text: number[];
+  /** 3 for mean and log variance of the edited picture's latents and the mean of the original's; 4 with its log variance. */
+  perPair: 3 | 4;
+  /** The shapes of one row's texts, by name. */
+  text: Record<string, number[]>;
   /** 1, or 2 if pairs may be flipped. */
   mirrorings: number;
   /** The autoencoder's memory layout for several rows, which affects noise drawn "like" the latents. */
@@ -39,8 +41,9 @@ export interface Description extends Layout {
 }
 
 /** Values in a row's record. */
-export function numbersOf({ latents, text, mirrorings }: Layout): number {
-  return mirrorings * 3 * product(latents) + product(text);
+export function numbersOf({ latents, perPair, text, mirrorings }: Layout): number {
+  const texts = Object.values(text).reduce((sum, shape) => sum + product(shape), 0);
+  return mirrorings * perPair * product(latents) + texts;
 }
 
 export function product(sizes: readonly number[]): number {

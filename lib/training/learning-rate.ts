@@ -1,11 +1,13 @@
+import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import type { FactorOfStep } from "../options/declaration.js";
 import { createLrSchedule, type LrSchedule, type LrScheduleName, type LrScheduleOptions } from "./lr-schedule.js";
 import { parseStepRules } from "./lr-step-rules.js";
 import type { PreparedRun } from "./prepare.js";
 
 /** All in optimizer steps, independent of the number of processes. */
 export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles" | "power" | "lrEnd" | "stepRules"> {
-  schedule: LrScheduleName;
+  schedule: LrScheduleName | FactorOfStep;
   /** The base rate, after `scale_lr`. */
   learningRate: number;
   /** Default 0. */
@@ -43,18 +45,27 @@ export class LearningRate {
       );
     this.#learningRate = learningRate;
     this.#numProcesses = numProcesses;
-    this.#schedule = createLrSchedule(options.schedule, {
+    const { schedule, trainingSteps } = options;
+    if (typeof schedule === "function") {
+      this.#schedule = (step) => checkedFactor(schedule, step / numProcesses, trainingSteps);
+      return;
+    }
+    this.#schedule = createLrSchedule(schedule, {
       numCycles: options.numCycles,
       power: options.power,
       lrEnd: options.lrEnd,
       learningRate,
       numWarmupSteps: (options.warmupSteps ?? 0) * numProcesses,
-      numTrainingSteps: options.trainingSteps * numProcesses,
+      numTrainingSteps: trainingSteps * numProcesses,
       stepRules: stepRules === undefined ? undefined : stretched(stepRules, numProcesses),
     });
   }
 
-  /** The learning rate for the next optimizer step. */
+  /**
+   * The learning rate for the next optimizer step.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` for a function that gives no factor, or what the function throws
+   */
   get current(): number {
     return this.#learningRate * this.#schedule(this.#step);
   }
@@ -94,6 +105,15 @@ export function learningRateOf({
   // diffusers' scheduler state is a pickle and is not read: one schedule step per optimizer step is assumed.
   if (resumed) rate.restore(resumed.state?.learningRate ?? { step: resumed.step });
   return rate;
+}
+
+function checkedFactor(schedule: FactorOfStep, step: number, total: number): number {
+  const factor: unknown = schedule(step, total);
+  if (typeof factor === "number" && Number.isFinite(factor) && factor >= 0) return factor;
+  throw new InstructPix2PixError(
+    "ERR_INVALID_ARGUMENT",
+    `lrScheduler must return a finite number of at least 0, not ${describe(factor)} (step ${step} of ${total})`,
+  );
 }
 
 /** The same rules for a schedule that makes several steps at once. */

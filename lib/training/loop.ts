@@ -1,12 +1,16 @@
 import { peakDeviceMemory } from "../core/cuda.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
-import type { Tensor } from "../core/tensor.js";
 import { emaDecay } from "./ema.js";
 import type { EncodedData, TrainingBatch } from "./encoded-data.js";
 import type { StepRecord } from "./events.js";
 import type { LearningRate } from "./learning-rate.js";
 import type { PreparedRun } from "./prepare.js";
-import { disposeMicroBatch, prepareMicroBatch } from "./recipes/instruct_pix2pix/micro-batch.js";
+import {
+  disposeMicroBatch,
+  type MicroBatchSettings,
+  prepareMicroBatch,
+  type TextRows,
+} from "./recipes/edit/micro-batch.js";
 import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
 
 /** Hooks of the training loop. */
@@ -32,19 +36,20 @@ export async function runLoop(
   run: PreparedRun,
   data: EncodedData,
   learningRate: LearningRate,
-  nullText: Tensor,
+  nullText: TextRows,
   hooks: LoopHooks,
   signal: AbortSignal | undefined,
 ): Promise<Progress> {
-  const { options, trainer, scaler, base, totalSteps } = run;
+  const { options, trainer, scaler, models, totalSteps } = run;
   const accumulation = options.gradientAccumulationSteps;
-  const settings = {
-    scheduler: base.noiseSchedule,
-    predictionType: base.predictionType,
-    scalingFactor: base.vae.config.scaling_factor,
+  const settings: MicroBatchSettings = {
+    scheduler: models.noiseSchedule,
+    predictionType: models.predictionType,
+    scalingFactor: models.autoencoder.config.scaling_factor,
+    dtype: models.dtype,
     conditioningDropoutProb: options.conditioningDropoutProb,
     nullText,
-    trainTextEncoder: trainer.textEncoder !== null,
+    conditions: (text) => models.conditions(text),
   };
   const progress: Progress = {
     step: run.resumed?.step ?? 0,

@@ -110,7 +110,7 @@ function polynomial(warmupSteps: number, totalSteps: number, options: LrSchedule
 }
 
 function piecewiseConstant({ stepRules }: LrScheduleOptions): LrSchedule {
-  if (stepRules === undefined) throw invalid("the schedule piecewise_constant needs its rules (lr_step_rules)");
+  if (stepRules === undefined) throw invalid("the schedule piecewise_constant needs its rules (lrStepRules)");
   const { pieces, last } = parseStepRules(stepRules);
   return (step) => pieces.find(({ end }) => step < end)?.multiplier ?? last;
 }

@@ -3,9 +3,15 @@ import { basename, resolve } from "node:path";
 import { packageVersion } from "../core/package-version.js";
 import { isRepositoryId } from "../hub/repository.js";
 import type { TrainOptions } from "./options.js";
+import type { Recipe } from "./recipes/recipe.js";
 
 /** README.md of a trained model, with the metadata that the hub reads. Contains no local paths. */
-export function modelCard(options: TrainOptions, step: number, seed: bigint): string {
+export function modelCard(
+  options: TrainOptions,
+  { pipeline, tags }: Pick<Recipe, "pipeline" | "tags">,
+  step: number,
+  seed: bigint,
+): string {
   const { pretrainedModelNameOrPath: base, datasetName } = options;
   const baseName = isOnHub(base) ? base : basename(resolve(base));
   const dataset = datasetName !== undefined && isOnHub(datasetName) ? datasetName : undefined;
@@ -16,8 +22,7 @@ export function modelCard(options: TrainOptions, step: number, seed: bigint): st
     ...(dataset === undefined ? [] : ["datasets:", `- ${dataset}`]),
     "pipeline_tag: image-to-image",
     "tags:",
-    "- instruct-pix2pix",
-    "- stable-diffusion",
+    ...tags.map((tag) => `- ${tag}`),
     "- diffusers-training",
     "---",
   ];
@@ -26,7 +31,7 @@ export function modelCard(options: TrainOptions, step: number, seed: bigint): st
     ["resolution", options.resolution],
     ["batch size", options.trainBatchSize * options.gradientAccumulationSteps],
     ["learning rate", options.learningRate],
-    ["schedule", options.lrScheduler],
+    ["schedule", typeof options.lrScheduler === "function" ? "a function of the step" : options.lrScheduler],
     ["conditioning dropout", options.conditioningDropoutProb ?? "none"],
     ["mixed precision", options.mixedPrecision],
     ["EMA weights", options.useEma ? "yes" : "no"],
@@ -45,17 +50,17 @@ ${settings.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}
 ## Use
 
 \`\`\`ts
-import { InstructPix2PixPipeline } from "instruct-pix2pix";
+import { ${pipeline} } from "instruct-pix2pix";
 
-const pipe = await InstructPix2PixPipeline.fromPretrained("this-folder-or-its-hub-id");
+const pipe = await ${pipeline}.fromPretrained("this-folder-or-its-hub-id");
 const { images } = await pipe.run({ prompt: "make it winter", image: "photo.jpg", numInferenceSteps: 20, seed: 0 });
 await images[0].save("winter.png");
 \`\`\`
 
 \`\`\`python
-from diffusers import StableDiffusionInstructPix2PixPipeline
+from diffusers import ${pipeline}
 
-pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained("this-folder-or-its-hub-id")
+pipe = ${pipeline}.from_pretrained("this-folder-or-its-hub-id")
 \`\`\`
 `;
 }

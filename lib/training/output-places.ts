@@ -3,9 +3,8 @@ import { join } from "node:path";
 import { MODEL_INDEX } from "../components/model-index.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { errnoOf, ioError } from "../files/io-error.js";
-import { STABLE_DIFFUSION_SLOTS } from "../pipelines/components.js";
-import { MODEL_CARD } from "./recipes/instruct_pix2pix/save-model.js";
-import { VALIDATION_FOLDER } from "./recipes/instruct_pix2pix/validate.js";
+import { MODEL_CARD } from "./recipes/edit/save-model.js";
+import { VALIDATION_FOLDER } from "./recipes/edit/validate.js";
 
 /** What a component's folder has files of. */
 const FILE = /\.(?:json|txt|safetensors)$/;
@@ -15,11 +14,15 @@ const VALIDATION_OF_STEP = /^step-\d+$/;
  * Refuses an output folder in which something else has the name of a folder or file that the run will write, so that
  * this does not come out at its end. Checkpoints need no such check: whatever has the name of one is renamed.
  *
+ * @param folders of the pipeline's components
  * @throws `ERR_IO` naming the path
  */
-export async function checkPlaces(outputDir: string, { validates }: { validates: boolean }): Promise<void> {
+export async function checkPlaces(
+  outputDir: string,
+  { folders, validates }: { folders: readonly string[]; validates: boolean },
+): Promise<void> {
   for (const name of [MODEL_INDEX, MODEL_CARD]) await expectNoFolder(join(outputDir, name));
-  for (const { folder: component } of Object.values(STABLE_DIFFUSION_SLOTS))
+  for (const component of folders)
     for (const name of await entriesOf(join(outputDir, component)))
       if (FILE.test(name)) await expectNoFolder(join(outputDir, component, name));
   if (!validates) return;

@@ -7,9 +7,8 @@ import type { AsyncScope } from "../core/scope.js";
 import type { ModelDType } from "../core/tensor.js";
 import { type EditDataset, openDataset } from "../data/index.js";
 import { drawnPermutations, EpochOrder, type EpochOrderState, seededPermutations } from "../data/permutation.js";
-import { INSTRUCT_PIX2PIX } from "../pipelines/components.js";
+import { camelCase } from "../options/names.js";
 import { native } from "../runtime/native.js";
-import type { Scheduler } from "../schedulers/scheduler.js";
 import { checkMetricsFile } from "../tracking/metrics-file.js";
 import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
 import type { TrainingState } from "./checkpoint/state.js";
@@ -20,14 +19,10 @@ import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js
 import { LossScaler } from "./loss-scaler.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { checkPlaces } from "./output-places.js";
-import {
-  type BaseModel,
-  checkLocation,
-  disposeBaseModel,
-  drawConvInLikeReference,
-  loadBaseModel,
-} from "./recipes/instruct_pix2pix/base-model.js";
-import { checkValidation, loadValidation, type ValidationInput } from "./recipes/instruct_pix2pix/validate.js";
+import { drawConvInLikeReference } from "./recipes/edit/conv-in.js";
+import type { EditModels } from "./recipes/edit/models.js";
+import { checkValidation, loadValidation, type ValidationInput } from "./recipes/edit/validate.js";
+import type { Recipe } from "./recipes/recipe.js";
 import { findStart, type Resumption, type StartingPoint } from "./resume.js";
 import { restoreTrainer } from "./snapshot.js";
 import { timestepBias } from "./timestep-bias.js";
@@ -37,7 +32,8 @@ import { Trainer } from "./trainer.js";
 export interface PreparedRun extends StartingPoint {
   options: TrainOptions & { seed: bigint };
   device: string;
-  base: BaseModel;
+  recipe: Recipe;
+  models: EditModels;
   dataset: EditDataset;
   order: EpochOrder;
   flips: Flips;
@@ -45,8 +41,6 @@ export interface PreparedRun extends StartingPoint {
   generators: Record<string, Generator>;
   trainer: Trainer;
   scaler: LossScaler | null;
-  /** For validation and the saved pipeline: the base model's own. */
-  scheduler: Scheduler;
   updatesPerEpoch: number;
   totalSteps: number;
   /** Undefined without validation. */
@@ -66,20 +60,21 @@ const FROZEN_DTYPE: Record<TrainOptions["mixedPrecision"], ModelDType> = {
  */
 export async function prepareRun(
   given: TrainOptions,
+  recipe: Recipe,
   tell: (event: TrainEvent) => void,
   scope: AsyncScope,
   signal: AbortSignal | undefined,
 ): Promise<PreparedRun> {
   const warn = (message: string) => tell({ type: "warning", message });
-  await checkLocation(given);
   const device = resolveDevice(given.compat && given.device === "auto" ? "cpu" : given.device);
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
   allowTf32(given.allowTf32);
   useDeterministicAlgorithms(given.deterministic);
   await checkMetricsFile(given.outputDir);
-  await checkPlaces(given.outputDir, { validates: given.validationPrompt !== undefined });
+  const { folders, validationImage } = recipe;
+  await checkPlaces(given.outputDir, { folders, validates: given.validationPrompt !== undefined });
 
-  const validation = await loadValidation(given, signal);
+  const validation = await loadValidation(validationImage, given, signal);
   const start = await findStart(given, warn, signal);
   const { resumed } = start;
   const { state } = resumed ?? {};
@@ -95,22 +90,22 @@ export async function prepareRun(
   scope.defer(() => dataset.close());
   if (resumed && state) checkDataset(resumed.folder, state, dataset, options);
   tell({ type: "loading", what: options.pretrainedModelNameOrPath });
-  const base = await loadBaseModel({
+  const models = await recipe.load({
     ...options,
     device,
     frozenDType: FROZEN_DTYPE[options.mixedPrecision],
     trained: resumed && trainedParts(resumed, options),
     signal,
   });
-  scope.defer(() => disposeBaseModel(base));
-  checkUNet(base);
-  if (validation) checkValidation(validation, base);
+  scope.defer(() => models.dispose());
+  checkUNet(models);
+  if (validation) await checkValidation(validation, models);
   const compat = options.compat === "diffusers";
   const generators = generatorsOf(options, resumed);
-  if (compat && base.extended) await drawConvInLikeReference(base.unet, generators.cpu);
+  if (compat && models.extended) await drawConvInLikeReference(models.unet, generators.cpu);
 
   const trainer = await Trainer.create(
-    base.unet,
+    models.unet,
     {
       adamBeta1: options.adamBeta1,
       adamBeta2: options.adamBeta2,
@@ -122,7 +117,7 @@ export async function prepareRun(
       shadowWeights: options.shadowWeights,
       mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
     },
-    options.trainTextEncoder ? base.textEncoder : null,
+    models.textEncoder,
   );
   scope.add(trainer);
   if (resumed && state)
@@ -142,7 +137,8 @@ export async function prepareRun(
     ...start,
     options,
     device,
-    base,
+    recipe,
+    models,
     dataset,
     order: await orderOf(options, dataset, generators.cpu, resumed, updatesPerEpoch),
     flips: !options.randomFlip ? noFlips : compat ? flipsLikeReference(generators.cpu) : flipsBySeed(options.seed),
@@ -150,47 +146,15 @@ export async function prepareRun(
       generators.cpu,
       generators.dropout,
       device,
-      timestepBias(options, base.noiseSchedule.alphasCumprod.length),
+      timestepBias(options, models.noiseSchedule.alphasCumprod.length),
     ),
     generators,
     trainer,
     scaler: options.mixedPrecision === "fp16" ? new LossScaler(state?.scaler ?? undefined) : null,
-    scheduler: base.scheduler,
     updatesPerEpoch,
     totalSteps: options.maxTrainSteps ?? options.numTrainEpochs * updatesPerEpoch,
     validation,
   };
-}
-
-/** Checks for combinations of options that are contradictory or not supported. @throws `ERR_INVALID_ARGUMENT` */
-export function checkTogether(options: TrainOptions): void {
-  const refuse = (message: string): never => {
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", message);
-  };
-  if (options.datasetName === undefined && options.trainDataDir === undefined)
-    refuse("give a data set: dataset_name or train_data_dir");
-  if (options.pretrainedModelNameOrPath.trim() === "") refuse("pretrained_model_name_or_path is empty");
-  if (options.lrScheduler === "piecewise_constant" && options.lrStepRules === undefined)
-    refuse('lr_scheduler "piecewise_constant" needs lr_step_rules, e.g. "1:10,0.1:20,0.01"');
-  if ((options.valImageUrl === undefined) !== (options.validationPrompt === undefined))
-    refuse("validation needs both val_image_url and validation_prompt");
-  if (options.compat !== "diffusers") return;
-  const uncovered = {
-    dataloader_num_workers: options.dataloaderNumWorkers > 0,
-    max_train_samples: options.maxTrainSamples !== undefined,
-    mixed_precision: options.mixedPrecision !== "no",
-    use_8bit_adam: options.use8bitAdam,
-    train_text_encoder: options.trainTextEncoder,
-    timestep_bias_strategy: options.timestepBiasStrategy !== "none",
-    seed: options.seed === undefined,
-  };
-  for (const [name, given] of Object.entries(uncovered))
-    if (given)
-      refuse(
-        name === "seed"
-          ? "compat needs a seed: without one the reference does not run"
-          : `compat does not cover ${name}; leave one of them out`,
-      );
 }
 
 function savedSeed(state: TrainingState | undefined): bigint | undefined {
@@ -199,10 +163,8 @@ function savedSeed(state: TrainingState | undefined): bigint | undefined {
 
 /** The checkpoint's folders of trained models; diffusers' script does not train the text encoder. */
 function trainedParts({ folder, state }: Resumption, { trainTextEncoder }: TrainOptions) {
-  const unet = join(folder, INSTRUCT_PIX2PIX.components.unet.folder);
-  return state && trainTextEncoder
-    ? { unet, textEncoder: join(folder, INSTRUCT_PIX2PIX.components.textEncoder.folder) }
-    : { unet };
+  const unet = join(folder, "unet");
+  return state && trainTextEncoder ? { unet, textEncoder: join(folder, "text_encoder") } : { unet };
 }
 
 async function checkResumed(
@@ -214,7 +176,7 @@ async function checkResumed(
   const changed = compareOptions(state.options, recordOptions({ ...options }, trainOptions), trainOptions);
   if (!options.allowChangedOptions) assertSameOptions(changed, folder);
   for (const { name, saved, now } of changed)
-    tell({ type: "warning", message: `--${name} was ${saved} and is ${now}: the results will differ` });
+    tell({ type: "warning", message: `${camelCase(name)} was ${saved} and is ${now}: the results will differ` });
   const { libtorch, cpuCapability } = native().systemInfo();
   const made: Record<string, string> = { ...state.versions, threads: String(state.threads) };
   for (const [name, now] of Object.entries({ libtorch, cpuCapability, threads: String(await native().getThreads()) })) {
@@ -233,11 +195,11 @@ function checkDataset(folder: string, state: TrainingState, dataset: EditDataset
   if (saved === dataset.fingerprint || options.allowChangedOptions) return;
   throw new InstructPix2PixError(
     "ERR_CHECKPOINT",
-    `${folder}: was made with another data set, or its rows have changed; --allow_changed_options resumes anyway`,
+    `${folder}: was made with another data set, or its rows have changed; with allowChangedOptions it resumes anyway`,
   );
 }
 
-function checkUNet({ unet }: BaseModel): void {
+function checkUNet({ unet }: EditModels): void {
   const { dropout } = unet.config;
   if (dropout !== undefined && dropout !== null && dropout !== 0)
     throw new InstructPix2PixError("ERR_CONFIG", `the UNet's "dropout" is ${dropout}; training supports only 0`);

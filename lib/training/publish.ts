@@ -11,7 +11,7 @@ import { HubUploader, type UploadFile } from "../hub/upload.js";
 import type { Environment } from "../runtime/platform.js";
 import type { TrainEvent } from "./events.js";
 import type { TrainOptions } from "./options.js";
-import { MODEL_CARD } from "./recipes/instruct_pix2pix/save-model.js";
+import { MODEL_CARD } from "./recipes/edit/save-model.js";
 
 type PublishOptions = Pick<TrainOptions, "outputDir" | "pushToHub" | "hubModelId" | "hubToken">;
 
@@ -47,8 +47,8 @@ export class Publication {
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
         options.hubModelId === undefined
-          ? `push_to_hub: the output folder's name ${JSON.stringify(name)} is none for a repository; give hub_model_id`
-          : `hub_model_id ${JSON.stringify(name)} must be NAME or OWNER/NAME, of letters, digits, "-", "_" and "."`,
+          ? `pushToHub: the output folder's name ${JSON.stringify(name)} is none for a repository; give hubModelId`
+          : `hubModelId ${JSON.stringify(name)} must be NAME or OWNER/NAME, of letters, digits, "-", "_" and "."`,
       );
     const uploader = await HubUploader.open({ token: options.hubToken }, env);
     try {

@@ -80,7 +80,7 @@ async function latest(
     if (others.length > 0)
       throw new InstructPix2PixError(
         "ERR_CHECKPOINT",
-        `${outputDir} has no checkpoint for "latest", but ${listed(others)}; name one of them, as in --resume_from_checkpoint ${basename(others.at(-1)!.path)}, or choose another output folder`,
+        `${outputDir} has no checkpoint for "latest", but ${listed(others)}; name one of them as resumeFromCheckpoint, e.g. ${basename(others.at(-1)!.path)}, or choose another output folder`,
       );
     warn(`${outputDir} has no checkpoint; training starts from the beginning`);
     return { run: newRun(), resumed: undefined, inPlace: false };

@@ -6,6 +6,7 @@ import { readTokenFile } from "../hub/token-file.js";
 import { native } from "../runtime/native.js";
 import type { Trackers } from "../tracking/trackers.js";
 import type { Callbacks } from "./callbacks.js";
+import { checkForRecipe, checkTogether } from "./check.js";
 import { drawSaveLikeReference } from "./compat/reference-draws.js";
 import { encodeAsLoaded, readFromCache } from "./encoded-data.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
@@ -16,11 +17,14 @@ import { modelCard } from "./model-card.js";
 import type { TrainOptions } from "./options.js";
 import { messageOf, outcomeOf } from "./outcome.js";
 import { withOutputFolder } from "./output-folder.js";
-import { checkTogether, type PreparedRun, prepareRun } from "./prepare.js";
+import { type PreparedRun, prepareRun } from "./prepare.js";
 import { Publication } from "./publish.js";
-import { BatchEncoder } from "./recipes/instruct_pix2pix/encoder.js";
-import { savePipeline } from "./recipes/instruct_pix2pix/save-model.js";
-import { type ValidationInput, validate } from "./recipes/instruct_pix2pix/validate.js";
+import { BatchEncoder } from "./recipes/edit/encoder.js";
+import type { TextRows } from "./recipes/edit/micro-batch.js";
+import { savePipeline } from "./recipes/edit/save-model.js";
+import { type ValidationInput, validate } from "./recipes/edit/validate.js";
+import type { Recipe } from "./recipes/recipe.js";
+import { recipeFor } from "./recipes/registry.js";
 import { beginRun, recordModel } from "./run-record.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
 import { openTrackers, trackedValues } from "./trackers.js";
@@ -41,12 +45,15 @@ export async function runSession(
   checkTogether(given);
   try {
     const options = await withHubToken(given);
+    const recipe = recipeFor();
+    checkForRecipe(options, recipe);
+    await recipe.check(options);
     const result = await withAsyncScope(async (scope) => {
       // An invalid token is detected before training.
       const publication = await Publication.open(options, signal);
       scope.defer(() => publication?.close());
       return withOutputFolder(options.outputDir, () =>
-        withAsyncScope((inner) => runPrepared(options, callbacks, publication, inner, signal)),
+        withAsyncScope((inner) => runPrepared(options, recipe, callbacks, publication, inner, signal)),
       );
     });
     callbacks.throwIfFailed();
@@ -61,18 +68,19 @@ async function withHubToken(options: TrainOptions): Promise<TrainOptions> {
   const { hubToken, hubTokenFile } = options;
   if (hubTokenFile === undefined) return options;
   if (hubToken !== undefined)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "hub_token and hub_token_file exclude one another");
-  return { ...options, hubToken: await readTokenFile(hubTokenFile, "hub_token_file") };
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "hubToken and hubTokenFile exclude one another");
+  return { ...options, hubToken: await readTokenFile(hubTokenFile, "hubTokenFile") };
 }
 
 async function runPrepared(
   given: TrainOptions,
+  recipe: Recipe,
   callbacks: Callbacks,
   publication: Publication | undefined,
   scope: AsyncScope,
   signal: AbortSignal | undefined,
 ): Promise<TrainResult> {
-  const run = await prepareRun(given, (event) => callbacks.tell(event), scope, signal);
+  const run = await prepareRun(given, recipe, (event) => callbacks.tell(event), scope, signal);
   const onEvent = (event: TrainEvent) => callbacks.event(event);
   await publication?.prepare(signal);
   // Not earlier, so that a run that fails to start leaves the folder unchanged.
@@ -119,7 +127,7 @@ class Session {
   }
 
   async #train(scope: AsyncScope): Promise<TrainResult> {
-    const { options, base, dataset, order, flips, totalSteps, updatesPerEpoch, device, resumed } = this.#run;
+    const { options, models, dataset, order, flips, totalSteps, updatesPerEpoch, device, resumed } = this.#run;
     const signal = this.#signal;
     const onEvent = (event: TrainEvent) => this.#callbacks.event(event);
     const loader = createLoader(dataset, {
@@ -130,13 +138,15 @@ class Session {
       signal,
       onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
     });
-    const encoder = new BatchEncoder(base, { ...options, separately: options.compat === "diffusers" });
+    const encoder = new BatchEncoder(models, { ...options, separately: options.compat === "diffusers" });
     const cache = options.cacheLatents ? await this.#openCache(loader, encoder) : undefined;
     const data = cache
       ? readFromCache(order, flips, cache)
       : encodeAsLoaded(order, flips, loader, encoder, options.compat === "diffusers");
     scope.defer(() => data.close());
-    const nullText = scope.add(await encoder.nullText(signal));
+    const nullText = await models.nullText(signal);
+    scope.defer(() => disposeText(nullText));
+    if (cache) await models.release();
     const step = resumed?.step ?? 0;
     if (resumed) onEvent({ type: "resumed", checkpoint: resumed.folder, step });
     onEvent({
@@ -176,13 +186,13 @@ class Session {
   }
 
   #openCache(loader: Loader, encoder: BatchEncoder): Promise<LatentCache> {
-    const { options, dataset, base } = this.#run;
+    const { options, dataset, models } = this.#run;
     return LatentCache.open(
       join(options.cacheDir ?? options.outputDir, "latents"),
-      { dataset, loader, encoder, base },
+      { dataset, loader, encoder, models },
       {
         resolution: options.resolution,
-        trainTextEncoder: options.trainTextEncoder,
+        samplesOriginals: false,
         batchSize: options.trainBatchSize,
         mirrored: options.randomFlip,
         emptyPrompts: options.compat ? "keep" : "skip",
@@ -211,12 +221,12 @@ class Session {
   }
 
   async #save(snapshot: Snapshot): Promise<void> {
-    const { options, trainer, base, generators, run, notBefore } = this.#run;
+    const { options, trainer, models, generators, run, notBefore } = this.#run;
     const started = performance.now();
     // Set first, since a failed attempt would fail again right away.
     this.#savedStep = snapshot.step;
     if (options.compat && options.useEma) {
-      await drawSaveLikeReference(base.unet, generators.cpu!);
+      await drawSaveLikeReference(models.unet, generators.cpu!);
       snapshot = await takeSnapshot(snapshot, generators);
     }
     const identity = { run, notBefore };
@@ -244,7 +254,9 @@ class Session {
   }
 
   async #onEpochEnd(epoch: number, step: number): Promise<void> {
-    if (epoch % this.#run.options.validationEpochs === 0) await this.#validate(step);
+    const { recipe, options } = this.#run;
+    const interval = recipe.validationInterval(options);
+    if ("epochs" in interval && epoch % interval.epochs === 0) await this.#validate(step);
   }
 
   /** Edits the validation picture. A failure only causes a warning. */
@@ -266,11 +278,15 @@ class Session {
     this.#callbacks.throwIfFailed();
   }
 
-  #edits(input: ValidationInput, step: number) {
-    const { options, base, scheduler, generators } = this.#run;
+  async #edits(input: ValidationInput, step: number) {
+    const { options, models, generators } = this.#run;
     const { numValidationImages: count, seed, outputDir } = options;
     const noise = options.compat && { generator: generators.dropout };
-    return validate(base, { ...input, count, scheduler, seed, ...noise }, { outputDir, step }, this.#signal);
+    try {
+      return await validate(models, { ...input, count, seed, ...noise }, { outputDir, step }, this.#signal);
+    } finally {
+      if (options.cacheLatents) await models.release();
+    }
   }
 
   #warn(message: string): void {
@@ -278,20 +294,19 @@ class Session {
   }
 
   async #saveModel(step: number): Promise<void> {
-    const { options, base, trainer } = this.#run;
+    const { options, recipe, models, trainer } = this.#run;
     const { outputDir } = options;
+    const card = modelCard(options, recipe, step, options.seed);
     await withTensors(await (options.useEma ? trainer.emaState() : trainer.weights()), (tensors) =>
-      savePipeline(outputDir, {
-        base: base.source,
-        unet: base.unet,
-        textEncoder: trainer.textEncoder,
-        weights: splitByModel(tensors),
-        card: modelCard(options, step, options.seed),
-      }),
+      savePipeline(outputDir, models.pipeline(splitByModel(tensors)), card),
     );
     const recorded = await outcomeOf(recordModel(outputDir, this.#run.run, step));
     if (recorded.error) this.#warn(messageOf(recorded.error.reason));
     this.#callbacks.event({ type: "saved", path: outputDir });
     this.#callbacks.throwIfFailed();
   }
+}
+
+function disposeText(text: TextRows): void {
+  for (const tensor of Object.values(text)) tensor.dispose();
 }

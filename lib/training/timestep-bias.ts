@@ -26,7 +26,7 @@ export function timestepBias(options: TimestepBiasOptions, trainTimesteps: numbe
   const { timestepBiasStrategy: strategy, timestepBiasMultiplier: multiplier } = options;
   if (strategy === "none") return undefined;
   if (multiplier <= 0)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "timestep_bias_multiplier must be greater than 0");
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "timestepBiasMultiplier must be greater than 0");
   const biased = Math.trunc(options.timestepBiasPortion * trainTimesteps);
   const [begin, end] =
     strategy === "earlier"
@@ -37,7 +37,7 @@ export function timestepBias(options: TimestepBiasOptions, trainTimesteps: numbe
   if (begin >= end || end > trainTimesteps)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `timestep_bias: the range from ${begin} to ${end} holds none of the ${trainTimesteps} timesteps`,
+      `timestepBiasStrategy: the range from ${begin} to ${end} holds none of the ${trainTimesteps} timesteps`,
     );
   return { begin, end, multiplier };
 }

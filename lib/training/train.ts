@@ -5,8 +5,9 @@ import { camelCase } from "../options/names.js";
 import { resolveOptions } from "../options/parse.js";
 import { Callbacks } from "./callbacks.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
-import { type TrainInput, trainOptions } from "./options.js";
+import { trainOptions } from "./options.js";
 import { runSession } from "./session.js";
+import type { TrainInput } from "./train-input.js";
 
 export interface TrainCallbacks {
   /**

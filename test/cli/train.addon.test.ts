@@ -67,10 +67,21 @@ test("trains, reports JSON lines, and writes a pipeline and metrics", async () =
 describe("bad input is one line on standard error", () => {
   test.each([
     ["no data set", ["--train_data_dir=/nonexistent/pairs"], 1, /pairs/],
-    ["a missing column", ["--edit_prompt_column=caption"], 1, /caption.*edit_prompt/],
+    ["a missing column", ["--edit_prompt_column=caption"], 1, /caption.*set --edit_prompt_column to/],
+    [
+      "rules without their schedule",
+      ["--lr_step_rules=1:2,0.5"],
+      1,
+      /--lr_step_rules are .* --lr_scheduler "piecewise_constant"/,
+    ],
     ["an unknown schedule", ["--lr_scheduler=wobbly"], 2, /lr_scheduler/],
     ["a learning rate that is not a number", ["--learning_rate=fast"], 2, /learning_rate/],
-    ["compat with an unsupported option", ["--compat=diffusers", "--mixed_precision=bf16"], 1, /mixed_precision/],
+    [
+      "compat with an unsupported option",
+      ["--compat=diffusers", "--mixed_precision=bf16"],
+      1,
+      /not cover --mixed_precision/,
+    ],
     ["a missing checkpoint", ["--resume_from_checkpoint=checkpoint-9"], 1, /checkpoint-9/],
     ["an unsupported tracker", ["--report_to=comet_ml"], 1, /comet_ml/],
     ["a missing model", ["--pretrained_model_name_or_path=/nonexistent/model"], 1, /nonexistent\/model/],

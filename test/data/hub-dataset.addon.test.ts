@@ -76,7 +76,7 @@ test("a configuration of the card is chosen by its name", async () => {
   publish("org/two", { "README.md": card.join("\n"), "a/0.parquet": parquet(), "b/0.parquet": parquet("dictionary") });
   await expect(open("org/two")).rejects.toMatchObject({
     code: "ERR_DATASET",
-    message: expect.stringMatching(/several configurations; choose one with dataset_config_name: "a", "b"/),
+    message: expect.stringMatching(/several configurations; choose one with datasetConfigName: "a", "b"/),
   });
   const dataset = await open("org/two", { datasetConfigName: "b" });
   expect(dataset.describe(0)).toBe("b/0.parquet, row 0");

@@ -34,12 +34,12 @@ describe("metadata", () => {
     expect((await loadAll(dataset)).prompts).toEqual(["x"]);
     await expect(scratch.open({ trainDataDir: root })).rejects.toMatchObject(
       refusal(
-        /no column "input_image"; set original_image_column to one of those it has: "image", "after", "caption", "id"/,
+        /no column "input_image"; set originalImageColumn to one of those it has: "image", "after", "caption", "id"/,
       ),
     );
     const wrong = { ...options, editPromptColumn: "edit_prompt" };
     await expect(scratch.open({ trainDataDir: root, ...wrong })).rejects.toMatchObject(
-      refusal(/no column "edit_prompt"; set edit_prompt_column/),
+      refusal(/no column "edit_prompt"; set editPromptColumn/),
     );
   });
 

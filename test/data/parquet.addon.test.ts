@@ -279,7 +279,7 @@ describe("faults of a parquet file", () => {
     const open = (more: object) => scratch.open({ trainDataDir: root, ...more });
     await expect(open({ editPromptColumn: "x" })).rejects.toMatchObject(
       refusal(
-        /no column "x"; set edit_prompt_column to one of those it has: "input_image", "id", "edited_image", "edit_prompt"/,
+        /no column "x"; set editPromptColumn to one of those it has: "input_image", "id", "edited_image", "edit_prompt"/,
       ),
     );
     await expect(open({ editPromptColumn: "id" })).rejects.toMatchObject(refusal(/"id" .* does not hold text/));

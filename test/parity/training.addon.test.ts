@@ -8,7 +8,7 @@ import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import type { AttentionBackend } from "../../lib/runtime/contract/index.js";
 import { DDPMScheduler } from "../../lib/schedulers/ddpm.js";
 import type { Draws } from "../../lib/training/draws.js";
-import { prepareMicroBatch } from "../../lib/training/recipes/instruct_pix2pix/micro-batch.js";
+import { prepareMicroBatch } from "../../lib/training/recipes/edit/micro-batch.js";
 import { Trainer } from "../../lib/training/trainer.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
@@ -85,13 +85,13 @@ describe.each(["ip2p-tiny", "ip2p-linear-v"])("training %s with recorded draws g
       mixedPrecision: null,
     });
     const scheduler = DDPMScheduler.fromConfig(readJson(join(model, "scheduler/scheduler_config.json")));
-    const nullText = (await text.forward(at("null_input_ids"))).lastHiddenState;
+    const { lastHiddenState: nullText } = await text.forward(at("null_input_ids"));
     const settings = {
       scheduler,
       predictionType: train.prediction_type ?? "epsilon",
       scalingFactor: vae.config.scaling_factor,
       conditioningDropoutProb: train.dropout,
-      nullText,
+      nullText: { embeddings: nullText },
     } as const;
 
     const losses: number[] = [];
@@ -102,7 +102,7 @@ describe.each(["ip2p-tiny", "ip2p-linear-v"])("training %s with recorded draws g
         using edited = await vae.encode(at(`${prefix}.edited`));
         using original = await vae.encode(at(`${prefix}.original`));
         const { lastHiddenState } = await text.forward(at(`${prefix}.input_ids`));
-        const batch = { edited, original: original.mean, text: lastHiddenState };
+        const batch = { edited, original: { mean: original.mean }, text: { embeddings: lastHiddenState } };
         const prepared = await prepareMicroBatch(batch, recordedDraws(prefix), settings);
         losses.push(await (await trainer.accumulate(prepared, 1 / train.accumulation)).item());
       }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { native } from "../../lib/runtime/native.js";
-import { disposeBaseModel, loadBaseModel } from "../../lib/training/recipes/instruct_pix2pix/base-model.js";
+import { instructPix2Pix } from "../../lib/training/recipes/instruct_pix2pix/recipe.js";
 import { fixture } from "../helpers/fixtures.js";
 import { objectsLeftBehind } from "../runtime/tiny.js";
 
@@ -14,11 +14,10 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const load = (base: string) =>
-  loadBaseModel({
+  instructPix2Pix.load({
     pretrainedModelNameOrPath: base,
     device: "cpu",
     frozenDType: "float32",
-    trainTextEncoder: false,
   });
 
 let copies = 0;
@@ -38,7 +37,7 @@ test("a text-to-image model is taken, and its scheduler is of the class that the
     true,
     "LMSDiscreteScheduler",
   ]);
-  disposeBaseModel(base);
+  await base.dispose();
 });
 
 test.each([

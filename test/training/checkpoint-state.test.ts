@@ -221,7 +221,7 @@ describe("the options of a run", () => {
       expect.objectContaining({
         code: "ERR_CONFIG",
         message:
-          'out/checkpoint-5: was made with other options: --seed was "18446744073709551615" and is "1"; --use_ema was true and is false; give the same ones, or --allow_changed_options',
+          'out/checkpoint-5: was made with other options: seed was "18446744073709551615" and is "1"; useEma was true and is false; give the same ones, or allowChangedOptions',
       }),
     );
     assertSameOptions([], "out/checkpoint-5");

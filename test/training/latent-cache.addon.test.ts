@@ -14,8 +14,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { TrainInput } from "../../lib/training/options.js";
 import { train } from "../../lib/training/train.js";
+import type { TrainInput } from "../../lib/training/train-input.js";
 import { fixture } from "../helpers/fixtures.js";
 
 let folder: string;

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { resolveOptions } from "../../lib/options/parse.js";
 import { modelCard } from "../../lib/training/model-card.js";
-import { type TrainInput, trainOptions } from "../../lib/training/options.js";
+import { trainOptions } from "../../lib/training/options.js";
+import { instructPix2Pix } from "../../lib/training/recipes/instruct_pix2pix/recipe.js";
+import type { TrainInput } from "../../lib/training/train-input.js";
 
 const before = process.cwd();
 let folder: string;
@@ -19,7 +21,7 @@ afterEach(() => {
 });
 
 function card(options: Pick<TrainInput, "pretrainedModelNameOrPath" | "datasetName" | "trainDataDir">): string {
-  return modelCard(resolveOptions(trainOptions, options), 7, 3n);
+  return modelCard(resolveOptions(trainOptions, options), instructPix2Pix, 7, 3n);
 }
 
 test("a base model and a data set on the hub are named for it to link", () => {

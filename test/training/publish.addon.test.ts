@@ -112,11 +112,11 @@ test("problems with the upload are found before training", async () => {
     [{ hubToken: "hf_wrong" }, {}, "ERR_HUB", /does not accept the access token/],
     [{ hubToken: "hf_readonly" }, {}, "ERR_HUB", /read permission only/],
     [{ hubModelId: "team/edits" }, {}, "ERR_HUB", /team\/edits: the access token may not create it/],
-    [{ hubModelId: "a/b/c" }, {}, "ERR_INVALID_ARGUMENT", /^hub_model_id "a\/b\/c" must be/],
-    [{ outputDir: join(folder, "my edits!") }, {}, "ERR_INVALID_ARGUMENT", /"my edits!".*give hub_model_id/],
+    [{ hubModelId: "a/b/c" }, {}, "ERR_INVALID_ARGUMENT", /^hubModelId "a\/b\/c" must be/],
+    [{ outputDir: join(folder, "my edits!") }, {}, "ERR_INVALID_ARGUMENT", /"my edits!".*give hubModelId/],
     [{ hubToken: undefined }, {}, "ERR_INVALID_ARGUMENT", /needs an access token/],
-    [{ hubTokenFile: "x" }, {}, "ERR_INVALID_ARGUMENT", /^hub_token and hub_token_file exclude one another$/],
-    [{ hubToken: undefined, hubTokenFile: "/no" }, {}, "ERR_INVALID_ARGUMENT", /^hub_token_file \/no cannot be read/],
+    [{ hubTokenFile: "x" }, {}, "ERR_INVALID_ARGUMENT", /^hubToken and hubTokenFile exclude one another$/],
+    [{ hubToken: undefined, hubTokenFile: "/no" }, {}, "ERR_INVALID_ARGUMENT", /^hubTokenFile \/no cannot be read/],
     [{}, { HF_HUB_OFFLINE: "1" }, "ERR_INVALID_ARGUMENT", /HF_HUB_OFFLINE/],
   ];
   for (const [more, env, code, message] of cases) {

@@ -5,7 +5,7 @@ import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { DDPMScheduler } from "../../lib/schedulers/ddpm.js";
-import { prepareMicroBatch } from "../../lib/training/recipes/instruct_pix2pix/micro-batch.js";
+import { prepareMicroBatch } from "../../lib/training/recipes/edit/micro-batch.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 import { TrainingBench } from "./training-bench.js";
 
@@ -41,7 +41,7 @@ test.each([
     predictionType: "epsilon",
     scalingFactor: vae.config.scaling_factor,
     conditioningDropoutProb: train.dropout,
-    nullText: (await text.forward(recorded["train.null_input_ids"]!)).lastHiddenState,
+    nullText: { embeddings: (await text.forward(recorded["train.null_input_ids"]!)).lastHiddenState },
   } as const;
   const losses: number[] = [];
   const norms: number[] = [];
@@ -52,7 +52,7 @@ test.each([
       using original = await vae.encode(at("original"));
       const { lastHiddenState } = await text.forward(at("input_ids"));
       const batch = await prepareMicroBatch(
-        { edited, original: original.mean, text: lastHiddenState },
+        { edited, original: { mean: original.mean }, text: { embeddings: lastHiddenState } },
         {
           posteriorNoise: () => at("posterior_noise").clone(),
           noise: () => at("noise").clone(),

@@ -189,6 +189,6 @@ export function storeError(folder: string, code: string | undefined, message: st
   const why = code === "ENOSPC" ? "the disk is full" : (code ?? message);
   return new InstructPix2PixError(
     "ERR_IO",
-    `${folder}: cannot be written (${why}); set cache_dir to a folder with room for a copy of the dataset's pictures`,
+    `${folder}: cannot be written (${why}); set cacheDir to a folder with room for a copy of the dataset's pictures`,
   );
 }

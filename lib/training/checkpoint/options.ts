@@ -71,16 +71,20 @@ export function compareOptions(
  */
 export function assertSameOptions(changed: readonly ChangedOption[], checkpoint: string): void {
   if (changed.length === 0) return;
-  const list = changed.map(({ name, saved, now }) => `--${name} was ${shown(saved)} and is ${shown(now)}`).join("; ");
+  const list = changed
+    .map(({ name, saved, now }) => `${camelCase(name)} was ${shown(saved)} and is ${shown(now)}`)
+    .join("; ");
   throw new InstructPix2PixError(
     "ERR_CONFIG",
-    `${checkpoint}: was made with other options: ${list}; give the same ones, or --allow_changed_options`,
+    `${checkpoint}: was made with other options: ${list}; give the same ones, or allowChangedOptions`,
   );
 }
 
 function recorded(value: OptionValue | undefined, { type, default: fallback }: RecordedOption): RecordedValue {
   const known = value ?? fallback ?? (type === "boolean" ? false : null);
   if (typeof known === "bigint") return String(known);
+  // What a function computes cannot be compared.
+  if (typeof known === "function") return "a function";
   return typeof known === "object" && known !== null ? known.join() : known;
 }
 

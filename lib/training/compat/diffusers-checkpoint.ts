@@ -36,7 +36,7 @@ export async function readDiffusersCheckpoint(
   if (options.compat)
     throw new InstructPix2PixError(
       "ERR_CONFIG",
-      `${folder} was written by diffusers' script: the states of its random generators are pickles, which are never read, so --compat diffusers cannot go on from it`,
+      `${folder} was written by diffusers' script: the states of its random generators are pickles, which are never read, so compat "diffusers" cannot go on from it`,
     );
   const step = stepOf(basename(await realpath(folder)));
   if (step === undefined)
@@ -72,7 +72,7 @@ async function checkChannels(folder: string): Promise<void> {
   if (channels !== 2 * latents)
     throw new InstructPix2PixError(
       "ERR_CHECKPOINT",
-      `${join(folder, "unet", MODEL_CONFIG)}: the UNet has ${channels} input channels, where a checkpoint of InstructPix2Pix has ${2 * latents}, for the noisy latents and those of the picture; to start from a text-to-image model, give the model itself as pretrained_model_name_or_path`,
+      `${join(folder, "unet", MODEL_CONFIG)}: the UNet has ${channels} input channels, where a checkpoint of InstructPix2Pix has ${2 * latents}, for the noisy latents and those of the picture; to start from a text-to-image model, give the model itself as pretrainedModelNameOrPath`,
     );
 }
 
@@ -85,7 +85,7 @@ async function checkAverageShapes(folder: string): Promise<void> {
     if (String(expected) !== String(found))
       throw new InstructPix2PixError(
         "ERR_CHECKPOINT",
-        `${join(folder, AVERAGE)}: is not an average of the weights in unet/: ${show(name)} is ${shapeText(found)} here and ${shapeText(expected)} there; without use_ema it is not needed`,
+        `${join(folder, AVERAGE)}: is not an average of the weights in unet/: ${show(name)} is ${shapeText(found)} here and ${shapeText(expected)} there; without useEma it is not needed`,
       );
   }
 }

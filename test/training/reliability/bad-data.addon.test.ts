@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EpochOrder, seededPermutations } from "../../../lib/data/permutation.js";
-import type { TrainInput } from "../../../lib/training/options.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import {
   expectError,
   filesBelow,

@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { latestValidCheckpoint } from "../../../lib/training/checkpoint/find.js";
-import type { TrainInput } from "../../../lib/training/options.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import { tryTo } from "../../helpers/try-to.js";
 import {
   checkpoints,

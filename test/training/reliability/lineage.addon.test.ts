@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { formatManifest, parseManifest } from "../../../lib/training/checkpoint/manifest.js";
-import type { TrainInput } from "../../../lib/training/options.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import {
   checkpoints,
   expectError,
@@ -152,7 +152,7 @@ describe("checkpoints that diffusers' script wrote", () => {
     for (const step of [1, 500]) diffusersCheckpoint(outputDir, step, join(source, "checkpoint-4"));
     const seen = await watch(options(outputDir, { ...latest, maxTrainSteps: 2 }));
     expect(expectError(seen, "ERR_CHECKPOINT")).toMatch(
-      /checkpoint-1, checkpoint-500 \(written by diffusers' script\); name one of them, as in --resume_from_checkpoint checkpoint-500/,
+      /checkpoint-1, checkpoint-500 \(written by diffusers' script\); name one of them, as resumeFromCheckpoint, e.g. checkpoint-500/,
     );
     const { warnings } = await trained(options(outputDir, { maxTrainSteps: 3 }));
     expect(warnings.join()).toMatch(/ignores and keeps: checkpoint-1, checkpoint-500 \(written by diffusers/);
@@ -219,7 +219,7 @@ describe("checkpoints that diffusers' script wrote", () => {
       },
       {},
       "ERR_CHECKPOINT",
-      /unet\/config\.json: the UNet has 4 input channels, where a checkpoint of InstructPix2Pix has 8, .* pretrained_model_name_or_path/,
+      /unet\/config\.json: the UNet has 4 input channels, where a checkpoint of InstructPix2Pix has 8, .* pretrainedModelNameOrPath/,
     ],
     [
       "with an average of other weights",

@@ -5,7 +5,7 @@ import { Tensor } from "../../../lib/core/tensor.js";
 import { loadSafetensors, saveSafetensors } from "../../../lib/files/safetensors.js";
 import { commitCheckpoint } from "../../../lib/training/checkpoint/commit.js";
 import { readState, writeState } from "../../../lib/training/checkpoint/state.js";
-import type { TrainInput } from "../../../lib/training/options.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import {
   checkpoints,
   expectError,

@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } 
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StepRecord } from "../../../lib/training/events.js";
-import type { TrainInput } from "../../../lib/training/options.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import {
   checkpoints,
   expectError,
@@ -207,19 +207,19 @@ describe("which checkpoint a run resumes from", () => {
 
 describe("options that would change the run's numbers", () => {
   test.each<[string, Partial<TrainInput>]>([
-    ["learning_rate", { learningRate: 2e-3 }],
-    ["gradient_accumulation_steps", { gradientAccumulationSteps: 1 }],
+    ["learningRate", { learningRate: 2e-3 }],
+    ["gradientAccumulationSteps", { gradientAccumulationSteps: 1 }],
     ["seed", { seed: 4n }],
-    ["use_ema", { useEma: false }],
-    ["mixed_precision", { mixedPrecision: "bf16" }],
-    ["conditioning_dropout_prob", { conditioningDropoutProb: undefined }],
-    ["random_flip", { randomFlip: false }],
+    ["useEma", { useEma: false }],
+    ["mixedPrecision", { mixedPrecision: "bf16" }],
+    ["conditioningDropoutProb", { conditioningDropoutProb: undefined }],
+    ["randomFlip", { randomFlip: false }],
   ])("%s is refused by name", async (name, changed) => {
     const seen = await watch(
       tinyOptions(folder.at("changed"), { ...changed, resumeFromCheckpoint: join(whole, "checkpoint-6") }),
     );
     expect(expectError(seen, "ERR_CONFIG")).toMatch(
-      new RegExp(`checkpoint-6: was made with other options: --${name} was .* and is .*;`),
+      new RegExp(`checkpoint-6: was made with other options: ${name} was .* and is .*;`),
     );
   });
 
@@ -233,8 +233,8 @@ describe("options that would change the run's numbers", () => {
       }),
     );
     expect(records.map(({ lr }) => lr)).toEqual([2e-3, 2e-3, 2e-3]);
-    expect(warnings.join("\n")).toMatch(/--learning_rate was 0\.001 and is 0\.002/);
-    expect(warnings.join("\n")).toMatch(/--lr_scheduler was cosine and is constant_with_warmup/);
+    expect(warnings.join("\n")).toMatch(/learningRate was 0\.001 and is 0\.002/);
+    expect(warnings.join("\n")).toMatch(/lrScheduler was cosine and is constant_with_warmup/);
   });
 
   test("another data set of another size is refused", async () => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadSafetensors, readSafetensorsHeader, saveSafetensors } from "../../../lib/files/safetensors.js";
 import { InstructPix2PixPipeline } from "../../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { CLIPTokenizer } from "../../../lib/tokenizer/clip_tokenizer.js";
-import type { TrainInput } from "../../../lib/training/options.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import { fixture, readJson } from "../../helpers/fixtures.js";
 import { expectSameState } from "../../helpers/same-state.js";
 import { copyWithChannels, writeWithChannels } from "../../single-file/make.js";
@@ -149,7 +149,7 @@ test("a stopped run resumes to the same bits, and validates", async () => {
   const other = await watch(
     options("stopped", (await bothForms("ip2p-tiny", 8)).file, { ...more, resumeFromCheckpoint: "latest" }),
   );
-  expect(expectError(other, "ERR_CONFIG")).toMatch(/pretrained_model_name_or_path was .*; --config was /);
+  expect(expectError(other, "ERR_CONFIG")).toMatch(/pretrainedModelNameOrPath was .*; config was /);
 });
 
 test("the card names the file, without its path", async () => {
@@ -184,7 +184,7 @@ test("if the file is gone at the end, that is said, and a checkpoint is kept", a
 describe("options that do not fit are refused before anything is loaded", () => {
   test.each([
     ["variant", { variant: "fp16" }, /^variant .* the model is a file$/],
-    ["non_ema_revision", { nonEmaRevision: "main" }, /^non_ema_revision .* the model is a file$/],
+    ["non_ema_revision", { nonEmaRevision: "main" }, /^nonEmaRevision .* the model is a file$/],
     [
       "config of a folder",
       { pretrainedModelNameOrPath: fixture("ip2p-tiny", "model") },

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { isInstructPix2PixError } from "../../../lib/core/errors.js";
 import type { StepRecord, TrainEvent, TrainResult } from "../../../lib/training/events.js";
-import type { TrainInput } from "../../../lib/training/options.js";
 import { type TrainCallbacks, train } from "../../../lib/training/train.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import { fixture } from "../../helpers/fixtures.js";
 
 /** A text-to-image model of a few thousand weights. */

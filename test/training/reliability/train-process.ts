@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { camelCase } from "../../../lib/options/names.js";
-import { type TrainInput, trainOptions } from "../../../lib/training/options.js";
+import { trainOptions } from "../../../lib/training/options.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 
 /** The command as it is installed; `npm test` compiles it first. */
 const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));

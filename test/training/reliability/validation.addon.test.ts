@@ -6,8 +6,8 @@ import { RgbImage } from "../../../lib/images/index.js";
 import { InstructPix2PixPipeline } from "../../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { MetricsFile } from "../../../lib/tracking/metrics-file.js";
 import type { TrainEvent } from "../../../lib/training/events.js";
-import type { TrainInput } from "../../../lib/training/options.js";
 import { type TrainCallbacks, train } from "../../../lib/training/train.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import {
   checkpoints,
   expectError,
@@ -59,10 +59,10 @@ test("if the model cannot be saved, the checkpoint is still kept", async () => {
 
 describe("an unusable validation picture is refused before the first step", () => {
   test.each<[string, string | (() => Promise<string>), string, RegExp]>([
-    ["does not exist", "no-such.png", "ERR_FILE_NOT_FOUND", /val_image_url: the picture "no-such\.png" does not exist/],
-    ["is at a dead address", "http://127.0.0.1:9/a.png", "ERR_DOWNLOAD", /val_image_url: /],
-    ["is a text file", () => Promise.resolve(join(tinyPairs, "metadata.jsonl")), "ERR_IMAGE", /val_image_url: /],
-    ["is a folder", () => Promise.resolve(folder.path), "ERR_IMAGE", /val_image_url: .*is a folder/],
+    ["does not exist", "no-such.png", "ERR_FILE_NOT_FOUND", /valImageUrl: the picture "no-such\.png" does not exist/],
+    ["is at a dead address", "http://127.0.0.1:9/a.png", "ERR_DOWNLOAD", /valImageUrl: /],
+    ["is a text file", () => Promise.resolve(join(tinyPairs, "metadata.jsonl")), "ERR_IMAGE", /valImageUrl: /],
+    ["is a folder", () => Promise.resolve(folder.path), "ERR_IMAGE", /valImageUrl: .*is a folder/],
     [
       "is too small",
       async () => {
@@ -70,7 +70,7 @@ describe("an unusable validation picture is refused before the first step", () =
         return folder.at("small.png");
       },
       "ERR_IMAGE",
-      /val_image_url: .*1×40.*too small/,
+      /valImageUrl: .*1×40.*too small/,
     ],
   ])("one that %s", async (_, image, code, message) => {
     const valImageUrl = typeof image === "string" ? image : await image();

@@ -6,27 +6,23 @@ import { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { ModelOptions } from "../../../models/pretrained.js";
 import { type InputChannels, UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
 import type { StableDiffusionComponents } from "../../../pipelines/components.js";
-import type { Scheduler } from "../../../schedulers/scheduler.js";
 import { type CheckedSingleFile, checkSingleFile } from "../../../single-file/check.js";
 import { componentOf, storedDType } from "../../../single-file/file.js";
-import type { CLIPTokenizer } from "../../../tokenizer/clip_tokenizer.js";
-import { BASE, type BaseLocation, type BaseSource, type KeptComponent } from "./base-source.js";
+import type { BaseLocation, BaseSource, KeptComponent, KeptModel } from "../base-source.js";
+import { BASE } from "./base.js";
 
 /** Models of which training may keep the base model's. */
 const MODELS = { vae: AutoencoderKL, textEncoder: CLIPTextModel } as const;
 
 /** A base model in a single file in the original layout. */
-export class FileSource implements BaseSource {
-  readonly tokenizer: CLIPTokenizer;
-  readonly scheduler: Scheduler;
+export class FileSource implements BaseSource<StableDiffusionComponents> {
+  readonly ready: StableDiffusionComponents;
   readonly schedulerPath: string;
   readonly #checked: CheckedSingleFile<StableDiffusionComponents>;
 
   private constructor(checked: CheckedSingleFile<StableDiffusionComponents>) {
-    const { tokenizer, scheduler } = checked.ready as StableDiffusionComponents;
     this.#checked = checked;
-    this.tokenizer = tokenizer;
-    this.scheduler = scheduler;
+    this.ready = checked.ready as StableDiffusionComponents;
     this.schedulerPath = checked.configFolder ?? checked.file.path;
   }
 
@@ -35,12 +31,9 @@ export class FileSource implements BaseSource {
     return new FileSource(await checkSingleFile(BASE, path, { config, revision, cacheDir, token, signal }));
   }
 
-  loadTextEncoder(options: ModelOptions): Promise<CLIPTextModel> {
-    return CLIPTextModel.fromSingleFile(this.#path, this.#configured(options));
-  }
-
-  loadAutoencoder(options: ModelOptions): Promise<AutoencoderKL> {
-    return AutoencoderKL.fromSingleFile(this.#path, this.#configured(options));
+  async load<K extends KeptModel<StableDiffusionComponents>>(component: K, options: ModelOptions) {
+    const model = await MODELS[component].fromSingleFile(this.#path, this.#configured(options));
+    return model as StableDiffusionComponents[K];
   }
 
   loadUNet(channels: InputChannels, options: ModelOptions) {
@@ -48,8 +41,8 @@ export class FileSource implements BaseSource {
   }
 
   /** Models are read once more, since the ones in training may be of a narrower type. */
-  kept(component: KeptComponent): SavedComponent {
-    if (component === "tokenizer" || component === "scheduler") return savedComponent(component, this[component]);
+  kept(component: KeptComponent<StableDiffusionComponents>): SavedComponent {
+    if (component === "tokenizer" || component === "scheduler") return savedComponent(component, this.ready[component]);
     const Model = MODELS[component];
     const { library, kind: className } = Model.description;
     const dtype = storedDType(componentOf(this.#checked.file, Model.singleFile.component));
@@ -63,12 +56,12 @@ export class FileSource implements BaseSource {
     };
   }
 
-  async contents(components: readonly KeptComponent[]): Promise<string[]> {
+  async contents(components: readonly KeptComponent<StableDiffusionComponents>[]): Promise<string[]> {
     const [digest] = await sha256OfFiles([this.#path]);
     const configs = components.map((component) => {
       if (component !== "tokenizer") return `${component} ${JSON.stringify(this.#checked.configs[component])}`;
       const hash = createHash("sha256");
-      for (const [name, content] of this.tokenizer.contents)
+      for (const [name, content] of this.ready.tokenizer.contents)
         hash.update(`\n${name} ${content.length}\n`).update(content);
       return `tokenizer ${hash.digest("hex")}`;
     });

@@ -1,15 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { tokenizePrompts } from "../../../conditioning/prompt.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../../../core/errors.js";
 import { Generator } from "../../../core/generator.js";
 import { ioError } from "../../../files/io-error.js";
 import { loadImage, type RgbImage } from "../../../images/index.js";
 import { sizeForFactor } from "../../../images/resize.js";
-import { InstructPix2PixPipeline } from "../../../pipelines/stable_diffusion/instruct_pix2pix.js";
-import type { Scheduler } from "../../../schedulers/scheduler.js";
 import type { TrainOptions } from "../../options.js";
-import type { BaseModel } from "./base-model.js";
+import type { EditModels } from "./models.js";
 
 /** The reference's fixed settings. */
 const STEPS = 20;
@@ -21,13 +18,14 @@ export const VALIDATION_FOLDER = "validation";
 
 /** The validation input; the picture is read before training and kept in memory. */
 export interface ValidationInput {
+  /** The option that names the picture. */
+  option: keyof TrainOptions;
   image: RgbImage;
   prompt: string;
 }
 
 export interface Validation extends ValidationInput {
   count: number;
-  scheduler: Scheduler;
   seed: bigint;
   /** Source of all noise instead of one generator for each picture; the reference uses the dropout generator. */
   generator?: Generator;
@@ -36,17 +34,20 @@ export interface Validation extends ValidationInput {
 /**
  * Reads the validation picture; undefined without validation.
  *
+ * @param option the one that names it
  * @throws what `loadImage` throws, with the option named
  */
 export async function loadValidation(
-  { valImageUrl, validationPrompt: prompt }: Pick<TrainOptions, "valImageUrl" | "validationPrompt">,
+  option: keyof TrainOptions,
+  { validationPrompt: prompt, ...options }: TrainOptions,
   signal?: AbortSignal,
 ): Promise<ValidationInput | undefined> {
-  if (valImageUrl === undefined || prompt === undefined) return undefined;
+  const image = options[option as keyof typeof options];
+  if (typeof image !== "string" || prompt === undefined) return undefined;
   try {
-    return { image: await loadImage(valImageUrl, { signal }), prompt };
+    return { option, image: await loadImage(image, { signal }), prompt };
   } catch (error) {
-    throw naming("val_image_url", error);
+    throw naming(option, error);
   }
 }
 
@@ -55,16 +56,16 @@ export async function loadValidation(
  *
  * @throws `ERR_IMAGE` for a picture smaller than the autoencoder's unit, `ERR_TOKENIZER`
  */
-export function checkValidation({ image, prompt }: ValidationInput, base: BaseModel): void {
+export async function checkValidation({ option, image, prompt }: ValidationInput, models: EditModels): Promise<void> {
   try {
-    sizeForFactor(image, base.vae.scaleFactor);
+    sizeForFactor(models.editSize() ?? image, models.autoencoder.scaleFactor);
   } catch (error) {
-    throw naming("val_image_url", error);
+    throw naming(option, error);
   }
   try {
-    tokenizePrompts([prompt], base).dispose();
+    await models.checkPrompt(prompt);
   } catch (error) {
-    throw naming("validation_prompt", error);
+    throw naming("validationPrompt", error);
   }
 }
 
@@ -78,12 +79,12 @@ function naming(option: string, error: unknown): unknown {
  * seeds, so that pictures of different steps can be compared.
  */
 export async function validate(
-  base: BaseModel,
+  models: EditModels,
   validation: Validation,
   place: { outputDir: string; step: number },
   signal?: AbortSignal,
 ): Promise<{ images: RgbImage[]; files: string[] }> {
-  const pipeline = new InstructPix2PixPipeline({ ...base, scheduler: validation.scheduler });
+  const edit = await models.editor();
   const folder = join(place.outputDir, VALIDATION_FOLDER, `step-${String(place.step).padStart(6, "0")}`);
   try {
     await mkdir(folder, { recursive: true });
@@ -93,7 +94,7 @@ export async function validate(
   const images: RgbImage[] = [];
   const files: string[] = [];
   for (let i = 0; i < validation.count; i++) {
-    const { images: made } = await pipeline.run({
+    const { images: made } = await edit({
       prompt: validation.prompt,
       image: validation.image,
       numInferenceSteps: STEPS,

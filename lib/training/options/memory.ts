@@ -1,0 +1,41 @@
+import { declareOptions } from "../../options/declaration.js";
+
+const GROUP = "Memory and speed";
+
+/** What trades memory, time and precision. */
+export const memoryOptions = declareOptions({
+  mixed_precision: {
+    type: "string",
+    choices: ["no", "fp16", "bf16"],
+    default: "no",
+    group: GROUP,
+    help: "mixed precision: compute in half precision with float32 weights",
+  },
+  gradient_checkpointing: {
+    type: "boolean",
+    group: GROUP,
+    help: "recompute activations in the backward pass instead of keeping them: less memory, more time",
+  },
+  shadow_weights: {
+    type: "boolean",
+    group: GROUP,
+    help: "with mixed precision, keep shadow weights in half precision instead of casting the weights in every pass: identical results, less time, two more bytes of memory per weight",
+  },
+  cache_latents: {
+    type: "boolean",
+    group: GROUP,
+    help: "encode pictures and instructions once, into a file, instead of in every epoch",
+  },
+  allow_tf32: { type: "boolean", group: GROUP, help: "let CUDA round float32 matrix products to TF32" },
+  deterministic: {
+    type: "boolean",
+    group: GROUP,
+    help: "use deterministic algorithms on CUDA; the CPU is always deterministic",
+  },
+  enable_xformers_memory_efficient_attention: {
+    type: "boolean",
+    group: GROUP,
+    mayChange: true,
+    help: "accepted for old command lines; attention is always memory-efficient",
+  },
+});

@@ -1,0 +1,27 @@
+import { declareOptions } from "../../options/declaration.js";
+import { RUN } from "./run.js";
+import { VALIDATION } from "./validation.js";
+
+/** Options for a Stable Diffusion base model only. */
+export const stableDiffusionOptions = declareOptions({
+  train_text_encoder: {
+    type: "boolean",
+    group: RUN,
+    help: "train the text encoder along with the UNet, for words that it does not know yet",
+  },
+  val_image_url: {
+    type: "string",
+    value: "FILE|URL",
+    group: VALIDATION,
+    mayChange: true,
+    help: "a picture to edit for validation, read before training begins",
+  },
+  validation_epochs: {
+    type: "integer",
+    min: 1,
+    default: 1,
+    group: VALIDATION,
+    mayChange: true,
+    help: "validate after every so many epochs, and at the end",
+  },
+});

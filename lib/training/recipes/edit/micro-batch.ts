@@ -1,0 +1,125 @@
+import { Scope } from "../../../core/scope.js";
+import { disposeAll, type ModelDType, Tensor } from "../../../core/tensor.js";
+import { native } from "../../../runtime/native.js";
+import type { DDPMScheduler } from "../../../schedulers/ddpm.js";
+import type { Draws } from "../../draws.js";
+import type { MicroBatch, TrainingConditions } from "../../trainer.js";
+
+/** Instructions, one row each. */
+export interface TextRows {
+  /** Prompt embeddings [B,T,D]; not if the text encoder is trained. */
+  readonly embeddings?: Tensor;
+  /** Token ids int64 [B,T], if the text encoder is trained. */
+  readonly inputIds?: Tensor;
+  /** Pooled prompt embeddings [B,E]. */
+  readonly pooled?: Tensor;
+}
+
+/** A posterior of the autoencoder: mean and log variance [B,C,h,w]. */
+export interface LatentPosterior {
+  mean: Tensor;
+  logvar: Tensor;
+}
+
+/** A batch encoded by the frozen models, or read from the latent cache. */
+export interface EncodedBatch {
+  edited: LatentPosterior;
+  /** That of the original pictures, not multiplied by the scaling factor; the log variance only where they are sampled. */
+  original: { mean: Tensor; logvar?: Tensor };
+  text: TextRows;
+}
+
+export interface MicroBatchSettings {
+  scheduler: DDPMScheduler;
+  /** The training target: the noise, or the velocity (Salimans & Ho 2022). */
+  predictionType: "epsilon" | "v_prediction";
+  /** `scaling_factor` of the autoencoder; applied to the edited latents, not to the original ones. */
+  scalingFactor: number;
+  /** Type of the latents once they are sampled. Default the autoencoder's. */
+  dtype?: ModelDType;
+  /** Conditioning dropout: probability p each of dropping the text, the picture, and both; undefined: none (and no draw). */
+  conditioningDropoutProb: number | undefined;
+  /** The empty instruction, one row: it replaces dropped ones, except for what is not in it. */
+  nullText: TextRows;
+  /** What the trainer is given for the texts. Default they themselves. */
+  conditions?: (text: TextRows) => TrainingConditions;
+}
+
+/** A micro-batch, and the tensors of its conditions that belong to it. */
+export interface PreparedMicroBatch extends MicroBatch {
+  text: TextRows;
+}
+
+/**
+ * Adds noise to a batch and applies conditioning dropout (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section
+ * 3.2.1). With u uniform in [0,1): u < p drops the text, p ≤ u < 2p both, 2p ≤ u < 3p the picture.
+ */
+export async function prepareMicroBatch(
+  batch: EncodedBatch,
+  draws: Draws,
+  settings: MicroBatchSettings,
+): Promise<PreparedMicroBatch> {
+  using scope = new Scope();
+  const { scheduler, scalingFactor, conditioningDropoutProb: p, nullText } = settings;
+  const B = batch.edited.mean.shape[0]!;
+  const inType = async (tensor: Tensor) => {
+    const { dtype = tensor.dtype } = settings;
+    if (tensor.dtype === dtype) return tensor;
+    using sampled = tensor;
+    return await sampled.to({ dtype });
+  };
+
+  using sampled = await sample(batch.edited, draws);
+  const latents = scope.add(await inType(await sampled.mul(scalingFactor)));
+  const noise = scope.add(await draws.noise(latents));
+  const timesteps = await draws.timesteps(B, scheduler.alphasCumprod.length);
+  const steps = Array.from(await timesteps.toArray(), Number);
+  const noisy = scope.add(await scheduler.addNoise(latents, noise, steps));
+  const { mean, logvar } = batch.original;
+  const original = scope.add(await inType(logvar ? await sample({ mean, logvar }, draws) : await mean.clone()));
+
+  const dropped = p === undefined ? undefined : await draws.dropout(B);
+  const textDropped = dropped?.map((u) => Number(u < 2 * p!));
+  const imageKept = dropped?.map((u) => Number(!(u >= p! && u < 3 * p!)));
+  const text: Record<string, Tensor> = {};
+  for (const [name, rows] of entriesOf(batch.text)) {
+    const empty = nullText[name];
+    text[name] =
+      textDropped && empty
+        ? new Tensor(await native().selectRows(textDropped, empty.handle, rows.handle))
+        : await rows.clone();
+  }
+  const image = imageKept ? scope.add(await original.scaleRows(imageKept)) : original;
+  return {
+    sample: await Tensor.cat([noisy, image], 1),
+    timesteps,
+    text,
+    conditions: settings.conditions?.(text) ?? text,
+    target:
+      settings.predictionType === "v_prediction"
+        ? await scheduler.getVelocity(latents, noise, steps)
+        : await noise.clone(),
+  };
+}
+
+async function sample({ mean, logvar }: LatentPosterior, draws: Draws): Promise<Tensor> {
+  using half = await logvar.mul(0.5);
+  using std = await half.exp();
+  using noise = await draws.posteriorNoise(mean.shape, mean.dtype);
+  using spread = await std.mul(noise);
+  return await mean.add(spread);
+}
+
+/** The texts there are, by name. */
+export function entriesOf(text: TextRows): [keyof TextRows, Tensor][] {
+  return Object.entries(text) as [keyof TextRows, Tensor][];
+}
+
+export function disposeMicroBatch({ sample, timesteps, text, target }: PreparedMicroBatch): void {
+  disposeAll(sample, timesteps, ...Object.values(text), target);
+}
+
+export function disposeEncoded({ edited, original, text }: EncodedBatch): void {
+  for (const tensor of [edited.mean, edited.logvar, original.mean, original.logvar, ...Object.values(text)])
+    tensor?.dispose();
+}

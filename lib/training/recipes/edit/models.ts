@@ -1,0 +1,165 @@
+import type { SavedPipeline } from "../../../components/save.js";
+import { InstructPix2PixError } from "../../../core/errors.js";
+import type { Generator } from "../../../core/generator.js";
+import type { ModelDType, Tensor } from "../../../core/tensor.js";
+import type { RgbImage } from "../../../images/index.js";
+import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
+import type { CLIPTextModel } from "../../../models/clip_text_model.js";
+import type { ModelOptions } from "../../../models/pretrained.js";
+import { UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
+import type { ImagesResult } from "../../../pipelines/run-options.js";
+import { DDPMScheduler } from "../../../schedulers/ddpm.js";
+import type { Scheduler } from "../../../schedulers/scheduler.js";
+import type { TrainingConditions } from "../../trainer.js";
+import type { BaseComponents, BaseSource } from "../base-source.js";
+import type { FrozenModels } from "../frozen-models.js";
+import type { LoadOptions } from "../recipe.js";
+import type { TextRows } from "./micro-batch.js";
+
+/** The frozen models of a recipe, of which all have an autoencoder. */
+export type Frozen = { readonly vae: AutoencoderKL };
+
+/** What has been loaded for a run, and where from. */
+export interface LoadedParts<C extends BaseComponents, F extends Frozen> {
+  source: BaseSource<C>;
+  frozen: FrozenModels<F & Readonly<Record<string, Disposable>>>;
+  /** The autoencoder's, which stay known while its weights are released. */
+  autoencoder: Pick<AutoencoderKL, "config" | "scaleFactor" | "dtype">;
+  unet: UNet2DConditionModel;
+  /** Whether the UNet was a text-to-image model's and its first convolution was widened. */
+  extended: boolean;
+  noiseSchedule: DDPMScheduler;
+  predictionType: "epsilon" | "v_prediction";
+}
+
+/** A call of the pipeline in training, for validation. */
+export interface EditCall {
+  generator: Generator;
+  signal: AbortSignal | undefined;
+  image: RgbImage;
+  prompt: string;
+  numInferenceSteps: number;
+  guidanceScale: number;
+  imageGuidanceScale: number;
+}
+
+/** The weights to save, by model; empty for what is not trained. */
+export interface TrainedWeights {
+  unet: Record<string, Tensor>;
+  textEncoder: Record<string, Tensor>;
+}
+
+/** The models of a run that trains a UNet to edit: those that are trained, and those that stay as they are. */
+export abstract class EditModels<C extends BaseComponents = BaseComponents, F extends Frozen = Frozen> {
+  readonly unet: UNet2DConditionModel;
+  readonly extended: boolean;
+  /** The base model's own, for validation and the saved pipeline. */
+  readonly scheduler: Scheduler;
+  /** The noise schedule of training: DDPM with the settings of the base model's scheduler, of any class. */
+  readonly noiseSchedule: DDPMScheduler;
+  readonly predictionType: "epsilon" | "v_prediction";
+  readonly autoencoder: LoadedParts<C, F>["autoencoder"];
+  /** Where the frozen models compute. */
+  readonly device: string;
+  /** Type of the text embeddings, and of the latents as the UNet gets them. */
+  readonly dtype: ModelDType;
+  protected readonly source: BaseSource<C>;
+  protected readonly frozen: LoadedParts<C, F>["frozen"];
+
+  constructor(parts: LoadedParts<C, F>, { device, frozenDType }: Pick<LoadOptions, "device" | "frozenDType">) {
+    this.source = parts.source;
+    this.frozen = parts.frozen;
+    this.unet = parts.unet;
+    this.extended = parts.extended;
+    this.scheduler = parts.source.ready.scheduler;
+    this.noiseSchedule = parts.noiseSchedule;
+    this.predictionType = parts.predictionType;
+    this.autoencoder = parts.autoencoder;
+    this.device = device;
+    this.dtype = frozenDType;
+  }
+
+  /** The text encoder, if it is trained. */
+  abstract readonly textEncoder: CLIPTextModel | null;
+
+  async vae(): Promise<AutoencoderKL> {
+    return (await this.frozen.get()).vae;
+  }
+
+  /** Instructions as they are before a micro-step: encoded, or as token ids for a text encoder that is trained. */
+  abstract encodeText(prompts: readonly string[], signal: AbortSignal | undefined): Promise<TextRows>;
+
+  /** What replaces dropped instructions, one row: what is not in it is never dropped. */
+  abstract nullText(signal: AbortSignal | undefined): Promise<TextRows>;
+
+  /** What the trainer is given for the texts of a micro-step. Only the texts' tensors are the caller's. */
+  abstract conditions(text: TextRows): TrainingConditions;
+
+  /** @throws `ERR_TOKENIZER` for a text that cannot be encoded */
+  abstract checkPrompt(prompt: string): Promise<void>;
+
+  /** The size to which validation pictures are resized; undefined for that of the picture itself. */
+  abstract editSize(): { width: number; height: number } | undefined;
+
+  /** The pipeline with the weights as they are now. */
+  abstract editor(): Promise<(call: EditCall) => Promise<ImagesResult>>;
+
+  /** The pipeline to save: what is trained with these weights, the base model's other components as they are there. */
+  abstract pipeline(weights: TrainedWeights): SavedPipeline;
+
+  /** Lines that tell what encodes pictures and texts from anything else. */
+  abstract contents(): Promise<string[]>;
+
+  /** Frees the frozen models until they are needed again. */
+  release(): Promise<void> {
+    return this.frozen.release();
+  }
+
+  async dispose(): Promise<void> {
+    await this.release();
+    this.textEncoder?.dispose();
+    this.unet.dispose();
+  }
+}
+
+/**
+ * Loads the frozen models and the UNet, in float32.
+ *
+ * @param unetOptions what else its files are chosen by
+ * @throws `ERR_CONFIG` for a prediction type that cannot be trained, before weights are read; with nothing left loaded
+ */
+export async function loadParts<C extends BaseComponents, F extends Frozen>(
+  source: BaseSource<C>,
+  frozen: LoadedParts<C, F>["frozen"],
+  { device, signal, trained }: Pick<LoadOptions, "device" | "signal" | "trained">,
+  unetOptions: Pick<ModelOptions, "variant"> = {},
+): Promise<LoadedParts<C, F>> {
+  const noiseSchedule = DDPMScheduler.fromConfig(source.ready.scheduler.config);
+  const predictionType = source.ready.scheduler.config.prediction_type ?? "epsilon";
+  if (predictionType !== "epsilon" && predictionType !== "v_prediction")
+    throw new InstructPix2PixError(
+      "ERR_CONFIG",
+      `${source.schedulerPath}: "prediction_type" is ${JSON.stringify(predictionType)}; training knows "epsilon" and "v_prediction"`,
+    );
+  const options = modelOptions({ device, signal });
+  try {
+    const { vae } = await frozen.get();
+    const existing = vae.config.latent_channels;
+    const inChannels = 2 * existing;
+    const { unet, extended } = trained
+      ? // A checkpoint's UNet has all channels.
+        await UNet2DConditionModel.fromPretrainedExtended(trained.unet, { inChannels }, options)
+      : await source.loadUNet({ existing, inChannels }, { ...options, ...unetOptions });
+    const { config, scaleFactor, dtype } = vae;
+    const autoencoder = { config, scaleFactor, dtype };
+    return { source, frozen, autoencoder, unet, extended, noiseSchedule, predictionType };
+  } catch (error) {
+    await frozen.release();
+    throw error;
+  }
+}
+
+/** How models are loaded for training. */
+export function modelOptions({ device, signal }: Pick<LoadOptions, "device" | "signal">): ModelOptions {
+  return { device, ...(signal && { signal }), suggestAllowNonFinite: false };
+}

@@ -1,0 +1,82 @@
+import { savedPipeline } from "../../../components/save.js";
+import { encodePrompts, tokenizePrompts } from "../../../conditioning/prompt.js";
+import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
+import type { CLIPTextModel } from "../../../models/clip_text_model.js";
+import { INSTRUCT_PIX2PIX, type StableDiffusionComponents } from "../../../pipelines/components.js";
+import { InstructPix2PixPipeline } from "../../../pipelines/stable_diffusion/instruct_pix2pix.js";
+import type { CLIPTokenizer } from "../../../tokenizer/clip_tokenizer.js";
+import type { TextRows } from "../edit/micro-batch.js";
+import { type EditCall, EditModels, type LoadedParts, type TrainedWeights } from "../edit/models.js";
+import { trainedComponent } from "../edit/save-model.js";
+import type { LoadOptions } from "../recipe.js";
+
+/** The text encoder is not among them if it is trained. */
+export type StableDiffusionFrozen = { readonly vae: AutoencoderKL; readonly textEncoder?: CLIPTextModel };
+
+type Parts = LoadedParts<StableDiffusionComponents, StableDiffusionFrozen>;
+
+/** The models of InstructPix2Pix with Stable Diffusion. */
+export class StableDiffusionModels extends EditModels<StableDiffusionComponents, StableDiffusionFrozen> {
+  readonly textEncoder: CLIPTextModel | null;
+  readonly #tokenizer: CLIPTokenizer;
+
+  /** @param textEncoder if it is trained */
+  constructor(parts: Parts, options: LoadOptions, textEncoder: CLIPTextModel | null) {
+    super(parts, options);
+    this.textEncoder = textEncoder;
+    this.#tokenizer = parts.source.ready.tokenizer!;
+  }
+
+  async encodeText(prompts: readonly string[], signal: AbortSignal | undefined): Promise<TextRows> {
+    const parts = await this.#text();
+    return this.textEncoder
+      ? { inputIds: tokenizePrompts(prompts, parts) }
+      : { embeddings: await encodePrompts(prompts, parts, { signal }) };
+  }
+
+  nullText(signal: AbortSignal | undefined): Promise<TextRows> {
+    return this.encodeText([""], signal);
+  }
+
+  conditions({ embeddings, inputIds }: TextRows) {
+    return { ...(embeddings && { embeddings }), ...(inputIds && { inputIds }) };
+  }
+
+  async checkPrompt(prompt: string): Promise<void> {
+    tokenizePrompts([prompt], await this.#text()).dispose();
+  }
+
+  editSize(): undefined {
+    return undefined;
+  }
+
+  async editor() {
+    const { vae } = await this.frozen.get();
+    const { unet, scheduler } = this;
+    const pipeline = new InstructPix2PixPipeline({ ...(await this.#text()), vae, unet, scheduler });
+    return (call: EditCall) => pipeline.run(call);
+  }
+
+  pipeline(weights: TrainedWeights) {
+    const slots = INSTRUCT_PIX2PIX.components;
+    const { source, textEncoder } = this;
+    return savedPipeline(INSTRUCT_PIX2PIX, {
+      [slots.vae.folder]: source.kept("vae"),
+      [slots.textEncoder.folder]: textEncoder
+        ? trainedComponent(textEncoder, weights.textEncoder)
+        : source.kept("textEncoder"),
+      [slots.tokenizer.folder]: source.kept("tokenizer"),
+      [slots.unet.folder]: trainedComponent(this.unet, weights.unet),
+      [slots.scheduler.folder]: source.kept("scheduler"),
+    });
+  }
+
+  contents(): Promise<string[]> {
+    return this.source.contents(["vae", ...(this.textEncoder ? [] : ["textEncoder" as const]), "tokenizer"]);
+  }
+
+  async #text() {
+    const textEncoder = this.textEncoder ?? (await this.frozen.get()).textEncoder!;
+    return { tokenizer: this.#tokenizer, textEncoder };
+  }
+}

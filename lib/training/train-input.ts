@@ -1,0 +1,179 @@
+// Written by scripts/write-docs.mjs from the declarations in options.ts. Edit those, then run it.
+// biome-ignore-all format: it is written by a program
+
+import type { FactorOfStep } from "../options/declaration.js";
+
+/** The options of `train`: those of `ip2p train` in camelCase, with the same defaults. */
+export interface TrainInput {
+  /**
+   * The model to start from: a text-to-image model, or an InstructPix2Pix model to continue from; a folder as
+   * diffusers saves it, the id of a repository on the Hugging Face hub, or one safetensors file in the original
+   * layout.
+   */
+  pretrainedModelNameOrPath: string;
+  /**
+   * For a model in one file: a folder or repository in diffusers' format whose configurations, tokenizer and
+   * scheduler are used; by default those of the published models, which for Stable Diffusion 2 predict the
+   * velocity.
+   */
+  config?: string | undefined;
+  /** Branch, tag or commit of the model's repository. */
+  revision?: string | undefined;
+  /** Read *.NAME.safetensors, e.g. fp16. */
+  variant?: string | undefined;
+  /** Another revision for the UNet's weights; by default the model's own. */
+  nonEmaRevision?: string | undefined;
+  /** A data set on the Hugging Face hub, or a folder laid out like one. */
+  datasetName?: string | undefined;
+  /** The configuration of the data set. */
+  datasetConfigName?: string | undefined;
+  /** A folder of pictures with metadata.jsonl, .csv or .parquet, or of parquet files. */
+  trainDataDir?: string | undefined;
+  /** The column of the pictures to edit. Default "input_image". */
+  originalImageColumn?: string | undefined;
+  /** The column of the edited pictures. Default "edited_image". */
+  editedImageColumn?: string | undefined;
+  /** The column of the instructions. Default "edit_prompt". */
+  editPromptColumn?: string | undefined;
+  /** Train on this many rows only, chosen at random. A whole number of at least 1. */
+  maxTrainSamples?: number | undefined;
+  /** Where downloads and prepared data are kept. */
+  cacheDir?: string | undefined;
+  /** Pictures are resized to squares of this edge, in pixels. A whole number of at least 1. Default 256. */
+  resolution?: number | undefined;
+  /** Crop at the centre instead of at random; without effect, since pictures are resized first. Default false. */
+  centerCrop?: boolean | undefined;
+  /** Flip half of the pairs horizontally. Default false. */
+  randomFlip?: boolean | undefined;
+  /** Pictures decoded in parallel during training; 0 means 1. A whole number of at least 0. Default 0. */
+  dataloaderNumWorkers?: number | undefined;
+  /** Stop at a broken row instead of skipping it. Default false. */
+  strict?: boolean | undefined;
+  /** Where the model, checkpoints and logs go. Default "instruct-pix2pix-model". */
+  outputDir?: string | undefined;
+  /** Seed of all random numbers; by default random, and reported. A whole number from 0 to 18446744073709551615. */
+  seed?: number | bigint | undefined;
+  /** Pairs in one micro-step. A whole number of at least 1. Default 16. */
+  trainBatchSize?: number | undefined;
+  /** Passes over the data. A whole number of at least 1. Default 100. */
+  numTrainEpochs?: number | undefined;
+  /** Optimizer steps; overrides numTrainEpochs. A whole number of at least 1. */
+  maxTrainSteps?: number | undefined;
+  /** Gradient accumulation: micro-steps per optimizer step. A whole number of at least 1. Default 1. */
+  gradientAccumulationSteps?: number | undefined;
+  /**
+   * Conditioning dropout for classifier-free guidance: probability of dropping the text, the picture, or both
+   * (each); by default none. A number from 0 to 1.
+   */
+  conditioningDropoutProb?: number | undefined;
+  /**
+   * Which timesteps to train on more often: those with little noise, with much (where the instruction decides), or
+   * a range. Default "none".
+   */
+  timestepBiasStrategy?: "none" | "earlier" | "later" | "range" | undefined;
+  /** How many times as often as other timesteps. Default 1. */
+  timestepBiasMultiplier?: number | undefined;
+  /** The fraction of timesteps that counts as earlier or later. A number from 0 to 1. Default 0.25. */
+  timestepBiasPortion?: number | undefined;
+  /** The first timestep of the range. A whole number of at least 0. Default 0. */
+  timestepBiasBegin?: number | undefined;
+  /** The end of the range, exclusive. A whole number of at least 1. Default 1000. */
+  timestepBiasEnd?: number | undefined;
+  /**
+   * Reproduce diffusers' script draw by draw, its quirks included, to compare losses and weights; float32 only,
+   * with the draws that it makes on the CPU, where it also computes unless a device is named.
+   */
+  compat?: "diffusers" | undefined;
+  /** Where to compute. Default "auto". */
+  device?: string | undefined;
+  /** Threads of CPU operators; by default one per physical core. A whole number from 1 to 1024. */
+  numThreads?: number | undefined;
+  /** Accepted for old command lines; one process trains. Default -1. */
+  localRank?: number | undefined;
+  /** Train the text encoder along with the UNet, for words that it does not know yet. Default false. */
+  trainTextEncoder?: boolean | undefined;
+  /** After warm-up. A number of at least 0. Default 0.0001. */
+  learningRate?: number | undefined;
+  /** Multiply the learning rate by accumulation steps and batch size. Default false. */
+  scaleLr?: boolean | undefined;
+  /**
+   * Schedule of the learning rate. A function gives the factor for every step itself, so that no other option
+   * shapes it. Default "constant".
+   */
+  lrScheduler?: "linear" | "cosine" | "cosine_with_restarts" | "polynomial" | "constant" | "constant_with_warmup" | "piecewise_constant" | FactorOfStep | undefined;
+  /** Steps of linear warm-up. A whole number of at least 0. Default 500. */
+  lrWarmupSteps?: number | undefined;
+  /**
+   * Rules of piecewise_constant: "1:10,0.1:20,0.01" is a factor of 1 up to step 10, 0.1 up to step 20, then 0.01.
+   */
+  lrStepRules?: string | undefined;
+  /** How often cosine_with_restarts comes down. A whole number of at least 1. Default 1. */
+  lrNumCycles?: number | undefined;
+  /** Exponent of polynomial. A number of at least 0. Default 1. */
+  lrPower?: number | undefined;
+  /** Keep Adam's moments in 8 bits. Default false. */
+  use8bitAdam?: boolean | undefined;
+  /** Decay of the first moment. A number from 0 to 1. Default 0.9. */
+  adamBeta1?: number | undefined;
+  /** Decay of the second moment. A number from 0 to 1. Default 0.999. */
+  adamBeta2?: number | undefined;
+  /** Decoupled weight decay. A number of at least 0. Default 0.01. */
+  adamWeightDecay?: number | undefined;
+  /** Added to the root of the second moment. A number of at least 0. Default 1e-8. */
+  adamEpsilon?: number | undefined;
+  /** Gradients are clipped to this norm. A number of at least 0. Default 1. */
+  maxGradNorm?: number | undefined;
+  /** Keep an exponential moving average (EMA) of the weights, and save it as the model. Default false. */
+  useEma?: boolean | undefined;
+  /** Mixed precision: compute in half precision with float32 weights. Default "no". */
+  mixedPrecision?: "no" | "fp16" | "bf16" | undefined;
+  /** Recompute activations in the backward pass instead of keeping them: less memory, more time. Default false. */
+  gradientCheckpointing?: boolean | undefined;
+  /**
+   * With mixed precision, keep shadow weights in half precision instead of casting the weights in every pass:
+   * identical results, less time, two more bytes of memory per weight. Default false.
+   */
+  shadowWeights?: boolean | undefined;
+  /** Encode pictures and instructions once, into a file, instead of in every epoch. Default false. */
+  cacheLatents?: boolean | undefined;
+  /** Let CUDA round float32 matrix products to TF32. Default false. */
+  allowTf32?: boolean | undefined;
+  /** Use deterministic algorithms on CUDA; the CPU is always deterministic. Default false. */
+  deterministic?: boolean | undefined;
+  /** Accepted for old command lines; attention is always memory-efficient. Default false. */
+  enableXformersMemoryEfficientAttention?: boolean | undefined;
+  /** Save a checkpoint every so many steps. A whole number of at least 1. Default 500. */
+  checkpointingSteps?: number | undefined;
+  /** How many checkpoints of this run to keep. A whole number of at least 1. */
+  checkpointsTotalLimit?: number | undefined;
+  /**
+   * Resume from a checkpoint, also one of diffusers' script; latest is the newest valid one of the run that wrote
+   * last into the output folder, if any.
+   */
+  resumeFromCheckpoint?: string | undefined;
+  /** Resume although options that affect the results differ. Default false. */
+  allowChangedOptions?: boolean | undefined;
+  /** Its instruction. */
+  validationPrompt?: string | undefined;
+  /** Edits to make of it. A whole number of at least 1. Default 4. */
+  numValidationImages?: number | undefined;
+  /** A picture to edit for validation, read before training begins. */
+  valImageUrl?: string | undefined;
+  /** Validate after every so many epochs, and at the end. A whole number of at least 1. Default 1. */
+  validationEpochs?: number | undefined;
+  /** Where TensorBoard files go, below the output folder. Default "logs". */
+  loggingDir?: string | undefined;
+  /** Trackers; metrics.jsonl is always written. Default "tensorboard". */
+  reportTo?: string | undefined;
+  /** Upload the model when it is trained. Default false. */
+  pushToHub?: boolean | undefined;
+  /**
+   * Access token, visible to other users in the process list: prefer hubTokenFile; default from HF_TOKEN or the
+   * hub's command line.
+   */
+  hubToken?: string | undefined;
+  /** A file with the access token, which should be readable by its owner only. */
+  hubTokenFile?: string | undefined;
+  /** Repository to upload to; by default named after the output folder. */
+  hubModelId?: string | undefined;
+}
