@@ -1,5 +1,6 @@
 """Records what diffusers computes for tiny UNets with conditions beside the text: SDXL's pooled text and sizes, class
-labels of every kind, a condition of the timestep, residuals of a ControlNet; and for lists of transformer layers.
+labels of every kind, a condition of the timestep, residuals of a ControlNet; for lists of transformer layers; and for the
+blocks of the ×2 latent upscaler.
 
     python scripts/record-unet-conditions.py
 
@@ -73,6 +74,8 @@ def case(name, config, batch=2, size=(8, 8), timesteps=(500, 20), residuals=Fals
     folder.mkdir(parents=True)
     recorded = dict(**inputs, out=out, target=target, loss=loss)
     for key, value in model.named_parameters():
+        if not value.requires_grad:
+            continue  # random frequencies
         gradient = torch.zeros_like(value) if value.grad is None else value.grad
         recorded[f"norm.{key}"] = gradient.norm()
         if value.numel() <= LARGEST:
@@ -163,6 +166,49 @@ if __name__ == "__main__":
         ),
         text_embeds=lambda random: random((2, 9)),
         time_ids=sizes,
+    )
+    k_blocks = dict(
+        act_fn="gelu",
+        norm_num_groups=None,
+        mid_block_type=None,
+        time_embedding_type="fourier",
+        timestep_post_act="gelu",
+        time_cond_proj_dim=3,
+        conv_in_kernel=1,
+        conv_out_kernel=1,
+    )
+    case(
+        "k blocks",
+        dict(
+            k_blocks,
+            block_out_channels=(32, 32),
+            time_embedding_dim=32,
+            layers_per_block=(1, 2),
+            attention_head_dim=(16, 12),
+            down_block_types=("KCrossAttnDownBlock2D", "KCrossAttnDownBlock2D"),
+            up_block_types=("KCrossAttnUpBlock2D", "KUpBlock2D"),
+        ),
+        timesteps=(0.3, -1.2),
+        timestep_cond=lambda random: random((2, 3)),
+    )
+    case(
+        "k blocks with a middle and labels",
+        dict(
+            k_blocks,
+            act_fn="silu",
+            timestep_post_act=None,
+            flip_sin_to_cos=False,
+            norm_num_groups=4,
+            class_embed_type="timestep",
+            mid_block_type="UNetMidBlock2DCrossAttn",
+            block_out_channels=(32, 64),
+            attention_head_dim=8,
+            down_block_types=("KCrossAttnDownBlock2D", "KDownBlock2D"),
+            up_block_types=("KCrossAttnUpBlock2D", "KUpBlock2D"),
+        ),
+        size=(4, 10),
+        timesteps=(0.3, -1.2),
+        class_labels=torch.tensor([0.25, 0.5]),
     )
     (TARGET / "cases.json").write_text(json.dumps(cases, indent=1) + "\n")
     print(len(cases), "cases")

@@ -17,6 +17,7 @@ import {
   type Parsed,
   unsupported,
 } from "./schema.js";
+import { checkKBlocks } from "./unet-k-blocks.js";
 
 /** Residual and transformer blocks of all levels together; the largest published models have about a hundred. */
 const MAX_BLOCKS = 4096;
@@ -43,7 +44,7 @@ export const UNET_SCHEMA = {
   mid_block_scale_factor: number(1, true),
   dropout: ignored, // of training; inference has none
   act_fn: oneOf("silu", ACTIVATIONS),
-  norm_num_groups: integer(32, LIMITS.channels),
+  norm_num_groups: nullable(integer(32, LIMITS.channels), 32),
   norm_eps: number(1e-5, true),
   cross_attention_dim: integerOrList(1280, LIMITS.features),
   transformer_layers_per_block: integerOrNestedList(1, LIMITS.layers),
@@ -62,10 +63,10 @@ export const UNET_SCHEMA = {
   resnet_time_scale_shift: oneOf("default", ["default", "scale_shift"]),
   resnet_skip_time_act: ignored, // of block types that are not supported
   resnet_out_scale_factor: ignored, // likewise
-  time_embedding_type: only("positional"),
+  time_embedding_type: oneOf("positional", ["positional", "fourier"]),
   time_embedding_dim: nullable(integer(1, LIMITS.features)),
   time_embedding_act_fn: only(null),
-  timestep_post_act: only(null),
+  timestep_post_act: nullable(oneOf("silu", ACTIVATIONS)),
   time_cond_proj_dim: nullable(integer(1, LIMITS.features)),
   conv_in_kernel: integer(3, LIMITS.kernel),
   conv_out_kernel: integer(3, LIMITS.kernel),
@@ -98,6 +99,7 @@ export function unetToNative(config: UNet2DConditionConfig, where: string): obje
   for (const key of ["conv_in_kernel", "conv_out_kernel"] as const)
     if (config[key] % 2 === 0) throw unsupported(where, key, config[key], "an odd kernel size");
   checkEmbeddings(config, where);
+  checkKBlocks(config, where);
 
   const resnets = perLevel("layers_per_block", config.layers_per_block);
   const upResnets = resnets.toReversed().map((count) => count + 1);
@@ -122,7 +124,7 @@ export function unetToNative(config: UNet2DConditionConfig, where: string): obje
     reverse_transformer_layers_per_block: perResnet("reverse_transformer_layers_per_block", upLayers, upResnets),
     attention_head_dim: perLevel("attention_head_dim", config.attention_head_dim),
     extend_input_channels: false,
-    time_embedding_dim: config.time_embedding_dim ?? 4 * config.block_out_channels[0]!,
+    time_embedding_dim: timeEmbeddingDim(config),
   };
   const sum = (list: number[]) => list.reduce((total, count) => total + count, 0);
   const blocks = sum(resnets) + sum(native.transformer_layers_per_block.map(sum));
@@ -134,6 +136,12 @@ export function unetToNative(config: UNet2DConditionConfig, where: string): obje
       `at most ${MAX_BLOCKS} layers in all levels together, those of transformer_layers_per_block counted`,
     );
   return native;
+}
+
+/** Width of the timestep's embedding. */
+function timeEmbeddingDim(config: UNet2DConditionConfig): number {
+  const perChannel = config.time_embedding_type === "fourier" ? 2 : 4;
+  return config.time_embedding_dim ?? perChannel * config.block_out_channels[0]!;
 }
 
 /** Keys that another key makes necessary. */

@@ -190,13 +190,14 @@ at::Tensor pack_int8_conv2d(const Int8Weight& weight, at::IntArrayRef input_size
 }
 
 at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& scales,
-                       const at::Tensor& bias, Conv2dGeometry geometry, const at::Tensor& addend) {
+                       const OptionalTensor& bias, Conv2dGeometry geometry, const at::Tensor& addend) {
   require_inference(x);
   const at::Tensor input = x.contiguous(at::MemoryFormat::ChannelsLast);
   const Coding coding = coding_of(input);
   const at::Tensor codes = codes_of(input, coding);
   const c10::List<int64_t> stride(both(geometry.stride)), padding(both(geometry.padding)), dilation(both(1));
-  const OptionalTensor exact_bias = bias.to(at::kFloat);
+  OptionalTensor exact_bias;
+  if (bias) exact_bias = bias->to(at::kFloat);
   if (addend.defined()) {
     const auto length = [&](int64_t dim) {
       return (x.size(dim) + 2 * geometry.padding - packed.size(dim)) / geometry.stride + 1;

@@ -29,7 +29,8 @@ at::Tensor pack_int8_conv2d(const Int8Weight& weight, at::IntArrayRef input_size
 
 /// conv2d(x) + bias + addend, channels last.  x: [B,I,H,W], float32 or bfloat16
 at::Tensor int8_conv2d(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& scales,
-                       const at::Tensor& bias, Conv2dGeometry geometry, const at::Tensor& addend);
+                       const std::optional<at::Tensor>& bias, Conv2dGeometry geometry,
+                       const at::Tensor& addend);
 
 /// Packs for oneDNN, for inputs of about `rows` rows.
 at::Tensor pack_int8_linear(const Int8Weight& weight, int64_t rows);

@@ -200,6 +200,8 @@ void Model::initialize(std::optional<at::Generator> generator, c10::Device devic
     at::Tensor value = at::empty(shape, at::kFloat);
     if (name.find("embedding.weight") != std::string::npos)
       value.normal_(0, 0.02, generator);
+    else if (!parameter->trained)
+      value.normal_(0, 1, generator);  // random frequencies
     else if (fan_in > 0)
       value.uniform_(-bound, bound, generator);
     else

@@ -30,12 +30,25 @@ at::Tensor plus_residual(const at::Tensor& x, const at::Tensor& residual, const 
   return x + residual;
 }
 
+/// Whether a UNet is made of blocks whose names begin with K. They leave out skips that others take, so they
+/// do not go together with them.
+bool has_k_blocks(const UNet2DConditionConfig& config) {
+  const auto& down = config.down_block_types;
+  const auto is_k = [](const std::string& type) { return !type.empty() && type.front() == 'K'; };
+  for (const auto* types : {&down, &config.up_block_types})
+    for (const std::string& type : *types)
+      if (is_k(type) != is_k(down.front()))
+        throw Error("ERR_CONFIG", "\"" + down.front() + "\" and \"" + type +
+                                      "\" do not go together (down_block_types, up_block_types)");
+  return is_k(down.front());
+}
+
 }  // namespace
 
 UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& config, AttentionBackend attention)
     : config_(config),
+      made_of_k_blocks_(has_k_blocks(config)),
       encoder_(config, attention),
-      conv_norm_out_(config.norm_num_groups, config.block_out_channels.front(), config.norm_eps),
       act_(activation(config.act_fn)),
       conv_out_(config.block_out_channels.front(), config.out_channels, config.conv_out_kernel, 1,
                 (config.conv_out_kernel - 1) / 2) {
@@ -46,16 +59,22 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& config, 
     UNetBlockOptions options = block_options(config, level, attention);
     options.in_channels = channels[level == 0 ? 0 : level - 1];
     options.prev_channels = channels[std::min(level + 1, levels - 1)];
+    options.skip_channels = encoder_.skip_count(level) > 0 ? channels[level] : 0;
     options.layers += 1;
+    options.head_dim = config.attention_head_dim[i];  // of up blocks these are not reversed
     options.resample = i + 1 < levels;
     options.transformer_layers = config.reverse_transformer_layers_per_block[i];
     up_blocks_.append(make_up_block(config.up_block_types[i], options));
   }
 
-  add_children_of(encoder_, {"conv_in", "time_embedding", "class_embedding", "add_embedding", "down_blocks"});
+  add_children_of(encoder_, {"conv_in", "time_proj", "time_embedding", "class_embedding", "add_embedding",
+                             "down_blocks"});
   add_child("up_blocks", up_blocks_);
   add_children_of(encoder_, {"mid_block"});
-  add_child("conv_norm_out", conv_norm_out_);
+  if (config.norm_num_groups > 0) {
+    conv_norm_out_ = std::make_unique<GroupNorm>(config.norm_num_groups, channels.front(), config.norm_eps);
+    add_child("conv_norm_out", *conv_norm_out_);
+  }
   add_child("conv_out", conv_out_);
 }
 
@@ -89,6 +108,10 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   check_residuals(residuals, encoder_.skip_count());
   const int64_t scale = int64_t{1} << (config_.levels() - 1);
   const bool match_skip_size = sample.size(2) % scale != 0 || sample.size(3) % scale != 0;
+  if (match_skip_size && made_of_k_blocks_)
+    throw Error("ERR_INVALID_ARGUMENT",
+                "sample must have a height and a width that are multiples of " + std::to_string(scale) +
+                    ", not " + std::to_string(sample.size(2)) + " and " + std::to_string(sample.size(3)));
 
   UNetEncoder::Pass pass =
       encoder_.begin(config_.center_input_sample ? sample * 2 - 1 : sample, timesteps, conditions);
@@ -104,7 +127,7 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   if (x.defined() && x.size(0) == conditions.embeddings.size(0) &&
       x.sizes().slice(2) == sample.sizes().slice(2)) {
     // The deeper levels are skipped, the path down to them included.
-    pass.skips.resize(static_cast<size_t>(config_.layers_per_block[0]) + 1);
+    pass.skips.resize(1 + encoder_.skip_count(0));
     finish_skips();
   } else {
     encoder_.descend(pass);
@@ -117,7 +140,8 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   }
   check_cancelled();
   x = up_blocks_[up_blocks_.size() - 1].forward(x, pass.time, pass.text, pass.skips, match_skip_size);
-  x = is_silu(config_.act_fn) ? conv_norm_out_.forward_silu(x) : act_(conv_norm_out_.forward(x));
+  if (conv_norm_out_)
+    x = is_silu(config_.act_fn) ? conv_norm_out_->forward_silu(x) : act_(conv_norm_out_->forward(x));
   // Contiguous, since samplers draw noise in memory order.
   return conv_out_.forward(x).contiguous();
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,9 +36,10 @@ class UNet2DConditionModel : public Model {
   at::Tensor ascend(at::Tensor x, UNetEncoder::Pass& pass, bool match_skip_size) const;
 
   UNet2DConditionConfig config_;
+  bool made_of_k_blocks_;
   UNetEncoder encoder_;
   ModuleList<UNetUpBlock> up_blocks_;
-  GroupNorm conv_norm_out_;
+  std::unique_ptr<GroupNorm> conv_norm_out_;
   Activation act_;
   Conv2d conv_out_;
 };

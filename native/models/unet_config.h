@@ -23,13 +23,16 @@ struct UNetEncoderConfig {
   int64_t downsample_padding;
   double mid_block_scale_factor;
   std::string act_fn;
-  int64_t norm_num_groups;
+  int64_t norm_num_groups;  ///< 0: of K blocks, which have groups of a fixed size, and no norm at the end
   double norm_eps;
   std::vector<int64_t> cross_attention_dim;
   std::vector<std::vector<int64_t>> transformer_layers_per_block;  ///< for each level, for each resnet
-  std::vector<int64_t> attention_head_dim;                         ///< actually the number of heads
+  /// Actually the number of heads, but of K blocks the channels of a head.
+  std::vector<int64_t> attention_head_dim;
   bool use_linear_projection;
   std::string resnet_time_scale_shift;  ///< "default" or "scale_shift"
+  bool fourier_time_embedding;
+  std::string timestep_post_act;  ///< empty: none
   int64_t time_embedding_dim;
   int64_t time_cond_proj_dim;       ///< 0: none
   std::string class_embed_type;     ///< empty: none, or a table if num_class_embeds is given

@@ -32,7 +32,8 @@ void require_shape(const at::Tensor& given, const std::string& name, int64_t row
 }  // namespace
 
 UNetEmbeddings::UNetEmbeddings(const UNetEncoderConfig& config)
-    : channels_(config.block_out_channels.front()),
+    : channels_(config.fourier_time_embedding ? config.time_embedding_dim
+                                              : config.block_out_channels.front()),
       dim_(config.time_embedding_dim),
       flip_sin_to_cos_(config.flip_sin_to_cos),
       freq_shift_(config.freq_shift),
@@ -43,12 +44,16 @@ UNetEmbeddings::UNetEmbeddings(const UNetEncoderConfig& config)
       condition_dim_(config.time_cond_proj_dim),
       addition_time_dim_(config.addition_time_embed_dim),
       projection_dim_(config.projection_class_embeddings_input_dim),
-      time_embedding_(channels_, dim_, config.act_fn, condition_dim_) {
+      time_embedding_(channels_, dim_, config.act_fn, condition_dim_, config.timestep_post_act) {
   const bool projects =
       class_type_ == "projection" || class_type_ == "simple_projection" || addition_type_ == "text_time";
   if (projects && projection_dim_ <= 0)
     throw Error("ERR_CONFIG", "\"projection_class_embeddings_input_dim\" is missing");
 
+  if (config.fourier_time_embedding) {
+    time_proj_ = std::make_unique<FourierProjection>(channels_);
+    add_child("time_proj", *time_proj_);
+  }
   add_child("time_embedding", time_embedding_);
   if (class_type_ == "table") {
     class_table_ = std::make_unique<Embedding>(classes_, dim_);
@@ -122,11 +127,15 @@ at::Tensor UNetEmbeddings::sinusoid(const at::Tensor& numbers, int64_t channels)
   return timestep_embedding(numbers, channels, flip_sin_to_cos_, freq_shift_);
 }
 
+at::Tensor UNetEmbeddings::projected(const at::Tensor& numbers) const {
+  return time_proj_ ? time_proj_->forward(numbers, flip_sin_to_cos_) : sinusoid(numbers, channels_);
+}
+
 TimeCondition UNetEmbeddings::of_timesteps(const at::Tensor& timesteps, const at::Tensor& sample,
                                            const Conditions& conditions) const {
   UNetCache* const cache = conditions.cache;
   const auto embed = [&](const at::Tensor& t) {
-    return time_embedding_.forward(sinusoid(t.to(sample.device()), channels_).to(sample.scalar_type()),
+    return time_embedding_.forward(projected(t.to(sample.device())).to(sample.scalar_type()),
                                    conditions.timestep_cond);
   };
   if (cache && timesteps.numel() == 1 && !conditions.timestep_cond.defined()) {
@@ -139,8 +148,7 @@ TimeCondition UNetEmbeddings::of_timesteps(const at::Tensor& timesteps, const at
 
 at::Tensor UNetEmbeddings::of_class(const at::Tensor& labels, c10::ScalarType dtype) const {
   if (class_table_) return class_table_->forward(labels.to(at::kLong)).to(dtype);
-  if (class_type_ == "timestep")
-    return class_layers_->forward(sinusoid(labels, channels_).to(dtype)).to(dtype);
+  if (class_type_ == "timestep") return class_layers_->forward(projected(labels).to(dtype)).to(dtype);
   const at::Tensor values = labels.to(dtype);
   if (class_layers_) return class_layers_->forward(values).to(dtype);
   return class_projection_ ? class_projection_->forward(values).to(dtype) : values;

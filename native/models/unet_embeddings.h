@@ -10,7 +10,8 @@
 namespace ip2p {
 
 /// The embedding of the timestep and of what is added to it: a class, sizes and pooled text (SDXL, Podell et
-/// al. 2023). One child each: "time_embedding", "class_embedding", "add_embedding".
+/// al. 2023). One child each: "time_embedding", "class_embedding", "add_embedding"; and "time_proj" with
+/// random frequencies.
 class UNetEmbeddings : public Module {
  public:
   explicit UNetEmbeddings(const UNetEncoderConfig& config);
@@ -26,6 +27,8 @@ class UNetEmbeddings : public Module {
 
  private:
   at::Tensor sinusoid(const at::Tensor& numbers, int64_t channels) const;
+  /// What `time_embedding` takes: of timesteps, or of labels where these are embedded alike.
+  at::Tensor projected(const at::Tensor& numbers) const;
   TimeCondition of_timesteps(const at::Tensor& timesteps, const at::Tensor& sample,
                              const Conditions& conditions) const;
   at::Tensor of_class(const at::Tensor& labels, c10::ScalarType dtype) const;
@@ -33,11 +36,13 @@ class UNetEmbeddings : public Module {
                               c10::ScalarType dtype) const;
   void check_class(const at::Tensor& labels, int64_t rows) const;
 
-  int64_t channels_, dim_;
+  int64_t channels_;  ///< that `time_embedding` takes
+  int64_t dim_;
   bool flip_sin_to_cos_;
   double freq_shift_;
   std::string class_type_, addition_type_;
   int64_t classes_, condition_dim_, addition_time_dim_, projection_dim_;
+  std::unique_ptr<FourierProjection> time_proj_;
   TimestepEmbedding time_embedding_;
   std::unique_ptr<Embedding> class_table_;
   std::unique_ptr<TimestepEmbedding> class_layers_;

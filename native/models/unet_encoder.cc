@@ -3,11 +3,17 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/tensor.h>
 
-#include <numeric>
+#include <algorithm>
 
 #include "models/blocks/block_types.h"
 
 namespace ip2p {
+namespace {
+
+/// Groups of the middle's norms where norm_num_groups is null.
+constexpr int64_t kMostGroups = 32;
+
+}  // namespace
 
 UNetBlockOptions block_options(const UNetEncoderConfig& config, size_t level, AttentionBackend attention) {
   UNetBlockOptions options{};
@@ -23,6 +29,7 @@ UNetBlockOptions block_options(const UNetEncoderConfig& config, size_t level, At
                          config.use_linear_projection,
                          config.only_cross_attention[level],
                          attention};
+  options.head_dim = config.attention_head_dim[level];
   options.transformer_layers = config.transformer_layers_per_block[level];
   return options;
 }
@@ -30,11 +37,7 @@ UNetBlockOptions block_options(const UNetEncoderConfig& config, size_t level, At
 UNetEncoder::UNetEncoder(const UNetEncoderConfig& config, AttentionBackend attention)
     : conv_in_(config.in_channels, config.block_out_channels.front(), config.conv_in_kernel, 1,
                (config.conv_in_kernel - 1) / 2),
-      embeddings_(config),
-      skip_count_(
-          std::accumulate(config.layers_per_block.begin(), config.layers_per_block.end(),
-                          config.levels(),  // the first convolution, and a downsampler but for the last
-                          [](size_t sum, int64_t layers) { return sum + static_cast<size_t>(layers); })) {
+      embeddings_(config) {
   for (size_t i = 0; i < config.levels(); ++i) {
     UNetBlockOptions options = block_options(config, i, attention);
     options.in_channels = config.block_out_channels[i == 0 ? 0 : i - 1];
@@ -45,13 +48,22 @@ UNetEncoder::UNetEncoder(const UNetEncoderConfig& config, AttentionBackend atten
     UNetBlockOptions options = block_options(config, config.levels() - 1, attention);
     options.layers = 1;
     options.resnet.output_scale_factor = config.mid_block_scale_factor;
+    if (config.norm_num_groups == 0)
+      options.resnet.groups = options.transformer.groups =
+          std::min<int64_t>(options.in_channels / 4, kMostGroups);
     mid_block_ = make_mid_block(config.mid_block_type, options);
   }
 
   add_child("conv_in", conv_in_);
-  add_children_of(embeddings_, {"time_embedding", "class_embedding", "add_embedding"});
+  add_children_of(embeddings_, {"time_proj", "time_embedding", "class_embedding", "add_embedding"});
   add_child("down_blocks", down_blocks_);
   if (mid_block_) add_child("mid_block", *mid_block_);
+}
+
+size_t UNetEncoder::skip_count() const {
+  size_t count = 1;
+  for (size_t level = 0; level < down_blocks_.size(); ++level) count += skip_count(level);
+  return count;
 }
 
 void UNetEncoder::quantize() {

@@ -8,8 +8,8 @@
 namespace ip2p {
 
 /// The half of a UNet on the way down: first convolution, embeddings, down blocks and the middle. A model
-/// that owns one registers its children as its own (`Module::add_children_of`): "conv_in", "time_embedding",
-/// "class_embedding", "add_embedding", "down_blocks", "mid_block".
+/// that owns one registers its children as its own (`Module::add_children_of`): "conv_in", "time_proj",
+/// "time_embedding", "class_embedding", "add_embedding", "down_blocks", "mid_block".
 class UNetEncoder : public Module {
  public:
   UNetEncoder(const UNetEncoderConfig& config, AttentionBackend attention);
@@ -29,8 +29,10 @@ class UNetEncoder : public Module {
   /// The other levels and the middle.
   void descend(Pass& pass) const;
 
-  /// How many skips there are in the end.
-  size_t skip_count() const { return skip_count_; }
+  /// How many skips there are in the end, the first convolution's included.
+  size_t skip_count() const;
+  /// How many of them are a level's.
+  size_t skip_count(size_t level) const { return down_blocks_[level].skip_count(); }
 
   /// Leaves out the first convolution and the embeddings.
   void quantize() override;
@@ -44,7 +46,6 @@ class UNetEncoder : public Module {
   UNetEmbeddings embeddings_;
   ModuleList<UNetDownBlock> down_blocks_;
   std::unique_ptr<UNetMidBlock> mid_block_;
-  size_t skip_count_;
 };
 
 /// Options shared by all blocks of a UNet's level.

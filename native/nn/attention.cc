@@ -9,11 +9,17 @@
 namespace ip2p {
 namespace {
 
+constexpr double kContextNormEps = 1e-5;
+
 int64_t checked_heads(int64_t channels, int64_t heads) {
   if (heads <= 0 || channels % heads != 0)
     throw Error("ERR_CONFIG", std::to_string(channels) + " channels cannot be split over " +
                                   std::to_string(heads) + " attention heads (attention_head_dim)");
   return heads;
+}
+
+int64_t inner_dim(const AttentionOptions& options) {
+  return options.inner_dim > 0 ? options.inner_dim : options.query_dim;
 }
 
 /// [B,T,H·D] → [B,H,T,D]
@@ -42,16 +48,20 @@ at::Tensor masked_multi_head_attention(const at::Tensor& q, const at::Tensor& k,
   return join_heads(at::matmul(scores.softmax(-1), split_heads(v, heads)));
 }
 
-Attention::Attention(int64_t query_dim, int64_t context_dim, int64_t heads, AttentionBackend backend)
-    : to_q_(query_dim, query_dim, false),
-      to_k_(context_dim, query_dim, false),
-      to_v_(context_dim, query_dim, false),
-      heads_(checked_heads(query_dim, heads)),
-      backend_(backend) {
+Attention::Attention(const AttentionOptions& options)
+    : to_q_(options.query_dim, inner_dim(options), options.bias),
+      to_k_(options.context_dim, inner_dim(options), options.bias),
+      to_v_(options.context_dim, inner_dim(options), options.bias),
+      heads_(checked_heads(inner_dim(options), options.heads)),
+      backend_(options.backend) {
+  if (options.norm_context) {
+    norm_cross_ = std::make_unique<LayerNorm>(options.context_dim, kContextNormEps);
+    add_child("norm_cross", *norm_cross_);
+  }
   add_child("to_q", to_q_);
   add_child("to_k", to_k_);
   add_child("to_v", to_v_);
-  out_ = &to_out_.emplace<Linear>(query_dim, query_dim);
+  out_ = &to_out_.emplace<Linear>(inner_dim(options), options.query_dim);
   add_child("to_out", to_out_);
 }
 
@@ -63,7 +73,8 @@ void Attention::quantize_queries() {
 at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
                               UNetCache* cache) const {
   const auto project = [&] {
-    return std::vector<at::Tensor>{to_k_.forward(context), to_v_.forward(context)};
+    const at::Tensor normed = norm_cross_ ? norm_cross_->forward(context) : context;
+    return std::vector<at::Tensor>{to_k_.forward(normed), to_v_.forward(normed)};
   };
   const std::vector<at::Tensor> kv = cache ? cache->get(this, context, project) : project();
   const at::Tensor attended = multi_head_attention(to_q_.forward(x), kv[0], kv[1], heads_, false, backend_);

@@ -6,11 +6,21 @@
 
 namespace ip2p {
 
+struct AttentionOptions {
+  int64_t query_dim;
+  int64_t context_dim;
+  int64_t heads;
+  AttentionBackend backend;
+  int64_t inner_dim = 0;      ///< of all heads together; 0: query_dim
+  bool bias = false;          ///< of the projections of queries, keys and values
+  bool norm_context = false;  ///< a layer norm ("norm_cross") in front of keys and values
+};
+
 /// Multi-head attention of the UNet's transformers: x: [B,T,query_dim], context: [B,Tc,context_dim] (x itself
 /// for self-attention), residual: [B,T,query_dim], is added → [B,T,query_dim]. Vaswani et al. 2017.
 class Attention : public Module {
  public:
-  Attention(int64_t query_dim, int64_t context_dim, int64_t heads, AttentionBackend backend);
+  explicit Attention(const AttentionOptions& options);
   /// @param cache of keys and values; null: computed anew
   at::Tensor forward(const at::Tensor& x, const at::Tensor& context, const at::Tensor& residual,
                      UNetCache* cache = nullptr) const;
@@ -19,6 +29,7 @@ class Attention : public Module {
   void quantize_queries();
 
  private:
+  std::unique_ptr<LayerNorm> norm_cross_;
   Linear to_q_, to_k_, to_v_;
   ModuleList<Module> to_out_;
   Linear* out_;

@@ -41,11 +41,16 @@ at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& addend) const 
   return addend.defined() ? y + addend : y;
 }
 
-Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride, int64_t padding)
+Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride, int64_t padding,
+               bool bias)
     : geometry_{stride, padding} {
   add_parameter("weight", weight_, {out_channels, in_channels, kernel, kernel});
   weight_.multiplies = true;
-  add_parameter("bias", bias_, {out_channels});
+  if (bias) add_parameter("bias", bias_, {out_channels});
+}
+
+std::optional<at::Tensor> Conv2d::bias() const {
+  return bias_.shape.empty() ? std::nullopt : std::optional<at::Tensor>(*bias_);
 }
 
 at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const {
@@ -53,14 +58,14 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
     const at::Tensor packed = weight_.packed([&](const at::Tensor& codes) {
       return pack_int8_conv2d({codes, weight_.scales()}, x.sizes(), geometry_);
     });
-    return int8_conv2d(x, packed, weight_.scales(), *bias_, geometry_, addend);
+    return int8_conv2d(x, packed, weight_.scales(), bias(), geometry_, addend);
   }
   if (can_pack(x, weight_.type())) {
     const at::Tensor packed =
         weight_.packed([&](const at::Tensor& weight) { return pack_conv2d(weight, x.sizes(), geometry_); });
-    if (packed.defined()) return packed_conv2d(x, packed, *bias_, geometry_, addend);
+    if (packed.defined()) return packed_conv2d(x, packed, bias(), geometry_, addend);
   }
-  const at::Tensor y = at::conv2d(x, weight_.for_product(), *bias_, geometry_.stride, geometry_.padding);
+  const at::Tensor y = at::conv2d(x, weight_.for_product(), bias(), geometry_.stride, geometry_.padding);
   return addend.defined() ? y + addend : y;
 }
 
@@ -78,7 +83,7 @@ at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
       return made;
     });
     return upsample_conv2d(x, [&](const at::Tensor& part, size_t phase) {
-      return int8_conv2d(part, kernels[2 * phase], kernels[2 * phase + 1], *bias_, kUnpadded, {});
+      return int8_conv2d(part, kernels[2 * phase], kernels[2 * phase + 1], bias(), kUnpadded, {});
     });
   }
   const bool packs = can_pack(x, weight_.type());
@@ -90,13 +95,13 @@ at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
   });
   return upsample_conv2d(x, [&](const at::Tensor& part, size_t phase) {
     const at::Tensor& kernel = kernels[phase];
-    return kernel.is_mkldnn() ? packed_conv2d(part, kernel, *bias_, kUnpadded, {})
-                              : at::conv2d(part, kernel, *bias_);
+    return kernel.is_mkldnn() ? packed_conv2d(part, kernel, bias(), kUnpadded, {})
+                              : at::conv2d(part, kernel, bias());
   });
 }
 
 at::Tensor Conv2d::forward_plain(const at::Tensor& x, at::MemoryFormat layout) const {
-  return at::conv2d(x.contiguous(layout), weight_.for_product(), *bias_, geometry_.stride, geometry_.padding);
+  return at::conv2d(x.contiguous(layout), weight_.for_product(), bias(), geometry_.stride, geometry_.padding);
 }
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {

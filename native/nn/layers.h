@@ -22,7 +22,8 @@ class Linear : public Module {
 /// x: [B,in,H,W] → [B,out,H',W'] (+ addend). With packed weights the result is channels-last.
 class Conv2d : public Module {
  public:
-  Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride = 1, int64_t padding = 0);
+  Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, int64_t stride = 1, int64_t padding = 0,
+         bool bias = true);
   at::Tensor forward(const at::Tensor& x, const at::Tensor& addend = {}) const;
 
   /// forward() of x upsampled 2× by nearest neighbours, for a 3×3 kernel of stride 1 and padding 1.
@@ -37,6 +38,8 @@ class Conv2d : public Module {
   void quantize_upsampled() { int8_upsampled_ = true; }
 
  private:
+  std::optional<at::Tensor> bias() const;
+
   Parameter weight_, bias_;
   Conv2dGeometry geometry_;
   bool int8_upsampled_ = false;

@@ -20,6 +20,8 @@ class Parameter {
   /// The plain tensor; undefined while only the packed one is held, which restore() ends.
   mutable at::Tensor value;
   std::vector<int64_t> shape;
+  /// Whether training changes it.
+  bool trained = true;
 
   const at::Tensor& operator*() const {
     restore();

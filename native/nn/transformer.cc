@@ -34,9 +34,9 @@ BasicTransformerBlock::BasicTransformerBlock(int64_t channels, const Transformer
     : norm1_(channels, kLayerNormEps),
       norm2_(channels, kLayerNormEps),
       norm3_(channels, kLayerNormEps),
-      attn1_(channels, options.only_cross_attention ? options.context_dim : channels, options.heads,
-             options.attention),
-      attn2_(channels, options.context_dim, options.heads, options.attention),
+      attn1_({channels, options.only_cross_attention ? options.context_dim : channels, options.heads,
+              options.attention}),
+      attn2_({channels, options.context_dim, options.heads, options.attention}),
       only_cross_attention_(options.only_cross_attention),
       ff_(channels) {
   add_child("norm1", norm1_);

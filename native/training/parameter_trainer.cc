@@ -21,8 +21,9 @@ void WeightAverage::move(size_t i, const Parameter& weight) const {
 }
 
 std::vector<NamedParameter> all_parameters(Model& model, const std::string& prefix) {
-  std::vector<NamedParameter> all = model.named_parameters();
-  for (NamedParameter& entry : all) entry.name = prefix + entry.name;
+  std::vector<NamedParameter> all;
+  for (const auto& [name, parameter] : model.named_parameters())
+    if (parameter->trained) all.push_back({prefix + name, parameter});
   return all;
 }
 

@@ -3,6 +3,8 @@
 #include "core/error.h"
 #include "core/utf8.h"
 #include "models/blocks/down_block_2d.h"
+#include "models/blocks/k_down_block_2d.h"
+#include "models/blocks/k_up_block_2d.h"
 #include "models/blocks/mid_block_2d.h"
 #include "models/blocks/up_block_2d.h"
 
@@ -19,6 +21,8 @@ struct BlockType {
 constexpr BlockType<UNetDownBlock> kDownBlocks[] = {
     {"DownBlock2D", make_down_block_2d},
     {"CrossAttnDownBlock2D", make_cross_attn_down_block_2d},
+    {"KDownBlock2D", make_k_down_block_2d},
+    {"KCrossAttnDownBlock2D", make_k_cross_attn_down_block_2d},
 };
 constexpr BlockType<UNetMidBlock> kMidBlocks[] = {
     {"UNetMidBlock2D", make_mid_block_2d},
@@ -27,6 +31,8 @@ constexpr BlockType<UNetMidBlock> kMidBlocks[] = {
 constexpr BlockType<UNetUpBlock> kUpBlocks[] = {
     {"UpBlock2D", make_up_block_2d},
     {"CrossAttnUpBlock2D", make_cross_attn_up_block_2d},
+    {"KUpBlock2D", make_k_up_block_2d},
+    {"KCrossAttnUpBlock2D", make_k_cross_attn_up_block_2d},
 };
 
 template <class Block, size_t count>

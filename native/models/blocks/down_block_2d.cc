@@ -36,6 +36,8 @@ class DownBlock2D : public UNetDownBlock {
     return x;
   }
 
+  size_t skip_count() const override { return resnets_.size() + downsamplers_.size(); }
+
  private:
   ModuleList<ResnetBlock2D> resnets_;
   ModuleList<Transformer2DModel> attentions_;

@@ -3,13 +3,25 @@
 #include "nn/gradient_checkpointing.h"
 
 namespace ip2p {
+namespace {
 
-at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const TimeCondition& time) {
+template <class Resnet>
+at::Tensor run_resnet(const Resnet& resnet, const at::Tensor& x, const TimeCondition& time) {
   return recomputed(
       [&resnet, row = time.row, cache = time.cache](const at::Tensor& in, const at::Tensor& embedding) {
         return resnet.forward(in, {embedding, row, cache, {}});
       },
       x, time.of_rows(x.size(0)));
+}
+
+}  // namespace
+
+at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const TimeCondition& time) {
+  return run_resnet(resnet, x, time);
+}
+
+at::Tensor run(const ResnetBlockCondNorm2D& resnet, const at::Tensor& x, const TimeCondition& time) {
+  return run_resnet(resnet, x, time);
 }
 
 at::Tensor run(const Transformer2DModel& transformer, const at::Tensor& x, const TextCondition& text) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "nn/ada_group_norm.h"
 #include "nn/resnet.h"
 #include "nn/transformer.h"
 
@@ -7,6 +8,7 @@ namespace ip2p {
 
 // The segments of gradient checkpointing that blocks are made of: a resnet, a transformer.
 at::Tensor run(const ResnetBlock2D& resnet, const at::Tensor& x, const TimeCondition& time);
+at::Tensor run(const ResnetBlockCondNorm2D& resnet, const at::Tensor& x, const TimeCondition& time);
 at::Tensor run(const Transformer2DModel& transformer, const at::Tensor& x, const TextCondition& text);
 
 }  // namespace ip2p

@@ -13,11 +13,13 @@ struct UNetBlockOptions {
   int64_t in_channels;
   int64_t out_channels;
   int64_t prev_channels;  ///< channels coming up from the block below (up blocks)
+  int64_t skip_channels;  ///< of the last skip of the same level, 0 if it has none (up blocks)
   int64_t layers;         ///< resnets; of the middle: pairs of a transformer and a resnet
   bool resample;          ///< ends in a down- or upsampler
   int64_t downsample_padding;
   ResnetOptions resnet;
   TransformerOptions transformer;
+  int64_t head_dim;  ///< channels of a head, where a block type counts these instead of heads
   /// Transformer blocks behind each resnet, for block types with attention: at least `layers` of them.
   std::vector<int64_t> transformer_layers;
 
@@ -32,9 +34,12 @@ struct UNetBlockOptions {
 /// One resolution level on the way down.
 class UNetDownBlock : public Module {
  public:
-  /// Appends each layer's output to `skips` (consumed by the mirrored up block) and returns the last.
+  /// Appends outputs of layers to `skips` (consumed by the mirrored up block) and returns the last output.
   virtual at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                              std::vector<at::Tensor>& skips) const = 0;
+
+  /// How many skips it appends.
+  virtual size_t skip_count() const = 0;
 };
 
 /// The lowest resolution.
@@ -43,7 +48,7 @@ class UNetMidBlock : public Module {
   virtual at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text) const = 0;
 };
 
-/// One resolution level on the way up; each resnet takes one skip from the end of `skips`.
+/// One resolution level on the way up; takes its skips from the end of `skips`.
 class UNetUpBlock : public Module {
  public:
   /// @param match_skip_size upsample to the size of the next skip, for sizes that do not halve evenly
