@@ -67,6 +67,7 @@ export type { InpaintPictureOptions } from "./pipelines/inpainting/options.js";
 export type {
   ImagesResult,
   OutputType,
+  PooledPromptOptions,
   PromptOptions,
   RunOptions,
   SamplingOptions,
@@ -119,6 +120,13 @@ export {
   type EditXLOptions,
   StableDiffusionXLInstructPix2PixPipeline,
 } from "./pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
+export type { UpscaleComponents } from "./pipelines/upscale/components.js";
+export {
+  type LatentUpscaleOptions,
+  StableDiffusionLatentUpscalePipeline,
+} from "./pipelines/upscale/stable_diffusion_latent_upscale.js";
+export { StableDiffusionUpscalePipeline, type UpscaleOptions } from "./pipelines/upscale/stable_diffusion_upscale.js";
+export type { TileOptions } from "./pipelines/upscale/tiles.js";
 export type {
   AttentionBackend,
   DeepFeatures,

@@ -26,7 +26,8 @@ export interface PipelineSetting {
   readonly unwritten?: boolean;
 }
 
-export type SettingValue = boolean | null;
+/** A number is a whole one of at least 0. */
+export type SettingValue = boolean | number | null;
 
 /** A pipeline class, as far as loading and saving need to know it. */
 export interface PipelineDescription<C> {
@@ -39,7 +40,7 @@ export interface PipelineDescription<C> {
   readonly accepts?: readonly string[];
   /** What it is made of, components and settings, by their names in the API. */
   readonly components: {
-    readonly [K in keyof C]-?: NonNullable<C[K]> extends boolean ? PipelineSetting : ComponentSlot;
+    readonly [K in keyof C]-?: NonNullable<C[K]> extends boolean | number ? PipelineSetting : ComponentSlot;
   };
   /** What diffusers' class has besides, and these pipelines lack: null in `model_index.json`. */
   readonly lacking?: readonly string[];
@@ -156,8 +157,20 @@ export async function checkPipeline<C>(
 
 function settingIn({ path, settings }: ModelIndex, { key, fallback }: PipelineSetting): SettingValue {
   const value = settings[key] ?? fallback;
-  if (typeof value === "boolean" || value === null) return value;
-  throw new InstructPix2PixError("ERR_CONFIG", `${path}: "${key}" is ${show(value)}, expected true or false`);
+  if (isSetting(value, fallback)) return value;
+  throw new InstructPix2PixError("ERR_CONFIG", `${path}: "${key}" is ${show(value)}, expected ${kindOf(fallback)}`);
+}
+
+/** Whether a setting with this fallback may have a value. */
+function isSetting(value: unknown, fallback: SettingValue): value is SettingValue {
+  if (value === null) return fallback === null;
+  return typeof fallback === "number"
+    ? Number.isSafeInteger(value) && (value as number) >= 0
+    : typeof value === "boolean";
+}
+
+function kindOf(fallback: SettingValue): string {
+  return typeof fallback === "number" ? "a whole number of at least 0" : "true or false";
 }
 
 function isLight(entry: RegisteredClass): entry is Exclude<RegisteredClass, ModelClass> {
@@ -187,10 +200,10 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
   for (const [name, { fallback }] of settingsOf(description)) {
     const value: unknown = (options as Partial<C>)[name];
     if (value === undefined) continue;
-    if (typeof value !== "boolean" && !(value === null && fallback === null))
+    if (!isSetting(value, fallback))
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `${String(name)} must be true or false, not ${describe(value)}`,
+        `${String(name)} must be ${kindOf(fallback)}, not ${describe(value)}`,
       );
     given[name] = value as C[keyof C];
   }

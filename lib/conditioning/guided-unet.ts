@@ -18,29 +18,38 @@ export interface GuidedInputs {
   channels?: Tensor | undefined;
   /** Pooled text, sizes and so on, for UNets that take them: [rows · count,…] each. */
   added?: AddedConditions | undefined;
+  /** [1] or [rows · count]. */
+  classLabels?: Tensor | undefined;
+  /** [rows · count,D] */
+  timestepCond?: Tensor | undefined;
   /** φ of `guidanceRescale`; see {@link combineRows}. Default 0. */
   rescale?: number | undefined;
   /** The timesteps of the run. */
   timesteps: readonly number[];
 }
 
+/** Conditions that stay the same during a run. */
+type FixedConditions = Pick<GuidedInputs, "classLabels" | "timestepCond">;
+
 /** A UNet with its conditions for all rows of guidance, and the cache that the steps of a run share. */
 export class GuidedUNet implements Disposable {
-  readonly #inputs: Omit<GuidedInputs, "embeddings" | "channels" | "added">;
+  readonly #inputs: Omit<GuidedInputs, "embeddings" | "channels" | "added" | keyof FixedConditions>;
   readonly #cache: UNetCache;
   #embeddings: Tensor;
   #channels: Tensor | undefined;
   readonly #added: AddedConditions;
+  readonly #fixed: FixedConditions;
   /** How often the latents are repeated. */
   #copies: number;
   /** Undefined if every row of text has its own row of latents. */
   #sampleRows: readonly number[] | undefined;
 
-  constructor({ embeddings, channels, added = {}, ...inputs }: GuidedInputs) {
+  constructor({ embeddings, channels, added = {}, classLabels, timestepCond, ...inputs }: GuidedInputs) {
     this.#inputs = inputs;
     this.#embeddings = embeddings;
     this.#channels = channels;
     this.#added = added;
+    this.#fixed = { classLabels, timestepCond };
     this.#cache = new UNetCache(inputs.timesteps);
     const { images, sampleRows } = sharedRows(inputs.rows, inputs.count);
     this.#copies = images.length;
@@ -58,9 +67,14 @@ export class GuidedUNet implements Disposable {
       this.#channels && of(this.#channels, input),
     ]);
     const added = await mapAdded(this.#added, (tensor) => of(tensor, row));
+    const { classLabels, timestepCond } = this.#fixed;
+    const fixed = {
+      classLabels: classLabels && (classLabels.shape[0] === 1 ? await classLabels.clone() : await of(classLabels, row)),
+      timestepCond: timestepCond && (await of(timestepCond, row)),
+    };
     // It keeps its place among diffusers' rows, which replacements have.
     const alone = [{ ...rows[row]!, weight: 1 }];
-    return new GuidedUNet({ ...this.#inputs, rows: alone, rescale: 0, embeddings, channels, added });
+    return new GuidedUNet({ ...this.#inputs, rows: alone, rescale: 0, embeddings, channels, added, ...fixed });
   }
 
   /**
@@ -82,6 +96,8 @@ export class GuidedUNet implements Disposable {
       cache: this.#cache,
       deepFeatures,
       addedConditions: this.#added,
+      ...(this.#fixed.classLabels && { classLabels: this.#fixed.classLabels }),
+      ...(this.#fixed.timestepCond && { timestepCond: this.#fixed.timestepCond }),
       ...(this.#sampleRows && { sampleRows: this.#sampleRows }),
       ...(signal && { signal }),
     });
@@ -128,6 +144,7 @@ export class GuidedUNet implements Disposable {
     this.#embeddings.dispose();
     this.#channels?.dispose();
     for (const tensor of Object.values(this.#added)) tensor.dispose();
+    for (const tensor of Object.values(this.#fixed)) tensor?.dispose();
     this.#cache.dispose();
   }
 }

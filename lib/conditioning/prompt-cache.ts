@@ -4,8 +4,10 @@ import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 import {
   type EncodingOptions,
+  encodeLastStates,
   encodePenultimate,
   encodePrompts,
+  type LastStates,
   type PenultimateStates,
   type TextParts,
 } from "./prompt.js";
@@ -46,6 +48,19 @@ export class PromptCache {
       return states.pooled ? [states.embeddings, states.pooled] : [states.embeddings];
     });
     return { embeddings: embeddings!, pooled };
+  }
+
+  /** As {@link encodeLastStates}. */
+  async encodeLastStates(
+    prompts: readonly string[],
+    parts: TextParts,
+    options: Pick<EncodingOptions, "length" | "signal"> = {},
+  ): Promise<LastStates> {
+    const [embeddings, pooled] = await this.#cached("unnormed", prompts, parts, options, async (missing) => {
+      const states = await encodeLastStates(missing, parts, options);
+      return [states.embeddings, states.pooled];
+    });
+    return { embeddings: embeddings!, pooled: pooled! };
   }
 
   /**

@@ -90,6 +90,30 @@ export async function penultimateStates(
   return { embeddings, pooled };
 }
 
+/** Prompts as the ×2 latent upscaler takes them. */
+export interface LastStates {
+  /** [B,T,D]: the hidden states after the last layer, without the final layer norm. */
+  embeddings: Tensor;
+  /** [B,D]: the normalised state of the end-of-text token. */
+  pooled: Tensor;
+}
+
+/** The hidden states after the last layer, without the final layer norm, and the pooled ones, which have it. */
+export async function encodeLastStates(
+  prompts: readonly string[],
+  parts: TextParts,
+  { length, signal }: Pick<EncodingOptions, "length" | "signal"> = {},
+): Promise<LastStates> {
+  using input = tokenizePrompts(prompts, parts, length);
+  const { lastHiddenState, pooled, hiddenStates } = await parts.textEncoder.forward(input, {
+    hiddenStates: true,
+    ...(signal && { signal }),
+  });
+  const embeddings = hiddenStates!.at(-1)!;
+  disposeAll(lastHiddenState, ...hiddenStates!.slice(0, -1));
+  return { embeddings, pooled };
+}
+
 function warnAboutTruncation(prompts: readonly string[], tokenizer: CLIPTokenizer, length: number): void {
   for (const [i, ids] of tokenizer.encode(prompts).entries()) {
     if (ids.length <= length) continue;

@@ -124,6 +124,11 @@ export class DiagonalGaussian {
       dtype: this.mean.dtype,
       device: this.mean.device,
     });
+    return await this.at(noise);
+  }
+
+  /** @internal mean + std · noise, for noise of the latents' shape and type. */
+  async at(noise: Tensor): Promise<Tensor> {
     using half = await this.logvar.mul(0.5);
     using std = await half.exp();
     using scaled = await std.mul(noise);

@@ -4,7 +4,14 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { Generator, randomSeed } from "../core/generator.js";
 import { Tensor } from "../core/tensor.js";
 import { checkCount, checkFraction, checkTexts, oneOf, refuseArgument } from "./options.js";
-import type { OutputType, PromptOptions, RunOptions, SamplingOptions, ScheduleOptions } from "./run-options.js";
+import type {
+  OutputType,
+  PooledPromptOptions,
+  PromptOptions,
+  RunOptions,
+  SamplingOptions,
+  ScheduleOptions,
+} from "./run-options.js";
 
 // The parts of a validated call: options with defaults, checked before anything is computed. Every function throws
 // `ERR_INVALID_ARGUMENT` naming the option.
@@ -43,6 +50,33 @@ export function checkPrompts(options: PromptOptions, width: number | readonly nu
   if (negativePromptEmbeds && embeddingRows("negativePromptEmbeds", negativePromptEmbeds, width) !== batch)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `negativePromptEmbeds must have ${batch} rows`);
   return { prompts, negatives, promptEmbeds, negativePromptEmbeds, promptWeighting, batch };
+}
+
+export type PooledCall = Record<keyof PooledPromptOptions, Tensor | undefined>;
+
+/**
+ * Pooled embeddings, which go with the others.
+ *
+ * @param batch number of prompts
+ * @param width features of the pooled embeddings
+ */
+export function checkPooled(
+  options: PooledPromptOptions & Pick<PromptOptions, "promptEmbeds" | "negativePromptEmbeds">,
+  batch: number,
+  width: number,
+): PooledCall {
+  const { pooledPromptEmbeds, negativePooledPromptEmbeds } = options;
+  checkTensors({ pooledPromptEmbeds, negativePooledPromptEmbeds });
+  for (const [embeds, pooled] of [
+    ["promptEmbeds", "pooledPromptEmbeds"],
+    ["negativePromptEmbeds", "negativePooledPromptEmbeds"],
+  ] as const) {
+    if ((options[embeds] === undefined) !== (options[pooled] === undefined))
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `give ${embeds} and ${pooled} together, or neither`);
+    const { shape } = options[pooled] ?? {};
+    if (shape && shape.join() !== `${batch},${width}`) refuseArgument(pooled, `[${shape}]`, `[${batch},${width}]`);
+  }
+  return { pooledPromptEmbeds, negativePooledPromptEmbeds };
 }
 
 export interface SamplingCall {

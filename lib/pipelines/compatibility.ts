@@ -19,8 +19,18 @@ export type UNetCheck = (unet: UNetShape, vae: AutoencoderShape, index?: ModelIn
 /** Colour channels of a picture. */
 const COLOURS = 3;
 
-/** Models by the input channels of their UNets, and what runs them. */
-const KINDS = [
+interface Kind {
+  /** Input channels of its UNet. */
+  channels(latents: number): number;
+  /** Output channels. Default as many as latents have, or others for a learned variance. */
+  outputs?(latents: number): number;
+  name: string;
+  /** What runs it. */
+  use: string;
+}
+
+/** Models by the channels of their UNets, and what runs them. */
+const KINDS: readonly Kind[] = [
   {
     channels: (latents: number) => latents,
     name: "a text-to-image model",
@@ -36,7 +46,24 @@ const KINDS = [
     name: "an inpainting model",
     use: "StableDiffusionInpaintPipeline (ip2p generate with --image and --mask)",
   },
+  {
+    channels: (latents: number) => latents + COLOURS,
+    name: "a ×4 upscaler",
+    use: "StableDiffusionUpscalePipeline (ip2p upscale --scale 4)",
+  },
+  {
+    channels: (latents: number) => 2 * latents,
+    outputs: (latents: number) => latents + 1,
+    name: "a ×2 latent upscaler",
+    use: "StableDiffusionLatentUpscalePipeline (ip2p upscale --scale 2)",
+  },
 ];
+
+/** What a UNet is for; undefined for what is not known. */
+function kindOf({ in_channels, out_channels }: UNetShape, latents: number): Kind | undefined {
+  const fitting = KINDS.filter(({ channels }) => channels(latents) === in_channels);
+  return fitting.find(({ outputs }) => outputs?.(latents) === out_channels) ?? fitting.find(({ outputs }) => !outputs);
+}
 
 /**
  * Checks that a UNet takes noisy latents and a number of other channels.
@@ -52,16 +79,39 @@ export function checkUNetChannels(
 ): void {
   const { latent_channels: latents } = vae;
   const { in_channels: given } = unet;
+  const kind = kindOf(unet, latents);
+  const instead = kind ? `: it is ${kind.name}, for ${kind.use}` : "";
+  const named = index ? `${index.path} names a ${index.className}: ` : "";
   if (!extra.includes(given - latents)) {
-    const kindOf = (channels: number) => KINDS.find((kind) => kind.channels(latents) === channels);
-    const named = index ? `${index.path} names a ${index.className}: ` : "";
     const wanted = extra.map((channels) => {
-      const kind = kindOf(latents + channels);
-      return kind ? `the ${latents + channels} of ${kind.name}` : `${latents + channels}`;
+      const known = KINDS.find((each) => !each.outputs && each.channels(latents) === latents + channels);
+      return known ? `the ${latents + channels} of ${known.name}` : `${latents + channels}`;
     });
-    const kind = kindOf(given);
-    const instead = kind ? `: it is ${kind.name}, for ${kind.use}` : "";
     throw misfit(`${named}the UNet takes ${given} channels, not ${wanted.join(" or ")}${instead}`);
+  }
+  if (kind?.outputs) throw misfit(`${named}the UNet predicts ${unet.out_channels} channels${instead}`);
+  checkColours(vae);
+}
+
+/** As {@link checkUNetChannels}, for UNets that take noisy latents and a picture of their size. */
+export function checkPictureChannels(unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex): void {
+  checkUNetChannels(unet, vae, [COLOURS], index);
+}
+
+/**
+ * Checks that a UNet is a ×2 latent upscaler's: it takes noisy latents and latents, and predicts a channel more.
+ *
+ * @throws `ERR_CONFIG` saying what the UNet is for
+ */
+export function checkLatentUpscaler(unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex): void {
+  const { latent_channels: latents } = vae;
+  const kind = kindOf(unet, latents);
+  if (!kind?.outputs) {
+    const { in_channels: inputs, out_channels: outputs } = unet;
+    const named = index ? `${index.path} names a ${index.className}: ` : "";
+    const wanted = `not the ${2 * latents} and ${latents + 1} of a ×2 latent upscaler`;
+    const instead = kind ? `: it is ${kind.name}, for ${kind.use}` : "";
+    throw misfit(`${named}the UNet takes ${inputs} channels and predicts ${outputs}, ${wanted}${instead}`);
   }
   checkColours(vae);
 }

@@ -26,6 +26,10 @@ export interface GuidedStepsOptions {
   text: TextEmbeddings;
   /** Conditions of SDXL's UNets, which the step callback sees as `addTextEmbeds` and `addTimeIds`. */
   added?: AddedText | undefined;
+  /** One number for all rows, [1], of UNets with class embeddings. */
+  classLabels?: Tensor | undefined;
+  /** Added to the embedding of the timestep, [B·n,D]. */
+  timestepCond?: TextEmbeddings | undefined;
   /** Channels that the UNet takes behind those of the latents, [count,C,h,w]; zeros for rows without picture. */
   channels?: Tensor | undefined;
   /** Whether the step callback sees these channels as `imageLatents`. */
@@ -55,7 +59,7 @@ export class GuidedSteps implements Disposable {
 
   /** The text embeddings and channels stay the caller's, and must outlive the steps. */
   static async create(options: GuidedStepsOptions): Promise<GuidedSteps> {
-    const { unet, rows, count, text, added, channels, rescale, timesteps } = options;
+    const { unet, rows, count, text, added, classLabels, timestepCond, channels, rescale, timesteps } = options;
     using scope = new Scope();
     const { images } = sharedRows(rows, count);
     // The prediction frees it.
@@ -68,6 +72,8 @@ export class GuidedSteps implements Disposable {
     const guided = new GuidedUNet({
       ...{ unet, rows, count, rescale, timesteps },
       ...{ embeddings, channels: own, added: ownAdded },
+      classLabels: await classLabels?.clone(),
+      timestepCond: await timestepCond?.ofRows(rows),
     });
     try {
       return new GuidedSteps(options, guided, await guided.withoutGuidance());

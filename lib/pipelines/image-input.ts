@@ -2,7 +2,13 @@ import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { disposeAll, Tensor } from "../core/tensor.js";
 import { warnOnce } from "../core/warn.js";
-import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images/index.js";
+import {
+  type ImageSource,
+  type LoadImageOptions,
+  loadImage,
+  type ResampleFilter,
+  type RgbImage,
+} from "../images/index.js";
 import { sizeForFactor } from "../images/resize.js";
 import { native } from "../runtime/native.js";
 import { givenNotFinite } from "./finite.js";
@@ -15,7 +21,7 @@ import { checkedPixels } from "./pixel-range.js";
 export type PipelineImage = ImageSource | readonly ImageSource[] | Tensor | readonly Tensor[];
 
 export interface ImageInputOptions extends Pick<LoadImageOptions, "signal"> {
-  /** Pixels per latent along an edge. */
+  /** What both sides of pixels become multiples of: mostly the pixels per latent along an edge. */
   factor: number;
   /** A tensor with this many channels holds latents. */
   latentChannels: number;
@@ -23,6 +29,8 @@ export interface ImageInputOptions extends Pick<LoadImageOptions, "signal"> {
   allowNonFinite: boolean;
   /** The size of the pixels, rounded down to multiples of `factor`. Default that of the first picture. */
   size?: { height: number; width: number } | undefined;
+  /** How pictures are resized. Default "lanczos". */
+  filter?: ResampleFilter | undefined;
 }
 
 /** Pixels for the autoencoder, or latents that need no encoding. */
@@ -31,7 +39,7 @@ export type ImageInput = { pixels: Tensor } | { latents: Tensor };
 /**
  * Preprocesses pictures for an autoencoder: float32 [B,3,H,W] in -1..1, each side a multiple of `factor`.
  *
- * Pictures are resized with Lanczos as Pillow does it, all of them to the size of the first, rounded down; tensors by
+ * Pictures are resized as Pillow does it, all of them to the size of the first, rounded down; tensors by
  * nearest neighbour, both as in diffusers. Latents are unchanged.
  *
  * @throws what {@link loadImage} throws, `ERR_IMAGE` for a picture smaller than `factor`, `ERR_INVALID_ARGUMENT` for a
@@ -87,7 +95,7 @@ function batchShape(shape: readonly number[]): readonly number[] {
 
 async function fromPictures(
   sources: readonly (ImageSource | Tensor)[],
-  { factor, size, signal }: ImageInputOptions,
+  { factor, size, filter = "lanczos", signal }: ImageInputOptions,
 ): Promise<Tensor> {
   const pictures: RgbImage[] = [];
   for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, { signal }));
@@ -96,7 +104,7 @@ async function fromPictures(
   const rows: Tensor[] = [];
   try {
     for (const picture of pictures) {
-      const { data, width, height } = await picture.resize(target.width, target.height, "lanczos");
+      const { data, width, height } = await picture.resize(target.width, target.height, filter);
       rows.push(new Tensor(await native().pictureToTensor(data, width, height)));
     }
     using unit = await Tensor.cat(rows, 0);

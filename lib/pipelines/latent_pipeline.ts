@@ -10,7 +10,7 @@ import { checkPrediction } from "./compatibility.js";
 import { DiffusionPipeline } from "./diffusion_pipeline.js";
 import { checkGivenTensors, FiniteChecks } from "./finite.js";
 import { GuidedSteps, type GuidedStepsOptions } from "./guided-steps.js";
-import { type ImageInput, type PipelineImage, prepareImage } from "./image-input.js";
+import { type ImageInput, type ImageInputOptions, type PipelineImage, prepareImage } from "./image-input.js";
 import type { LatentScale } from "./latent-scale.js";
 import type { Placement } from "./latents.js";
 import type { OutputType, RunOptions, SamplingOptions } from "./run-options.js";
@@ -58,6 +58,11 @@ export abstract class LatentPipeline extends DiffusionPipeline {
   /** Between the autoencoder's latents and the UNet's. */
   protected abstract scaleOf(vae: AutoencoderKL): LatentScale;
 
+  /** Refuses a scheduler that does not take what the UNet predicts. @throws `ERR_CONFIG` */
+  protected checkPrediction(): void {
+    checkPrediction(this.unet.config, this.vae.config, this.scheduler);
+  }
+
   /** Validates the options that have to do with latents, and the components for them. */
   protected checkLatents(
     options: SamplingOptions & RunOptions<OutputType>,
@@ -66,7 +71,7 @@ export abstract class LatentPipeline extends DiffusionPipeline {
     const { vae, unet } = this;
     const sampling = checkSampling(options, batch);
     const run = checkRun(options);
-    checkPrediction(unet.config, vae.config, this.scheduler);
+    this.checkPrediction();
     const scale = this.scaleOf(vae);
     return { vae, unet, scale, device, dtype: unet.dtype, batch, ...sampling, ...run, ...guidance };
   }
@@ -92,9 +97,10 @@ export abstract class LatentPipeline extends DiffusionPipeline {
     image: PipelineImage,
     { vae, allowNonFinite, signal }: LatentCall,
     size?: { height: number; width: number },
+    how: Pick<ImageInputOptions, "filter"> & { factor?: number } = {},
   ): Promise<{ image: ImageInput } & Disposable> {
     const { latent_channels: latentChannels } = vae.config;
-    const options = { factor: vae.scaleFactor, latentChannels, allowNonFinite, size };
+    const options = { factor: vae.scaleFactor, latentChannels, allowNonFinite, size, ...how };
     const prepared = await prepareImage(image, { ...options, ...(signal && { signal }) });
     const tensor = "latents" in prepared ? prepared.latents : prepared.pixels;
     return { image: prepared, [Symbol.dispose]: () => tensor.dispose() };
@@ -103,7 +109,7 @@ export abstract class LatentPipeline extends DiffusionPipeline {
   /** The guided predictions of a run. */
   protected guide(
     call: LatentCall,
-    conditions: Pick<GuidedStepsOptions, "text" | "added" | "timesteps" | "channels" | "showsChannels">,
+    conditions: Omit<GuidedStepsOptions, keyof LatentCall | "rescale">,
   ): Promise<GuidedSteps> {
     return GuidedSteps.create({ ...call, rescale: call.guidanceRescale, ...conditions });
   }

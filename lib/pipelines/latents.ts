@@ -95,33 +95,40 @@ export function checkPairing(what: string, given: number, { batch, numImagesPerP
  */
 export async function finish<T extends OutputType>(
   denoised: Tensor,
-  options: Placement & {
-    vae: AutoencoderKL;
-    scale: LatentScale;
-    outputType: OutputType;
-    finite: FiniteChecks;
-    seed: number | bigint | undefined;
-    signal?: AbortSignal | undefined;
-  },
+  options: Placement & DecodeOptions & { outputType: OutputType; seed: number | bigint | undefined },
 ): Promise<ImagesResult<T>> {
   using latents = denoised;
-  const { device, dtype, outputType, seed } = options;
-  const result = (images: RgbImage[] | Tensor) => ({ images, seed }) as ImagesResult<T>;
-  if (outputType === "latent") return result(await latents.to({ device, dtype }));
-  using unit = await decode(latents, options);
-  return result(outputType === "tensor" ? await unit.clone() : await toPictures(unit));
+  using output = await outputOf(latents, options);
+  return await asResult<T>(output, options);
+}
+
+/** What the result is made of: the latents [B,C,h,w], or the pixels of {@link decode}. */
+export async function outputOf(
+  latents: Tensor,
+  options: Placement & DecodeOptions & { outputType: OutputType },
+): Promise<Tensor> {
+  const { device, dtype, outputType } = options;
+  return outputType === "latent" ? await latents.to({ device, dtype }) : await decode(latents, options);
+}
+
+/** A run's result from {@link outputOf}, which stays the caller's. */
+export async function asResult<T extends OutputType>(
+  output: Tensor,
+  { outputType, seed }: { outputType: OutputType; seed: number | bigint | undefined },
+): Promise<ImagesResult<T>> {
+  const images = outputType === "image" ? await toPictures(output) : await output.clone();
+  return { images, seed } as ImagesResult<T>;
+}
+
+export interface DecodeOptions {
+  vae: AutoencoderKL;
+  scale: LatentScale;
+  finite: FiniteChecks;
+  signal?: AbortSignal | undefined;
 }
 
 /** Latents to pictures [B,3,H,W] in 0..1, float32. */
-async function decode(
-  latents: Tensor,
-  {
-    vae,
-    scale,
-    finite,
-    signal,
-  }: { vae: AutoencoderKL; scale: LatentScale; finite: FiniteChecks; signal?: AbortSignal | undefined },
-): Promise<Tensor> {
+async function decode(latents: Tensor, { vae, scale, finite, signal }: DecodeOptions): Promise<Tensor> {
   using scope = new Scope();
   const unscaled = scope.add(await scale.revert(latents, vae.dtype));
   const decoded = scope.add(await vae.decode(unscaled, { signal }));

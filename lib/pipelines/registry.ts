@@ -11,6 +11,8 @@ import { StableDiffusionXLPipeline } from "./stable_diffusion_xl/stable_diffusio
 import { StableDiffusionXLImg2ImgPipeline } from "./stable_diffusion_xl/stable_diffusion_xl_img2img.js";
 import { StableDiffusionXLInpaintPipeline } from "./stable_diffusion_xl/stable_diffusion_xl_inpaint.js";
 import { StableDiffusionXLInstructPix2PixPipeline } from "./stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
+import { StableDiffusionLatentUpscalePipeline } from "./upscale/stable_diffusion_latent_upscale.js";
+import { StableDiffusionUpscalePipeline } from "./upscale/stable_diffusion_upscale.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: each class has components of its own
 type AnyPipelineClass = PipelineClass<any, DiffusionPipeline>;
@@ -21,6 +23,8 @@ const PIPELINES: readonly AnyPipelineClass[] = [
   StableDiffusionPipeline,
   StableDiffusionImg2ImgPipeline,
   StableDiffusionInpaintPipeline,
+  StableDiffusionLatentUpscalePipeline,
+  StableDiffusionUpscalePipeline,
   StableDiffusionXLPipeline,
   StableDiffusionXLImg2ImgPipeline,
   StableDiffusionXLInpaintPipeline,

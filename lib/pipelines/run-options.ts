@@ -63,6 +63,20 @@ export const PROMPT_OPTIONS = optionNames<PromptOptions>()({
   promptWeighting: true,
 });
 
+/** Options of pipelines whose UNets take pooled embeddings beside those of the tokens. */
+export interface PooledPromptOptions {
+  /** Pooled embeddings [B,E], which go with `promptEmbeds`. */
+  pooledPromptEmbeds?: Tensor | undefined;
+  /** Pooled embeddings [B,E], which go with `negativePromptEmbeds`. */
+  negativePooledPromptEmbeds?: Tensor | undefined;
+}
+
+/** The names of {@link PooledPromptOptions}. */
+export const POOLED_PROMPT_OPTIONS = optionNames<PooledPromptOptions>()({
+  pooledPromptEmbeds: true,
+  negativePooledPromptEmbeds: true,
+});
+
 /** Options of the noise and of how it is removed. */
 export interface SamplingOptions {
   /** Pictures for each prompt. Default 1. */
@@ -115,6 +129,10 @@ export interface StepProgress {
   /** Total number of steps: second-order schedulers evaluate the model about twice per inference step. */
   totalSteps: number;
   timestep: number;
+  /** Of a run in tiles: the one that the step belongs to, counted from 0. Each tile has all the steps. */
+  tile?: number;
+  /** Of a run in tiles: their number. */
+  tiles?: number;
   /** The latents after the step: [B·n,C,h,w] in the UNet's type. */
   latents: Tensor;
   /**

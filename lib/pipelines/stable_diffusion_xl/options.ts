@@ -1,18 +1,13 @@
 import { optionNames } from "../../core/known-options.js";
-import type { Tensor } from "../../core/tensor.js";
 import { checkFinite, refuseArgument } from "../options.js";
-import { PROMPT_OPTIONS, type PromptOptions } from "../run-options.js";
+import { POOLED_PROMPT_OPTIONS, type PooledPromptOptions, PROMPT_OPTIONS, type PromptOptions } from "../run-options.js";
 
 /** Options of pipelines whose prompts two text encoders take. */
-export interface PromptPairOptions extends PromptOptions {
+export interface PromptPairOptions extends PromptOptions, PooledPromptOptions {
   /** The second text encoder's prompt, or one for each row. Default `prompt`. Ignored by refiners, which have one encoder. */
   prompt2?: string | readonly string[] | null | undefined;
   /** The second text encoder's negative prompt. Default `negativePrompt`; ignored where that is left out as zeros. */
   negativePrompt2?: string | readonly string[] | null | undefined;
-  /** Pooled embeddings [B,E], which go with `promptEmbeds`. */
-  pooledPromptEmbeds?: Tensor | undefined;
-  /** Pooled embeddings [B,E], which go with `negativePromptEmbeds`. */
-  negativePooledPromptEmbeds?: Tensor | undefined;
 }
 
 /** Height and width, or top and left, in pixels. */
@@ -88,8 +83,7 @@ export const PROMPT_PAIR_OPTIONS = optionNames<PromptPairOptions>()({
   ...PROMPT_OPTIONS,
   prompt2: true,
   negativePrompt2: true,
-  pooledPromptEmbeds: true,
-  negativePooledPromptEmbeds: true,
+  ...POOLED_PROMPT_OPTIONS,
 });
 export const SIZE_OPTIONS = optionNames<SizeOptions>()({
   originalSize: true,

@@ -8,19 +8,17 @@ import {
 import { InstructPix2PixError } from "../../core/errors.js";
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
-import { checkPrompts, checkTensors, type PromptCall } from "../call.js";
+import { checkPooled, checkPrompts, type PooledCall, type PromptCall } from "../call.js";
 import type { FiniteChecks } from "../finite.js";
 import type { Placement } from "../latents.js";
-import { checkTexts, refuseArgument } from "../options.js";
+import { checkTexts } from "../options.js";
 import { checkSameShape, forEachPrompt, refuseUnweightable, TextEmbeddings } from "../text.js";
 import type { PromptPairOptions } from "./options.js";
 
 /** The prompts of a call, for two text encoders. */
-export interface PromptPairCall extends PromptCall {
+export interface PromptPairCall extends PromptCall, PooledCall {
   prompts2: readonly string[] | undefined;
   negatives2: readonly string[] | undefined;
-  pooledPromptEmbeds: Tensor | undefined;
-  negativePooledPromptEmbeds: Tensor | undefined;
 }
 
 /**
@@ -36,20 +34,13 @@ export function checkPromptPair(
   pooledWidth: number,
 ): PromptPairCall {
   const call = checkPrompts(options, width);
-  const { pooledPromptEmbeds, negativePooledPromptEmbeds } = options;
-  checkTensors({ pooledPromptEmbeds, negativePooledPromptEmbeds });
-  for (const [embeds, pooled, second] of [
-    ["promptEmbeds", "pooledPromptEmbeds", "prompt2"],
-    ["negativePromptEmbeds", "negativePooledPromptEmbeds", "negativePrompt2"],
-  ] as const) {
-    if ((options[embeds] === undefined) !== (options[pooled] === undefined))
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `give ${embeds} and ${pooled} together, or neither`);
+  const pooled = checkPooled(options, call.batch, pooledWidth);
+  for (const [embeds, second] of [
+    ["promptEmbeds", "prompt2"],
+    ["negativePromptEmbeds", "negativePrompt2"],
+  ] as const)
     if (options[embeds] && options[second])
       throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `give ${second} or ${embeds}, not both`);
-    const { shape } = options[pooled] ?? {};
-    if (shape && shape.join() !== `${call.batch},${pooledWidth}`)
-      refuseArgument(pooled, `[${shape}]`, `[${call.batch},${pooledWidth}]`);
-  }
   const secondOf = (name: "prompt2" | "negativePrompt2", first: readonly string[] | undefined) => {
     if (!options[name]) return first;
     const texts = checkTexts(name, options[name]);
@@ -64,7 +55,7 @@ export function checkPromptPair(
     ...call,
     prompts2: secondOf("prompt2", call.prompts),
     negatives2: secondOf("negativePrompt2", call.negatives),
-    ...{ pooledPromptEmbeds, negativePooledPromptEmbeds },
+    ...pooled,
   };
 }
 
