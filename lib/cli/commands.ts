@@ -21,6 +21,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./generate.js")).generateCommand,
   },
   {
+    name: "upscale",
+    summary: "make a picture 2 or 4 times as large on each side",
+    load: async () => (await import("./upscale.js")).upscaleCommand,
+  },
+  {
     name: "train",
     summary: "train an InstructPix2Pix model from pairs of pictures and instructions",
     load: async () => (await import("./train.js")).trainCommand,

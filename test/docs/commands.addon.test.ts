@@ -12,6 +12,7 @@ import { useDocsWorld } from "./workplace.js";
 const SMALLER: Record<string, string[]> = {
   edit: ["--num_inference_steps=2", "--num_threads=1", "--device=cpu"],
   generate: ["--num_inference_steps=2", "--num_threads=1", "--device=cpu"],
+  upscale: ["--num_inference_steps=2", "--num_threads=1", "--device=cpu"],
   train: [
     ...["--max_train_steps=2", "--resolution=32", "--train_batch_size=1", "--gradient_accumulation_steps=1"],
     ...["--num_threads=1", "--device=cpu"],

@@ -7,6 +7,8 @@ const PAGE = "docs/image-to-image.md";
 /** What a name in Python is called here, where that is more than camel case; null: it has no counterpart. */
 const NAMES: Record<string, string | null> = {
   pipeline: "run",
+  super_res: "run",
+  upscaler: "run",
   compel: "encodePrompt",
   Compel: "encodePrompt",
   use_safetensors: null,

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll } from "vitest";
 import { imageGrid, loadImage } from "../../lib/images/index.js";
@@ -14,12 +14,16 @@ const OTHER_MODELS = {
   "ogkalu/Comic-Diffusion": textModel,
   "kohbanye/pixel-art-style": textModel,
   "stable-diffusion-v1-5/stable-diffusion-inpainting": fixture("inpaint", "model"),
+  "stabilityai/sd-x2-latent-upscaler": fixture("latent-upscale", "model"),
+  "stabilityai/stable-diffusion-x4-upscaler": fixture("upscale-x4", "model"),
 };
 const MODEL_FILES = [
   ...["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json"],
   ...["text_encoder/model.safetensors", "tokenizer/merges.txt", "tokenizer/vocab.json", "vae/config.json"],
   ...["unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"],
 ];
+/** Of some models only. */
+const OPTIONAL_FILES = ["low_res_scheduler/scheduler_config.json"];
 
 /** Where the examples of the pages can be tried: what they name is there, but small, the hub included. */
 export interface DocsWorld {
@@ -57,7 +61,8 @@ export function useDocsWorld(): DocsWorld {
     server = await HubServer.start();
     for (const [id, folder] of Object.entries({ ...MODELS, ...OTHER_MODELS })) {
       const read = async (name: string) => [name, await readFile(`${folder}/${name}`)] as const;
-      const files = Object.fromEntries(await Promise.all(MODEL_FILES.map(read)));
+      const names = [...MODEL_FILES, ...OPTIONAL_FILES.filter((name) => existsSync(`${folder}/${name}`))];
+      const files = Object.fromEntries(await Promise.all(names.map(read)));
       // The weights serve as their own variant, which is converted when it is loaded.
       for (const [name, content] of Object.entries(files)) files[name.replace(/(?=\.safetensors$)/, ".fp16")] = content;
       server.repositories.set(id, { files });

@@ -3,7 +3,7 @@ import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import { LineReporter } from "./line-reporter.js";
 import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
-import { rateText, secondsText, stepsText } from "./text.js";
+import { rateText, secondsText, stepsText, tileText } from "./text.js";
 
 /** A progress bar on standard error, a terminal; everything else as lines. */
 export class BarReporter implements PictureReporter {
@@ -32,10 +32,10 @@ export class BarReporter implements PictureReporter {
     this.#show("encoding", 1, 0, `what is given${steps === undefined ? "" : `, for ${stepsText(steps)}`}`);
   }
 
-  step({ step, totalSteps, stepsPerSecond }: StepEvent): void {
+  step({ step, totalSteps, tile = 1, tiles = 1, stepsPerSecond }: StepEvent): void {
     const left = stepsPerSecond === undefined ? undefined : (totalSteps - step) / stepsPerSecond;
     const pace = left === undefined ? "" : ` | ${rateText(stepsPerSecond!)} | ${secondsText(left)} left`;
-    this.#show(this.#doing, totalSteps, step, `${step}/${totalSteps}${pace}`);
+    this.#show(this.#doing, totalSteps, step, `${tileText(tile, tiles)}${step}/${totalSteps}${pace}`);
   }
 
   warning(text: string): void {

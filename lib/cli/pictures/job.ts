@@ -13,15 +13,23 @@ export interface SharedRunOptions extends RunOptions, PromptOptions, SamplingOpt
 }
 
 /** What a command computes: with which pipeline, from which pictures. */
-export interface PictureJob<P extends StableDiffusionBase = StableDiffusionBase> {
-  readonly pipelineClass: PipelineClass<StableDiffusionComponents, P>;
+export interface PictureJob<
+  P extends StableDiffusionBase = StableDiffusionBase,
+  C extends StableDiffusionComponents = StableDiffusionComponents,
+> {
+  readonly pipelineClass: PipelineClass<C, P>;
   /** The picture that a grid shows before the results. */
   readonly original: RgbImage | undefined;
+  /**
+   * What a model is for, in options of the command, by the class that its folder names; undefined for what it is not for. Without
+   * it any model is tried.
+   */
+  use?(className: string): string | undefined;
   /**
    * Refuses options that do not fit the model, before weights are downloaded or read. The scheduler is the one that the run
    * takes steps with.
    */
-  checkModel(configs: PipelineConfigs<StableDiffusionComponents>): void;
+  checkModel(configs: PipelineConfigs<C>): void;
   run(pipeline: P, options: SharedRunOptions): Promise<ImagesResult>;
 }
 

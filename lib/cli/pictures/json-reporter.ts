@@ -33,8 +33,9 @@ export class JsonReporter implements PictureReporter {
     this.#lines.event("loaded", { seconds: rounded(seconds), num_inference_steps: steps });
   }
 
-  step({ step, totalSteps, timestep, stepsPerSecond }: StepEvent): void {
+  step({ step, totalSteps, tile = 1, tiles = 1, timestep, stepsPerSecond }: StepEvent): void {
     this.#lines.progress("step", {
+      ...(tiles > 1 && { tile, tiles }),
       ...{ step, timestep },
       total_steps: totalSteps,
       steps_per_second: rounded(stepsPerSecond),

@@ -1,7 +1,7 @@
 import type { DownloadProgress } from "../../hub/index.js";
 import type { CommandIo } from "../command.js";
 import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
-import { detailText, rateText, stepsText, summaryText } from "./text.js";
+import { detailText, rateText, stepsText, summaryText, tileText } from "./text.js";
 
 /** Milliseconds after which a line is due although less than a tenth of the steps is done. */
 const PATIENCE = 10_000;
@@ -13,6 +13,7 @@ export class LineReporter implements PictureReporter {
   readonly #options: ReporterOptions;
   readonly #io: Pick<CommandIo, "stdout" | "stderr">;
   #tenth = 0;
+  #tile = 1;
   #lastLine = performance.now();
 
   constructor(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">) {
@@ -38,14 +39,16 @@ export class LineReporter implements PictureReporter {
     this.#lastLine = performance.now();
   }
 
-  step({ step, totalSteps, stepsPerSecond }: StepEvent): void {
+  step({ step, totalSteps, tile = 1, tiles = 1, stepsPerSecond }: StepEvent): void {
     if (!this.#showsProgress) return;
     const tenth = Math.floor((10 * step) / totalSteps);
-    if (tenth <= this.#tenth && performance.now() - this.#lastLine < PATIENCE) return;
+    const begun = tile !== this.#tile;
+    if (!begun && tenth <= this.#tenth && performance.now() - this.#lastLine < PATIENCE) return;
+    this.#tile = tile;
     this.#tenth = tenth;
     this.#lastLine = performance.now();
     const pace = stepsPerSecond === undefined ? "" : `, ${rateText(stepsPerSecond)}`;
-    this.#print(`step ${step} of ${totalSteps}${pace}`);
+    this.#print(`${tileText(tile, tiles)}step ${step} of ${totalSteps}${pace}`);
   }
 
   warning(text: string): void {

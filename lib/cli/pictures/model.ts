@@ -5,7 +5,6 @@ import { InstructPix2PixError } from "../../core/errors.js";
 import { isFile } from "../../files/is-file.js";
 import { type DownloadProgress, resolvePretrained } from "../../hub/index.js";
 import { builtInModel } from "../../models/built-in.js";
-import { checkPrediction } from "../../pipelines/compatibility.js";
 import type { StableDiffusionComponents } from "../../pipelines/components.js";
 import type { StableDiffusionBase } from "../../pipelines/stable_diffusion/base.js";
 import type { SchedulerFactory } from "../../schedulers/registry.js";
@@ -42,6 +41,7 @@ export async function findModel(
   };
   const options = { dtype, vaeDtype, allowNonFinite, quantization, attention, signal };
   if (values.model !== undefined && (await isFile(values.model))) {
+    if (job.use) throw invalid("model must be a folder or a repository, not a file");
     if (variant !== undefined) throw invalid("variant chooses among the files of a folder, but the model is a file");
     const file = values.model;
     reporter.loading(file);
@@ -54,6 +54,7 @@ export async function findModel(
     reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
   let checked: string | undefined;
   const checkConfigs = async (at: string) => {
+    await checkUse(job, at);
     await checkPipeline(description, at);
     checked = at;
   };
@@ -77,10 +78,21 @@ function withCheck(
     check(configs, index) {
       description.check?.(configs, index);
       const taken = scheduler ? scheduler.fromConfig(configs.scheduler.config) : configs.scheduler;
-      checkPrediction(configs.unet, configs.vae, taken);
-      checkModel({ ...configs, scheduler: taken });
+      const withTaken = { ...configs, scheduler: taken };
+      description.check?.(withTaken, index);
+      checkModel(withTaken);
     },
   };
+}
+
+/** Refuses a folder that names a class which the job is not for. */
+async function checkUse({ use, pipelineClass }: PictureJob, folder: string): Promise<void> {
+  const { className, path } = await readModelIndex(folder);
+  const wanted = pipelineClass.description.className;
+  if (!use || className === wanted) return;
+  const instead = use(className);
+  const advice = instead ? `: give ${instead}` : `, which ${use(wanted)} is not for`;
+  throw new InstructPix2PixError("ERR_CONFIG", `${path} names a ${className}${advice}`);
 }
 
 function invalid(problem: string): InstructPix2PixError {

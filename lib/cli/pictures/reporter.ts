@@ -8,9 +8,13 @@ import { LineReporter } from "./line-reporter.js";
 
 /** One denoising step that is done. */
 export interface StepEvent {
-  /** Counts from 1. */
+  /** Counts from 1, through all tiles. */
   step: number;
+  /** Of all tiles. */
   totalSteps: number;
+  /** Of several tiles; counts from 1. */
+  tile?: number;
+  tiles?: number;
   timestep: number;
   /** Undefined before two steps are done. */
   stepsPerSecond: number | undefined;

@@ -68,8 +68,12 @@ async function makePictures(
   const { images } = await job.run(pipeline, {
     ...sharedRunOptions(values),
     ...{ seed, signal },
-    onStep: ({ step, totalSteps, timestep }) =>
-      reporter.step({ step: step + 1, totalSteps, timestep, stepsPerSecond: clock.tick() }),
+    onStep: ({ step, totalSteps, timestep, tile = 0, tiles = 1 }) =>
+      reporter.step({
+        step: tile * totalSteps + step + 1,
+        totalSteps: tiles * totalSteps,
+        ...{ timestep, stepsPerSecond: clock.tick(), tile: tile + 1, tiles },
+      }),
   });
   const results = values.grid ? [await grid(job.original, images)] : images;
   // The rest takes milliseconds, and files are written atomically.

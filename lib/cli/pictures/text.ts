@@ -14,6 +14,11 @@ export function stepsText(steps: number): string {
   return `--num_inference_steps ${steps}`;
 }
 
+/** Which of several tiles is computed; empty for a single one. */
+export function tileText(tile: number, tiles: number): string {
+  return tiles > 1 ? `tile ${tile} of ${tiles}, ` : "";
+}
+
 /** The details that --verbose adds. */
 export function detailText(summary: PictureSummary): string {
   const { pipeline, scheduler, device, dtype, seconds, peakMemory, peakDeviceMemory } = summary;
