@@ -1,11 +1,11 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
-//   npm run bench -- [--case edit,parts,img2img] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1] [--threads N]
-//                    [--device cpu|cuda] [--peers eager,channels_last,compile] [--quantization int8] [--model FOLDER]
-//                    [--output FILE]
+//   npm run bench -- [--case edit,parts,img2img,upscale-x4] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1]
+//                    [--threads N] [--device cpu|cuda] [--peers eager,channels_last,compile] [--quantization int8]
+//                    [--vae_slicing] [--vae_tiling] [--model FOLDER] [--output FILE]
 //
 // IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
-// Stable Diffusion 1.5 size with random weights (4 GB, made once in the user's cache) unless another is given. With
+// Stable Diffusion 1.5 size, or the case's, with random weights (4 GB, made once in the user's cache) unless another is given. With
 // --quantization this package runs with it, and exactly beside it. Prints Markdown tables and writes every measured number,
 // with machine, versions and settings, and a plot to bench/results/.
 
@@ -47,6 +47,8 @@ function options() {
       device: { type: "string", default: "cpu" },
       peers: { type: "string", default: "eager" },
       quantization: { type: "string", default: "none" },
+      vae_slicing: { type: "boolean", default: false },
+      vae_tiling: { type: "boolean", default: false },
       model: { type: "string" },
       output: { type: "string" },
     },
@@ -73,6 +75,8 @@ function options() {
     steps: integer("steps", 2),
     rounds: integer("rounds", 1),
     threads: integer("threads", 1),
+    vaeSlicing: values.vae_slicing,
+    vaeTiling: values.vae_tiling,
     model: values.model === undefined ? undefined : resolve(values.model),
     output: values.output,
   };
@@ -127,7 +131,6 @@ async function main() {
     await drawPicture(image, numbers.size);
     const settings = {
       ...numbers,
-      weights: model === undefined ? "random, Stable Diffusion 1.5 size" : "given with --model",
       image,
       folder,
       prompt: "turn it into a painting",
@@ -137,7 +140,9 @@ async function main() {
     };
     const record = { date: new Date().toISOString(), commit: commit(root), machine: describeMachine(), cases: [] };
     for (const name of cases) {
-      settings.model = model ?? randomModel(log, CASES[name].channels);
+      const { model: kind, modelName = "Stable Diffusion 1.5" } = CASES[name];
+      settings.weights = model === undefined ? `random, ${modelName} size` : "given with --model";
+      settings.model = model ?? randomModel(log, kind);
       readThrough(settings.model);
       let exact;
       for (const dtype of dtypes) {

@@ -2,6 +2,7 @@ import * as edit from "./cases/edit.mjs";
 import * as img2img from "./cases/img2img.mjs";
 import * as parts from "./cases/parts.mjs";
 import * as training from "./cases/training.mjs";
+import * as upscaleX4 from "./cases/upscale-x4.mjs";
 import { median } from "./stats.mjs";
 
 /** The name of this package's side. */
@@ -11,7 +12,7 @@ const titleOf = ({ name, settings: { dtype, quantization = "none", size } }) =>
   [name, dtype, ...(quantization === "none" ? [] : [quantization]), `${size}×${size}`].join(", ");
 
 /** What bench.mjs can measure. A case takes started sides and settings, and returns results by side. */
-export const CASES = { edit, parts, img2img };
+export const CASES = { edit, parts, img2img, "upscale-x4": upscaleX4 };
 
 /**
  * The contents of a record of bench.mjs or train.mjs, case by case: a title, and rows with each side's number and how this

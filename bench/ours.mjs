@@ -39,9 +39,11 @@ const commands = {
     return { versions: { libtorch }, cpuCapability, threads: await native().getThreads(), ...gpu };
   },
 
-  async load({ model, dtype, pipeline = "StableDiffusionInstructPix2PixPipeline" }) {
+  async load({ model, dtype, pipeline = "StableDiffusionInstructPix2PixPipeline", vaeSlicing, vaeTiling }) {
     const start = await now();
     pipe = await loadPipeline(pipelineFromClassName(pipeline), model, { device, dtype, quantization });
+    pipe.vae.enableSlicing(vaeSlicing ?? false);
+    pipe.vae.enableTiling(vaeTiling ?? false);
     return { seconds: (await now()) - start };
   },
 

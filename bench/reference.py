@@ -1,5 +1,6 @@
 """One side of a comparison (see side.mjs): diffusers. Commands come as one JSON object per line on standard input."""
 
+import inspect
 import json
 import logging
 import re
@@ -54,12 +55,16 @@ def versions(threads, device, **_):
     }
 
 
-def load(model, dtype, pipeline="StableDiffusionInstructPix2PixPipeline"):
+def load(model, dtype, pipeline="StableDiffusionInstructPix2PixPipeline", vaeSlicing=False, vaeTiling=False):
     global pipe
     start = now()
     pipe = getattr(diffusers, pipeline).from_pretrained(model, torch_dtype=getattr(torch, dtype)).to(device)
     seconds = now() - start
     pipe.set_progress_bar_config(disable=True)
+    if vaeSlicing:
+        pipe.vae.enable_slicing()
+    if vaeTiling:
+        pipe.vae.enable_tiling()
     if peer in ("channels_last", "compile"):
         for model in (pipe.unet, pipe.vae):
             model.to(memory_format=torch.channels_last)
@@ -72,21 +77,29 @@ def load(model, dtype, pipeline="StableDiffusionInstructPix2PixPipeline"):
 def run(image, args, seed, output):
     start = now()
 
-    def after_step(_, step, timestep, tensors):
+    def wait(step):
         nonlocal start
         answer({"step": step, "seconds": now() - start})
         command = next_command()["command"]
         if command != "continue":
             raise RuntimeError(f"{command} during a run")
         start = now()
+
+    def after_step(_, step, timestep, tensors):
+        wait(step)
         return tensors
+
+    if "callback_on_step_end" in inspect.signature(pipe.__call__).parameters:
+        callback = {"callback_on_step_end": after_step}
+    else:  # the upscalers have the older callback
+        callback = {"callback": lambda step, timestep, latents: wait(step)}
 
     images = pipe(
         **{re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name): value for name, value in args.items()},
         image=Image.open(image).convert("RGB"),
         generator=torch.Generator("cpu").manual_seed(seed),
         output_type="pt",
-        callback_on_step_end=after_step,
+        **callback,
     ).images
     seconds = now() - start
     images.float().cpu().contiguous().numpy().tofile(output)

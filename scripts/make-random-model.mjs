@@ -1,10 +1,12 @@
 // Writes a pipeline folder of Stable Diffusion 1.5 size with random weights, for benchmarks and tests of the full size:
 //
-//   node scripts/make-random-model.mjs FOLDER [--dtype float32|float16|bfloat16] [--seed 0] [--source FOLDER] [--channels 8]
+//   node scripts/make-random-model.mjs FOLDER [--dtype float32|float16|bfloat16] [--seed 0] [--source FOLDER] [--channels N]
 //
 // Configurations, tensor names and shapes are those of the published InstructPix2Pix (test/fixtures/full-size), the
 // vocabulary is CLIP's. The same seed and type give the same files. Weights are normal with a variance of 1/fan-in, norms
-// near 1, so that activations stay in range in every type. --channels 4 makes a text-to-image model, 9 one for inpainting. Memory use is small: tensors are written in chunks.
+// near 1, so that activations stay in range in every type. --channels 4 makes a text-to-image model, 9 one for inpainting; --source
+// names other configurations and names of tensors (test/fixtures/full-size-x4-upscaler). Memory use is small: tensors are written in
+// chunks.
 
 import {
   closeSync,
@@ -179,10 +181,10 @@ const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, 
  *
  * @param {string} folder must not exist or be empty
  * @param {{ dtype?: keyof typeof TYPES, seed?: number, source?: string, channels?: number, log?: (line: string) => void }} options `source`
- *   holds the configurations and key lists; `channels`: of the UNet's input
+ *   holds the configurations and key lists; `channels`: of the UNet's input, by default as the source has them
  */
 export function makeRandomModel(folder, options = {}) {
-  const { dtype = "float32", seed = 0, channels = 8, log = () => {} } = options;
+  const { dtype = "float32", seed = 0, channels, log = () => {} } = options;
   const source = options.source ?? join(root, "test", "fixtures", "full-size");
   if (!Object.hasOwn(TYPES, dtype)) throw new Error(`--dtype must be one of ${Object.keys(TYPES).join(", ")}`);
   if (!Number.isSafeInteger(seed) || seed < 0) throw new Error("--seed must be an integer of at least 0");
@@ -194,7 +196,7 @@ export function makeRandomModel(folder, options = {}) {
     // As text, since transformers refuses 1 where the file says 1.0.
     let config = readFileSync(join(source, part, "config.json"), "utf8");
     const keys = readJson(join(source, part, "keys.json"));
-    if (part === "unet") {
+    if (part === "unet" && channels !== undefined) {
       config = config.replace(/"in_channels": \d+/, `"in_channels": ${channels}`);
       keys["conv_in.weight"][1] = channels;
     }
@@ -203,8 +205,10 @@ export function makeRandomModel(folder, options = {}) {
     writeWeights(join(folder, part, `${stem}.safetensors`), keys, TYPES[dtype], seed * 4 + index);
   }
 
-  mkdirSync(join(folder, "scheduler"), { recursive: true });
-  copyFileSync(join(source, "scheduler", "scheduler_config.json"), join(folder, "scheduler", "scheduler_config.json"));
+  for (const part of ["scheduler", "low_res_scheduler"].filter((name) => existsSync(join(source, name)))) {
+    mkdirSync(join(folder, part), { recursive: true });
+    copyFileSync(join(source, part, "scheduler_config.json"), join(folder, part, "scheduler_config.json"));
+  }
   const tokenizer = join(folder, "tokenizer");
   mkdirSync(tokenizer, { recursive: true });
   for (const name of ["vocab.json", "merges.txt"])
@@ -239,12 +243,13 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
         dtype: { type: "string", default: "float32" },
         seed: { type: "string", default: "0" },
         source: { type: "string" },
-        channels: { type: "string", default: "8" },
+        channels: { type: "string" },
       },
     });
     if (positionals.length !== 1) throw new Error("give one output folder");
     const [folder] = positionals;
-    const numbers = { seed: Number(values.seed), channels: Number(values.channels) };
+    const channels = values.channels === undefined ? undefined : Number(values.channels);
+    const numbers = { seed: Number(values.seed), channels };
     makeRandomModel(folder, { ...values, ...numbers, log: console.log });
     console.log(`${folder}: done`);
   } catch (error) {

@@ -14,13 +14,14 @@ const rows = ({ steps }, { stepSeconds }) => [
 /**
  * A run of a pipeline as a user starts it.
  *
- * @param {{ what: string, pipeline: string, channels: number, args: (settings: object) => object }} run the pipeline's
- *   class in diffusers, its UNet's input channels, and the arguments of its call in camelCase besides those of all cases
+ * @param {{ what: string, pipeline: string, model: object, modelName?: string, args: (settings: object) => object }} run
+ *   the pipeline's class in diffusers, the random model for it (see model.mjs) and what that is called, and the arguments of its
+ *   call in camelCase besides those of all cases
  */
-export function denoisingCase({ what, pipeline, channels, args }) {
+export function denoisingCase({ what, pipeline, model, modelName = "Stable Diffusion 1.5", args }) {
   const description = `${what}: seconds per denoising step, whole run, load time, peak memory`;
   const run = (sides, settings) => runInTurn(sides, { ...settings, pipeline, args: args(settings) });
-  return { description, channels, rows, run };
+  return { description, model, modelName, rows, run };
 }
 
 /**
@@ -31,10 +32,10 @@ export function denoisingCase({ what, pipeline, channels, args }) {
  * @returns results and last pictures by the side's name, and the difference between the pictures
  */
 async function runInTurn(sides, settings) {
-  const { dtype, model, image, steps, rounds, folder, log, pipeline, args } = settings;
+  const { dtype, model, image, steps, rounds, folder, log, pipeline, args, vaeSlicing, vaeTiling } = settings;
   const results = {};
   for (const side of sides) {
-    const { seconds } = await side.ask({ command: "load", model, dtype, pipeline });
+    const { seconds } = await side.ask({ command: "load", model, dtype, pipeline, vaeSlicing, vaeTiling });
     results[side.name] = { loadSeconds: seconds, stepSeconds: [], editSeconds: [] };
     log(`${side.name}: loaded in ${seconds.toFixed(1)} s`);
   }
