@@ -1,6 +1,6 @@
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
-import { packageVersion } from "../core/package-version.js";
 import { nearestName } from "../options/names.js";
+import { packageVersion } from "../runtime/package-version.js";
 import type { AnyCommand, CommandIo } from "./command.js";
 import { COMMANDS, type CommandEntry } from "./commands.js";
 import { describeFailure, statusOf } from "./failure.js";

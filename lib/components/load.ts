@@ -1,21 +1,10 @@
 import { join } from "node:path";
-import { resolveDevice } from "../core/device.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { checkKnown, type OptionNames, optionNames } from "../core/known-options.js";
-import type { ModelDType } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
 import { RESOLVE_OPTIONS, type ResolveOptions, resolvePretrained } from "../hub/index.js";
-import {
-  checkQuantization,
-  MODEL_OPTIONS,
-  type ModelOptions,
-  type PretrainedModel,
-  QUANTIZATION_OPTIONS,
-  type QuantizationOptions,
-} from "../models/pretrained.js";
-import type { JsonObject } from "../models/schema.js";
+import type { ModelOptions, PretrainedModel } from "../models/pretrained.js";
 import { listVariants } from "../models/weights.js";
-import { native } from "../runtime/native.js";
 import {
   type CheckedPipeline,
   checkPipeline,
@@ -24,6 +13,7 @@ import {
   type PipelineDescription,
   slotsOf,
 } from "./description.js";
+import { deviceOf, modelOptions, PIPELINE_MODEL_OPTIONS, type PipelineModelOptions } from "./model-options.js";
 import type { ModelClass } from "./registry.js";
 import { leaveToCaller } from "./shared.js";
 
@@ -31,17 +21,9 @@ import { leaveToCaller } from "./shared.js";
 const CHOOSE_FILES = ["components", "subfolder", "allowPatterns", "ignorePatterns"] as const;
 
 export interface FromPretrainedOptions
-  extends Omit<ModelOptions, "device">,
-    QuantizationOptions,
-    Omit<ResolveOptions, "signal" | "variant" | "checkConfigs" | (typeof CHOOSE_FILES)[number]> {
-  /** "auto" (default): the first CUDA device that works, else the CPU. */
-  device?: string;
-  /**
-   * Type of the autoencoder. Default `dtype`, but "float32" if that is "float16" and the autoencoder's configuration
-   * has `"force_upcast": true`: such autoencoders overflow in float16.
-   */
-  vaeDtype?: ModelDType;
-}
+  extends PipelineModelOptions,
+    Pick<ModelOptions, "variant">,
+    Omit<ResolveOptions, "signal" | "variant" | "checkConfigs" | (typeof CHOOSE_FILES)[number]> {}
 
 /** The options of downloading that apply to a whole pipeline. */
 const {
@@ -54,10 +36,9 @@ const {
 } = RESOLVE_OPTIONS;
 
 const OPTIONS = optionNames<FromPretrainedOptions>()({
-  ...MODEL_OPTIONS,
-  ...QUANTIZATION_OPTIONS,
+  ...PIPELINE_MODEL_OPTIONS,
   ...DOWNLOAD_OPTIONS,
-  vaeDtype: true,
+  variant: true,
 });
 
 /**
@@ -80,10 +61,8 @@ export async function loadComponents<C extends object>(
   options: LoadOptions<C> = {} as LoadOptions<C>,
 ): Promise<C> {
   checkNames(componentNames(description), options);
-  native(); // a missing libtorch is reported before anything is downloaded
-  const device = resolveDevice(options.device ?? "auto");
-  const { dtype = "float32", quantization = "none", variant, signal } = options;
-  checkQuantization(quantization, dtype, device); // before anything is downloaded
+  const device = deviceOf(options);
+  const { variant, signal } = options;
   const given = givenComponents(description, options);
   let checked: CheckedPipeline<C> | undefined;
   const folder = await resolvePretrained(pathOrId, {
@@ -156,34 +135,6 @@ export function checkNames(components: OptionNames<object>, options: unknown): v
 function downloadOptions(options: FromPretrainedOptions): ResolveOptions {
   const given = Object.entries(options).filter(([name]) => Object.hasOwn(DOWNLOAD_OPTIONS, name));
   return Object.fromEntries(given);
-}
-
-/** The options of a pipeline that its models share, wherever they come from. */
-type SharedOptions = Omit<ModelOptions, "variant"> & QuantizationOptions & Pick<FromPretrainedOptions, "vaeDtype">;
-
-/**
- * The options of a pipeline that apply to a model of this class.
- *
- * @param config of the model, without defaults
- */
-export function modelOptions(
-  { className }: ModelClass,
-  config: JsonObject,
-  { vaeDtype, quantization, ...options }: SharedOptions,
-): Omit<ModelOptions, "variant"> & QuantizationOptions {
-  const { dtype = "float32", device, attention, signal, allowNonFinite, suggestAllowNonFinite } = options;
-  const model = { dtype, device, attention, allowNonFinite, suggestAllowNonFinite, signal };
-  if (className === "UNet2DConditionModel") return { ...model, quantization };
-  if (className !== "AutoencoderKL") return model;
-  return { ...model, dtype: vaeDtype ?? autoencoderType(config, dtype) };
-}
-
-/**
- * Only an explicit key counts: its default is true, but many older files of autoencoders that work in float16 omit it,
- * and diffusers runs these in float16.
- */
-function autoencoderType({ force_upcast }: JsonObject, dtype: ModelDType): ModelDType {
-  return dtype === "float16" && force_upcast === true ? "float32" : dtype;
 }
 
 const noVariant = (): undefined => undefined;

@@ -1,31 +1,24 @@
 import { componentNames, type PipelineDescription } from "../components/description.js";
-import { assemble, modelOptions } from "../components/load.js";
-import { resolveDevice } from "../core/device.js";
+import { assemble } from "../components/load.js";
+import {
+  deviceOf,
+  modelOptions,
+  PIPELINE_MODEL_OPTIONS,
+  type PipelineModelOptions,
+} from "../components/model-options.js";
 import { checkKnown, optionNames } from "../core/known-options.js";
-import type { ModelDType } from "../core/tensor.js";
-import { checkQuantization, QUANTIZATION_OPTIONS, type QuantizationOptions } from "../models/pretrained.js";
 import type { StableDiffusionComponents } from "../pipelines/components.js";
-import { native } from "../runtime/native.js";
 import { checkSingleFile, type SingleFilePipelineOptions } from "./check.js";
 import { SINGLE_FILE_MODEL_OPTIONS, type SingleFileModelOptions } from "./model.js";
 
 export interface FromSingleFileOptions
-  extends Omit<SingleFileModelOptions, "device">,
-    SingleFilePipelineOptions,
-    QuantizationOptions {
-  /** "auto" (default): the first CUDA device that works, else the CPU. */
-  device?: string;
-  /**
-   * Type of the autoencoder. Default `dtype`, but "float32" if that is "float16" and the autoencoder's configuration
-   * has `"force_upcast": true`.
-   */
-  vaeDtype?: ModelDType;
-}
+  extends PipelineModelOptions,
+    Omit<SingleFileModelOptions, "device">,
+    SingleFilePipelineOptions {}
 
 const OPTIONS = optionNames<FromSingleFileOptions>()({
   ...SINGLE_FILE_MODEL_OPTIONS,
-  ...QUANTIZATION_OPTIONS,
-  vaeDtype: true,
+  ...PIPELINE_MODEL_OPTIONS,
   predictionType: true,
 });
 
@@ -51,10 +44,7 @@ export async function loadSingleFile<C extends StableDiffusionComponents>(
   options: SingleFileLoadOptions<C> = {} as SingleFileLoadOptions<C>,
 ): Promise<C> {
   checkKnown(options, { ...OPTIONS, ...componentNames(description) });
-  native(); // a missing libtorch is reported before anything of the file is looked at
-  const device = resolveDevice(options.device ?? "auto");
-  const { dtype = "float32", quantization = "none", signal } = options;
-  checkQuantization(quantization, dtype, device);
+  const device = deviceOf(options);
   const { ready, models, given, configFolder } = await checkSingleFile(description, path, options);
   const loading = models.map(({ name, modelClass, inFile, config }) => ({
     name,
@@ -63,5 +53,5 @@ export async function loadSingleFile<C extends StableDiffusionComponents>(
       return inFile.load(path, { ...own, config: configFolder });
     },
   }));
-  return assemble(ready, loading, given, signal);
+  return assemble(ready, loading, given, options.signal);
 }

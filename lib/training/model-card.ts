@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
-import { packageVersion } from "../core/package-version.js";
 import { isRepositoryId } from "../hub/repository.js";
+import { packageVersion } from "../runtime/package-version.js";
 import type { TrainOptions } from "./options.js";
 import type { Recipe } from "./recipes/recipe.js";
 

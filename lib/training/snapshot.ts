@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { InstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
-import { packageVersion } from "../core/package-version.js";
 import type { Tensor } from "../core/tensor.js";
 import type { EpochOrderState } from "../data/permutation.js";
 import { loadSafetensors, saveSafetensors } from "../files/safetensors.js";
 import { type ModelFormat, weightsFile } from "../models/format.js";
 import { namedAsInFiles, writeModel } from "../models/save.js";
 import { native } from "../runtime/native.js";
+import { packageVersion } from "../runtime/package-version.js";
 import { type Commit, type CommitOptions, commitCheckpoint } from "./checkpoint/commit.js";
 import type { JsonValue } from "./checkpoint/json-value.js";
 import { recordOptions } from "./checkpoint/options.js";

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { packageVersion } from "../../core/package-version.js";
 import { ioError } from "../../files/io-error.js";
+import { packageVersion } from "../../runtime/package-version.js";
 import type { TrackedConfig } from "../tracker.js";
 import {
   exitRecord,

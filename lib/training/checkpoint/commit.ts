@@ -1,9 +1,9 @@
 import { dirname, join, resolve } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../../core/errors.js";
-import { packageVersion } from "../../core/package-version.js";
 import { disk, type FileSystem, type Sha256 } from "../../files/file-system.js";
 import { ioError } from "../../files/io-error.js";
 import { exists, readTree, removeTree, syncPath, writeText } from "../../files/tree.js";
+import { packageVersion } from "../../runtime/package-version.js";
 import { isInLineage, type RunIdentity, shortId } from "./lineage.js";
 import { formatManifest, type Manifest } from "./manifest.js";
 import { asideName, checkpointName, isSafeFileName, MANIFEST, temporaryName } from "./names.js";

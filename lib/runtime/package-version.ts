@@ -1,5 +1,5 @@
-import { manifestVersion } from "../runtime/addon.js";
-import { packageRoot } from "../runtime/platform.js";
+import { manifestVersion } from "./addon.js";
+import { packageRoot } from "./platform.js";
 
 /** The version of this package. */
 export function packageVersion(): string {
