@@ -8,7 +8,7 @@ import { loadImage, RgbImage } from "../../lib/images/index.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { fixture } from "../helpers/fixtures.js";
 import { writeSingleFile } from "../single-file/make.js";
-import { editArguments, ip2p, tinyImage, tinyModel, Workplace } from "./run-cli.js";
+import { editArguments, ip2p, ip2pHere, tinyImage, tinyModel, Workplace } from "./run-cli.js";
 
 /** diffusers' pictures of a recorded run, as the 8-bit pixels it saves. */
 async function recordedPictures(run: number): Promise<RgbImage[]> {
@@ -81,7 +81,7 @@ describe("ip2p edit", () => {
     using place = new Workplace();
     const edit = async (output: string, ...more: string[]) => {
       const given = ["--output", output, "--num_images_per_prompt=2", "--seed=1", "--quiet", "--device=cpu"];
-      const outcome = await ip2p(editArguments(...given, ...more), { cwd: place.folder });
+      const outcome = await ip2pHere(editArguments(...given, ...more), { cwd: place.folder });
       expect(outcome).toMatchObject({ status: 0, stderr: "" });
       return Promise.all([1, 2].map((i) => loadImage(place.at(output.replace(".", `-${i}.`)))));
     };
@@ -162,7 +162,7 @@ describe("ip2p edit", () => {
   it("edits with a model in one file as with its folder", async () => {
     using place = new Workplace();
     await writeSingleFile(place.at("model.safetensors"), "ip2p-tiny");
-    const run = (...more: string[]) => ip2p(editArguments(...more), { cwd: place.folder });
+    const run = (...more: string[]) => ip2pHere(editArguments(...more), { cwd: place.folder });
     const file = ["--model", "model.safetensors"];
     expect(await run(...file, "--config", tinyModel)).toMatchObject({ status: 0, stderr: "" });
     expect(await run("--output", "folder.png")).toMatchObject({ status: 0 });

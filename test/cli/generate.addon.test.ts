@@ -140,13 +140,13 @@ describe("ip2p generate", () => {
     await saveSafetensors(join(unet, "diffusion_pytorch_model.safetensors"), weights);
     const file = ["--model", "model.safetensors", "--config", "folder"];
     const run = (...more: string[]) =>
-      ip2p(generateArguments("--height=40", "--width=40", ...more), { cwd: place.folder });
+      ip2pHere(generateArguments("--height=40", "--width=40", ...more), { cwd: place.folder });
     expect(await run(...file)).toMatchObject({ status: 0, stderr: "" });
     expect(await run("--model=folder", "--output=folder.png")).toMatchObject({ status: 0, stderr: "" });
     expectSame([await loadImage(place.at("out.png"))], [await loadImage(place.at("folder.png"))]);
     const message = (text: RegExp) => ({ status: 1, stderr: expect.stringMatching(text) });
     expect(await run(...file, "--height=42")).toMatchObject(message(/height must be a multiple of 8/));
-    expect(await ip2p(editArguments(...file), { cwd: place.folder })).toMatchObject(
+    expect(await ip2pHere(editArguments(...file), { cwd: place.folder })).toMatchObject(
       message(/it is a text-to-image model.*\(ip2p generate\)$/m),
     );
   });

@@ -5,10 +5,10 @@ import { openDataset } from "../../lib/data/open-dataset.js";
 import { loadImage } from "../../lib/images/index.js";
 import { caption, drawScene, worldExample } from "../../lib/world/index.js";
 import { MIXED } from "../data/helpers.js";
-import { ip2p, type Outcome, tinyModel, Workplace } from "./run-cli.js";
+import { ip2p, ip2pHere, type Outcome, tinyModel, Workplace } from "./run-cli.js";
 
 const run = (place: Workplace, ...args: string[]): Promise<Outcome> =>
-  ip2p(["make-dataset", "--world", "--output", "pairs", ...args], { cwd: place.folder });
+  ip2pHere(["make-dataset", "--world", "--output", "pairs", ...args], { cwd: place.folder });
 
 const FORMATS = ["folder", "parquet"] as const;
 
@@ -47,7 +47,7 @@ describe.each(FORMATS)("a data set as %s", (format) => {
   test("trains a model", async () => {
     using place = new Workplace();
     expect((await run(place, "--count=8", "--size=32", `--format=${format}`)).status).toBe(0);
-    const { status, stderr } = await ip2p(
+    const { status, stderr } = await ip2pHere(
       [
         ...[
           "train",
@@ -108,9 +108,12 @@ test("metadata describe the scene before and after, and name the pictures", asyn
 test("the same seed gives the same bytes, another one others", async () => {
   using place = new Workplace();
   const make = async (output: string, seed: number) => {
-    await ip2p(["make-dataset", "--world", "--count=20", `--seed=${seed}`, "--format=parquet", `--output=${output}`], {
-      cwd: place.folder,
-    });
+    await ip2pHere(
+      ["make-dataset", "--world", "--count=20", `--seed=${seed}`, "--format=parquet", `--output=${output}`],
+      {
+        cwd: place.folder,
+      },
+    );
     return readFileSync(place.at(output, "data", "train-00000-of-00001.parquet"));
   };
   const one = await make("one", 1);
@@ -198,16 +201,16 @@ test.each(FORMATS)("--from writes one's own pairs as %s", async (format) => {
   using place = new Workplace();
   cpSync(MIXED, place.at("pairs"), { recursive: true });
   const from = ["make-dataset", "--from=pairs", `--format=${format}`];
-  const { status, stdout, stderr } = await ip2p([...from, "--output=new", "--json"], { cwd: place.folder });
+  const { status, stdout, stderr } = await ip2pHere([...from, "--output=new", "--json"], { cwd: place.folder });
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toEqual({
     ...{ event: "done", output: "new", format, rows: 6, from: "pairs", skipped_rows: 0, left_out_columns: [] },
     seconds: expect.any(Number),
   });
-  const checked = await ip2p(["check-dataset", "--from=new", "--quiet"], { cwd: place.folder });
+  const checked = await ip2pHere(["check-dataset", "--from=new", "--quiet"], { cwd: place.folder });
   expect(checked).toEqual({ status: 0, stdout: "", stderr: "" });
-  expect(await ip2p([...from, "--output=new"], { cwd: place.folder })).toMatchObject({ status: 1, stdout: "" });
-  expect(await ip2p([...from, "--output=other", "--size=32"], { cwd: place.folder })).toMatchObject({
+  expect(await ip2pHere([...from, "--output=new"], { cwd: place.folder })).toMatchObject({ status: 1, stdout: "" });
+  expect(await ip2pHere([...from, "--output=other", "--size=32"], { cwd: place.folder })).toMatchObject({
     status: 2,
     stderr: "ip2p: make-dataset: --size goes with --world\n",
   });

@@ -1,10 +1,10 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { COMMANDS } from "../../lib/cli/commands.js";
 import { camelCase, snakeCase } from "../../lib/options/names.js";
 import { parseArguments } from "../../lib/options/parse.js";
-import { ip2p } from "../cli/run-cli.js";
+import { ip2pHere } from "../cli/run-cli.js";
 import { blocks, type Command, commands, read, root } from "./pages.js";
 import { useDocsWorld } from "./workplace.js";
 
@@ -73,6 +73,10 @@ const NOT_RUN: [command: RegExp, why: string, check: Check][] = [
 ];
 
 const world = useDocsWorld();
+beforeAll(() => {
+  for (const [name, value] of Object.entries(world.env)) vi.stubEnv(name, value);
+});
+afterAll(() => void vi.unstubAllEnvs());
 const used = new Set<RegExp>();
 
 describe("every command in the documentation", () => {
@@ -95,7 +99,7 @@ describe("every command in the documentation", () => {
         const output = START_ANEW[name!];
         if (output !== undefined && !argv.includes("--resume_from_checkpoint"))
           rmSync(place.at(argv[argv.indexOf(output) + 1]!), { recursive: true, force: true });
-        const outcome = await ip2p([name!, ...argv, ...SMALLER[name!]!], { cwd: place.folder, env: world.env });
+        const outcome = await ip2pHere([name!, ...argv, ...SMALLER[name!]!], { cwd: place.folder });
         const { status, stderr } = outcome;
         expect({ status, stderr: stderr.replace(EXPECTED, "") }, text).toEqual({ status: 0, stderr: "" });
       }
