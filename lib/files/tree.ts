@@ -83,15 +83,22 @@ export async function writeText(fs: FileSystem, path: string, text: string, { sy
   }
 }
 
+/** Small files are read in parts: most have some kilobytes of the megabytes that they may have. */
+const PART_BYTES = 16_384;
+
 /** Reads a small file of at most `maxBytes` bytes; undefined if it has more. */
 export async function readSmallFile(fs: FileSystem, path: string, maxBytes: number): Promise<Buffer | undefined> {
   const file = await fs.open(path, "r");
   try {
-    const buffer = Buffer.allocUnsafe(maxBytes + 1);
-    let length = 0;
-    for (let read = 1; read > 0 && length < buffer.length; length += read)
-      read = await file.read(buffer.subarray(length));
-    return length > maxBytes ? undefined : buffer.subarray(0, length);
+    const parts: Buffer[] = [];
+    for (let length = 0; length <= maxBytes; ) {
+      const part = Buffer.allocUnsafe(Math.min(PART_BYTES, maxBytes + 1 - length));
+      const read = await file.read(part);
+      if (read === 0) return Buffer.concat(parts);
+      parts.push(part.subarray(0, read));
+      length += read;
+    }
+    return undefined;
   } finally {
     await file.close();
   }
