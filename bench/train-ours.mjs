@@ -3,8 +3,10 @@
 import { randomFillSync } from "node:crypto";
 import { join } from "node:path";
 import { Generator, synchronize, UNet2DConditionModel } from "../dist/index.js";
+import { resolveOptions } from "../dist/options/parse.js";
 import { native } from "../dist/runtime/native.js";
 import { drawsFrom } from "../dist/training/draws.js";
+import { trainOptions } from "../dist/training/options.js";
 import { BatchEncoder } from "../dist/training/recipes/edit/encoder.js";
 import { disposeEncoded, disposeMicroBatch, prepareMicroBatch } from "../dist/training/recipes/edit/micro-batch.js";
 import { instructPix2Pix } from "../dist/training/recipes/instruct_pix2pix/recipe.js";
@@ -25,8 +27,7 @@ const now = async () => {
 
 await native().setThreads(threads);
 let start = await now();
-const base = await instructPix2Pix.load({
-  pretrainedModelNameOrPath: model,
+const base = await instructPix2Pix.load(resolveOptions(trainOptions, { pretrainedModelNameOrPath: model }), {
   device,
   frozenDType: precision === "bf16" ? "bfloat16" : "float32",
 });

@@ -6,7 +6,7 @@ export const trainCommand = defineCommand({
   name: "train",
   summary: "train an InstructPix2Pix model from pairs of pictures and instructions",
   description: [
-    "Takes the options of diffusers' train_instruct_pix2pix.py under the same names and with the same defaults, so a command for that script can be pasted behind `ip2p train`.",
+    "Takes the options of diffusers' train_instruct_pix2pix.py, and with a Stable Diffusion XL base model those of train_instruct_pix2pix_sdxl.py, under the same names and with the same defaults, so a command for these scripts can be pasted behind `ip2p train`.",
     "Ctrl-C saves a checkpoint and ends; go on with --resume_from_checkpoint latest.",
   ],
   examples: [

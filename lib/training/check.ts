@@ -1,6 +1,21 @@
 import { InstructPix2PixError } from "../core/errors.js";
-import type { TrainOptions } from "./options.js";
+import type { OptionDeclaration } from "../options/declaration.js";
+import { camelCase } from "../options/names.js";
+import { type TrainOptions, trainOptions } from "./options.js";
 import type { Recipe } from "./recipes/recipe.js";
+import { RECIPES } from "./recipes/registry.js";
+
+const DECLARATIONS = new Map(
+  Object.entries<OptionDeclaration>(trainOptions).map(([name, declaration]) => [camelCase(name), declaration]),
+);
+
+/** What scripts call by different names. */
+const COUNTERPARTS: Partial<Record<keyof TrainOptions, keyof TrainOptions>> = {
+  valImageUrl: "valImageUrlOrPath",
+  valImageUrlOrPath: "valImageUrl",
+  validationEpochs: "validationSteps",
+  validationSteps: "validationEpochs",
+};
 
 /**
  * Checks for combinations of options that are contradictory or not supported by any recipe.
@@ -37,9 +52,24 @@ export function checkTogether(options: TrainOptions): void {
       );
 }
 
-/** Checks options by the recipe. @throws `ERR_INVALID_ARGUMENT` for one that only other recipes take */
+/**
+ * Checks options by the recipe. One that another recipe takes may only have its default.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` naming the option
+ */
 export function checkForRecipe(options: TrainOptions, recipe: Recipe): void {
-  const { validationImage } = recipe;
+  const { validationImage, base, ownOptions } = recipe;
+  for (const name of RECIPES.flatMap((other) => (other === recipe ? [] : other.ownOptions))) {
+    const value = options[name];
+    const { default: fallback = false } = DECLARATIONS.get(name)!;
+    if (ownOptions.includes(name) || value === undefined || value === fallback) continue;
+    const { base: other } = RECIPES.find((each) => each.ownOptions.includes(name))!;
+    const instead = COUNTERPARTS[name] ? `; give ${COUNTERPARTS[name]}` : "";
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `${name} is for ${other} models, but the base model is one of ${base}${instead}`,
+    );
+  }
   if ((options[validationImage] === undefined) !== (options.validationPrompt === undefined))
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",

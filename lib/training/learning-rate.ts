@@ -91,13 +91,15 @@ export function learningRateOf({
   options,
   totalSteps,
   resumed,
-}: Pick<PreparedRun, "options" | "totalSteps" | "resumed">): LearningRate {
+  rules,
+}: Pick<PreparedRun, "options" | "totalSteps" | "resumed" | "rules">): LearningRate {
   const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize : 1;
   const rate = new LearningRate({
     schedule: options.lrScheduler,
     learningRate: options.learningRate * scale,
-    warmupSteps: options.lrWarmupSteps,
-    trainingSteps: totalSteps,
+    warmupSteps: options.lrWarmupSteps * rules.lrHorizon,
+    // A function is given the steps that are made.
+    trainingSteps: typeof options.lrScheduler === "function" ? totalSteps : totalSteps * rules.lrHorizon,
     numCycles: options.lrNumCycles,
     power: options.lrPower,
     stepRules: options.lrStepRules,

@@ -19,6 +19,8 @@ export interface LoopHooks {
   beforeUpdate(): void;
   /** Called after every optimizer step, with a snapshot to resume from. */
   onStep(record: StepRecord, snapshot: Snapshot): Promise<void>;
+  /** Called after each micro-step, and after the optimizer step that it ends, if it does. */
+  onMicroStep(step: number, isUpdated: boolean): Promise<void>;
   /** Called after each epoch but the last. */
   onEpochEnd(epoch: number, step: number): Promise<void>;
 }
@@ -80,10 +82,15 @@ export async function runLoop(
       batches += 1;
       window.dataSeconds += batch.waitSeconds;
       await microStep(batch);
-      if (window.microSteps < accumulation && !batch.last) continue;
+      if (window.microSteps < accumulation && !batch.last) {
+        await hooks.onMicroStep(progress.step, false);
+        continue;
+      }
       progress.order = { ...batch.next, dataset: run.dataset.fingerprint };
       // An accumulation window without a usable row makes no step.
-      if (window.samples > 0) await optimizerStep(epoch);
+      const isUpdated = window.samples > 0;
+      if (isUpdated) await optimizerStep(epoch);
+      await hooks.onMicroStep(progress.step, isUpdated);
       window = newWindow();
       if (progress.step >= totalSteps) break;
     }
@@ -107,6 +114,7 @@ export async function runLoop(
       const value = await loss.item();
       if (!Number.isFinite(value) && !scaler) await notFinite("loss", batch.rows);
       window.loss += value / accumulation;
+      window.losses += 1;
       window.samples += prepared.sample.shape[0]!;
     } finally {
       disposeMicroBatch(prepared);
@@ -128,11 +136,12 @@ export async function runLoop(
     progress.lrStep = learningRate.state.step;
     progress.scaler = scaler?.toJSON() ?? null;
 
+    const isShort = run.rules.meanOfShortWindows && window.losses < accumulation;
     const deviceMemory = await peakDeviceMemory(run.device);
     const seconds = (performance.now() - window.started) / 1000;
     const record: StepRecord = {
       step: progress.step,
-      trainLoss: window.loss,
+      trainLoss: isShort ? (window.loss * accumulation) / window.losses : window.loss,
       lr,
       gradNorm,
       seconds,
@@ -158,15 +167,15 @@ export async function runLoop(
 
 /** Sums over the micro-steps of one optimizer step. */
 function newWindow() {
-  return { loss: 0, microSteps: 0, samples: 0, dataSeconds: 0, started: performance.now() };
+  return { loss: 0, losses: 0, microSteps: 0, samples: 0, dataSeconds: 0, started: performance.now() };
 }
 
 /**
  * The reference resumes by iterating over the finished batches of the current epoch without training on them. Without
  * `compat` the run resumes directly at its position.
  */
-function microStepsToPassOver({ options, updatesPerEpoch, resumed }: PreparedRun, step: number): number {
-  if (!resumed || options.compat !== "diffusers") return 0;
+function microStepsToPassOver({ options, updatesPerEpoch, resumed, rules }: PreparedRun, step: number): number {
+  if (!resumed || options.compat !== "diffusers" || !rules.skipsFinishedBatches) return 0;
   const accumulation = options.gradientAccumulationSteps;
   return (step * accumulation) % (updatesPerEpoch * accumulation);
 }

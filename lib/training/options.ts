@@ -9,6 +9,7 @@ import { optimizerOptions } from "./options/optimizer.js";
 import { reportingOptions } from "./options/reporting.js";
 import { runOptions } from "./options/run.js";
 import { stableDiffusionOptions } from "./options/stable-diffusion.js";
+import { stableDiffusionXLOptions } from "./options/stable-diffusion-xl.js";
 import { validationOptions } from "./options/validation.js";
 
 /**
@@ -24,6 +25,7 @@ export const trainOptions = declareOptions({
   ...checkpointOptions,
   ...validationOptions,
   ...stableDiffusionOptions,
+  ...stableDiffusionXLOptions,
   ...reportingOptions,
   ...hubOptions,
 });

@@ -22,7 +22,7 @@ import { checkPlaces } from "./output-places.js";
 import { drawConvInLikeReference } from "./recipes/edit/conv-in.js";
 import type { EditModels } from "./recipes/edit/models.js";
 import { checkValidation, loadValidation, type ValidationInput } from "./recipes/edit/validate.js";
-import type { Recipe } from "./recipes/recipe.js";
+import type { LoopRules, Recipe } from "./recipes/recipe.js";
 import { findStart, type Resumption, type StartingPoint } from "./resume.js";
 import { restoreTrainer } from "./snapshot.js";
 import { timestepBias } from "./timestep-bias.js";
@@ -33,6 +33,7 @@ export interface PreparedRun extends StartingPoint {
   options: TrainOptions & { seed: bigint };
   device: string;
   recipe: Recipe;
+  rules: LoopRules;
   models: EditModels;
   dataset: EditDataset;
   order: EpochOrder;
@@ -90,8 +91,7 @@ export async function prepareRun(
   scope.defer(() => dataset.close());
   if (resumed && state) checkDataset(resumed.folder, state, dataset, options);
   tell({ type: "loading", what: options.pretrainedModelNameOrPath });
-  const models = await recipe.load({
-    ...options,
+  const models = await recipe.load(options, {
     device,
     frozenDType: FROZEN_DTYPE[options.mixedPrecision],
     trained: resumed && trainedParts(resumed, options),
@@ -138,6 +138,7 @@ export async function prepareRun(
     options,
     device,
     recipe,
+    rules: recipe.rules(options),
     models,
     dataset,
     order: await orderOf(options, dataset, generators.cpu, resumed, updatesPerEpoch),

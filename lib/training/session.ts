@@ -45,7 +45,7 @@ export async function runSession(
   checkTogether(given);
   try {
     const options = await withHubToken(given);
-    const recipe = recipeFor();
+    const recipe = await recipeFor(options, signal);
     checkForRecipe(options, recipe);
     await recipe.check(options);
     const result = await withAsyncScope(async (scope) => {
@@ -127,7 +127,7 @@ class Session {
   }
 
   async #train(scope: AsyncScope): Promise<TrainResult> {
-    const { options, models, dataset, order, flips, totalSteps, updatesPerEpoch, device, resumed } = this.#run;
+    const { options, models, dataset, order, flips, totalSteps, updatesPerEpoch, device, resumed, rules } = this.#run;
     const signal = this.#signal;
     const onEvent = (event: TrainEvent) => this.#callbacks.event(event);
     const loader = createLoader(dataset, {
@@ -138,7 +138,11 @@ class Session {
       signal,
       onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
     });
-    const encoder = new BatchEncoder(models, { ...options, separately: options.compat === "diffusers" });
+    const encoder = new BatchEncoder(models, {
+      resolution: options.resolution,
+      separately: options.compat === "diffusers",
+      samplesOriginals: rules.samplesOriginals,
+    });
     const cache = options.cacheLatents ? await this.#openCache(loader, encoder) : undefined;
     const data = cache
       ? readFromCache(order, flips, cache)
@@ -169,11 +173,13 @@ class Session {
           this.#last = undefined;
         },
         onStep: (record, snapshot) => this.#onStep(record, snapshot),
+        onMicroStep: (step, isUpdated) => this.#onMicroStep(step, isUpdated),
         onEpochEnd: (epoch, step) => this.#onEpochEnd(epoch, step),
       },
       signal,
     );
     await this.#saveModel(progress.step);
+    if (rules.validatesPerMicroStep) this.#validatedStep = undefined;
     // The model is saved before the last validation, which may fail.
     await this.#validate(progress.step);
     return {
@@ -186,13 +192,13 @@ class Session {
   }
 
   #openCache(loader: Loader, encoder: BatchEncoder): Promise<LatentCache> {
-    const { options, dataset, models } = this.#run;
+    const { options, dataset, models, rules } = this.#run;
     return LatentCache.open(
       join(options.cacheDir ?? options.outputDir, "latents"),
       { dataset, loader, encoder, models },
       {
         resolution: options.resolution,
-        samplesOriginals: false,
+        samplesOriginals: rules.samplesOriginals,
         batchSize: options.trainBatchSize,
         mirrored: options.randomFlip,
         emptyPrompts: options.compat ? "keep" : "skip",
@@ -251,6 +257,16 @@ class Session {
     if (!saved.error) return;
     if (isInstructPix2PixError(error, "ERR_ABORTED")) throw saved.error.reason;
     this.#warn(`a checkpoint of step ${last.step} could not be saved: ${messageOf(saved.error.reason)}`);
+  }
+
+  async #onMicroStep(step: number, isUpdated: boolean): Promise<void> {
+    const { recipe, options, rules } = this.#run;
+    const interval = recipe.validationInterval(options);
+    if (!("steps" in interval) || step % interval.steps !== 0) return;
+    if (rules.validatesPerMicroStep) {
+      this.#validatedStep = undefined;
+      await this.#validate(step);
+    } else if (isUpdated) await this.#validate(step);
   }
 
   async #onEpochEnd(epoch: number, step: number): Promise<void> {

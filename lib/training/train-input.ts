@@ -23,6 +23,10 @@ export interface TrainInput {
   variant?: string | undefined;
   /** Another revision for the UNet's weights; by default the model's own. */
   nonEmaRevision?: string | undefined;
+  /** SDXL: another autoencoder, such as one that computes in float16; by default the model's own. */
+  pretrainedVaeModelNameOrPath?: string | undefined;
+  /** SDXL: the type that the autoencoder computes in; that of SDXL 1.0 gives NaN in fp16. Default "fp32". */
+  vaePrecision?: "fp32" | "fp16" | "bf16" | undefined;
   /** A data set on the Hugging Face hub, or a folder laid out like one. */
   datasetName?: string | undefined;
   /** The configuration of the data set. */
@@ -92,6 +96,10 @@ export interface TrainInput {
   localRank?: number | undefined;
   /** Train the text encoder along with the UNet, for words that it does not know yet. Default false. */
   trainTextEncoder?: boolean | undefined;
+  /** SDXL: the top of the crop that the UNet is told of. Default 0. */
+  cropsCoordsTopLeftH?: number | undefined;
+  /** SDXL: the left of the crop that the UNet is told of. Default 0. */
+  cropsCoordsTopLeftW?: number | undefined;
   /** After warm-up. A number of at least 0. Default 0.0001. */
   learningRate?: number | undefined;
   /** Multiply the learning rate by accumulation steps and batch size. Default false. */
@@ -161,6 +169,10 @@ export interface TrainInput {
   valImageUrl?: string | undefined;
   /** Validate after every so many epochs, and at the end. A whole number of at least 1. Default 1. */
   validationEpochs?: number | undefined;
+  /** SDXL: a picture to edit for validation, read before training begins. */
+  valImageUrlOrPath?: string | undefined;
+  /** SDXL: validate after every so many steps, and at the end. A whole number of at least 1. Default 100. */
+  validationSteps?: number | undefined;
   /** Where TensorBoard files go, below the output folder. Default "logs". */
   loggingDir?: string | undefined;
   /** Trackers; metrics.jsonl is always written. Default "tensorboard". */

@@ -34,8 +34,8 @@ const KNOWN = { ...CALLBACKS, ...Object.fromEntries(Object.keys(trainOptions).ma
 export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRecord> {}
 
 /**
- * Trains an InstructPix2Pix model, as diffusers' `train_instruct_pix2pix.py` does: same options (in camelCase), same
- * defaults, same recipe (Brooks et al. 2023, https://arxiv.org/abs/2211.09800). The result, a pipeline folder that
+ * Trains an InstructPix2Pix model, as diffusers' `train_instruct_pix2pix.py` does, and with a Stable Diffusion XL base model
+ * `train_instruct_pix2pix_sdxl.py`: same options (in camelCase), same defaults, same recipe (Brooks et al. 2023, https://arxiv.org/abs/2211.09800). The result, a pipeline folder that
  * diffusers loads as well, is in `outputDir` when the promise resolves.
  *
  * @example

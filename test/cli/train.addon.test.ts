@@ -41,6 +41,14 @@ test("every flag of the reference script is an option of the same name", () => {
   const names = REFERENCE_FLAGS.map((flag) => flag.slice(2).split("=")[0]!);
   expect(names).toHaveLength(51);
   expect(names.filter((name) => !Object.hasOwn(trainOptions, name))).toEqual([]);
+  // The script for SDXL has the same ones but for these.
+  const ofXL = [
+    ...names.filter((name) => name !== "val_image_url" && name !== "validation_epochs"),
+    ...["pretrained_vae_model_name_or_path", "vae_precision", "val_image_url_or_path", "validation_steps"],
+    ...["crops_coords_top_left_h", "crops_coords_top_left_w"],
+  ];
+  expect(ofXL).toHaveLength(55);
+  expect(ofXL.filter((name) => !Object.hasOwn(trainOptions, name))).toEqual([]);
 });
 
 test("trains, reports JSON lines, and writes a pipeline and metrics", async () => {

@@ -1,5 +1,6 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { imageGrid, loadImage } from "../../lib/images/index.js";
 import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
@@ -16,6 +17,11 @@ const OTHER_MODELS = {
   "stable-diffusion-v1-5/stable-diffusion-inpainting": fixture("inpaint", "model"),
   "stabilityai/sd-x2-latent-upscaler": fixture("latent-upscale", "model"),
   "stabilityai/stable-diffusion-x4-upscaler": fixture("upscale-x4", "model"),
+};
+/** Models whose files are none of Stable Diffusion's. */
+const WHOLE_REPOSITORIES = {
+  "stabilityai/stable-diffusion-xl-base-1.0": fixture("sdxl-img2img", "model"),
+  "madebyollin/sdxl-vae-fp16-fix": fixture("sdxl-img2img", "model/vae"),
 };
 const MODEL_FILES = [
   ...["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json"],
@@ -66,6 +72,13 @@ export function useDocsWorld(): DocsWorld {
       // The weights serve as their own variant, which is converted when it is loaded.
       for (const [name, content] of Object.entries(files)) files[name.replace(/(?=\.safetensors$)/, ".fp16")] = content;
       server.repositories.set(id, { files });
+    }
+    for (const [id, folder] of Object.entries(WHOLE_REPOSITORIES)) {
+      const names = readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+      const files = await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))] as const));
+      server.repositories.set(id, { files: Object.fromEntries(files) });
     }
     const [rows] = readdirSync(made.at("parquet"), { recursive: true })
       .map(String)

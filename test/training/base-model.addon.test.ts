@@ -2,7 +2,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { resolveOptions } from "../../lib/options/parse.js";
 import { native } from "../../lib/runtime/native.js";
+import { trainOptions } from "../../lib/training/options.js";
 import { instructPix2Pix } from "../../lib/training/recipes/instruct_pix2pix/recipe.js";
 import { fixture } from "../helpers/fixtures.js";
 import { objectsLeftBehind } from "../runtime/tiny.js";
@@ -14,8 +16,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const load = (base: string) =>
-  instructPix2Pix.load({
-    pretrainedModelNameOrPath: base,
+  instructPix2Pix.load(resolveOptions(trainOptions, { pretrainedModelNameOrPath: base }), {
     device: "cpu",
     frozenDType: "float32",
   });

@@ -1,18 +1,22 @@
 import { expect, test } from "vitest";
 import { Generator } from "../../lib/core/generator.js";
 import { Tensor } from "../../lib/core/tensor.js";
+import { resolveOptions } from "../../lib/options/parse.js";
 import { native } from "../../lib/runtime/native.js";
+import { trainOptions } from "../../lib/training/options.js";
 import { BatchEncoder } from "../../lib/training/recipes/edit/encoder.js";
 import { instructPix2Pix } from "../../lib/training/recipes/instruct_pix2pix/recipe.js";
 import { fixture } from "../helpers/fixtures.js";
 import { relativeError } from "../kernels/operator.js";
 
 test.each([1, 2, 3])("pictures encoded in a batch equal those encoded one by one: %i pairs", async (pairs) => {
-  const models = await instructPix2Pix.load({
-    pretrainedModelNameOrPath: fixture("script-full", "base"),
-    device: "cpu",
-    frozenDType: "float32",
-  });
+  const models = await instructPix2Pix.load(
+    resolveOptions(trainOptions, { pretrainedModelNameOrPath: fixture("script-full", "base") }),
+    {
+      device: "cpu",
+      frozenDType: "float32",
+    },
+  );
   const R = 16;
   const pixels = (seed: number) => Uint8Array.from({ length: pairs * R * R * 3 }, (_, i) => (i * seed * 7919) % 251);
   const rows = Array.from({ length: pairs }, (_, i) => i);

@@ -1,6 +1,5 @@
 import type { ModelDType } from "../../core/tensor.js";
 import type { TrainOptions } from "../options.js";
-import type { BaseLocation } from "./base-source.js";
 import type { EditModels } from "./edit/models.js";
 
 /** What is trained, of which base models, and how: the counterpart of a training script of diffusers. */
@@ -22,22 +21,39 @@ export interface Recipe {
    */
   check(options: TrainOptions): Promise<void>;
   /** The option that names the validation picture. */
-  readonly validationImage: "valImageUrl";
+  readonly validationImage: "valImageUrl" | "valImageUrlOrPath";
   /** When pictures are made for validation, besides the end: every so many epochs or steps. */
   validationInterval(options: TrainOptions): { readonly epochs: number } | { readonly steps: number };
+  /** What differs from other recipes in the loop. */
+  rules(options: TrainOptions): LoopRules;
   /**
    * Loads the models.
    *
    * @throws as loading a pipeline; `ERR_CONFIG` for a base model that cannot be trained
    */
-  load(options: LoadOptions): Promise<EditModels>;
+  load(options: TrainOptions, place: LoadPlace): Promise<EditModels>;
 }
 
-/** Where the base model is, and how it is loaded. */
-export interface LoadOptions extends BaseLocation, Partial<Pick<TrainOptions, "trainTextEncoder">> {
+/** What a script does in its own way, of what all have in common. */
+export interface LoopRules {
+  /** Whether the latents of original pictures are samples of their posterior, and not its mean. */
+  readonly samplesOriginals: boolean;
+  /** The warm-up and the total of the learning-rate schedule are longer by this factor. */
+  readonly lrHorizon: number;
+  /** With `compat`: whether a resumed run passes over the finished batches of its epoch, and does not begin it anew. */
+  readonly skipsFinishedBatches: boolean;
+  /** Whether the loss of a window that the epoch's end cut short is the mean of its own micro-steps. */
+  readonly meanOfShortWindows: boolean;
+  /** Whether a validation that is due after a number of steps is repeated for every micro-step until the next step. */
+  readonly validatesPerMicroStep: boolean;
+}
+
+/** Where and how models are loaded. */
+export interface LoadPlace {
   device: string;
   /** Type of the frozen models. */
   frozenDType: ModelDType;
   /** Folders of a checkpoint to load trained models from, instead of the base model. */
   trained?: { unet: string; textEncoder?: string } | undefined;
+  signal?: AbortSignal | undefined;
 }

@@ -1,7 +1,24 @@
+import { readPipelineIndex } from "../../components/pipeline-class.js";
+import { isFile } from "../../files/is-file.js";
+import type { TrainOptions } from "../options.js";
 import { instructPix2Pix } from "./instruct_pix2pix/recipe.js";
+import { instructPix2PixXL } from "./instruct_pix2pix_sdxl/recipe.js";
 import type { Recipe } from "./recipe.js";
 
-/** The recipe of a run. */
-export function recipeFor(): Recipe {
-  return instructPix2Pix;
+/** Every recipe. */
+export const RECIPES: readonly Recipe[] = [instructPix2Pix, instructPix2PixXL];
+
+/**
+ * The recipe of a run, by its base model: that for Stable Diffusion XL if it has a second text encoder. A single file is of a
+ * Stable Diffusion model. Of a repository only the index is downloaded.
+ *
+ * @throws as reading a pipeline's index
+ */
+export async function recipeFor(
+  { pretrainedModelNameOrPath: base, revision, cacheDir, hubToken: token }: TrainOptions,
+  signal: AbortSignal | undefined,
+): Promise<Recipe> {
+  if (await isFile(base)) return instructPix2Pix;
+  const { components } = await readPipelineIndex(base, { revision, cacheDir, token, signal });
+  return components.get("text_encoder_2") ? instructPix2PixXL : instructPix2Pix;
 }

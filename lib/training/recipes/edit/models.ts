@@ -13,7 +13,7 @@ import type { Scheduler } from "../../../schedulers/scheduler.js";
 import type { TrainingConditions } from "../../trainer.js";
 import type { BaseComponents, BaseSource } from "../base-source.js";
 import type { FrozenModels } from "../frozen-models.js";
-import type { LoadOptions } from "../recipe.js";
+import type { LoadPlace } from "../recipe.js";
 import type { TextRows } from "./micro-batch.js";
 
 /** The frozen models of a recipe, of which all have an autoencoder. */
@@ -66,7 +66,7 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
   protected readonly source: BaseSource<C>;
   protected readonly frozen: LoadedParts<C, F>["frozen"];
 
-  constructor(parts: LoadedParts<C, F>, { device, frozenDType }: Pick<LoadOptions, "device" | "frozenDType">) {
+  constructor(parts: LoadedParts<C, F>, { device, frozenDType }: Pick<LoadPlace, "device" | "frozenDType">) {
     this.source = parts.source;
     this.frozen = parts.frozen;
     this.unet = parts.unet;
@@ -131,7 +131,7 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
 export async function loadParts<C extends BaseComponents, F extends Frozen>(
   source: BaseSource<C>,
   frozen: LoadedParts<C, F>["frozen"],
-  { device, signal, trained }: Pick<LoadOptions, "device" | "signal" | "trained">,
+  { device, signal, trained }: Pick<LoadPlace, "device" | "signal" | "trained">,
   unetOptions: Pick<ModelOptions, "variant"> = {},
 ): Promise<LoadedParts<C, F>> {
   const noiseSchedule = DDPMScheduler.fromConfig(source.ready.scheduler.config);
@@ -160,6 +160,6 @@ export async function loadParts<C extends BaseComponents, F extends Frozen>(
 }
 
 /** How models are loaded for training. */
-export function modelOptions({ device, signal }: Pick<LoadOptions, "device" | "signal">): ModelOptions {
+export function modelOptions({ device, signal }: Pick<LoadPlace, "device" | "signal">): ModelOptions {
   return { device, ...(signal && { signal }), suggestAllowNonFinite: false };
 }

@@ -8,7 +8,7 @@ import type { CLIPTokenizer } from "../../../tokenizer/clip_tokenizer.js";
 import type { TextRows } from "../edit/micro-batch.js";
 import { type EditCall, EditModels, type LoadedParts, type TrainedWeights } from "../edit/models.js";
 import { trainedComponent } from "../edit/save-model.js";
-import type { LoadOptions } from "../recipe.js";
+import type { LoadPlace } from "../recipe.js";
 
 /** The text encoder is not among them if it is trained. */
 export type StableDiffusionFrozen = { readonly vae: AutoencoderKL; readonly textEncoder?: CLIPTextModel };
@@ -21,8 +21,8 @@ export class StableDiffusionModels extends EditModels<StableDiffusionComponents,
   readonly #tokenizer: CLIPTokenizer;
 
   /** @param textEncoder if it is trained */
-  constructor(parts: Parts, options: LoadOptions, textEncoder: CLIPTextModel | null) {
-    super(parts, options);
+  constructor(parts: Parts, place: LoadPlace, textEncoder: CLIPTextModel | null) {
+    super(parts, place);
     this.textEncoder = textEncoder;
     this.#tokenizer = parts.source.ready.tokenizer!;
   }

@@ -7,7 +7,7 @@ import type { BaseLocation } from "../base-source.js";
 import { loadParts, modelOptions } from "../edit/models.js";
 import { FolderSource } from "../folder-source.js";
 import { FrozenModels, loadAll } from "../frozen-models.js";
-import type { LoadOptions, Recipe } from "../recipe.js";
+import type { Recipe } from "../recipe.js";
 import { BASE } from "./base.js";
 import { FileSource } from "./file-source.js";
 import { type StableDiffusionFrozen, StableDiffusionModels } from "./models.js";
@@ -21,13 +21,21 @@ export const instructPix2Pix = {
   ownOptions: ["config", "trainTextEncoder", "valImageUrl", "validationEpochs"],
   validationImage: "valImageUrl",
   validationInterval: ({ validationEpochs }) => ({ epochs: validationEpochs }),
+  rules: () => ({
+    samplesOriginals: false,
+    lrHorizon: 1,
+    skipsFinishedBatches: true,
+    meanOfShortWindows: false,
+    validatesPerMicroStep: false,
+  }),
   check: checkLocation,
 
-  async load(options: LoadOptions): Promise<StableDiffusionModels> {
-    const { frozenDType, trainTextEncoder = false, trained } = options;
-    const source = await openSource(options);
-    const ofText: ModelOptions = { ...modelOptions(options), dtype: trainTextEncoder ? "float32" : frozenDType };
-    const loadVae = () => source.load("vae", { ...modelOptions(options), dtype: frozenDType });
+  async load(options, place) {
+    const { trainTextEncoder } = options;
+    const { frozenDType, trained } = place;
+    const source = await openSource({ ...options, signal: place.signal });
+    const ofText: ModelOptions = { ...modelOptions(place), dtype: trainTextEncoder ? "float32" : frozenDType };
+    const loadVae = () => source.load("vae", { ...modelOptions(place), dtype: frozenDType });
     const loadTextEncoder = () =>
       trained?.textEncoder
         ? CLIPTextModel.fromPretrained(trained.textEncoder, ofText)
@@ -35,9 +43,9 @@ export const instructPix2Pix = {
     const frozen = new FrozenModels<StableDiffusionFrozen & Record<string, Disposable>>(() =>
       trainTextEncoder ? loadAll({ vae: loadVae }) : loadAll({ textEncoder: loadTextEncoder, vae: loadVae }),
     );
-    const parts = await loadParts(source, frozen, options);
+    const parts = await loadParts(source, frozen, place);
     try {
-      return new StableDiffusionModels(parts, options, trainTextEncoder ? await loadTextEncoder() : null);
+      return new StableDiffusionModels(parts, place, trainTextEncoder ? await loadTextEncoder() : null);
     } catch (error) {
       await frozen.release();
       parts.unet.dispose();

@@ -1,0 +1,139 @@
+import { type SavedPipeline, savedPipeline } from "../../../components/save.js";
+import { encodePenultimate, tokenizePrompts } from "../../../conditioning/prompt.js";
+import { encodePromptPair, encodersOf } from "../../../conditioning/prompt-pair.js";
+import { Tensor } from "../../../core/tensor.js";
+import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
+import type { CLIPTextModel } from "../../../models/clip_text_model.js";
+import type { CLIPTextModelWithProjection } from "../../../models/clip_text_model_with_projection.js";
+import { StableDiffusionXLInstructPix2PixPipeline } from "../../../pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
+import type { TrainOptions } from "../../options.js";
+import type { TrainingConditions } from "../../trainer.js";
+import type { TextRows } from "../edit/micro-batch.js";
+import { type EditCall, EditModels, type LoadedParts, type TrainedWeights } from "../edit/models.js";
+import { trainedComponent } from "../edit/save-model.js";
+import type { LoadPlace } from "../recipe.js";
+import type { XLBaseComponents } from "./base.js";
+
+export type StableDiffusionXLFrozen = {
+  readonly vae: AutoencoderKL;
+  readonly textEncoder: CLIPTextModel;
+  readonly textEncoder2: CLIPTextModelWithProjection;
+};
+
+type Options = Pick<
+  TrainOptions,
+  "compat" | "conditioningDropoutProb" | "cropsCoordsTopLeftH" | "cropsCoordsTopLeftW" | "resolution"
+>;
+
+/** The models of InstructPix2Pix with Stable Diffusion XL. */
+export class StableDiffusionXLModels extends EditModels<XLBaseComponents, StableDiffusionXLFrozen> {
+  readonly textEncoder = null;
+  readonly #options: Options;
+  /** [1,6]: original size, crop and target size of every picture (Podell et al. 2023, section 2.2). */
+  readonly #timeIds: Tensor;
+
+  private constructor(
+    parts: LoadedParts<XLBaseComponents, StableDiffusionXLFrozen>,
+    options: Options,
+    place: LoadPlace,
+    timeIds: Tensor,
+  ) {
+    super(parts, place);
+    this.#options = options;
+    this.#timeIds = timeIds;
+  }
+
+  static async create(
+    parts: LoadedParts<XLBaseComponents, StableDiffusionXLFrozen>,
+    options: Options,
+    place: LoadPlace,
+  ): Promise<StableDiffusionXLModels> {
+    const { resolution: R, cropsCoordsTopLeftH: top, cropsCoordsTopLeftW: left } = options;
+    using ids = Tensor.from([R, R, top, left, R, R], [1, 6]);
+    return new StableDiffusionXLModels(parts, options, place, await ids.to({ device: place.device }));
+  }
+
+  async encodeText(prompts: readonly string[], signal: AbortSignal | undefined): Promise<TextRows> {
+    return await encodePromptPair([prompts, prompts], await this.#texts(), (texts, parts) =>
+      encodePenultimate(texts, parts, { signal }),
+    );
+  }
+
+  /** The reference leaves dropped instructions their pooled embeddings. */
+  async nullText(signal: AbortSignal | undefined): Promise<TextRows> {
+    const text = await this.encodeText([""], signal);
+    if (!this.#options.compat) return text;
+    text.pooled?.dispose();
+    return { embeddings: text.embeddings! };
+  }
+
+  conditions({ embeddings, pooled }: TextRows): TrainingConditions {
+    return { embeddings: embeddings!, addedConditions: { textEmbeds: pooled!, timeIds: this.#timeIds } };
+  }
+
+  async checkPrompt(prompt: string): Promise<void> {
+    for (const parts of encodersOf(await this.#texts())) tokenizePrompts([prompt], parts).dispose();
+  }
+
+  /** As the pairs in training; the reference takes the UNet's own size, whatever the size that is trained on. */
+  editSize() {
+    const { compat, resolution } = this.#options;
+    return compat ? undefined : { width: resolution, height: resolution };
+  }
+
+  async editor() {
+    const { unet, scheduler } = this;
+    const { vae } = await this.frozen.get();
+    const pipeline = new StableDiffusionXLInstructPix2PixPipeline({
+      ...(await this.#texts()),
+      ...{ vae, unet, scheduler, forceZerosForEmptyPrompt: this.#zerosForEmptyPrompt },
+    });
+    const { cropsCoordsTopLeftH, cropsCoordsTopLeftW, compat } = this.#options;
+    const size = {
+      ...this.editSize(),
+      ...(!compat && { cropsCoordsTopLeft: [cropsCoordsTopLeftH, cropsCoordsTopLeftW] as const }),
+    };
+    return (call: EditCall) => pipeline.run({ ...call, ...size });
+  }
+
+  pipeline(weights: TrainedWeights): SavedPipeline {
+    const { description } = StableDiffusionXLInstructPix2PixPipeline;
+    const slots = description.components;
+    const { source } = this;
+    const components = {
+      [slots.vae.folder]: source.kept("vae"),
+      [slots.textEncoder.folder]: source.kept("textEncoder"),
+      [slots.textEncoder2.folder]: source.kept("textEncoder2"),
+      [slots.tokenizer.folder]: source.kept("tokenizer"),
+      [slots.tokenizer2.folder]: source.kept("tokenizer2"),
+      [slots.unet.folder]: trainedComponent(this.unet, weights.unet),
+      [slots.scheduler.folder]: source.kept("scheduler"),
+    };
+    return savedPipeline(description, components, { forceZerosForEmptyPrompt: this.#zerosForEmptyPrompt });
+  }
+
+  contents(): Promise<string[]> {
+    return this.source.contents(["vae", "textEncoder", "textEncoder2", "tokenizer", "tokenizer2"]);
+  }
+
+  override async dispose(): Promise<void> {
+    this.#timeIds.dispose();
+    await super.dispose();
+  }
+
+  /**
+   * Whether zeros stand for an empty prompt in edits. With conditioning dropout the UNet learns the encoded empty prompt; the
+   * reference leaves the base model's setting, and with it the guidance of its edits to something that was not trained.
+   */
+  get #zerosForEmptyPrompt(): boolean {
+    const { compat, conditioningDropoutProb = 0 } = this.#options;
+    const { forceZerosForEmptyPrompt = true } = this.source.ready;
+    return forceZerosForEmptyPrompt && (compat !== undefined || conditioningDropoutProb === 0);
+  }
+
+  async #texts() {
+    const { textEncoder, textEncoder2 } = await this.frozen.get();
+    const { tokenizer, tokenizer2 } = this.source.ready;
+    return { textEncoder, textEncoder2, tokenizer: tokenizer!, tokenizer2: tokenizer2! };
+  }
+}

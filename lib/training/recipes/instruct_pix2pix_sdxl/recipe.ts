@@ -1,0 +1,73 @@
+import { slotsOf } from "../../../components/description.js";
+import type { ModelDType } from "../../../core/tensor.js";
+import { checkTexts } from "../../../pipelines/stable_diffusion_xl/components.js";
+import type { TrainOptions } from "../../options.js";
+import { loadParts, modelOptions } from "../edit/models.js";
+import { FolderSource } from "../folder-source.js";
+import { FrozenModels, loadAll } from "../frozen-models.js";
+import type { Recipe } from "../recipe.js";
+import { BASE, type XLBaseComponents } from "./base.js";
+import { type StableDiffusionXLFrozen, StableDiffusionXLModels } from "./models.js";
+import { withAutoencoder } from "./other-autoencoder.js";
+
+const DTYPES: Record<TrainOptions["vaePrecision"], ModelDType> = { fp32: "float32", fp16: "float16", bf16: "bfloat16" };
+
+/** diffusers' `train_instruct_pix2pix_sdxl.py`, which trains InstructPix2Pix with Stable Diffusion XL. */
+export const instructPix2PixXL = {
+  base: "Stable Diffusion XL",
+  pipeline: BASE.className,
+  tags: ["instruct-pix2pix", "stable-diffusion-xl"],
+  folders: slotsOf<XLBaseComponents>(BASE).map(([, { folder }]) => folder),
+  ownOptions: [
+    "cropsCoordsTopLeftH",
+    "cropsCoordsTopLeftW",
+    "pretrainedVaeModelNameOrPath",
+    "vaePrecision",
+    "valImageUrlOrPath",
+    "validationSteps",
+  ],
+  validationImage: "valImageUrlOrPath",
+  validationInterval: ({ validationSteps }) => ({ steps: validationSteps }),
+  rules: ({ compat, gradientAccumulationSteps }) => ({
+    samplesOriginals: compat !== undefined,
+    lrHorizon: compat ? gradientAccumulationSteps : 1,
+    skipsFinishedBatches: false,
+    meanOfShortWindows: compat === undefined,
+    validatesPerMicroStep: compat !== undefined,
+  }),
+  async check() {},
+
+  async load(options, place) {
+    const { compat, pretrainedVaeModelNameOrPath: otherVae, variant, nonEmaRevision } = options;
+    const location = { ...options, signal: place.signal };
+    // The script reads this option and ignores it.
+    const base = await FolderSource.open(BASE, { ...location, ...(compat && { nonEmaRevision: undefined }) });
+    const source = otherVae === undefined ? base : await withAutoencoder(base, otherVae, location);
+    const model = modelOptions(place);
+    const ofText = { ...model, dtype: place.frozenDType };
+    // The script ignores the precision of another autoencoder.
+    const ofVae = {
+      ...model,
+      dtype: compat && otherVae !== undefined ? place.frozenDType : DTYPES[options.vaePrecision],
+    };
+    const frozen = new FrozenModels<StableDiffusionXLFrozen>(() =>
+      loadAll({
+        textEncoder: () => source.load("textEncoder", ofText),
+        textEncoder2: () => source.load("textEncoder2", ofText),
+        vae: () => source.load("vae", ofVae),
+      }),
+    );
+    const parts = await loadParts(source, frozen, place, nonEmaRevision === undefined ? { variant } : {});
+    try {
+      const { textEncoder, textEncoder2 } = await frozen.get();
+      const configs = { unet: parts.unet.config, textEncoder: textEncoder.config, textEncoder2: textEncoder2.config };
+      // A checkpoint's UNet may be another model's.
+      checkTexts({ ...configs, tokenizer: source.ready.tokenizer!, tokenizer2: source.ready.tokenizer2! }, false);
+      return await StableDiffusionXLModels.create(parts, options, place);
+    } catch (error) {
+      await frozen.release();
+      parts.unet.dispose();
+      throw error;
+    }
+  },
+} satisfies Recipe;
