@@ -83,7 +83,12 @@ export async function checkSingleFile<C extends StableDiffusionComponents>(
     );
   const classes = slotsOf(description).flatMap(([name, slot]) => {
     const entry = registeredClass(slot.classes[0]!);
-    if (name in given || entry.files.kind !== "model") return [];
+    if (name in given) return [];
+    if (entry.files.kind !== "model") {
+      if (name === "tokenizer" || name === "scheduler") return [];
+      const needs = `${description.className} needs ${String(name)}, which a single file does not hold`;
+      throw new InstructPix2PixError("ERR_CONFIG", `${needs}: give it`);
+    }
     const modelClass = entry as ModelClass;
     if (!modelClass.inSingleFile)
       throw new InstructPix2PixError("ERR_CONFIG", `${description.className} does not load from a single file`);

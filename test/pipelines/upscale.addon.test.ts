@@ -16,6 +16,7 @@ import { inTiles, tileStarts } from "../../lib/pipelines/upscale/tiles.js";
 import { DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler } from "../../lib/schedulers/index.js";
 import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
+import { writeSingleFile } from "../single-file/make.js";
 
 const onCpu = { device: "cpu" };
 const prompt = "a fantasy landscape";
@@ -92,6 +93,12 @@ describe("loading, sharing and saving", () => {
     expect(shared.components).toEqual(fourTimes.components);
     expect(shared.maxNoiseLevel).toBe(100);
     expect(() => StableDiffusionUpscalePipeline.fromPipe(twice)).toThrow(/lowResScheduler/);
+  });
+
+  test("a single file needs the second scheduler beside it", async () => {
+    const file = await writeSingleFile(join(folder, "model.safetensors"), "ip2p-tiny");
+    const load = StableDiffusionUpscalePipeline.fromSingleFile(file, onCpu);
+    await refuses(load, "ERR_CONFIG", /needs lowResScheduler, which a single file does not hold/);
   });
 
   test("a model of another kind is refused, saying what it is for", async () => {

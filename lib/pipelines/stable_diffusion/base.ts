@@ -48,10 +48,10 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
    * @throws as `fromPretrained`; `ERR_STATE_DICT` for a file of another layout, and `ERR_CONFIG` for a model of another
    *   pipeline, saying what it is
    */
-  static async fromSingleFile<Pipeline extends StableDiffusionBase>(
-    this: PipelineClass<StableDiffusionComponents, Pipeline>,
+  static async fromSingleFile<Components extends StableDiffusionComponents, Pipeline extends StableDiffusionBase>(
+    this: PipelineClass<Components, Pipeline>,
     file: string,
-    options?: SingleFileLoadOptions<StableDiffusionComponents>,
+    options?: SingleFileLoadOptions<Components>,
   ): Promise<Pipeline> {
     // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromSingleFile was called on
     return new this(await loadSingleFile(this.description, file, options));
