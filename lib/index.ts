@@ -9,6 +9,7 @@ export {
   type EncodePromptOptions,
   encodePrompt,
 } from "./conditioning/encode-prompt.js";
+export { CLIPImageProcessor } from "./conditioning/clip_image_processor.js";
 export { PROMPT_WEIGHTINGS, type PromptWeighting } from "./conditioning/prompt-weightings.js";
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./core/cuda.js";
 export type { DeviceOption } from "./core/device.js";
@@ -46,10 +47,17 @@ export {
   type CLIPTextOutput,
 } from "./models/clip_text_model.js";
 export { CLIPTextModelWithProjection, type CLIPTextProjectedOutput } from "./models/clip_text_model_with_projection.js";
+export {
+  type CLIPVisionConfig,
+  CLIPVisionModelWithProjection,
+  type CLIPVisionOutput,
+} from "./models/clip_vision_model_with_projection.js";
 export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
+export { type PriorForwardOptions, PriorTransformer, type PriorTransformerConfig } from "./models/prior_transformer.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
 export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
+export { type VQDecodeOptions, VQModel, type VQModelConfig } from "./models/vq_model.js";
 export {
   type AnyImageToImage,
   type AnyInpainting,
@@ -62,6 +70,39 @@ export {
 export type { StableDiffusionComponents } from "./pipelines/components.js";
 export { DiffusionPipeline } from "./pipelines/diffusion_pipeline.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
+export type { CombinedOptions, KandinskyV22CombinedComponents } from "./pipelines/kandinsky2_2/combined-base.js";
+export type { KandinskyV22Components, KandinskyV22PriorComponents } from "./pipelines/kandinsky2_2/components.js";
+export { type KandinskyV22Options, KandinskyV22Pipeline } from "./pipelines/kandinsky2_2/kandinsky2_2.js";
+export {
+  type CombinedImageToImageOptions,
+  type CombinedInpaintOptions,
+  KandinskyV22CombinedPipeline,
+  KandinskyV22Img2ImgCombinedPipeline,
+  KandinskyV22InpaintCombinedPipeline,
+} from "./pipelines/kandinsky2_2/kandinsky2_2_combined.js";
+export {
+  type KandinskyV22ImageToImageOptions,
+  KandinskyV22Img2ImgPipeline,
+} from "./pipelines/kandinsky2_2/kandinsky2_2_img2img.js";
+export {
+  type KandinskyV22InpaintOptions,
+  KandinskyV22InpaintPipeline,
+} from "./pipelines/kandinsky2_2/kandinsky2_2_inpaint.js";
+export {
+  type InterpolateOptions,
+  type KandinskyV22PriorOptions,
+  KandinskyV22PriorPipeline,
+} from "./pipelines/kandinsky2_2/kandinsky2_2_prior.js";
+export {
+  type KandinskyV22PriorEmb2EmbOptions,
+  KandinskyV22PriorEmb2EmbPipeline,
+} from "./pipelines/kandinsky2_2/kandinsky2_2_prior_emb2emb.js";
+export type {
+  KandinskyV22DecoderOptions,
+  KandinskyV22StepProgress,
+  KandinskyV22StepReplacements,
+} from "./pipelines/kandinsky2_2/options.js";
+export type { PriorOptions, PriorResult } from "./pipelines/kandinsky2_2/prior-base.js";
 export { imageToTensor, tensorToImage, tensorToImages } from "./pipelines/image-tensors.js";
 export type { InpaintPictureOptions } from "./pipelines/inpainting/options.js";
 export type {

@@ -23,6 +23,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   ip2p::register_files(env, exports);
   ip2p::register_models(env, exports);
   ip2p::register_unet(env, exports);
+  ip2p::register_image_models(env, exports);
   ip2p::register_training(env, exports);
   ip2p::register_operators(env, exports);
   ip2p::register_pictures(env, exports);

@@ -53,6 +53,8 @@ export interface PipelineDescription<C> {
    * @throws `ERR_CONFIG`
    */
   check?(configs: PipelineConfigs<C>, index?: ModelIndex): void;
+  /** Loads the components where they are not all in one folder. Default `loadComponents`. */
+  readonly load?: ((pathOrId: string, options?: object) => Promise<C>) | undefined;
 }
 
 /** What is known of components without their weights: of models the configurations, of others the components themselves. */

@@ -1,3 +1,4 @@
+import { PROCESSOR_CONFIG } from "../conditioning/clip_image_processor.js";
 import { MODEL_CONFIG, weightBaseName } from "../models/format.js";
 import type { WeightBaseName } from "../models/weight-names.js";
 import { MODEL_KINDS } from "../runtime/contract/index.js";
@@ -8,21 +9,26 @@ import type { ComponentClass, ModelIndex } from "./model-index.js";
 export type ComponentFiles =
   | { readonly kind: "model"; readonly config: string; readonly weights: WeightBaseName }
   | { readonly kind: "scheduler"; readonly config: string }
+  | { readonly kind: "processor"; readonly config: string }
   /** Whatever text files there are. */
   | { readonly kind: "tokenizer" };
 
 /** A component's files: they follow from the names of its class and library, as in diffusers. */
 export function filesOf({ library, className }: ComponentClass): ComponentFiles {
   if (className.includes("Tokenizer")) return { kind: "tokenizer" };
+  if (/ImageProcessor|FeatureExtractor/.test(className)) return { kind: "processor", config: PROCESSOR_CONFIG };
   if (className.endsWith("Scheduler")) return { kind: "scheduler", config: SCHEDULER_CONFIG };
   return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) };
 }
 
-/** The components of a pipeline that can be loaded: not, for example, a safety checker. */
+/** The components that most pipelines load: not, for example, a safety checker and its image processor. */
 export function usableComponents({ components }: ModelIndex): string[] {
-  return [...components].flatMap(([name, component]) =>
-    component && (filesOf(component).kind !== "model" || isModelKind(component.className)) ? [name] : [],
-  );
+  return [...components].flatMap(([name, component]) => (component && isUsable(component) ? [name] : []));
+}
+
+function isUsable(component: ComponentClass): boolean {
+  const { kind } = filesOf(component);
+  return kind === "model" ? isModelKind(component.className) : kind !== "processor";
 }
 
 function isModelKind(className: string): boolean {

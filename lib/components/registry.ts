@@ -1,10 +1,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { CLIPImageProcessor } from "../conditioning/clip_image_processor.js";
 import { toJson } from "../files/json.js";
 import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
 import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
+import { CLIPVisionModelWithProjection } from "../models/clip_vision_model_with_projection.js";
 import type { ModelFormat, ModelLibrary } from "../models/format.js";
+import { PriorTransformer } from "../models/prior_transformer.js";
 import {
   type ModelDescription,
   type ModelOptions,
@@ -14,6 +17,7 @@ import {
 } from "../models/pretrained.js";
 import { DIFFUSERS_VERSION } from "../models/save.js";
 import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { VQModel } from "../models/vq_model.js";
 import type { ModelKind } from "../runtime/contract/index.js";
 import { loadScheduler, SCHEDULER_CONFIG, SCHEDULER_NAMES, type SchedulerName } from "../schedulers/registry.js";
 import { Scheduler } from "../schedulers/scheduler.js";
@@ -64,7 +68,7 @@ export interface InSingleFile<T extends PretrainedModel<unknown> = PretrainedMod
 
 /** A class without weights, which is loaded whole where others' configurations are read. */
 export interface LightClass<T = unknown> extends Storage<T> {
-  readonly files: ComponentFiles & { kind: "scheduler" | "tokenizer" };
+  readonly files: ComponentFiles & { kind: "scheduler" | "tokenizer" | "processor" };
   load(folder: string): Promise<T>;
 }
 
@@ -72,9 +76,10 @@ export type RegisteredClass = ModelClass | LightClass;
 
 interface ModelConstructor<T extends PretrainedModel<unknown>> {
   readonly description: ModelDescription<T["config"]>;
-  readonly singleFile: SingleFileTables<T["config"]>;
+  /** Of a class that single files hold; goes with `fromSingleFile`. */
+  readonly singleFile?: SingleFileTables<T["config"]>;
   fromPretrained(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
-  fromSingleFile(file: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
+  fromSingleFile?(file: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
 }
 
 function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
@@ -90,16 +95,20 @@ function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): 
     readConfig: async (folder) => (await readModelConfig(Model.description, folder)).config,
     load: (folder, options) => Model.fromPretrained(folder, options),
     save: (folder, component) => component.savePretrained(folder),
-    // A subclass inherits these, but has other weights.
-    inSingleFile: Object.hasOwn(Model, "singleFile")
-      ? {
-          component: Model.singleFile.component,
-          check: (file, folder) => singleFileSource(Model.description, Model.singleFile, file, folder),
-          load: (path, options) => Model.fromSingleFile(path, options),
-        }
-      : undefined,
+    inSingleFile: inSingleFile(Model),
   };
   return storage as unknown as ModelClass;
+}
+
+function inSingleFile<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): InSingleFile<T> | undefined {
+  const tables = Model.singleFile;
+  // A subclass inherits these, but has other weights.
+  if (tables === undefined || !Object.hasOwn(Model, "singleFile")) return undefined;
+  return {
+    component: tables.component,
+    check: (file, folder) => singleFileSource(Model.description, tables, file, folder),
+    load: (path, options) => Model.fromSingleFile!(path, options),
+  };
 }
 
 function tokenizer(className: string): LightClass {
@@ -109,6 +118,18 @@ function tokenizer(className: string): LightClass {
     files: filesOf({ library: "transformers", className }) as LightClass["files"],
     is: (value) => value instanceof CLIPTokenizer,
     load: (folder) => CLIPTokenizer.fromPretrained(folder),
+    save: (folder, component) => component.savePretrained(folder),
+  };
+  return storage as LightClass;
+}
+
+function imageProcessor(className: string): LightClass {
+  const storage: LightClass<CLIPImageProcessor> = {
+    className,
+    library: "transformers",
+    files: filesOf({ library: "transformers", className }) as LightClass["files"],
+    is: (value) => value instanceof CLIPImageProcessor,
+    load: (folder) => CLIPImageProcessor.fromPretrained(folder),
     save: (folder, component) => component.savePretrained(folder),
   };
   return storage as LightClass;
@@ -130,7 +151,10 @@ const MODELS = {
   AutoencoderKL: model(AutoencoderKL),
   CLIPTextModel: model(CLIPTextModel),
   CLIPTextModelWithProjection: model(CLIPTextModelWithProjection),
+  CLIPVisionModelWithProjection: model(CLIPVisionModelWithProjection),
+  PriorTransformer: model(PriorTransformer),
   UNet2DConditionModel: model(UNet2DConditionModel),
+  VQModel: model(VQModel),
 } satisfies Record<ModelKind, ModelClass>;
 
 const TOKENIZERS = {
@@ -138,12 +162,20 @@ const TOKENIZERS = {
   CLIPTokenizerFast: tokenizer("CLIPTokenizerFast"),
 };
 
+/** Under the names that versions of transformers write. */
+const IMAGE_PROCESSORS = {
+  CLIPImageProcessor: imageProcessor("CLIPImageProcessor"),
+  CLIPImageProcessorPil: imageProcessor("CLIPImageProcessorPil"),
+  CLIPImageProcessorFast: imageProcessor("CLIPImageProcessorFast"),
+  CLIPFeatureExtractor: imageProcessor("CLIPFeatureExtractor"),
+};
+
 const SCHEDULERS = Object.fromEntries(SCHEDULER_NAMES.map((name) => [name, scheduler(name)])) as Record<
   SchedulerName,
   LightClass
 >;
 
-const CLASSES = { ...MODELS, ...TOKENIZERS, ...SCHEDULERS };
+const CLASSES = { ...MODELS, ...TOKENIZERS, ...IMAGE_PROCESSORS, ...SCHEDULERS };
 
 /** A class of components that can be loaded, as `model_index.json` names it. */
 export type ComponentClassName = keyof typeof CLASSES;

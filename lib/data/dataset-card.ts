@@ -1,5 +1,6 @@
 import { quote } from "../core/quote.js";
 import { trimSlashes } from "../core/trim.js";
+import { cardHead } from "../files/card-head.js";
 import { readTextFile } from "../files/text-file.js";
 import { datasetError, listOf } from "./errors.js";
 import { parseYaml } from "./yaml.js";
@@ -49,17 +50,8 @@ export async function readConfigs(
  * @throws `ERR_DATASET` for a head that cannot be understood
  */
 export function readCardConfigs(readme: string, where: string): CardConfig[] {
-  const head = headOf(readme);
+  const head = cardHead(readme);
   return head === undefined ? [] : readYamlConfigs(head, where);
-}
-
-/** The text between the first two `---` lines; undefined if the text does not begin with one. */
-function headOf(readme: string): string | undefined {
-  const lines = readme.trimStart().split("\n");
-  const isFence = (line: string) => line.startsWith("---") && line.slice(3).trim() === "";
-  if (!isFence(lines[0]!)) return undefined;
-  const end = lines.findIndex((line, i) => i > 0 && isFence(line));
-  return end < 0 ? undefined : lines.slice(1, end).join("\n");
 }
 
 /** The same from a pure YAML file. */

@@ -46,7 +46,7 @@ export async function obtainPipeline(source: FileSource, options: SelectOptions)
       continue;
     }
     configs.push(folder.required(files.config));
-    if (files.kind === "scheduler") continue;
+    if (files.kind !== "model") continue;
     models++;
     const varied = options.variant === undefined ? undefined : folder.weights(files.weights, options.variant);
     if (varied !== undefined) ofVariant++;

@@ -18,6 +18,7 @@ export function isSide(size: unknown): boolean {
 /**
  * Resizes a picture with exactly the values of Pillow's `Image.resize`. Equal sizes give the same pixels.
  *
+ * @param reducing first reduces the picture by whole factors, as Pillow does for `reducing_gap=1`
  * @throws `ERR_INVALID_ARGUMENT` for a size that is not a whole number of at least 1, or an unknown filter.
  */
 export async function resizePixels(
@@ -25,6 +26,7 @@ export async function resizePixels(
   width: number,
   height: number,
   filter: ResampleFilter,
+  reducing = false,
 ): Promise<RgbPixels> {
   for (const [what, size] of Object.entries({ width, height }))
     if (!isSide(size))
@@ -38,7 +40,7 @@ export async function resizePixels(
       `unknown resampling filter "${String(filter)}"; use ${RESAMPLE_FILTERS.join(", ")}`,
     );
   if (width === pixels.width && height === pixels.height) return pixels;
-  const data = await native().resize(pixels.data, pixels.width, pixels.height, 3, width, height, filter);
+  const data = await native().resize(pixels.data, pixels.width, pixels.height, 3, width, height, filter, reducing);
   return { width, height, data: ofThisRealm(data) };
 }
 

@@ -6,6 +6,7 @@ import { cancellable, native } from "../runtime/native.js";
 import { inferAutoencoderConfig } from "../single-file/autoencoder-config.js";
 import { autoencoderNames } from "../single-file/autoencoder-names.js";
 import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
+import { AUTOENCODER_SCHEMA, checkLevels, scaleFactorOf } from "./autoencoder-config.js";
 import { checkMultiple, modelInput } from "./check-input.js";
 import {
   createModel,
@@ -17,41 +18,21 @@ import {
 } from "./pretrained.js";
 import {
   boolean,
-  type Field,
   integer,
-  integers,
   type JsonObject,
   LIMITS,
-  listOfOne,
   nullable,
   number,
   numbers,
-  oneOf,
   type Parsed,
   parseConfig,
   unsupported,
 } from "./schema.js";
 
-/** An edge, or [height, width]. */
-const size: Field<number | number[]> = {
-  default: 32,
-  expected: `an integer in 1..${LIMITS.positions} or a pair of them`,
-  parse: (value) => integer(32, LIMITS.positions).parse(value) ?? integers([32], LIMITS.positions).parse(value),
-};
-
 /** Every key of an autoencoder's config.json, with its default. */
 const SCHEMA = {
-  in_channels: integer(3, LIMITS.channels),
-  out_channels: integer(3, LIMITS.channels),
-  down_block_types: listOfOne(["DownEncoderBlock2D"], ["DownEncoderBlock2D"]),
-  up_block_types: listOfOne(["UpDecoderBlock2D"], ["UpDecoderBlock2D"]),
-  block_out_channels: integers([64], LIMITS.channels),
-  layers_per_block: integer(1, LIMITS.layers),
-  act_fn: oneOf("silu", ["silu", "swish", "mish", "gelu", "relu"]),
+  ...AUTOENCODER_SCHEMA,
   latent_channels: integer(4, LIMITS.channels),
-  norm_num_groups: integer(32, LIMITS.channels),
-  sample_size: size,
-  scaling_factor: number(0.18215),
   shift_factor: nullable(number(0)),
   /** The latents' statistics, one number for each channel, which SDXL pipelines normalise by if both are there. */
   latents_mean: nullable(numbers(LIMITS.channels)),
@@ -59,7 +40,6 @@ const SCHEMA = {
   force_upcast: boolean(true),
   use_quant_conv: boolean(true),
   use_post_quant_conv: boolean(true),
-  mid_block_add_attention: boolean(true),
 };
 
 export type AutoencoderKLConfig = Parsed<typeof SCHEMA>;
@@ -69,10 +49,7 @@ const description: ModelDescription<AutoencoderKLConfig> = {
   library: "diffusers",
   parse: (config: JsonObject, where) => {
     const parsed = parseConfig(SCHEMA, config, where);
-    const levels = parsed.block_out_channels.length;
-    for (const key of ["down_block_types", "up_block_types"] as const)
-      if (parsed[key].length !== levels)
-        throw unsupported(where, key, parsed[key], `${levels} entries, one for each of block_out_channels`);
+    checkLevels(parsed, where);
     for (const key of ["latents_mean", "latents_std"] as const)
       if (parsed[key] !== null && parsed[key].length !== parsed.latent_channels)
         throw unsupported(
@@ -153,11 +130,6 @@ export class DiagonalGaussian {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** Pixels per latent along an edge of an autoencoder with this configuration. */
-export function scaleFactorOf({ block_out_channels: levels }: Pick<AutoencoderKLConfig, "block_out_channels">): number {
-  return 2 ** (levels.length - 1);
 }
 
 /**

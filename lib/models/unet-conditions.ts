@@ -11,7 +11,7 @@ export interface AddedConditions {
   textEmbeds?: Tensor;
   /** Original size, crop and target size, or what else the model was trained with, [B,K], for "text_time". */
   timeIds?: Tensor;
-  /** Picture embeddings [B,E], for `addition_embed_type` "image". */
+  /** Image embeddings [B,E], for `addition_embed_type` "image" and `encoder_hid_dim_type` "image_proj" (Kandinsky 2.2). */
   imageEmbeds?: Tensor;
 }
 
@@ -70,10 +70,10 @@ const FORWARD_OPTIONS = optionNames<UNetForwardOptions>()({
 });
 
 /** The conditions of a pass, as the addon takes them. */
-export function unetConditions(encoderHiddenStates: Tensor, options: UNetForwardOptions | undefined): NativeConditions {
+export function unetConditions(encoderHiddenStates: Tensor | null, options: UNetForwardOptions | undefined): NativeConditions {
   const given = checkOptions(options, FORWARD_OPTIONS);
   return {
-    embeddings: handleOf(encoderHiddenStates, "encoderHiddenStates"),
+    embeddings: encoderHiddenStates === null ? null : handleOf(encoderHiddenStates, "encoderHiddenStates"),
     ...addedConditions(given),
     sampleRows: given.sampleRows ?? null,
     cache: given.cache?.handle ?? null,

@@ -49,20 +49,21 @@ export const UNET_SCHEMA = {
   cross_attention_dim: integerOrList(1280, LIMITS.features),
   transformer_layers_per_block: integerOrNestedList(1, LIMITS.layers),
   reverse_transformer_layers_per_block: nullable(nestedList([1], LIMITS.layers)),
-  encoder_hid_dim: only(null),
-  encoder_hid_dim_type: only(null),
+  encoder_hid_dim: nullable(integer(1, LIMITS.features)),
+  encoder_hid_dim_type: nullable(oneOf("image_proj", ["image_proj"])),
   attention_head_dim: integerOrList(8, LIMITS.channels),
   num_attention_heads: only(null), // diffusers refuses it too: attention_head_dim is the number of heads
   dual_cross_attention: only(false),
   use_linear_projection: boolean(false),
   class_embed_type: nullable(oneOf("timestep", ["timestep", "identity", "projection", "simple_projection"])),
-  addition_embed_type: nullable(oneOf("text_time", ["text_time"])),
+  addition_embed_type: nullable(oneOf("text_time", ["text_time", "image"])),
   addition_time_embed_dim: nullable(integer(1, LIMITS.features)),
   num_class_embeds: nullable(integer(1, LIMITS.vocabulary)), // read without class_embed_type only
   upcast_attention: boolean(false), // softmax is always taken in float32 here
   resnet_time_scale_shift: oneOf("default", ["default", "scale_shift"]),
-  resnet_skip_time_act: ignored, // of block types that are not supported
-  resnet_out_scale_factor: ignored, // likewise
+  // These and mid_block_only_cross_attention are read by the "Simple" and "Resnet" block types only.
+  resnet_skip_time_act: boolean(false),
+  resnet_out_scale_factor: number(1, true),
   time_embedding_type: oneOf("positional", ["positional", "fourier"]),
   time_embedding_dim: nullable(integer(1, LIMITS.features)),
   time_embedding_act_fn: only(null),
@@ -73,7 +74,7 @@ export const UNET_SCHEMA = {
   projection_class_embeddings_input_dim: nullable(integer(1, LIMITS.features)),
   attention_type: only("default"),
   class_embeddings_concat: only(false),
-  mid_block_only_cross_attention: ignored, // of block types that are not supported
+  mid_block_only_cross_attention: nullable(boolean(false)),
   cross_attention_norm: only(null),
   addition_embed_type_num_heads: ignored,
 };
@@ -123,6 +124,8 @@ export function unetToNative(config: UNet2DConditionConfig, where: string): obje
     transformer_layers_per_block: perResnet("transformer_layers_per_block", layers, resnets),
     reverse_transformer_layers_per_block: perResnet("reverse_transformer_layers_per_block", upLayers, upResnets),
     attention_head_dim: perLevel("attention_head_dim", config.attention_head_dim),
+    mid_block_only_cross_attention:
+      config.mid_block_only_cross_attention ?? (config.only_cross_attention === true),
     extend_input_channels: false,
     time_embedding_dim: timeEmbeddingDim(config),
   };
@@ -153,6 +156,14 @@ function checkEmbeddings(config: UNet2DConditionConfig, where: string): void {
   if (config.addition_embed_type === "text_time") {
     need("addition_time_embed_dim", "addition_embed_type");
     need("projection_class_embeddings_input_dim", "addition_embed_type");
+  }
+  if (config.addition_embed_type === "image") need("encoder_hid_dim", "addition_embed_type");
+  if (config.encoder_hid_dim_type === "image_proj") {
+    need("encoder_hid_dim", "encoder_hid_dim_type");
+    if (new Set([config.cross_attention_dim].flat()).size > 1)
+      throw unsupported(where, "cross_attention_dim", config.cross_attention_dim, "one number, since encoder_hid_dim_type is set");
+  } else if (config.encoder_hid_dim !== null && config.addition_embed_type !== "image") {
+    throw unsupported(where, "encoder_hid_dim", config.encoder_hid_dim, "null, since encoder_hid_dim_type is null");
   }
   if (config.class_embed_type === "projection" || config.class_embed_type === "simple_projection")
     need("projection_class_embeddings_input_dim", "class_embed_type");

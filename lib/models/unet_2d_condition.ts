@@ -145,7 +145,8 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
    * @param sample [B,in_channels,H,W]; H and W of any size
    * @param timesteps one for the whole batch, or one for each row: a number, a list, or a tensor [] or [1] or [B] of any type
    *   of numbers
-   * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]
+   * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]; null for a model that is conditioned on image
+   *   embeddings alone (`encoder_hid_dim_type` "image_proj")
    * @param options further conditions: what the configuration asks for must be given, and nothing else
    * @returns [B,out_channels,H,W] in the model's type; B is that of the embeddings if `sampleRows` is given
    * @throws `ERR_INVALID_ARGUMENT` naming a condition that is missing, not used by this model, or of the wrong shape
@@ -153,7 +154,7 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
   async forward(
     sample: Tensor,
     timesteps: number | readonly number[] | Tensor,
-    encoderHiddenStates: Tensor,
+    encoderHiddenStates: Tensor | null,
     options?: UNetForwardOptions,
   ): Promise<Tensor> {
     const steps = timestepsArgument(timesteps);
@@ -162,7 +163,7 @@ export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig>
     const input = modelInput(sample, "sample", "[B,C,H,W]", { axis: 1, size: in_channels, unit: "channels" });
     const [features] = [cross_attention_dim].flat() as [number];
     const text = { axis: 2, size: features, unit: "features" };
-    modelInput(encoderHiddenStates, "encoderHiddenStates", "[B,T,D]", text);
+    if (encoderHiddenStates !== null) modelInput(encoderHiddenStates, "encoderHiddenStates", "[B,T,D]", text);
     return new Tensor(
       await this.computing(() =>
         cancellable(options?.signal, (token) => native().unetForward(this.handle, input, steps, conditions, token)),

@@ -281,7 +281,11 @@ export async function loadPipeline<Components extends object, Pipeline>(
   pathOrId: string,
   options?: LoadOptions<Components>,
 ): Promise<Pipeline> {
-  return new pipeline(await loadComponents(pipeline.description, pathOrId, options));
+  const { description } = pipeline;
+  const components = description.load
+    ? await description.load(pathOrId, options)
+    : await loadComponents(description, pathOrId, options);
+  return new pipeline(components);
 }
 
 /** A pipeline of a class that shares another's components. */

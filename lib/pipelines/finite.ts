@@ -31,6 +31,8 @@ export interface FiniteChecksOptions {
   textEncoders: readonly { readonly dtype: string }[];
   vae: { readonly dtype: string };
   unet: { readonly dtype: string };
+  /** What predicts, in words. Default "the UNet". */
+  denoiser?: string;
   /** Milder guidance, in words; undefined without guidance. */
   milderGuidance?: string | undefined;
 }
@@ -64,11 +66,11 @@ export class FiniteChecks {
    * @throws `ERR_NOT_FINITE` naming the step, counted from 1
    */
   async step(latents: Tensor, step: number, totalSteps: number): Promise<void> {
-    const { unet, milderGuidance } = this.#options;
+    const { unet, denoiser = "the UNet", milderGuidance } = this.#options;
     const advice = [...wider(unet.dtype)];
     if (milderGuidance !== undefined) advice.push(milderGuidance);
     const what = `from step ${step + 1} of ${totalSteps} on the latents hold`;
-    await this.#check(latents, what, `the UNet computed in ${unet.dtype}`, advice);
+    await this.#check(latents, what, `${denoiser} computed in ${unet.dtype}`, advice);
   }
 
   /**

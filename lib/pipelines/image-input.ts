@@ -9,7 +9,7 @@ import {
   type ResampleFilter,
   type RgbImage,
 } from "../images/index.js";
-import { sizeForFactor } from "../images/resize.js";
+import { resizePixels, sizeForFactor } from "../images/resize.js";
 import { native } from "../runtime/native.js";
 import { givenNotFinite } from "./finite.js";
 import { checkedPixels } from "./pixel-range.js";
@@ -29,8 +29,10 @@ export interface ImageInputOptions extends Pick<LoadImageOptions, "signal"> {
   allowNonFinite: boolean;
   /** The size of the pixels, rounded down to multiples of `factor`. Default that of the first picture. */
   size?: { height: number; width: number } | undefined;
-  /** How pictures are resized. Default "lanczos". */
+  /** How pictures are resized. Default Lanczos. */
   filter?: ResampleFilter | undefined;
+  /** First reduces pictures by whole factors; see `resizePixels`. Default false. */
+  reducing?: boolean | undefined;
 }
 
 /** Pixels for the autoencoder, or latents that need no encoding. */
@@ -95,7 +97,7 @@ function batchShape(shape: readonly number[]): readonly number[] {
 
 async function fromPictures(
   sources: readonly (ImageSource | Tensor)[],
-  { factor, size, filter = "lanczos", signal }: ImageInputOptions,
+  { factor, size, filter = "lanczos", reducing, signal }: ImageInputOptions,
 ): Promise<Tensor> {
   const pictures: RgbImage[] = [];
   for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, { signal }));
@@ -104,7 +106,7 @@ async function fromPictures(
   const rows: Tensor[] = [];
   try {
     for (const picture of pictures) {
-      const { data, width, height } = await picture.resize(target.width, target.height, filter);
+      const { data, width, height } = await resizePixels(picture, target.width, target.height, filter, reducing);
       rows.push(new Tensor(await native().pictureToTensor(data, width, height)));
     }
     using unit = await Tensor.cat(rows, 0);

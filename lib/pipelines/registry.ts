@@ -3,6 +3,16 @@ import { InstructPix2PixError } from "../core/errors.js";
 import type { OptionNames } from "../core/known-options.js";
 import { quote } from "../core/quote.js";
 import type { DiffusionPipeline, PipelineClass } from "./diffusion_pipeline.js";
+import { KandinskyV22Pipeline } from "./kandinsky2_2/kandinsky2_2.js";
+import {
+  KandinskyV22CombinedPipeline,
+  KandinskyV22Img2ImgCombinedPipeline,
+  KandinskyV22InpaintCombinedPipeline,
+} from "./kandinsky2_2/kandinsky2_2_combined.js";
+import { KandinskyV22Img2ImgPipeline } from "./kandinsky2_2/kandinsky2_2_img2img.js";
+import { KandinskyV22InpaintPipeline } from "./kandinsky2_2/kandinsky2_2_inpaint.js";
+import { KandinskyV22PriorPipeline } from "./kandinsky2_2/kandinsky2_2_prior.js";
+import { KandinskyV22PriorEmb2EmbPipeline } from "./kandinsky2_2/kandinsky2_2_prior_emb2emb.js";
 import { InstructPix2PixPipeline } from "./stable_diffusion/instruct_pix2pix.js";
 import { StableDiffusionPipeline } from "./stable_diffusion/stable_diffusion.js";
 import { StableDiffusionImg2ImgPipeline } from "./stable_diffusion/stable_diffusion_img2img.js";
@@ -20,6 +30,14 @@ type AnyPipelineClass = PipelineClass<any, DiffusionPipeline>;
 /** Every pipeline that can be loaded. */
 const PIPELINES: readonly AnyPipelineClass[] = [
   InstructPix2PixPipeline,
+  KandinskyV22Pipeline,
+  KandinskyV22CombinedPipeline,
+  KandinskyV22Img2ImgPipeline,
+  KandinskyV22Img2ImgCombinedPipeline,
+  KandinskyV22InpaintPipeline,
+  KandinskyV22InpaintCombinedPipeline,
+  KandinskyV22PriorPipeline,
+  KandinskyV22PriorEmb2EmbPipeline,
   StableDiffusionPipeline,
   StableDiffusionImg2ImgPipeline,
   StableDiffusionInpaintPipeline,

@@ -4,6 +4,7 @@ import { noiseScheduleKeys, rescaleZeroSnrKey } from "./betas.js";
 import { choice, integer, nullAs, type SchedulerConfig, type Settings } from "./config.js";
 import { drawNoise, type Expression, scaled, sum, withTemporaries } from "./expression.js";
 import { exp32, f32, log32, roundHalfEven, sqrt32 } from "./float32.js";
+import { learnedRangeDeviation } from "./learned-range.js";
 import {
   checkSetTimesteps,
   checkStepOptions,
@@ -102,8 +103,10 @@ export class DDPMScheduler extends AlphaScheduler {
       if (timestep > 0) {
         const drawn = await own(drawNoise(output, options));
         const variance = Math.max(f32(f32(betaPrev / beta) * stepBeta), f32(1e-20));
+        const deviation = (predicted: Tensor) =>
+          varianceType === "learned" ? predicted.sqrt() : learnedRangeDeviation(predicted, variance, stepBeta);
         noise = predictedVariance
-          ? [[1, await own((await own(this.learnedDeviation(predictedVariance, variance, stepBeta))).mul(drawn))]]
+          ? [[1, await own((await own(deviation(predictedVariance))).mul(drawn))]]
           : [[this.fixedDeviation(variance, stepBeta), drawn]];
       }
       return this.finish(sum(mean, noise), original, sample, timestep, options);
@@ -121,19 +124,6 @@ export class DDPMScheduler extends AlphaScheduler {
       default:
         return sqrt32(posterior);
     }
-  }
-
-  /** Standard deviation per element, from the variance or from its position (−1..1) between the logarithms of the bounds. */
-  private async learnedDeviation(predicted: Tensor, posterior: number, stepBeta: number): Promise<Tensor> {
-    if (this.settings.variance_type === "learned") return predicted.sqrt();
-    const min = log32(posterior);
-    const max = log32(stepBeta);
-    return withTemporaries(async (own) => {
-      // ½·(f·max + (1 − f)·min) with f = (v + 1) / 2
-      const slope = await own(predicted.mul((max - min) / 4));
-      const exponent = await own(slope.add((max + min) / 4));
-      return exponent.exp();
-    });
   }
 
   private previousTimestep(timestep: number): number {

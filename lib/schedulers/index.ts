@@ -13,4 +13,5 @@ export type { SetTimestepsOptions, StepOptions, StepOutput } from "./options.js"
 export { PNDMScheduler } from "./pndm.js";
 export { loadScheduler, SCHEDULER_NAMES, type SchedulerName, schedulerFromClassName } from "./registry.js";
 export { Scheduler } from "./scheduler.js";
+export { UnCLIPScheduler } from "./unclip.js";
 export { UniPCMultistepScheduler } from "./unipc-multistep.js";

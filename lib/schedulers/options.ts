@@ -42,6 +42,8 @@ export interface StepOptions {
   sTmin?: number;
   sTmax?: number;
   sNoise?: number;
+  /** UnCLIP: the timestep that the step leads to; default the next of the set timesteps. */
+  prevTimestep?: number;
   /** LMS: how many derivatives are combined (default 4). */
   order?: number;
 }
@@ -56,6 +58,7 @@ const STEP_OPTIONS = optionNames<StepOptions>()({
   sTmin: true,
   sTmax: true,
   sNoise: true,
+  prevTimestep: true,
   order: true,
 });
 

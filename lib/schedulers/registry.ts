@@ -14,6 +14,7 @@ import { LCMScheduler } from "./lcm.js";
 import { LMSDiscreteScheduler } from "./lms-discrete.js";
 import { PNDMScheduler } from "./pndm.js";
 import type { Scheduler } from "./scheduler.js";
+import { UnCLIPScheduler } from "./unclip.js";
 import { UniPCMultistepScheduler } from "./unipc-multistep.js";
 
 /** A scheduler class in the registry. */
@@ -34,6 +35,7 @@ const SCHEDULERS = {
   LCMScheduler,
   LMSDiscreteScheduler,
   PNDMScheduler,
+  UnCLIPScheduler,
   UniPCMultistepScheduler,
 } as const;
 

@@ -32,7 +32,8 @@ export abstract class Scheduler {
   readonly alphasCumprod: Float32Array;
   protected readonly settings: NoiseScheduleSettings;
 
-  protected constructor(className: string, schema: Schema, config: SchedulerConfig) {
+  /** @param schedule keys of the noise schedule that the class does not have */
+  protected constructor(className: string, schema: Schema, config: SchedulerConfig, schedule: object = {}) {
     const given = givenKeys(className, config);
     const settings = readSettings(className, schema, given);
     for (const [key, value] of Object.entries(settings)) {
@@ -42,7 +43,7 @@ export abstract class Scheduler {
     if ("_class_name" in given) given._class_name = className;
     this.className = className;
     this.config = Object.freeze(given);
-    this.settings = settings as unknown as NoiseScheduleSettings;
+    this.settings = { ...schedule, ...settings } as unknown as NoiseScheduleSettings;
     const trained = "beta_schedule" in schema ? createNoiseSchedule(className, this.settings) : undefined;
     this.betas = trained?.betas ?? new Float32Array();
     this.alphasCumprod = trained?.alphasCumprod ?? new Float32Array();

@@ -52,6 +52,8 @@ export class CLIPTokenizer {
   readonly modelMaxLength: number;
   /** Where texts that are too long are cut: the end or, with `"left"`, the start of what is between the markers. */
   readonly truncationSide: "left" | "right";
+  /** Where texts that are too short are filled up: behind their end or, with `"left"`, before their start. */
+  readonly paddingSide: "left" | "right";
   /** Number of tokens in the base vocabulary, without tokens that a configuration adds. */
   readonly vocabSize: number;
   readonly #encoding: BytePairEncoding;
@@ -70,6 +72,7 @@ export class CLIPTokenizer {
     this.padTokenId = pad === null ? null : this.#added.idOf(pad)!;
     this.modelMaxLength = files.modelMaxLength;
     this.truncationSide = files.truncationSide;
+    this.paddingSide = files.paddingSide;
     this.vocabSize = this.#encoding.ids.size;
   }
 

@@ -33,13 +33,15 @@ DeepFeatures deep_features_argument(const Napi::Value& value, bool cache) {
   return name == "keep" ? DeepFeatures::Keep : DeepFeatures::Reuse;
 }
 
-/// Expands a single row of text embeddings to the batch.
-at::Tensor embeddings_for(const at::Tensor& embeddings, int64_t rows) {
+/// Expands a single row of embeddings to the batch.
+at::Tensor embeddings_for(const at::Tensor& embeddings, const char* name, int64_t rows) {
   if (embeddings.size(0) == rows) return embeddings;
   if (embeddings.size(0) != 1)
-    throw Error("ERR_INVALID_ARGUMENT", "encoderHiddenStates has " + std::to_string(embeddings.size(0)) +
+    throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " has " + std::to_string(embeddings.size(0)) +
                                             " rows for a batch of " + std::to_string(rows));
-  return embeddings.expand({rows, -1, -1});
+  std::vector<int64_t> shape(static_cast<size_t>(embeddings.dim()), -1);
+  shape[0] = rows;
+  return embeddings.expand(shape);
 }
 
 void check_sample_rows(const std::vector<int64_t>& rows, int64_t sample, int64_t text) {
@@ -103,14 +105,18 @@ GivenConditions conditions_argument(const Napi::Value& value) {
 Conditions GivenConditions::prepared(const Model& model, int64_t rows) const {
   const auto ready = [&](const at::Tensor& x) { return x.defined() ? ip2p::prepared(x, model) : x; };
   Conditions result = conditions;
-  if (result.embeddings.defined()) {
-    require_dims(result.embeddings, 3, "encoderHiddenStates", "[B,T,D]");
+  // The rows of the pass are those of the text or, for a model without it, of the image embeddings.
+  const bool text = result.embeddings.defined();
+  at::Tensor& leading = text ? result.embeddings : result.image_embeds;
+  if (leading.defined()) {
+    const char* const name = text ? "encoderHiddenStates" : "imageEmbeds";
+    require_dims(leading, text ? 3 : 2, name, text ? "[B,T,D]" : "[B,E]");
     if (result.sample_rows.empty())
-      result.embeddings = embeddings_for(result.embeddings, rows);
+      leading = embeddings_for(leading, name, rows);
     else
-      check_sample_rows(result.sample_rows, rows, result.embeddings.size(0));
-    result.embeddings = ready(result.embeddings);
+      check_sample_rows(result.sample_rows, rows, leading.size(0));
   }
+  result.embeddings = ready(result.embeddings);
   // Sizes and labels are numbers that get an embedding: rounding them to the model's type would change them.
   const auto exact = [&](const at::Tensor& x) { return x.defined() ? x.to(model.device()) : x; };
   result.text_embeds = ready(result.text_embeds);

@@ -30,7 +30,7 @@ at::Tensor bytes_argument(const Napi::Value& value, int64_t height, int64_t widt
   return from_typed_array(value, at::kByte, {height, width, channels});
 }
 
-/// resize(data, width, height, channels, outWidth, outHeight, filter): HWC bytes of the new size
+/// resize(data, width, height, channels, outWidth, outHeight, filter, reducing): HWC bytes of the new size
 Napi::Value resize(const Info& info) {
   const int width = edge_argument(info[1], "width"), height = edge_argument(info[2], "height");
   const int64_t channels = integer_argument(info[3], "channels");
@@ -38,11 +38,12 @@ Napi::Value resize(const Info& info) {
     throw Error("ERR_INVALID_ARGUMENT", "channels must lie in 1.." + std::to_string(kMaxChannels));
   const int out_width = edge_argument(info[4], "outWidth"), out_height = edge_argument(info[5], "outHeight");
   const ResampleFilter filter = parse_resample_filter(string_argument(info[6], "filter"));
+  const bool reducing = bool_argument(info[7], "reducing");
   const at::Tensor source = bytes_argument(info[0], height, width, channels);
   return Environment::of(info.Env()).submit(JobQueue::io(), nullptr, [=]() -> Finish {
     at::Tensor target = at::empty({out_height, out_width, channels}, at::TensorOptions().dtype(at::kByte));
     resize_u8(source.const_data_ptr<uint8_t>(), width, height, static_cast<int>(channels),
-              target.mutable_data_ptr<uint8_t>(), out_width, out_height, filter);
+              target.mutable_data_ptr<uint8_t>(), out_width, out_height, filter, reducing);
     return [target](Napi::Env js) { return to_typed_array(js, target); };
   });
 }

@@ -27,8 +27,10 @@ Napi::Value unet_forward(const Info& info) {
   const at::Tensor sample = TensorObject::get(info[1]);
   const at::Tensor given_timesteps = timesteps_argument(info[2]);
   const GivenConditions given = conditions_argument(info[3]);
-  if (!given.conditions.embeddings.defined() || given.input_ids.defined())
-    throw Error("ERR_INVALID_ARGUMENT", "a pass needs text embeddings, and takes no token ids (inputIds)");
+  const bool conditioned = given.conditions.embeddings.defined() || given.conditions.image_embeds.defined();
+  if (!conditioned || given.input_ids.defined())
+    throw Error("ERR_INVALID_ARGUMENT",
+                "a pass needs text or image embeddings, and takes no token ids (inputIds)");
   if (given.cache && !given.cache->belongs_to(model))
     throw Error("ERR_INVALID_ARGUMENT",
                 "this UNetCache belongs to another model: create one cache per model");
@@ -39,7 +41,7 @@ Napi::Value unet_forward(const Info& info) {
         at::Tensor x = prepared(sample, *model);
         const at::Tensor timesteps = given_timesteps.to(at::kCPU, at::kDouble).reshape({-1});
         Conditions conditions = given.prepared(*model, x.size(0));
-        const int64_t batch = conditions.embeddings.size(0);
+        const int64_t batch = conditions.rows();
         // Rows are not shared where that saves nothing or where each row has its own timestep.
         if (!conditions.sample_rows.empty() && (x.size(0) >= batch || timesteps.numel() != 1)) {
           const auto rows = at::tensor(conditions.sample_rows, at::TensorOptions().dtype(at::kLong));

@@ -99,8 +99,9 @@ struct Axis {
   int end_input() const { return taps.back().first + taps.back().count; }
 };
 
-Axis plan_axis(int in_size, int out_size, Kernel kernel) {
-  const double scale = static_cast<double>(in_size) / out_size;
+/// `extent` is how much of the input is spread over the output, from its beginning on.
+Axis plan_axis(int in_size, double extent, int out_size, Kernel kernel) {
+  const double scale = extent / out_size;
   const double stretch = std::max(scale, 1.0);
   const double support = kernel.support * stretch;
   const double inverse = 1.0 / stretch;
@@ -299,10 +300,17 @@ ResampleFilter parse_resample_filter(const std::string& name) {
   throw std::invalid_argument("unknown resampling filter \"" + name + "\"");
 }
 
-void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t* dst, int out_width,
-               int out_height, ResampleFilter filter) {
-  check(width, height, channels, out_width, out_height);
-  const bool horizontal = out_width != width, vertical = out_height != height;
+namespace {
+
+/// A picture of which `across` columns and `down` rows, that need not be whole, are spread over another one.
+struct Extent {
+  double across, down;
+};
+
+void resize_extent(const uint8_t* src, int width, int height, int channels, uint8_t* dst, int out_width,
+                   int out_height, ResampleFilter filter, Extent extent) {
+  const bool horizontal = out_width != width || extent.across != width;
+  const bool vertical = out_height != height || extent.down != height;
   const size_t in_row = size_t(width) * channels;
   const size_t out_row = size_t(out_width) * channels;
   if (!horizontal && !vertical) {
@@ -314,9 +322,9 @@ void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t*
 
   static const Passes passes = choose_passes();
   const Kernel kernel = kernel_of(filter);
-  const auto plan_columns = [&] { return plan_axis(width, out_width, kernel); };
+  const auto plan_columns = [&] { return plan_axis(width, extent.across, out_width, kernel); };
   if (!vertical) return passes.horizontal(plan_columns(), {src, width, height, dst}, channels);
-  const Axis rows = plan_axis(height, out_height, kernel);
+  const Axis rows = plan_axis(height, extent.down, out_height, kernel);
   if (!horizontal) return passes.vertical(rows, src, 0, in_row, dst);
 
   if (vertical_first(width - out_width, height - out_height)) {
@@ -330,6 +338,43 @@ void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t*
   std::vector<uint8_t> between(out_row * used_rows);
   passes.horizontal(plan_columns(), {src + first_row * in_row, width, used_rows, between.data()}, channels);
   passes.vertical(rows, between.data(), first_row, out_row, dst);
+}
+
+/// Means of `across`·`down` pixels, of fewer at the right and the lower edge, with Pillow's rounding.
+std::vector<uint8_t> reduced(const uint8_t* src, int width, int height, int channels, int across, int down) {
+  const int out_width = (width + across - 1) / across, out_height = (height + down - 1) / down;
+  std::vector<uint8_t> result(size_t(out_width) * out_height * channels);
+  uint8_t* out = result.data();
+  for (int top = 0; top < height; top += down) {
+    const int bottom = std::min(top + down, height);
+    for (int left = 0; left < width; left += across) {
+      const int right = std::min(left + across, width);
+      const uint32_t count = static_cast<uint32_t>(right - left) * (bottom - top);
+      const auto share = static_cast<uint32_t>((1 << 30) * 4.0 / (256.0 * count));
+      for (int c = 0; c < channels; c++) {
+        uint32_t sum = count / 2;
+        for (int y = top; y < bottom; y++)
+          for (int x = left; x < right; x++) sum += src[(size_t(y) * width + x) * channels + c];
+        *out++ = static_cast<uint8_t>((uint64_t{sum} * share) >> 24);
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t* dst, int out_width,
+               int out_height, ResampleFilter filter, bool reducing) {
+  check(width, height, channels, out_width, out_height);
+  const int across = reducing ? std::max(1, width / out_width) : 1;
+  const int down = reducing ? std::max(1, height / out_height) : 1;
+  if (filter == ResampleFilter::kNearest || (across == 1 && down == 1))
+    return resize_extent(src, width, height, channels, dst, out_width, out_height, filter,
+                         {double(width), double(height)});
+  const std::vector<uint8_t> means = reduced(src, width, height, channels, across, down);
+  resize_extent(means.data(), (width + across - 1) / across, (height + down - 1) / down, channels, dst, out_width,
+                out_height, filter, {double(width) / across, double(height) / down});
 }
 
 }  // namespace ip2p

@@ -20,10 +20,13 @@ ResampleFilter parse_resample_filter(const std::string& name);
 /// antialiases), and its weights are normalised in double precision, then rounded to 22 fractional bits.
 /// Channels are independent: alpha is not premultiplied.
 ///
+/// With `reducing` the picture is first reduced by whole factors to means of its pixels, as Pillow does for
+/// `reducing_gap=1`.
+///
 /// `dst` holds out_height·out_width·channels bytes and must not overlap `src`. Throws std::invalid_argument
 /// for sizes below 1 or another number of channels; std::bad_alloc or std::length_error if the intermediate
 /// rows cannot be allocated.
 void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t* dst, int out_width,
-               int out_height, ResampleFilter filter);
+               int out_height, ResampleFilter filter, bool reducing = false);
 
 }  // namespace ip2p

@@ -6,137 +6,16 @@
 #include <functional>
 
 #include "core/cancel.h"
-#include "core/error.h"
 
 namespace ip2p {
-namespace {
-
-constexpr double kNormEps = 1e-6;  // fixed in every autoencoder of the family
-
-ResnetOptions resnet_options(const AutoencoderKLConfig& config) {
-  return {config.norm_num_groups, kNormEps, config.act_fn, std::nullopt};
-}
-
-}  // namespace
 
 AutoencoderKLConfig::AutoencoderKLConfig(const ConfigValue& config)
-    : in_channels(config.integer("in_channels")),
-      out_channels(config.integer("out_channels")),
-      latent_channels(config.integer("latent_channels")),
-      block_out_channels(config.integers("block_out_channels")),
-      layers_per_block(config.integer("layers_per_block")),
-      act_fn(config.string("act_fn")),
-      norm_num_groups(config.integer("norm_num_groups")),
-      mid_block_add_attention(config.boolean("mid_block_add_attention")),
+    : AutoencoderConfig(config),
       use_quant_conv(config.boolean("use_quant_conv")),
-      use_post_quant_conv(config.boolean("use_post_quant_conv")) {
-  if (block_out_channels.empty()) throw Error("ERR_CONFIG", "block_out_channels is empty");
-}
-
-template <>
-AutoencoderLevel<Downsample2D>::AutoencoderLevel(int64_t in_channels, int64_t out_channels, int64_t layers,
-                                                 bool resample, const ResnetOptions& resnet) {
-  for (int64_t i = 0; i < layers; ++i)
-    resnets_.emplace(i == 0 ? in_channels : out_channels, out_channels, resnet);
-  add_child("resnets", resnets_);
-  if (resample) {
-    resamplers_.emplace(out_channels, 0);
-    add_child("downsamplers", resamplers_);
-  }
-}
-
-template <>
-AutoencoderLevel<Upsample2D>::AutoencoderLevel(int64_t in_channels, int64_t out_channels, int64_t layers,
-                                               bool resample, const ResnetOptions& resnet) {
-  for (int64_t i = 0; i < layers; ++i)
-    resnets_.emplace(i == 0 ? in_channels : out_channels, out_channels, resnet);
-  add_child("resnets", resnets_);
-  if (resample) {
-    resamplers_.emplace(out_channels);
-    add_child("upsamplers", resamplers_);
-  }
-}
-
-template <class Resampler>
-at::Tensor AutoencoderLevel<Resampler>::forward(at::Tensor x) const {
-  for (size_t i = 0; i < resnets_.size(); ++i) x = resnets_[i].forward(x, {});
-  return resamplers_.empty() ? x : resamplers_[0].forward(x);
-}
-
-AutoencoderMidBlock::AutoencoderMidBlock(int64_t channels, const ResnetOptions& resnet, bool add_attention,
-                                         AttentionBackend attention) {
-  resnets_.emplace(channels, channels, resnet);
-  resnets_.emplace(channels, channels, resnet);
-  if (add_attention) {
-    // One head as wide as the block.
-    attentions_.emplace(channels, channels, resnet.groups, kNormEps, attention);
-    add_child("attentions", attentions_);
-  }
-  add_child("resnets", resnets_);
-}
-
-at::Tensor AutoencoderMidBlock::forward(at::Tensor x) const {
-  x = resnets_[0].forward(x, {});
-  if (!attentions_.empty()) x = attentions_[0].forward(x);
-  return resnets_[1].forward(x, {});
-}
-
-AutoencoderEncoder::AutoencoderEncoder(const AutoencoderKLConfig& config, AttentionBackend attention)
-    : conv_in_(config.in_channels, config.block_out_channels.front(), 3, 1, 1),
-      mid_block_(config.block_out_channels.back(), resnet_options(config), config.mid_block_add_attention,
-                 attention),
-      conv_norm_out_(config.norm_num_groups, config.block_out_channels.back(), kNormEps),
-      conv_out_(config.block_out_channels.back(), 2 * config.latent_channels, 3, 1, 1) {
-  const auto& channels = config.block_out_channels;
-  for (size_t i = 0; i < channels.size(); ++i)
-    down_blocks_.emplace(channels[i == 0 ? 0 : i - 1], channels[i], config.layers_per_block,
-                         i + 1 < channels.size(), resnet_options(config));
-  add_child("conv_in", conv_in_);
-  add_child("down_blocks", down_blocks_);
-  add_child("mid_block", mid_block_);
-  add_child("conv_norm_out", conv_norm_out_);
-  add_child("conv_out", conv_out_);
-}
-
-at::Tensor AutoencoderEncoder::forward(at::Tensor x) const {
-  x = conv_in_.forward(x);
-  for (size_t i = 0; i < down_blocks_.size(); ++i) x = down_blocks_[i].forward(x);
-  // The layout that libtorch's operators produce: the attention's output is channels-last, unless there is
-  // only one channel.
-  const bool channels_last = mid_block_.attends() && x.size(0) > 1;
-  const auto layout = channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-  // act_fn does not reach the last activation, which is SiLU in every configuration.
-  return conv_out_.forward_plain(conv_norm_out_.forward_silu(mid_block_.forward(x)), layout);
-}
-
-AutoencoderDecoder::AutoencoderDecoder(const AutoencoderKLConfig& config, AttentionBackend attention)
-    : conv_in_(config.latent_channels, config.block_out_channels.back(), 3, 1, 1),
-      mid_block_(config.block_out_channels.back(), resnet_options(config), config.mid_block_add_attention,
-                 attention),
-      conv_norm_out_(config.norm_num_groups, config.block_out_channels.front(), kNormEps),
-      conv_out_(config.block_out_channels.front(), config.out_channels, 3, 1, 1) {
-  const auto& channels = config.block_out_channels;
-  const size_t levels = channels.size();
-  for (size_t i = 0; i < levels; ++i) {
-    const size_t level = levels - 1 - i;
-    up_blocks_.emplace(channels[std::min(level + 1, levels - 1)], channels[level],
-                       config.layers_per_block + 1, i + 1 < levels, resnet_options(config));
-  }
-  add_child("conv_in", conv_in_);
-  add_child("mid_block", mid_block_);
-  add_child("up_blocks", up_blocks_);
-  add_child("conv_norm_out", conv_norm_out_);
-  add_child("conv_out", conv_out_);
-}
-
-at::Tensor AutoencoderDecoder::forward(at::Tensor z) const {
-  z = mid_block_.forward(conv_in_.forward(z));
-  for (size_t i = 0; i < up_blocks_.size(); ++i) z = up_blocks_[i].forward(z);
-  return conv_out_.forward(conv_norm_out_.forward_silu(z));
-}
+      use_post_quant_conv(config.boolean("use_post_quant_conv")) {}
 
 AutoencoderKL::AutoencoderKL(const AutoencoderKLConfig& config, AttentionBackend attention)
-    : encoder_(config, attention), decoder_(config, attention) {
+    : encoder_(config, 2 * config.latent_channels, attention), decoder_(config, false, attention) {
   add_child("encoder", encoder_);
   add_child("decoder", decoder_);
   if (config.use_quant_conv) {

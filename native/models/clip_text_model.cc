@@ -14,21 +14,12 @@
 
 namespace ip2p {
 
-CLIPTextConfig::CLIPTextConfig(const ConfigValue& config)
-    : vocab_size(config.integer("vocab_size")),
-      hidden_size(config.integer("hidden_size")),
-      intermediate_size(config.integer("intermediate_size")),
-      num_hidden_layers(config.integer("num_hidden_layers")),
-      num_attention_heads(config.integer("num_attention_heads")),
+CLIPTextConfig::CLIPTextConfig(const ConfigValue& config, AttentionBackend attention)
+    : CLIPEncoderOptions(config, true, attention),
+      vocab_size(config.integer("vocab_size")),
       max_position_embeddings(config.integer("max_position_embeddings")),
-      hidden_act(config.string("hidden_act")),
-      layer_norm_eps(config.number("layer_norm_eps")),
       eos_token_id(config.integer("eos_token_id")),
-      projection_dim(config.integer("projection_dim")) {
-  if (num_attention_heads <= 0 || hidden_size % num_attention_heads != 0)
-    throw Error("ERR_CONFIG", "hidden_size " + std::to_string(hidden_size) + " cannot be split over " +
-                                  std::to_string(num_attention_heads) + " attention heads");
-}
+      projection_dim(config.integer("projection_dim")) {}
 
 CLIPTextModel::Embeddings::Embeddings(int64_t vocabulary, int64_t positions, int64_t features)
     : token_embedding(vocabulary, features), position_embedding(positions, features) {
@@ -36,11 +27,11 @@ CLIPTextModel::Embeddings::Embeddings(int64_t vocabulary, int64_t positions, int
   add_child("position_embedding", position_embedding);
 }
 
-CLIPTextModel::CLIPTextModel(const CLIPTextConfig& config, AttentionBackend attention)
+CLIPTextModel::CLIPTextModel(const CLIPTextConfig& config)
     : config_(config),
       embeddings_(config.vocab_size, config.max_position_embeddings, config.hidden_size),
+      encoder_(config),
       final_layer_norm_(config.hidden_size, config.layer_norm_eps) {
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) encoder_.layers.emplace(config, attention);
   add_child("embeddings", embeddings_);
   add_child("encoder", encoder_);
   add_child("final_layer_norm", final_layer_norm_);

@@ -18,7 +18,10 @@
 #include "core/weights.h"
 #include "models/autoencoder_kl.h"
 #include "models/clip_text_model.h"
+#include "models/clip_vision_model.h"
+#include "models/prior_transformer.h"
 #include "models/unet_2d_condition.h"
+#include "models/vq_model.h"
 
 namespace ip2p {
 namespace {
@@ -129,7 +132,12 @@ std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue&
     return std::make_shared<UNet2DConditionModel>(UNet2DConditionConfig(config), attention);
   if (kind == "AutoencoderKL") return std::make_shared<AutoencoderKL>(AutoencoderKLConfig(config), attention);
   if (kind == "CLIPTextModel" || kind == "CLIPTextModelWithProjection")
-    return std::make_shared<CLIPTextModel>(CLIPTextConfig(config), attention);
+    return std::make_shared<CLIPTextModel>(CLIPTextConfig(config, attention));
+  if (kind == "CLIPVisionModelWithProjection")
+    return std::make_shared<CLIPVisionModelWithProjection>(CLIPVisionConfig(config, attention));
+  if (kind == "PriorTransformer")
+    return std::make_shared<PriorTransformer>(PriorTransformerConfig(config), attention);
+  if (kind == "VQModel") return std::make_shared<VQModel>(VQModelConfig(config), attention);
   throw Error("ERR_CONFIG", "unknown model class \"" + kind + "\"");
 }
 

@@ -46,6 +46,11 @@ UNetEncoderConfig::UNetEncoderConfig(const ConfigValue& config)
       addition_embed_type(config.string_or("addition_embed_type", "")),
       addition_time_embed_dim(config.integer_or("addition_time_embed_dim", 0)),
       projection_class_embeddings_input_dim(config.integer_or("projection_class_embeddings_input_dim", 0)),
+      encoder_hid_dim_type(config.string_or("encoder_hid_dim_type", "")),
+      encoder_hid_dim(config.integer_or("encoder_hid_dim", 0)),
+      mid_block_only_cross_attention(config.boolean("mid_block_only_cross_attention")),
+      resnet_skip_time_act(config.boolean("resnet_skip_time_act")),
+      resnet_out_scale_factor(config.number("resnet_out_scale_factor")),
       conv_in_kernel(config.integer("conv_in_kernel")) {
   require_levels(levels() > 0 && down_block_types.size() == levels() &&
                  only_cross_attention.size() == levels() && layers_per_block.size() == levels() &&

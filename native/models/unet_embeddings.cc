@@ -42,6 +42,7 @@ UNetEmbeddings::UNetEmbeddings(const UNetEncoderConfig& config)
       addition_type_(config.addition_embed_type),
       classes_(config.num_class_embeds),
       condition_dim_(config.time_cond_proj_dim),
+      image_dim_(config.encoder_hid_dim),
       addition_time_dim_(config.addition_time_embed_dim),
       projection_dim_(config.projection_class_embeddings_input_dim),
       time_embedding_(channels_, dim_, config.act_fn, condition_dim_, config.timestep_post_act) {
@@ -54,7 +55,16 @@ UNetEmbeddings::UNetEmbeddings(const UNetEncoderConfig& config)
     time_proj_ = std::make_unique<FourierProjection>(channels_);
     add_child("time_proj", *time_proj_);
   }
+  if ((addition_type_ == "image" || !config.encoder_hid_dim_type.empty()) && image_dim_ <= 0)
+    throw Error("ERR_CONFIG", "\"encoder_hid_dim\" is missing");
   add_child("time_embedding", time_embedding_);
+  if (config.encoder_hid_dim_type == "image_proj") {
+    image_projection_ = std::make_unique<ImageProjection>(image_dim_, config.cross_attention_dim.front());
+    add_child("encoder_hid_proj", *image_projection_);
+  } else if (!config.encoder_hid_dim_type.empty()) {
+    throw Error("ERR_CONFIG",
+                "\"encoder_hid_dim_type\" is \"" + config.encoder_hid_dim_type + "\", which is not supported");
+  }
   if (class_type_ == "table") {
     class_table_ = std::make_unique<Embedding>(classes_, dim_);
     add_child("class_embedding", *class_table_);
@@ -74,6 +84,9 @@ UNetEmbeddings::UNetEmbeddings(const UNetEncoderConfig& config)
     if (addition_time_dim_ <= 0) throw Error("ERR_CONFIG", "\"addition_time_embed_dim\" is missing");
     add_embedding_ = std::make_unique<TimestepEmbedding>(projection_dim_, dim_, kAddedAct);
     add_child("add_embedding", *add_embedding_);
+  } else if (addition_type_ == "image") {
+    add_image_ = std::make_unique<ImageTimeEmbedding>(image_dim_, dim_);
+    add_child("add_embedding", *add_image_);
   } else if (!addition_type_.empty()) {
     throw Error("ERR_CONFIG",
                 "\"addition_embed_type\" is \"" + addition_type_ + "\", which is not supported");
@@ -102,7 +115,11 @@ void UNetEmbeddings::check(const Conditions& given, int64_t rows) const {
       addition_type_.empty() ? "addition_embed_type null" : "addition_embed_type \"" + addition_type_ + "\"";
   require(text_time, given.text_embeds, "textEmbeds", addition);
   require(text_time, given.time_ids, "timeIds", addition);
-  require(false, given.image_embeds, "imageEmbeds", addition);
+  require(add_image_ || image_projection_, given.image_embeds, "imageEmbeds",
+          image_projection_ ? "encoder_hid_dim_type \"image_proj\"" : addition);
+  require(!image_projection_, given.embeddings, "encoderHiddenStates",
+          image_projection_ ? "encoder_hid_dim_type \"image_proj\"" : "encoder_hid_dim_type null");
+  if (given.image_embeds.defined()) require_shape(given.image_embeds, "imageEmbeds", rows, image_dim_);
   require(!class_type_.empty(), given.class_labels, "classLabels",
           class_type_ == "table" ? "num_class_embeds"
           : class_type_.empty()  ? "class_embed_type null"
@@ -162,12 +179,21 @@ at::Tensor UNetEmbeddings::of_text_and_time(const at::Tensor& text_embeds, const
   return add_embedding_->forward(both.to(dtype));
 }
 
+at::Tensor UNetEmbeddings::context(const Conditions& conditions) const {
+  if (!image_projection_) return conditions.embeddings;
+  const at::Tensor& embeds = conditions.image_embeds;
+  const auto project = [&] { return std::vector<at::Tensor>{image_projection_->forward(embeds)}; };
+  // Cached, so that it stays the same tensor from pass to pass, which is what the caches of keys and values ask.
+  return conditions.cache ? conditions.cache->get(image_projection_.get(), embeds, project)[0] : project()[0];
+}
+
 TimeCondition UNetEmbeddings::forward(const at::Tensor& timesteps, const at::Tensor& sample,
                                       const Conditions& conditions) const {
   TimeCondition time = of_timesteps(timesteps, sample, conditions);
   if (class_type_.empty() && addition_type_.empty()) return time;
   at::Tensor sum = time.row ? time.embedding.narrow(0, *time.row, 1) : time.embedding;
   if (!class_type_.empty()) sum = sum + of_class(conditions.class_labels, sample.scalar_type());
+  if (add_image_) sum = sum + add_image_->forward(conditions.image_embeds);
   if (add_embedding_)
     sum = sum + of_text_and_time(conditions.text_embeds, conditions.time_ids, sum.scalar_type());
   return {sum, std::nullopt, conditions.cache, {}};

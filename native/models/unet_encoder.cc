@@ -31,6 +31,8 @@ UNetBlockOptions block_options(const UNetEncoderConfig& config, size_t level, At
                          attention};
   options.head_dim = config.attention_head_dim[level];
   options.transformer_layers = config.transformer_layers_per_block[level];
+  options.skip_time_act = config.resnet_skip_time_act;
+  options.output_scale_factor = config.resnet_out_scale_factor;
   return options;
 }
 
@@ -47,7 +49,8 @@ UNetEncoder::UNetEncoder(const UNetEncoderConfig& config, AttentionBackend atten
   if (!config.mid_block_type.empty()) {
     UNetBlockOptions options = block_options(config, config.levels() - 1, attention);
     options.layers = 1;
-    options.resnet.output_scale_factor = config.mid_block_scale_factor;
+    options.resnet.output_scale_factor = options.output_scale_factor = config.mid_block_scale_factor;
+    options.transformer.only_cross_attention = config.mid_block_only_cross_attention;
     if (config.norm_num_groups == 0)
       options.resnet.groups = options.transformer.groups =
           std::min<int64_t>(options.in_channels / 4, kMostGroups);
@@ -55,7 +58,8 @@ UNetEncoder::UNetEncoder(const UNetEncoderConfig& config, AttentionBackend atten
   }
 
   add_child("conv_in", conv_in_);
-  add_children_of(embeddings_, {"time_proj", "time_embedding", "class_embedding", "add_embedding"});
+  add_children_of(embeddings_,
+                  {"time_proj", "time_embedding", "encoder_hid_proj", "class_embedding", "add_embedding"});
   add_child("down_blocks", down_blocks_);
   if (mid_block_) add_child("mid_block", *mid_block_);
 }
@@ -86,7 +90,8 @@ void UNetEncoder::share_or_expand(Pass& pass, const Conditions& conditions) cons
     return !condition.defined() || condition.size(0) == 1 ||
            condition.index_select(0, representatives).equal(condition);
   };
-  if (agrees(conditions.text_embeds) && agrees(conditions.time_ids) && agrees(conditions.class_labels) &&
+  if (agrees(conditions.text_embeds) && agrees(conditions.time_ids) &&
+      agrees(conditions.image_embeds) && agrees(conditions.class_labels) &&
       agrees(conditions.timestep_cond)) {
     pass.time.by_sample_row = pass.time.embedding.index_select(0, on_device(first));
   } else {
@@ -97,9 +102,9 @@ void UNetEncoder::share_or_expand(Pass& pass, const Conditions& conditions) cons
 
 UNetEncoder::Pass UNetEncoder::begin(const at::Tensor& sample, const at::Tensor& timesteps,
                                      const Conditions& conditions) const {
-  embeddings_.check(conditions, conditions.embeddings.size(0));
+  embeddings_.check(conditions, conditions.rows());
   Pass pass;
-  pass.text = {conditions.embeddings, {}, conditions.cache};
+  pass.text = {embeddings_.context(conditions), {}, conditions.cache};
   if (!conditions.sample_rows.empty())
     pass.text.sample_rows =
         at::tensor(conditions.sample_rows, at::TensorOptions().dtype(at::kLong)).to(sample.device());

@@ -9,7 +9,8 @@ namespace ip2p {
 
 /// The half of a UNet on the way down: first convolution, embeddings, down blocks and the middle. A model
 /// that owns one registers its children as its own (`Module::add_children_of`): "conv_in", "time_proj",
-/// "time_embedding", "class_embedding", "add_embedding", "down_blocks", "mid_block".
+/// "time_embedding", "encoder_hid_proj", "class_embedding", "add_embedding", "down_blocks",
+/// "mid_block".
 class UNetEncoder : public Module {
  public:
   UNetEncoder(const UNetEncoderConfig& config, AttentionBackend attention);

@@ -81,15 +81,30 @@ at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context, co
   return out_->forward(attended, residual);
 }
 
-SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t groups, double eps,
-                                   AttentionBackend backend)
-    : group_norm_(groups, channels, eps),
-      to_q_(channels, channels),
+SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, AttentionBackend backend)
+    : to_q_(channels, channels),
       to_k_(channels, channels),
       to_v_(channels, channels),
       heads_(checked_heads(channels, channels / head_dim)),
-      backend_(backend) {
-  add_child("group_norm", group_norm_);
+      backend_(backend) {}
+
+SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t groups, double eps,
+                                   AttentionBackend backend)
+    : SpatialAttention(channels, head_dim, backend) {
+  group_norm_ = std::make_unique<GroupNorm>(groups, channels, eps);
+  add_child("group_norm", *group_norm_);
+  add_projections(channels);
+}
+
+SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t latent_channels,
+                                   AttentionBackend backend)
+    : SpatialAttention(channels, head_dim, backend) {
+  spatial_norm_ = std::make_unique<SpatialNorm>(channels, latent_channels);
+  add_child("spatial_norm", *spatial_norm_);
+  add_projections(channels);
+}
+
+void SpatialAttention::add_projections(int64_t channels) {
   add_child("to_q", to_q_);
   add_child("to_k", to_k_);
   add_child("to_v", to_v_);
@@ -97,9 +112,10 @@ SpatialAttention::SpatialAttention(int64_t channels, int64_t head_dim, int64_t g
   add_child("to_out", to_out_);
 }
 
-at::Tensor SpatialAttention::forward(const at::Tensor& x) const {
+at::Tensor SpatialAttention::forward(const at::Tensor& x, const at::Tensor& latents) const {
+  const at::Tensor normed = group_norm_ ? group_norm_->forward(x) : spatial_norm_->forward(x, latents);
   // [B,C,H,W] → [B,H·W,C]
-  const at::Tensor tokens = group_norm_.forward(x).flatten(2).transpose(1, 2);
+  const at::Tensor tokens = normed.flatten(2).transpose(1, 2);
   const at::Tensor attended = multi_head_attention(to_q_.forward(tokens), to_k_.forward(tokens),
                                                    to_v_.forward(tokens), heads_, false, backend_);
   return out_->forward(attended).transpose(1, 2).reshape(x.sizes()) + x;

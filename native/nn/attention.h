@@ -3,6 +3,7 @@
 #include "kernels/ops.h"
 #include "nn/conditions.h"
 #include "nn/layers.h"
+#include "nn/spatial_norm.h"
 
 namespace ip2p {
 
@@ -37,15 +38,22 @@ class Attention : public Module {
   AttentionBackend backend_;
 };
 
-/// Self-attention over the pixels of a feature map, with its group norm and residual: the middle of the
-/// autoencoder. x: [B,C,H,W] → [B,C,H,W]
+/// Self-attention over the pixels of a feature map, with its norm and residual: in autoencoders.
+/// x: [B,C,H,W] → [B,C,H,W]
 class SpatialAttention : public Module {
  public:
   SpatialAttention(int64_t channels, int64_t head_dim, int64_t groups, double eps, AttentionBackend backend);
-  at::Tensor forward(const at::Tensor& x) const;
+  /// With a norm that is conditioned on latents.
+  SpatialAttention(int64_t channels, int64_t head_dim, int64_t latent_channels, AttentionBackend backend);
+  /// latents: [B,Z,h,w], of the conditioned norm; undefined otherwise
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& latents = {}) const;
 
  private:
-  GroupNorm group_norm_;
+  SpatialAttention(int64_t channels, int64_t head_dim, AttentionBackend backend);
+  void add_projections(int64_t channels);
+
+  std::unique_ptr<GroupNorm> group_norm_;
+  std::unique_ptr<SpatialNorm> spatial_norm_;
   Linear to_q_, to_k_, to_v_;
   ModuleList<Module> to_out_;
   Linear* out_;

@@ -25,7 +25,7 @@ struct Residuals {
 /// Everything beside the sample and its timesteps that a pass through a denoising network depends on. What is
 /// not given is undefined. Conditions other than the text have one row, or one per row of text.
 struct Conditions {
-  at::Tensor embeddings;     ///< the text, [R,T,D]
+  at::Tensor embeddings;     ///< the text, [R,T,D]; undefined for a model that derives it from image_embeds
   at::Tensor text_embeds;    ///< pooled text, [R,E], for addition_embed_type "text_time"
   at::Tensor time_ids;       ///< sizes and crops, [R,K], for the same
   at::Tensor image_embeds;   ///< [R,E]
@@ -37,6 +37,9 @@ struct Conditions {
   std::vector<int64_t> sample_rows;
   UNetCache* cache = nullptr;
   DeepFeatures deep_features = DeepFeatures::Forget;
+
+  /// Rows of the condition, and of the result.
+  int64_t rows() const { return embeddings.defined() ? embeddings.size(0) : image_embeds.size(0); }
 };
 
 /// The text conditioning of cross-attention.

@@ -38,8 +38,11 @@ at::Tensor FourierProjection::forward(const at::Tensor& numbers, bool flip_sin_t
 }
 
 TimestepEmbedding::TimestepEmbedding(int64_t in_channels, int64_t out_channels, const std::string& act_fn,
-                                     int64_t condition_dim, const std::string& post_act_fn)
-    : linear_1_(in_channels, out_channels), linear_2_(out_channels, out_channels), act_(activation(act_fn)) {
+                                     int64_t condition_dim, const std::string& post_act_fn,
+                                     int64_t last_channels)
+    : linear_1_(in_channels, out_channels),
+      linear_2_(out_channels, last_channels > 0 ? last_channels : out_channels),
+      act_(activation(act_fn)) {
   if (!post_act_fn.empty()) post_act_ = activation(post_act_fn);
   add_child("linear_1", linear_1_);
   if (condition_dim > 0) {

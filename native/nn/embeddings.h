@@ -26,8 +26,10 @@ class TimestepEmbedding : public Module {
  public:
   /// @param condition_dim width of a condition that is projected and added to the input; 0: none
   /// @param post_act_fn empty: none
+  /// @param last_channels width of the output; 0: that between the layers, `out_channels`
   TimestepEmbedding(int64_t in_channels, int64_t out_channels, const std::string& act_fn,
-                    int64_t condition_dim = 0, const std::string& post_act_fn = "");
+                    int64_t condition_dim = 0, const std::string& post_act_fn = "",
+                    int64_t last_channels = 0);
   /// condition: [B,condition_dim] or undefined
   at::Tensor forward(const at::Tensor& x, const at::Tensor& condition = {}) const;
 

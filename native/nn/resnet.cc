@@ -1,6 +1,7 @@
 #include "nn/resnet.h"
 
 #include "core/cancel.h"
+#include "nn/sampling.h"
 
 namespace ip2p {
 
@@ -12,6 +13,8 @@ ResnetBlock2D::ResnetBlock2D(int64_t in_channels, int64_t out_channels, const Re
       act_(activation(options.act_fn)),
       silu_(is_silu(options.act_fn)),
       scale_shift_(options.scale_shift),
+      skip_time_act_(options.skip_time_act),
+      resampling_(options.resampling),
       output_scale_factor_(options.output_scale_factor) {
   add_child("norm1", norm1_);
   add_child("conv1", conv1_);
@@ -39,12 +42,20 @@ at::Tensor ResnetBlock2D::norm_act(const GroupNorm& norm, const at::Tensor& x,
   return act_(norm.forward(shift ? x + shift->unsqueeze(-1).unsqueeze(-1) : x));
 }
 
-at::Tensor ResnetBlock2D::forward(const at::Tensor& x, const TimeCondition& time) const {
+at::Tensor ResnetBlock2D::resampled(const at::Tensor& x) const {
+  if (resampling_ == ResnetResampling::Down) return halved(x);
+  return resampling_ == ResnetResampling::Up ? doubled(x) : x;
+}
+
+at::Tensor ResnetBlock2D::forward(const at::Tensor& input, const TimeCondition& time) const {
   check_cancelled();
-  at::Tensor h = conv1_.forward(norm_act(norm1_, x));
+  at::Tensor h = conv1_.forward(resampled(norm_act(norm1_, input)));
+  const at::Tensor x = resampled(input);
   std::optional<at::Tensor> shift;
   if (time_emb_proj_)
-    shift = time.projected(this, [&](const at::Tensor& t) { return time_emb_proj_->forward(act_(t)); });
+    shift = time.projected(this, [&](const at::Tensor& t) {
+      return time_emb_proj_->forward(skip_time_act_ ? t : act_(t));
+    });
   if (shift && scale_shift_) {
     const auto halves = shift->unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
     h = act_(norm2_.forward(h) * (halves[0] + 1) + halves[1]);

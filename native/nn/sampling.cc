@@ -1,5 +1,6 @@
 #include "nn/sampling.h"
 
+#include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/upsample_nearest2d.h>
 #include <c10/core/GradMode.h>
@@ -27,6 +28,14 @@ at::Tensor Upsample2D::forward(const at::Tensor& x, at::OptionalIntArrayRef size
   // In training, the extra sums, copies and their backward passes cost more than the phases save.
   if (target == twice && !c10::GradMode::is_enabled()) return conv_.forward_upsampled(x);
   return conv_.forward(at::upsample_nearest2d(x, target));
+}
+
+at::Tensor halved(const at::Tensor& x) {
+  return at::avg_pool2d(x, {2, 2}, {2, 2});
+}
+
+at::Tensor doubled(const at::Tensor& x) {
+  return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
 }
 
 }  // namespace ip2p

@@ -28,4 +28,10 @@ class Upsample2D : public Module {
   Conv2d conv_;
 };
 
+/// The mean of 2×2 pixels. x: [B,C,H,W] → [B,C,H/2,W/2], an odd last row or column left out
+at::Tensor halved(const at::Tensor& x);
+
+/// Every pixel four times. x: [B,C,H,W] → [B,C,2H,2W]
+at::Tensor doubled(const at::Tensor& x);
+
 }  // namespace ip2p

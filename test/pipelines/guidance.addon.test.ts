@@ -37,7 +37,7 @@ async function edit(guidanceScale: number, imageGuidanceScale: number) {
   const { unet } = pipeline;
   const forward = unet.forward.bind(unet);
   const spy = vi.spyOn(unet, "forward").mockImplementation((sample, timestep, embeddings, options) => {
-    rows.push(embeddings.shape[0]!);
+    rows.push(embeddings!.shape[0]!);
     inputs.add(sample.shape[0]!);
     return forward(sample, timestep, embeddings, options);
   });

@@ -19,7 +19,7 @@ async function edit(options: Partial<EditOptions> = {}, editor = pipeline) {
   const forward = unet.forward.bind(unet);
   const calls: string[] = [];
   const spy = vi.spyOn(unet, "forward").mockImplementation((sample, timestep, embeddings, given) => {
-    calls.push(`${embeddings.shape[0]} ${given?.deepFeatures}`);
+    calls.push(`${embeddings?.shape[0]} ${given?.deepFeatures}`);
     return forward(sample, timestep, embeddings, given);
   });
   const image = await Tensor.rand([1, 3, 32, 32], { generator: new Generator("cpu", 1) });

@@ -1,6 +1,6 @@
 import type { RgbImage } from "../../images/index.js";
 import { sizeForFactor } from "../../images/resize.js";
-import { scaleFactorOf } from "../../models/autoencoder_kl.js";
+import { scaleFactorOf } from "../../models/autoencoder-config.js";
 import { StableDiffusionImg2ImgPipeline } from "../../pipelines/stable_diffusion/stable_diffusion_img2img.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";
 import type { PictureJob } from "../pictures/job.js";

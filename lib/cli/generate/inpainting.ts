@@ -1,6 +1,6 @@
 import type { RgbImage } from "../../images/index.js";
 import type { RgbPixels } from "../../images/pixels.js";
-import { scaleFactorOf } from "../../models/autoencoder_kl.js";
+import { scaleFactorOf } from "../../models/autoencoder-config.js";
 import { checkMaskSize, cropRegion } from "../../pipelines/mask-crop.js";
 import { checkSize } from "../../pipelines/size.js";
 import { StableDiffusionInpaintPipeline } from "../../pipelines/stable_diffusion/stable_diffusion_inpaint.js";

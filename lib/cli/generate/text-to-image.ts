@@ -1,4 +1,4 @@
-import { scaleFactorOf } from "../../models/autoencoder_kl.js";
+import { scaleFactorOf } from "../../models/autoencoder-config.js";
 import { checkSize } from "../../pipelines/size.js";
 import { StableDiffusionPipeline } from "../../pipelines/stable_diffusion/stable_diffusion.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";

@@ -10,6 +10,8 @@ export interface ImagesAddon {
     outWidth: number,
     outHeight: number,
     filter: string,
+    /** Whether the picture is first reduced by whole factors (Pillow's `reducing_gap=1`). */
+    reducing: boolean,
   ): Promise<Uint8Array>;
   /** [B,C,H,W] resized by nearest neighbour. */
   resizeNearest(x: NativeTensor, height: number, width: number): Promise<NativeTensor>;

@@ -3,7 +3,7 @@ import type { NativeGenerator } from "./random.js";
 import type { NativeCancelToken } from "./system.js";
 import type { DType, NativeTensor } from "./tensor.js";
 
-/** bindings/models.cc, bindings/unet.cc */
+/** bindings/models.cc, bindings/unet.cc, bindings/image_models.cc */
 export interface ModelsAddon {
   loadModel(
     kind: ModelKind,
@@ -70,6 +70,37 @@ export interface ModelsAddon {
     textEmbeds?: NativeTensor;
     hiddenStates?: NativeTensor[];
   }>;
+  clipVisionForward(
+    model: NativeModel,
+    /** [B,C,S,S] */
+    pixelValues: NativeTensor,
+    cancel: NativeCancelToken | null,
+  ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; imageEmbeds: NativeTensor }>;
+  /** [B,C,h,w], not quantized. */
+  vqEncode(model: NativeModel, x: NativeTensor, cancel: NativeCancelToken | null): Promise<NativeTensor>;
+  vqDecode(
+    model: NativeModel,
+    z: NativeTensor,
+    /** Whether each place becomes the nearest entry of the codebook first. */
+    quantize: boolean,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  priorForward(
+    model: NativeModel,
+    /** [B,E] */
+    sample: NativeTensor,
+    /** One for all rows or one for each. */
+    timesteps: readonly number[],
+    /** [B,E] */
+    textEmbeds: NativeTensor,
+    /** [B,T,D] */
+    textStates: NativeTensor | null,
+    /** [B,T], 0 for padding; null: every token looks at every other. */
+    attentionMask: NativeTensor | null,
+    cancel: NativeCancelToken | null,
+  ): Promise<NativeTensor>;
+  /** Undoes the normalisation of embeddings [B,E]. */
+  priorPostProcess(model: NativeModel, embeddings: NativeTensor): Promise<NativeTensor>;
 }
 
 /** Consecutive elements of a file's tensor, read as a parameter of another name and shape. */
@@ -103,6 +134,9 @@ export const MODEL_KINDS = [
   "AutoencoderKL",
   "CLIPTextModel",
   "CLIPTextModelWithProjection",
+  "CLIPVisionModelWithProjection",
+  "PriorTransformer",
+  "VQModel",
 ] as const;
 export type ModelKind = (typeof MODEL_KINDS)[number];
 export type Quantization = "none" | "int8";

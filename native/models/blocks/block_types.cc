@@ -6,6 +6,7 @@
 #include "models/blocks/k_down_block_2d.h"
 #include "models/blocks/k_up_block_2d.h"
 #include "models/blocks/mid_block_2d.h"
+#include "models/blocks/simple_cross_attn_block_2d.h"
 #include "models/blocks/up_block_2d.h"
 
 namespace ip2p {
@@ -23,16 +24,21 @@ constexpr BlockType<UNetDownBlock> kDownBlocks[] = {
     {"CrossAttnDownBlock2D", make_cross_attn_down_block_2d},
     {"KDownBlock2D", make_k_down_block_2d},
     {"KCrossAttnDownBlock2D", make_k_cross_attn_down_block_2d},
+    {"ResnetDownsampleBlock2D", make_resnet_downsample_block_2d},
+    {"SimpleCrossAttnDownBlock2D", make_simple_cross_attn_down_block_2d},
 };
 constexpr BlockType<UNetMidBlock> kMidBlocks[] = {
     {"UNetMidBlock2D", make_mid_block_2d},
     {"UNetMidBlock2DCrossAttn", make_cross_attn_mid_block_2d},
+    {"UNetMidBlock2DSimpleCrossAttn", make_simple_cross_attn_mid_block_2d},
 };
 constexpr BlockType<UNetUpBlock> kUpBlocks[] = {
     {"UpBlock2D", make_up_block_2d},
     {"CrossAttnUpBlock2D", make_cross_attn_up_block_2d},
     {"KUpBlock2D", make_k_up_block_2d},
     {"KCrossAttnUpBlock2D", make_k_cross_attn_up_block_2d},
+    {"ResnetUpsampleBlock2D", make_resnet_upsample_block_2d},
+    {"SimpleCrossAttnUpBlock2D", make_simple_cross_attn_up_block_2d},
 };
 
 template <class Block, size_t count>

@@ -24,6 +24,14 @@ at::Tensor run(const ResnetBlockCondNorm2D& resnet, const at::Tensor& x, const T
   return run_resnet(resnet, x, time);
 }
 
+at::Tensor run(const AddedKVAttention& attention, const at::Tensor& x, const TextCondition& text) {
+  return recomputed(
+      [&attention, text](const at::Tensor& in, const at::Tensor& embeddings) {
+        return attention.forward(in, {embeddings, text.sample_rows, text.cache});
+      },
+      x, text.embeddings);
+}
+
 at::Tensor run(const Transformer2DModel& transformer, const at::Tensor& x, const TextCondition& text) {
   return recomputed(
       [&transformer, text](const at::Tensor& in, const at::Tensor& embeddings) {

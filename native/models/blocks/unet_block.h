@@ -23,6 +23,10 @@ struct UNetBlockOptions {
   /// Transformer blocks behind each resnet, for block types with attention: at least `layers` of them.
   std::vector<int64_t> transformer_layers;
 
+  // Of the "Simple" and "Resnet" block types only:
+  bool skip_time_act = false;
+  double output_scale_factor = 1;  ///< of their resnets, but those in the middle
+
   /// The transformer behind the i-th resnet.
   TransformerOptions transformer_at(int64_t i) const {
     TransformerOptions options = transformer;

@@ -9,6 +9,9 @@ import fc from "fast-check";
 import { Generator, InstructPix2PixError, loadSafetensors, saveSafetensors } from "../../../dist/index.js";
 import { AutoencoderKL } from "../../../dist/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../../dist/models/clip_text_model.js";
+import { CLIPVisionModelWithProjection } from "../../../dist/models/clip_vision_model_with_projection.js";
+import { PriorTransformer } from "../../../dist/models/prior_transformer.js";
+import { VQModel } from "../../../dist/models/vq_model.js";
 import { native, onOneThread, Tensor, tinyModel, UNet2DConditionModel } from "./package.mjs";
 
 const [part, seconds, seed] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
@@ -21,6 +24,16 @@ const model = (Class, folder) => Class.fromPretrained(`model/${folder}`);
 const unet = await model(UNet2DConditionModel, "unet");
 const vae = await model(AutoencoderKL, "vae");
 const text = await model(CLIPTextModel, "text_encoder");
+const vision = await CLIPVisionModelWithProjection.fromConfig({
+  ...{ hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1, num_attention_heads: 2 },
+  ...{ image_size: 16, patch_size: 8, projection_dim: 8 },
+});
+const vq = await VQModel.fromConfig({
+  ...{ block_out_channels: [32], norm_type: "spatial", latent_channels: 4, num_vq_embeddings: 8 },
+});
+const prior = await PriorTransformer.fromConfig({
+  ...{ num_attention_heads: 2, attention_head_dim: 4, num_layers: 1, embedding_dim: 8, num_embeddings: 5 },
+});
 const trainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
   ...{ useEma: true, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
@@ -49,6 +62,10 @@ const target = await Tensor.randn([1, 4, 8, 8]);
 const halfPicture = await Tensor.randn([2, 3, 16, 8]);
 const latentNoise = await Tensor.randn([2, 4, 8, 8]);
 const bias = await Tensor.zeros([8]);
+const visionPixels = await Tensor.randn([1, 3, 16, 16]);
+const vqLatents = await Tensor.randn([1, 4, 4, 4]);
+const priorRow = await Tensor.randn([2, 8]);
+const priorStates = await Tensor.randn([2, 5, 8]);
 const disposed = Tensor.from([1]);
 disposed.dispose();
 const generator = new Generator("cpu", 0);
@@ -275,6 +292,11 @@ const addonExamples = {
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
   clipTextForward: () => [text.handle, h(ids), true, null, 0],
+  clipVisionForward: () => [vision.handle, h(visionPixels), null],
+  vqEncode: () => [vq.handle, h(halfPicture), null],
+  vqDecode: () => [vq.handle, h(vqLatents), true, null],
+  priorForward: () => [prior.handle, h(priorRow), [5], h(priorRow), h(priorStates), null, null],
+  priorPostProcess: () => [prior.handle, h(priorRow)],
   callOperator: () => ["geglu", [h(picture)], [], h(halfPicture)],
   replayOperator: () => ["geglu", [h(picture)], []],
   createTrainer: () => [unet.handle, null, trainerOptions],
@@ -288,7 +310,7 @@ const addonExamples = {
   trainerState: () => [trainer, "ema"],
   copyTensors: () => [[h(small)], [h(small)]],
   selectRows: () => [[1, 0], h(small), h(small)],
-  resize: () => [new Uint8Array(12), 2, 2, 3, 4, 4, "lanczos"],
+  resize: () => [new Uint8Array(12), 2, 2, 3, 4, 4, "lanczos", false],
   resizeNearest: () => [h(picture), 4, 4],
   pictureToTensor: () => [new Uint8Array(12), 2, 2],
   picturesToTensor: () => [new Uint8Array(24), 2, 2, 2, [1, 0]],
