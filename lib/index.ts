@@ -3,13 +3,13 @@
 import "./core/symbols.js"; // before everything else
 
 export type { FromPretrainedOptions, LoadOptions } from "./components/load.js";
+export { CLIPImageProcessor } from "./conditioning/clip_image_processor.js";
 export {
   type EncodedPrompt,
   type EncodedPromptPair,
   type EncodePromptOptions,
   encodePrompt,
 } from "./conditioning/encode-prompt.js";
-export { CLIPImageProcessor } from "./conditioning/clip_image_processor.js";
 export { PROMPT_WEIGHTINGS, type PromptWeighting } from "./conditioning/prompt-weightings.js";
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./core/cuda.js";
 export type { DeviceOption } from "./core/device.js";
@@ -70,6 +70,8 @@ export {
 export type { StableDiffusionComponents } from "./pipelines/components.js";
 export { DiffusionPipeline } from "./pipelines/diffusion_pipeline.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
+export { imageToTensor, tensorToImage, tensorToImages } from "./pipelines/image-tensors.js";
+export type { InpaintPictureOptions } from "./pipelines/inpainting/options.js";
 export type { CombinedOptions, KandinskyV22CombinedComponents } from "./pipelines/kandinsky2_2/combined-base.js";
 export type { KandinskyV22Components, KandinskyV22PriorComponents } from "./pipelines/kandinsky2_2/components.js";
 export { type KandinskyV22Options, KandinskyV22Pipeline } from "./pipelines/kandinsky2_2/kandinsky2_2.js";
@@ -103,8 +105,6 @@ export type {
   KandinskyV22StepReplacements,
 } from "./pipelines/kandinsky2_2/options.js";
 export type { PriorOptions, PriorResult } from "./pipelines/kandinsky2_2/prior-base.js";
-export { imageToTensor, tensorToImage, tensorToImages } from "./pipelines/image-tensors.js";
-export type { InpaintPictureOptions } from "./pipelines/inpainting/options.js";
 export type {
   ImagesResult,
   OutputType,

@@ -7,7 +7,6 @@ import { CLIPTextModel } from "../models/clip_text_model.js";
 import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
 import { CLIPVisionModelWithProjection } from "../models/clip_vision_model_with_projection.js";
 import type { ModelFormat, ModelLibrary } from "../models/format.js";
-import { PriorTransformer } from "../models/prior_transformer.js";
 import {
   type ModelDescription,
   type ModelOptions,
@@ -15,6 +14,7 @@ import {
   type QuantizationOptions,
   readModelConfig,
 } from "../models/pretrained.js";
+import { PriorTransformer } from "../models/prior_transformer.js";
 import { DIFFUSERS_VERSION } from "../models/save.js";
 import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { VQModel } from "../models/vq_model.js";

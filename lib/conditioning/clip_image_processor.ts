@@ -4,7 +4,7 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { Tensor } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
 import { toJson } from "../files/json.js";
-import { type ImageSource, loadImage, type LoadImageOptions, type RgbImage } from "../images/index.js";
+import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images/index.js";
 import { type ResampleFilter, resizePixels } from "../images/resize.js";
 import { type JsonObject, unsupported } from "../models/schema.js";
 
@@ -185,7 +185,9 @@ function settingsOf(config: JsonObject, where: string): Settings {
   const { rescale_factor: factor } = config;
   if (typeof factor !== "number" || !Number.isFinite(factor))
     throw unsupported(where, "rescale_factor", factor, "a number");
-  const normal = flag("do_normalize") ? { mean: threeNumbers("image_mean"), std: threeNumbers("image_std") } : undefined;
+  const normal = flag("do_normalize")
+    ? { mean: threeNumbers("image_mean"), std: threeNumbers("image_std") }
+    : undefined;
   if (normal?.std.includes(0)) throw unsupported(where, "image_std", normal.std, "numbers without 0");
   return {
     size: flag("do_resize") ? size() : undefined,

@@ -82,7 +82,9 @@ export async function resizeStored(
   const averaged = form === "colour with alpha";
   const rgba = averaged ? premultiplied(rgbaOf(picture)) : rgbaOf(picture);
   const method = form === "indexed" ? "nearest" : filter;
-  const resized = ofThisRealm(await native().resize(rgba, picture.width, picture.height, 4, width, height, method, false));
+  const resized = ofThisRealm(
+    await native().resize(rgba, picture.width, picture.height, 4, width, height, method, false),
+  );
   const pixels = fromRgba(width, height, averaged ? unpremultiplied(resized) : resized, form);
   return { ...pixels, background: picture.background };
 }

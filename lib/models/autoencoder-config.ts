@@ -1,14 +1,4 @@
-import {
-  boolean,
-  type Field,
-  integer,
-  integers,
-  LIMITS,
-  listOfOne,
-  number,
-  oneOf,
-  unsupported,
-} from "./schema.js";
+import { boolean, type Field, integer, integers, LIMITS, listOfOne, number, oneOf, unsupported } from "./schema.js";
 
 /** An edge, or [height, width]. */
 const size: Field<number | number[]> = {

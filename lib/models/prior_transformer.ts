@@ -10,16 +10,7 @@ import {
   type NewModelOptions,
   PretrainedModel,
 } from "./pretrained.js";
-import {
-  ignored,
-  integer,
-  type JsonObject,
-  LIMITS,
-  nullable,
-  oneOf,
-  type Parsed,
-  parseConfig,
-} from "./schema.js";
+import { ignored, integer, type JsonObject, LIMITS, nullable, oneOf, type Parsed, parseConfig } from "./schema.js";
 
 /** Every key of a prior's config.json, with its default. */
 const SCHEMA = {

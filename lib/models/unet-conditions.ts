@@ -70,7 +70,10 @@ const FORWARD_OPTIONS = optionNames<UNetForwardOptions>()({
 });
 
 /** The conditions of a pass, as the addon takes them. */
-export function unetConditions(encoderHiddenStates: Tensor | null, options: UNetForwardOptions | undefined): NativeConditions {
+export function unetConditions(
+  encoderHiddenStates: Tensor | null,
+  options: UNetForwardOptions | undefined,
+): NativeConditions {
   const given = checkOptions(options, FORWARD_OPTIONS);
   return {
     embeddings: encoderHiddenStates === null ? null : handleOf(encoderHiddenStates, "encoderHiddenStates"),

@@ -124,8 +124,7 @@ export function unetToNative(config: UNet2DConditionConfig, where: string): obje
     transformer_layers_per_block: perResnet("transformer_layers_per_block", layers, resnets),
     reverse_transformer_layers_per_block: perResnet("reverse_transformer_layers_per_block", upLayers, upResnets),
     attention_head_dim: perLevel("attention_head_dim", config.attention_head_dim),
-    mid_block_only_cross_attention:
-      config.mid_block_only_cross_attention ?? (config.only_cross_attention === true),
+    mid_block_only_cross_attention: config.mid_block_only_cross_attention ?? config.only_cross_attention === true,
     extend_input_channels: false,
     time_embedding_dim: timeEmbeddingDim(config),
   };
@@ -161,7 +160,12 @@ function checkEmbeddings(config: UNet2DConditionConfig, where: string): void {
   if (config.encoder_hid_dim_type === "image_proj") {
     need("encoder_hid_dim", "encoder_hid_dim_type");
     if (new Set([config.cross_attention_dim].flat()).size > 1)
-      throw unsupported(where, "cross_attention_dim", config.cross_attention_dim, "one number, since encoder_hid_dim_type is set");
+      throw unsupported(
+        where,
+        "cross_attention_dim",
+        config.cross_attention_dim,
+        "one number, since encoder_hid_dim_type is set",
+      );
   } else if (config.encoder_hid_dim !== null && config.addition_embed_type !== "image") {
     throw unsupported(where, "encoder_hid_dim", config.encoder_hid_dim, "null, since encoder_hid_dim_type is null");
   }

@@ -1,7 +1,6 @@
 import type { Tensor } from "../core/tensor.js";
 import { AlphaScheduler } from "./alpha-scheduler.js";
 import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
-import { clipKeys } from "./threshold.js";
 import { drawNoise, type Expression, scaled, sum, withTemporaries } from "./expression.js";
 import { exp32, f32, log32, roundHalfEven, sqrt32 } from "./float32.js";
 import { learnedRangeDeviation } from "./learned-range.js";
@@ -12,6 +11,7 @@ import {
   type StepOptions,
   type StepOutput,
 } from "./options.js";
+import { clipKeys } from "./threshold.js";
 import { requireStepCount } from "./timesteps.js";
 
 const SCHEMA = {

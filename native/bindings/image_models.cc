@@ -56,8 +56,7 @@ Napi::Value vq_decode(const Info& info) {
 
 /// clipVisionForward(model, pixelValues, cancel): { lastHiddenState, pooled, imageEmbeds }
 Napi::Value clip_vision_forward(const Info& info) {
-  const auto model =
-      model_argument<CLIPVisionModelWithProjection>(info[0], "CLIPVisionModelWithProjection");
+  const auto model = model_argument<CLIPVisionModelWithProjection>(info[0], "CLIPVisionModelWithProjection");
   const at::Tensor pixels = TensorObject::get(info[1]);
   return submit_with(
       info.Env(), model,

@@ -373,8 +373,8 @@ void resize_u8(const uint8_t* src, int width, int height, int channels, uint8_t*
     return resize_extent(src, width, height, channels, dst, out_width, out_height, filter,
                          {double(width), double(height)});
   const std::vector<uint8_t> means = reduced(src, width, height, channels, across, down);
-  resize_extent(means.data(), (width + across - 1) / across, (height + down - 1) / down, channels, dst, out_width,
-                out_height, filter, {double(width) / across, double(height) / down});
+  resize_extent(means.data(), (width + across - 1) / across, (height + down - 1) / down, channels, dst,
+                out_width, out_height, filter, {double(width) / across, double(height) / down});
 }
 
 }  // namespace ip2p

@@ -85,7 +85,8 @@ AutoencoderConfig::AutoencoderConfig(const ConfigValue& config)
       norm_num_groups(config.integer("norm_num_groups")),
       mid_block_add_attention(config.boolean("mid_block_add_attention")) {
   if (block_out_channels.empty()) throw Error("ERR_CONFIG", "block_out_channels is empty");
-  if (down_block_types.size() != block_out_channels.size() || up_block_types.size() != block_out_channels.size())
+  if (down_block_types.size() != block_out_channels.size() ||
+      up_block_types.size() != block_out_channels.size())
     throw Error("ERR_CONFIG", "the lists of an autoencoder's configuration differ in length");
 }
 

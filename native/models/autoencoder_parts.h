@@ -11,7 +11,8 @@
 
 namespace ip2p {
 
-/// The keys of an autoencoder's config.json that shape its encoder and decoder (lib/models/ fills in defaults).
+/// The keys of an autoencoder's config.json that shape its encoder and decoder (lib/models/ fills in
+/// defaults).
 struct AutoencoderConfig {
   explicit AutoencoderConfig(const ConfigValue& config);
 
@@ -27,8 +28,8 @@ struct AutoencoderConfig {
   bool mid_block_add_attention;
 };
 
-/// A resnet of an autoencoder. In a decoder with spatial norms it is conditioned on the latents, [B,Z,h,w]; elsewhere
-/// they are undefined.
+/// A resnet of an autoencoder. In a decoder with spatial norms it is conditioned on the latents, [B,Z,h,w];
+/// elsewhere they are undefined.
 class AutoencoderResnet : public Module {
  public:
   virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& latents) const = 0;
@@ -45,7 +46,8 @@ struct AutoencoderLayers {
   std::unique_ptr<SpatialAttention> make_attention(int64_t channels) const;
 };
 
-/// Resnets at one resolution, with an attention behind each where `attends`, and, unless it is the last, a resampler
+/// Resnets at one resolution, with an attention behind each where `attends`, and, unless it is the last, a
+/// resampler
 /// ("downsamplers.0" or "upsamplers.0").
 template <class Resampler>
 class AutoencoderLevel : public Module {

@@ -8,7 +8,8 @@
 
 namespace ip2p {
 
-/// The keys of a CLIP image encoder's config.json that shape it (lib/models/clip_vision_model.ts fills in defaults).
+/// The keys of a CLIP image encoder's config.json that shape it (lib/models/clip_vision_model.ts fills in
+/// defaults).
 struct CLIPVisionConfig : CLIPEncoderOptions {
   CLIPVisionConfig(const ConfigValue& config, AttentionBackend attention);
 
@@ -26,7 +27,8 @@ struct CLIPVisionOutput {
   at::Tensor image_embeds;       ///< [B,projection_dim]
 };
 
-/// CLIP's image transformer with its projection to the space that texts and images share (Radford et al. 2021).
+/// CLIP's image transformer with its projection to the space that texts and images share (Radford et al.
+/// 2021).
 class CLIPVisionModelWithProjection : public Model {
  public:
   explicit CLIPVisionModelWithProjection(const CLIPVisionConfig& config);

@@ -36,7 +36,8 @@ PriorTransformerConfig::PriorTransformerConfig(const ConfigValue& config)
     throw Error("ERR_CONFIG", "num_attention_heads and attention_head_dim must be above 0");
 }
 
-PriorTransformer::Block::SelfAttention::SelfAttention(int64_t channels, int64_t heads, AttentionBackend backend)
+PriorTransformer::Block::SelfAttention::SelfAttention(int64_t channels, int64_t heads,
+                                                      AttentionBackend backend)
     : to_q(channels, channels),
       to_k(channels, channels),
       to_v(channels, channels),
@@ -121,8 +122,8 @@ at::Tensor PriorTransformer::forward(const at::Tensor& sample, const at::Tensor&
   const at::Tensor sinusoid =
       timestep_embedding(timesteps.to(sample.device()).expand({B}), config_.inner_dim(), true, 0);
   const at::Tensor time = time_embedding_.forward(sinusoid.to(sample.scalar_type()));
-  const at::Tensor pooled =
-      embedding_proj_.forward(embedding_proj_norm_ ? embedding_proj_norm_->forward(text_embeds) : text_embeds);
+  const at::Tensor pooled = embedding_proj_.forward(
+      embedding_proj_norm_ ? embedding_proj_norm_->forward(text_embeds) : text_embeds);
   std::vector<at::Tensor> tokens;
   if (text_states.defined())
     tokens.push_back(encoder_hidden_states_proj_ ? encoder_hidden_states_proj_->forward(text_states)

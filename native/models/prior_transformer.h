@@ -31,17 +31,17 @@ struct PriorTransformerConfig {
   int64_t inner_dim() const { return num_attention_heads * attention_head_dim; }
 };
 
-/// Predicts an image embedding from a noisy one and a text (Ramesh et al. 2022, "Hierarchical Text-Conditional Image
-/// Generation with CLIP Latents", https://arxiv.org/abs/2204.06125): a transformer over the tokens of the text, the
-/// text's embedding, the timestep and the noisy embedding.
+/// Predicts an image embedding from a noisy one and a text (Ramesh et al. 2022, "Hierarchical
+/// Text-Conditional Image Generation with CLIP Latents", https://arxiv.org/abs/2204.06125): a transformer
+/// over the tokens of the text, the text's embedding, the timestep and the noisy embedding.
 class PriorTransformer : public Model {
  public:
   PriorTransformer(const PriorTransformerConfig& config, AttentionBackend attention);
 
   /// sample: [B,embedding_dim]; timesteps: [B] or [1]; text_embeds: [B,embedding_proj_dim]; text_states:
-  /// [B,num_embeddings,embedding_dim], or undefined for a model without them; mask: [B,num_embeddings], 0 for padding, or
-  /// undefined: every token then looks at every other → [B,clip_embed_dim], or [B,1,clip_embed_dim] without the added
-  /// token
+  /// [B,num_embeddings,embedding_dim], or undefined for a model without them; mask: [B,num_embeddings], 0 for
+  /// padding, or undefined: every token then looks at every other → [B,clip_embed_dim], or
+  /// [B,1,clip_embed_dim] without the added token
   at::Tensor forward(const at::Tensor& sample, const at::Tensor& timesteps, const at::Tensor& text_embeds,
                      const at::Tensor& text_states, const at::Tensor& mask) const;
 

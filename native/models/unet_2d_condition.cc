@@ -67,8 +67,8 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConditionConfig& config, 
     up_blocks_.append(make_up_block(config.up_block_types[i], options));
   }
 
-  add_children_of(encoder_, {"conv_in", "time_proj", "time_embedding", "encoder_hid_proj", "class_embedding", "add_embedding",
-                             "down_blocks"});
+  add_children_of(encoder_, {"conv_in", "time_proj", "time_embedding", "encoder_hid_proj", "class_embedding",
+                             "add_embedding", "down_blocks"});
   add_child("up_blocks", up_blocks_);
   add_children_of(encoder_, {"mid_block"});
   if (config.norm_num_groups > 0) {
@@ -124,8 +124,7 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
   };
   at::Tensor x =
       conditions.deep_features == DeepFeatures::Reuse ? conditions.cache->deep_features : at::Tensor();
-  if (x.defined() && x.size(0) == conditions.rows() &&
-      x.sizes().slice(2) == sample.sizes().slice(2)) {
+  if (x.defined() && x.size(0) == conditions.rows() && x.sizes().slice(2) == sample.sizes().slice(2)) {
     // The deeper levels are skipped, the path down to them included.
     pass.skips.resize(1 + encoder_.skip_count(0));
     finish_skips();

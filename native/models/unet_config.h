@@ -40,8 +40,9 @@ struct UNetEncoderConfig {
   std::string addition_embed_type;  ///< empty: none
   int64_t addition_time_embed_dim;
   int64_t projection_class_embeddings_input_dim;
-  std::string encoder_hid_dim_type;  ///< empty, or "image_proj": the condition is projected from image embeddings
-  int64_t encoder_hid_dim;           ///< width of those; 0: none
+  std::string
+      encoder_hid_dim_type;  ///< empty, or "image_proj": the condition is projected from image embeddings
+  int64_t encoder_hid_dim;   ///< width of those; 0: none
   // Of the "Simple" and "Resnet" block types only:
   bool mid_block_only_cross_attention;
   bool resnet_skip_time_act;

@@ -62,8 +62,8 @@ UNetEmbeddings::UNetEmbeddings(const UNetEncoderConfig& config)
     image_projection_ = std::make_unique<ImageProjection>(image_dim_, config.cross_attention_dim.front());
     add_child("encoder_hid_proj", *image_projection_);
   } else if (!config.encoder_hid_dim_type.empty()) {
-    throw Error("ERR_CONFIG",
-                "\"encoder_hid_dim_type\" is \"" + config.encoder_hid_dim_type + "\", which is not supported");
+    throw Error("ERR_CONFIG", "\"encoder_hid_dim_type\" is \"" + config.encoder_hid_dim_type +
+                                  "\", which is not supported");
   }
   if (class_type_ == "table") {
     class_table_ = std::make_unique<Embedding>(classes_, dim_);
@@ -183,7 +183,8 @@ at::Tensor UNetEmbeddings::context(const Conditions& conditions) const {
   if (!image_projection_) return conditions.embeddings;
   const at::Tensor& embeds = conditions.image_embeds;
   const auto project = [&] { return std::vector<at::Tensor>{image_projection_->forward(embeds)}; };
-  // Cached, so that it stays the same tensor from pass to pass, which is what the caches of keys and values ask.
+  // Cached, so that it stays the same tensor from pass to pass, which is what the caches of keys and values
+  // ask.
   return conditions.cache ? conditions.cache->get(image_projection_.get(), embeds, project)[0] : project()[0];
 }
 

@@ -90,9 +90,8 @@ void UNetEncoder::share_or_expand(Pass& pass, const Conditions& conditions) cons
     return !condition.defined() || condition.size(0) == 1 ||
            condition.index_select(0, representatives).equal(condition);
   };
-  if (agrees(conditions.text_embeds) && agrees(conditions.time_ids) &&
-      agrees(conditions.image_embeds) && agrees(conditions.class_labels) &&
-      agrees(conditions.timestep_cond)) {
+  if (agrees(conditions.text_embeds) && agrees(conditions.time_ids) && agrees(conditions.image_embeds) &&
+      agrees(conditions.class_labels) && agrees(conditions.timestep_cond)) {
     pass.time.by_sample_row = pass.time.embedding.index_select(0, on_device(first));
   } else {
     pass.x = pass.text.expand_rows(pass.x);

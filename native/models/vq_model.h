@@ -14,8 +14,9 @@ struct VQModelConfig : AutoencoderConfig {
   bool spatial_norm;
 };
 
-/// An autoencoder whose latents are entries of a codebook (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937);
-/// with spatial norms in its decoder that of Kandinsky 2.2 (MoVQ, Zheng et al. 2022, https://arxiv.org/abs/2209.09002).
+/// An autoencoder whose latents are entries of a codebook (van den Oord et al. 2017,
+/// https://arxiv.org/abs/1711.00937); with spatial norms in its decoder that of Kandinsky 2.2 (MoVQ, Zheng et
+/// al. 2022, https://arxiv.org/abs/2209.09002).
 class VQModel : public Model {
  public:
   VQModel(const VQModelConfig& config, AttentionBackend attention);

@@ -12,7 +12,8 @@ constexpr double kNormEps = 1e-5;  // fixed, whatever norm_eps says
 
 int64_t head_count(int64_t channels, int64_t head_dim) {
   if (head_dim <= 0 || channels % head_dim != 0)
-    throw Error("ERR_CONFIG", std::to_string(channels) + " channels cannot be split into attention heads of " +
+    throw Error("ERR_CONFIG", std::to_string(channels) +
+                                  " channels cannot be split into attention heads of " +
                                   std::to_string(head_dim) + " (attention_head_dim)");
   return channels / head_dim;
 }
@@ -53,11 +54,11 @@ at::Tensor AddedKVAttention::forward(const at::Tensor& shared, const TextConditi
   // [B,C,H,W] → [B,H·W,C]
   const at::Tensor tokens = group_norm_.forward(x).flatten(2).transpose(1, 2);
   const auto project = [&] {
-    return std::vector<at::Tensor>{add_k_proj_.forward(text.embeddings), add_v_proj_.forward(text.embeddings)};
+    return std::vector<at::Tensor>{add_k_proj_.forward(text.embeddings),
+                                   add_v_proj_.forward(text.embeddings)};
   };
   std::vector<at::Tensor> kv = text.cache ? text.cache->get(this, text.embeddings, project) : project();
-  if (to_k_)
-    kv = {at::cat({kv[0], to_k_->forward(tokens)}, 1), at::cat({kv[1], to_v_->forward(tokens)}, 1)};
+  if (to_k_) kv = {at::cat({kv[0], to_k_->forward(tokens)}, 1), at::cat({kv[1], to_v_->forward(tokens)}, 1)};
   const at::Tensor attended =
       multi_head_attention(to_q_.forward(tokens), kv[0], kv[1], heads_, false, backend_);
   return out_->forward(attended).transpose(1, 2).reshape(x.sizes()) + x;

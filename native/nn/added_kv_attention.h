@@ -12,9 +12,9 @@ struct AddedKVAttentionOptions {
   AttentionBackend attention;
 };
 
-/// Attention of a feature map's pixels over the tokens of a condition, projected to keys and values of their own,
-/// and over each other, with its group norm and residual: the attention of Kandinsky 2.2 (Razzhigaev et al. 2023)
-/// and of the decoder of DALL·E 2 (Ramesh et al. 2022). x: [B,C,H,W] → [B,C,H,W]
+/// Attention of a feature map's pixels over the tokens of a condition, projected to keys and values of their
+/// own, and over each other, with its group norm and residual: the attention of Kandinsky 2.2 (Razzhigaev et
+/// al. 2023) and of the decoder of DALL·E 2 (Ramesh et al. 2022). x: [B,C,H,W] → [B,C,H,W]
 class AddedKVAttention : public Module {
  public:
   AddedKVAttention(int64_t channels, const AddedKVAttentionOptions& options);

@@ -53,9 +53,8 @@ at::Tensor ResnetBlock2D::forward(const at::Tensor& input, const TimeCondition& 
   const at::Tensor x = resampled(input);
   std::optional<at::Tensor> shift;
   if (time_emb_proj_)
-    shift = time.projected(this, [&](const at::Tensor& t) {
-      return time_emb_proj_->forward(skip_time_act_ ? t : act_(t));
-    });
+    shift = time.projected(
+        this, [&](const at::Tensor& t) { return time_emb_proj_->forward(skip_time_act_ ? t : act_(t)); });
   if (shift && scale_shift_) {
     const auto halves = shift->unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
     h = act_(norm2_.forward(h) * (halves[0] + 1) + halves[1]);

@@ -4,8 +4,9 @@
 
 namespace ip2p {
 
-/// A group norm whose scale and shift at every pixel are projected from a map of latents, of any size, upsampled by
-/// nearest neighbours (Zheng et al. 2022, "MoVQ", https://arxiv.org/abs/2209.09002). f: [B,C,H,W], z: [B,Z,h,w]
+/// A group norm whose scale and shift at every pixel are projected from a map of latents, of any size,
+/// upsampled by nearest neighbours (Zheng et al. 2022, "MoVQ", https://arxiv.org/abs/2209.09002). f:
+/// [B,C,H,W], z: [B,Z,h,w]
 class SpatialNorm : public Module {
  public:
   SpatialNorm(int64_t channels, int64_t latent_channels);

@@ -74,7 +74,9 @@ describe("models alone", () => {
       attentionMask: at("text.attention_mask"),
     });
     expect(await relative(out, "prior.out")).toBeLessThan(MODULES);
-    expect(await relative(await prior.postProcessLatents(at("prior.sample")), "prior.post_process")).toBeLessThan(MODULES);
+    expect(await relative(await prior.postProcessLatents(at("prior.sample")), "prior.post_process")).toBeLessThan(
+      MODULES,
+    );
   });
 });
 

@@ -1,6 +1,6 @@
 import type { ComponentSlot, PipelineDescription } from "../../components/description.js";
-import { checkNames, loadComponents, type LoadOptions } from "../../components/load.js";
 import { componentNames } from "../../components/description.js";
+import { checkNames, type LoadOptions, loadComponents } from "../../components/load.js";
 import { readPipelineClass } from "../../components/pipeline-class.js";
 import { InstructPix2PixError } from "../../core/errors.js";
 import { optionNames } from "../../core/known-options.js";
@@ -80,7 +80,10 @@ export function kandinskyCombined(
   const decoder = kandinskyDecoder(className, options);
   const description: PipelineDescription<KandinskyV22CombinedComponents> = {
     className,
-    components: { ...decoder.components, ...ofPrior } as PipelineDescription<KandinskyV22CombinedComponents>["components"],
+    components: {
+      ...decoder.components,
+      ...ofPrior,
+    } as PipelineDescription<KandinskyV22CombinedComponents>["components"],
     check(configs, index) {
       decoder.check?.(configs, index);
       const { priorPrior: prior, priorImageEncoder: imageEncoder, priorTextEncoder: textEncoder } = configs;

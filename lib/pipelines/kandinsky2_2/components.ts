@@ -98,9 +98,9 @@ export function checkDecoder(unet: UNet2DConditionConfig, movq: VQModelConfig, i
   if (unet.in_channels === wanted) return;
   const use =
     unet.in_channels === 2 * latents + 1
-    ? ": it is an inpainting model, for KandinskyV22InpaintPipeline"
-    : unet.in_channels === latents
-      ? ": it is for KandinskyV22Pipeline and KandinskyV22Img2ImgPipeline"
-      : "";
+      ? ": it is an inpainting model, for KandinskyV22InpaintPipeline"
+      : unet.in_channels === latents
+        ? ": it is for KandinskyV22Pipeline and KandinskyV22Img2ImgPipeline"
+        : "";
   throw refuse(`the UNet has ${unet.in_channels} input channels, not ${wanted}${use}`);
 }

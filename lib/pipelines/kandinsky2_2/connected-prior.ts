@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import { MODEL_INDEX } from "../../components/model-index.js";
 import { InstructPix2PixError } from "../../core/errors.js";
 import { quote } from "../../core/quote.js";
 import { parseYaml } from "../../data/yaml.js";
@@ -6,7 +7,6 @@ import { cardHead } from "../../files/card-head.js";
 import { isFile } from "../../files/is-file.js";
 import { readTextFile } from "../../files/text-file.js";
 import { type ResolveOptions, resolvePretrained } from "../../hub/index.js";
-import { MODEL_INDEX } from "../../components/model-index.js";
 
 const CARD = "README.md";
 const MAX_CARD = 16 * 2 ** 20;

@@ -8,7 +8,7 @@ import type { VQModel } from "../../models/vq_model.js";
 import { checkedScheduler } from "../../schedulers/check.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
 import { checkRun, checkSampling, type RunCall, type SamplingCall } from "../call.js";
-import { denoise, type Denoising, type StepInput } from "../denoise.js";
+import { type Denoising, denoise, type StepInput } from "../denoise.js";
 import { DiffusionPipeline } from "../diffusion_pipeline.js";
 import { checkGivenTensors, FiniteChecks } from "../finite.js";
 import { toPictures } from "../latents.js";
@@ -134,7 +134,8 @@ export abstract class KandinskyV22DecoderBase extends DiffusionPipeline implemen
       ...{ scheduler, finite },
       predict: (input) => predict({ ...call, cache, scheduler, channels, conditions: embeds.all }, input),
       callbackTensors: {
-        read: async () => ({ imageEmbeds: embeds.all }) as unknown as Awaited<ReturnType<Denoising["callbackTensors"]["read"]>>,
+        read: async () =>
+          ({ imageEmbeds: embeds.all }) as unknown as Awaited<ReturnType<Denoising["callbackTensors"]["read"]>>,
         replace: async (tensors) => {
           const { imageEmbeds } = tensors as { imageEmbeds?: Tensor };
           if (imageEmbeds) embeds.all = scope.add(await imageEmbeds.clone());

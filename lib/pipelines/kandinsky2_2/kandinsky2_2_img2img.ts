@@ -1,7 +1,7 @@
 import { InstructPix2PixError } from "../../core/errors.js";
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
-import { Tensor } from "../../core/tensor.js";
+import type { Tensor } from "../../core/tensor.js";
 import { checkImages, type PipelineImage, prepareImage } from "../image-input.js";
 import { checkPairing, expandRows, unitNoise } from "../latents.js";
 import { checkFraction, requireGiven } from "../options.js";
@@ -12,8 +12,7 @@ import { type DecoderCall, KandinskyV22DecoderBase } from "./decoder-base.js";
 import { DECODER_OPTIONS, type KandinskyV22DecoderOptions } from "./options.js";
 
 /** @typeParam T the kind of result */
-export interface KandinskyV22ImageToImageOptions<T extends OutputType = "image">
-  extends KandinskyV22DecoderOptions<T> {
+export interface KandinskyV22ImageToImageOptions<T extends OutputType = "image"> extends KandinskyV22DecoderOptions<T> {
   /**
    * The image to start from, several, or pixels [B,3,H,W] in 0..1. It is resized to **width rows and height columns**, as
    * diffusers does, which exchanges them: the result has that size.

@@ -7,7 +7,13 @@ import { checkSampling } from "../call.js";
 import { initialLatents } from "../latents.js";
 import { checkFinite, refuseArgument } from "../options.js";
 import { kandinskyPrior } from "./components.js";
-import { KandinskyV22PriorBase, PRIOR_OPTIONS, type PriorCall, type PriorOptions, type PriorResult } from "./prior-base.js";
+import {
+  KandinskyV22PriorBase,
+  PRIOR_OPTIONS,
+  type PriorCall,
+  type PriorOptions,
+  type PriorResult,
+} from "./prior-base.js";
 
 export interface KandinskyV22PriorOptions extends PriorOptions {
   /** Initial noise instead of a random draw: [B·n,E], with a negative prompt [2·B·n,E]. */
@@ -66,10 +72,13 @@ export class KandinskyV22PriorPipeline extends KandinskyV22PriorBase {
    * @throws as {@link run}
    */
   async interpolate(options: InterpolateOptions): Promise<PriorResult> {
-    const { imagesAndPrompts, weights, negativePriorPrompt, negativePrompt = "", ...others } = checkOptions(
-      options,
-      INTERPOLATE_OPTIONS,
-    );
+    const {
+      imagesAndPrompts,
+      weights,
+      negativePriorPrompt,
+      negativePrompt = "",
+      ...others
+    } = checkOptions(options, INTERPOLATE_OPTIONS);
     if (!Array.isArray(imagesAndPrompts) || imagesAndPrompts.length === 0)
       refuseArgument("imagesAndPrompts", imagesAndPrompts, "a list of texts and images");
     if (!Array.isArray(weights) || weights.length !== imagesAndPrompts.length)
@@ -87,14 +96,19 @@ export class KandinskyV22PriorPipeline extends KandinskyV22PriorBase {
     const parts: [number, Tensor][] = [];
     for (const [i, item] of imagesAndPrompts.entries()) {
       const embeds = typeof item === "string" ? kept(scope, await predict(item), "imageEmbeds") : undefined;
-      const one = embeds ?? (await this.#ofImage(item as ImageSource | Tensor, numImagesPerPrompt, scope, options.signal));
+      const one =
+        embeds ?? (await this.#ofImage(item as ImageSource | Tensor, numImagesPerPrompt, scope, options.signal));
       parts.push([weights[i]!, one]);
     }
     const rows = new Set(parts.map(([, tensor]) => tensor.shape.join()));
     if (rows.size > 1)
       throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "imagesAndPrompts holds batches of different sizes");
     const imageEmbeds = await Tensor.linearCombination(parts);
-    const away = kept(scope, await predict(negativePrompt), negativePrompt === "" ? "negativeImageEmbeds" : "imageEmbeds");
+    const away = kept(
+      scope,
+      await predict(negativePrompt),
+      negativePrompt === "" ? "negativeImageEmbeds" : "imageEmbeds",
+    );
     return { imageEmbeds, negativeImageEmbeds: await away.clone(), ...(seed !== undefined && { seed }) };
   }
 

@@ -3,12 +3,18 @@ import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
 import type { ImageSource } from "../../images/index.js";
-import { checkPairing, unitNoise } from "../latents.js";
 import { type PipelineImage, partsOf } from "../image-input.js";
+import { checkPairing, unitNoise } from "../latents.js";
 import { checkFraction, requireGiven } from "../options.js";
 import { setPartialSchedule } from "../schedule.js";
 import { kandinskyPrior } from "./components.js";
-import { KandinskyV22PriorBase, PRIOR_OPTIONS, type PriorCall, type PriorOptions, type PriorResult } from "./prior-base.js";
+import {
+  KandinskyV22PriorBase,
+  PRIOR_OPTIONS,
+  type PriorCall,
+  type PriorOptions,
+  type PriorResult,
+} from "./prior-base.js";
 
 export interface KandinskyV22PriorEmb2EmbOptions extends PriorOptions {
   /** The image to start from, or several; or tensors: the image encoder's input [B,3,H,W], or its embeddings [B,E]. */

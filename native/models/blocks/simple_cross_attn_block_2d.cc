@@ -102,8 +102,9 @@ class SimpleUpBlock2D : public UNetUpBlock {
     for (size_t i = 0; i < resnets_.size(); ++i) {
       // The upsampling resnet doubles, whatever size the skip has.
       if (x.sizes().slice(2) != skips.back().sizes().slice(2))
-        throw Error("ERR_INVALID_ARGUMENT",
-                    "the sample's height and width cannot be halved evenly on every level, which this model needs");
+        throw Error(
+            "ERR_INVALID_ARGUMENT",
+            "the sample's height and width cannot be halved evenly on every level, which this model needs");
       x = at::cat({x, skips.back()}, 1);
       skips.pop_back();
       x = run(resnets_[i], x, time);
