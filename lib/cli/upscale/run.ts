@@ -1,6 +1,6 @@
 import { loadImage, type RgbImage } from "../../images/index.js";
 import { sizeForFactor } from "../../images/resize.js";
-import { scaleFactorOf } from "../../models/autoencoder_kl.js";
+import { scaleFactorOf } from "../../models/autoencoder-config.js";
 import { checkSchedule } from "../../pipelines/call.js";
 import { setSchedule } from "../../pipelines/schedule.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";
