@@ -10,7 +10,7 @@ namespace {
 
 AddedKVAttentionOptions attention_options(const UNetBlockOptions& options) {
   const TransformerOptions& transformer = options.transformer;
-  return {transformer.heads, transformer.context_dim, transformer.groups, transformer.only_cross_attention,
+  return {options.head_dim, transformer.context_dim, transformer.groups, transformer.only_cross_attention,
           transformer.attention};
 }
 
@@ -38,6 +38,8 @@ class SimpleDownBlock2D : public UNetDownBlock {
       add_child("downsamplers", downsamplers_);
     }
   }
+
+  size_t skip_count() const override { return resnets_.size() + downsamplers_.size(); }
 
   at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                      std::vector<at::Tensor>& skips) const override {
