@@ -4,9 +4,8 @@ import { resolveDevice } from "../core/device.js";
 import { checkKnown, optionNames } from "../core/known-options.js";
 import type { ModelDType } from "../core/tensor.js";
 import { checkQuantization, QUANTIZATION_OPTIONS, type QuantizationOptions } from "../models/pretrained.js";
-import type { StableDiffusionComponents } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
-import { checkSingleFile, type SingleFilePipelineOptions } from "./check.js";
+import { checkSingleFile, type SingleFileComponents, type SingleFilePipelineOptions } from "./check.js";
 import { SINGLE_FILE_MODEL_OPTIONS, type SingleFileModelOptions } from "./model.js";
 
 export interface FromSingleFileOptions
@@ -29,6 +28,8 @@ const OPTIONS = optionNames<FromSingleFileOptions>()({
   predictionType: true,
 });
 
+export type { SingleFileComponents };
+
 /**
  * Options of loading with components to use instead of the file's, or of the tokenizer and the scheduler that are otherwise
  * those of `config` or of the published models. They belong to the caller, as with {@link LoadOptions}.
@@ -45,7 +46,7 @@ export type SingleFileLoadOptions<C> = FromSingleFileOptions & Partial<C>;
  *   missing or unknown tensors, `ERR_CONFIG` for a model that is not supported or components that do not fit together,
  *   all before weights are read; `ERR_NOT_FINITE`, `ERR_OUT_OF_MEMORY`, `ERR_HUB` for `config`; `ERR_ABORTED`
  */
-export async function loadSingleFile<C extends StableDiffusionComponents>(
+export async function loadSingleFile<C extends SingleFileComponents>(
   description: PipelineDescription<C>,
   path: string,
   options: SingleFileLoadOptions<C> = {} as SingleFileLoadOptions<C>,

@@ -40,6 +40,7 @@ export class LineReporter implements PictureReporter {
 
   step({ step, totalSteps, stepsPerSecond }: StepEvent): void {
     if (!this.#showsProgress) return;
+    if (step === 1) this.#tenth = 0; // a refiner counts anew
     const tenth = Math.floor((10 * step) / totalSteps);
     if (tenth <= this.#tenth && performance.now() - this.#lastLine < PATIENCE) return;
     this.#tenth = tenth;
