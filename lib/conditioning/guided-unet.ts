@@ -18,6 +18,8 @@ export interface GuidedInputs {
   channels?: Tensor | undefined;
   /** Pooled text, sizes and so on, for UNets that take them: [rows · count,…] each. */
   added?: AddedConditions | undefined;
+  /** What the UNet takes of guidance: [count,K]. */
+  timestepCond?: Tensor | undefined;
   /** φ of `guidanceRescale`; see {@link combineRows}. Default 0. */
   rescale?: number | undefined;
   /** The timesteps of the run. */
@@ -26,7 +28,8 @@ export interface GuidedInputs {
 
 /** A UNet with its conditions for all rows of guidance, and the cache that the steps of a run share. */
 export class GuidedUNet implements Disposable {
-  readonly #inputs: Omit<GuidedInputs, "embeddings" | "channels" | "added">;
+  readonly #inputs: Omit<GuidedInputs, "embeddings" | "channels" | "added" | "timestepCond">;
+  readonly #timestepCond: Tensor | undefined;
   readonly #cache: UNetCache;
   #embeddings: Tensor;
   #channels: Tensor | undefined;
@@ -36,11 +39,12 @@ export class GuidedUNet implements Disposable {
   /** Undefined if every row of text has its own row of latents. */
   #sampleRows: readonly number[] | undefined;
 
-  constructor({ embeddings, channels, added = {}, ...inputs }: GuidedInputs) {
+  constructor({ embeddings, channels, added = {}, timestepCond, ...inputs }: GuidedInputs) {
     this.#inputs = inputs;
     this.#embeddings = embeddings;
     this.#channels = channels;
     this.#added = added;
+    this.#timestepCond = timestepCond;
     this.#cache = new UNetCache(inputs.timesteps);
     const { images, sampleRows } = sharedRows(inputs.rows, inputs.count);
     this.#copies = images.length;
@@ -60,7 +64,8 @@ export class GuidedUNet implements Disposable {
     const added = await mapAdded(this.#added, (tensor) => of(tensor, row));
     // It keeps its place among diffusers' rows, which replacements have.
     const alone = [{ ...rows[row]!, weight: 1 }];
-    return new GuidedUNet({ ...this.#inputs, rows: alone, rescale: 0, embeddings, channels, added });
+    const timestepCond = await this.#timestepCond?.clone();
+    return new GuidedUNet({ ...this.#inputs, rows: alone, rescale: 0, embeddings, channels, added, timestepCond });
   }
 
   /**
@@ -83,6 +88,7 @@ export class GuidedUNet implements Disposable {
       deepFeatures,
       addedConditions: this.#added,
       ...(this.#sampleRows && { sampleRows: this.#sampleRows }),
+      ...(this.#timestepCond && { timestepCond: this.#timestepCond }),
       ...(signal && { signal }),
     });
     return await combineRows(scope.add(prediction), rows, rescale);
@@ -127,6 +133,7 @@ export class GuidedUNet implements Disposable {
   [Symbol.dispose](): void {
     this.#embeddings.dispose();
     this.#channels?.dispose();
+    this.#timestepCond?.dispose();
     for (const tensor of Object.values(this.#added)) tensor.dispose();
     this.#cache.dispose();
   }

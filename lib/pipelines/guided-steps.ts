@@ -30,6 +30,8 @@ export interface GuidedStepsOptions {
   channels?: Tensor | undefined;
   /** Whether the step callback sees these channels as `imageLatents`. */
   showsChannels?: boolean | undefined;
+  /** What the UNet takes of guidance, [count,K]; stays the caller's. */
+  timestepCond?: Tensor | undefined;
   /** φ of `guidanceRescale`. */
   rescale?: number | undefined;
   timesteps: readonly number[];
@@ -55,7 +57,7 @@ export class GuidedSteps implements Disposable {
 
   /** The text embeddings and channels stay the caller's, and must outlive the steps. */
   static async create(options: GuidedStepsOptions): Promise<GuidedSteps> {
-    const { unet, rows, count, text, added, channels, rescale, timesteps } = options;
+    const { unet, rows, count, text, added, channels, timestepCond, rescale, timesteps } = options;
     using scope = new Scope();
     const { images } = sharedRows(rows, count);
     // The prediction frees it.
@@ -67,7 +69,7 @@ export class GuidedSteps implements Disposable {
     };
     const guided = new GuidedUNet({
       ...{ unet, rows, count, rescale, timesteps },
-      ...{ embeddings, channels: own, added: ownAdded },
+      ...{ embeddings, channels: own, added: ownAdded, timestepCond: timestepCond && (await timestepCond.clone()) },
     });
     try {
       return new GuidedSteps(options, guided, await guided.withoutGuidance());
