@@ -14,6 +14,7 @@ export const generateCommand = defineCommand({
     'ip2p generate --model stable-diffusion-v1-5/stable-diffusion-v1-5 --prompt "a lighthouse at dawn" --output lighthouse.png',
     'ip2p generate --model ./base --image photo.jpg --strength 0.6 --prompt "an oil painting" --output painting.png',
     'ip2p generate --model ./base --image photo.jpg --mask mask.png --padding_mask_crop 32 --prompt "a red door" --output door.png',
+    'ip2p generate --model ./sdxl-base --refiner ./sdxl-refiner --prompt "a lighthouse at dawn" --output lighthouse.png',
   ],
   check: checkGenerateValues,
   // Loaded lazily, so that the help appears at once.

@@ -157,7 +157,8 @@ export async function checkPipeline<C>(
   return { folder, index, ready, models };
 }
 
-function settingIn({ path, settings }: ModelIndex, { key, fallback }: PipelineSetting): SettingValue {
+/** A setting as an index has it. @throws `ERR_CONFIG` */
+export function settingIn({ path, settings }: ModelIndex, { key, fallback }: PipelineSetting): SettingValue {
   const value = settings[key] ?? fallback;
   if (isSetting(value, fallback)) return value;
   throw new InstructPix2PixError("ERR_CONFIG", `${path}: "${key}" is ${show(value)}, expected ${kindOf(fallback)}`);

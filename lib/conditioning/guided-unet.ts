@@ -20,7 +20,7 @@ export interface GuidedInputs {
   added?: AddedConditions | undefined;
   /** [1] or [rows · count]. */
   classLabels?: Tensor | undefined;
-  /** [rows · count,D] */
+  /** Added to the embedding of the timestep: [rows · count,D]. */
   timestepCond?: Tensor | undefined;
   /** φ of `guidanceRescale`; see {@link combineRows}. Default 0. */
   rescale?: number | undefined;

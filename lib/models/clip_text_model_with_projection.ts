@@ -1,4 +1,7 @@
 import type { Tensor } from "../core/tensor.js";
+import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
+import { inferProjectedTextEncoderConfig } from "../single-file/text-encoder-config.js";
+import { openClipNames } from "../single-file/text-encoder-names.js";
 import {
   type CLIPTextConfig,
   type CLIPTextForwardOptions,
@@ -9,6 +12,12 @@ import {
 import { createModel, loadPretrained, type ModelOptions, type NewModelOptions } from "./pretrained.js";
 
 const description = clipTextDescription("CLIPTextModelWithProjection");
+
+const singleFile: SingleFileTables<CLIPTextConfig> = {
+  component: "text_encoder_2",
+  infer: inferProjectedTextEncoderConfig,
+  names: (config) => openClipNames(config, true),
+};
 
 export interface CLIPTextProjectedOutput extends CLIPTextOutput {
   /** [B,projection_dim]: the pooled state projected to the space that texts and pictures share. */
@@ -22,6 +31,8 @@ export interface CLIPTextProjectedOutput extends CLIPTextOutput {
 export class CLIPTextModelWithProjection extends CLIPTextModel {
   /** @internal */
   static override readonly description = description;
+  /** @internal */
+  static override readonly singleFile = singleFile;
 
   /**
    * Loads a folder with `config.json` and `model*.safetensors`.
@@ -33,6 +44,20 @@ export class CLIPTextModelWithProjection extends CLIPTextModel {
     options: ModelOptions = {},
   ): Promise<CLIPTextModelWithProjection> {
     return new CLIPTextModelWithProjection(await loadPretrained(description, folder, options));
+  }
+
+  /**
+   * Loads the second text encoder of a single safetensors file in the original layout of Stable Diffusion XL, or the one of its
+   * refiner. Its configuration is inferred from the names and shapes of the tensors, unless the option `config` names one.
+   *
+   * @param file path of the file
+   * @throws as {@link UNet2DConditionModel.fromPretrained}; `ERR_STATE_DICT` for a file without it, saying what it is
+   */
+  static override async fromSingleFile(
+    file: string,
+    options: SingleFileModelOptions = {},
+  ): Promise<CLIPTextModelWithProjection> {
+    return new CLIPTextModelWithProjection(await loadFromSingleFile(description, singleFile, file, options));
   }
 
   /**

@@ -28,8 +28,8 @@ export interface GuidedStepsOptions {
   added?: AddedText | undefined;
   /** One number for all rows, [1], of UNets with class embeddings. */
   classLabels?: Tensor | undefined;
-  /** Added to the embedding of the timestep, [B·n,D]. */
-  timestepCond?: TextEmbeddings | undefined;
+  /** Added to the embedding of the timestep, [B·n,D]; a tensor is the same for all rows, and stays the caller's. */
+  timestepCond?: TextEmbeddings | Tensor | undefined;
   /** Channels that the UNet takes behind those of the latents, [count,C,h,w]; zeros for rows without picture. */
   channels?: Tensor | undefined;
   /** Whether the step callback sees these channels as `imageLatents`. */
@@ -73,7 +73,7 @@ export class GuidedSteps implements Disposable {
       ...{ unet, rows, count, rescale, timesteps },
       ...{ embeddings, channels: own, added: ownAdded },
       classLabels: await classLabels?.clone(),
-      timestepCond: await timestepCond?.ofRows(rows),
+      timestepCond: timestepCond instanceof Tensor ? await timestepCond.clone() : await timestepCond?.ofRows(rows),
     });
     try {
       return new GuidedSteps(options, guided, await guided.withoutGuidance());

@@ -1,4 +1,5 @@
-import type { GuidanceRow } from "../conditioning/guidance.js";
+import { ALONE, type GuidanceRow } from "../conditioning/guidance.js";
+import { embedGuidanceScale } from "../conditioning/guidance-embedding.js";
 import type { Scope } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
@@ -24,6 +25,10 @@ export interface GuidanceCall {
   /** Milder guidance than the call's, in words; undefined without guidance. */
   milderGuidance: string | undefined;
   guidanceRescale?: number;
+  /** Of guidance by text alone, for UNets that take it as an input (`time_cond_proj_dim`). */
+  guidanceScale?: number;
+  /** What such a UNet takes instead of guidance by several rows: the scale. */
+  guidanceEmbedding?: number;
 }
 
 /** A validated call, as far as it concerns latents, and the pipeline's components at its start. */
@@ -73,7 +78,8 @@ export abstract class LatentPipeline extends DiffusionPipeline {
     const run = checkRun(options);
     this.checkPrediction();
     const scale = this.scaleOf(vae);
-    return { vae, unet, scale, device, dtype: unet.dtype, batch, ...sampling, ...run, ...guidance };
+    const guided = unet.config.time_cond_proj_dim === null ? guidance : embeddedGuidance(guidance);
+    return { vae, unet, scale, device, dtype: unet.dtype, batch, ...sampling, ...run, ...guided };
   }
 
   /**
@@ -107,10 +113,27 @@ export abstract class LatentPipeline extends DiffusionPipeline {
   }
 
   /** The guided predictions of a run. */
-  protected guide(
+  protected async guide(
     call: LatentCall,
     conditions: Omit<GuidedStepsOptions, keyof LatentCall | "rescale">,
   ): Promise<GuidedSteps> {
-    return GuidedSteps.create({ ...call, rescale: call.guidanceRescale, ...conditions });
+    const { unet, count, device, dtype, guidanceEmbedding: scale, guidanceRescale: rescale } = call;
+    const width = unet.config.time_cond_proj_dim;
+    if (scale === undefined || width === null) return await GuidedSteps.create({ ...call, rescale, ...conditions });
+    using one = embedGuidanceScale(scale, width);
+    using placed = await one.to({ device, dtype });
+    using timestepCond = await placed.repeat([count, 1]);
+    return await GuidedSteps.create({ ...call, rescale, ...conditions, timestepCond });
   }
+}
+
+/** Guidance by text that the UNet itself takes the scale of, as distilled ones do: only the prompt's row is computed. */
+function embeddedGuidance<T extends GuidanceCall>(guidance: T): T {
+  const { guidanceScale, layout } = guidance;
+  if (guidanceScale === undefined) return guidance;
+  const row = layout.filter(({ text, image }) => text && image);
+  return {
+    ...{ ...guidance, rows: ALONE, layout: row, guidanceEmbedding: guidanceScale },
+    ...{ milderGuidance: undefined, guidanceRescale: 0 },
+  };
 }

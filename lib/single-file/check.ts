@@ -4,20 +4,26 @@ import {
   givenComponents,
   type PipelineConfigs,
   type PipelineDescription,
+  type SettingValue,
+  settingIn,
+  settingsOf,
   slotsOf,
 } from "../components/description.js";
-import { componentClass, readModelIndex } from "../components/model-index.js";
+import { componentClass, MODEL_INDEX, type ModelIndex, readModelIndex } from "../components/model-index.js";
 import { type InSingleFile, type ModelClass, registeredClass } from "../components/registry.js";
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { readConfig } from "../files/config.js";
+import { isFile } from "../files/is-file.js";
+import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { JsonObject } from "../models/schema.js";
-import type { StableDiffusionComponents } from "../pipelines/components.js";
+import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { SCHEDULER_CONFIG, SCHEDULER_NAMES, schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { builtInTokenizer } from "../tokenizer/built-in.js";
 import { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 import { componentOf, openSingleFile, type SingleFile } from "./file.js";
+import { type ComponentName, isXLFamily } from "./layout.js";
 import { resolveConfigFolder, type SingleFileConfigOptions } from "./model.js";
 import { defaultScheduler } from "./scheduler.js";
 
@@ -28,6 +34,13 @@ export interface SingleFilePipelineOptions extends SingleFileConfigOptions {
    * and "epsilon" for others; give "epsilon" for Stable Diffusion 2 base.
    */
   predictionType?: "epsilon" | "v_prediction";
+}
+
+/** Components that the pipelines have which load from single files. */
+export interface SingleFileComponents {
+  vae: AutoencoderKL;
+  unet: UNet2DConditionModel;
+  scheduler: Scheduler;
 }
 
 /** A model of a file, by its component's name. */
@@ -52,13 +65,25 @@ export interface CheckedSingleFile<C> {
   readonly models: readonly CheckedModel<C>[];
 }
 
-/** The first component of each kind of file that cannot be loaded as a pipeline. */
-const UNSUPPORTED = {
-  sdxl: "is a Stable Diffusion XL model, which is not supported: its second text encoder and the UNet's added embeddings cannot be loaded",
-  "sdxl-refiner":
-    "is a Stable Diffusion XL refiner, which is not supported: its text encoder and the UNet's added embeddings cannot be loaded",
-  autoencoder: "is an autoencoder alone: load it with AutoencoderKL.fromSingleFile",
-} as const;
+/** Refuses a file of another family than the pipeline's. */
+function checkFamily(
+  { components, className }: Pick<PipelineDescription<unknown>, "components" | "className">,
+  file: SingleFile,
+): void {
+  const { family, path } = file;
+  if (family === "autoencoder")
+    throw new InstructPix2PixError(
+      "ERR_STATE_DICT",
+      `${path}: is an autoencoder alone: load it with AutoencoderKL.fromSingleFile`,
+    );
+  const isXL = isXLFamily(family);
+  if (isXL === "textEncoder2" in components) return;
+  const kind = isXL ? `a Stable Diffusion XL ${family === "sdxl" ? "model" : "refiner"}` : "a Stable Diffusion model";
+  throw new InstructPix2PixError(
+    "ERR_CONFIG",
+    `${path}: is ${kind}, which ${className} does not run: load it with a class whose name begins with StableDiffusion${isXL ? "XL" : ", without XL"}`,
+  );
+}
 
 /**
  * Checks from the header of a file, and the folder of configurations if one is given, that it holds the components of a
@@ -68,7 +93,7 @@ const UNSUPPORTED = {
  * @throws `ERR_INVALID_ARGUMENT`, `ERR_FILE_NOT_FOUND`, `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_CONFIG`, `ERR_HUB` for
  *   `config`
  */
-export async function checkSingleFile<C extends StableDiffusionComponents>(
+export async function checkSingleFile<C extends SingleFileComponents>(
   description: PipelineDescription<C>,
   path: string,
   options: SingleFilePipelineOptions & Partial<C>,
@@ -76,14 +101,11 @@ export async function checkSingleFile<C extends StableDiffusionComponents>(
   const given = givenComponents(description, options);
   checkPredictionType(options, given.scheduler);
   const file = await openSingleFile(path);
-  if (file.family !== "sd1" && file.family !== "sd2")
-    throw new InstructPix2PixError(
-      file.family === "autoencoder" ? "ERR_STATE_DICT" : "ERR_CONFIG",
-      `${path}: ${UNSUPPORTED[file.family]}`,
-    );
+  checkFamily(description, file);
+  const absent = absentComponents(description, file, given);
   const classes = slotsOf(description).flatMap(([name, slot]) => {
     const entry = registeredClass(slot.classes[0]!);
-    if (name in given) return [];
+    if (name in given || name in absent) return [];
     if (entry.files.kind !== "model") {
       if (name === "tokenizer" || name === "scheduler") return [];
       const needs = `${description.className} needs ${String(name)}, which a single file does not hold`;
@@ -96,7 +118,9 @@ export async function checkSingleFile<C extends StableDiffusionComponents>(
   });
   for (const { inFile } of classes) componentOf(file, inFile.component);
   const configFolder = await resolveConfigFolder(options);
-  const configs = Object.fromEntries(Object.entries(given).map(([name, part]) => [name, configOf(part)])) as {
+  const configs = Object.fromEntries(
+    Object.entries({ ...given, ...absent }).map(([name, part]) => [name, configOf(part)]),
+  ) as {
     -readonly [K in keyof PipelineConfigs<C>]: PipelineConfigs<C>[K];
   };
   const models: CheckedModel<C>[] = [];
@@ -105,14 +129,52 @@ export async function checkSingleFile<C extends StableDiffusionComponents>(
     configs[found.name] = config as PipelineConfigs<C>[keyof C];
     models.push({ ...found, config: stored });
   }
-  const inputChannels = (configs as PipelineConfigs<StableDiffusionComponents>).unet.in_channels;
-  const light = {
-    tokenizer: given.tokenizer ?? (await tokenizerOf(file, configFolder)),
-    scheduler: given.scheduler ?? (await schedulerOf(file, inputChannels, configFolder, options)),
-  };
-  Object.assign(configs, light);
+  const inputChannels = (configs as PipelineConfigs<SingleFileComponents>).unet.in_channels;
+  const index = configFolder === undefined ? undefined : await readModelIndexOf(configFolder);
+  const light: Partial<C> = { ...absent, ...settingsFor(description, file, inputChannels, index) };
+  for (const [name, slot] of slotsOf(description))
+    if (slot.folder.startsWith("tokenizer") && !(name in given) && !(name in absent))
+      light[name] = (await tokenizerOf(file, slot.folder, configFolder)) as C[keyof C];
+  const scheduler = given.scheduler ?? (await schedulerOf(file, inputChannels, configFolder, options));
+  const ready = { ...light, scheduler, ...given };
+  for (const [name, value] of Object.entries(ready)) if (!(name in given)) Object.assign(configs, { [name]: value });
   checkTogether(description, configs, path);
-  return { file, configFolder, configs, given, ready: { ...given, ...light }, models };
+  return { file, configFolder, configs, given, ready, models };
+}
+
+/** Components that the pipeline may lack and the file does: null, with the tokenizers of text encoders. */
+function absentComponents<C>(description: PipelineDescription<C>, file: SingleFile, given: Partial<C>): Partial<C> {
+  const lacks = (folder: string) => !file.components.has(folder as ComponentName);
+  const absent: Partial<C> = {};
+  for (const [name, { folder, optional }] of slotsOf(description))
+    if (optional && !(name in given) && lacks(folder.replace("tokenizer", "text_encoder")))
+      absent[name] = null as C[keyof C];
+  return absent;
+}
+
+async function readModelIndexOf(folder: string): Promise<ModelIndex | undefined> {
+  return (await isFile(join(folder, MODEL_INDEX))) ? await readModelIndex(folder) : undefined;
+}
+
+/** The settings of the published models of each kind, or those of an index. */
+function settingsFor<C>(
+  description: PipelineDescription<C>,
+  { family, isEdm }: SingleFile,
+  channels: number,
+  index: ModelIndex | undefined,
+): Partial<C> {
+  const isRefiner = family === "sdxl-refiner";
+  const published: Readonly<Record<string, SettingValue>> = {
+    force_zeros_for_empty_prompt: !isRefiner,
+    requires_aesthetics_score: isRefiner,
+    is_cosxl_edit: isEdm && channels === 8,
+  };
+  return Object.fromEntries(
+    settingsOf(description).map(([name, setting]) => [
+      name,
+      index ? settingIn(index, setting) : (published[setting.key] ?? setting.fallback),
+    ]),
+  ) as Partial<C>;
 }
 
 function checkTogether<C>({ check }: PipelineDescription<C>, configs: PipelineConfigs<C>, path: string): void {
@@ -141,7 +203,7 @@ async function schedulerOf(
 ): Promise<Scheduler> {
   const overrides = predictionType === undefined ? {} : { prediction_type: predictionType };
   if (folder === undefined) {
-    const { className, config } = defaultScheduler(file.family, channels);
+    const { className, config } = defaultScheduler(file, channels);
     return schedulerFromClassName(className).fromConfig(config, overrides);
   }
   const className = componentClass(await readModelIndex(folder), "scheduler", SCHEDULER_NAMES);
@@ -149,8 +211,9 @@ async function schedulerOf(
   return schedulerFromClassName(className).fromConfig(config, overrides);
 }
 
-/** Stable Diffusion 2 pads texts with the id 0, which is "!", others with the end marker. */
-function tokenizerOf({ family }: SingleFile, folder: string | undefined): Promise<CLIPTokenizer> {
-  if (folder !== undefined) return CLIPTokenizer.fromPretrained(join(folder, "tokenizer"));
-  return CLIPTokenizer.fromPretrained(builtInTokenizer, family === "sd2" ? { padToken: "!" } : {});
+/** Text encoders of OpenCLIP pad texts with the id 0, which is "!", others with the end marker. */
+function tokenizerOf({ family }: SingleFile, part: string, folder: string | undefined): Promise<CLIPTokenizer> {
+  if (folder !== undefined) return CLIPTokenizer.fromPretrained(join(folder, part));
+  const isOpenClip = family === "sd2" || part === "tokenizer_2";
+  return CLIPTokenizer.fromPretrained(builtInTokenizer, isOpenClip ? { padToken: "!" } : {});
 }

@@ -4,7 +4,7 @@ import { quote } from "../core/quote.js";
 import type { ModelDType } from "../core/tensor.js";
 import { readSafetensorsHeader } from "../files/safetensors.js";
 import { isPickle } from "../models/weight-names.js";
-import { COMPONENT_PREFIXES, type ComponentName, type Family, identify, isIgnored } from "./layout.js";
+import { COMPONENT_PREFIXES, type ComponentName, EDM_SIGN, type Family, identify, isIgnored } from "./layout.js";
 
 export type Shape = readonly number[];
 
@@ -21,6 +21,8 @@ export interface Component {
 export interface SingleFile {
   path: string;
   family: Family;
+  /** Whether it says that its UNet takes the noise levels of EDM, as CosXL's do. */
+  isEdm: boolean;
   components: ReadonlyMap<ComponentName, Component>;
 }
 
@@ -69,7 +71,7 @@ export async function openSingleFile(path: string): Promise<SingleFile> {
     components.set(component, known);
   }
   if (unknown.length > 0) throw unexpectedTensors(path, unknown);
-  return { path, family, components };
+  return { path, family, isEdm: header.has(EDM_SIGN), components };
 }
 
 /** The error for names that no table knows. */

@@ -9,6 +9,11 @@ export type ComponentName = "unet" | "vae" | "text_encoder" | "text_encoder_2";
  */
 export type Family = "sd1" | "sd2" | "sdxl" | "sdxl-refiner" | "autoencoder";
 
+/** Whether models of a family have SDXL's second text encoder. */
+export function isXLFamily(family: Family): boolean {
+  return family === "sdxl" || family === "sdxl-refiner";
+}
+
 interface ComponentPrefix {
   component: ComponentName;
   prefix: string;
@@ -41,9 +46,13 @@ const IGNORED: readonly RegExp[] = [
   /^(?:sqrt|log_one_minus|posterior)_\w+$/,
   /^ddim_\w+$/,
   /^denoiser\.(?:sigmas|log_sigmas)$/,
+  /^edm_vpred\.sigma_(?:min|max)$/,
   /^(?:first_stage_model\.|vae\.)?(?:loss|model_ema)\./,
   /^(?:cond_stage_model|conditioner\.embedders\.\d)\.(?:.+\.)?(?:position_ids|logit_scale|attn_mask)$/,
 ];
+
+/** What only files of CosXL have, whose models take continuous noise levels and predict velocities (EDM). */
+export const EDM_SIGN = "edm_vpred.sigma_max";
 
 /** Whether a tensor is known to be of no use. */
 export function isIgnored(name: string): boolean {

@@ -7,8 +7,7 @@ import {
   type PipelineModelOptions,
 } from "../components/model-options.js";
 import { checkKnown, optionNames } from "../core/known-options.js";
-import type { StableDiffusionComponents } from "../pipelines/components.js";
-import { checkSingleFile, type SingleFilePipelineOptions } from "./check.js";
+import { checkSingleFile, type SingleFileComponents, type SingleFilePipelineOptions } from "./check.js";
 import { SINGLE_FILE_MODEL_OPTIONS, type SingleFileModelOptions } from "./model.js";
 
 export interface FromSingleFileOptions
@@ -21,6 +20,8 @@ const OPTIONS = optionNames<FromSingleFileOptions>()({
   ...PIPELINE_MODEL_OPTIONS,
   predictionType: true,
 });
+
+export type { SingleFileComponents };
 
 /**
  * Options of loading with components to use instead of the file's, or of the tokenizer and the scheduler that are otherwise
@@ -38,7 +39,7 @@ export type SingleFileLoadOptions<C> = FromSingleFileOptions & Partial<C>;
  *   missing or unknown tensors, `ERR_CONFIG` for a model that is not supported or components that do not fit together,
  *   all before weights are read; `ERR_NOT_FINITE`, `ERR_OUT_OF_MEMORY`, `ERR_HUB` for `config`; `ERR_ABORTED`
  */
-export async function loadSingleFile<C extends StableDiffusionComponents>(
+export async function loadSingleFile<C extends SingleFileComponents>(
   description: PipelineDescription<C>,
   path: string,
   options: SingleFileLoadOptions<C> = {} as SingleFileLoadOptions<C>,

@@ -65,7 +65,10 @@ const CONFIG_FILES = [
   "scheduler/scheduler_config.json",
   "tokenizer/*.json",
   "tokenizer/*.txt",
+  "tokenizer_2/*.json",
+  "tokenizer_2/*.txt",
   "text_encoder/config.json",
+  "text_encoder_2/config.json",
   "unet/config.json",
   "vae/config.json",
 ];

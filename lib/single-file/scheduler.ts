@@ -1,6 +1,7 @@
 import type { SchedulerConfig } from "../schedulers/config.js";
 import type { SchedulerName } from "../schedulers/registry.js";
-import type { Family } from "./layout.js";
+import type { SingleFile } from "./file.js";
+import { isXLFamily } from "./layout.js";
 
 /** The noise schedule that all these models were trained with. */
 const TRAINED = {
@@ -15,6 +16,16 @@ const TRAINED = {
   trained_betas: null,
 } as const;
 
+/** The noise levels of CosXL. */
+const COSXL = {
+  sigma_min: 0.002,
+  sigma_max: 120,
+  sigma_data: 1,
+  sigma_schedule: "exponential",
+  prediction_type: "v_prediction",
+  num_train_timesteps: 1000,
+} as const;
+
 export interface DefaultScheduler {
   className: SchedulerName;
   config: SchedulerConfig;
@@ -26,8 +37,12 @@ export interface DefaultScheduler {
  *
  * @param inChannels of the UNet: 4, 8 for InstructPix2Pix, 9 for inpainting
  */
-export function defaultScheduler(family: Family, inChannels: number): DefaultScheduler {
-  if (family === "sdxl" || family === "sdxl-refiner")
+export function defaultScheduler(
+  { family, isEdm }: Pick<SingleFile, "family" | "isEdm">,
+  inChannels: number,
+): DefaultScheduler {
+  if (isEdm) return { className: "EDMEulerScheduler", config: COSXL };
+  if (isXLFamily(family))
     return {
       className: "EulerDiscreteScheduler",
       config: { ...TRAINED, interpolation_type: "linear", timestep_spacing: "leading", use_karras_sigmas: false },

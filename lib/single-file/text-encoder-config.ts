@@ -17,6 +17,19 @@ export function inferTextEncoderConfig(file: SingleFile): JsonObject {
   return file.family === "sd2" ? openClip(read) : transformers(read);
 }
 
+/** The same of SDXL's second text encoder: OpenCLIP's with all layers, and with its projection. */
+export function inferProjectedTextEncoderConfig(file: SingleFile): JsonObject {
+  const read = new ShapeReader(file, "text_encoder_2");
+  return {
+    ...openClip(read),
+    architectures: ["CLIPTextModelWithProjection"],
+    num_hidden_layers: layersOf(read),
+    projection_dim: read.size("text_projection", 1),
+  };
+}
+
+const layersOf = (read: ShapeReader) => read.count(/^transformer\.resblocks\.(\d{1,9})\./);
+
 function transformers(read: ShapeReader): JsonObject {
   const prefix = read.has("text_model.final_layer_norm.weight") ? "text_model." : "";
   const hidden = read.size(`${prefix}embeddings.token_embedding.weight`, 1);
@@ -39,7 +52,7 @@ function transformers(read: ShapeReader): JsonObject {
 
 function openClip(read: ShapeReader): JsonObject {
   const hidden = read.size("token_embedding.weight", 1);
-  const layers = read.count(/^transformer\.resblocks\.(\d{1,9})\./);
+  const layers = layersOf(read);
   return {
     ...IDS,
     model_type: "clip_text_model",

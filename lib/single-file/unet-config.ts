@@ -1,4 +1,5 @@
 import { type JsonObject, LIMITS } from "../models/schema.js";
+import { sizeNumbers } from "../pipelines/compatibility.js";
 import type { SingleFile } from "./file.js";
 import type { Family } from "./layout.js";
 import { ShapeReader } from "./shapes.js";
@@ -7,6 +8,8 @@ import { ShapeReader } from "./shapes.js";
 const HEAD_WIDTH = 64;
 /** Heads in every layer of other UNets: Stable Diffusion 1. */
 const HEADS = 8;
+/** Features of each number that describes a size, in the published models of Stable Diffusion XL. */
+const PUBLISHED_SIZE_WIDTH = 256;
 /** Groups of every normalisation. */
 const GROUPS = 32;
 
@@ -54,12 +57,19 @@ export function inferUNetConfig(file: SingleFile): JsonObject {
     ...(xl
       ? {
           addition_embed_type: "text_time",
-          addition_time_embed_dim: 256,
+          addition_time_embed_dim: sizeWidth(file, read.size("label_emb.0.0.weight", 1)),
           projection_class_embeddings_input_dim: read.size("label_emb.0.0.weight", 1),
         }
       : {}),
     ...(read.has("label_emb.weight") ? { num_class_embeds: read.size("label_emb.weight", 0) } : {}),
   };
+}
+
+/** Features of each number that describes a size, of all that the UNet takes beside pooled text. */
+function sizeWidth(file: SingleFile, features: number): number {
+  const pooled = file.components.get("text_encoder_2")?.shapes.get("text_projection")?.[1];
+  const width = pooled === undefined ? 0 : (features - pooled) / sizeNumbers(file.family === "sdxl-refiner");
+  return Number.isInteger(width) && width > 0 ? width : PUBLISHED_SIZE_WIDTH;
 }
 
 function levelsOf(read: ShapeReader): Level[] {

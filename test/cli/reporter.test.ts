@@ -8,6 +8,7 @@ import { trackedValues } from "../../lib/training/trackers.js";
 
 const summary: PictureSummary = {
   outputs: ["a.png"],
+  refiner: undefined,
   pipeline: "StableDiffusionPipeline",
   ...{ width: 64, height: 32, seed: 7n, scheduler: "DDIMScheduler", device: "cpu", dtype: "float32" },
   ...{

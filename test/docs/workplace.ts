@@ -47,6 +47,7 @@ export function useDocsWorld(): DocsWorld {
     cpSync(textModel, made.at("base"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "model"), made.at("sdxl-base"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "refiner"), made.at("sdxl-refiner"), { recursive: true });
+    cpSync(fixture("sdxl-ip2p", "model"), made.at("sdxl-edit"), { recursive: true });
     const picture = await loadImage(tinyImage);
     await picture.save(made.at("photo.jpg"));
     await picture.save(made.at("mask.png"));

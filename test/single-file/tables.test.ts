@@ -12,7 +12,7 @@ import {
 } from "../../lib/single-file/layout.js";
 import { type NameTable, viewsOf } from "../../lib/single-file/names.js";
 import { defaultScheduler } from "../../lib/single-file/scheduler.js";
-import { inferTextEncoderConfig } from "../../lib/single-file/text-encoder-config.js";
+import { inferProjectedTextEncoderConfig, inferTextEncoderConfig } from "../../lib/single-file/text-encoder-config.js";
 import { openClipNames, transformersNames } from "../../lib/single-file/text-encoder-names.js";
 import { inferUNetConfig } from "../../lib/single-file/unet-config.js";
 import { type UNetStructure, unetNames } from "../../lib/single-file/unet-names.js";
@@ -31,7 +31,7 @@ function fileOf(family: Family, shapes: Record<string, Shape>): SingleFile {
     if (!components.has(component)) components.set(component, { prefix, shapes: new Map(), dtypes: new Set() });
     components.get(component)!.shapes.set(name.slice(prefix.length), shape);
   }
-  return { path: "model.safetensors", family, components };
+  return { path: "model.safetensors", family, isEdm: false, components };
 }
 
 const shapesOf = (family: Family) => readJson<Record<string, Shape>>(fixture("single-file", `shapes-${family}.json`));
@@ -92,18 +92,19 @@ test.each(FAMILIES)("%s: every tensor of the published model has diffusers' name
 
 test.each(FAMILIES)("%s: the configurations are those of the published model", (family) => {
   const file = fileOf(family, shapesOf(family));
-  const { unet, vae, text_encoder } = published[family];
+  const { unet, vae, text_encoder, text_encoder_2 } = published[family];
   const inferred = inferUNetConfig(file);
   expectConfig(inferred, unet!, UNET_DEFAULTS);
   expectConfig(inferAutoencoderConfig(file), vae!, { act_fn: "silu", norm_num_groups: 32, scaling_factor: 0.18215 });
-  if (text_encoder)
-    expectConfig(inferTextEncoderConfig(file), text_encoder, {
-      attention_dropout: 0,
-      dropout: 0,
-      initializer_factor: 1,
-      initializer_range: 0.02,
-      layer_norm_eps: 1e-5,
-    });
+  const defaults = {
+    attention_dropout: 0,
+    dropout: 0,
+    initializer_factor: 1,
+    initializer_range: 0.02,
+    layer_norm_eps: 1e-5,
+  };
+  if (text_encoder) expectConfig(inferTextEncoderConfig(file), text_encoder, defaults);
+  if (text_encoder_2) expectConfig(inferProjectedTextEncoderConfig(file), text_encoder_2, defaults);
 });
 
 /** The schedulers of the repositories that diffusers takes for files of each kind. */
@@ -120,7 +121,7 @@ test("the default scheduler is that of the repository that diffusers takes for t
   expect(Object.keys(repositories)).toHaveLength(6);
   for (const [kind, repository] of Object.entries(repositories)) {
     const [family, channels] = kind.split("-") as [Family, string];
-    const { className, config } = defaultScheduler(family, Number(channels));
+    const { className, config } = defaultScheduler({ family, isEdm: false }, Number(channels));
     // Diffusers knows no InstructPix2Pix of Stable Diffusion 2: it takes 2.1 for it, whose UNet does not fit.
     const expected = kind === "sd2-8" ? ["EulerAncestralDiscreteScheduler", "v_prediction"] : SCHEDULERS[repository];
     expect([kind, className, config.prediction_type]).toEqual([kind, ...expected!]);
@@ -132,9 +133,16 @@ test("the default scheduler is that of the repository that diffusers takes for t
     });
   }
   const expected = readJson<Config>(fixture("full-size", "scheduler", "scheduler_config.json"));
-  expect(defaultScheduler("sd1", 8).config).toEqual(
+  expect(defaultScheduler({ family: "sd1", isEdm: false }, 8).config).toEqual(
     Object.fromEntries(Object.entries(expected).filter(([key]) => !key.startsWith("_"))),
   );
+});
+
+test("CosXL's scheduler is that of EDM, with its noise levels", () => {
+  expect(defaultScheduler({ family: "sdxl", isEdm: true }, 8)).toMatchObject({
+    className: "EDMEulerScheduler",
+    config: { sigma_max: 120, sigma_data: 1, prediction_type: "v_prediction" },
+  });
 });
 
 const named = (...names: string[]) => headerOf(Object.fromEntries(names.map((name) => [name, [4, 4]])));

@@ -8,13 +8,16 @@ import {
   samplingOptions,
   stepOptions,
 } from "../pictures/options.js";
+import { xlOptions } from "../pictures/xl-options.js";
+
+const SIZE = "Stable Diffusion XL";
 
 /** Every option of `ip2p edit`. */
 export const editOptions = declareOptions({
   model: {
     type: "string",
     value: "DIR|HUB_ID|FILE",
-    help: "an InstructPix2Pix model: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub; by default the small built-in one, which knows 64×64 pictures of simple shapes only",
+    help: "an InstructPix2Pix model of Stable Diffusion or Stable Diffusion XL: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub; by default the small built-in one, which knows 64×64 pictures of simple shapes only",
   },
   image: {
     type: "string",
@@ -36,14 +39,34 @@ export const editOptions = declareOptions({
     default: 20,
     help: `${stepOptions.num_inference_steps.help}; in a program the default is 100, as in diffusers`,
   },
-  guidance_scale: stepOptions.guidance_scale,
+  guidance_scale: {
+    ...stepOptions.guidance_scale,
+    help: "how strongly the prompt is followed (text guidance); guidance is on above 1; by default 7.5, with Stable Diffusion XL 5",
+  },
   image_guidance_scale: {
     type: "number",
     default: 1.5,
     group: SAMPLING,
     help: "how closely the result follows the picture (image guidance); guidance is off below 1",
   },
+  guidance_rescale: {
+    type: "number",
+    min: 0,
+    max: 1,
+    group: SAMPLING,
+    help: "the share of the guided prediction that is scaled down to the prompt's own contrast, against overexposed pictures; Stable Diffusion XL only",
+  },
   ...samplingOptions,
+  height: {
+    type: "integer",
+    value: "PIXELS",
+    min: 1,
+    max: 65_536,
+    group: SIZE,
+    help: "of the result; by default what the model was trained for, to which the picture is stretched; Stable Diffusion XL only, others keep the picture's size",
+  },
+  width: { type: "integer", value: "PIXELS", min: 1, max: 65_536, group: SIZE, help: "likewise" },
+  ...xlOptions,
   ...modelOptions,
   ...computingOptions,
   ...outputOptions,

@@ -1,30 +1,19 @@
 import { loadImage } from "../../images/index.js";
-import { sizeForFactor } from "../../images/resize.js";
-import { scaleFactorOf } from "../../models/autoencoder-config.js";
-import { checkSchedule } from "../../pipelines/call.js";
-import { setSchedule } from "../../pipelines/schedule.js";
-import { InstructPix2PixPipeline } from "../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import type { CommandIo } from "../command.js";
-import type { PictureJob } from "../pictures/job.js";
 import { runPictures } from "../pictures/run.js";
+import { checkStableDiffusionEdit } from "./check.js";
+import { edit } from "./edit.js";
+import { editXL } from "./edit-xl.js";
 import { type EditValues, editOptions } from "./options.js";
 
 const ACTIVITY = { name: "edit", doing: "editing", options: editOptions };
 
-/** Runs `ip2p edit`. */
+/** Runs `ip2p edit`: the model decides on the pipeline. */
 export function runEdit(values: EditValues, io: CommandIo): Promise<number> {
-  const { imageGuidanceScale, numInferenceSteps } = values;
-  return runPictures(values, io, ACTIVITY, async ({ signal }) => {
+  return runPictures(values, io, ACTIVITY, async ({ signal, warn, family }) => {
     const image = await loadImage(values.image, { signal });
-    const job: PictureJob<InstructPix2PixPipeline> = {
-      pipelineClass: InstructPix2PixPipeline,
-      original: image,
-      checkModel({ vae, scheduler }) {
-        sizeForFactor(image, scaleFactorOf(vae));
-        setSchedule(scheduler.clone(), checkSchedule({}, numInferenceSteps));
-      },
-      run: (pipeline, options) => pipeline.run({ ...options, image, imageGuidanceScale }),
-    };
-    return job;
+    if ((await family()) === "sdxl") return editXL(values, image, warn);
+    checkStableDiffusionEdit(values);
+    return edit(values, image);
   });
 }

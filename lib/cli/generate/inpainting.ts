@@ -1,11 +1,14 @@
 import type { RgbImage } from "../../images/index.js";
-import type { RgbPixels } from "../../images/pixels.js";
 import { scaleFactorOf } from "../../models/autoencoder-config.js";
+import type { AnyInpainting } from "../../pipelines/auto.js";
+import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
 import { checkMaskSize, cropRegion } from "../../pipelines/mask-crop.js";
 import { checkSize } from "../../pipelines/size.js";
-import { StableDiffusionInpaintPipeline } from "../../pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";
 import type { PictureJob } from "../pictures/job.js";
+import { refinerJob } from "../pictures/refiner.js";
+import { haveOneShape, sizeText, warnOfStretching } from "../pictures/stretching.js";
+import { type Kind, refinerOptions } from "./kinds.js";
 import type { GenerateValues } from "./options.js";
 import { scheduleOptions, tryTheSchedule } from "./schedule.js";
 
@@ -21,29 +24,29 @@ interface Given {
 /** Paints the masked part of a picture anew. */
 export function inpainting(
   values: GenerateValues,
+  kind: Kind,
   { image, mask, warn }: Given,
-): PictureJob<StableDiffusionInpaintPipeline> {
-  const { height, width, paddingMaskCrop, clipSkip, strength = 1 } = values;
+): PictureJob<LatentPipeline & AnyInpainting> {
+  const { height, width, paddingMaskCrop, clipSkip, strength = kind.strength.inpainting } = values;
   const cutsOut = paddingMaskCrop !== undefined;
   if (cutsOut) checkMaskSize(image, mask);
   else warnOfShape({ image, mask, warn });
   return {
-    pipelineClass: StableDiffusionInpaintPipeline,
+    pipelineClass: kind.inpainting,
     original: image,
-    checkModel({ unet, vae, textEncoder, scheduler }) {
-      checkTextGuidance(values, textEncoder.num_hidden_layers);
+    refiner: refinerJob(values, { painting: { maskImage: mask, height, width }, more: refinerOptions(values) }),
+    checkModel(configs) {
+      const { unet, vae, scheduler } = configs;
+      checkTextGuidance(values, kind.layers(configs));
       const models = { unet: { config: unet }, vae: { scaleFactor: scaleFactorOf(vae) } };
       const size = checkSize(values, { ...models, multiple: MULTIPLE });
       if (cutsOut) cropRegion({ ...mask, form: "colour" }, size, paddingMaskCrop);
-      else if (!haveOneShape(image, size, MULTIPLE))
-        warn(
-          `the picture of ${sizeText(image)} pixels is stretched to ${sizeText(size)}; --height and --width say another size`,
-        );
+      else warnOfStretching(image, size, MULTIPLE, warn);
       tryTheSchedule(scheduler, values, strength);
     },
     run: (pipeline, options) =>
       pipeline.run({
-        ...{ ...options, ...scheduleOptions(values), clipSkip },
+        ...{ ...options, ...scheduleOptions(values), ...kind.options(values), clipSkip },
         ...{ image, maskImage: mask, strength, height, width, paddingMaskCrop },
       }),
   };
@@ -54,16 +57,4 @@ function warnOfShape({ image, mask, warn }: Given): void {
   if (haveOneShape(image, mask, 1)) return;
   const sizes = `the mask has ${sizeText(mask)} pixels and the picture ${sizeText(image)}`;
   warn(`${sizes}: the mask is stretched to the picture's shape`);
-}
-
-type Size = Pick<RgbPixels, "width" | "height">;
-
-/** @param rounding pixels that a side may be off */
-function haveOneShape(a: Size, b: Size, rounding: number): boolean {
-  const longest = Math.max(a.width, a.height, b.width, b.height);
-  return Math.abs(a.width * b.height - a.height * b.width) <= rounding * longest;
-}
-
-function sizeText({ width, height }: Size): string {
-  return `${width}×${height}`;
 }

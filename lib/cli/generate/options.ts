@@ -8,8 +8,10 @@ import {
   samplingOptions,
   stepOptions,
 } from "../pictures/options.js";
+import { xlOptions } from "../pictures/xl-options.js";
 
 const PICTURES = "Pictures";
+const XL = "Stable Diffusion XL";
 
 /** Every option of `ip2p generate`. */
 export const generateOptions = declareOptions({
@@ -17,7 +19,7 @@ export const generateOptions = declareOptions({
     type: "string",
     value: "DIR|HUB_ID|FILE",
     required: true,
-    help: "a text-to-image or inpainting model: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub",
+    help: "a text-to-image, inpainting or refining model of Stable Diffusion or Stable Diffusion XL: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub",
   },
   prompt: { type: "string", value: "TEXT", required: true, help: "what the picture shows" },
   output: {
@@ -38,7 +40,7 @@ export const generateOptions = declareOptions({
     min: 0,
     max: 1,
     group: PICTURES,
-    help: "how much of the picture is replaced by noise: steps · strength steps are made; by default 0.8, and 1 with --mask",
+    help: "how much of the picture is replaced by noise: steps · strength steps are made; by default 0.8, and 1 with --mask; with Stable Diffusion XL 0.3, and 0.9999 with --mask",
   },
   mask: {
     type: "string",
@@ -78,7 +80,7 @@ export const generateOptions = declareOptions({
     max: 1,
     default: 0,
     group: SAMPLING,
-    help: "the share of the guided prediction that is scaled down to the prompt's own contrast, against overexposed pictures; without --image only",
+    help: "the share of the guided prediction that is scaled down to the prompt's own contrast, against overexposed pictures; with --image only for Stable Diffusion XL",
   },
   timesteps: {
     type: "numbers",
@@ -95,6 +97,37 @@ export const generateOptions = declareOptions({
     help: "the noise levels to visit, descending, instead of --num_inference_steps; not every scheduler takes them",
   },
   ...samplingOptions,
+  ...xlOptions,
+  negative_original_size: {
+    type: "numbers",
+    value: "HEIGHT,WIDTH",
+    min: 0,
+    group: XL,
+    help: "the same as --original_size for the negative prompt; with text alone both negative sizes must be given",
+  },
+  negative_crops_coords_top_left: {
+    type: "numbers",
+    value: "TOP,LEFT",
+    group: XL,
+    help: "the same as --crops_coords_top_left for the negative prompt",
+  },
+  negative_target_size: {
+    type: "numbers",
+    value: "HEIGHT,WIDTH",
+    min: 0,
+    group: XL,
+    help: "the same as --target_size for the negative prompt",
+  },
+  aesthetic_score: {
+    type: "number",
+    group: XL,
+    help: "what a refiner is told of the result's quality, about 1 to 10; by default 6",
+  },
+  negative_aesthetic_score: {
+    type: "number",
+    group: XL,
+    help: "the same for the negative prompt; by default 2.5",
+  },
   ...modelOptions,
   ...computingOptions,
   ...outputOptions,

@@ -1,8 +1,10 @@
 import { loadImage } from "../../images/index.js";
 import type { CommandIo } from "../command.js";
 import { runPictures } from "../pictures/run.js";
+import { checkStableDiffusionValues } from "./check.js";
 import { imageToImage } from "./image-to-image.js";
 import { inpainting } from "./inpainting.js";
+import { KINDS } from "./kinds.js";
 import { type GenerateValues, generateOptions } from "./options.js";
 import { textToImage } from "./text-to-image.js";
 
@@ -10,10 +12,13 @@ const ACTIVITY = { name: "generate", doing: "generating", options: generateOptio
 
 /** Runs `ip2p generate`: what is given decides on the pipeline. */
 export function runGenerate(values: GenerateValues, io: CommandIo): Promise<number> {
-  return runPictures(values, io, ACTIVITY, async ({ signal, warn }) => {
-    if (values.image === undefined) return textToImage(values);
-    const image = await loadImage(values.image, { signal });
-    if (values.mask === undefined) return imageToImage(values, image);
-    return inpainting(values, { image, mask: await loadImage(values.mask, { signal }), warn });
+  return runPictures(values, io, ACTIVITY, async ({ signal, warn, family }) => {
+    const image = values.image === undefined ? undefined : await loadImage(values.image, { signal });
+    const mask = values.mask === undefined ? undefined : await loadImage(values.mask, { signal });
+    const found = await family();
+    if (found === "sd") checkStableDiffusionValues(values);
+    const kind = KINDS[found];
+    if (!image) return textToImage(values, kind);
+    return mask ? inpainting(values, kind, { image, mask, warn }) : imageToImage(values, kind, image);
   });
 }

@@ -1,7 +1,8 @@
 import { checkSchedule } from "../../pipelines/call.js";
 import type { ScheduleOptions } from "../../pipelines/run-options.js";
-import { setPartialSchedule, setSchedule } from "../../pipelines/schedule.js";
+import { setPartialSchedule, setSchedule, stepsUntil } from "../../pipelines/schedule.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
+import { denoisingEndOf } from "../pictures/xl-options.js";
 import type { GenerateValues } from "./options.js";
 
 /** The options of a run that set its steps one by one. */
@@ -18,6 +19,7 @@ export function scheduleOptions({ timesteps, sigmas }: GenerateValues): Schedule
 export function tryTheSchedule(scheduler: Scheduler, values: GenerateValues, strength?: number): void {
   using trial = scheduler.clone();
   const call = checkSchedule(scheduleOptions(values), values.numInferenceSteps);
-  if (strength === undefined) setSchedule(trial, call);
-  else setPartialSchedule(trial, call, strength);
+  const timesteps = strength === undefined ? undefined : setPartialSchedule(trial, call, strength);
+  if (!timesteps) setSchedule(trial, call);
+  stepsUntil(trial, timesteps ?? trial.timesteps, denoisingEndOf(values));
 }

@@ -1,25 +1,34 @@
 import type { PipelineConfigs } from "../../components/description.js";
+import type { Generator } from "../../core/generator.js";
+import type { Tensor } from "../../core/tensor.js";
 import type { RgbImage } from "../../images/index.js";
 import type { StableDiffusionComponents } from "../../pipelines/components.js";
 import type { PipelineClass } from "../../pipelines/diffusion_pipeline.js";
+import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
 import type { ImagesResult, PromptOptions, RunOptions, SamplingOptions } from "../../pipelines/run-options.js";
-import type { StableDiffusionBase } from "../../pipelines/stable_diffusion/base.js";
+import type { StableDiffusionXLComponents } from "../../pipelines/stable_diffusion_xl/components.js";
 import type { PictureValues } from "./options.js";
 
+/** Pictures, or latents for a refiner. */
+type Result = "image" | "latent";
+
 /** The options of a run that every pipeline has. */
-export interface SharedRunOptions extends RunOptions, PromptOptions, SamplingOptions {
+export interface SharedRunOptions extends RunOptions<Result>, PromptOptions, SamplingOptions {
   numInferenceSteps: number;
-  guidanceScale: number;
+  guidanceScale: number | undefined;
+  /** Where the steps end that a refiner goes on from; undefined without one. */
+  denoisingEnd?: number | undefined;
 }
 
-/** What a command computes: with which pipeline, from which pictures. */
-export interface PictureJob<
-  P extends StableDiffusionBase = StableDiffusionBase,
-  C extends StableDiffusionComponents = StableDiffusionComponents,
-> {
-  readonly pipelineClass: PipelineClass<C, P>;
-  /** The picture that a grid shows before the results. */
-  readonly original: RgbImage | undefined;
+/** What is known of a model's components before weights are downloaded or read. */
+export type ModelConfigs = Pick<PipelineConfigs<StableDiffusionComponents>, "unet" | "vae" | "scheduler"> &
+  Pick<PipelineConfigs<StableDiffusionXLComponents>, "textEncoder"> &
+  Partial<Pick<PipelineConfigs<StableDiffusionXLComponents>, "textEncoder2">>;
+
+/** A model and the pipeline that runs it. */
+export interface PictureModel<P extends LatentPipeline = LatentPipeline, Configs = ModelConfigs> {
+  // biome-ignore lint/suspicious/noExplicitAny: each class has components of its own
+  readonly pipelineClass: PipelineClass<any, P>;
   /**
    * What a model is for, in options of the command, by the class that its folder names; undefined for what it is not for. Without
    * it any model is tried.
@@ -29,8 +38,26 @@ export interface PictureJob<
    * Refuses options that do not fit the model, before weights are downloaded or read. The scheduler is the one that the run
    * takes steps with.
    */
-  checkModel(configs: PipelineConfigs<C>): void;
-  run(pipeline: P, options: SharedRunOptions): Promise<ImagesResult>;
+  checkModel(configs: Configs): void;
+}
+
+/** What a command computes: with which pipeline, from which pictures. */
+export interface PictureJob<P extends LatentPipeline = LatentPipeline, Configs = ModelConfigs>
+  extends PictureModel<P, Configs> {
+  /** The picture that a grid shows before the results. */
+  readonly original: RgbImage | undefined;
+  /** What goes on with the latents of `run`, and makes pictures of them. */
+  readonly refiner?: RefinerJob | undefined;
+  run(pipeline: P, options: SharedRunOptions): Promise<ImagesResult<Result>>;
+}
+
+/** What a refiner does. */
+export interface RefinerJob extends PictureModel {
+  refine(
+    pipeline: LatentPipeline,
+    latents: Tensor,
+    options: SharedRunOptions & { generator: Generator },
+  ): Promise<ImagesResult<Result>>;
 }
 
 /** The options of a command line that every pipeline has. */

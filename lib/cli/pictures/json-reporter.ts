@@ -51,9 +51,9 @@ export class JsonReporter implements PictureReporter {
   }
 
   done(summary: PictureSummary): void {
-    const { outputs, pipeline, width, height, seed, scheduler, device, dtype, steps, seconds } = summary;
+    const { outputs, pipeline, refiner, width, height, seed, scheduler, device, dtype, steps, seconds } = summary;
     this.#lines.done({
-      ...{ outputs, pipeline, width, height, seed, scheduler, device, dtype, steps },
+      ...{ outputs, pipeline, refiner, width, height, seed, scheduler, device, dtype, steps },
       steps_per_second: rounded(summary.stepsPerSecond),
       load_seconds: rounded(seconds.load),
       [`${this.#name}_seconds`]: rounded(seconds.run),

@@ -41,6 +41,7 @@ export class LineReporter implements PictureReporter {
 
   step({ step, totalSteps, tile = 1, tiles = 1, stepsPerSecond }: StepEvent): void {
     if (!this.#showsProgress) return;
+    if (step === 1) this.#tenth = 0; // a refiner counts anew
     const tenth = Math.floor((10 * step) / totalSteps);
     const begun = tile !== this.#tile;
     if (!begun && tenth <= this.#tenth && performance.now() - this.#lastLine < PATIENCE) return;

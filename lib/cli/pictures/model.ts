@@ -5,14 +5,16 @@ import { InstructPix2PixError } from "../../core/errors.js";
 import { isFile } from "../../files/is-file.js";
 import { type DownloadProgress, resolvePretrained } from "../../hub/index.js";
 import { builtInModel } from "../../models/built-in.js";
-import type { StableDiffusionComponents } from "../../pipelines/components.js";
-import type { StableDiffusionBase } from "../../pipelines/stable_diffusion/base.js";
+import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
 import type { SchedulerFactory } from "../../schedulers/registry.js";
-import { loadSingleFile } from "../../single-file/load.js";
+import { loadSingleFile, type SingleFileComponents } from "../../single-file/load.js";
 import type { CommandIo } from "../command.js";
-import type { PictureJob } from "./job.js";
+import type { ModelConfigs, PictureModel } from "./job.js";
 import type { PictureValues } from "./options.js";
 import type { PictureReporter } from "./reporter.js";
+
+/** The components of whatever pipeline the job has. */
+type LoadedComponents = SingleFileComponents;
 
 interface Surroundings extends Pick<CommandIo, "env" | "signal"> {
   reporter: PictureReporter;
@@ -28,14 +30,14 @@ interface Surroundings extends Pick<CommandIo, "env" | "signal"> {
  */
 export async function findModel(
   values: PictureValues,
-  job: PictureJob,
+  job: PictureModel,
   { env, signal, reporter, scheduler }: Surroundings,
-): Promise<(device: string) => Promise<StableDiffusionBase>> {
+): Promise<(device: string) => Promise<LatentPipeline>> {
   const { dtype, vaeDtype, allowNonFinite, quantization, variant, attention, revision, cacheDir, localFilesOnly } =
     values;
   const { pipelineClass } = job;
   const description = withCheck(job, scheduler);
-  const create = (components: StableDiffusionComponents) => {
+  const create = (components: LoadedComponents) => {
     const own = components.scheduler;
     return new pipelineClass({ ...components, scheduler: scheduler ? scheduler.fromConfig(own.config) : own });
   };
@@ -70,23 +72,23 @@ export async function findModel(
 
 /** The pipeline's description whose check is the job's too. */
 function withCheck(
-  { pipelineClass: { description }, checkModel }: PictureJob,
+  { pipelineClass: { description }, checkModel }: PictureModel,
   scheduler: SchedulerFactory | undefined,
-): PipelineDescription<StableDiffusionComponents> {
+): PipelineDescription<LoadedComponents> {
   return {
-    ...description,
+    ...(description as PipelineDescription<LoadedComponents>),
     check(configs, index) {
       description.check?.(configs, index);
       const taken = scheduler ? scheduler.fromConfig(configs.scheduler.config) : configs.scheduler;
       const withTaken = { ...configs, scheduler: taken };
       description.check?.(withTaken, index);
-      checkModel(withTaken);
+      checkModel(withTaken as unknown as ModelConfigs);
     },
   };
 }
 
 /** Refuses a folder that names a class which the job is not for. */
-async function checkUse({ use, pipelineClass }: PictureJob, folder: string): Promise<void> {
+async function checkUse({ use, pipelineClass }: PictureModel, folder: string): Promise<void> {
   const { className, path } = await readModelIndex(folder);
   const wanted = pipelineClass.description.className;
   if (!use || className === wanted) return;

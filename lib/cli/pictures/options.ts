@@ -1,5 +1,6 @@
 import { PROMPT_WEIGHTINGS } from "../../conditioning/prompt-weightings.js";
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
+import type { XLValues } from "./xl-options.js";
 
 // The options that commands which make pictures share, by topic. A command lists the groups that it has, with its own options
 // between them.
@@ -31,9 +32,8 @@ export const stepOptions = declareOptions({
   },
   guidance_scale: {
     type: "number",
-    default: 7.5,
     group: SAMPLING,
-    help: "how strongly the prompt is followed (text guidance); guidance is on above 1",
+    help: "how strongly the prompt is followed (text guidance); guidance is on above 1; by default 7.5, with Stable Diffusion XL 5, or 7.5 with --mask",
   },
 });
 
@@ -208,4 +208,6 @@ export type PictureValues = OptionValues<
     typeof modelOptions &
     typeof computingOptions &
     typeof outputOptions
-> & { model: string | undefined; prompt: string; output: string };
+> &
+  // Of commands that make new images only.
+  XLValues & { model: string | undefined; prompt: string; output: string };

@@ -26,6 +26,8 @@ export interface PictureSummary {
   outputs: string[];
   /** The pipeline's class. */
   pipeline: string;
+  /** The class of the refiner's pipeline; undefined without one. */
+  refiner: string | undefined;
   /** Size of the pictures written, in pixels. */
   width: number;
   height: number;

@@ -1,11 +1,13 @@
 import { peakDeviceMemory } from "../../core/cuda.js";
 import { resolveDevice } from "../../core/device.js";
 import { throwIfAborted } from "../../core/errors.js";
-import { randomSeed } from "../../core/generator.js";
+import { Generator, randomSeed } from "../../core/generator.js";
 import { allowTf32, useDeterministicAlgorithms } from "../../core/numerics.js";
+import type { Tensor } from "../../core/tensor.js";
 import { imageGrid, type RgbImage } from "../../images/index.js";
 import { checkQuantization } from "../../models/pretrained.js";
-import type { StableDiffusionBase } from "../../pipelines/stable_diffusion/base.js";
+import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
+import type { StepProgress } from "../../pipelines/run-options.js";
 import { loadAddon } from "../../runtime/load.js";
 import { native } from "../../runtime/native.js";
 import { schedulerFromClassName } from "../../schedulers/registry.js";
@@ -13,7 +15,8 @@ import type { CommandIo } from "../command.js";
 import { reported } from "../reporting.js";
 import { checkWeightedPrompts } from "./check.js";
 import { StepClock } from "./clock.js";
-import { type PictureJob, sharedRunOptions } from "./job.js";
+import { familyOfModel, type ModelFamily } from "./family.js";
+import { type PictureJob, type SharedRunOptions, sharedRunOptions } from "./job.js";
 import { findModel } from "./model.js";
 import type { PictureValues } from "./options.js";
 import { planOutputs } from "./outputs.js";
@@ -23,6 +26,8 @@ import { type Activity, createReporter, type PictureReporter } from "./reporter.
 export type PrepareJob = (surroundings: {
   signal: AbortSignal | undefined;
   warn: (text: string) => void;
+  /** The family of the model, which may be read from the hub. */
+  family: () => Promise<ModelFamily>;
 }) => Promise<PictureJob>;
 
 /**
@@ -53,28 +58,33 @@ async function makePictures(
   const scheduler = values.scheduler === undefined ? undefined : schedulerFromClassName(values.scheduler);
   checkWeightedPrompts(values);
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
-  const job = await prepare({ signal, warn: (text) => reporter.warning(text) });
-  const load = await findModel(values, job, { env, signal, reporter, scheduler });
+  const family = () => familyOfModel(values, { env, signal });
+  const job = await prepare({ signal, warn: (text) => reporter.warning(text), family });
+  const surroundings = { env, signal, reporter, scheduler };
+  const load = await findModel(values, job, surroundings);
+  const refining = { ...values, model: values.refiner, config: undefined };
+  const loadRefiner = job.refiner && (await findModel(refining, job.refiner, surroundings));
 
   const loadingSince = performance.now();
   using pipeline = await load(values.enableModelCpuOffload ? "cpu" : device);
-  await place(pipeline, values, device, reporter);
+  using refiner = await loadRefiner?.(values.enableModelCpuOffload ? "cpu" : device);
+  for (const each of [pipeline, refiner]) if (each) await place(each, values, device, reporter);
   const loadSeconds = secondsSince(loadingSince);
   reporter.loaded(loadSeconds, stepsAsked(values));
 
   const seed = values.seed ?? BigInt(randomSeed());
   const clock = new StepClock();
   const runningSince = performance.now();
-  const { images } = await job.run(pipeline, {
-    ...sharedRunOptions(values),
-    ...{ seed, signal },
-    onStep: ({ step, totalSteps, timestep, tile = 0, tiles = 1 }) =>
+  const shared = {
+    ...{ ...sharedRunOptions(values), signal },
+    onStep: ({ step, totalSteps, timestep, tile = 0, tiles = 1 }: StepProgress) =>
       reporter.step({
         step: tile * totalSteps + step + 1,
         totalSteps: tiles * totalSteps,
         ...{ timestep, stepsPerSecond: clock.tick(), tile: tile + 1, tiles },
       }),
-  });
+  };
+  const images = await imagesOf(job, pipeline, refiner, { ...shared, seed });
   const results = values.grid ? [await grid(job.original, images)] : images;
   // The rest takes milliseconds, and files are written atomically.
   throwIfAborted(signal);
@@ -82,7 +92,8 @@ async function makePictures(
 
   reporter.done({
     outputs,
-    pipeline: job.pipelineClass.description.className,
+    pipeline: pipeline.className,
+    refiner: refiner?.className,
     width: results[0]!.width,
     height: results[0]!.height,
     seed,
@@ -112,9 +123,24 @@ async function setUp(values: PictureValues, env: CommandIo["env"]): Promise<stri
   return device;
 }
 
+/** The pictures of a job. A refiner goes on with the latents, and with the generator of their noise. */
+async function imagesOf(
+  job: PictureJob,
+  pipeline: LatentPipeline,
+  refiner: LatentPipeline | undefined,
+  options: SharedRunOptions & { seed: bigint },
+): Promise<RgbImage[]> {
+  if (!job.refiner || !refiner) return (await job.run(pipeline, options)).images as RgbImage[];
+  const { seed, ...shared } = options;
+  const generator = new Generator("cpu", seed);
+  const { images } = await job.run(pipeline, { ...shared, generator, outputType: "latent" });
+  using latents = images as Tensor;
+  return (await job.refiner.refine(refiner, latents, { ...shared, generator })).images as RgbImage[];
+}
+
 /** Applies the options of memory. */
 async function place(
-  pipeline: StableDiffusionBase,
+  pipeline: LatentPipeline,
   { enableModelCpuOffload, vaeSlicing, vaeTiling }: PictureValues,
   device: string,
   reporter: PictureReporter,

@@ -1,3 +1,4 @@
+import type { PipelineConfigs } from "../../components/description.js";
 import { loadImage, type RgbImage } from "../../images/index.js";
 import { sizeForFactor } from "../../images/resize.js";
 import { scaleFactorOf } from "../../models/autoencoder-config.js";
@@ -63,7 +64,7 @@ function latentUpscaling(values: UpscaleValues, image: RgbImage): PictureJob<Sta
 function upscaling(
   values: UpscaleValues,
   image: RgbImage,
-): PictureJob<StableDiffusionUpscalePipeline, UpscaleComponents> {
+): PictureJob<StableDiffusionUpscalePipeline, PipelineConfigs<UpscaleComponents>> {
   const { clipSkip, noiseLevel } = values;
   return {
     pipelineClass: StableDiffusionUpscalePipeline,

@@ -42,7 +42,7 @@ export function checkTextGuidance(
   options: TextGuidanceOptions,
   layers: number,
   defaultScale = 7.5,
-): Required<GuidanceCall> & { clipSkip: number } {
+): Required<Omit<GuidanceCall, "guidanceEmbedding">> & { clipSkip: number } {
   const scale = checkFinite("guidanceScale", options.guidanceScale ?? defaultScale);
   const rows = textGuidanceRows(scale);
   const guided = rows.length > 1;
@@ -51,6 +51,7 @@ export function checkTextGuidance(
     refuseArgument("clipSkip", clipSkip, `a whole number in 0..${layers}, of the text encoder's layers`);
   return {
     rows,
+    guidanceScale: scale,
     layout: guided ? LAYOUT : LAYOUT.slice(1),
     milderGuidance: guided ? `a guidanceScale below ${scale}` : undefined,
     guidanceRescale: checkFraction("guidanceRescale", options.guidanceRescale ?? 0),

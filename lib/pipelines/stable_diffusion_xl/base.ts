@@ -3,7 +3,9 @@ import { encodersOf } from "../../conditioning/prompt-pair.js";
 import type { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
 import type { AutoencoderKL } from "../../models/autoencoder_kl.js";
+import { loadSingleFile, type SingleFileComponents, type SingleFileLoadOptions } from "../../single-file/load.js";
 import { sizeNumbers } from "../compatibility.js";
+import type { PipelineClass } from "../diffusion_pipeline.js";
 import type { FiniteChecks } from "../finite.js";
 import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pipeline.js";
 import { type LatentScale, scaleByStatistics } from "../latent-scale.js";
@@ -53,6 +55,23 @@ export abstract class StableDiffusionXLBase extends LatentPipeline {
     this.forceZerosForEmptyPrompt = this.settingOf(components, "forceZerosForEmptyPrompt");
     this.addWatermarker = this.settingOf(components, "addWatermarker");
     this.hold();
+  }
+
+  /**
+   * Loads a safetensors file in the original layout of Stable Diffusion XL, its refiner, or CosXL, which holds the whole model.
+   * Components given as options are used instead of the file's.
+   *
+   * @param file path of the file
+   * @throws as `fromPretrained`; `ERR_STATE_DICT` for a file of another layout, and `ERR_CONFIG` for a model of another
+   *   pipeline, saying what it is
+   */
+  static async fromSingleFile<Components extends SingleFileComponents, Pipeline extends StableDiffusionXLBase>(
+    this: PipelineClass<Components, Pipeline>,
+    file: string,
+    options?: SingleFileLoadOptions<Components>,
+  ): Promise<Pipeline> {
+    // biome-ignore lint/complexity/noThisInStatic: `this` is the class that fromSingleFile was called on
+    return new this(await loadSingleFile(this.description, file, options));
   }
 
   protected get models() {
