@@ -4,7 +4,7 @@ import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { checkKnown, type OptionNames, optionNames } from "../core/known-options.js";
 import type { ModelDType } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
-import { RESOLVE_OPTIONS, type ResolveOptions, resolvePretrained } from "../hub/index.js";
+import { type DownloadProgress, RESOLVE_OPTIONS, type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import {
   checkQuantization,
   MODEL_OPTIONS,
@@ -14,7 +14,7 @@ import {
   type QuantizationOptions,
 } from "../models/pretrained.js";
 import type { JsonObject } from "../models/schema.js";
-import { listVariants } from "../models/weights.js";
+import { listVariants, weightBytes } from "../models/weights.js";
 import { native } from "../runtime/native.js";
 import {
   type CheckedPipeline,
@@ -24,6 +24,7 @@ import {
   type PipelineDescription,
   slotsOf,
 } from "./description.js";
+import { type LoadProgress, LoadReport } from "./load-progress.js";
 import type { ModelClass } from "./registry.js";
 import { leaveToCaller } from "./shared.js";
 
@@ -33,7 +34,7 @@ const CHOOSE_FILES = ["components", "subfolder", "allowPatterns", "ignorePattern
 export interface FromPretrainedOptions
   extends Omit<ModelOptions, "device">,
     QuantizationOptions,
-    Omit<ResolveOptions, "signal" | "variant" | "checkConfigs" | (typeof CHOOSE_FILES)[number]> {
+    Omit<ResolveOptions, "signal" | "variant" | "checkConfigs" | "onProgress" | (typeof CHOOSE_FILES)[number]> {
   /** "auto" (default): the first CUDA device that works, else the CPU. */
   device?: string;
   /**
@@ -41,6 +42,8 @@ export interface FromPretrainedOptions
    * has `"force_upcast": true`: such autoencoders overflow in float16.
    */
   vaeDtype?: ModelDType;
+  /** Called while files are downloaded, where any are missing, and then while the weights are loaded; not awaited. */
+  onProgress?: (progress: DownloadProgress | LoadProgress) => void;
 }
 
 /** The options of downloading that apply to a whole pipeline. */
@@ -82,7 +85,7 @@ export async function loadComponents<C extends object>(
   checkNames(componentNames(description), options);
   native(); // a missing libtorch is reported before anything is downloaded
   const device = resolveDevice(options.device ?? "auto");
-  const { dtype = "float32", quantization = "none", variant, signal } = options;
+  const { dtype = "float32", quantization = "none", variant } = options;
   checkQuantization(quantization, dtype, device); // before anything is downloaded
   const given = givenComponents(description, options);
   let checked: CheckedPipeline<C> | undefined;
@@ -103,8 +106,17 @@ export async function loadComponents<C extends object>(
       const own = modelOptions(modelClass, config, { ...options, device });
       return modelClass.load(folder, { ...own, variant: variantOf(folder) });
     },
+    bytes: () => weightBytes(folder, { baseName: modelClass.files.weights, variant: variantOf(folder) }),
   }));
-  return assemble(ready, loading, given, signal);
+  return assemble(ready, loading, given, options);
+}
+
+/** A model that is about to be loaded. */
+interface LoadingModel<Name> {
+  name: Name;
+  load: () => Promise<PretrainedModel<unknown>>;
+  /** Of its weights. */
+  bytes: () => number | Promise<number>;
 }
 
 /**
@@ -116,18 +128,21 @@ export async function loadComponents<C extends object>(
  */
 export async function assemble<C extends object>(
   ready: Partial<C>,
-  models: readonly { name: keyof C; load: () => Promise<PretrainedModel<unknown>> }[],
+  models: readonly LoadingModel<keyof C>[],
   given: Partial<C>,
-  signal: AbortSignal | undefined,
+  { signal, onProgress }: Pick<FromPretrainedOptions, "signal"> & { onProgress?: (progress: LoadProgress) => void },
 ): Promise<C> {
   const components: Partial<C> = { ...ready };
   const loaded: PretrainedModel<unknown>[] = [];
   try {
-    for (const { name, load } of models) {
+    const sizes = onProgress ? await Promise.all(models.map(({ bytes }) => bytes())) : models.map(() => 0);
+    const report = new LoadReport(sizes, onProgress);
+    for (const [i, { name, load }] of models.entries()) {
       throwIfAborted(signal);
       const model = await load();
       loaded.push(model);
       components[name] = model as C[keyof C];
+      report.loaded(sizes[i]!);
     }
   } catch (error) {
     for (const part of loaded) part.dispose();

@@ -1,5 +1,6 @@
 import { componentNames, type PipelineDescription } from "../components/description.js";
 import { assemble, modelOptions } from "../components/load.js";
+import type { LoadProgress } from "../components/load-progress.js";
 import { resolveDevice } from "../core/device.js";
 import { checkKnown, optionNames } from "../core/known-options.js";
 import type { ModelDType } from "../core/tensor.js";
@@ -7,6 +8,7 @@ import { checkQuantization, QUANTIZATION_OPTIONS, type QuantizationOptions } fro
 import type { StableDiffusionComponents } from "../pipelines/components.js";
 import { native } from "../runtime/native.js";
 import { checkSingleFile, type SingleFilePipelineOptions } from "./check.js";
+import { componentOf, storedBytes } from "./file.js";
 import { SINGLE_FILE_MODEL_OPTIONS, type SingleFileModelOptions } from "./model.js";
 
 export interface FromSingleFileOptions
@@ -20,12 +22,15 @@ export interface FromSingleFileOptions
    * has `"force_upcast": true`.
    */
   vaeDtype?: ModelDType;
+  /** Called while the weights are loaded; not awaited. */
+  onProgress?: (progress: LoadProgress) => void;
 }
 
 const OPTIONS = optionNames<FromSingleFileOptions>()({
   ...SINGLE_FILE_MODEL_OPTIONS,
   ...QUANTIZATION_OPTIONS,
   vaeDtype: true,
+  onProgress: true,
   predictionType: true,
 });
 
@@ -53,15 +58,16 @@ export async function loadSingleFile<C extends StableDiffusionComponents>(
   checkKnown(options, { ...OPTIONS, ...componentNames(description) });
   native(); // a missing libtorch is reported before anything of the file is looked at
   const device = resolveDevice(options.device ?? "auto");
-  const { dtype = "float32", quantization = "none", signal } = options;
+  const { dtype = "float32", quantization = "none" } = options;
   checkQuantization(quantization, dtype, device);
-  const { ready, models, given, configFolder } = await checkSingleFile(description, path, options);
+  const { file, ready, models, given, configFolder } = await checkSingleFile(description, path, options);
   const loading = models.map(({ name, modelClass, inFile, config }) => ({
     name,
     load: () => {
       const own = modelOptions(modelClass, config, { ...options, device });
       return inFile.load(path, { ...own, config: configFolder });
     },
+    bytes: () => storedBytes(componentOf(file, inFile.component)),
   }));
-  return assemble(ready, loading, given, signal);
+  return assemble(ready, loading, given, options);
 }

@@ -1,11 +1,10 @@
 import { loadImage } from "../../images/index.js";
-import { sizeForFactor } from "../../images/resize.js";
-import { scaleFactorOf } from "../../models/autoencoder_kl.js";
 import { checkSchedule } from "../../pipelines/call.js";
 import { setSchedule } from "../../pipelines/schedule.js";
 import { InstructPix2PixPipeline } from "../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import type { CommandIo } from "../command.js";
 import type { PictureJob } from "../pictures/job.js";
+import { type FittedSize, fitPicture } from "../pictures/max-size.js";
 import { runPictures } from "../pictures/run.js";
 import { type EditValues, editOptions } from "./options.js";
 
@@ -14,16 +13,17 @@ const ACTIVITY = { name: "edit", doing: "editing", options: editOptions };
 /** Runs `ip2p edit`. */
 export function runEdit(values: EditValues, io: CommandIo): Promise<number> {
   const { imageGuidanceScale, numInferenceSteps } = values;
-  return runPictures(values, io, ACTIVITY, async ({ signal }) => {
+  return runPictures(values, io, ACTIVITY, async ({ signal, tell }) => {
+    let fitted: FittedSize | undefined;
     const image = await loadImage(values.image, { signal });
     const job: PictureJob<InstructPix2PixPipeline> = {
       pipelineClass: InstructPix2PixPipeline,
       original: image,
-      checkModel({ vae, scheduler }) {
-        sizeForFactor(image, scaleFactorOf(vae));
-        setSchedule(scheduler.clone(), checkSchedule({}, numInferenceSteps));
+      checkModel(configs) {
+        setSchedule(configs.scheduler.clone(), checkSchedule({}, numInferenceSteps));
+        fitted = fitPicture(image, values.maxSize, configs, tell);
       },
-      run: (pipeline, options) => pipeline.run({ ...options, image, imageGuidanceScale }),
+      run: (pipeline, options) => pipeline.run({ ...options, image, imageGuidanceScale, maxSize: fitted?.maxSize }),
     };
     return job;
   });

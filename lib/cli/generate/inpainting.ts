@@ -6,25 +6,26 @@ import { checkSize } from "../../pipelines/size.js";
 import { StableDiffusionInpaintPipeline } from "../../pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";
 import type { PictureJob } from "../pictures/job.js";
+import { fitPicture, sizeText } from "../pictures/max-size.js";
 import type { GenerateValues } from "./options.js";
 import { scheduleOptions, tryTheSchedule } from "./schedule.js";
-
-/** Heights and widths are multiples of this, so that a shape can be met up to half of it only. */
-const MULTIPLE = 8;
 
 interface Given {
   image: RgbImage;
   mask: RgbImage;
   warn: (text: string) => void;
+  tell: (line: string) => void;
 }
 
 /** Paints the masked part of a picture anew. */
 export function inpainting(
   values: GenerateValues,
-  { image, mask, warn }: Given,
+  { image, mask, warn, tell }: Given,
 ): PictureJob<StableDiffusionInpaintPipeline> {
-  const { height, width, paddingMaskCrop, clipSkip, strength = 1 } = values;
+  const { paddingMaskCrop, clipSkip, strength = 1 } = values;
+  let { height, width } = values;
   const cutsOut = paddingMaskCrop !== undefined;
+  const pictureDecides = !cutsOut && height === undefined && width === undefined;
   if (cutsOut) checkMaskSize(image, mask);
   else warnOfShape({ image, mask, warn });
   return {
@@ -32,14 +33,15 @@ export function inpainting(
     original: image,
     checkModel({ unet, vae, textEncoder, scheduler }) {
       checkTextGuidance(values, textEncoder.num_hidden_layers);
+      tryTheSchedule(scheduler, values, strength);
       const models = { unet: { config: unet }, vae: { scaleFactor: scaleFactorOf(vae) } };
-      const size = checkSize(values, { ...models, multiple: MULTIPLE });
+      if (pictureDecides) ({ height, width } = fitPicture(image, values.maxSize, { unet, vae }, tell).size);
+      const size = checkSize({ height, width }, { ...models, multiple: scaleFactorOf(vae) });
       if (cutsOut) cropRegion({ ...mask, form: "colour" }, size, paddingMaskCrop);
-      else if (!haveOneShape(image, size, MULTIPLE))
+      else if (!haveOneShape(image, size, scaleFactorOf(vae)))
         warn(
           `the picture of ${sizeText(image)} pixels is stretched to ${sizeText(size)}; --height and --width say another size`,
         );
-      tryTheSchedule(scheduler, values, strength);
     },
     run: (pipeline, options) =>
       pipeline.run({
@@ -50,7 +52,7 @@ export function inpainting(
 }
 
 /** A mask is stretched to the picture, as in diffusers; one of another shape is hardly meant for it. */
-function warnOfShape({ image, mask, warn }: Given): void {
+function warnOfShape({ image, mask, warn }: Omit<Given, "tell">): void {
   if (haveOneShape(image, mask, 1)) return;
   const sizes = `the mask has ${sizeText(mask)} pixels and the picture ${sizeText(image)}`;
   warn(`${sizes}: the mask is stretched to the picture's shape`);
@@ -62,8 +64,4 @@ type Size = Pick<RgbPixels, "width" | "height">;
 function haveOneShape(a: Size, b: Size, rounding: number): boolean {
   const longest = Math.max(a.width, a.height, b.width, b.height);
   return Math.abs(a.width * b.height - a.height * b.width) <= rounding * longest;
-}
-
-function sizeText({ width, height }: Size): string {
-  return `${width}×${height}`;
 }

@@ -10,10 +10,10 @@ const ACTIVITY = { name: "generate", doing: "generating", options: generateOptio
 
 /** Runs `ip2p generate`: what is given decides on the pipeline. */
 export function runGenerate(values: GenerateValues, io: CommandIo): Promise<number> {
-  return runPictures(values, io, ACTIVITY, async ({ signal, warn }) => {
+  return runPictures(values, io, ACTIVITY, async ({ signal, warn, tell }) => {
     if (values.image === undefined) return textToImage(values);
     const image = await loadImage(values.image, { signal });
-    if (values.mask === undefined) return imageToImage(values, image);
-    return inpainting(values, { image, mask: await loadImage(values.mask, { signal }), warn });
+    if (values.mask === undefined) return imageToImage(values, image, tell);
+    return inpainting(values, { image, mask: await loadImage(values.mask, { signal }), warn, tell });
   });
 }

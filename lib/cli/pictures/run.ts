@@ -23,6 +23,8 @@ import { type Activity, createReporter, type PictureReporter } from "./reporter.
 export type PrepareJob = (surroundings: {
   signal: AbortSignal | undefined;
   warn: (text: string) => void;
+  /** Prints a line that is no warning. */
+  tell: (line: string) => void;
 }) => Promise<PictureJob>;
 
 /**
@@ -53,7 +55,11 @@ async function makePictures(
   const scheduler = values.scheduler === undefined ? undefined : schedulerFromClassName(values.scheduler);
   checkWeightedPrompts(values);
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
-  const job = await prepare({ signal, warn: (text) => reporter.warning(text) });
+  const job = await prepare({
+    signal,
+    warn: (text) => reporter.warning(text),
+    tell: (line) => reporter.note(line),
+  });
   const load = await findModel(values, job, { env, signal, reporter, scheduler });
 
   const loadingSince = performance.now();
@@ -68,6 +74,7 @@ async function makePictures(
   const { images } = await job.run(pipeline, {
     ...sharedRunOptions(values),
     ...{ seed, signal },
+    onProgress: (progress) => reporter.stage(progress),
     onStep: ({ step, totalSteps, timestep, tile = 0, tiles = 1 }) =>
       reporter.step({
         step: tile * totalSteps + step + 1,
