@@ -3,6 +3,7 @@
 import "./core/symbols.js"; // before everything else
 
 export type { FromPretrainedOptions, LoadOptions } from "./components/load.js";
+export type { LoadProgress } from "./components/load-progress.js";
 export {
   type EncodedPrompt,
   type EncodedPromptPair,
@@ -64,12 +65,14 @@ export { DiffusionPipeline } from "./pipelines/diffusion_pipeline.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
 export { imageToTensor, tensorToImage, tensorToImages } from "./pipelines/image-tensors.js";
 export type { InpaintPictureOptions } from "./pipelines/inpainting/options.js";
+export type { MaxSizeOptions } from "./pipelines/max-size.js";
 export type {
   ImagesResult,
   OutputType,
   PooledPromptOptions,
   PromptOptions,
   RunOptions,
+  RunProgress,
   SamplingOptions,
   ScheduleOptions,
   StepProgress,

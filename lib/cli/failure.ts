@@ -35,7 +35,10 @@ export function asFlags(text: string, declarations: OptionDeclarations): string 
   );
   for (const part of ["Slicing", "Tiling"])
     flags.set(`vae.enable${part}()`, flags.get(`vae${part}`) ?? `vae.enable${part}()`);
-  return text.replace(/"[^"]*"|\bvae\.enable\w+\(\)|(?<![\w/\\.-])[a-z]\w*[A-Z]\w*(?![\w/\\-]|\.\w)/g, (word) => flags.get(word) ?? word);
+  return text.replace(
+    /"[^"]*"|\bvae\.enable\w+\(\)|(?<![\w/\\.-])[a-z]\w*[A-Z]\w*(?![\w/\\-]|\.\w)/g,
+    (word) => flags.get(word) ?? word,
+  );
 }
 
 /** Escapes characters that would move the cursor, change the terminal's state or the text direction. */

@@ -100,13 +100,13 @@ export abstract class LatentPipeline extends DiffusionPipeline {
 
   /**
    * A call's pictures for the autoencoder, or latents that need no encoding. Throws as `prepareImage`, and
-   * `ERR_OUT_OF_MEMORY` for pictures that memory cannot hold.
+   * `ERR_OUT_OF_MEMORY` for pictures that memory cannot hold, unless they are computed in tiles.
    */
   protected async prepareImage(
     image: PipelineImage,
     call: LatentCall,
     size?: { height: number; width: number },
-    how: Pick<ImageInputOptions, "filter"> & { factor?: number } = {},
+    { inTiles = false, ...how }: Pick<ImageInputOptions, "filter"> & { factor?: number; inTiles?: boolean } = {},
   ): Promise<{ image: ImageInput } & Disposable> {
     const { vae, maxSize, allowNonFinite, signal } = call;
     const { latent_channels: latentChannels } = vae.config;
@@ -117,7 +117,7 @@ export abstract class LatentPipeline extends DiffusionPipeline {
     const factor = encoded ? 1 : vae.scaleFactor;
     const [height, width] = tensor.shape.slice(-2) as [number, number];
     try {
-      await checkMemory(call, { height: height * factor, width: width * factor, encoded });
+      if (!inTiles) await checkMemory(call, { height: height * factor, width: width * factor, encoded });
     } catch (error) {
       tensor.dispose();
       throw error;
