@@ -3,6 +3,7 @@
 import "./core/symbols.js"; // before everything else
 
 export type { FromPretrainedOptions, LoadOptions } from "./components/load.js";
+export type { LoadProgress } from "./components/load-progress.js";
 export { CLIPImageProcessor } from "./conditioning/clip_image_processor.js";
 export {
   type EncodedPrompt,
@@ -105,12 +106,14 @@ export type {
   KandinskyV22StepReplacements,
 } from "./pipelines/kandinsky2_2/options.js";
 export type { PriorOptions, PriorResult } from "./pipelines/kandinsky2_2/prior-base.js";
+export type { MaxSizeOptions } from "./pipelines/max-size.js";
 export type {
   ImagesResult,
   OutputType,
   PooledPromptOptions,
   PromptOptions,
   RunOptions,
+  RunProgress,
   SamplingOptions,
   ScheduleOptions,
   StepProgress,

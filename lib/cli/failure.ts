@@ -24,8 +24,8 @@ export function describeFailure(error: unknown, verbose: boolean, declarations: 
 }
 
 /**
- * The library's messages name options in camelCase: `numImagesPerPrompt` → `--num_images_per_prompt`. Quoted text and paths
- * are the user's own and are left alone.
+ * The library's messages name options in camelCase, `numImagesPerPrompt` → `--num_images_per_prompt`, and methods that a flag calls,
+ * `vae.enableTiling()` → `--vae_tiling`. Quoted text and paths are the user's own and are left alone.
  */
 export function asFlags(text: string, declarations: OptionDeclarations): string {
   const flags = new Map(
@@ -33,7 +33,12 @@ export function asFlags(text: string, declarations: OptionDeclarations): string 
       .filter((name) => name.includes("_"))
       .map((name) => [camelCase(name), `--${name}`]),
   );
-  return text.replace(/"[^"]*"|(?<![\w/\\.-])[a-z]\w*[A-Z]\w*(?![\w/\\-]|\.\w)/g, (word) => flags.get(word) ?? word);
+  for (const part of ["Slicing", "Tiling"])
+    flags.set(`vae.enable${part}()`, flags.get(`vae${part}`) ?? `vae.enable${part}()`);
+  return text.replace(
+    /"[^"]*"|\bvae\.enable\w+\(\)|(?<![\w/\\.-])[a-z]\w*[A-Z]\w*(?![\w/\\-]|\.\w)/g,
+    (word) => flags.get(word) ?? word,
+  );
 }
 
 /** Escapes characters that would move the cursor, change the terminal's state or the text direction. */

@@ -32,8 +32,12 @@ function pictureEvents(command: string): [event: string, fields: string][] {
     ],
     ["`loading`", "`folder` of the model, or its file"],
     ["`loaded`", "`seconds` it took, and `num_inference_steps` that are asked for"],
+    [
+      "`stage`",
+      "`stage` that begins or is done, load, encode, denoise or decode, and its `fraction` from 0 to 1 (null where it is not known)",
+    ],
     ["`step`", "`step` from 1 to `total_steps`, `timestep`, `steps_per_second` (null for the first)"],
-    ["`warning`, `detail`", "`message`; details only with `--verbose`"],
+    ["`note`, `warning`, `detail`", "`message`; details only with `--verbose`"],
     [
       "`done`",
       `\`outputs\` (the files), \`pipeline\` (its class), \`width\`, \`height\`, \`seed\`, \`scheduler\`, \`device\`, \`dtype\`, \`steps\`, \`steps_per_second\`, \`load_seconds\`, \`${command}_seconds\`, \`total_seconds\`, \`peak_memory_bytes\`, on CUDA \`peak_device_memory_bytes\` (the most that tensors held)`,

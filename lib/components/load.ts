@@ -2,9 +2,9 @@ import { join } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { checkKnown, type OptionNames, optionNames } from "../core/known-options.js";
 import { readConfig } from "../files/config.js";
-import { RESOLVE_OPTIONS, type ResolveOptions, resolvePretrained } from "../hub/index.js";
+import { type DownloadProgress, RESOLVE_OPTIONS, type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import type { ModelOptions, PretrainedModel } from "../models/pretrained.js";
-import { listVariants } from "../models/weights.js";
+import { listVariants, weightBytes } from "../models/weights.js";
 import {
   type CheckedPipeline,
   checkPipeline,
@@ -13,6 +13,7 @@ import {
   type PipelineDescription,
   slotsOf,
 } from "./description.js";
+import { type LoadProgress, LoadReport } from "./load-progress.js";
 import { deviceOf, modelOptions, PIPELINE_MODEL_OPTIONS, type PipelineModelOptions } from "./model-options.js";
 import type { ModelClass } from "./registry.js";
 import { leaveToCaller } from "./shared.js";
@@ -23,7 +24,10 @@ const CHOOSE_FILES = ["components", "subfolder", "allowPatterns", "ignorePattern
 export interface FromPretrainedOptions
   extends PipelineModelOptions,
     Pick<ModelOptions, "variant">,
-    Omit<ResolveOptions, "signal" | "variant" | "checkConfigs" | (typeof CHOOSE_FILES)[number]> {}
+    Omit<ResolveOptions, "signal" | "variant" | "checkConfigs" | "onProgress" | (typeof CHOOSE_FILES)[number]> {
+  /** Called while files are downloaded, where any are missing, and then while the weights are loaded; not awaited. */
+  onProgress?: (progress: DownloadProgress | LoadProgress) => void;
+}
 
 /** The options of downloading that apply to a whole pipeline. */
 const {
@@ -62,7 +66,7 @@ export async function loadComponents<C extends object>(
 ): Promise<C> {
   checkNames(componentNames(description), options);
   const device = deviceOf(options);
-  const { variant, signal } = options;
+  const { variant } = options;
   const given = givenComponents(description, options);
   let checked: CheckedPipeline<C> | undefined;
   const folder = await resolvePretrained(pathOrId, {
@@ -82,8 +86,17 @@ export async function loadComponents<C extends object>(
       const own = modelOptions(modelClass, config, { ...options, device });
       return modelClass.load(folder, { ...own, variant: variantOf(folder) });
     },
+    bytes: () => weightBytes(folder, { baseName: modelClass.files.weights, variant: variantOf(folder) }),
   }));
-  return assemble(ready, loading, given, signal);
+  return assemble(ready, loading, given, options);
+}
+
+/** A model that is about to be loaded. */
+interface LoadingModel<Name> {
+  name: Name;
+  load: () => Promise<PretrainedModel<unknown>>;
+  /** Of its weights. */
+  bytes: () => number | Promise<number>;
 }
 
 /**
@@ -95,18 +108,21 @@ export async function loadComponents<C extends object>(
  */
 export async function assemble<C extends object>(
   ready: Partial<C>,
-  models: readonly { name: keyof C; load: () => Promise<PretrainedModel<unknown>> }[],
+  models: readonly LoadingModel<keyof C>[],
   given: Partial<C>,
-  signal: AbortSignal | undefined,
+  { signal, onProgress }: Pick<FromPretrainedOptions, "signal"> & { onProgress?: (progress: LoadProgress) => void },
 ): Promise<C> {
   const components: Partial<C> = { ...ready };
   const loaded: PretrainedModel<unknown>[] = [];
   try {
-    for (const { name, load } of models) {
+    const sizes = onProgress ? await Promise.all(models.map(({ bytes }) => bytes())) : models.map(() => 0);
+    const report = new LoadReport(sizes, onProgress);
+    for (const [i, { name, load }] of models.entries()) {
       throwIfAborted(signal);
       const model = await load();
       loaded.push(model);
       components[name] = model as C[keyof C];
+      report.loaded(sizes[i]!);
     }
   } catch (error) {
     for (const part of loaded) part.dispose();

@@ -1,5 +1,6 @@
 /** Progress of a download. */
 export interface DownloadProgress {
+  stage: "download";
   /** The file's name in the repository. */
   file: string;
   downloadedBytes: number;
@@ -48,6 +49,6 @@ export class ProgressReport {
       allDownloadedBytes += done;
       allTotalBytes += total;
     }
-    this.#listener?.({ file, downloadedBytes, totalBytes, allDownloadedBytes, allTotalBytes });
+    this.#listener?.({ stage: "download", file, downloadedBytes, totalBytes, allDownloadedBytes, allTotalBytes });
   }
 }

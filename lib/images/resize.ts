@@ -62,3 +62,23 @@ export function sizeForFactor(
     );
   return { width: width - (width % factor), height: height - (height % factor) };
 }
+
+/**
+ * The size of a picture whose longer side is to have at most `maxSize` pixels: its proportions are kept as far as multiples of
+ * `factor` allow. A picture that is not larger is only rounded down, as by {@link sizeForFactor}.
+ *
+ * @param maxSize at least `factor`
+ * @throws `ERR_IMAGE` if a side is shorter than the factor.
+ */
+export function sizeWithin(
+  picture: Pick<RgbPixels, "width" | "height">,
+  maxSize: number,
+  factor: number,
+): { width: number; height: number } {
+  const rounded = sizeForFactor(picture, factor);
+  const longest = Math.max(picture.width, picture.height);
+  if (longest <= maxSize) return rounded;
+  const limit = maxSize - (maxSize % factor);
+  const scaled = (side: number) => Math.max(1, Math.round((side * limit) / longest / factor)) * factor;
+  return { width: scaled(picture.width), height: scaled(picture.height) };
+}

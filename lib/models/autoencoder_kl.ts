@@ -195,6 +195,22 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   }
 
   /**
+   * @internal What is computed at once of pictures of this size.
+   *
+   * @param tiled default as {@link enableTiling} says
+   */
+  partsOf(
+    { height, width, rows }: { height: number; width: number; rows: number },
+    tiled = this.#tiling,
+  ): { part: { height: number; width: number }; rows: number } {
+    const edge = tiled ? this.#tileSize : Number.POSITIVE_INFINITY;
+    return {
+      part: { height: Math.min(height, edge), width: Math.min(width, edge) },
+      rows: this.#slicing ? 1 : rows,
+    };
+  }
+
+  /**
    * @param x pictures [B,in_channels,H,W] in -1..1; H and W multiples of {@link scaleFactor}
    * @returns the posterior of the latents [B,latent_channels,h,w], not multiplied by `config.scaling_factor`
    */
@@ -247,8 +263,13 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
 
   #tiles(): NativeTiling | null {
     if (!this.#tiling) return null;
-    const { sample_size } = this.config;
-    const sampleMinSize = typeof sample_size === "number" ? sample_size : sample_size[0]!;
+    const sampleMinSize = this.#tileSize;
     return { sampleMinSize, latentMinSize: Math.floor(sampleMinSize / this.scaleFactor), overlap: TILE_OVERLAP };
+  }
+
+  /** The edge of a tile in pixels. */
+  get #tileSize(): number {
+    const { sample_size } = this.config;
+    return typeof sample_size === "number" ? sample_size : sample_size[0]!;
   }
 }

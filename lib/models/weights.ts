@@ -52,6 +52,13 @@ export async function resolveWeights(folder: string, options: WeightsOptions): P
   return { files, index };
 }
 
+/** Bytes of a model's weights. Throws as {@link resolveWeights}. */
+export async function weightBytes(folder: string, options: WeightsOptions): Promise<number> {
+  const { files } = await resolveWeights(folder, options);
+  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
 /** The variants of which a folder holds weights or an index, sorted. */
 export async function listVariants(folder: string, baseName: WeightsOptions["baseName"]): Promise<string[]> {
   return variantsAmong(await listFolder(folder), baseName);

@@ -125,13 +125,16 @@ export interface RunCall {
   allowNonFinite: boolean;
   signal: AbortSignal | undefined;
   onStep: RunOptions["onStep"];
+  onProgress: RunOptions["onProgress"];
 }
 
 export function checkRun(options: RunOptions<OutputType>): RunCall {
-  const { outputType = "image", allowNonFinite = false, signal, onStep } = options;
+  const { outputType = "image", allowNonFinite = false, signal, onStep, onProgress } = options;
   oneOf("outputType", outputType, ["image", "tensor", "latent"]);
-  if (onStep !== undefined && typeof onStep !== "function") refuseArgument("onStep", describe(onStep), "a function");
-  return { outputType, allowNonFinite, signal, onStep };
+  for (const [name, callback] of Object.entries({ onStep, onProgress }))
+    if (callback !== undefined && typeof callback !== "function")
+      refuseArgument(name, describe(callback), "a function");
+  return { outputType, allowNonFinite, signal, onStep, onProgress };
 }
 
 /** @param tensors by the names of their options; absent ones are undefined */

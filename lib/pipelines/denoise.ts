@@ -30,6 +30,7 @@ export interface Denoising {
   /** What else the step callback sees and may replace. */
   callbackTensors: CallbackTensors;
   onStep?: RunOptions["onStep"] | undefined;
+  onProgress?: RunOptions["onProgress"] | undefined;
   finite: FiniteChecks;
   generator: Generator | Generator[];
   eta: number;
@@ -47,11 +48,14 @@ export async function denoise(run: Denoising): Promise<Tensor> {
   const { scheduler, timesteps, finite, generator, eta, signal } = run;
   const totalSteps = timesteps.length;
   let { latents } = run;
+  const tell = (done: number) =>
+    run.onProgress?.({ stage: "denoise", fraction: totalSteps === 0 ? 1 : done / totalSteps, step: done, totalSteps });
   const become = (next: Tensor) => {
     latents.dispose();
     latents = next;
   };
   try {
+    tell(0);
     for (const [step, timestep] of timesteps.entries()) {
       throwIfAborted(signal);
       using scaled = await scheduler.scaleModelInput(latents, timestep);
@@ -63,6 +67,7 @@ export async function denoise(run: Denoising): Promise<Tensor> {
         become(replacement);
         await finite.replaced(latents, step, totalSteps);
       } else await finite.step(latents, step, totalSteps);
+      tell(step + 1);
     }
     throwIfAborted(signal);
     return latents;

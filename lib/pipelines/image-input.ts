@@ -9,7 +9,7 @@ import {
   type ResampleFilter,
   type RgbImage,
 } from "../images/index.js";
-import { resizePixels, sizeForFactor } from "../images/resize.js";
+import { resizePixels, sizeForFactor, sizeWithin } from "../images/resize.js";
 import { native } from "../runtime/native.js";
 import { givenNotFinite } from "./finite.js";
 import { checkedPixels } from "./pixel-range.js";
@@ -33,6 +33,8 @@ export interface ImageInputOptions extends Pick<LoadImageOptions, "signal"> {
   filter?: ResampleFilter | undefined;
   /** First reduces pictures by whole factors; see `resizePixels`. Default false. */
   reducing?: boolean | undefined;
+  /** Pixels of the longer side at most, where no `size` is given. */
+  maxSize?: number | undefined;
 }
 
 /** Pixels for the autoencoder, or latents that need no encoding. */
@@ -41,8 +43,8 @@ export type ImageInput = { pixels: Tensor } | { latents: Tensor };
 /**
  * Preprocesses pictures for an autoencoder: float32 [B,3,H,W] in -1..1, each side a multiple of `factor`.
  *
- * Pictures are resized as Pillow does it, all of them to the size of the first, rounded down; tensors by
- * nearest neighbour, both as in diffusers. Latents are unchanged.
+ * Pictures are resized as Pillow does it, all of them to the size of the first, rounded down or, with `maxSize`, reduced;
+ * tensors by nearest neighbour, both as in diffusers. Latents are unchanged.
  *
  * @throws what {@link loadImage} throws, `ERR_IMAGE` for a picture smaller than `factor`, `ERR_INVALID_ARGUMENT` for a
  *   tensor of another shape, outside of 0..1 and -1..1, or with NaN or infinity
@@ -95,13 +97,11 @@ function batchShape(shape: readonly number[]): readonly number[] {
   return shape.length === 3 ? [1, ...shape] : shape;
 }
 
-async function fromPictures(
-  sources: readonly (ImageSource | Tensor)[],
-  { factor, size, filter = "lanczos", reducing, signal }: ImageInputOptions,
-): Promise<Tensor> {
+async function fromPictures(sources: readonly (ImageSource | Tensor)[], options: ImageInputOptions): Promise<Tensor> {
+  const { size, filter = "lanczos", reducing, signal } = options;
   const pictures: RgbImage[] = [];
   for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, { signal }));
-  const target = sizeForFactor(size ?? pictures[0]!, factor);
+  const target = targetSize(pictures[0]!, options);
   if (size === undefined) warnOfSizes(pictures);
   const rows: Tensor[] = [];
   try {
@@ -115,6 +115,15 @@ async function fromPictures(
   } finally {
     disposeAll(...rows);
   }
+}
+
+/** The size to resize to, of what has this size. */
+function targetSize(
+  own: { width: number; height: number },
+  { factor, size, maxSize }: ImageInputOptions,
+): { width: number; height: number } {
+  if (size !== undefined || maxSize === undefined) return sizeForFactor(size ?? own, factor);
+  return sizeWithin(own, maxSize, factor);
 }
 
 /** Several pictures make one batch, which has one size. */
@@ -136,10 +145,10 @@ async function oneTensor(list: readonly (ImageSource | Tensor)[]): Promise<Tenso
 }
 
 async function fromTensor(image: Tensor, options: ImageInputOptions): Promise<ImageInput> {
-  const { factor, latentChannels, allowNonFinite, size } = options;
+  const { latentChannels, allowNonFinite } = options;
   const [, C, H, W] = image.shape as [number, number, number, number];
   if (C === latentChannels && C !== 3) return { latents: await image.clone() };
-  const { height, width } = sizeForFactor(size ?? { height: H, width: W }, factor);
+  const { height, width } = targetSize({ height: H, width: W }, options);
   using float = await image.to({ dtype: "float32" });
   using resized = new Tensor(await native().resizeNearest(float.handle, height, width));
   return { pixels: await checkedPixels(resized, image.dtype, allowNonFinite) };

@@ -7,6 +7,7 @@ import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { checkedScheduler } from "../schedulers/check.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { checkRun, checkSampling, type RunCall, type SamplingCall } from "./call.js";
+import { checkMemory } from "./check-memory.js";
 import { checkPrediction } from "./compatibility.js";
 import { DiffusionPipeline } from "./diffusion_pipeline.js";
 import { checkGivenTensors, FiniteChecks } from "./finite.js";
@@ -14,6 +15,7 @@ import { GuidedSteps, type GuidedStepsOptions } from "./guided-steps.js";
 import { type ImageInput, type ImageInputOptions, type PipelineImage, prepareImage } from "./image-input.js";
 import type { LatentScale } from "./latent-scale.js";
 import type { Placement } from "./latents.js";
+import { checkMaxSize, type MaxSizeOptions } from "./max-size.js";
 import type { OutputType, RunOptions, SamplingOptions } from "./run-options.js";
 
 /** The guidance of a call. */
@@ -42,6 +44,8 @@ export type LatentCall = Placement &
     scale: LatentScale;
     /** Number of prompts. */
     batch: number;
+    /** Pixels of the longer side of pictures at most. */
+    maxSize: number | undefined;
   };
 
 /** What pipelines share whose UNet denoises an autoencoder's latents, whatever encodes their prompts. */
@@ -70,16 +74,17 @@ export abstract class LatentPipeline extends DiffusionPipeline {
 
   /** Validates the options that have to do with latents, and the components for them. */
   protected checkLatents(
-    options: SamplingOptions & RunOptions<OutputType>,
+    options: SamplingOptions & RunOptions<OutputType> & MaxSizeOptions,
     { device, batch, ...guidance }: GuidanceCall & { device: string; batch: number },
   ): LatentCall {
     const { vae, unet } = this;
     const sampling = checkSampling(options, batch);
     const run = checkRun(options);
     this.checkPrediction();
+    const maxSize = checkMaxSize(options, vae.scaleFactor);
     const scale = this.scaleOf(vae);
     const guided = unet.config.time_cond_proj_dim === null ? guidance : embeddedGuidance(guidance);
-    return { vae, unet, scale, device, dtype: unet.dtype, batch, ...sampling, ...run, ...guided };
+    return { vae, unet, scale, device, dtype: unet.dtype, batch, maxSize, ...sampling, ...run, ...guided };
   }
 
   /**
@@ -95,20 +100,34 @@ export abstract class LatentPipeline extends DiffusionPipeline {
     const scheduler = scope.add(this.scheduler.clone());
     const finite = new FiniteChecks({ ...call, textEncoders });
     await checkGivenTensors({ latents: call.latents, ...given }, call.allowNonFinite);
+    call.onProgress?.({ stage: "encode", fraction: undefined });
     return { scheduler, finite };
   }
 
-  /** A call's pictures for the autoencoder, or latents that need no encoding. */
+  /**
+   * A call's pictures for the autoencoder, or latents that need no encoding. Throws as `prepareImage`, and
+   * `ERR_OUT_OF_MEMORY` for pictures that memory cannot hold, unless they are computed in tiles.
+   */
   protected async prepareImage(
     image: PipelineImage,
-    { vae, allowNonFinite, signal }: LatentCall,
+    call: LatentCall,
     size?: { height: number; width: number },
-    how: Pick<ImageInputOptions, "filter"> & { factor?: number } = {},
+    { inTiles = false, ...how }: Pick<ImageInputOptions, "filter"> & { factor?: number; inTiles?: boolean } = {},
   ): Promise<{ image: ImageInput } & Disposable> {
+    const { vae, maxSize, allowNonFinite, signal } = call;
     const { latent_channels: latentChannels } = vae.config;
-    const options = { factor: vae.scaleFactor, latentChannels, allowNonFinite, size, ...how };
+    const options = { factor: vae.scaleFactor, latentChannels, allowNonFinite, size, maxSize, ...how };
     const prepared = await prepareImage(image, { ...options, ...(signal && { signal }) });
-    const tensor = "latents" in prepared ? prepared.latents : prepared.pixels;
+    const encoded = "pixels" in prepared;
+    const tensor = encoded ? prepared.pixels : prepared.latents;
+    const factor = encoded ? 1 : vae.scaleFactor;
+    const [height, width] = tensor.shape.slice(-2) as [number, number];
+    try {
+      if (!inTiles) await checkMemory(call, { height: height * factor, width: width * factor, encoded });
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
     return { image: prepared, [Symbol.dispose]: () => tensor.dispose() };
   }
 

@@ -9,7 +9,7 @@ import { native } from "../runtime/native.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import type { FiniteChecks } from "./finite.js";
 import type { LatentScale } from "./latent-scale.js";
-import type { ImagesResult, OutputType } from "./run-options.js";
+import type { ImagesResult, OutputType, RunOptions } from "./run-options.js";
 
 /** Where and in which type a run computes its latents. */
 export interface Placement {
@@ -107,8 +107,12 @@ export async function outputOf(
   latents: Tensor,
   options: Placement & DecodeOptions & { outputType: OutputType },
 ): Promise<Tensor> {
-  const { device, dtype, outputType } = options;
-  return outputType === "latent" ? await latents.to({ device, dtype }) : await decode(latents, options);
+  const { device, dtype, outputType, onProgress } = options;
+  if (outputType === "latent") return await latents.to({ device, dtype });
+  onProgress?.({ stage: "decode", fraction: undefined });
+  const decoded = await decode(latents, options);
+  onProgress?.({ stage: "decode", fraction: 1 });
+  return decoded;
 }
 
 /** A run's result from {@link outputOf}, which stays the caller's. */
@@ -125,6 +129,7 @@ export interface DecodeOptions {
   scale: LatentScale;
   finite: FiniteChecks;
   signal?: AbortSignal | undefined;
+  onProgress?: RunOptions["onProgress"] | undefined;
 }
 
 /** Latents to pictures [B,3,H,W] in 0..1, float32. */

@@ -30,6 +30,20 @@ export interface RunOptions<T extends OutputType = "image"> {
    * the caller's; other tensors of the progress can be replaced alike, for the steps to come.
    */
   onStep?: ((progress: StepProgress) => StepResult | Promise<StepResult>) | undefined;
+  /** Called when a stage of the run begins, after every step, and when decoding is done; not awaited. What it throws ends the run. */
+  onProgress?: ((progress: RunProgress) => void) | undefined;
+}
+
+/** How far a run is. */
+export interface RunProgress {
+  /** Prompts and pictures are encoded, then come the steps, and last the result is decoded, unless latents are asked for. */
+  stage: "encode" | "denoise" | "decode";
+  /** The part of the stage that is done, 0..1; undefined while it is not known. */
+  fraction: number | undefined;
+  /** Of stage "denoise": the steps that are done. */
+  step?: number;
+  /** Of stage "denoise": all steps, as in {@link StepProgress}. */
+  totalSteps?: number;
 }
 
 /** The names of {@link RunOptions}. */
@@ -38,6 +52,7 @@ export const RUN_OPTIONS = optionNames<RunOptions<OutputType>>()({
   allowNonFinite: true,
   signal: true,
   onStep: true,
+  onProgress: true,
 });
 
 /** Options of pipelines that are guided by text. */

@@ -35,11 +35,24 @@ export function checkSize(
   return { height: edge("height", 0), width: edge("width", 1) };
 }
 
-/** The size from the UNet's configuration: one number, or height and width. */
-function ownSize({ unet, vae }: SizedModels, name: string, index: number): number {
+/** The size that the UNet was trained for, in pixels; undefined if its configuration does not say it. */
+export function trainedSize(models: SizedModels): { height: number; width: number } | undefined {
+  const [height, width] = [trainedEdge(models, 0), trainedEdge(models, 1)];
+  return height === undefined || width === undefined ? undefined : { height, width };
+}
+
+/** From the UNet's configuration: one number, or height and width. */
+function trainedEdge({ unet, vae }: SizedModels, index: number): number | undefined {
   const { sample_size: size } = unet.config;
   const latents: unknown = Array.isArray(size) ? size[index] : size;
-  if (typeof latents === "number" && Number.isSafeInteger(latents) && latents > 0) return latents * vae.scaleFactor;
+  return typeof latents === "number" && Number.isSafeInteger(latents) && latents > 0
+    ? latents * vae.scaleFactor
+    : undefined;
+}
+
+function ownSize(models: SizedModels, name: string, index: number): number {
+  const edge = trainedEdge(models, index);
+  if (edge !== undefined) return edge;
   throw new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
     `give ${name}: the UNet's configuration has no "sample_size" to take it from`,

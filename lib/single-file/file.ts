@@ -100,3 +100,9 @@ export function storedDType({ dtypes }: Component): ModelDType {
   const [only, ...others] = dtypes;
   return (others.length === 0 && DTYPES[only!]) || "float32";
 }
+
+/** Bytes of a model's weights in the file, about: where types differ, as if all were the widest. */
+export function storedBytes(component: Component): number {
+  const numbers = [...component.shapes.values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  return numbers * (storedDType(component) === "float32" ? 4 : 2);
+}

@@ -1,5 +1,6 @@
 import { componentNames, type PipelineDescription } from "../components/description.js";
 import { assemble } from "../components/load.js";
+import type { LoadProgress } from "../components/load-progress.js";
 import {
   deviceOf,
   modelOptions,
@@ -8,16 +9,21 @@ import {
 } from "../components/model-options.js";
 import { checkKnown, optionNames } from "../core/known-options.js";
 import { checkSingleFile, type SingleFileComponents, type SingleFilePipelineOptions } from "./check.js";
+import { componentOf, storedBytes } from "./file.js";
 import { SINGLE_FILE_MODEL_OPTIONS, type SingleFileModelOptions } from "./model.js";
 
 export interface FromSingleFileOptions
   extends PipelineModelOptions,
     Omit<SingleFileModelOptions, "device">,
-    SingleFilePipelineOptions {}
+    SingleFilePipelineOptions {
+  /** Called while the weights are loaded; not awaited. */
+  onProgress?: (progress: LoadProgress) => void;
+}
 
 const OPTIONS = optionNames<FromSingleFileOptions>()({
   ...SINGLE_FILE_MODEL_OPTIONS,
   ...PIPELINE_MODEL_OPTIONS,
+  onProgress: true,
   predictionType: true,
 });
 
@@ -46,13 +52,14 @@ export async function loadSingleFile<C extends SingleFileComponents>(
 ): Promise<C> {
   checkKnown(options, { ...OPTIONS, ...componentNames(description) });
   const device = deviceOf(options);
-  const { ready, models, given, configFolder } = await checkSingleFile(description, path, options);
+  const { file, ready, models, given, configFolder } = await checkSingleFile(description, path, options);
   const loading = models.map(({ name, modelClass, inFile, config }) => ({
     name,
     load: () => {
       const own = modelOptions(modelClass, config, { ...options, device });
       return inFile.load(path, { ...own, config: configFolder });
     },
+    bytes: () => storedBytes(componentOf(file, inFile.component)),
   }));
-  return assemble(ready, loading, given, options.signal);
+  return assemble(ready, loading, given, options);
 }

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { describeDiagnosis, doctorCommand } from "../../lib/cli/doctor.js";
 import { type Diagnosis, diagnose } from "../../lib/runtime/diagnose.js";
-import { readLimits, usableCores } from "../../lib/runtime/host.js";
+import { availableMemory, readLimits, usableCores } from "../../lib/runtime/host.js";
 import { libtorchFiles, temporaryFolder, writeTree } from "../runtime/libtorch/fixtures.js";
 import { recordingIo } from "./io.js";
 
@@ -115,6 +115,35 @@ describe("the cores that a container allows", () => {
       "memory/memory.limit_in_bytes": "9223372036854771712\n",
     };
     expect(limits("4:cpu,cpuacct:/x\n3:memory:/\n", files)).toEqual({ cores: 2.5, memory: null });
+  });
+
+  it("leave memory: what is free, without copies of files, in the tightest group", () => {
+    const MB = 2 ** 20;
+    const left = (cgroup: string, files: Record<string, string>) => {
+      const folder = writeTree(temporaryFolder(), {
+        "proc/self/cgroup": cgroup,
+        "proc/meminfo": "MemTotal:  900000 kB\nMemAvailable:  819200 kB\nSwapFree:  102400 kB\n",
+        ...Object.fromEntries(Object.entries(files).map(([path, text]) => [`cgroup/${path}`, text])),
+      });
+      return availableMemory(join(folder, "proc"), join(folder, "cgroup")) / MB;
+    };
+    expect(left("0::/\n", {})).toBe(900);
+    const group = {
+      "a/memory.max": `${600 * MB}\n`,
+      "a/memory.current": `${500 * MB}\n`,
+      "a/memory.swap.max": "0\n",
+      "a/memory.stat": `anon 1\ninactive_file ${30 * MB}\nactive_file ${20 * MB}\n`,
+    };
+    expect(left("0::/a/b\n", group)).toBe(150);
+    expect(left("0::/a/b\n", { ...group, "a/memory.swap.max": "max\n" })).toBe(250);
+    expect(left("0::/a\n", { ...group, "a/memory.max": "max\n" })).toBe(900);
+    const version1 = {
+      "memory/x/memory.limit_in_bytes": `${400 * MB}\n`,
+      "memory/x/memory.usage_in_bytes": `${390 * MB}\n`,
+      "memory/x/memory.stat": `inactive_file 1\ntotal_inactive_file ${5 * MB}\n`,
+    };
+    expect(left("3:memory:/x\n", version1)).toBe(115);
+    expect(availableMemory("/nowhere", "/nowhere")).toBe(Number.POSITIVE_INFINITY);
   });
 
   it("are unlimited without cgroups", () => {

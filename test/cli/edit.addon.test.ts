@@ -123,11 +123,28 @@ describe("ip2p edit", () => {
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(events.map(({ event }) => event)).toEqual(["loading", "loaded", "step", "step", "step", "done"]);
+    expect(events.map(({ event }) => event)).toEqual([
+      ...["loading", ...Array<string>(4).fill("stage"), "loaded", "stage", "stage"],
+      ...["step", "step", "step", "stage", "stage", "done"],
+    ]);
+    const stages = events.filter(({ event }) => event === "stage").map(({ stage, fraction }) => [stage, fraction]);
+    expect(stages.map(([stage]) => stage)).toEqual([
+      ...[...Array<string>(4).fill("load"), "encode", "denoise", "decode", "decode"],
+    ]);
+    expect([stages[0], stages[3], ...stages.slice(4)]).toEqual([
+      ...[
+        ["load", 0],
+        ["load", 1],
+        ["encode", null],
+        ["denoise", 0],
+        ["decode", null],
+        ["decode", 1],
+      ],
+    ]);
     const number = expect.any(Number);
-    expect(events[1]).toEqual({ event: "loaded", seconds: number, num_inference_steps: expect.any(Number) });
-    expect(events[2]).toEqual({ event: "step", step: 1, total_steps: 3, timestep: number, steps_per_second: null });
-    expect(events[4]).toEqual({ event: "step", step: 3, total_steps: 3, timestep: number, steps_per_second: number });
+    expect(events[5]).toEqual({ event: "loaded", seconds: number, num_inference_steps: expect.any(Number) });
+    expect(events[8]).toEqual({ event: "step", step: 1, total_steps: 3, timestep: number, steps_per_second: null });
+    expect(events[10]).toEqual({ event: "step", step: 3, total_steps: 3, timestep: number, steps_per_second: number });
     expect(events.at(-1)).toEqual({
       event: "done",
       outputs: ["out.png"],

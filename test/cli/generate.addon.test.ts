@@ -96,8 +96,11 @@ describe("ip2p generate", () => {
     const flags = ["--model", pictureModel, "--image", picture];
     using pipeline = await StableDiffusionImg2ImgPipeline.fromPretrained(pictureModel, { device: "cpu" });
     const byDefault = await generated(generateArguments(...flags));
-    expectSame(byDefault, (await pipeline.run({ ...shared, image: picture })).images);
-    const closer = await generated(generateArguments(...flags, "--strength", "0.4", "--clip_skip=1"));
+    // The picture has 44×60 pixels, the model was trained for 48.
+    expectSame(byDefault, (await pipeline.run({ ...shared, image: picture, maxSize: 48 })).images);
+    const closer = await generated(
+      generateArguments(...flags, "--strength", "0.4", "--clip_skip=1", "--max_size=none"),
+    );
     const expected = await pipeline.run({ ...shared, image: picture, strength: 0.4, clipSkip: 1 });
     expectSame(closer, expected.images);
     expect(closer[0]!.equals(byDefault[0]!)).toBe(false);
@@ -158,7 +161,9 @@ describe("ip2p generate", () => {
     const [without] = await generated(generateArguments(...given));
     expect(without!.equals(imageGrid((await text.run(many)).images))).toBe(true);
     using pipeline = await StableDiffusionImg2ImgPipeline.fromPretrained(pictureModel, { device: "cpu" });
-    const [beside] = await generated(generateArguments(...given, "--model", pictureModel, "--image", picture));
+    const [beside] = await generated(
+      generateArguments(...given, "--model", pictureModel, "--image", picture, "--max_size=none"),
+    );
     const { images } = await pipeline.run({ ...many, image: picture });
     const [first] = images;
     const original = await (await loadImage(picture)).resize(first!.width, first!.height);
@@ -176,9 +181,17 @@ describe("ip2p generate", () => {
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(events.map(({ event }) => event)).toEqual(["loading", "loaded", "step", "step", "done"]);
+    expect(events.map(({ event }) => event)).toEqual([
+      ...["note", "loading", ...Array<string>(4).fill("stage"), "loaded", "stage", "stage"],
+      ...["step", "step", "stage", "stage", "done"],
+    ]);
+    expect(events[0]).toEqual({
+      event: "note",
+      message:
+        "the picture of 44×60 pixels is resized to 32×48, what the model was trained for; --max_size says another size, --max_size none keeps all",
+    });
     const number = expect.any(Number);
-    expect(events[2]).toEqual({ event: "step", step: 1, total_steps: 2, timestep: number, steps_per_second: null });
+    expect(events[9]).toEqual({ event: "step", step: 1, total_steps: 2, timestep: number, steps_per_second: null });
     const { width, height } = await loadImage(place.at("out.png"));
     expect(events.at(-1)).toEqual({
       ...{ event: "done", outputs: ["out.png"], pipeline: "StableDiffusionImg2ImgPipeline", width, height, seed: 5 },
@@ -219,6 +232,14 @@ describe("is refused in one line, before the model is loaded:", () => {
       ["--image", picture, "--strength", "0.3", "--scheduler=DDIMScheduler"],
       1,
       /^strength 0.3 leaves none of the 3 steps: .* --num_inference_steps larger$/,
+    ],
+    ["a size that is none", ["--image", picture, "--max_size=0"], 2, /--max_size must be .*not "0"$/],
+    ["a size without a picture", ["--max_size=64"], 2, /^generate: --max_size .*give --image too$/],
+    [
+      "two sizes",
+      ["--image", picture, "--mask", mask, "--max_size=64", "--width=64"],
+      2,
+      /give --max_size or --width, not both$/,
     ],
     ["a strength without a picture", ["--strength", "0.5"], 2, /^generate: --strength .*give --image too$/],
     ["a mask without a picture", ["--mask", mask], 2, /^generate: --mask .*give --image too$/],

@@ -37,6 +37,7 @@ function reporter(options: Partial<typeof quietly>, isTTY = false) {
 
 function wholeEdit(made: PictureReporter): void {
   made.downloading({
+    stage: "download",
     ...{ file: "vae/x.safetensors", downloadedBytes: 5e6, totalBytes: 1e7 },
     ...{ allDownloadedBytes: 5e7, allTotalBytes: 1e8 },
   });

@@ -1,4 +1,4 @@
-import { checkPictureValues, usage } from "../pictures/check.js";
+import { checkMaxSizeValue, checkPictureValues, usage } from "../pictures/check.js";
 import { checkXLValues, refuseXLValues } from "../pictures/xl-options.js";
 import type { EditValues } from "./options.js";
 
@@ -6,6 +6,10 @@ import type { EditValues } from "./options.js";
 export function checkEditValues(values: EditValues): void {
   checkPictureValues(values);
   checkXLValues(values);
+  checkMaxSizeValue(values.maxSize);
+  for (const name of ["height", "width"] as const)
+    if (values.maxSize !== undefined && values[name] !== undefined)
+      throw usage(`give --max_size or --${name}, not both`);
 }
 
 /** @throws `ERR_USAGE` for options that models of Stable Diffusion do not take */

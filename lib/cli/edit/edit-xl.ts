@@ -5,6 +5,7 @@ import { setSchedule, stepsUntil } from "../../pipelines/schedule.js";
 import { checkSize } from "../../pipelines/size.js";
 import { StableDiffusionXLInstructPix2PixPipeline } from "../../pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
 import type { PictureJob } from "../pictures/job.js";
+import { fitPicture } from "../pictures/max-size.js";
 import { refinerJob } from "../pictures/refiner.js";
 import { warnOfStretching } from "../pictures/stretching.js";
 import { denoisingEndOf, xlRunOptions } from "../pictures/xl-options.js";
@@ -14,9 +15,11 @@ import type { EditValues } from "./options.js";
 export function editXL(
   values: EditValues,
   image: RgbImage,
-  warn: (text: string) => void,
+  { warn, tell }: { warn: (text: string) => void; tell: (line: string) => void },
 ): PictureJob<StableDiffusionXLInstructPix2PixPipeline> {
-  const { imageGuidanceScale, guidanceRescale, numInferenceSteps, height, width } = values;
+  const { imageGuidanceScale, guidanceRescale, numInferenceSteps } = values;
+  let { height, width } = values;
+  const pictureDecides = height === undefined && width === undefined;
   const denoisingEnd = denoisingEndOf(values);
   return {
     pipelineClass: StableDiffusionXLInstructPix2PixPipeline,
@@ -24,7 +27,8 @@ export function editXL(
     refiner: refinerJob(values, { more: { guidanceRescale } }),
     checkModel({ unet, vae, scheduler }) {
       const scaleFactor = scaleFactorOf(vae);
-      const size = checkSize(values, { unet: { config: unet }, vae: { scaleFactor }, multiple: 1 });
+      if (pictureDecides) ({ height, width } = fitPicture(image, values.maxSize, { unet, vae }, tell).size);
+      const size = checkSize({ height, width }, { unet: { config: unet }, vae: { scaleFactor }, multiple: 1 });
       warnOfStretching(image, size, scaleFactor, warn);
       using trial = scheduler.clone();
       setSchedule(trial, checkSchedule({}, numInferenceSteps));

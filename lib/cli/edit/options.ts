@@ -1,6 +1,7 @@
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
 import {
   computingOptions,
+  maxSizeOptions,
   modelOptions,
   outputOptions,
   promptOptions,
@@ -23,8 +24,9 @@ export const editOptions = declareOptions({
     type: "string",
     value: "FILE|URL",
     required: true,
-    help: "the picture to edit: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded down to what the model can take",
+    help: "the picture to edit: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded to what the model can take",
   },
+  ...maxSizeOptions,
   prompt: { type: "string", value: "TEXT", required: true, help: 'the instruction, e.g. "make it winter"' },
   output: {
     type: "string",

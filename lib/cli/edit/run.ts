@@ -10,10 +10,10 @@ const ACTIVITY = { name: "edit", doing: "editing", options: editOptions };
 
 /** Runs `ip2p edit`: the model decides on the pipeline. */
 export function runEdit(values: EditValues, io: CommandIo): Promise<number> {
-  return runPictures(values, io, ACTIVITY, async ({ signal, warn, family }) => {
+  return runPictures(values, io, ACTIVITY, async ({ signal, warn, tell, family }) => {
     const image = await loadImage(values.image, { signal });
-    if ((await family()) === "sdxl") return editXL(values, image, warn);
+    if ((await family()) === "sdxl") return editXL(values, image, { warn, tell });
     checkStableDiffusionEdit(values);
-    return edit(values, image);
+    return edit(values, image, tell);
   });
 }

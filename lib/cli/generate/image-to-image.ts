@@ -1,10 +1,9 @@
 import type { RgbImage } from "../../images/index.js";
-import { sizeForFactor } from "../../images/resize.js";
-import { scaleFactorOf } from "../../models/autoencoder-config.js";
 import type { AnyImageToImage } from "../../pipelines/auto.js";
 import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";
 import type { PictureJob } from "../pictures/job.js";
+import { type FittedSize, fitPicture } from "../pictures/max-size.js";
 import { refinerJob } from "../pictures/refiner.js";
 import { type Kind, refinerOptions } from "./kinds.js";
 import type { GenerateValues } from "./options.js";
@@ -15,22 +14,24 @@ export function imageToImage(
   values: GenerateValues,
   kind: Kind,
   image: RgbImage,
+  tell: (line: string) => void,
 ): PictureJob<LatentPipeline & AnyImageToImage> {
+  let fitted: FittedSize | undefined;
   const { clipSkip, strength = kind.strength.imageToImage } = values;
   return {
     pipelineClass: kind.imageToImage,
     original: image,
     refiner: refinerJob(values, { more: refinerOptions(values) }),
     checkModel(configs) {
-      const { vae, scheduler } = configs;
+      const { unet, vae, scheduler } = configs;
       checkTextGuidance(values, kind.layers(configs));
-      sizeForFactor(image, scaleFactorOf(vae));
       tryTheSchedule(scheduler, values, strength);
+      fitted = fitPicture(image, values.maxSize, { unet, vae }, tell);
     },
     run: (pipeline, options) =>
       pipeline.run({
         ...{ ...options, ...scheduleOptions(values), ...kind.options(values) },
-        ...{ image, strength, clipSkip },
+        ...{ image, strength, clipSkip, maxSize: fitted?.maxSize },
       }),
   };
 }

@@ -6,54 +6,57 @@ import { checkMaskSize, cropRegion } from "../../pipelines/mask-crop.js";
 import { checkSize } from "../../pipelines/size.js";
 import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options.js";
 import type { PictureJob } from "../pictures/job.js";
+import { fitPicture } from "../pictures/max-size.js";
 import { refinerJob } from "../pictures/refiner.js";
 import { haveOneShape, sizeText, warnOfStretching } from "../pictures/stretching.js";
 import { type Kind, refinerOptions } from "./kinds.js";
 import type { GenerateValues } from "./options.js";
 import { scheduleOptions, tryTheSchedule } from "./schedule.js";
 
-/** Heights and widths are multiples of this, so that a shape can be met up to half of it only. */
-const MULTIPLE = 8;
-
 interface Given {
   image: RgbImage;
   mask: RgbImage;
   warn: (text: string) => void;
+  tell: (line: string) => void;
 }
 
 /** Paints the masked part of a picture anew. */
 export function inpainting(
   values: GenerateValues,
   kind: Kind,
-  { image, mask, warn }: Given,
+  { image, mask, warn, tell }: Given,
 ): PictureJob<LatentPipeline & AnyInpainting> {
-  const { height, width, paddingMaskCrop, clipSkip, strength = kind.strength.inpainting } = values;
+  const { paddingMaskCrop, clipSkip, strength = kind.strength.inpainting } = values;
+  // The size is known when the model is.
+  const painting = { maskImage: mask, height: values.height, width: values.width };
   const cutsOut = paddingMaskCrop !== undefined;
+  const pictureDecides = !cutsOut && painting.height === undefined && painting.width === undefined;
   if (cutsOut) checkMaskSize(image, mask);
   else warnOfShape({ image, mask, warn });
   return {
     pipelineClass: kind.inpainting,
     original: image,
-    refiner: refinerJob(values, { painting: { maskImage: mask, height, width }, more: refinerOptions(values) }),
+    refiner: refinerJob(values, { painting, more: refinerOptions(values) }),
     checkModel(configs) {
       const { unet, vae, scheduler } = configs;
       checkTextGuidance(values, kind.layers(configs));
       const models = { unet: { config: unet }, vae: { scaleFactor: scaleFactorOf(vae) } };
-      const size = checkSize(values, { ...models, multiple: MULTIPLE });
+      if (pictureDecides) Object.assign(painting, fitPicture(image, values.maxSize, { unet, vae }, tell).size);
+      const size = checkSize(painting, { ...models, multiple: scaleFactorOf(vae) });
       if (cutsOut) cropRegion({ ...mask, form: "colour" }, size, paddingMaskCrop);
-      else warnOfStretching(image, size, MULTIPLE, warn);
+      else warnOfStretching(image, size, scaleFactorOf(vae), warn);
       tryTheSchedule(scheduler, values, strength);
     },
     run: (pipeline, options) =>
       pipeline.run({
         ...{ ...options, ...scheduleOptions(values), ...kind.options(values), clipSkip },
-        ...{ image, maskImage: mask, strength, height, width, paddingMaskCrop },
+        ...{ ...painting, image, strength, paddingMaskCrop },
       }),
   };
 }
 
 /** A mask is stretched to the picture, as in diffusers; one of another shape is hardly meant for it. */
-function warnOfShape({ image, mask, warn }: Given): void {
+function warnOfShape({ image, mask, warn }: Omit<Given, "tell">): void {
   if (haveOneShape(image, mask, 1)) return;
   const sizes = `the mask has ${sizeText(mask)} pixels and the picture ${sizeText(image)}`;
   warn(`${sizes}: the mask is stretched to the picture's shape`);

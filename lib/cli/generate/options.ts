@@ -1,6 +1,7 @@
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
 import {
   computingOptions,
+  maxSizeOptions,
   modelOptions,
   outputOptions,
   promptOptions,
@@ -33,8 +34,9 @@ export const generateOptions = declareOptions({
     type: "string",
     value: "FILE|URL",
     group: PICTURES,
-    help: "a picture to start from: PNG, JPEG, WebP, GIF, TIFF or AVIF; without --mask its sides are rounded down to what the model can take",
+    help: "a picture to start from: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded to what the model can take",
   },
+  max_size: { ...maxSizeOptions.max_size, group: PICTURES },
   strength: {
     type: "number",
     min: 0,
@@ -62,7 +64,7 @@ export const generateOptions = declareOptions({
     min: 1,
     max: 65_536,
     group: PICTURES,
-    help: "of the result, a multiple of 8; by default what the model was trained for; with --image and no --mask the picture decides",
+    help: "of the result, a multiple of 8; by default what the model was trained for; with --image the picture decides, see --max_size",
   },
   width: { type: "integer", value: "PIXELS", min: 1, max: 65_536, group: PICTURES, help: "likewise" },
 

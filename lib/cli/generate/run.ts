@@ -12,13 +12,13 @@ const ACTIVITY = { name: "generate", doing: "generating", options: generateOptio
 
 /** Runs `ip2p generate`: what is given decides on the pipeline. */
 export function runGenerate(values: GenerateValues, io: CommandIo): Promise<number> {
-  return runPictures(values, io, ACTIVITY, async ({ signal, warn, family }) => {
+  return runPictures(values, io, ACTIVITY, async ({ signal, warn, tell, family }) => {
     const image = values.image === undefined ? undefined : await loadImage(values.image, { signal });
     const mask = values.mask === undefined ? undefined : await loadImage(values.mask, { signal });
     const found = await family();
     if (found === "sd") checkStableDiffusionValues(values);
     const kind = KINDS[found];
     if (!image) return textToImage(values, kind);
-    return mask ? inpainting(values, kind, { image, mask, warn }) : imageToImage(values, kind, image);
+    return mask ? inpainting(values, kind, { image, mask, warn, tell }) : imageToImage(values, kind, image, tell);
   });
 }

@@ -1,5 +1,7 @@
 import cliProgress from "cli-progress";
+import type { LoadProgress } from "../../components/load-progress.js";
 import type { DownloadProgress } from "../../hub/index.js";
+import type { RunProgress } from "../../pipelines/run-options.js";
 import type { CommandIo } from "../command.js";
 import { LineReporter } from "./line-reporter.js";
 import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
@@ -12,6 +14,8 @@ export class BarReporter implements PictureReporter {
   readonly #doing: string;
   #bar: cliProgress.SingleBar | undefined;
   #what = "";
+  #folder = "";
+  #encoded = "";
 
   constructor(options: ReporterOptions, io: Pick<CommandIo, "stdout" | "stderr">) {
     this.#lines = new LineReporter({ ...options, progress: false }, io);
@@ -25,11 +29,20 @@ export class BarReporter implements PictureReporter {
   }
 
   loading(folder: string): void {
+    this.#folder = folder;
     this.#show("loading", 1, 0, folder);
   }
 
   loaded(_seconds: number, steps: number | undefined): void {
-    this.#show("encoding", 1, 0, `what is given${steps === undefined ? "" : `, for ${stepsText(steps)}`}`);
+    this.#encoded = `what is given${steps === undefined ? "" : `, for ${stepsText(steps)}`}`;
+    this.#show("encoding", 1, 0, this.#encoded, true);
+  }
+
+  stage({ stage, fraction }: LoadProgress | RunProgress): void {
+    if (stage === "load") this.#show("loading", 1, fraction ?? 0, this.#folder);
+    // How long they take is not known, so the time that has passed is shown.
+    if (stage === "encode") this.#show("encoding", 1, 0, this.#encoded, true);
+    if (stage === "decode") this.#show("decoding", 1, fraction ?? 0, "the result", true);
   }
 
   step({ step, totalSteps, tile = 1, tiles = 1, stepsPerSecond }: StepEvent): void {
@@ -41,6 +54,11 @@ export class BarReporter implements PictureReporter {
   warning(text: string): void {
     this.#clear();
     this.#lines.warning(text);
+  }
+
+  note(text: string): void {
+    this.#clear();
+    this.#lines.note(text);
   }
 
   detail(text: string): void {
@@ -61,7 +79,7 @@ export class BarReporter implements PictureReporter {
     this.#clear();
   }
 
-  #show(what: string, total: number, value: number, note: string): void {
+  #show(what: string, total: number, value: number, note: string, timed = false): void {
     if (what !== this.#what) this.#clear();
     this.#what = what;
     if (this.#bar) {
@@ -71,7 +89,7 @@ export class BarReporter implements PictureReporter {
     }
     this.#bar = new cliProgress.SingleBar(
       {
-        format: `${what} {bar} {note}`,
+        format: `${what} {bar} {note}${timed ? " | {duration_formatted}" : ""}`,
         stream: this.#stderr as NodeJS.WriteStream,
         barsize: 30,
         hideCursor: true,

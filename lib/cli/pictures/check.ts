@@ -12,6 +12,12 @@ export function checkPictureValues({ guidanceStart, guidanceEnd }: PictureValues
     throw usage(`--guidance_start is ${guidanceStart}, which is above --guidance_end, ${guidanceEnd}`);
 }
 
+/** @throws `ERR_USAGE` for a `--max_size` that is neither pixels nor none */
+export function checkMaxSizeValue(value: string | undefined): void {
+  if (value !== undefined && !/^(?:none|[1-9]\d{0,5})$/.test(value))
+    throw usage(`--max_size must be a number of pixels or none, not ${JSON.stringify(value)}`);
+}
+
 /** @throws `ERR_INVALID_ARGUMENT` for a prompt without meaning in the grammar of its weights */
 export function checkWeightedPrompts({ promptWeighting, prompt, negativePrompt }: PictureValues): void {
   if (promptWeighting === "none") return;

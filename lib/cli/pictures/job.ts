@@ -61,7 +61,9 @@ export interface RefinerJob extends PictureModel {
 }
 
 /** The options of a command line that every pipeline has. */
-export function sharedRunOptions(values: PictureValues): Omit<SharedRunOptions, "seed" | "signal" | "onStep"> {
+export function sharedRunOptions(
+  values: PictureValues,
+): Omit<SharedRunOptions, "seed" | "signal" | "onStep" | "onProgress"> {
   return {
     prompt: values.prompt,
     negativePrompt: values.negativePrompt,

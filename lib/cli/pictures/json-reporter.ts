@@ -1,4 +1,6 @@
+import type { LoadProgress } from "../../components/load-progress.js";
 import type { DownloadProgress } from "../../hub/index.js";
+import type { RunProgress } from "../../pipelines/run-options.js";
 import type { CommandIo } from "../command.js";
 import { JsonLines, rounded } from "../json-lines.js";
 import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
@@ -33,6 +35,13 @@ export class JsonReporter implements PictureReporter {
     this.#lines.event("loaded", { seconds: rounded(seconds), num_inference_steps: steps });
   }
 
+  stage(progress: LoadProgress | RunProgress): void {
+    const { stage, fraction } = progress;
+    // Steps have an event of their own.
+    if (stage === "denoise" && fraction !== 0) return;
+    this.#lines.progress("stage", { stage, fraction: rounded(fraction) });
+  }
+
   step({ step, totalSteps, tile = 1, tiles = 1, timestep, stepsPerSecond }: StepEvent): void {
     this.#lines.progress("step", {
       ...(tiles > 1 && { tile, tiles }),
@@ -44,6 +53,10 @@ export class JsonReporter implements PictureReporter {
 
   warning(message: string): void {
     this.#lines.event("warning", { message });
+  }
+
+  note(message: string): void {
+    this.#lines.event("note", { message });
   }
 
   detail(message: string): void {

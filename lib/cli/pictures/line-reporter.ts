@@ -1,4 +1,6 @@
+import type { LoadProgress } from "../../components/load-progress.js";
 import type { DownloadProgress } from "../../hub/index.js";
+import type { RunProgress } from "../../pipelines/run-options.js";
 import type { CommandIo } from "../command.js";
 import type { PictureReporter, PictureSummary, ReporterOptions, StepEvent } from "./reporter.js";
 import { detailText, rateText, stepsText, summaryText, tileText } from "./text.js";
@@ -39,6 +41,12 @@ export class LineReporter implements PictureReporter {
     this.#lastLine = performance.now();
   }
 
+  stage({ stage, fraction }: LoadProgress | RunProgress): void {
+    if (!this.#showsProgress || fraction !== undefined) return;
+    if (stage === "encode") this.#print("encoding");
+    if (stage === "decode") this.#print("decoding");
+  }
+
   step({ step, totalSteps, tile = 1, tiles = 1, stepsPerSecond }: StepEvent): void {
     if (!this.#showsProgress) return;
     if (step === 1) this.#tenth = 0; // a refiner counts anew
@@ -54,6 +62,10 @@ export class LineReporter implements PictureReporter {
 
   warning(text: string): void {
     if (!this.#options.quiet) this.#io.stderr.write(`ip2p: warning: ${text}\n`);
+  }
+
+  note(text: string): void {
+    if (!this.#options.quiet) this.#print(text);
   }
 
   detail(text: string): void {

@@ -1,5 +1,6 @@
 import { checkPipeline, type PipelineDescription, slotsOf } from "../../components/description.js";
 import { loadComponents } from "../../components/load.js";
+import type { LoadProgress } from "../../components/load-progress.js";
 import { readModelIndex } from "../../components/model-index.js";
 import { InstructPix2PixError } from "../../core/errors.js";
 import { isFile } from "../../files/is-file.js";
@@ -41,6 +42,9 @@ export async function findModel(
     const own = components.scheduler;
     return new pipelineClass({ ...components, scheduler: scheduler ? scheduler.fromConfig(own.config) : own });
   };
+  const tellStage = (progress: LoadProgress | DownloadProgress) => {
+    if (progress.stage === "load") reporter.stage(progress);
+  };
   const options = { dtype, vaeDtype, allowNonFinite, quantization, attention, signal };
   if (values.model !== undefined && (await isFile(values.model))) {
     if (job.use) throw invalid("model must be a folder or a repository, not a file");
@@ -48,7 +52,8 @@ export async function findModel(
     const file = values.model;
     reporter.loading(file);
     const hub = { config: values.config, revision, cacheDir, localFilesOnly };
-    return async (device) => create(await loadSingleFile(description, file, { ...options, ...hub, device }));
+    return async (device) =>
+      create(await loadSingleFile(description, file, { ...options, ...hub, device, onProgress: tellStage }));
   }
   if (values.config !== undefined) throw invalid("config is for a model in a single file, but the model is none");
   const parts = slotsOf(description).map(([, { folder }]) => folder);
@@ -67,7 +72,9 @@ export async function findModel(
   reporter.loading(folder);
   if (values.verbose) await tellWhatIsNotLoaded(folder, parts, reporter);
   return async (device) =>
-    create(await loadComponents(pipelineClass.description, folder, { ...options, variant, device }));
+    create(
+      await loadComponents(pipelineClass.description, folder, { ...options, variant, device, onProgress: tellStage }),
+    );
 }
 
 /** The pipeline's description whose check is the job's too. */

@@ -21,6 +21,15 @@ export const promptOptions = declareOptions({
   },
 });
 
+/** How large the picture is that a command takes. */
+export const maxSizeOptions = declareOptions({
+  max_size: {
+    type: "string",
+    value: "PIXELS|none",
+    help: "resize a larger picture so that its longer side has this many pixels, keeping its proportions; by default what the model was trained for, and none keeps all pixels; in a program the default is to keep them, as in diffusers",
+  },
+});
+
 /** How many steps there are, and where and how fully they are computed. */
 export const stepOptions = declareOptions({
   num_inference_steps: {

@@ -1,5 +1,7 @@
+import type { LoadProgress } from "../../components/load-progress.js";
 import type { DownloadProgress } from "../../hub/index.js";
 import type { OptionDeclarations } from "../../options/declaration.js";
+import type { RunProgress } from "../../pipelines/run-options.js";
 import type { CommandIo } from "../command.js";
 import { type Reporter, showsBar } from "../reporting.js";
 import { BarReporter } from "./bar-reporter.js";
@@ -64,8 +66,12 @@ export interface PictureReporter extends Reporter {
   loading(path: string): void;
   /** @param steps the number of steps that is asked for; undefined where they are given one by one */
   loaded(seconds: number, steps: number | undefined): void;
+  /** A stage begins, or goes on: of loading too. */
+  stage(progress: LoadProgress | RunProgress): void;
   step(event: StepEvent): void;
   warning(text: string): void;
+  /** Something to know, which is no warning. */
+  note(text: string): void;
   /** Something that only --verbose shows. */
   detail(text: string): void;
   done(summary: PictureSummary): void;

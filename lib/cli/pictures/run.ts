@@ -7,7 +7,7 @@ import type { Tensor } from "../../core/tensor.js";
 import { imageGrid, type RgbImage } from "../../images/index.js";
 import { checkQuantization } from "../../models/pretrained.js";
 import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
-import type { StepProgress } from "../../pipelines/run-options.js";
+import type { RunProgress, StepProgress } from "../../pipelines/run-options.js";
 import { loadAddon } from "../../runtime/load.js";
 import { native } from "../../runtime/native.js";
 import { schedulerFromClassName } from "../../schedulers/registry.js";
@@ -28,6 +28,8 @@ export type PrepareJob = (surroundings: {
   warn: (text: string) => void;
   /** The family of the model, which may be read from the hub. */
   family: () => Promise<ModelFamily>;
+  /** Prints a line that is no warning. */
+  tell: (line: string) => void;
 }) => Promise<PictureJob>;
 
 /**
@@ -59,7 +61,12 @@ async function makePictures(
   checkWeightedPrompts(values);
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
   const family = () => familyOfModel(values, { env, signal });
-  const job = await prepare({ signal, warn: (text) => reporter.warning(text), family });
+  const job = await prepare({
+    signal,
+    warn: (text) => reporter.warning(text),
+    tell: (line) => reporter.note(line),
+    family,
+  });
   const surroundings = { env, signal, reporter, scheduler };
   const load = await findModel(values, job, surroundings);
   const refining = { ...values, model: values.refiner, config: undefined };
@@ -77,6 +84,7 @@ async function makePictures(
   const runningSince = performance.now();
   const shared = {
     ...{ ...sharedRunOptions(values), signal },
+    onProgress: (progress: RunProgress) => reporter.stage(progress),
     onStep: ({ step, totalSteps, timestep, tile = 0, tiles = 1 }: StepProgress) =>
       reporter.step({
         step: tile * totalSteps + step + 1,

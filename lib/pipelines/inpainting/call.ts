@@ -4,8 +4,10 @@ import { checkUNetChannels, type UNetCheck } from "../compatibility.js";
 import { checkImages, type PipelineImage } from "../image-input.js";
 import type { LatentCall } from "../latent_pipeline.js";
 import { checkLatents, checkPairing } from "../latents.js";
+import { fittedPicture } from "../max-size.js";
 import { refuseArgument, requireGiven } from "../options.js";
 import type { OutputType } from "../run-options.js";
+import { checkSize } from "../size.js";
 import type { InpaintPictureOptions } from "./options.js";
 import { checkPaddingMaskCrop, countMasks } from "./pictures.js";
 
@@ -20,6 +22,9 @@ export interface InpaintPicturesCall {
   /** Whether the UNet takes the mask and the masked picture, as inpainting models do. */
   takesMask: boolean;
 }
+
+/** A call whose size may be that of the picture, which is not read yet. */
+export type Unsized<Call extends InpaintPicturesCall> = Omit<Call, "size"> & { size: Call["size"] | undefined };
 
 /** A validated call of inpainting. */
 export type InpaintCall = LatentCall & InpaintPicturesCall & { strength: number };
@@ -57,6 +62,30 @@ export function latentShape({
 }: Pick<InpaintCall, "count" | "vae" | "size">): [number, number, number, number] {
   const edge = (pixels: number) => Math.floor(pixels / vae.scaleFactor);
   return [count, vae.config.latent_channels, edge(size.height), edge(size.width)];
+}
+
+/**
+ * The size of a call, with which everything is checked; undefined where `maxSize` leaves it to the picture.
+ *
+ * @param multiple what both edges must be multiples of
+ */
+export function checkInpaintSize(
+  options: InpaintPictureOptions,
+  call: LatentCall & Omit<InpaintPicturesCall, "size">,
+  multiple: number,
+): InpaintPicturesCall["size"] | undefined {
+  if (call.maxSize !== undefined) return undefined;
+  const size = checkSize(options, { ...call, multiple });
+  checkInpaintShapes({ ...call, size });
+  return size;
+}
+
+/** A call with its size, for which the picture is read where it decides. */
+export async function sized<Call extends LatentCall & InpaintPicturesCall>(checked: Unsized<Call>): Promise<Call> {
+  if (checked.size) return checked as Call;
+  const call = { ...checked, ...(await fittedPicture(checked, checked.maxSize!)) } as Call;
+  checkInpaintShapes(call);
+  return call;
 }
 
 /** Checks that the pictures, masks and tensors of a call fit together, as far as it shows before they are read. */

@@ -1,9 +1,10 @@
 import { optionNames } from "../../core/known-options.js";
 import type { Tensor } from "../../core/tensor.js";
 import type { PipelineImage } from "../image-input.js";
+import { MAX_SIZE_OPTIONS, type MaxSizeOptions } from "../max-size.js";
 
 /** What every inpainting pipeline is given to paint in. */
-export interface InpaintPictureOptions {
+export interface InpaintPictureOptions extends MaxSizeOptions {
   /** The picture to paint in, several, or a tensor [B,3,H,W] in 0..1; resized to `height` and `width`. */
   image: PipelineImage;
   /**
@@ -22,6 +23,13 @@ export interface InpaintPictureOptions {
    * Default: the whole picture is resized and painted.
    */
   paddingMaskCrop?: number | null | undefined;
+  /**
+   * Pixels, a multiple of the autoencoder's factor. Default the UNet's `sample_size` times that, whatever the picture's; with
+   * `maxSize` the picture decides, and the mask is resized with it.
+   */
+  height?: number | undefined;
+  /** Likewise. */
+  width?: number | undefined;
 }
 
 /** The names of {@link InpaintPictureOptions}. */
@@ -30,4 +38,7 @@ export const INPAINT_PICTURE_OPTIONS = optionNames<InpaintPictureOptions>()({
   maskImage: true,
   maskedImageLatents: true,
   paddingMaskCrop: true,
+  height: true,
+  width: true,
+  ...MAX_SIZE_OPTIONS,
 });

@@ -200,10 +200,10 @@ export abstract class KandinskyV22CombinedBase extends DiffusionPipeline {
         });
         using imageEmbeds = predicted.imageEmbeds;
         using negativeImageEmbeds = predicted.negativeImageEmbeds;
-        const { height, width, numInferenceSteps, guidanceScale, eta, outputType, onStep } = options;
+        const { height, width, numInferenceSteps, guidanceScale, eta, outputType, onStep, onProgress } = options;
         const result = await decoder.run({
           ...{ imageEmbeds, negativeImageEmbeds, height, width, numInferenceSteps, guidanceScale, eta, outputType },
-          ...{ onStep, generator, signal, allowNonFinite },
+          ...{ onStep, onProgress, generator, signal, allowNonFinite },
           ...own,
         });
         return { images: result.images, ...(seed !== undefined && { seed }) } as ImagesResult<T>;

@@ -113,8 +113,9 @@ export abstract class KandinskyV22DecoderBase extends DiffusionPipeline implemen
     start: (scheduler: Scheduler, scope: Scope, finite: FiniteChecks) => Promise<DecoderSteps>,
     finishLatents: (latents: Tensor) => Promise<Tensor> = (latents) => latents.clone(),
   ): Promise<ImagesResult<T>> {
-    const { unet, movq, rows, device, dtype, seed } = call;
+    const { unet, movq, rows, device, dtype, seed, onProgress } = call;
     using scope = new Scope();
+    onProgress?.({ stage: "encode", fraction: undefined });
     const scheduler = scope.add(this.scheduler.clone());
     const finite = new FiniteChecks({ ...call, textEncoders: [], vae: movq, unet });
     await checkGivenTensors({ ...given, ...named("imageEmbeds", call.embeds) }, call.allowNonFinite);
@@ -146,7 +147,9 @@ export abstract class KandinskyV22DecoderBase extends DiffusionPipeline implemen
     using latents = await finishLatents(first);
     const result = (images: ImagesResult<OutputType>["images"]) => ({ images, seed }) as ImagesResult<T>;
     if (call.outputType === "latent") return result(await latents.clone());
+    onProgress?.({ stage: "decode", fraction: undefined });
     using unit = await this.#decode(latents, call, finite);
+    onProgress?.({ stage: "decode", fraction: 1 });
     return result(call.outputType === "tensor" ? await unit.clone() : await toPictures(unit));
   }
 

@@ -59,6 +59,7 @@ export const DECODER_OPTIONS = optionNames<KandinskyV22DecoderOptions<OutputType
   allowNonFinite: true,
   signal: true,
   onStep: true,
+  onProgress: true,
 });
 
 const LARGEST = 2 ** 16;

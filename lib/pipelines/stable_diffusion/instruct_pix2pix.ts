@@ -9,6 +9,7 @@ import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import { checkImages, type PipelineImage } from "../image-input.js";
 import { checkPairing, finish, initialLatents } from "../latents.js";
+import { MAX_SIZE_OPTIONS, type MaxSizeOptions } from "../max-size.js";
 import { checkFinite, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import {
@@ -24,7 +25,11 @@ import {
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 
 /** @typeParam T the kind of result: `EditOptions` gives pictures, `EditOptions<"tensor">` a tensor. */
-export interface EditOptions<T extends OutputType = "image"> extends RunOptions<T>, PromptOptions, SamplingOptions {
+export interface EditOptions<T extends OutputType = "image">
+  extends RunOptions<T>,
+    PromptOptions,
+    SamplingOptions,
+    MaxSizeOptions {
   /**
    * The picture to edit (path, URL, encoded bytes, sharp instance, RgbImage), several, or a tensor: pixels [B,3,H,W] in 0..1,
    * or image latents [B,C,h,w], used unchanged (the unscaled mean of `vae.encode`).
@@ -42,6 +47,7 @@ const OPTIONS = optionNames<EditOptions<OutputType>>()({
   ...RUN_OPTIONS,
   ...PROMPT_OPTIONS,
   ...SAMPLING_OPTIONS,
+  ...MAX_SIZE_OPTIONS,
   image: true,
   numInferenceSteps: true,
   guidanceScale: true,

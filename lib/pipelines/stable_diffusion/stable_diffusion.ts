@@ -1,6 +1,7 @@
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { checkSchedule, type ScheduleCall } from "../call.js";
+import { checkMemory } from "../check-memory.js";
 import { checkUNetInput } from "../compatibility.js";
 import { stableDiffusion } from "../components.js";
 import { denoise } from "../denoise.js";
@@ -80,6 +81,7 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
       async (call) => {
         using scope = new Scope();
         const { scheduler, finite } = await this.begin(call, scope);
+        await checkMemory(call, call);
         setSchedule(scheduler, call);
         const { timesteps } = scheduler;
         const text = scope.add(await this.encodeText(call, finite));

@@ -9,6 +9,7 @@ import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import { checkImages, type PipelineImage } from "../image-input.js";
 import { checkPairing, finish, unitNoise } from "../latents.js";
+import { MAX_SIZE_OPTIONS, type MaxSizeOptions } from "../max-size.js";
 import { checkFraction, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import {
@@ -34,6 +35,7 @@ export interface ImageToImageOptions<T extends OutputType = "image">
     PromptOptions,
     Omit<SamplingOptions, "latents">,
     ScheduleOptions,
+    MaxSizeOptions,
     Omit<TextGuidanceOptions, "guidanceRescale"> {
   /**
    * The picture to start from, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines return
@@ -54,6 +56,7 @@ const OPTIONS = optionNames<ImageToImageOptions<OutputType>>()({
   ...PROMPT_OPTIONS,
   ...SAMPLING,
   ...SCHEDULE_OPTIONS,
+  ...MAX_SIZE_OPTIONS,
   ...TEXT_GUIDANCE,
   image: true,
   strength: true,

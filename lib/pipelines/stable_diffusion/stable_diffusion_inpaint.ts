@@ -6,10 +6,12 @@ import { denoise } from "../denoise.js";
 import { checkGivenTensors } from "../finite.js";
 import {
   checkInpaintPictures,
-  checkInpaintShapes,
+  checkInpaintSize,
   checkInpaintUNet,
   type InpaintCall,
   inpaintPictures,
+  sized,
+  type Unsized,
 } from "../inpainting/call.js";
 import { INPAINT_PICTURE_OPTIONS, type InpaintPictureOptions } from "../inpainting/options.js";
 import { readPictures, withOverlay } from "../inpainting/pictures.js";
@@ -29,7 +31,6 @@ import {
   type ScheduleOptions,
 } from "../run-options.js";
 import { setPartialSchedule } from "../schedule.js";
-import { checkSize } from "../size.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 import { OUTDATED_INPAINTING } from "./outdated.js";
 import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
@@ -42,10 +43,6 @@ export interface InpaintOptions<T extends OutputType = "image">
     ScheduleOptions,
     InpaintPictureOptions,
     Omit<TextGuidanceOptions, "guidanceRescale"> {
-  /** Pixels, a multiple of the autoencoder's factor. Default the UNet's `sample_size` times that, whatever the picture's. */
-  height?: number | undefined;
-  /** Likewise. */
-  width?: number | undefined;
   /** How far the painted part may be from what was there, 0..1: the part of the steps that is taken. Default 1. */
   strength?: number | undefined;
   /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
@@ -61,8 +58,6 @@ const OPTIONS = optionNames<InpaintOptions<OutputType>>()({
   ...SCHEDULE_OPTIONS,
   ...INPAINT_PICTURE_OPTIONS,
   ...TEXT_GUIDANCE,
-  height: true,
-  width: true,
   strength: true,
   numInferenceSteps: true,
 });
@@ -93,9 +88,10 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
     return await this.running(
       options,
       (device) => this.#check(options, device),
-      async (call) => {
+      async (checked) => {
         using scope = new Scope();
-        const { scheduler, finite } = await this.begin(call, scope);
+        const { scheduler, finite } = await this.begin(checked, scope);
+        const call = await sized<Call>(checked);
         await checkGivenTensors({ maskedImageLatents: call.maskedImageLatents }, call.allowNonFinite);
         const timesteps = setPartialSchedule(scheduler, call, call.strength, { whole: true });
         const pictures = await readPictures(call);
@@ -111,16 +107,14 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
     );
   }
 
-  #check(options: InpaintOptions<OutputType>, device: string): Call {
-    const { unet, vae, textEncoder } = this;
+  #check(options: InpaintOptions<OutputType>, device: string): Unsized<Call> {
+    const { vae, textEncoder } = this;
     checkInpaintPictures(options);
     const strength = checkFraction("strength", options.strength ?? 1);
     const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
     const pictures = inpaintPictures(options, call);
-    const size = checkSize(options, { unet, vae, multiple: vae.scaleFactor });
+    const size = checkInpaintSize(options, { ...call, ...pictures }, vae.scaleFactor);
     const schedule = checkSchedule(options, options.numInferenceSteps ?? 50);
-    const checked = { ...call, ...schedule, guidanceRescale: 0, ...pictures, size, strength };
-    checkInpaintShapes(checked);
-    return checked;
+    return { ...call, ...schedule, guidanceRescale: 0, ...pictures, size, strength };
   }
 }

@@ -1,6 +1,7 @@
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { checkSchedule, type ScheduleCall } from "../call.js";
+import { checkMemory } from "../check-memory.js";
 import { checkUNetInput } from "../compatibility.js";
 import { denoise } from "../denoise.js";
 import { finish, initialLatents } from "../latents.js";
@@ -96,6 +97,7 @@ export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
       async (call) => {
         using scope = new Scope();
         const { scheduler, finite } = await this.begin(call, scope);
+        await checkMemory(call, call);
         setSchedule(scheduler, call);
         // Steps may repeat a timestep: the first one is meant.
         scheduler.setBeginIndex(0);

@@ -8,6 +8,7 @@ import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import type { PipelineImage } from "../image-input.js";
 import { finish, unitNoise } from "../latents.js";
+import { MAX_SIZE_OPTIONS, type MaxSizeOptions } from "../max-size.js";
 import { checkFraction, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import {
@@ -43,6 +44,7 @@ export interface ImageToImageXLOptions<T extends OutputType = "image">
     PromptPairOptions,
     SamplingOptions,
     ScheduleOptions,
+    MaxSizeOptions,
     TextGuidanceOptions,
     RefiningOptions {
   /**
@@ -63,6 +65,7 @@ const OPTIONS = optionNames<ImageToImageXLOptions<OutputType>>()({
   ...PROMPT_PAIR_OPTIONS,
   ...SAMPLING_OPTIONS,
   ...SCHEDULE_OPTIONS,
+  ...MAX_SIZE_OPTIONS,
   ...TEXT_GUIDANCE_OPTIONS,
   ...REFINING_OPTIONS,
   image: true,

@@ -7,11 +7,13 @@ import { denoise } from "../denoise.js";
 import { checkGivenTensors } from "../finite.js";
 import {
   checkInpaintPictures,
-  checkInpaintShapes,
+  checkInpaintSize,
   checkInpaintUNet,
   type InpaintCall,
   inpaintPictures,
   latentShape,
+  sized,
+  type Unsized,
 } from "../inpainting/call.js";
 import { INPAINT_PICTURE_OPTIONS, type InpaintPictureOptions } from "../inpainting/options.js";
 import { readPictures, withOverlay } from "../inpainting/pictures.js";
@@ -29,7 +31,6 @@ import {
   SCHEDULE_OPTIONS,
   type ScheduleOptions,
 } from "../run-options.js";
-import { checkSize } from "../size.js";
 import {
   checkTextGuidance,
   TEXT_GUIDANCE_OPTIONS,
@@ -56,10 +57,6 @@ export interface InpaintXLOptions<T extends OutputType = "image">
     TextGuidanceOptions,
     RefiningOptions,
     InpaintPictureOptions {
-  /** Pixels, a multiple of 8. Default the UNet's `sample_size` times the autoencoder's factor, whatever the picture's. */
-  height?: number | undefined;
-  /** Likewise. */
-  width?: number | undefined;
   /**
    * How far the painted part may be from what was there, 0..1: the part of the steps that is taken. Below 1 the picture with
    * noise is what denoising starts from, at 1 noise alone. Default 0.9999.
@@ -77,8 +74,6 @@ const OPTIONS = optionNames<InpaintXLOptions<OutputType>>()({
   ...TEXT_GUIDANCE_OPTIONS,
   ...REFINING_OPTIONS,
   ...INPAINT_PICTURE_OPTIONS,
-  height: true,
-  width: true,
   strength: true,
   numInferenceSteps: true,
 });
@@ -119,9 +114,10 @@ export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLBase {
     return await this.running(
       options,
       (device) => this.#check(options, device),
-      async (call) => {
+      async (checked) => {
         using scope = new Scope();
-        const { scheduler, finite } = await this.begin(call, scope);
+        const { scheduler, finite } = await this.begin(checked, scope);
+        const call = await sized<Call>(checked);
         await checkGivenTensors({ maskedImageLatents: call.maskedImageLatents }, call.allowNonFinite);
         const { timesteps, from } = refiningSchedule(scheduler, call, { whole: true });
         const pictures = await readPictures(call);
@@ -142,8 +138,8 @@ export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLBase {
     );
   }
 
-  #check(options: InpaintXLOptions<OutputType>, device: string): Call {
-    const { unet, vae, requiresAestheticsScore } = this;
+  #check(options: InpaintXLOptions<OutputType>, device: string): Unsized<Call> {
+    const { requiresAestheticsScore } = this;
     checkInpaintPictures(options);
     const strength = checkFraction("strength", options.strength ?? 0.9999);
     const guidance = checkTextGuidance(options, this.skippableLayers);
@@ -155,10 +151,8 @@ export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLBase {
         "ERR_INVALID_ARGUMENT",
         "latents are noise to start from, but with denoisingStart none is added: give the latents to go on with as image",
       );
-    const size = checkSize(options, { unet, vae, multiple: 8 });
+    const size = checkInpaintSize(options, { ...call, ...pictures }, 8);
     const schedule = checkSchedule(options, options.numInferenceSteps ?? 50);
-    const checked = { ...call, ...schedule, ...refining, ...pictures, size, strength };
-    checkInpaintShapes(checked);
-    return checked;
+    return { ...call, ...schedule, ...refining, ...pictures, size, strength };
   }
 }

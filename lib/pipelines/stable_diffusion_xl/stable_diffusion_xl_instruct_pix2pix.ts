@@ -8,6 +8,7 @@ import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
 import type { PipelineImage } from "../image-input.js";
 import { finish, initialLatents } from "../latents.js";
+import { fittedPicture, MAX_SIZE_OPTIONS, type MaxSizeOptions } from "../max-size.js";
 import { checkFinite, checkFraction, refuseArgument, requireGiven } from "../options.js";
 import { pictureLatents } from "../picture-latents.js";
 import {
@@ -31,6 +32,7 @@ import {
   PROMPT_PAIR_OPTIONS,
   type PromptPairOptions,
   SIZE_OPTIONS,
+  type SizeCall,
   type SizeOptions,
 } from "./options.js";
 
@@ -40,13 +42,17 @@ export interface EditXLOptions<T extends OutputType = "image">
     PromptPairOptions,
     SamplingOptions,
     SizeOptions,
-    DenoisingEndOptions {
+    DenoisingEndOptions,
+    MaxSizeOptions {
   /**
    * The picture to edit, several, or a tensor: pixels [B,3,H,W] in 0..1, or image latents [B,C,h,w], used unchanged (the
    * unscaled mean of `vae.encode`). Pixels are resized to `height` and `width`.
    */
   image: PipelineImage;
-  /** Pixels. Default the UNet's `sample_size` times the autoencoder's factor, whatever the picture's. */
+  /**
+   * Pixels. Default the UNet's `sample_size` times the autoencoder's factor, whatever the picture's; with `maxSize` the picture
+   * decides.
+   */
   height?: number | undefined;
   /** Likewise. */
   width?: number | undefined;
@@ -69,6 +75,7 @@ const OPTIONS = optionNames<EditXLOptions<OutputType>>()({
   ...SAMPLING_OPTIONS,
   ...SIZE_OPTIONS,
   ...DENOISING_END_OPTIONS,
+  ...MAX_SIZE_OPTIONS,
   image: true,
   height: true,
   width: true,
@@ -81,10 +88,17 @@ const OPTIONS = optionNames<EditXLOptions<OutputType>>()({
 type Call = StableDiffusionXLCall &
   ScheduleCall & {
     image: PipelineImage;
-    size: { height: number; width: number };
-    ids: TimeIds;
+    /** Undefined where the picture decides, which is not read yet. */
+    size: Size | undefined;
+    /** Those of the options; what is left out follows from the size. */
+    sizes: SizeCall;
     denoisingEnd: number | undefined;
   };
+
+interface Size {
+  height: number;
+  width: number;
+}
 
 /**
  * Edits pictures by instruction with Stable Diffusion XL: InstructPix2Pix (Brooks et al. 2023,
@@ -121,11 +135,12 @@ export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLB
         scheduler.setTimesteps(call.numInferenceSteps);
         const timesteps = stepsUntil(scheduler, scheduler.timesteps, call.denoisingEnd);
         const conditions = await this.encodeText(call, finite, scope);
+        const { image, size } = call.size ? { ...call, size: call.size } : await fittedPicture(call, call.maxSize!);
         const factor = call.vae.scaleFactor;
-        const [h, w] = [Math.floor(call.size.height / factor), Math.floor(call.size.width / factor)];
-        const channels = scope.add(await this.#imageLatents(call, [h, w], finite));
+        const [h, w] = [Math.floor(size.height / factor), Math.floor(size.width / factor)];
+        const channels = scope.add(await this.#imageLatents({ ...call, image }, size, [h, w], finite));
         const shown = { timesteps, channels, showsChannels: true };
-        const steps = await this.guideWith(call, conditions, call.ids, shown, scope);
+        const steps = await this.guideWith(call, conditions, timeIds(call.sizes, size), shown, scope);
         const shape = [call.count, call.vae.config.latent_channels, h, w];
         const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
         const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
@@ -149,28 +164,37 @@ export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLB
       guidanceRescale: checkFraction("guidanceRescale", options.guidanceRescale ?? 0),
     });
     checkLatentChannels(unet.config, vae.config);
-    const size = checkSize(options, { unet, vae, multiple: 1 });
+    const size = call.maxSize === undefined ? checkSize(options, { unet, vae, multiple: 1 }) : undefined;
     for (const edge of ["height", "width"] as const)
-      if (size[edge] < vae.scaleFactor) refuseArgument(edge, size[edge], `at least ${vae.scaleFactor}`);
-    const own = [size.height, size.width] as const;
-    const { originalSize = own, cropsCoordsTopLeft, targetSize = own } = checkSizes(options);
-    const ids = [...originalSize, ...cropsCoordsTopLeft, ...targetSize];
+      if (size && size[edge] < vae.scaleFactor) refuseArgument(edge, size[edge], `at least ${vae.scaleFactor}`);
     return {
       ...call,
       ...checkSchedule({}, options.numInferenceSteps ?? 100),
-      ...{ image, size, ids: { positive: ids, negative: ids } },
+      ...{ image, size, sizes: checkSizes(options) },
       denoisingEnd: checkDenoisingEnd(options.denoisingEnd),
     };
   }
 
   /** [B·n,C,h,w]: the pictures' latents, the mean of what the autoencoder predicts; scaled by its factor for CosXL only. */
-  async #imageLatents(call: Call, [h, w]: readonly [number, number], finite: FiniteChecks): Promise<Tensor> {
+  async #imageLatents(
+    call: Call,
+    size: Size,
+    [h, w]: readonly [number, number],
+    finite: FiniteChecks,
+  ): Promise<Tensor> {
     using scope = new Scope();
-    const input = scope.add(await this.prepareImage(call.image, call, call.size));
+    const input = scope.add(await this.prepareImage(call.image, call, size));
     const latents = scope.add(await pictureLatents(call, input.image, { draws: false, scaled: false }, finite));
     const [, , height, width] = latents.shape;
     if (height !== h || width !== w)
       refuseArgument("image", `latents of ${height} × ${width}`, `latents of ${h} × ${w}, or height and width theirs`);
     return this.isCosxlEdit ? await latents.mul(call.vae.config.scaling_factor) : await latents.clone();
   }
+}
+
+/** All rows get the same. */
+function timeIds({ originalSize, cropsCoordsTopLeft, targetSize }: SizeCall, { height, width }: Size): TimeIds {
+  const own = [height, width] as const;
+  const ids = [...(originalSize ?? own), ...cropsCoordsTopLeft, ...(targetSize ?? own)];
+  return { positive: ids, negative: ids };
 }

@@ -159,7 +159,8 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase {
   /** The pictures, resized to what autoencoder and UNet take, or latents. */
   async #input(call: Call) {
     const edges = edgesOf(call.unet, call.vae);
-    const input = await this.prepareImage(call.image, call, undefined, { filter: "bicubic", factor: edges.multiple });
+    const how = { filter: "bicubic", factor: edges.multiple, inTiles: true } as const;
+    const input = await this.prepareImage(call.image, call, undefined, how);
     if ("pixels" in input.image) checkPictureEdges(input.image.pixels.shape, edges);
     return input;
   }

@@ -192,7 +192,8 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase implemen
   async #noisyPictures(call: Call): Promise<Tensor> {
     using scope = new Scope();
     const { device, dtype, generator } = call;
-    const { image: input } = scope.add(await this.prepareImage(call.image, call, undefined, { filter: "bicubic" }));
+    const how = { filter: "bicubic", inTiles: true } as const;
+    const { image: input } = scope.add(await this.prepareImage(call.image, call, undefined, how));
     if (!("pixels" in input)) throw new TypeError("latents were refused");
     const placed = scope.add(await input.pixels.to({ device, dtype }));
     // Several generators draw for one result each.

@@ -1,0 +1,47 @@
+import type { PipelineConfigs } from "../../components/description.js";
+import { sizeForFactor, sizeWithin } from "../../images/resize.js";
+import { scaleFactorOf } from "../../models/autoencoder-config.js";
+import type { StableDiffusionComponents } from "../../pipelines/components.js";
+import { latentsOf, unetWork } from "../../pipelines/footprint.js";
+import { trainedSize } from "../../pipelines/size.js";
+
+import { sizeText } from "./stretching.js";
+
+type Size = { width: number; height: number };
+
+/** What becomes of a picture: its size in pixels, and the option of the run that says it. */
+export interface FittedSize {
+  size: Size;
+  maxSize: number | undefined;
+}
+
+/**
+ * Decides on the size at which a picture is computed, and tells the user if it is another one, or takes long.
+ *
+ * @param value of `--max_size`
+ * @param tell prints a line
+ * @throws `ERR_IMAGE` for a picture that is too small
+ */
+export function fitPicture(
+  picture: Size,
+  value: string | undefined,
+  { unet, vae }: Pick<PipelineConfigs<StableDiffusionComponents>, "unet" | "vae">,
+  tell: (line: string) => void,
+): FittedSize {
+  const factor = scaleFactorOf(vae);
+  const own = trainedSize({ unet: { config: unet }, vae: { scaleFactor: factor } });
+  const longest = own && Math.max(own.width, own.height);
+  const maxSize = value === "none" ? undefined : value === undefined ? longest : Math.max(factor, Number(value));
+  const size = maxSize === undefined ? sizeForFactor(picture, factor) : sizeWithin(picture, maxSize, factor);
+  const reduced = maxSize !== undefined && Math.max(picture.width, picture.height) > maxSize;
+  if (value === undefined && reduced)
+    tell(
+      `the picture of ${sizeText(picture)} pixels is resized to ${sizeText(size)}, what the model was trained for; --max_size says another size, --max_size none keeps all`,
+    );
+  if (own && size.width * size.height > own.width * own.height) {
+    const times = unetWork(unet, latentsOf(size, vae)) / unetWork(unet, latentsOf(own, vae));
+    if (times >= 2)
+      tell(`a step at ${sizeText(size)} pixels takes about ${Math.round(times)} times as long as at ${sizeText(own)}`);
+  }
+  return { size, maxSize };
+}
