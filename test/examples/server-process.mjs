@@ -8,9 +8,9 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Copies the example to a folder, with links in place of what `npm install` would fetch. */
-export function installExample(folder) {
-  cpSync(join(root, "examples", "server"), folder, { recursive: true });
+/** Copies an example to a folder, with links in place of what `npm install` would fetch. */
+export function installExample(folder, name = "server") {
+  cpSync(join(root, "examples", name), folder, { recursive: true });
   const { dependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
   for (const name of Object.keys(dependencies)) {
     const target = name === "instruct-pix2pix" ? root : join(root, "node_modules", name);
