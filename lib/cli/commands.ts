@@ -27,7 +27,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "train",
-    summary: "train an InstructPix2Pix model from pairs of pictures and instructions",
+    summary: "train an InstructPix2Pix model from pairs of images and instructions",
     load: async () => (await import("./train.js")).trainCommand,
   },
   {

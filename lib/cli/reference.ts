@@ -23,7 +23,7 @@ With \`--json\`, commands that take a while print one JSON object per line on st
 one is \`done\` or \`error\`. \`--quiet\` leaves only the last line, \`--no_progress\` omits progress events: those that only report how far something
 is. An integer that a double cannot hold, such as a large seed, is a string.`;
 
-/** The events of a command that makes pictures. */
+/** The events of a command that makes images. */
 function pictureEvents(command: string): [event: string, fields: string][] {
   return [
     [

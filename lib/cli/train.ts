@@ -4,7 +4,7 @@ import { trainCommandOptions } from "./train/options.js";
 /** `ip2p train`: trains a model. */
 export const trainCommand = defineCommand({
   name: "train",
-  summary: "train an InstructPix2Pix model from pairs of pictures and instructions",
+  summary: "train an InstructPix2Pix model from pairs of images and instructions",
   description: [
     "Takes the options of diffusers' train_instruct_pix2pix.py, and with a Stable Diffusion XL base model those of train_instruct_pix2pix_sdxl.py, under the same names and with the same defaults, so a command for these scripts can be pasted behind `ip2p train`.",
     "Ctrl-C saves a checkpoint and ends; go on with --resume_from_checkpoint latest.",

@@ -39,6 +39,17 @@ const OPTIONS = optionNames<EncodePromptOptions>()({ promptWeighting: true, trun
  *   than that with `truncateLongPrompts: false`. With two text encoders `pooledPromptEmbeds` too.
  * @throws `ERR_INVALID_ARGUMENT` for an unknown weighting, and for a prompt that Compel's grammar has no meaning for;
  *   `ERR_TOKENIZER`, `ERR_ABORTED`
+ *
+ * @example
+ * ```js
+ * import { encodePrompt, InstructPix2PixPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * const { tokenizer, textEncoder } = pipe;
+ * const { promptEmbeds } = await encodePrompt({ tokenizer, textEncoder }, "make it winter");
+ * const { images } = await pipe.run({ image: "photo.jpg", promptEmbeds, numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * ```
  */
 export async function encodePrompt(
   parts: TextPairParts,

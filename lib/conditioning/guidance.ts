@@ -13,7 +13,7 @@ export interface GuidanceRow {
   index: number;
 }
 
-/** The prediction with text and picture, without guidance. */
+/** The prediction with text and image, without guidance. */
 export const ALONE: readonly GuidanceRow[] = [{ text: true, image: true, weight: 1, index: 0 }];
 
 /**
@@ -35,8 +35,8 @@ export function textGuidanceRows(guidanceScale: number): readonly GuidanceRow[] 
  *   e = e_none + s_text · (e_full − e_image) + s_image · (e_image − e_none)
  *
  * as weights of the three predictions. Rows with weight 0 are not computed: if s_image is 1, the unconditional one; if
- * both scales are equal, the one with the picture alone. Guidance is on if s_text > 1 and s_image ≥ 1; without it only
- * the prediction with text and picture is used.
+ * both scales are equal, the one with the image alone. Guidance is on if s_text > 1 and s_image ≥ 1; without it only
+ * the prediction with text and image is used.
  */
 export function guidanceRows(guidanceScale: number, imageGuidanceScale: number): readonly GuidanceRow[] {
   if (!(guidanceScale > 1 && imageGuidanceScale >= 1)) return ALONE;
@@ -48,8 +48,8 @@ export function guidanceRows(guidanceScale: number, imageGuidanceScale: number):
 }
 
 /**
- * Rows that differ only in their text share an input. Returns the distinct inputs (with or without the picture) and,
- * for each row of each of `count` pictures, the index of its input.
+ * Rows that differ only in their text share an input. Returns the distinct inputs (with or without the image) and,
+ * for each row of each of `count` images, the index of its input.
  */
 export function sharedRows(rows: readonly GuidanceRow[], count: number): { images: boolean[]; sampleRows: number[] } {
   const images = [...new Set(rows.map(({ image }) => image))];
@@ -64,7 +64,7 @@ export function sharedRows(rows: readonly GuidanceRow[], count: number): { image
  *
  * @param prediction [rows · B,C,h,w], one row's predictions after the other's
  * @param rescale φ of Lin et al. 2023 (https://arxiv.org/abs/2305.08891, section 3.4): the share of the sum that is scaled
- *   to the standard deviation of the prompt's prediction, picture by picture
+ *   to the standard deviation of the prompt's prediction, image by image
  * @returns [B,C,h,w]
  */
 export async function combineRows(

@@ -12,6 +12,14 @@ export interface CudaDevice extends CudaProperties {
  * The CUDA devices that can be computed on; none without a CUDA libtorch, a driver or a GPU.
  *
  * @throws `ERR_CUDA_UNAVAILABLE` if there are devices, but the package's CUDA library is not loaded
+ *
+ * @example
+ * ```js
+ * import { cudaDevices } from "instruct-pix2pix";
+ *
+ * const devices = cudaDevices();
+ * console.log(devices.length === 0 ? "no GPU" : devices.map(({ device }) => device));
+ * ```
  */
 export function cudaDevices(): CudaDevice[] {
   const { cudaDevices: count } = native().systemInfo();

@@ -13,7 +13,7 @@ export type ErrorCode =
   | "ERR_DOWNLOAD" // a URL cannot be fetched, or is not allowed
   | "ERR_FILE_NOT_FOUND" // a file or folder is not there
   | "ERR_HUB" // the Hugging Face hub refused, or cannot be reached
-  | "ERR_IMAGE" // not a whole, valid picture within the limits
+  | "ERR_IMAGE" // not a whole, valid image within the limits
   | "ERR_IN_USE" // another process, or another run of this one, is working in the folder
   | "ERR_INTERNAL" // a bug in this package
   | "ERR_INVALID_ARGUMENT" // an invalid argument; the message names it
@@ -56,7 +56,21 @@ export function isError(value: unknown): value is Error {
   return value instanceof Error || types.isNativeError(value);
 }
 
-/** Whether `error` is this package's error, optionally with one particular code. */
+/**
+ * Whether `error` is this package's error, optionally with one particular code.
+ *
+ * @example
+ * ```js
+ * import { isInstructPix2PixError, loadImage } from "instruct-pix2pix";
+ *
+ * try {
+ *   await loadImage("no-such-file.jpg");
+ * } catch (error) {
+ *   if (!isInstructPix2PixError(error, "ERR_FILE_NOT_FOUND")) throw error;
+ *   console.log(error.message);
+ * }
+ * ```
+ */
 export function isInstructPix2PixError(error: unknown, code?: ErrorCode): error is InstructPix2PixError {
   return error instanceof InstructPix2PixError && (code === undefined || error.code === code);
 }

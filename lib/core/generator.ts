@@ -12,6 +12,15 @@ const MAX_SEED = 2n ** 64n - 1n;
  *
  * Draws happen on the device's worker thread in the order of the calls. Runs that share a generator interleave their
  * draws; use one generator per run for reproducible results.
+ *
+ * @example
+ * ```js
+ * import { Generator, Tensor } from "instruct-pix2pix";
+ *
+ * const generator = new Generator("cpu", 42);
+ * const noise = await Tensor.randn([1, 4, 8, 8], { generator });
+ * console.log(String(noise));
+ * ```
  */
 export class Generator {
   readonly #handle: NativeGenerator;

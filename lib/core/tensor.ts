@@ -68,6 +68,17 @@ const TYPE_OF_ARRAY: Readonly<Record<string, DType>> = {
  * order of the calls, and resolves to a new tensor; operands are not modified. `dispose()` (or `using`) frees the
  * memory at once, garbage collection does so some time later. Using a disposed tensor throws `ERR_DISPOSED`; work
  * queued before the disposal is not affected.
+ *
+ * @example
+ * ```js
+ * import { Tensor } from "instruct-pix2pix";
+ *
+ * const ones = Tensor.from([1, 1, 1, 1], [2, 2]);
+ * const halves = await ones.mul(0.5);
+ * console.log(String(halves), await halves.toArray());
+ * ones.dispose();
+ * halves.dispose();
+ * ```
  */
 export class Tensor {
   readonly #handle: NativeTensor;

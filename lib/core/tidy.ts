@@ -11,11 +11,16 @@ export interface Use {
  * also if it throws, but not what it returns, alone or in a list or an object.
  *
  * @example
- * const mixed = await tidy(async (use) => {
- *   const half = await use(a.mul(0.5));
- *   const rest = await use(b.mul(0.5));
+ * ```js
+ * import { Tensor, tidy } from "instruct-pix2pix";
+ *
+ * const [a, b] = [Tensor.from([1, 2]), Tensor.from([3, 4])];
+ * const mean = await tidy(async (use) => {
+ *   const [half, rest] = [await use(a.mul(0.5)), await use(b.mul(0.5))];
  *   return await half.add(rest);
  * });
+ * console.log(await mean.toArray());
+ * ```
  */
 export async function tidy<Result>(work: (use: Use) => Result | Promise<Result>): Promise<Result> {
   const parts = new Set<Disposable>();

@@ -72,7 +72,7 @@ export class DataFolder {
     return listFolder(this.path, this.own);
   }
 
-  /** The reason why {@link file} finds no picture of that name, for messages. */
+  /** The reason why {@link file} finds no image of that name, for messages. */
   whyMissing(name: string): Promise<string> {
     return whyMissing(this.absolute(name), `picture ${quote(name)}`);
   }

@@ -1,4 +1,4 @@
-/** A picture as a dataset holds it: encoded, or the path of its file. */
+/** An image as a dataset holds it: encoded, or the path of its file. */
 export type StoredPicture = { readonly bytes: Uint8Array; readonly name: string } | { readonly path: string };
 
 /** One example: edit `original` by `prompt` and the result is `edited`. */
@@ -11,7 +11,7 @@ export interface EditRow {
   readonly texts: Readonly<Record<string, string | null>>;
 }
 
-/** Examples of edits with random access. Memory use does not depend on the size of the pictures. */
+/** Examples of edits with random access. Memory use does not depend on the size of the images. */
 export interface EditDataset {
   readonly length: number;
   /** The names of all columns. */
@@ -20,7 +20,7 @@ export interface EditDataset {
   readonly textColumns: readonly string[];
   /**
    * Identifies the content: a hash over the chosen rows in their order, their prompts, and the names and sizes of the
-   * pictures. Stays the same for a copy of the dataset.
+   * images. Stays the same for a copy of the dataset.
    */
   readonly fingerprint: string;
   /** As {@link fingerprint}, with modification times: changes when a file is rewritten. */

@@ -13,7 +13,7 @@ const CONVERTED = "refs/convert/parquet";
 
 /**
  * Downloads the training files of a dataset on the Hugging Face hub that are not in the cache: its parquet files, or
- * its pictures with their metadata, or else the hub's parquet conversion.
+ * its images with their metadata, or else the hub's parquet conversion.
  *
  * @throws `ERR_HUB`, `ERR_DATASET`, `ERR_FILE_NOT_FOUND` for an invalid id, `ERR_IO`, `ERR_ABORTED`
  */

@@ -38,7 +38,7 @@ export class ImageFolderRows {
 
   /**
    * @param metadata the metadata files in the order of their rows, relative to the folder
-   * @throws `ERR_DATASET` for a malformed file, or one that names a picture outside of the folder
+   * @throws `ERR_DATASET` for a malformed file, or one that names an image outside of the folder
    */
   static async read(
     folder: DataFolder,

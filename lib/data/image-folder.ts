@@ -25,7 +25,7 @@ export interface ImageFolderOptions {
 const STAMPS_AT_A_TIME = 64;
 
 /**
- * Opens a folder of pictures with metadata, as the `imagefolder` of the `datasets` library: a key `X_file_name` gives the
+ * Opens a folder of images with metadata, as the `imagefolder` of the `datasets` library: a key `X_file_name` gives the
  * column `X`, `file_name` gives `image`, and its values are paths relative to the metadata file. Paths in a plain key
  * work as well. Metadata files may be in any subfolder.
  *
@@ -93,7 +93,7 @@ function checkColumns(keys: ReadonlySet<string>, columns: EditColumns, names: re
   if (!keys.has(columns.prompt)) throw missingColumn("prompt", columns.prompt, names, where);
 }
 
-/** Checks the file of every used picture, and hashes sizes and times together with the metadata. */
+/** Checks the file of every used image, and hashes sizes and times together with the metadata. */
 async function hashRows(
   rows: ImageFolderRows,
   selected: Uint32Array | undefined,

@@ -13,7 +13,7 @@ export interface SkippedRow {
 }
 
 export interface LoaderOptions {
-  /** Edge, in pixels, of the square that every picture is resized to; the aspect ratio is not kept. */
+  /** Edge, in pixels, of the square that every image is resized to; the aspect ratio is not kept. */
   resolution: number;
   /** Rows that are read and decoded at a time; 0 means 1. Default 1. */
   workers?: number;
@@ -28,7 +28,7 @@ export interface LoaderOptions {
   onSkip?: (skipped: SkippedRow) => void;
 }
 
-/** Pictures and prompts of the usable rows of a batch, in batch order. */
+/** Images and prompts of the usable rows of a batch, in batch order. */
 export interface LoadedBatch {
   /** [B,R,R,3], interleaved RGB. */
   readonly originals: Uint8Array;
@@ -73,11 +73,11 @@ export interface Loader {
 
 /** Skipped rows whose reason is given in a process warning; further ones are only counted. */
 const ROWS_NAMED = 20;
-/** Generous, so that no picture is skipped because the machine is busy. */
+/** Generous, so that no image is skipped because the machine is busy. */
 const DECODE_TIMEOUT_MS = 600_000;
 
 /**
- * A loader that decodes pictures of any format as the `datasets` library and diffusers' script do: rotated upright,
+ * A loader that decodes images of any format as the `datasets` library and diffusers' script do: rotated upright,
  * converted to RGB and resized to a square with Pillow's bicubic filter.
  *
  * @throws `ERR_INVALID_ARGUMENT`
@@ -186,7 +186,7 @@ class DatasetLoader implements Loader {
     }
   }
 
-  /** Fills both pictures of a row; resolves to its prompt, or undefined if the row is skipped. */
+  /** Fills both images of a row; resolves to its prompt, or undefined if the row is skipped. */
   async #loadRow(row: number, [original, edited]: Uint8Array[]): Promise<string | undefined> {
     throwIfAborted(this.#options.signal);
     try {

@@ -23,15 +23,15 @@ export interface DatasetProgress {
 }
 
 export interface OpenDatasetOptions {
-  /** A folder of pictures with metadata, or of parquet files. */
+  /** A folder of images with metadata, or of parquet files. */
   trainDataDir?: string | undefined;
-  /** One file instead: a table of metadata (.jsonl, .csv, .parquet) beside its pictures, or a parquet file with pictures. */
+  /** One file instead: a table of metadata (.jsonl, .csv, .parquet) beside its images, or a parquet file with images. */
   dataFile?: string | undefined;
   /** A folder laid out like a dataset on the Hugging Face hub, or the id of one there; goes before `trainDataDir`. */
   datasetName?: string | undefined;
   /** The configuration to use, of those in the dataset's card. */
   datasetConfigName?: string | undefined;
-  /** Where downloads and unpacked pictures go. Default: the Hugging Face cache, and this package's own. */
+  /** Where downloads and unpacked images go. Default: the Hugging Face cache, and this package's own. */
   cacheDir?: string | undefined;
   /** Default "input_image". */
   originalImageColumn?: string | undefined;
@@ -56,7 +56,7 @@ export interface OpenDatasetOptions {
 }
 
 /**
- * Opens a dataset of edits: pairs of pictures with the instruction that leads from one to the other. Rows are in the
+ * Opens a dataset of edits: pairs of images with the instruction that leads from one to the other. Rows are in the
  * order of the `datasets` library's split `train`; several metadata files, which that library reads in no fixed order,
  * are sorted by path.
  *

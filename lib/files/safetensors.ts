@@ -47,6 +47,15 @@ export async function readSafetensorsHeader(path: string): Promise<Map<string, S
  * either its old content or the complete new file.
  *
  * @throws `ERR_IO` (disk full, no permission, no such folder: nothing is left behind), `ERR_SAFETENSORS`
+ *
+ * @example
+ * ```js
+ * import { loadSafetensors, saveSafetensors, Tensor } from "instruct-pix2pix";
+ *
+ * await saveSafetensors("numbers.safetensors", { numbers: Tensor.from([1, 2, 3]) });
+ * const { numbers } = await loadSafetensors("numbers.safetensors");
+ * console.log(await numbers?.toArray());
+ * ```
  */
 export async function saveSafetensors(
   path: string,

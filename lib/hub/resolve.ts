@@ -69,6 +69,14 @@ export const RESOLVE_OPTIONS = optionNames<ResolveOptions>()({
  * unusable files of the repository, `ERR_INVALID_ARGUMENT`, `ERR_CONFIG` and `ERR_SAFETENSORS` for malformed index
  * files, `ERR_IO`,
  *   `ERR_ABORTED`
+ *
+ * @example
+ * ```js
+ * import { resolvePretrained } from "instruct-pix2pix";
+ *
+ * const folder = await resolvePretrained("timbrooks/instruct-pix2pix");
+ * console.log(folder);
+ * ```
  */
 export async function resolvePretrained(
   pathOrId: string,

@@ -15,29 +15,29 @@ import { ycbcrToRgb } from "./ycbcr.js";
 const WITH_SIZE = { resolveWithObject: true } as const;
 
 export interface DecodeOptions extends DecodingLimits {
-  /** Width times height above which a picture is refused. */
+  /** Width times height above which an image is refused. */
   maxPixels: number;
 }
 
 /**
- * Decodes a picture to upright 8-bit RGB with the values that Pillow's `convert("RGB")` gives: alpha is dropped, not
+ * Decodes an image to upright 8-bit RGB with the values that Pillow's `convert("RGB")` gives: alpha is dropped, not
  * blended; colour profiles and gamma are ignored; CMYK is converted without a profile; of several frames or pages the
  * first counts. Samples of 16 bits keep their upper 8, also where they are grey: there Pillow clips everything above
  * 255 to white. AVIF with subsampled colour differs by a few levels at edges, as two decoders' interpolation does.
  *
- * @throws `ERR_IMAGE` for what is not a picture, or is broken, truncated or too large, and for samples that are
+ * @throws `ERR_IMAGE` for what is not an image, or is broken, truncated or too large, and for samples that are
  *   neither 8 nor 16 bits wide.
  */
 export async function decode(encoded: Uint8Array, options: DecodeOptions): Promise<RgbPixels> {
   return await decodeBy(decodeColours, encoded, options);
 }
 
-/** As {@link decode}, with what is needed to resize the picture in the form in which its file holds it, as Pillow does. */
+/** As {@link decode}, with what is needed to resize the image in the form in which its file holds it, as Pillow does. */
 export async function decodeStored(encoded: Uint8Array, options: DecodeOptions): Promise<StoredPixels> {
   return await decodeBy(decodeAll, encoded, options);
 }
 
-/** Decodes the first picture of a file, of which the metadata have been checked. */
+/** Decodes the first image of a file, of which the metadata have been checked. */
 type Decode<T> = (picture: FirstPicture, metadata: Metadata, options: DecodeOptions, decoder: Decoder) => Promise<T>;
 
 const decodeColours: Decode<RgbPixels> = (picture, metadata, options, decoder) =>

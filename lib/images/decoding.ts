@@ -6,11 +6,11 @@ export interface DecodingLimits {
   /** Time limit for decoding in milliseconds, including the wait for a free slot. */
   timeoutMs: number;
   signal: AbortSignal | undefined;
-  /** The picture's name in errors. */
+  /** The image's name in errors. */
   name: string;
 }
 
-/** The size of libuv's thread pool, which pictures, files and host names share. */
+/** The size of libuv's thread pool, which images, files and host names share. */
 const POOL_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
 
 /**
@@ -22,7 +22,7 @@ const places = new Semaphore(Math.max(1, POOL_THREADS - 1));
 let inProgress = 0;
 
 /**
- * The number of pictures that this thread is decoding. A picture whose `loadImage` was aborted or timed out counts
+ * The number of images that this thread is decoding. An image whose `loadImage` was aborted or timed out counts
  * until its decoder has actually ended, so that a server can delay new work until then.
  */
 export function decodesInProgress(): number {
@@ -34,7 +34,7 @@ export type Decoder = <T>(work: () => Promise<T>) => Promise<T>;
 
 /**
  * Settles as `decode` does, but no later than the time limit, and at once when the signal fires. A decoder that still
- * runs then keeps its slot and stays counted, and no further decoder is started for the picture.
+ * runs then keeps its slot and stays counted, and no further decoder is started for the image.
  *
  * @throws `ERR_IMAGE` at the time limit, `ERR_ABORTED`.
  */
@@ -72,7 +72,7 @@ async function counted<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The error for a picture whose decoding, and the wait for it, took too long. */
+/** The error for an image whose decoding, and the wait for it, took too long. */
 export function tooSlow({ name, timeoutMs }: DecodingLimits, cause?: unknown): InstructPix2PixError {
   return unreadable(name, `was not decoded within ${timeoutMs} ms (timeoutMs)`, cause);
 }

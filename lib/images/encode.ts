@@ -60,10 +60,10 @@ export function toSharp({ width, height, data }: RgbPixels): Sharp {
 }
 
 /**
- * Encodes a picture.
+ * Encodes an image.
  *
  * @throws `ERR_INVALID_ARGUMENT` for an unknown format or a quality outside 1..100, `ERR_IMAGE` if the format cannot
- *   hold a picture of this size.
+ *   hold an image of this size.
  */
 export async function encode(
   pixels: RgbPixels,

@@ -8,7 +8,7 @@ import {
   unpremultiplied,
 } from "./stored.js";
 
-/** A rectangle of a picture: left and top inside, right and bottom outside. */
+/** A rectangle of an image: left and top inside, right and bottom outside. */
 export interface Box {
   readonly left: number;
   readonly top: number;
@@ -16,7 +16,7 @@ export interface Box {
   readonly bottom: number;
 }
 
-/** Cuts out a rectangle; what lies outside of the picture is black and transparent. */
+/** Cuts out a rectangle; what lies outside of the image is black and transparent. */
 export function crop(picture: StoredPixels, { left, top, right, bottom }: Box): StoredPixels {
   const { width, height, form } = picture;
   const [w, h] = [right - left, bottom - top];
@@ -33,7 +33,7 @@ interface Size {
   readonly height: number;
 }
 
-/** The size of a picture's proportions that just fits into another size, or just covers it; rounded as in diffusers. */
+/** The size of an image's proportions that just fits into another size, or just covers it; rounded as in diffusers. */
 function proportional(own: Size, { width, height }: Size, how: "within" | "around"): Size {
   const [wanted, given] = [width / height, own.width / own.height];
   const fullWidth = how === "within" ? wanted < given : wanted > given;
@@ -45,7 +45,7 @@ function proportional(own: Size, { width, height }: Size, how: "within" | "aroun
 }
 
 /**
- * Resizes with Lanczos so that the whole picture fits, in the middle; its edges are drawn out over what is left free. As
+ * Resizes with Lanczos so that the whole image fits, in the middle; its edges are drawn out over what is left free. As
  * diffusers does in its resize mode "fill".
  */
 export async function fitWithin(picture: StoredPixels, width: number, height: number): Promise<StoredPixels> {
@@ -70,7 +70,7 @@ export async function fitWithin(picture: StoredPixels, width: number, height: nu
   return { width, height, data: result, form: "colour" };
 }
 
-/** Resizes with Lanczos so that the picture covers the size, and cuts off what is too much, as diffusers in its mode "crop". */
+/** Resizes with Lanczos so that the image covers the size, and cuts off what is too much, as diffusers in its mode "crop". */
 export async function fitAround(picture: StoredPixels, width: number, height: number): Promise<StoredPixels> {
   const own = proportional(picture, { width, height }, "around");
   const resized = await resizeStored(picture, own.width, own.height, "lanczos");
@@ -136,7 +136,7 @@ function transposed(picture: StoredPixels): StoredPixels {
   return { ...fromRgba(height, width, turned, form), background: picture.background };
 }
 
-/** Puts a picture over an opaque one, by a mask of weights and the picture's alpha, with Pillow's rounding. */
+/** Puts an image over an opaque one, by a mask of weights and the image's alpha, with Pillow's rounding. */
 export function composite(below: Uint8Array, above: StoredPixels, weights: Uint8Array): Uint8Array {
   const masked = premultiplied(rgbaOf(above));
   for (let i = 0; i < masked.length; i++) masked[i] = divideBy255(masked[i]! * weights[i >> 2]!);

@@ -6,24 +6,24 @@ import { firstPictureOfTiff } from "./first-picture/tiff.js";
 import { firstPictureOfWebp } from "./first-picture/webp.js";
 import type { YcbcrLayout } from "./ycbcr.js";
 
-/** A file reduced to its first picture. */
+/** A file reduced to its first image. */
 export interface FirstPicture {
   bytes: Buffer;
-  /** Present if the decoder returns YCbCr samples as a grey picture. */
+  /** Present if the decoder returns YCbCr samples as a grey image. */
   ycbcr?: YcbcrLayout;
 }
 
 /** A file format, recognised by its first bytes. */
 export interface FileFormat {
-  /** Name with its article, for messages: "a JPEG picture", "an SVG drawing". */
+  /** Name with its article, for messages: "a JPEG image", "an SVG drawing". */
   name: string;
   /** Whether the decoder may read it. */
   readable: boolean;
   /** The usual extension of a format that is readable. */
   extension?: string;
   /**
-   * Keeps what the decoder needs for the first picture, or refuses the file, in time linear in its length. May change
-   * `bytes`. Throws a RangeError where the file ends too early. Pictures of more than `maxPixels` are refused later and
+   * Keeps what the decoder needs for the first image, or refuses the file, in time linear in its length. May change
+   * `bytes`. Throws a RangeError where the file ends too early. Images of more than `maxPixels` are refused later and
    * skipped here.
    */
   firstPicture?: (bytes: Buffer, maxPixels: number) => FirstPicture | Promise<FirstPicture>;
@@ -50,7 +50,7 @@ function brands(bytes: Buffer): string {
   return bytes.toString("latin1", 8, Math.min(bytes.readUInt32BE(0), 256));
 }
 
-/** Lets libvips read an AVIF sequence, whose still picture it would decode but whose major brand it does not know. */
+/** Lets libvips read an AVIF sequence, whose still image it would decode but whose major brand it does not know. */
 function checkedHeif(bytes: Buffer, maxPixels: number): FirstPicture {
   checkHeif(bytes, maxPixels);
   if (bytes.toString("latin1", 4, 12) === "ftypavis") bytes.write("avif", 8, "latin1");
@@ -137,7 +137,7 @@ const SIGNATURES: Signature[] = [
   { name: "a zip archive", readable: false, test: hex("504b0304") },
 ];
 
-/** Recognises the format of a picture, or of a file mistaken for one; undefined for unknown formats. */
+/** Recognises the format of an image, or of a file mistaken for one; undefined for unknown formats. */
 export function identifyFormat(bytes: Buffer): FileFormat | undefined {
   const head = bytes.subarray(0, SNIFFED);
   return SIGNATURES.find(({ test }) => test(head));

@@ -5,9 +5,9 @@ import type { RgbPixels } from "./pixels.js";
 import { isSide, MAX_SIDE } from "./resize.js";
 
 export interface GridOptions {
-  /** Pictures per row; default all in one. */
+  /** Images per row; default all in one. */
   columns?: number;
-  /** Pixels between pictures; default 0. */
+  /** Pixels between images; default 0. */
   gap?: number;
   /** Background colour (red, green, blue, 0 to 255); default white. */
   background?: readonly [number, number, number];
@@ -17,15 +17,15 @@ const OPTIONS = optionNames<GridOptions>()({ columns: true, gap: true, backgroun
 
 /** The arguments of diffusers' `make_image_grid`. */
 export interface ImageGridLayout {
-  /** Rows of the grid; rows times columns must be the number of pictures. */
+  /** Rows of the grid; rows times columns must be the number of images. */
   rows: number;
   /** Columns of the grid. */
   cols: number;
-  /** Side in pixels that every picture is first resized to, as a square and bicubically. Default: no resizing. */
+  /** Side in pixels that every image is first resized to, as a square and bicubically. Default: no resizing. */
   resize?: number | null | undefined;
 }
 
-/** Lays pictures out in rows; every cell is as large as the largest picture, and smaller ones are centred. */
+/** Lays images out in rows; every cell is as large as the largest image, and smaller ones are centred. */
 export function gridPixels(pictures: readonly RgbPixels[], options: GridOptions = {}): RgbPixels {
   const { columns = pictures.length, gap = 0, background = [255, 255, 255] } = checkOptions(options, OPTIONS);
   if (pictures.length === 0)
@@ -57,7 +57,7 @@ export function gridPixels(pictures: readonly RgbPixels[], options: GridOptions 
   return grid;
 }
 
-/** Checks a layout for a number of pictures. @throws `ERR_INVALID_ARGUMENT` */
+/** Checks a layout for a number of images. @throws `ERR_INVALID_ARGUMENT` */
 export function checkLayout(count: number, { rows, cols, resize }: ImageGridLayout): void {
   for (const [name, value] of Object.entries({ rows, cols }))
     if (!Number.isInteger(value) || value < 1)
@@ -78,8 +78,8 @@ export function checkLayout(count: number, { rows, cols, resize }: ImageGridLayo
 }
 
 /**
- * Lays pictures out in cells of the first one's size, on black: smaller ones lie at the top left of their cells, larger ones
- * reach into the cells to the right and below, whose pictures cover them.
+ * Lays images out in cells of the first one's size, on black: smaller ones lie at the top left of their cells, larger ones
+ * reach into the cells to the right and below, whose images cover them.
  */
 export function layoutPixels(
   pictures: readonly RgbPixels[],
@@ -94,7 +94,7 @@ export function layoutPixels(
   return grid;
 }
 
-/** Copies a picture into a larger one; what reaches beyond the right or lower edge is cut off. */
+/** Copies an image into a larger one; what reaches beyond the right or lower edge is cut off. */
 function paste(onto: RgbPixels, picture: RgbPixels, left: number, top: number): void {
   const width = Math.min(picture.width, onto.width - left);
   const height = Math.min(picture.height, onto.height - top);

@@ -9,13 +9,13 @@ import { readSource } from "./source.js";
 import type { StoredPixels } from "./stored.js";
 import { unreadable } from "./unreadable.js";
 
-/** An encoded picture, its path or URL, or a sharp pipeline. A File is a Blob. */
+/** An encoded image, its path or URL, or a sharp pipeline. A File is a Blob. */
 export type EncodedSource = string | URL | Uint8Array | ArrayBuffer | Blob | Sharp;
 
 export interface LoadImageOptions {
-  /** Width times height above which a picture is refused, before it is decoded; default 178,956,970 as in Pillow. */
+  /** Width times height above which an image is refused, before it is decoded; default 178,956,970 as in Pillow. */
   maxPixels?: number;
-  /** Encoded bytes above which a picture is refused; default 64 MiB from a URL, 1 GiB from a file or a Blob. */
+  /** Encoded bytes above which an image is refused; default 64 MiB from a URL, 1 GiB from a file or a Blob. */
   maxBytes?: number;
   /** Time limit in milliseconds for the whole download, and again for decoding including the wait for a slot; default 60,000. */
   timeoutMs?: number;
@@ -44,7 +44,7 @@ const MAX_BLOB = 1 << 30;
 const DEFAULT_MAX_PIXELS = 178_956_970;
 const DEFAULT_TIMEOUT_MS = 60_000;
 
-/** Reads and decodes a picture; see `loadImage`. */
+/** Reads and decodes an image; see `loadImage`. */
 export async function loadPixels(source: EncodedSource, options: LoadImageOptions = {}): Promise<RgbPixels> {
   return await loadBy(decode, (pixels) => pixels, source, options);
 }

@@ -11,7 +11,7 @@ export function orientationOf(metadata: Metadata): number {
   return orientation >= 1 && orientation <= 8 ? orientation : 1;
 }
 
-/** Rotates a picture upright; sharp always mirrors first and then rotates clockwise, regardless of the order of the calls. */
+/** Rotates an image upright; sharp always mirrors first and then rotates clockwise, regardless of the order of the calls. */
 export function turnUpright(picture: Sharp, orientation: number): Sharp {
   switch (orientation) {
     case 2:

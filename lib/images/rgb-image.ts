@@ -14,10 +14,21 @@ import type { RgbPixels } from "./pixels.js";
 import { type ResampleFilter, resizePixels, sizeForFactor } from "./resize.js";
 import { writeFileAtomically } from "./write-file.js";
 
-/** Anything that a picture can be created from. */
+/** Anything that an image can be created from. */
 export type ImageSource = EncodedSource | RgbImage;
 
-/** A picture in memory: interleaved 8-bit RGB, rows from top to bottom. Methods never modify it in place. */
+/**
+ * An image in memory: interleaved 8-bit RGB, rows from top to bottom. Methods never modify it in place.
+ *
+ * @example
+ * ```js
+ * import { RgbImage } from "instruct-pix2pix";
+ *
+ * const grey = new RgbImage(64, 64, new Uint8Array(64 * 64 * 3).fill(128));
+ * const png = await grey.encode("png");
+ * console.log(png.length);
+ * ```
+ */
 export class RgbImage implements RgbPixels {
   /** In pixels. */
   readonly width: number;
@@ -51,7 +62,7 @@ export class RgbImage implements RgbPixels {
     return new RgbImage(width, height, data);
   }
 
-  /** Reads a picture; see {@link loadImage}. */
+  /** Reads an image; see {@link loadImage}. */
   static async load(source: ImageSource, options: LoadImageOptions = {}): Promise<RgbImage> {
     return source instanceof RgbImage ? source : RgbImage.of(await loadPixels(source, options));
   }
@@ -67,17 +78,17 @@ export class RgbImage implements RgbPixels {
   }
 
   /**
-   * Encodes the picture.
+   * Encodes the image.
    *
    * @param format "jpg" and "tif" are the same as "jpeg" and "tiff"
-   * @throws `ERR_INVALID_ARGUMENT` for an unknown format or option, `ERR_IMAGE` if the format cannot hold the picture.
+   * @throws `ERR_INVALID_ARGUMENT` for an unknown format or option, `ERR_IMAGE` if the format cannot hold the image.
    */
   encode(format: ImageFormat | ImageFormatAlias, options: EncodeOptions = {}): Promise<Buffer> {
     return encode(this, format, options);
   }
 
   /**
-   * Writes the picture to a file in the format of its extension (png, jpg, jpeg, webp, avif, tif, tiff, gif). The file
+   * Writes the image to a file in the format of its extension (png, jpg, jpeg, webp, avif, tif, tiff, gif). The file
    * is written atomically.
    *
    * @throws `ERR_IMAGE` for another extension, `ERR_IO` if the folder does not exist or the file cannot be written.
@@ -107,7 +118,7 @@ export class RgbImage implements RgbPixels {
     return this.resize(width, height, "lanczos");
   }
 
-  /** Whether the other picture has the same size and the same pixels. */
+  /** Whether the other image has the same size and the same pixels. */
   equals(other: RgbPixels): boolean {
     return this.width === other.width && this.height === other.height && Buffer.compare(this.data, other.data) === 0;
   }

@@ -13,7 +13,7 @@ export interface SourceOptions {
   signal: AbortSignal | undefined;
 }
 
-/** An encoded picture, and its name in errors. */
+/** An encoded image, and its name in errors. */
 export interface EncodedImage {
   bytes: Uint8Array;
   name: string;
@@ -23,7 +23,7 @@ const MEGABYTE = 1 << 20;
 const MAX_DOWNLOAD = 64 * MEGABYTE;
 const MAX_FILE = 1024 * MEGABYTE;
 
-/** Reads an encoded picture from a path or a URL with the scheme http, https, data or file. */
+/** Reads an encoded image from a path or a URL with the scheme http, https, data or file. */
 export async function readSource(source: string | URL, options: SourceOptions): Promise<EncodedImage> {
   if (source === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "the path of the picture is empty");
   const url = typeof source === "string" ? asUrl(source) : source;

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 
 /**
- * The folder of the small model included in this package, for `fromPretrained`: it edits 64×64 pictures of simple
+ * The folder of the small model included in this package, for `fromPretrained`: it edits 64×64 images of simple
  * shapes (as drawn by `ip2p make-dataset --world`), loads in a moment and needs no network. For experiments, tests and
  * servers' health checks; it cannot edit photos.
  */

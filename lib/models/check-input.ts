@@ -27,7 +27,7 @@ export function modelInput(
   return handle;
 }
 
-/** Checks that a picture's height and width are multiples of an autoencoder's factor. */
+/** Checks that an image's height and width are multiples of an autoencoder's factor. */
 export function checkMultiple({ shape }: Tensor, name: string, factor: number): void {
   const [, , height, width] = shape;
   if (height! % factor !== 0 || width! % factor !== 0)

@@ -6,12 +6,21 @@ import { native } from "../runtime/native.js";
 import { toPictures } from "./latents.js";
 
 /**
- * The pixels of a picture, or of several of one size, as a tensor.
+ * The pixels of an image, or of several of one size, as a tensor.
  *
  * @param image whatever {@link loadImage} reads
  * @param options those of {@link loadImage}
  * @returns float32 [B,3,H,W] in 0..1, on the CPU; for the autoencoder multiply by 2 and subtract 1
- * @throws `ERR_INVALID_ARGUMENT` for pictures of several sizes, and as {@link loadImage}
+ * @throws `ERR_INVALID_ARGUMENT` for images of several sizes, and as {@link loadImage}
+ *
+ * @example
+ * ```js
+ * import { imageToTensor, tensorToImage } from "instruct-pix2pix";
+ *
+ * const pixels = await imageToTensor("photo.jpg");
+ * const darker = await pixels.mul(0.5);
+ * await (await tensorToImage(darker)).save("darker.png");
+ * ```
  */
 export async function imageToTensor(
   image: ImageSource | readonly ImageSource[],
@@ -38,10 +47,10 @@ export async function imageToTensor(
 }
 
 /**
- * The pictures in a tensor of pixels, rounded to 8 bits.
+ * The images in a tensor of pixels, rounded to 8 bits.
  *
  * @param tensor [B,3,H,W] or [3,H,W] in 0..1; what lies outside is clamped
- * @returns B pictures
+ * @returns B images
  * @throws `ERR_INVALID_ARGUMENT` for another shape, whole numbers, NaN or infinity
  */
 export async function tensorToImages(tensor: Tensor): Promise<RgbImage[]> {
@@ -59,7 +68,7 @@ export async function tensorToImages(tensor: Tensor): Promise<RgbImage[]> {
 }
 
 /**
- * The picture in a tensor; see {@link tensorToImages}.
+ * The image in a tensor; see {@link tensorToImages}.
  *
  * @param tensor [3,H,W] or [1,3,H,W] in 0..1
  * @throws `ERR_INVALID_ARGUMENT` for a batch of several, and as {@link tensorToImages}

@@ -5,8 +5,8 @@ import { RgbImage } from "../images/rgb-image.js";
 import { greyOf, type StoredPixels } from "../images/stored.js";
 
 /**
- * The part of a picture to paint in at a higher resolution: what is not black in the mask, with a margin, extended to the
- * proportions of the size that is painted, as far as the picture reaches.
+ * The part of an image to paint in at a higher resolution: what is not black in the mask, with a margin, extended to the
+ * proportions of the size that is painted, as far as the image reaches.
  *
  * @param pad pixels of the margin
  * @throws `ERR_INVALID_ARGUMENT` for a mask that is black everywhere
@@ -67,7 +67,7 @@ function extended(from: number, to: number, length: number, end: number): [numbe
   return [low, Math.min(high, end)];
 }
 
-/** Puts a painted part back into the picture that it was cut from: where the mask is black the original stays. */
+/** Puts a painted part back into the image that it was cut from: where the mask is black the original stays. */
 export async function overlaid(
   painted: RgbPixels,
   { original, mask, region }: { original: StoredPixels; mask: StoredPixels; region: Box },

@@ -7,7 +7,7 @@ import { greyOf, resizeStored, type StoredPixels } from "../images/stored.js";
 import { native } from "../runtime/native.js";
 import { givenNotFinite } from "./finite.js";
 
-/** A mask: pictures as their files hold them, or tensors. */
+/** A mask: images as their files hold them, or tensors. */
 export type MaskPart = StoredPixels | Tensor;
 
 export interface MaskOptions {
@@ -17,9 +17,9 @@ export interface MaskOptions {
 }
 
 /**
- * Masks as tensors: float32 [B,1,H,W], 1 where the picture is painted anew, 0 where it stays.
+ * Masks as tensors: float32 [B,1,H,W], 1 where the image is painted anew, 0 where it stays.
  *
- * Pictures are resized with Lanczos (indexed ones by nearest neighbour, as in Pillow) and converted to grey; tensors [H,W],
+ * Images are resized with Lanczos (indexed ones by nearest neighbour, as in Pillow) and converted to grey; tensors [H,W],
  * [B,H,W] or [B,1,H,W] are resized by nearest neighbour. Values from 0.5 on count as 1.
  *
  * @throws `ERR_INVALID_ARGUMENT` for NaN or infinity

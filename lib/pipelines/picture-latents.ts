@@ -19,13 +19,13 @@ export interface Encoding {
 }
 
 /**
- * The latents of pictures, one row for each result. Latents that are given are used unchanged.
+ * The latents of images, one row for each result. Latents that are given are used unchanged.
  *
- * A generator draws for the pictures, which are repeated afterwards; several generators draw for one result each.
+ * A generator draws for the images, which are repeated afterwards; several generators draw for one result each.
  *
- * @param input [pictures,C,H,W]; stays the caller's
+ * @param input [images,C,H,W]; stays the caller's
  * @returns [B·n,C,h,w]
- * @throws `ERR_NOT_FINITE`, `ERR_INVALID_ARGUMENT` if pictures and prompts cannot be matched
+ * @throws `ERR_NOT_FINITE`, `ERR_INVALID_ARGUMENT` if images and prompts cannot be matched
  */
 export async function pictureLatents(
   call: PictureLatentsCall,
@@ -53,7 +53,7 @@ export async function pictureLatents(
 }
 
 /**
- * The latents of pictures as they are, without a row for each result; a list of generators draws for one picture each.
+ * The latents of images as they are, without a row for each result; a list of generators draws for one image each.
  * Throws and returns as {@link pictureLatents}.
  */
 export async function ownLatents(

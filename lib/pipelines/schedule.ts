@@ -66,7 +66,7 @@ function noStepsLeft(what: string): InstructPix2PixError {
 }
 
 /**
- * The part of a schedule that starts from a noised picture (Meng et al. 2022, "SDEdit", https://arxiv.org/abs/2108.01073): the
+ * The part of a schedule that starts from a noised image (Meng et al. 2022, "SDEdit", https://arxiv.org/abs/2108.01073): the
  * last `steps · strength` steps, rounded down as floating point numbers are. Sets the scheduler's steps and where it begins.
  *
  * @param strength in 0..1; 1 takes all steps

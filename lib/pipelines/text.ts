@@ -9,7 +9,7 @@ import type { PromptCall } from "./call.js";
 import type { FiniteChecks } from "./finite.js";
 import type { Placement } from "./latents.js";
 
-/** A call's prompts as embeddings, one row for each picture. */
+/** A call's prompts as embeddings, one row for each image. */
 export class TextEmbeddings implements Disposable {
   /** [B·n,T,D] */
   readonly positive: Tensor;
@@ -33,7 +33,7 @@ export class TextEmbeddings implements Disposable {
   }
 
   /**
-   * One row for each picture, of one row for each prompt.
+   * One row for each image, of one row for each prompt.
    *
    * @param positive stays the caller's, as does `negative`
    */

@@ -45,7 +45,18 @@ export interface Diagnosis {
   problems: Problem[];
 }
 
-/** Checks everything; never throws. */
+/**
+ * Checks everything; never throws.
+ *
+ * @example
+ * ```js
+ * import { diagnose } from "instruct-pix2pix";
+ *
+ * const { ok, problems } = await diagnose();
+ * for (const { code, message } of problems) console.log(code, message);
+ * console.log(ok ? "everything needed is installed" : "something is missing");
+ * ```
+ */
 export async function diagnose(options: LoadOptions = {}, libc: Libc = detectLibc()): Promise<Diagnosis> {
   checkOptions(options, LOAD_OPTIONS);
   const env = options.env ?? process.env;

@@ -109,7 +109,7 @@ export class MetricsFile implements Tracker {
     this.#lastStep = step;
   }
 
-  /** Pictures are not logged here. */
+  /** Images are not logged here. */
   async images(): Promise<void> {}
 
   /** @throws `ERR_IO` */

@@ -27,7 +27,7 @@ export interface Tracker {
   init(config: TrackedConfig): Promise<void>;
   /** At most once per step. */
   log(values: TrackedValues, step: number): Promise<void>;
-  /** A named group of pictures. */
+  /** A named group of images. */
   images(name: string, images: readonly TrackedImage[], step: number): Promise<void>;
   /** Syncs logged values to the disk, if they are stored there. */
   flush(): Promise<void>;

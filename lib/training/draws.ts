@@ -4,7 +4,7 @@ import { biasedTimestep, type TimestepBias } from "./timestep-bias.js";
 
 /** The random numbers of one micro-step, in order of use. */
 export interface Draws {
-  /** Standard normal, for the sample of the edited picture's posterior. */
+  /** Standard normal, for the sample of the edited image's posterior. */
   posteriorNoise(shape: readonly number[], dtype: DType): Promise<Tensor>;
   /** Standard normal, as `torch.randn_like`: the noise added to the latents. */
   noise(latents: Tensor): Promise<Tensor>;

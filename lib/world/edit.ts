@@ -40,7 +40,7 @@ type Proposal = (scene: Scene, random: Random) => Change | undefined;
 
 /** Maximal number of draws until a change is possible and visible. */
 const ATTEMPTS = 24;
-/** Size of the pictures in which changes are checked for visibility, */
+/** Size of the images in which changes are checked for visibility, */
 const SEEN_SIZE = 32;
 /** the number of pixels that must change, */
 const SEEN_SHARE = 0.02;
@@ -48,7 +48,7 @@ const SEEN_SHARE = 0.02;
 const SEEN_LEVELS = 32;
 
 /**
- * A random edit of a scene, of the family given or any that is possible. It changes the picture visibly. A scene that is
+ * A random edit of a scene, of the family given or any that is possible. It changes the image visibly. A scene that is
  * black and white or pixelated no longer shows what could be edited and has none; one with inverted colours can be
  * inverted back.
  *

@@ -9,9 +9,9 @@ import type { Scene } from "./scene.js";
 const AHEAD = 16;
 
 /**
- * The first examples of a seed as rows of a data set, with captions of both pictures and the family of the edit.
+ * The first examples of a seed as rows of a data set, with captions of both images and the family of the edit.
  *
- * @param size of the pictures in pixels
+ * @param size of the images in pixels
  * @param families of edits; all by default
  */
 export async function* worldRows(

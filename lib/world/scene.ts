@@ -15,7 +15,7 @@ import {
   type Style,
 } from "./vocabulary.js";
 
-/** The content of a picture of the world, as plain JSON. A picture is 64 units wide and high. */
+/** The content of an image of the world, as plain JSON. An image is 64 units wide and high. */
 export interface Scene {
   background: Background;
   /** No two of the same shape and colour, none touching another; at most {@link MAX_OBJECTS}. */

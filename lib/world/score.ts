@@ -9,7 +9,7 @@ import { EXTENT, type Scene } from "./scene.js";
 export const RIVALS = 15;
 const MIDDLE_GREY = 128;
 
-/** The comparison of an edited picture with its target. */
+/** The comparison of an edited image with its target. */
 export interface EditScore {
   /** Whether it is nearer to the target than to the original, to each of the rivals, and to plain middle grey. */
   success: boolean;
@@ -26,7 +26,7 @@ export interface ScoreSummary {
   /** The share of successes, 0..1; 0 of none. */
   success: number;
   count: number;
-  /** The mean of `outside` over the unchanged pixels of all the pictures together; null if there are none. */
+  /** The mean of `outside` over the unchanged pixels of all the images together; null if there are none. */
   outside: number | null;
 }
 
@@ -40,12 +40,12 @@ export interface ScoreSummary {
  */
 export class EditJudge {
   readonly #target: Uint8Array;
-  /** Pictures that a result must be farther from: the original first. */
+  /** Images that a result must be farther from: the original first. */
   readonly #others: readonly Uint8Array[];
 
   /**
    * @param random chooses the rivals
-   * @param size of the pictures to judge in pixels, default 64
+   * @param size of the images to judge in pixels, default 64
    * @throws `ERR_INVALID_ARGUMENT` if the scene has not enough edits
    */
   constructor(
@@ -64,7 +64,7 @@ export class EditJudge {
     this.#others = [...scenes.map((other) => drawPixels(other, size)), grey];
   }
 
-  /** @throws `ERR_INVALID_ARGUMENT` for a picture of another size */
+  /** @throws `ERR_INVALID_ARGUMENT` for an image of another size */
   score({ width, height, data }: RgbPixels): EditScore {
     if (width !== this.size || height !== this.size)
       throw new InstructPix2PixError(

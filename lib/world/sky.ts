@@ -15,7 +15,7 @@ const SNOW: Rgb = [250, 252, 255];
 const MOON: Rgb = [255, 244, 200];
 const STAR: Rgb = [232, 236, 255];
 
-/** Evenly spread positions, the same in every scene, so that the result of an edit is determined by the picture. */
+/** Evenly spread positions, the same in every scene, so that the result of an edit is determined by the image. */
 function spread(
   count: number,
   bottom: number,

@@ -1,10 +1,10 @@
 import type { Canvas } from "./canvas.js";
 import type { Style } from "./vocabulary.js";
 
-/** Width of a pixelated picture in blocks. */
+/** Width of a pixelated image in blocks. */
 const BLOCKS = 16;
 
-/** Applies a style to the whole picture. */
+/** Applies a style to the whole image. */
 export function applyStyle(canvas: Canvas, style: Style): void {
   if (style === "grey") makeGrey(canvas.data);
   else if (style === "inverted") invert(canvas.data);

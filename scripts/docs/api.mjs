@@ -47,6 +47,7 @@ function describe(name, symbol, checker) {
   const parts = [`### ${name}`];
   const text = docstring(symbol, checker);
   if (text) parts.push(text);
+  parts.push(...examplesOf(symbol, checker));
   if (ts.isClassDeclaration(declaration)) parts.push(...classTable(name, symbol, declaration, checker));
   else if (ts.isInterfaceDeclaration(declaration)) parts.push(...memberTable(symbol, checker));
   else if (ts.isFunctionDeclaration(declaration)) parts.splice(1, 0, code(signature(name, declaration, checker)));
@@ -214,6 +215,15 @@ function docstring(symbol, checker) {
     .filter(Boolean);
   const last = [paragraphs.pop(), ...tags].filter(Boolean).map(sentence).join(" ");
   return linked([...paragraphs, last].join("\n\n"));
+}
+
+/** The examples of a docstring that are whole programs, in fences, which tests run. */
+function examplesOf(symbol, checker) {
+  return symbol
+    .getJsDocTags(checker)
+    .filter(({ name }) => name === "example")
+    .map(({ text = [] }) => ts.displayPartsToString(text).trim())
+    .filter((text) => text.startsWith("```"));
 }
 
 function commentOf(declaration) {

@@ -15,6 +15,13 @@ import { useDocsWorld } from "./workplace.js";
 /** What makes programs small enough for a test. */
 const SMALLER: [string, string][] = [
   ["maxTrainSteps: 15000", "maxTrainSteps: 2, resolution: 32, trainBatchSize: 1, numThreads: 1"],
+  ["height: 512,\n  width: 512", "height: 64, width: 64"],
+];
+
+/** Programs to copy; test/examples runs them. */
+const EXAMPLES = [
+  ...["server/server.js", "script/edit.js", "batch/edit-folder.js", "train/train.js"],
+  ...["express/server.js", "fastify/server.js"],
 ];
 
 const programs = blocks("js", "ts").map((block) => [block.where, block] as const);
@@ -31,7 +38,7 @@ function write(place: Workplace, { code }: Block): string {
 }
 
 describe("every program in the documentation", () => {
-  it("is checked against the types, and the server example too", () => {
+  it("is checked against the types, and the examples too", () => {
     using place = world.place();
     const files = programs.map(([, { code }], i) => {
       const path = place.at(`program-${i}.mjs`);
@@ -39,14 +46,18 @@ describe("every program in the documentation", () => {
       writeFileSync(path, `${code}\nexport {};\n`);
       return path;
     });
-    installExample(place.at("server"));
+    const examples = EXAMPLES.map((path) => {
+      const [name, file] = path.split("/") as [string, string];
+      installExample(place.at(name), name);
+      return place.at(name, file);
+    });
     const options: ts.CompilerOptions = {
       ...{ allowJs: true, checkJs: true, noEmit: true, strict: true, skipLibCheck: true },
       ...{ module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext },
       ...{ target: ts.ScriptTarget.ES2022, lib: ["lib.es2023.d.ts", "lib.esnext.disposable.d.ts"] },
       ...{ types: ["node"], typeRoots: [join(root, "node_modules", "@types")] },
     };
-    const program = ts.createProgram([...files, place.at("server", "server.js")], options);
+    const program = ts.createProgram([...files, ...examples], options);
     const problems = ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
       const line = file && start !== undefined ? file.getLineAndCharacterOfPosition(start).line + 1 : 0;
       const text = ts.flattenDiagnosticMessageText(messageText, " ");
@@ -88,7 +99,8 @@ describe("every program in the documentation", () => {
         answer = await ask(picture).catch(() => undefined);
       expect(answer?.status).toBe(200);
       expect(answer?.headers.get("content-type")).toBe("image/png");
-      expect((await ask("http://127.0.0.1/a.png")).status).toBe(400);
+      expect((await ask("http://127.0.0.1/a.png")).status).toBe(422);
+      expect((await ask("data:image/png;base64,aGVsbG8=")).status).toBe(422);
       expect((await ask("photo.jpg")).status).toBe(400);
     } finally {
       child.kill("SIGKILL");
@@ -104,8 +116,9 @@ describe("every program in the documentation", () => {
 
 /** Python is not run, since it needs its own packages: it names the columns that are read. */
 it("the program in Python names the columns of a data set", () => {
-  // image-to-image.test.ts has those of the guide.
-  const [block, ...others] = blocks("python").filter(({ where }) => !where.startsWith("docs/image-to-image.md"));
+  // guides.test.ts has those of the guides.
+  const guides = /^docs\/(?:image-to-image|coming-from-diffusers)\.md:/;
+  const [block, ...others] = blocks("python").filter(({ where }) => !guides.test(where));
   expect(others).toEqual([]);
   for (const name of ["original_image_column", "edit_prompt_column", "edited_image_column"] as const)
     expect(block!.code).toContain(`"${trainOptions[name].default}"`);

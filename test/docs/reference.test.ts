@@ -10,6 +10,7 @@ const OTHER_PROGRAMS = [
   "docs/performance.md",
   "docs/gpu.md",
   "docs/packaging.md",
+  "docs/deployment.md",
   "models/tiny/README.md",
   "examples/server/README.md",
 ];

@@ -6,6 +6,7 @@ import { imageGrid, loadImage } from "../../lib/images/index.js";
 import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
 import { fixture } from "../helpers/fixtures.js";
 import { HubServer } from "../hub/server.js";
+import { writeSingleFile } from "../single-file/make.js";
 import { root } from "./pages.js";
 
 const textModel = fixture("text2img", "model");
@@ -44,6 +45,7 @@ export function useDocsWorld(): DocsWorld {
   let server: HubServer;
   beforeAll(async () => {
     for (const name of ["model", "my-model"]) made.copyOfModel(name);
+    await writeSingleFile(made.at("model.safetensors"), "ip2p-tiny");
     cpSync(textModel, made.at("base"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "model"), made.at("sdxl-base"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "refiner"), made.at("sdxl-refiner"), { recursive: true });

@@ -1,4 +1,4 @@
-export declare function installExample(folder: string): void;
+export declare function installExample(folder: string, name?: string): void;
 
 export declare class ServerProcess {
   static start(flags?: Record<string, string | number>): Promise<ServerProcess>;

@@ -1,6 +1,6 @@
 // The server example as a user has it: a copy of its folder with its dependencies installed, in a process of its own.
 import { spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -8,13 +8,16 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Copies the example to a folder, with links in place of what `npm install` would fetch. */
-export function installExample(folder) {
-  cpSync(join(root, "examples", "server"), folder, { recursive: true });
+/** Copies an example to a folder, with links in place of what `npm install` would fetch. */
+export function installExample(folder, name = "server") {
+  cpSync(join(root, "examples", name), folder, { recursive: true });
   const { dependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  for (const name of Object.keys(dependencies)) {
-    const target = name === "instruct-pix2pix" ? root : join(root, "node_modules", name);
-    const link = join(folder, "node_modules", name);
+  // Types that do not come with a dependency lie beside it.
+  const types = Object.keys(dependencies).map((each) => `@types/${each}`);
+  for (const each of [...Object.keys(dependencies), ...types]) {
+    const target = each === "instruct-pix2pix" ? root : join(root, "node_modules", each);
+    if (!existsSync(target)) continue;
+    const link = join(folder, "node_modules", each);
     mkdirSync(dirname(link), { recursive: true });
     symlinkSync(target, link, "junction");
   }

@@ -5,7 +5,7 @@ import { InstructPix2PixError } from "../../core/errors.js";
 import { imageFormatOf } from "../../images/index.js";
 
 /**
- * The files that `count` pictures go to: the file itself for one, numbered before the extension for several. Before
+ * The files that `count` images go to: the file itself for one, numbered before the extension for several. Before
  * anything expensive begins, the extension, the folder and the right to write there are checked.
  *
  * @throws `ERR_USAGE` for an extension that no format has, `ERR_IO` for what cannot be written

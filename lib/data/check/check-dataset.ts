@@ -70,6 +70,15 @@ const DECODE_TIMEOUT_MS = 600_000;
  *
  * @throws `ERR_FILE_NOT_FOUND` if there is nothing, `ERR_DATASET` for what is no data set or lacks a column, `ERR_IMAGE` for
  *   another extension of the sheet, `ERR_IO`, `ERR_INVALID_ARGUMENT`, `ERR_ABORTED`
+ *
+ * @example
+ * ```js
+ * import { checkDataset } from "instruct-pix2pix";
+ *
+ * const report = await checkDataset({ from: "./pairs", sheet: "sheet.jpg" });
+ * console.log(`${report.usableRows} of ${report.rows} rows can be used`);
+ * for (const { where, reason } of report.unusable.first) console.log(where, reason);
+ * ```
  */
 export async function checkDataset(options: CheckDatasetOptions): Promise<DatasetReport> {
   const { sheet, sheetPairs = 24, workers = 2, onProgress, ...source } = checkedOptions(options);

@@ -80,7 +80,7 @@ async function readColumn(path: string, range: Omit<Parameters<typeof parquetRea
   }
 }
 
-/** A picture's bytes take precedence over its path, as in the `datasets` library. */
+/** An image's bytes take precedence over its path, as in the `datasets` library. */
 function cellOf(value: unknown): { kind: CellKind; bytes: Uint8Array } | undefined {
   if (types.isUint8Array(value)) return { kind: CELL.stored, bytes: value };
   if (typeof value === "string") return { kind: CELL.text, bytes: Buffer.from(value) };

@@ -19,7 +19,7 @@ export interface ParquetDatasetOptions {
   columns: EditColumns;
   /** Whether rows come with the text of all other columns. */
   otherColumns: boolean;
-  /** The folder for pictures that must be unpacked for random access. */
+  /** The folder for images that must be unpacked for random access. */
   stores: string;
   select: RowSelector;
   signal?: AbortSignal | undefined;
@@ -46,7 +46,7 @@ interface Shard {
 }
 
 /**
- * Opens parquet files as the hub stores datasets of pictures: columns of pictures are the `datasets` library's struct of
+ * Opens parquet files as the hub stores datasets of images: columns of images are the `datasets` library's struct of
  * bytes and path, or encoded bytes, or paths. A first pass over the files makes every row randomly accessible, with
  * memory bounded by one column of a row group; the result is cached for later runs.
  *

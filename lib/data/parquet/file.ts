@@ -150,7 +150,7 @@ function kindOf({ element, children }: SchemaTree): ColumnKind {
     if (element.converted_type === "UTF8" || element.logical_type?.type === "STRING") return "text";
     return element.converted_type === undefined && element.logical_type === undefined ? "bytes" : "other";
   }
-  // A picture as the `datasets` library stores it: its encoded bytes, its path, or both.
+  // An image as the `datasets` library stores it: its encoded bytes, its path, or both.
   const kinds = new Map(children.map((child) => [child.element.name, kindOf(child)]));
   const { bytes = "bytes", path = "text", ...others } = Object.fromEntries(kinds);
   const isPicture = bytes === "bytes" && path === "text" && Object.keys(others).length === 0;

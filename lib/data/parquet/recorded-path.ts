@@ -6,7 +6,7 @@ import type { DataFolder } from "../data-folder.js";
 import { datasetError } from "../errors.js";
 
 /**
- * Finds the pictures that a parquet file names instead of holding them. In the user's own dataset the paths may be
+ * Finds the images that a parquet file names instead of holding them. In the user's own dataset the paths may be
  * absolute, as the `datasets` library writes them. A data set from the hub must not name files of this machine.
  */
 export class RecordedPaths {

@@ -1,6 +1,6 @@
 import { identifyFormat } from "../../images/format.js";
 
-/** One row to be written: an edit with both of its pictures. */
+/** One row to be written: an edit with both of its images. */
 export interface EditRow {
   /** The file of the image before. */
   before: Uint8Array;

@@ -4,8 +4,8 @@ import { ByteWriter, type ColumnSource, ParquetWriter } from "hyparquet-writer";
 import { COLUMNS, type EditRow, pictureName } from "./edit-writer.js";
 
 /**
- * One parquet file of edits. Pictures are structs of their bytes and a name, and the metadata tell the `datasets` library
- * that they are pictures. Nothing is compressed: image files are already, and readers can access them in place.
+ * One parquet file of edits. Images are structs of their bytes and a name, and the metadata tell the `datasets` library
+ * that they are images. Nothing is compressed: image files are already, and readers can access them in place.
  */
 export class ParquetShard implements AsyncDisposable {
   readonly path: string;
@@ -26,7 +26,7 @@ export class ParquetShard implements AsyncDisposable {
     });
   }
 
-  /** @param texts the columns besides the pictures and their prompt */
+  /** @param texts the columns besides the images and their prompt */
   static async create(path: string, texts: readonly string[]): Promise<ParquetShard> {
     return new ParquetShard(path, texts, await open(path, "wx"));
   }
@@ -39,7 +39,7 @@ export class ParquetShard implements AsyncDisposable {
   /**
    * Writes a row group.
    *
-   * @param first the number of the first row, for the pictures' names
+   * @param first the number of the first row, for the images' names
    */
   async write(rows: readonly EditRow[], first: number): Promise<void> {
     const pictures = (side: "before" | "after"): ColumnSource => ({

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { EditRow, EditWriter } from "./edit-writer.js";
 import { ParquetShard } from "./parquet-shard.js";
 
-/** As the `datasets` library does for pictures, so that reading one row does not read many. */
+/** As the `datasets` library does for images, so that reading one row does not read many. */
 const ROWS_PER_GROUP = 100;
 /** Bytes of images that are held in memory before they are written, where a hundred rows have more. */
 const GROUP_BYTES = 64e6;
@@ -11,7 +11,7 @@ const GROUP_BYTES = 64e6;
 const SHARD_BYTES = 500e6;
 
 /**
- * Writes parquet files as the hub stores data sets of pictures: `data/train-00000-of-00001.parquet` and so on. Holds a
+ * Writes parquet files as the hub stores data sets of images: `data/train-00000-of-00001.parquet` and so on. Holds a
  * hundred rows at a time, or 64 MB of images.
  */
 export class ParquetEditWriter implements EditWriter {

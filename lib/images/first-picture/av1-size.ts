@@ -3,14 +3,14 @@ const UNIT = { sequenceHeader: 1, frameHeader: 3, frame: 6 };
 /** A setting that each frame makes for itself. */
 const BY_FRAME = 2;
 
-/** The width and height of pictures in pixels. */
+/** The width and height of images in pixels. */
 export interface PixelSize {
   readonly width: number;
   readonly height: number;
 }
 
 /**
- * The size that an AV1 stream of one picture has by itself, whatever the file around it says: that of its sequence header
+ * The size that an AV1 stream of one image has by itself, whatever the file around it says: that of its sequence header
  * (AV1 specification, 5.5).
  *
  * @param bytes the start of the stream
@@ -49,7 +49,7 @@ interface Sequence {
 }
 
 function readSequence(bits: Bits): Sequence {
-  bits.take(4); // profile, still picture
+  bits.take(4); // profile, still image
   const reduced = bits.flag();
   let timeBits = 0;
   if (reduced) bits.take(5);

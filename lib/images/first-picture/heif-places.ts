@@ -11,7 +11,7 @@ export interface Place {
 export const PLACED_IN = { file: 0, data: 1 };
 
 /**
- * Checks that the items of an AVIF or HEIC file lie within it (its box `iloc`, ISO/IEC 14496-12, 8.11.3): of a picture
+ * Checks that the items of an AVIF or HEIC file lie within it (its box `iloc`, ISO/IEC 14496-12, 8.11.3): of an image
  * made of tiles the decoder would leave those out that are cut off.
  *
  * @param content the box without its head

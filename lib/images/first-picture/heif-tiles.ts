@@ -2,7 +2,7 @@ import { av1Size, type PixelSize } from "./av1-size.js";
 import { PLACED_IN, places } from "./heif-places.js";
 import { Refusal } from "./limits.js";
 
-/** More than the headers of a stream that encoders write for one picture. */
+/** More than the headers of a stream that encoders write for one image. */
 const HEADER_BYTES = 1024;
 
 /** The parts of a file from which its tiles follow. */

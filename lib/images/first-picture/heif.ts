@@ -28,7 +28,7 @@ const DERIVED = new Set(["iovl", "iden"]);
  * Checks the limits of an AVIF or HEIC file. Nothing can be removed from one, since it refers to its parts by offsets.
  *
  * @throws {@link Refusal} for more boxes, levels, items or references than {@link FILE_LIMITS} allows, for tiles
- *   that together have four times as many pixels as a picture may, and for tiles of another size than the file says; a
+ *   that together have four times as many pixels as an image may, and for tiles of another size than the file says; a
  *   RangeError for a file that ends before its items.
  */
 export function checkHeif(bytes: Buffer, maxPixels: number): void {
@@ -46,7 +46,7 @@ export function checkHeif(bytes: Buffer, maxPixels: number): void {
   walk(bytes, 0, counts);
   const sizesOf = (item: number) =>
     (counts.properties.get(item) ?? []).flatMap((property) => counts.sizes[property - 1] ?? []);
-  // The decoder decodes each tile as a whole, whatever of it the picture shows.
+  // The decoder decodes each tile as a whole, whatever of it the image shows.
   const area = (item: number) => Math.max(0, ...sizesOf(item).map(({ width, height }) => width * height));
   const pixels = counts.tiles.reduce((sum, item) => sum + area(item), 0);
   checkCount(pixels, 4 * maxPixels, "pixels in its tiles");

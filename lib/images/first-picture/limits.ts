@@ -11,7 +11,7 @@ export const FILE_LIMITS = {
   pngChunks: 100_000,
   /** Segments of a JPEG other than scans, and blocks before the first frame of a GIF. */
   segments: 10_000,
-  /** Scans of a JPEG; progressive pictures have about ten. */
+  /** Scans of a JPEG; progressive images have about ten. */
   scans: 500,
   /** Scans times pixels of a JPEG: each scan may touch every coefficient again. */
   scannedPixels: 2 ** 32,
@@ -33,7 +33,7 @@ export const FILE_LIMITS = {
   items: 1000,
 } as const;
 
-/** A picture that must not be decoded; the message continues a sentence that begins with the picture's name. */
+/** An image that must not be decoded; the message continues a sentence that begins with the image's name. */
 export class Refusal extends Error {}
 
 /** Throws if a count exceeds its limit; `what` is a plural: "scans". */

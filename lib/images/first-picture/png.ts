@@ -61,7 +61,7 @@ function imageChunks(bytes: Buffer, from: number): Buffer[] {
   return chunks;
 }
 
-/** Pictures above the pixel limit are refused later. */
+/** Images above the pixel limit are refused later. */
 async function checkPixels([header]: Buffer[], image: Buffer[], maxPixels: number): Promise<void> {
   const IHDR_BYTES = 13;
   if (header?.length !== FRAME_BYTES + IHDR_BYTES || header.readUInt32BE(8) * header.readUInt32BE(12) > maxPixels)

@@ -13,7 +13,7 @@ interface Entry {
   at: number;
 }
 
-/** The first directory of a TIFF, which describes its first picture. Changes are made in place. */
+/** The first directory of a TIFF, which describes its first image. Changes are made in place. */
 export class TiffDirectory {
   readonly #bytes: Buffer;
   readonly #little: boolean;

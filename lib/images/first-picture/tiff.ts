@@ -67,7 +67,7 @@ export interface FirstTiffPicture {
 
 /**
  * Keeps the first directory of a TIFF and the tags that determine the pixels, modifying `bytes`. YCbCr samples without
- * JPEG compression become a grey picture of their bytes, since the decoder would interpret them as RGB.
+ * JPEG compression become a grey image of their bytes, since the decoder would interpret them as RGB.
  *
  * @throws {@link Refusal} for more tags, samples or data than {@link FILE_LIMITS} allows, and for unsupported colours.
  */
@@ -137,7 +137,7 @@ async function checkJpegs(bytes: Buffer, directory: TiffDirectory): Promise<void
     await firstPictureOfJpeg(bytes.subarray(offset, offset + (sizes[i] ?? 0)), work);
 }
 
-/** Turns the file into a grey picture of its YCbCr bytes, and returns their layout. */
+/** Turns the file into a grey image of its YCbCr bytes, and returns their layout. */
 function layOut(directory: TiffDirectory): YcbcrLayout {
   const [across = 2, down = 2] = directory.values(YCBCR_SUBSAMPLING);
   const width = directory.value(WIDTH, 0);

@@ -32,7 +32,7 @@ export function countMasks(maskImage: PipelineImage): number {
 }
 
 /**
- * Validates the option: the part to paint is cut out of one picture by one mask, and the result is put back into it.
+ * Validates the option: the part to paint is cut out of one image by one mask, and the result is put back into it.
  *
  * @returns undefined if it is left out
  */
@@ -57,7 +57,7 @@ export function checkPaddingMaskCrop(
   return padding as number;
 }
 
-/** Reads masks, and the picture too if a part of it is to be cut out. */
+/** Reads masks, and the image too if a part of it is to be cut out. */
 export async function readPictures(call: ReadCall): Promise<InpaintPictures> {
   const options = call.signal ? { signal: call.signal } : {};
   if (call.paddingMaskCrop !== undefined) return await cutOut(call, call.paddingMaskCrop, options);
@@ -86,7 +86,7 @@ async function stored(source: ImageSource, options: LoadImageOptions): Promise<S
   return source instanceof RgbImage ? { ...source, form: "colour" } : await loadStored(source, options);
 }
 
-/** The results, put back into the picture that they were cut from if they were. */
+/** The results, put back into the image that they were cut from if they were. */
 export async function withOverlay<T extends OutputType>(
   result: ImagesResult<T>,
   { overlay }: Pick<InpaintPictures, "overlay">,

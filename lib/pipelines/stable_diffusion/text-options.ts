@@ -9,7 +9,7 @@ export interface TextGuidanceOptions {
   guidanceScale?: number | undefined;
   /**
    * φ, 0..1: the share of the guided prediction that is scaled to the deviation of the prompt's, against overexposed
-   * pictures (Lin et al. 2023, https://arxiv.org/abs/2305.08891). Default 0.
+   * images (Lin et al. 2023, https://arxiv.org/abs/2305.08891). Default 0.
    */
   guidanceRescale?: number | undefined;
   /**

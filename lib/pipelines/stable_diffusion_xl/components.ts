@@ -26,8 +26,8 @@ export interface StableDiffusionXLComponents {
   /** Whether zeros are the embeddings of a negative prompt that is not given; else it is the empty prompt. Default true. */
   forceZerosForEmptyPrompt?: boolean | undefined;
   /**
-   * Kept for diffusers, which marks its pictures invisibly if this is true, or null and the library for it is installed. Here
-   * pictures are never marked. Default null.
+   * Kept for diffusers, which marks its images invisibly if this is true, or null and the library for it is installed. Here
+   * images are never marked. Default null.
    */
   addWatermarker?: boolean | null | undefined;
 }

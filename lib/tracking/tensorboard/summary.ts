@@ -29,7 +29,7 @@ export function scalar(name: string, value: number): Encoded {
   return message(bytes(1, name), float(2, value));
 }
 
-/** @param png an encoded picture */
+/** @param png an encoded image */
 export function image(name: string, width: number, height: number, png: Uint8Array): Encoded {
   const picture = message(integer(1, height), integer(2, width), integer(3, RGB), bytes(4, png));
   return message(bytes(1, name), bytes(4, picture));

@@ -17,7 +17,7 @@ export interface TensorBoardOptions {
 
 /**
  * Event files that TensorBoard reads, in `<output_dir>/<logging_dir>/<project>` as diffusers' script has them. Numbers
- * become scalars, texts text, options hyperparameters; pictures are numbered below their name, with their captions as
+ * become scalars, texts text, options hyperparameters; images are numbered below their name, with their captions as
  * text. Each run and each resumption writes a new file, which tells TensorBoard to discard earlier files' values of
  * later steps.
  */

@@ -1,4 +1,4 @@
-/** A picture to upload. */
+/** An image to upload. */
 export interface OutgoingFile {
   /** In the run's files, e.g. `media/images/validation_100_….png`. */
   readonly name: string;

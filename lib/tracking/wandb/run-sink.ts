@@ -4,7 +4,7 @@ export interface Row {
   readonly values: Readonly<Record<string, unknown>>;
 }
 
-/** Destination of a W&B run's rows and pictures: a server, or a file for later. */
+/** Destination of a W&B run's rows and images: a server, or a file for later. */
 export interface RunSink {
   /** Adds a row to the run's history, and its values to the run's summary. */
   send(row: Row): Promise<void>;

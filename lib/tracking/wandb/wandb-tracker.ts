@@ -32,7 +32,7 @@ const DEFAULT_FINISH_TIMEOUT = 20_000;
 
 /**
  * A run on a Weights & Biases server, by the protocol of its own clients: the run is created by GraphQL
- * (`upsertBucket`), the history is streamed line by line (`file_stream`), pictures are uploaded to URLs given by the
+ * (`upsertBucket`), the history is streamed line by line (`file_stream`), images are uploaded to URLs given by the
  * server. WANDB_API_KEY or the key that `wandb login` saved, WANDB_BASE_URL, WANDB_PROJECT, WANDB_ENTITY, WANDB_NAME,
  * WANDB_RUN_ID, WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NOTES, WANDB_TAGS, WANDB_MODE and WANDB_DIR are respected; with
  * WANDB_MODE=offline the run is written to a folder for `wandb sync`.
@@ -45,7 +45,7 @@ export class WandbTracker implements Tracker {
   #settings: WandbSettings | undefined;
   #sink: RunSink | undefined;
   #run: WandbRun | undefined;
-  /** Values of a step are sent when the next one begins, since pictures may be added to it. */
+  /** Values of a step are sent when the next one begins, since images may be added to it. */
   #row: { step: number; values: Record<string, unknown> } | undefined;
   readonly #started = Date.now();
 

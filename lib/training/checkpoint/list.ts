@@ -20,6 +20,13 @@ const WRITERS = { ours: "instruct-pix2pix", diffusers: "diffusers", unknown: "un
  *
  * @returns none if the folder does not exist
  * @throws `ERR_IO` if the folder or a manifest cannot be read
+ *
+ * @example
+ * ```js
+ * import { listCheckpoints } from "instruct-pix2pix";
+ *
+ * for (const { step, path } of await listCheckpoints("./my-model")) console.log(step, path);
+ * ```
  */
 export async function listCheckpoints(outputDir: string): Promise<CheckpointInfo[]> {
   if (typeof outputDir !== "string" || outputDir === "")

@@ -5,14 +5,14 @@ import { native } from "../../../runtime/native.js";
 import type { EncodedBatch } from "./micro-batch.js";
 import type { EditModels } from "./models.js";
 
-/** Pixels encoded at once: eight pictures of 256×256. */
+/** Pixels encoded at once: eight images of 256×256. */
 const PIXELS_TOGETHER = 8 * 256 * 256;
 
 export interface EncoderOptions {
   resolution: number;
-  /** Encodes edited and original pictures separately, as the reference does, since rounding depends on it. */
+  /** Encodes edited and original images separately, as the reference does, since rounding depends on it. */
   separately: boolean;
-  /** Also returns the log variance of the original pictures' latents, for a script that samples them. Default false. */
+  /** Also returns the log variance of the original images' latents, for a script that samples them. Default false. */
   samplesOriginals?: boolean;
 }
 
@@ -41,7 +41,7 @@ export class BatchEncoder {
     };
   }
 
-  /** Both pictures in one pass of the autoencoder, unless they are too large. */
+  /** Both images in one pass of the autoencoder, unless they are too large. */
   async #latents(
     editedPixels: Tensor,
     originalPixels: Tensor,
@@ -51,7 +51,7 @@ export class BatchEncoder {
     const { separately, samplesOriginals = false } = this.#options;
     const vae = await this.#models.vae();
     const [B, , H, W] = editedPixels.shape as [number, number, number, number];
-    // The latents of a single picture have another memory layout, which affects noise drawn "like" them.
+    // The latents of a single image have another memory layout, which affects noise drawn "like" them.
     if (separately || B === 1 || 2 * B * H * W > PIXELS_TOGETHER) {
       const edited = await vae.encodeAnySize(editedPixels, { signal });
       const original = scope.add(await vae.encodeAnySize(originalPixels, { signal }));

@@ -16,7 +16,7 @@ const IMAGE_GUIDANCE_SCALE = 1.5;
 /** In the output folder; holds a folder for each validated step. */
 export const VALIDATION_FOLDER = "validation";
 
-/** The validation input; the picture is read before training and kept in memory. */
+/** The validation input; the image is read before training and kept in memory. */
 export interface ValidationInput {
   /** The option that names the picture. */
   option: keyof TrainOptions;
@@ -27,12 +27,12 @@ export interface ValidationInput {
 export interface Validation extends ValidationInput {
   count: number;
   seed: bigint;
-  /** Source of all noise instead of one generator for each picture; the reference uses the dropout generator. */
+  /** Source of all noise instead of one generator for each image; the reference uses the dropout generator. */
   generator?: Generator;
 }
 
 /**
- * Reads the validation picture; undefined without validation.
+ * Reads the validation image; undefined without validation.
  *
  * @param option the one that names it
  * @throws what `loadImage` throws, with the option named
@@ -52,9 +52,9 @@ export async function loadValidation(
 }
 
 /**
- * Checks that the base model accepts the picture and the prompt.
+ * Checks that the base model accepts the image and the prompt.
  *
- * @throws `ERR_IMAGE` for a picture smaller than the autoencoder's unit, `ERR_TOKENIZER`
+ * @throws `ERR_IMAGE` for an image smaller than the autoencoder's unit, `ERR_TOKENIZER`
  */
 export async function checkValidation({ option, image, prompt }: ValidationInput, models: EditModels): Promise<void> {
   try {
@@ -75,8 +75,8 @@ function naming(option: string, error: unknown): unknown {
 }
 
 /**
- * Edits the validation picture a few times and writes the results to `validation/step-<step>/`, always from the same
- * seeds, so that pictures of different steps can be compared.
+ * Edits the validation image a few times and writes the results to `validation/step-<step>/`, always from the same
+ * seeds, so that images of different steps can be compared.
  */
 export async function validate(
   models: EditModels,
