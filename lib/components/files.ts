@@ -1,6 +1,6 @@
 import { MODEL_CONFIG, weightBaseName } from "../models/format.js";
 import type { WeightBaseName } from "../models/weight-names.js";
-import { MODEL_KINDS } from "../runtime/contract/index.js";
+import { MODEL_KINDS, type ModelKind } from "../runtime/contract/index.js";
 import { SCHEDULER_CONFIG } from "../schedulers/registry.js";
 import type { ComponentClass, ModelIndex } from "./model-index.js";
 
@@ -18,10 +18,20 @@ export function filesOf({ library, className }: ComponentClass): ComponentFiles 
   return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) };
 }
 
+/** Classes in `model_index.json` that are lists of models, in numbered folders, by the models' class. */
+const LISTS: Readonly<Record<string, ModelKind>> = { MultiControlNetModel: "ControlNetModel" };
+
+/** Whether a component is a list of models. */
+export function isList({ className }: ComponentClass): boolean {
+  return Object.hasOwn(LISTS, className);
+}
+
 /** The components of a pipeline that can be loaded: not, for example, a safety checker. */
 export function usableComponents({ components }: ModelIndex): string[] {
   return [...components].flatMap(([name, component]) =>
-    component && (filesOf(component).kind !== "model" || isModelKind(component.className)) ? [name] : [],
+    component && (filesOf(component).kind !== "model" || isModelKind(component.className) || isList(component))
+      ? [name]
+      : [],
   );
 }
 

@@ -24,6 +24,7 @@ import {
   type PipelineDescription,
   slotsOf,
 } from "./description.js";
+import { ModelAt, withModelsAt } from "./model-at.js";
 import type { ModelClass } from "./registry.js";
 import { leaveToCaller } from "./shared.js";
 
@@ -65,7 +66,13 @@ const OPTIONS = optionNames<FromPretrainedOptions>()({
  * stay on their devices and in their types. The pipeline does not dispose of them, unless another pipeline holds them:
  * then the last of these does.
  */
-export type LoadOptions<C> = FromPretrainedOptions & Partial<C>;
+export type LoadOptions<C> = FromPretrainedOptions & GivenComponents<C>;
+
+/** Components among the options of loading. Those that may be lists can also be named by their folders or repositories. */
+export type GivenComponents<C> = { [K in keyof C]?: C[K] | ByPlace<C[K]> };
+
+// Distributes over unions.
+type ByPlace<T> = T extends readonly (infer Item)[] ? string | readonly (string | Item)[] : never;
 
 /**
  * Loads a pipeline folder as diffusers saves it: `model_index.json` and one folder per component. Models are loaded one
@@ -84,7 +91,10 @@ export async function loadComponents<C extends object>(
   const device = resolveDevice(options.device ?? "auto");
   const { dtype = "float32", quantization = "none", variant, signal } = options;
   checkQuantization(quantization, dtype, device); // before anything is downloaded
-  const given = givenComponents(description, options);
+  const onProgress = options.onProgress;
+  const { cacheDir, token, localFilesOnly } = options;
+  const hub = { variant, cacheDir, token, localFilesOnly, signal, onProgress };
+  const given = givenComponents(description, await withModelsAt(slotsOf(description), options, hub));
   let checked: CheckedPipeline<C> | undefined;
   const folder = await resolvePretrained(pathOrId, {
     ...downloadOptions(options),
@@ -96,15 +106,36 @@ export async function loadComponents<C extends object>(
   if (checked?.folder !== folder) checked = await checkPipeline(description, folder, given);
   const { models, ready } = checked;
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, models, variant);
-  const loading = models.map(({ name, folder, modelClass }) => ({
-    name,
+  const loading = models.map(({ name, place, folder, modelClass }) => ({
+    ...{ name, place },
     load: async () => {
       const config = await readConfig(join(folder, modelClass.files.config));
       const own = modelOptions(modelClass, config, { ...options, device });
       return modelClass.load(folder, { ...own, variant: variantOf(folder) });
     },
   }));
-  return assemble(ready, loading, given, signal);
+  return assemble(ready, [...loading, ...loadingGiven(given, { ...options, device })], given, signal);
+}
+
+/** The loading of those given components that are named by their places. */
+export function loadingGiven<C>(given: Partial<C>, options: SharedOptions): LoadingModel<C>[] {
+  return Object.entries(given).flatMap(([name, value]) =>
+    [value].flat().flatMap((part, i) => {
+      if (!(part instanceof ModelAt)) return [];
+      const { folder, modelClass, variant } = part;
+      const own = modelOptions(modelClass, {}, options);
+      const place = Array.isArray(value) ? i : undefined;
+      return [{ name: name as keyof C, place, load: () => modelClass.load(folder, { ...own, variant }) }];
+    }),
+  );
+}
+
+/** A model that is still to be loaded. */
+export interface LoadingModel<C> {
+  readonly name: keyof C;
+  /** Its place in a list; undefined for a component that is none. */
+  readonly place?: number | undefined;
+  load(): Promise<PretrainedModel<unknown>>;
 }
 
 /**
@@ -116,18 +147,19 @@ export async function loadComponents<C extends object>(
  */
 export async function assemble<C extends object>(
   ready: Partial<C>,
-  models: readonly { name: keyof C; load: () => Promise<PretrainedModel<unknown>> }[],
+  models: readonly LoadingModel<C>[],
   given: Partial<C>,
   signal: AbortSignal | undefined,
 ): Promise<C> {
   const components: Partial<C> = { ...ready };
   const loaded: PretrainedModel<unknown>[] = [];
   try {
-    for (const { name, load } of models) {
+    for (const { name, place, load } of models) {
       throwIfAborted(signal);
       const model = await load();
       loaded.push(model);
-      components[name] = model as C[keyof C];
+      if (place === undefined) components[name] = model as C[keyof C];
+      else components[name] = placed(components[name] as readonly unknown[], place, model) as C[keyof C];
     }
   } catch (error) {
     for (const part of loaded) part.dispose();
@@ -135,6 +167,13 @@ export async function assemble<C extends object>(
   }
   for (const part of Object.values(given)) leaveToCaller(part);
   return components as C;
+}
+
+/** The list with another item at a place. */
+function placed(list: readonly unknown[], place: number, item: unknown): unknown[] {
+  const changed = [...list];
+  changed[place] = item;
+  return changed;
 }
 
 /**

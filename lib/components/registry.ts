@@ -4,6 +4,7 @@ import { toJson } from "../files/json.js";
 import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
 import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
+import { ControlNetModel } from "../models/controlnet.js";
 import type { ModelFormat, ModelLibrary } from "../models/format.js";
 import {
   type ModelDescription,
@@ -72,13 +73,14 @@ export type RegisteredClass = ModelClass | LightClass;
 
 interface ModelConstructor<T extends PretrainedModel<unknown>> {
   readonly description: ModelDescription<T["config"]>;
-  readonly singleFile: SingleFileTables<T["config"]>;
+  readonly singleFile?: SingleFileTables<T["config"]>;
   fromPretrained(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
-  fromSingleFile(file: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
+  fromSingleFile?(file: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;
 }
 
 function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
   const { kind, library }: ModelFormat = Model.description;
+  const { singleFile } = Model;
   const storage: ModelClass<T> = {
     className: kind,
     library,
@@ -91,13 +93,14 @@ function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): 
     load: (folder, options) => Model.fromPretrained(folder, options),
     save: (folder, component) => component.savePretrained(folder),
     // A subclass inherits these, but has other weights.
-    inSingleFile: Object.hasOwn(Model, "singleFile")
-      ? {
-          component: Model.singleFile.component,
-          check: (file, folder) => singleFileSource(Model.description, Model.singleFile, file, folder),
-          load: (path, options) => Model.fromSingleFile(path, options),
-        }
-      : undefined,
+    inSingleFile:
+      singleFile && Object.hasOwn(Model, "singleFile")
+        ? {
+            component: singleFile.component,
+            check: (file, folder) => singleFileSource(Model.description, singleFile, file, folder),
+            load: (path, options) => Model.fromSingleFile!(path, options),
+          }
+        : undefined,
   };
   return storage as unknown as ModelClass;
 }
@@ -130,6 +133,7 @@ const MODELS = {
   AutoencoderKL: model(AutoencoderKL),
   CLIPTextModel: model(CLIPTextModel),
   CLIPTextModelWithProjection: model(CLIPTextModelWithProjection),
+  ControlNetModel: model(ControlNetModel),
   UNet2DConditionModel: model(UNet2DConditionModel),
 } satisfies Record<ModelKind, ModelClass>;
 

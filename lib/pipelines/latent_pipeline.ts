@@ -1,4 +1,5 @@
 import type { GuidanceRow } from "../conditioning/guidance.js";
+import type { Controls } from "../conditioning/guided-control.js";
 import type { Scope } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
@@ -10,7 +11,7 @@ import { checkPrediction } from "./compatibility.js";
 import { DiffusionPipeline } from "./diffusion_pipeline.js";
 import { checkGivenTensors, FiniteChecks } from "./finite.js";
 import { GuidedSteps, type GuidedStepsOptions } from "./guided-steps.js";
-import { type ImageInput, type PipelineImage, prepareImage } from "./image-input.js";
+import { type ImageInput, type PartialSize, type PipelineImage, prepareImage } from "./image-input.js";
 import type { LatentScale } from "./latent-scale.js";
 import type { Placement } from "./latents.js";
 import type { OutputType, RunOptions, SamplingOptions } from "./run-options.js";
@@ -37,6 +38,8 @@ export type LatentCall = Placement &
     scale: LatentScale;
     /** Number of prompts. */
     batch: number;
+    /** The ControlNets of pipelines that have some. */
+    controls?: Controls | undefined;
   };
 
 /** What pipelines share whose UNet denoises an autoencoder's latents, whatever encodes their prompts. */
@@ -91,7 +94,7 @@ export abstract class LatentPipeline extends DiffusionPipeline {
   protected async prepareImage(
     image: PipelineImage,
     { vae, allowNonFinite, signal }: LatentCall,
-    size?: { height: number; width: number },
+    size?: PartialSize,
   ): Promise<{ image: ImageInput } & Disposable> {
     const { latent_channels: latentChannels } = vae.config;
     const options = { factor: vae.scaleFactor, latentChannels, allowNonFinite, size };
@@ -103,7 +106,10 @@ export abstract class LatentPipeline extends DiffusionPipeline {
   /** The guided predictions of a run. */
   protected guide(
     call: LatentCall,
-    conditions: Pick<GuidedStepsOptions, "text" | "added" | "timesteps" | "channels" | "showsChannels">,
+    conditions: Pick<
+      GuidedStepsOptions,
+      "text" | "added" | "timesteps" | "channels" | "showsChannels" | "controlledSteps"
+    >,
   ): Promise<GuidedSteps> {
     return GuidedSteps.create({ ...call, rescale: call.guidanceRescale, ...conditions });
   }

@@ -2,6 +2,10 @@ import { componentNames } from "../components/description.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import type { OptionNames } from "../core/known-options.js";
 import { quote } from "../core/quote.js";
+import { StableDiffusionControlNetPipeline } from "./controlnet/controlnet.js";
+import { StableDiffusionControlNetImg2ImgPipeline } from "./controlnet/controlnet_img2img.js";
+import { StableDiffusionXLControlNetPipeline } from "./controlnet/controlnet_sd_xl.js";
+import { StableDiffusionXLControlNetImg2ImgPipeline } from "./controlnet/controlnet_sd_xl_img2img.js";
 import type { DiffusionPipeline, PipelineClass } from "./diffusion_pipeline.js";
 import { InstructPix2PixPipeline } from "./stable_diffusion/instruct_pix2pix.js";
 import { StableDiffusionPipeline } from "./stable_diffusion/stable_diffusion.js";
@@ -18,9 +22,13 @@ type AnyPipelineClass = PipelineClass<any, DiffusionPipeline>;
 /** Every pipeline that can be loaded. */
 const PIPELINES: readonly AnyPipelineClass[] = [
   InstructPix2PixPipeline,
+  StableDiffusionControlNetImg2ImgPipeline,
+  StableDiffusionControlNetPipeline,
   StableDiffusionPipeline,
   StableDiffusionImg2ImgPipeline,
   StableDiffusionInpaintPipeline,
+  StableDiffusionXLControlNetImg2ImgPipeline,
+  StableDiffusionXLControlNetPipeline,
   StableDiffusionXLPipeline,
   StableDiffusionXLImg2ImgPipeline,
   StableDiffusionXLInpaintPipeline,

@@ -6,6 +6,7 @@ import {
   type PipelineDescription,
   slotsOf,
 } from "../components/description.js";
+import type { GivenComponents } from "../components/load.js";
 import { componentClass, readModelIndex } from "../components/model-index.js";
 import { type InSingleFile, type ModelClass, registeredClass } from "../components/registry.js";
 import { describe } from "../core/arguments.js";
@@ -71,7 +72,7 @@ const UNSUPPORTED = {
 export async function checkSingleFile<C extends StableDiffusionComponents>(
   description: PipelineDescription<C>,
   path: string,
-  options: SingleFilePipelineOptions & Partial<C>,
+  options: SingleFilePipelineOptions & GivenComponents<C>,
 ): Promise<CheckedSingleFile<C>> {
   const given = givenComponents(description, options);
   checkPredictionType(options, given.scheduler);
@@ -85,6 +86,11 @@ export async function checkSingleFile<C extends StableDiffusionComponents>(
     const entry = registeredClass(slot.classes[0]!);
     if (name in given || entry.files.kind !== "model") return [];
     const modelClass = entry as ModelClass;
+    if (slot.list !== undefined)
+      throw new InstructPix2PixError(
+        "ERR_CONFIG",
+        `${description.className} needs ${String(name)}, which the file does not hold: give it`,
+      );
     if (!modelClass.inSingleFile)
       throw new InstructPix2PixError("ERR_CONFIG", `${description.className} does not load from a single file`);
     return [{ name, modelClass, inFile: modelClass.inSingleFile }];

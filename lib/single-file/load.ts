@@ -1,5 +1,6 @@
-import { componentNames, type PipelineDescription } from "../components/description.js";
-import { assemble, modelOptions } from "../components/load.js";
+import { componentNames, type PipelineDescription, slotsOf } from "../components/description.js";
+import { assemble, type GivenComponents, loadingGiven, modelOptions } from "../components/load.js";
+import { withModelsAt } from "../components/model-at.js";
 import { resolveDevice } from "../core/device.js";
 import { checkKnown, optionNames } from "../core/known-options.js";
 import type { ModelDType } from "../core/tensor.js";
@@ -33,7 +34,7 @@ const OPTIONS = optionNames<FromSingleFileOptions>()({
  * Options of loading with components to use instead of the file's, or of the tokenizer and the scheduler that are otherwise
  * those of `config` or of the published models. They belong to the caller, as with {@link LoadOptions}.
  */
-export type SingleFileLoadOptions<C> = FromSingleFileOptions & Partial<C>;
+export type SingleFileLoadOptions<C> = FromSingleFileOptions & GivenComponents<C>;
 
 /**
  * Loads the components of a pipeline of Stable Diffusion 1 or 2 from one safetensors file in the original layout.
@@ -55,7 +56,9 @@ export async function loadSingleFile<C extends StableDiffusionComponents>(
   const device = resolveDevice(options.device ?? "auto");
   const { dtype = "float32", quantization = "none", signal } = options;
   checkQuantization(quantization, dtype, device);
-  const { ready, models, given, configFolder } = await checkSingleFile(description, path, options);
+  const { cacheDir, token, localFilesOnly } = options;
+  const located = await withModelsAt(slotsOf(description), options, { cacheDir, token, localFilesOnly, signal });
+  const { ready, models, given, configFolder } = await checkSingleFile(description, path, located);
   const loading = models.map(({ name, modelClass, inFile, config }) => ({
     name,
     load: () => {
@@ -63,5 +66,5 @@ export async function loadSingleFile<C extends StableDiffusionComponents>(
       return inFile.load(path, { ...own, config: configFolder });
     },
   }));
-  return assemble(ready, loading, given, signal);
+  return assemble(ready, [...loading, ...loadingGiven(given, { ...options, device })], given, signal);
 }

@@ -18,6 +18,7 @@
 #include "core/weights.h"
 #include "models/autoencoder_kl.h"
 #include "models/clip_text_model.h"
+#include "models/controlnet.h"
 #include "models/unet_2d_condition.h"
 
 namespace ip2p {
@@ -130,6 +131,8 @@ std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue&
   if (kind == "AutoencoderKL") return std::make_shared<AutoencoderKL>(AutoencoderKLConfig(config), attention);
   if (kind == "CLIPTextModel" || kind == "CLIPTextModelWithProjection")
     return std::make_shared<CLIPTextModel>(CLIPTextConfig(config), attention);
+  if (kind == "ControlNetModel")
+    return std::make_shared<ControlNetModel>(ControlNetConfig(config), attention);
   throw Error("ERR_CONFIG", "unknown model class \"" + kind + "\"");
 }
 
@@ -198,7 +201,9 @@ void Model::initialize(std::optional<at::Generator> generator, c10::Device devic
     if (weight) fan_in = shape.size() > 1 ? c10::multiply_integers(shape.begin() + 1, shape.end()) : 0;
     const double bound = fan_in > 0 ? 1 / std::sqrt(static_cast<double>(fan_in)) : 0;
     at::Tensor value = at::empty(shape, at::kFloat);
-    if (name.find("embedding.weight") != std::string::npos)
+    if (starts_at_zero(name))
+      value.zero_();
+    else if (name.find("embedding.weight") != std::string::npos)
       value.normal_(0, 0.02, generator);
     else if (fan_in > 0)
       value.uniform_(-bound, bound, generator);

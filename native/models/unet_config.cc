@@ -39,6 +39,7 @@ UNetEncoderConfig::UNetEncoderConfig(const ConfigValue& config)
       resnet_time_scale_shift(config.string("resnet_time_scale_shift")),
       time_embedding_dim(config.integer("time_embedding_dim")),
       time_cond_proj_dim(config.integer_or("time_cond_proj_dim", 0)),
+      class_act_fn(act_fn),
       class_embed_type(config.string_or("class_embed_type", "")),
       num_class_embeds(config.integer_or("num_class_embeds", 0)),
       addition_embed_type(config.string_or("addition_embed_type", "")),
