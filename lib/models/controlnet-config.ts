@@ -15,6 +15,9 @@ import {
 import type { UNet2DConditionConfig } from "./unet_2d_condition.js";
 import { encoderToNative, UNET_SCHEMA } from "./unet-config.js";
 
+/** What a UNet has a key for, and ControlNets do not. */
+const CONV_IN_KERNEL = 3;
+
 const DEFAULT_EMBEDDING_CHANNELS = [16, 32, 96, 256];
 
 /** Every key of a ControlNet's config.json, with its default: those of its UNet's way down, and those of its picture. */
@@ -63,7 +66,8 @@ export function parseControlNetConfig(config: JsonObject, where: string): Contro
 /** The native model's configuration. */
 export function controlNetToNative(config: ControlNetConfig, where: string): object {
   const heads = config.num_attention_heads ?? config.attention_head_dim;
-  return { ...config, ...encoderToNative({ ...config, attention_head_dim: heads }, where), conv_in_kernel: 3 };
+  const encoder = encoderToNative({ ...config, attention_head_dim: heads }, where);
+  return { ...config, ...encoder, conv_in_kernel: CONV_IN_KERNEL, time_cond_proj_dim: null };
 }
 
 /** Pixels per latent along an edge: what the control picture is scaled down by. */
@@ -85,7 +89,7 @@ export function configForUNet(unet: Readonly<UNet2DConditionConfig>, shape: Part
   const shared = Object.fromEntries(own.map((key) => [key, unet[key as keyof UNet2DConditionConfig]]));
   const where = "the UNet's configuration";
   for (const [key, only] of [
-    ["conv_in_kernel", 3],
+    ["conv_in_kernel", CONV_IN_KERNEL],
     ["time_cond_proj_dim", null],
   ] as const)
     if (unet[key] !== only) throw unsupported(where, key, unet[key], `${only}: ControlNets have no other`);

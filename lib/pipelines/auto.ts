@@ -58,7 +58,8 @@ function share(task: Task, pipe: DiffusionPipeline, { controlnet, ...components 
 /** The class for a task: with ControlNets if some are given, without if null is, else as the other class has it. */
 function chosenClass(task: Task, className: string, controlnet: unknown): string {
   if (controlnet === undefined) return classNameFor(task, className);
-  return classNameFor(task, className.replace("ControlNet", ""), { controlnet: controlnet !== null });
+  const plain = classNameFor(task, className.replace("ControlNet", ""));
+  return controlnet === null ? plain : classNameFor(task, plain, { controlnet: true });
 }
 
 /**
