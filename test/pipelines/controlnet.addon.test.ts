@@ -11,6 +11,7 @@ import { StableDiffusionControlNetPipeline } from "../../lib/pipelines/controlne
 import { StableDiffusionControlNetImg2ImgPipeline } from "../../lib/pipelines/controlnet/controlnet_img2img.js";
 import { StableDiffusionXLControlNetPipeline } from "../../lib/pipelines/controlnet/controlnet_sd_xl.js";
 import { DiffusionPipeline } from "../../lib/pipelines/diffusion_pipeline.js";
+import { imageToTensor } from "../../lib/pipelines/image-tensors.js";
 import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion.js";
 import { StableDiffusionXLPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
@@ -221,12 +222,9 @@ describe("calls", () => {
   });
 
   test("are the same with a tensor as with a picture, in lower precision, and with guidance in a part of the steps", async () => {
-    const { images: expected } = await one.run({ ...SHORT, image: CONTROL });
-    const picture = await RgbImage.load(CONTROL);
-    const planes = new Float32Array(3 * picture.width * picture.height);
-    for (const [i, value] of picture.data.entries())
-      planes[(i % 3) * picture.width * picture.height + Math.floor(i / 3)] = value / 255;
-    using tensor = Tensor.from(planes, [1, 3, picture.height, picture.width]);
+    const picture = await (await RgbImage.load(CONTROL)).resize(40, 56, "lanczos");
+    const { images: expected } = await one.run({ ...SHORT, image: picture });
+    using tensor = await imageToTensor(picture);
     const same = await one.run({ ...SHORT, image: tensor });
     expect(await same.images.equal(expected)).toBe(true);
     const part = await one.run({ ...SHORT, image: CONTROL, guidanceInterval: [0, 0.5], guessMode: true });
