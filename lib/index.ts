@@ -23,6 +23,7 @@ export { type CheckDatasetOptions, checkDataset } from "./data/check/check-datas
 export type { DatasetReport, DuplicateRows, Findings, ImageSize, RowPlace } from "./data/check/report.js";
 export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "./files/safetensors.js";
 export { type DownloadProgress, type ResolveOptions, resolvePretrained } from "./hub/index.js";
+export { type CannyOptions, cannyEdges } from "./images/canny.js";
 export {
   decodesInProgress,
   type EncodeOptions,
@@ -53,6 +54,13 @@ export {
   CLIPVisionModelWithProjection,
   type CLIPVisionOutput,
 } from "./models/clip_vision_model_with_projection.js";
+export {
+  type ControlNetConfig,
+  type ControlNetForwardOptions,
+  ControlNetModel,
+  type ControlNetOutput,
+  type FromUNetOptions,
+} from "./models/controlnet.js";
 export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
 export { type PriorForwardOptions, PriorTransformer, type PriorTransformerConfig } from "./models/prior_transformer.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
@@ -60,6 +68,8 @@ export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export { type VQDecodeOptions, VQModel, type VQModelConfig } from "./models/vq_model.js";
 export {
+  type AnyControlNetImageToImage,
+  type AnyControlNetTextToImage,
   type AnyImageToImage,
   type AnyInpainting,
   type AnyTextToImage,
@@ -67,8 +77,33 @@ export {
   AutoPipelineForImage2Image,
   AutoPipelineForInpainting,
   AutoPipelineForText2Image,
+  type AutoShared,
 } from "./pipelines/auto.js";
 export type { StableDiffusionComponents } from "./pipelines/components.js";
+export type {
+  ControlNetComponents,
+  ControlNets,
+  StableDiffusionControlNetComponents,
+  StableDiffusionXLControlNetComponents,
+  StableDiffusionXLControlNetRefinerComponents,
+} from "./pipelines/controlnet/components.js";
+export {
+  type ControlNetTextToImageOptions,
+  StableDiffusionControlNetPipeline,
+} from "./pipelines/controlnet/controlnet.js";
+export {
+  type ControlNetImageToImageOptions,
+  StableDiffusionControlNetImg2ImgPipeline,
+} from "./pipelines/controlnet/controlnet_img2img.js";
+export {
+  type ControlNetTextToImageXLOptions,
+  StableDiffusionXLControlNetPipeline,
+} from "./pipelines/controlnet/controlnet_sd_xl.js";
+export {
+  type ControlNetImageToImageXLOptions,
+  StableDiffusionXLControlNetImg2ImgPipeline,
+} from "./pipelines/controlnet/controlnet_sd_xl_img2img.js";
+export type { ControlImage, ControlledSizeOptions, ControlNetOptions } from "./pipelines/controlnet/options.js";
 export { DiffusionPipeline } from "./pipelines/diffusion_pipeline.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
 export { imageToTensor, tensorToImage, tensorToImages } from "./pipelines/image-tensors.js";

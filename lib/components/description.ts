@@ -4,7 +4,9 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { checkKnown, type OptionNames } from "../core/known-options.js";
 import { show } from "../files/config.js";
 import type { PretrainedModel } from "../models/pretrained.js";
+import { ModelAt } from "./model-at.js";
 import { componentClass, type ModelIndex, readModelIndex } from "./model-index.js";
+import { numberedFolders } from "./numbered.js";
 import { type ComponentClassName, type ModelClass, type RegisteredClass, registeredClass } from "./registry.js";
 
 /** A component that a pipeline has. */
@@ -14,6 +16,11 @@ export interface ComponentSlot {
   readonly classes: readonly ComponentClassName[];
   /** Whether a pipeline may lack it; it is null then. Default false. */
   readonly optional?: boolean;
+  /**
+   * For a component that may be a list of several: the class that `model_index.json` names for one. The folders of the
+   * others are numbered: "controlnet_1". Options may name such components by their folders or repositories.
+   */
+  readonly list?: string;
 }
 
 /** A setting of a pipeline: an entry of `model_index.json` that is no component. */
@@ -75,7 +82,15 @@ export interface CheckedPipeline<C> {
   /** What is complete: what was given, components without weights, null for those that are absent, and settings. */
   readonly ready: Partial<C>;
   /** The models to load. */
-  readonly models: readonly { readonly name: keyof C; readonly folder: string; readonly modelClass: ModelClass }[];
+  readonly models: readonly ModelToLoad<C>[];
+}
+
+export interface ModelToLoad<C> {
+  readonly name: keyof C;
+  /** Its place in a list; undefined for a component that is none. */
+  readonly place?: number | undefined;
+  readonly folder: string;
+  readonly modelClass: ModelClass;
 }
 
 type Parts<C> = Pick<PipelineDescription<C>, "components">;
@@ -132,12 +147,17 @@ export async function checkPipeline<C>(
   const configs = Object.fromEntries(Object.entries(given).map(([name, part]) => [name, configOf(part)])) as Partial<
     Record<keyof C, unknown>
   >;
-  const found: { name: keyof C; folder: string; entry: RegisteredClass }[] = [];
+  const found: { name: keyof C; place?: number; folder: string; entry: RegisteredClass }[] = [];
   for (const [name, slot] of slotsOf(description)) {
     if (name in given) continue;
     if (slot.optional && !index.components.get(slot.folder)) {
       ready[name] = null as C[keyof C];
       configs[name] = null;
+    } else if (slot.list !== undefined && index.components.get(slot.folder)?.className === slot.list) {
+      const entry = registeredClass(slot.classes[0]!);
+      const folders = await numberedFolders(join(folder, slot.folder));
+      for (const [place, at] of folders.entries()) found.push({ name, place, folder: at, entry });
+      ready[name] = configs[name] = [] as C[keyof C];
     } else {
       const entry = registeredClass(componentClass(index, slot.folder, slot.classes));
       found.push({ name, folder: join(folder, slot.folder), entry });
@@ -145,12 +165,13 @@ export async function checkPipeline<C>(
   }
   for (const [name, setting] of settingsOf(description))
     if (!(name in given)) ready[name] = configs[name] = settingIn(index, setting) as C[keyof C];
-  const models: { name: keyof C; folder: string; modelClass: ModelClass }[] = [];
-  for (const { name, folder, entry } of found) {
+  const models: ModelToLoad<C>[] = [];
+  for (const { name, place, folder, entry } of found) {
     if (isLight(entry)) ready[name] = configs[name] = (await entry.load(folder)) as C[keyof C];
     else {
-      configs[name] = await entry.readConfig(folder);
-      models.push({ name, folder, modelClass: entry });
+      const config = await entry.readConfig(folder);
+      configs[name] = place === undefined ? config : [...(configs[name] as unknown[]), config];
+      models.push({ name, place, folder, modelClass: entry });
     }
   }
   description.check?.(configs as PipelineConfigs<C>, index);
@@ -191,12 +212,13 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
   for (const [name, slot] of slotsOf(description)) {
     const part = (options as Partial<C>)[name];
     if (part === undefined) continue;
-    const parts = Array.isArray(part) && part.length > 0 ? part : [part];
-    const fits = (value: unknown) => slot.classes.some((className) => registeredClass(className).is(value));
+    const parts: readonly unknown[] = slot.list !== undefined && Array.isArray(part) && part.length > 0 ? part : [part];
+    const fits = (value: unknown) =>
+      value instanceof ModelAt || slot.classes.some((className) => registeredClass(className).is(value));
     if (!(part === null && slot.optional) && !parts.every(fits))
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `${String(name)} must be of class ${slot.classes.join(" or ")}, not ${describe(part)}`,
+        `${String(name)} must be of class ${slot.classes.join(" or ")}${slot.list ? ", or a list of them" : ""}, not ${describe(part)}`,
       );
     given[name] = part;
   }
@@ -245,6 +267,7 @@ export function checkComponents<C>(description: PipelineDescription<C>, componen
 /** What is known of a component without its weights. */
 export function configOf(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(configOf);
+  if (part instanceof ModelAt) return part.config;
   return isModel(part) ? part.config : part;
 }
 

@@ -1,7 +1,7 @@
 import { PROCESSOR_CONFIG } from "../conditioning/clip_image_processor.js";
 import { MODEL_CONFIG, weightBaseName } from "../models/format.js";
 import type { WeightBaseName } from "../models/weight-names.js";
-import { MODEL_KINDS } from "../runtime/contract/index.js";
+import { MODEL_KINDS, type ModelKind } from "../runtime/contract/index.js";
 import { SCHEDULER_CONFIG } from "../schedulers/registry.js";
 import type { ComponentClass, ModelIndex } from "./model-index.js";
 
@@ -21,6 +21,14 @@ export function filesOf({ library, className }: ComponentClass): ComponentFiles 
   return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) };
 }
 
+/** Classes in `model_index.json` that are lists of models, in numbered folders, by the models' class. */
+const LISTS: Readonly<Record<string, ModelKind>> = { MultiControlNetModel: "ControlNetModel" };
+
+/** Whether a component is a list of models. */
+export function isList({ className }: ComponentClass): boolean {
+  return Object.hasOwn(LISTS, className);
+}
+
 /** The components that most pipelines load: not, for example, a safety checker and its image processor. */
 export function usableComponents({ components }: ModelIndex): string[] {
   return [...components].flatMap(([name, component]) => (component && isUsable(component) ? [name] : []));
@@ -28,7 +36,7 @@ export function usableComponents({ components }: ModelIndex): string[] {
 
 function isUsable(component: ComponentClass): boolean {
   const { kind } = filesOf(component);
-  return kind === "model" ? isModelKind(component.className) : kind !== "processor";
+  return kind === "model" ? isModelKind(component.className) || isList(component) : kind !== "processor";
 }
 
 function isModelKind(className: string): boolean {

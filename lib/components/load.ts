@@ -14,6 +14,7 @@ import {
   slotsOf,
 } from "./description.js";
 import { type LoadProgress, LoadReport } from "./load-progress.js";
+import { ModelAt, withModelsAt } from "./model-at.js";
 import { deviceOf, modelOptions, PIPELINE_MODEL_OPTIONS, type PipelineModelOptions } from "./model-options.js";
 import type { ModelClass } from "./registry.js";
 import { leaveToCaller } from "./shared.js";
@@ -50,7 +51,13 @@ const OPTIONS = optionNames<FromPretrainedOptions>()({
  * stay on their devices and in their types. The pipeline does not dispose of them, unless another pipeline holds them:
  * then the last of these does.
  */
-export type LoadOptions<C> = FromPretrainedOptions & Partial<C>;
+export type LoadOptions<C> = FromPretrainedOptions & GivenComponents<C>;
+
+/** Components among the options of loading. Those that may be lists can also be named by their folders or repositories. */
+export type GivenComponents<C> = { [K in keyof C]?: C[K] | ByPlace<C[K]> };
+
+// Distributes over unions.
+type ByPlace<T> = T extends readonly (infer Item)[] ? string | readonly (string | Item)[] : never;
 
 /**
  * Loads a pipeline folder as diffusers saves it: `model_index.json` and one folder per component. Models are loaded one
@@ -66,8 +73,9 @@ export async function loadComponents<C extends object>(
 ): Promise<C> {
   checkNames(componentNames(description), options);
   const device = deviceOf(options);
-  const { variant } = options;
-  const given = givenComponents(description, options);
+  const { variant, cacheDir, token, localFilesOnly, signal, onProgress } = options;
+  const hub = { variant, cacheDir, token, localFilesOnly, signal, onProgress };
+  const given = givenComponents(description, await withModelsAt(slotsOf(description), options, hub));
   let checked: CheckedPipeline<C> | undefined;
   const folder = await resolvePretrained(pathOrId, {
     ...downloadOptions(options),
@@ -79,8 +87,8 @@ export async function loadComponents<C extends object>(
   if (checked?.folder !== folder) checked = await checkPipeline(description, folder, given);
   const { models, ready } = checked;
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, models, variant);
-  const loading = models.map(({ name, folder, modelClass }) => ({
-    name,
+  const loading = models.map(({ name, place, folder, modelClass }) => ({
+    ...{ name, place },
     load: async () => {
       const config = await readConfig(join(folder, modelClass.files.config));
       const own = modelOptions(modelClass, config, { ...options, device });
@@ -88,15 +96,32 @@ export async function loadComponents<C extends object>(
     },
     bytes: () => weightBytes(folder, { baseName: modelClass.files.weights, variant: variantOf(folder) }),
   }));
-  return assemble(ready, loading, given, options);
+  return assemble(ready, [...loading, ...loadingGiven(given, { ...options, device })], given, options);
+}
+
+/** The loading of those given components that are named by their places. */
+export function loadingGiven<C>(given: Partial<C>, options: PipelineModelOptions): LoadingModel<keyof C>[] {
+  return Object.entries(given).flatMap(([name, value]) =>
+    [value].flat().flatMap((part, i) => {
+      if (!(part instanceof ModelAt)) return [];
+      const { folder, modelClass, variant } = part;
+      const own = modelOptions(modelClass, {}, options);
+      const place = Array.isArray(value) ? i : undefined;
+      const load = () => modelClass.load(folder, { ...own, variant });
+      const bytes = () => weightBytes(folder, { baseName: modelClass.files.weights, variant });
+      return [{ name: name as keyof C, place, load, bytes }];
+    }),
+  );
 }
 
 /** A model that is about to be loaded. */
-interface LoadingModel<Name> {
-  name: Name;
-  load: () => Promise<PretrainedModel<unknown>>;
+export interface LoadingModel<Name> {
+  readonly name: Name;
+  /** Its place in a list; undefined for a component that is none. */
+  readonly place?: number | undefined;
+  load(): Promise<PretrainedModel<unknown>>;
   /** Of its weights. */
-  bytes: () => number | Promise<number>;
+  bytes(): number | Promise<number>;
 }
 
 /**
@@ -117,11 +142,12 @@ export async function assemble<C extends object>(
   try {
     const sizes = onProgress ? await Promise.all(models.map(({ bytes }) => bytes())) : models.map(() => 0);
     const report = new LoadReport(sizes, onProgress);
-    for (const [i, { name, load }] of models.entries()) {
+    for (const [i, { name, place, load }] of models.entries()) {
       throwIfAborted(signal);
       const model = await load();
       loaded.push(model);
-      components[name] = model as C[keyof C];
+      if (place === undefined) components[name] = model as C[keyof C];
+      else components[name] = placed(components[name] as readonly unknown[], place, model) as C[keyof C];
       report.loaded(sizes[i]!);
     }
   } catch (error) {
@@ -130,6 +156,13 @@ export async function assemble<C extends object>(
   }
   for (const part of Object.values(given)) leaveToCaller(part);
   return components as C;
+}
+
+/** The list with another item at a place. */
+function placed(list: readonly unknown[], place: number, item: unknown): unknown[] {
+  const changed = [...list];
+  changed[place] = item;
+  return changed;
 }
 
 /**

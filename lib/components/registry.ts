@@ -6,6 +6,7 @@ import { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../models/clip_text_model.js";
 import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
 import { CLIPVisionModelWithProjection } from "../models/clip_vision_model_with_projection.js";
+import { ControlNetModel } from "../models/controlnet.js";
 import type { ModelFormat, ModelLibrary } from "../models/format.js";
 import {
   type ModelDescription,
@@ -84,6 +85,7 @@ interface ModelConstructor<T extends PretrainedModel<unknown>> {
 
 function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
   const { kind, library }: ModelFormat = Model.description;
+  const { singleFile } = Model;
   const storage: ModelClass<T> = {
     className: kind,
     library,
@@ -152,6 +154,7 @@ const MODELS = {
   CLIPTextModel: model(CLIPTextModel),
   CLIPTextModelWithProjection: model(CLIPTextModelWithProjection),
   CLIPVisionModelWithProjection: model(CLIPVisionModelWithProjection),
+  ControlNetModel: model(ControlNetModel),
   PriorTransformer: model(PriorTransformer),
   UNet2DConditionModel: model(UNet2DConditionModel),
   VQModel: model(VQModel),

@@ -10,6 +10,7 @@ import { copyComponent } from "./copy.js";
 import { type PipelineDescription, savedSettings, slotsOf } from "./description.js";
 import { filesOf } from "./files.js";
 import { type ComponentClass, MODEL_INDEX } from "./model-index.js";
+import { numbered } from "./numbered.js";
 import { classOf } from "./registry.js";
 
 /** A component to save. */
@@ -87,11 +88,27 @@ export function savedComponents<C>(
   components: C,
 ): Record<string, SavedComponent | null> {
   return Object.fromEntries(
-    slotsOf(description).map(([name, { folder }]) => [
-      folder,
-      components[name] === null ? null : savedComponent(String(name), components[name]),
-    ]),
+    slotsOf(description).map(([name, slot]) => {
+      const part = components[name];
+      if (part === null) return [slot.folder, null];
+      if (!Array.isArray(part) || slot.list === undefined) return [slot.folder, savedComponent(String(name), part)];
+      return [
+        slot.folder,
+        savedList(
+          slot.list,
+          part.map((one) => savedComponent(String(name), one)),
+        ),
+      ];
+    }),
   );
+}
+
+/** Components in numbered folders, of which the index names the first. */
+function savedList(className: string, parts: readonly SavedComponent[]): SavedComponent {
+  const write = async (folder: string) => {
+    for (const [place, part] of parts.entries()) await part.write(numbered(folder, place));
+  };
+  return { library: parts[0]!.library, className, write };
 }
 
 /**

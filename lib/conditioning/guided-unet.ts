@@ -5,6 +5,7 @@ import { UNetCache } from "../models/unet-cache.js";
 import type { AddedConditions } from "../models/unet-conditions.js";
 import type { DeepFeatures } from "../runtime/contract/index.js";
 import { combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
+import { type Controls, GuidedControl, tensorsOf } from "./guided-control.js";
 
 /** What a guided prediction is made from. Its tensors become the owner's of the prediction. */
 export interface GuidedInputs {
@@ -24,6 +25,8 @@ export interface GuidedInputs {
   timestepCond?: Tensor | undefined;
   /** φ of `guidanceRescale`; see {@link combineRows}. Default 0. */
   rescale?: number | undefined;
+  /** ControlNets, whose residuals are added; their pictures stay the caller's. */
+  controls?: Controls | undefined;
   /** The timesteps of the run. */
   timesteps: readonly number[];
 }
@@ -39,6 +42,7 @@ export class GuidedUNet implements Disposable {
   #channels: Tensor | undefined;
   readonly #added: AddedConditions;
   readonly #fixed: FixedConditions;
+  readonly #control: GuidedControl | undefined;
   /** How often the latents are repeated. */
   #copies: number;
   /** Undefined if every row of text has its own row of latents. */
@@ -51,6 +55,7 @@ export class GuidedUNet implements Disposable {
     this.#added = added;
     this.#fixed = { classLabels, timestepCond };
     this.#cache = new UNetCache(inputs.timesteps);
+    this.#control = inputs.controls && new GuidedControl(inputs.controls, inputs);
     const { images, sampleRows } = sharedRows(inputs.rows, inputs.count);
     this.#copies = images.length;
     this.#sampleRows = sampleRows;
@@ -80,24 +85,32 @@ export class GuidedUNet implements Disposable {
   /**
    * The guided prediction for latents [count,C,h,w].
    *
-   * @param deepFeatures as in `UNet2DConditionModel.forward`
+   * @param options.deepFeatures as in `UNet2DConditionModel.forward`
+   * @param options.controlScales what the ControlNets' residuals are multiplied by in this step
    */
   async predict(
     latents: Tensor,
     timestep: number,
-    options: { deepFeatures: DeepFeatures; signal?: AbortSignal | undefined },
+    options: { deepFeatures: DeepFeatures; controlScales?: readonly number[]; signal?: AbortSignal | undefined },
   ): Promise<Tensor> {
     const { unet, rows, rescale } = this.#inputs;
     using scope = new Scope();
+    const { deepFeatures, controlScales: scales = [], signal } = options;
+    const conditions = { embeddings: this.#embeddings, added: this.#added };
+    const residuals = await this.#control?.residuals({ latents, timestep, ...conditions, scales, signal });
+    for (const tensor of tensorsOf(residuals)) scope.add(tensor);
     const repeated = this.#copies === 1 ? latents : scope.add(await latents.repeat([this.#copies, 1, 1, 1]));
     const input = this.#channels ? scope.add(await Tensor.cat([repeated, this.#channels], 1)) : repeated;
-    const { deepFeatures, signal } = options;
     const prediction = await unet.forward(input, timestep, this.#embeddings, {
       cache: this.#cache,
       deepFeatures,
       addedConditions: this.#added,
       ...(this.#fixed.classLabels && { classLabels: this.#fixed.classLabels }),
       ...(this.#fixed.timestepCond && { timestepCond: this.#fixed.timestepCond }),
+      ...(residuals && {
+        downBlockAdditionalResiduals: residuals.downBlockResSamples,
+        midBlockAdditionalResidual: residuals.midBlockResSample,
+      }),
       ...(this.#sampleRows && { sampleRows: this.#sampleRows }),
       ...(signal && { signal }),
     });
@@ -146,6 +159,7 @@ export class GuidedUNet implements Disposable {
     for (const tensor of Object.values(this.#added)) tensor.dispose();
     for (const tensor of Object.values(this.#fixed)) tensor?.dispose();
     this.#cache.dispose();
+    this.#control?.[Symbol.dispose]();
   }
 }
 

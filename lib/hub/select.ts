@@ -1,5 +1,6 @@
-import { filesOf, usableComponents } from "../components/files.js";
+import { filesOf, isList, usableComponents } from "../components/files.js";
 import { MODEL_INDEX, readModelIndex } from "../components/model-index.js";
+import { numbered } from "../components/numbered.js";
 import { MODEL_CONFIG, weightBaseName } from "../models/format.js";
 import { readWeightIndex } from "../models/weight-index.js";
 import {
@@ -39,20 +40,23 @@ export async function obtainPipeline(source: FileSource, options: SelectOptions)
   let [models, ofVariant] = [0, 0];
   for (const [name, component] of index.components) {
     if (component === null || !wanted.includes(name)) continue;
-    const folder = new Folder(source, `${name}/`);
     const files = filesOf(component);
+    const folder = new Folder(source, `${name}/`);
     if (files.kind === "tokenizer") {
       configs.push(...folder.tokenizerFiles());
       continue;
     }
     configs.push(folder.required(files.config));
     if (files.kind !== "model") continue;
-    models++;
-    const varied = options.variant === undefined ? undefined : folder.weights(files.weights, options.variant);
-    if (varied !== undefined) ofVariant++;
-    const file = varied ?? folder.weights(files.weights);
-    if (file === undefined) throw folder.noWeights(files.weights);
-    weights.push(...(await folder.withShards(file)));
+    for (const one of isList(component) ? folder.numbered() : [folder]) {
+      models++;
+      const varied = options.variant === undefined ? undefined : one.weights(files.weights, options.variant);
+      if (varied !== undefined) ofVariant++;
+      const file = varied ?? one.weights(files.weights);
+      if (file === undefined) throw one.noWeights(files.weights);
+      if (one !== folder) configs.push(one.required(files.config));
+      weights.push(...(await one.withShards(file)));
+    }
   }
   if (options.variant !== undefined && models > 0 && ofVariant === 0)
     throw repositoryError(`${source.label}: no component has weights of variant ${JSON.stringify(options.variant)}`);
@@ -108,6 +112,16 @@ class Folder {
       .map((name) => name.slice(prefix.length))
       .sort();
     this.#known = new Set(this.names);
+  }
+
+  /** This folder and those of the other models of its list, as far as their numbers follow one another. */
+  numbered(): Folder[] {
+    const folders: Folder[] = [this];
+    for (;;) {
+      const next = new Folder(this.#source, `${numbered(this.#prefix.slice(0, -1), folders.length)}/`);
+      if (!next.has(MODEL_CONFIG)) return folders;
+      folders.push(next);
+    }
   }
 
   has(name: string): boolean {

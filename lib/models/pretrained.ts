@@ -173,7 +173,7 @@ export abstract class PretrainedModel<Config> {
   async stateDict(): Promise<Record<string, Tensor>> {
     this.checkExact();
     this.#weightsMayChange = true;
-    return await this.#parameters();
+    return await this.parameters();
   }
 
   /** @internal @throws `ERR_INVALID_ARGUMENT` if the model is quantized */
@@ -185,7 +185,8 @@ export abstract class PretrainedModel<Config> {
       );
   }
 
-  async #parameters(): Promise<Record<string, Tensor>> {
+  /** @internal As {@link stateDict}, for reading only. */
+  async parameters(): Promise<Record<string, Tensor>> {
     await this.settled();
     const result: Record<string, Tensor> = Object.create(null);
     for (const [name, handle] of Object.entries(await native().modelStateDict(this.#handle)))
@@ -204,7 +205,7 @@ export abstract class PretrainedModel<Config> {
     this.checkExact();
     using scope = new Scope();
     const weights: Record<string, Tensor> = {};
-    for (const [name, tensor] of Object.entries(await this.#parameters()))
+    for (const [name, tensor] of Object.entries(await this.parameters()))
       weights[name] = scope.add(await scope.add(tensor).to({ dtype }));
     try {
       await writeModel(folder, this.format, { ...this.config }, weights);

@@ -81,56 +81,56 @@ export const UNET_SCHEMA = {
 
 export type UNet2DConditionConfig = Parsed<typeof UNET_SCHEMA>;
 
-/** Spreads single values over the levels and checks that lists have one entry for each. */
-export function unetToNative(config: UNet2DConditionConfig, where: string): object {
-  const levels = config.block_out_channels.length;
-  const perLevel = <T>(key: keyof UNet2DConditionConfig, value: T | T[]): T[] => {
-    const list = Array.isArray(value) ? value : Array<T>(levels).fill(value);
-    if (list.length !== levels)
-      throw unsupported(where, key, value, `${levels} entries, one for each of block_out_channels`);
-    return list;
-  };
-  /** The numbers of transformer blocks of a level's resnets: one number for all of them, or a list. */
-  const perResnet = (key: keyof UNet2DConditionConfig, value: (number | number[])[], resnets: number[]): number[][] =>
-    value.map((layers, level) => {
-      if (!Array.isArray(layers)) return Array<number>(resnets[level]!).fill(layers);
-      if (layers.length >= resnets[level]!) return layers;
-      throw unsupported(where, key, config[key], `${resnets[level]} numbers or one in entry ${level}`);
-    });
-  for (const key of ["conv_in_kernel", "conv_out_kernel"] as const)
-    if (config[key] % 2 === 0) throw unsupported(where, key, config[key], "an odd kernel size");
-  checkEmbeddings(config, where);
-  checkKBlocks(config, where);
+/** The keys of the way down, which ControlNets have too. */
+export type UNetEncoderConfig = Pick<
+  UNet2DConditionConfig,
+  | "block_out_channels"
+  | "down_block_types"
+  | "only_cross_attention"
+  | "layers_per_block"
+  | "cross_attention_dim"
+  | "transformer_layers_per_block"
+  | "attention_head_dim"
+  | EmbeddingKeys
+>;
 
-  const resnets = perLevel("layers_per_block", config.layers_per_block);
-  const upResnets = resnets.toReversed().map((count) => count + 1);
-  const layers = perLevel<number | number[]>("transformer_layers_per_block", config.transformer_layers_per_block);
-  const reverse = config.reverse_transformer_layers_per_block;
-  if (reverse === null && layers.some(Array.isArray))
-    throw unsupported(
-      where,
-      "reverse_transformer_layers_per_block",
-      null,
-      "a list, since transformer_layers_per_block holds lists",
-    );
-  const upLayers = perLevel<number | number[]>("reverse_transformer_layers_per_block", reverse ?? layers.toReversed());
+/** One value for each level, of a list or of a single one. */
+function perLevel<T>({ block_out_channels }: UNetEncoderConfig, key: string, value: T | T[], where: string): T[] {
+  const levels = block_out_channels.length;
+  const list = Array.isArray(value) ? value : Array<T>(levels).fill(value);
+  if (list.length === levels) return list;
+  throw unsupported(where, key, value, `${levels} entries, one for each of block_out_channels`);
+}
+
+/** The numbers of transformer blocks of each level's resnets: one number for all of them, or a list. */
+function perResnet(key: string, value: (number | number[])[], resnets: number[], where: string): number[][] {
+  return value.map((layers, level) => {
+    if (!Array.isArray(layers)) return Array<number>(resnets[level]!).fill(layers);
+    if (layers.length >= resnets[level]!) return layers;
+    throw unsupported(where, key, value, `${resnets[level]} numbers or one in entry ${level}`);
+  });
+}
+
+/** The native configuration of the way down: single values are spread over the levels, and lists checked to have one entry for each. */
+export function encoderToNative(config: UNetEncoderConfig, where: string) {
+  checkEmbeddings(config, where);
+  const spread = <T>(key: keyof UNetEncoderConfig, value: T | T[]) => perLevel(config, key, value, where);
+  const resnets = spread("layers_per_block", config.layers_per_block);
+  const layers = spread<number | number[]>("transformer_layers_per_block", config.transformer_layers_per_block);
   const native = {
-    ...config,
-    down_block_types: perLevel("down_block_types", config.down_block_types),
-    up_block_types: perLevel("up_block_types", config.up_block_types),
-    only_cross_attention: perLevel("only_cross_attention", config.only_cross_attention),
+    down_block_types: spread("down_block_types", config.down_block_types),
+    only_cross_attention: spread("only_cross_attention", config.only_cross_attention),
     layers_per_block: resnets,
-    cross_attention_dim: perLevel("cross_attention_dim", config.cross_attention_dim),
-    transformer_layers_per_block: perResnet("transformer_layers_per_block", layers, resnets),
-    reverse_transformer_layers_per_block: perResnet("reverse_transformer_layers_per_block", upLayers, upResnets),
-    attention_head_dim: perLevel("attention_head_dim", config.attention_head_dim),
-    mid_block_only_cross_attention: config.mid_block_only_cross_attention ?? config.only_cross_attention === true,
-    extend_input_channels: false,
-    time_embedding_dim: timeEmbeddingDim(config),
+    cross_attention_dim: spread("cross_attention_dim", config.cross_attention_dim),
+    transformer_layers_per_block: perResnet("transformer_layers_per_block", layers, resnets, where),
+    attention_head_dim: spread("attention_head_dim", config.attention_head_dim),
+    time_embedding_dim: 4 * config.block_out_channels[0]!,
+    mid_block_only_cross_attention: false,
+    resnet_skip_time_act: false,
+    resnet_out_scale_factor: 1,
   };
   const sum = (list: number[]) => list.reduce((total, count) => total + count, 0);
-  const blocks = sum(resnets) + sum(native.transformer_layers_per_block.map(sum));
-  if (blocks > MAX_BLOCKS)
+  if (sum(resnets) + sum(native.transformer_layers_per_block.map(sum)) > MAX_BLOCKS)
     throw unsupported(
       where,
       "layers_per_block",
@@ -146,28 +146,77 @@ function timeEmbeddingDim(config: UNet2DConditionConfig): number {
   return config.time_embedding_dim ?? perChannel * config.block_out_channels[0]!;
 }
 
+/** The native configuration of a UNet. */
+export function unetToNative(config: UNet2DConditionConfig, where: string): object {
+  for (const key of ["conv_in_kernel", "conv_out_kernel"] as const)
+    if (config[key] % 2 === 0) throw unsupported(where, key, config[key], "an odd kernel size");
+  checkKBlocks(config, where);
+  checkImageConditions(config, where);
+  const encoder = encoderToNative(config, where);
+  const upResnets = encoder.layers_per_block.toReversed().map((count) => count + 1);
+  const layers = config.transformer_layers_per_block;
+  const reverse = config.reverse_transformer_layers_per_block;
+  if (reverse === null && Array.isArray(layers) && layers.some(Array.isArray))
+    throw unsupported(
+      where,
+      "reverse_transformer_layers_per_block",
+      null,
+      "a list, since transformer_layers_per_block holds lists",
+    );
+  const reverseKey = "reverse_transformer_layers_per_block";
+  const mirrored = Array.isArray(layers) ? layers.toReversed() : layers;
+  const upLayers = perLevel<number | number[]>(config, reverseKey, reverse ?? mirrored, where);
+  return {
+    ...config,
+    ...encoder,
+    up_block_types: perLevel(config, "up_block_types", config.up_block_types, where),
+    reverse_transformer_layers_per_block: perResnet(reverseKey, upLayers, upResnets, where),
+    mid_block_only_cross_attention: config.mid_block_only_cross_attention ?? config.only_cross_attention === true,
+    resnet_skip_time_act: config.resnet_skip_time_act,
+    resnet_out_scale_factor: config.resnet_out_scale_factor,
+    extend_input_channels: false,
+    time_embedding_dim: timeEmbeddingDim(config),
+  };
+}
+
+type EmbeddingKeys =
+  | "addition_embed_type"
+  | "addition_time_embed_dim"
+  | "projection_class_embeddings_input_dim"
+  | "class_embed_type";
+
+/** What conditions by images need, which ControlNets do not have. */
+function checkImageConditions(config: UNet2DConditionConfig, where: string): void {
+  const { addition_embed_type: added, encoder_hid_dim_type: type, encoder_hid_dim: width } = config;
+  if (width === null && (added === "image" || type === "image_proj")) {
+    const because = type === "image_proj" ? "encoder_hid_dim_type" : "addition_embed_type";
+    throw unsupported(
+      where,
+      "encoder_hid_dim",
+      null,
+      `a number, since ${because} is ${JSON.stringify(config[because])}`,
+    );
+  }
+  if (width !== null && type === null && added !== "image")
+    throw unsupported(where, "encoder_hid_dim", width, "null, since encoder_hid_dim_type is null");
+  if (type !== null && new Set([config.cross_attention_dim].flat()).size > 1)
+    throw unsupported(
+      where,
+      "cross_attention_dim",
+      config.cross_attention_dim,
+      "one number, since encoder_hid_dim_type is set",
+    );
+}
+
 /** Keys that another key makes necessary. */
-function checkEmbeddings(config: UNet2DConditionConfig, where: string): void {
-  const need = (key: keyof UNet2DConditionConfig, because: keyof UNet2DConditionConfig) => {
+function checkEmbeddings(config: Pick<UNet2DConditionConfig, EmbeddingKeys>, where: string): void {
+  const need = (key: EmbeddingKeys, because: EmbeddingKeys) => {
     if (config[key] !== null) return;
     throw unsupported(where, key, null, `a number, since ${because} is ${JSON.stringify(config[because])}`);
   };
   if (config.addition_embed_type === "text_time") {
     need("addition_time_embed_dim", "addition_embed_type");
     need("projection_class_embeddings_input_dim", "addition_embed_type");
-  }
-  if (config.addition_embed_type === "image") need("encoder_hid_dim", "addition_embed_type");
-  if (config.encoder_hid_dim_type === "image_proj") {
-    need("encoder_hid_dim", "encoder_hid_dim_type");
-    if (new Set([config.cross_attention_dim].flat()).size > 1)
-      throw unsupported(
-        where,
-        "cross_attention_dim",
-        config.cross_attention_dim,
-        "one number, since encoder_hid_dim_type is set",
-      );
-  } else if (config.encoder_hid_dim !== null && config.addition_embed_type !== "image") {
-    throw unsupported(where, "encoder_hid_dim", config.encoder_hid_dim, "null, since encoder_hid_dim_type is null");
   }
   if (config.class_embed_type === "projection" || config.class_embed_type === "simple_projection")
     need("projection_class_embeddings_input_dim", "class_embed_type");

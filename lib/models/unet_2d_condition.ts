@@ -1,6 +1,4 @@
-import { checkList } from "../core/arguments.js";
-import { handleOf, Tensor } from "../core/tensor.js";
-import type { NativeTensor } from "../runtime/contract/index.js";
+import { Tensor } from "../core/tensor.js";
 import { cancellable, native } from "../runtime/native.js";
 import {
   loadFromSingleFile,
@@ -25,6 +23,7 @@ import {
 import { type JsonObject, parseConfig, unsupported } from "./schema.js";
 import { type UNetForwardOptions, unetConditions } from "./unet-conditions.js";
 import { UNET_SCHEMA, type UNet2DConditionConfig, unetToNative } from "./unet-config.js";
+import { timestepsArgument } from "./unet-timesteps.js";
 
 export type { UNet2DConditionConfig };
 
@@ -193,11 +192,4 @@ function extending({ existing, inChannels }: InputChannels): {
     extend_input_channels: extended,
   });
   return { description: { ...description, parse, toNative: toExtended }, applied: () => extended };
-}
-
-function timestepsArgument(timesteps: number | readonly number[] | Tensor): readonly number[] | NativeTensor {
-  if (typeof timesteps === "number") return [timesteps];
-  if (Array.isArray(timesteps) && checkList(timesteps, "timesteps").every((step) => typeof step === "number"))
-    return timesteps;
-  return handleOf(timesteps as Tensor, "timesteps", "a number, a list of numbers, or a Tensor");
 }

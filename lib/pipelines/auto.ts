@@ -1,6 +1,9 @@
 import { checkNames, type LoadOptions } from "../components/load.js";
 import { readPipelineClass } from "../components/pipeline-class.js";
 import type { StableDiffusionComponents } from "./components.js";
+import type { ControlNetComponents, ControlNets } from "./controlnet/components.js";
+import type { StableDiffusionControlNetPipeline } from "./controlnet/controlnet.js";
+import type { StableDiffusionControlNetImg2ImgPipeline } from "./controlnet/controlnet_img2img.js";
 import { type DiffusionPipeline, loadPipeline, sharePipeline } from "./diffusion_pipeline.js";
 import { classNameFor, type Task } from "./families.js";
 import { anyComponentNames, pipelineFromClassName } from "./registry.js";
@@ -10,7 +13,10 @@ import type { StableDiffusionInpaintPipeline } from "./stable_diffusion/stable_d
 import type { StableDiffusionXLRefinerComponents } from "./stable_diffusion_xl/components.js";
 
 /** The components of the families that AutoPipelines know. */
-export type AutoComponents = StableDiffusionComponents & StableDiffusionXLRefinerComponents;
+export type AutoComponents = StableDiffusionComponents & StableDiffusionXLRefinerComponents & ControlNetComponents;
+
+/** Components to share; `controlnet: null` leaves those of the other pipeline out. */
+export type AutoShared = Partial<Omit<AutoComponents, "controlnet">> & { controlnet?: ControlNets | null };
 
 /** What the text-to-image pipelines of all families have: `StableDiffusionPipeline` or `StableDiffusionXLPipeline`. */
 export type AnyTextToImage = DiffusionPipeline & Pick<StableDiffusionPipeline, Common>;
@@ -21,16 +27,39 @@ export type AnyImageToImage = DiffusionPipeline & Pick<StableDiffusionImg2ImgPip
 /** The same of `StableDiffusionInpaintPipeline` and `StableDiffusionXLInpaintPipeline`. */
 export type AnyInpainting = DiffusionPipeline & Pick<StableDiffusionInpaintPipeline, Common>;
 
+/** The same of `StableDiffusionControlNetPipeline` and `StableDiffusionXLControlNetPipeline`. */
+export type AnyControlNetTextToImage = DiffusionPipeline &
+  Pick<StableDiffusionControlNetPipeline, Common | "controlnet">;
+
+/** The same of `StableDiffusionControlNetImg2ImgPipeline` and `StableDiffusionXLControlNetImg2ImgPipeline`. */
+export type AnyControlNetImageToImage = DiffusionPipeline &
+  Pick<StableDiffusionControlNetImg2ImgPipeline, Common | "controlnet">;
+
 type Common = "run" | "vae" | "unet" | "scheduler";
+
+type Loading = LoadOptions<AutoComponents>;
+type LoadingWithControl = Loading & { controlnet: NonNullable<Loading["controlnet"]> };
+type SharedWithControl = AutoShared & { controlnet: ControlNets };
 
 async function load(task: Task, pathOrId: string, options: LoadOptions<AutoComponents> = {}) {
   checkNames(anyComponentNames(), options);
-  const className = classNameFor(task, await readPipelineClass(pathOrId, options));
+  const className = chosenClass(task, await readPipelineClass(pathOrId, options), options.controlnet);
   return await loadPipeline(pipelineFromClassName(className), pathOrId, options);
 }
 
-function share(task: Task, pipe: DiffusionPipeline, components: Partial<AutoComponents>) {
-  return sharePipeline(pipelineFromClassName(classNameFor(task, pipe.className)), pipe, components);
+function share(task: Task, pipe: DiffusionPipeline, { controlnet, ...components }: AutoShared) {
+  const className = chosenClass(task, pipe.className, controlnet);
+  return sharePipeline(pipelineFromClassName(className), pipe, {
+    ...components,
+    ...(controlnet && { controlnet }),
+  });
+}
+
+/** The class for a task: with ControlNets if some are given, without if null is, else as the other class has it. */
+function chosenClass(task: Task, className: string, controlnet: unknown): string {
+  if (controlnet === undefined) return classNameFor(task, className);
+  const plain = classNameFor(task, className.replace("ControlNet", ""));
+  return controlnet === null ? plain : classNameFor(task, plain, { controlnet: true });
 }
 
 /**
@@ -42,10 +71,13 @@ export class AutoPipelineForText2Image {
   /**
    * Loads a model by the text-to-image class of its family.
    *
+   * @param options `controlnet` picks the class with ControlNets
    * @throws `ERR_CONFIG` for a model without one; otherwise as `InstructPix2PixPipeline.fromPretrained`
    */
-  static async fromPretrained(pathOrId: string, options?: LoadOptions<AutoComponents>): Promise<AnyTextToImage> {
-    return (await load("text2image", pathOrId, options)) as AnyTextToImage;
+  static async fromPretrained(pathOrId: string, options: LoadingWithControl): Promise<AnyControlNetTextToImage>;
+  static async fromPretrained(pathOrId: string, options?: Loading): Promise<AnyTextToImage>;
+  static async fromPretrained(pathOrId: string, options?: Loading): Promise<DiffusionPipeline> {
+    return await load("text2image", pathOrId, options);
   }
 
   /**
@@ -55,8 +87,10 @@ export class AutoPipelineForText2Image {
    * @param components used instead of the pipeline's
    * @throws `ERR_CONFIG` if there is none, or if the components do not fit it
    */
-  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyTextToImage {
-    return share("text2image", pipe, components) as AnyTextToImage;
+  static fromPipe(pipe: DiffusionPipeline, components: SharedWithControl): AnyControlNetTextToImage;
+  static fromPipe(pipe: DiffusionPipeline, components?: AutoShared): AnyTextToImage;
+  static fromPipe(pipe: DiffusionPipeline, components: AutoShared = {}): DiffusionPipeline {
+    return share("text2image", pipe, components);
   }
 
   /**
@@ -76,13 +110,17 @@ export class AutoPipelineForImage2Image {
   private constructor() {}
 
   /** As {@link AutoPipelineForText2Image.fromPretrained}, for image to image. */
-  static async fromPretrained(pathOrId: string, options?: LoadOptions<AutoComponents>): Promise<AnyImageToImage> {
-    return (await load("image2image", pathOrId, options)) as AnyImageToImage;
+  static async fromPretrained(pathOrId: string, options: LoadingWithControl): Promise<AnyControlNetImageToImage>;
+  static async fromPretrained(pathOrId: string, options?: Loading): Promise<AnyImageToImage>;
+  static async fromPretrained(pathOrId: string, options?: Loading): Promise<DiffusionPipeline> {
+    return await load("image2image", pathOrId, options);
   }
 
   /** As {@link AutoPipelineForText2Image.fromPipe}, for image to image. */
-  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyImageToImage {
-    return share("image2image", pipe, components) as AnyImageToImage;
+  static fromPipe(pipe: DiffusionPipeline, components: SharedWithControl): AnyControlNetImageToImage;
+  static fromPipe(pipe: DiffusionPipeline, components?: AutoShared): AnyImageToImage;
+  static fromPipe(pipe: DiffusionPipeline, components: AutoShared = {}): DiffusionPipeline {
+    return share("image2image", pipe, components);
   }
 
   /** As {@link AutoPipelineForText2Image.classNameFor}, for image to image. */
@@ -103,7 +141,7 @@ export class AutoPipelineForInpainting {
   }
 
   /** As {@link AutoPipelineForText2Image.fromPipe}, for inpainting. */
-  static fromPipe(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}): AnyInpainting {
+  static fromPipe(pipe: DiffusionPipeline, components: AutoShared = {}): AnyInpainting {
     return share("inpainting", pipe, components) as AnyInpainting;
   }
 

@@ -1,4 +1,5 @@
 import { deepFeaturesOf, type GuidanceRow, isWithin, sharedRows } from "../conditioning/guidance.js";
+import { type Controls, controlScales } from "../conditioning/guided-control.js";
 import { GuidedUNet } from "../conditioning/guided-unet.js";
 import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
@@ -36,7 +37,11 @@ export interface GuidedStepsOptions {
   showsChannels?: boolean | undefined;
   /** φ of `guidanceRescale`. */
   rescale?: number | undefined;
+  /** ControlNets; their pictures stay the caller's. */
+  controls?: Controls | undefined;
   timesteps: readonly number[];
+  /** Steps that the ControlNets' fractions are of. Default those of the timesteps. */
+  controlledSteps?: number | undefined;
   guidanceInterval: readonly [number, number];
   deepCacheInterval: number;
   signal?: AbortSignal | undefined;
@@ -59,7 +64,8 @@ export class GuidedSteps implements Disposable {
 
   /** The text embeddings and channels stay the caller's, and must outlive the steps. */
   static async create(options: GuidedStepsOptions): Promise<GuidedSteps> {
-    const { unet, rows, count, text, added, classLabels, timestepCond, channels, rescale, timesteps } = options;
+    const { unet, rows, count, text, added, classLabels, timestepCond, channels, rescale, controls, timesteps } =
+      options;
     using scope = new Scope();
     const { images } = sharedRows(rows, count);
     // The prediction frees it.
@@ -70,7 +76,7 @@ export class GuidedSteps implements Disposable {
       timeIds: await added.timeIds.ofRows(rows),
     };
     const guided = new GuidedUNet({
-      ...{ unet, rows, count, rescale, timesteps },
+      ...{ unet, rows, count, rescale, controls, timesteps },
       ...{ embeddings, channels: own, added: ownAdded },
       classLabels: await classLabels?.clone(),
       timestepCond: timestepCond instanceof Tensor ? await timestepCond.clone() : await timestepCond?.ofRows(rows),
@@ -89,9 +95,12 @@ export class GuidedSteps implements Disposable {
   }
 
   async #predict({ scaled, timestep, step }: StepInput): Promise<Tensor> {
-    const { timesteps, guidanceInterval, deepCacheInterval, signal } = this.#options;
+    const { timesteps, guidanceInterval, deepCacheInterval, controls, signal } = this.#options;
     const unet = isWithin(guidanceInterval, step / timesteps.length) ? this.#guided : this.#unguided;
-    return await unet.predict(scaled, timestep, { deepFeatures: deepFeaturesOf(step, deepCacheInterval), signal });
+    const { controlledSteps = timesteps.length } = this.#options;
+    const scales = controls && controlScales(controls, step, controlledSteps);
+    const deepFeatures = deepFeaturesOf(step, deepCacheInterval);
+    return await unet.predict(scaled, timestep, { deepFeatures, ...(scales && { controlScales: scales }), signal });
   }
 
   /** What the step callback sees of the conditions. */

@@ -27,14 +27,20 @@ export interface ImageInputOptions extends Pick<LoadImageOptions, "signal"> {
   latentChannels: number;
   /** Allows NaN and infinity in tensors. */
   allowNonFinite: boolean;
-  /** The size of the pixels, rounded down to multiples of `factor`. Default that of the first picture. */
-  size?: { height: number; width: number } | undefined;
+  /** The size of the pixels, rounded down to multiples of `factor`. Default, also of one side, that of the first picture. */
+  size?: PartialSize | undefined;
   /** How pictures are resized. Default Lanczos. */
   filter?: ResampleFilter | undefined;
   /** First reduces pictures by whole factors; see `resizePixels`. Default false. */
   reducing?: boolean | undefined;
   /** Pixels of the longer side at most, where no `size` is given. */
   maxSize?: number | undefined;
+}
+
+/** A size of which a side may be left to the picture. */
+export interface PartialSize {
+  height?: number | undefined;
+  width?: number | undefined;
 }
 
 /** Pixels for the autoencoder, or latents that need no encoding. */
@@ -52,8 +58,12 @@ export type ImageInput = { pixels: Tensor } | { latents: Tensor };
 export async function prepareImage(image: PipelineImage, options: ImageInputOptions): Promise<ImageInput> {
   const list = partsOf("image", image);
   checkImages(image, options);
-  if (!list.some((part) => part instanceof Tensor)) return { pixels: await fromPictures(list, options) };
-  using tensor = await oneTensor(list);
+  if (!list.some((part) => part instanceof Tensor)) {
+    using unit = await picturePixels(list as readonly ImageSource[], options);
+    using doubled = await unit.mul(2);
+    return { pixels: await doubled.sub(1) };
+  }
+  using tensor = await oneTensor(list as readonly Tensor[]);
   if (!options.allowNonFinite && !(await tensor.isFinite())) throw givenNotFinite("image");
   return await fromTensor(tensor, options);
 }
@@ -74,44 +84,57 @@ export function checkImages(
   image: PipelineImage,
   { latentChannels }: Pick<ImageInputOptions, "latentChannels">,
 ): { count: number; latents?: readonly [height: number, width: number] } {
-  const list = partsOf("image", image);
-  if (!list.some((part) => part instanceof Tensor)) return { count: list.length };
+  const shape = tensorShape("image", image);
+  if (!shape) return { count: partsOf("image", image).length };
+  const [count, C, H, W] = shape;
+  const latents = C === latentChannels && C !== 3;
+  if (!latents && C !== 3) throw badShape("image", shape);
+  return latents ? { count, latents: [H, W] } : { count };
+}
+
+/**
+ * The shape of an option's tensors as one batch, [B,C,H,W]; undefined for pictures.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` for tensors of other or of several shapes
+ */
+export function tensorShape(name: string, image: PipelineImage): readonly [number, number, number, number] | undefined {
+  const list = partsOf(name, image);
+  if (!list.some((part) => part instanceof Tensor)) return undefined;
   const shapes = list.map((part) => {
     if (!(part instanceof Tensor))
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `image holds tensors and ${describe(part)}`);
-    return batchShape(part.shape);
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} holds tensors and ${describe(part)}`);
+    return batchShape(name, part.shape);
   });
   const [first, ...others] = shapes.map(([, ...shape]) => shape.join());
   if (others.some((shape) => shape !== first))
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "image holds tensors of different shapes");
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} holds tensors of different shapes`);
   const [, C, H, W] = shapes[0]!;
-  const latents = C === latentChannels && C !== 3;
-  if (!latents && C !== 3) throw badShape(shapes[0]!);
-  const count = shapes.reduce((sum, [rows]) => sum + rows!, 0);
-  return latents ? { count, latents: [H!, W!] } : { count };
+  return [shapes.reduce((sum, [rows]) => sum + rows, 0), C, H, W];
 }
 
 /** [B,C,H,W] of that, or of [C,H,W]. */
-function batchShape(shape: readonly number[]): readonly number[] {
-  if ((shape.length !== 3 && shape.length !== 4) || shape.includes(0)) throw badShape(shape);
-  return shape.length === 3 ? [1, ...shape] : shape;
+function batchShape(name: string, shape: readonly number[]): readonly [number, number, number, number] {
+  if ((shape.length !== 3 && shape.length !== 4) || shape.includes(0)) throw badShape(name, shape);
+  return (shape.length === 3 ? [1, ...shape] : shape) as [number, number, number, number];
 }
 
-async function fromPictures(sources: readonly (ImageSource | Tensor)[], options: ImageInputOptions): Promise<Tensor> {
+/** Pictures as float32 [B,3,H,W] in 0..1, resized as {@link prepareImage} does it. */
+export async function picturePixels(
+  sources: readonly ImageSource[],
+  options: Pick<ImageInputOptions, "factor" | "size" | "filter" | "reducing" | "maxSize" | "signal">,
+): Promise<Tensor> {
   const { size, filter = "lanczos", reducing, signal } = options;
   const pictures: RgbImage[] = [];
-  for (const source of sources as readonly ImageSource[]) pictures.push(await loadImage(source, { signal }));
+  for (const source of sources) pictures.push(await loadImage(source, { signal }));
   const target = targetSize(pictures[0]!, options);
-  if (size === undefined) warnOfSizes(pictures);
+  if (size?.height === undefined || size.width === undefined) warnOfSizes(pictures);
   const rows: Tensor[] = [];
   try {
     for (const picture of pictures) {
       const { data, width, height } = await resizePixels(picture, target.width, target.height, filter, reducing);
       rows.push(new Tensor(await native().pictureToTensor(data, width, height)));
     }
-    using unit = await Tensor.cat(rows, 0);
-    using doubled = await unit.mul(2);
-    return await doubled.sub(1);
+    return await Tensor.cat(rows, 0);
   } finally {
     disposeAll(...rows);
   }
@@ -120,10 +143,14 @@ async function fromPictures(sources: readonly (ImageSource | Tensor)[], options:
 /** The size to resize to, of what has this size. */
 function targetSize(
   own: { width: number; height: number },
-  { factor, size, maxSize }: ImageInputOptions,
+  { factor, size, maxSize }: Pick<ImageInputOptions, "factor" | "size" | "maxSize">,
 ): { width: number; height: number } {
-  if (size !== undefined || maxSize === undefined) return sizeForFactor(size ?? own, factor);
+  if (size !== undefined || maxSize === undefined) return sizeForFactor(sizeOr(size, own), factor);
   return sizeWithin(own, maxSize, factor);
+}
+
+function sizeOr({ height, width }: PartialSize = {}, own: { height: number; width: number }) {
+  return { height: height ?? own.height, width: width ?? own.width };
 }
 
 /** Several pictures make one batch, which has one size. */
@@ -134,10 +161,10 @@ function warnOfSizes(pictures: readonly RgbImage[]): void {
 }
 
 /** All tensors as one [B,C,H,W]. */
-async function oneTensor(list: readonly (ImageSource | Tensor)[]): Promise<Tensor> {
+export async function oneTensor(list: readonly Tensor[]): Promise<Tensor> {
   const batches: Tensor[] = [];
   try {
-    for (const part of list as readonly Tensor[]) batches.push(await part.reshape(batchShape(part.shape)));
+    for (const part of list) batches.push(await part.reshape(batchShape("image", part.shape)));
     return await Tensor.cat(batches, 0);
   } finally {
     disposeAll(...batches);
@@ -148,15 +175,19 @@ async function fromTensor(image: Tensor, options: ImageInputOptions): Promise<Im
   const { latentChannels, allowNonFinite } = options;
   const [, C, H, W] = image.shape as [number, number, number, number];
   if (C === latentChannels && C !== 3) return { latents: await image.clone() };
-  const { height, width } = targetSize({ height: H, width: W }, options);
-  using float = await image.to({ dtype: "float32" });
-  using resized = new Tensor(await native().resizeNearest(float.handle, height, width));
+  using resized = await resizedNearest(image, targetSize({ height: H, width: W }, options));
   return { pixels: await checkedPixels(resized, image.dtype, allowNonFinite) };
 }
 
-function badShape(shape: readonly number[]): InstructPix2PixError {
+/** A tensor of pictures as float32 of another size. */
+export async function resizedNearest(image: Tensor, { height, width }: { height: number; width: number }) {
+  using float = await image.to({ dtype: "float32" });
+  return new Tensor(await native().resizeNearest(float.handle, height, width));
+}
+
+function badShape(name: string, shape: readonly number[]): InstructPix2PixError {
   return new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
-    `image must be [B,3,H,W], or latents [B,C,h,w], not [${shape}]`,
+    `${name} must be [B,3,H,W], or latents [B,C,h,w], not [${shape}]`,
   );
 }

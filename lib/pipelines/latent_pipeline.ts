@@ -1,5 +1,6 @@
 import { ALONE, type GuidanceRow } from "../conditioning/guidance.js";
 import { embedGuidanceScale } from "../conditioning/guidance-embedding.js";
+import type { Controls } from "../conditioning/guided-control.js";
 import type { Scope } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
@@ -12,7 +13,13 @@ import { checkPrediction } from "./compatibility.js";
 import { DiffusionPipeline } from "./diffusion_pipeline.js";
 import { checkGivenTensors, FiniteChecks } from "./finite.js";
 import { GuidedSteps, type GuidedStepsOptions } from "./guided-steps.js";
-import { type ImageInput, type ImageInputOptions, type PipelineImage, prepareImage } from "./image-input.js";
+import {
+  type ImageInput,
+  type ImageInputOptions,
+  type PartialSize,
+  type PipelineImage,
+  prepareImage,
+} from "./image-input.js";
 import type { LatentScale } from "./latent-scale.js";
 import type { Placement } from "./latents.js";
 import { checkMaxSize, type MaxSizeOptions } from "./max-size.js";
@@ -46,6 +53,8 @@ export type LatentCall = Placement &
     batch: number;
     /** Pixels of the longer side of pictures at most. */
     maxSize: number | undefined;
+    /** The ControlNets of pipelines that have some. */
+    controls?: Controls | undefined;
   };
 
 /** What pipelines share whose UNet denoises an autoencoder's latents, whatever encodes their prompts. */
@@ -111,7 +120,7 @@ export abstract class LatentPipeline extends DiffusionPipeline {
   protected async prepareImage(
     image: PipelineImage,
     call: LatentCall,
-    size?: { height: number; width: number },
+    size?: PartialSize,
     { inTiles = false, ...how }: Pick<ImageInputOptions, "filter"> & { factor?: number; inTiles?: boolean } = {},
   ): Promise<{ image: ImageInput } & Disposable> {
     const { vae, maxSize, allowNonFinite, signal } = call;

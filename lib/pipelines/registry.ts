@@ -2,6 +2,10 @@ import { componentNames } from "../components/description.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import type { OptionNames } from "../core/known-options.js";
 import { quote } from "../core/quote.js";
+import { StableDiffusionControlNetPipeline } from "./controlnet/controlnet.js";
+import { StableDiffusionControlNetImg2ImgPipeline } from "./controlnet/controlnet_img2img.js";
+import { StableDiffusionXLControlNetPipeline } from "./controlnet/controlnet_sd_xl.js";
+import { StableDiffusionXLControlNetImg2ImgPipeline } from "./controlnet/controlnet_sd_xl_img2img.js";
 import type { DiffusionPipeline, PipelineClass } from "./diffusion_pipeline.js";
 import { KandinskyV22Pipeline } from "./kandinsky2_2/kandinsky2_2.js";
 import {
@@ -38,11 +42,15 @@ const PIPELINES: readonly AnyPipelineClass[] = [
   KandinskyV22InpaintCombinedPipeline,
   KandinskyV22PriorPipeline,
   KandinskyV22PriorEmb2EmbPipeline,
+  StableDiffusionControlNetImg2ImgPipeline,
+  StableDiffusionControlNetPipeline,
   StableDiffusionPipeline,
   StableDiffusionImg2ImgPipeline,
   StableDiffusionInpaintPipeline,
   StableDiffusionLatentUpscalePipeline,
   StableDiffusionUpscalePipeline,
+  StableDiffusionXLControlNetImg2ImgPipeline,
+  StableDiffusionXLControlNetPipeline,
   StableDiffusionXLPipeline,
   StableDiffusionXLImg2ImgPipeline,
   StableDiffusionXLInpaintPipeline,

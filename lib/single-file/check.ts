@@ -9,6 +9,7 @@ import {
   settingsOf,
   slotsOf,
 } from "../components/description.js";
+import type { GivenComponents } from "../components/load.js";
 import { componentClass, MODEL_INDEX, type ModelIndex, readModelIndex } from "../components/model-index.js";
 import { type InSingleFile, type ModelClass, registeredClass } from "../components/registry.js";
 import { describe } from "../core/arguments.js";
@@ -96,7 +97,7 @@ function checkFamily(
 export async function checkSingleFile<C extends SingleFileComponents>(
   description: PipelineDescription<C>,
   path: string,
-  options: SingleFilePipelineOptions & Partial<C>,
+  options: SingleFilePipelineOptions & GivenComponents<C>,
 ): Promise<CheckedSingleFile<C>> {
   const given = givenComponents(description, options);
   checkPredictionType(options, given.scheduler);
@@ -112,6 +113,11 @@ export async function checkSingleFile<C extends SingleFileComponents>(
       throw new InstructPix2PixError("ERR_CONFIG", `${needs}: give it`);
     }
     const modelClass = entry as ModelClass;
+    if (slot.list !== undefined)
+      throw new InstructPix2PixError(
+        "ERR_CONFIG",
+        `${description.className} needs ${String(name)}, which the file does not hold: give it`,
+      );
     if (!modelClass.inSingleFile)
       throw new InstructPix2PixError("ERR_CONFIG", `${description.className} does not load from a single file`);
     return [{ name, modelClass, inFile: modelClass.inSingleFile }];

@@ -1,6 +1,7 @@
-import { componentNames, type PipelineDescription } from "../components/description.js";
-import { assemble } from "../components/load.js";
+import { componentNames, type PipelineDescription, slotsOf } from "../components/description.js";
+import { assemble, type GivenComponents, loadingGiven } from "../components/load.js";
 import type { LoadProgress } from "../components/load-progress.js";
+import { withModelsAt } from "../components/model-at.js";
 import {
   deviceOf,
   modelOptions,
@@ -33,7 +34,7 @@ export type { SingleFileComponents };
  * Options of loading with components to use instead of the file's, or of the tokenizer and the scheduler that are otherwise
  * those of `config` or of the published models. They belong to the caller, as with {@link LoadOptions}.
  */
-export type SingleFileLoadOptions<C> = FromSingleFileOptions & Partial<C>;
+export type SingleFileLoadOptions<C> = FromSingleFileOptions & GivenComponents<C>;
 
 /**
  * Loads the components of a pipeline of Stable Diffusion 1 or 2 from one safetensors file in the original layout.
@@ -52,7 +53,9 @@ export async function loadSingleFile<C extends SingleFileComponents>(
 ): Promise<C> {
   checkKnown(options, { ...OPTIONS, ...componentNames(description) });
   const device = deviceOf(options);
-  const { file, ready, models, given, configFolder } = await checkSingleFile(description, path, options);
+  const { cacheDir, token, localFilesOnly, signal } = options;
+  const located = await withModelsAt(slotsOf(description), options, { cacheDir, token, localFilesOnly, signal });
+  const { file, ready, models, given, configFolder } = await checkSingleFile(description, path, located);
   const loading = models.map(({ name, modelClass, inFile, config }) => ({
     name,
     load: () => {
@@ -61,5 +64,5 @@ export async function loadSingleFile<C extends SingleFileComponents>(
     },
     bytes: () => storedBytes(componentOf(file, inFile.component)),
   }));
-  return assemble(ready, loading, given, options);
+  return assemble(ready, [...loading, ...loadingGiven(given, { ...options, device })], given, options);
 }

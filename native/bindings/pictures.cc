@@ -1,3 +1,4 @@
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
 #include <array>
@@ -5,6 +6,7 @@
 #include "bindings/convert.h"
 #include "bindings/objects.h"
 #include "bindings/register.h"
+#include "core/canny.h"
 #include "core/error.h"
 #include "core/resample.h"
 
@@ -46,6 +48,22 @@ Napi::Value resize(const Info& info) {
               target.mutable_data_ptr<uint8_t>(), out_width, out_height, filter, reducing);
     return [target](Napi::Env js) { return to_typed_array(js, target); };
   });
+}
+
+/// cannyEdges(rgb, width, height, low, high, l2Gradient, cancel): RGB bytes, white on edges, else black
+Napi::Value canny(const Info& info) {
+  const int width = edge_argument(info[1], "width"), height = edge_argument(info[2], "height");
+  const CannyOptions options{number_argument(info[3], "low"), number_argument(info[4], "high"),
+                             bool_argument(info[5], "l2Gradient")};
+  const at::Tensor rgb = bytes_argument(info[0], height, width, 3);
+  return Environment::of(info.Env())
+      .submit(JobQueue::io(), CancelObject::get_optional(info[6]), [=]() -> Finish {
+        std::vector<uint8_t> edges = canny_edges(rgb.const_data_ptr<uint8_t>(), width, height, 3, options);
+        const at::Tensor grey =
+            at::from_blob(edges.data(), {height, width, 1}, at::TensorOptions().dtype(at::kByte));
+        const at::Tensor target = grey.expand({height, width, 3}).contiguous();
+        return [target](Napi::Env js) { return to_typed_array(js, target); };
+      });
 }
 
 /// resizeNearest(x, height, width): [B,C,H,W] to the nearest neighbour
@@ -111,6 +129,7 @@ Napi::Value tensor_to_pictures(const Info& info) {
 
 void register_pictures(Napi::Env env, Napi::Object exports) {
   export_function<resize>(env, exports, "resize");
+  export_function<canny>(env, exports, "cannyEdges");
   export_function<resize_nearest>(env, exports, "resizeNearest");
   export_function<picture_to_tensor>(env, exports, "pictureToTensor");
   export_function<pictures_to_tensor>(env, exports, "picturesToTensor");

@@ -3,6 +3,7 @@
 #include "bindings/conditions.h"
 #include "bindings/convert.h"
 #include "bindings/register.h"
+#include "models/controlnet.h"
 #include "models/unet_2d_condition.h"
 
 namespace ip2p {
@@ -21,12 +22,25 @@ at::Tensor timesteps_argument(const Napi::Value& value) {
   return given;
 }
 
-/// unetForward(model, sample, timesteps, conditions, cancel): [B,C,H,W]
-Napi::Value unet_forward(const Info& info) {
-  const auto model = model_argument<UNet2DConditionModel>(info[0], "UNet2DConditionModel");
-  const at::Tensor sample = TensorObject::get(info[1]);
-  const at::Tensor given_timesteps = timesteps_argument(info[2]);
-  const GivenConditions given = conditions_argument(info[3]);
+/// The arguments of a pass, as JavaScript gave them.
+struct GivenPass {
+  at::Tensor sample, timesteps;
+  GivenConditions conditions;
+};
+
+/// The same, on the model's device, once they fit together.
+struct ReadyPass {
+  at::Tensor x, timesteps;
+  Conditions conditions;
+  /// For each row of x its row of the sample that was given; undefined: one to one.
+  at::Tensor rows;
+};
+
+/// (sample, timesteps, conditions) from this argument on
+GivenPass pass_arguments(const Info& info, size_t first, const std::shared_ptr<Model>& model) {
+  GivenPass pass{TensorObject::get(info[first]), timesteps_argument(info[first + 1]),
+                 conditions_argument(info[first + 2])};
+  const GivenConditions& given = pass.conditions;
   const bool conditioned = given.conditions.embeddings.defined() || given.conditions.image_embeds.defined();
   if (!conditioned || given.input_ids.defined())
     throw Error("ERR_INVALID_ARGUMENT",
@@ -34,39 +48,109 @@ Napi::Value unet_forward(const Info& info) {
   if (given.cache && !given.cache->belongs_to(model))
     throw Error("ERR_INVALID_ARGUMENT",
                 "this UNetCache belongs to another model: create one cache per model");
+  return pass;
+}
+
+ReadyPass ready(const GivenPass& given, const Model& model) {
+  require_dims(given.sample, 4, "sample", "[B,C,H,W]");
+  ReadyPass pass{
+      prepared(given.sample, model), given.timesteps.to(at::kCPU, at::kDouble).reshape({-1}), {}, {}};
+  pass.conditions = given.conditions.prepared(model, pass.x.size(0));
+  std::vector<int64_t>& sample_rows = pass.conditions.sample_rows;
+  const int64_t batch = pass.conditions.rows(), count = pass.timesteps.numel();
+  // Rows are not shared where that saves nothing or where each row has its own timestep.
+  if (!sample_rows.empty() && (pass.x.size(0) >= batch || count != 1)) {
+    pass.rows = at::tensor(sample_rows, at::TensorOptions().dtype(at::kLong)).to(pass.x.device());
+    pass.x = pass.x.index_select(0, pass.rows);
+    sample_rows.clear();
+  }
+  if (count != 1 && count != batch)
+    throw Error("ERR_INVALID_ARGUMENT",
+                "there are " + std::to_string(count) + " timesteps for a batch of " + std::to_string(batch));
+  return pass;
+}
+
+/// Runs a pass within the scope of its cache.
+template <class Run>
+auto with_cache(const GivenConditions& given, const Model& model, Run run) {
+  if (given.cache) given.cache->begin_pass(model.device());
+  auto result = run();
+  if (given.cache) given.cache->end_pass();
+  return result;
+}
+
+void recount(const GivenConditions& given) {
+  if (given.cache) given.counted->recount(given.cache->bytes());
+}
+
+/// unetForward(model, sample, timesteps, conditions, cancel): [B,C,H,W]
+Napi::Value unet_forward(const Info& info) {
+  const auto model = model_argument<UNet2DConditionModel>(info[0], "UNet2DConditionModel");
+  const GivenPass given = pass_arguments(info, 1, model);
   return submit_with(
       info.Env(), model,
       [=]() -> Finish {
-        require_dims(sample, 4, "sample", "[B,C,H,W]");
-        at::Tensor x = prepared(sample, *model);
-        const at::Tensor timesteps = given_timesteps.to(at::kCPU, at::kDouble).reshape({-1});
-        Conditions conditions = given.prepared(*model, x.size(0));
-        const int64_t batch = conditions.rows();
-        // Rows are not shared where that saves nothing or where each row has its own timestep.
-        if (!conditions.sample_rows.empty() && (x.size(0) >= batch || timesteps.numel() != 1)) {
-          const auto rows = at::tensor(conditions.sample_rows, at::TensorOptions().dtype(at::kLong));
-          x = x.index_select(0, rows.to(x.device()));
-          conditions.sample_rows.clear();
-        }
-        const int64_t count = timesteps.numel();
-        if (count != 1 && count != batch)
-          throw Error("ERR_INVALID_ARGUMENT", "there are " + std::to_string(count) +
-                                                  " timesteps for a batch of " + std::to_string(batch));
-        if (given.cache) given.cache->begin_pass(model->device());
-        const at::Tensor result = model->forward(x, timesteps, conditions);
-        if (given.cache) given.cache->end_pass();
-        return [result, counted = given.counted, cache = given.cache](Napi::Env js) {
-          if (cache) counted->recount(cache->bytes());
+        const ReadyPass pass = ready(given, *model);
+        const at::Tensor result = with_cache(given.conditions, *model, [&] {
+          return model->forward(pass.x, pass.timesteps, pass.conditions);
+        });
+        return [result, conditions = given.conditions](Napi::Env js) {
+          recount(conditions);
           return TensorObject::make(js, result);
         };
       },
       CancelObject::get_optional(info[4]));
 }
 
+/// { picture, scale, guessMode, zeroRowsBefore, zeroRowsBehind }
+ControlInput control_argument(const Napi::Value& value) {
+  const Napi::Object object = object_argument(value, "control");
+  const ControlInput control{TensorObject::get(object.Get("picture")),
+                             number_argument(object.Get("scale"), "conditioningScale"),
+                             bool_argument(object.Get("guessMode"), "guessMode"),
+                             integer_argument(object.Get("zeroRowsBefore"), "zeroRowsBefore"),
+                             integer_argument(object.Get("zeroRowsBehind"), "zeroRowsBehind")};
+  if (control.zero_rows_before < 0 || control.zero_rows_behind < 0)
+    throw Error("ERR_INVALID_ARGUMENT", "there cannot be fewer than 0 rows of zeros");
+  return control;
+}
+
+/// controlNetForward(model, sample, timesteps, conditions, control, cancel): { down, mid }
+Napi::Value controlnet_forward(const Info& info) {
+  const auto model = model_argument<ControlNetModel>(info[0], "ControlNetModel");
+  const GivenPass given = pass_arguments(info, 1, model);
+  const ControlInput given_control = control_argument(info[4]);
+  return submit_with(
+      info.Env(), model,
+      [=]() -> Finish {
+        require_dims(given_control.picture, 4, "controlnetCond", "[B,C,H,W]");
+        const ReadyPass pass = ready(given, *model);
+        ControlInput control = given_control;
+        control.picture = prepared(control.picture, *model);
+        if (pass.rows.defined() && control.picture.size(0) == given.sample.size(0))
+          control.picture = control.picture.index_select(0, pass.rows);
+        const Residuals result = with_cache(given.conditions, *model, [&] {
+          return model->forward(pass.x, pass.timesteps, pass.conditions, control);
+        });
+        return [result, conditions = given.conditions](Napi::Env js) {
+          recount(conditions);
+          Napi::Array down = Napi::Array::New(js, result.down.size());
+          for (size_t i = 0; i < result.down.size(); ++i)
+            down.Set(static_cast<uint32_t>(i), TensorObject::make(js, result.down[i]));
+          Napi::Object object = Napi::Object::New(js);
+          object.Set("down", down);
+          object.Set("mid", TensorObject::make(js, result.mid));
+          return object;
+        };
+      },
+      CancelObject::get_optional(info[5]));
+}
+
 }  // namespace
 
 void register_unet(Napi::Env env, Napi::Object exports) {
   export_function<unet_forward>(env, exports, "unetForward");
+  export_function<controlnet_forward>(env, exports, "controlNetForward");
 }
 
 }  // namespace ip2p

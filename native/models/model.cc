@@ -19,6 +19,7 @@
 #include "models/autoencoder_kl.h"
 #include "models/clip_text_model.h"
 #include "models/clip_vision_model.h"
+#include "models/controlnet.h"
 #include "models/prior_transformer.h"
 #include "models/unet_2d_condition.h"
 #include "models/vq_model.h"
@@ -135,6 +136,8 @@ std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue&
     return std::make_shared<CLIPTextModel>(CLIPTextConfig(config, attention));
   if (kind == "CLIPVisionModelWithProjection")
     return std::make_shared<CLIPVisionModelWithProjection>(CLIPVisionConfig(config, attention));
+  if (kind == "ControlNetModel")
+    return std::make_shared<ControlNetModel>(ControlNetConfig(config), attention);
   if (kind == "PriorTransformer")
     return std::make_shared<PriorTransformer>(PriorTransformerConfig(config), attention);
   if (kind == "VQModel") return std::make_shared<VQModel>(VQModelConfig(config), attention);
@@ -206,7 +209,9 @@ void Model::initialize(std::optional<at::Generator> generator, c10::Device devic
     if (weight) fan_in = shape.size() > 1 ? c10::multiply_integers(shape.begin() + 1, shape.end()) : 0;
     const double bound = fan_in > 0 ? 1 / std::sqrt(static_cast<double>(fan_in)) : 0;
     at::Tensor value = at::empty(shape, at::kFloat);
-    if (name.find("embedding.weight") != std::string::npos)
+    if (starts_at_zero(name))
+      value.zero_();
+    else if (name.find("embedding.weight") != std::string::npos)
       value.normal_(0, 0.02, generator);
     else if (!parameter->trained)
       value.normal_(0, 1, generator);  // random frequencies

@@ -33,6 +33,9 @@ class Model : public Module {
   /// Adapts a file's tensor to a parameter of another shape, if the model supports it; undefined if not.
   virtual at::Tensor adapted(const std::string&, const at::Tensor&, at::IntArrayRef) const { return {}; }
 
+  /// Whether a parameter of a new model is zero.
+  virtual bool starts_at_zero(const std::string&) const { return false; }
+
   /// Reads every parameter from the safetensors files: from all their tensors or, if `views` are given, from
   /// these of the first file only. ERR_STATE_DICT lists missing, unexpected and misshapen
   /// tensors; ERR_NOT_FINITE names the first weight that holds NaN or infinity in `dtype`, unless allowed.
@@ -43,7 +46,7 @@ class Model : public Module {
   void quantize() override;
 
   /// Gives every parameter a random float32 value, as PyTorch's layers do: weights and biases uniform within
-  /// ±1/√fan-in, norms 1 and 0, embeddings normal with a deviation of 0.02.
+  /// ±1/√fan-in, norms 1 and 0, embeddings normal with a deviation of 0.02. Some start at zero.
   void initialize(std::optional<at::Generator> generator, c10::Device device);
 
   /// Moves the weights and drops tensors derived from them. If it fails, the weights stay where they were.

@@ -22,7 +22,9 @@ void check_residuals(const Residuals& residuals, size_t skips) {
 }
 
 at::Tensor plus_residual(const at::Tensor& x, const at::Tensor& residual, const char* name) {
-  const bool fits = residual.dim() == 4 && residual.sizes().slice(1) == x.sizes().slice(1) &&
+  const bool pooled = residual.dim() == 4 && residual.size(2) == 1 && residual.size(3) == 1;
+  const bool fits = residual.dim() == 4 && residual.size(1) == x.size(1) &&
+                    (pooled || residual.sizes().slice(2) == x.sizes().slice(2)) &&
                     (residual.size(0) == x.size(0) || residual.size(0) == 1);
   if (!fits)
     throw Error("ERR_INVALID_ARGUMENT",

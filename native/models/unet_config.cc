@@ -41,6 +41,7 @@ UNetEncoderConfig::UNetEncoderConfig(const ConfigValue& config)
       timestep_post_act(config.string_or("timestep_post_act", "")),
       time_embedding_dim(config.integer("time_embedding_dim")),
       time_cond_proj_dim(config.integer_or("time_cond_proj_dim", 0)),
+      class_act_fn(act_fn),
       class_embed_type(config.string_or("class_embed_type", "")),
       num_class_embeds(config.integer_or("num_class_embeds", 0)),
       addition_embed_type(config.string_or("addition_embed_type", "")),

@@ -35,6 +35,7 @@ struct UNetEncoderConfig {
   std::string timestep_post_act;  ///< empty: none
   int64_t time_embedding_dim;
   int64_t time_cond_proj_dim;       ///< 0: none
+  std::string class_act_fn;         ///< of class_embed_type "timestep": act_fn, if no model says otherwise
   std::string class_embed_type;     ///< empty: none, or a table if num_class_embeds is given
   int64_t num_class_embeds;         ///< 0: none
   std::string addition_embed_type;  ///< empty: none

@@ -69,7 +69,7 @@ UNetEmbeddings::UNetEmbeddings(const UNetEncoderConfig& config)
     class_table_ = std::make_unique<Embedding>(classes_, dim_);
     add_child("class_embedding", *class_table_);
   } else if (class_type_ == "timestep") {
-    class_layers_ = std::make_unique<TimestepEmbedding>(channels_, dim_, config.act_fn);
+    class_layers_ = std::make_unique<TimestepEmbedding>(channels_, dim_, config.class_act_fn);
     add_child("class_embedding", *class_layers_);
   } else if (class_type_ == "projection") {
     class_layers_ = std::make_unique<TimestepEmbedding>(projection_dim_, dim_, kAddedAct);

@@ -100,7 +100,7 @@ void UNetEncoder::share_or_expand(Pass& pass, const Conditions& conditions) cons
 }
 
 UNetEncoder::Pass UNetEncoder::begin(const at::Tensor& sample, const at::Tensor& timesteps,
-                                     const Conditions& conditions) const {
+                                     const Conditions& conditions, const at::Tensor& added) const {
   embeddings_.check(conditions, conditions.rows());
   Pass pass;
   pass.text = {embeddings_.context(conditions), {}, conditions.cache};
@@ -113,6 +113,7 @@ UNetEncoder::Pass UNetEncoder::begin(const at::Tensor& sample, const at::Tensor&
   // the reference implementation to the last digits.
   const bool contiguous = sample.is_cpu() && at::autocast::is_autocast_enabled(at::kCPU);
   pass.x = conv_in_.forward(contiguous ? sample.contiguous() : sample);
+  if (added.defined()) pass.x = pass.x + added;
   share_or_expand(pass, conditions);
   pass.skips = {pass.x};
   pass.x = down_blocks_[0].forward(pass.x, pass.time, pass.text, pass.skips);

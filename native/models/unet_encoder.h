@@ -24,8 +24,10 @@ class UNetEncoder : public Module {
   };
 
   /// Checks the conditions and computes the highest resolution: the first convolution and the first block.
-  /// sample: [B,in_channels,H,W], timesteps: [B] or [1]
-  Pass begin(const at::Tensor& sample, const at::Tensor& timesteps, const Conditions& conditions) const;
+  /// sample: [B,in_channels,H,W], timesteps: [B] or [1]; added: what is added to the first convolution's
+  /// output, [1 or B,C,H,W], or undefined
+  Pass begin(const at::Tensor& sample, const at::Tensor& timesteps, const Conditions& conditions,
+             const at::Tensor& added = {}) const;
 
   /// The other levels and the middle.
   void descend(Pass& pass) const;

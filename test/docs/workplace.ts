@@ -3,6 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { afterAll, beforeAll } from "vitest";
 import { imageGrid, loadImage } from "../../lib/images/index.js";
+import { ControlNetModel } from "../../lib/models/controlnet.js";
+import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
 import { fixture } from "../helpers/fixtures.js";
 import { HubServer } from "../hub/server.js";
@@ -52,7 +54,13 @@ export function useDocsWorld(): DocsWorld {
     cpSync(fixture("sdxl-ip2p", "model"), made.at("sdxl-edit"), { recursive: true });
     const picture = await loadImage(tinyImage);
     await picture.save(made.at("photo.jpg"));
-    await picture.save(made.at("mask.png"));
+    for (const name of ["mask", "edges", "depths"]) await picture.save(made.at(`${name}.png`));
+    using unet = await UNet2DConditionModel.fromPretrained(`${textModel}/unet`);
+    const shape = { conditioningEmbeddingOutChannels: [4, 4, 4, 4] };
+    for (const name of ["controlnet-canny", "controlnet-depth"]) {
+      using net = await ControlNetModel.fromUNet(unet, shape);
+      await net.savePretrained(made.at(name));
+    }
     const pairs = await ip2p(["make-dataset", "--world", "--count=4", "--size=32", "--output=pairs"], {
       cwd: made.folder,
     });

@@ -8,6 +8,7 @@ import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
 import type { RgbImage } from "../../lib/images/index.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
+import { ControlNetModel } from "../../lib/models/controlnet.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";
 import type { Scheduler } from "../../lib/schedulers/scheduler.js";
@@ -28,6 +29,9 @@ interface RecordedRun {
   /** Entries of the UNet's configuration that differ from its file's. */
   unet_config?: Record<string, unknown>;
   vae?: string;
+  controlnets?: string[];
+  /** Whether one ControlNet is a list. */
+  several?: boolean;
   /** Whether the pipeline is made of the scheduler; else it replaces the pipeline's. */
   given?: boolean;
   seed: number | number[];
@@ -106,6 +110,11 @@ export function replay(name: string, classes: ReplayedClasses, rows: Record<numb
       const entry = registeredClass(className as ComponentClassName) as ModelClass;
       parts[camelCase(part)] = keep(await entry.load(fixture(name, folder), {}));
     }
+    if (run.controlnets) {
+      const nets: ControlNetModel[] = [];
+      for (const net of run.controlnets) nets.push(keep(await ControlNetModel.fromPretrained(fixture(name, net))));
+      parts.controlnet = nets.length > 1 || run.several ? nets : nets[0];
+    }
     if (run.vae) parts.vae = keep(await AutoencoderKL.fromPretrained(fixture(name, run.vae)));
     if (run.unet || run.unet_config) {
       const folder = await changed(fixture(name, run.unet ?? join(run.model, "unet")), run.unet_config);
@@ -132,8 +141,9 @@ export function replay(name: string, classes: ReplayedClasses, rows: Record<numb
 
   const replayed = runs.map((run, i) => ({ i, ...run }));
   test.each(replayed)("run $i: $class, $scheduler", async ({ i, ...run }) => {
-    const { class: className, model, unet, unet_config, vae, components, init } = run;
-    const key = JSON.stringify([className, model, unet, unet_config, vae, components, init, run.given && run]);
+    const { class: className, model, unet, unet_config, vae, components, controlnets, several, init } = run;
+    const parts = [unet, unet_config, vae, components, controlnets, several, init];
+    const key = JSON.stringify([className, model, parts, run.given && run]);
     if (!pipelines.has(key)) pipelines.set(key, load(run));
     const pipe = await pipelines.get(key)!;
     const original = pipe.scheduler;

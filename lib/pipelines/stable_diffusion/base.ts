@@ -5,7 +5,7 @@ import { loadSingleFile, type SingleFileLoadOptions } from "../../single-file/lo
 import { checkPrompts, type PromptCall } from "../call.js";
 import { checkTextWidth, checkVocabulary } from "../compatibility.js";
 import type { StableDiffusionComponents } from "../components.js";
-import type { PipelineClass } from "../diffusion_pipeline.js";
+import type { PipelineClass, PipelineModel } from "../diffusion_pipeline.js";
 import type { FiniteChecks } from "../finite.js";
 import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pipeline.js";
 import { type LatentScale, scaleByFactor } from "../latent-scale.js";
@@ -57,7 +57,7 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
     return new this(await loadSingleFile(this.description, file, options));
   }
 
-  protected get models() {
+  protected get models(): readonly PipelineModel[] {
     return [this.textEncoder, this.vae, this.unet];
   }
 

@@ -1,4 +1,4 @@
-import { optionNames } from "../../core/known-options.js";
+import { type OptionNames, optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkMemory } from "../check-memory.js";
@@ -53,7 +53,8 @@ const OPTIONS = optionNames<TextToImageOptions<OutputType>>()({
   numInferenceSteps: true,
 });
 
-type Call = StableDiffusionCall & ScheduleCall & { height: number; width: number };
+/** A validated call. */
+export type TextToImageCall = StableDiffusionCall & ScheduleCall & { height: number; width: number };
 
 /**
  * Makes pictures from text: Stable Diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752), numerically equal to
@@ -62,7 +63,7 @@ type Call = StableDiffusionCall & ScheduleCall & { height: number; width: number
 export class StableDiffusionPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionPipeline", checkUNetInput);
-  protected readonly runOptions = OPTIONS;
+  protected readonly runOptions: OptionNames<object> = OPTIONS;
   /** @internal */
   static override readonly outdated = OUTDATED;
 
@@ -78,40 +79,49 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
     return await this.running(
       options,
       (device) => this.#check(options, device),
-      async (call) => {
-        using scope = new Scope();
-        const { scheduler, finite } = await this.begin(call, scope);
-        await checkMemory(call, call);
-        setSchedule(scheduler, call);
-        const { timesteps } = scheduler;
-        const text = scope.add(await this.encodeText(call, finite));
-        const latents = await initialLatents(latentShape(call), scheduler, { ...call, given: call.latents });
-        const steps = scope.add(await this.guide(call, { text, timesteps }));
-        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
-        return await finish(denoised, { ...call, finite });
-      },
+      (call) => this.generate(call),
     );
   }
 
-  #check(options: TextToImageOptions<OutputType>, device: string): Call {
-    const { unet, vae, textEncoder } = this;
-    const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
-    checkUNetInput(unet.config, vae.config);
+  /** Makes the pictures of a call. */
+  protected async generate<T extends OutputType>(call: TextToImageCall): Promise<ImagesResult<T>> {
+    using scope = new Scope();
+    const { scheduler, finite } = await this.begin(call, scope);
+    await checkMemory(call, call);
+    setSchedule(scheduler, call);
+    const { timesteps } = scheduler;
+    const text = scope.add(await this.encodeText(call, finite));
+    const latents = await initialLatents(latentShape(call), scheduler, { ...call, given: call.latents });
+    const steps = scope.add(await this.guide(call, { text, timesteps }));
+    const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
+    return await finish(denoised, { ...call, finite });
+  }
+
+  #check(options: TextToImageOptions<OutputType>, device: string): TextToImageCall {
+    const { unet, vae } = this;
+    const call = this.checkCall(options, device);
     // As in diffusers: one edge alone does not count.
     const { height, width } = options;
     const given = height == null || width == null ? {} : { height, width };
-    const checked = {
-      ...call,
-      ...checkSchedule(options, options.numInferenceSteps ?? 50),
-      ...checkSize(given, { unet, vae, multiple: 8 }),
-    };
+    const checked = { ...call, ...checkSize(given, { unet, vae, multiple: 8 }) };
     checkLatents(call.latents, latentShape(checked));
     return checked;
+  }
+
+  /** Validates all but the size. */
+  protected checkCall(
+    options: TextToImageOptions<OutputType>,
+    device: string,
+  ): Omit<TextToImageCall, "height" | "width"> {
+    const { unet, vae, textEncoder } = this;
+    const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
+    checkUNetInput(unet.config, vae.config);
+    return { ...call, ...checkSchedule(options, options.numInferenceSteps ?? 50) };
   }
 }
 
 /** [B·n,C,h,w] */
-function latentShape({ count, vae, height, width }: Call): number[] {
+function latentShape({ count, vae, height, width }: TextToImageCall): number[] {
   const edge = (pixels: number) => Math.floor(pixels / vae.scaleFactor);
   return [count, vae.config.latent_channels, edge(height), edge(width)];
 }

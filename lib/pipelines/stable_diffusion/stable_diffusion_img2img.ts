@@ -1,4 +1,4 @@
-import { optionNames } from "../../core/known-options.js";
+import { type OptionNames, optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
@@ -7,7 +7,7 @@ import { checkUNetInput } from "../compatibility.js";
 import { stableDiffusion } from "../components.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
-import { checkImages, type PipelineImage } from "../image-input.js";
+import { checkImages, type PartialSize, type PipelineImage } from "../image-input.js";
 import { checkPairing, finish, unitNoise } from "../latents.js";
 import { MAX_SIZE_OPTIONS, type MaxSizeOptions } from "../max-size.js";
 import { checkFraction, requireGiven } from "../options.js";
@@ -63,7 +63,14 @@ const OPTIONS = optionNames<ImageToImageOptions<OutputType>>()({
   numInferenceSteps: true,
 });
 
-type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage; strength: number };
+/** A validated call. */
+export type ImageToImageCall = StableDiffusionCall &
+  ScheduleCall & {
+    image: PipelineImage;
+    strength: number;
+    /** Of the result, where the picture does not decide. */
+    size?: PartialSize;
+  };
 
 /**
  * Makes pictures from pictures and text, by noising and denoising them (Meng et al. 2022, "SDEdit",
@@ -72,7 +79,7 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage; strengt
 export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionImg2ImgPipeline", checkUNetInput);
-  protected readonly runOptions = OPTIONS;
+  protected readonly runOptions: OptionNames<object> = OPTIONS;
   /** @internal */
   static override readonly outdated = OUTDATED;
 
@@ -87,21 +94,26 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
   async run<T extends OutputType>(options: ImageToImageOptions<T>): Promise<ImagesResult<T>> {
     return await this.running(
       options,
-      (device) => this.#check(options, device),
-      async (call) => {
-        using scope = new Scope();
-        const { scheduler, finite } = await this.begin(call, scope);
-        const timesteps = setPartialSchedule(scheduler, call, call.strength);
-        const text = scope.add(await this.encodeText(call, finite));
-        const steps = scope.add(await this.guide(call, { text, timesteps }));
-        const latents = await this.#noisedPicture(call, scheduler, timesteps, finite);
-        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
-        return await finish(denoised, { ...call, finite });
-      },
+      (device) => this.check(options, device),
+      (call) => this.generate(call),
     );
   }
 
-  #check(options: ImageToImageOptions<OutputType>, device: string): Call {
+  /** Makes the pictures of a call. */
+  protected async generate<T extends OutputType>(call: ImageToImageCall): Promise<ImagesResult<T>> {
+    using scope = new Scope();
+    const { scheduler, finite } = await this.begin(call, scope);
+    const timesteps = setPartialSchedule(scheduler, call, call.strength);
+    const text = scope.add(await this.encodeText(call, finite));
+    const steps = scope.add(await this.guide(call, { text, timesteps }));
+    const { latents: given } = call;
+    const latents = given ? await given.to(call) : await this.#noisedPicture(call, scheduler, timesteps, finite);
+    const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
+    return await finish(denoised, { ...call, finite });
+  }
+
+  /** Validates a call. */
+  protected check(options: ImageToImageOptions<OutputType>, device: string): ImageToImageCall {
     const { unet, vae, textEncoder } = this;
     requireGiven("image", options.image);
     const strength = checkFraction("strength", options.strength ?? 0.8);
@@ -115,13 +127,13 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
 
   /** [B·n,C,h,w]: the pictures' latents with the noise of the first timestep that is visited. */
   async #noisedPicture(
-    call: Call,
+    call: ImageToImageCall,
     scheduler: Scheduler,
     timesteps: readonly number[],
     finite: FiniteChecks,
   ): Promise<Tensor> {
     using scope = new Scope();
-    const input = scope.add(await this.prepareImage(call.image, call));
+    const input = scope.add(await this.prepareImage(call.image, call, call.size));
     const clean = scope.add(await pictureLatents(call, input.image, { draws: true, scaled: true }, finite));
     const noise = scope.add(await unitNoise(clean.shape, call));
     return await scheduler.addNoise(clean, noise, timesteps.slice(0, 1));

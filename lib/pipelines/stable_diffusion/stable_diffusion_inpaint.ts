@@ -1,4 +1,4 @@
-import { optionNames } from "../../core/known-options.js";
+import { type OptionNames, optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { checkSchedule, type ScheduleCall } from "../call.js";
 import { stableDiffusion } from "../components.js";
@@ -72,7 +72,7 @@ type Call = StableDiffusionCall & ScheduleCall & InpaintCall;
 export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = stableDiffusion("StableDiffusionInpaintPipeline", checkInpaintUNet);
-  protected readonly runOptions = OPTIONS;
+  protected readonly runOptions: OptionNames<object> = OPTIONS;
   /** @internal */
   static override readonly outdated = OUTDATED_INPAINTING;
 

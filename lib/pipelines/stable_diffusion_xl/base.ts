@@ -5,8 +5,9 @@ import { Tensor } from "../../core/tensor.js";
 import type { AutoencoderKL } from "../../models/autoencoder_kl.js";
 import { loadSingleFile, type SingleFileComponents, type SingleFileLoadOptions } from "../../single-file/load.js";
 import { sizeNumbers } from "../compatibility.js";
-import type { PipelineClass } from "../diffusion_pipeline.js";
+import type { PipelineClass, PipelineModel } from "../diffusion_pipeline.js";
 import type { FiniteChecks } from "../finite.js";
+import type { GuidedStepsOptions } from "../guided-steps.js";
 import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pipeline.js";
 import { type LatentScale, scaleByStatistics } from "../latent-scale.js";
 import type { OutputType, RunOptions, SamplingOptions } from "../run-options.js";
@@ -74,7 +75,7 @@ export abstract class StableDiffusionXLBase extends LatentPipeline {
     return new this(await loadSingleFile(this.description, file, options));
   }
 
-  protected get models() {
+  protected get models(): readonly PipelineModel[] {
     return [...(this.textEncoder ? [this.textEncoder] : []), this.textEncoder2, this.vae, this.unet];
   }
 
@@ -135,7 +136,7 @@ export abstract class StableDiffusionXLBase extends LatentPipeline {
     call: StableDiffusionXLCall,
     { text, pooled }: PairConditions,
     ids: TimeIds,
-    steps: { timesteps: readonly number[]; channels?: Tensor; showsChannels?: boolean },
+    steps: Pick<GuidedStepsOptions, "timesteps" | "channels" | "showsChannels" | "controlledSteps">,
     scope: Scope,
   ) {
     const { count, device, dtype } = call;

@@ -1,4 +1,4 @@
-import { optionNames } from "../../core/known-options.js";
+import { type OptionNames, optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkMemory } from "../check-memory.js";
@@ -34,6 +34,7 @@ import {
   PROMPT_PAIR_OPTIONS,
   type PromptPairOptions,
   SIZE_OPTIONS,
+  type SizeCall,
   type SizeOptions,
 } from "./options.js";
 
@@ -69,8 +70,9 @@ const OPTIONS = optionNames<TextToImageXLOptions<OutputType>>()({
   numInferenceSteps: true,
 });
 
-type Call = StableDiffusionXLCall &
-  ScheduleCall & { height: number; width: number; ids: TimeIds; denoisingEnd: number | undefined };
+/** A validated call. */
+export type TextToImageXLCall = StableDiffusionXLCall &
+  ScheduleCall & { height: number; width: number; sizes: SizeCall; denoisingEnd: number | undefined };
 
 /**
  * Makes pictures from text: Stable Diffusion XL (Podell et al. 2023, https://arxiv.org/abs/2307.01952), numerically equal to
@@ -80,7 +82,7 @@ type Call = StableDiffusionXLCall &
 export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
   /** @internal */
   static readonly description = stableDiffusionXL("StableDiffusionXLPipeline", checkUNetInput);
-  protected readonly runOptions = OPTIONS;
+  protected readonly runOptions: OptionNames<object> = OPTIONS;
 
   /**
    * Makes pictures.
@@ -94,42 +96,57 @@ export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
     return await this.running(
       options,
       (device) => this.#check(options, device),
-      async (call) => {
-        using scope = new Scope();
-        const { scheduler, finite } = await this.begin(call, scope);
-        await checkMemory(call, call);
-        setSchedule(scheduler, call);
-        // Steps may repeat a timestep: the first one is meant.
-        scheduler.setBeginIndex(0);
-        const timesteps = stepsUntil(scheduler, scheduler.timesteps, call.denoisingEnd);
-        const conditions = await this.encodeText(call, finite, scope);
-        const factor = call.vae.scaleFactor;
-        const [h, w] = [Math.floor(call.height / factor), Math.floor(call.width / factor)];
-        const shape = [call.count, call.vae.config.latent_channels, h, w];
-        const steps = await this.guideWith(call, conditions, call.ids, { timesteps }, scope);
-        const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
-        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
-        return await finish(denoised, { ...call, finite });
-      },
+      (call) => this.generate(call),
     );
   }
 
-  #check(options: TextToImageXLOptions<OutputType>, device: string): Call {
+  /** Makes the pictures of a call. */
+  protected async generate<T extends OutputType>(call: TextToImageXLCall): Promise<ImagesResult<T>> {
+    using scope = new Scope();
+    const { scheduler, finite } = await this.begin(call, scope);
+    await checkMemory(call, call);
+    setSchedule(scheduler, call);
+    // Steps may repeat a timestep: the first one is meant.
+    scheduler.setBeginIndex(0);
+    const { timesteps: all } = scheduler;
+    const timesteps = stepsUntil(scheduler, all, call.denoisingEnd);
+    const conditions = await this.encodeText(call, finite, scope);
+    const factor = call.vae.scaleFactor;
+    const [h, w] = [Math.floor(call.height / factor), Math.floor(call.width / factor)];
+    const shape = [call.count, call.vae.config.latent_channels, h, w];
+    const parts = { timesteps, controlledSteps: all.length };
+    const steps = await this.guideWith(call, conditions, timeIds(call), parts, scope);
+    const latents = await initialLatents(shape, scheduler, { ...call, given: call.latents });
+    const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite });
+    return await finish(denoised, { ...call, finite });
+  }
+
+  #check(options: TextToImageXLOptions<OutputType>, device: string): TextToImageXLCall {
+    const { unet, vae } = this;
+    return { ...this.checkCall(options, device), ...checkSize(options, { unet, vae, multiple: 8 }) };
+  }
+
+  /** Validates all but the size. */
+  protected checkCall(
+    options: TextToImageXLOptions<OutputType>,
+    device: string,
+  ): Omit<TextToImageXLCall, "height" | "width"> {
     const { unet, vae } = this;
     const call = this.checkCommon(options, device, checkTextGuidance(options, this.skippableLayers, 5));
     checkUNetInput(unet.config, vae.config);
-    const size = checkSize(options, { unet, vae, multiple: 8 });
-    const given = checkSizes(options);
-    const own = [size.height, size.width] as const;
-    const positive = [...(given.originalSize ?? own), ...given.cropsCoordsTopLeft, ...(given.targetSize ?? own)];
-    const { negativeOriginalSize: original, negativeTargetSize: target } = given;
-    const negative = original && target ? [...original, ...given.negativeCropsCoordsTopLeft, ...target] : positive;
     return {
       ...call,
       ...checkSchedule(options, options.numInferenceSteps ?? 50),
-      ...size,
-      ids: { positive, negative },
+      sizes: checkSizes(options),
       denoisingEnd: checkDenoisingEnd(options.denoisingEnd),
     };
   }
+}
+
+function timeIds({ sizes, height, width }: TextToImageXLCall): TimeIds {
+  const own = [height, width] as const;
+  const positive = [...(sizes.originalSize ?? own), ...sizes.cropsCoordsTopLeft, ...(sizes.targetSize ?? own)];
+  const { negativeOriginalSize: original, negativeTargetSize: target } = sizes;
+  const negative = original && target ? [...original, ...sizes.negativeCropsCoordsTopLeft, ...target] : positive;
+  return { positive, negative };
 }

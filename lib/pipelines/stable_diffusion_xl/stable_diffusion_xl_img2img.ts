@@ -1,4 +1,4 @@
-import { optionNames } from "../../core/known-options.js";
+import { type OptionNames, optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import type { Tensor } from "../../core/tensor.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
@@ -6,7 +6,7 @@ import { checkSchedule, type ScheduleCall } from "../call.js";
 import { checkUNetInput } from "../compatibility.js";
 import { denoise } from "../denoise.js";
 import type { FiniteChecks } from "../finite.js";
-import type { PipelineImage } from "../image-input.js";
+import type { PartialSize, PipelineImage } from "../image-input.js";
 import { finish, unitNoise } from "../latents.js";
 import { MAX_SIZE_OPTIONS, type MaxSizeOptions } from "../max-size.js";
 import { checkFraction, requireGiven } from "../options.js";
@@ -73,7 +73,15 @@ const OPTIONS = optionNames<ImageToImageXLOptions<OutputType>>()({
   numInferenceSteps: true,
 });
 
-type Call = StableDiffusionXLCall & ScheduleCall & RefiningCall & { image: PipelineImage; strength: number };
+/** A validated call. */
+export type ImageToImageXLCall = StableDiffusionXLCall &
+  ScheduleCall &
+  RefiningCall & {
+    image: PipelineImage;
+    strength: number;
+    /** Of the result, where the picture does not decide. */
+    size?: PartialSize;
+  };
 
 /**
  * Makes pictures from pictures and text with Stable Diffusion XL, and refines what its base made (Podell et al. 2023,
@@ -82,7 +90,7 @@ type Call = StableDiffusionXLCall & ScheduleCall & RefiningCall & { image: Pipel
 export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
   /** @internal */
   static readonly description = stableDiffusionXLRefiner("StableDiffusionXLImg2ImgPipeline", checkUNetInput);
-  protected readonly runOptions = OPTIONS;
+  protected readonly runOptions: OptionNames<object> = OPTIONS;
 
   /** Whether the UNet takes an aesthetic score instead of the target size, as refiners do. */
   readonly requiresAestheticsScore: boolean;
@@ -103,25 +111,29 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
   async run<T extends OutputType>(options: ImageToImageXLOptions<T>): Promise<ImagesResult<T>> {
     return await this.running(
       options,
-      (device) => this.#check(options, device),
-      async (call) => {
-        using scope = new Scope();
-        const { scheduler, finite } = await this.begin(call, scope);
-        const { timesteps, from } = refiningSchedule(scheduler, call);
-        const conditions = await this.encodeText(call, finite, scope);
-        const latents = scope.add(await this.#start(call, scheduler, from, finite));
-        const [, , h, w] = latents.shape as [number, number, number, number];
-        const factor = call.vae.scaleFactor;
-        const ids = refiningTimeIds(call, [h * factor, w * factor]);
-        const steps = await this.guideWith(call, conditions, ids, { timesteps }, scope);
-        const start = await latents.clone();
-        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents: start, finite });
-        return await finish(denoised, { ...call, finite });
-      },
+      (device) => this.check(options, device),
+      (call) => this.generate(call),
     );
   }
 
-  #check(options: ImageToImageXLOptions<OutputType>, device: string): Call {
+  /** Makes the pictures of a call. */
+  protected async generate<T extends OutputType>(call: ImageToImageXLCall): Promise<ImagesResult<T>> {
+    using scope = new Scope();
+    const { scheduler, finite } = await this.begin(call, scope);
+    const { timesteps, from } = refiningSchedule(scheduler, call);
+    const conditions = await this.encodeText(call, finite, scope);
+    const latents = scope.add(await this.#start(call, scheduler, from, finite));
+    const [, , h, w] = latents.shape as [number, number, number, number];
+    const factor = call.vae.scaleFactor;
+    const ids = refiningTimeIds(call, [h * factor, w * factor]);
+    const steps = await this.guideWith(call, conditions, ids, { timesteps }, scope);
+    const start = await latents.clone();
+    const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents: start, finite });
+    return await finish(denoised, { ...call, finite });
+  }
+
+  /** Validates a call. */
+  protected check(options: ImageToImageXLOptions<OutputType>, device: string): ImageToImageXLCall {
     const { unet, vae, requiresAestheticsScore } = this;
     requireGiven("image", options.image);
     const strength = checkFraction("strength", options.strength ?? 0.3);
@@ -137,11 +149,16 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
   }
 
   /** [B·n,C,h,w]: the pictures' latents, with the noise of the first timestep unless another model left it in them. */
-  async #start(call: Call, scheduler: Scheduler, timesteps: readonly number[], finite: FiniteChecks): Promise<Tensor> {
+  async #start(
+    call: ImageToImageXLCall,
+    scheduler: Scheduler,
+    timesteps: readonly number[],
+    finite: FiniteChecks,
+  ): Promise<Tensor> {
     const { device, dtype, latents: given } = call;
     using scope = new Scope();
     if (given) return await given.to({ device, dtype });
-    const input = scope.add(await this.prepareImage(call.image, call));
+    const input = scope.add(await this.prepareImage(call.image, call, call.size));
     const clean = scope.add(await pictureLatents(call, input.image, { draws: true, scaled: true }, finite));
     if (call.denoisingStart !== undefined) return await clean.clone();
     const noise = scope.add(await unitNoise(clean.shape, { device, dtype, generator: call.generator }));

@@ -1,3 +1,4 @@
+import type { NativeCancelToken } from "./system.js";
 import type { NativeTensor } from "./tensor.js";
 
 /** bindings/pictures.cc */
@@ -12,6 +13,16 @@ export interface ImagesAddon {
     filter: string,
     /** Whether the picture is first reduced by whole factors (Pillow's `reducing_gap=1`). */
     reducing: boolean,
+  ): Promise<Uint8Array>;
+  /** Canny's edges of RGB pixels: RGB again, white on edges, else black. */
+  cannyEdges(
+    rgb: Uint8Array,
+    width: number,
+    height: number,
+    low: number,
+    high: number,
+    l2Gradient: boolean,
+    cancel: NativeCancelToken | null,
   ): Promise<Uint8Array>;
   /** [B,C,H,W] resized by nearest neighbour. */
   resizeNearest(x: NativeTensor, height: number, width: number): Promise<NativeTensor>;

@@ -40,6 +40,15 @@ export interface ModelsAddon {
     conditions: NativeConditions,
     cancel: NativeCancelToken | null,
   ): Promise<NativeTensor>;
+  /** The same for a ControlNet; residuals among the conditions are another one's, to which these are added. */
+  controlNetForward(
+    model: NativeModel,
+    sample: NativeTensor,
+    timesteps: readonly number[] | NativeTensor,
+    conditions: NativeConditions,
+    control: NativeControl,
+    cancel: NativeCancelToken | null,
+  ): Promise<{ down: NativeTensor[]; mid: NativeTensor }>;
   /** Resolves to the moments: mean and log variance, [B,2·latent_channels,h,w]. */
   vaeEncode(
     model: NativeModel,
@@ -122,6 +131,17 @@ export interface NativeModel {
   dispose(): void;
 }
 
+/** What a pass of a ControlNet takes (native/models/controlnet.h). */
+export interface NativeControl {
+  /** [B,C,H,W] in 0..1, with the rows of the sample or one. */
+  picture: NativeTensor;
+  scale: number;
+  guessMode: boolean;
+  /** Rows of zeros around the residuals. */
+  zeroRowsBefore: number;
+  zeroRowsBehind: number;
+}
+
 export interface NativeTiling {
   sampleMinSize: number;
   latentMinSize: number;
@@ -135,6 +155,7 @@ export const MODEL_KINDS = [
   "CLIPTextModel",
   "CLIPTextModelWithProjection",
   "CLIPVisionModelWithProjection",
+  "ControlNetModel",
   "PriorTransformer",
   "VQModel",
 ] as const;
