@@ -85,7 +85,6 @@ interface ModelConstructor<T extends PretrainedModel<unknown>> {
 
 function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
   const { kind, library }: ModelFormat = Model.description;
-  const { singleFile } = Model;
   const storage: ModelClass<T> = {
     className: kind,
     library,

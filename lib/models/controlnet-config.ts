@@ -63,11 +63,20 @@ export function parseControlNetConfig(config: JsonObject, where: string): Contro
   return parseConfig(CONTROLNET_SCHEMA, config, where);
 }
 
+/** What a UNet's configuration may say otherwise, and ControlNets have one value of. */
+const ONLY = {
+  conv_in_kernel: CONV_IN_KERNEL,
+  time_cond_proj_dim: null,
+  time_embedding_type: "positional",
+  timestep_post_act: null,
+  encoder_hid_dim_type: null,
+} as const;
+
 /** The native model's configuration. */
 export function controlNetToNative(config: ControlNetConfig, where: string): object {
   const heads = config.num_attention_heads ?? config.attention_head_dim;
   const encoder = encoderToNative({ ...config, attention_head_dim: heads }, where);
-  return { ...config, ...encoder, conv_in_kernel: CONV_IN_KERNEL, time_cond_proj_dim: null };
+  return { ...config, ...encoder, ...ONLY };
 }
 
 /** Pixels per latent along an edge: what the control picture is scaled down by. */
@@ -88,10 +97,7 @@ export function configForUNet(unet: Readonly<UNet2DConditionConfig>, shape: Part
   const own = Object.keys(CONTROLNET_SCHEMA).filter((key) => Object.hasOwn(unet, key));
   const shared = Object.fromEntries(own.map((key) => [key, unet[key as keyof UNet2DConditionConfig]]));
   const where = "the UNet's configuration";
-  for (const [key, only] of [
-    ["conv_in_kernel", CONV_IN_KERNEL],
-    ["time_cond_proj_dim", null],
-  ] as const)
+  for (const [key, only] of Object.entries(ONLY) as [keyof typeof ONLY, string | number | null][])
     if (unet[key] !== only) throw unsupported(where, key, unet[key], `${only}: ControlNets have no other`);
   const width = 4 * unet.block_out_channels[0]!;
   if ((unet.time_embedding_dim ?? width) !== width)

@@ -81,6 +81,11 @@ export abstract class LatentPipeline extends DiffusionPipeline {
     checkPrediction(this.unet.config, this.vae.config, this.scheduler);
   }
 
+  /** Whether the UNet takes the scale of guidance as an input, as distilled ones do. */
+  protected get embedsGuidance(): boolean {
+    return this.unet.config.time_cond_proj_dim !== null;
+  }
+
   /** Validates the options that have to do with latents, and the components for them. */
   protected checkLatents(
     options: SamplingOptions & RunOptions<OutputType> & MaxSizeOptions,
@@ -92,7 +97,7 @@ export abstract class LatentPipeline extends DiffusionPipeline {
     this.checkPrediction();
     const maxSize = checkMaxSize(options, vae.scaleFactor);
     const scale = this.scaleOf(vae);
-    const guided = unet.config.time_cond_proj_dim === null ? guidance : embeddedGuidance(guidance);
+    const guided = this.embedsGuidance ? embeddedGuidance(guidance) : guidance;
     return { vae, unet, scale, device, dtype: unet.dtype, batch, maxSize, ...sampling, ...run, ...guided };
   }
 

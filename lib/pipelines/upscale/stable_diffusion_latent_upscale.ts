@@ -87,6 +87,11 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase {
   /** @internal */
   static readonly description = LATENT_UPSCALE;
   protected readonly runOptions = OPTIONS;
+
+  /** What this UNet takes beside the timestep are the noise level and the pooled text. */
+  protected override get embedsGuidance(): boolean {
+    return false;
+  }
   readonly #texts = new PromptCache();
 
   /**
