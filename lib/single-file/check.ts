@@ -108,7 +108,7 @@ export async function checkSingleFile<C extends SingleFileComponents>(
     const entry = registeredClass(slot.classes[0]!);
     if (name in given || name in absent) return [];
     if (entry.files.kind !== "model") {
-      if (name === "tokenizer" || name === "scheduler") return [];
+      if (entry.files.kind === "tokenizer" || name === "scheduler") return [];
       const needs = `${description.className} needs ${String(name)}, which a single file does not hold`;
       throw new InstructPix2PixError("ERR_CONFIG", `${needs}: give it`);
     }

@@ -128,7 +128,7 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Ten
       conditions.deep_features == DeepFeatures::Reuse ? conditions.cache->deep_features : at::Tensor();
   if (x.defined() && x.size(0) == conditions.rows() && x.sizes().slice(2) == sample.sizes().slice(2)) {
     // The deeper levels are skipped, the path down to them included.
-    pass.skips.resize(1 + encoder_.skip_count(0));
+    pass.skips.resize(encoder_.highest_skips());
     finish_skips();
   } else {
     encoder_.descend(pass);

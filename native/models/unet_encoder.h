@@ -37,6 +37,9 @@ class UNetEncoder : public Module {
   /// How many of them are a level's.
   size_t skip_count(size_t level) const { return down_blocks_[level].skip_count(); }
 
+  /// How many there are of the highest resolution, the first convolution's among them.
+  size_t highest_skips() const { return 1 + down_blocks_[0].skips_of_own_resolution(); }
+
   /// Leaves out the first convolution and the embeddings.
   void quantize() override;
 

@@ -37,6 +37,7 @@ class DownBlock2D : public UNetDownBlock {
   }
 
   size_t skip_count() const override { return resnets_.size() + downsamplers_.size(); }
+  size_t skips_of_own_resolution() const override { return resnets_.size(); }
 
  private:
   ModuleList<ResnetBlock2D> resnets_;

@@ -40,6 +40,7 @@ class SimpleDownBlock2D : public UNetDownBlock {
   }
 
   size_t skip_count() const override { return resnets_.size() + downsamplers_.size(); }
+  size_t skips_of_own_resolution() const override { return resnets_.size(); }
 
   at::Tensor forward(at::Tensor x, const TimeCondition& time, const TextCondition& text,
                      std::vector<at::Tensor>& skips) const override {

@@ -44,6 +44,9 @@ class UNetDownBlock : public Module {
 
   /// How many skips it appends.
   virtual size_t skip_count() const = 0;
+
+  /// How many of them have the resolution that it begins with.
+  virtual size_t skips_of_own_resolution() const { return skip_count(); }
 };
 
 /// The lowest resolution.

@@ -152,7 +152,7 @@ describe("checkpoints that diffusers' script wrote", () => {
     for (const step of [1, 500]) diffusersCheckpoint(outputDir, step, join(source, "checkpoint-4"));
     const seen = await watch(options(outputDir, { ...latest, maxTrainSteps: 2 }));
     expect(expectError(seen, "ERR_CHECKPOINT")).toMatch(
-      /checkpoint-1, checkpoint-500 \(written by diffusers' script\); name one of them, as resumeFromCheckpoint, e.g. checkpoint-500/,
+      /checkpoint-1, checkpoint-500 \(written by diffusers' script\); name one of them as resumeFromCheckpoint, e.g. checkpoint-500/,
     );
     const { warnings } = await trained(options(outputDir, { maxTrainSteps: 3 }));
     expect(warnings.join()).toMatch(/ignores and keeps: checkpoint-1, checkpoint-500 \(written by diffusers/);
