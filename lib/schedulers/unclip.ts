@@ -1,6 +1,6 @@
 import type { Tensor } from "../core/tensor.js";
 import { AlphaScheduler } from "./alpha-scheduler.js";
-import { choice, integer, type SchedulerConfig, type Settings } from "./config.js";
+import { choice, integer, nullAs, type SchedulerConfig, type Settings } from "./config.js";
 import { drawNoise, type Expression, scaled, sum, withTemporaries } from "./expression.js";
 import { exp32, f32, log32, roundHalfEven, sqrt32 } from "./float32.js";
 import { learnedRangeDeviation } from "./learned-range.js";
@@ -16,7 +16,7 @@ import { requireStepCount } from "./timesteps.js";
 
 const SCHEMA = {
   num_train_timesteps: integer(1000, { min: 2, max: 100_000 }),
-  variance_type: choice(["fixed_small_log", "learned_range"], "fixed_small_log"),
+  variance_type: nullAs("fixed_small_log", choice(["fixed_small_log", "learned_range"], "fixed_small_log")),
   prediction_type: choice(["epsilon", "sample"], "epsilon"),
   ...clipKeys(true),
   beta_schedule: choice(["squaredcos_cap_v2"], "squaredcos_cap_v2"),

@@ -120,7 +120,12 @@ describe.each(["express", "fastify"])("the server with %s", (name) => {
         expect(await broken.json()).toMatchObject({ code: "ERR_IMAGE", message: expect.stringContaining("picture") });
         expect((await edit(picture, "")).status).toBe(400);
         expect([400, 415]).toContain((await edit("text", undefined, "text/plain")).status);
-        expect((await edit(new Uint8Array(11 << 20))).status).toBe(413);
+        // The server answers before it has read everything, which a client may only see as a closed connection.
+        const tooLarge = await edit(new Uint8Array(11 << 20)).then(
+          ({ status }) => status,
+          ({ cause }) => cause?.code,
+        );
+        expect([413, "EPIPE", "ECONNRESET"]).toContain(tooLarge);
         // One that goes away does not hold its place.
         for (let i = 0; i < 10; i++) {
           const gone = new AbortController();
