@@ -150,9 +150,9 @@ describe("a server", () => {
           }
           expect(answer.status, body.toString("latin1", 0, 200)).toBe(503);
           expect(JSON.parse(body.toString()).code).toBe("ERR_BUSY");
-          const pause = Number(answer.headers.get("retry-after"));
-          expect(pause).toBeGreaterThanOrEqual(1);
-          await delay(1000 * (pause + Math.random()));
+          expect(Number(answer.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+          // Sooner than it says, which on a busy machine is later than this test has time for.
+          await delay(500 + Math.random() * 500);
         }
       }),
     );
