@@ -10,6 +10,7 @@ import { Generator, InstructPix2PixError, loadSafetensors, saveSafetensors } fro
 import { AutoencoderKL } from "../../../dist/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../../dist/models/clip_text_model.js";
 import { CLIPVisionModelWithProjection } from "../../../dist/models/clip_vision_model_with_projection.js";
+import { ControlNetModel } from "../../../dist/models/controlnet.js";
 import { PriorTransformer } from "../../../dist/models/prior_transformer.js";
 import { VQModel } from "../../../dist/models/vq_model.js";
 import { native, onOneThread, Tensor, tinyModel, UNet2DConditionModel } from "./package.mjs";
@@ -24,6 +25,10 @@ const model = (Class, folder) => Class.fromPretrained(`model/${folder}`);
 const unet = await model(UNet2DConditionModel, "unet");
 const vae = await model(AutoencoderKL, "vae");
 const text = await model(CLIPTextModel, "text_encoder");
+const controlNet = await ControlNetModel.fromConfig({
+  ...{ block_out_channels: [8], down_block_types: ["DownBlock2D"], layers_per_block: 1, norm_num_groups: 4 },
+  ...{ cross_attention_dim: 8, conditioning_embedding_out_channels: [4, 4, 4, 4], attention_head_dim: 2 },
+});
 const vision = await CLIPVisionModelWithProjection.fromConfig({
   ...{ hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1, num_attention_heads: 2 },
   ...{ image_size: 16, patch_size: 8, projection_dim: 8 },
@@ -62,6 +67,9 @@ const target = await Tensor.randn([1, 4, 8, 8]);
 const halfPicture = await Tensor.randn([2, 3, 16, 8]);
 const latentNoise = await Tensor.randn([2, 4, 8, 8]);
 const bias = await Tensor.zeros([8]);
+const controlSample = await Tensor.randn([1, 4, 8, 8]);
+const controlContext = await Tensor.randn([1, 3, 8]);
+const controlPicture = await Tensor.rand([1, 3, 64, 64]);
 const visionPixels = await Tensor.randn([1, 3, 16, 16]);
 const vqLatents = await Tensor.randn([1, 4, 4, 4]);
 const priorRow = await Tensor.randn([2, 8]);
@@ -289,6 +297,12 @@ const addonExamples = {
     { embeddings: h(context), sampleRows: [0], cache: new addon.UNetCache([5]), deepFeatures: "keep" },
     null,
   ],
+  controlNetForward: () => [
+    ...[controlNet.handle, h(controlSample), [5], { embeddings: h(controlContext) }],
+    { picture: h(controlPicture), scale: 1, guessMode: false, zeroRowsBefore: 0, zeroRowsBehind: 0 },
+    null,
+  ],
+  cannyEdges: () => [new Uint8Array(12), 2, 2, 50, 100, false, null],
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
   clipTextForward: () => [text.handle, h(ids), true, null, 0],
