@@ -42,7 +42,9 @@ describe.each(["folder", "parquet"] as const)("as %s", (format) => {
     expect(rows.map(({ texts }) => texts)).toEqual(expected.map(({ texts }) => texts));
   });
 
-  test.each(PARQUET)("parquet files such as %s keep theirs", async (name) => {
+  // Reading is the same for both: each kind of file is written in one of the formats.
+  const every = PARQUET.filter((_, i) => i % 2 === (format === "folder" ? 0 : 1));
+  test.each(every)("parquet files such as %s keep theirs", async (name) => {
     const copy = { copy: fixture("data", "mixed", "parquet", name) };
     const from = await scratch.folder({ "data/train-00000-of-00001.parquet": copy });
     const { output } = await convert({ from, format });

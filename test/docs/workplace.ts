@@ -114,7 +114,9 @@ export function useDocsWorld(): DocsWorld {
   world.place = (folder) => {
     const place = new Workplace(folder);
     rmSync(place.folder, { recursive: true, force: true });
-    cpSync(made.folder, place.folder, { recursive: true, verbatimSymlinks: true });
+    // Downloads of other examples stay where they are.
+    const filter = (path: string) => path !== made.at("hf");
+    cpSync(made.folder, place.folder, { recursive: true, verbatimSymlinks: true, filter });
     return place;
   };
   return world;

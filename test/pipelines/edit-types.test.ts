@@ -6,7 +6,8 @@ import ts from "typescript";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const entry = JSON.stringify(join(root, "lib", "index.js"));
+// The declarations that a user gets.
+const entry = JSON.stringify(join(root, "dist", "index.js"));
 
 const PROGRAM = `
 import type { EditOptions, EditResult, InstructPix2PixPipeline, OutputType, RgbImage, Tensor } from ${entry};

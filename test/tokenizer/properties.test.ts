@@ -67,9 +67,9 @@ test("every configuration loads, or is refused with a typed error of one line", 
           expect(error.message).not.toContain("\n");
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     );
-    expect(loaded).toBeGreaterThan(100);
+    expect(loaded).toBeGreaterThan(30);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

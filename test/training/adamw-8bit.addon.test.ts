@@ -101,7 +101,7 @@ test("values are rounded to the nearest code", () => {
 });
 
 test("8-bit and 32-bit AdamW train alike", async () => {
-  const STEPS = 120;
+  const STEPS = 60;
   const curve = async (use8bitAdam: boolean): Promise<number[]> => {
     using bench = await TrainingBench.open(fixture("script-full", "base"), { use8bitAdam }, { batch: 2, side: 4 });
     const losses: number[] = [];

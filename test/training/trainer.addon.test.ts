@@ -133,7 +133,6 @@ test.each([
 );
 
 test.each([
-  ["bfloat16", {}],
   ["bfloat16", { gradientCheckpointing: true }],
   ["bfloat16", { use8bitAdam: true }],
   ["float16", {}],
