@@ -63,6 +63,11 @@ export {
 } from "./models/controlnet.js";
 export type { ModelOptions, QuantizationOptions } from "./models/pretrained.js";
 export { type PriorForwardOptions, PriorTransformer, type PriorTransformerConfig } from "./models/prior_transformer.js";
+export {
+  type SafetyCheckerConfig,
+  type SafetyCheckerOutput,
+  StableDiffusionSafetyChecker,
+} from "./models/safety_checker.js";
 export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_2d_condition.js";
 export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";

@@ -3,7 +3,9 @@ import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { checkKnown, type OptionNames } from "../core/known-options.js";
 import { show } from "../files/config.js";
+import { isFile } from "../files/is-file.js";
 import type { PretrainedModel } from "../models/pretrained.js";
+import { filesOf } from "./files.js";
 import { ModelAt } from "./model-at.js";
 import { componentClass, type ModelIndex, readModelIndex } from "./model-index.js";
 import { numberedFolders } from "./numbered.js";
@@ -16,6 +18,8 @@ export interface ComponentSlot {
   readonly classes: readonly ComponentClassName[];
   /** Whether a pipeline may lack it; it is null then. Default false. */
   readonly optional?: boolean;
+  /** Of an optional one: whether a folder may lack its files although the index names it. Default false. */
+  readonly mayLackFiles?: boolean;
   /**
    * For a component that may be a list of several: the class that `model_index.json` names for one. The folders of the
    * others are numbered: "controlnet_1". Options may name such components by their folders or repositories.
@@ -51,8 +55,8 @@ export interface PipelineDescription<C> {
   };
   /** What diffusers' class has besides, and these pipelines lack: null in `model_index.json`. */
   readonly lacking?: readonly string[];
-  /** Other entries of `model_index.json` when it is saved. */
-  readonly settings?: Readonly<Record<string, unknown>>;
+  /** Other entries of `model_index.json` when it is saved. @param has whether there is a component in a folder */
+  settings?(has: (folder: string) => boolean): Readonly<Record<string, unknown>>;
   /**
    * Refuses components that do not fit together, before weights are downloaded or loaded.
    *
@@ -150,7 +154,7 @@ export async function checkPipeline<C>(
   const found: { name: keyof C; place?: number; folder: string; entry: RegisteredClass }[] = [];
   for (const [name, slot] of slotsOf(description)) {
     if (name in given) continue;
-    if (slot.optional && !index.components.get(slot.folder)) {
+    if (await isAbsent(slot, index, folder)) {
       ready[name] = null as C[keyof C];
       configs[name] = null;
     } else if (slot.list !== undefined && index.components.get(slot.folder)?.className === slot.list) {
@@ -159,7 +163,7 @@ export async function checkPipeline<C>(
       for (const [place, at] of folders.entries()) found.push({ name, place, folder: at, entry });
       ready[name] = configs[name] = [] as C[keyof C];
     } else {
-      const entry = registeredClass(componentClass(index, slot.folder, slot.classes));
+      const entry = registeredClass(componentClass(index, slot.folder, slot.classes, adviceFor(name, slot)));
       found.push({ name, folder: join(folder, slot.folder), entry });
     }
   }
@@ -176,6 +180,19 @@ export async function checkPipeline<C>(
   }
   description.check?.(configs as PipelineConfigs<C>, index);
   return { folder, index, ready, models };
+}
+
+/** What helps where a component is of no use. */
+function adviceFor(name: PropertyKey, { mayLackFiles }: ComponentSlot): string {
+  return mayLackFiles ? `; ${String(name)}: false does without it` : "";
+}
+
+/** Whether a pipeline's folder does without a component. */
+async function isAbsent({ folder, optional, mayLackFiles }: ComponentSlot, index: ModelIndex, at: string) {
+  const component = index.components.get(folder);
+  if (!optional || !component) return Boolean(optional);
+  const files = filesOf(component);
+  return Boolean(mayLackFiles) && "config" in files && !(await isFile(join(at, folder, files.config)));
 }
 
 /** A setting as an index has it. @throws `ERR_CONFIG` */
@@ -208,10 +225,11 @@ function isLight(entry: RegisteredClass): entry is Exclude<RegisteredClass, Mode
  * @throws `ERR_INVALID_ARGUMENT` for one of another class, or null where a component is needed
  */
 export function givenComponents<C>(description: PipelineDescription<C>, options: object): Partial<C> {
-  const given: Partial<C> = {};
+  const found: Partial<C> = {};
   for (const [name, slot] of slotsOf(description)) {
-    const part = (options as Partial<C>)[name];
-    if (part === undefined) continue;
+    const given: unknown = (options as Partial<C>)[name];
+    if (given === undefined) continue;
+    const part = given === false && slot.optional ? null : given;
     const parts: readonly unknown[] = slot.list !== undefined && Array.isArray(part) && part.length > 0 ? part : [part];
     const fits = (value: unknown) =>
       value instanceof ModelAt || slot.classes.some((className) => registeredClass(className).is(value));
@@ -220,7 +238,7 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
         "ERR_INVALID_ARGUMENT",
         `${String(name)} must be of class ${slot.classes.join(" or ")}${slot.list ? ", or a list of them" : ""}, not ${describe(part)}`,
       );
-    given[name] = part;
+    found[name] = part as C[keyof C];
   }
   for (const [name, { fallback }] of settingsOf(description)) {
     const value: unknown = (options as Partial<C>)[name];
@@ -230,9 +248,9 @@ export function givenComponents<C>(description: PipelineDescription<C>, options:
         "ERR_INVALID_ARGUMENT",
         `${String(name)} must be ${kindOf(fallback)}, not ${describe(value)}`,
       );
-    given[name] = value as C[keyof C];
+    found[name] = value as C[keyof C];
   }
-  return given;
+  return found;
 }
 
 /** The names of a pipeline's components. */

@@ -5,6 +5,9 @@ import { MODEL_KINDS, type ModelKind } from "../runtime/contract/index.js";
 import { SCHEDULER_CONFIG } from "../schedulers/registry.js";
 import type { ComponentClass, ModelIndex } from "./model-index.js";
 
+/** The class of Stable Diffusion's safety checker. */
+const SAFETY_CHECKER = "StableDiffusionSafetyChecker" satisfies ModelKind;
+
 /** The files of a component's folder, as far as its class determines them. */
 export type ComponentFiles =
   | { readonly kind: "model"; readonly config: string; readonly weights: WeightBaseName }
@@ -18,7 +21,9 @@ export function filesOf({ library, className }: ComponentClass): ComponentFiles 
   if (className.includes("Tokenizer")) return { kind: "tokenizer" };
   if (/ImageProcessor|FeatureExtractor/.test(className)) return { kind: "processor", config: PROCESSOR_CONFIG };
   if (className.endsWith("Scheduler")) return { kind: "scheduler", config: SCHEDULER_CONFIG };
-  return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(library) };
+  // Its module is one of diffusers', but it is stored as transformers stores models.
+  const storedBy = className === SAFETY_CHECKER ? "transformers" : library;
+  return { kind: "model", config: MODEL_CONFIG, weights: weightBaseName(storedBy) };
 }
 
 /** Classes in `model_index.json` that are lists of models, in numbered folders, by the models' class. */
@@ -36,7 +41,8 @@ export function usableComponents({ components }: ModelIndex): string[] {
 
 function isUsable(component: ComponentClass): boolean {
   const { kind } = filesOf(component);
-  return kind === "model" ? isModelKind(component.className) || isList(component) : kind !== "processor";
+  if (kind !== "model") return kind !== "processor";
+  return isList(component) || (isModelKind(component.className) && component.className !== SAFETY_CHECKER);
 }
 
 function isModelKind(className: string): boolean {

@@ -1,10 +1,11 @@
 import { join } from "node:path";
-import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { checkKnown, type OptionNames, optionNames } from "../core/known-options.js";
 import { readConfig } from "../files/config.js";
 import { type DownloadProgress, RESOLVE_OPTIONS, type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import type { ModelOptions, PretrainedModel } from "../models/pretrained.js";
-import { listVariants, weightBytes } from "../models/weights.js";
+import type { WeightBaseName } from "../models/weight-names.js";
+import { listVariants, resolveWeights, weightBytes } from "../models/weights.js";
 import {
   type CheckedPipeline,
   checkPipeline,
@@ -20,7 +21,7 @@ import type { ModelClass } from "./registry.js";
 import { leaveToCaller } from "./shared.js";
 
 /** Options of {@link ResolveOptions} that select files, which do not apply to a whole pipeline. */
-const CHOOSE_FILES = ["components", "subfolder", "allowPatterns", "ignorePatterns"] as const;
+const CHOOSE_FILES = ["components", "optionalComponents", "subfolder", "allowPatterns", "ignorePatterns"] as const;
 
 export interface FromPretrainedOptions
   extends PipelineModelOptions,
@@ -33,6 +34,7 @@ export interface FromPretrainedOptions
 /** The options of downloading that apply to a whole pipeline. */
 const {
   components: _components,
+  optionalComponents: _optionalComponents,
   subfolder: _subfolder,
   allowPatterns: _allowPatterns,
   ignorePatterns: _ignorePatterns,
@@ -53,8 +55,11 @@ const OPTIONS = optionNames<FromPretrainedOptions>()({
  */
 export type LoadOptions<C> = FromPretrainedOptions & GivenComponents<C>;
 
-/** Components among the options of loading. Those that may be lists can also be named by their folders or repositories. */
-export type GivenComponents<C> = { [K in keyof C]?: C[K] | ByPlace<C[K]> };
+/**
+ * Components among the options of loading; null, or false, leaves out those that a pipeline may lack. Those that may be lists can
+ * also be named by their folders or repositories.
+ */
+export type GivenComponents<C> = { [K in keyof C]?: C[K] | ByPlace<C[K]> | (null extends C[K] ? false : never) };
 
 // Distributes over unions.
 type ByPlace<T> = T extends readonly (infer Item)[] ? string | readonly (string | Item)[] : never;
@@ -79,13 +84,16 @@ export async function loadComponents<C extends object>(
   let checked: CheckedPipeline<C> | undefined;
   const folder = await resolvePretrained(pathOrId, {
     ...downloadOptions(options),
-    components: slotsOf(description).flatMap(([name, slot]) => (name in given ? [] : [slot.folder])),
+    ...neededFolders(description, given),
     checkConfigs: async (at) => {
       checked = await checkPipeline(description, at, given);
     },
   });
   if (checked?.folder !== folder) checked = await checkPipeline(description, folder, given);
   const { models, ready } = checked;
+  for (const { name, folder, modelClass } of models)
+    if (slotsOf(description).some(([each, slot]) => each === name && slot.mayLackFiles))
+      await checkWeightsOf(String(name), folder, modelClass.files.weights);
   const variantOf = variant === undefined ? noVariant : await componentVariants(folder, models, variant);
   const loading = models.map(({ name, place, folder, modelClass }) => ({
     ...{ name, place },
@@ -97,6 +105,26 @@ export async function loadComponents<C extends object>(
     bytes: () => weightBytes(folder, { baseName: modelClass.files.weights, variant: variantOf(folder) }),
   }));
   return assemble(ready, [...loading, ...loadingGiven(given, { ...options, device })], given, options);
+}
+
+/** The folders of the components that a pipeline needs beside given ones, as `resolvePretrained` takes them. */
+export function neededFolders<C>(
+  description: Pick<PipelineDescription<C>, "components">,
+  given: Partial<C>,
+): Pick<ResolveOptions, "components" | "optionalComponents"> {
+  const slots = slotsOf(description).filter(([name]) => !(name in given));
+  const folders = (of: typeof slots) => of.map(([, { folder }]) => folder);
+  return { components: folders(slots), optionalComponents: folders(slots.filter(([, slot]) => slot.mayLackFiles)) };
+}
+
+/** Refuses weights that cannot be read, with the advice to do without them. @throws `ERR_SAFETENSORS` */
+async function checkWeightsOf(name: string, folder: string, baseName: WeightBaseName): Promise<void> {
+  try {
+    if ((await listVariants(folder, baseName)).length === 0) await resolveWeights(folder, { baseName });
+  } catch (error) {
+    if (!isInstructPix2PixError(error, "ERR_SAFETENSORS")) throw error;
+    throw new InstructPix2PixError(error.code, `${error.message}; or do without it: ${name}: false`);
+  }
 }
 
 /** The loading of those given components that are named by their places. */

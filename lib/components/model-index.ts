@@ -47,16 +47,22 @@ export function parseModelIndex(text: string, path: string): ModelIndex {
 /**
  * The class of a component; must be a known one.
  *
+ * @param advice at the end of the message that refuses another one
  * @throws `ERR_CONFIG` naming component and class, also if the component is missing
  */
-export function componentClass<T extends string>(index: ModelIndex, component: string, known: readonly T[]): T {
+export function componentClass<T extends string>(
+  index: ModelIndex,
+  component: string,
+  known: readonly T[],
+  advice = "",
+): T {
   const entry = index.components.get(component);
   if (!entry) throw problem(index.path, `the pipeline has no "${component}"`);
   const found = known.find((name) => name === entry.className);
   if (found === undefined)
     throw problem(
       index.path,
-      `"${component}" is a ${entry.className} of ${entry.library}, which is not supported; known: ${known.join(", ")}`,
+      `"${component}" is a ${entry.className} of ${entry.library}, which is not supported; known: ${known.join(", ")}${advice}`,
     );
   return found;
 }

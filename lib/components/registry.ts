@@ -7,7 +7,7 @@ import { CLIPTextModel } from "../models/clip_text_model.js";
 import { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
 import { CLIPVisionModelWithProjection } from "../models/clip_vision_model_with_projection.js";
 import { ControlNetModel } from "../models/controlnet.js";
-import type { ModelFormat, ModelLibrary } from "../models/format.js";
+import type { ModelFormat } from "../models/format.js";
 import {
   type ModelDescription,
   type ModelOptions,
@@ -16,6 +16,7 @@ import {
   readModelConfig,
 } from "../models/pretrained.js";
 import { PriorTransformer } from "../models/prior_transformer.js";
+import { StableDiffusionSafetyChecker } from "../models/safety_checker.js";
 import { DIFFUSERS_VERSION } from "../models/save.js";
 import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { VQModel } from "../models/vq_model.js";
@@ -38,7 +39,8 @@ import { type ComponentFiles, filesOf } from "./files.js";
 interface Storage<T> {
   /** As in `model_index.json`. */
   readonly className: string;
-  readonly library: ModelLibrary;
+  /** Likewise: a Python package, or a module of diffusers' pipelines. */
+  readonly library: string;
   /** Whether a value is a component of this class that a pipeline can use. */
   is(value: unknown): value is T;
   /** Writes the component's folder. @throws `ERR_IO` */
@@ -84,11 +86,11 @@ interface ModelConstructor<T extends PretrainedModel<unknown>> {
 }
 
 function model<T extends PretrainedModel<unknown>>(Model: ModelConstructor<T>): ModelClass {
-  const { kind, library }: ModelFormat = Model.description;
+  const { kind, library, module = library }: ModelFormat = Model.description;
   const storage: ModelClass<T> = {
     className: kind,
-    library,
-    files: filesOf({ library, className: kind }) as ModelClass["files"],
+    library: module,
+    files: filesOf({ library: module, className: kind }) as ModelClass["files"],
     // A model with a projection is a subclass of the one without, but another component.
     is: (value): value is T =>
       value instanceof (Model as unknown as new () => T) &&
@@ -155,6 +157,7 @@ const MODELS = {
   CLIPVisionModelWithProjection: model(CLIPVisionModelWithProjection),
   ControlNetModel: model(ControlNetModel),
   PriorTransformer: model(PriorTransformer),
+  StableDiffusionSafetyChecker: model(StableDiffusionSafetyChecker),
   UNet2DConditionModel: model(UNet2DConditionModel),
   VQModel: model(VQModel),
 } satisfies Record<ModelKind, ModelClass>;

@@ -69,12 +69,14 @@ export function savedPipeline<C>(
   components: SavedPipeline["components"],
   parts: Partial<C> = {},
 ): SavedPipeline {
-  const { className, lacking = [], settings = {} } = description;
-  const absent = Object.fromEntries(lacking.map((name) => [name, null]));
+  const { className, lacking = [] } = description;
+  const optional = slotsOf(description).flatMap(([, slot]) => (slot.optional ? [slot.folder] : []));
+  const all = { ...Object.fromEntries([...lacking, ...optional].map((name) => [name, null])), ...components };
+  const settings = description.settings?.((folder) => Boolean(all[folder]));
   return {
     className,
     settings: { ...settings, ...savedSettings(description, parts) },
-    components: { ...absent, ...components },
+    components: all,
   };
 }
 
@@ -90,7 +92,7 @@ export function savedComponents<C>(
   return Object.fromEntries(
     slotsOf(description).map(([name, slot]) => {
       const part = components[name];
-      if (part === null) return [slot.folder, null];
+      if (part == null) return [slot.folder, null];
       if (!Array.isArray(part) || slot.list === undefined) return [slot.folder, savedComponent(String(name), part)];
       return [
         slot.folder,

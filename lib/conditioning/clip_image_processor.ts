@@ -73,6 +73,11 @@ export class CLIPImageProcessor {
     return new CLIPImageProcessor(config);
   }
 
+  /** @internal The size of what {@link preprocess} makes; undefined where it depends on the image. */
+  get outputSize(): { readonly height: number; readonly width: number } | undefined {
+    return this.#settings.crop;
+  }
+
   /** Writes `preprocessor_config.json`. @throws `ERR_IO` */
   async savePretrained(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true });

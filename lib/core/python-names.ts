@@ -10,7 +10,7 @@ export const RENAMED: Readonly<Record<string, string>> = {
 };
 
 const ALWAYS_SAFETENSORS = "weights are only read from safetensors";
-const NO_SAFETY_CHECKER = "no safety checker is loaded or needed";
+const NO_SAFETY_CHECKER = "there is no safety checker here";
 const EVERY_STEP = "onStep is called after every step, with all tensors";
 const RESUMES = "downloads are resumed by themselves";
 
@@ -21,7 +21,7 @@ export const NOT_NEEDED: Readonly<Record<string, string>> = {
   feature_extractor: NO_SAFETY_CHECKER,
   force_download: RESUMES,
   low_cpu_mem_usage: "weights are always read straight into their place",
-  requires_safety_checker: NO_SAFETY_CHECKER,
+  requires_safety_checker: "a safety checker is used where there is one",
   resume_download: RESUMES,
   return_dict: "results are always objects",
   safety_checker: NO_SAFETY_CHECKER,

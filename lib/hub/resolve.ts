@@ -26,6 +26,8 @@ export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
   variant?: string;
   /** The components of a pipeline to download. Default: those of classes that this package loads. */
   components?: readonly string[];
+  /** @internal Those of them that a repository may lack although its index names them. */
+  optionalComponents?: readonly string[];
   /** Downloads only the model, scheduler or tokenizer in this folder, and resolves to it. */
   subfolder?: string;
   /** Downloads the files that match one of these shell patterns instead of those that a pipeline or model needs. */
@@ -48,6 +50,7 @@ export const RESOLVE_OPTIONS = optionNames<ResolveOptions>()({
   revision: true,
   variant: true,
   components: true,
+  optionalComponents: false,
   subfolder: true,
   allowPatterns: true,
   ignorePatterns: true,

@@ -17,6 +17,8 @@ import type { FileSource } from "./source.js";
 export interface SelectOptions {
   /** Default {@link usableComponents}. */
   readonly components?: readonly string[] | undefined;
+  /** Those of them that are left out where the repository lacks their configuration. */
+  readonly optionalComponents?: readonly string[] | undefined;
   /** The weight variant, for components that have it. */
   readonly variant?: string | undefined;
   /** Called with a pipeline's folder before its weights are obtained, with everything else there. */
@@ -46,6 +48,8 @@ export async function obtainPipeline(source: FileSource, options: SelectOptions)
       configs.push(...folder.tokenizerFiles());
       continue;
     }
+    const optional = options.optionalComponents?.includes(name) ?? false;
+    if (optional && !folder.has(files.config)) continue;
     configs.push(folder.required(files.config));
     if (files.kind !== "model") continue;
     for (const one of isList(component) ? folder.numbered() : [folder]) {
@@ -53,7 +57,7 @@ export async function obtainPipeline(source: FileSource, options: SelectOptions)
       const varied = options.variant === undefined ? undefined : one.weights(files.weights, options.variant);
       if (varied !== undefined) ofVariant++;
       const file = varied ?? one.weights(files.weights);
-      if (file === undefined) throw one.noWeights(files.weights);
+      if (file === undefined) throw one.noWeights(files.weights, { optional });
       if (one !== folder) configs.push(one.required(files.config));
       weights.push(...(await one.withShards(file)));
     }
@@ -81,7 +85,7 @@ export async function obtainModel(source: FileSource, prefix: string, { variant 
       ? ofDiffusers
       : weightBaseName("transformers");
     const weights = folder.weights(base, variant);
-    if (weights === undefined) throw folder.noWeights(base, variant);
+    if (weights === undefined) throw folder.noWeights(base, { variant });
     await source.obtain([folder.required(MODEL_CONFIG), ...(await folder.withShards(weights))]);
   } else if (folder.has(SCHEDULER_CONFIG)) await source.obtain([folder.required(SCHEDULER_CONFIG)]);
   else if (folder.has("tokenizer.json") || folder.has("vocab.json")) await source.obtain(folder.tokenizerFiles());
@@ -152,7 +156,7 @@ class Folder {
     return [name, ...shards.map((shard) => this.required(shard))];
   }
 
-  noWeights(base: WeightBaseName, variant?: string): Error {
+  noWeights(base: WeightBaseName, { variant, optional }: { variant?: string | undefined; optional?: boolean }): Error {
     const where = `${this.#source.label}${this.#prefix === "" ? "" : `, ${this.#prefix.slice(0, -1)}`}`;
     const safe = this.names.filter((name) => name.startsWith(`${base}.`) && name.includes(".safetensors"));
     if (safe.length > 0)
@@ -164,7 +168,9 @@ class Folder {
     const pickles = this.names.filter(isPickle);
     if (pickles.length > 0)
       return repositoryError(
-        `${where}: has weights only in the pickle file ${pickles[0]}, which can run code and is never read. ${HOW_TO_CONVERT}`,
+        `${where}: has weights only in the pickle file ${pickles[0]}, which can run code and is never read. ${HOW_TO_CONVERT}${
+          optional ? "; or load the pipeline without this component" : ""
+        }`,
       );
     return repositoryError(`${where}: has no ${base}.safetensors`);
   }

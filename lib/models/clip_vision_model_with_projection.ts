@@ -23,7 +23,7 @@ import {
 } from "./schema.js";
 
 /** The keys of a CLIP image encoder's config.json that shape it, with transformers' defaults. */
-const SCHEMA = {
+export const CLIP_VISION_SCHEMA = {
   model_type: ignored,
   architectures: ignored,
   hidden_size: integer(768, LIMITS.channels),
@@ -45,15 +45,16 @@ const SCHEMA = {
   transformers_version: ignored,
 };
 
-export type CLIPVisionConfig = Parsed<typeof SCHEMA>;
+export type CLIPVisionConfig = Parsed<typeof CLIP_VISION_SCHEMA>;
 
-const description: ModelDescription<CLIPVisionConfig> = {
+/** How image encoders are read and stored. */
+export const clipVisionDescription: ModelDescription<CLIPVisionConfig> = {
   kind: "CLIPVisionModelWithProjection",
   library: "transformers",
   modelType: "clip_vision_model",
   floats: ["layer_norm_eps", "initializer_range", "initializer_factor", "attention_dropout", "dropout"],
   parse: (config: JsonObject, where) => {
-    const parsed = parseConfig(SCHEMA, config, where);
+    const parsed = parseConfig(CLIP_VISION_SCHEMA, config, where);
     if (parsed.hidden_size % parsed.num_attention_heads !== 0)
       throw unsupported(
         where,
@@ -85,7 +86,7 @@ const FORWARD_OPTIONS = optionNames<{ signal?: AbortSignal }>()({ signal: true }
  */
 export class CLIPVisionModelWithProjection extends PretrainedModel<CLIPVisionConfig> {
   /** @internal */
-  static readonly description = description;
+  static readonly description = clipVisionDescription;
 
   /**
    * Loads a folder with `config.json` and `model*.safetensors`.
@@ -93,7 +94,7 @@ export class CLIPVisionModelWithProjection extends PretrainedModel<CLIPVisionCon
    * @throws as {@link UNet2DConditionModel.fromPretrained}
    */
   static async fromPretrained(folder: string, options: ModelOptions = {}): Promise<CLIPVisionModelWithProjection> {
-    return new CLIPVisionModelWithProjection(await loadPretrained(description, folder, options));
+    return new CLIPVisionModelWithProjection(await loadPretrained(clipVisionDescription, folder, options));
   }
 
   /**
@@ -106,7 +107,7 @@ export class CLIPVisionModelWithProjection extends PretrainedModel<CLIPVisionCon
     config: Partial<CLIPVisionConfig>,
     options: NewModelOptions = {},
   ): Promise<CLIPVisionModelWithProjection> {
-    return new CLIPVisionModelWithProjection(await createModel(description, config, options));
+    return new CLIPVisionModelWithProjection(await createModel(clipVisionDescription, config, options));
   }
 
   /**

@@ -12,6 +12,8 @@ export interface ModelFormat {
   /** The class, as `_class_name` in files. */
   kind: ModelKind;
   library: ModelLibrary;
+  /** What `model_index.json` names instead of the package: the module of a class that is part of diffusers' pipelines. */
+  module?: string;
   /** What the library puts before the names of tensors in files; default nothing. */
   prefix?: string;
   /** How names begin that have no prefix in files. */

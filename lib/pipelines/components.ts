@@ -12,9 +12,10 @@ import {
   checkVocabulary,
   type UNetCheck,
 } from "./compatibility.js";
+import { checkSafety, SAFETY_SLOTS, type SafetyComponents } from "./safety.js";
 
-/** The components of Stable Diffusion pipelines. */
-export interface StableDiffusionComponents {
+/** What Stable Diffusion pipelines compute with. */
+export interface StableDiffusionParts {
   vae: AutoencoderKL;
   textEncoder: CLIPTextModel;
   tokenizer: CLIPTokenizer;
@@ -22,8 +23,11 @@ export interface StableDiffusionComponents {
   scheduler: Scheduler;
 }
 
-/** Where Stable Diffusion pipelines have their components. */
-export const STABLE_DIFFUSION_SLOTS: { readonly [K in keyof StableDiffusionComponents]: ComponentSlot } = {
+/** The components of Stable Diffusion pipelines. */
+export interface StableDiffusionComponents extends StableDiffusionParts, SafetyComponents {}
+
+/** Where Stable Diffusion pipelines have what they compute with. */
+export const STABLE_DIFFUSION_SLOTS: { readonly [K in keyof StableDiffusionParts]: ComponentSlot } = {
   vae: { folder: "vae", classes: ["AutoencoderKL"] },
   textEncoder: { folder: "text_encoder", classes: ["CLIPTextModel"] },
   tokenizer: { folder: "tokenizer", classes: ["CLIPTokenizer", "CLIPTokenizerFast"] },
@@ -42,11 +46,12 @@ export function stableDiffusion(
 ): PipelineDescription<StableDiffusionComponents> {
   return {
     className,
-    components: STABLE_DIFFUSION_SLOTS,
-    lacking: ["feature_extractor", "image_encoder", "safety_checker"],
-    settings: { requires_safety_checker: false },
-    check({ unet, vae, textEncoder, tokenizer, scheduler }, index) {
+    components: { ...STABLE_DIFFUSION_SLOTS, ...SAFETY_SLOTS },
+    lacking: ["image_encoder"],
+    settings: (has) => ({ requires_safety_checker: has(SAFETY_SLOTS.safetyChecker.folder) }),
+    check({ unet, vae, textEncoder, tokenizer, scheduler, safetyChecker, featureExtractor }, index) {
       checkUNet(unet, vae, index);
+      checkSafety(safetyChecker, featureExtractor);
       checkTextWidth(unet, [textEncoder]);
       checkVocabulary(tokenizer, textEncoder);
       checkPrediction(unet, vae, scheduler);

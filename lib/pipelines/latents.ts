@@ -10,6 +10,7 @@ import type { Scheduler } from "../schedulers/scheduler.js";
 import type { FiniteChecks } from "./finite.js";
 import type { LatentScale } from "./latent-scale.js";
 import type { ImagesResult, OutputType, RunOptions } from "./run-options.js";
+import { blackPicture, blackRows, findUnsafe, type SafetyCheck } from "./safety.js";
 
 /** Where and in which type a run computes its latents. */
 export interface Placement {
@@ -95,7 +96,7 @@ export function checkPairing(what: string, given: number, { batch, numImagesPerP
  */
 export async function finish<T extends OutputType>(
   denoised: Tensor,
-  options: Placement & DecodeOptions & { outputType: OutputType; seed: number | bigint | undefined },
+  options: Placement & DecodeOptions & ResultOptions,
 ): Promise<ImagesResult<T>> {
   using latents = denoised;
   using output = await outputOf(latents, options);
@@ -118,10 +119,27 @@ export async function outputOf(
 /** A run's result from {@link outputOf}, which stays the caller's. */
 export async function asResult<T extends OutputType>(
   output: Tensor,
-  { outputType, seed }: { outputType: OutputType; seed: number | bigint | undefined },
+  { outputType, seed, safety, signal }: ResultOptions,
 ): Promise<ImagesResult<T>> {
-  const images = outputType === "image" ? await toPictures(output) : await output.clone();
-  return { images, seed } as ImagesResult<T>;
+  if (outputType === "latent" || (outputType === "tensor" && !safety))
+    return { images: await output.clone(), seed } as ImagesResult<T>;
+  const pictures = await toPictures(output);
+  if (!safety) return { images: pictures, seed } as ImagesResult<T>;
+  const nsfw = await findUnsafe(pictures, safety, signal);
+  const images =
+    outputType === "tensor"
+      ? await blackRows(output, nsfw)
+      : pictures.map((picture, i) => (nsfw[i] ? blackPicture(picture) : picture));
+  return { images, seed, nsfw } as ImagesResult<T>;
+}
+
+/** What becomes of a run's output. */
+export interface ResultOptions {
+  outputType: OutputType;
+  seed: number | bigint | undefined;
+  /** What pictures are looked at with. */
+  safety?: SafetyCheck | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 export interface DecodeOptions {

@@ -180,4 +180,9 @@ export interface ImagesResult<T extends OutputType = "image"> {
   images: T extends "image" ? RgbImage[] : Tensor;
   /** The seed of the noise, if the run made its own generator. */
   seed?: number | bigint;
+  /**
+   * For each picture, whether the safety checker found in it what it looks for: such pictures are black. Left out for latents, and
+   * by pipelines without a safety checker.
+   */
+  nsfw?: boolean[];
 }

@@ -6,6 +6,7 @@
 #include "bindings/register.h"
 #include "models/clip_vision_model.h"
 #include "models/prior_transformer.h"
+#include "models/safety_checker.h"
 #include "models/vq_model.h"
 
 namespace ip2p {
@@ -54,6 +55,14 @@ Napi::Value vq_decode(const Info& info) {
                      CancelObject::get_optional(info[3]));
 }
 
+/// The pixels that an image encoder takes.
+void require_pixels(const at::Tensor& pixels, const CLIPVisionConfig& config) {
+  require_dims(pixels, 4, "pixelValues", "[B,C,H,W]");
+  require_axis(pixels, 1, config.num_channels, "pixelValues", "channels");
+  require_axis(pixels, 2, config.image_size, "pixelValues", "rows of pixels");
+  require_axis(pixels, 3, config.image_size, "pixelValues", "columns of pixels");
+}
+
 /// clipVisionForward(model, pixelValues, cancel): { lastHiddenState, pooled, imageEmbeds }
 Napi::Value clip_vision_forward(const Info& info) {
   const auto model = model_argument<CLIPVisionModelWithProjection>(info[0], "CLIPVisionModelWithProjection");
@@ -61,17 +70,35 @@ Napi::Value clip_vision_forward(const Info& info) {
   return submit_with(
       info.Env(), model,
       [=]() -> Finish {
-        const CLIPVisionConfig& config = model->config();
-        require_dims(pixels, 4, "pixelValues", "[B,C,H,W]");
-        require_axis(pixels, 1, config.num_channels, "pixelValues", "channels");
-        require_axis(pixels, 2, config.image_size, "pixelValues", "rows of pixels");
-        require_axis(pixels, 3, config.image_size, "pixelValues", "columns of pixels");
+        require_pixels(pixels, model->config());
         const CLIPVisionOutput output = model->forward(prepared(pixels, *model));
         return [output](Napi::Env js) -> Napi::Value {
           Napi::Object result = Napi::Object::New(js);
           result.Set("lastHiddenState", TensorObject::make(js, output.last_hidden_state));
           result.Set("pooled", TensorObject::make(js, output.pooled));
           result.Set("imageEmbeds", TensorObject::make(js, output.image_embeds));
+          return result;
+        };
+      },
+      CancelObject::get_optional(info[2]));
+}
+
+/// safetyCheckerForward(model, pixelValues, cancel):
+/// { specialCare, concepts, specialCareThresholds, conceptThresholds }
+Napi::Value safety_checker_forward(const Info& info) {
+  const auto model = model_argument<StableDiffusionSafetyChecker>(info[0], "StableDiffusionSafetyChecker");
+  const at::Tensor pixels = TensorObject::get(info[1]);
+  return submit_with(
+      info.Env(), model,
+      [=]() -> Finish {
+        require_pixels(pixels, model->config());
+        const SafetyScores scores = model->forward(prepared(pixels, *model));
+        return [scores](Napi::Env js) -> Napi::Value {
+          Napi::Object result = Napi::Object::New(js);
+          result.Set("specialCare", TensorObject::make(js, scores.special_care));
+          result.Set("concepts", TensorObject::make(js, scores.concepts));
+          result.Set("specialCareThresholds", TensorObject::make(js, scores.special_care_thresholds));
+          result.Set("conceptThresholds", TensorObject::make(js, scores.concept_thresholds));
           return result;
         };
       },
@@ -139,6 +166,7 @@ void register_image_models(Napi::Env env, Napi::Object exports) {
   export_function<vq_encode>(env, exports, "vqEncode");
   export_function<vq_decode>(env, exports, "vqDecode");
   export_function<clip_vision_forward>(env, exports, "clipVisionForward");
+  export_function<safety_checker_forward>(env, exports, "safetyCheckerForward");
   export_function<prior_forward>(env, exports, "priorForward");
   export_function<prior_post_process>(env, exports, "priorPostProcess");
 }

@@ -41,9 +41,11 @@ CLIPTextModel::CLIPTextModel(const CLIPTextConfig& config)
   }
 }
 
-// Files carry a "text_model." prefix or not, depending on the version that wrote them, and old ones also hold
-// the position indices 0, 1, 2, ...
+// Files carry a "text_model." prefix or not, depending on the version that wrote them, old ones also hold
+// the position indices 0, 1, 2, ..., and those of a whole CLIP its image encoder.
 std::string CLIPTextModel::canonical_name(const std::string& name) const {
+  if (name.rfind("vision_model.", 0) == 0 || name == "visual_projection.weight" || name == "logit_scale")
+    return "";
   static const std::string prefix = "text_model.";
   const std::string bare = name.rfind(prefix, 0) == 0 ? name.substr(prefix.size()) : name;
   return bare == "embeddings.position_ids" ? "" : bare;

@@ -19,7 +19,7 @@ CLIPVisionConfig::CLIPVisionConfig(const ConfigValue& config, AttentionBackend a
                                   std::to_string(patch_size));
 }
 
-CLIPVisionModelWithProjection::Embeddings::Embeddings(const CLIPVisionConfig& config)
+CLIPVisionTower::Embeddings::Embeddings(const CLIPVisionConfig& config)
     : patch_embedding_(config.hidden_size, config.num_channels, config.patch_size),
       position_embedding_(1 + config.patches(), config.hidden_size),
       patch_size_(config.patch_size),
@@ -29,7 +29,7 @@ CLIPVisionModelWithProjection::Embeddings::Embeddings(const CLIPVisionConfig& co
   add_child("position_embedding", position_embedding_);
 }
 
-at::Tensor CLIPVisionModelWithProjection::Embeddings::forward(const at::Tensor& pixels) const {
+at::Tensor CLIPVisionTower::Embeddings::forward(const at::Tensor& pixels) const {
   const at::Tensor patches = at::conv2d(pixels, *patch_embedding_.weight, {}, patch_size_);
   const at::Tensor first = (*class_embedding_).expand({pixels.size(0), 1, -1});
   const at::Tensor places = at::arange(tokens_, at::TensorOptions().dtype(at::kLong).device(pixels.device()));
@@ -37,15 +37,25 @@ at::Tensor CLIPVisionModelWithProjection::Embeddings::forward(const at::Tensor& 
          position_embedding_.forward(places).unsqueeze(0);
 }
 
-CLIPVisionModelWithProjection::Tower::Tower(const CLIPVisionConfig& config)
-    : embeddings(config),
-      pre_layrnorm(config.hidden_size, config.layer_norm_eps),
-      encoder(config),
-      post_layernorm(config.hidden_size, config.layer_norm_eps) {
-  add_child("embeddings", embeddings);
-  add_child("pre_layrnorm", pre_layrnorm);
-  add_child("encoder", encoder);
-  add_child("post_layernorm", post_layernorm);
+CLIPVisionTower::CLIPVisionTower(const CLIPVisionConfig& config)
+    : embeddings_(config),
+      pre_layrnorm_(config.hidden_size, config.layer_norm_eps),
+      encoder_(config),
+      post_layernorm_(config.hidden_size, config.layer_norm_eps) {
+  add_child("embeddings", embeddings_);
+  add_child("pre_layrnorm", pre_layrnorm_);
+  add_child("encoder", encoder_);
+  add_child("post_layernorm", post_layernorm_);
+}
+
+CLIPVisionOutput CLIPVisionTower::forward(const at::Tensor& pixels) const {
+  at::Tensor x = pre_layrnorm_.forward(embeddings_.forward(pixels));
+  const auto& layers = encoder_.layers;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    check_cancelled();
+    x = layers[i].forward(x, {});
+  }
+  return {x, post_layernorm_.forward(x.select(1, 0)), {}};
 }
 
 CLIPVisionModelWithProjection::CLIPVisionModelWithProjection(const CLIPVisionConfig& config)
@@ -56,20 +66,16 @@ CLIPVisionModelWithProjection::CLIPVisionModelWithProjection(const CLIPVisionCon
   add_child("visual_projection", visual_projection_);
 }
 
-// Old files also hold the position indices 0, 1, 2, ...
+// Old files also hold the position indices 0, 1, 2, ..., and those of a whole CLIP its text encoder.
 std::string CLIPVisionModelWithProjection::canonical_name(const std::string& name) const {
-  return name == "vision_model.embeddings.position_ids" ? "" : name;
+  if (name == "vision_model.embeddings.position_ids" || name == "logit_scale") return "";
+  return name.rfind("text_model.", 0) == 0 || name == "text_projection.weight" ? "" : name;
 }
 
 CLIPVisionOutput CLIPVisionModelWithProjection::forward(const at::Tensor& pixels) const {
-  at::Tensor x = vision_model_.pre_layrnorm.forward(vision_model_.embeddings.forward(pixels));
-  const auto& layers = vision_model_.encoder.layers;
-  for (size_t i = 0; i < layers.size(); ++i) {
-    check_cancelled();
-    x = layers[i].forward(x, {});
-  }
-  const at::Tensor pooled = vision_model_.post_layernorm.forward(x.select(1, 0));
-  return {x, pooled, visual_projection_.forward(pooled)};
+  CLIPVisionOutput output = vision_model_.forward(pixels);
+  output.image_embeds = visual_projection_.forward(output.pooled);
+  return output;
 }
 
 }  // namespace ip2p

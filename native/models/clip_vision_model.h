@@ -27,18 +27,13 @@ struct CLIPVisionOutput {
   at::Tensor image_embeds;       ///< [B,projection_dim]
 };
 
-/// CLIP's image transformer with its projection to the space that texts and images share (Radford et al.
-/// 2021).
-class CLIPVisionModelWithProjection : public Model {
+/// CLIP's image transformer (Radford et al. 2021), without a projection.
+class CLIPVisionTower : public Module {
  public:
-  explicit CLIPVisionModelWithProjection(const CLIPVisionConfig& config);
+  explicit CLIPVisionTower(const CLIPVisionConfig& config);
 
-  std::string canonical_name(const std::string& name) const override;
-
-  /// pixels: [B,num_channels,image_size,image_size], normalised
+  /// pixels: [B,num_channels,image_size,image_size], normalised. No embeddings in the output.
   CLIPVisionOutput forward(const at::Tensor& pixels) const;
-
-  const CLIPVisionConfig& config() const { return config_; }
 
  private:
   /// The patches of an image as tokens behind a learned one, with their positions added.
@@ -59,16 +54,28 @@ class CLIPVisionModelWithProjection : public Model {
     Embedding position_embedding_;
     int64_t patch_size_, tokens_;
   };
-  struct Tower : public Module {
-    explicit Tower(const CLIPVisionConfig& config);
-    Embeddings embeddings;
-    LayerNorm pre_layrnorm;  // the file format's spelling
-    CLIPEncoder encoder;
-    LayerNorm post_layernorm;
-  };
 
+  Embeddings embeddings_;
+  LayerNorm pre_layrnorm_;  // the file format's spelling
+  CLIPEncoder encoder_;
+  LayerNorm post_layernorm_;
+};
+
+/// The image transformer with its projection to the space that texts and images share.
+class CLIPVisionModelWithProjection : public Model {
+ public:
+  explicit CLIPVisionModelWithProjection(const CLIPVisionConfig& config);
+
+  std::string canonical_name(const std::string& name) const override;
+
+  /// pixels: [B,num_channels,image_size,image_size], normalised
+  CLIPVisionOutput forward(const at::Tensor& pixels) const;
+
+  const CLIPVisionConfig& config() const { return config_; }
+
+ private:
   CLIPVisionConfig config_;
-  Tower vision_model_;
+  CLIPVisionTower vision_model_;
   Linear visual_projection_;
 };
 

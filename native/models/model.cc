@@ -21,6 +21,7 @@
 #include "models/clip_vision_model.h"
 #include "models/controlnet.h"
 #include "models/prior_transformer.h"
+#include "models/safety_checker.h"
 #include "models/unet_2d_condition.h"
 #include "models/vq_model.h"
 
@@ -140,6 +141,8 @@ std::shared_ptr<Model> Model::create(const std::string& kind, const ConfigValue&
     return std::make_shared<ControlNetModel>(ControlNetConfig(config), attention);
   if (kind == "PriorTransformer")
     return std::make_shared<PriorTransformer>(PriorTransformerConfig(config), attention);
+  if (kind == "StableDiffusionSafetyChecker")
+    return std::make_shared<StableDiffusionSafetyChecker>(CLIPVisionConfig(config, attention));
   if (kind == "VQModel") return std::make_shared<VQModel>(VQModelConfig(config), attention);
   throw Error("ERR_CONFIG", "unknown model class \"" + kind + "\"");
 }

@@ -23,7 +23,7 @@ it.each([
   ["torchDtype", 'unknown option "torchDtype"; did you mean dtype?'],
   ["callback_on_step_end", 'unknown option "callback_on_step_end"; did you mean onStep?'],
   ["callbackOnStepEnd", 'unknown option "callbackOnStepEnd"; did you mean onStep?'],
-  ["safety_checker", 'unknown option "safety_checker": no safety checker is loaded or needed, so leave it out'],
+  ["safety_checker", 'unknown option "safety_checker": there is no safety checker here, so leave it out'],
   ["use_safetensors", 'unknown option "use_safetensors": weights are only read from safetensors, so leave it out'],
   ["colour", 'unknown option "colour"; the options are numInferenceSteps, dtype, onStep'],
   ["__proto__x", 'unknown option "__proto__x"; the options are numInferenceSteps, dtype, onStep'],

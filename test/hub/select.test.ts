@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { obtainModel } from "../../lib/hub/select.js";
 import type { FileSource } from "../../lib/hub/source.js";
-import { NEEDED, pipelineFiles, useHub } from "./fixtures.js";
+import { filesBelow, NEEDED, pipelineFiles, useHub } from "./fixtures.js";
 
 const hub = useHub();
 
@@ -192,4 +192,27 @@ test("100,000 shards are looked up in a listing of as many files, and the missin
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test("components that a repository may lack are taken where they are", async () => {
+  const components = ["unet", "safety_checker", "feature_extractor"];
+  const options = { components, optionalComponents: components.slice(1) };
+  const files = pipelineFiles();
+  hub.server.repositories.set("org/model", { files });
+  const found = await filesBelow(await hub.resolve("org/model", options));
+  expect(found).toEqual(expect.arrayContaining(["feature_extractor/preprocessor_config.json"]));
+  expect(found).toEqual(expect.arrayContaining(["safety_checker/config.json", "safety_checker/model.safetensors"]));
+
+  const lacking = Object.fromEntries(Object.entries(files).filter(([name]) => !/^(?:safety|feature)/.test(name)));
+  hub.server.repositories.set("org/lacking", { files: lacking });
+  const rest = await filesBelow(await hub.resolve("org/lacking", options));
+  expect(rest).toEqual(["model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"]);
+  await expect(hub.resolve("org/lacking", { components })).rejects.toMatchObject({ code: "ERR_HUB" });
+
+  const pickled = { ...files, "safety_checker/pytorch_model.bin": Buffer.alloc(9) };
+  hub.server.repositories.set("org/pickled", { files: without(pickled, "safety_checker/model.safetensors") });
+  await expect(hub.resolve("org/pickled", options)).rejects.toMatchObject({
+    code: "ERR_HUB",
+    message: expect.stringContaining("or load the pipeline without this component"),
+  });
 });

@@ -64,9 +64,9 @@ export class JsonReporter implements PictureReporter {
   }
 
   done(summary: PictureSummary): void {
-    const { outputs, pipeline, refiner, width, height, seed, scheduler, device, dtype, steps, seconds } = summary;
+    const { outputs, nsfw, pipeline, refiner, width, height, seed, scheduler, device, dtype, steps, seconds } = summary;
     this.#lines.done({
-      ...{ outputs, pipeline, refiner, width, height, seed, scheduler, device, dtype, steps },
+      ...{ outputs, nsfw, pipeline, refiner, width, height, seed, scheduler, device, dtype, steps },
       steps_per_second: rounded(summary.stepsPerSecond),
       load_seconds: rounded(seconds.load),
       [`${this.#name}_seconds`]: rounded(seconds.run),

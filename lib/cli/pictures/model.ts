@@ -1,5 +1,7 @@
-import { checkPipeline, type PipelineDescription, slotsOf } from "../../components/description.js";
-import { loadComponents } from "../../components/load.js";
+import { join } from "node:path";
+import { checkPipeline, type PipelineDescription } from "../../components/description.js";
+import { filesOf } from "../../components/files.js";
+import { loadComponents, neededFolders } from "../../components/load.js";
 import type { LoadProgress } from "../../components/load-progress.js";
 import { readModelIndex } from "../../components/model-index.js";
 import { InstructPix2PixError } from "../../core/errors.js";
@@ -13,6 +15,9 @@ import type { CommandIo } from "../command.js";
 import type { ModelConfigs, PictureModel } from "./job.js";
 import type { PictureValues } from "./options.js";
 import type { PictureReporter } from "./reporter.js";
+
+/** Components that are left out. */
+const NO_SAFETY_CHECK = { safetyChecker: null, featureExtractor: null };
 
 /** The components of whatever pipeline the job has. */
 type LoadedComponents = SingleFileComponents;
@@ -56,25 +61,25 @@ export async function findModel(
       create(await loadSingleFile(description, file, { ...options, ...hub, device, onProgress: tellStage }));
   }
   if (values.config !== undefined) throw invalid("config is for a model in a single file, but the model is none");
-  const parts = slotsOf(description).map(([, { folder }]) => folder);
+  // Without the checker, what prepares results for it is of no use either.
+  const without = values.safetyChecker || !("safetyChecker" in description.components) ? {} : NO_SAFETY_CHECK;
+  const needed = neededFolders(description, without);
   if (values.model === undefined)
     reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
   let checked: string | undefined;
   const checkConfigs = async (at: string) => {
     await checkUse(job, at);
-    await checkPipeline(description, at);
+    await checkPipeline(description, at, without);
     checked = at;
   };
   const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
-  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, components: parts, checkConfigs };
+  const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, ...needed, checkConfigs };
   const folder = await resolvePretrained(values.model ?? builtInModel, from, env);
   if (checked !== folder) await checkConfigs(folder);
   reporter.loading(folder);
-  if (values.verbose) await tellWhatIsNotLoaded(folder, parts, reporter);
-  return async (device) =>
-    create(
-      await loadComponents(pipelineClass.description, folder, { ...options, variant, device, onProgress: tellStage }),
-    );
+  if (values.verbose) await tellWhatIsNotLoaded(folder, needed, reporter);
+  const loading = { ...options, ...without, variant, onProgress: tellStage };
+  return async (device) => create(await loadComponents(pipelineClass.description, folder, { ...loading, device }));
 }
 
 /** The pipeline's description whose check is the job's too. */
@@ -108,9 +113,16 @@ function invalid(problem: string): InstructPix2PixError {
   return new InstructPix2PixError("ERR_INVALID_ARGUMENT", problem);
 }
 
-/** Names components that are not used, such as a safety checker. */
-async function tellWhatIsNotLoaded(folder: string, parts: readonly string[], reporter: PictureReporter): Promise<void> {
-  const { components } = await readModelIndex(folder);
-  for (const [name, component] of components)
-    if (component && !parts.includes(name)) reporter.detail(`${name} (${component.className}) is not loaded`);
+/** Names components that are not used, such as a safety checker without files. */
+async function tellWhatIsNotLoaded(
+  folder: string,
+  { components: parts, optionalComponents: optional }: ReturnType<typeof neededFolders>,
+  reporter: PictureReporter,
+): Promise<void> {
+  for (const [name, component] of (await readModelIndex(folder)).components) {
+    if (!component) continue;
+    const files = filesOf(component);
+    const found = !optional?.includes(name) || !("config" in files) || (await isFile(join(folder, name, files.config)));
+    if (!parts?.includes(name) || !found) reporter.detail(`${name} (${component.className}) is not loaded`);
+  }
 }

@@ -118,6 +118,12 @@ export const modelOptions = declareOptions({
     group: MODEL,
     help: "where models from the hub are kept; by default the Hugging Face cache, shared with Python",
   },
+  safety_checker: {
+    type: "boolean",
+    default: true,
+    group: MODEL,
+    help: "do without the model's safety checker, which replaces pictures by black ones",
+  },
   local_files_only: { type: "boolean", group: MODEL, help: "use only cached files, without network access" },
 });
 

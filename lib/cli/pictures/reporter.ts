@@ -26,6 +26,8 @@ export interface StepEvent {
 export interface PictureSummary {
   /** The files written. */
   outputs: string[];
+  /** For each picture, whether the safety checker replaced it; undefined without one. */
+  nsfw?: boolean[] | undefined;
   /** The pipeline's class. */
   pipeline: string;
   /** The class of the refiner's pipeline; undefined without one. */

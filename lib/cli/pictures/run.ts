@@ -7,7 +7,7 @@ import type { Tensor } from "../../core/tensor.js";
 import { imageGrid, type RgbImage } from "../../images/index.js";
 import { checkQuantization } from "../../models/pretrained.js";
 import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
-import type { RunProgress, StepProgress } from "../../pipelines/run-options.js";
+import type { ImagesResult, RunProgress, StepProgress } from "../../pipelines/run-options.js";
 import { loadAddon } from "../../runtime/load.js";
 import { native } from "../../runtime/native.js";
 import { schedulerFromClassName } from "../../schedulers/registry.js";
@@ -21,6 +21,7 @@ import { findModel } from "./model.js";
 import type { PictureValues } from "./options.js";
 import { planOutputs } from "./outputs.js";
 import { type Activity, createReporter, type PictureReporter } from "./reporter.js";
+import { replacedText } from "./text.js";
 
 /** Reads and checks what a command was given; the model comes later. */
 export type PrepareJob = (surroundings: {
@@ -92,14 +93,15 @@ async function makePictures(
         ...{ timestep, stepsPerSecond: clock.tick(), tile: tile + 1, tiles },
       }),
   };
-  const images = await imagesOf(job, pipeline, refiner, { ...shared, seed });
+  const { images, nsfw } = await resultOf(job, pipeline, refiner, { ...shared, seed });
   const results = values.grid ? [await grid(job.original, images)] : images;
   // The rest takes milliseconds, and files are written atomically.
   throwIfAborted(signal);
   for (const [i, path] of outputs.entries()) await results[i]!.save(path);
 
+  if (nsfw?.includes(true)) reporter.warning(replacedText(nsfw, values.grid ? undefined : outputs));
   reporter.done({
-    outputs,
+    ...{ outputs, nsfw },
     pipeline: pipeline.className,
     refiner: refiner?.className,
     width: results[0]!.width,
@@ -131,19 +133,19 @@ async function setUp(values: PictureValues, env: CommandIo["env"]): Promise<stri
   return device;
 }
 
-/** The pictures of a job. A refiner goes on with the latents, and with the generator of their noise. */
-async function imagesOf(
+/** The result of a job. A refiner goes on with the latents, and with the generator of their noise. */
+async function resultOf(
   job: PictureJob,
   pipeline: LatentPipeline,
   refiner: LatentPipeline | undefined,
   options: SharedRunOptions & { seed: bigint },
-): Promise<RgbImage[]> {
-  if (!job.refiner || !refiner) return (await job.run(pipeline, options)).images as RgbImage[];
+): Promise<ImagesResult> {
+  if (!job.refiner || !refiner) return (await job.run(pipeline, options)) as ImagesResult;
   const { seed, ...shared } = options;
   const generator = new Generator("cpu", seed);
   const { images } = await job.run(pipeline, { ...shared, generator, outputType: "latent" });
   using latents = images as Tensor;
-  return (await job.refiner.refine(refiner, latents, { ...shared, generator })).images as RgbImage[];
+  return (await job.refiner.refine(refiner, latents, { ...shared, generator })) as ImagesResult;
 }
 
 /** Applies the options of memory. */

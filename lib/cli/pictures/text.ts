@@ -42,3 +42,15 @@ export function secondsText(seconds: number): string {
   if (whole >= 60) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
 }
+
+/**
+ * What the safety checker did.
+ *
+ * @param nsfw for each picture
+ * @param files of the pictures; undefined where all are in one
+ */
+export function replacedText(nsfw: readonly boolean[], files: readonly string[] | undefined): string {
+  const replaced = nsfw.flatMap((hidden, i) => (hidden ? [files?.[i] ?? `picture ${i + 1}`] : []));
+  const what = `${replaced.length} of ${nsfw.length} ${nsfw.length === 1 ? "picture" : "pictures"}`;
+  return `the safety checker replaced ${what} by black: ${replaced.join(", ")}; another seed or prompt may help`;
+}

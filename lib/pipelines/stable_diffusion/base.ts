@@ -10,13 +10,17 @@ import type { FiniteChecks } from "../finite.js";
 import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pipeline.js";
 import { type LatentScale, scaleByFactor } from "../latent-scale.js";
 import type { OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
+import { type SafetyCheck, safetyCheckOf } from "../safety.js";
 import { encodeText, type TextEmbeddings } from "../text.js";
 import { type Outdated, updatedScheduler, updateSampleSize } from "./outdated.js";
 
 /** A validated call of a Stable Diffusion pipeline, and the pipeline's components at its start. */
 export type StableDiffusionCall = LatentCall &
   PromptCall &
-  Pick<StableDiffusionComponents, "textEncoder" | "tokenizer"> & { clipSkip?: number | undefined };
+  Pick<StableDiffusionComponents, "textEncoder" | "tokenizer"> & {
+    clipSkip?: number | undefined;
+    safety: SafetyCheck | undefined;
+  };
 
 /** What Stable Diffusion pipelines share: components, prompts, and guided steps. */
 export abstract class StableDiffusionBase extends LatentPipeline implements StableDiffusionComponents {
@@ -24,6 +28,10 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
   textEncoder: StableDiffusionComponents["textEncoder"];
   tokenizer: StableDiffusionComponents["tokenizer"];
   unet: StableDiffusionComponents["unet"];
+  /** What looks at the results; null: they are not looked at. */
+  safetyChecker: NonNullable<StableDiffusionComponents["safetyChecker"]> | null;
+  /** Prepares the results for the safety checker. */
+  featureExtractor: NonNullable<StableDiffusionComponents["featureExtractor"]> | null;
   /** @internal What is corrected of components that the pipeline is made of, but not of those set later. */
   static readonly outdated: Outdated = {};
   readonly #prompts = new PromptCache();
@@ -35,6 +43,8 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
     this.textEncoder = components.textEncoder;
     this.tokenizer = components.tokenizer;
     this.unet = components.unet;
+    this.safetyChecker = components.safetyChecker ?? null;
+    this.featureExtractor = components.featureExtractor ?? null;
     this.scheduler = updatedScheduler(components.scheduler, outdated);
     updateSampleSize(this.unet, outdated);
     this.hold();
@@ -58,7 +68,8 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
   }
 
   protected get models(): readonly PipelineModel[] {
-    return [this.textEncoder, this.vae, this.unet];
+    const { textEncoder, vae, unet, safetyChecker } = this;
+    return [...(safetyChecker ? [safetyChecker] : []), textEncoder, vae, unet];
   }
 
   protected override free(): void {
@@ -79,7 +90,8 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
     const { textEncoder, tokenizer, unet } = this;
     const prompts = checkPrompts(options, unet.config.cross_attention_dim);
     const latents = this.checkLatents(options, { ...guidance, device, batch: prompts.batch });
-    const call = { textEncoder, tokenizer, clipSkip: guidance.clipSkip, ...prompts, ...latents };
+    const safety = safetyCheckOf(this);
+    const call = { textEncoder, tokenizer, safety, clipSkip: guidance.clipSkip, ...prompts, ...latents };
     const negativeText = !options.negativePromptEmbeds && call.rows.some(({ text }) => !text);
     if (call.prompts || negativeText) {
       checkTextWidth(unet.config, [textEncoder.config]);

@@ -12,7 +12,8 @@ import {
   checkTextWidth,
   checkVocabulary,
 } from "../compatibility.js";
-import { STABLE_DIFFUSION_SLOTS, type StableDiffusionComponents } from "../components.js";
+import { STABLE_DIFFUSION_SLOTS, type StableDiffusionComponents, type StableDiffusionParts } from "../components.js";
+import { checkSafety, SAFETY_SLOTS } from "../safety.js";
 
 /** The components of the ×4 upscaler. */
 export interface UpscaleComponents extends StableDiffusionComponents {
@@ -29,7 +30,7 @@ export const MOST_NOISE = 350;
 export const NOISE_LEVEL_WIDTH = 128;
 
 /** ×2 in latents. */
-export const LATENT_UPSCALE: PipelineDescription<StableDiffusionComponents> = {
+export const LATENT_UPSCALE: PipelineDescription<StableDiffusionParts> = {
   className: "StableDiffusionLatentUpscalePipeline",
   components: STABLE_DIFFUSION_SLOTS,
   check({ unet, vae, textEncoder, tokenizer, scheduler }, index) {
@@ -46,11 +47,14 @@ export const UPSCALE: PipelineDescription<UpscaleComponents> = {
   className: "StableDiffusionUpscalePipeline",
   components: {
     ...STABLE_DIFFUSION_SLOTS,
+    ...SAFETY_SLOTS,
     lowResScheduler: { folder: "low_res_scheduler", classes: SCHEDULER_NAMES },
     maxNoiseLevel: { key: "max_noise_level", fallback: MOST_NOISE },
   },
-  lacking: ["feature_extractor", "safety_checker", "watermarker"],
-  check({ unet, vae, textEncoder, tokenizer, scheduler }: PipelineConfigs<UpscaleComponents>, index) {
+  lacking: ["watermarker"],
+  check(parts: PipelineConfigs<UpscaleComponents>, index) {
+    const { unet, vae, textEncoder, tokenizer, scheduler, safetyChecker, featureExtractor } = parts;
+    checkSafety(safetyChecker, featureExtractor);
     checkPictureChannels(unet, vae, index);
     checkTextWidth(unet, [textEncoder]);
     checkVocabulary(tokenizer, textEncoder);

@@ -85,6 +85,18 @@ export interface ModelsAddon {
     pixelValues: NativeTensor,
     cancel: NativeCancelToken | null,
   ): Promise<{ lastHiddenState: NativeTensor; pooled: NativeTensor; imageEmbeds: NativeTensor }>;
+  /** Cosines [B,3] and [B,17], and the thresholds for them. */
+  safetyCheckerForward(
+    model: NativeModel,
+    /** [B,C,S,S] */
+    pixelValues: NativeTensor,
+    cancel: NativeCancelToken | null,
+  ): Promise<{
+    specialCare: NativeTensor;
+    concepts: NativeTensor;
+    specialCareThresholds: NativeTensor;
+    conceptThresholds: NativeTensor;
+  }>;
   /** [B,C,h,w], not quantized. */
   vqEncode(model: NativeModel, x: NativeTensor, cancel: NativeCancelToken | null): Promise<NativeTensor>;
   vqDecode(
@@ -157,6 +169,7 @@ export const MODEL_KINDS = [
   "CLIPVisionModelWithProjection",
   "ControlNetModel",
   "PriorTransformer",
+  "StableDiffusionSafetyChecker",
   "VQModel",
 ] as const;
 export type ModelKind = (typeof MODEL_KINDS)[number];

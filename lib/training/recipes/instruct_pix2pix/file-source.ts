@@ -5,7 +5,7 @@ import { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { ModelOptions } from "../../../models/pretrained.js";
 import { type InputChannels, UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
-import type { StableDiffusionComponents } from "../../../pipelines/components.js";
+import type { StableDiffusionParts } from "../../../pipelines/components.js";
 import { type CheckedSingleFile, checkSingleFile } from "../../../single-file/check.js";
 import { componentOf, storedDType } from "../../../single-file/file.js";
 import type { BaseLocation, BaseSource, KeptComponent, KeptModel } from "../base-source.js";
@@ -15,14 +15,14 @@ import { BASE } from "./base.js";
 const MODELS = { vae: AutoencoderKL, textEncoder: CLIPTextModel } as const;
 
 /** A base model in a single file in the original layout. */
-export class FileSource implements BaseSource<StableDiffusionComponents> {
-  readonly ready: StableDiffusionComponents;
+export class FileSource implements BaseSource<StableDiffusionParts> {
+  readonly ready: StableDiffusionParts;
   readonly schedulerPath: string;
-  readonly #checked: CheckedSingleFile<StableDiffusionComponents>;
+  readonly #checked: CheckedSingleFile<StableDiffusionParts>;
 
-  private constructor(checked: CheckedSingleFile<StableDiffusionComponents>) {
+  private constructor(checked: CheckedSingleFile<StableDiffusionParts>) {
     this.#checked = checked;
-    this.ready = checked.ready as StableDiffusionComponents;
+    this.ready = checked.ready as StableDiffusionParts;
     this.schedulerPath = checked.configFolder ?? checked.file.path;
   }
 
@@ -31,9 +31,9 @@ export class FileSource implements BaseSource<StableDiffusionComponents> {
     return new FileSource(await checkSingleFile(BASE, path, { config, revision, cacheDir, token, signal }));
   }
 
-  async load<K extends KeptModel<StableDiffusionComponents>>(component: K, options: ModelOptions) {
+  async load<K extends KeptModel<StableDiffusionParts>>(component: K, options: ModelOptions) {
     const model = await MODELS[component].fromSingleFile(this.#path, this.#configured(options));
-    return model as StableDiffusionComponents[K];
+    return model as StableDiffusionParts[K];
   }
 
   loadUNet(channels: InputChannels, options: ModelOptions) {
@@ -41,7 +41,7 @@ export class FileSource implements BaseSource<StableDiffusionComponents> {
   }
 
   /** Models are read once more, since the ones in training may be of a narrower type. */
-  kept(component: KeptComponent<StableDiffusionComponents>): SavedComponent {
+  kept(component: KeptComponent<StableDiffusionParts>): SavedComponent {
     if (component === "tokenizer" || component === "scheduler") return savedComponent(component, this.ready[component]);
     const Model = MODELS[component];
     const { library, kind: className } = Model.description;
@@ -56,7 +56,7 @@ export class FileSource implements BaseSource<StableDiffusionComponents> {
     };
   }
 
-  async contents(components: readonly KeptComponent<StableDiffusionComponents>[]): Promise<string[]> {
+  async contents(components: readonly KeptComponent<StableDiffusionParts>[]): Promise<string[]> {
     const [digest] = await sha256OfFiles([this.#path]);
     const configs = components.map((component) => {
       if (component !== "tokenizer") return `${component} ${JSON.stringify(this.#checked.configs[component])}`;
