@@ -36,7 +36,9 @@ test("a pipeline saved as it was loaded gives the same pictures when it is loade
   expect(readJson(join(target, "model_index.json"))).toEqual({
     _class_name: "StableDiffusionInstructPix2PixPipeline",
     _diffusers_version: expect.any(String),
+    feature_extractor: [null, null],
     requires_safety_checker: false,
+    safety_checker: [null, null],
     scheduler: ["diffusers", "DPMSolverMultistepScheduler"],
     text_encoder: ["transformers", "CLIPTextModel"],
     tokenizer: ["transformers", "CLIPTokenizer"],

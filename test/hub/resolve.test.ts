@@ -1,16 +1,10 @@
-import { mkdir, readdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { NEEDED, pipelineFiles, useHub } from "./fixtures.js";
+import { filesBelow, NEEDED, pipelineFiles, useHub } from "./fixtures.js";
 import { commit, gitHash, sha256 } from "./server.js";
 
 const hub = useHub();
-
-async function filesBelow(folder: string): Promise<string[]> {
-  const names = await readdir(folder, { recursive: true });
-  const kinds = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).isFile()));
-  return names.filter((_, index) => kinds[index]).sort();
-}
 
 test("a local folder is returned as it is, without a request", async () => {
   const folder = join(hub.scratch, "model");
