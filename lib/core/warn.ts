@@ -1,14 +1,16 @@
+import { logWarning } from "./logger.js";
+
 /** Limit on remembered warnings, since a long-running server may see any number of texts. */
 const REMEMBERED = 1000;
 
 /** Least recently emitted first. */
 const told = new Set<string>();
 
-/** Emits a Node process warning, each text once per JavaScript environment as long as it is among the last 1000. */
+/** Gives a warning to the logger, each text once per JavaScript environment as long as it is among the last 1000. */
 export function warnOnce(message: string): void {
   const known = told.delete(message);
   told.add(message);
   if (known) return;
   if (told.size > REMEMBERED) told.delete(told.values().next().value!);
-  process.emitWarning(message, { type: "InstructPix2PixWarning" });
+  logWarning(message);
 }

@@ -1,4 +1,5 @@
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { logWarning } from "../core/logger.js";
 import { Semaphore } from "../core/semaphore.js";
 import { loadImage } from "../images/index.js";
 import type { EditDataset, StoredPicture } from "./dataset.js";
@@ -227,7 +228,7 @@ function warnOfSkipped(count: number): (skipped: SkippedRow) => void {
   return ({ reason }) => {
     if (count > ROWS_NAMED) return;
     const more = count === ROWS_NAMED ? "; further ones are only counted" : "";
-    process.emitWarning(`row skipped: ${reason}${more}`, { type: "InstructPix2PixWarning" });
+    logWarning(`row skipped: ${reason}${more}`);
   };
 }
 

@@ -46,4 +46,6 @@ export interface TrainResult {
   seed: bigint;
   /** Unusable rows of the data set that were skipped. */
   skippedRows: number;
+  /** Whether `stop()` ended it before its last step. */
+  stopped: boolean;
 }

@@ -23,13 +23,22 @@ export interface LoopHooks {
   onMicroStep(step: number, isUpdated: boolean): Promise<void>;
   /** Called after each epoch but the last. */
   onEpochEnd(epoch: number, step: number): Promise<void>;
+  /** Whether to end after the first step from now on. */
+  isStopRequested(): boolean;
+}
+
+/** How the loop ended. */
+export interface LoopEnd {
+  progress: Progress;
+  /** Whether it ended early, as it was asked to. */
+  stopped: boolean;
 }
 
 /**
  * The training loop of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2): noise the
  * edited picture's latents, predict the noise from them, the original's latents and the instruction, and step.
  *
- * It ends after `maxTrainSteps` steps, or without that number after `numTrainEpochs` epochs.
+ * It ends after `maxTrainSteps` steps, or without that number after `numTrainEpochs` epochs, or once it is asked to stop.
  *
  * @throws `ERR_NOT_FINITE` naming the step whose loss or gradients are not finite, with the weights of the step before;
  *  `ERR_DATASET` if a whole epoch has no usable row
@@ -41,7 +50,7 @@ export async function runLoop(
   nullText: TextRows,
   hooks: LoopHooks,
   signal: AbortSignal | undefined,
-): Promise<Progress> {
+): Promise<LoopEnd> {
   const { options, trainer, scaler, models, totalSteps } = run;
   const accumulation = options.gradientAccumulationSteps;
   const settings: MicroBatchSettings = {
@@ -66,7 +75,9 @@ export async function runLoop(
   // `numTrainEpochs` is not extended.
   const epochs = options.maxTrainSteps === undefined ? options.numTrainEpochs : Number.POSITIVE_INFINITY;
   const isDone = () => progress.step >= totalSteps || progress.order.epoch >= epochs;
-  while (!isDone()) {
+  const first = progress.step;
+  const isStopped = () => hooks.isStopRequested() && progress.step > first;
+  while (!isDone() && !isStopped()) {
     let epoch = progress.order.epoch;
     const stepBefore = progress.step;
     let batches = 0;
@@ -92,16 +103,16 @@ export async function runLoop(
       if (isUpdated) await optimizerStep(epoch);
       await hooks.onMicroStep(progress.step, isUpdated);
       window = newWindow();
-      if (progress.step >= totalSteps) break;
+      if (progress.step >= totalSteps || isStopped()) break;
     }
     if (progress.step === stepBefore && batches === run.order.batchesPerEpoch)
       throw new InstructPix2PixError(
         "ERR_DATASET",
         `epoch ${epoch} made no step: none of the ${run.dataset.length} rows can be used`,
       );
-    if (!isDone()) await hooks.onEpochEnd(epoch, progress.step);
+    if (!isDone() && !isStopped()) await hooks.onEpochEnd(epoch, progress.step);
   }
-  return progress;
+  return { progress, stopped: !isDone() };
 
   /** A micro-step: forward and backward pass over one batch. */
   async function microStep(batch: TrainingBatch): Promise<void> {

@@ -30,6 +30,11 @@ import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snap
 import { openTrackers, trackedValues } from "./trackers.js";
 import { splitByModel } from "./trainer.js";
 
+/** Asks a run to end after the current step. */
+export interface StopRequest {
+  readonly requested: boolean;
+}
+
 /**
  * Runs a training from start to saved model.
  *
@@ -40,6 +45,7 @@ export async function runSession(
   given: TrainOptions,
   callbacks: Callbacks,
   signal: AbortSignal | undefined,
+  stop: StopRequest = { requested: false },
 ): Promise<TrainResult> {
   native(); // a missing libtorch is reported before anything else
   checkTogether(given);
@@ -53,7 +59,7 @@ export async function runSession(
       const publication = await Publication.open(options, signal);
       scope.defer(() => publication?.close());
       return withOutputFolder(options.outputDir, () =>
-        withAsyncScope((inner) => runPrepared(options, recipe, callbacks, publication, inner, signal)),
+        withAsyncScope((inner) => runPrepared(options, recipe, callbacks, publication, inner, signal, stop)),
       );
     });
     callbacks.throwIfFailed();
@@ -79,6 +85,7 @@ async function runPrepared(
   publication: Publication | undefined,
   scope: AsyncScope,
   signal: AbortSignal | undefined,
+  stop: StopRequest,
 ): Promise<TrainResult> {
   const run = await prepareRun(given, recipe, (event) => callbacks.tell(event), scope, signal);
   const onEvent = (event: TrainEvent) => callbacks.event(event);
@@ -89,7 +96,7 @@ async function runPrepared(
   let succeeded = false;
   // After an abort the user waits for the process to end.
   scope.defer(() => trackers.finish({ succeeded, ...(signal?.aborted && { timeoutMs: 5000 }) }));
-  const session = new Session(run, trackers, callbacks, signal);
+  const session = new Session(run, trackers, callbacks, signal, stop);
   try {
     const result = await session.run();
     await publication?.publish(result.outputDir, { title: `Train for ${result.step} steps`, onEvent, signal });
@@ -107,6 +114,7 @@ class Session {
   readonly #trackers: Trackers;
   readonly #callbacks: Callbacks;
   readonly #signal: AbortSignal | undefined;
+  readonly #stop: StopRequest;
   /** The snapshot of the current weights; undefined while they change. */
   #last: Snapshot | undefined;
   #lastLoss: number | undefined;
@@ -114,11 +122,18 @@ class Session {
   #savedStep: number;
   #validatedStep: number | undefined;
 
-  constructor(run: PreparedRun, trackers: Trackers, callbacks: Callbacks, signal: AbortSignal | undefined) {
+  constructor(
+    run: PreparedRun,
+    trackers: Trackers,
+    callbacks: Callbacks,
+    signal: AbortSignal | undefined,
+    stop: StopRequest,
+  ) {
     this.#run = run;
     this.#trackers = trackers;
     this.#callbacks = callbacks;
     this.#signal = signal;
+    this.#stop = stop;
     this.#savedStep = run.resumed?.step ?? 0;
   }
 
@@ -163,7 +178,7 @@ class Session {
       device,
     });
     this.#callbacks.throwIfFailed();
-    const progress = await runLoop(
+    const { progress, stopped } = await runLoop(
       this.#run,
       data,
       learningRateOf(this.#run),
@@ -175,9 +190,11 @@ class Session {
         onStep: (record, snapshot) => this.#onStep(record, snapshot),
         onMicroStep: (step, isUpdated) => this.#onMicroStep(step, isUpdated),
         onEpochEnd: (epoch, step) => this.#onEpochEnd(epoch, step),
+        isStopRequested: () => this.#stop.requested,
       },
       signal,
     );
+    if (stopped) await this.#saveStopped();
     await this.#saveModel(progress.step);
     if (rules.validatesPerMicroStep) this.#validatedStep = undefined;
     // The model is saved before the last validation, which may fail.
@@ -188,6 +205,7 @@ class Session {
       trainLoss: this.#lastLoss,
       seed: options.seed,
       skippedRows: data.skippedRows,
+      stopped,
     };
   }
 
@@ -217,12 +235,21 @@ class Session {
     this.#lastLoss = record.trainLoss;
     await this.#trackers.log(trackedValues(record), record.step);
     await this.#callbacks.step(record);
-    if (record.step % this.#run.options.checkpointingSteps === 0) {
-      // A failure to write metrics ends the run, but after the checkpoint.
-      const flushed = await outcomeOf(this.#trackers.flush());
-      await this.#save(snapshot);
-      if (flushed.error) throw flushed.error.reason;
-    }
+    if (record.step % this.#run.options.checkpointingSteps === 0) await this.#saveWithMetrics(snapshot);
+    this.#callbacks.throwIfFailed();
+  }
+
+  async #saveWithMetrics(snapshot: Snapshot): Promise<void> {
+    // A failure to write metrics ends the run, but after the checkpoint.
+    const flushed = await outcomeOf(this.#trackers.flush());
+    await this.#save(snapshot);
+    if (flushed.error) throw flushed.error.reason;
+  }
+
+  /** Saves a checkpoint of a run that was asked to stop. */
+  async #saveStopped(): Promise<void> {
+    const last = this.#last;
+    if (last && last.step > this.#savedStep) await this.#saveWithMetrics(last);
     this.#callbacks.throwIfFailed();
   }
 

@@ -1,6 +1,7 @@
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { checkKnown, optionNames } from "../core/known-options.js";
+import { logWarning } from "../core/logger.js";
 import { camelCase } from "../options/names.js";
 import { resolveOptions } from "../options/parse.js";
 import { Callbacks } from "./callbacks.js";
@@ -30,8 +31,32 @@ const CALLBACKS = optionNames<TrainCallbacks>()({ signal: true, onStep: true, on
 
 const KNOWN = { ...CALLBACKS, ...Object.fromEntries(Object.keys(trainOptions).map((name) => [camelCase(name), true])) };
 
-/** A running training: a promise of its result, and an async iterable of its steps. */
-export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRecord> {}
+/**
+ * A running training: a promise of its result, and an async iterable of its steps.
+ *
+ * Iterating yields the record of every step from the run's first one on, also if it begins later, or for a second time.
+ * It does not slow training down: steps that are made meanwhile are kept. (`onStep` is awaited, and does.) Leaving the loop
+ * leaves the run alone. When the run ends, so does the loop, with the run's error if there is one.
+ *
+ * @example
+ * ```js
+ * import { train } from "instruct-pix2pix";
+ *
+ * const run = train({ pretrainedModelNameOrPath: "./base", trainDataDir: "./pairs", outputDir: "./mine", maxTrainSteps: 15000 });
+ * for await (const { trainLoss } of run) if (trainLoss < 0.01) run.stop();
+ * const { step, stopped } = await run;
+ * console.log(step, stopped);
+ * ```
+ */
+export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRecord> {
+  /**
+   * Ends the run early, but in good order: after the step that is being made, or the first one if there is none yet, a
+   * checkpoint is written, and then everything is done that is done after the last step. The promise resolves with
+   * `stopped: true`, and the output folder has the model of that step. The run can be resumed. Later calls, and calls after
+   * the end, do nothing. To end a run at once, abort its `signal`: then no model is saved, and the promise rejects.
+   */
+  stop(): void;
+}
 
 /**
  * Trains an InstructPix2Pix model, as diffusers' `train_instruct_pix2pix.py` does, and with a Stable Diffusion XL base model
@@ -49,7 +74,8 @@ export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRec
  */
 export function train(input: TrainInput & TrainCallbacks): TrainingRun {
   const { signal, onStep, onEvent = warn, ...options } = input ?? {};
-  const records = new RecordQueue();
+  const records = new StepRecords();
+  const stop = { requested: false };
   const result = (async () => {
     try {
       checkKnown(input, KNOWN);
@@ -63,7 +89,7 @@ export function train(input: TrainInput & TrainCallbacks): TrainingRun {
         records.push(record);
         return onStep?.(record);
       }, onEvent);
-      const done = await runSession(resolveOptions(trainOptions, options), callbacks, signal);
+      const done = await runSession(resolveOptions(trainOptions, options), callbacks, signal, stop);
       records.end();
       return done;
     } catch (error) {
@@ -72,6 +98,9 @@ export function train(input: TrainInput & TrainCallbacks): TrainingRun {
     }
   })();
   return Object.assign(result, {
+    stop: () => {
+      stop.requested = true;
+    },
     [Symbol.asyncIterator]: () => {
       // The iteration throws the run's error, so that the promise need not be awaited as well.
       result.catch(() => {});
@@ -81,41 +110,39 @@ export function train(input: TrainInput & TrainCallbacks): TrainingRun {
 }
 
 function warn(event: TrainEvent): void {
-  if (event.type === "warning") process.emitWarning(event.message, { type: "InstructPix2PixWarning" });
+  if (event.type === "warning") logWarning(event.message);
 }
 
-/** Queues step records for the iterator; without one only the newest is kept. */
-class RecordQueue {
-  #records: StepRecord[] = [];
-  #watched = false;
+/** The records of a run's steps so far, for any number of iterators. */
+class StepRecords {
+  readonly #records: StepRecord[] = [];
   #ended = false;
   /** In an object, since a callback may throw any value, including `undefined`. */
   #failure: { error: unknown } | undefined;
-  #wake: (() => void) | undefined;
+  /** Of the iterators that wait for the next record. */
+  #wake: (() => void)[] = [];
 
   push(record: StepRecord): void {
-    if (!this.#watched) this.#records = [];
     this.#records.push(record);
-    this.#wake?.();
+    this.#wakeAll();
   }
 
   end(failure?: { error: unknown }): void {
     this.#ended = true;
     this.#failure = failure;
-    this.#wake?.();
+    this.#wakeAll();
   }
 
   async *iterate(): AsyncGenerator<StepRecord, void, undefined> {
-    if (this.#watched)
-      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "the steps of a run can be iterated over once");
-    this.#watched = true;
-    for (;;) {
-      for (let record = this.#records.shift(); record; record = this.#records.shift()) yield record;
+    for (let next = 0; ; ) {
+      while (next < this.#records.length) yield this.#records[next++]!;
       if (this.#ended) break;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
     }
     if (this.#failure) throw this.#failure.error;
+  }
+
+  #wakeAll(): void {
+    for (const wake of this.#wake.splice(0)) wake();
   }
 }
