@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { checkKnown, type OptionNames } from "../core/known-options.js";
+import { quote } from "../core/quote.js";
 import { show } from "../files/config.js";
 import { isFile } from "../files/is-file.js";
 import type { PretrainedModel } from "../models/pretrained.js";
@@ -146,6 +147,7 @@ export async function checkPipeline<C>(
   given: Partial<C> = {},
 ): Promise<CheckedPipeline<C>> {
   const index = await readModelIndex(folder);
+  if (index.base) throw incomplete(folder, index.base.model);
   checkClass(description, index);
   const ready: Partial<C> = { ...given };
   const configs = Object.fromEntries(Object.entries(given).map(([name, part]) => [name, configOf(part)])) as Partial<
@@ -193,6 +195,13 @@ async function isAbsent({ folder, optional, mayLackFiles }: ComponentSlot, index
   if (!optional || !component) return Boolean(optional);
   const files = filesOf(component);
   return Boolean(mayLackFiles) && "config" in files && !(await isFile(join(at, folder, files.config)));
+}
+
+function incomplete(folder: string, base: string): InstructPix2PixError {
+  return new InstructPix2PixError(
+    "ERR_CONFIG",
+    `${folder} is a checkpoint of training, which has only what was trained, of the base model ${quote(base)}; here a whole model is needed, such as the one that training saves beside its checkpoints`,
+  );
 }
 
 /** A setting as an index has it. @throws `ERR_CONFIG` */
@@ -293,7 +302,8 @@ function isModel(part: unknown): part is PretrainedModel<unknown> {
   return typeof part === "object" && part !== null && "format" in part;
 }
 
-function checkClass(
+/** @throws `ERR_CONFIG` for an index that names a class which the pipeline does not load from */
+export function checkClass(
   { className, accepts }: Pick<PipelineDescription<unknown>, "className" | "accepts">,
   index: ModelIndex,
 ): void {

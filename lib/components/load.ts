@@ -15,7 +15,7 @@ import {
   slotsOf,
 } from "./description.js";
 import { type LoadProgress, LoadReport } from "./load-progress.js";
-import { ModelAt, withModelsAt } from "./model-at.js";
+import { ModelAt, type PlaceOptions, withModelsAt } from "./model-at.js";
 import { deviceOf, modelOptions, PIPELINE_MODEL_OPTIONS, type PipelineModelOptions } from "./model-options.js";
 import type { ModelClass } from "./registry.js";
 import { leaveToCaller } from "./shared.js";
@@ -78,9 +78,8 @@ export async function loadComponents<C extends object>(
 ): Promise<C> {
   checkNames(componentNames(description), options);
   const device = deviceOf(options);
-  const { variant, cacheDir, token, localFilesOnly, signal, onProgress } = options;
-  const hub = { variant, cacheDir, token, localFilesOnly, signal, onProgress };
-  const given = givenComponents(description, await withModelsAt(slotsOf(description), options, hub));
+  const { variant } = options;
+  const given = givenComponents(description, await withModelsAt(slotsOf(description), options, placeOptions(options)));
   let checked: CheckedPipeline<C> | undefined;
   const folder = await resolvePretrained(pathOrId, {
     ...downloadOptions(options),
@@ -206,6 +205,12 @@ export function checkNames(components: OptionNames<object>, options: unknown): v
         `${name} is no option of a pipeline, which needs all of its files; resolvePretrained has it`,
       );
   checkKnown(options, { ...OPTIONS, ...components });
+}
+
+/** Those of the options that apply to a model in a place of its own. */
+export function placeOptions(options: FromPretrainedOptions): PlaceOptions {
+  const { variant, cacheDir, token, localFilesOnly, signal, onProgress } = options;
+  return { variant, cacheDir, token, localFilesOnly, signal, onProgress };
 }
 
 /** Those of the options that say where files come from. */

@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import { InstructPix2PixError } from "../core/errors.js";
-import { parseObject, readConfig, show } from "../files/config.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
+import { isObject, parseObject, readConfig, show } from "../files/config.js";
+import { isFile } from "../files/is-file.js";
 
 /** The file of a pipeline's folder that names its class and components. */
 export const MODEL_INDEX = "model_index.json";
@@ -12,6 +13,24 @@ export interface ComponentClass {
   className: string;
 }
 
+/** Where a checkpoint of training has its components: those that were trained in itself, the others in its base model. */
+export interface BaseModel {
+  /** A folder, the id of a repository on the hub, or a file in the original layout. */
+  model: string;
+  revision?: string;
+  /** Of its weights. */
+  variant?: string;
+  /** For a file: the folder or repository of its configurations. */
+  config?: string;
+  /** The folder or repository of an autoencoder that takes the place of the base model's. */
+  vae?: string;
+  /** The checkpoint's own folders, by component: `unet_ema` for `unet`. */
+  trained: Readonly<Record<string, string>>;
+}
+
+/** The entry of a checkpoint's `model_index.json` that holds its {@link BaseModel}; other programs ignore it. */
+export const BASE_MODEL = "_base_model";
+
 /** The content of a pipeline's `model_index.json`. */
 export interface ModelIndex {
   /** The file. */
@@ -22,6 +41,8 @@ export interface ModelIndex {
   components: ReadonlyMap<string, ComponentClass | null>;
   /** The other entries, such as `requires_safety_checker`; those that start with "_" are omitted. */
   settings: Readonly<Record<string, unknown>>;
+  /** Only in a checkpoint of training. */
+  base?: BaseModel;
 }
 
 function isIdentifier(value: unknown): value is string {
@@ -36,7 +57,18 @@ function isIdentifier(value: unknown): value is string {
  */
 export async function readModelIndex(folder: string): Promise<ModelIndex> {
   const path = join(folder, MODEL_INDEX);
-  return fromObject(await readConfig(path), path);
+  try {
+    return fromObject(await readConfig(path), path);
+  } catch (error) {
+    // A model alone, or a checkpoint of diffusers' script.
+    if (!isInstructPix2PixError(error, "ERR_FILE_NOT_FOUND") || !(await isFile(join(folder, "unet", "config.json"))))
+      throw error;
+    throw new InstructPix2PixError(
+      "ERR_FILE_NOT_FOUND",
+      `${error.message}; ${folder} has a UNet, but does not say of which model: in a program load that model, with this UNet as its option unet`,
+      { cause: error },
+    );
+  }
 }
 
 /** As {@link readModelIndex}, from the file's text. */
@@ -82,7 +114,22 @@ function fromObject(object: Record<string, unknown>, path: string): ModelIndex {
     if (!isIdentifier(name)) throw problem(path, `${show(name)} is not the name of a component`);
     components.set(name, componentOf(name, value, path));
   }
-  return { path, className, components, settings };
+  const base = object[BASE_MODEL];
+  return { path, className, components, settings, ...(base !== undefined && { base: baseModelOf(base, path) }) };
+}
+
+function baseModelOf(value: unknown, path: string): BaseModel {
+  const { trained, ...places } = isObject(value) ? value : {};
+  const names = ["model", "revision", "variant", "config", "vae"];
+  const isPlace = ([name, text]: [string, unknown]) => names.includes(name) && typeof text === "string" && text !== "";
+  if (
+    places.model === undefined ||
+    !Object.entries(places).every(isPlace) ||
+    !isObject(trained) ||
+    !Object.entries(trained).flat().every(isIdentifier)
+  )
+    throw problem(path, `"${BASE_MODEL}" is ${show(value)}, which does not say where a base model is`);
+  return { ...(places as Omit<BaseModel, "trained">), trained: trained as Record<string, string> };
 }
 
 function componentOf(name: string, value: readonly unknown[], path: string): ComponentClass | null {

@@ -141,20 +141,25 @@ export function copiedComponent(
   return { library, className, write: (folder) => copyComponent(files, from, folder, variant) };
 }
 
-async function writePipeline(folder: string, pipeline: SavedPipeline): Promise<void> {
-  await mkdir(folder, { recursive: true });
+/** The text of a pipeline's `model_index.json`. @param more further entries, whose names start with "_" */
+export function modelIndexText(pipeline: SavedPipeline, more: Readonly<Record<string, unknown>> = {}): string {
   const entries: Record<string, unknown> = { ...pipeline.settings };
-  for (const [name, component] of Object.entries(pipeline.components)) {
+  for (const [name, component] of Object.entries(pipeline.components))
     entries[name] = component ? [component.library, component.className] : [null, null];
-    await component?.write(join(folder, name));
-  }
   const sorted = Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1));
   const index = {
     _class_name: pipeline.className,
     _diffusers_version: DIFFUSERS_VERSION,
+    ...more,
     ...Object.fromEntries(sorted),
   };
-  await writeFile(join(folder, MODEL_INDEX), `${JSON.stringify(index, null, 2)}\n`);
+  return `${JSON.stringify(index, null, 2)}\n`;
+}
+
+async function writePipeline(folder: string, pipeline: SavedPipeline): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const [name, component] of Object.entries(pipeline.components)) await component?.write(join(folder, name));
+  await writeFile(join(folder, MODEL_INDEX), modelIndexText(pipeline));
   for (const [name, text] of Object.entries(pipeline.files ?? {})) await writeFile(join(folder, name), text);
 }
 

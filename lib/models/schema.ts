@@ -183,6 +183,11 @@ function listOf<T>(
   return items.every((item) => item !== undefined) ? (items as T[]) : undefined;
 }
 
+/** What diffusers' `EMAModel`, and checkpoints here, add to the configuration of a model whose weights are averages. */
+const OF_AVERAGES: readonly string[] = [
+  ...["decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power"],
+];
+
 /**
  * Reads a configuration. Absent keys take their defaults; unknown keys (from newer versions) cause a warning, once per
  * key.
@@ -191,7 +196,8 @@ function listOf<T>(
  * @throws `ERR_CONFIG` naming key and value of the first invalid one
  */
 export function parseConfig<S extends Schema>(schema: S, config: JsonObject, where: string): Parsed<S> {
-  const unknown = Object.keys(config).filter((key) => !Object.hasOwn(schema, key) && !key.startsWith("_"));
+  const isKnown = (key: string) => Object.hasOwn(schema, key) || OF_AVERAGES.includes(key) || key.startsWith("_");
+  const unknown = Object.keys(config).filter((key) => !isKnown(key));
   for (const key of unknown.slice(0, NAMED_UNKNOWN))
     warnOnce(`${where}: unknown configuration key ${quote(key)} is ignored`);
   if (unknown.length > NAMED_UNKNOWN)

@@ -8,7 +8,7 @@ import {
   settingValues,
   slotsOf,
 } from "../components/description.js";
-import { checkNames, type FromPretrainedOptions, type LoadOptions, loadComponents } from "../components/load.js";
+import { checkNames, type FromPretrainedOptions, type LoadOptions } from "../components/load.js";
 import { readPipelineClass } from "../components/pipeline-class.js";
 import { saveComponents, savedComponents, savedPipeline } from "../components/save.js";
 import { ComponentHold } from "../components/shared.js";
@@ -20,6 +20,7 @@ import { Lease } from "../core/lease.js";
 import { Semaphore } from "../core/semaphore.js";
 import { ModelOffloader } from "../models/offloader.js";
 import type { PretrainedModel } from "../models/pretrained.js";
+import { loadParts } from "./load.js";
 import { refuseArgument } from "./options.js";
 import type { OutputType, RunOptions } from "./run-options.js";
 
@@ -52,8 +53,9 @@ export abstract class DiffusionPipeline {
   protected abstract readonly runOptions: OptionNames<object>;
 
   /**
-   * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache. Components given as
-   * options are used instead of the folder's.
+   * Loads a folder as diffusers saves it, or a repository of the Hugging Face hub into its cache. A checkpoint folder of
+   * `train` is loaded together with the base model that it names. Components given as options are used instead of the
+   * folder's.
    *
    * @throws `ERR_LIBTORCH_NOT_FOUND` before anything else, `ERR_FILE_NOT_FOUND`, `ERR_HUB`, `ERR_CONFIG`,
    *   `ERR_SAFETENSORS`, `ERR_STATE_DICT`, `ERR_TOKENIZER`, `ERR_NOT_FINITE`, `ERR_CUDA_UNAVAILABLE`, `ERR_OUT_OF_MEMORY`;
@@ -284,7 +286,7 @@ export async function loadPipeline<Components extends object, Pipeline>(
   const { description } = pipeline;
   const components = description.load
     ? await description.load(pathOrId, options)
-    : await loadComponents(description, pathOrId, options);
+    : await loadParts(description, pathOrId, options);
   return new pipeline(components);
 }
 

@@ -7,6 +7,7 @@ import { native } from "../runtime/native.js";
 import type { Trackers } from "../tracking/trackers.js";
 import type { Callbacks } from "./callbacks.js";
 import { checkForRecipe, checkTogether } from "./check.js";
+import { checkpointIndex } from "./checkpoint-index.js";
 import { drawSaveLikeReference } from "./compat/reference-draws.js";
 import { encodeAsLoaded, readFromCache } from "./encoded-data.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
@@ -262,8 +263,9 @@ class Session {
       await drawSaveLikeReference(models.unet, generators.cpu!);
       snapshot = await takeSnapshot(snapshot, generators);
     }
-    const identity = { run, notBefore };
-    const { path, movedAside } = await saveCheckpoint(trainer, snapshot, options, this.#trackers.states(), identity);
+    const index = await checkpointIndex(models, options);
+    const place = { run, notBefore, index };
+    const { path, movedAside } = await saveCheckpoint(trainer, snapshot, options, this.#trackers.states(), place);
     const seconds = (performance.now() - started) / 1000;
     if (movedAside !== undefined)
       this.#warn(`${path} had been written by another run or program; that one is kept as ${movedAside}`);

@@ -1,9 +1,12 @@
 import { join } from "node:path";
+import { MODEL_INDEX } from "../components/model-index.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
 import type { Tensor } from "../core/tensor.js";
 import type { EpochOrderState } from "../data/permutation.js";
+import { disk } from "../files/file-system.js";
 import { loadSafetensors, saveSafetensors } from "../files/safetensors.js";
+import { writeText } from "../files/tree.js";
 import { type ModelFormat, weightsFile } from "../models/format.js";
 import { namedAsInFiles, writeModel } from "../models/save.js";
 import { native } from "../runtime/native.js";
@@ -44,7 +47,8 @@ const OPTIMIZER = "optimizer.safetensors";
 
 /**
  * Commits `checkpoint-<step>`: `unet/` and, with EMA weights, `unet_ema/` as diffusers model folders (`text_encoder/` and
- * `text_encoder_ema/` where that is trained), the optimizer's moments, and `state.json`.
+ * `text_encoder_ema/` where that is trained), the optimizer's moments, `state.json`, and an index by which it loads as a
+ * model.
  *
  * @throws `ERR_IO`, with earlier checkpoints unchanged
  */
@@ -53,7 +57,7 @@ export async function saveCheckpoint(
   snapshot: Snapshot,
   options: TrainOptions,
   trackers: Record<string, JsonValue>,
-  identity: Pick<CommitOptions, "run" | "notBefore">,
+  { index, ...identity }: Pick<CommitOptions, "run" | "notBefore"> & { index: string },
 ): Promise<Commit> {
   const write = async (folder: string) => {
     await withTensors(await trainer.weights(), (weights) => saveTrained(folder, "", trainer, weights));
@@ -63,6 +67,7 @@ export async function saveCheckpoint(
       );
     await withTensors(await trainer.optimizerState(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
     await writeState(folder, await stateOf(snapshot, options, trackers));
+    await writeText(disk, join(folder, MODEL_INDEX), index);
   };
   return commitCheckpoint(options.outputDir, snapshot.step, write, {
     ...identity,

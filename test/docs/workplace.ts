@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { afterAll, beforeAll } from "vitest";
@@ -41,6 +41,14 @@ export interface DocsWorld {
   place(folder?: string): Workplace;
 }
 
+/** A checkpoint as training leaves it, as far as a model needs it. */
+function writeCheckpoint(path: string): void {
+  cpSync(join(tinyModel, "unet"), join(path, "unet"), { recursive: true });
+  const index = JSON.parse(readFileSync(join(tinyModel, "model_index.json"), "utf8"));
+  index._base_model = { model: "./model", trained: { unet: "unet" } };
+  writeFileSync(join(path, "model_index.json"), JSON.stringify(index));
+}
+
 export function useDocsWorld(): DocsWorld {
   const world = {} as DocsWorld;
   const made = new Workplace();
@@ -49,6 +57,7 @@ export function useDocsWorld(): DocsWorld {
     for (const name of ["model", "my-model"]) made.copyOfModel(name);
     await writeSingleFile(made.at("model.safetensors"), "ip2p-tiny");
     cpSync(textModel, made.at("base"), { recursive: true });
+    writeCheckpoint(made.at("long-run", "checkpoint-1000"));
     cpSync(fixture("sdxl-img2img", "model"), made.at("sdxl-base"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "refiner"), made.at("sdxl-refiner"), { recursive: true });
     cpSync(fixture("sdxl-ip2p", "model"), made.at("sdxl-edit"), { recursive: true });

@@ -18,7 +18,7 @@ export const editOptions = declareOptions({
   model: {
     type: "string",
     value: "DIR|HUB_ID|FILE",
-    help: "an InstructPix2Pix model of Stable Diffusion or Stable Diffusion XL: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub; by default the small built-in one, which knows 64×64 pictures of simple shapes only",
+    help: "an InstructPix2Pix model of Stable Diffusion or Stable Diffusion XL: a folder as diffusers saves it, a checkpoint folder of ip2p train, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub; by default the small built-in one, which knows 64×64 pictures of simple shapes only",
   },
   image: {
     type: "string",

@@ -1,9 +1,16 @@
 import { join } from "node:path";
+import {
+  type Checkpoint,
+  checkpointAt,
+  describedBy,
+  partsOfCheckpoint,
+  withBase,
+} from "../../components/checkpoint.js";
 import { checkPipeline, type PipelineDescription } from "../../components/description.js";
 import { filesOf } from "../../components/files.js";
 import { loadComponents, neededFolders } from "../../components/load.js";
 import type { LoadProgress } from "../../components/load-progress.js";
-import { readModelIndex } from "../../components/model-index.js";
+import { type ModelIndex, readModelIndex } from "../../components/model-index.js";
 import { InstructPix2PixError } from "../../core/errors.js";
 import { isFile } from "../../files/is-file.js";
 import { type DownloadProgress, resolvePretrained } from "../../hub/index.js";
@@ -28,21 +35,47 @@ interface Surroundings extends Pick<CommandIo, "env" | "signal"> {
   scheduler: SchedulerFactory | undefined;
 }
 
+/** What a checkpoint of training adds to the base model that it is loaded with. */
+interface Trained {
+  readonly checkpoint: Checkpoint;
+  readonly parts: Record<string, unknown>;
+}
+
 /**
- * Finds the model of `--model`: a folder, a repository of the hub, which is downloaded, or a single file. Before weights are
- * downloaded or read, its configurations are checked for the job.
+ * Finds the model of `--model`: a folder, a repository of the hub, which is downloaded, a single file, or a checkpoint of
+ * training, with the base model that it names. Before weights are downloaded or read, its configurations are checked for the job.
  *
  * @returns loads it to a device
  */
 export async function findModel(
   values: PictureValues,
   job: PictureModel,
+  surroundings: Surroundings,
+): Promise<(device: string) => Promise<LatentPipeline>> {
+  const checkpoint = values.model === undefined ? undefined : await checkpointAt(values.model);
+  if (!checkpoint) return await findPlain(values, job, surroundings);
+  refuseConfig(values);
+  checkUse(job, checkpoint.index);
+  const { model, revision, config } = checkpoint.base;
+  const { variant = checkpoint.base.variant, cacheDir, localFilesOnly } = values;
+  const hub = { variant, cacheDir, localFilesOnly, signal: surroundings.signal };
+  const parts = await partsOfCheckpoint(checkpoint, job.pipelineClass.description, hub);
+  const base = { ...values, model, revision, variant, config };
+  return await withBase(checkpoint, () => findPlain(base, job, surroundings, { checkpoint, parts }));
+}
+
+async function findPlain(
+  values: PictureValues,
+  job: PictureModel,
   { env, signal, reporter, scheduler }: Surroundings,
+  trained?: Trained,
 ): Promise<(device: string) => Promise<LatentPipeline>> {
   const { dtype, vaeDtype, allowNonFinite, quantization, variant, attention, revision, cacheDir, localFilesOnly } =
     values;
   const { pipelineClass } = job;
-  const description = withCheck(job, scheduler);
+  const ofModel = (asked: PipelineDescription<LoadedComponents>) =>
+    trained ? describedBy(trained.checkpoint, asked) : asked;
+  const description = ofModel(withCheck(job, scheduler));
   const create = (components: LoadedComponents) => {
     const own = components.scheduler;
     return new pipelineClass({ ...components, scheduler: scheduler ? scheduler.fromConfig(own.config) : own });
@@ -50,36 +83,41 @@ export async function findModel(
   const tellStage = (progress: LoadProgress | DownloadProgress) => {
     if (progress.stage === "load") reporter.stage(progress);
   };
-  const options = { dtype, vaeDtype, allowNonFinite, quantization, attention, signal };
+  const options = { dtype, vaeDtype, allowNonFinite, quantization, attention, signal, onProgress: tellStage };
   if (values.model !== undefined && (await isFile(values.model))) {
     if (job.use) throw invalid("model must be a folder or a repository, not a file");
     if (variant !== undefined) throw invalid("variant chooses among the files of a folder, but the model is a file");
     const file = values.model;
-    reporter.loading(file);
-    const hub = { config: values.config, revision, cacheDir, localFilesOnly };
-    return async (device) =>
-      create(await loadSingleFile(description, file, { ...options, ...hub, device, onProgress: tellStage }));
+    reporter.loading(trained?.checkpoint.folder ?? file);
+    const others = { config: values.config, revision, cacheDir, localFilesOnly, ...trained?.parts };
+    return async (device) => create(await loadSingleFile(description, file, { ...options, ...others, device }));
   }
-  if (values.config !== undefined) throw invalid("config is for a model in a single file, but the model is none");
+  refuseConfig(values);
   // Without the checker, what prepares results for it is of no use either.
   const without = values.safetyChecker || !("safetyChecker" in description.components) ? {} : NO_SAFETY_CHECK;
-  const needed = neededFolders(description, without);
+  const given = { ...(trained?.parts as Partial<LoadedComponents>), ...without };
+  const needed = neededFolders(description, given);
   if (values.model === undefined)
     reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
   let checked: string | undefined;
   const checkConfigs = async (at: string) => {
-    await checkUse(job, at);
-    await checkPipeline(description, at, without);
+    if (!trained) checkUse(job, await readModelIndex(at));
+    await checkPipeline(description, at, given);
     checked = at;
   };
   const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
   const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, ...needed, checkConfigs };
   const folder = await resolvePretrained(values.model ?? builtInModel, from, env);
   if (checked !== folder) await checkConfigs(folder);
-  reporter.loading(folder);
-  if (values.verbose) await tellWhatIsNotLoaded(folder, needed, reporter);
-  const loading = { ...options, ...without, variant, onProgress: tellStage };
-  return async (device) => create(await loadComponents(pipelineClass.description, folder, { ...loading, device }));
+  reporter.loading(trained?.checkpoint.folder ?? folder);
+  if (values.verbose) await tellWhatIsNotLoaded(folder, neededFolders(description, without), reporter);
+  const plain = ofModel(pipelineClass.description as PipelineDescription<LoadedComponents>);
+  const loading = { ...options, ...given, variant };
+  return async (device) => create(await loadComponents(plain, folder, { ...loading, device }));
+}
+
+function refuseConfig({ config }: PictureValues): void {
+  if (config !== undefined) throw invalid("config is for a model in a single file, but the model is none");
 }
 
 /** The pipeline's description whose check is the job's too. */
@@ -100,8 +138,7 @@ function withCheck(
 }
 
 /** Refuses a folder that names a class which the job is not for. */
-async function checkUse({ use, pipelineClass }: PictureModel, folder: string): Promise<void> {
-  const { className, path } = await readModelIndex(folder);
+function checkUse({ use, pipelineClass }: PictureModel, { className, path }: ModelIndex): void {
   const wanted = pipelineClass.description.className;
   if (!use || className === wanted) return;
   const instead = use(className);
