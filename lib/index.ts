@@ -17,7 +17,7 @@ export type { DeviceOption } from "./core/device.js";
 export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./core/errors.js";
 export { Generator } from "./core/generator.js";
 export { type Logger, setLogger } from "./core/logger.js";
-export { allowTf32, useDeterministicAlgorithms } from "./core/numerics.js";
+export { allowTf32, allowWinograd, useDeterministicAlgorithms } from "./core/numerics.js";
 export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./core/tensor.js";
 export { tidy, type Use } from "./core/tidy.js";
 export { type CheckDatasetOptions, checkDataset } from "./data/check/check-dataset.js";

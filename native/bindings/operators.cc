@@ -2,6 +2,7 @@
 // implementations.
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/conv2d.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/stack.h>
@@ -18,6 +19,7 @@
 #include "kernels/composed_geglu.h"
 #include "kernels/int8.h"
 #include "kernels/ops.h"
+#include "kernels/winograd.h"
 #include "nn/attention.h"
 #include "training/cpu_adamw.h"
 
@@ -144,6 +146,17 @@ const std::map<std::string, Operator>& operators() {
         }}},
       {"int8_linear_plain",
        {4, 0, [](const Tensors& t, const Numbers&) { return int8_linear_plain(t[0], t[1], t[2], t[3]); }}},
+      // x, weight, bias, addend; a 3×3 kernel of stride 1 and padding 1
+      {"winograd_conv2d",
+       {4, 0,
+        [](const Tensors& t, const Numbers&) {
+          return winograd_conv2d(t[0], pack_winograd(t[1]), t[1].size(0), t[2], t[3]);
+        }}},
+      {"winograd_conv2d_plain",
+       {4, 0, [](const Tensors& t, const Numbers&) { return at::conv2d(t[0], t[1], t[2], 1, 1) + t[3]; }}},
+      {"winograd_unpacked",
+       {1, 0,
+        [](const Tensors& t, const Numbers&) { return unpack_winograd(pack_winograd(t[0]), t[0].sizes()); }}},
       {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
       {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
       // [B,C,...] channels-last, and whether the layout is.

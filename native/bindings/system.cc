@@ -12,6 +12,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/exit_guard.h"
+#include "kernels/winograd.h"
 
 namespace ip2p {
 namespace {
@@ -71,6 +72,12 @@ Napi::Value get_threads(const Info& info) {
   });
 }
 
+/// setAllowWinograd(allowed): whether convolutions in float32 may use Winograd's algorithm, from now on
+Napi::Value set_allow_winograd(const Info& info) {
+  allow_winograd(bool_argument(info[0], "allowed"));
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void register_system(Napi::Env env, Napi::Object exports) {
@@ -81,6 +88,7 @@ void register_system(Napi::Env env, Napi::Object exports) {
   export_function<memory_usage>(env, exports, "memoryUsage");
   export_function<set_threads>(env, exports, "setThreads");
   export_function<get_threads>(env, exports, "getThreads");
+  export_function<set_allow_winograd>(env, exports, "setAllowWinograd");
 }
 
 }  // namespace ip2p

@@ -14,6 +14,7 @@
 #include "kernels/int8.h"
 #include "kernels/ops.h"
 #include "kernels/upsample_conv2d.h"
+#include "kernels/winograd.h"
 
 namespace ip2p {
 
@@ -61,6 +62,10 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
     return int8_conv2d(x, packed, weight_.scales(), bias(), geometry_, addend);
   }
   if (can_pack(x, weight_.type())) {
+    if (prefers_winograd(x, weight_.shape, geometry_.stride, geometry_.padding)) {
+      const at::Tensor packed = weight_.packed(pack_winograd, Packing::Winograd);
+      if (packed.defined()) return winograd_conv2d(x, packed, weight_.shape[0], bias(), addend);
+    }
     const at::Tensor packed =
         weight_.packed([&](const at::Tensor& weight) { return pack_conv2d(weight, x.sizes(), geometry_); });
     if (packed.defined()) return packed_conv2d(x, packed, bias(), geometry_, addend);

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "kernels/int8.h"
+#include "kernels/winograd.h"
 #include "nn/shadow_weight.h"
 
 namespace ip2p {
@@ -25,7 +26,7 @@ void Parameter::restore() const {
                 "a model with 8-bit weights keeps no other copy of them: load it without quantization");
   shared_ = true;
   if (value.defined() || !packed_.defined()) return;
-  value = packed_.to_dense();
+  value = unpacked();
   packed_version_ = value._version();
 }
 
@@ -33,7 +34,7 @@ at::Tensor Parameter::copy_to(c10::Device device) const {
   if (int8_) throw Error("ERR_INVALID_ARGUMENT", "a model with 8-bit weights stays on the CPU");
   if (value.defined() && value.requires_grad())
     throw Error("ERR_INVALID_ARGUMENT", "a model in training stays on its device");
-  return (value.defined() ? value : packed_.to_dense()).to(device);
+  return (value.defined() ? value : unpacked()).to(device);
 }
 
 void Parameter::replace(at::Tensor tensor) {
@@ -49,15 +50,25 @@ c10::ScalarType Parameter::type() const {
   return (value.defined() ? value : packed_).scalar_type();
 }
 
-at::Tensor Parameter::packed(const std::function<at::Tensor(const at::Tensor&)>& pack) const {
-  if (!value.defined()) return packed_;
+at::Tensor Parameter::unpacked() const {
+  return packing_ == Packing::Winograd ? unpack_winograd(packed_, shape) : packed_.to_dense();
+}
+
+at::Tensor Parameter::packed(const std::function<at::Tensor(const at::Tensor&)>& pack,
+                             Packing packing) const {
+  if (!value.defined()) {
+    if (packing == packing_) return packed_;
+    value = unpacked();
+    packed_.reset();
+  }
   if (value.requires_grad()) {
     packed_.reset();
     return {};
   }
   const int64_t version = value._version();
-  if (!packed_.defined() || version != packed_version_) {
+  if (!packed_.defined() || version != packed_version_ || packing != packing_) {
     packed_ = pack(value);
+    packing_ = packing;
     packed_version_ = version;
   }
   if (!shared_) value.reset();

@@ -10,6 +10,9 @@
 
 namespace ip2p {
 
+/// What packed a parameter.
+enum class Packing { OneDnn, Winograd };
+
 /// A parameter: its shape is known from the configuration, its value comes from a file.
 ///
 /// A layer may keep it in the order in which a product reads it fastest (packed), and then instead of the
@@ -49,7 +52,8 @@ class Parameter {
 
   /// The result of `pack` on the plain tensor, cached and recomputed when the tensor changes. Undefined for a
   /// parameter in training.
-  at::Tensor packed(const std::function<at::Tensor(const at::Tensor&)>& pack) const;
+  at::Tensor packed(const std::function<at::Tensor(const at::Tensor&)>& pack,
+                    Packing packing = Packing::OneDnn) const;
 
   /// The weight for a matrix product: under autocast the shadow weight, if one is kept in autocast's type;
   /// otherwise the plain tensor.
@@ -72,7 +76,10 @@ class Parameter {
       const std::function<std::vector<at::Tensor>(const at::Tensor&)>& make) const;
 
  private:
+  at::Tensor unpacked() const;
+
   mutable at::Tensor packed_;
+  mutable Packing packing_ = Packing::OneDnn;
   mutable int64_t packed_version_ = 0;
   mutable std::vector<at::Tensor> derived_;
   mutable int64_t derived_version_ = 0;

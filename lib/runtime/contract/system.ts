@@ -11,6 +11,7 @@ export interface SystemAddon {
   memoryUsage(): { objects: number; bytes: number };
   setThreads(count: number): Promise<void>;
   getThreads(): Promise<number>;
+  setAllowWinograd(allowed: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
 }

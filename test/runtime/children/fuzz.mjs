@@ -245,6 +245,7 @@ const addonExamples = {
   memoryUsage: () => [],
   processEnds: () => [0],
   getThreads: () => [],
+  setAllowWinograd: () => [true],
   cudaVersions: () => [],
   cudaProperties: () => ["cuda:0"],
   deviceMemory: () => ["cuda:0"],
