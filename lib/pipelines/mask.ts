@@ -43,10 +43,9 @@ export async function prepareMask(parts: readonly MaskPart[], options: MaskOptio
 async function fromPicture(picture: StoredPixels, { size }: MaskOptions): Promise<Tensor> {
   const { width, height } = size;
   const grey = greyOf(await resizeStored(picture, width, height, "lanczos"));
-  return Tensor.from(
-    Float32Array.from(grey, (value) => value / 255),
-    [1, 1, height, width],
-  );
+  using bytes = Tensor.from(grey, [1, 1, height, width]);
+  using float = await bytes.to({ dtype: "float32" });
+  return await Tensor.linearCombination([[1 / 255, float]]);
 }
 
 /** The shape of a mask as [B,1,H,W]. Throws for others. */
@@ -70,11 +69,12 @@ async function fromTensor(mask: Tensor, { size, allowNonFinite }: MaskOptions): 
   return new Tensor(await native().resizeNearest(shaped.handle, size.height, size.width));
 }
 
-/** 1 from 0.5 on, else 0. */
+/** The float32 before 0.5. */
+const BELOW_HALF = 0.5 - 2 ** -25;
+
+/** 1 from 0.5 on, else 0, of float32: clamping to two neighbours leaves nothing but them. */
 async function binary(mask: Tensor): Promise<Tensor> {
-  const values = (await mask.toArray()) as Float32Array;
-  return Tensor.from(
-    Float32Array.from(values, (value) => (value >= 0.5 ? 1 : 0)),
-    mask.shape,
-  );
+  using two = await mask.clamp(BELOW_HALF, 0.5);
+  using difference = await two.sub(BELOW_HALF);
+  return await difference.mul(2 ** 25);
 }

@@ -137,11 +137,12 @@ async function plain(call: PromptCall, options: TextOptions): Promise<Encoded> {
   }
 }
 
-/** Refuses what cannot be combined with weighted prompts. */
-export function refuseUnweightable(
-  call: Pick<PromptCall, "promptEmbeds" | "negativePromptEmbeds">,
+/** Refuses what cannot be combined with weighted prompts. @throws `ERR_INVALID_ARGUMENT` */
+export function checkWeighting(
+  call: Pick<PromptCall, "promptWeighting" | "promptEmbeds" | "negativePromptEmbeds">,
   { clipSkip }: Pick<TextOptions, "clipSkip">,
 ): void {
+  if (call.promptWeighting === "none") return;
   if (call.promptEmbeds || call.negativePromptEmbeds)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
@@ -154,7 +155,6 @@ export function refuseUnweightable(
 /** Prompts with weights may be several rows of tokens long, so both kinds are encoded together, to one length. */
 async function weighted(call: PromptCall, options: TextOptions): Promise<Encoded> {
   const { guided, signal } = options;
-  refuseUnweightable(call, options);
   const prompts = call.prompts!;
   const texts = guided ? [...prompts, ...negativeTexts(call)] : prompts;
   const { promptWeighting } = call;

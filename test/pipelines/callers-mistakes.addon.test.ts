@@ -1,10 +1,12 @@
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import {
+  AutoPipelineForImage2Image,
   EulerDiscreteScheduler,
   type InstructPix2PixPipeline,
   RgbImage,
   UniPCMultistepScheduler,
 } from "../../lib/index.js";
+import { fixture } from "../helpers/fixtures.js";
 import { quickEdit, tinyPipeline } from "../runtime/tiny.js";
 
 let pipe: InstructPix2PixPipeline;
@@ -75,3 +77,19 @@ it("tells a time limit from an abort by the cause", async () => {
   ]);
   expect(await first(combined)).toEqual(timedOut);
 });
+
+it.each(["text2img", "sdxl-img2img"])(
+  "%s: clipSkip with weighted prompts is refused before anything is computed",
+  async (model) => {
+    using pipe = await AutoPipelineForImage2Image.fromPretrained(fixture(model, "model"), { device: "cpu" });
+    const encode = vi.spyOn(pipe.vae, "encode");
+    const image = new RgbImage(32, 32, new Uint8Array(32 * 32 * 3));
+    await expect(
+      pipe.run({ image, prompt: "a (cat)1.3", promptWeighting: "compel", clipSkip: 1, numInferenceSteps: 2 }),
+    ).rejects.toMatchObject({
+      code: "ERR_INVALID_ARGUMENT",
+      message: "clipSkip cannot be combined with promptWeighting",
+    });
+    expect(encode).not.toHaveBeenCalled();
+  },
+);

@@ -11,7 +11,7 @@ import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pi
 import { type LatentScale, scaleByFactor } from "../latent-scale.js";
 import type { OutputType, PromptOptions, RunOptions, SamplingOptions } from "../run-options.js";
 import { type SafetyCheck, safetyCheckOf } from "../safety.js";
-import { encodeText, type TextEmbeddings } from "../text.js";
+import { checkWeighting, encodeText, type TextEmbeddings } from "../text.js";
 import { type Outdated, updatedScheduler, updateSampleSize } from "./outdated.js";
 
 /** A validated call of a Stable Diffusion pipeline, and the pipeline's components at its start. */
@@ -89,6 +89,7 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
   ): StableDiffusionCall {
     const { textEncoder, tokenizer, unet } = this;
     const prompts = checkPrompts(options, unet.config.cross_attention_dim);
+    checkWeighting(prompts, guidance);
     const latents = this.checkLatents(options, { ...guidance, device, batch: prompts.batch });
     const safety = safetyCheckOf(this);
     const call = { textEncoder, tokenizer, safety, clipSkip: guidance.clipSkip, ...prompts, ...latents };

@@ -11,7 +11,7 @@ import type { GuidedStepsOptions } from "../guided-steps.js";
 import { type GuidanceCall, type LatentCall, LatentPipeline } from "../latent_pipeline.js";
 import { type LatentScale, scaleByStatistics } from "../latent-scale.js";
 import type { OutputType, RunOptions, SamplingOptions } from "../run-options.js";
-import { TextEmbeddings } from "../text.js";
+import { checkWeighting, TextEmbeddings } from "../text.js";
 import { checkTexts, type StableDiffusionXLComponents } from "./components.js";
 import type { PromptPairOptions } from "./options.js";
 import { checkPromptPair, encodeTextPair, type PairConditions, type PromptPairCall } from "./prompts.js";
@@ -107,6 +107,7 @@ export abstract class StableDiffusionXLBase extends LatentPipeline {
     const numbers = sizeNumbers(requiresAestheticsScore) * unet.config.addition_time_embed_dim!;
     const pooledWidth = unet.config.projection_class_embeddings_input_dim! - numbers;
     const prompts = checkPromptPair(options, unet.config.cross_attention_dim, pooledWidth);
+    checkWeighting(prompts, guidance);
     const { clipSkip, ...rest } = guidance;
     const latents = this.checkLatents(options, { ...rest, device, batch: prompts.batch });
     const forceZeros = this.forceZerosForEmptyPrompt;

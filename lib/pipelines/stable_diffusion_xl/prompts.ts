@@ -12,7 +12,7 @@ import { checkPooled, checkPrompts, type PooledCall, type PromptCall } from "../
 import type { FiniteChecks } from "../finite.js";
 import type { Placement } from "../latents.js";
 import { checkTexts } from "../options.js";
-import { checkSameShape, forEachPrompt, refuseUnweightable, TextEmbeddings } from "../text.js";
+import { checkSameShape, forEachPrompt, TextEmbeddings } from "../text.js";
 import type { PromptPairOptions } from "./options.js";
 
 /** The prompts of a call, for two text encoders. */
@@ -115,7 +115,6 @@ export async function encodeTextPair(
   let positive: PairEmbeddings;
   let negative: PairEmbeddings | undefined;
   if (call.promptWeighting === "compel") {
-    refuseUnweightable(call, options);
     const pair = positivePair(call);
     const texts = guided && !isZero ? joined(pair, negativePair()) : pair;
     const weighting = { truncateLongPrompts: true, signal: options.signal };
