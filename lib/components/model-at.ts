@@ -3,6 +3,7 @@ import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js"
 import { readConfig, show } from "../files/config.js";
 import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import { listVariants } from "../models/weights.js";
+import type { Environment } from "../runtime/platform.js";
 import type { ComponentSlot } from "./description.js";
 import { type ModelClass, registeredClass } from "./registry.js";
 
@@ -33,9 +34,14 @@ export class ModelAt {
    *
    * @throws `ERR_CONFIG` for a model of another class, `ERR_FILE_NOT_FOUND`, `ERR_HUB`, `ERR_IO`
    */
-  static async find(pathOrId: string, { classes }: ComponentSlot, options: PlaceOptions): Promise<ModelAt> {
+  static async find(
+    pathOrId: string,
+    { classes }: ComponentSlot,
+    options: PlaceOptions,
+    env: Environment = process.env,
+  ): Promise<ModelAt> {
     const modelClass = registeredClass(classes[0]!) as ModelClass;
-    const folder = await resolved(pathOrId, options);
+    const folder = await resolved(pathOrId, options, env);
     const where = join(folder, modelClass.files.config);
     const { _class_name: className = modelClass.className } = await readConfig(where);
     if (className !== modelClass.className)
@@ -48,13 +54,13 @@ export class ModelAt {
 }
 
 /** A repository without the variant has its plain weights downloaded. */
-async function resolved(pathOrId: string, options: PlaceOptions): Promise<string> {
+async function resolved(pathOrId: string, options: PlaceOptions, env: Environment): Promise<string> {
   const { variant, ...plain } = options;
   try {
-    return await resolvePretrained(pathOrId, options);
+    return await resolvePretrained(pathOrId, options, env);
   } catch (error) {
     if (variant === undefined || !isInstructPix2PixError(error, "ERR_HUB")) throw error;
-    return await resolvePretrained(pathOrId, plain);
+    return await resolvePretrained(pathOrId, plain, env);
   }
 }
 
@@ -68,12 +74,13 @@ export async function withModelsAt<Options extends object>(
   slots: readonly [PropertyKey, ComponentSlot][],
   options: Options,
   hub: PlaceOptions,
+  env?: Environment,
 ): Promise<Options> {
   const found: Record<PropertyKey, unknown> = {};
   for (const [name, slot] of slots) {
     const given = (options as Record<PropertyKey, unknown>)[name];
     if (!slot.list || given === undefined) continue;
-    const one = async (part: unknown) => (typeof part === "string" ? await ModelAt.find(part, slot, hub) : part);
+    const one = async (part: unknown) => (typeof part === "string" ? await ModelAt.find(part, slot, hub, env) : part);
     if (!Array.isArray(given)) found[name] = await one(given);
     else {
       const parts: unknown[] = [];

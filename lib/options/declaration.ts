@@ -7,9 +7,9 @@ import type { CamelCase } from "./names.js";
 export interface OptionDeclaration {
   /**
    * `bigint` is a whole number that may be too large for a JavaScript number, such as a seed; `numbers` is a list, separated
-   * by commas on a command line.
+   * by commas on a command line; `strings` is a list of the values of a flag that is repeated.
    */
-  readonly type: "string" | "boolean" | "integer" | "number" | "numbers" | "bigint";
+  readonly type: "string" | "strings" | "boolean" | "integer" | "number" | "numbers" | "bigint";
   /** Description: a phrase without a full stop. */
   readonly help: string;
   /** Placeholder of the value in the help, e.g. `DIR`; by default the type. */
@@ -58,9 +58,13 @@ type PlainValue<D extends OptionDeclaration> = D["type"] extends "boolean"
       ? readonly number[]
       : D["type"] extends "bigint"
         ? bigint
-        : D extends { readonly choices: readonly (infer Choice)[] }
-          ? Choice
-          : string;
+        : D["type"] extends "strings"
+          ? readonly ChoiceOf<D>[]
+          : ChoiceOf<D>;
+
+type ChoiceOf<D extends OptionDeclaration> = D extends { readonly choices: readonly (infer Choice)[] }
+  ? Choice
+  : string;
 
 /** Whether an option has a value even if none was given. */
 type AlwaysPresent = { readonly default: string | boolean | number } | { readonly required: true } | Flag;

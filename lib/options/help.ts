@@ -26,7 +26,15 @@ export function flagText(name: string, declaration: OptionDeclaration): string {
   return `--${name} ${valueName(declaration)}`;
 }
 
-const PLACEHOLDERS = { string: "TEXT", boolean: "", integer: "N", bigint: "N", number: "X", numbers: "X,…" } as const;
+const PLACEHOLDERS = {
+  string: "TEXT",
+  boolean: "",
+  integer: "N",
+  bigint: "N",
+  number: "X",
+  numbers: "X,…",
+  strings: "TEXT",
+} as const;
 
 function valueName({ type, value, choices }: OptionDeclaration): string {
   return value ?? choices?.join("|") ?? PLACEHOLDERS[type];

@@ -8,7 +8,7 @@ import { type Checked, checkValue, type OptionValue, parseValue } from "./value.
 /**
  * Parses a command line as Python's argparse does, but for abbreviations, which are not accepted: `--name value` and
  * `--name=value`, in snake_case or kebab-case, a negative number or a text with white space as a value, the last of
- * repeated flags. A boolean is `--name`, `--no_name` or `--name=false`.
+ * repeated flags, or all of them for a list of strings. A boolean is `--name`, `--no_name` or `--name=false`.
  *
  * @throws `ERR_USAGE` naming the argument that is unknown, missing, or has no or an invalid value.
  */
@@ -38,7 +38,9 @@ export function parseArguments<T extends OptionDeclarations>(
           ? `--${flag} needs a value`
           : `--${flag} needs a value; one that begins with a dash is given as --${flag}=${text}`,
       );
-    given.set(name, take(`--${flag}`, parseValue(text, declaration)));
+    const value = take(`--${flag}`, parseValue(text, declaration));
+    const before = declaration.type === "strings" ? ((given.get(name) ?? []) as readonly string[]) : undefined;
+    given.set(name, before ? [...before, ...(value as readonly string[])] : value);
   }
   return complete(declarations, given, (missing) =>
     usage(`${missing.map((name) => `--${name}`).join(", ")} must be given`),

@@ -40,6 +40,7 @@ const TYPES = {
   integer: "number",
   number: "number",
   numbers: "readonly number[]",
+  strings: "readonly string[]",
   bigint: "number | bigint",
 } as const;
 

@@ -2,7 +2,7 @@ import { isDecimal } from "../core/decimal.js";
 import type { FactorOfStep, OptionDeclaration } from "./declaration.js";
 
 /** A valid value of an option. */
-export type OptionValue = string | boolean | number | bigint | readonly number[] | FactorOfStep;
+export type OptionValue = string | boolean | number | bigint | readonly number[] | readonly string[] | FactorOfStep;
 
 /**
  * The reason why a value is invalid, continuing a sentence that begins with the option's name; or the converted value.
@@ -18,6 +18,8 @@ export function parseValue(text: string, declaration: OptionDeclaration): Checke
       const { orFactor: _, ...rest } = declaration;
       return checkValue(text, rest);
     }
+    case "strings":
+      return checkValue([text], declaration);
     case "boolean": {
       const word = text.toLowerCase();
       if (word === "true" || word === "1") return { value: true };
@@ -51,10 +53,12 @@ export function checkValue(given: unknown, declaration: OptionDeclaration): Chec
   });
   switch (type) {
     case "string":
-      if (typeof given !== "string") return problem("a string");
-      if (given.includes("\0")) return problem("a string without NUL characters");
-      if (choices && !choices.includes(given)) return problem(`one of ${choices.join(", ")}`);
-      return { value: given };
+      return checkString(given, choices, problem);
+    case "strings": {
+      if (!Array.isArray(given) || given.length === 0) return problem("a list of strings");
+      const wrong = given.map((item) => checkString(item, choices, problem)).find((item) => "problem" in item);
+      return wrong ?? { value: [...(given as readonly string[])] };
+    }
     case "boolean":
       return typeof given === "boolean" ? { value: given } : problem("true or false");
     case "integer":
@@ -75,6 +79,17 @@ export function checkValue(given: unknown, declaration: OptionDeclaration): Chec
       return { value: BigInt(given as number | bigint) };
     }
   }
+}
+
+function checkString(
+  given: unknown,
+  choices: readonly string[] | undefined,
+  problem: (expected: string) => Checked,
+): Checked {
+  if (typeof given !== "string") return problem("a string");
+  if (given.includes("\0")) return problem("a string without NUL characters");
+  if (choices && !choices.includes(given)) return problem(`one of ${choices.join(", ")}`);
+  return { value: given };
 }
 
 /** The limits of an option's value in words, with a leading space; empty if there are none. */

@@ -71,6 +71,8 @@ ControlNetModel::ControlNetModel(const ControlNetConfig& config, AttentionBacken
     for (int64_t i = 0; i < config.layers_per_block[level] + (resamples ? 1 : 0); ++i)
       controlnet_down_blocks_.emplace(channels[level], channels[level], 1);
   }
+  if (controlnet_down_blocks_.size() != encoder_.skip_count())
+    throw Error("ERR_CONFIG", "\"down_block_types\" holds a type that ControlNets do not have");
 
   add_children_of(encoder_, {"conv_in", "time_embedding", "class_embedding", "add_embedding"});
   add_child("controlnet_cond_embedding", controlnet_cond_embedding_);

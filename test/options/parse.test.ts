@@ -12,6 +12,8 @@ const options = declareOptions({
   seed: { type: "bigint", min: 0, max: 2n ** 64n - 1n, help: "seed" },
   use_8bit_adam: { type: "boolean", help: "less memory" },
   sigmas: { type: "numbers", min: 0, help: "noise levels" },
+  nets: { type: "strings", help: "several" },
+  made: { type: "strings", choices: ["none", "edges"], help: "of each" },
   progress: { type: "boolean", default: true, help: "no progress" },
 });
 
@@ -69,6 +71,11 @@ describe("a command line", () => {
     ["the end of options", ["--num_steps", "5", "--"], { numSteps: 5 }],
     ["a list of numbers", ["--sigmas", "9.5, 3,4e-1,0"], { sigmas: [9.5, 3, 0.4, 0] }],
     ["a list of one", ["--sigmas=1"], { sigmas: [1] }],
+    [
+      "all of a list's repeated flags",
+      ["--nets", "a,b", "--made=edges", "--nets=c"],
+      { nets: ["a,b", "c"], made: ["edges"] },
+    ],
     ["the limits of a range", ["--num_steps", "1000", "--eta", "0"], { numSteps: 1000, eta: 0 }],
   ])("takes %s", (_, argv, expected) => {
     expect(parse(...argv)).toMatchObject(expected);
@@ -125,6 +132,7 @@ describe("a command line", () => {
       ["--sigmas=1e999"],
       "--sigmas takes a list of numbers of at least 0, not [Infinity]",
     ],
+    ["an unknown choice in a list", ["--made=none", "--made=pose"], '--made takes one of none, edges, not ["pose"]'],
     ["an unknown choice", ["--dtype", "int8"], '--dtype takes one of float32, bfloat16, not "int8"'],
     [
       "a seed of 65 bits",
@@ -213,6 +221,9 @@ describe("options given by a program", () => {
     [{ outputDir: "x", use8bitAdam: 1 }, "use8bitAdam takes true or false, not 1"],
     [{ outputDir: "x", seed: 0.5 }, "seed takes a whole number from 0 to 18446744073709551615, not 0.5"],
     [{ outputDir: "x", dtype: "int8" }, 'dtype takes one of float32, bfloat16, not "int8"'],
+    [{ outputDir: "x", nets: "a" }, 'nets takes a list of strings, not "a"'],
+    [{ outputDir: "x", nets: [] }, "nets takes a list of strings, not []"],
+    [{ outputDir: "x", nets: ["a", 1] }, 'nets takes a string, not ["a", 1]'],
     [{ outputDir: "x", sigmas: 3 }, "sigmas takes a list of numbers of at least 0, not 3"],
     [{ outputDir: "x", sigmas: [] }, "sigmas takes a list of numbers of at least 0, not []"],
     [{ outputDir: "x", sigmas: [1, "2"] }, 'sigmas takes a list of numbers of at least 0, not [1, "2"]'],

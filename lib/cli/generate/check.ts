@@ -1,6 +1,7 @@
 import { camelCase } from "../../options/names.js";
 import { checkMaxSizeValue, checkPictureValues, usage } from "../pictures/check.js";
 import { checkXLValues, refuseXLValues } from "../pictures/xl-options.js";
+import { checkControlValues } from "./control-options.js";
 import type { GenerateValues } from "./options.js";
 
 const NEGATIVE_SIZES = {
@@ -33,14 +34,15 @@ export function checkGenerateValues(values: GenerateValues): void {
   }
   if (values.refiner !== undefined && values.paddingMaskCrop !== undefined)
     throw usage("--padding_mask_crop does not go with --refiner");
-  const { image, mask } = values;
+  checkControlValues(values);
+  const { image, mask, controlnet } = values;
   checkMaxSizeValue(values.maxSize);
   for (const [name, value] of Object.entries({ strength: values.strength, max_size: values.maxSize, mask }))
     if (value !== undefined && image === undefined) throw usage(`--${name} is for a picture: give --image too`);
   if (values.paddingMaskCrop !== undefined && mask === undefined)
     throw usage("--padding_mask_crop is for the masked part of a picture: give --mask too");
   for (const name of ["height", "width"] as const)
-    if (values[name] !== undefined && image !== undefined && mask === undefined)
+    if (values[name] !== undefined && image !== undefined && mask === undefined && controlnet === undefined)
       throw usage(`--${name} does not go with --image alone: the result has the picture's size; resize the picture`);
   for (const name of ["height", "width", "padding_mask_crop"] as const)
     if (values.maxSize !== undefined && values[camelCase(name) as "height" | "width" | "paddingMaskCrop"] !== undefined)

@@ -10,6 +10,7 @@ import {
   stepOptions,
 } from "../pictures/options.js";
 import { xlOptions } from "../pictures/xl-options.js";
+import { controlOptions } from "./control-options.js";
 
 const PICTURES = "Pictures";
 const XL = "Stable Diffusion XL";
@@ -68,6 +69,7 @@ export const generateOptions = declareOptions({
   },
   width: { type: "integer", value: "PIXELS", min: 1, max: 65_536, group: PICTURES, help: "likewise" },
 
+  ...controlOptions,
   ...promptOptions,
   clip_skip: {
     type: "integer",

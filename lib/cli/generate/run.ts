@@ -2,6 +2,7 @@ import { loadImage } from "../../images/index.js";
 import type { CommandIo } from "../command.js";
 import { runPictures } from "../pictures/run.js";
 import { checkStableDiffusionValues } from "./check.js";
+import { controlled, controlPictures } from "./controlled.js";
 import { imageToImage } from "./image-to-image.js";
 import { inpainting } from "./inpainting.js";
 import { KINDS } from "./kinds.js";
@@ -15,9 +16,11 @@ export function runGenerate(values: GenerateValues, io: CommandIo): Promise<numb
   return runPictures(values, io, ACTIVITY, async ({ signal, warn, tell, family }) => {
     const image = values.image === undefined ? undefined : await loadImage(values.image, { signal });
     const mask = values.mask === undefined ? undefined : await loadImage(values.mask, { signal });
+    const pictures = values.controlnet && (await controlPictures(values, image, signal));
     const found = await family();
     if (found === "sd") checkStableDiffusionValues(values);
     const kind = KINDS[found];
+    if (pictures) return controlled(values, kind, { image, pictures });
     if (!image) return textToImage(values, kind);
     return mask ? inpainting(values, kind, { image, mask, warn, tell }) : imageToImage(values, kind, image, tell);
   });

@@ -29,6 +29,8 @@ export type ModelConfigs = Pick<PipelineConfigs<StableDiffusionComponents>, "une
 export interface PictureModel<P extends LatentPipeline = LatentPipeline, Configs = ModelConfigs> {
   // biome-ignore lint/suspicious/noExplicitAny: each class has components of its own
   readonly pipelineClass: PipelineClass<any, P>;
+  /** Components beside the model's, by their folders or repositories. */
+  readonly given?: Readonly<Record<string, string | readonly string[]>>;
   /**
    * What a model is for, in options of the command, by the class that its folder names; undefined for what it is not for. Without
    * it any model is tried.

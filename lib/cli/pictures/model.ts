@@ -6,10 +6,11 @@ import {
   partsOfCheckpoint,
   withBase,
 } from "../../components/checkpoint.js";
-import { checkPipeline, type PipelineDescription } from "../../components/description.js";
+import { checkPipeline, givenComponents, type PipelineDescription, slotsOf } from "../../components/description.js";
 import { filesOf } from "../../components/files.js";
 import { loadComponents, neededFolders } from "../../components/load.js";
 import type { LoadProgress } from "../../components/load-progress.js";
+import { withModelsAt } from "../../components/model-at.js";
 import { type ModelIndex, readModelIndex } from "../../components/model-index.js";
 import { InstructPix2PixError } from "../../core/errors.js";
 import { isFile } from "../../files/is-file.js";
@@ -83,7 +84,23 @@ async function findPlain(
   const tellStage = (progress: LoadProgress | DownloadProgress) => {
     if (progress.stage === "load") reporter.stage(progress);
   };
-  const options = { dtype, vaeDtype, allowNonFinite, quantization, attention, signal, onProgress: tellStage };
+  const located = await withModelsAt(
+    slotsOf(description),
+    job.given ?? {},
+    { variant, cacheDir, localFilesOnly, signal },
+    env,
+  );
+  const beside = givenComponents(description, located);
+  const options = {
+    dtype,
+    vaeDtype,
+    allowNonFinite,
+    quantization,
+    attention,
+    signal,
+    onProgress: tellStage,
+    ...beside,
+  };
   if (values.model !== undefined && (await isFile(values.model))) {
     if (job.use) throw invalid("model must be a folder or a repository, not a file");
     if (variant !== undefined) throw invalid("variant chooses among the files of a folder, but the model is a file");
@@ -95,7 +112,7 @@ async function findPlain(
   refuseConfig(values);
   // Without the checker, what prepares results for it is of no use either.
   const without = values.safetyChecker || !("safetyChecker" in description.components) ? {} : NO_SAFETY_CHECK;
-  const given = { ...(trained?.parts as Partial<LoadedComponents>), ...without };
+  const given = { ...(trained?.parts as Partial<LoadedComponents>), ...beside, ...without };
   const needed = neededFolders(description, given);
   if (values.model === undefined)
     reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
