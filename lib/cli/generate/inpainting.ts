@@ -8,7 +8,7 @@ import { checkTextGuidance } from "../../pipelines/stable_diffusion/text-options
 import type { PictureJob } from "../pictures/job.js";
 import { fitPicture } from "../pictures/max-size.js";
 import { refinerJob } from "../pictures/refiner.js";
-import { haveOneShape, sizeText, warnOfStretching } from "../pictures/stretching.js";
+import { warnOfMaskShape, warnOfStretching } from "../pictures/stretching.js";
 import { type Kind, refinerOptions } from "./kinds.js";
 import type { GenerateValues } from "./options.js";
 import { scheduleOptions, tryTheSchedule } from "./schedule.js";
@@ -32,7 +32,7 @@ export function inpainting(
   const cutsOut = paddingMaskCrop !== undefined;
   const pictureDecides = !cutsOut && painting.height === undefined && painting.width === undefined;
   if (cutsOut) checkMaskSize(image, mask);
-  else warnOfShape({ image, mask, warn });
+  else warnOfMaskShape({ image, mask, warn });
   return {
     pipelineClass: kind.inpainting,
     original: image,
@@ -53,11 +53,4 @@ export function inpainting(
         ...{ ...painting, image, strength, paddingMaskCrop },
       }),
   };
-}
-
-/** A mask is stretched to the picture, as in diffusers; one of another shape is hardly meant for it. */
-function warnOfShape({ image, mask, warn }: Omit<Given, "tell">): void {
-  if (haveOneShape(image, mask, 1)) return;
-  const sizes = `the mask has ${sizeText(mask)} pixels and the picture ${sizeText(image)}`;
-  warn(`${sizes}: the mask is stretched to the picture's shape`);
 }

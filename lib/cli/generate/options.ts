@@ -11,6 +11,7 @@ import {
 } from "../pictures/options.js";
 import { xlOptions } from "../pictures/xl-options.js";
 import { controlOptions } from "./control-options.js";
+import { kandinskyOptions } from "./kandinsky-options.js";
 
 const PICTURES = "Pictures";
 const XL = "Stable Diffusion XL";
@@ -21,7 +22,7 @@ export const generateOptions = declareOptions({
     type: "string",
     value: "DIR|HUB_ID|FILE",
     required: true,
-    help: "a text-to-image, inpainting or refining model of Stable Diffusion or Stable Diffusion XL: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub",
+    help: "a text-to-image, inpainting or refining model of Stable Diffusion or Stable Diffusion XL, or a decoder of Kandinsky 2.2: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub",
   },
   prompt: { type: "string", value: "TEXT", required: true, help: "what the picture shows" },
   output: {
@@ -43,7 +44,7 @@ export const generateOptions = declareOptions({
     min: 0,
     max: 1,
     group: PICTURES,
-    help: "how much of the picture is replaced by noise: steps · strength steps are made; by default 0.8, and 1 with --mask; with Stable Diffusion XL 0.3, and 0.9999 with --mask",
+    help: "how much of the picture is replaced by noise: steps · strength steps are made; by default 0.8, and 1 with --mask; with Stable Diffusion XL 0.3, and 0.9999 with --mask; with Kandinsky 2.2 0.3",
   },
   mask: {
     type: "string",
@@ -132,6 +133,7 @@ export const generateOptions = declareOptions({
     group: XL,
     help: "the same for the negative prompt; by default 2.5",
   },
+  ...kandinskyOptions,
   ...modelOptions,
   ...computingOptions,
   ...outputOptions,

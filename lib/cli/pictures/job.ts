@@ -2,11 +2,14 @@ import type { PipelineConfigs } from "../../components/description.js";
 import type { Generator } from "../../core/generator.js";
 import type { Tensor } from "../../core/tensor.js";
 import type { RgbImage } from "../../images/index.js";
+import type { AutoencoderKL } from "../../models/autoencoder_kl.js";
+import type { UNet2DConditionModel } from "../../models/unet_2d_condition.js";
 import type { StableDiffusionComponents } from "../../pipelines/components.js";
-import type { PipelineClass } from "../../pipelines/diffusion_pipeline.js";
+import type { DiffusionPipeline, PipelineClass } from "../../pipelines/diffusion_pipeline.js";
 import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
 import type { ImagesResult, PromptOptions, RunOptions, SamplingOptions } from "../../pipelines/run-options.js";
 import type { StableDiffusionXLComponents } from "../../pipelines/stable_diffusion_xl/components.js";
+import type { Scheduler } from "../../schedulers/scheduler.js";
 import type { PictureValues } from "./options.js";
 
 /** Pictures, or latents for a refiner. */
@@ -25,8 +28,16 @@ export type ModelConfigs = Pick<PipelineConfigs<StableDiffusionComponents>, "une
   Pick<PipelineConfigs<StableDiffusionXLComponents>, "textEncoder"> &
   Partial<Pick<PipelineConfigs<StableDiffusionXLComponents>, "textEncoder2">>;
 
+/** What commands need of a pipeline. */
+export type PicturePipeline = DiffusionPipeline & {
+  readonly scheduler: Scheduler;
+  readonly unet: Pick<UNet2DConditionModel, "dtype">;
+  /** Of pipelines whose autoencoder works in slices and tiles. */
+  readonly vae?: Pick<AutoencoderKL, "enableSlicing" | "enableTiling">;
+};
+
 /** A model and the pipeline that runs it. */
-export interface PictureModel<P extends LatentPipeline = LatentPipeline, Configs = ModelConfigs> {
+export interface PictureModel<P extends DiffusionPipeline = LatentPipeline, Configs = ModelConfigs> {
   // biome-ignore lint/suspicious/noExplicitAny: each class has components of its own
   readonly pipelineClass: PipelineClass<any, P>;
   /** Components beside the model's, by their folders or repositories. */
@@ -44,13 +55,25 @@ export interface PictureModel<P extends LatentPipeline = LatentPipeline, Configs
 }
 
 /** What a command computes: with which pipeline, from which pictures. */
-export interface PictureJob<P extends LatentPipeline = LatentPipeline, Configs = ModelConfigs>
+export interface PictureJob<P extends PicturePipeline = LatentPipeline, Configs = ModelConfigs>
   extends PictureModel<P, Configs> {
   /** The picture that a grid shows before the results. */
   readonly original: RgbImage | undefined;
   /** What goes on with the latents of `run`, and makes pictures of them. */
   readonly refiner?: RefinerJob | undefined;
+  /** What is loaded beside the model to make its pipeline. */
+  readonly prior?: PriorJob | undefined;
   run(pipeline: P, options: SharedRunOptions): Promise<ImagesResult<Result>>;
+}
+
+/** A prior beside its decoder. */
+// biome-ignore lint/suspicious/noExplicitAny: each prior has configurations of its own
+export interface PriorJob extends PictureModel<any, any> {
+  /** A folder or a repository. */
+  readonly model: string;
+  /** The pipeline of both, which shares their components. */
+  // biome-ignore lint/suspicious/noExplicitAny: of the class above
+  join(decoder: PicturePipeline, prior: any): PicturePipeline;
 }
 
 /** What a refiner does. */

@@ -15,6 +15,12 @@ export interface FittedSize {
   maxSize: number | undefined;
 }
 
+interface FittedModels extends Pick<PipelineConfigs<StableDiffusionComponents>, "unet"> {
+  vae: Parameters<typeof latentsOf>[1];
+  /** What both edges are multiples of; by default the autoencoder's factor. */
+  multiple?: number;
+}
+
 /**
  * Decides on the size at which a picture is computed, and tells the user if it is another one, or takes long.
  *
@@ -25,14 +31,14 @@ export interface FittedSize {
 export function fitPicture(
   picture: Size,
   value: string | undefined,
-  { unet, vae }: Pick<PipelineConfigs<StableDiffusionComponents>, "unet" | "vae">,
+  { unet, vae, multiple = scaleFactorOf(vae) }: FittedModels,
   tell: (line: string) => void,
 ): FittedSize {
   const factor = scaleFactorOf(vae);
   const own = trainedSize({ unet: { config: unet }, vae: { scaleFactor: factor } });
   const longest = own && Math.max(own.width, own.height);
-  const maxSize = value === "none" ? undefined : value === undefined ? longest : Math.max(factor, Number(value));
-  const size = maxSize === undefined ? sizeForFactor(picture, factor) : sizeWithin(picture, maxSize, factor);
+  const maxSize = value === "none" ? undefined : value === undefined ? longest : Math.max(multiple, Number(value));
+  const size = maxSize === undefined ? sizeForFactor(picture, multiple) : sizeWithin(picture, maxSize, multiple);
   const reduced = maxSize !== undefined && Math.max(picture.width, picture.height) > maxSize;
   if (value === undefined && reduced)
     tell(

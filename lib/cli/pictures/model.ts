@@ -16,7 +16,7 @@ import { InstructPix2PixError } from "../../core/errors.js";
 import { isFile } from "../../files/is-file.js";
 import { type DownloadProgress, resolvePretrained } from "../../hub/index.js";
 import { builtInModel } from "../../models/built-in.js";
-import type { LatentPipeline } from "../../pipelines/latent_pipeline.js";
+import type { DiffusionPipeline } from "../../pipelines/diffusion_pipeline.js";
 import type { SchedulerFactory } from "../../schedulers/registry.js";
 import { loadSingleFile, type SingleFileComponents } from "../../single-file/load.js";
 import type { CommandIo } from "../command.js";
@@ -48,11 +48,11 @@ interface Trained {
  *
  * @returns loads it to a device
  */
-export async function findModel(
+export async function findModel<P extends DiffusionPipeline>(
   values: PictureValues,
-  job: PictureModel,
+  job: PictureModel<P>,
   surroundings: Surroundings,
-): Promise<(device: string) => Promise<LatentPipeline>> {
+): Promise<(device: string) => Promise<P>> {
   const checkpoint = values.model === undefined ? undefined : await checkpointAt(values.model);
   if (!checkpoint) return await findPlain(values, job, surroundings);
   refuseConfig(values);
@@ -65,12 +65,12 @@ export async function findModel(
   return await withBase(checkpoint, () => findPlain(base, job, surroundings, { checkpoint, parts }));
 }
 
-async function findPlain(
+async function findPlain<P extends DiffusionPipeline>(
   values: PictureValues,
-  job: PictureModel,
+  job: PictureModel<P>,
   { env, signal, reporter, scheduler }: Surroundings,
   trained?: Trained,
-): Promise<(device: string) => Promise<LatentPipeline>> {
+): Promise<(device: string) => Promise<P>> {
   const { dtype, vaeDtype, allowNonFinite, quantization, variant, attention, revision, cacheDir, localFilesOnly } =
     values;
   const { pipelineClass } = job;
@@ -139,7 +139,7 @@ function refuseConfig({ config }: PictureValues): void {
 
 /** The pipeline's description whose check is the job's too. */
 function withCheck(
-  { pipelineClass: { description }, checkModel }: PictureModel,
+  { pipelineClass: { description }, checkModel }: Pick<PictureModel<DiffusionPipeline>, "pipelineClass" | "checkModel">,
   scheduler: SchedulerFactory | undefined,
 ): PipelineDescription<LoadedComponents> {
   return {
@@ -155,7 +155,10 @@ function withCheck(
 }
 
 /** Refuses a folder that names a class which the job is not for. */
-function checkUse({ use, pipelineClass }: PictureModel, { className, path }: ModelIndex): void {
+function checkUse(
+  { use, pipelineClass }: Pick<PictureModel<DiffusionPipeline>, "use" | "pipelineClass">,
+  { className, path }: ModelIndex,
+): void {
   const wanted = pipelineClass.description.className;
   if (!use || className === wanted) return;
   const instead = use(className);

@@ -42,7 +42,7 @@ export const stepOptions = declareOptions({
   guidance_scale: {
     type: "number",
     group: SAMPLING,
-    help: "how strongly the prompt is followed (text guidance); guidance is on above 1; by default 7.5, with Stable Diffusion XL 5, or 7.5 with --mask",
+    help: "how strongly the prompt is followed (text guidance); guidance is on above 1; by default 7.5, with Stable Diffusion XL 5, or 7.5 with --mask; with Kandinsky 2.2 4",
   },
 });
 

@@ -15,8 +15,14 @@ import type { CommandIo } from "../command.js";
 import { reported } from "../reporting.js";
 import { checkWeightedPrompts } from "./check.js";
 import { StepClock } from "./clock.js";
-import { familyOfModel, type ModelFamily } from "./family.js";
-import { type PictureJob, type SharedRunOptions, sharedRunOptions } from "./job.js";
+import { familyOfModel, type KandinskyFamily, type ModelFamily } from "./family.js";
+import {
+  type PictureJob,
+  type PicturePipeline,
+  type PriorJob,
+  type SharedRunOptions,
+  sharedRunOptions,
+} from "./job.js";
 import { findModel } from "./model.js";
 import type { PictureValues } from "./options.js";
 import { planOutputs } from "./outputs.js";
@@ -28,7 +34,7 @@ export type PrepareJob = (surroundings: {
   signal: AbortSignal | undefined;
   warn: (text: string) => void;
   /** The family of the model, which may be read from the hub. */
-  family: () => Promise<ModelFamily>;
+  family: () => Promise<ModelFamily | KandinskyFamily>;
   /** Prints a line that is no warning. */
   tell: (line: string) => void;
 }) => Promise<PictureJob>;
@@ -71,11 +77,18 @@ async function makePictures(
   const surroundings = { env, signal, reporter, scheduler };
   const load = await findModel(values, job, surroundings);
   const refining = { ...values, model: values.refiner, config: undefined };
+  const loadPrior =
+    job.prior &&
+    (await findModel(priorValues(values, job.prior), job.prior, { ...surroundings, scheduler: undefined }));
   const loadRefiner = job.refiner && (await findModel(refining, job.refiner, surroundings));
 
   const loadingSince = performance.now();
-  using pipeline = await load(values.enableModelCpuOffload ? "cpu" : device);
-  using refiner = await loadRefiner?.(values.enableModelCpuOffload ? "cpu" : device);
+  const first = values.enableModelCpuOffload ? "cpu" : device;
+  using model = await load(first);
+  using prior = await loadPrior?.(first);
+  using joined = job.prior?.join(model, prior);
+  const pipeline = (joined ?? model) as typeof model;
+  using refiner = await loadRefiner?.(first);
   for (const each of [pipeline, refiner]) if (each) await place(each, values, device, reporter);
   const loadSeconds = secondsSince(loadingSince);
   reporter.loaded(loadSeconds, stepsAsked(values));
@@ -133,6 +146,11 @@ async function setUp(values: PictureValues, env: CommandIo["env"]): Promise<stri
   return device;
 }
 
+/** What the options say of a prior, which is whole and of another repository. */
+function priorValues(values: PictureValues, { model }: PriorJob): PictureValues {
+  return { ...values, model, revision: undefined, quantization: "none" };
+}
+
 /** The result of a job. A refiner goes on with the latents, and with the generator of their noise. */
 async function resultOf(
   job: PictureJob,
@@ -150,7 +168,7 @@ async function resultOf(
 
 /** Applies the options of memory. */
 async function place(
-  pipeline: LatentPipeline,
+  pipeline: PicturePipeline,
   { enableModelCpuOffload, vaeSlicing, vaeTiling }: PictureValues,
   device: string,
   reporter: PictureReporter,
@@ -159,8 +177,8 @@ async function place(
     if (device === "cpu") reporter.warning("--enable_model_cpu_offload has no effect on the CPU");
     await pipeline.enableModelCpuOffload(device);
   }
-  pipeline.vae.enableSlicing(vaeSlicing);
-  pipeline.vae.enableTiling(vaeTiling);
+  pipeline.vae?.enableSlicing(vaeSlicing);
+  pipeline.vae?.enableTiling(vaeTiling);
 }
 
 /** The results, to the right of the original at their size. */

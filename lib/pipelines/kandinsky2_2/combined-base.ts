@@ -1,4 +1,4 @@
-import type { ComponentSlot, PipelineDescription } from "../../components/description.js";
+import type { ComponentSlot, PipelineConfigs, PipelineDescription } from "../../components/description.js";
 import { componentNames } from "../../components/description.js";
 import { checkNames, type LoadOptions, loadComponents } from "../../components/load.js";
 import { readPipelineClass } from "../../components/pipeline-class.js";
@@ -89,16 +89,37 @@ export function kandinskyCombined(
       const { priorPrior: prior, priorImageEncoder: imageEncoder, priorTextEncoder: textEncoder } = configs;
       const { priorTokenizer: tokenizer, priorScheduler: scheduler, priorImageProcessor: imageProcessor } = configs;
       PRIOR.check?.({ prior, imageEncoder, textEncoder, tokenizer, scheduler, imageProcessor }, index);
-      const width = prior.clip_embed_dim ?? prior.embedding_dim;
-      if (width !== configs.unet.encoder_hid_dim)
-        throw new InstructPix2PixError(
-          "ERR_CONFIG",
-          `the prior predicts embeddings of ${width} features, but the UNet takes ${configs.unet.encoder_hid_dim}`,
-        );
+      checkPriorWidth(prior, configs.unet);
     },
     load: (pathOrId, given) => loadBoth(description, decoder, pathOrId, given),
   };
   return description;
+}
+
+/** The configurations of a prior's components. */
+export type CheckedPrior = PipelineConfigs<KandinskyV22PriorComponents>;
+
+/** @throws `ERR_CONFIG` for a prior whose embeddings a UNet does not take */
+export function checkPriorWidth(
+  { clip_embed_dim, embedding_dim }: CheckedPrior["prior"],
+  { encoder_hid_dim }: PipelineConfigs<KandinskyV22Components>["unet"],
+): void {
+  const width = clip_embed_dim ?? embedding_dim;
+  if (width !== encoder_hid_dim)
+    throw new InstructPix2PixError(
+      "ERR_CONFIG",
+      `the prior predicts embeddings of ${width} features, but the UNet takes ${encoder_hid_dim}`,
+    );
+}
+
+/** A pipeline of a decoder's components and a prior's, which it shares with them. */
+export function joinPrior<P>(
+  pipelineClass: new (components: KandinskyV22CombinedComponents) => P,
+  decoder: DiffusionPipeline,
+  prior: DiffusionPipeline,
+): P {
+  const parts = { ...decoder.components, ...prefixed(prior.components) };
+  return new pipelineClass(parts as unknown as KandinskyV22CombinedComponents);
 }
 
 /** Loads a folder with both, or a decoder and the prior that its model card names. */

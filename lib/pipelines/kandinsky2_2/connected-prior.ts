@@ -7,6 +7,7 @@ import { cardHead } from "../../files/card-head.js";
 import { isFile } from "../../files/is-file.js";
 import { readTextFile } from "../../files/text-file.js";
 import { type ResolveOptions, resolvePretrained } from "../../hub/index.js";
+import type { Environment } from "../../runtime/platform.js";
 
 const CARD = "README.md";
 const MAX_CARD = 16 * 2 ** 20;
@@ -19,11 +20,13 @@ const MAX_CARD = 16 * 2 ** 20;
  */
 export async function findPrior(
   pathOrId: string,
-  options: Pick<ResolveOptions, "revision" | "cacheDir" | "token" | "localFilesOnly" | "signal">,
+  options: Pick<ResolveOptions, "revision" | "cacheDir" | "token" | "localFilesOnly" | "signal"> & {
+    env?: Environment;
+  },
 ): Promise<string> {
-  const { revision, cacheDir, token, localFilesOnly, signal } = options;
+  const { revision, cacheDir, token, localFilesOnly, signal, env = process.env } = options;
   const from = { revision, cacheDir, token, localFilesOnly, signal };
-  const folder = await resolvePretrained(pathOrId, { ...from, allowPatterns: [MODEL_INDEX, CARD] });
+  const folder = await resolvePretrained(pathOrId, { ...from, allowPatterns: [MODEL_INDEX, CARD] }, env);
   const path = join(folder, CARD);
   const card = (await isFile(path)) ? await readTextFile(path, { maxBytes: MAX_CARD, code: "ERR_CONFIG" }) : "";
   const { prior } = (parseYaml(cardHead(card) ?? "", path) ?? {}) as { prior?: unknown };
@@ -31,7 +34,7 @@ export async function findPrior(
   if (typeof named !== "string" || named === "")
     throw new InstructPix2PixError(
       "ERR_CONFIG",
-      `${quote(pathOrId)} does not say which prior belongs to it: ${CARD} has no entry "prior". Load the prior and the decoder by KandinskyV22PriorPipeline and their own classes`,
+      `${quote(pathOrId)} does not say which prior belongs to it: ${CARD} has no entry "prior". Load the prior and the decoder by KandinskyV22PriorPipeline and their own classes, or give ip2p generate --prior`,
     );
   for (const base of [".", folder, join(folder, "..")]) {
     const candidate = resolve(base, named);
