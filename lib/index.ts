@@ -22,6 +22,15 @@ export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOpt
 export { tidy, type Use } from "./core/tidy.js";
 export { type CheckDatasetOptions, checkDataset } from "./data/check/check-dataset.js";
 export type { DatasetReport, DuplicateRows, Findings, ImageSize, RowPlace } from "./data/check/report.js";
+export { type EvaluationResult, evaluate } from "./evaluation/evaluate.js";
+export type { EvaluateOptions, InstructionEditor, SkippedPair } from "./evaluation/options.js";
+export type { EditMetrics, EvaluationPoint } from "./evaluation/points.js";
+export {
+  type EditRunner,
+  type EvaluateWorldOptions,
+  evaluateWorld,
+  type WorldSummary,
+} from "./evaluation/world.js";
 export { loadSafetensors, loadSafetensorsWithMetadata, saveSafetensors } from "./files/safetensors.js";
 export { type DownloadProgress, type ResolveOptions, resolvePretrained } from "./hub/index.js";
 export { type CannyOptions, cannyEdges } from "./images/canny.js";

@@ -4,12 +4,12 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { editorOf, scoreEdits, summarise, worldExamples } from "../dist/evaluation/world.js";
 import { builtInModel, InstructPix2PixPipeline } from "../dist/index.js";
 import { lessonExample } from "../dist/world/index.js";
 import { ASKED, PAIRS, STEPS, teach, writeLesson } from "./demo/lesson.mjs";
 import { drawPage } from "./demo/page.mjs";
 import { bar, bold, dim, green, line, red } from "./demo/terminal.mjs";
-import { editorOf, evaluate, summarise, worldExamples } from "./tiny/evaluation.mjs";
 import { EDITING } from "./tiny/settings.mjs";
 import { drawSheet } from "./tiny/sheet.mjs";
 
@@ -28,7 +28,7 @@ const percent = (share) => `${Math.round(100 * share)} %`;
 async function score(model, examples, total, what) {
   const since = performance.now();
   const pipeline = await InstructPix2PixPipeline.fromPretrained(model, { device: "auto" });
-  const results = await evaluate(examples, editorOf(pipeline, EDITING), {
+  const results = await scoreEdits(examples, editorOf(pipeline, EDITING), {
     batch: 4,
     onProgress: ({ length }) => line(`  ${what.padEnd(42)} ${bar(length, total)} ${length}/${total}`, false),
   });

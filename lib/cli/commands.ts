@@ -41,6 +41,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./check-dataset.js")).checkDatasetCommand,
   },
   {
+    name: "evaluate",
+    summary: "measure how well a model edits: pairs with captions by CLIP, or the drawn world",
+    load: async () => (await import("./evaluate.js")).evaluateCommand,
+  },
+  {
     name: "install",
     summary: "fetch libtorch into the user's cache",
     load: async () => (await import("./install.js")).installCommand,

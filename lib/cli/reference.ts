@@ -75,6 +75,15 @@ const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
     ],
     ["`error`", "`code`, `message`"],
   ],
+  evaluate: [
+    ["`progress`", "`done`, `total`; about a hundred times"],
+    ["`warning`", "`message`"],
+    [
+      "`done`",
+      "`seconds`; of pairs `points` (the means for each image guidance scale: see [evaluation](evaluation.md#what-is-measured)), `rows`, `skipped_rows`, `files`; of the drawn world `success`, `count`, `outside`, `families`",
+    ],
+    ["`error`", "`code`, `message`"],
+  ],
   "check-dataset": [
     ["`progress`", "`done`, `total`; about a hundred times"],
     ["`warning`", "`message`"],

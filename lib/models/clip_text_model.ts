@@ -67,7 +67,8 @@ const SCHEMA = {
 
 export type CLIPTextConfig = Parsed<typeof SCHEMA>;
 
-const PROJECTED_SCHEMA = { ...SCHEMA, projection_dim: integer(512, LIMITS.features) };
+/** The same of a text encoder with a projection. */
+export const PROJECTED_SCHEMA = { ...SCHEMA, projection_dim: integer(512, LIMITS.features) };
 
 /** How text models are read and stored: with their projection, or without. */
 export const clipTextDescription = (

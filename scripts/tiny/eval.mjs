@@ -10,10 +10,10 @@
 // for all; with --json one object instead. --sheet draws the first examples beside their targets, as a PNG.
 
 import { editOptions } from "../../dist/cli/edit/options.js";
+import { editorOf, percent, scoreEdits, summarise, worldExamples, worldTable } from "../../dist/evaluation/world.js";
 import { writeFileAtomically } from "../../dist/images/write-file.js";
 import { loadModel, refuseMissingFolder, refuseUsedSeed, runProgram, SCORING_OPTIONS } from "./command.mjs";
-import { editorOf, evaluate, summarise, worldExamples } from "./evaluation.mjs";
-import { percent, progressBar } from "./progress.mjs";
+import { progressBar } from "./progress.mjs";
 import { EDITING } from "./settings.mjs";
 import { drawSheet } from "./sheet.mjs";
 
@@ -34,20 +34,6 @@ const OPTIONS = {
   sheet_count: { type: "integer", min: 1, max: 200, default: 24, help: "how many of them" },
 };
 
-function table({ families, ...overall }) {
-  const row = (name, { success, count, outside }) =>
-    [
-      name.padEnd(12),
-      percent(success).padStart(8),
-      String(count).padStart(7),
-      (outside === null ? "–" : outside.toFixed(4)).padStart(9),
-    ].join("");
-  const lines = Object.entries(families).map(([family, summary]) => row(family, summary));
-  const head = "family       success  count  outside";
-  const rule = "─".repeat(head.length);
-  return [head, rule, ...lines, rule, row("all", overall)].join("\n");
-}
-
 await runProgram("tiny:eval", OPTIONS, async (values) => {
   const { seed, count, steps, guidanceScale, imageGuidanceScale, batch, sheet, sheetCount } = values;
   const { guidanceStart, guidanceEnd, deepCacheInterval } = values;
@@ -56,7 +42,7 @@ await runProgram("tiny:eval", OPTIONS, async (values) => {
   const started = performance.now();
   const pipeline = await loadModel(values);
   const bar = progressBar(count);
-  const results = await evaluate(
+  const results = await scoreEdits(
     worldExamples(seed, count),
     editorOf(pipeline, {
       ...{ numInferenceSteps: steps, guidanceScale, imageGuidanceScale },
@@ -75,7 +61,7 @@ await runProgram("tiny:eval", OPTIONS, async (values) => {
   } else {
     const guidance = `guidance scale ${guidanceScale}, image guidance scale ${imageGuidanceScale}`;
     console.log(`${values.model}: ${scheduler}, ${steps} steps, ${guidance}, seed ${seed}, ${seconds.toFixed(1)} s\n`);
-    console.log(table(summary));
+    console.log(worldTable(summary));
   }
   if (sheet !== undefined) await writeFileAtomically(sheet, await drawSheet(results.slice(0, sheetCount), summary));
 });

@@ -1,6 +1,6 @@
 import sharp from "sharp";
-import { textElement } from "./letters.mjs";
-import { COLOURS, svgDocument } from "./svg.mjs";
+import { textElement } from "../../dist/drawing/letters.js";
+import { COLOURS, svgDocument } from "../../dist/drawing/svg.js";
 
 const CELL = { width: 132, height: 84 };
 const MARGIN = 48;

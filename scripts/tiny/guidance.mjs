@@ -7,12 +7,12 @@
 // Writes OUTPUT.json with all scores and OUTPUT.png with a heat map of each, and prints the best pair. The chosen pair
 // is set in settings.mjs; npm run tiny:eval then measures it on examples that were not used for the choice.
 
+import { editorOf, percent, scoreEdits, summarise, worldExamples } from "../../dist/evaluation/world.js";
 import { writeFileAtomically } from "../../dist/images/write-file.js";
 import { InstructPix2PixError } from "../../dist/index.js";
 import { loadModel, refuseMissingFolder, runProgram, SCORING_OPTIONS } from "./command.mjs";
-import { editorOf, evaluate, summarise, worldExamples } from "./evaluation.mjs";
 import { drawGuidance } from "./guidance-plot.mjs";
-import { percent, progressBar } from "./progress.mjs";
+import { progressBar } from "./progress.mjs";
 import { SEEDS } from "./settings.mjs";
 
 const OPTIONS = {
@@ -58,7 +58,7 @@ await runProgram("tiny:guidance", OPTIONS, async (values) => {
       const note = `guidance ${pair.guidanceScale}, image guidance ${pair.imageGuidanceScale}`;
       const onProgress = (some) => bar.update(grid.length * count + some.length, { note });
       const edit = editorOf(pipeline, { numInferenceSteps: steps, ...pair });
-      grid.push({ ...pair, ...summarise(await evaluate(examples, edit, { batch, onProgress })) });
+      grid.push({ ...pair, ...summarise(await scoreEdits(examples, edit, { batch, onProgress })) });
     }
   } finally {
     bar.stop();

@@ -1,7 +1,5 @@
 import { SingleBar } from "cli-progress";
 
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
-
 /** A progress bar of edits on a terminal; nothing elsewhere. Updates may carry a `note`. */
 export function progressBar(total) {
   const { stderr } = process;

@@ -103,4 +103,4 @@ export const STAGES = [
 ];
 
 /** How the finished model edits, in the options of a pipeline's `run()`. */
-export const EDITING = { numInferenceSteps: 20, guidanceScale: 2, imageGuidanceScale: 1.5 };
+export { WORLD_EDITING as EDITING } from "../../dist/evaluation/world.js";

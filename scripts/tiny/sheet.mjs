@@ -1,6 +1,6 @@
 import sharp from "sharp";
-import { textElement, textWidth } from "./letters.mjs";
-import { COLOURS, svgDocument } from "./svg.mjs";
+import { textElement, textWidth } from "../../dist/drawing/letters.js";
+import { COLOURS, svgDocument } from "../../dist/drawing/svg.js";
 
 /** Screen pixels per picture pixel. */
 const SCALE = 3;
@@ -21,9 +21,9 @@ const RATIO = 4 / 3;
 /**
  * Draws results beside what they were made from and what they should be, each with a check mark or a cross.
  *
- * @param {import("./evaluation.mjs").Result[]} results at least one
+ * @param {import("../../dist/evaluation/world.js").WorldResult[]} results at least one
  * @param {{ success: number, count: number }} summary of all results, for the heading
- * @param {string} title of characters that letters.mjs supports
+ * @param {string} title of characters that lib/drawing/letters.ts supports
  * @returns {Promise<Buffer>} a PNG
  */
 export async function drawSheet(results, summary, title = "instruct pix2pix") {

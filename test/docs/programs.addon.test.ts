@@ -15,6 +15,10 @@ import { useDocsWorld } from "./workplace.js";
 /** What makes programs small enough for a test. */
 const SMALLER: [string, string][] = [
   ["maxTrainSteps: 15000", "maxTrainSteps: 2, resolution: 32, trainBatchSize: 1, numThreads: 1"],
+  [
+    'output: "./evaluation", count: 2',
+    'output: "./evaluation", count: 1, numInferenceSteps: 1, imageGuidanceScales: [1.5]',
+  ],
   ["height: 512,\n  width: 512", "height: 64, width: 64"],
 ];
 

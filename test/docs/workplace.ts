@@ -12,6 +12,7 @@ import { writeSingleFile } from "../single-file/make.js";
 import { root } from "./pages.js";
 
 const textModel = fixture("text2img", "model");
+const clipModel = fixture("evaluation", "clip");
 const MODELS = { "timbrooks/instruct-pix2pix": tinyModel, "stable-diffusion-v1-5/stable-diffusion-v1-5": textModel };
 /** Of the guide to image to image. */
 const OTHER_MODELS = {
@@ -23,6 +24,7 @@ const OTHER_MODELS = {
 };
 /** Models whose files are none of Stable Diffusion's. */
 const WHOLE_REPOSITORIES = {
+  "openai/clip-vit-large-patch14": clipModel,
   "stabilityai/stable-diffusion-xl-base-1.0": fixture("sdxl-img2img", "model"),
   "madebyollin/sdxl-vae-fp16-fix": fixture("sdxl-img2img", "model/vae"),
 };
@@ -58,6 +60,7 @@ export function useDocsWorld(): DocsWorld {
     await writeSingleFile(made.at("model.safetensors"), "ip2p-tiny");
     cpSync(textModel, made.at("base"), { recursive: true });
     writeCheckpoint(made.at("long-run", "checkpoint-1000"));
+    cpSync(clipModel, made.at("clip"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "model"), made.at("sdxl-base"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "refiner"), made.at("sdxl-refiner"), { recursive: true });
     cpSync(fixture("sdxl-ip2p", "model"), made.at("sdxl-edit"), { recursive: true });

@@ -1,20 +1,16 @@
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
+import { LETTERS, textElement, textWidth } from "../../lib/drawing/letters.js";
+import { scoreEdits, summarise, worldExamples } from "../../lib/evaluation/world.js";
 import { EDIT_FAMILIES, WORLD_WORDS } from "../../lib/world/index.js";
 import { type Outcome, runProgram, tinyModel, Workplace } from "../cli/run-cli.js";
 
 const scripts = fileURLToPath(new URL("../../scripts/tiny/", import.meta.url));
-const { evaluate, summarise, worldExamples } = await import(`${scripts}evaluation.mjs`);
-const { LETTERS, textElement, textWidth } = await import(`${scripts}letters.mjs`);
 const { drawSheet } = await import(`${scripts}sheet.mjs`);
 
 const MODEL = ["--model", tinyModel, "--device", "cpu"];
 const QUICK = [...MODEL, "--steps", "2", "--count", "11"];
-
-/** An example as the scripts give it, and how it was edited. */
-type Example = { index: number; original: { data: Uint8Array }; target: object; noiseSeed: number };
-type Result = { example: Example; score: { success: boolean } };
 
 async function tinyEval(args: readonly string[], { cwd = "." } = {}): Promise<Outcome> {
   return runProgram(`${scripts}eval.mjs`, args, { cwd });
@@ -88,12 +84,12 @@ describe("npm run tiny:eval", () => {
 
 describe("an evaluation", () => {
   it("scores untouched originals 0 and true targets 1", async () => {
-    const copied = await evaluate(worldExamples(7, 23), (some: Example[]) => some.map((e) => e.original), { batch: 5 });
-    expect(copied.map(({ example }: Result) => example.index)).toEqual(Array.from({ length: 23 }, (_, i) => i));
+    const copied = await scoreEdits(worldExamples(7, 23), async (some) => some.map((e) => e.original), { batch: 5 });
+    expect(copied.map(({ example }) => example.index)).toEqual(Array.from({ length: 23 }, (_, i) => i));
     expect(summarise(copied)).toMatchObject({ success: 0, count: 23, outside: 0 });
-    const truths = await evaluate(worldExamples(7, 23), (some: Example[]) => some.map((e) => e.target), { batch: 8 });
+    const truths = await scoreEdits(worldExamples(7, 23), async (some) => some.map((e) => e.target), { batch: 8 });
     expect(summarise(truths)).toMatchObject({ success: 1, count: 23, outside: 0 });
-    expect(Object.values(summarise(truths).families).map((summary) => (summary as Result["score"]).success)).toEqual(
+    expect(Object.values(summarise(truths).families).map((summary) => summary.success)).toEqual(
       EDIT_FAMILIES.map(() => 1),
     );
   });
@@ -101,7 +97,7 @@ describe("an evaluation", () => {
   it("edits each example from its own noise, the same in every evaluation", async () => {
     const seedsOf = async (seed: number) => {
       const seeds: number[] = [];
-      for await (const example of worldExamples(seed, 8)) seeds.push((example as Example).noiseSeed);
+      for await (const example of worldExamples(seed, 8)) seeds.push(example.noiseSeed);
       return seeds;
     };
     const seeds = await seedsOf(7);
@@ -112,14 +108,14 @@ describe("an evaluation", () => {
 
 describe("the contact sheet", () => {
   it("shows the pictures of every example", async () => {
-    const results = await evaluate(worldExamples(7, 3), (some: Example[]) => some.map((e) => e.target), { batch: 3 });
+    const results = await scoreEdits(worldExamples(7, 3), async (some) => some.map((e) => e.target), { batch: 3 });
     const pixels = await sharp(await drawSheet(results, summarise(results)))
       .raw()
       .toBuffer({ resolveWithObject: true });
     const { width, channels } = pixels.info;
     const shown = new Set<string>();
     for (let i = 0; i < pixels.data.length; i += channels) shown.add(pixels.data.subarray(i, i + 3).join());
-    for (const { example } of results as Result[]) {
+    for (const { example } of results) {
       // The colour in the middle of the lower left corner of each, which nothing but a picture shows.
       const corner = example.original.data.subarray((60 * 64 + 3) * 3, (60 * 64 + 3) * 3 + 3).join();
       expect(shown).toContain(corner);

@@ -8,7 +8,7 @@ const BETWEEN = 3.2;
 const STROKE = 1.9;
 
 /** Width and path of each letter. */
-const STROKES = {
+const STROKES: Readonly<Record<string, readonly [width: number, path: string]>> = {
   a: [8, "M8 6V16M8 11A4 5 0 1 1 0 11A4 5 0 1 1 8 11"],
   b: [8, "M0 0V16M0 11A4 5 0 1 1 8 11A4 5 0 1 1 0 11"],
   c: [7, "M7 7.3A4.3 5 0 1 0 7 14.7"],
@@ -72,28 +72,39 @@ const STROKES = {
 export const LETTERS = ` ${Object.keys(STROKES).join("")}`;
 
 /** The width of a line of text of this size. */
-export function textWidth(text, size) {
+export function textWidth(text: string, size: number): number {
   const widths = [...text].map((letter) => (letter === " " ? SPACE - BETWEEN : strokesOf(letter)[0]));
   return ((widths.reduce((sum, width) => sum + width, 0) + BETWEEN * Math.max(0, text.length - 1)) * size) / EM;
 }
 
-function strokesOf(letter) {
-  if (!Object.hasOwn(STROKES, letter)) throw new Error(`there is no letter "${letter}"`);
-  return STROKES[letter];
+function strokesOf(letter: string): readonly [width: number, path: string] {
+  const strokes = Object.hasOwn(STROKES, letter) ? STROKES[letter] : undefined;
+  if (strokes === undefined) throw new TypeError(`there is no letter "${letter}"`);
+  return strokes;
+}
+
+/** How a line of text is drawn. */
+export interface TextStyle {
+  x: number;
+  /** Of the baseline. */
+  y: number;
+  /** From the tallest letter to the deepest. */
+  size: number;
+  colour: string;
+  bold?: boolean;
+  anchor?: "start" | "middle" | "end";
 }
 
 /**
  * A line of text as an SVG element.
  *
- * @param {string} text of LETTERS
- * @param {{ x: number, y: number, size: number, colour: string, bold?: boolean, anchor?: "start" | "middle" | "end" }} how
- *   `y` is the baseline, `size` the height from the tallest letter to the deepest
+ * @param text of {@link LETTERS}
  */
-export function textElement(text, { x, y, size, colour, bold = false, anchor = "start" }) {
+export function textElement(text: string, { x, y, size, colour, bold = false, anchor = "start" }: TextStyle): string {
   const scale = size / EM;
   const start = x - textWidth(text, size) * { start: 0, middle: 0.5, end: 1 }[anchor];
   let at = 0;
-  const letters = [];
+  const letters: string[] = [];
   for (const letter of text) {
     if (letter === " ") {
       at += SPACE;

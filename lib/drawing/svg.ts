@@ -1,5 +1,5 @@
 /** An SVG document of elements, as sharp reads it. */
-export function svgDocument(width, height, elements) {
+export function svgDocument(width: number, height: number, elements: string): Buffer {
   return Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${elements}</svg>`);
 }
 
