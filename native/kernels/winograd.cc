@@ -91,7 +91,7 @@ at::Tensor winograd_conv2d(const at::Tensor& x, const at::Tensor& packed, int64_
   const auto input_size = IP2P_SELECT_SIMD(winograd_input_size);
   const auto transform = IP2P_SELECT_SIMD(winograd_input);
   const auto convolve = IP2P_SELECT_SIMD(winograd_output);
-  const int64_t most = tiles_together(shape, input_size(shape, 1));
+  const int64_t most = tiles_together(shape, input_size(shape, MOST_TILES) / MOST_TILES);
   // Pieces of equal size.
   const int64_t pieces = (shape.tiles() + most - 1) / most, tiles = (shape.tiles() + pieces - 1) / pieces;
   const int64_t blocks = IP2P_SELECT_SIMD(winograd_blocks)(out_channels), threads = at::get_num_threads();

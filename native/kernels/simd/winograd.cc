@@ -14,6 +14,13 @@ namespace {
 /// Input channels that are summed before the sums are stored.
 constexpr int64_t DEPTH = 64;
 
+/// Numbers from one product's matrix of `count` numbers to the next one's. Counts are multiples of large
+/// powers of two, so without a gap of a cache line the same element of all matrices, which the transforms
+/// visit in turn, would lie in one or two sets of the cache.
+constexpr int64_t matrix_step(int64_t count) {
+  return count + 16;
+}
+
 /// F(2×2, 3×3): the points 0, 1, −1 and infinity.
 struct TileOf2 {
   static constexpr int SIZE = 2;
@@ -148,7 +155,7 @@ template <class Tile>
 void transform_inputs(const WinogradShape& shape, const float* x, const float* zeros, WinogradTiles all,
                       WinogradTiles part, float* input) {
   constexpr int SIDE = Tile::SIZE + 2;
-  const int64_t I = shape.in_channels;
+  const int64_t I = shape.in_channels, step = matrix_step(all.count * DEPTH);
   for (int64_t tile = part.first; tile < part.first + part.count; ++tile) {
     const TilePlace place(shape, tile);
     const float* pixels[SIDE * SIDE];
@@ -164,8 +171,9 @@ void transform_inputs(const WinogradShape& shape, const float* x, const float* z
       else
         for (int i = 0; i < SIDE * SIDE; ++i) from[i] = load_first(pixels[i] + channel, I - channel);
       transform<typename Tile::Input>(from, to);
-      float* const at = input + channel / DEPTH * DEPTH * SIDE * SIDE * all.count + channel % DEPTH;
-      for (int i = 0; i < SIDE * SIDE; ++i) store(at + (i * all.count + tile - all.first) * DEPTH, to[i]);
+      float* const at =
+          input + channel / DEPTH * SIDE * SIDE * step + (tile - all.first) * DEPTH + channel % DEPTH;
+      for (int i = 0; i < SIDE * SIDE; ++i) store(at + i * step, to[i]);
     }
   }
 }
@@ -182,7 +190,7 @@ void transform_weights(const float* packed, int64_t first, int64_t depth, float*
       for (int i = 0; i < 9; ++i) taps[i] = load(from + i * COLUMNS + v * LANES);
       transform<typename Tile::Weight>(taps, made);
       float* const at = to + channel * COLUMNS + v * LANES;
-      for (int i = 0; i < SIDE * SIDE; ++i) store(at + i * DEPTH * COLUMNS, made[i]);
+      for (int i = 0; i < SIDE * SIDE; ++i) store(at + i * matrix_step(DEPTH * COLUMNS), made[i]);
     }
 }
 
@@ -209,7 +217,7 @@ void transform_outputs(const WinogradShape& shape, const float* sums, WinogradTi
                        int64_t first_channel, const WinogradEpilogue& epilogue, float* y) {
   constexpr int SIZE = Tile::SIZE, SIDE = SIZE + 2;
   constexpr int64_t COLUMNS = V * LANES;
-  const int64_t O = shape.out_channels;
+  const int64_t O = shape.out_channels, step = matrix_step(part.count * COLUMNS);
   for (int64_t tile = 0; tile < part.count; ++tile) {
     const TilePlace place(shape, part.first + tile);
     const int64_t rows = smaller(SIZE, shape.height - place.row),
@@ -217,8 +225,7 @@ void transform_outputs(const WinogradShape& shape, const float* sums, WinogradTi
     for (int v = 0; v < V; ++v) {
       const int64_t channel = first_channel + v * LANES, channels = O - channel;
       Vector from[SIDE * SIDE], to[SIZE * SIZE];
-      for (int i = 0; i < SIDE * SIDE; ++i)
-        from[i] = load(sums + (i * part.count + tile) * COLUMNS + v * LANES);
+      for (int i = 0; i < SIDE * SIDE; ++i) from[i] = load(sums + i * step + tile * COLUMNS + v * LANES);
       transform<typename Tile::Output>(from, to);
       const Vector bias = epilogue.bias ? load_first(epilogue.bias + channel, channels) : set(0);
       for (int64_t row = 0; row < rows; ++row)
@@ -239,15 +246,18 @@ void convolve(const WinogradShape& shape, const float* packed, const Block& bloc
               WinogradTiles all, WinogradTiles part, const WinogradEpilogue& epilogue, float* scratch,
               float* y) {
   constexpr int64_t PRODUCTS = (Tile::SIZE + 2) * (Tile::SIZE + 2), COLUMNS = V * LANES;
+  const int64_t input_step = matrix_step(all.count * DEPTH), weight_step = matrix_step(DEPTH * COLUMNS),
+                sum_step = matrix_step(part.count * COLUMNS);
   float* const weights = scratch;
-  float* const sums = scratch + PRODUCTS * DEPTH * COLUMNS;
+  float* const sums = scratch + PRODUCTS * weight_step;
   for (int64_t first = 0; first < shape.in_channels; first += DEPTH) {
     const int64_t depth = smaller(DEPTH, shape.in_channels - first);
     transform_weights<Tile, V>(packed + block.offset, first, depth, weights);
-    const float* const channels = input + first * PRODUCTS * all.count + (part.first - all.first) * DEPTH;
+    const float* const channels =
+        input + first / DEPTH * PRODUCTS * input_step + (part.first - all.first) * DEPTH;
     for (int64_t i = 0; i < PRODUCTS; ++i)
-      multiply<V>(channels + i * all.count * DEPTH, weights + i * DEPTH * COLUMNS, depth, part.count,
-                  first == 0, sums + i * part.count * COLUMNS);
+      multiply<V>(channels + i * input_step, weights + i * weight_step, depth, part.count, first == 0,
+                  sums + i * sum_step);
   }
   transform_outputs<Tile, V>(shape, sums, part, block.first, epilogue, y);
 }
@@ -288,7 +298,7 @@ void winograd_unpack(const float* packed, int64_t out_channels, int64_t in_chann
 }
 
 int64_t winograd_input_size(const WinogradShape& shape, int64_t tiles) {
-  return round_up(shape.in_channels, DEPTH) * shape.products() * tiles;
+  return (shape.in_channels + DEPTH - 1) / DEPTH * shape.products() * matrix_step(tiles * DEPTH);
 }
 
 void winograd_input(const WinogradShape& shape, const float* x, const float* zeros, WinogradTiles all,
@@ -297,7 +307,7 @@ void winograd_input(const WinogradShape& shape, const float* x, const float* zer
 }
 
 int64_t winograd_scratch_size(const WinogradShape& shape, int64_t tiles) {
-  return shape.products() * (DEPTH + tiles) * WIDTH;
+  return shape.products() * (matrix_step(DEPTH * WIDTH) + matrix_step(tiles * WIDTH));
 }
 
 void winograd_output(const WinogradShape& shape, const float* packed, int64_t index, const float* input,
