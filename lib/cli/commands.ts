@@ -26,6 +26,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./upscale.js")).upscaleCommand,
   },
   {
+    name: "serve",
+    summary: "serve pictures over HTTP, by OpenAI's API",
+    load: async () => (await import("./serve.js")).serveCommand,
+  },
+  {
     name: "train",
     summary: "train an InstructPix2Pix model from pairs of images and instructions",
     load: async () => (await import("./train.js")).trainCommand,

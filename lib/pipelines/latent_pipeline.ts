@@ -3,6 +3,7 @@ import { embedGuidanceScale } from "../conditioning/guidance-embedding.js";
 import type { Controls } from "../conditioning/guided-control.js";
 import type { Scope } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import type { RgbImage } from "../images/index.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { checkedScheduler } from "../schedulers/check.js";
@@ -21,7 +22,7 @@ import {
   prepareImage,
 } from "./image-input.js";
 import type { LatentScale } from "./latent-scale.js";
-import type { Placement } from "./latents.js";
+import { type Placement, previewOf } from "./latents.js";
 import { checkMaxSize, type MaxSizeOptions } from "./max-size.js";
 import type { OutputType, RunOptions, SamplingOptions } from "./run-options.js";
 
@@ -75,6 +76,11 @@ export abstract class LatentPipeline extends DiffusionPipeline {
 
   /** Between the autoencoder's latents and the UNet's. */
   protected abstract scaleOf(vae: AutoencoderKL): LatentScale;
+
+  /** @internal The first picture of latents [B,C,h,w] that a step callback got. */
+  async preview(latents: Tensor, signal?: AbortSignal): Promise<RgbImage> {
+    return await previewOf(latents, { vae: this.vae, scale: this.scaleOf(this.vae), signal });
+  }
 
   /** Refuses a scheduler that does not take what the UNet predicts. @throws `ERR_CONFIG` */
   protected checkPrediction(): void {

@@ -150,12 +150,21 @@ export interface DecodeOptions {
   onProgress?: RunOptions["onProgress"] | undefined;
 }
 
+type PreviewOptions = Omit<DecodeOptions, "finite"> & Partial<Pick<DecodeOptions, "finite">>;
+
+/** What the first picture of a run looks like between two steps; its noise is part of it. */
+export async function previewOf(latents: Tensor, options: PreviewOptions): Promise<RgbImage> {
+  using first = await latents.slice(0, 0, 1);
+  using unit = await decode(first, options);
+  return (await toPictures(unit))[0]!;
+}
+
 /** Latents to pictures [B,3,H,W] in 0..1, float32. */
-async function decode(latents: Tensor, { vae, scale, finite, signal }: DecodeOptions): Promise<Tensor> {
+async function decode(latents: Tensor, { vae, scale, finite, signal }: PreviewOptions): Promise<Tensor> {
   using scope = new Scope();
   const unscaled = scope.add(await scale.revert(latents, vae.dtype));
   const decoded = scope.add(await vae.decode(unscaled, { signal }));
-  await finite.decoded(decoded);
+  await finite?.decoded(decoded);
   const float = scope.add(await decoded.to({ dtype: "float32" }));
   const half = scope.add(await float.mul(0.5));
   const shifted = scope.add(await half.add(0.5));

@@ -1,7 +1,9 @@
 import { isIP } from "node:net";
+import type { FastifyRequest } from "fastify";
+import { quote } from "../../core/quote.js";
+import { HttpError } from "../errors.js";
+import { invalidOption, listOf, type ServerSettings } from "../options.js";
 import { isLoopback } from "./clients.js";
-import { HttpError } from "./errors.js";
-import { listOf } from "./settings.js";
 
 /**
  * Makes the check that a request is meant for this server and does not come from a page of another site. Browsers let
@@ -11,17 +13,22 @@ import { listOf } from "./settings.js";
  * Loopback names and `host` are always accepted, and, unless listening on loopback only, every IP address, because
  * DNS rebinding needs a name.
  *
- * @param {{ host: string, allowedHosts: string, allowedOrigins: string }} settings
- * @returns {(request: import("fastify").FastifyRequest) => void} throws a 400, 403 or 421
+ * @returns throws a 400, 403 or 421
  */
-export function createHostCheck({ host, allowedHosts, allowedOrigins }) {
+export function createHostCheck({
+  host,
+  allowedHosts,
+  allowedOrigins,
+}: Pick<ServerSettings, "host" | "allowedHosts" | "allowedOrigins">): (
+  request: Pick<FastifyRequest, "headers">,
+) => void {
   const hosts = listOf(allowedHosts).map((name) => name.toLowerCase());
   const origins = listOf(allowedOrigins).map((text) => {
     if (!URL.canParse(text) || new URL(text).origin === "null")
-      throw new Error(`--allowed-origins holds "${text}", which is no origin such as https://example.org`);
+      throw invalidOption(`allowedOrigins holds ${quote(text)}, which is no origin such as https://example.org`);
     return new URL(text).origin;
   });
-  const bound = hostnameOf(isIP(host) === 6 ? `[${host}]` : host);
+  const bound = boundName(host);
   const onLoopback = isLocal(bound);
 
   return ({ headers }) => {
@@ -33,36 +40,35 @@ export function createHostCheck({ host, allowedHosts, allowedOrigins }) {
       (!onLoopback && isIP(name) !== 0) ||
       hosts.includes(name) ||
       hosts.includes("*");
-    if (!known) throw new HttpError(421, "ERR_HOST", `this server is not known as ${name}; see --allowed-hosts`);
+    if (!known) throw new HttpError(421, "ERR_HOST", `this server is not known as ${name}; see --allowed_hosts`);
     const { origin } = headers;
     if (origin !== undefined && !origins.includes(origin) && !isSameHost(origin, headers.host))
-      throw new HttpError(403, "ERR_ORIGIN", "pages of other origins may not ask this server; see --allowed-origins");
+      throw new HttpError(403, "ERR_ORIGIN", "pages of other origins may not ask this server; see --allowed_origins");
   };
 }
 
-/**
- * The name or address in the header Host, normalised, without port, brackets and final dot.
- *
- * @param {string | undefined} host
- */
-function hostnameOf(host) {
+/** Whether a server that listens there is reached by programs on this machine only. */
+export function isLocalHost(host: string): boolean {
+  return isLocal(boundName(host));
+}
+
+function boundName(host: string): string | undefined {
+  return hostnameOf(isIP(host) === 6 ? `[${host}]` : host);
+}
+
+/** The name or address in the header Host, normalised, without port, brackets and final dot. */
+function hostnameOf(host: string | undefined): string | undefined {
   if (host === undefined || !/^(\[[\da-f:.]+\]|[^\s:/?#@\\[\]]+)(:\d*)?$/i.test(host)) return undefined;
   const url = `http://${host}/`;
   return URL.canParse(url) ? new URL(url).hostname.replace(/^\[|\]$|\.$/g, "") : undefined;
 }
 
-/** @param {string | undefined} name */
-function isLocal(name) {
+function isLocal(name: string | undefined): boolean {
   return name !== undefined && (name === "localhost" || isLoopback(name));
 }
 
-/**
- * Whether the origin is the server itself. A proxy may have terminated TLS.
- *
- * @param {string} origin
- * @param {string | undefined} host
- */
-function isSameHost(origin, host) {
+/** Whether the origin is the server itself. A proxy may have terminated TLS. */
+function isSameHost(origin: string, host: string | undefined): boolean {
   const page = URL.canParse(origin) ? new URL(origin) : undefined;
   return /^https?:$/.test(page?.protocol ?? "") && new URL(`${page?.protocol}//${host}/`).host === page?.host;
 }

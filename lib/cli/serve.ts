@@ -1,0 +1,21 @@
+import { defineCommand } from "./command.js";
+import { checkServeValues } from "./serve/models.js";
+import { serveOptions } from "./serve/options.js";
+
+/** `ip2p serve`: serves pictures over HTTP. */
+export const serveCommand = defineCommand({
+  name: "serve",
+  summary: "serve pictures over HTTP, by OpenAI's API",
+  description: [
+    "Its routes are those of OpenAI's API for pictures (/v1/images/edits, /v1/images/generations, /v1/models), /edit, which answers with the picture itself, /health/live, /health/ready, and /metrics. It needs fastify, @fastify/multipart and prom-client, which are installed beside this package.",
+  ],
+  options: serveOptions,
+  check: checkServeValues,
+  examples: [
+    "ip2p serve",
+    "ip2p serve --model edit=timbrooks/instruct-pix2pix --model paint=./base --dtype bfloat16",
+    "ip2p serve --model timbrooks/instruct-pix2pix --host 0.0.0.0 --api_keys_file keys.txt",
+  ],
+  // Loaded lazily, so that the help appears at once.
+  run: async (values, io) => (await import("./serve/run.js")).runServe(values, io),
+});

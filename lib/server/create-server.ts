@@ -1,0 +1,59 @@
+import fastify, { type FastifyInstance, LogController } from "fastify";
+import { createAccess } from "./access/access.js";
+import { HttpError } from "./errors.js";
+import { resolveServerOptions } from "./options.js";
+import { type EditsPluginOptions, editsPlugin, handleErrors, requestId } from "./plugin.js";
+
+/** A server whose models are loaded. */
+export interface PictureServer extends AsyncDisposable {
+  /** Further routes and hooks can be added before it listens. */
+  readonly app: FastifyInstance;
+  /** @returns its address, such as http://127.0.0.1:8080 */
+  listen(): Promise<string>;
+  /** Takes no more requests, lets those in progress finish for as long as `grace` says, and frees the models it loaded. */
+  close(): Promise<void>;
+}
+
+/**
+ * Loads models and makes a server for them: OpenAI's API for pictures, health and metrics.
+ *
+ * @throws `ERR_INVALID_ARGUMENT` naming the option, and as `DiffusionPipeline.fromPretrained`
+ *
+ * @example
+ * ```js
+ * import { builtInModel } from "instruct-pix2pix";
+ * import { createServer } from "instruct-pix2pix/server";
+ *
+ * const server = await createServer({ models: { tiny: builtInModel }, port: 0, logLevel: "silent" });
+ * console.log(await server.listen());
+ * await server.close();
+ * ```
+ */
+export async function createServer(options: EditsPluginOptions): Promise<PictureServer> {
+  const { models: _, ...rest } = options;
+  const settings = resolveServerOptions(rest);
+  const app = fastify({
+    logger: { level: settings.logLevel },
+    logController: new LogController({ disableRequestLogging: true }),
+    // Models may take minutes to load.
+    pluginTimeout: 0,
+    requestTimeout: settings.timeout * 1000,
+    trustProxy: createAccess(settings).trustProxy,
+    genReqId: ({ headers }) => requestId(headers["x-request-id"]),
+  }) as unknown as FastifyInstance;
+  app.removeContentTypeParser("text/plain");
+  handleErrors(app, () => false);
+  app.addHook("onRequest", async (request) => {
+    // Checked in this hook so that no body is read first.
+    if (request.is404) throw new HttpError(404, "ERR_NOT_FOUND", "there is nothing here");
+  });
+  app.register(editsPlugin, options);
+  await app.ready();
+  const close = () => app.close();
+  return {
+    app,
+    listen: () => app.listen({ host: settings.host, port: settings.port }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

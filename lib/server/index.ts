@@ -1,0 +1,8 @@
+// The public exports of instruct-pix2pix/server, nothing else.
+
+import "../core/symbols.js"; // before everything else
+
+export { createServer, type PictureServer } from "./create-server.js";
+export type { ModelSource, PicturePipeline, ServerModels } from "./models.js";
+export type { ServerOptions } from "./options.js";
+export { type EditsPluginOptions, editsPlugin } from "./plugin.js";

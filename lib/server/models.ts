@@ -1,0 +1,141 @@
+import type { FromPretrainedOptions } from "../components/load.js";
+import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
+import { quote } from "../core/quote.js";
+import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from "../pipelines/auto.js";
+import { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
+import type { ImagesResult } from "../pipelines/run-options.js";
+import { schedulerFromClassName } from "../schedulers/registry.js";
+import type { Scheduler } from "../schedulers/scheduler.js";
+import { HttpError } from "./errors.js";
+
+/** Where a model comes from: a folder or the id of a repository on the Hugging Face hub, with options of `fromPretrained`. */
+export interface ModelSource extends FromPretrainedOptions {
+  from: string;
+}
+
+/** A pipeline that makes pictures. */
+export interface PicturePipeline {
+  readonly className: string;
+  run(options: object): Promise<ImagesResult>;
+  dispose(): void;
+}
+
+/** The models of a server, by the names that requests have. A pipeline stays the caller's. */
+export type ServerModels = Readonly<Record<string, string | ModelSource | PicturePipeline>>;
+
+/** What a request wants a model for. */
+export type Use = "edit" | "inpaint" | "generate";
+
+/** A model that is loaded. */
+export interface ServedModel {
+  readonly name: string;
+  /** Seconds since 1970 at which it was loaded. */
+  readonly created: number;
+  /**
+   * The pipeline for a use, with a scheduler of its own if one is named.
+   *
+   * @returns it belongs to the caller
+   * @throws a 400 if the model is not for it
+   */
+  pipelineFor(use: Use, scheduler: string | undefined): { pipeline: PicturePipeline } & Disposable;
+}
+
+/** The loaded models of a server. */
+export class ModelStore implements Disposable {
+  readonly #models: ReadonlyMap<string, ServedModel>;
+  readonly #owned: readonly PicturePipeline[];
+
+  private constructor(models: ReadonlyMap<string, ServedModel>, owned: readonly PicturePipeline[]) {
+    this.#models = models;
+    this.#owned = owned;
+  }
+
+  /** @throws as `DiffusionPipeline.fromPretrained`; `ERR_INVALID_ARGUMENT` without a model */
+  static async load(models: ServerModels): Promise<ModelStore> {
+    if (Object.keys(models).length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "models has no model");
+    const served = new Map<string, ServedModel>();
+    const owned: PicturePipeline[] = [];
+    try {
+      for (const [name, given] of Object.entries(models)) {
+        let pipeline = given;
+        if (typeof pipeline === "string" || !("run" in pipeline)) {
+          const { from, ...options } = typeof pipeline === "string" ? { from: pipeline } : pipeline;
+          pipeline = (await DiffusionPipeline.fromPretrained(from, options)) as unknown as PicturePipeline;
+          owned.push(pipeline);
+        }
+        served.set(name, serve(name, pipeline));
+      }
+    } catch (error) {
+      for (const each of owned) each.dispose();
+      throw error;
+    }
+    return new ModelStore(served, owned);
+  }
+
+  get list(): readonly ServedModel[] {
+    return [...this.#models.values()];
+  }
+
+  /**
+   * @param name default the first
+   * @throws a 404
+   */
+  get(name?: string): ServedModel {
+    const found = name === undefined ? this.list[0] : this.#models.get(name);
+    if (found) return found;
+    const names = [...this.#models.keys()].map((each) => quote(each)).join(", ");
+    throw new HttpError(404, "model_not_found", `there is no model ${quote(name!)}; there are ${names}`, {
+      param: "model",
+    });
+  }
+
+  [Symbol.dispose](): void {
+    for (const each of this.#owned) each.dispose();
+  }
+}
+
+function serve(name: string, pipeline: PicturePipeline): ServedModel {
+  return {
+    name,
+    created: Math.floor(Date.now() / 1000),
+    pipelineFor(use, scheduler) {
+      const own = /InstructPix2Pix/.test(pipeline.className);
+      const suits = own ? use === "edit" : true;
+      try {
+        if (!suits) throw new InstructPix2PixError("ERR_CONFIG", `it is for edits`);
+        // Nothing to share, as with a pipeline that is no DiffusionPipeline.
+        if (own && scheduler === undefined) return { pipeline, [Symbol.dispose]: () => {} };
+        const shared = sharedFor(own ? undefined : use, pipeline as unknown as DiffusionPipeline, scheduler);
+        return { pipeline: shared, [Symbol.dispose]: () => shared.dispose() };
+      } catch (error) {
+        if (!isInstructPix2PixError(error, "ERR_CONFIG")) throw error;
+        const problem = `the model ${quote(name)} (${pipeline.className}) cannot ${DOING[use]}: ${error.message}`;
+        throw new HttpError(400, "ERR_MODEL", problem, { param: "model" });
+      }
+    },
+  };
+}
+
+const DOING: Readonly<Record<Use, string>> = {
+  edit: "change a picture in this way",
+  inpaint: "paint the masked part of a picture",
+  generate: "make pictures from text alone",
+};
+
+const AUTO = {
+  edit: AutoPipelineForImage2Image,
+  inpaint: AutoPipelineForInpainting,
+  generate: AutoPipelineForText2Image,
+} as const;
+
+/** The pipeline for a use with the same components, of which only the scheduler differs. */
+function sharedFor(use: Use | undefined, pipeline: DiffusionPipeline, scheduler: string | undefined): PicturePipeline {
+  const own = pipeline.components.scheduler as Scheduler;
+  const components = scheduler === undefined ? {} : { scheduler: schedulerFromClassName(scheduler).fromConfig(own.config) };
+  if (use === undefined)
+    return (pipeline.constructor as typeof DiffusionPipeline & { fromPipe: (from: object, parts: object) => unknown }).fromPipe(
+      pipeline,
+      components,
+    ) as PicturePipeline;
+  return AUTO[use].fromPipe(pipeline, components as never) as unknown as PicturePipeline;
+}

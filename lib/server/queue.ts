@@ -1,0 +1,113 @@
+import { HttpError } from "./errors.js";
+import type { ServerSettings } from "./options.js";
+
+type QueueBounds = Pick<ServerSettings, "places" | "placesPerClient" | "concurrency">;
+
+/**
+ * Bounds the requests in progress. A request enters before its body is read, if there is a place, and leaves when its
+ * response is sent or its client has disconnected. Inside, tasks run first in, first out, a few at a time.
+ */
+export class BoundedQueue {
+  readonly #bounds: QueueBounds;
+  readonly #lingering: () => number;
+  /** How many places each client holds. */
+  readonly #clients = new Map<string, number>();
+  #entered = 0;
+  #running = 0;
+  /** In the order of their arrival. */
+  readonly #waiting = new Set<() => void>();
+  #meanSeconds = 1;
+
+  /** @param lingering how many tasks still run for requests that have left */
+  constructor(bounds: QueueBounds, lingering: () => number) {
+    this.#bounds = bounds;
+    this.#lingering = lingering;
+  }
+
+  get inside(): number {
+    return this.#entered + this.#lingering();
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /**
+   * Takes a place until the returned function is called.
+   *
+   * @throws a 429 with a time to retry when there is none, or the client holds its maximum
+   */
+  enter(client: string): () => void {
+    const { places, placesPerClient } = this.#bounds;
+    const held = this.#clients.get(client) ?? 0;
+    if (this.inside >= places) throw this.#full("ERR_BUSY", "too many requests are waiting");
+    if (held >= placesPerClient)
+      throw this.#full("ERR_TOO_MANY_REQUESTS", "too many requests of this client are waiting");
+    this.#entered++;
+    this.#clients.set(client, held + 1);
+    return () => this.#leave(client);
+  }
+
+  #full(code: string, message: string): HttpError {
+    return new HttpError(429, code, message, { retryAfter: this.#secondsUntilAPlace() });
+  }
+
+  #leave(client: string): void {
+    this.#entered--;
+    const held = this.#clients.get(client) ?? 0;
+    if (held > 1) this.#clients.set(client, held - 1);
+    else this.#clients.delete(client);
+  }
+
+  /** Runs a task when it is its turn. An abort before that removes it from the queue. */
+  async run<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    await this.#turn(signal);
+    const begun = performance.now();
+    try {
+      return await task();
+    } finally {
+      this.#meanSeconds += 0.1 * ((performance.now() - begun) / 1000 - this.#meanSeconds);
+      this.#next();
+    }
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#running < this.#bounds.concurrency) {
+      this.#running++;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const begin = () => {
+        signal.removeEventListener("abort", giveUp);
+        resolve();
+      };
+      const giveUp = () => {
+        this.#waiting.delete(begin);
+        reject(signal.reason);
+      };
+      this.#waiting.add(begin);
+      signal.addEventListener("abort", giveUp, { once: true });
+    });
+  }
+
+  /** Passes the turn to the next task, or frees it. */
+  #next(): void {
+    const [first] = this.#waiting;
+    if (!first) {
+      this.#running--;
+      return;
+    }
+    this.#waiting.delete(first);
+    first();
+  }
+
+  #secondsUntilAPlace(): number {
+    const seconds = (this.#meanSeconds * (1 + this.waiting)) / this.#bounds.concurrency;
+    return Math.min(600, Math.max(1, Math.ceil(seconds)));
+  }
+}
