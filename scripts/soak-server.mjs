@@ -1,4 +1,4 @@
-// Sends the server example many requests and checks that its memory stays flat:
+// Sends `ip2p serve` many requests and checks that its memory stays flat:
 //
 //   node scripts/soak-server.mjs [--requests 10000] [--clients 16] [--most 16] [--leak]
 //
@@ -29,7 +29,7 @@ const mebibytes = (bytes) => `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
 const leak =
   "data:text/javascript,import http from 'node:http'; const kept = []; const { end } = http.ServerResponse.prototype; http.ServerResponse.prototype.end = function (...all) { kept.push(Buffer.alloc(262144, 1)); return end.apply(this, all); };";
 if (values.leak) process.env.NODE_OPTIONS = `--import "${leak}"`;
-const server = await ServerProcess.start({ places: clients, "places-per-client": clients });
+const server = await ServerProcess.start({ places: clients, places_per_client: clients });
 
 const picture = await sharp({ create: { width: 16, height: 16, channels: 3, background: "teal" } })
   .png()
@@ -45,12 +45,12 @@ function asForm(fields, image = picture) {
 
 /** Kinds of requests, in rotation: what is sent, and the expected status; undefined: the client does not wait for it. */
 const KINDS = [
-  ...Array(5).fill((seed) => [asForm({ prompt, seed, numInferenceSteps: 2 }), 200]),
-  (seed) => [asJson({ prompt, seed, numInferenceSteps: 2, image: picture.toString("base64") }), 200],
-  (seed) => [asForm({ prompt, seed, numInferenceSteps: 1, format: "webp" }), 200],
-  () => [asForm({ prompt, numInferenceSteps: 100 }), undefined],
+  ...Array(5).fill((seed) => [asForm({ prompt, seed, num_inference_steps: 2 }), 200]),
+  (seed) => [asJson({ prompt, seed, num_inference_steps: 2, image: picture.toString("base64") }), 200],
+  (seed) => [asForm({ prompt, seed, num_inference_step: 1, output_format: "webp" }), 200],
+  () => [asForm({ prompt, num_inference_step: 100 }), undefined],
   () => [asForm({ prompt }, Buffer.from("no picture")), 422],
-  () => [asJson({ prompt, image: "aGVsbG8=", steps: 1 }), 400],
+  () => [asJson({ prompt, image: "aGVsbG8=", step: 1 }), 400],
 ];
 
 async function sample() {
@@ -80,7 +80,7 @@ async function client() {
     // A disconnected client may already have been rejected or served.
     if (outcome !== status && status !== undefined) {
       // A place is freed a moment after its client has disconnected.
-      if (outcome === 503) await delay(10);
+      if (outcome === 429) await delay(10);
       else wrong.set(`${outcome} instead of ${status}`, (wrong.get(`${outcome} instead of ${status}`) ?? 0) + 1);
     }
     if (i >= requests / 10 && i % Math.ceil(requests / 200) === 0) samples.push({ i, ...(await sample()) });
@@ -97,8 +97,8 @@ try {
   const [first, second] = [highest(samples.slice(0, middle)), highest(samples.slice(middle))];
   const flat = second - first < most * MEBIBYTE;
   const delays = samples.map(({ p99 }) => p99).sort((a, b) => a - b);
-  const edits = await server.metric('edit_answers_total{status="200"}');
-  const gone = await server.metric('edit_answers_total{status="499"}');
+  const edits = await server.metric('ip2p_responses_total{status="200"}');
+  const gone = await server.metric('ip2p_responses_total{status="499"}');
   console.log(
     `${requests} requests in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${edits} edits, ${gone} disconnected clients: resident memory ` +
       `${mebibytes(first)} at most in the first half, ${mebibytes(second)} in the second: ${flat ? "flat" : "NOT FLAT"}; ` +

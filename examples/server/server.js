@@ -1,21 +1,19 @@
-import { InstructPix2PixPipeline } from "instruct-pix2pix";
-import { createAccess } from "./access.js";
-import { createApp } from "./app.js";
-import { readSettings } from "./settings.js";
+// A program with instruct-pix2pix/server in it: the routes of `ip2p serve`, and one of its own.
+//
+//   npm start
+//   curl --form image=@photo.jpg --form prompt="make it winter" --output winter.png http://127.0.0.1:8080/edit
+//
+// MODEL names the model, PORT the port.
 
-const settings = readSettings(process.argv.slice(2), process.env);
-const access = createAccess(settings);
-const { model, host, port } = settings;
-const { device, dtype } = /** @type {import("instruct-pix2pix").FromPretrainedOptions} */ (settings);
+import { builtInModel } from "instruct-pix2pix";
+import { createServer } from "instruct-pix2pix/server";
 
-const pipe = await InstructPix2PixPipeline.fromPretrained(model, { device, dtype });
-const { app, stop } = createApp(pipe, settings, access);
-await app.listen({ host, port });
+const server = await createServer({
+  models: { edit: process.env.MODEL ?? builtInModel },
+  port: Number(process.env.PORT ?? 8080),
+});
+server.app.get("/", async () => "Send a picture and an instruction to /edit.\n");
+await server.listen();
 
-// A second signal ends the process at once, as if there were no handler.
-for (const name of /** @type {const} */ (["SIGTERM", "SIGINT"]))
-  process.once(name, async () => {
-    app.log.info(`${name}: stopping`);
-    await stop();
-    pipe.dispose();
-  });
+// Requests in progress are finished. A second signal ends the process at once, as if there were no handler.
+for (const name of /** @type {const} */ (["SIGTERM", "SIGINT"])) process.once(name, () => server.close());

@@ -1,5 +1,5 @@
-import type { ImagesResult } from "../pipelines/run-options.js";
 import type { RgbImage } from "../images/index.js";
+import type { ImagesResult } from "../pipelines/run-options.js";
 import type { PictureFields } from "./fields.js";
 
 /** A picture as a client asked for it. */

@@ -70,3 +70,8 @@ export function describeError(error: unknown, receiving: boolean): HttpError {
   }
   return new HttpError(500, "ERR_INTERNAL", "the request failed; the server's log says why");
 }
+
+/** The reason of an aborted run, or the error itself. */
+export function reasonOf(error: unknown, signal: AbortSignal): unknown {
+  return isInstructPix2PixError(error, "ERR_ABORTED") && signal.aborted ? signal.reason : error;
+}

@@ -131,11 +131,11 @@ const AUTO = {
 /** The pipeline for a use with the same components, of which only the scheduler differs. */
 function sharedFor(use: Use | undefined, pipeline: DiffusionPipeline, scheduler: string | undefined): PicturePipeline {
   const own = pipeline.components.scheduler as Scheduler;
-  const components = scheduler === undefined ? {} : { scheduler: schedulerFromClassName(scheduler).fromConfig(own.config) };
+  const components =
+    scheduler === undefined ? {} : { scheduler: schedulerFromClassName(scheduler).fromConfig(own.config) };
   if (use === undefined)
-    return (pipeline.constructor as typeof DiffusionPipeline & { fromPipe: (from: object, parts: object) => unknown }).fromPipe(
-      pipeline,
-      components,
-    ) as PicturePipeline;
+    return (
+      pipeline.constructor as typeof DiffusionPipeline & { fromPipe: (from: object, parts: object) => unknown }
+    ).fromPipe(pipeline, components) as PicturePipeline;
   return AUTO[use].fromPipe(pipeline, components as never) as unknown as PicturePipeline;
 }

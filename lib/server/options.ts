@@ -83,7 +83,14 @@ export const serverOptions = declareOptions({
     help: "requests computed at once; they take turns on the device, so more are not faster",
   },
   max_steps: { type: "integer", min: 1, max: 1000, default: 100, group: LIMITS, help: "denoising steps of a request" },
-  max_images: { type: "integer", min: 1, max: 100, default: 4, group: LIMITS, help: "pictures that a request asks for" },
+  max_images: {
+    type: "integer",
+    min: 1,
+    max: 100,
+    default: 4,
+    group: LIMITS,
+    help: "pictures that a request asks for",
+  },
   max_pixels: {
     type: "integer",
     min: 1,

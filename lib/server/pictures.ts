@@ -54,7 +54,9 @@ async function loadMask(source: URL | Buffer, limits: LoadImageOptions): Promise
 /** What a field holds that stands for a picture: nothing of the server's own. */
 function sourceOf(param: string, given: unknown): URL | Buffer {
   const picture =
-    typeof given === "object" && given !== null && "image_url" in given ? (given as { image_url: unknown }).image_url : given;
+    typeof given === "object" && given !== null && "image_url" in given
+      ? (given as { image_url: unknown }).image_url
+      : given;
   if (Buffer.isBuffer(picture)) return picture;
   if (typeof picture === "string") {
     if (/^https?:\/\//i.test(picture) && URL.canParse(picture)) return new URL(picture);

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import multipart from "@fastify/multipart";
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaValidationError } from "fastify";
-import { isInstructPix2PixError } from "../core/errors.js";
 import { decodesInProgress } from "../images/index.js";
 import { type Access, createAccess } from "./access/access.js";
 import { describeError, HttpError } from "./errors.js";
@@ -101,9 +100,4 @@ function schemaError({ instancePath, message, params }: FastifySchemaValidationE
 /** The id of a request: the client's, if it is a plain one, so that its log and this one can be matched. */
 export function requestId(given: string | string[] | undefined): string {
   return typeof given === "string" && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID();
-}
-
-/** The reason of an aborted run, or the error itself. */
-export function reasonOf(error: unknown, signal: AbortSignal): unknown {
-  return isInstructPix2PixError(error, "ERR_ABORTED") && signal.aborted ? signal.reason : error;
 }

@@ -83,7 +83,10 @@ async function placeOf(
 function previewSteps(pipeline: PicturePipeline, { partial_images: count }: EditFields, wanted: boolean) {
   if (!wanted || count === 0) return { indexAt: () => undefined };
   if (!(pipeline instanceof LatentPipeline))
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `a ${pipeline.className} has no previews: partial_images is 0`);
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `a ${pipeline.className} has no previews: partial_images is 0`,
+    );
   // They would show what a safety checker blackens.
   if (pipeline.components.safetyChecker) return { indexAt: () => undefined };
   return {

@@ -12,7 +12,6 @@ const OTHER_PROGRAMS = [
   "docs/packaging.md",
   "docs/deployment.md",
   "models/tiny/README.md",
-  "examples/server/README.md",
 ];
 
 describe("the documentation", () => {

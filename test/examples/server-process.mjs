@@ -1,7 +1,6 @@
-// The server example as a user has it: a copy of its folder with its dependencies installed, in a process of its own.
+// `ip2p serve` in a process of its own, and examples as a user has them: copies of their folders with their dependencies.
 import { spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -24,15 +23,13 @@ export function installExample(folder, name = "server") {
 }
 
 export class ServerProcess {
-  #folder;
   #child;
   /** Resolves to the exit status, or the signal that ended the process. */
   exit;
   url = "";
   log = "";
 
-  constructor(folder, child) {
-    this.#folder = folder;
+  constructor(child) {
     this.#child = child;
     this.exit = new Promise((resolve) => child.once("close", (status, signal) => resolve(signal ?? status)));
     child.stderr.setEncoding("utf8").on("data", (text) => {
@@ -42,12 +39,11 @@ export class ServerProcess {
 
   /** Resolves as soon as it listens. One thread computes, as a model this small has more of them wait for each other. */
   static async start(flags = {}) {
-    const folder = mkdtempSync(join(tmpdir(), "ip2p-server-"));
-    installExample(folder);
     const settings = Object.entries({ port: 0, device: "cpu", ...flags });
     const argv = settings.flatMap(([name, value]) => [`--${name}`, String(value)]);
     const env = { ...process.env, OMP_NUM_THREADS: "1" };
-    const server = new ServerProcess(folder, spawn(process.execPath, ["server.js", ...argv], { cwd: folder, env }));
+    const program = join(root, "dist", "cli", "main.js");
+    const server = new ServerProcess(spawn(process.execPath, [program, "serve", ...argv], { env }));
     const listening = new Promise((resolve) => {
       createInterface({ input: server.#child.stdout }).on("line", (line) => {
         server.log += `${line}\n`;
@@ -83,6 +79,5 @@ export class ServerProcess {
   async stop() {
     this.#child.kill("SIGKILL");
     await this.exit;
-    rmSync(this.#folder, { recursive: true, force: true });
   }
 }

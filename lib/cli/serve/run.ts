@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { InstructPix2PixError } from "../../core/errors.js";
+import { camelCase } from "../../options/names.js";
 import { native } from "../../runtime/native.js";
 import type { ServerOptions } from "../../server/options.js";
 import { serverOptions } from "../../server/options.js";
 import type { CommandIo } from "../command.js";
-import { camelCase } from "../../options/names.js";
 import { servedModels } from "./models.js";
 import type { ServeValues } from "./options.js";
 
@@ -13,15 +13,20 @@ export async function runServe(values: ServeValues, { stderr, signal }: CommandI
   const { createServer } = await importServer();
   if (values.numThreads !== undefined) await native().setThreads(values.numThreads);
   if (values.model === undefined)
-    stderr.write("ip2p: no --model is given: the built-in one is served, which knows 64×64 pictures of simple shapes only\n");
+    stderr.write(
+      "ip2p: no --model is given: the built-in one is served, which knows 64×64 pictures of simple shapes only\n",
+    );
   const names = Object.keys(serverOptions).map(camelCase) as (keyof ServeValues)[];
   const options = Object.fromEntries(names.map((name) => [name, values[name]])) as ServerOptions;
   await using server = await createServer({ ...options, models: servedModels(values) });
   if (signal?.aborted) return 0;
   const url = await server.listen();
   stderr.write(`ip2p: serving at ${url}\n`);
-  if (signal && !signal.aborted) await once(signal, "abort");
-  else if (!signal) await once(server.app.server, "close");
+  if (signal && !signal.aborted) {
+    await once(signal, "abort");
+    stderr.write("ip2p: stopping when the requests in progress have ended; a second signal stops at once\n");
+  }
+  if (!signal) await once(server.app.server, "close");
   return 0;
 }
 

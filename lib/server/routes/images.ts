@@ -1,12 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ImagesResult } from "../../pipelines/run-options.js";
 import { encodePicture, imagesAnswer } from "../answers.js";
-import { describeError } from "../errors.js";
+import { describeError, reasonOf } from "../errors.js";
 import { EventStream } from "../events.js";
 import { type EditFields, editSchema, generationSchema } from "../fields.js";
 import type { ServedModel } from "../models.js";
 import { JSON_LIMIT, loadRequestPictures, type RequestPictures, sizeOf } from "../pictures.js";
-import { reasonOf } from "../plugin.js";
 import { tidyBody } from "../request-body.js";
 import { CLIENT_GONE } from "../request-life.js";
 import { type RunWatcher, runRequest } from "../run.js";

@@ -3,43 +3,38 @@ import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
-import { installExample } from "./server-process.mjs";
+import { loadImage } from "../../lib/images/index.js";
+import { createAccess } from "../../lib/server/access/access.js";
+import { clientOf } from "../../lib/server/access/clients.js";
+import { createServer, type PictureServer, type ServerOptions } from "../../lib/server/index.js";
+import { resolveServerOptions } from "../../lib/server/options.js";
 
-// The example's app in this process, with a pipeline that computes nothing.
-process.env.LOG_LEVEL = "silent";
+// The server in this process, with a pipeline that computes nothing.
 const folder = mkdtempSync(join(tmpdir(), "ip2p-access-"));
-installExample(folder);
-const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href);
-const { createApp } = await load("app.js");
-const { createAccess } = await load("access.js");
-const { clientOf } = await load("clients.js");
-const { readSettings } = await load("settings.js");
-
 const encoded = { encode: async () => Buffer.from("a picture") };
-const pipeline = { run: async () => ({ images: [encoded], seed: 1 }) };
+const pipelineOf = (picture: object) =>
+  ({
+    className: "StableDiffusionInstructPix2PixPipeline",
+    run: async () => ({ images: [picture], seed: 1 }),
+    dispose: () => {},
+  }) as never;
 
-let app: { server: { address(): AddressInfo; closeAllConnections(): void }; close(): Promise<void> } | undefined;
+let server: PictureServer | undefined;
 let port = 0;
 afterEach(async () => {
-  app?.server.closeAllConnections();
-  await app?.close();
-  app = undefined;
+  server?.app.server.closeAllConnections();
+  await server?.close();
+  server = undefined;
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const settingsOf = (flags: Record<string, string | number>) =>
-  readSettings(
-    Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]),
-    {},
-  );
+const accessOf = (options: ServerOptions) => createAccess(resolveServerOptions(options));
 
-async function start(flags: Record<string, string | number> = {}, pipe: object = pipeline): Promise<void> {
-  const settings = settingsOf(flags);
-  ({ app } = createApp(pipe, settings, createAccess(settings)));
-  await (app as unknown as { listen(at: object): Promise<void> }).listen({ host: "127.0.0.1", port: 0 });
-  port = app!.server.address().port;
+async function start(options: ServerOptions = {}, picture: object = encoded): Promise<void> {
+  server = await createServer({ models: { none: pipelineOf(picture) }, logLevel: "silent", port: 0, ...options });
+  await server.listen();
+  port = (server.app.server.address() as AddressInfo).port;
 }
 
 /** A connection of its own on which the text is sent. */
@@ -105,8 +100,12 @@ describe("a body that is not whole", () => {
       const { status, answer } = await ask(post(MULTIPART, whole.slice(0, length)));
       expect(status, `after ${length} characters: ${answer}`).toBe(400);
       expect(JSON.parse(answer.split("\r\n\r\n")[1]!)).toEqual({
-        code: expect.any(String),
-        message: expect.any(String),
+        error: {
+          code: expect.any(String),
+          message: expect.any(String),
+          type: "invalid_request_error",
+          param: expect.toSatisfy(() => true),
+        },
       });
     }
     const file = '--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\nabc';
@@ -124,36 +123,36 @@ describe("a body that is not whole", () => {
       post("application/json", ""),
     ])
       expect((await ask(text)).status, text).toBe(400);
-    expect(await figure('edit_answers_total{status="500"}')).toBe(0);
+    expect(await figure('ip2p_responses_total{status="500"}')).toBe(0);
   });
 
   it("frees its place when its connection closes, and is no fault of the server", async () => {
-    await start({ "places-per-client": 64 });
+    await start({ placesPerClient: 64 });
     const file = '--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\nabc';
     for (const text of [idle, post(MULTIPART, "--x", { length: 900 }), post(MULTIPART, file, { length: 900 })])
       for (const end of ["end", "destroy", "resetAndDestroy"] as const) {
         const { socket } = open(text);
-        await until(async () => (await figure("edits_inside")) === 1);
+        await until(async () => (await figure("ip2p_num_requests_inside")) === 1);
         socket[end]();
-        await until(async () => (await figure("edits_inside")) === 0);
+        await until(async () => (await figure("ip2p_num_requests_inside")) === 0);
         socket.destroy();
       }
-    expect(await figure('edit_answers_total{status="500"}')).toBe(0);
+    expect(await figure('ip2p_responses_total{status="500"}')).toBe(0);
   });
 
   it("has a time limit, whether nothing arrives or little by little", async () => {
-    await start({ "body-timeout": 1, places: 3 });
+    await start({ bodyTimeout: 1, places: 3 });
     const trickle = open(post("application/json", "{", { length: 1e6 }));
     const timer = setInterval(() => trickle.socket.write(" "), 20);
     const uploads = [open(idle), open(post(MULTIPART, field("prompt", "p"), { length: 1e6 })), trickle];
-    await until(async () => (await figure("edits_inside")) === 3);
-    expect((await ask(post(MULTIPART, whole))).status).toBe(503);
+    await until(async () => (await figure("ip2p_num_requests_inside")) === 3);
+    expect((await ask(post(MULTIPART, whole))).status).toBe(429);
     for (const { answered } of uploads) {
       const answer = await answered;
-      expect(answer).toMatch(/^HTTP\/1\.1 408 .*connection: close.*"ERR_TIMEOUT","message":"the body took longer/is);
+      expect(answer).toMatch(/^HTTP\/1\.1 408 .*connection: close.*"the body took longer.*"ERR_TIMEOUT"/is);
     }
     clearInterval(timer);
-    await until(async () => (await figure("edits_inside")) === 0);
+    await until(async () => (await figure("ip2p_num_requests_inside")) === 0);
     expect((await ask(post(MULTIPART, whole))).status).toBe(200);
   });
 
@@ -166,20 +165,17 @@ describe("a body that is not whole", () => {
 
 it("a response that its client does not read ends at the request's time limit", async () => {
   const large = { encode: async () => Buffer.alloc(64 << 20) };
-  await start({ timeout: 1 }, { run: async () => ({ images: [large], seed: 1 }) });
+  await start({ timeout: 1 }, large);
   const { socket, answered } = open(post(MULTIPART, whole));
   socket.pause();
-  await until(async () => (await figure("edits_inside")) === 1);
-  await until(async () => (await figure("edits_inside")) === 0);
-  expect(await figure('edit_answers_total{status="499"}')).toBe(1);
+  await until(async () => (await figure("ip2p_num_requests_inside")) === 1);
+  await until(async () => (await figure("ip2p_num_requests_inside")) === 0);
+  expect(await figure('ip2p_responses_total{status="499"}')).toBe(1);
   socket.resume();
   await answered;
 });
 
 it("a picture that is decoded for a request that has ended holds a place until its decoder ends", async () => {
-  const probe = join(folder, "probe.mjs");
-  writeFileSync(probe, 'export { loadImage } from "instruct-pix2pix";\n');
-  const { loadImage } = await load("probe.mjs");
   await start({ places: 1 });
   // A decoder whose end is ours to say, in the shape of a sharp pipeline.
   let end = (_: Error) => {};
@@ -193,26 +189,26 @@ it("a picture that is decoded for a request that has ended holds a place until i
     ),
   };
   const abort = new AbortController();
-  const loading = loadImage(decoder, { signal: abort.signal });
-  await until(async () => (await figure("edits_inside")) === 1);
+  const loading = loadImage(decoder as never, { signal: abort.signal });
+  await until(async () => (await figure("ip2p_num_requests_inside")) === 1);
   abort.abort();
   await expect(loading).rejects.toMatchObject({ code: "ERR_ABORTED" });
-  expect(await figure("edits_inside")).toBe(1);
-  expect((await ask(post(MULTIPART, whole))).status).toBe(503);
+  expect(await figure("ip2p_num_requests_inside")).toBe(1);
+  expect((await ask(post(MULTIPART, whole))).status).toBe(429);
   end(new Error("the end"));
-  await until(async () => (await figure("edits_inside")) === 0);
+  await until(async () => (await figure("ip2p_num_requests_inside")) === 0);
   expect((await ask(post(MULTIPART, whole))).status).toBe(200);
   expect((await ask(post("application/json", '{"image":"no picture","prompt":"p"}'))).status).toBe(400);
-  expect(await figure("edits_inside")).toBe(0);
+  expect(await figure("ip2p_num_requests_inside")).toBe(0);
 });
 
 describe("places of one client", () => {
   const forwarded = (address: string) =>
     post("application/json", "{", { length: 1000, headers: `x-forwarded-for: ${address}\r\n` });
-  const inside = (count: number) => until(async () => (await figure("edits_inside")) === count);
+  const inside = (count: number) => until(async () => (await figure("ip2p_num_requests_inside")) === count);
 
   it("are limited by its address, which a header does not change", async () => {
-    await start({ "places-per-client": 2 });
+    await start({ placesPerClient: 2 });
     const [first] = [open(idle), open(idle)];
     await inside(2);
     const refused = await ask(forwarded("8.8.8.8"));
@@ -224,7 +220,7 @@ describe("places of one client", () => {
   });
 
   it("are counted by the address that a trusted proxy names, and by no other header", async () => {
-    await start({ "places-per-client": 1, "trust-proxy": "127.0.0.1, 10.0.0.0/8" });
+    await start({ placesPerClient: 1, trustProxy: "127.0.0.1, 10.0.0.0/8" });
     open(forwarded("1.1.1.1, 8.8.8.8, 10.1.1.1"));
     open(forwarded("8.8.4.4"));
     await inside(2);
@@ -255,7 +251,7 @@ describe("places of one client", () => {
     ["", "127.0.0.1"],
     [undefined, "127.0.0.1"],
   ])("%s is the client %s", (ip, client) => {
-    expect(clientOf({ ip, socket: { remoteAddress: "127.0.0.1" } })).toBe(client);
+    expect(clientOf({ ip, socket: { remoteAddress: "127.0.0.1" } } as never)).toBe(client);
   });
 });
 
@@ -281,24 +277,24 @@ describe("a request that was not meant for the server", () => {
     "%",
   ];
 
-  const statusOf = (flags: Record<string, string>, headers: object): number => {
+  const statusOf = (flags: ServerOptions, headers: object): number => {
     try {
-      createAccess(settingsOf(flags)).checkHost({ headers });
+      accessOf({ allowWithoutKey: true, ...flags }).checkHost({ headers } as never);
       return 200;
     } catch (error) {
       return (error as { statusCode: number }).statusCode;
     }
   };
 
-  it.each<[Record<string, string>, string[], string[]]>([
+  it.each<[ServerOptions, string[], string[]]>([
     [{}, LOCAL, [...OTHERS, "10.0.0.1", "0.0.0.0", "[2001:db8::1]"]],
     [{ host: "::1" }, LOCAL, [...OTHERS, "10.0.0.1"]],
     [{ host: "localhost" }, LOCAL, [...OTHERS, "10.0.0.1"]],
     [{ host: "0.0.0.0" }, [...LOCAL, "10.0.0.1:80", "[2001:db8::1]"], OTHERS],
     [{ host: "::" }, [...LOCAL, "10.0.0.1:80", "[2001:db8::1]"], OTHERS],
     [{ host: "box.lan" }, [...LOCAL, "box.lan", "BOX.lan:80", "10.0.0.1"], [...OTHERS, "a.box.lan"]],
-    [{ "allowed-hosts": "evil, evil.test" }, [...LOCAL, "evil", "Evil.test.:80"], ["a.evil.test", "10.0.0.1"]],
-    [{ "allowed-hosts": "*" }, [...LOCAL, ...OTHERS], []],
+    [{ allowedHosts: "evil, evil.test" }, [...LOCAL, "evil", "Evil.test.:80"], ["a.evil.test", "10.0.0.1"]],
+    [{ allowedHosts: "*" }, [...LOCAL, ...OTHERS], []],
   ])("is known by its Host with %j", (flags, known, unknown) => {
     for (const host of known) expect(statusOf(flags, { host }), host).toBe(200);
     for (const host of unknown) expect(statusOf(flags, { host }), host).toBe(421);
@@ -320,7 +316,7 @@ describe("a request that was not meant for the server", () => {
     ];
     for (const origin of [...others, "file://", "localhost:8080", "ftp://localhost:8080"])
       expect(check(origin)).toBe(403);
-    const allowed = { "allowed-origins": "https://a.test, http://b.test:80/" };
+    const allowed = { allowedOrigins: "https://a.test, http://b.test:80/" };
     for (const origin of ["https://a.test", "http://b.test"]) expect(check(origin, allowed)).toBe(200);
     for (const origin of ["http://a.test", "https://a.test:444"]) expect(check(origin, allowed)).toBe(403);
     expect(statusOf({ host: "0.0.0.0" }, { host: "10.0.0.1", origin: "https://10.0.0.1" })).toBe(200);
@@ -339,7 +335,7 @@ describe("health and metrics", () => {
   it("health is public and says only that the server runs; the metrics are for this machine", async () => {
     await start();
     const { answer } = await get(
-      "/health",
+      "/health/live",
       "host: balancer.test\r\norigin: http://evil.test\r\nx-forwarded-for: 8.8.8.8",
     );
     expect(answer.split("\r\n\r\n")[1]).toBe('{"status":"ok"}');
@@ -358,9 +354,9 @@ describe("health and metrics", () => {
   it("are for programs on this machine by their address, or for clients with the token", () => {
     const file = join(folder, "token");
     writeFileSync(file, "secret\n");
-    const allows = (flags: object, remoteAddress: string | undefined, headers = {}) => {
+    const allows = (flags: ServerOptions, remoteAddress: string | undefined, headers = {}) => {
       try {
-        createAccess(settingsOf({ ...flags })).checkMetrics({ socket: { remoteAddress }, headers });
+        accessOf(flags).checkMetrics({ socket: { remoteAddress }, headers } as never);
         return true;
       } catch {
         return false;
@@ -369,24 +365,80 @@ describe("health and metrics", () => {
     for (const address of ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]) expect(allows({}, address)).toBe(true);
     for (const address of ["10.0.0.1", "8.8.8.8", "fe80::1", "::ffff:10.0.0.1", "", undefined])
       expect(allows({}, address)).toBe(false);
-    const token = { "metrics-token-file": file };
+    const token = { metricsTokenFile: file };
     expect(allows(token, "8.8.8.8", { authorization: "Bearer secret" })).toBe(true);
     for (const authorization of [undefined, "", "Bearer", "Bearer ", "Bearer secre", "Basic secret", "secret"])
       expect(allows(token, "127.0.0.1", { authorization })).toBe(false);
   });
 });
 
-it.each<[Record<string, string>, RegExp]>([
-  [{ "trust-proxy": "true" }, /--trust-proxy holds "true"/],
-  [{ "trust-proxy": "loopback, 10.0.0.0/33" }, /--trust-proxy holds "10\.0\.0\.0\/33"/],
-  [{ "trust-proxy": "10.0.0.0/0" }, /--trust-proxy/],
-  [{ "trust-proxy": "*" }, /--trust-proxy/],
-  [{ "allowed-origins": "example.org" }, /--allowed-origins holds "example\.org"/],
-  [{ "allowed-origins": "*" }, /--allowed-origins/],
-  [{ "metrics-token-file": "/nonexistent/token" }, /--metrics-token-file: \/nonexistent\/token cannot be read/],
-  [{ "metrics-token-file": "/dev/null" }, /--metrics-token-file: \/dev\/null is empty/],
-  [{ "places-per-client": "0" }, /--places-per-client is a whole number/],
-  [{ "body-timeout": "0" }, /--body-timeout is a whole number/],
-])("the setting %j is refused by its name", (flags, message) => {
-  expect(() => createAccess(settingsOf(flags))).toThrow(message);
+describe("keys", () => {
+  const key = "0123456789abcdef";
+  const file = join(folder, "keys");
+  const asking = (authorization?: string) =>
+    post("application/json", '{"prompt":"p"}', { headers: authorization ? `authorization: ${authorization}\r\n` : "" });
+
+  it("are needed for everything but health, before a body is read, and tell clients apart", async () => {
+    writeFileSync(file, `# of two clients\n${key}\nfedcba9876543210\n`);
+    await start({ apiKeysFile: file, placesPerClient: 1 });
+    for (const wrong of [undefined, "Bearer", `Basic ${key}`, "Bearer 0123456789abcdeF", `Bearer ${key}0`])
+      expect(await ask(asking(wrong)), wrong).toMatchObject({
+        status: 401,
+        answer: expect.stringMatching(/"authentication_error"/),
+      });
+    expect((await get("/v1/models", "host: localhost")).status).toBe(401);
+    expect((await get("/health/ready", "host: localhost")).status).toBe(200);
+    const right = `authorization: Bearer ${key}\r\n`;
+    open(post("application/json", "{", { length: 1000, headers: right }));
+    await until(async () => (await figure("ip2p_num_requests_inside")) === 1);
+    expect((await ask(asking(`Bearer ${key}`))).status).toBe(429);
+    expect((await ask(asking("Bearer fedcba9876543210"))).status).toBe(400);
+    const listed = await get("/v1/models", `host: localhost\r\nauthorization: Bearer ${key}`);
+    expect(JSON.parse(listed.answer.split("\r\n\r\n")[1]!)).toMatchObject({ object: "list", data: [{ id: "none" }] });
+  });
+
+  it("are needed to listen elsewhere, unless that is allowed", () => {
+    writeFileSync(file, key);
+    for (const host of ["127.0.0.1", "::1", "localhost"]) expect(() => accessOf({ host })).not.toThrow();
+    for (const host of ["0.0.0.0", "::", "box.lan", "10.0.0.1"]) {
+      expect(() => accessOf({ host })).toThrow(/give apiKeysFile, or allowWithoutKey/);
+      expect(() => accessOf({ host, allowWithoutKey: true })).not.toThrow();
+      expect(() => accessOf({ host, apiKeysFile: file })).not.toThrow();
+    }
+  });
+
+  it("are long enough not to be guessed", () => {
+    writeFileSync(file, `${key}\nshort\n`);
+    expect(() => accessOf({ apiKeysFile: file })).toThrow(/fewer than 16 characters/);
+  });
+});
+
+describe("a request's id", () => {
+  const idOf = ({ answer }: { answer: string }) => /x-request-id: (.*)\r/i.exec(answer)?.[1];
+
+  it("is the client's if it is plain, and in every answer", async () => {
+    await start();
+    const health = (id: string) => get("/health/live", `host: localhost\r\nx-request-id: ${id}`);
+    expect(idOf(await health("a-b.c:1"))).toBe("a-b.c:1");
+    expect(idOf(await health("a b"))).toMatch(/^[\da-f-]{36}$/);
+    expect(idOf(await ask(post("application/json", "{}")))).toMatch(/^[\da-f-]{36}$/);
+    expect(idOf(await get("/nothing", "host: localhost"))).toMatch(/^[\da-f-]{36}$/);
+  });
+});
+
+it.each<[ServerOptions, RegExp]>([
+  [{ trustProxy: "true" }, /trustProxy holds "true"/],
+  [{ trustProxy: "loopback, 10.0.0.0/33" }, /trustProxy holds "10\.0\.0\.0\/33"/],
+  [{ trustProxy: "10.0.0.0/0" }, /trustProxy/],
+  [{ trustProxy: "*" }, /trustProxy/],
+  [{ allowedOrigins: "example.org" }, /allowedOrigins holds "example\.org"/],
+  [{ allowedOrigins: "*" }, /allowedOrigins/],
+  [{ metricsTokenFile: "/nonexistent/token" }, /metricsTokenFile: \/nonexistent\/token cannot be read/],
+  [{ metricsTokenFile: "/dev/null" }, /metricsTokenFile: \/dev\/null is empty/],
+  [{ apiKeysFile: "/nonexistent/keys" }, /apiKeysFile: \/nonexistent\/keys cannot be read/],
+  [{ placesPerClient: 0 }, /placesPerClient takes a whole number/],
+  [{ bodyTimeout: 0 }, /bodyTimeout takes a whole number/],
+])("the option %j is refused by its name", async (options, message) => {
+  const refusal = { code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(message) };
+  await expect(createServer({ models: { none: pipelineOf(encoded) }, ...options })).rejects.toMatchObject(refusal);
 });
