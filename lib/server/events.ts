@@ -1,12 +1,18 @@
 import type { ServerResponse } from "node:http";
 import type { FastifyReply } from "fastify";
 
+/** Milliseconds in which a last event may still arrive. */
+const CUT = 1000;
+
 /** Server-sent events as the answer to a request, which begin with the first one. */
 export class EventStream {
   readonly #reply: FastifyReply;
 
-  constructor(reply: FastifyReply) {
+  /** @param signal cuts the connection a moment after it fires, in case the client does not read */
+  constructor(reply: FastifyReply, signal: AbortSignal) {
     this.#reply = reply;
+    const cut = () => void setTimeout(() => this.begun && reply.raw.destroy(), CUT).unref();
+    signal.addEventListener("abort", cut, { once: true });
   }
 
   get begun(): boolean {

@@ -47,11 +47,11 @@ export async function editsPlugin(app: FastifyInstance, { models, ...options }: 
     draining?.stop();
     serving.store[Symbol.dispose]();
   });
-  app.addHook("onSend", async (request, reply) => {
-    reply.header("x-request-id", request.id);
+  app.addHook("onSend", async (_request, reply) => {
     if (stopping) reply.header("connection", "close");
   });
-  app.addHook("onRequest", async (request) => {
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id);
     // Load balancers' health probes send any Host.
     if (!request.routeOptions.url?.startsWith("/health/")) access.checkHost(request);
   });

@@ -9,7 +9,7 @@ function soak(...args: string[]) {
   return { status, stdout, stderr };
 }
 
-test("memory of the server example stays flat over edits, refusals and disconnecting clients", () => {
+test("memory of the server stays flat over edits, refusals and disconnecting clients", () => {
   const { status, stdout, stderr } = soak("--requests", "400", "--most", "40");
   expect({ status, stderr }, stdout).toEqual({ status: 0, stderr: "" });
   expect(stdout).toMatch(/: flat;/);

@@ -17,6 +17,8 @@ interface Prepared {
   fields: EditFields;
   model: ServedModel;
   pictures: RequestPictures | undefined;
+  /** Fires when it is to end early. */
+  signal: AbortSignal;
   /** Computes it when it is its turn. */
   compute(onPreview?: RunWatcher["onPreview"]): Promise<ImagesResult>;
 }
@@ -74,16 +76,16 @@ async function handle(
         stop();
         return result;
       }, signal);
-    return await answer({ fields, model, pictures, compute }, reply);
+    return await answer({ fields, model, pictures, signal, compute }, reply);
   } catch (error) {
     throw reasonOf(error, signal);
   }
 }
 
-const answerImages: Answer = async ({ fields, model, pictures, compute }, reply) => {
+const answerImages: Answer = async ({ fields, model, pictures, signal, compute }, reply) => {
   if (!fields.stream) return reply.send(await imagesAnswer(await compute(), fields, model.name));
   const kind = pictures ? "image_edit" : "image_generation";
-  const stream = new EventStream(reply);
+  const stream = new EventStream(reply, signal);
   try {
     const result = await compute(async (picture, index) =>
       stream.send(`${kind}.partial_image`, await previewEvent(kind, picture, index, fields)),
@@ -91,7 +93,7 @@ const answerImages: Answer = async ({ fields, model, pictures, compute }, reply)
     await sendPictures(stream, kind, result, fields);
   } catch (error) {
     if (!stream.begun) throw error;
-    const described = describeError(error, false);
+    const described = describeError(reasonOf(error, signal), false);
     if (described.statusCode === 500) reply.log.error(error);
     if (described.statusCode !== CLIENT_GONE) await stream.send("error", described.body());
   }
