@@ -1,7 +1,7 @@
 // A program with instruct-pix2pix/server in it: the routes of `ip2p serve`, and one of its own.
 //
 //   npm start
-//   curl --form image=@photo.jpg --form prompt="make it winter" --output winter.png http://127.0.0.1:8080/edit
+//   curl -F image=@photo.jpg -F prompt="make it winter" -o winter.png http://127.0.0.1:8080/edit
 //
 // MODEL names the model, PORT the port.
 
