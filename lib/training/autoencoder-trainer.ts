@@ -2,7 +2,7 @@ import { Tensor } from "../core/tensor.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { NativeTrainer } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
-import { ParameterTrainer, type TrainerOptions } from "./parameter-trainer.js";
+import { nativeOptions, ParameterTrainer, type TrainerOptions } from "./parameter-trainer.js";
 
 /**
  * Trains an autoencoder in place to reconstruct pictures: mean squared error, and a small KL term that keeps its
@@ -16,7 +16,7 @@ export class AutoencoderTrainer extends ParameterTrainer {
   /** @throws `ERR_INVALID_ARGUMENT` if the weights are not float32, `ERR_OUT_OF_MEMORY` */
   static async create(vae: AutoencoderKL, options: TrainerOptions): Promise<AutoencoderTrainer> {
     vae.expectChanges();
-    return new AutoencoderTrainer(await native().createAutoencoderTrainer(vae.handle, options));
+    return new AutoencoderTrainer(await native().createAutoencoderTrainer(vae.handle, nativeOptions(options)));
   }
 
   /**

@@ -2,7 +2,17 @@ import { Tensor } from "../core/tensor.js";
 import type { NativeTrainer, NativeTrainerOptions } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 
-export type TrainerOptions = NativeTrainerOptions;
+const BFLOAT16_DEFAULTS = { bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0 } as const;
+
+type WithDefault = keyof typeof BFLOAT16_DEFAULTS;
+
+/** Those of the addon; `bfloat16Weights` defaults to false, `weightsRounding` to "stochastic", `roundingSeed` to 0. */
+export type TrainerOptions = Omit<NativeTrainerOptions, WithDefault> & Partial<Pick<NativeTrainerOptions, WithDefault>>;
+
+/** Fills in the defaults. */
+export function nativeOptions(options: TrainerOptions): NativeTrainerOptions {
+  return { ...BFLOAT16_DEFAULTS, ...options };
+}
 
 export interface StepReport {
   /** 2-norm of all gradients together, before clipping and without the loss scale. */

@@ -4,7 +4,7 @@ import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { addedConditions, type GivenConditions } from "../models/unet-conditions.js";
 import type { NativeTrainer } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
-import { ParameterTrainer, type TrainerOptions } from "./parameter-trainer.js";
+import { nativeOptions, ParameterTrainer, type TrainerOptions } from "./parameter-trainer.js";
 
 /** The text, and what else the UNet is conditioned on. */
 export interface TrainingConditions extends GivenConditions {
@@ -26,7 +26,8 @@ export interface MicroBatch {
 }
 
 /**
- * Trains a UNet in place, and the text encoder with it if there is one, in float32 or with mixed precision. The arithmetic
+ * Trains a UNet in place, and the text encoder with it if there is one, in float32, with mixed precision or with
+ * bfloat16 weights. The arithmetic
  * is native; the caller provides the data and the schedule. An optimizer step is any number of micro-steps ({@link
  * accumulate}) and one {@link step}. In its records, names of the text encoder's parameters begin with "text_encoder.".
  */
@@ -41,14 +42,19 @@ export class Trainer extends ParameterTrainer {
     this.textEncoder = textEncoder;
   }
 
-  /** @throws `ERR_INVALID_ARGUMENT` if a model's weights are not float32, `ERR_OUT_OF_MEMORY` */
+  /**
+   * With `bfloat16Weights` the models' weights are replaced: tensors that `stateDict()` returned before are no
+   * longer theirs.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` if a model's weights are not float32, `ERR_OUT_OF_MEMORY`
+   */
   static async create(
     unet: UNet2DConditionModel,
     options: TrainerOptions,
     textEncoder: CLIPTextModel | null = null,
   ): Promise<Trainer> {
     for (const model of [unet, textEncoder]) model?.expectChanges();
-    const handle = await native().createTrainer(unet.handle, textEncoder?.handle ?? null, options);
+    const handle = await native().createTrainer(unet.handle, textEncoder?.handle ?? null, nativeOptions(options));
     return new Trainer(unet, textEncoder, handle);
   }
 

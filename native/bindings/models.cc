@@ -1,3 +1,5 @@
+#include <c10/util/accumulate.h>
+
 #include "bindings/conditions.h"
 #include "bindings/convert.h"
 #include "bindings/objects.h"
@@ -104,6 +106,26 @@ Napi::Value create_model(const Info& info) {
     auto model = Model::create(kind, config, attention);
     model->initialize(generator, device);
     return [model](Napi::Env js) { return ModelObject::make(js, model); };
+  });
+}
+
+/// countModelParameters(kind, config): numbers of weights, of products and others, in a model of this
+/// configuration
+Napi::Value count_model_parameters(const Info& info) {
+  const std::string kind = string_argument(info[0], "kind");
+  const ConfigValue config = config_argument(info[1]);
+  return submit(info.Env(), c10::Device(c10::kCPU), [=]() -> Finish {
+    double products = 0, others = 0;
+    for (const auto& [name, parameter] :
+         Model::create(kind, config, AttentionBackend::Auto)->declared_parameters())
+      (parameter->multiplies ? products : others) +=
+          static_cast<double>(c10::multiply_integers(parameter->shape));
+    return [products, others](Napi::Env js) -> Napi::Value {
+      Napi::Object result = Napi::Object::New(js);
+      result.Set("products", Napi::Number::New(js, products));
+      result.Set("others", Napi::Number::New(js, others));
+      return result;
+    };
   });
 }
 
@@ -214,6 +236,7 @@ Napi::Value clip_text_forward(const Info& info) {
 void register_models(Napi::Env env, Napi::Object exports) {
   export_function<load_model>(env, exports, "loadModel");
   export_function<create_model>(env, exports, "createModel");
+  export_function<count_model_parameters>(env, exports, "countModelParameters");
   export_function<model_state_dict>(env, exports, "modelStateDict");
   export_function<set_model_parameter>(env, exports, "setModelParameter");
   export_function<move_model>(env, exports, "moveModel");

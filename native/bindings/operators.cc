@@ -3,7 +3,9 @@
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/conv2d.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/GradMode.h>
@@ -21,6 +23,8 @@
 #include "kernels/ops.h"
 #include "kernels/winograd.h"
 #include "nn/attention.h"
+#include "nn/widened_product.h"
+#include "training/bfloat16_rounding.h"
 #include "training/cpu_adamw.h"
 
 namespace ip2p {
@@ -60,6 +64,26 @@ at::Tensor adamw_step(const Tensors& t, const Numbers& n, bool plain) {
     one.shadow.copy_(one.weight);
   }
   return at::stack({one.weight, one.exp_avg, one.exp_avg_sq, one.average, one.shadow.to(at::kFloat)});
+}
+
+at::Tensor stochastically_rounded(const at::Tensor& x, const Numbers& n) {
+  const at::Tensor out = at::empty_like(x, at::kBFloat16);
+  const RoundingDraw draw{static_cast<uint64_t>(n[0]), static_cast<uint32_t>(n[1]),
+                          static_cast<uint32_t>(n[2])};
+  round_stochastically(x.const_data_ptr<float>(), x.numel(), draw, static_cast<int64_t>(n[3]),
+                       out.mutable_data_ptr<at::BFloat16>());
+  return out;
+}
+
+/// What is kept, and the sum of it and the remainder.
+at::Tensor rounded_with_remainder(const at::Tensor& x) {
+  const at::Tensor kept = at::empty_like(x, at::kBFloat16), remainder = at::empty_like(x, at::kShort);
+  const at::Tensor sum = at::empty_like(x);
+  auto* const out = kept.mutable_data_ptr<at::BFloat16>();
+  auto* const rest = remainder.mutable_data_ptr<int16_t>();
+  round_with_remainder(x.const_data_ptr<float>(), x.numel(), out, rest);
+  widen(out, rest, x.numel(), sum.mutable_data_ptr<float>());
+  return at::stack({kept.to(at::kFloat), sum});
 }
 
 const std::map<std::string, Operator>& operators() {
@@ -159,6 +183,26 @@ const std::map<std::string, Operator>& operators() {
         [](const Tensors& t, const Numbers&) { return unpack_winograd(pack_winograd(t[0]), t[0].sizes()); }}},
       {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
       {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
+      // seed, parameter, step, first element
+      {"stochastic_rounding",
+       {1, 4, [](const Tensors& t, const Numbers& n) { return stochastically_rounded(t[0], n); }}},
+      {"compensated_rounding",
+       {1, 0, [](const Tensors& t, const Numbers&) { return rounded_with_remainder(t[0]); }}},
+      // x, weight, bias
+      {"widened_linear",
+       {3, 0, [](const Tensors& t, const Numbers&) { return widened_linear(t[0], t[1], t[2]); }}},
+      // x, weight, bias; stride, padding
+      {"widened_conv2d",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return widened_conv2d(t[0], t[1], t[2], {static_cast<int64_t>(n[0]), static_cast<int64_t>(n[1])});
+        }}},
+      {"linear", {3, 0, [](const Tensors& t, const Numbers&) { return at::linear(t[0], t[1], t[2]); }}},
+      {"conv2d",
+       {3, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return at::conv2d(t[0], t[1], t[2], static_cast<int64_t>(n[0]), static_cast<int64_t>(n[1]));
+        }}},
       // [B,C,...] channels-last, and whether the layout is.
       {"channels_last",
        {1, 0,

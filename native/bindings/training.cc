@@ -16,11 +16,20 @@ namespace {
 
 using Info = Napi::CallbackInfo;
 
+BFloat16Rounding parse_rounding(const std::string& name) {
+  if (name == "stochastic") return BFloat16Rounding::Stochastic;
+  if (name == "compensated") return BFloat16Rounding::Compensated;
+  throw Error("ERR_INVALID_ARGUMENT", "unknown rounding \"" + name + "\"");
+}
+
 TrainerOptions options_argument(const Napi::Value& value) {
   const ConfigValue config = config_argument(value);
   TrainerOptions options;
   options.adamw = {config.number("adamBeta1"), config.number("adamBeta2"), config.number("adamEpsilon"),
                    config.number("adamWeightDecay")};
+  if (config.boolean("bfloat16Weights"))
+    options.bfloat16 = {parse_rounding(config.string("weightsRounding")),
+                        static_cast<uint64_t>(config.integer("roundingSeed"))};
   options.use_8bit_adam = config.boolean("use8bitAdam");
   options.use_ema = config.boolean("useEma");
   options.gradient_checkpointing = config.boolean("gradientCheckpointing");

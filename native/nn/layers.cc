@@ -15,6 +15,7 @@
 #include "kernels/ops.h"
 #include "kernels/upsample_conv2d.h"
 #include "kernels/winograd.h"
+#include "nn/widened_product.h"
 
 namespace ip2p {
 
@@ -38,7 +39,8 @@ at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& addend) const 
         weight_.packed([&](const at::Tensor& weight) { return pack_linear(weight, x.numel() / x.size(-1)); });
     if (packed.defined()) return packed_linear(x, packed, bias, addend);
   }
-  const at::Tensor y = at::linear(x, weight_.for_product(), bias);
+  const at::Tensor y = widens(x, weight_.type()) ? widened_linear(x, *weight_, bias)
+                                                 : at::linear(x, weight_.for_product(), bias);
   return addend.defined() ? y + addend : y;
 }
 
@@ -70,8 +72,13 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
         weight_.packed([&](const at::Tensor& weight) { return pack_conv2d(weight, x.sizes(), geometry_); });
     if (packed.defined()) return packed_conv2d(x, packed, bias(), geometry_, addend);
   }
-  const at::Tensor y = at::conv2d(x, weight_.for_product(), bias(), geometry_.stride, geometry_.padding);
+  const at::Tensor y = plain_conv2d(x);
   return addend.defined() ? y + addend : y;
+}
+
+at::Tensor Conv2d::plain_conv2d(const at::Tensor& x) const {
+  if (widens(x, weight_.type())) return widened_conv2d(x, *weight_, bias(), geometry_);
+  return at::conv2d(x, weight_.for_product(), bias(), geometry_.stride, geometry_.padding);
 }
 
 at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
@@ -91,22 +98,23 @@ at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
       return int8_conv2d(part, kernels[2 * phase], kernels[2 * phase + 1], bias(), kUnpadded, {});
     });
   }
-  const bool packs = can_pack(x, weight_.type());
+  const bool packs = can_pack(x, weight_.type()), wide = widens(x, weight_.type());
   const std::vector<at::Tensor> kernels = weight_.derived([&](const at::Tensor& weight) {
-    std::vector<at::Tensor> phases = upsample_phases(weight);
+    std::vector<at::Tensor> phases = upsample_phases(wide ? weight.to(at::kFloat) : weight);
     if (packs)
       for (at::Tensor& phase : phases) phase = pack_conv2d(phase, phase_input_sizes(x), kUnpadded);
     return phases;
   });
   return upsample_conv2d(x, [&](const at::Tensor& part, size_t phase) {
     const at::Tensor& kernel = kernels[phase];
+    if (wide) return widened_conv2d(part, kernel, bias(), kUnpadded);
     return kernel.is_mkldnn() ? packed_conv2d(part, kernel, bias(), kUnpadded, {})
                               : at::conv2d(part, kernel, bias());
   });
 }
 
 at::Tensor Conv2d::forward_plain(const at::Tensor& x, at::MemoryFormat layout) const {
-  return at::conv2d(x.contiguous(layout), weight_.for_product(), bias(), geometry_.stride, geometry_.padding);
+  return plain_conv2d(x.contiguous(layout));
 }
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {

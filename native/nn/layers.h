@@ -39,6 +39,7 @@ class Conv2d : public Module {
 
  private:
   std::optional<at::Tensor> bias() const;
+  at::Tensor plain_conv2d(const at::Tensor& x) const;
 
   Parameter weight_, bias_;
   Conv2dGeometry geometry_;

@@ -2,6 +2,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "training/bfloat16_weights.h"
 #include "training/cpu_adamw.h"
 
 namespace ip2p {
@@ -14,13 +15,14 @@ at::Tensor bfloat16_copy(const Parameter& parameter) {
 
 class AdamW : public Optimizer {
  public:
-  AdamW(const std::vector<NamedParameter>& parameters, const AdamWOptions& options)
-      : parameters_(parameters), options_(options) {
+  AdamW(const std::vector<NamedParameter>& parameters, const AdamWOptions& options,
+        const std::optional<BFloat16Options>& bfloat16)
+      : parameters_(parameters), options_(options), bfloat16_(parameters, bfloat16) {
     for (const auto& [name, parameter] : parameters_) {
-      exp_avgs_.push_back(at::zeros_like(**parameter));
-      exp_avg_sqs_.push_back(at::zeros_like(**parameter));
+      exp_avgs_.push_back(at::zeros_like(**parameter, at::kFloat));
+      exp_avg_sqs_.push_back(at::zeros_like(**parameter, at::kFloat));
     }
-    step_ = at::zeros({}, parameters_.front().parameter->value.options());
+    step_ = at::zeros({}, parameters_.front().parameter->value.options().dtype(at::kFloat));
   }
 
   void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
@@ -28,7 +30,7 @@ class AdamW : public Optimizer {
     std::vector<AdamWTensors> all;
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const at::Tensor& weight = **parameters_[i].parameter;
-      if (weight.grad().defined())
+      if (weight.grad().defined() && !bfloat16_.holds(i))
         all.push_back({weight.detach(), weight.grad(), exp_avgs_[i], exp_avg_sqs_[i],
                        average ? average->tensors[i] : at::Tensor(),
                        bfloat16_copy(*parameters_[i].parameter)});
@@ -45,9 +47,10 @@ class AdamW : public Optimizer {
     } else {
       libtorch_step(all, learning_rate, divisor, found_inf);
     }
+    bfloat16_step(learning_rate, divisor, found_inf);
     if (!average) return;
     for (size_t i = 0; i < parameters_.size(); ++i)
-      if (!in_one_pass || !parameters_[i].parameter->value.grad().defined())
+      if (!in_one_pass || bfloat16_.holds(i) || !parameters_[i].parameter->value.grad().defined())
         average->move(i, *parameters_[i].parameter);
   }
 
@@ -57,12 +60,14 @@ class AdamW : public Optimizer {
       all.emplace_back("exp_avg." + parameters_[i].name, exp_avgs_[i]);
       all.emplace_back("exp_avg_sq." + parameters_[i].name, exp_avg_sqs_[i]);
     }
+    bfloat16_.append_state(all);
     return all;
   }
 
  private:
   void libtorch_step(const std::vector<AdamWTensors>& all, double learning_rate, const at::Tensor& divisor,
                      const at::Tensor& found_inf) const {
+    if (all.empty()) return;
     std::vector<at::Tensor> weights, gradients, exp_avgs, exp_avg_sqs;
     for (const AdamWTensors& one : all) {
       weights.push_back(one.weight);
@@ -76,8 +81,29 @@ class AdamW : public Optimizer {
                       found_inf);
   }
 
+  void bfloat16_step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf) const {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      if (!bfloat16_.holds(i) || !parameters_[i].parameter->value.grad().defined()) continue;
+      if (found_inf.item<float>() != 0) return;
+      bfloat16_.apply(i, step_.item<int64_t>(),
+                      [&](const at::Tensor& weight, const at::Tensor& gradient, int64_t offset) {
+                        const auto part_of = [&](const at::Tensor& moment) {
+                          return moment.view(-1).narrow(0, offset, weight.numel());
+                        };
+                        const std::vector<AdamWTensors> part{
+                            {weight, gradient, part_of(exp_avgs_[i]), part_of(exp_avg_sqs_[i]), {}, {}}};
+                        if (cpu_adamw_takes(part))
+                          cpu_adamw(part, options_, learning_rate, step_.item<double>(),
+                                    divisor.item<float>(), 1);
+                        else
+                          libtorch_step(part, learning_rate, divisor, found_inf);
+                      });
+    }
+  }
+
   std::vector<NamedParameter> parameters_;
   AdamWOptions options_;
+  BFloat16Weights bfloat16_;
   std::vector<at::Tensor> exp_avgs_, exp_avg_sqs_;
   at::Tensor step_;
 };
@@ -85,8 +111,9 @@ class AdamW : public Optimizer {
 }  // namespace
 
 std::unique_ptr<Optimizer> make_adamw(const std::vector<NamedParameter>& parameters,
-                                      const AdamWOptions& options) {
-  return std::make_unique<AdamW>(parameters, options);
+                                      const AdamWOptions& options,
+                                      const std::optional<BFloat16Options>& bfloat16) {
+  return std::make_unique<AdamW>(parameters, options, bfloat16);
 }
 
 }  // namespace ip2p

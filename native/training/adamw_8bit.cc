@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "training/bfloat16_weights.h"
 #include "training/dynamic_quantization.h"
 #include "training/optimizer.h"
 
@@ -23,6 +24,19 @@ struct Moments {
   bool quantized;
   at::Tensor first, second;              ///< uint8 codes, or float32
   at::Tensor first_scale, second_scale;  ///< float32, one per block
+
+  /// Those of elements offset … offset + count − 1; the offset is a multiple of kBlock.
+  Moments part(int64_t offset, int64_t count) const {
+    const auto cut = [](const at::Tensor& all, int64_t from, int64_t size) {
+      return all.view(-1).narrow(0, from, size);
+    };
+    Moments result{quantized, cut(first, offset, count), cut(second, offset, count), {}, {}};
+    if (!quantized) return result;
+    const int64_t blocks = (count + kBlock - 1) / kBlock;
+    result.first_scale = cut(first_scale, offset / kBlock, blocks);
+    result.second_scale = cut(second_scale, offset / kBlock, blocks);
+    return result;
+  }
 };
 
 struct Step {
@@ -82,12 +96,21 @@ void update_quantized(const at::Tensor& weight, const at::Tensor& gradient, cons
   });
 }
 
+void update_part(const at::Tensor& weight, const at::Tensor& gradient, const Moments& moments,
+                 const Step& step) {
+  if (moments.quantized)
+    update_quantized(weight, gradient, moments, step);
+  else
+    update_plain(weight, gradient, moments, step);
+}
+
 class AdamW8bit : public Optimizer {
  public:
-  AdamW8bit(const std::vector<NamedParameter>& parameters, const AdamWOptions& options)
-      : parameters_(parameters), options_(options) {
+  AdamW8bit(const std::vector<NamedParameter>& parameters, const AdamWOptions& options,
+            const std::optional<BFloat16Options>& bfloat16)
+      : parameters_(parameters), options_(options), bfloat16_(parameters, bfloat16) {
     for (const auto& [name, parameter] : parameters_) moments_.push_back(initial_moments(**parameter));
-    step_ = at::zeros({}, parameters_.front().parameter->value.options());
+    step_ = at::zeros({}, parameters_.front().parameter->value.options().dtype(at::kFloat));
   }
 
   void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
@@ -107,6 +130,7 @@ class AdamW8bit : public Optimizer {
       all.emplace_back("exp_avg_absmax." + name, moments_[i].first_scale);
       all.emplace_back("exp_avg_sq_absmax." + name, moments_[i].second_scale);
     }
+    bfloat16_.append_state(all);
     return all;
   }
 
@@ -126,11 +150,13 @@ class AdamW8bit : public Optimizer {
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const at::Tensor& weight = **parameters_[i].parameter;
       if (!weight.grad().defined()) continue;
-      const at::Tensor data = weight.detach(), gradient = weight.grad().contiguous();
-      if (moments_[i].quantized) {
-        update_quantized(data, gradient, moments_[i], s);
+      if (bfloat16_.holds(i)) {
+        bfloat16_.apply(i, step_.item<int64_t>(),
+                        [&](const at::Tensor& part, const at::Tensor& gradient, int64_t offset) {
+                          update_part(part, gradient, moments_[i].part(offset, part.numel()), s);
+                        });
       } else {
-        update_plain(data, gradient, moments_[i], s);
+        update_part(weight.detach(), weight.grad().contiguous(), moments_[i], s);
       }
     }
   }
@@ -139,19 +165,20 @@ class AdamW8bit : public Optimizer {
     if (!weight.is_cpu()) throw Error("ERR_INVALID_ARGUMENT", "8-bit Adam runs on the CPU only so far");
     if (!weight.is_contiguous()) throw Error("ERR_INTERNAL", "8-bit Adam needs contiguous parameters");
     if (weight.numel() < kMinQuantizedElements) {
-      const at::Tensor zeros = at::zeros_like(weight.detach());
+      const at::Tensor zeros = at::zeros_like(weight.detach(), at::kFloat);
       return {false, zeros, zeros.clone(), {}, {}};
     }
     // The two maps have different codes of zero, but with scales of zero any code means zero.
     const at::Tensor codes =
         at::zeros(weight.sizes(), weight.options().dtype(at::kByte).requires_grad(false));
-    const at::Tensor scales =
-        at::zeros({(weight.numel() + kBlock - 1) / kBlock}, weight.options().requires_grad(false));
+    const at::Tensor scales = at::zeros({(weight.numel() + kBlock - 1) / kBlock},
+                                        weight.options().dtype(at::kFloat).requires_grad(false));
     return {true, codes, codes.clone(), scales, scales.clone()};
   }
 
   std::vector<NamedParameter> parameters_;
   AdamWOptions options_;
+  BFloat16Weights bfloat16_;
   std::vector<Moments> moments_;
   at::Tensor step_;
 };
@@ -159,8 +186,9 @@ class AdamW8bit : public Optimizer {
 }  // namespace
 
 std::unique_ptr<Optimizer> make_adamw_8bit(const std::vector<NamedParameter>& parameters,
-                                           const AdamWOptions& options) {
-  return std::make_unique<AdamW8bit>(parameters, options);
+                                           const AdamWOptions& options,
+                                           const std::optional<BFloat16Options>& bfloat16) {
+  return std::make_unique<AdamW8bit>(parameters, options, bfloat16);
 }
 
 }  // namespace ip2p

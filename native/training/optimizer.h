@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,15 @@ struct AdamWOptions {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 1e-2;
+};
+
+/// How float32 results are rounded into bfloat16 weights.
+enum class BFloat16Rounding { Stochastic, Compensated };
+
+/// How to keep the weights of products in bfloat16.
+struct BFloat16Options {
+  BFloat16Rounding rounding = BFloat16Rounding::Stochastic;
+  uint64_t seed = 0;  ///< of stochastic rounding
 };
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
@@ -46,14 +56,16 @@ class Optimizer {
   virtual NamedTensors state() const = 0;
 };
 
-/// Adam with decoupled weight decay (Loshchilov & Hutter 2019) over float32 parameters, as
-/// `torch.optim.AdamW`.
+/// Adam with decoupled weight decay (Loshchilov & Hutter 2019), as `torch.optim.AdamW`. Parameters are
+/// float32 at first; with `bfloat16`, those of products become bfloat16.
 std::unique_ptr<Optimizer> make_adamw(const std::vector<NamedParameter>& parameters,
-                                      const AdamWOptions& options);
+                                      const AdamWOptions& options,
+                                      const std::optional<BFloat16Options>& bfloat16);
 
 /// The same with moments in 8 bits, quantized block by block (Dettmers et al. 2022, "8-bit Optimizers via
 /// Block-wise Quantization"), as bitsandbytes' `AdamW8bit`.
 std::unique_ptr<Optimizer> make_adamw_8bit(const std::vector<NamedParameter>& parameters,
-                                           const AdamWOptions& options);
+                                           const AdamWOptions& options,
+                                           const std::optional<BFloat16Options>& bfloat16);
 
 }  // namespace ip2p

@@ -34,14 +34,15 @@ ParameterTrainer::ParameterTrainer(c10::Device device, std::vector<NamedParamete
     if (parameter->value.scalar_type() != at::kFloat)
       throw Error("ERR_INVALID_ARGUMENT",
                   "a model is trained with float32 weights; use mixed precision for speed");
+  for (const auto& [name, parameter] : parameters_)
+    if (options_.use_ema) ema_.push_back(parameter->value.detach().clone());
+  const auto make = options_.use_8bit_adam ? make_adamw_8bit : make_adamw;
+  optimizer_ = make(parameters_, options_.adamw, options_.bfloat16);
   for (const auto& [name, parameter] : parameters_) {
     parameter->value.set_requires_grad(true);
-    if (options_.use_ema) ema_.push_back(parameter->value.detach().clone());
-    if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies)
+    if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies && !options_.bfloat16)
       parameter->keep_shadow(*options_.mixed_precision);
   }
-  optimizer_ = options_.use_8bit_adam ? make_adamw_8bit(parameters_, options_.adamw)
-                                      : make_adamw(parameters_, options_.adamw);
 }
 
 at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss, double factor) {
@@ -65,7 +66,8 @@ StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, do
   if (gradients.empty())
     throw Error("ERR_INVALID_ARGUMENT", "an optimizer step needs a backward pass before it");
 
-  const at::Tensor norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2))) / loss_scale;
+  const at::Tensor norm =
+      at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2, at::kFloat))) / loss_scale;
   const at::Tensor skipped = at::isfinite(norm).logical_not().to(at::kFloat);
   const at::Tensor clip = at::clamp(max_grad_norm / (norm + 1e-6), std::nullopt, 1.0);
   // A norm that is not finite makes the factor NaN: the update is skipped, but NaN must not reach the kernel.

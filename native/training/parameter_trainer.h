@@ -15,13 +15,16 @@ namespace ip2p {
 
 struct TrainerOptions {
   AdamWOptions adamw;
+  /// Keeps the weights of linear and convolutional layers in bfloat16, and so their gradients. All other
+  /// weights, which are few and sensitive, stay float32.
+  std::optional<BFloat16Options> bfloat16;
   bool use_8bit_adam = false;
   bool use_ema = false;
   bool gradient_checkpointing = false;
   /// Keeps shadow weights in the type of mixed precision instead of casting the float32 weights in every
   /// pass: identical results, faster, for two bytes per weight.
   bool shadow_weights = false;
-  /// bfloat16 or float16: operators run in it by libtorch's autocast rules, weights stay float32.
+  /// bfloat16 or float16: operators run in it by libtorch's autocast rules, weights keep their type.
   std::optional<c10::ScalarType> mixed_precision;
 };
 
@@ -35,8 +38,8 @@ struct StepReport {
 /// All parameters of a model, under names that begin with the prefix.
 std::vector<NamedParameter> all_parameters(Model& model, const std::string& prefix = "");
 
-/// Trains parameters in place: they become leaves of the autograd graph, in float32. The subclasses own the
-/// models that hold the parameters, and define the loss.
+/// Trains parameters in place: they become leaves of the autograd graph. The subclasses own the models that
+/// hold the parameters, and define the loss.
 class ParameterTrainer {
  public:
   /// @param parameters what is trained: any selection, of any number of models on one device

@@ -28,6 +28,8 @@ export interface ModelsAddon {
     options: { device: string; attention: AttentionBackend },
     generator: NativeGenerator | null,
   ): Promise<NativeModel>;
+  /** The numbers of weights of linear and convolutional layers, and of all others, without making any. */
+  countModelParameters(kind: ModelKind, config: object): Promise<{ products: number; others: number }>;
   modelStateDict(model: NativeModel): Promise<Record<string, NativeTensor>>;
   setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
   /** Work queued for the model before the move is done fails. */

@@ -62,5 +62,11 @@ export interface NativeTrainerOptions {
   gradientCheckpointing: boolean;
   /** Keeps shadow weights in the type of mixed precision: identical results, faster, for two bytes per weight. */
   shadowWeights: boolean;
+  /** Keeps the weights of linear and convolutional layers in bfloat16; all others stay float32. */
+  bfloat16Weights: boolean;
+  /** How updates are rounded into bfloat16 weights. */
+  weightsRounding: "stochastic" | "compensated";
+  /** Seed of stochastic rounding: an integer from 0 to 2⁵³ − 1. */
+  roundingSeed: number;
   mixedPrecision: "bfloat16" | "float16" | null;
 }

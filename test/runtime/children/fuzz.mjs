@@ -42,6 +42,7 @@ const prior = await PriorTransformer.fromConfig({
 const trainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
   ...{ useEma: true, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
+  ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0 },
 };
 const trainer = await addon.createTrainer(unet.handle, null, trainerOptions);
 const autoencoderTrainer = await addon.createAutoencoderTrainer(vae.handle, trainerOptions);
@@ -290,6 +291,7 @@ const addonExamples = {
   writeSafetensors: () => ["written.safetensors", ["a"], [h(small)], { key: "value" }],
   loadModel: () => load,
   createModel: () => ["CLIPTextModel", textConfig, { device: "cpu", attention: "auto" }, generator.handle],
+  countModelParameters: () => ["CLIPTextModel", textConfig],
   modelStateDict: () => [text.handle],
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
   moveModel: () => [vae.handle, "cpu"],
