@@ -1,12 +1,13 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
-//   npm run bench -- [--case edit,parts,img2img,upscale-x4] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1]
+//   npm run bench -- [--case edit,edit-xl,parts,img2img,upscale-x4] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1]
 //                    [--threads N] [--device cpu|cuda] [--peers eager,channels_last,compile] [--quantization int8]
-//                    [--vae_slicing] [--vae_tiling] [--model FOLDER] [--output FILE]
+//                    [--vae_slicing] [--vae_tiling] [--peer_dtype float32] [--apart] [--without_exact] [--model FOLDER] [--output FILE]
 //
 // IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
 // Stable Diffusion 1.5 size, or the case's, with random weights (4 GB, made once in the user's cache) unless another is given. With
-// --quantization this package runs with it, and exactly beside it. Prints Markdown tables and writes every measured number,
+// --quantization this package runs with it, and exactly beside it unless --without_exact says not to. --peer_dtype runs diffusers in
+// another type. With --apart the sides run one after the other, for models of which memory holds only one at a time. Prints Markdown tables and writes every measured number,
 // with machine, versions and settings, and a plot to bench/results/.
 
 import { closeSync, mkdtempSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
@@ -24,6 +25,7 @@ import { Side } from "./side.mjs";
 import { difference } from "./stats.mjs";
 
 const EXACT = `${OURS}, exact`;
+const DTYPES = ["float32", "bfloat16", "float16"];
 /** How diffusers is run; the best counts. */
 const PEERS = {
   eager: "diffusers",
@@ -38,7 +40,13 @@ const log = (line) => console.error(`bench: ${line}`);
 function options() {
   const { values } = parseArgs({
     options: {
-      case: { type: "string", default: Object.keys(CASES).join(",") },
+      // Stable Diffusion XL needs most of the memory of a machine of 24 GB, so it is measured only if asked for.
+      case: {
+        type: "string",
+        default: Object.keys(CASES)
+          .filter((name) => name !== "edit-xl")
+          .join(","),
+      },
       dtype: { type: "string", default: "float32,bfloat16" },
       size: { type: "string", default: "256" },
       steps: { type: "string", default: "6" },
@@ -47,6 +55,9 @@ function options() {
       device: { type: "string", default: "cpu" },
       peers: { type: "string", default: "eager" },
       quantization: { type: "string", default: "none" },
+      peer_dtype: { type: "string" },
+      apart: { type: "boolean", default: false },
+      without_exact: { type: "boolean", default: false },
       vae_slicing: { type: "boolean", default: false },
       vae_tiling: { type: "boolean", default: false },
       model: { type: "string" },
@@ -69,7 +80,10 @@ function options() {
     peers: list("peers", Object.keys(PEERS)),
     device: list("device", ["cpu", "cuda"])[0],
     quantization: list("quantization", ["none", "int8"]).at(-1),
-    dtypes: list("dtype", ["float32", "bfloat16", "float16"]),
+    dtypes: list("dtype", DTYPES),
+    peerDtype: values.peer_dtype === undefined ? undefined : list("peer_dtype", DTYPES)[0],
+    apart: values.apart,
+    withoutExact: values.without_exact,
     size: integer("size", 8),
     // The first step of an edit is not counted because it also encodes.
     steps: integer("steps", 2),
@@ -96,12 +110,14 @@ function readThrough(folder) {
   }
 }
 
-function startSides(python, { threads, peers, quantization }) {
+function startSides(python, { threads, peers, quantization, withoutExact, dtype, peerDtype = dtype }) {
   const env = { ...process.env, OMP_NUM_THREADS: String(threads), HF_HUB_OFFLINE: "1" };
-  const ours = (name, kind) => new Side(name, process.execPath, [here("ours.mjs"), kind], env);
+  const ours = (name, kind) => new Side(name, process.execPath, [here("ours.mjs"), kind], env, dtype);
   const sides = [ours(OURS, quantization)];
-  if (quantization !== "none") sides.push(ours(EXACT, "none"));
-  for (const peer of python ? peers : []) sides.push(new Side(PEERS[peer], python, [here("reference.py"), peer], env));
+  if (quantization !== "none" && !withoutExact) sides.push(ours(EXACT, "none"));
+  const theirs = peerDtype === dtype ? "" : `, ${peerDtype}`;
+  for (const peer of python ? peers : [])
+    sides.push(new Side(`${PEERS[peer]}${theirs}`, python, [here("reference.py"), peer], env, peerDtype));
   return sides;
 }
 

@@ -1,4 +1,5 @@
 import * as edit from "./cases/edit.mjs";
+import * as editXL from "./cases/edit-xl.mjs";
 import * as img2img from "./cases/img2img.mjs";
 import * as parts from "./cases/parts.mjs";
 import * as training from "./cases/training.mjs";
@@ -12,7 +13,7 @@ const titleOf = ({ name, settings: { dtype, quantization = "none", size } }) =>
   [name, dtype, ...(quantization === "none" ? [] : [quantization]), `${size}×${size}`].join(", ");
 
 /** What bench.mjs can measure. A case takes started sides and settings, and returns results by side. */
-export const CASES = { edit, parts, img2img, "upscale-x4": upscaleX4 };
+export const CASES = { edit, "edit-xl": editXL, parts, img2img, "upscale-x4": upscaleX4 };
 
 /**
  * The contents of a record of bench.mjs or train.mjs, case by case: a title, and rows with each side's number and how this

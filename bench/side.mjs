@@ -10,8 +10,10 @@ export class Side {
   #lines;
   #stderr = "";
 
-  constructor(name, command, args, env) {
+  /** @param dtype of the model that it loads */
+  constructor(name, command, args, env, dtype) {
     this.name = name;
+    this.dtype = dtype;
     this.#child = spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"] });
     this.#child.stderr.setEncoding("utf8").on("data", (text) => {
       this.#stderr = (this.#stderr + text).slice(-4000);

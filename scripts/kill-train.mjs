@@ -1,6 +1,6 @@
 // Kills `ip2p train` repeatedly at random moments and compares the final state with an uninterrupted run's:
 //
-//   node scripts/kill-train.mjs [--kills 200] [--steps 24] [--interval 2] [--seed N] [--fixture script-full]
+//   node scripts/kill-train.mjs [--kills 200] [--steps 24] [--interval 2] [--seed N] [--fixture script-full] [-- MORE OPTIONS OF ip2p train]
 //
 // Each run is started with `--resume_from_checkpoint latest` and killed with SIGKILL until it completes; weights,
 // optimizer, EMA weights and generators must then have the SHA-256 of the uninterrupted run's, metrics.jsonl every step once.
@@ -15,7 +15,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
-const { values } = parseArgs({
+const { values, positionals: more } = parseArgs({
+  allowPositionals: true,
   options: {
     kills: { type: "string", default: "200" },
     steps: { type: "string", default: "24" },
@@ -65,7 +66,7 @@ function start(outputDir) {
     num_threads: 1,
   };
   const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
-  const child = spawn(process.execPath, [main, "train", "--json", "--random_flip", "--use_ema", ...flags], {
+  const child = spawn(process.execPath, [main, "train", "--json", "--random_flip", "--use_ema", ...flags, ...more], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, OMP_NUM_THREADS: "1" },
   });

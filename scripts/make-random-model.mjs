@@ -5,8 +5,8 @@
 // Configurations, tensor names and shapes are those of the published InstructPix2Pix (test/fixtures/full-size), the
 // vocabulary is CLIP's. The same seed and type give the same files. Weights are normal with a variance of 1/fan-in, norms
 // near 1, so that activations stay in range in every type. --channels 4 makes a text-to-image model, 9 one for inpainting; --source
-// names other configurations and names of tensors (test/fixtures/full-size-x4-upscaler). Memory use is small: tensors are written in
-// chunks.
+// names other configurations and names of tensors (test/fixtures/full-size-x4-upscaler, full-size-sdxl-edit). Memory use is small: tensors
+// are written in chunks.
 
 import {
   closeSync,
@@ -190,8 +190,11 @@ export function makeRandomModel(folder, options = {}) {
   if (!Number.isSafeInteger(seed) || seed < 0) throw new Error("--seed must be an integer of at least 0");
   if (existsSync(folder) && readdirSync(folder).length > 0) throw new Error(`${folder} exists and is not empty`);
 
-  const parts = { unet: "diffusion_pytorch_model", vae: "diffusion_pytorch_model", text_encoder: "model" };
-  for (const [index, [part, stem]] of Object.entries(parts).entries()) {
+  const has = (name) => existsSync(join(source, name));
+  const stems = { unet: "diffusion_pytorch_model", vae: "diffusion_pytorch_model" };
+  const parts = ["unet", "vae", "text_encoder", "text_encoder_2"].filter(has);
+  for (const [index, part] of parts.entries()) {
+    const stem = stems[part] ?? "model";
     mkdirSync(join(folder, part), { recursive: true });
     // As text, since transformers refuses 1 where the file says 1.0.
     let config = readFileSync(join(source, part, "config.json"), "utf8");
@@ -205,33 +208,37 @@ export function makeRandomModel(folder, options = {}) {
     writeWeights(join(folder, part, `${stem}.safetensors`), keys, TYPES[dtype], seed * 4 + index);
   }
 
-  for (const part of ["scheduler", "low_res_scheduler"].filter((name) => existsSync(join(source, name)))) {
+  for (const part of ["scheduler", "low_res_scheduler"].filter(has)) {
     mkdirSync(join(folder, part), { recursive: true });
     copyFileSync(join(source, part, "scheduler_config.json"), join(folder, part, "scheduler_config.json"));
   }
-  const tokenizer = join(folder, "tokenizer");
-  mkdirSync(tokenizer, { recursive: true });
+  writeTokenizer(join(folder, "tokenizer"));
+  const isXL = has("text_encoder_2");
+  if (isXL) writeTokenizer(join(folder, "tokenizer_2"), "!"); // OpenCLIP's texts are padded with the id 0
+  // There are no weights for a safety checker. Written last: it marks the folder as a pipeline.
+  const index = readJson(join(source, "model_index.json"));
+  writeJson(join(folder, "model_index.json"), {
+    ...index,
+    _class_name: CLASSES[channels] ?? index._class_name,
+    ...(!isXL && { feature_extractor: [null, null], safety_checker: [null, null], requires_safety_checker: false }),
+  });
+}
+
+/** CLIP's tokenizer. */
+function writeTokenizer(folder, padToken = "<|endoftext|>") {
+  mkdirSync(folder, { recursive: true });
   for (const name of ["vocab.json", "merges.txt"])
-    copyFileSync(join(root, "models", "clip-tokenizer", name), join(tokenizer, name));
+    copyFileSync(join(root, "models", "clip-tokenizer", name), join(folder, name));
   const end = "<|endoftext|>";
-  const special = { bos_token: "<|startoftext|>", eos_token: end, pad_token: end, unk_token: end };
-  writeJson(join(tokenizer, "special_tokens_map.json"), special);
-  writeJson(join(tokenizer, "tokenizer_config.json"), {
+  const special = { bos_token: "<|startoftext|>", eos_token: end, pad_token: padToken, unk_token: end };
+  writeJson(join(folder, "special_tokens_map.json"), special);
+  writeJson(join(folder, "tokenizer_config.json"), {
     tokenizer_class: "CLIPTokenizer",
     model_max_length: 77,
     add_prefix_space: false,
     do_lower_case: true,
     errors: "replace",
     ...special,
-  });
-  // There are no weights for a safety checker. Written last: it marks the folder as a pipeline.
-  const index = readJson(join(source, "model_index.json"));
-  writeJson(join(folder, "model_index.json"), {
-    ...index,
-    _class_name: CLASSES[channels] ?? index._class_name,
-    feature_extractor: [null, null],
-    safety_checker: [null, null],
-    requires_safety_checker: false,
   });
 }
 

@@ -25,27 +25,43 @@ export function denoisingCase({ what, pipeline, model, modelName = "Stable Diffu
 }
 
 /**
- * Takes the sides through the same runs, step by step in turn, so that a busy machine affects both alike.
+ * Takes the sides through the same runs, step by step in turn, so that a busy machine affects both alike; or one after the other
+ * if `apart` is set.
  *
  * @param {import("../side.mjs").Side[]} sides
  * @param {object} settings dtype, model, image, steps, rounds, folder for temporary files, log
  * @returns results and last pictures by the side's name, and the difference between the pictures
  */
 async function runInTurn(sides, settings) {
-  const { dtype, model, image, steps, rounds, folder, log, pipeline, args, vaeSlicing, vaeTiling } = settings;
   const results = {};
+  for (const group of settings.apart ? sides.map((side) => [side]) : [sides]) {
+    await runTogether(group, settings, results);
+    if (settings.apart) await group[0].close(); // frees its memory for the next one
+  }
+  const pictures = {};
+  for (const side of sides)
+    pictures[side.name] = new Float32Array(new Uint8Array(readFileSync(outputOf(side, settings))).buffer);
+  const [ours, reference] = Object.values(pictures);
+  const agreement = reference && { ...difference(ours, reference, 1), deviation: standardDeviation(reference) };
+  return { results, agreement, pictures };
+}
+
+const outputOf = (side, { folder }) => join(folder, `${side.name}.f32`);
+
+async function runTogether(sides, settings, results) {
+  const { model, image, steps, rounds, log, pipeline, args, vaeSlicing, vaeTiling } = settings;
   for (const side of sides) {
+    const { dtype } = side;
     const { seconds } = await side.ask({ command: "load", model, dtype, pipeline, vaeSlicing, vaeTiling });
     results[side.name] = { loadSeconds: seconds, stepSeconds: [], editSeconds: [] };
     log(`${side.name}: loaded in ${seconds.toFixed(1)} s`);
   }
-  const output = (side) => join(folder, `${side.name}.f32`);
   const edit = (side, count) => ({
     command: "run",
     image,
     args: { ...args, prompt: settings.prompt, ...withSteps(count, args.strength) },
     seed: settings.seed,
-    output: output(side),
+    output: outputOf(side, settings),
   });
 
   // Warm-up: memory is mapped and primitives are created.
@@ -71,11 +87,6 @@ async function runInTurn(sides, settings) {
     result.medianStepSeconds = median(result.stepSeconds);
     result.medianEditSeconds = median(result.editSeconds);
   }
-  const pictures = {};
-  for (const side of sides) pictures[side.name] = new Float32Array(new Uint8Array(readFileSync(output(side))).buffer);
-  const [ours, reference] = Object.values(pictures);
-  const agreement = reference && { ...difference(ours, reference, 1), deviation: standardDeviation(reference) };
-  return { results, agreement, pictures };
 }
 
 /** The number of inference steps of which so many are taken. */
