@@ -84,6 +84,7 @@ type ConfigOf<T> =
 export interface CheckedPipeline<C> {
   readonly folder: string;
   readonly index: ModelIndex;
+  readonly configs: PipelineConfigs<C>;
   /** What is complete: what was given, components without weights, null for those that are absent, and settings. */
   readonly ready: Partial<C>;
   /** The models to load. */
@@ -181,7 +182,7 @@ export async function checkPipeline<C>(
     }
   }
   description.check?.(configs as PipelineConfigs<C>, index);
-  return { folder, index, ready, models };
+  return { folder, index, configs: configs as PipelineConfigs<C>, ready, models };
 }
 
 /** What helps where a component is of no use. */

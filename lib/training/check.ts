@@ -33,11 +33,16 @@ export function checkTogether(options: TrainOptions): void {
     refuse('lrScheduler "piecewise_constant" needs lrStepRules, e.g. "1:10,0.1:20,0.01"');
   if (options.lrStepRules !== undefined && options.lrScheduler !== "piecewise_constant")
     refuse('lrStepRules are the rules of lrScheduler "piecewise_constant", which was not asked for');
+  if (options.weightsDtype === "bf16" && options.mixedPrecision === "fp16")
+    refuse('weightsDtype "bf16" goes with mixedPrecision "bf16" or "no", not with "fp16"');
+  if (options.weightsDtype === "bf16" && options.shadowWeights)
+    refuse('shadowWeights keeps copies of float32 weights in half precision, but weightsDtype "bf16" has none');
   if (options.compat !== "diffusers") return;
   const uncovered = {
     dataloaderNumWorkers: options.dataloaderNumWorkers > 0,
     maxTrainSamples: options.maxTrainSamples !== undefined,
     mixedPrecision: options.mixedPrecision !== "no",
+    weightsDtype: options.weightsDtype !== "fp32",
     use8bitAdam: options.use8bitAdam,
     trainTextEncoder: options.trainTextEncoder,
     timestepBiasStrategy: options.timestepBiasStrategy !== "none",

@@ -1,125 +1,77 @@
-import { InstructPix2PixError } from "../core/errors.js";
+import type { ModelDType } from "../core/tensor.js";
+import type { AutoencoderKLConfig } from "../models/autoencoder_kl.js";
+import type { ModelDescription } from "../models/pretrained.js";
+import { type UNet2DConditionConfig, UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { autoencoderMemory } from "../pipelines/footprint.js";
+import { availableMemory } from "../runtime/host.js";
+import { native } from "../runtime/native.js";
+import { memoryNeeds, type RunSizes, type WeightCounts } from "./memory-needs.js";
+import { refuseOverflow } from "./memory-savings.js";
+import type { TrainOptions } from "./options.js";
+import { type UNetLevels, unetActivations } from "./unet-activations.js";
 
-/** Numbers of trained weights. */
-export interface TrainedWeights {
-  /** Of linear and convolutional layers. */
-  products: number;
-  /** All others, which are always float32. */
-  others: number;
+// The memory of a training run on the CPU, from configurations alone: a device reports by itself that its memory is full, but on the
+// CPU the system would end the process.
+
+/** A model that a run is about to load. */
+export interface ModelToCount {
+  /** As far as its native configuration needs it. */
+  readonly description: Pick<ModelDescription<never>, "kind" | "toNative">;
+  readonly config: unknown;
 }
 
-/** The options that decide how much memory training needs. */
-export interface MemorySettings {
-  weightsDtype: "fp32" | "bf16";
-  weightsRounding: "stochastic" | "compensated";
-  use8bitAdam: boolean;
-  useEma: boolean;
-  shadowWeights: boolean;
-  mixedPrecision: "no" | "fp16" | "bf16";
-  gradientCheckpointing: boolean;
+/** The models of a run, before anything of them is loaded. */
+export interface RunModels {
+  readonly unet: Readonly<UNet2DConditionConfig>;
+  readonly vae: Readonly<AutoencoderKLConfig>;
+  /** What is trained beside the UNet. */
+  readonly trained: readonly ModelToCount[];
+  /** What is not trained, and its type. */
+  readonly frozen: readonly (ModelToCount & { readonly dtype: ModelDType })[];
+  /** The type of the autoencoder. */
+  readonly vaeDType: ModelDType;
 }
-
-/** Bytes by what they are for. */
-export type MemoryNeeds = Readonly<
-  Record<"weights" | "remainders" | "gradients" | "moments" | "EMA weights" | "activations" | "frozen models", number>
->;
-
-/** One scale per moment and this many weights. */
-const BLOCK_8BIT = 256;
 
 /**
- * The memory of a training run on the CPU, which is the most that is held at once: at the end of the backward pass.
+ * Checks that a run fits into the memory that is free now, before weights are read.
  *
- * @param activations bytes kept for the backward pass in float32, with and without checkpointing
- * @param frozen bytes of models that are loaded beside the trained ones
+ * @throws `ERR_OUT_OF_MEMORY` naming the settings with which it would fit
  */
-export function memoryNeeds(
-  { products, others }: TrainedWeights,
-  settings: MemorySettings,
-  activations: { kept: number; checkpointed: number },
-  frozen: number,
-): MemoryNeeds {
-  const narrow = settings.weightsDtype === "bf16";
-  const half = settings.mixedPrecision !== "no";
-  const weight = narrow ? 2 : 4;
-  const shadow = settings.shadowWeights && half && !narrow ? 2 : 0;
+export async function checkTrainingMemory(
+  models: RunModels,
+  options: TrainOptions,
+  available = availableMemory(),
+): Promise<void> {
+  const sizes = await sizesOf(models, options);
+  refuseOverflow(options, (settings) => memoryNeeds(sizes, settings), available);
+}
+
+async function sizesOf(models: RunModels, { trainBatchSize, resolution }: TrainOptions): Promise<RunSizes> {
+  const count = async ({ description, config }: ModelToCount): Promise<WeightCounts> =>
+    await native().countModelParameters(description.kind, description.toNative(config as never, ""));
+  const unet: ModelToCount = { description: UNet2DConditionModel.description, config: models.unet };
+  const trained = { products: 0, others: 0 };
+  for (const model of [unet, ...models.trained]) {
+    const { products, others } = await count(model);
+    trained.products += products;
+    trained.others += others;
+  }
+  let frozen = 0;
+  for (const model of models.frozen) {
+    const { products, others } = await count(model);
+    frozen += (products + others) * bytesOf(model.dtype);
+  }
+  const levels = UNet2DConditionModel.description.toNative(models.unet, "") as UNetLevels;
+  const edge = resolution / 2 ** (models.vae.block_out_channels.length - 1);
+  const picture = { height: resolution, width: resolution };
   return {
-    weights: products * (weight + shadow) + others * 4,
-    remainders: narrow && settings.weightsRounding === "compensated" ? products * 2 : 0,
-    gradients: products * weight + others * 4,
-    moments: products * 2 * (settings.use8bitAdam ? 1 + 4 / BLOCK_8BIT : 4) + others * 8,
-    "EMA weights": settings.useEma ? (products + others) * 4 : 0,
-    activations: (settings.gradientCheckpointing ? activations.checkpointed : activations.kept) / (half ? 2 : 1),
-    "frozen models": frozen,
+    trained,
+    frozen,
+    activations: unetActivations(levels, trainBatchSize, edge),
+    encoding: autoencoderMemory(models.vae, picture, { rows: trainBatchSize, bytes: bytesOf(models.vaeDType) }),
   };
 }
 
-/** In the order in which they cost time or quality. */
-const SAVINGS: readonly { flags: string; change: Partial<MemorySettings> }[] = [
-  { flags: "no --shadow_weights", change: { shadowWeights: false } },
-  { flags: "--gradient_checkpointing", change: { gradientCheckpointing: true } },
-  { flags: "--use_8bit_adam", change: { use8bitAdam: true } },
-  { flags: "--weights_dtype bf16", change: { weightsDtype: "bf16" } },
-  { flags: "--weights_rounding stochastic", change: { weightsRounding: "stochastic" } },
-  { flags: "no --use_ema", change: { useEma: false } },
-];
-
-/**
- * Refuses a run that does not fit into memory, before the system would end it.
- *
- * @param needs the memory with other settings
- * @throws `ERR_OUT_OF_MEMORY` naming the settings with which it would fit
- */
-export function checkMemory(
-  settings: MemorySettings,
-  needs: (settings: MemorySettings) => MemoryNeeds,
-  available: number,
-): void {
-  const total = (of: MemorySettings) => Object.values(needs(of)).reduce((sum, bytes) => sum + bytes, 0);
-  if (total(settings) <= available) return;
-  const parts = Object.entries(needs(settings))
-    .filter(([, bytes]) => bytes >= 0.05 * GIB)
-    .map(([name, bytes]) => `${name} ${gib(bytes)}`);
-  const problem = `training would need about ${gib(total(settings))} GiB of memory (${parts.join(", ")}), and ${gib(available)} GiB are free`;
-  const chosen = fewestSavings(settings, (changed) => total(changed) <= available);
-  const least = Object.assign({}, settings, ...SAVINGS.map(({ change }) => change)) as MemorySettings;
-  throw new InstructPix2PixError(
-    "ERR_OUT_OF_MEMORY",
-    chosen
-      ? `${problem}; with ${chosen.flags.join(" ")} it would be ${gib(total(chosen.settings))} GiB`
-      : `${problem}; with every saving (${changes(settings)
-          .map(({ flags }) => flags)
-          .join(
-            " ",
-          )}) it would still be ${gib(total(least))} GiB: a smaller --resolution or --train_batch_size saves activations only`,
-  );
-}
-
-const GIB = 2 ** 30;
-
-function gib(bytes: number): string {
-  return (bytes / GIB).toFixed(1);
-}
-
-/** The savings that are not made yet. */
-function changes(settings: MemorySettings) {
-  return SAVINGS.filter(({ change }) =>
-    Object.entries(change).some(([name, value]) => settings[name as keyof MemorySettings] !== value),
-  );
-}
-
-/** The fewest further savings that suffice, and among equally many those that come first. */
-function fewestSavings(
-  settings: MemorySettings,
-  suffices: (settings: MemorySettings) => boolean,
-): { flags: string[]; settings: MemorySettings } | undefined {
-  const possible = changes(settings);
-  const subsets = Array.from({ length: 2 ** possible.length }, (_, bits) =>
-    possible.filter((_, i) => bits & (1 << i)),
-  ).sort((a, b) => a.length - b.length);
-  for (const subset of subsets) {
-    const changed = Object.assign({}, settings, ...subset.map(({ change }) => change)) as MemorySettings;
-    if (suffices(changed)) return { flags: subset.map(({ flags }) => flags), settings: changed };
-  }
-  return undefined;
+function bytesOf(dtype: ModelDType): number {
+  return dtype === "float32" ? 4 : 2;
 }

@@ -17,6 +17,7 @@ import { type Draws, drawsFrom } from "./draws.js";
 import type { TrainEvent } from "./events.js";
 import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
 import { LossScaler } from "./loss-scaler.js";
+import { checkTrainingMemory } from "./memory.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { checkPlaces } from "./output-places.js";
 import { drawConvInLikeReference } from "./recipes/edit/conv-in.js";
@@ -68,6 +69,11 @@ export async function prepareRun(
 ): Promise<PreparedRun> {
   const warn = (message: string) => tell({ type: "warning", message });
   const device = resolveDevice(given.compat && given.device === "auto" ? "cpu" : given.device);
+  if (given.weightsDtype === "bf16" && device !== "cpu")
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      'weightsDtype "bf16" is for the CPU only; give device "cpu"',
+    );
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
   allowTf32(given.allowTf32);
   useDeterministicAlgorithms(given.deterministic);
@@ -95,6 +101,7 @@ export async function prepareRun(
     device,
     frozenDType: FROZEN_DTYPE[options.mixedPrecision],
     trained: resumed && trainedParts(resumed, options),
+    checkMemory: device === "cpu" ? (models) => checkTrainingMemory(models, options) : undefined,
     signal,
   });
   scope.defer(() => models.dispose());
@@ -115,6 +122,9 @@ export async function prepareRun(
       useEma: options.useEma,
       gradientCheckpointing: options.gradientCheckpointing,
       shadowWeights: options.shadowWeights,
+      bfloat16Weights: options.weightsDtype === "bf16",
+      weightsRounding: options.weightsRounding,
+      roundingSeed: Number(BigInt.asUintN(53, options.seed)),
       mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
     },
     models.textEncoder,

@@ -135,6 +135,17 @@ export interface TrainInput {
   useEma?: boolean | undefined;
   /** Mixed precision: compute in half precision with float32 weights. Default "no". */
   mixedPrecision?: "no" | "fp16" | "bf16" | undefined;
+  /**
+   * Type of the trained weights of linear and convolutional layers, and so of their gradients: bf16 has no float32
+   * copy and takes half the memory (Zamirai et al. 2020, arXiv 2010.06192); on the CPU only. Default "fp32".
+   */
+  weightsDtype?: "fp32" | "bf16" | undefined;
+  /**
+   * How updates are rounded into bf16 weights: stochastic keeps small ones on average (Gupta et al. 2015, arXiv
+   * 1502.02551), from the seed; compensated keeps all of them in two more bytes per weight, as float32 weights
+   * would (Kahan summation as in Kalamkar et al. 2020, arXiv 2005.04680). Default "stochastic".
+   */
+  weightsRounding?: "stochastic" | "compensated" | undefined;
   /** Recompute activations in the backward pass instead of keeping them: less memory, more time. Default false. */
   gradientCheckpointing?: boolean | undefined;
   /**

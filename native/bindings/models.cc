@@ -116,8 +116,8 @@ Napi::Value count_model_parameters(const Info& info) {
   const ConfigValue config = config_argument(info[1]);
   return submit(info.Env(), c10::Device(c10::kCPU), [=]() -> Finish {
     double products = 0, others = 0;
-    for (const auto& [name, parameter] :
-         Model::create(kind, config, AttentionBackend::Auto)->declared_parameters())
+    const auto model = Model::create(kind, config, AttentionBackend::Auto);
+    for (const auto& [name, parameter] : model->declared_parameters())
       (parameter->multiplies ? products : others) +=
           static_cast<double>(c10::multiply_integers(parameter->shape));
     return [products, others](Napi::Env js) -> Napi::Value {

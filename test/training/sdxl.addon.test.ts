@@ -1,10 +1,12 @@
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { readSafetensorsHeader } from "../../lib/files/safetensors.js";
 import { StableDiffusionXLInstructPix2PixPipeline } from "../../lib/index.js";
 import { native } from "../../lib/runtime/native.js";
 import type { TrainInput } from "../../lib/training/train-input.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
+import { writeXLFile } from "../single-file/make-xl.js";
 import {
   expectError,
   finalWeights,
@@ -90,6 +92,47 @@ describe("an SDXL base model", () => {
       expect(Math.abs(loss / losses("plain")[i]! - 1)).toBeLessThan(1e-5);
   });
 
+  test("with bfloat16 weights resumes bit for bit, and is saved as it was trained", async () => {
+    const more: Partial<TrainInput> = {
+      ...{ weightsDtype: "bf16", mixedPrecision: "bf16", use8bitAdam: true, gradientCheckpointing: true },
+      ...{ cacheLatents: true, useEma: false, maxTrainSteps: 3, checkpointingSteps: 3 },
+      ...{ valImageUrlOrPath: picture, validationPrompt: "make it snow", numValidationImages: 1, validationSteps: 2 },
+    };
+    await trained(options("narrow", more));
+    await stoppedAfter(2, options("narrow-resumed", more));
+    await trained(options("narrow-resumed", { ...more, resumeFromCheckpoint: "latest" }));
+    expect(finalWeights(folder.at("narrow-resumed"))).toBe(finalWeights(folder.at("narrow")));
+    expect(fingerprint(folder.at("narrow-resumed", "checkpoint-3"))).toEqual(
+      fingerprint(folder.at("narrow", "checkpoint-3")),
+    );
+    const header = await readSafetensorsHeader(folder.at("narrow", "unet", "diffusion_pytorch_model.safetensors"));
+    expect(new Set([...header.values()].map(({ dtype }) => dtype))).toEqual(new Set(["BF16", "F32"]));
+    using pipe = await StableDiffusionXLInstructPix2PixPipeline.fromPretrained(folder.at("narrow"));
+    const { images } = await pipe.run({ image: picture, prompt: "make it snow", numInferenceSteps: 2, seed: 1 });
+    expect(new Set(images[0]!.data).size).toBeGreaterThan(10);
+  });
+
+  test("in a single file trains to the same bits, and is saved as a folder", async () => {
+    const file = await writeXLFile(folder.at("base.safetensors"), base);
+    const single = { pretrainedModelNameOrPath: file, config: base };
+    const more = { useEma: false, maxTrainSteps: 2, cacheLatents: true, conditioningDropoutProb: 0.2 };
+    const [one, other] = [
+      await trained(options("of-folder", more)),
+      await trained(options("of-file", { ...more, ...single })),
+    ];
+    expect(other.records.map(({ trainLoss }) => trainLoss)).toEqual(one.records.map(({ trainLoss }) => trainLoss));
+    expect(finalWeights(folder.at("of-file"))).toBe(finalWeights(folder.at("of-folder")));
+    expect(readJson(folder.at("of-file", "model_index.json"))).toEqual(
+      readJson(folder.at("of-folder", "model_index.json")),
+    );
+    const run = { image: picture, prompt: "make it snow", numInferenceSteps: 2, seed: 1 };
+    const pixels = async (name: string) => {
+      using pipe = await StableDiffusionXLInstructPix2PixPipeline.fromPretrained(folder.at(name));
+      return (await pipe.run(run)).images[0]!.data;
+    };
+    expect(await pixels("of-file")).toEqual(await pixels("of-folder"));
+  });
+
   test("takes another autoencoder, in the precision asked for, and saves it", async () => {
     const other = fixture("sdxl-script-basic", "base/vae");
     const vae = { pretrainedVaeModelNameOrPath: other, vaePrecision: "bf16" as const };
@@ -128,6 +171,25 @@ describe("options", () => {
   ])("%o are refused for a Stable Diffusion base model", async (more, message) => {
     const given = options("refused", { pretrainedModelNameOrPath: tinyBase, cropsCoordsTopLeftH: 0, ...more });
     expect(expectError(await watch(given), "ERR_INVALID_ARGUMENT")).toMatch(message);
+  });
+
+  test("options for repositories are refused with a single file", async () => {
+    const single = { pretrainedModelNameOrPath: await writeXLFile(folder.at("some.safetensors"), base) };
+    expect(
+      expectError(await watch(options("refused", { ...single, variant: "fp16" })), "ERR_INVALID_ARGUMENT"),
+    ).toMatch(/^variant chooses among weights of a repository, but the model is a file$/);
+    const seen = await watch(options("refused", { config: base }));
+    expect(expectError(seen, "ERR_INVALID_ARGUMENT")).toMatch(/^config is for a model in a single file/);
+  });
+
+  test("a model of EDM's noise levels cannot be trained", async () => {
+    cpSync(base, folder.at("cosxl"), { recursive: true });
+    const index = folder.at("cosxl", "model_index.json");
+    writeFileSync(index, JSON.stringify({ ...readJson<object>(index), scheduler: ["diffusers", "EDMEulerScheduler"] }));
+    const config = { _class_name: "EDMEulerScheduler", prediction_type: "v_prediction" };
+    writeFileSync(folder.at("cosxl", "scheduler", "scheduler_config.json"), JSON.stringify(config));
+    const seen = await watch(options("no-cosxl", { pretrainedModelNameOrPath: folder.at("cosxl") }));
+    expect(expectError(seen, "ERR_CONFIG")).toMatch(/scheduler_config\.json: the model takes EDM's noise levels/);
   });
 
   test("a refiner cannot be trained", async () => {

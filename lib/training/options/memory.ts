@@ -11,6 +11,20 @@ export const memoryOptions = declareOptions({
     group: GROUP,
     help: "mixed precision: compute in half precision with float32 weights",
   },
+  weights_dtype: {
+    type: "string",
+    choices: ["fp32", "bf16"],
+    default: "fp32",
+    group: GROUP,
+    help: "type of the trained weights of linear and convolutional layers, and so of their gradients: bf16 has no float32 copy and takes half the memory (Zamirai et al. 2020, arXiv 2010.06192); on the CPU only",
+  },
+  weights_rounding: {
+    type: "string",
+    choices: ["stochastic", "compensated"],
+    default: "stochastic",
+    group: GROUP,
+    help: "how updates are rounded into bf16 weights: stochastic keeps small ones on average (Gupta et al. 2015, arXiv 1502.02551), from the seed; compensated keeps all of them in two more bytes per weight, as float32 weights would (Kahan summation as in Kalamkar et al. 2020, arXiv 2005.04680)",
+  },
   gradient_checkpointing: {
     type: "boolean",
     group: GROUP,

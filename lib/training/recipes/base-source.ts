@@ -1,3 +1,4 @@
+import type { PipelineConfigs } from "../../components/description.js";
 import type { SavedComponent } from "../../components/save.js";
 import type { AutoencoderKL } from "../../models/autoencoder_kl.js";
 import type { ModelOptions, PretrainedModel } from "../../models/pretrained.js";
@@ -37,6 +38,7 @@ export type KeptModel<C> = {
 export interface BaseSource<C extends BaseComponents> {
   /** The components without weights, and settings. */
   readonly ready: Partial<C> & Pick<C, "scheduler">;
+  readonly configs: PipelineConfigs<C>;
   /** What the scheduler's settings are from, for messages. */
   readonly schedulerPath: string;
   load<K extends KeptModel<C>>(component: K, options: ModelOptions): Promise<C[K]>;

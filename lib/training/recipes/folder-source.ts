@@ -2,6 +2,7 @@ import { join } from "node:path";
 import {
   type CheckedPipeline,
   checkPipeline,
+  type PipelineConfigs,
   type PipelineDescription,
   slotsOf,
 } from "../../components/description.js";
@@ -41,6 +42,10 @@ export class FolderSource<C extends BaseComponents> implements BaseSource<C> {
     const files = { revision, variant, cacheDir, token, signal, components, checkConfigs };
     const folder = await resolvePretrained(location.pretrainedModelNameOrPath, files);
     return new FolderSource(description, await checkPipeline(description, folder), location);
+  }
+
+  get configs(): PipelineConfigs<C> {
+    return this.#checked.configs;
   }
 
   get schedulerPath(): string {

@@ -1,4 +1,5 @@
 import type { ModelDType } from "../../core/tensor.js";
+import type { RunModels } from "../memory.js";
 import type { TrainOptions } from "../options.js";
 import type { EditModels } from "./edit/models.js";
 
@@ -55,5 +56,7 @@ export interface LoadPlace {
   frozenDType: ModelDType;
   /** Folders of a checkpoint to load trained models from, instead of the base model. */
   trained?: { unet: string; textEncoder?: string } | undefined;
+  /** Called before anything is loaded, to refuse what memory cannot hold. */
+  checkMemory?: ((models: RunModels) => Promise<void>) | undefined;
   signal?: AbortSignal | undefined;
 }

@@ -89,6 +89,8 @@ describe("a resumed run gives the same bits as an uninterrupted one", () => {
   test.each<[string, Partial<TrainInput>]>([
     ["8-bit Adam", { use8bitAdam: true }],
     ["bfloat16", { mixedPrecision: "bf16" }],
+    ["bfloat16 weights, rounded stochastically", { weightsDtype: "bf16" }],
+    ["bfloat16 weights and compensation", { weightsDtype: "bf16", weightsRounding: "compensated", use8bitAdam: true }],
     ["float16 and its loss scale", { mixedPrecision: "fp16" }],
     ["gradient checkpointing and loading with workers", { gradientCheckpointing: true, dataloaderNumWorkers: 2 }],
     ["a random choice of rows", { maxTrainSamples: 7 }],

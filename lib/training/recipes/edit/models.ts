@@ -1,3 +1,4 @@
+import type { PipelineConfigs } from "../../../components/description.js";
 import type { SavedPipeline } from "../../../components/save.js";
 import { InstructPix2PixError } from "../../../core/errors.js";
 import type { Generator } from "../../../core/generator.js";
@@ -9,10 +10,13 @@ import type { ModelOptions } from "../../../models/pretrained.js";
 import { UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
 import type { ImagesResult } from "../../../pipelines/run-options.js";
 import { DDPMScheduler } from "../../../schedulers/ddpm.js";
+import { EdmScheduler } from "../../../schedulers/edm-scheduler.js";
 import type { Scheduler } from "../../../schedulers/scheduler.js";
+import type { ModelToCount, RunModels } from "../../memory.js";
 import type { TrainingConditions } from "../../trainer.js";
-import type { BaseComponents, BaseSource } from "../base-source.js";
+import type { BaseComponents, BaseSource, KeptModel } from "../base-source.js";
 import type { FrozenModels } from "../frozen-models.js";
+import { KEPT_MODELS } from "../kept-models.js";
 import type { LoadPlace } from "../recipe.js";
 import type { TextRows } from "./micro-batch.js";
 
@@ -122,26 +126,42 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
   }
 }
 
+/** How the models of a run are loaded. */
+export interface PartsOptions<C extends BaseComponents> {
+  /** The types of the frozen models. */
+  frozenDTypes: { readonly vae: ModelDType } & { readonly [K in KeptModel<C>]?: ModelDType };
+  /** What is trained beside the UNet. Default nothing. */
+  trained?: readonly KeptModel<C>[];
+  /** What else the UNet's files are chosen by. */
+  unetOptions?: Pick<ModelOptions, "variant">;
+}
+
 /**
  * Loads the frozen models and the UNet, in float32.
  *
- * @param unetOptions what else its files are chosen by
  * @throws `ERR_CONFIG` for a prediction type that cannot be trained, before weights are read; with nothing left loaded
  */
 export async function loadParts<C extends BaseComponents, F extends Frozen>(
   source: BaseSource<C>,
   frozen: LoadedParts<C, F>["frozen"],
-  { device, signal, trained }: Pick<LoadPlace, "device" | "signal" | "trained">,
-  unetOptions: Pick<ModelOptions, "variant"> = {},
+  place: Pick<LoadPlace, "device" | "signal" | "trained" | "checkMemory">,
+  parts: PartsOptions<C>,
 ): Promise<LoadedParts<C, F>> {
+  const { trained } = place;
   const noiseSchedule = DDPMScheduler.fromConfig(source.ready.scheduler.config);
+  if (source.ready.scheduler instanceof EdmScheduler)
+    throw new InstructPix2PixError(
+      "ERR_CONFIG",
+      `${source.schedulerPath}: the model takes EDM's noise levels, as CosXL does, which training does not know`,
+    );
   const predictionType = source.ready.scheduler.config.prediction_type ?? "epsilon";
   if (predictionType !== "epsilon" && predictionType !== "v_prediction")
     throw new InstructPix2PixError(
       "ERR_CONFIG",
       `${source.schedulerPath}: "prediction_type" is ${JSON.stringify(predictionType)}; training knows "epsilon" and "v_prediction"`,
     );
-  const options = modelOptions({ device, signal });
+  await place.checkMemory?.(modelsOf(source, parts));
+  const options = modelOptions(place);
   try {
     const { vae } = await frozen.get();
     const existing = vae.config.latent_channels;
@@ -149,7 +169,7 @@ export async function loadParts<C extends BaseComponents, F extends Frozen>(
     const { unet, extended } = trained
       ? // A checkpoint's UNet has all channels.
         await UNet2DConditionModel.fromPretrainedExtended(trained.unet, { inChannels }, options)
-      : await source.loadUNet({ existing, inChannels }, { ...options, ...unetOptions });
+      : await source.loadUNet({ existing, inChannels }, { ...options, ...parts.unetOptions });
     const { config, scaleFactor, dtype } = vae;
     const autoencoder = { config, scaleFactor, dtype };
     return { source, frozen, autoencoder, unet, extended, noiseSchedule, predictionType };
@@ -157,6 +177,24 @@ export async function loadParts<C extends BaseComponents, F extends Frozen>(
     await frozen.release();
     throw error;
   }
+}
+
+/** What will be loaded. */
+function modelsOf<C extends BaseComponents>(
+  source: BaseSource<C>,
+  { frozenDTypes, trained = [] }: PartsOptions<C>,
+): RunModels {
+  const { unet, vae } = source.configs as unknown as PipelineConfigs<BaseComponents>;
+  const model = (name: KeptModel<C>) => ({
+    description: KEPT_MODELS[name as keyof typeof KEPT_MODELS].description as ModelToCount["description"],
+    config: source.configs[name],
+  });
+  const frozen = Object.entries<ModelDType>(frozenDTypes as Record<KeptModel<C>, ModelDType>);
+  return {
+    ...{ unet, vae, vaeDType: frozenDTypes.vae },
+    trained: trained.map(model),
+    frozen: frozen.map(([name, dtype]) => ({ ...model(name as KeptModel<C>), dtype })),
+  };
 }
 
 /** How models are loaded for training. */

@@ -18,10 +18,11 @@ export async function withAutoencoder(
   { variant, cacheDir, hubToken: token, signal }: BaseLocation,
 ): Promise<BaseSource<XLBaseComponents>> {
   const folder = await resolvePretrained(pathOrId, { variant, cacheDir, token, signal });
-  await readModelConfig(AutoencoderKL.description, folder); // before weights are read
+  const { config: vae } = await readModelConfig(AutoencoderKL.description, folder); // before weights are read
   const { ready, schedulerPath } = source;
   return {
     ready,
+    configs: { ...source.configs, vae },
     schedulerPath,
     load: async (component, options) =>
       component === "vae"

@@ -3,8 +3,8 @@ import type { ModelDType } from "../../../core/tensor.js";
 import { checkTexts } from "../../../pipelines/stable_diffusion_xl/components.js";
 import type { TrainOptions } from "../../options.js";
 import { loadParts, modelOptions } from "../edit/models.js";
-import { FolderSource } from "../folder-source.js";
 import { FrozenModels, loadAll } from "../frozen-models.js";
+import { checkLocation, openSource } from "../open-source.js";
 import type { Recipe } from "../recipe.js";
 import { BASE, type XLBaseComponents } from "./base.js";
 import { type StableDiffusionXLFrozen, StableDiffusionXLModels } from "./models.js";
@@ -35,21 +35,20 @@ export const instructPix2PixXL = {
     meanOfShortWindows: compat === undefined,
     validatesPerMicroStep: compat !== undefined,
   }),
-  async check() {},
+  check: checkLocation,
 
   async load(options, place) {
     const { compat, pretrainedVaeModelNameOrPath: otherVae, variant, nonEmaRevision } = options;
     const location = { ...options, signal: place.signal };
     // The script reads this option and ignores it.
-    const base = await FolderSource.open(BASE, { ...location, ...(compat && { nonEmaRevision: undefined }) });
+    const base = await openSource(BASE, { ...location, ...(compat && { nonEmaRevision: undefined }) });
     const source = otherVae === undefined ? base : await withAutoencoder(base, otherVae, location);
     const model = modelOptions(place);
-    const ofText = { ...model, dtype: place.frozenDType };
+    const textDType = place.frozenDType;
+    const ofText = { ...model, dtype: textDType };
     // The script ignores the precision of another autoencoder.
-    const ofVae = {
-      ...model,
-      dtype: compat && otherVae !== undefined ? place.frozenDType : DTYPES[options.vaePrecision],
-    };
+    const vaeDType = compat && otherVae !== undefined ? place.frozenDType : DTYPES[options.vaePrecision];
+    const ofVae = { ...model, dtype: vaeDType };
     const frozen = new FrozenModels<StableDiffusionXLFrozen>(() =>
       loadAll({
         textEncoder: () => source.load("textEncoder", ofText),
@@ -57,7 +56,10 @@ export const instructPix2PixXL = {
         vae: () => source.load("vae", ofVae),
       }),
     );
-    const parts = await loadParts(source, frozen, place, nonEmaRevision === undefined ? { variant } : {});
+    const parts = await loadParts(source, frozen, place, {
+      frozenDTypes: { vae: vaeDType, textEncoder: textDType, textEncoder2: textDType },
+      unetOptions: nonEmaRevision === undefined ? { variant } : {},
+    });
     try {
       const { textEncoder, textEncoder2 } = await frozen.get();
       const configs = { unet: parts.unet.config, textEncoder: textEncoder.config, textEncoder2: textEncoder2.config };
