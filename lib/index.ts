@@ -82,6 +82,7 @@ export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_
 export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export { type VQDecodeOptions, VQModel, type VQModelConfig } from "./models/vq_model.js";
+export type { FuseLoraOptions, LoraOptions } from "./pipelines/adapted_pipeline.js";
 export {
   type AnyControlNetImageToImage,
   type AnyControlNetTextToImage,

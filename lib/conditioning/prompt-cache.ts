@@ -22,6 +22,8 @@ const CAPACITY = 64;
 export class PromptCache {
   #encoder: CLIPTextModel | undefined;
   #tokenizer: CLIPTokenizer | undefined;
+  /** Of the encoder's weights. */
+  #version = 0;
   /** What an encoder gives for a prompt. Least recently used first. */
   readonly #rows = new Map<string, readonly Tensor[]>();
 
@@ -75,8 +77,9 @@ export class PromptCache {
     encode: (prompts: readonly string[]) => Promise<Tensor[]>,
   ): Promise<Tensor[]> {
     if (textEncoder.weightsMayChange) return await encode(prompts);
-    if (textEncoder !== this.#encoder || tokenizer !== this.#tokenizer) this.clear();
-    [this.#encoder, this.#tokenizer] = [textEncoder, tokenizer];
+    const { version } = textEncoder.weightGuard;
+    if (textEncoder !== this.#encoder || tokenizer !== this.#tokenizer || version !== this.#version) this.clear();
+    [this.#encoder, this.#tokenizer, this.#version] = [textEncoder, tokenizer, version];
 
     using scope = new Scope();
     const key = (prompt: string) => `${kind}\0${length ?? ""}\0${skippedLayers ?? 0}\0${prompt}`;
@@ -105,7 +108,8 @@ export class PromptCache {
         const entry: Tensor[] = [];
         for (const tensor of encoded) entry.push(await tensor.slice(0, i, i + 1));
         await use(prompt, entry);
-        if (this.#encoder === textEncoder && this.#tokenizer === tokenizer) this.#remember(key(prompt), entry);
+        if (this.#encoder === textEncoder && this.#tokenizer === tokenizer && this.#version === version)
+          this.#remember(key(prompt), entry);
         else disposeAll(...entry);
       }
     }

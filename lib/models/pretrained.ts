@@ -4,6 +4,7 @@ import { resolveDevice } from "../core/device.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
 import { checkKnown, checkOptions, type OptionNames, optionNames } from "../core/known-options.js";
+import { quote } from "../core/quote.js";
 import { Scope } from "../core/scope.js";
 import { type ModelDType, Tensor } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
@@ -14,6 +15,7 @@ import { MODEL_CONFIG, type ModelFormat, weightBaseName } from "./format.js";
 import type { ModelOffloader } from "./offloader.js";
 import { writeModel } from "./save.js";
 import type { JsonObject } from "./schema.js";
+import { WeightGuard } from "./weight-guard.js";
 import { resolveWeights } from "./weights.js";
 
 export interface ModelOptions {
@@ -77,6 +79,8 @@ export abstract class PretrainedModel<Config> {
   /** The last requested move, until it is done. */
   #moving: Promise<unknown> | undefined;
   #weightsMayChange = false;
+  /** @internal Keeps changes of the weights by adapters apart from runs. */
+  readonly weightGuard = new WeightGuard();
 
   /** @internal */
   constructor(parts: LoadedModel<Config>) {
@@ -118,6 +122,7 @@ export abstract class PretrainedModel<Config> {
     const before = this.#moving;
     const move = (async () => {
       await before?.catch(() => {});
+      await this.weightGuard.settled();
       if (target === this.#device) return;
       await native().moveModel(this.#handle, target);
       this.#device = target;
@@ -133,7 +138,10 @@ export abstract class PretrainedModel<Config> {
 
   /** @internal Resolves when no move is in progress, so that work is queued on the right device. */
   async settled(): Promise<void> {
-    while (this.#moving) await this.#moving.catch(() => {});
+    while (this.#moving || this.weightGuard.changing) {
+      await this.#moving?.catch(() => {});
+      await this.weightGuard.settled();
+    }
   }
 
   /** @internal Sets the offloader that decides where the model computes; without one it computes where its weights are. */
@@ -144,7 +152,7 @@ export abstract class PretrainedModel<Config> {
   /** Runs a computation once the weights are on the right device. */
   protected computing<T>(work: () => Promise<T>): Promise<T> {
     const whereItIs = async () => {
-      if (this.#moving) await this.settled();
+      if (this.#moving || this.weightGuard.changing) await this.settled();
       return await work();
     };
     return this.#offloader ? this.#offloader.use(this, whereItIs) : whereItIs();
@@ -198,11 +206,16 @@ export abstract class PretrainedModel<Config> {
    * Writes `config.json` and safetensors, as diffusers and transformers read them; the folder is created if necessary.
    *
    * @param options.dtype type of the weights in the file; default the model's own
-   * @throws `ERR_IO`, `ERR_INVALID_ARGUMENT` if the model is quantized
+   * @throws `ERR_IO`, `ERR_INVALID_ARGUMENT` if the model is quantized, or if it has adapters that are not fused
    */
   async savePretrained(folder: string, options?: { dtype?: ModelDType }): Promise<void> {
     const { dtype = this.dtype } = checkOptions(options, SAVE_OPTIONS);
     this.checkExact();
+    if (this.weightGuard.unfused.length > 0)
+      throw new InstructPix2PixError(
+        "ERR_INVALID_ARGUMENT",
+        `the adapters ${this.weightGuard.unfused.map(quote).join(", ")} are no part of the model's weights: call fuseLora() to save them with it, or disableLora() to save it without`,
+      );
     using scope = new Scope();
     const weights: Record<string, Tensor> = {};
     for (const [name, tensor] of Object.entries(await this.parameters()))

@@ -238,6 +238,7 @@ export abstract class DiffusionPipeline {
     throwIfAborted(options.signal);
     using _held = this.#lease.hold();
     const models = this.models;
+    using _runs = runOf(models);
     const offloader = this.#offloader;
     const call = check(offloader?.device ?? models.at(-1)!.device);
     if (!offloader) return await work(call);
@@ -258,6 +259,16 @@ export abstract class DiffusionPipeline {
       await model.to(device);
     }
   }
+}
+
+/** Marks a run on all these models. */
+function runOf(models: readonly PipelineModel[]): Disposable {
+  const runs = models.map(({ weightGuard }) => weightGuard.run());
+  return {
+    [Symbol.dispose]: () => {
+      for (const run of runs) run[Symbol.dispose]();
+    },
+  };
 }
 
 function shown(component: unknown): string {

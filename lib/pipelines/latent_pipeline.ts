@@ -8,10 +8,10 @@ import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { checkedScheduler } from "../schedulers/check.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
+import { AdaptedPipeline } from "./adapted_pipeline.js";
 import { checkRun, checkSampling, type RunCall, type SamplingCall } from "./call.js";
 import { checkMemory } from "./check-memory.js";
 import { checkPrediction } from "./compatibility.js";
-import { DiffusionPipeline } from "./diffusion_pipeline.js";
 import { checkGivenTensors, FiniteChecks } from "./finite.js";
 import { GuidedSteps, type GuidedStepsOptions } from "./guided-steps.js";
 import {
@@ -59,7 +59,7 @@ export type LatentCall = Placement &
   };
 
 /** What pipelines share whose UNet denoises an autoencoder's latents, whatever encodes their prompts. */
-export abstract class LatentPipeline extends DiffusionPipeline {
+export abstract class LatentPipeline extends AdaptedPipeline {
   abstract vae: AutoencoderKL;
   abstract unet: UNet2DConditionModel;
   #scheduler!: Scheduler;

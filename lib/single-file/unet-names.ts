@@ -2,14 +2,19 @@ import { InstructPix2PixError } from "../core/errors.js";
 import type { UNet2DConditionConfig } from "../models/unet_2d_condition.js";
 import { type Module, type NameTable, renamed, replacingStart } from "./names.js";
 
-const resnet = replacingStart({
+const RESNET = {
   "in_layers.0": "norm1",
   "in_layers.2": "conv1",
   "emb_layers.1": "time_emb_proj",
   "out_layers.0": "norm2",
   "out_layers.3": "conv2",
   skip_connection: "conv_shortcut",
-});
+};
+
+/** The layers of a residual block in the original code. */
+export const RESNET_LAYERS: readonly string[] = Object.keys(RESNET);
+
+const resnet = replacingStart(RESNET);
 
 export type UNetStructure = Pick<
   UNet2DConditionConfig,
@@ -22,6 +27,15 @@ export type UNetStructure = Pick<
  * another.
  */
 export function unetNames(config: UNetStructure): NameTable {
+  const modules = unetModules(config);
+  return (name) => {
+    const target = renamed(modules, name);
+    return target === undefined ? undefined : [{ name: target }];
+  };
+}
+
+/** The modules by their names in the original code. @throws `ERR_CONFIG` for a UNet that it does not have */
+export function unetModules(config: UNetStructure): ReadonlyMap<string, Module> {
   const modules = new Map<string, Module>([
     ["time_embed.0", { to: "time_embedding.linear_1" }],
     ["time_embed.2", { to: "time_embedding.linear_2" }],
@@ -64,8 +78,5 @@ export function unetNames(config: UNetStructure): NameTable {
         modules.set(`output_blocks.${block}.${attends ? 2 : 1}.conv`, { to: `${to}.upsamplers.0.conv` });
     }
   }
-  return (name) => {
-    const target = renamed(modules, name);
-    return target === undefined ? undefined : [{ name: target }];
-  };
+  return modules;
 }

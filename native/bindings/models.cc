@@ -10,6 +10,7 @@
 #include "kernels/int8.h"
 #include "models/autoencoder_kl.h"
 #include "models/clip_text_model.h"
+#include "models/low_rank.h"
 
 namespace ip2p {
 
@@ -152,6 +153,68 @@ Napi::Value set_model_parameter(const Info& info) {
   return submit_with(info.Env(), model, void_work([=] { model->set_parameter(name, value); }));
 }
 
+Napi::Value shapes_to_js(Napi::Env js, const std::vector<std::pair<std::string, std::vector<int64_t>>>& shapes) {
+  Napi::Object result = Napi::Object::New(js);
+  for (const auto& [name, shape] : shapes) result.Set(name, to_js(js, shape));
+  return result;
+}
+
+/// modelParameterShapes(model): name → shape
+Napi::Value model_parameter_shapes(const Info& info) {
+  const auto model = ModelObject::get(info[0]);
+  return submit_with(info.Env(), model, [=]() -> Finish {
+    return [shapes = parameter_shapes(*model)](Napi::Env js) { return shapes_to_js(js, shapes); };
+  });
+}
+
+/// declaredParameterShapes(kind, config): the same of a model that is not made
+Napi::Value declared_parameter_shapes(const Info& info) {
+  const std::string kind = string_argument(info[0], "kind");
+  const ConfigValue config = config_argument(info[1]);
+  return submit(info.Env(), c10::Device(c10::kCPU), [=]() -> Finish {
+    const auto model = Model::create(kind, config, AttentionBackend::Auto);
+    return [shapes = parameter_shapes(*model)](Napi::Env js) { return shapes_to_js(js, shapes); };
+  });
+}
+
+at::Tensor original_argument(const Napi::Value& value) {
+  return value.IsNull() || value.IsUndefined() ? at::Tensor() : TensorObject::get(value);
+}
+
+/// [{ name, original or null, terms: [{ up, down, scale }] }]
+std::vector<WeightChange> changes_argument(const Napi::Value& value) {
+  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "changes must be a list");
+  const auto list = value.As<Napi::Array>();
+  std::vector<WeightChange> changes;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Object change = object_argument(list.Get(i), "changes");
+    const Napi::Value terms = change.Get("terms");
+    if (!terms.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "terms must be a list");
+    WeightChange read{string_argument(change.Get("name"), "name"), original_argument(change.Get("original")), {}};
+    for (uint32_t k = 0; k < terms.As<Napi::Array>().Length(); ++k) {
+      const Napi::Object term = object_argument(terms.As<Napi::Array>().Get(k), "terms");
+      read.terms.push_back({TensorObject::get(term.Get("up")), TensorObject::get(term.Get("down")),
+                            number_argument(term.Get("scale"), "scale")});
+    }
+    changes.push_back(std::move(read));
+  }
+  return changes;
+}
+
+/// changeModelWeights(model, changes): the originals, in the order of the changes
+Napi::Value change_model_weights(const Info& info) {
+  const auto model = ModelObject::get(info[0]);
+  const std::vector<WeightChange> changes = changes_argument(info[1]);
+  return submit_with(info.Env(), model, [=]() -> Finish {
+    return [originals = change_weights(*model, changes)](Napi::Env js) {
+      Napi::Array result = Napi::Array::New(js, originals.size());
+      for (size_t i = 0; i < originals.size(); ++i)
+        result.Set(static_cast<uint32_t>(i), TensorObject::make(js, originals[i]));
+      return result;
+    };
+  });
+}
+
 /// moveModel(model, device): takes place after the jobs that are queued on the device it leaves
 Napi::Value move_model(const Info& info) {
   const auto model = ModelObject::get(info[0]);
@@ -239,6 +302,9 @@ void register_models(Napi::Env env, Napi::Object exports) {
   export_function<count_model_parameters>(env, exports, "countModelParameters");
   export_function<model_state_dict>(env, exports, "modelStateDict");
   export_function<set_model_parameter>(env, exports, "setModelParameter");
+  export_function<model_parameter_shapes>(env, exports, "modelParameterShapes");
+  export_function<declared_parameter_shapes>(env, exports, "declaredParameterShapes");
+  export_function<change_model_weights>(env, exports, "changeModelWeights");
   export_function<move_model>(env, exports, "moveModel");
   export_function<vae_encode>(env, exports, "vaeEncode");
   export_function<vae_decode>(env, exports, "vaeDecode");

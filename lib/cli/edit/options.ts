@@ -1,4 +1,5 @@
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
+import { loraOptions } from "../pictures/lora.js";
 import {
   computingOptions,
   maxSizeOptions,
@@ -69,6 +70,7 @@ export const editOptions = declareOptions({
   },
   width: { type: "integer", value: "PIXELS", min: 1, max: 65_536, group: SIZE, help: "likewise" },
   ...xlOptions,
+  ...loraOptions,
   ...modelOptions,
   ...computingOptions,
   ...outputOptions,

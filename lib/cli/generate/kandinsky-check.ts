@@ -9,7 +9,7 @@ const NOT_TAKEN = [
   ...["prompt_weighting", "clip_skip", "guidance_start", "guidance_end", "guidance_rescale", "deep_cache_interval"],
   ...["timesteps", "sigmas", "padding_mask_crop", "config", "vae_dtype", "vae_slicing", "vae_tiling"],
   ...["negative_original_size", "negative_crops_coords_top_left", "negative_target_size"],
-  ...["aesthetic_score", "negative_aesthetic_score", ...Object.keys(xlOptions)],
+  ...["aesthetic_score", "negative_aesthetic_score", "lora", ...Object.keys(xlOptions)],
   ...Object.keys(controlOptions),
 ] as readonly (keyof typeof generateOptions)[];
 

@@ -1,4 +1,5 @@
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
+import { loraOptions } from "../pictures/lora.js";
 import {
   computingOptions,
   maxSizeOptions,
@@ -134,6 +135,7 @@ export const generateOptions = declareOptions({
     help: "the same for the negative prompt; by default 2.5",
   },
   ...kandinskyOptions,
+  ...loraOptions,
   ...modelOptions,
   ...computingOptions,
   ...outputOptions,

@@ -1,5 +1,6 @@
 import { PROMPT_WEIGHTINGS } from "../../conditioning/prompt-weightings.js";
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
+import type { LoraValues } from "./lora.js";
 import type { XLValues } from "./xl-options.js";
 
 // The options that commands which make pictures share, by topic. A command lists the groups that it has, with its own options
@@ -225,4 +226,5 @@ export type PictureValues = OptionValues<
     typeof outputOptions
 > &
   // Of commands that make new images only.
-  XLValues & { model: string | undefined; prompt: string; output: string };
+  XLValues &
+  Partial<LoraValues> & { model: string | undefined; prompt: string; output: string };

@@ -23,6 +23,7 @@ import {
   type SharedRunOptions,
   sharedRunOptions,
 } from "./job.js";
+import { loadLoras, parseLoras } from "./lora.js";
 import { findModel } from "./model.js";
 import type { PictureValues } from "./options.js";
 import { planOutputs } from "./outputs.js";
@@ -66,6 +67,7 @@ async function makePictures(
   const device = await setUp(values, env);
   const scheduler = values.scheduler === undefined ? undefined : schedulerFromClassName(values.scheduler);
   checkWeightedPrompts(values);
+  const loras = parseLoras(values);
   const outputs = await planOutputs(values.output, values.grid ? 1 : values.numImagesPerPrompt);
   const family = () => familyOfModel(values, { env, signal });
   const job = await prepare({
@@ -89,6 +91,7 @@ async function makePictures(
   using joined = job.prior?.join(model, prior);
   const pipeline = (joined ?? model) as typeof model;
   using refiner = await loadRefiner?.(first);
+  await loadLoras(pipeline, loras, { ...values, signal });
   for (const each of [pipeline, refiner]) if (each) await place(each, values, device, reporter);
   const loadSeconds = secondsSince(loadingSince);
   reporter.loaded(loadSeconds, stepsAsked(values));

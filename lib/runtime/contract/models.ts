@@ -31,6 +31,12 @@ export interface ModelsAddon {
   /** The numbers of weights of linear and convolutional layers, and of all others, without making any. */
   countModelParameters(kind: ModelKind, config: object): Promise<{ products: number; others: number }>;
   modelStateDict(model: NativeModel): Promise<Record<string, NativeTensor>>;
+  /** Names and shapes of the parameters. */
+  modelParameterShapes(model: NativeModel): Promise<Record<string, number[]>>;
+  /** The same of a model that is not made. */
+  declaredParameterShapes(kind: string, config: object): Promise<Record<string, number[]>>;
+  /** Changes weights, all or none; resolves to the originals (native/models/low_rank.h). */
+  changeModelWeights(model: NativeModel, changes: readonly NativeWeightChange[]): Promise<NativeTensor[]>;
   setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
   /** Work queued for the model before the move is done fails. */
   moveModel(model: NativeModel, device: string): Promise<void>;
@@ -138,6 +144,13 @@ export interface TensorView {
   first: number;
   /** Whether the parameter is the transpose of this matrix. */
   transposed: boolean;
+}
+
+/** A weight becomes the original (null: what it is) plus Σ scale·up·down. */
+export interface NativeWeightChange {
+  name: string;
+  original: NativeTensor | null;
+  terms: readonly { up: NativeTensor; down: NativeTensor; scale: number }[];
 }
 
 export interface NativeModel {
