@@ -50,6 +50,8 @@ export {
   type ResampleFilter,
   RgbImage,
 } from "./images/index.js";
+export type { LoraSourceOptions } from "./lora/source.js";
+export type { LoraWeight, LoraWeights } from "./lora/weights.js";
 export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";
 export { builtInModel } from "./models/built-in.js";
 export {

@@ -153,7 +153,8 @@ Napi::Value set_model_parameter(const Info& info) {
   return submit_with(info.Env(), model, void_work([=] { model->set_parameter(name, value); }));
 }
 
-Napi::Value shapes_to_js(Napi::Env js, const std::vector<std::pair<std::string, std::vector<int64_t>>>& shapes) {
+Napi::Value shapes_to_js(Napi::Env js,
+                         const std::vector<std::pair<std::string, std::vector<int64_t>>>& shapes) {
   Napi::Object result = Napi::Object::New(js);
   for (const auto& [name, shape] : shapes) result.Set(name, to_js(js, shape));
   return result;
@@ -190,7 +191,8 @@ std::vector<WeightChange> changes_argument(const Napi::Value& value) {
     const Napi::Object change = object_argument(list.Get(i), "changes");
     const Napi::Value terms = change.Get("terms");
     if (!terms.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "terms must be a list");
-    WeightChange read{string_argument(change.Get("name"), "name"), original_argument(change.Get("original")), {}};
+    WeightChange read{
+        string_argument(change.Get("name"), "name"), original_argument(change.Get("original")), {}};
     for (uint32_t k = 0; k < terms.As<Napi::Array>().Length(); ++k) {
       const Napi::Object term = object_argument(terms.As<Napi::Array>().Get(k), "terms");
       read.terms.push_back({TensorObject::get(term.Get("up")), TensorObject::get(term.Get("down")),

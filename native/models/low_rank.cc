@@ -41,12 +41,14 @@ std::vector<at::Tensor> change_weights(Model& model, const std::vector<WeightCha
   for (const WeightChange& change : changes) {
     check_cancelled();
     const auto found = parameters.find(change.name);
-    if (found == parameters.end()) throw Error("ERR_STATE_DICT", "unknown parameter " + in_quotes(change.name));
+    if (found == parameters.end())
+      throw Error("ERR_STATE_DICT", "unknown parameter " + in_quotes(change.name));
     const Parameter& parameter = *found->second;
     if (parameter.int8())
       throw Error("ERR_INVALID_ARGUMENT", "a model with 8-bit weights cannot take adapters");
     const at::Tensor& present = *parameter;
-    if (present.requires_grad()) throw Error("ERR_INVALID_ARGUMENT", "a model in training cannot take adapters");
+    if (present.requires_grad())
+      throw Error("ERR_INVALID_ARGUMENT", "a model in training cannot take adapters");
     const at::Tensor original = change.original.defined() ? change.original.to(present.device()) : present;
     if (!original.sizes().equals(parameter.shape) || original.scalar_type() != present.scalar_type())
       throw Error("ERR_STATE_DICT", "not an original of the weight " + in_quotes(change.name));
@@ -59,7 +61,8 @@ std::vector<at::Tensor> change_weights(Model& model, const std::vector<WeightCha
 
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(Model& model) {
   std::vector<std::pair<std::string, std::vector<int64_t>>> shapes;
-  for (const auto& [name, parameter] : model.declared_parameters()) shapes.emplace_back(name, parameter->shape);
+  for (const auto& [name, parameter] : model.declared_parameters())
+    shapes.emplace_back(name, parameter->shape);
   return shapes;
 }
 

@@ -10,8 +10,8 @@
 
 namespace ip2p {
 
-/// A low-rank addition to a weight [O,...]: scale · up · down, with up [O,r] and down [r,...], whose dimensions of size 1
-/// may be missing or additional (Hu et al. 2021, "LoRA").
+/// A low-rank addition to a weight [O,...]: scale · up · down, with up [O,r] and down [r,...], whose
+/// dimensions of size 1 may be missing or additional (Hu et al. 2021, "LoRA").
 struct LowRankTerm {
   at::Tensor up, down;
   double scale;
@@ -25,9 +25,9 @@ struct WeightChange {
   std::vector<LowRankTerm> terms;
 };
 
-/// Changes the weights, all or, if it throws, none. The sums are computed in float32 and rounded once; without terms
-/// a weight is the original itself. ERR_NOT_FINITE names a weight whose sum is NaN or infinite in the model's type;
-/// ERR_INVALID_ARGUMENT for 8-bit weights and for a model in training.
+/// Changes the weights, all or, if it throws, none. The sums are computed in float32 and rounded once;
+/// without terms a weight is the original itself. ERR_NOT_FINITE names a weight whose sum is NaN or infinite
+/// in the model's type; ERR_INVALID_ARGUMENT for 8-bit weights and for a model in training.
 ///
 /// @returns the originals
 std::vector<at::Tensor> change_weights(Model& model, const std::vector<WeightChange>& changes);

@@ -64,6 +64,8 @@ export function useDocsWorld(): DocsWorld {
     cpSync(fixture("sdxl-img2img", "model"), made.at("sdxl-base"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "refiner"), made.at("sdxl-refiner"), { recursive: true });
     cpSync(fixture("sdxl-ip2p", "model"), made.at("sdxl-edit"), { recursive: true });
+    cpSync(fixture("lora", "style.safetensors"), made.at("style.safetensors"));
+    cpSync(fixture("lora", "other.safetensors"), made.at("details.safetensors"));
     const picture = await loadImage(tinyImage);
     await picture.save(made.at("photo.jpg"));
     for (const name of ["mask", "edges", "depths"]) await picture.save(made.at(`${name}.png`));
