@@ -125,11 +125,13 @@ export abstract class DiffusionPipeline {
     return settingValues<object>(description, parts)[name] as NonNullable<Parts[Name]>;
   }
 
-  /** One line, which `console.log` shows: the class, and each component with its type and device. */
+  /** One line, which `console.log` shows: the class, and each component that it has, with its type and device. */
   toString(): string {
     const name = this.constructor.name;
     if (this.disposed) return `${name} (disposed)`;
-    const parts = Object.entries(this.components).map(([part, value]) => `${part}: ${shown(value)}`);
+    const parts = Object.entries(this.components)
+      .filter(([, value]) => value !== null && value !== undefined)
+      .map(([part, value]) => `${part}: ${shown(value)}`);
     return `${name} { ${parts.join(", ")} }`;
   }
 
@@ -238,9 +240,9 @@ export abstract class DiffusionPipeline {
     throwIfAborted(options.signal);
     using _held = this.#lease.hold();
     const models = this.models;
-    using _runs = runOf(models);
     const offloader = this.#offloader;
     const call = check(offloader?.device ?? models.at(-1)!.device);
+    using _runs = runOf(models);
     if (!offloader) return await work(call);
     // Concurrent runs would evict each other's models at every step.
     return await this.#turns.run(async () => {

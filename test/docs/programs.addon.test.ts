@@ -19,6 +19,8 @@ const SMALLER: [string, string][] = [
     'output: "./evaluation", count: 2',
     'output: "./evaluation", count: 1, numInferenceSteps: 1, imageGuidanceScales: [1.5]',
   ],
+  ['clip: "./clip", count: 2', 'clip: "./clip", count: 2, numInferenceSteps: 2'],
+  ["pipeline, count: 20", "pipeline, count: 2"],
   ["height: 512,\n  width: 512", "height: 64, width: 64"],
 ];
 

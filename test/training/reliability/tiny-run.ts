@@ -107,6 +107,10 @@ export function fingerprint(checkpoint: string): Record<string, string> {
       const { options: _, ...state } = JSON.parse(bytes.toString()) as Record<string, unknown>;
       bytes = Buffer.from(JSON.stringify(state));
     }
+    if (path === "model_index.json") {
+      const { _base_model: _, ...index } = JSON.parse(bytes.toString()) as Record<string, unknown>;
+      bytes = Buffer.from(JSON.stringify(index));
+    }
     hashes[path] = createHash("sha256").update(bytes).digest("hex");
   }
   return hashes;
