@@ -47,8 +47,8 @@ function asForm(fields, image = picture) {
 const KINDS = [
   ...Array(5).fill((seed) => [asForm({ prompt, seed, num_inference_steps: 2 }), 200]),
   (seed) => [asJson({ prompt, seed, num_inference_steps: 2, image: picture.toString("base64") }), 200],
-  (seed) => [asForm({ prompt, seed, num_inference_step: 1, output_format: "webp" }), 200],
-  () => [asForm({ prompt, num_inference_step: 100 }), undefined],
+  (seed) => [asForm({ prompt, seed, num_inference_steps: 1, output_format: "webp" }), 200],
+  () => [asForm({ prompt, num_inference_steps: 100 }), undefined],
   () => [asForm({ prompt }, Buffer.from("no picture")), 422],
   () => [asJson({ prompt, image: "aGVsbG8=", step: 1 }), 400],
 ];

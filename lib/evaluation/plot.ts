@@ -1,6 +1,6 @@
-import sharp from "sharp";
 import { textElement } from "../drawing/letters.js";
 import { COLOURS, svgDocument } from "../drawing/svg.js";
+import { imageLibrary } from "../images/sharp.js";
 import type { EvaluationPoint } from "./points.js";
 
 const WIDTH = 1200;
@@ -72,7 +72,7 @@ export function drawCurve(points: readonly EvaluationPoint[], guidanceScale: num
 
 /** The same as a PNG. */
 export function rasterise(svg: Buffer): Promise<Buffer> {
-  return sharp(svg).png({ compressionLevel: 9, palette: true }).toBuffer();
+  return imageLibrary()(svg).png({ compressionLevel: 9, palette: true }).toBuffer();
 }
 
 interface Axis {

@@ -39,6 +39,10 @@ const vq = await VQModel.fromConfig({
 const prior = await PriorTransformer.fromConfig({
   ...{ num_attention_heads: 2, attention_head_dim: 4, num_layers: 1, embedding_dim: 8, num_embeddings: 5 },
 });
+const safetyChecker = await addon.createModel(
+  ...["StableDiffusionSafetyChecker", { ...vision.config }, { device: "cpu", attention: "auto" }],
+  new Generator("cpu", 0).handle,
+);
 const trainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
   ...{ useEma: true, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
@@ -75,6 +79,7 @@ const visionPixels = await Tensor.randn([1, 3, 16, 16]);
 const vqLatents = await Tensor.randn([1, 4, 4, 4]);
 const priorRow = await Tensor.randn([2, 8]);
 const priorStates = await Tensor.randn([2, 5, 8]);
+const lowRankUp = await Tensor.randn([8, 2]);
 const disposed = Tensor.from([1]);
 disposed.dispose();
 const generator = new Generator("cpu", 0);
@@ -293,6 +298,18 @@ const addonExamples = {
   createModel: () => ["CLIPTextModel", textConfig, { device: "cpu", attention: "auto" }, generator.handle],
   countModelParameters: () => ["CLIPTextModel", textConfig],
   modelStateDict: () => [text.handle],
+  modelParameterShapes: () => [text.handle],
+  declaredParameterShapes: () => ["CLIPTextModel", textConfig],
+  changeModelWeights: () => [
+    vision.handle,
+    [
+      {
+        name: "visual_projection.weight",
+        original: null,
+        terms: [{ up: h(lowRankUp), down: h(priorRow), scale: 1e-3 }],
+      },
+    ],
+  ],
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
   moveModel: () => [vae.handle, "cpu"],
   unetForward: () => [
@@ -309,6 +326,7 @@ const addonExamples = {
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
   clipTextForward: () => [text.handle, h(ids), true, null, 0],
+  safetyCheckerForward: () => [safetyChecker, h(visionPixels), null],
   clipVisionForward: () => [vision.handle, h(visionPixels), null],
   vqEncode: () => [vq.handle, h(halfPicture), null],
   vqDecode: () => [vq.handle, h(vqLatents), true, null],
