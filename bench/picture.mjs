@@ -1,6 +1,6 @@
 import sharp from "sharp";
 
-/** Writes a square picture with smooth areas, edges and a little texture, the same every time. */
+/** Writes a square image with smooth areas, edges and a little texture, the same every time. */
 export async function drawPicture(path, size) {
   const data = Buffer.alloc(size * size * 3);
   for (let y = 0; y < size; y++)

@@ -13,10 +13,10 @@ export function table(record) {
       ratio === undefined ? "" : `${ratio.toFixed(2)}×`,
     ]);
     const lines = [header, header.map(() => "---"), ...cells].map((row) => `| ${row.join(" | ")} |`);
-    if (agreement) lines.push("", `Pictures of both sides: ${agreementText(agreement)}.`);
+    if (agreement) lines.push("", `Images of both sides: ${agreementText(agreement)}.`);
     if (fromFloat32) {
       const distances = Object.entries(fromFloat32).map(([side, { psnr }]) => `${side} ${psnr?.toFixed(1) ?? "∞"} dB`);
-      lines.push(`From the reference's picture in float32: ${distances.join(", ")}.`);
+      lines.push(`From the reference's image in float32: ${distances.join(", ")}.`);
     }
     return lines.join("\n");
   });

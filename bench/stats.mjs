@@ -12,7 +12,7 @@ export function median(values) {
  *
  * @param {Float32Array} actual
  * @param {Float32Array} expected
- * @param {number} peak the range of the values: 1 for pictures in 0..1
+ * @param {number} peak the range of the values: 1 for images in 0..1
  * @returns {{ maxAbs: number, psnr: number | null }} `psnr` in decibels; null if the arrays are equal
  */
 export function difference(actual, expected, peak) {

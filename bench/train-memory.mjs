@@ -3,7 +3,7 @@
 //   node bench/train-memory.mjs CONFIG.json [--size 256] [--batch 1] [--steps 3] [--float32]
 //                               [--rounding stochastic|compensated] [--8bit] [--ema] [--checkpointing] [--precision bfloat16] [--threads N]
 //
-// CONFIG.json is the configuration of a UNet, such as unet/config.json of a model. `--size` is the edge of the pictures
+// CONFIG.json is the configuration of a UNet, such as unet/config.json of a model. `--size` is the edge of the images
 // in pixels. Memory is the process's: resident now, and the largest since the phase began.
 
 import { readFileSync, writeFileSync } from "node:fs";

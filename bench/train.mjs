@@ -3,7 +3,7 @@
 //   npm run bench:train -- [--size 256] [--batch 1,2,4] [--steps 4] [--variants plain,checkpointed,cached,shadow,8bit,math,accumulated] [--threads N]
 //                          [--device cpu|cuda] [--precision bf16] [--model FOLDER] [--output FILE]
 //
-// A step is that of diffusers' script: both pictures and the text through the frozen models (unless cached), noise, forward,
+// A step is that of diffusers' script: both images and the text through the frozen models (unless cached), noise, forward,
 // backward, clipping, AdamW. The state of one side alone takes 14 GB, so the sides run one after the other and not step
 // by step; the order changes from variant to variant. The first step, which also allocates, is not counted.
 

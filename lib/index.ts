@@ -125,7 +125,7 @@ export type { ControlImage, ControlledSizeOptions, ControlNetOptions } from "./p
 export { DiffusionPipeline } from "./pipelines/diffusion_pipeline.js";
 export type { PipelineImage } from "./pipelines/image-input.js";
 export { imageToTensor, tensorToImage, tensorToImages } from "./pipelines/image-tensors.js";
-export type { InpaintPictureOptions } from "./pipelines/inpainting/options.js";
+export type { InpaintImageOptions } from "./pipelines/inpainting/options.js";
 export type { CombinedOptions, KandinskyV22CombinedComponents } from "./pipelines/kandinsky2_2/combined-base.js";
 export type { KandinskyV22Components, KandinskyV22PriorComponents } from "./pipelines/kandinsky2_2/components.js";
 export { type KandinskyV22Options, KandinskyV22Pipeline } from "./pipelines/kandinsky2_2/kandinsky2_2.js";

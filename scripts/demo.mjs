@@ -1,4 +1,4 @@
-// `npm run demo`: edits pictures with the built-in model, trains it on an edit that it has never seen, and shows both in
+// `npm run demo`: edits images with the built-in model, trains it on an edit that it has never seen, and shows both in
 // demo/index.html and demo/sheet.png.
 
 import { mkdir, writeFile } from "node:fs/promises";
@@ -40,7 +40,7 @@ async function score(model, examples, total, what) {
 
 async function demo() {
   const started = performance.now();
-  console.log(bold("instruct-pix2pix: pictures edited by instruction\n"));
+  console.log(bold("instruct-pix2pix: images edited by instruction\n"));
   await mkdir(folder, { recursive: true });
 
   const world = await score(builtInModel, worldExamples(SEED, EDITS), EDITS, "edits known to the built-in model");

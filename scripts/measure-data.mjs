@@ -1,9 +1,9 @@
-// Shows that a dataset larger than memory trains in bounded memory, and how fast pictures are prepared:
+// Shows that a dataset larger than memory trains in bounded memory, and how fast images are prepared:
 //
 //   node scripts/measure-data.mjs [--gigabytes 2] [--codec SNAPPY|UNCOMPRESSED] [--rows 100] [--resolution 256]
 //                                 [--workers 2] [--batches 50]
 //
-// Writes --gigabytes of parquet files, each a row group of --rows pairs of pictures, opens them, and loads random
+// Writes --gigabytes of parquet files, each a row group of --rows pairs of images, opens them, and loads random
 // batches. Prints the peak of resident memory beside the size of the data, times, and the event loop's delay.
 
 import { mkdtempSync, rmSync, statSync } from "node:fs";
@@ -33,7 +33,7 @@ const watch = setInterval(() => {
   peak = Math.max(peak, process.memoryUsage().rss);
 }, 10);
 
-/** A picture that does not compress well, as photographs do not. */
+/** An image that does not compress well, as photographs do not. */
 async function drawPicture(seed) {
   const noise = Buffer.alloc(96 * 96 * 3);
   let state = seed * 2654435761 + 1;
@@ -98,7 +98,7 @@ try {
     rows: Array.from({ length: 4 }, (_, i) => ((b * 4 + i) * 7919) % rows),
   }));
   const loader = createLoader(dataset, { resolution: Number(values.resolution), workers: Number(values.workers) });
-  // The first picture loads the native library.
+  // The first image loads the native library.
   await loader.load([0]);
   const { seconds } = await measured("loaded", async () => {
     for await (const batch of loader.prefetched(batches))

@@ -144,7 +144,7 @@ def turned(orientation):
 
 
 def pictures():
-    """Pairs of pictures of many kinds and of unequal sizes, with their extensions."""
+    """Pairs of images of many kinds and of unequal sizes, with their extensions."""
     alpha = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8))
     with_alpha = scene(3, (30, 20))
     with_alpha.putalpha(alpha)
@@ -220,7 +220,7 @@ def mixed():
 
 
 def named(folder, rows, originals, edited):
-    """Parquet files that refer to their pictures by path, or lack them."""
+    """Parquet files that refer to their images by path, or lack them."""
     folder.mkdir()
     struct = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 

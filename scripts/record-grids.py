@@ -11,12 +11,12 @@ import PIL
 from diffusers.utils import make_image_grid
 from PIL import Image
 
-# Sizes of the pictures, rows, columns, and the side to resize to.
+# Sizes of the images, rows, columns, and the side to resize to.
 CASES = [
     ([(5, 4)], 1, 1, None),
     ([(5, 4), (5, 4)], 1, 2, None),
     ([(5, 4)] * 6, 2, 3, None),
-    # Larger and smaller pictures than the first one.
+    # Larger and smaller images than the first one.
     ([(5, 4), (3, 2), (2, 7), (9, 3)], 2, 2, None),
     ([(5, 4), (9, 9), (5, 4), (5, 4), (7, 1), (12, 12)], 3, 2, None),
     ([(2, 2), (40, 50), (1, 1)], 1, 3, None),

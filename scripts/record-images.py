@@ -1,4 +1,4 @@
-"""Records pictures of many formats with the pixels diffusers sees, for test/images/decode.test.ts.
+"""Records images of many formats with the pixels diffusers sees, for test/images/decode.test.ts.
 
 Pictures are read as diffusers' load_image does: turned upright by their EXIF orientation, then convert("RGB").
 
@@ -22,7 +22,7 @@ files = {}
 
 
 def scene(channels, seed=0, size=(WIDTH, HEIGHT)):
-    """A smooth picture with a little noise, so that lossy formats have something to keep."""
+    """A smooth image with a little noise, so that lossy formats have something to keep."""
     rng = random.Random(seed)
     small = Image.frombytes("L", (4 * channels, 3), rng.randbytes(12 * channels))
     bands = [small.crop((4 * c, 0, 4 * c + 4, 3)).resize(size, Image.Resampling.BICUBIC) for c in range(channels)]

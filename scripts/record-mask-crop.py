@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 FIXTURES = Path(__file__).resolve().parent.parent / "test" / "fixtures"
 OUT = FIXTURES / "mask-crop"
 
-# picture, target and padding; masks are rectangles with soft edges
+# image, target and padding; masks are rectangles with soft edges
 STEPS = [
     ((44, 60), (40, 48), 0),
     ((44, 60), (48, 24), 3),

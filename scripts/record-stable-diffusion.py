@@ -1,4 +1,4 @@
-"""Records calls of diffusers' Stable Diffusion pipelines that differ in how they read their components, pictures and masks,
+"""Records calls of diffusers' Stable Diffusion pipelines that differ in how they read their components, images and masks,
 for test/parity/stable-diffusion.addon.test.ts.
 
 Usage: python scripts/record-stable-diffusion.py (needs diffusers, transformers, torch, Pillow; CPU)

@@ -2,8 +2,8 @@
 //
 //   node scripts/soak-server.mjs [--requests 10000] [--clients 16] [--most 16] [--leak]
 //
-// Edits of a tiny picture by the built-in model, by form and by JSON, among them clients that disconnect midway, bodies
-// that are not pictures, and unknown options. A tenth of the requests is a warm-up. Of the rest the highest
+// Edits of a tiny image by the built-in model, by form and by JSON, among them clients that disconnect midway, bodies
+// that are not images, and unknown options. A tenth of the requests is a warm-up. Of the rest the highest
 // resident memory in the second half is compared with the highest in the first: exits with 1 if it is --most MiB
 // higher, or if any response is not the expected one.
 //
@@ -49,7 +49,7 @@ const KINDS = [
   (seed) => [asJson({ prompt, seed, num_inference_steps: 2, image: picture.toString("base64") }), 200],
   (seed) => [asForm({ prompt, seed, num_inference_steps: 1, output_format: "webp" }), 200],
   () => [asForm({ prompt, num_inference_steps: 100 }), undefined],
-  () => [asForm({ prompt }, Buffer.from("no picture")), 422],
+  () => [asForm({ prompt }, Buffer.from("no image")), 422],
   () => [asJson({ prompt, image: "aGVsbG8=", step: 1 }), 400],
 ];
 

@@ -5,11 +5,11 @@
 // Prints resident memory, V8's heap and open file descriptors periodically, and at the end the growth of peak memory from
 // the first half to the second: it must be less than 8 MiB, with no additional descriptor. (Not a slope: the allocator
 // returns cached memory to the system in every pause and takes it again afterwards.) --cache_latents skips decoding and
-// encoding pictures, which is most of a tiny step. --runs does several runs one after the other, so that start and end
+// encoding images, which is most of a tiny step. --runs does several runs one after the other, so that start and end
 // are covered as well.
 //
-// The work is done in a child process with one malloc arena: with glibc's many, decoding pictures on changing threads
-// fragments free memory, which looks like a leak of some hundred bytes per picture until it levels off.
+// The work is done in a child process with one malloc arena: with glibc's many, decoding images on changing threads
+// fragments free memory, which looks like a leak of some hundred bytes per image until it levels off.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";

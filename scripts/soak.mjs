@@ -109,7 +109,7 @@ async function edit(i) {
     guidanceScale: i % 5 === 4 ? 1 : 7.5,
     seed: i,
   };
-  if (i % 3 === 2 && i % 2 === 0) options.prompt = ["one", "two"]; // as many as pictures
+  if (i % 3 === 2 && i % 2 === 0) options.prompt = ["one", "two"]; // as many as images
   if (i % 10 === 9) options.signal = AbortSignal.timeout(i % 7);
   try {
     const { images } = await pipe.run(options);

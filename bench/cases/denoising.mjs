@@ -30,7 +30,7 @@ export function denoisingCase({ what, pipeline, model, modelName = "Stable Diffu
  *
  * @param {import("../side.mjs").Side[]} sides
  * @param {object} settings dtype, model, image, steps, rounds, folder for temporary files, log
- * @returns results and last pictures by the side's name, and the difference between the pictures
+ * @returns results and last images by the side's name, and the difference between the images
  */
 async function runInTurn(sides, settings) {
   const results = {};
@@ -73,7 +73,7 @@ async function runTogether(sides, settings, results) {
     const segments = await inTurn(order, (side) => edit(side, steps));
     for (const side of sides) {
       const times = segments.get(side);
-      // The first segment also encodes text and picture, the last one only decodes.
+      // The first segment also encodes text and image, the last one only decodes.
       results[side.name].stepSeconds.push(...times.slice(1, -1));
       results[side.name].editSeconds.push(times.reduce((sum, time) => sum + time, 0));
     }
@@ -94,7 +94,7 @@ function withSteps(count, strength = 1) {
   return { numInferenceSteps: Math.ceil(count / strength - 1e-9) };
 }
 
-/** Spread of the picture's values: near 0, comparing pictures is meaningless. */
+/** Spread of the image's values: near 0, comparing images is meaningless. */
 function standardDeviation(values) {
   let [sum, squares] = [0, 0];
   for (const value of values) {

@@ -1,8 +1,8 @@
 import { denoisingCase } from "./denoising.mjs";
 
-/** An edit with Stable Diffusion XL, at the size of the picture: three guided rows per denoising step. */
+/** An edit with Stable Diffusion XL, at the size of the image: three guided rows per denoising step. */
 export const { description, model, modelName, rows, run } = denoisingCase({
-  what: "edit a picture with Stable Diffusion XL",
+  what: "edit an image with Stable Diffusion XL",
   pipeline: "StableDiffusionXLInstructPix2PixPipeline",
   model: { source: "full-size-sdxl-edit", name: "stable-diffusion-xl-edit", dtype: "bfloat16" },
   modelName: "Stable Diffusion XL InstructPix2Pix",

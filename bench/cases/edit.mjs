@@ -1,8 +1,8 @@
 import { denoisingCase } from "./denoising.mjs";
 
-/** An edit of one picture: three guided rows per denoising step. */
+/** An edit of one image: three guided rows per denoising step. */
 export const { description, model, rows, run } = denoisingCase({
-  what: "edit a picture",
+  what: "edit an image",
   pipeline: "StableDiffusionInstructPix2PixPipeline",
   model: { channels: 8 },
   args: ({ guidanceScale, imageGuidanceScale }) => ({ guidanceScale, imageGuidanceScale }),

@@ -1,7 +1,7 @@
 import { median } from "../stats.mjs";
 
 /** The models around the denoising loop, measured separately. */
-export const description = "autoencoder and text encoder: seconds for one picture, and for the two prompts of an edit";
+export const description = "autoencoder and text encoder: seconds for one image, and for the two prompts of an edit";
 
 const PARTS = { encode: "VAE encode", decode: "VAE decode", text: "text encoder, 2 prompts" };
 const REPEATS = 5;

@@ -12,7 +12,7 @@ const server = await createServer({
   models: { edit: process.env.MODEL ?? builtInModel },
   port: Number(process.env.PORT ?? 8080),
 });
-server.app.get("/", async () => "Send a picture and an instruction to /edit.\n");
+server.app.get("/", async () => "Send an image and an instruction to /edit.\n");
 await server.listen();
 
 // Requests in progress are finished. A second signal ends the process at once, as if there were no handler.

@@ -12,22 +12,22 @@ export interface CommandEntry {
 export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "edit",
-    summary: "edit a picture by an instruction",
+    summary: "edit an image by an instruction",
     load: async () => (await import("./edit.js")).editCommand,
   },
   {
     name: "generate",
-    summary: "make pictures from text, or change a picture or the masked part of one by text",
+    summary: "make images from text, or change an image or the masked part of one by text",
     load: async () => (await import("./generate.js")).generateCommand,
   },
   {
     name: "upscale",
-    summary: "make a picture 2 or 4 times as large on each side",
+    summary: "make an image 2 or 4 times as large on each side",
     load: async () => (await import("./upscale.js")).upscaleCommand,
   },
   {
     name: "serve",
-    summary: "serve pictures over HTTP, by OpenAI's API",
+    summary: "serve images over HTTP, by OpenAI's API",
     load: async () => (await import("./serve.js")).serveCommand,
   },
   {

@@ -2,10 +2,10 @@ import { defineCommand } from "./command.js";
 import { checkEditValues } from "./edit/check.js";
 import { editOptions } from "./edit/options.js";
 
-/** `ip2p edit`: edits a picture by an instruction. */
+/** `ip2p edit`: edits an image by an instruction. */
 export const editCommand = defineCommand({
   name: "edit",
-  summary: "edit a picture by an instruction",
+  summary: "edit an image by an instruction",
   options: editOptions,
   check: checkEditValues,
   examples: [

@@ -2,12 +2,12 @@ import { defineCommand } from "./command.js";
 import { checkGenerateValues } from "./generate/check.js";
 import { generateOptions } from "./generate/options.js";
 
-/** `ip2p generate`: makes pictures from text, and from pictures and masks. */
+/** `ip2p generate`: makes images from text, and from images and masks. */
 export const generateCommand = defineCommand({
   name: "generate",
-  summary: "make pictures from text, or change a picture or the masked part of one by text",
+  summary: "make images from text, or change an image or the masked part of one by text",
   description: [
-    "With a text-to-image model, makes pictures from the prompt alone; with --image, makes a new picture from a given one; with --mask as well, fills the white part of the mask. Inpainting models need --image and --mask.",
+    "With a text-to-image model, makes images from the prompt alone; with --image, makes a new image from a given one; with --mask as well, fills the white part of the mask. Inpainting models need --image and --mask.",
   ],
   options: generateOptions,
   examples: [

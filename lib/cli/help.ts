@@ -6,7 +6,7 @@ import type { CommandEntry } from "./commands.js";
 export function overview(commands: readonly CommandEntry[]): string {
   const width = Math.max(...commands.map(({ name }) => name.length));
   return [
-    "ip2p edits pictures by instruction (InstructPix2Pix), makes new ones (Stable Diffusion), and trains models.",
+    "ip2p edits images by instruction (InstructPix2Pix), makes new ones (Stable Diffusion), and trains models.",
     "",
     "Usage: ip2p COMMAND [options]",
     "",

@@ -2,12 +2,12 @@ import { defineCommand } from "./command.js";
 import { checkServeValues } from "./serve/models.js";
 import { serveOptions } from "./serve/options.js";
 
-/** `ip2p serve`: serves pictures over HTTP. */
+/** `ip2p serve`: serves images over HTTP. */
 export const serveCommand = defineCommand({
   name: "serve",
-  summary: "serve pictures over HTTP, by OpenAI's API",
+  summary: "serve images over HTTP, by OpenAI's API",
   description: [
-    "Its routes are those of OpenAI's API for pictures (/v1/images/edits, /v1/images/generations, /v1/models), /edit, which answers with the picture itself, /health/live, /health/ready, and /metrics. It needs fastify, @fastify/multipart and prom-client, which are installed beside this package.",
+    "Its routes are those of OpenAI's API for images (/v1/images/edits, /v1/images/generations, /v1/models), /edit, which answers with the image itself, /health/live, /health/ready, and /metrics. It needs fastify, @fastify/multipart and prom-client, which are installed beside this package.",
   ],
   options: serveOptions,
   check: checkServeValues,

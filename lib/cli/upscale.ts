@@ -2,12 +2,12 @@ import { defineCommand } from "./command.js";
 import { checkUpscaleValues } from "./upscale/check.js";
 import { upscaleOptions } from "./upscale/options.js";
 
-/** `ip2p upscale`: makes pictures larger. */
+/** `ip2p upscale`: makes images larger. */
 export const upscaleCommand = defineCommand({
   name: "upscale",
-  summary: "make a picture 2 or 4 times as large on each side",
+  summary: "make an image 2 or 4 times as large on each side",
   description: [
-    "With --scale 2 the latent upscaler, with --scale 4 Stable Diffusion's upscaler: each takes a model of its own. A prompt that says what the picture shows helps; it can be left out. Large pictures need --tile, or memory grows with their size.",
+    "With --scale 2 the latent upscaler, with --scale 4 Stable Diffusion's upscaler: each takes a model of its own. A prompt that says what the image shows helps; it can be left out. Large images need --tile, or memory grows with their size.",
   ],
   options: upscaleOptions,
   examples: [

@@ -17,7 +17,7 @@ export interface Control {
   end: number;
 }
 
-/** The ControlNets of a run. The pictures stay the caller's. */
+/** The ControlNets of a run. The images stay the caller's. */
 export interface Controls {
   nets: readonly Control[];
   /** Weighs residuals by their depth and controls only the rows with the prompt. */

@@ -10,7 +10,7 @@ import { type Controls, GuidedControl, tensorsOf } from "./guided-control.js";
 /** What a guided prediction is made from. Its tensors become the owner's of the prediction. */
 export interface GuidedInputs {
   unet: UNet2DConditionModel;
-  /** Rows of guidance, for each of the `count` pictures. */
+  /** Rows of guidance, for each of the `count` images. */
   rows: readonly GuidanceRow[];
   count: number;
   /** [rows · count,T,D] */
@@ -25,7 +25,7 @@ export interface GuidedInputs {
   timestepCond?: Tensor | undefined;
   /** φ of `guidanceRescale`; see {@link combineRows}. Default 0. */
   rescale?: number | undefined;
-  /** ControlNets, whose residuals are added; their pictures stay the caller's. */
+  /** ControlNets, whose residuals are added; their images stay the caller's. */
   controls?: Controls | undefined;
   /** The timesteps of the run. */
   timesteps: readonly number[];
@@ -61,7 +61,7 @@ export class GuidedUNet implements Disposable {
     this.#sampleRows = sampleRows;
   }
 
-  /** The same without guidance: only the row with text and picture. */
+  /** The same without guidance: only the row with text and image. */
   async withoutGuidance(): Promise<GuidedUNet> {
     const { rows, count } = this.#inputs;
     const row = rows.findIndex(({ text, image }) => text && image);

@@ -19,11 +19,11 @@ export function missingColumn(role: keyof EditColumns, name: string, columns: re
 /** The error for a column of the wrong type. */
 export function unusableColumn(role: keyof EditColumns, name: string, where: string) {
   const expected =
-    role === "prompt" ? "text" : "pictures: neither paths, nor encoded bytes, nor the library's struct of both";
+    role === "prompt" ? "text" : "images: neither paths, nor encoded bytes, nor the library's struct of both";
   return datasetError(`${where}: the column ${quote(name)} (${OPTIONS[role]}) does not hold ${expected}`);
 }
 
-/** Metadata keys that may hold a picture's path: with the suffix of the `datasets` library, or the plain name. */
+/** Metadata keys that may hold an image's path: with the suffix of the `datasets` library, or the plain name. */
 export function pictureKeys(column: string): string[] {
   return [...(column === "image" ? ["file_name", "_file_name"] : []), `${column}_file_name`, column];
 }

@@ -7,7 +7,7 @@ import { byCodePoints, matchPaths, matchPatterns } from "./glob.js";
 /** The files that hold the rows of the split `train`, in the order of the rows. */
 export interface TrainFiles {
   readonly format: "parquet" | "image folder";
-  /** Relative to the dataset's folder, with forward slashes: parquet files, or pictures and their metadata. */
+  /** Relative to the dataset's folder, with forward slashes: parquet files, or images and their metadata. */
   readonly names: readonly string[];
 }
 
@@ -32,7 +32,7 @@ const SHARDS = "[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9]*.*";
 
 const IGNORED = /(?:^|\/)(?:README\.md|config\.json|dataset_infos?\.json|dummy_data\.zip|dataset_dict\.json)$/;
 const METADATA = /(?:^|\/)metadata\.(?:jsonl|csv|parquet)$/;
-// Common picture formats that Pillow opens.
+// Common image formats that Pillow opens.
 const PICTURE =
   /\.(?:png|apng|jpe?g|jpe|jfif|webp|gif|tiff?|avifs?|bmp|dib|heic|heif|jxl|jp2|j2k|jpx|ppm|pgm|pbm|pnm|tga|ico|icns|psd)$/i;
 const PARQUET = /\.(?:parquet|geoparquet|gpq)$/;
@@ -44,7 +44,7 @@ export function isMetadataName(name: string): boolean {
 /**
  * Chooses the files of the split `train` as `datasets.load_dataset(folder)` does: by the configurations of the dataset's
  * card, else by the names of files and folders, else all. In image folders only the names of folders with metadata
- * count, since pictures may have any name.
+ * count, since images may have any name.
  *
  * @param paths every file below the dataset's folder, relative, with forward slashes
  * @param where what errors call the dataset
@@ -85,7 +85,7 @@ function isParquetData(name: string): boolean {
   return PARQUET.test(name) && !METADATA.test(name);
 }
 
-/** The most frequent format; parquet if tied. Pictures count only with metadata; metadata may stand alone. */
+/** The most frequent format; parquet if tied. Images count only with metadata; metadata may stand alone. */
 function formatOf(names: readonly string[]): TrainFiles["format"] | undefined {
   const parquet = names.filter(isParquetData).length;
   const pictures = names.filter((name) => PICTURE.test(name)).length;
@@ -172,6 +172,6 @@ function nothingUsable(names: readonly string[], where: string) {
     ? "; a dataset written by save_to_disk must be written again with to_parquet"
     : "";
   return datasetError(
-    `${where} holds neither parquet files nor pictures with metadata.jsonl, .csv or .parquet, only ${listOf(extensions)}${arrow}`,
+    `${where} holds neither parquet files nor images with metadata.jsonl, .csv or .parquet, only ${listOf(extensions)}${arrow}`,
   );
 }

@@ -74,7 +74,7 @@ export class DataFolder {
 
   /** The reason why {@link file} finds no image of that name, for messages. */
   whyMissing(name: string): Promise<string> {
-    return whyMissing(this.absolute(name), `picture ${quote(name)}`);
+    return whyMissing(this.absolute(name), `image ${quote(name)}`);
   }
 
   /** The absolute path of a file that is named by its path from this folder. */
@@ -91,10 +91,10 @@ export class DataFolder {
   locate(folder: string, name: string): string {
     const refuse = (why: string) => datasetError(`${quote(name)} ${why}`);
     if (name === "" || name.includes("\0")) throw refuse("is not a path");
-    if (name.includes("://")) throw refuse("is a URL; pictures are named by paths within the dataset's folder");
+    if (name.includes("://")) throw refuse("is a URL; images are named by paths within the dataset's folder");
     const portable = name.replaceAll("\\", "/");
     if (posix.isAbsolute(portable) || win32.isAbsolute(name) || /^[a-z]:/i.test(name))
-      throw refuse("is an absolute path; pictures are named by paths relative to the metadata");
+      throw refuse("is an absolute path; images are named by paths relative to the metadata");
     const path = posix.normalize(posix.join(folder, portable));
     if (path === ".." || path.startsWith("../")) throw refuse("leads out of the dataset's folder");
     return path;

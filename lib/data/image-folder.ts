@@ -76,7 +76,7 @@ async function checkFiles(folder: DataFolder, metadata: readonly string[]): Prom
     throw datasetError(`${folder.absolute("metadata.tsv")} is not read: save it as metadata.csv, separated by commas`);
   if (metadata.length === 0)
     throw datasetError(
-      `${folder.path} holds no metadata.jsonl, metadata.csv or metadata.parquet that names the pictures and their prompts`,
+      `${folder.path} holds no metadata.jsonl, metadata.csv or metadata.parquet that names the images and their prompts`,
     );
   const formats = [...new Set(metadata.map((name) => posix.extname(name)))];
   if (formats.length > 1)

@@ -14,8 +14,8 @@ export interface CannyOptions extends Pick<LoadImageOptions, "signal"> {
 const OPTIONS = optionNames<CannyOptions>()({ l2Gradient: true, signal: true });
 
 /**
- * The edges in a picture (Canny 1986, "A Computational Approach to Edge Detection"), white on black, as a ControlNet for
- * edges takes them: pixel for pixel what OpenCV's `Canny` finds in the RGB picture with an aperture of 3. Does not block the
+ * The edges in an image (Canny 1986, "A Computational Approach to Edge Detection"), white on black, as a ControlNet for
+ * edges takes them: pixel for pixel what OpenCV's `Canny` finds in the RGB image with an aperture of 3. Does not block the
  * event loop.
  *
  * @param lowThreshold what the gradient exceeds all along an edge, 0..2040; 100 is a start

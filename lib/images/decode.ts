@@ -57,8 +57,8 @@ async function decodeBy<T>(how: Decode<T>, encoded: Uint8Array, options: DecodeO
   const bytes = Buffer.from(encoded);
   const format = identifyFormat(bytes);
   if (bytes.length === 0) throw unreadable(name, "is empty");
-  if (!format) throw unreadable(name, "is not a picture in a known format");
-  if (!format.readable) throw unreadable(name, `is ${format.name}; give a PNG, JPEG, WebP, GIF, TIFF or AVIF picture`);
+  if (!format) throw unreadable(name, "is not an image in a known format");
+  if (!format.readable) throw unreadable(name, `is ${format.name}; give a PNG, JPEG, WebP, GIF, TIFF or AVIF image`);
   return withinLimits(options, async (decoder) => {
     try {
       return await decodeAs(how, format, bytes, options, decoder);

@@ -45,7 +45,7 @@ export function imageFormatOf(path: string): ImageFormat {
   const extension = extname(path);
   const format = EXTENSIONS[extension.toLowerCase()];
   if (format) return format;
-  const problem = extension ? `"${extension}" is not a picture format that can be written` : "it has no extension";
+  const problem = extension ? `"${extension}" is not an image format that can be written` : "it has no extension";
   throw new InstructPix2PixError(
     "ERR_IMAGE",
     `cannot tell how to encode "${path}": ${problem}; use ${Object.keys(EXTENSIONS).join(", ")}`,
@@ -82,7 +82,7 @@ export async function encode(
     const reason = isError(error) ? error.message.split("\n", 1)[0] : String(error);
     throw new InstructPix2PixError(
       "ERR_IMAGE",
-      `a picture of ${pixels.width}×${pixels.height} pixels cannot be encoded as ${format}: ${reason}`,
+      `an image of ${pixels.width}×${pixels.height} pixels cannot be encoded as ${format}: ${reason}`,
       { cause: error },
     );
   }
@@ -105,7 +105,7 @@ function configure(picture: Sharp, format: ImageFormat, quality: number | undefi
     default:
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `unknown picture format "${String(format)}"; use ${IMAGE_FORMATS.join(", ")}`,
+        `unknown image format "${String(format)}"; use ${IMAGE_FORMATS.join(", ")}`,
       );
   }
 }

@@ -28,8 +28,7 @@ export interface ImageGridLayout {
 /** Lays images out in rows; every cell is as large as the largest image, and smaller ones are centred. */
 export function gridPixels(pictures: readonly RgbPixels[], options: GridOptions = {}): RgbPixels {
   const { columns = pictures.length, gap = 0, background = [255, 255, 255] } = checkOptions(options, OPTIONS);
-  if (pictures.length === 0)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "a grid needs at least one picture");
+  if (pictures.length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "a grid needs at least one image");
   if (!Number.isInteger(columns) || columns < 1)
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `columns is a whole number of at least 1, not ${columns}`);
   if (!Number.isInteger(gap) || gap < 0)
@@ -73,7 +72,7 @@ export function checkLayout(count: number, { rows, cols, resize }: ImageGridLayo
   if (rows * cols !== count)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `a grid of ${rows} rows and ${cols} cols takes ${rows * cols} pictures, not ${count}`,
+      `a grid of ${rows} rows and ${cols} cols takes ${rows * cols} images, not ${count}`,
     );
 }
 

@@ -84,7 +84,7 @@ async function loadBy<T>(
     });
     return decodeFile(bytes, { ...limits, name });
   }
-  const name = "the picture";
+  const name = "the image";
   if (types.isUint8Array(source) || types.isAnyArrayBuffer(source)) {
     const bytes = types.isUint8Array(source) ? source : new Uint8Array(source);
     checkBytes(name, bytes.length, maxBytes);
@@ -94,7 +94,7 @@ async function loadBy<T>(
   if (isSharp(source)) return ofPixels(await renderPipeline(source, { ...limits, name: "the sharp pipeline" }));
   throw new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
-    "a picture is a path, a URL, a Buffer or other Uint8Array, an ArrayBuffer, a Blob or File, a sharp instance or an RgbImage",
+    "an image is a path, a URL, a Buffer or other Uint8Array, an ArrayBuffer, a Blob or File, a sharp instance or an RgbImage",
   );
 }
 
@@ -118,7 +118,7 @@ async function blobBytes(
   blob: Blob,
   { maxBytes = MAX_BLOB, signal }: Pick<LoadImageOptions, "maxBytes" | "signal">,
 ): Promise<Uint8Array> {
-  const name = "the picture";
+  const name = "the image";
   checkBytes(name, blob.size, maxBytes);
   const bytes = new Uint8Array(
     await blob.arrayBuffer().catch((error: unknown) => {

@@ -10,15 +10,15 @@ export type ResampleFilter = (typeof RESAMPLE_FILTERS)[number];
 /** The longest supported side; no output format supports longer ones. */
 export const MAX_SIDE = 1 << 20;
 
-/** Whether pictures can be resized to this many pixels along a side. */
+/** Whether images can be resized to this many pixels along a side. */
 export function isSide(size: unknown): boolean {
   return Number.isInteger(size) && (size as number) >= 1 && (size as number) <= MAX_SIDE;
 }
 
 /**
- * Resizes a picture with exactly the values of Pillow's `Image.resize`. Equal sizes give the same pixels.
+ * Resizes an image with exactly the values of Pillow's `Image.resize`. Equal sizes give the same pixels.
  *
- * @param reducing first reduces the picture by whole factors, as Pillow does for `reducing_gap=1`
+ * @param reducing first reduces the image by whole factors, as Pillow does for `reducing_gap=1`
  * @throws `ERR_INVALID_ARGUMENT` for a size that is not a whole number of at least 1, or an unknown filter.
  */
 export async function resizePixels(
@@ -58,14 +58,14 @@ export function sizeForFactor(
   if (width < factor || height < factor)
     throw new InstructPix2PixError(
       "ERR_IMAGE",
-      `a picture of ${width}×${height} pixels is too small: this model needs at least ${factor} on each side`,
+      `an image of ${width}×${height} pixels is too small: this model needs at least ${factor} on each side`,
     );
   return { width: width - (width % factor), height: height - (height % factor) };
 }
 
 /**
- * The size of a picture whose longer side is to have at most `maxSize` pixels: its proportions are kept as far as multiples of
- * `factor` allow. A picture that is not larger is only rounded down, as by {@link sizeForFactor}.
+ * The size of an image whose longer side is to have at most `maxSize` pixels: its proportions are kept as far as multiples of
+ * `factor` allow. An image that is not larger is only rounded down, as by {@link sizeForFactor}.
  *
  * @param maxSize at least `factor`
  * @throws `ERR_IMAGE` if a side is shorter than the factor.

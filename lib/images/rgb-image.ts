@@ -46,12 +46,12 @@ export class RgbImage implements RgbPixels {
     if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1)
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `a picture has at least one pixel on each side, not ${width}×${height}`,
+        `an image has at least one pixel on each side, not ${width}×${height}`,
       );
     if (!types.isUint8Array(data) || data.length !== width * height * 3)
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `a picture of ${width}×${height} RGB pixels takes a Uint8Array of ${width * height * 3} bytes`,
+        `an image of ${width}×${height} RGB pixels takes a Uint8Array of ${width * height * 3} bytes`,
       );
     this.width = width;
     this.height = height;

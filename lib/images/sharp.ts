@@ -17,7 +17,7 @@ export function imageLibrary(): typeof sharp {
     const [reason] = (error as Error).message.split("\n");
     throw new InstructPix2PixError(
       "ERR_IMAGE",
-      `pictures can be neither read nor written: ${reason}; run \`npm install --include=optional --os=${process.platform} --cpu=${process.arch}\``,
+      `images can be neither read nor written: ${reason}; run \`npm install --include=optional --os=${process.platform} --cpu=${process.arch}\``,
       { cause: error },
     );
   }

@@ -25,7 +25,7 @@ const MAX_FILE = 1024 * MEGABYTE;
 
 /** Reads an encoded image from a path or a URL with the scheme http, https, data or file. */
 export async function readSource(source: string | URL, options: SourceOptions): Promise<EncodedImage> {
-  if (source === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "the path of the picture is empty");
+  if (source === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "the path of the image is empty");
   const url = typeof source === "string" ? asUrl(source) : source;
   if (!url) return readFile(source as string, options);
   switch (url.protocol) {
@@ -35,13 +35,13 @@ export async function readSource(source: string | URL, options: SourceOptions): 
       return { bytes: await fetchBytes(url, { ...options, maxBytes }), name: displayUrl(url) };
     }
     case "data:":
-      return { bytes: decodeDataUrl(url.href, options.maxBytes ?? MAX_DOWNLOAD), name: "the picture in the data URL" };
+      return { bytes: decodeDataUrl(url.href, options.maxBytes ?? MAX_DOWNLOAD), name: "the image in the data URL" };
     case "file:":
       return readFile(pathOf(url), options);
     default:
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `cannot read a picture from a ${url.protocol} URL; use http, https, data or file, or a path`,
+        `cannot read an image from a ${url.protocol} URL; use http, https, data or file, or a path`,
       );
   }
 }
@@ -66,7 +66,7 @@ function pathOf(url: URL): string {
 function decodeDataUrl(url: string, maxBytes: number): Buffer {
   const comma = url.indexOf(",");
   if (comma < 0) throw unreadable("the data URL", "has no comma before its data");
-  const name = "the picture in the data URL";
+  const name = "the image in the data URL";
   const isBase64 = /;\s*base64\s*$/i.test(url.slice(0, comma));
   const data = url.slice(comma + 1).replace(/#.*$/s, "");
   if (data.length * (isBase64 ? 0.75 : 1 / 3) > maxBytes + 2)
@@ -116,7 +116,7 @@ function fileError(error: unknown, name: string): InstructPix2PixError {
   switch ((error as NodeJS.ErrnoException).code) {
     case "ENOENT":
     case "ENOTDIR":
-      return new InstructPix2PixError("ERR_FILE_NOT_FOUND", `the picture ${name} does not exist`, { cause: error });
+      return new InstructPix2PixError("ERR_FILE_NOT_FOUND", `the image ${name} does not exist`, { cause: error });
     case "EISDIR":
       return unreadable(name, "is a folder", error);
     case "EACCES":

@@ -5,12 +5,12 @@ import type { RgbPixels } from "./pixels.js";
 import type { ResampleFilter } from "./resize.js";
 
 /**
- * How a file holds a picture, as far as it decides how Pillow resizes it: bits and palette indices cannot be averaged, and
+ * How a file holds an image, as far as it decides how Pillow resizes it: bits and palette indices cannot be averaged, and
  * colours are averaged by their alpha.
  */
 export type StoredForm = "indexed" | "colour" | "colour with alpha";
 
-/** A picture with what its file says beside colours. */
+/** An image with what its file says beside colours. */
 export interface StoredPixels extends RgbPixels {
   readonly form: StoredForm;
   /** height · width bytes, if the file has alpha. */
@@ -68,7 +68,7 @@ export function fromRgba(width: number, height: number, rgba: Uint8Array, form: 
 }
 
 /**
- * Resizes with the values of Pillow's `Image.resize`: indexed pictures by nearest neighbour whatever the filter, colours with
+ * Resizes with the values of Pillow's `Image.resize`: indexed images by nearest neighbour whatever the filter, colours with
  * alpha multiplied by it.
  */
 export async function resizeStored(

@@ -187,7 +187,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   }
 
   /**
-   * Cuts pictures larger than `config.sample_size` into overlapping tiles, which bounds memory for any size. Results
+   * Cuts images larger than `config.sample_size` into overlapping tiles, which bounds memory for any size. Results
    * differ a little from those without tiles.
    */
   enableTiling(enabled = true): void {
@@ -195,7 +195,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   }
 
   /**
-   * @internal What is computed at once of pictures of this size.
+   * @internal What is computed at once of images of this size.
    *
    * @param tiled default as {@link enableTiling} says
    */
@@ -211,7 +211,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   }
 
   /**
-   * @param x pictures [B,in_channels,H,W] in -1..1; H and W multiples of {@link scaleFactor}
+   * @param x images [B,in_channels,H,W] in -1..1; H and W multiples of {@link scaleFactor}
    * @returns the posterior of the latents [B,latent_channels,h,w], not multiplied by `config.scaling_factor`
    */
   async encode(x: Tensor, options?: { signal?: AbortSignal }): Promise<DiagonalGaussian> {
@@ -246,7 +246,7 @@ export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
 
   /**
    * @param z latents [B,latent_channels,h,w], divided by `config.scaling_factor`
-   * @returns pictures [B,out_channels,H,W], about -1..1
+   * @returns images [B,out_channels,H,W], about -1..1
    */
   async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
     checkOptions(options, PASS_OPTIONS);

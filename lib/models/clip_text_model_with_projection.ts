@@ -20,7 +20,7 @@ const singleFile: SingleFileTables<CLIPTextConfig> = {
 };
 
 export interface CLIPTextProjectedOutput extends CLIPTextOutput {
-  /** [B,projection_dim]: the pooled state projected to the space that texts and pictures share. */
+  /** [B,projection_dim]: the pooled state projected to the space that texts and images share. */
   textEmbeds: Tensor;
 }
 

@@ -20,7 +20,7 @@ const CONV_IN_KERNEL = 3;
 
 const DEFAULT_EMBEDDING_CHANNELS = [16, 32, 96, 256];
 
-/** Every key of a ControlNet's config.json, with its default: those of its UNet's way down, and those of its picture. */
+/** Every key of a ControlNet's config.json, with its default: those of its UNet's way down, and those of its image. */
 const CONTROLNET_SCHEMA = {
   in_channels: UNET_SCHEMA.in_channels,
   conditioning_channels: integer(3, LIMITS.channels),
@@ -79,7 +79,7 @@ export function controlNetToNative(config: ControlNetConfig, where: string): obj
   return { ...config, ...encoder, ...ONLY };
 }
 
-/** Pixels per latent along an edge: what the control picture is scaled down by. */
+/** Pixels per latent along an edge: what the control image is scaled down by. */
 export function controlScaleOf({
   conditioning_embedding_out_channels: channels,
 }: Pick<ControlNetConfig, "conditioning_embedding_out_channels">): number {

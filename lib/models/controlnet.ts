@@ -37,12 +37,12 @@ const description: ModelDescription<ControlNetConfig> = {
 export interface ControlNetForwardOptions extends Pick<GivenConditions, "classLabels" | "timestepCond"> {
   /** The residuals are multiplied by it. Default 1. */
   conditioningScale?: number | undefined;
-  /** Weighs residuals by their depth, from 0.1 to 1, so that the picture counts without a prompt. Default false. */
+  /** Weighs residuals by their depth, from 0.1 to 1, so that the image counts without a prompt. Default false. */
   guessMode?: boolean | undefined;
   addedConditions?: AddedConditions;
   /** As in `UNet2DConditionModel.forward`; `controlnetCond` belongs to the rows of `sample`. */
   sampleRows?: readonly number[];
-  /** As in `UNet2DConditionModel.forward`; keeps what depends on the control picture alone, too. */
+  /** As in `UNet2DConditionModel.forward`; keeps what depends on the control image alone, too. */
   cache?: UNetCache;
   /** Rows of zeros to put before and behind the residuals, for rows of the UNet that are not controlled. Default none. */
   zeroRows?: readonly [before: number, behind: number] | undefined;
@@ -74,11 +74,11 @@ export interface ControlNetOutput {
 
 /** What a new ControlNet is made of beside its UNet. */
 export interface FromUNetOptions extends NewModelOptions {
-  /** Channels of the control picture. Default 3. */
+  /** Channels of the control image. Default 3. */
   conditioningChannels?: number | undefined;
   /** In which order it takes them. Default "rgb". */
   controlnetConditioningChannelOrder?: "rgb" | "bgr" | undefined;
-  /** Channels of the layers that scale the picture down; each but the first halves it. Default [16, 32, 96, 256]. */
+  /** Channels of the layers that scale the image down; each but the first halves it. Default [16, 32, 96, 256]. */
   conditioningEmbeddingOutChannels?: readonly number[] | undefined;
   /** Whether the weights of the UNet's way down are copied; else they are random. Default true. */
   loadWeightsFromUnet?: boolean | undefined;
@@ -98,7 +98,7 @@ const FROM_UNET_OPTIONS = optionNames<FromUNetOptions>()({
 const OF_ENCODER = /^(?:conv_in|time_embedding|class_embedding|add_embedding|down_blocks|mid_block)\./;
 
 /**
- * ControlNet (Zhang et al. 2023, https://arxiv.org/abs/2302.05543): a copy of a UNet's way down that sees a control picture,
+ * ControlNet (Zhang et al. 2023, https://arxiv.org/abs/2302.05543): a copy of a UNet's way down that sees a control image,
  * such as edges or a depth map, and whose features are added to the UNet's.
  */
 export class ControlNetModel extends PretrainedModel<ControlNetConfig> {
@@ -159,7 +159,7 @@ export class ControlNetModel extends PretrainedModel<ControlNetConfig> {
     }
   }
 
-  /** Pixels per latent along an edge of the control picture: 8 for Stable Diffusion. */
+  /** Pixels per latent along an edge of the control image: 8 for Stable Diffusion. */
   get scaleFactor(): number {
     return controlScaleOf(this.config);
   }
@@ -170,7 +170,7 @@ export class ControlNetModel extends PretrainedModel<ControlNetConfig> {
    * @param sample [B,in_channels,h,w], what the UNet gets
    * @param timesteps as in `UNet2DConditionModel.forward`
    * @param encoderHiddenStates text embeddings [B,T,cross_attention_dim]
-   * @param controlnetCond the control picture [B,conditioning_channels,H,W] in 0..1, or one row for all, of
+   * @param controlnetCond the control image [B,conditioning_channels,H,W] in 0..1, or one row for all, of
    *   {@link scaleFactor} times the sample's size
    * @param options further conditions: what the configuration asks for must be given, and nothing else
    * @returns tensors that belong to the caller

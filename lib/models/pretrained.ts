@@ -27,7 +27,7 @@ export interface ModelOptions {
   variant?: string;
   /** "auto" (default) never materialises attention scores; "math" does and is meant for comparisons. */
   attention?: AttentionBackend;
-  /** Loads weights that hold NaN or infinity, which by default are an error, since they give black pictures. */
+  /** Loads weights that hold NaN or infinity, which by default are an error, since they give black images. */
   allowNonFinite?: boolean;
   /** @internal For a caller without this option: errors do not suggest it. Default true. */
   suggestAllowNonFinite?: boolean;

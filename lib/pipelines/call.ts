@@ -81,7 +81,7 @@ export function checkPooled(
 
 export interface SamplingCall {
   numImagesPerPrompt: number;
-  /** Number of pictures that result. */
+  /** Number of images that result. */
   count: number;
   eta: number;
   /** The seed, if the run created its own generator. */
@@ -166,10 +166,7 @@ function checkNoise(options: SamplingOptions, count: number): Pick<SamplingCall,
   // A list of one is a plain generator, as in diffusers.
   const list = Array.isArray(generator) ? (generator as readonly Generator[]) : undefined;
   if (list && list.length !== 1 && list.length !== count)
-    throw new InstructPix2PixError(
-      "ERR_INVALID_ARGUMENT",
-      `${list.length} generators were given for ${count} pictures`,
-    );
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${list.length} generators were given for ${count} images`);
   if (list) return { seed, generator: list.length === 1 ? list[0]! : [...list] };
   return { seed, generator: generator as Generator };
 }

@@ -31,7 +31,7 @@ interface Size {
 const NEGLIGIBLE = 2 ** 28;
 
 /**
- * Refuses pictures that memory cannot hold, before anything is computed.
+ * Refuses images that memory cannot hold, before anything is computed.
  *
  * @param available bytes that the device has left; by default they are asked for
  * @throws `ERR_OUT_OF_MEMORY`, with estimates of memory and time, and naming what helps
@@ -65,7 +65,7 @@ function refusal(call: MemoryCall, size: Size, { needed, free }: { needed: numbe
   const smaller = own && own.width * own.height < size.width * size.height;
   const remedy = smaller
     ? `give a maxSize, such as ${Math.max(own.width, own.height)}, for which the model was trained,${tiles}`
-    : `give fewer or smaller pictures,${tiles}`;
+    : `give fewer or smaller images,${tiles}`;
   const times = smaller
     ? `; a step would take about ${Math.round(slower(call, size, own))} times as long as at ${text(own)}`
     : "";

@@ -16,7 +16,7 @@ type AutoencoderShape = Pick<AutoencoderKLConfig, "in_channels" | "out_channels"
 /** Refuses a UNet that is not for a pipeline. */
 export type UNetCheck = (unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex) => void;
 
-/** Colour channels of a picture. */
+/** Colour channels of an image. */
 const COLOURS = 3;
 
 interface Kind {
@@ -93,7 +93,7 @@ export function checkUNetChannels(
   checkColours(vae);
 }
 
-/** As {@link checkUNetChannels}, for UNets that take noisy latents and a picture of their size. */
+/** As {@link checkUNetChannels}, for UNets that take noisy latents and an image of their size. */
 export function checkPictureChannels(unet: UNetShape, vae: AutoencoderShape, index?: ModelIndex): void {
   checkUNetChannels(unet, vae, [COLOURS], index);
 }
@@ -128,7 +128,7 @@ export function checkUNetInput(unet: UNetShape, vae: AutoencoderShape, index?: M
 
 function checkColours(vae: AutoencoderShape): void {
   for (const key of ["in_channels", "out_channels"] as const)
-    if (vae[key] !== COLOURS) throw misfit(`the autoencoder's "${key}" is ${vae[key]}, but pictures have ${COLOURS}`);
+    if (vae[key] !== COLOURS) throw misfit(`the autoencoder's "${key}" is ${vae[key]}, but images have ${COLOURS}`);
 }
 
 /**

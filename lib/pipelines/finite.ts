@@ -38,7 +38,7 @@ export interface FiniteChecksOptions {
 }
 
 /**
- * Detects where the values of a run stop being finite, so that it ends with an error instead of a black picture.
+ * Detects where the values of a run stop being finite, so that it ends with an error instead of a black image.
  */
 export class FiniteChecks {
   readonly #options: FiniteChecksOptions;
@@ -58,7 +58,7 @@ export class FiniteChecks {
 
   /** @throws `ERR_NOT_FINITE` */
   async imageLatents(latents: Tensor): Promise<void> {
-    await this.#check(latents, "the latents of the picture hold", this.#autoencoder(), this.#widerAutoencoder());
+    await this.#check(latents, "the latents of the image hold", this.#autoencoder(), this.#widerAutoencoder());
   }
 
   /**

@@ -10,7 +10,7 @@ interface Size {
   width: number;
 }
 
-/** Numbers that the encoder or the decoder holds for each pixel of a picture, at the level where they are most. */
+/** Numbers that the encoder or the decoder holds for each pixel of an image, at the level where they are most. */
 function autoencoderWidth({ block_out_channels: channels }: Pick<AutoencoderKLConfig, "block_out_channels">): number {
   const widths = channels.map((own, level) => {
     const before = channels[Math.max(0, level - 1)]!; // the encoder's input at this level
@@ -28,7 +28,7 @@ function residual(input: number, output: number): number {
 /**
  * Bytes of features that an autoencoder holds at once.
  *
- * @param rows pictures that are encoded or decoded together
+ * @param rows images that are encoded or decoded together
  */
 export function autoencoderMemory(
   config: Pick<AutoencoderKLConfig, "block_out_channels">,

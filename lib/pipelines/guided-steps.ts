@@ -8,7 +8,7 @@ import type { Denoising, StepInput } from "./denoise.js";
 import type { CallbackTensors, Conditions } from "./step-callback.js";
 import type { TextEmbeddings } from "./text.js";
 
-/** What SDXL adds to the embedding of the timestep, with one row for each picture. */
+/** What SDXL adds to the embedding of the timestep, with one row for each image. */
 export interface AddedText {
   /** Pooled text embeddings [B·n,E]. */
   textEmbeds: TextEmbeddings;
@@ -22,7 +22,7 @@ export interface GuidedStepsOptions {
   rows: readonly GuidanceRow[];
   /** All rows as diffusers orders them, which the step callback sees. */
   layout: readonly Pick<GuidanceRow, "text" | "image">[];
-  /** Number of pictures. */
+  /** Number of images. */
   count: number;
   text: TextEmbeddings;
   /** Conditions of SDXL's UNets, which the step callback sees as `addTextEmbeds` and `addTimeIds`. */
@@ -31,13 +31,13 @@ export interface GuidedStepsOptions {
   classLabels?: Tensor | undefined;
   /** Added to the embedding of the timestep, [B·n,D]; a tensor is the same for all rows, and stays the caller's. */
   timestepCond?: TextEmbeddings | Tensor | undefined;
-  /** Channels that the UNet takes behind those of the latents, [count,C,h,w]; zeros for rows without picture. */
+  /** Channels that the UNet takes behind those of the latents, [count,C,h,w]; zeros for rows without image. */
   channels?: Tensor | undefined;
   /** Whether the step callback sees these channels as `imageLatents`. */
   showsChannels?: boolean | undefined;
   /** φ of `guidanceRescale`. */
   rescale?: number | undefined;
-  /** ControlNets; their pictures stay the caller's. */
+  /** ControlNets; their images stay the caller's. */
   controls?: Controls | undefined;
   timesteps: readonly number[];
   /** Steps that the ControlNets' fractions are of. Default those of the timesteps. */

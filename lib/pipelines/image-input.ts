@@ -15,7 +15,7 @@ import { givenNotFinite } from "./finite.js";
 import { checkedPixels } from "./pixel-range.js";
 
 /**
- * A picture, several, or tensors: pixels [B,3,H,W] or [3,H,W] in 0..1, or image latents [B,C,h,w] or [C,h,w]. Pixels
+ * An image, several, or tensors: pixels [B,3,H,W] or [3,H,W] in 0..1, or image latents [B,C,h,w] or [C,h,w]. Pixels
  * with negative values are assumed to be in -1..1, as in diffusers.
  */
 export type PipelineImage = ImageSource | readonly ImageSource[] | Tensor | readonly Tensor[];
@@ -27,17 +27,17 @@ export interface ImageInputOptions extends Pick<LoadImageOptions, "signal"> {
   latentChannels: number;
   /** Allows NaN and infinity in tensors. */
   allowNonFinite: boolean;
-  /** The size of the pixels, rounded down to multiples of `factor`. Default, also of one side, that of the first picture. */
+  /** The size of the pixels, rounded down to multiples of `factor`. Default, also of one side, that of the first image. */
   size?: PartialSize | undefined;
-  /** How pictures are resized. Default Lanczos. */
+  /** How images are resized. Default Lanczos. */
   filter?: ResampleFilter | undefined;
-  /** First reduces pictures by whole factors; see `resizePixels`. Default false. */
+  /** First reduces images by whole factors; see `resizePixels`. Default false. */
   reducing?: boolean | undefined;
   /** Pixels of the longer side at most, where no `size` is given. */
   maxSize?: number | undefined;
 }
 
-/** A size of which a side may be left to the picture. */
+/** A size of which a side may be left to the image. */
 export interface PartialSize {
   height?: number | undefined;
   width?: number | undefined;
@@ -47,12 +47,12 @@ export interface PartialSize {
 export type ImageInput = { pixels: Tensor } | { latents: Tensor };
 
 /**
- * Preprocesses pictures for an autoencoder: float32 [B,3,H,W] in -1..1, each side a multiple of `factor`.
+ * Preprocesses images for an autoencoder: float32 [B,3,H,W] in -1..1, each side a multiple of `factor`.
  *
- * Pictures are resized as Pillow does it, all of them to the size of the first, rounded down or, with `maxSize`, reduced;
+ * Images are resized as Pillow does it, all of them to the size of the first, rounded down or, with `maxSize`, reduced;
  * tensors by nearest neighbour, both as in diffusers. Latents are unchanged.
  *
- * @throws what {@link loadImage} throws, `ERR_IMAGE` for a picture smaller than `factor`, `ERR_INVALID_ARGUMENT` for a
+ * @throws what {@link loadImage} throws, `ERR_IMAGE` for an image smaller than `factor`, `ERR_INVALID_ARGUMENT` for a
  *   tensor of another shape, outside of 0..1 and -1..1, or with NaN or infinity
  */
 export async function prepareImage(image: PipelineImage, options: ImageInputOptions): Promise<ImageInput> {
@@ -68,7 +68,7 @@ export async function prepareImage(image: PipelineImage, options: ImageInputOpti
   return await fromTensor(tensor, options);
 }
 
-/** The pictures or tensors of an option. Throws for none. */
+/** The images or tensors of an option. Throws for none. */
 export function partsOf(name: string, given: PipelineImage): readonly (ImageSource | Tensor)[] {
   const list = (Array.isArray(given) ? given : [given]) as readonly (ImageSource | Tensor)[];
   if (list.length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is an empty list`);
@@ -76,7 +76,7 @@ export function partsOf(name: string, given: PipelineImage): readonly (ImageSour
 }
 
 /**
- * The number of pictures, and the size of latents; checked before anything is read or computed.
+ * The number of images, and the size of latents; checked before anything is read or computed.
  *
  * @throws `ERR_INVALID_ARGUMENT` for tensors of another shape
  */
@@ -93,7 +93,7 @@ export function checkImages(
 }
 
 /**
- * The shape of an option's tensors as one batch, [B,C,H,W]; undefined for pictures.
+ * The shape of an option's tensors as one batch, [B,C,H,W]; undefined for images.
  *
  * @throws `ERR_INVALID_ARGUMENT` for tensors of other or of several shapes
  */
@@ -118,7 +118,7 @@ function batchShape(name: string, shape: readonly number[]): readonly [number, n
   return (shape.length === 3 ? [1, ...shape] : shape) as [number, number, number, number];
 }
 
-/** Pictures as float32 [B,3,H,W] in 0..1, resized as {@link prepareImage} does it. */
+/** Images as float32 [B,3,H,W] in 0..1, resized as {@link prepareImage} does it. */
 export async function picturePixels(
   sources: readonly ImageSource[],
   options: Pick<ImageInputOptions, "factor" | "size" | "filter" | "reducing" | "maxSize" | "signal">,
@@ -153,11 +153,11 @@ function sizeOr({ height, width }: PartialSize = {}, own: { height: number; widt
   return { height: height ?? own.height, width: width ?? own.width };
 }
 
-/** Several pictures make one batch, which has one size. */
+/** Several images make one batch, which has one size. */
 function warnOfSizes(pictures: readonly RgbImage[]): void {
   const [first, ...others] = [...new Set(pictures.map(({ width, height }) => `${width}×${height}`))];
   if (others.length > 0)
-    warnOnce(`pictures of ${others.join(", ")} pixels are resized to the size of the first, ${first}, without cutting`);
+    warnOnce(`images of ${others.join(", ")} pixels are resized to the size of the first, ${first}, without cutting`);
 }
 
 /** All tensors as one [B,C,H,W]. */
@@ -179,7 +179,7 @@ async function fromTensor(image: Tensor, options: ImageInputOptions): Promise<Im
   return { pixels: await checkedPixels(resized, image.dtype, allowNonFinite) };
 }
 
-/** A tensor of pictures as float32 of another size. */
+/** A tensor of images as float32 of another size. */
 export async function resizedNearest(image: Tensor, { height, width }: { height: number; width: number }) {
   using float = await image.to({ dtype: "float32" });
   return new Tensor(await native().resizeNearest(float.handle, height, width));

@@ -34,7 +34,7 @@ export async function imageToTensor(
   if (sizes.length > 1)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `a tensor holds pictures of one size, not of ${sizes.join(", ")}: resize them first`,
+      `a tensor holds images of one size, not of ${sizes.join(", ")}: resize them first`,
     );
   const rows: Tensor[] = [];
   try {
@@ -79,7 +79,7 @@ export async function tensorToImage(tensor: Tensor): Promise<RgbImage> {
   if (shape.length === 4 && shape[0] !== 1)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `tensor [${shape}] holds ${shape[0]} pictures, not one: use tensorToImages`,
+      `tensor [${shape}] holds ${shape[0]} images, not one: use tensorToImages`,
     );
   return (await tensorToImages(tensor))[0]!;
 }

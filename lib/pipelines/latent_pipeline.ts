@@ -52,7 +52,7 @@ export type LatentCall = Placement &
     scale: LatentScale;
     /** Number of prompts. */
     batch: number;
-    /** Pixels of the longer side of pictures at most. */
+    /** Pixels of the longer side of images at most. */
     maxSize: number | undefined;
     /** The ControlNets of pipelines that have some. */
     controls?: Controls | undefined;
@@ -77,7 +77,7 @@ export abstract class LatentPipeline extends AdaptedPipeline {
   /** Between the autoencoder's latents and the UNet's. */
   protected abstract scaleOf(vae: AutoencoderKL): LatentScale;
 
-  /** @internal The first picture of latents [B,C,h,w] that a step callback got. */
+  /** @internal The first image of latents [B,C,h,w] that a step callback got. */
   async preview(latents: Tensor, signal?: AbortSignal): Promise<RgbImage> {
     return await previewOf(latents, { vae: this.vae, scale: this.scaleOf(this.vae), signal });
   }
@@ -125,8 +125,8 @@ export abstract class LatentPipeline extends AdaptedPipeline {
   }
 
   /**
-   * A call's pictures for the autoencoder, or latents that need no encoding. Throws as `prepareImage`, and
-   * `ERR_OUT_OF_MEMORY` for pictures that memory cannot hold, unless they are computed in tiles.
+   * A call's images for the autoencoder, or latents that need no encoding. Throws as `prepareImage`, and
+   * `ERR_OUT_OF_MEMORY` for images that memory cannot hold, unless they are computed in tiles.
    */
   protected async prepareImage(
     image: PipelineImage,

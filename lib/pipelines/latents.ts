@@ -62,25 +62,25 @@ export interface RowCounts {
 }
 
 /**
- * Expands one row per picture to one per result: picture i goes with prompt i, and both are repeated one by one
- * (diffusers repeats the pictures as a whole, which pairs them with other prompts). If the numbers differ, pictures repeat
+ * Expands one row per image to one per result: image i goes with prompt i, and both are repeated one by one
+ * (diffusers repeats the images as a whole, which pairs them with other prompts). If the numbers differ, images repeat
  * cyclically.
  *
- * @param rows [pictures,…]
+ * @param rows [images,…]
  * @returns [B·n,…]
  * @throws `ERR_INVALID_ARGUMENT` if the numbers cannot be matched
  */
 export async function expandRows(rows: Tensor, counts: RowCounts): Promise<Tensor> {
   const { batch, numImagesPerPrompt, count } = counts;
   const pictures = rows.shape[0]!;
-  checkPairing("pictures", pictures, counts);
+  checkPairing("images", pictures, counts);
   const paired = batch % pictures === 0;
   const times = (n: number) => [n, ...rows.shape.slice(1).fill(1)];
   using repeated = await rows.repeat(times((paired ? batch : count) / pictures));
   return paired ? await repeated.repeatInterleave(numImagesPerPrompt, 0) : await repeated.clone();
 }
 
-/** Refuses a number of pictures that {@link expandRows} cannot expand. */
+/** Refuses a number of images that {@link expandRows} cannot expand. */
 export function checkPairing(what: string, given: number, { batch, numImagesPerPrompt, count }: RowCounts): void {
   if (count % given === 0) return;
   throw new InstructPix2PixError(
@@ -137,7 +137,7 @@ export async function asResult<T extends OutputType>(
 export interface ResultOptions {
   outputType: OutputType;
   seed: number | bigint | undefined;
-  /** What pictures are looked at with. */
+  /** What images are looked at with. */
   safety?: SafetyCheck | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -152,14 +152,14 @@ export interface DecodeOptions {
 
 type PreviewOptions = Omit<DecodeOptions, "finite"> & Partial<Pick<DecodeOptions, "finite">>;
 
-/** What the first picture of a run looks like between two steps; its noise is part of it. */
+/** What the first image of a run looks like between two steps; its noise is part of it. */
 export async function previewOf(latents: Tensor, options: PreviewOptions): Promise<RgbImage> {
   using first = await latents.slice(0, 0, 1);
   using unit = await decode(first, options);
   return (await toPictures(unit))[0]!;
 }
 
-/** Latents to pictures [B,3,H,W] in 0..1, float32. */
+/** Latents to images [B,3,H,W] in 0..1, float32. */
 async function decode(latents: Tensor, { vae, scale, finite, signal }: PreviewOptions): Promise<Tensor> {
   using scope = new Scope();
   const unscaled = scope.add(await scale.revert(latents, vae.dtype));
@@ -171,7 +171,7 @@ async function decode(latents: Tensor, { vae, scale, finite, signal }: PreviewOp
   return await shifted.clamp(0, 1);
 }
 
-/** Pixels [B,3,H,W] in 0..1 as pictures of 8 bits, rounded to even. */
+/** Pixels [B,3,H,W] in 0..1 as images of 8 bits, rounded to even. */
 export async function toPictures(unit: Tensor): Promise<RgbImage[]> {
   const [, , height, width] = unit.shape as [number, number, number, number];
   const pictures = listOfThisRealm(await native().tensorToPictures(unit.handle));

@@ -37,7 +37,7 @@ export function checkMaskSize(
   if (mask.width === picture.width && mask.height === picture.height) return;
   throw new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
-    `with paddingMaskCrop the mask must have the picture's size, ${picture.width}×${picture.height}, not ${mask.width}×${mask.height}`,
+    `with paddingMaskCrop the mask must have the image's size, ${picture.width}×${picture.height}, not ${mask.width}×${mask.height}`,
   );
 }
 

@@ -56,7 +56,7 @@ export function maskShape(mask: Tensor): number[] {
   if (planes.length !== 4 || planes[1] !== 1 || planes.includes(0))
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `maskImage must be a picture, or a tensor [H,W], [B,H,W] or [B,1,H,W], not ${describe(mask)} [${shape}]`,
+      `maskImage must be an image, or a tensor [H,W], [B,H,W] or [B,1,H,W], not ${describe(mask)} [${shape}]`,
     );
   return planes;
 }

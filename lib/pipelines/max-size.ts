@@ -7,11 +7,11 @@ import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import { checkImages, type PipelineImage, partsOf } from "./image-input.js";
 import { checkCount } from "./options.js";
 
-/** The option of pipelines that take pictures of any size. */
+/** The option of pipelines that take images of any size. */
 export interface MaxSizeOptions {
   /**
-   * Pixels of the longer side: larger pictures are resized to it, keeping their proportions, with both sides rounded to what
-   * the model takes. Smaller pictures are not enlarged, and latents are used unchanged. Default: pictures are not resized,
+   * Pixels of the longer side: larger images are resized to it, keeping their proportions, with both sides rounded to what
+   * the model takes. Smaller images are not enlarged, and latents are used unchanged. Default: images are not resized,
    * as in diffusers; a photo of a phone then takes minutes and more memory than most machines have.
    */
   maxSize?: number | null | undefined;
@@ -49,10 +49,10 @@ export function checkMaxSize(options: MaxSizeOptions & OtherSizes, factor: numbe
 }
 
 /**
- * The size that `maxSize` gives the pictures of a call, for pipelines that take one by `height` and `width`: that of the
- * first picture, which is read for it.
+ * The size that `maxSize` gives the images of a call, for pipelines that take one by `height` and `width`: that of the
+ * first image, which is read for it.
  *
- * @returns the pictures, of which the first one is read now
+ * @returns the images, of which the first one is read now
  */
 export async function fittedPicture(
   { image, vae, signal }: { image: PipelineImage; vae: AutoencoderKL; signal: AbortSignal | undefined },

@@ -15,7 +15,7 @@ export interface RunOptions<T extends OutputType = "image"> {
   /** "image" (default): RgbImage; "tensor": one Tensor [B·n,3,H,W] in 0..1; "latent": one Tensor [B·n,C,h,w]. */
   outputType?: T | undefined;
   /**
-   * Allows NaN and infinity in inputs and results; pictures are black there. Default false: `ERR_INVALID_ARGUMENT` for
+   * Allows NaN and infinity in inputs and results; images are black there. Default false: `ERR_INVALID_ARGUMENT` for
    * inputs, `ERR_NOT_FINITE` for results.
    */
   allowNonFinite?: boolean | undefined;
@@ -36,7 +36,7 @@ export interface RunOptions<T extends OutputType = "image"> {
 
 /** How far a run is. */
 export interface RunProgress {
-  /** Prompts and pictures are encoded, then come the steps, and last the result is decoded, unless latents are asked for. */
+  /** Prompts and images are encoded, then come the steps, and last the result is decoded, unless latents are asked for. */
   stage: "encode" | "denoise" | "decode";
   /** The part of the stage that is done, 0..1; undefined while it is not known. */
   fraction: number | undefined;
@@ -94,13 +94,13 @@ export const POOLED_PROMPT_OPTIONS = optionNames<PooledPromptOptions>()({
 
 /** Options of the noise and of how it is removed. */
 export interface SamplingOptions {
-  /** Pictures for each prompt. Default 1. */
+  /** Images for each prompt. Default 1. */
   numImagesPerPrompt?: number | undefined;
   /** η of DDIM, 0..1; other schedulers ignore it. Default 0. */
   eta?: number | undefined;
-  /** Source of all noise: one generator, or one for each output picture. Either this or `seed`. */
+  /** Source of all noise: one generator, or one for each output image. Either this or `seed`. */
   generator?: Generator | readonly Generator[] | undefined;
-  /** Seeds a CPU generator, so that a seed means the same picture on every device. Random if left out. */
+  /** Seeds a CPU generator, so that a seed means the same image on every device. Random if left out. */
   seed?: number | bigint | undefined;
   /** Initial noise instead of a random draw: [B·n,C,h,w], unit variance. */
   latents?: Tensor | undefined;
@@ -175,13 +175,13 @@ export interface StepReplacements {
   addTimeIds?: Tensor | undefined;
 }
 
-/** @typeParam T the kind of result; `ImagesResult` alone holds pictures. */
+/** @typeParam T the kind of result; `ImagesResult` alone holds images. */
 export interface ImagesResult<T extends OutputType = "image"> {
   images: T extends "image" ? RgbImage[] : Tensor;
   /** The seed of the noise, if the run made its own generator. */
   seed?: number | bigint;
   /**
-   * For each picture, whether the safety checker found in it what it looks for: such pictures are black. Left out for latents, and
+   * For each image, whether the safety checker found in it what it looks for: such images are black. Left out for latents, and
    * by pipelines without a safety checker.
    */
   nsfw?: boolean[];

@@ -65,7 +65,7 @@ export function safetyCheckOf({ safetyChecker, featureExtractor }: SafetyCompone
   return safetyChecker && featureExtractor ? { safetyChecker, featureExtractor } : undefined;
 }
 
-/** For each picture, whether the safety checker finds what it looks for. */
+/** For each image, whether the safety checker finds what it looks for. */
 export async function findUnsafe(
   pictures: readonly RgbImage[],
   { safetyChecker, featureExtractor }: SafetyCheck,
@@ -80,7 +80,7 @@ export async function findUnsafe(
   return nsfw;
 }
 
-/** A picture of the same size. */
+/** An image of the same size. */
 export function blackPicture({ width, height }: RgbImage): RgbImage {
   return new RgbImage(width, height, new Uint8Array(3 * width * height));
 }

@@ -12,7 +12,7 @@ interface SizedModels {
 const LARGEST = 2 ** 16;
 
 /**
- * The size of a call's pictures in pixels: as given, else the one that the UNet was trained for.
+ * The size of a call's images in pixels: as given, else the one that the UNet was trained for.
  *
  * @param multiple what both edges must be multiples of
  * @throws `ERR_INVALID_ARGUMENT` naming the option and the nearest sizes that are possible

@@ -2,7 +2,7 @@ import type { RgbImage } from "../images/index.js";
 import type { ImagesResult } from "../pipelines/run-options.js";
 import type { PictureFields } from "./fields.js";
 
-/** A picture as a client asked for it. */
+/** An image as a client asked for it. */
 export async function encodePicture(
   picture: Pick<RgbImage, "encode">,
   { output_format: format, output_compression: quality }: Pick<PictureFields, "output_format" | "output_compression">,
@@ -12,7 +12,7 @@ export async function encodePicture(
   return await picture.encode(format, options);
 }
 
-/** What every answer and event says of the request's pictures. */
+/** What every answer and event says of the request's images. */
 export function describeFields({ size, output_format }: PictureFields) {
   return { size, quality: "auto", background: "opaque", output_format } as const;
 }

@@ -5,7 +5,7 @@ import { resolveServerOptions } from "./options.js";
 import { type EditsPluginOptions, editsPlugin, handleErrors, requestId } from "./plugin.js";
 
 /** A server whose models are loaded. */
-export interface PictureServer extends AsyncDisposable {
+export interface ImageServer extends AsyncDisposable {
   /** Further routes and hooks can be added before it listens. */
   readonly app: FastifyInstance;
   /** @returns its address, such as http://127.0.0.1:8080 */
@@ -15,7 +15,7 @@ export interface PictureServer extends AsyncDisposable {
 }
 
 /**
- * Loads models and makes a server for them: OpenAI's API for pictures, health and metrics.
+ * Loads models and makes a server for them: OpenAI's API for images, health and metrics.
  *
  * @throws `ERR_INVALID_ARGUMENT` naming the option, and as `DiffusionPipeline.fromPretrained`
  *
@@ -29,7 +29,7 @@ export interface PictureServer extends AsyncDisposable {
  * await server.close();
  * ```
  */
-export async function createServer(options: EditsPluginOptions): Promise<PictureServer> {
+export async function createServer(options: EditsPluginOptions): Promise<ImageServer> {
   const { models: _, ...rest } = options;
   const settings = resolveServerOptions(rest);
   const app = fastify({

@@ -16,7 +16,7 @@ const MAX_SEED = Number.MAX_SAFE_INTEGER;
 export const OUTPUT_FORMATS = ["png", "jpeg", "webp"] as const;
 export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
 
-/** Fields that all requests for pictures have, after validation. */
+/** Fields that all requests for images have, after validation. */
 export interface PictureFields {
   prompt: string;
   model?: string;
@@ -34,7 +34,7 @@ export interface PictureFields {
   seed?: number;
 }
 
-/** Fields of a request that starts from a picture. */
+/** Fields of a request that starts from an image. */
 export interface EditFields extends PictureFields {
   image?: unknown;
   images?: unknown;
@@ -60,7 +60,7 @@ const text = (description: string) => ({ type: "string", maxLength: 200, descrip
 
 /** Fields of OpenAI's API that say nothing to these models, with the values that ask for what is done anyway. */
 const WITHOUT_EFFECT: Record<string, Schema> = {
-  background: { enum: ["auto", "opaque"], description: "pictures are opaque" },
+  background: { enum: ["auto", "opaque"], description: "images are opaque" },
   quality: text("without effect; see num_inference_steps"),
   style: text("without effect"),
   moderation: text("without effect; a model's safety checker decides"),
@@ -70,9 +70,9 @@ const WITHOUT_EFFECT: Record<string, Schema> = {
 function pictureFields({ maxSteps, maxImages }: ServerSettings, steps: number): Record<string, Schema> {
   const { negative_prompt, num_inference_steps, guidance_scale, scheduler, seed } = generateOptions;
   return {
-    prompt: { type: "string", minLength: 1, maxLength: MAX_PROMPT, description: "what the picture shows" },
+    prompt: { type: "string", minLength: 1, maxLength: MAX_PROMPT, description: "what the image shows" },
     model: { type: "string", maxLength: 500, description: "the name of a model; by default the first" },
-    n: { type: "integer", minimum: 1, maximum: maxImages, default: 1, description: "pictures to make" },
+    n: { type: "integer", minimum: 1, maximum: maxImages, default: 1, description: "images to make" },
     size: {
       type: "string",
       pattern: "^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$",
@@ -84,7 +84,7 @@ function pictureFields({ maxSteps, maxImages }: ServerSettings, steps: number): 
       default: "b64_json",
       description: "url is a data URL: nothing is stored",
     },
-    output_format: { enum: OUTPUT_FORMATS, default: "png", description: "the format of the pictures" },
+    output_format: { enum: OUTPUT_FORMATS, default: "png", description: "the format of the images" },
     output_compression: {
       ...{ type: "integer", minimum: 0, maximum: 100 },
       description: "quality of JPEG and WebP; PNG keeps every pixel",
@@ -92,7 +92,7 @@ function pictureFields({ maxSteps, maxImages }: ServerSettings, steps: number): 
     stream: { type: "boolean", default: false, description: "answer with server-sent events" },
     partial_images: {
       ...{ type: "integer", minimum: 0, maximum: 3, default: 0 },
-      description: "previews of the first picture in a stream",
+      description: "previews of the first image in a stream",
     },
     negative_prompt: fieldOf(negative_prompt, { maxLength: MAX_PROMPT }),
     num_inference_steps: fieldOf(num_inference_steps, { maximum: maxSteps, default: Math.min(steps, maxSteps) }),
@@ -103,20 +103,20 @@ function pictureFields({ maxSteps, maxImages }: ServerSettings, steps: number): 
   };
 }
 
-/** The schema of a request for pictures from text. */
+/** The schema of a request for images from text. */
 export function generationSchema(settings: ServerSettings): Schema {
   const properties = pictureFields(settings, generateOptions.num_inference_steps.default);
   return { type: "object", required: ["prompt"], additionalProperties: false, properties };
 }
 
-/** The schema of a request that edits a picture, in JSON or as fields of multipart/form-data. */
+/** The schema of a request that edits an image, in JSON or as fields of multipart/form-data. */
 export function editSchema(settings: ServerSettings): Schema {
   const picture = (description: string) => ({ description });
   const properties = {
     // Bytes in a multipart body; in JSON http(s) URLs, data URLs, or base64. Not validated here: they may be large.
-    image: picture("the picture: a file of a multipart body; in JSON an http(s) URL, a data URL, or base64"),
-    images: picture("in JSON, a list of one object whose image_url is the picture's"),
-    mask: picture("a picture of the same shape: transparent, or without alpha white, where it is painted anew"),
+    image: picture("the image: a file of a multipart body; in JSON an http(s) URL, a data URL, or base64"),
+    images: picture("in JSON, a list of one object whose image_url is the image's"),
+    mask: picture("an image of the same shape: transparent, or without alpha white, where it is painted anew"),
     ...pictureFields(settings, editOptions.num_inference_steps.default),
     image_guidance_scale: fieldOf(editOptions.image_guidance_scale),
     strength: fieldOf(generateOptions.strength),

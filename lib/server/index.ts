@@ -2,7 +2,7 @@
 
 import "../core/symbols.js"; // before everything else
 
-export { createServer, type PictureServer } from "./create-server.js";
-export type { ModelSource, PicturePipeline, ServerModels } from "./models.js";
+export { createServer, type ImageServer } from "./create-server.js";
+export type { ImagePipeline, ModelSource, ServerModels } from "./models.js";
 export type { ServerOptions } from "./options.js";
 export { type EditsPluginOptions, editsPlugin } from "./plugin.js";

@@ -23,7 +23,7 @@ export function createMetrics(queue: BoundedQueue): Metrics {
     });
   gauge(
     "ip2p_num_requests_inside",
-    "Places that are taken: by requests, and by pictures still decoded for requests that have ended",
+    "Places that are taken: by requests, and by images still decoded for requests that have ended",
     () => queue.inside,
   );
   gauge("ip2p_num_requests_waiting", "Requests that wait for their turn", () => queue.waiting);
@@ -31,7 +31,7 @@ export function createMetrics(queue: BoundedQueue): Metrics {
   return {
     registry,
     responses: new Counter({
-      ...{ name: "ip2p_responses_total", help: "Requests for pictures by status", registers },
+      ...{ name: "ip2p_responses_total", help: "Requests for images by status", registers },
       labelNames: ["status"] as const,
     }),
     steps: new Counter({ name: "ip2p_denoising_steps_total", help: "Denoising steps computed", registers }),

@@ -13,15 +13,15 @@ export interface ModelSource extends FromPretrainedOptions {
   from: string;
 }
 
-/** A pipeline that makes pictures. */
-export interface PicturePipeline {
+/** A pipeline that makes images. */
+export interface ImagePipeline {
   readonly className: string;
   run(options: object): Promise<ImagesResult>;
   dispose(): void;
 }
 
 /** The models of a server, by the names that requests have. A pipeline stays the caller's. */
-export type ServerModels = Readonly<Record<string, string | ModelSource | PicturePipeline>>;
+export type ServerModels = Readonly<Record<string, string | ModelSource | ImagePipeline>>;
 
 /** What a request wants a model for. */
 export type Use = "edit" | "inpaint" | "generate";
@@ -37,15 +37,15 @@ export interface ServedModel {
    * @returns it belongs to the caller
    * @throws a 400 if the model is not for it
    */
-  pipelineFor(use: Use, scheduler: string | undefined): { pipeline: PicturePipeline } & Disposable;
+  pipelineFor(use: Use, scheduler: string | undefined): { pipeline: ImagePipeline } & Disposable;
 }
 
 /** The loaded models of a server. */
 export class ModelStore implements Disposable {
   readonly #models: ReadonlyMap<string, ServedModel>;
-  readonly #owned: readonly PicturePipeline[];
+  readonly #owned: readonly ImagePipeline[];
 
-  private constructor(models: ReadonlyMap<string, ServedModel>, owned: readonly PicturePipeline[]) {
+  private constructor(models: ReadonlyMap<string, ServedModel>, owned: readonly ImagePipeline[]) {
     this.#models = models;
     this.#owned = owned;
   }
@@ -54,13 +54,13 @@ export class ModelStore implements Disposable {
   static async load(models: ServerModels): Promise<ModelStore> {
     if (Object.keys(models).length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "models has no model");
     const served = new Map<string, ServedModel>();
-    const owned: PicturePipeline[] = [];
+    const owned: ImagePipeline[] = [];
     try {
       for (const [name, given] of Object.entries(models)) {
         let pipeline = given;
         if (typeof pipeline === "string" || !("run" in pipeline)) {
           const { from, ...options } = typeof pipeline === "string" ? { from: pipeline } : pipeline;
-          pipeline = (await DiffusionPipeline.fromPretrained(from, options)) as unknown as PicturePipeline;
+          pipeline = (await DiffusionPipeline.fromPretrained(from, options)) as unknown as ImagePipeline;
           owned.push(pipeline);
         }
         served.set(name, serve(name, pipeline));
@@ -94,7 +94,7 @@ export class ModelStore implements Disposable {
   }
 }
 
-function serve(name: string, pipeline: PicturePipeline): ServedModel {
+function serve(name: string, pipeline: ImagePipeline): ServedModel {
   return {
     name,
     created: Math.floor(Date.now() / 1000),
@@ -117,9 +117,9 @@ function serve(name: string, pipeline: PicturePipeline): ServedModel {
 }
 
 const DOING: Readonly<Record<Use, string>> = {
-  edit: "change a picture in this way",
-  inpaint: "paint the masked part of a picture",
-  generate: "make pictures from text alone",
+  edit: "change an image in this way",
+  inpaint: "paint the masked part of an image",
+  generate: "make images from text alone",
 };
 
 const AUTO = {
@@ -129,13 +129,13 @@ const AUTO = {
 } as const;
 
 /** The pipeline for a use with the same components, of which only the scheduler differs. */
-function sharedFor(use: Use | undefined, pipeline: DiffusionPipeline, scheduler: string | undefined): PicturePipeline {
+function sharedFor(use: Use | undefined, pipeline: DiffusionPipeline, scheduler: string | undefined): ImagePipeline {
   const own = pipeline.components.scheduler as Scheduler;
   const components =
     scheduler === undefined ? {} : { scheduler: schedulerFromClassName(scheduler).fromConfig(own.config) };
   if (use === undefined)
     return (
       pipeline.constructor as typeof DiffusionPipeline & { fromPipe: (from: object, parts: object) => unknown }
-    ).fromPipe(pipeline, components) as PicturePipeline;
-  return AUTO[use].fromPipe(pipeline, components as never) as unknown as PicturePipeline;
+    ).fromPipe(pipeline, components) as ImagePipeline;
+  return AUTO[use].fromPipe(pipeline, components as never) as unknown as ImagePipeline;
 }

@@ -89,7 +89,7 @@ export const serverOptions = declareOptions({
     max: 100,
     default: 4,
     group: LIMITS,
-    help: "pictures that a request asks for",
+    help: "images that a request asks for",
   },
   max_pixels: {
     type: "integer",
@@ -97,7 +97,7 @@ export const serverOptions = declareOptions({
     max: 178_956_970,
     default: 1_048_576,
     group: LIMITS,
-    help: "width times height of a picture, checked before it is decoded",
+    help: "width times height of an image, checked before it is decoded",
   },
   max_bytes: {
     type: "integer",
@@ -105,7 +105,7 @@ export const serverOptions = declareOptions({
     max: 1_073_741_824,
     default: 16_777_216,
     group: LIMITS,
-    help: "size of an uploaded or fetched picture",
+    help: "size of an uploaded or fetched image",
   },
   body_timeout: {
     type: "integer",

@@ -5,18 +5,18 @@ import { HttpError } from "./errors.js";
 import type { EditFields } from "./fields.js";
 import type { ServerSettings } from "./options.js";
 
-/** Limit of a JSON body. Parsing a large one would block the event loop; send larger pictures as multipart or by URL. */
+/** Limit of a JSON body. Parsing a large one would block the event loop; send larger images as multipart or by URL. */
 export const JSON_LIMIT = 2 * 1024 * 1024;
 
-/** The decoded pictures of a request. */
+/** The decoded images of a request. */
 export interface RequestPictures {
   image: RgbImage;
-  /** White where the picture is painted anew. */
+  /** White where the image is painted anew. */
   mask: RgbImage | undefined;
 }
 
 /**
- * Decodes the pictures of a request. Fetches from public addresses only, and never reads a file of the server.
+ * Decodes the images of a request. Fetches from public addresses only, and never reads a file of the server.
  *
  * @throws an `HttpError`, `ERR_IMAGE`, `ERR_DOWNLOAD`, `ERR_ABORTED`
  */
@@ -27,7 +27,7 @@ export async function loadRequestPictures(
 ): Promise<RequestPictures> {
   const given = [image, images].flat().filter((each) => each !== undefined);
   if (given.length !== 1)
-    throw new HttpError(400, "ERR_INVALID_ARGUMENT", `give one picture as image, not ${given.length}`, {
+    throw new HttpError(400, "ERR_INVALID_ARGUMENT", `give one image as image, not ${given.length}`, {
       param: "image",
     });
   const limits: LoadImageOptions = {
@@ -41,7 +41,7 @@ export async function loadRequestPictures(
   };
 }
 
-/** A mask as pipelines take it; that of OpenAI's API is transparent where the picture is painted anew. */
+/** A mask as pipelines take it; that of OpenAI's API is transparent where the image is painted anew. */
 async function loadMask(source: URL | Buffer, limits: LoadImageOptions): Promise<RgbImage> {
   const stored = await loadStored(source, limits);
   const { width, height, alpha } = stored;
@@ -51,7 +51,7 @@ async function loadMask(source: URL | Buffer, limits: LoadImageOptions): Promise
   return new RgbImage(width, height, data);
 }
 
-/** What a field holds that stands for a picture: nothing of the server's own. */
+/** What a field holds that stands for an image: nothing of the server's own. */
 function sourceOf(param: string, given: unknown): URL | Buffer {
   const picture =
     typeof given === "object" && given !== null && "image_url" in given

@@ -21,7 +21,7 @@ export interface EditsPluginOptions extends ServerOptions {
 
 /** Fields of a multipart body at most, and the characters of each. */
 const FIELDS = { fields: 40, fieldSize: 20_000, fieldNameSize: 100 };
-/** A picture, its mask, and one more, which is refused by its name. */
+/** An image, its mask, and one more, which is refused by its name. */
 const FILES = 3;
 
 /**

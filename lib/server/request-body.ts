@@ -6,7 +6,7 @@ import type { Schema } from "./fields.js";
 /**
  * Prepares a body for its schema: clients write `image[]` for a list, and null for what they leave out.
  *
- * @throws a 400 for a field that there is not, such as a misspelt one; dropping it would give another picture than the one asked for
+ * @throws a 400 for a field that there is not, such as a misspelt one; dropping it would give another image than the one asked for
  */
 export function tidyBody(request: FastifyRequest, schema: Schema): void {
   const { body } = request;

@@ -17,7 +17,7 @@ interface Surroundings {
 export const CLIENT_GONE = 499;
 
 /**
- * The requests for pictures that are in progress: each holds a place from before its body is read until its response is
+ * The requests for images that are in progress: each holds a place from before its body is read until its response is
  * sent, its time is over, or its client has disconnected.
  */
 export class RequestLives {

@@ -4,13 +4,13 @@ import { LatentPipeline } from "../pipelines/latent_pipeline.js";
 import type { ImagesResult, StepProgress } from "../pipelines/run-options.js";
 import { trainedSize } from "../pipelines/size.js";
 import type { EditFields } from "./fields.js";
-import type { PicturePipeline, ServedModel, Use } from "./models.js";
+import type { ImagePipeline, ServedModel, Use } from "./models.js";
 import type { RequestPictures } from "./pictures.js";
 
 /** A request that is ready to be computed. */
 export interface PictureRequest {
   fields: EditFields;
-  /** Undefined for pictures from text alone. */
+  /** Undefined for images from text alone. */
   pictures: RequestPictures | undefined;
   /** Undefined for what the model was trained for. */
   size: { width: number; height: number } | undefined;
@@ -21,7 +21,7 @@ export interface RunWatcher {
   signal: AbortSignal;
   /** A step is done. */
   onStep(): void;
-  /** A preview of the first picture, `partial_images` times. */
+  /** A preview of the first image, `partial_images` times. */
   onPreview?: ((picture: RgbImage, index: number) => Promise<void>) | undefined;
 }
 
@@ -61,9 +61,9 @@ export async function runRequest(
   return await pipeline.run(options);
 }
 
-/** The options of a run that say its pictures and their size. */
+/** The options of a run that say its images and their size. */
 async function placeOf(
-  pipeline: PicturePipeline,
+  pipeline: ImagePipeline,
   { pictures, size }: Pick<PictureRequest, "pictures" | "size">,
 ): Promise<object> {
   if (!pictures) return { ...size };
@@ -74,13 +74,13 @@ async function placeOf(
     return { image, ...given({ maskImage: mask, maxSize }) };
   }
   if (mask) return { image, maskImage: mask, ...size };
-  // Others take the picture's size for the result's.
+  // Others take the image's size for the result's.
   const takesSize = /^Kandinsky|XLInstructPix2Pix/.test(pipeline.className);
   return { image: await image.resize(size.width, size.height), ...(takesSize && size) };
 }
 
 /** At which steps a stream shows previews: spread evenly, never at the last one. */
-function previewSteps(pipeline: PicturePipeline, { partial_images: count }: EditFields, wanted: boolean) {
+function previewSteps(pipeline: ImagePipeline, { partial_images: count }: EditFields, wanted: boolean) {
   if (!wanted || count === 0) return { indexAt: () => undefined };
   if (!(pipeline instanceof LatentPipeline))
     throw new InstructPix2PixError(

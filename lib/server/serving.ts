@@ -13,7 +13,7 @@ export interface Serving {
   readonly queue: BoundedQueue;
   readonly metrics: Metrics;
   readonly lives: RequestLives;
-  /** Requests whose pictures are being decoded. */
+  /** Requests whose images are being decoded. */
   readonly reading: { count: number };
   /** Whether it takes requests: not once it is stopping. */
   ready: boolean;

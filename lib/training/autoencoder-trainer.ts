@@ -5,7 +5,7 @@ import { cancellable, native } from "../runtime/native.js";
 import { nativeOptions, ParameterTrainer, type TrainerOptions } from "./parameter-trainer.js";
 
 /**
- * Trains an autoencoder in place to reconstruct pictures: mean squared error, and a small KL term that keeps its
+ * Trains an autoencoder in place to reconstruct images: mean squared error, and a small KL term that keeps its
  * latents near a standard normal (Rombach et al. 2022, https://arxiv.org/abs/2112.10752, without discriminator).
  */
 export class AutoencoderTrainer extends ParameterTrainer {
@@ -23,7 +23,7 @@ export class AutoencoderTrainer extends ParameterTrainer {
    * Encodes, samples, decodes, and accumulates the gradients of `factor` · (squared error + `klWeight` · KL
    * divergence).
    *
-   * @param batch.x pictures [B,C,H,W] in -1..1
+   * @param batch.x images [B,C,H,W] in -1..1
    * @param batch.noise standard normal [B,latent_channels,h,w], for the sample of the posterior
    * @param batch.klWeight weight of the mean divergence of a latent's posterior from a standard normal
    * @returns the loss, a tensor of one element

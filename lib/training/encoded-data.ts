@@ -33,7 +33,7 @@ export interface EncodedData {
 }
 
 /**
- * Prefetches pictures across epochs, and encodes them when they are used.
+ * Prefetches images across epochs, and encodes them when they are used.
  *
  * @param perEpoch does not prefetch across epochs, since the next order is drawn only after the current epoch
  */

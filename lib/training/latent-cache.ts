@@ -16,7 +16,7 @@ import type { EditModels } from "./recipes/edit/models.js";
 /** Further dependencies of the records besides data set and models. */
 export interface CacheSettings {
   resolution: number;
-  /** Whether the log variance of the original pictures' latents is kept too. */
+  /** Whether the log variance of the original images' latents is kept too. */
   samplesOriginals: boolean;
   batchSize: number;
   mirrored: boolean;
@@ -47,7 +47,7 @@ export class LatentCache {
 
   /**
    * Opens the cache for this data set and these frozen models, encoding it if it is missing, or damaged as a whole. Its
-   * key is a hash of the content: another picture, resolution, autoencoder or text encoder gives another cache. Of
+   * key is a hash of the content: another image, resolution, autoencoder or text encoder gives another cache. Of
    * several runs that need the same cache, one creates it and the others wait.
    *
    * Records are verified when they are read, not here, which would read all of the file before the first step.
@@ -65,7 +65,7 @@ export class LatentCache {
     const name = `latents-${key.slice(0, 16)}`;
     const folder = join(parent, name);
     const onWait = (holder: string) =>
-      hooks.warn(`waiting for ${holder}, which encodes the same pictures into ${folder}`);
+      hooks.warn(`waiting for ${holder}, which encodes the same images into ${folder}`);
     const { loader, encoder, models, dataset } = parts;
     const encoding: RowEncoding = { loader, encoder, mirrored: settings.mirrored };
     const existing = async () => {
@@ -105,7 +105,7 @@ export class LatentCache {
    * The cached result of encoding these rows; undefined if none is usable. A damaged record is encoded anew, with a
    * warning.
    *
-   * @throws `ERR_IO` naming a row whose record is damaged and whose pictures are no longer there; `ERR_ABORTED`
+   * @throws `ERR_IO` naming a row whose record is damaged and whose images are no longer there; `ERR_ABORTED`
    */
   async read(
     rows: readonly number[],
@@ -167,7 +167,7 @@ export class LatentCache {
         if (row === damaged || typeof (await this.#records.read(row)) === "string") await this.#replace(row, record);
       }
     if (mended) return mended;
-    throw new InstructPix2PixError("ERR_IO", `${damage}, and its pictures cannot be read any more`);
+    throw new InstructPix2PixError("ERR_IO", `${damage}, and its images cannot be read any more`);
   }
 
   /** A cache that cannot be written to serves on. */

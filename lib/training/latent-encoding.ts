@@ -11,7 +11,7 @@ import { disposeEncoded, type EncodedBatch, entriesOf } from "./recipes/edit/mic
 export interface RowEncoding {
   loader: Loader;
   encoder: BatchEncoder;
-  /** Whether records also hold the latents of the flipped pictures. */
+  /** Whether records also hold the latents of the flipped images. */
   mirrored: boolean;
 }
 

@@ -17,7 +17,7 @@ const HASH_BYTES = 32;
 export interface Layout {
   /** [C,h,w] of one row's latents. */
   latents: [number, number, number];
-  /** 3 for mean and log variance of the edited picture's latents and the mean of the original's; 4 with its log variance. */
+  /** 3 for mean and log variance of the edited image's latents and the mean of the original's; 4 with its log variance. */
   perPair: 3 | 4;
   /** The shapes of one row's texts, by name. */
   text: Record<string, number[]>;

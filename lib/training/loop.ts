@@ -36,7 +36,7 @@ export interface LoopEnd {
 
 /**
  * The training loop of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section 3.2): noise the
- * edited picture's latents, predict the noise from them, the original's latents and the instruction, and step.
+ * edited image's latents, predict the noise from them, the original's latents and the instruction, and step.
  *
  * It ends after `maxTrainSteps` steps, or without that number after `numTrainEpochs` epochs, or once it is asked to stop.
  *

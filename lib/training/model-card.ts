@@ -41,7 +41,7 @@ export function modelCard(
 
 # InstructPix2Pix, trained from ${baseName}
 
-Edits pictures by instruction. Trained on ${dataset ?? "a local data set"} with instruct-pix2pix ${packageVersion()} for Node.js.
+Edits images by instruction. Trained on ${dataset ?? "a local data set"} with instruct-pix2pix ${packageVersion()} for Node.js.
 
 | setting | value |
 | --- | --- |

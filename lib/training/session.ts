@@ -304,7 +304,7 @@ class Session {
     if ("epochs" in interval && epoch % interval.epochs === 0) await this.#validate(step);
   }
 
-  /** Edits the validation picture. A failure only causes a warning. */
+  /** Edits the validation image. A failure only causes a warning. */
   async #validate(step: number): Promise<void> {
     const { options, trainer, validation } = this.#run;
     if (!validation || this.#validatedStep === step) return;

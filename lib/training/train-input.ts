@@ -31,11 +31,11 @@ export interface TrainInput {
   datasetName?: string | undefined;
   /** The configuration of the data set. */
   datasetConfigName?: string | undefined;
-  /** A folder of pictures with metadata.jsonl, .csv or .parquet, or of parquet files. */
+  /** A folder of images with metadata.jsonl, .csv or .parquet, or of parquet files. */
   trainDataDir?: string | undefined;
-  /** The column of the pictures to edit. Default "input_image". */
+  /** The column of the images to edit. Default "input_image". */
   originalImageColumn?: string | undefined;
-  /** The column of the edited pictures. Default "edited_image". */
+  /** The column of the edited images. Default "edited_image". */
   editedImageColumn?: string | undefined;
   /** The column of the instructions. Default "edit_prompt". */
   editPromptColumn?: string | undefined;
@@ -43,13 +43,13 @@ export interface TrainInput {
   maxTrainSamples?: number | undefined;
   /** Where downloads and prepared data are kept. */
   cacheDir?: string | undefined;
-  /** Pictures are resized to squares of this edge, in pixels. A whole number of at least 1. Default 256. */
+  /** Images are resized to squares of this edge, in pixels. A whole number of at least 1. Default 256. */
   resolution?: number | undefined;
-  /** Crop at the centre instead of at random; without effect, since pictures are resized first. Default false. */
+  /** Crop at the centre instead of at random; without effect, since images are resized first. Default false. */
   centerCrop?: boolean | undefined;
   /** Flip half of the pairs horizontally. Default false. */
   randomFlip?: boolean | undefined;
-  /** Pictures decoded in parallel during training; 0 means 1. A whole number of at least 0. Default 0. */
+  /** Images decoded in parallel during training; 0 means 1. A whole number of at least 0. Default 0. */
   dataloaderNumWorkers?: number | undefined;
   /** Stop at a broken row instead of skipping it. Default false. */
   strict?: boolean | undefined;
@@ -66,8 +66,8 @@ export interface TrainInput {
   /** Gradient accumulation: micro-steps per optimizer step. A whole number of at least 1. Default 1. */
   gradientAccumulationSteps?: number | undefined;
   /**
-   * Conditioning dropout for classifier-free guidance: probability of dropping the text, the picture, or both
-   * (each); by default none. A number from 0 to 1.
+   * Conditioning dropout for classifier-free guidance: probability of dropping the text, the image, or both (each);
+   * by default none. A number from 0 to 1.
    */
   conditioningDropoutProb?: number | undefined;
   /**
@@ -153,7 +153,7 @@ export interface TrainInput {
    * identical results, less time, two more bytes of memory per weight. Default false.
    */
   shadowWeights?: boolean | undefined;
-  /** Encode pictures and instructions once, into a file, instead of in every epoch. Default false. */
+  /** Encode images and instructions once, into a file, instead of in every epoch. Default false. */
   cacheLatents?: boolean | undefined;
   /** Let CUDA round float32 matrix products to TF32. Default false. */
   allowTf32?: boolean | undefined;
@@ -176,11 +176,11 @@ export interface TrainInput {
   validationPrompt?: string | undefined;
   /** Edits to make of it. A whole number of at least 1. Default 4. */
   numValidationImages?: number | undefined;
-  /** A picture to edit for validation, read before training begins. */
+  /** An image to edit for validation, read before training begins. */
   valImageUrl?: string | undefined;
   /** Validate after every so many epochs, and at the end. A whole number of at least 1. Default 1. */
   validationEpochs?: number | undefined;
-  /** SDXL: a picture to edit for validation, read before training begins. */
+  /** SDXL: an image to edit for validation, read before training begins. */
   valImageUrlOrPath?: string | undefined;
   /** SDXL: validate after every so many steps, and at the end. A whole number of at least 1. Default 100. */
   validationSteps?: number | undefined;

@@ -69,7 +69,7 @@ export class EditJudge {
     if (width !== this.size || height !== this.size)
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `the picture must be ${this.size}×${this.size}, not ${width}×${height}`,
+        `the image must be ${this.size}×${this.size}, not ${width}×${height}`,
       );
     const error = squaredError(data, this.#target);
     const success = this.#others.every((other) => error < squaredError(data, other));

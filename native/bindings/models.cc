@@ -243,7 +243,7 @@ Napi::Value vae_encode(const Info& info) {
   const bool slicing = bool_argument(info[2], "slicing");
   const auto tiling = tiling_argument(info[3]);
   return submit_with(info.Env(), model, tensor_work([=] {
-                       require_dims(x, 4, "the picture", "[B,C,H,W]");
+                       require_dims(x, 4, "the image", "[B,C,H,W]");
                        return model->encode(prepared(x, *model), slicing, tiling);
                      }),
                      CancelObject::get_optional(info[4]));

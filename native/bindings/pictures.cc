@@ -85,15 +85,15 @@ Napi::Value picture_to_tensor(const Info& info) {
 }
 
 /// picturesToTensor(rgb, count, height, width, flips): float32 [count,3,H,W] in -1..1 from count consecutive
-/// pictures; flagged ones are mirrored left to right. 2·x/255 − 1, in this order, as diffusers' script
+/// images; flagged ones are mirrored left to right. 2·x/255 − 1, in this order, as diffusers' script
 /// computes it.
 Napi::Value pictures_to_tensor(const Info& info) {
   const int64_t count = integer_argument(info[1], "count");
   const int height = edge_argument(info[2], "height"), width = edge_argument(info[3], "width");
-  if (count < 1) throw Error("ERR_INVALID_ARGUMENT", "there are no pictures");
+  if (count < 1) throw Error("ERR_INVALID_ARGUMENT", "there are no images");
   std::vector<double> flips = numbers_argument(info[4], "flips");
   if (static_cast<int64_t>(flips.size()) != count)
-    throw Error("ERR_INVALID_ARGUMENT", "there must be one flip for each picture");
+    throw Error("ERR_INVALID_ARGUMENT", "there must be one flip for each image");
   const at::Tensor rgb = from_typed_array(info[0], at::kByte, {count, height, width, 3});
   return submit_tensor(info.Env(), c10::kCPU, [=] {
     const at::Tensor unit = rgb.permute({0, 3, 1, 2}).to(at::kFloat).contiguous() / 255.0;
@@ -110,7 +110,7 @@ Napi::Value tensor_to_pictures(const Info& info) {
   const at::Tensor tensor = TensorObject::get(info[0]);
   return submit(info.Env(), tensor.device(), [=]() -> Finish {
     if (tensor.dim() != 4 || (tensor.size(1) != 3 && tensor.size(1) != 1))
-      throw Error("ERR_INVALID_ARGUMENT", "pictures are made from a tensor [B,3,H,W] or [B,1,H,W]");
+      throw Error("ERR_INVALID_ARGUMENT", "images are made from a tensor [B,3,H,W] or [B,1,H,W]");
     const at::Tensor bytes =
         (tensor.to(at::kFloat).clamp(0, 1) * 255.0).round().to(at::kByte).expand({-1, 3, -1, -1});
     const at::Tensor hwc = bytes.permute({0, 2, 3, 1}).to(at::kCPU).contiguous();

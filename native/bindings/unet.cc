@@ -102,7 +102,7 @@ Napi::Value unet_forward(const Info& info) {
       CancelObject::get_optional(info[4]));
 }
 
-/// { picture, scale, guessMode, zeroRowsBefore, zeroRowsBehind }
+/// { image, scale, guessMode, zeroRowsBefore, zeroRowsBehind }
 ControlInput control_argument(const Napi::Value& value) {
   const Napi::Object object = object_argument(value, "control");
   const ControlInput control{TensorObject::get(object.Get("picture")),

@@ -27,7 +27,7 @@ class Picture {
   Picture(const uint8_t* pixels, int width, int height, int channels)
       : pixels_(pixels), width_(width), height_(height), channels_(channels) {}
 
-  /// Sobel's derivatives of row y, where the picture's border is repeated; zeros for rows outside.
+  /// Sobel's derivatives of row y, where the image's border is repeated; zeros for rows outside.
   void gradient(int y, bool l2, GradientRow& row) const {
     std::fill(row.norm.begin(), row.norm.end(), 0);
     if (y < 0 || y >= height_) return;

@@ -20,7 +20,7 @@ class JobQueue {
 
   /// The queue of a device; made, with its thread, at first use.
   static JobQueue& of(c10::Device device);
-  /// The queue for work that belongs to no device: picture resampling, file copies.
+  /// The queue for work that belongs to no device: image resampling, file copies.
   static JobQueue& io();
   /// The queue for releasing large memory.
   static JobQueue& releases();

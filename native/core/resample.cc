@@ -280,8 +280,8 @@ bool vertical_first(int lost_columns, int lost_rows) {
 
 void check(int width, int height, int channels, int out_width, int out_height) {
   if (width < 1 || height < 1 || out_width < 1 || out_height < 1)
-    throw std::invalid_argument("a picture to resize has at least one pixel on each side, before and after");
-  if (channels < 1 || channels > 4) throw std::invalid_argument("a picture to resize has 1 to 4 channels");
+    throw std::invalid_argument("an image to resize has at least one pixel on each side, before and after");
+  if (channels < 1 || channels > 4) throw std::invalid_argument("an image to resize has 1 to 4 channels");
 }
 
 }  // namespace
@@ -302,7 +302,7 @@ ResampleFilter parse_resample_filter(const std::string& name) {
 
 namespace {
 
-/// A picture of which `across` columns and `down` rows, that need not be whole, are spread over another one.
+/// An image of which `across` columns and `down` rows, that need not be whole, are spread over another one.
 struct Extent {
   double across, down;
 };

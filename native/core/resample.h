@@ -12,7 +12,7 @@ enum class ResampleFilter { kNearest, kBox, kBilinear, kHamming, kBicubic, kLanc
 /// The filter of a lower-case name ("bicubic"). Throws std::invalid_argument for any other string.
 ResampleFilter parse_resample_filter(const std::string& name);
 
-/// Resizes an interleaved picture (H·W·C bytes, 1 to 4 channels) exactly as Pillow 13 resizes 8-bit pictures.
+/// Resizes an interleaved image (H·W·C bytes, 1 to 4 channels) exactly as Pillow 13 resizes 8-bit images.
 ///
 /// Two separable passes, each rounding to 8 bits, so that their order matters; a pass that would change
 /// nothing is skipped. The vertical pass runs first if the height shrinks by more than twice the pixels that
@@ -20,7 +20,7 @@ ResampleFilter parse_resample_filter(const std::string& name);
 /// antialiases), and its weights are normalised in double precision, then rounded to 22 fractional bits.
 /// Channels are independent: alpha is not premultiplied.
 ///
-/// With `reducing` the picture is first reduced by whole factors to means of its pixels, as Pillow does for
+/// With `reducing` the image is first reduced by whole factors to means of its pixels, as Pillow does for
 /// `reducing_gap=1`.
 ///
 /// `dst` holds out_height·out_width·channels bytes and must not overlap `src`. Throws std::invalid_argument

@@ -15,9 +15,9 @@ struct AutoencoderKLConfig : AutoencoderConfig {
   bool use_post_quant_conv;
 };
 
-/// How a large picture is cut so that memory stays bounded. Tiles overlap and are blended linearly.
+/// How a large image is cut so that memory stays bounded. Tiles overlap and are blended linearly.
 struct TilingOptions {
-  int64_t sample_min_size;  ///< tile edge in pixels; larger pictures are cut
+  int64_t sample_min_size;  ///< tile edge in pixels; larger images are cut
   int64_t latent_min_size;  ///< the same in latents
   double overlap = 0.25;    ///< share of a tile that overlaps its neighbour
 };

@@ -27,7 +27,7 @@ struct CLIPTextOutput {
       hidden_states;  ///< on request: the embeddings, then each layer's output, not normalised
 };
 
-/// CLIP's text transformer (Radford et al. 2021), with its projection to the space shared with pictures if
+/// CLIP's text transformer (Radford et al. 2021), with its projection to the space shared with images if
 /// the configuration has one.
 class CLIPTextModel : public Model {
  public:

@@ -11,13 +11,13 @@ namespace ip2p {
 struct ControlNetConfig : UNetEncoderConfig {
   explicit ControlNetConfig(const ConfigValue& config);
 
-  int64_t conditioning_channels;  ///< of the control picture
+  int64_t conditioning_channels;  ///< of the control image
   std::vector<int64_t> conditioning_embedding_out_channels;
-  bool bgr;                     ///< takes the control picture's channels in reverse
+  bool bgr;                     ///< takes the control image's channels in reverse
   bool global_pool_conditions;  ///< residuals are means over all pixels
 };
 
-/// From a control picture to features of the size of the latents. Child names: "conv_in", "blocks",
+/// From a control image to features of the size of the latents. Child names: "conv_in", "blocks",
 /// "conv_out".
 class ControlNetConditioningEmbedding : public Module {
  public:
@@ -41,7 +41,7 @@ struct ControlInput {
   int64_t zero_rows_before = 0, zero_rows_behind = 0;
 };
 
-/// A copy of a UNet's encoder half that sees a control picture, and whose features are added to the UNet's
+/// A copy of a UNet's encoder half that sees a control image, and whose features are added to the UNet's
 /// (Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models").
 class ControlNetModel : public Model {
  public:
@@ -56,7 +56,7 @@ class ControlNetModel : public Model {
                     const ControlInput& control) const;
 
  private:
-  /// The picture's features, [1 or B,C,h,w]; kept by the cache.
+  /// The image's features, [1 or B,C,h,w]; kept by the cache.
   at::Tensor embedded(const ControlInput& control, const at::Tensor& sample, UNetCache* cache) const;
 
   ControlNetConfig config_;

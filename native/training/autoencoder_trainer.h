@@ -5,7 +5,7 @@
 
 namespace ip2p {
 
-/// Trains an autoencoder to reconstruct pictures (Rombach et al. 2022, without the adversarial part).
+/// Trains an autoencoder to reconstruct images (Rombach et al. 2022, without the adversarial part).
 class AutoencoderTrainer : public ParameterTrainer {
  public:
   AutoencoderTrainer(std::shared_ptr<AutoencoderKL> vae, const TrainerOptions& options);

@@ -12,7 +12,7 @@ const SEEDS = { teaching: 10, asking: 11 };
 /** Unseen examples of the lesson come from this seed. */
 export const ASKED = SEEDS.asking;
 
-/** Writes a data set as a user would: pictures, and a line for each pair in metadata.jsonl. */
+/** Writes a data set as a user would: images, and a line for each pair in metadata.jsonl. */
 export async function writeLesson(folder) {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });

@@ -1,4 +1,4 @@
-/** The demo's page, with all pictures inside. */
+/** The demo's page, with all images inside. */
 export async function drawPage({ world, lesson, losses, seconds }) {
   const picture = async (image) => {
     const data = await (await image.resize(192, 192, "lanczos")).encode("png");

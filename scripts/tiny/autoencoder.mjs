@@ -10,7 +10,7 @@ const VALUES = 3 * SIZE * SIZE;
 const CHECKED = 256;
 const SAVE_EVERY = 250;
 
-/** Pictures of the world, both sides of each example, as bytes [count,3,SIZE,SIZE]. */
+/** Images of the world, both sides of each example, as bytes [count,3,SIZE,SIZE]. */
 async function drawPictures(seed, count) {
   const all = new Uint8Array(count * VALUES);
   const area = SIZE * SIZE;
@@ -35,7 +35,7 @@ function batchOf(bytes, rows) {
   return Tensor.from(values, [rows.length, 3, SIZE, SIZE]);
 }
 
-/** Reconstruction of pictures that were not trained on, in decibels: 10·log10(1 / mean squared error in 0..1). */
+/** Reconstruction of images that were not trained on, in decibels: 10·log10(1 / mean squared error in 0..1). */
 export async function reconstructionQuality(vae, bytes) {
   let error = 0;
   const count = bytes.length / VALUES;
@@ -70,7 +70,7 @@ export async function trainAutoencoder(folder, log) {
   const done = join(folder, "vae");
   if (existsSync(done)) return done;
   mkdirSync(folder, { recursive: true });
-  log(`drawing ${AUTOENCODER.pictures} pictures`);
+  log(`drawing ${AUTOENCODER.pictures} images`);
   const bytes = await drawPictures(SEEDS.autoencoder, AUTOENCODER.pictures);
   const unseen = await drawPictures(SEEDS.check, CHECKED);
 
@@ -142,7 +142,7 @@ export async function trainAutoencoder(folder, log) {
 
 /**
  * Gives the latents mean 0 and deviation 1 in every channel, by the 1×1 convolutions behind the encoder and before the
- * decoder; the pictures stay the same. The UNet then sees both its inputs at the scale of its noise.
+ * decoder; the images stay the same. The UNet then sees both its inputs at the scale of its noise.
  */
 async function standardise(vae, bytes) {
   const channels = AUTOENCODER.config.latent_channels;

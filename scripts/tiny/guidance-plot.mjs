@@ -103,6 +103,6 @@ function axes(texts, images, { width, height }) {
     ...columns,
     ...rows,
     textElement("guidance by the text", { ...title, x: width / 2, y: height + 76 }),
-    `<g transform="translate(-88 ${height / 2}) rotate(-90)">${textElement("guidance by the picture", { ...title, x: 0, y: 8 })}</g>`,
+    `<g transform="translate(-88 ${height / 2}) rotate(-90)">${textElement("guidance by the image", { ...title, x: 0, y: 8 })}</g>`,
   ];
 }

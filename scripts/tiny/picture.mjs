@@ -1,4 +1,4 @@
-// Draws the picture that diffusers edits in scripts/record-built-in.py, and writes the settings of the edit.
+// Draws the image that diffusers edits in scripts/record-built-in.py, and writes the settings of the edit.
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,10 +1,10 @@
 // All settings that determine the built-in model.
 
-/** Width and height of its pictures. */
+/** Width and height of its images. */
 export const SIZE = 64;
 /** Tokens of an instruction, the start and the end included. */
 export const TOKENS = 20;
-/** Seeds of the world: their pictures do not overlap. */
+/** Seeds of the world: their images do not overlap. */
 export const SEEDS = { autoencoder: 1, training: 2, check: 3, guidance: 4, objects: 5 };
 
 export const AUTOENCODER = {

@@ -2,16 +2,16 @@ import sharp from "sharp";
 import { textElement, textWidth } from "../../dist/drawing/letters.js";
 import { COLOURS, svgDocument } from "../../dist/drawing/svg.js";
 
-/** Screen pixels per picture pixel. */
+/** Screen pixels per image pixel. */
 const SCALE = 3;
 const MARGIN = 44;
-/** Gap between the pictures of an example. */
+/** Gap between the images of an example. */
 const GAP = 12;
 /** Gaps between examples, horizontal and vertical. */
 const BETWEEN = { columns: 56, rows: 36 };
 const TEXT = 30;
 const SMALL = 22;
-/** Gap between a line's lowest letters and the pictures below. */
+/** Gap between a line's lowest letters and the images below. */
 const BELOW_TEXT = 14;
 const MARK = 13;
 const HEAD = 156;
@@ -73,7 +73,7 @@ function heading(title, { success, count }, width) {
   ].join("");
 }
 
-/** A picture with rounded corners and a fine outline, so that snow does not run into the paper. */
+/** An image with rounded corners and a fine outline, so that snow does not run into the paper. */
 async function upscaled({ width, height, data }, side) {
   const rectangle = (inset, look) =>
     svgDocument(

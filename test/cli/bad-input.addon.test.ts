@@ -214,17 +214,17 @@ describe("an invalid argument is refused in one line:", () => {
       /cannot write "file\.txt\/out\.png": "file\.txt" is not a folder/,
     ],
     ["an output without a format", ["--output", "out.xyz"], 2, /--output: .*"out\.xyz".*use \.png/],
-    ["a picture that is absent", ["--image", "absent.png"], 1, /the picture "absent\.png" does not exist/],
-    ["a picture that is a folder", ["--image", "folder.png"], 1, /"folder\.png" is a folder/],
-    ["a picture that is a text file", ["--image", "file.txt"], 1, /"file\.txt" is not a picture/],
+    ["an image that is absent", ["--image", "absent.png"], 1, /the image "absent\.png" does not exist/],
+    ["an image that is a folder", ["--image", "folder.png"], 1, /"folder\.png" is a folder/],
+    ["an image that is a text file", ["--image", "file.txt"], 1, /"file\.txt" is not an image/],
     [
-      "a picture that is too large",
+      "an image that is too large",
       ["--image", "huge.png"],
       1,
       /"huge\.png" has 60000×60000 pixels, more than the limit/,
     ],
     [
-      "a picture behind a closed port",
+      "an image behind a closed port",
       ["--image", "http://127.0.0.1:1/a.png"],
       1,
       /cannot fetch http:\/\/127\.0\.0\.1:1\/a\.png: /,
@@ -275,7 +275,7 @@ describe("an invalid argument is refused in one line:", () => {
     const { status, stderr } = await ip2p(editArguments("--image", "absent.png", "--verbose"), { cwd: place.folder });
     expect(status).toBe(1);
     expect(stderr).toMatch(
-      /^ip2p: the picture "absent\.png" does not exist\n\[ERR_FILE_NOT_FOUND\] InstructPix2PixError: .*\n {4}at /,
+      /^ip2p: the image "absent\.png" does not exist\n\[ERR_FILE_NOT_FOUND\] InstructPix2PixError: .*\n {4}at /,
     );
   });
 });

@@ -28,7 +28,7 @@ test("a row that cannot be used gives status 1 and is named, also for programs",
   const plain = await run(at, "--no_progress");
   expect(plain).toMatchObject({ status: 1, stderr: "" });
   expect(plain.stdout).toContain(
-    `1 row cannot be used:\n  metadata.jsonl, line 1: the picture "${image}" does not exist`,
+    `1 row cannot be used:\n  metadata.jsonl, line 1: the image "${image}" does not exist`,
   );
   const { status, stdout } = await run(at, "--json");
   expect(status).toBe(1);

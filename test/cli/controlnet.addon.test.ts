@@ -25,7 +25,7 @@ async function run(place: Workplace, args: readonly string[]): Promise<Outcome> 
   return await ip2pHere(["generate", ...quick, "--num_threads=1", "--device=cpu", ...args], { cwd: place.folder });
 }
 
-/** The picture of a command that must succeed without a word on standard error. */
+/** The image of a command that must succeed without a word on standard error. */
 async function made(...args: string[]): Promise<RgbImage> {
   using place = new Workplace();
   expect(await run(place, args)).toMatchObject({ status: 0, stderr: "" });
@@ -38,7 +38,7 @@ function expectSame(found: RgbImage, { images: [expected] }: { images: readonly 
 }
 
 describe("ip2p generate --controlnet", () => {
-  it("makes the pictures from text and control pictures that the API makes", async () => {
+  it("makes the images from text and control images that the API makes", async () => {
     const one = ["--model", model, "--controlnet", net, "--control_image", control];
     using pipe = await StableDiffusionControlNetPipeline.fromPretrained(model, { ...onCpu, controlnet: net });
     const plain = await made(...one);
@@ -55,7 +55,7 @@ describe("ip2p generate --controlnet", () => {
     expect(less.equals(plain)).toBe(false);
   });
 
-  it("makes pictures from a picture, led by its edges", async () => {
+  it("makes images from an image, led by its edges", async () => {
     using pipe = await StableDiffusionControlNetImg2ImgPipeline.fromPretrained(model, { ...onCpu, controlnet: net });
     const thresholds = ["--canny_low_threshold=30", "--canny_high_threshold=90"];
     const found = await made(
@@ -78,7 +78,7 @@ describe("ip2p generate --controlnet", () => {
     expect([images[0]!.equals(found), all.equals(controlImage)]).toEqual([false, false]);
   });
 
-  it("takes several ControlNets, each with its picture and numbers", async () => {
+  it("takes several ControlNets, each with its image and numbers", async () => {
     const controlnet = [net, second];
     using pipe = await StableDiffusionControlNetPipeline.fromPretrained(model, { ...onCpu, controlnet });
     const found = await made(
@@ -91,7 +91,7 @@ describe("ip2p generate --controlnet", () => {
     expectSame(found, await pipe.run({ ...shared, ...numbers, image, height: 48, width: 32 }));
   });
 
-  it("takes Stable Diffusion XL, from text and from a picture, with its own options", async () => {
+  it("takes Stable Diffusion XL, from text and from an image, with its own options", async () => {
     const controlled = { ...onCpu, controlnet: xlNet };
     const args = ["--model", xlModel, "--controlnet", xlNet, "--control_image", control];
     using text = await StableDiffusionXLControlNetPipeline.fromPretrained(xlModel, controlled);
@@ -106,9 +106,9 @@ describe("ip2p generate --controlnet", () => {
 describe("is refused in one line, before the model is loaded:", () => {
   const args = ["--model", model, "--controlnet", net, "--control_image", control];
   const cases: [what: string, args: string[], status: number, expected: RegExp][] = [
-    ["no control picture", args.slice(0, 4), 2, /--controlnet needs --control_image, or --image and --control canny$/],
+    ["no control image", args.slice(0, 4), 2, /--controlnet needs --control_image, or --image and --control canny$/],
     [
-      "the picture itself as its control",
+      "the image itself as its control",
       [...args.slice(0, 4), "--image", picture],
       2,
       /--controlnet needs --control_image, or/,
@@ -117,7 +117,7 @@ describe("is refused in one line, before the model is loaded:", () => {
     ["guessing without a ControlNet", ["--model", model, "--guess_mode"], 2, /--guess_mode is for a ControlNet: give/],
     ["an unknown control", [...args, "--control=pose"], 2, /--control takes one of none, canny, not \["pose"\]$/],
     [
-      "fewer pictures than ControlNets",
+      "fewer images than ControlNets",
       [...args, "--controlnet", second],
       2,
       /--control_image has 1 values for 2 of --controlnet$/,
@@ -147,16 +147,16 @@ describe("is refused in one line, before the model is loaded:", () => {
       /--control_guidance_start 0.6 must be below --control_guidance_end 0.5$/,
     ],
     [
-      "control pictures of two sizes",
+      "control images of two sizes",
       [...args, "--controlnet", second, "--control_image", other],
       1,
-      /^the pictures make 40×56 and 32×48 pixels: give pictures of one size, or height and width$/,
+      /^the images make 40×56 and 32×48 pixels: give images of one size, or height and width$/,
     ],
     [
-      "a picture of another size than its control",
+      "an image of another size than its control",
       [...args.slice(0, 4), "--control_image", other, "--image", picture],
       1,
-      /^the pictures make \d+×\d+ and \d+×\d+ pixels: give pictures of one size, or height and width$/,
+      /^the images make \d+×\d+ and \d+×\d+ pixels: give images of one size, or height and width$/,
     ],
     ["a mask", [...args, "--image", picture, "--mask", picture], 2, /--mask does not go with --controlnet$/],
     ["a refiner", [...args, "--refiner", xlModel], 2, /--refiner does not go with --controlnet$/],
@@ -184,12 +184,7 @@ describe("is refused in one line, before the model is loaded:", () => {
       1,
       /nowhere: no such folder/,
     ],
-    [
-      "a picture that is absent",
-      [...args.slice(0, 4), "--control_image=absent.png"],
-      1,
-      /"absent.png" does not exist$/,
-    ],
+    ["an image that is absent", [...args.slice(0, 4), "--control_image=absent.png"], 1, /"absent.png" does not exist$/],
     [
       "a strength that leaves no step",
       [...args, "--image", picture, "--strength=0.1", "--scheduler=DDIMScheduler"],
@@ -218,7 +213,7 @@ describe("is refused in one line, before the model is loaded:", () => {
     expect({ status: found, stdout, files: place.list() }).toEqual({ status, stdout: "", files: [] });
   });
 
-  it("a ControlNet that takes no pictures", async () => {
+  it("a ControlNet that takes no images", async () => {
     using place = new Workplace();
     cpSync(net, place.at("net"), { recursive: true });
     const file = place.at("net", "config.json");
@@ -231,6 +226,6 @@ describe("is refused in one line, before the model is loaded:", () => {
       control,
     ]);
     expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
-    expect(stderr).toMatch(/^ip2p: the ControlNet's "conditioning_channels" is 4, but pictures have 3: .*\n$/);
+    expect(stderr).toMatch(/^ip2p: the ControlNet's "conditioning_channels" is 4, but images have 3: .*\n$/);
   });
 });

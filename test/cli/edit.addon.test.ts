@@ -10,7 +10,7 @@ import { fixture } from "../helpers/fixtures.js";
 import { writeSingleFile } from "../single-file/make.js";
 import { editArguments, ip2p, ip2pHere, tinyImage, tinyModel, Workplace } from "./run-cli.js";
 
-/** diffusers' pictures of a recorded run, as the 8-bit pixels it saves. */
+/** diffusers' images of a recorded run, as the 8-bit pixels it saves. */
 async function recordedPictures(run: number): Promise<RgbImage[]> {
   const tensors = await loadSafetensors(fixture("ip2p-tiny", "expected.safetensors"));
   const images = tensors[`run${run}.images`]!;
@@ -31,7 +31,7 @@ function largestDifference(a: RgbImage, b: RgbImage): number {
 }
 
 describe("ip2p edit", () => {
-  it("writes the pictures that diffusers makes of the same command", async () => {
+  it("writes the images that diffusers makes of the same command", async () => {
     using place = new Workplace();
     const outcome = await ip2p(
       editArguments(
@@ -71,7 +71,7 @@ describe("ip2p edit", () => {
     const grid = await loadImage(place.at("photo.webp"));
     expect([grid.width, grid.height]).toEqual([3 * before.width, before.height]);
     const left = new RgbImage(before.width, before.height, columns(grid, 0, before.width));
-    // WebP is lossy, but not so much that another picture would pass.
+    // WebP is lossy, but not so much that another image would pass.
     expect(meanDifference(left, before)).toBeLessThan(6);
     const right = new RgbImage(before.width, before.height, columns(grid, before.width, before.width));
     expect(meanDifference(right, before)).toBeGreaterThan(12);
@@ -91,7 +91,7 @@ describe("ip2p edit", () => {
       ...["--vae_slicing", "--enable_model_cpu_offload", "--deterministic", "--allow_tf32"],
     );
     for (const [i, picture] of bounded.entries()) expect(largestDifference(picture, plain[i]!)).toBeLessThanOrEqual(1);
-    // The picture has 40×56 pixels, the tiles of this autoencoder 32×32.
+    // The image has 40×56 pixels, the tiles of this autoencoder 32×32.
     const [tiled] = await edit("c.png", "--vae_tiling");
     expect(largestDifference(tiled!, plain[0]!)).toBeGreaterThan(1);
     using pipeline = await InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu" });
@@ -171,7 +171,7 @@ describe("ip2p edit", () => {
       cwd: place.folder,
     });
     expect(status).toBe(1);
-    const message = 'the picture "absent.png" does not exist';
+    const message = 'the image "absent.png" does not exist';
     expect(JSON.parse(stdout)).toEqual({ event: "error", code: "ERR_FILE_NOT_FOUND", message });
     expect(stderr).toBe(`ip2p: ${message}\n`);
   });
@@ -214,7 +214,7 @@ describe("ip2p edit", () => {
     expect(stdout).toContain("safety_checker (StableDiffusionSafetyChecker) is not loaded\n");
   });
 
-  it("takes the picture from a URL, private addresses included", async () => {
+  it("takes the image from a URL, private addresses included", async () => {
     using place = new Workplace();
     const server = createServer((_, response) => response.end(readFileSync(tinyImage)));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

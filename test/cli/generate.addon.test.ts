@@ -30,7 +30,7 @@ function generateArguments(...more: string[]): string[] {
   ];
 }
 
-/** Pictures of a command that must succeed without a word on standard error. */
+/** Images of a command that must succeed without a word on standard error. */
 async function generated(args: string[], outputs = ["out.png"], stderr = ""): Promise<RgbImage[]> {
   using place = new Workplace();
   const outcome = await ip2pHere(args, { cwd: place.folder });
@@ -47,7 +47,7 @@ function expectSame(found: readonly RgbImage[], expected: readonly RgbImage[]): 
 }
 
 describe("ip2p generate", () => {
-  it("makes the pictures from text that the API makes", async () => {
+  it("makes the images from text that the API makes", async () => {
     const found = await generated(
       generateArguments(
         ...["--negative-prompt", "blurry", "--num_images_per_prompt=2", "--height", "40", "--width=56"],
@@ -92,11 +92,11 @@ describe("ip2p generate", () => {
     expectSame(edited, expected.images);
   });
 
-  it("makes a picture from a picture", async () => {
+  it("makes an image from an image", async () => {
     const flags = ["--model", pictureModel, "--image", picture];
     using pipeline = await StableDiffusionImg2ImgPipeline.fromPretrained(pictureModel, { device: "cpu" });
     const byDefault = await generated(generateArguments(...flags));
-    // The picture has 44×60 pixels, the model was trained for 48.
+    // The image has 44×60 pixels, the model was trained for 48.
     expectSame(byDefault, (await pipeline.run({ ...shared, image: picture, maxSize: 48 })).images);
     const closer = await generated(
       generateArguments(...flags, "--strength", "0.4", "--clip_skip=1", "--max_size=none"),
@@ -109,7 +109,7 @@ describe("ip2p generate", () => {
   it.each([
     ["an inpainting model", inpaintModel],
     ["a text-to-image model", textModel],
-  ])("paints the masked part of a picture anew, with %s", async (_, model) => {
+  ])("paints the masked part of an image anew, with %s", async (_, model) => {
     const size = ["--height=48", "--width=40"];
     const flags = ["--model", model, "--image", picture, "--mask", mask];
     using pipeline = await StableDiffusionInpaintPipeline.fromPretrained(model, { device: "cpu" });
@@ -154,7 +154,7 @@ describe("ip2p generate", () => {
     );
   });
 
-  it("lays results side by side, behind the picture that they were made from", async () => {
+  it("lays results side by side, behind the image that they were made from", async () => {
     const given = ["--grid", "--num_images_per_prompt=2"];
     const many = { ...shared, numImagesPerPrompt: 2 };
     using text = await StableDiffusionPipeline.fromPretrained(textModel, { device: "cpu" });
@@ -188,7 +188,7 @@ describe("ip2p generate", () => {
     expect(events[0]).toEqual({
       event: "note",
       message:
-        "the picture of 44×60 pixels is resized to 32×48, what the model was trained for; --max_size says another size, --max_size none keeps all",
+        "the image of 44×60 pixels is resized to 32×48, what the model was trained for; --max_size says another size, --max_size none keeps all",
     });
     const number = expect.any(Number);
     expect(events[9]).toEqual({ event: "step", step: 1, total_steps: 2, timestep: number, steps_per_second: null });
@@ -234,15 +234,15 @@ describe("is refused in one line, before the model is loaded:", () => {
       /^strength 0.3 leaves none of the 3 steps: .* --num_inference_steps larger$/,
     ],
     ["a size that is none", ["--image", picture, "--max_size=0"], 2, /--max_size must be .*not "0"$/],
-    ["a size without a picture", ["--max_size=64"], 2, /^generate: --max_size .*give --image too$/],
+    ["a size without an image", ["--max_size=64"], 2, /^generate: --max_size .*give --image too$/],
     [
       "two sizes",
       ["--image", picture, "--mask", mask, "--max_size=64", "--width=64"],
       2,
       /give --max_size or --width, not both$/,
     ],
-    ["a strength without a picture", ["--strength", "0.5"], 2, /^generate: --strength .*give --image too$/],
-    ["a mask without a picture", ["--mask", mask], 2, /^generate: --mask .*give --image too$/],
+    ["a strength without an image", ["--strength", "0.5"], 2, /^generate: --strength .*give --image too$/],
+    ["a mask without an image", ["--mask", mask], 2, /^generate: --mask .*give --image too$/],
     [
       "a margin without a mask",
       ["--image", picture, "--padding_mask_crop=4"],
@@ -250,19 +250,14 @@ describe("is refused in one line, before the model is loaded:", () => {
       /^generate: --padding_mask_crop .*give --mask too$/,
     ],
     [
-      "a mask of another size, to be cut out with the picture",
+      "a mask of another size, to be cut out with the image",
       [...inpaint, "--mask", tinyImage, "--padding_mask_crop=4"],
       1,
-      /^with --padding_mask_crop the mask must have the picture's size, 44×60, not 40×56$/,
+      /^with --padding_mask_crop the mask must have the image's size, 44×60, not 40×56$/,
     ],
     ["a mask that is black", [...inpaint, "--mask", "black.png", "--padding_mask_crop=4"], 1, /^the mask is black/],
     ["a mask that is absent", ["--image", picture, "--mask=absent.png"], 1, /"absent.png" does not exist$/],
-    [
-      "a height with a picture alone",
-      ["--image", picture, "--height=40"],
-      2,
-      /--height does not go with --image alone/,
-    ],
+    ["a height with an image alone", ["--image", picture, "--height=40"], 2, /--height does not go with --image alone/],
     [
       "a height that the model cannot make",
       ["--height=42"],
@@ -271,7 +266,7 @@ describe("is refused in one line, before the model is loaded:", () => {
     ],
     ["a width that the model cannot make", [...inpaint, "--width=42"], 1, /^width must be a multiple of 8, not 42/],
     [
-      "a rescaled guidance with a picture",
+      "a rescaled guidance with an image",
       ["--image", picture, "--guidance_rescale=0.5"],
       2,
       /--guidance_rescale is for text alone/,
@@ -311,7 +306,7 @@ describe("is refused in one line, before the model is loaded:", () => {
       /takes 8 channels, not the 4 of a text-to-image model: it is an InstructPix2Pix model, .*\(ip2p edit\)$/,
     ],
     [
-      "an InstructPix2Pix model with a picture",
+      "an InstructPix2Pix model with an image",
       ["--model", tinyModel, "--image", picture],
       1,
       /it is an InstructPix2Pix model, .*\(ip2p edit\)$/,
@@ -369,15 +364,15 @@ describe("a shape that changes is warned of:", () => {
   it("the mask's", async () => {
     const size = ["--width=64", "--height=48"];
     expect(await run("60×80", ...size)).toBe(
-      "ip2p: warning: the mask has 60×80 pixels and the picture 80×60: the mask is stretched to the picture's shape\n",
+      "ip2p: warning: the mask has 60×80 pixels and the image 80×60: the mask is stretched to the image's shape\n",
     );
     // Of another size, but of the same shape.
     expect(await run("40×30", ...size)).toBe("");
   });
 
-  it("the picture's", async () => {
+  it("the image's", async () => {
     expect(await run("80×60", "--width=48", "--height=48")).toBe(
-      "ip2p: warning: the picture of 80×60 pixels is stretched to 48×48; --height and --width say another size\n",
+      "ip2p: warning: the image of 80×60 pixels is stretched to 48×48; --height and --width say another size\n",
     );
     // Only the part around the mask is computed, and put back.
     expect(await run("80×60", "--width=48", "--height=48", "--padding_mask_crop=2")).toBe("");

@@ -25,7 +25,7 @@ async function run(place: Workplace, args: readonly string[]): Promise<Outcome> 
 }
 
 describe("ip2p generate with Kandinsky 2.2", () => {
-  it("makes the pictures from text that the API makes, with the prior that the decoder names", async () => {
+  it("makes the images from text that the API makes, with the prior that the decoder names", async () => {
     using place = new Workplace();
     using pipe = await KandinskyV22CombinedPipeline.fromPretrained(decoder, onCpu);
     expect(await run(place, ["--height=40", "--width=28"])).toMatchObject({ status: 0, stderr: "" });
@@ -40,11 +40,11 @@ describe("ip2p generate with Kandinsky 2.2", () => {
     expect(other.equals(plain)).toBe(false);
   });
 
-  it("makes a picture of a picture's shape, and takes both parts in one folder", async () => {
+  it("makes an image of an image's shape, and takes both parts in one folder", async () => {
     using place = new Workplace();
     using pipe = await KandinskyV22Img2ImgCombinedPipeline.fromPretrained(decoder, onCpu);
     await pipe.savePretrained(place.at("both"));
-    // The picture has 44×60 pixels. The class exchanges height and width.
+    // The image has 44×60 pixels. The class exchanges height and width.
     const { images } = await pipe.run({ ...shared, image: picture, strength: 0.7, height: 44, width: 60 });
     expect([images[0]!.width, images[0]!.height]).toEqual([44, 60]);
     for (const model of [decoder, "both"]) {

@@ -89,7 +89,7 @@ describe.each(FORMATS)("a data set as %s", (format) => {
   });
 });
 
-test("metadata describe the scene before and after, and name the pictures", async () => {
+test("metadata describe the scene before and after, and name the images", async () => {
   using place = new Workplace();
   expect((await run(place, "--count=3", "--seed=7")).status).toBe(0);
   const [first, ...others] = readFileSync(place.at("pairs", "metadata.jsonl"), "utf8").trim().split("\n");

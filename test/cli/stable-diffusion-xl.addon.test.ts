@@ -34,7 +34,7 @@ const sized = { prompt, numInferenceSteps: 5, height: 24, width: 32 };
 const SIZED = ["--num_inference_steps", "5", "--height", "24", "--width", "32"];
 
 describe("ip2p generate with Stable Diffusion XL", () => {
-  it("makes the picture that the API makes, of two prompts and sizes", async () => {
+  it("makes the image that the API makes, of two prompts and sizes", async () => {
     using pipe = await StableDiffusionXLPipeline.fromPretrained(base, onCpu);
     const { images } = await pipe.run({
       ...{ ...sized, seed: 5, prompt2: "night", negativePrompt: "fog", guidanceRescale: 0.5, clipSkip: 1 },
@@ -48,7 +48,7 @@ describe("ip2p generate with Stable Diffusion XL", () => {
     expect(image.equals(images[0]!)).toBe(true);
   });
 
-  it("refines the latents of the base model, also in the masked part of a picture", async () => {
+  it("refines the latents of the base model, also in the masked part of an image", async () => {
     using pipe = await StableDiffusionXLPipeline.fromPretrained(base, onCpu);
     using refining = await StableDiffusionXLImg2ImgPipeline.fromPretrained(refiner, onCpu);
     const generator = new Generator("cpu", 5);

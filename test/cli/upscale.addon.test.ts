@@ -113,7 +113,7 @@ describe("ip2p upscale", () => {
     });
   });
 
-  it("refuses pictures, noise levels, tiles and schedulers that the model does not take before its weights are read", async () => {
+  it("refuses images, noise levels, tiles and schedulers that the model does not take before its weights are read", async () => {
     using place = new Workplace();
     for (const scale of [2, 4] as const) {
       cpSync(MODELS[scale], place.at(`model${scale}`), {

@@ -21,7 +21,7 @@ function saved(pipe: InstructPix2PixPipeline): SavedPipeline {
   return { className: INSTRUCT_PIX2PIX.className, components: savedComponents(INSTRUCT_PIX2PIX, pipe) };
 }
 
-test("a pipeline saved as it was loaded gives the same pictures when it is loaded again", async () => {
+test("a pipeline saved as it was loaded gives the same images when it is loaded again", async () => {
   using pipe = await tinyPipeline();
   pipe.scheduler = DPMSolverMultistepScheduler.fromConfig(pipe.scheduler.config, {
     lambda_min_clipped: Number.NEGATIVE_INFINITY,

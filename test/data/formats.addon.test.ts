@@ -11,7 +11,7 @@ const PIXELS = readFileSync(fixture("data", "mixed", "pixels.bin"));
 const PICTURE_BYTES = MIXED_RESOLUTION ** 2 * 3;
 const LOSSY = /\.jpg$/;
 
-describe("pictures", () => {
+describe("images", () => {
   test("have the pixels that the datasets library and the script give, for every format, shape and orientation", async () => {
     const dataset = await scratch.open({ trainDataDir: MIXED });
     const { originals, edited } = await loadAll(dataset);
@@ -60,7 +60,7 @@ describe("parquet", () => {
 });
 
 describe.each(["script-basic", "script-full"])("the data of %s", (name) => {
-  test("are the same rows from the image folder and from the parquet that names its pictures", async () => {
+  test("are the same rows from the image folder and from the parquet that names its images", async () => {
     const folder = await scratch.open({ trainDataDir: fixture(name, "dataset") });
     const parquet = await scratch.open({ datasetName: fixture(name, "parquet") });
     const [expected, actual] = [await loadAll(folder), await loadAll(parquet)];
@@ -115,7 +115,7 @@ describe("the files of the split train", () => {
     refused([], /holds no data files/);
     refused(["README.md", ".gitattributes"], /holds no data files/);
     refused(["data-00000-of-00001.arrow", "state.json"], /\.arrow.*to_parquet/);
-    refused(["a.tar"], /neither parquet files nor pictures.*"\.tar"/);
+    refused(["a.tar"], /neither parquet files nor images.*"\.tar"/);
     refused(["test/0.parquet"], /no split "train", only "test"/);
   });
 });

@@ -20,7 +20,7 @@ export class Scratch {
     await rm(this.#root, { recursive: true, force: true });
   }
 
-  /** Where unpacked pictures go, unless a test has its own cache. */
+  /** Where unpacked images go, unless a test has its own cache. */
   get cacheDir(): string {
     return join(this.#root, "cache");
   }
@@ -55,7 +55,7 @@ export function useScratch(): Scratch {
   return scratch;
 }
 
-/** Pictures of the fixture `mixed`, by the names that its metadata have. */
+/** Images of the fixture `mixed`, by the names that its metadata have. */
 export const MIXED = fixture("data", "mixed", "folder");
 export const MIXED_LENGTH = 6;
 export const MIXED_RESOLUTION = 16;

@@ -119,7 +119,7 @@ test("unreadable and missing datasets are reported", async () => {
   publish("org/tar", { "data.tar": "x" });
   await expect(open("org/tar")).rejects.toMatchObject({
     code: "ERR_DATASET",
-    message: expect.stringMatching(/^org\/tar holds neither parquet files nor pictures .* "\.tar"$/),
+    message: expect.stringMatching(/^org\/tar holds neither parquet files nor images .* "\.tar"$/),
   });
   await expect(open("org/none")).rejects.toMatchObject({ code: "ERR_HUB" });
   await expect(open("./no/such/folder")).rejects.toMatchObject({ code: "ERR_FILE_NOT_FOUND" });
@@ -136,12 +136,12 @@ test("the access token is used for the hub and appears nowhere", async () => {
   await dataset.close();
 });
 
-test("pictures that a dataset on the hub names on another machine are not looked for on this one", async () => {
+test("images that a dataset on the hub names on another machine are not looked for on this one", async () => {
   publish("org/paths", { "train.parquet": readFileSync(fixture("data", "mixed", "named", "absolute.parquet")) });
   const dataset = await open("org/paths");
   await expect(dataset.row(0)).rejects.toMatchObject({
     code: "ERR_DATASET",
-    message: expect.stringMatching(/another machine; a dataset on the hub must hold its pictures/),
+    message: expect.stringMatching(/another machine; a dataset on the hub must hold its images/),
   });
   await dataset.close();
 });

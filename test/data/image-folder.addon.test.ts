@@ -10,7 +10,7 @@ import { line, loadAll, MIXED, picture, promptsOf, useScratch } from "./helpers.
 const scratch = useScratch();
 const refusal = (message: RegExp) => ({ code: "ERR_DATASET", message: expect.stringMatching(message) });
 
-/** A folder of two pictures with this metadata. */
+/** A folder of two images with this metadata. */
 const folderOf = (metadata: string, name = "metadata.jsonl") =>
   scratch.folder({ "a.png": picture("0_i.png"), "b.png": picture("2_e.png"), [name]: metadata });
 
@@ -168,7 +168,7 @@ describe("faults of a dataset", () => {
     );
   });
 
-  test("pictures without metadata, no folder, a file", async () => {
+  test("images without metadata, no folder, a file", async () => {
     const root = await scratch.folder({ "a.png": picture("0_i.png") });
     await expect(scratch.open({ trainDataDir: root })).rejects.toMatchObject(refusal(/holds no metadata.jsonl/));
     await expect(scratch.open({ trainDataDir: join(root, "a.png") })).rejects.toMatchObject(refusal(/not a folder/));
@@ -221,7 +221,7 @@ describe("faults of a dataset", () => {
   test("a missing file is found by a strict run before it starts", async () => {
     const root = await folderOf(good + line("a.png", "sub/none.png", "y"));
     await expect(scratch.open({ trainDataDir: root, strict: true })).rejects.toMatchObject(
-      refusal(/metadata.jsonl, line 2: the picture "sub\/none.png" does not exist/),
+      refusal(/metadata.jsonl, line 2: the image "sub\/none.png" does not exist/),
     );
   });
 });
@@ -334,7 +334,7 @@ describe("names in metadata", () => {
     });
     await expect(dataset.row(2)).rejects.toThrow(/"round.png" is a link to round.png, which is a cyclic link/);
     await expect(scratch.open({ trainDataDir: root, strict: true })).rejects.toMatchObject(
-      refusal(/line 2: picture "gone.png" is a link to/),
+      refusal(/line 2: image "gone.png" is a link to/),
     );
     await expect(scratch.open({ trainDataDir: join(root, "round.png") })).rejects.toThrow(/cyclic link/);
   });

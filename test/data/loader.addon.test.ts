@@ -14,7 +14,7 @@ const PNG = readFileSync(join(MIXED, "images", "0_i.png"));
 
 /** A dataset in memory whose rows do as they are told. */
 function datasetOf(length: number, prompt: (index: number) => string | null | Promise<string | null>): EditDataset {
-  const stored = { bytes: PNG, name: "the picture" };
+  const stored = { bytes: PNG, name: "the image" };
   return {
     length,
     columns: [],
@@ -33,17 +33,17 @@ afterEach(() => {
 
 describe("a broken row", () => {
   const bad: [what: string, row: string, reason: RegExp][] = [
-    ["a truncated picture", line("cut.png", "b.png", "x"), /cut\.png" is a PNG picture that cannot be decoded/],
-    ["a missing file", line("none.png", "b.png", "x"), /the picture "none.png" does not exist/],
-    ["a missing edited file", line("a.png", "none.png", "x"), /the picture "none.png" does not exist/],
-    ["a file that is not a picture", line("text.png", "b.png", "x"), /text\.png" is not a picture/],
+    ["a truncated image", line("cut.png", "b.png", "x"), /cut\.png" is a PNG image that cannot be decoded/],
+    ["a missing file", line("none.png", "b.png", "x"), /the image "none.png" does not exist/],
+    ["a missing edited file", line("a.png", "none.png", "x"), /the image "none.png" does not exist/],
+    ["a file that is not an image", line("text.png", "b.png", "x"), /text\.png" is not an image/],
     ["an empty file", line("empty.png", "b.png", "x"), /empty\.png" is empty/],
-    ["a folder", line("folder", "b.png", "x"), /the picture "folder" does not exist/],
+    ["a folder", line("folder", "b.png", "x"), /the image "folder" does not exist/],
     ["an empty prompt", line("a.png", "b.png", ""), /has an empty prompt/],
     ["a blank prompt", line("a.png", "b.png", " \t"), /has an empty prompt/],
     ["a prompt that is null", line("a.png", "b.png", null), /has no prompt/],
-    ["a picture that is null", line(null, "b.png", "x"), /has no input_image/],
-    ["a picture that is empty text", line("a.png", "", "x"), /has no edited_image/],
+    ["an image that is null", line(null, "b.png", "x"), /has no input_image/],
+    ["an image that is empty text", line("a.png", "", "x"), /has no edited_image/],
   ];
 
   async function folderWith(rows: string): Promise<string> {

@@ -35,7 +35,7 @@ async function single(copy: string) {
   return { root, file: join(root, "train.parquet"), cacheDir: scratch.path() };
 }
 
-describe("pictures that parquet packs", () => {
+describe("images that parquet packs", () => {
   test("are unpacked once and found again", async () => {
     const { root, cacheDir } = await single(parquet("snappy"));
     const progress: unknown[] = [];
@@ -186,7 +186,7 @@ describe("pictures that parquet packs", () => {
   });
 });
 
-describe("pictures that parquet names", () => {
+describe("images that parquet names", () => {
   const withImages = (name: string) =>
     scratch.folder({ "images/": { copy: join(MIXED, "images") }, "train.parquet": { copy: named(name) } });
 
@@ -217,7 +217,7 @@ describe("pictures that parquet names", () => {
     });
     await expect(lost.row(0)).rejects.toMatchObject({
       code: "ERR_FILE_NOT_FOUND",
-      message: 'the picture "/somewhere/else/mixed/images/0_i.png" does not exist',
+      message: 'the image "/somewhere/else/mixed/images/0_i.png" does not exist',
     });
     await lost.close();
   });
@@ -233,7 +233,7 @@ describe("pictures that parquet names", () => {
       select: async () => undefined,
     };
     const dataset = await openParquetDataset({ folder, ...options });
-    await expect(dataset.row(0)).rejects.toMatchObject(refusal(/names the picture "\/somewhere.*another machine/));
+    await expect(dataset.row(0)).rejects.toMatchObject(refusal(/names the image "\/somewhere.*another machine/));
     await dataset.close();
   });
 
@@ -258,7 +258,7 @@ describe("pictures that parquet names", () => {
 });
 
 describe("faults of a parquet file", () => {
-  test("a row without a picture or a prompt is skipped by name", async () => {
+  test("a row without an image or a prompt is skipped by name", async () => {
     const { root } = await single(named("incomplete"));
     const dataset = await scratch.open({ trainDataDir: root });
     expect(await Promise.all([0, 3, 4].map(async (i) => (await dataset.row(i)).prompt))).toEqual(["fine", null, ""]);
@@ -269,7 +269,7 @@ describe("faults of a parquet file", () => {
       "train.parquet, row 2: has no input_image",
       "train.parquet, row 3: has no prompt",
       "train.parquet, row 4: has an empty prompt",
-      expect.stringMatching(/^train.parquet, row 5: the picture is a GIF picture that cannot be decoded/),
+      expect.stringMatching(/^train.parquet, row 5: the image is a GIF image that cannot be decoded/),
     ]);
     await dataset.close();
   });
@@ -284,7 +284,7 @@ describe("faults of a parquet file", () => {
     );
     await expect(open({ editPromptColumn: "id" })).rejects.toMatchObject(refusal(/"id" .* does not hold text/));
     await expect(open({ editPromptColumn: "input_image" })).rejects.toMatchObject(refusal(/does not hold text/));
-    await expect(open({ editedImageColumn: "id" })).rejects.toMatchObject(refusal(/"id" .* does not hold pictures/));
+    await expect(open({ editedImageColumn: "id" })).rejects.toMatchObject(refusal(/"id" .* does not hold images/));
   });
 
   test("an empty, a truncated and a foreign file", async () => {

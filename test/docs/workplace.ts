@@ -39,7 +39,7 @@ const OPTIONAL_FILES = ["low_res_scheduler/scheduler_config.json"];
 /** Where the examples of the pages can be tried: what they name is there, but small, the hub included. */
 export interface DocsWorld {
   env: Record<string, string>;
-  /** A temporary folder, or this one, with the models, pictures and data sets that the pages name. */
+  /** A temporary folder, or this one, with the models, images and data sets that the pages name. */
   place(folder?: string): Workplace;
 }
 

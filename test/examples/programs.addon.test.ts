@@ -50,7 +50,7 @@ test(
     const { status, stdout, stderr } = await run();
     expect({ status, stderr }).toEqual({
       status: 1,
-      stderr: expect.stringMatching(/^broken\.jpg: .* is not a picture/),
+      stderr: expect.stringMatching(/^broken\.jpg: .* is not an image/),
     });
     expect(stdout.match(/new\/\w+\.png/g)).toEqual(["new/a.png", "new/b.png", "new/photo.png"]);
     expect((await loadImage(place.at("new", "a.png"))).equals(await loadImage(place.at("new", "b.png")))).toBe(true);
@@ -117,7 +117,7 @@ describe.each(["express", "fastify"])("the server with %s", (name) => {
         expect(await (await fetch(`${url}/health`)).json()).toEqual({ status: "ok" });
         const broken = await edit("no image");
         expect(broken.status).toBe(422);
-        expect(await broken.json()).toMatchObject({ code: "ERR_IMAGE", message: expect.stringContaining("picture") });
+        expect(await broken.json()).toMatchObject({ code: "ERR_IMAGE", message: expect.stringContaining("image") });
         expect((await edit(picture, "")).status).toBe(400);
         expect([400, 415]).toContain((await edit("text", undefined, "text/plain")).status);
         // The server answers before it has read everything, which a client may only see as a closed connection.

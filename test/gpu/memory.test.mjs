@@ -81,7 +81,7 @@ test("a moved model computes the same on each device", { skip: !onCuda }, async 
   for (const [i, value] of (await output()).entries()) assert.ok(Math.abs(value - here[i]) < 1e-5);
 });
 
-test("models offloaded to host memory give the same picture, and free the device", async () => {
+test("models offloaded to host memory give the same image, and free the device", async () => {
   const load = (to) => InstructPix2PixPipeline.fromPretrained(fixture("ip2p-tiny", "model"), { device: to });
   const [stays, moves] = [await load(device), await load("cpu")];
   await moves.enableModelCpuOffload(device);

@@ -23,7 +23,7 @@ function callOf(name, run) {
 }
 
 for (const name of MODELS)
-  describe(`runs of ${name} give diffusers' pictures from the same seeds`, async () => {
+  describe(`runs of ${name} give diffusers' images from the same seeds`, async () => {
     const recorded = await loadSafetensors(fixture(name, "expected.safetensors"));
     const pipe = await load(name);
     const { config } = pipe.scheduler;

@@ -17,7 +17,7 @@ export const MODELS = ["ip2p-tiny", "ip2p-linear-v"];
 
 /**
  * Largest deviations from what diffusers computed on the CPU, relative to the largest number, of single modules and of
- * whole runs' pictures (absolute, in 0..1), and from what its script computed in training. A GPU adds up in another order; half precision has 8 or 11 bits.
+ * whole runs' images (absolute, in 0..1), and from what its script computed in training. A GPU adds up in another order; half precision has 8 or 11 bits.
  */
 export const TOLERANCE = {
   float32: {

@@ -1,4 +1,4 @@
-// AVIF pictures that are put together of tiles, as cameras write large ones (ISO/IEC 23008-12, 6.6.2.3): no encoder at
+// AVIF images that are put together of tiles, as cameras write large ones (ISO/IEC 23008-12, 6.6.2.3): no encoder at
 // hand makes them.
 
 /** A box of the ISO base media file format. */
@@ -23,14 +23,14 @@ function contentOf(bytes: Buffer, type: string): Buffer {
 export interface Grid {
   columns: number;
   rows: number;
-  /** Of the picture: what its tiles have beyond it is cut off. */
+  /** Of the image: what its tiles have beyond it is cut off. */
   width: number;
   height: number;
   tileWidth: number;
   tileHeight: number;
 }
 
-/** Puts AVIF pictures of one size and with one set of settings together, row by row. */
+/** Puts AVIF images of one size and with one set of settings together, row by row. */
 export function avifGrid(tiles: readonly Buffer[], grid: Grid): Buffer {
   const GRID_ITEM = 1;
   const items = tiles.map((_, i) => GRID_ITEM + 1 + i);

@@ -5,7 +5,7 @@ import { tinyImage } from "../runtime/tiny.js";
 
 const bytes = readFileSync(tinyImage);
 
-it("a Blob and a File of a form are pictures", async () => {
+it("a Blob and a File of a form are images", async () => {
   const image = await loadImage(bytes);
   const blob = new Blob([bytes], { type: "image/png" });
   const form = new FormData();
@@ -23,12 +23,12 @@ it("a Blob is measured before it is read, and its failure is typed", async () =>
   const large = { size: 1001, type: "", arrayBuffer } as unknown as Blob;
   await expect(loadImage(large, { maxBytes: 1000 })).rejects.toMatchObject({
     code: "ERR_IMAGE",
-    message: "the picture has 1001 bytes, more than the limit of 1000 (maxBytes)",
+    message: "the image has 1001 bytes, more than the limit of 1000 (maxBytes)",
   });
   expect(read).toBe(false);
   const broken = { size: 1, type: "", arrayBuffer: () => Promise.reject(new Error("gone")) } as unknown as Blob;
   await expect(loadImage(broken)).rejects.toMatchObject({ code: "ERR_IMAGE" });
-  await expect(loadImage(new Blob(["no picture"]))).rejects.toMatchObject({ code: "ERR_IMAGE" });
+  await expect(loadImage(new Blob(["no image"]))).rejects.toMatchObject({ code: "ERR_IMAGE" });
   const signal = AbortSignal.abort();
   await expect(loadImage(new Blob([bytes]), { signal })).rejects.toMatchObject({ code: "ERR_ABORTED" });
 });

@@ -21,7 +21,7 @@ const items = (count: number, type = "av01") => {
   list.writeUInt16BE(count, 4);
   return box("meta", Buffer.concat([Buffer.alloc(4), box("iinf", list)]));
 };
-/** A picture made of one tile of 8,000 by 6,000 pixels, which it names so often. */
+/** An image made of one tile of 8,000 by 6,000 pixels, which it names so often. */
 const tiles = (count: number) => {
   const size = box("ispe", Buffer.from("0000000000001f4000001770", "hex"));
   const item = Buffer.from("00000000000000010002" + "0101", "hex");
@@ -145,7 +145,7 @@ describe("a file that would take a decoder very long is refused before decoding 
       () => Buffer.concat([avif.subarray(0, avif.readUInt32BE(0)), tiles(20)]),
       /pixels in its tiles/,
     ],
-    ["AVIF: pictures made of others", () => Buffer.concat([avif, items(1, "iovl")]), /type iovl/],
+    ["AVIF: images made of others", () => Buffer.concat([avif, items(1, "iovl")]), /type iovl/],
   ])(
     "%s",
     async (_, build, message) => {
@@ -160,7 +160,7 @@ describe("a file that would take a decoder very long is refused before decoding 
 
 const pixelsOf = (file: string) => recordedPictures().find((picture) => picture.file === file)!.rgb;
 
-describe("data after the first picture is not processed, whatever its size", () => {
+describe("data after the first image is not processed, whatever its size", () => {
   const text = pngChunk("zTXt", Buffer.concat([Buffer.from("k\0\0"), bomb.zeros(5_000_000)]));
   const longGif = recordedBytes("palette.gif");
   it.each<[string, Buffer, Uint8Array]>([

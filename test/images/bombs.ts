@@ -1,7 +1,7 @@
 import { constants, crc32, deflateSync } from "node:zlib";
 import { recordedBytes } from "./fixtures.js";
 
-// Files that make a decoder work far longer than their size suggests. Each has one picture that is right.
+// Files that make a decoder work far longer than their size suggests. Each has one image that is right.
 
 export function pngChunk(kind: string, data: Uint8Array = Buffer.alloc(0)): Buffer {
   const chunk = Buffer.alloc(12 + data.length);

@@ -15,7 +15,7 @@ interface Case {
 const { cases } = readJson<{ cases: Case[] }>(fixture("canny", "cases.json"));
 
 test.each(cases)(
-  "the edges of $picture between $low and $high are OpenCV's",
+  "the edges of $image between $low and $high are OpenCV's",
   async ({ picture, low, high, l2, edges, count }) => {
     const found = await cannyEdges(fixture("canny", picture), low, high, { l2Gradient: l2 });
     const expected = await loadImage(fixture("canny", edges));
@@ -25,7 +25,7 @@ test.each(cases)(
   },
 );
 
-test("pictures with and without edges are among them", () => {
+test("images with and without edges are among them", () => {
   expect(cases.filter(({ count }) => count > 20).length).toBeGreaterThan(15);
   expect(cases.some(({ count }) => count === 0)).toBe(true);
 });

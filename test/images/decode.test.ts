@@ -6,7 +6,7 @@ import { expectError, noise, recordedBytes, recordedPath, recordedPictures } fro
 /** AV1 decoders round the conversion from YCbCr differently, and so does Pillow where it does not use libtiff. */
 const tolerance = (file: string) => (file.endsWith(".avif") || file === "ycbcr-raw.tif" ? 1 : 0);
 
-describe("a picture has the pixels that Pillow's convert('RGB') gives, upright", () => {
+describe("an image has the pixels that Pillow's convert('RGB') gives, upright", () => {
   it.each(recordedPictures())("$file", async ({ file, width, height, rgb }) => {
     const image = await loadImage(recordedPath(file));
     expect([image.width, image.height]).toEqual([width, height]);

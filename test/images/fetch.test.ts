@@ -27,7 +27,7 @@ async function serve(handler: RequestListener, host = "127.0.0.1"): Promise<stri
 
 const limits: FetchOptions = { maxBytes: 1e6, timeoutMs: 5000, allowPrivateAddresses: true };
 
-describe("a picture from an http URL", () => {
+describe("an image from an http URL", () => {
   it("is the same as from a file, as string and as URL", async () => {
     const origin = await serve((_, response) => response.end(picture));
     expect((await loadImage(`${origin}/a%20b.png?x=1#part`)).equals(expected)).toBe(true);
@@ -186,7 +186,7 @@ describe("a misbehaving server is stopped by the limits", () => {
     await expectError(loadImage("http://nowhere.invalid/a.png"), "ERR_DOWNLOAD", /nowhere\.invalid/);
   });
 
-  it("an HTML page, an empty body, half a picture", async () => {
+  it("an HTML page, an empty body, half an image", async () => {
     const bodies: Record<string, Buffer | string> = {
       "/html": "<!doctype html><html>Not found</html>",
       "/empty": "",
@@ -195,7 +195,7 @@ describe("a misbehaving server is stopped by the limits", () => {
     const origin = await serve((request, response) => response.end(bodies[request.url ?? ""]));
     await expectError(loadImage(`${origin}/html`), "ERR_IMAGE", /\/html is an HTML page/);
     await expectError(loadImage(`${origin}/empty`), "ERR_IMAGE", /\/empty is empty/);
-    await expectError(loadImage(`${origin}/half`), "ERR_IMAGE", /\/half is a PNG picture that cannot be decoded/);
+    await expectError(loadImage(`${origin}/half`), "ERR_IMAGE", /\/half is a PNG image that cannot be decoded/);
   });
 
   it("an abort closes the connection", async () => {

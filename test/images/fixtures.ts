@@ -6,7 +6,7 @@ import { type ErrorCode, InstructPix2PixError } from "../../lib/core/errors.js";
 
 const folder = new URL("../fixtures/images/", import.meta.url);
 
-/** An encoded picture and the pixels Pillow reads from it. */
+/** An encoded image and the pixels Pillow reads from it. */
 export interface RecordedPicture {
   file: string;
   width: number;

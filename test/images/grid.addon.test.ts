@@ -26,7 +26,7 @@ describe("makeImageGrid", () => {
     },
   );
 
-  it("leaves the pictures as they are", async () => {
+  it("leaves the images as they are", async () => {
     const [picture] = pictures([[5, 4]]);
     const before = picture!.data.slice();
     const grid = await makeImageGrid([picture!], { rows: 1, cols: 1 });
@@ -35,7 +35,7 @@ describe("makeImageGrid", () => {
   });
 
   it.each([
-    [{ rows: 2, cols: 2 }, "a grid of 2 rows and 2 cols takes 4 pictures, not 3"],
+    [{ rows: 2, cols: 2 }, "a grid of 2 rows and 2 cols takes 4 images, not 3"],
     [{ rows: 0, cols: 3 }, "rows is a whole number of at least 1, not 0"],
     [{ rows: 1, cols: 1.5 }, "cols is a whole number of at least 1, not 1.5"],
     [{ rows: 1 }, "cols is a whole number of at least 1, not undefined"],
@@ -51,7 +51,7 @@ describe("makeImageGrid", () => {
     await expectError(makeImageGrid(three, layout as never), "ERR_INVALID_ARGUMENT", new RegExp(message));
   });
 
-  it("refuses what are not pictures", async () => {
+  it("refuses what are not images", async () => {
     await expectError(makeImageGrid(["a.png"] as never, { rows: 1, cols: 1 }), "ERR_INVALID_ARGUMENT", /RgbImage/);
     await expectError(makeImageGrid(undefined as never, { rows: 1, cols: 1 }), "ERR_INVALID_ARGUMENT", /images/);
   });

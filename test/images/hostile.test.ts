@@ -21,7 +21,7 @@ const VICTIMS = [
   "444.avif",
 ];
 
-describe("a broken picture is an ERR_IMAGE or a picture, never anything else", () => {
+describe("a broken image is an ERR_IMAGE or an image, never anything else", () => {
   it.each(VICTIMS)("%s, cut off and with bits flipped, bytes changed, moved and repeated", async (file) => {
     const bytes = recordedBytes(file);
     const random = seeded(bytes.length);
@@ -29,13 +29,13 @@ describe("a broken picture is an ERR_IMAGE or a picture, never anything else", (
     for (let round = 0; round < 150; round++) {
       const mutated = mutate(bytes, random);
       try {
-        // A mutated header may ask for a large picture; small limits keep the test quick.
+        // A mutated header may ask for a large image; small limits keep the test quick.
         const { width, height, data } = await loadImage(mutated, { maxPixels: 1e6, timeoutMs: 5000 });
         expect(data.length).toBe(width * height * 3);
       } catch (error) {
         refused++;
         expect(isInstructPix2PixError(error, "ERR_IMAGE"), String((error as Error).stack)).toBe(true);
-        expect((error as Error).message).toMatch(/^the picture [^\n]+$/);
+        expect((error as Error).message).toMatch(/^the image [^\n]+$/);
       }
     }
     expect(refused).toBeGreaterThan(20);
@@ -50,7 +50,7 @@ describe("a broken picture is an ERR_IMAGE or a picture, never anything else", (
       const acceptsHeadOnly = file === "cmyk.jpg";
       for (let length = 0; length < needed; length += Math.ceil(needed / 40))
         if (!(acceptsHeadOnly && length > needed - 40))
-          await expectError(loadImage(bytes.subarray(0, length)), "ERR_IMAGE", /^the picture /);
+          await expectError(loadImage(bytes.subarray(0, length)), "ERR_IMAGE", /^the image /);
     },
   );
 });
@@ -91,7 +91,7 @@ describe("headers that announce far too much are refused before anything is deco
     ["WebP", patch("lossy.webp", (b) => b.writeUInt32LE(0x3fff3fff, b.indexOf(Buffer.from("9d012a", "hex")) + 3))],
   ])("%s", async (_, bytes) => {
     const before = process.memoryUsage().rss;
-    await expectError(loadImage(bytes, { maxPixels: 1e8 }), "ERR_IMAGE", /^the picture /);
+    await expectError(loadImage(bytes, { maxPixels: 1e8 }), "ERR_IMAGE", /^the image /);
     expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
   });
 
@@ -113,22 +113,22 @@ describe("headers that announce far too much are refused before anything is deco
       const bytes = recordedBytes(name);
       const frame = bytes.indexOf(Buffer.of(0x2c), 13 + (3 << ((bytes[10]! & 7) + 1)));
       const changed = change(Buffer.from(bytes), frame);
-      await expectError(loadImage(changed), "ERR_IMAGE", /GIF picture with too little data for its size$/);
+      await expectError(loadImage(changed), "ERR_IMAGE", /GIF image with too little data for its size$/);
     }
   });
 
   it("a PNG whose data ends early is refused although its size is allowed", async () => {
-    await expectError(loadImage(png(5000, 5000)), "ERR_IMAGE", /PNG picture that cannot be decoded/);
+    await expectError(loadImage(png(5000, 5000)), "ERR_IMAGE", /PNG image that cannot be decoded/);
   });
 });
 
-describe("a file that is not a picture is named by its kind", () => {
+describe("a file that is not an image is named by its kind", () => {
   const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>';
   it.each<[string, Buffer | string, RegExp]>([
     ["nothing", "", /is empty/],
-    ["text", "hello world", /not a picture in a known format/],
-    ["zeros", Buffer.alloc(5000), /not a picture in a known format/],
-    ["noise", Buffer.from(noise(7, 5000)), /not a picture in a known format/],
+    ["text", "hello world", /not an image in a known format/],
+    ["zeros", Buffer.alloc(5000), /not an image in a known format/],
+    ["noise", Buffer.from(noise(7, 5000)), /not an image in a known format/],
     ["SVG", svg, /is an SVG drawing/],
     ["SVG with a prologue", `\ufeff<?xml version="1.0"?>\n<!-- a -->\n${svg}`, /is an SVG drawing/],
     ["SVG with a doctype", `<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>${svg}`, /is an SVG drawing/],
@@ -136,16 +136,16 @@ describe("a file that is not a picture is named by its kind", () => {
     ["PDF", "%PDF-1.7\n%\u00e2\u00e3", /is a PDF document/],
     ["PostScript", "%!PS-Adobe-3.0 EPSF-3.0", /is a PostScript document/],
     ["HTML", "<!DOCTYPE html><html><svg></svg></html>", /is an HTML page/],
-    ["BMP", Buffer.from("BM\x36\0\0\0\0\0\0\0", "latin1"), /is a BMP picture; give a PNG/],
+    ["BMP", Buffer.from("BM\x36\0\0\0\0\0\0\0", "latin1"), /is a BMP image; give a PNG/],
     ["a video", Buffer.from("\0\0\0\x18ftypmp42\0\0\0\0isommp42", "latin1"), /is a video/],
     ["a zip archive", Buffer.from("PK\x03\x04", "latin1"), /is a zip archive/],
-    ["HEIC", Buffer.from("\0\0\0\x18ftypheic\0\0\0\0mif1heic", "latin1"), /HEIC picture/],
+    ["HEIC", Buffer.from("\0\0\0\x18ftypheic\0\0\0\0mif1heic", "latin1"), /HEIC image/],
   ])("%s", async (_, content, message) => {
     await expectError(loadImage(Buffer.from(content as string)), "ERR_IMAGE", message);
   });
 });
 
-it("a valid picture can be read after a broken one", async () => {
+it("a valid image can be read after a broken one", async () => {
   const whole = recordedBytes("rgb.png");
   await Promise.allSettled([loadImage(whole.subarray(0, 200)), loadImage(Buffer.alloc(9)), loadImage(whole)]);
   expect(await loadImage(whole)).toBeInstanceOf(RgbImage);

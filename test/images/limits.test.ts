@@ -46,14 +46,14 @@ describe("a decoder that does not return", () => {
     expect(decodesInProgress()).toBe(1);
   });
 
-  it("starts no decoding for a picture that is no longer awaited", async () => {
+  it("starts no decoding for an image that is no longer awaited", async () => {
     await expectError(loadImage(picture, { timeoutMs: 20 }), "ERR_IMAGE", /not decoded/);
     decoder.stuck = false;
     await releaseAll();
     expect(decoder.started).toBe(1);
   });
 
-  it("leaves one thread free: pictures wait for a place, and the wait counts towards their time limit", async () => {
+  it("leaves one thread free: images wait for a place, and the wait counts towards their time limit", async () => {
     const places = (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 1;
     const stuck = Array.from({ length: places }, () => loadImage(picture, { timeoutMs: LONG }).catch(() => {}));
     await vi.waitFor(() => expect(decodesInProgress()).toBe(places));
@@ -85,7 +85,7 @@ describe("a decoder that does not return", () => {
   });
 });
 
-it("no picture is counted after it was decoded or refused", async () => {
+it("no image is counted after it was decoded or refused", async () => {
   decoder.stuck = false;
   await Promise.allSettled([loadImage(picture), loadImage(picture.subarray(0, 100)), loadImage(Buffer.from("no"))]);
   expect(decodesInProgress()).toBe(0);

@@ -28,7 +28,7 @@ describe("the native resampler gives Pillow's bytes", () => {
 describe("RgbImage.resize", () => {
   const image = new RgbImage(20, 14, noise(1, 20 * 14 * 3));
 
-  it("keeps a uniform picture uniform with every filter", async () => {
+  it("keeps a uniform image uniform with every filter", async () => {
     const flat = new RgbImage(9, 7, new Uint8Array(9 * 7 * 3).fill(200));
     for (const filter of ["box", "bilinear", "hamming", "bicubic", "lanczos"] as const)
       for (const [width, height] of [
@@ -87,12 +87,12 @@ describe("RgbImage.toMultipleOf", () => {
     expect(result.equals(await image.resize(64, 48, "lanczos"))).toBe(true);
   });
 
-  it("keeps a picture that fits", async () => {
+  it("keeps an image that fits", async () => {
     const image = new RgbImage(16, 8, noise(4, 16 * 8 * 3));
     expect((await image.toMultipleOf(8)).equals(image)).toBe(true);
   });
 
-  it("refuses a picture smaller than the factor, naming both", async () => {
+  it("refuses an image smaller than the factor, naming both", async () => {
     const image = new RgbImage(40, 7, noise(5, 40 * 7 * 3));
     await expectError(image.toMultipleOf(8), "ERR_IMAGE", /40×7.*at least 8/);
   });

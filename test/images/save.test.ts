@@ -54,7 +54,7 @@ describe("RgbImage.save", () => {
     }
   });
 
-  it("a higher quality makes a larger JPEG, closer to the picture", async () => {
+  it("a higher quality makes a larger JPEG, closer to the image", async () => {
     const image = new RgbImage(64, 64, noise(1, 64 * 64 * 3));
     const distance = async (quality: number) => {
       const encoded = await image.encode("jpeg", { quality });
@@ -133,7 +133,7 @@ describe("RgbImage.encode", () => {
     await expectError(scene.encode("bmp" as ImageFormat), "ERR_INVALID_ARGUMENT", /"bmp".*png/);
   });
 
-  it("refuses pictures that a format cannot hold, naming size and format", async () => {
+  it("refuses images that a format cannot hold, naming size and format", async () => {
     const wide = new RgbImage(70_000, 1, new Uint8Array(210_000));
     for (const format of IMAGE_FORMATS)
       if (format === "png" || format === "tiff") await wide.encode(format);
@@ -150,7 +150,7 @@ describe("RgbImage", () => {
     [-1, -1, 3],
     [Number.NaN, 1, 3],
   ])("refuses %s×%s with %s bytes", (width, height, length) => {
-    expect(() => new RgbImage(width, height, new Uint8Array(length))).toThrow(/picture/);
+    expect(() => new RgbImage(width, height, new Uint8Array(length))).toThrow(/image/);
   });
 
   it("compares sizes and pixels", () => {
@@ -176,11 +176,11 @@ describe("imageGrid", () => {
       Array.from({ length: image.width }, (_, x) => image.data[(y * image.width + x) * 3]),
     );
 
-  it("puts pictures side by side", () => {
+  it("puts images side by side", () => {
     expect(red(imageGrid([filled(2, 1, 1), filled(2, 1, 2)]))).toEqual([[1, 1, 2, 2]]);
   });
 
-  it("breaks rows, keeps gaps and centres smaller pictures", () => {
+  it("breaks rows, keeps gaps and centres smaller images", () => {
     const grid = imageGrid([filled(3, 3, 1), filled(1, 1, 2), filled(3, 1, 3)], { columns: 2, gap: 1 });
     expect(red(grid)).toEqual([
       [1, 1, 1, 255, 255, 255, 255],
@@ -198,8 +198,8 @@ describe("imageGrid", () => {
     expect([...grid.data]).toEqual([7, 7, 7, 10, 20, 30, 7, 7, 7]);
   });
 
-  it("refuses no pictures and impossible layouts", () => {
-    expect(() => imageGrid([])).toThrow(/at least one picture/);
+  it("refuses no images and impossible layouts", () => {
+    expect(() => imageGrid([])).toThrow(/at least one image/);
     expect(() => imageGrid([filled(1, 1, 1)], { columns: 0 })).toThrow(/columns/);
     expect(() => imageGrid([filled(1, 1, 1)], { gap: -1 })).toThrow(/gap/);
   });

@@ -14,7 +14,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const bytes = recordedBytes("rgb.png");
 const image = await loadImage(bytes);
 
-describe("every kind of source gives the same picture", () => {
+describe("every kind of source gives the same image", () => {
   const path = recordedPath("rgb.png");
   const odd = join(folder, "ein Bild ü#%20?.png");
   copyFileSync(path, odd);
@@ -70,20 +70,20 @@ describe("a sharp instance", () => {
 
 describe("unreadable sources are named", () => {
   it.each([
-    ["a missing file", join(folder, "absent.png"), "ERR_FILE_NOT_FOUND", /the picture ".*absent\.png" does not exist/],
+    ["a missing file", join(folder, "absent.png"), "ERR_FILE_NOT_FOUND", /the image ".*absent\.png" does not exist/],
     ["a missing file URL", pathToFileURL(join(folder, "absent.png")), "ERR_FILE_NOT_FOUND", /absent\.png/],
     ["a path through a file", join(recordedPath("rgb.png"), "x.png"), "ERR_FILE_NOT_FOUND", /rgb\.png/],
     ["a folder", folder, "ERR_IMAGE", /ip2p-sources.* is a folder/],
     ["a path with a zero byte", "a\0b.png", "ERR_IMAGE", /cannot be read/],
-    ["an empty string", "", "ERR_INVALID_ARGUMENT", /path of the picture is empty/],
+    ["an empty string", "", "ERR_INVALID_ARGUMENT", /path of the image is empty/],
     ["an FTP URL", "ftp://example.org/a.png", "ERR_INVALID_ARGUMENT", /ftp: URL/],
     ["an S3 URL", new URL("s3://bucket/a.png"), "ERR_INVALID_ARGUMENT", /s3: URL/],
     ["a URL without a host", "http://", "ERR_INVALID_ARGUMENT", /not a valid URL/],
     ["a file URL on another host", "file://elsewhere/a.png", "ERR_INVALID_ARGUMENT", /does not name a file/],
     ["a data URL without data", "data:image/png;base64,", "ERR_IMAGE", /data URL is empty/],
     ["a data URL without a comma", "data:image/png", "ERR_IMAGE", /no comma/],
-    ["a number", 5 as never, "ERR_INVALID_ARGUMENT", /a picture is a path/],
-    ["null", null as never, "ERR_INVALID_ARGUMENT", /a picture is a path/],
+    ["a number", 5 as never, "ERR_INVALID_ARGUMENT", /an image is a path/],
+    ["null", null as never, "ERR_INVALID_ARGUMENT", /an image is a path/],
   ] as const)("%s", async (_, source, code, message) => {
     await expectError(loadImage(source), code, message);
   });

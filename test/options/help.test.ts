@@ -5,7 +5,7 @@ import { optionTables } from "../../lib/options/markdown.js";
 
 const options = declareOptions({
   seed: { type: "bigint", min: 0, max: 9, help: "of the noise" },
-  output: { type: "string", value: "FILE", required: true, help: "where the picture goes" },
+  output: { type: "string", value: "FILE", required: true, help: "where the image goes" },
   dtype: { type: "string", choices: ["float32", "bfloat16"], default: "float32", help: "the type", group: "Computing" },
   progress: { type: "boolean", default: true, help: "do not show progress" },
 });
@@ -14,7 +14,7 @@ describe("help", () => {
   it("lists required options first, then groups, with limits and defaults", () => {
     expect(listOptions(options, 80).split("\n")).toEqual([
       "Required:",
-      "  --output FILE             where the picture goes",
+      "  --output FILE             where the image goes",
       "",
       "Options:",
       "  --seed N                  of the noise (from 0 to 9)",

@@ -37,7 +37,7 @@ const train = [
 describe.runIf(process.platform === "linux" && process.arch === "x64")("in an empty folder without a compiler", () => {
   const edited: Record<string, string> = {};
 
-  // The same picture with every package manager.
+  // The same image with every package manager.
   afterAll(() => expect(new Set(Object.values(edited)).size).toBe(1));
 
   it.each(Object.values(layouts))(

@@ -81,7 +81,7 @@ describe("configurations that diffusers allows give what diffusers gives", () =>
   });
 });
 
-describe("calls of the pipeline give the pictures that diffusers gives", () => {
+describe("calls of the pipeline give the images that diffusers gives", () => {
   const at = (...path: string[]) => join(folder, "pipeline", ...path);
   let pipe: InstructPix2PixPipeline;
   let tensors: Record<string, Tensor>;

@@ -19,7 +19,7 @@ const CLASSES = {
   StableDiffusionXLControlNetImg2ImgPipeline,
 };
 
-// With several prompts and pictures, picture i goes with prompt i here.
+// With several prompts and images, image i goes with prompt i here.
 describe("pipelines", () => replay("controlnet", CLASSES, { 4: [0, 3] }));
 describe("pipelines of both families", () => replay("controlnet-more", CLASSES));
 

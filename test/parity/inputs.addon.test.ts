@@ -48,7 +48,7 @@ test.each(cases.map((one, i) => ({ i, ...one })))("$name: as diffusers", async (
     },
   });
   const expected = tensors[`${i}.out`]!;
-  // Where several prompts, pictures and results meet, diffusers pairs prompt and picture otherwise in the rows between.
+  // Where several prompts, images and results meet, diffusers pairs prompt and image otherwise in the rows between.
   const pairedOtherwise = !list && prompts.length === 2 && recorded.count === 2;
   expect(images.shape).toEqual(expected.shape);
   for (const row of pairedOtherwise ? [0, 3] : Array(expected.shape[0]!).keys()) {

@@ -21,7 +21,7 @@ interface RecordedRun {
   seed: number;
 }
 
-describe.each(["ip2p-tiny", "ip2p-linear-v"])("runs of %s give diffusers' pictures from the same seeds", (name) => {
+describe.each(["ip2p-tiny", "ip2p-linear-v"])("runs of %s give diffusers' images from the same seeds", (name) => {
   const { runs } = readJson<{ runs: RecordedRun[] }>(fixture(name, "case.json"));
   let expected: Record<string, Tensor>;
   let pipe: InstructPix2PixPipeline;

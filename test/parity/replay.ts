@@ -77,7 +77,7 @@ async function changed(folder: string, config: Record<string, unknown> | undefin
   return copy;
 }
 
-/** Pictures as [B,3,H,W], 0..255. */
+/** Images as [B,3,H,W], 0..255. */
 async function bytesOf(pictures: readonly RgbImage[]): Promise<Tensor> {
   const rows = pictures.map(({ width, height, data }) => {
     const planes = new Float32Array(data.length);
@@ -88,10 +88,10 @@ async function bytesOf(pictures: readonly RgbImage[]): Promise<Tensor> {
 }
 
 /**
- * Replays every run of a fixture and compares pictures, latents after each step, timesteps, and what the generators draw
+ * Replays every run of a fixture and compares images, latents after each step, timesteps, and what the generators draw
  * afterwards.
  *
- * @param rows for runs whose pictures and prompts the reference pairs wrongly: the rows that agree
+ * @param rows for runs whose images and prompts the reference pairs wrongly: the rows that agree
  */
 export function replay(name: string, classes: ReplayedClasses, rows: Record<number, number[]> = {}): void {
   const { runs: all } = readJson<{ runs: (RecordedRun | OtherRun)[] }>(fixture(name, "case.json"));

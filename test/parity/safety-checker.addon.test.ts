@@ -40,7 +40,7 @@ beforeAll(async () => {
 });
 afterAll(() => safetyChecker.dispose());
 
-/** Recorded bytes [N,H,W,3] as pictures. */
+/** Recorded bytes [N,H,W,3] as images. */
 async function picturesOf(tensor: Tensor): Promise<RgbImage[]> {
   const [count, height, width] = tensor.shape as [number, number, number];
   const all = (await tensor.toArray()) as Uint8Array;
@@ -263,7 +263,7 @@ describe("in a folder", () => {
         },
       );
     expect(await run("--quiet")).toMatchObject({ status: 0, stderr: "" });
-    const line = "the safety checker replaced 1 of 3 pictures by black: o-3.png; another seed or prompt may help";
+    const line = "the safety checker replaced 1 of 3 images by black: o-3.png; another seed or prompt may help";
     expect(await run("--no_progress")).toMatchObject({ status: 0, stderr: `ip2p: warning: ${line}\n` });
     const { stdout } = await run("--json", "--no_progress");
     const events = stdout

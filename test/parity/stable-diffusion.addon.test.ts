@@ -5,7 +5,7 @@ import { StableDiffusionImg2ImgPipeline } from "../../lib/pipelines/stable_diffu
 import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { replay } from "./replay.js";
 
-// Of two prompts, two pictures and two results for each, the reference pairs rows 1 and 2 wrongly.
+// Of two prompts, two images and two results for each, the reference pairs rows 1 and 2 wrongly.
 const WELL_PAIRED = [0, 3];
 
 describe("text to image", () => replay("text2img", { StableDiffusionPipeline }));
@@ -14,8 +14,8 @@ describe("inpainting", () => replay("inpaint", { StableDiffusionInpaintPipeline 
 describe("InstructPix2Pix", () =>
   replay("ip2p-more", { StableDiffusionInstructPix2PixPipeline: InstructPix2PixPipeline }, { 1: WELL_PAIRED }));
 
-// What scripts/record-stable-diffusion.py records: components given, pictures and masks of every kind of file.
-describe("components, pictures and masks", () =>
+// What scripts/record-stable-diffusion.py records: components given, images and masks of every kind of file.
+describe("components, images and masks", () =>
   replay("stable-diffusion", {
     StableDiffusionPipeline,
     StableDiffusionImg2ImgPipeline,

@@ -58,5 +58,5 @@ describe.each(["latent-upscale", "upscale-x4"])("single modules of %s give what 
 describe("the ×2 latent upscaler", () =>
   replay("latent-upscale", { StableDiffusionImg2ImgPipeline, StableDiffusionLatentUpscalePipeline }));
 
-// Of run 2's one picture and prompt both results agree.
+// Of run 2's one image and prompt both results agree.
 describe("the ×4 upscaler", () => replay("upscale-x4", { StableDiffusionUpscalePipeline }));

@@ -41,7 +41,7 @@ it.each<[unknown, string]>([
   pipe.scheduler = before;
 });
 
-it("pictures of several sizes are resized to the first one's, with one warning", async () => {
+it("images of several sizes are resized to the first one's, with one warning", async () => {
   const picture = (width: number, height: number) => new RgbImage(width, height, new Uint8Array(width * height * 3));
   const run = (...image: RgbImage[]) =>
     pipe.run(quickEdit({ image, prompt: image.map(() => "x"), numInferenceSteps: 1 }));
@@ -49,7 +49,7 @@ it("pictures of several sizes are resized to the first one's, with one warning",
   await new Promise(setImmediate);
   expect(images.map(({ width, height }) => [width, height])).toEqual(Array(4).fill([32, 24]));
   expect(warnings).toEqual([
-    "pictures of 16×16, 20×16 pixels are resized to the size of the first, 32×24, without cutting",
+    "images of 16×16, 20×16 pixels are resized to the size of the first, 32×24, without cutting",
   ]);
   warnings.splice(0);
   await run(picture(32, 24), picture(32, 24));

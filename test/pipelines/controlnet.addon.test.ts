@@ -91,7 +91,7 @@ describe("loading", () => {
     [{ layers_per_block: 2 }, /"layers_per_block" is 2, but the UNet's is 1/],
     [{ in_channels: 8 }, /"in_channels" is 8, but latents have 4 channels/],
     [{ num_class_embeds: 3 }, /takes class labels/],
-    [{ conditioning_embedding_out_channels: [4, 8] }, /scales pictures down by 2, and the autoencoder by 8/],
+    [{ conditioning_embedding_out_channels: [4, 8] }, /scales images down by 2, and the autoencoder by 8/],
     [{ _class_name: "UNet2DConditionModel" }, /is a "UNet2DConditionModel", not a ControlNetModel/],
     [{ mid_block_type: null }, /"mid_block_type" is null/],
   ])("refuses a net with %j before weights are read", async (changes, message) => {
@@ -162,7 +162,7 @@ describe("calls", () => {
 
   test.each([
     [{ image: undefined }, /image must be given, not undefined/],
-    [{ image: [CONTROL, CONTROL] }, /2 control pictures were given as image for 1 prompts/],
+    [{ image: [CONTROL, CONTROL] }, /2 control images were given as image for 1 prompts/],
     [{ controlnetConditioningScale: [1, 2] }, /controlnetConditioningScale has 2 entries, but there is 1 ControlNet/],
     [{ controlnetConditioningScale: "1" }, /controlnetConditioningScale must be a finite number/],
     [{ controlGuidanceStart: 0.5, controlGuidanceEnd: 0.5 }, /controlGuidanceStart 0.5 must be below/],
@@ -178,8 +178,8 @@ describe("calls", () => {
   });
 
   test.each([
-    [{ controlImage: CONTROL }, /controlImage must be a list of 2, one control picture for each ControlNet/],
-    [{ controlImage: [CONTROL] }, /controlImage has 1 control pictures, but there are 2 ControlNets/],
+    [{ controlImage: CONTROL }, /controlImage must be a list of 2, one control image for each ControlNet/],
+    [{ controlImage: [CONTROL] }, /controlImage has 1 control images, but there are 2 ControlNets/],
     [{ controlImage: [[CONTROL, CONTROL]] }, /not "a list of lists"/],
     [{ controlGuidanceEnd: [0.5] }, /controlGuidanceEnd has 1 entries, but there are 2 ControlNets/],
     [{ image: new RgbImage(64, 32, new Uint8Array(64 * 32 * 3)) }, /image makes 64×32 pixels and controlImage 40×56/],
@@ -188,11 +188,11 @@ describe("calls", () => {
     await expect(two.run(call)).rejects.toMatchObject(argument(message));
   });
 
-  test("refuse tensors of other channels, and pictures of several sizes", async () => {
+  test("refuse tensors of other channels, and images of several sizes", async () => {
     using grey = await Tensor.zeros([1, 1, 32, 32]);
     await expect(one.run({ ...SHORT, image: grey })).rejects.toMatchObject(argument(/must be \[B,3,H,W\]/));
     const controlImage = [CONTROL, new RgbImage(24, 24, new Uint8Array(24 * 24 * 3))];
-    const sizes = argument(/controlImage holds control pictures of 40×56 and 24×24 pixels/);
+    const sizes = argument(/controlImage holds control images of 40×56 and 24×24 pixels/);
     await expect(two.run({ ...SHORT, image: CONTROL, controlImage })).rejects.toMatchObject(sizes);
     const { images } = await two.run({ ...SHORT, image: CONTROL, controlImage, height: 32, width: 40, strength: 1 });
     expect(images.shape).toEqual([1, 4, 4, 5]);
@@ -221,7 +221,7 @@ describe("calls", () => {
     expect(seen.at(-1)).toBe(false);
   });
 
-  test("are the same with a tensor as with a picture, in lower precision, and with guidance in a part of the steps", async () => {
+  test("are the same with a tensor as with an image, in lower precision, and with guidance in a part of the steps", async () => {
     const picture = await (await RgbImage.load(CONTROL)).resize(40, 56, "lanczos");
     const { images: expected } = await one.run({ ...SHORT, image: picture });
     using tensor = await imageToTensor(picture);

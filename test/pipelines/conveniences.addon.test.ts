@@ -37,7 +37,7 @@ it("a pipeline shows its components on one line", async () => {
   expect(inspect(other)).toBe("InstructPix2PixPipeline (disposed)");
 });
 
-it("pictures become tensors and tensors pictures, without a loss", async () => {
+it("images become tensors and tensors images, without a loss", async () => {
   const image = await loadImage(tinyImage);
   const { width, height } = image;
   using one = await imageToTensor(tinyImage);
@@ -61,9 +61,9 @@ it.each<[string, () => Promise<unknown>, string]>([
   [
     "several sizes",
     () => imageToTensor([new RgbImage(1, 2, new Uint8Array(6)), new RgbImage(2, 1, new Uint8Array(6))]),
-    "a tensor holds pictures of one size, not of 1×2, 2×1: resize them first",
+    "a tensor holds images of one size, not of 1×2, 2×1: resize them first",
   ],
-  ["no pictures", () => imageToTensor([]), "image is an empty list"],
+  ["no images", () => imageToTensor([]), "image is an empty list"],
   [
     "latents",
     async () => tensorToImage(await Tensor.zeros([1, 4, 8, 8])),
@@ -72,7 +72,7 @@ it.each<[string, () => Promise<unknown>, string]>([
   [
     "a batch",
     async () => tensorToImage(await Tensor.zeros([2, 3, 8, 8])),
-    "tensor [2,3,8,8] holds 2 pictures, not one: use tensorToImages",
+    "tensor [2,3,8,8] holds 2 images, not one: use tensorToImages",
   ],
   [
     "bytes",

@@ -51,7 +51,7 @@ async function edit(guidanceScale: number, imageGuidanceScale: number) {
 }
 
 test.each([
-  ["without picture guidance two rows are computed, from one input", 3, 1, 2, 1],
+  ["without image guidance two rows are computed, from one input", 3, 1, 2, 1],
   ["with equal scales two rows are computed", 2, 2, 2, 2],
   ["without guidance one row is computed", 1, 1.5, 1, 1],
   ["otherwise three rows are computed, from two inputs", 3, 1.5, 3, 2],
@@ -60,7 +60,7 @@ test.each([
   expect(result.inputs).toEqual([inputs]);
   expect(result.rows).toEqual([rows, rows, rows]);
   if (rows !== 2) return;
-  // Next to it, where all three rows are computed, is next to the same picture.
+  // Next to it, where all three rows are computed, is next to the same image.
   const near = await edit(guidanceScale, imageGuidanceScale + 1e-7);
   expect(near.rows).toEqual([3, 3, 3]);
   expect(Math.max(...near.values.map((value, i) => Math.abs(value - result.values[i]!)))).toBeLessThan(1e-4);

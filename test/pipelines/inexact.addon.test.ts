@@ -13,7 +13,7 @@ beforeAll(async () => {
   pipeline = await tinyPipeline();
 });
 
-/** The picture of an edit, and what the UNet was asked for in each step. */
+/** The image of an edit, and what the UNet was asked for in each step. */
 async function edit(options: Partial<EditOptions> = {}, editor = pipeline) {
   const { unet } = editor;
   const forward = unet.forward.bind(unet);
@@ -77,7 +77,7 @@ test("reuse in the step that computed is exact", async () => {
   });
 });
 
-test("8-bit integers in the UNet change a picture slightly, also together with other options", async () => {
+test("8-bit integers in the UNet change an image slightly, also together with other options", async () => {
   using quantized = await InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu", quantization: "int8" });
   expect(quantized.unet.quantization).toBe("int8");
   expect(quantized.vae.quantization).toBe("none");

@@ -39,7 +39,7 @@ async function pictureOf(name: string): Promise<RgbImage> {
   return new RgbImage(width, height, (await tensor.toArray()) as Uint8Array);
 }
 
-describe("the masked part of a picture", () => {
+describe("the masked part of an image", () => {
   it.each(steps.map((step, i) => ({ i, ...step })))(
     "is cut out and put back as by diffusers: case $i",
     async ({ i, width, height, padding, region: [left, top, right, bottom] }) => {
@@ -91,10 +91,10 @@ describe("the masked part of a picture", () => {
     const refused = (message: RegExp) => ({ code: "ERR_INVALID_ARGUMENT", message: expect.stringMatching(message) });
     const run = (more: object) => expect(pipeline.run({ ...options, ...more })).rejects;
     await run({ maskImage: black }).toMatchObject(refused(/the mask is black/));
-    await run({ maskImage: small }).toMatchObject(refused(/must have the picture's size, 44×60, not 22×30/));
-    await run({ image: tensor }).toMatchObject(refused(/^image must be one picture/));
-    await run({ image: [picture, picture] }).toMatchObject(refused(/^image must be one picture/));
-    await run({ maskImage: [mask, mask] }).toMatchObject(refused(/^maskImage must be one picture/));
+    await run({ maskImage: small }).toMatchObject(refused(/must have the image's size, 44×60, not 22×30/));
+    await run({ image: tensor }).toMatchObject(refused(/^image must be one image/));
+    await run({ image: [picture, picture] }).toMatchObject(refused(/^image must be one image/));
+    await run({ maskImage: [mask, mask] }).toMatchObject(refused(/^maskImage must be one image/));
     await run({ outputType: "tensor" }).toMatchObject(refused(/^outputType must be "image"/));
     await run({ paddingMaskCrop: -1 }).toMatchObject(refused(/^paddingMaskCrop must be/));
     await run({ paddingMaskCrop: 1.5 }).toMatchObject(refused(/^paddingMaskCrop must be/));

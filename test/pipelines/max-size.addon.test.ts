@@ -31,14 +31,14 @@ describe("an edit", () => {
   });
   afterAll(() => pipe.dispose());
 
-  it("of a larger picture has its proportions, and is that of the picture resized at once", async () => {
+  it("of a larger image has its proportions, and is that of the image resized at once", async () => {
     const { images } = await pipe.run(quickEdit({ image: wide, maxSize: 45 }));
     const resized = await wide.resize(44, 20);
     const { images: expected } = await pipe.run(quickEdit({ image: resized }));
     expect(images[0]!.equals(expected[0]!)).toBe(true);
   });
 
-  it("of a picture that is not larger, and of latents, is the same as without", async () => {
+  it("of an image that is not larger, and of latents, is the same as without", async () => {
     const { images: expected } = await pipe.run(quickEdit());
     const { images } = await pipe.run(quickEdit({ maxSize: 56 }));
     expect(images[0]!.equals(expected[0]!)).toBe(true);
@@ -47,7 +47,7 @@ describe("an edit", () => {
     expect([large[0]!.width, large[0]!.height]).toEqual([40, 60]);
   });
 
-  it("resizes pixels of a tensor, and several pictures to the size of the first", async () => {
+  it("resizes pixels of a tensor, and several images to the size of the first", async () => {
     using pixels = await Tensor.zeros([1, 3, 40, 60]);
     const { images } = await pipe.run(quickEdit({ image: pixels, maxSize: 30 }));
     expect([images[0]!.width, images[0]!.height]).toEqual([30, 20]);
@@ -94,7 +94,7 @@ describe("an edit", () => {
   });
 });
 
-it("inpainting takes its size from the picture, and resizes the mask with it", async () => {
+it("inpainting takes its size from the image, and resizes the mask with it", async () => {
   using pipe = await StableDiffusionInpaintPipeline.fromPretrained(fixture("inpaint", "model"), { device: "cpu" });
   const { images } = await pipe.run({ ...painting, image: wide, maxSize: 64 });
   const { width, height } = images[0]!;
@@ -112,7 +112,7 @@ it("inpainting takes its size from the picture, and resizes the mask with it", a
   await expect(pipe.run({ ...painting, image: wide, maxSize: 64, latents })).rejects.toThrow(/^latents must be/);
 });
 
-it("an edit by Stable Diffusion XL takes its size from the picture", async () => {
+it("an edit by Stable Diffusion XL takes its size from the image", async () => {
   const folder = fixture("sdxl-ip2p", "model");
   using pipe = await StableDiffusionXLInstructPix2PixPipeline.fromPretrained(folder, { device: "cpu" });
   const options = { prompt: "snow", numInferenceSteps: 2, seed: 1, image: wide };

@@ -111,7 +111,7 @@ describe("results", () => {
   });
 
   test.each([
-    ["encode", /the latents of the picture/],
+    ["encode", /the latents of the image/],
     ["decode", /decoded/],
   ] as const)("%s of the autoencoder is named", async (method, message) => {
     const NAN = withOne([1, method === "encode" ? 4 : 3, 16, 16], Number.NaN);

@@ -60,7 +60,7 @@ test("a run moves the autoencoder, the text encoder, the UNet and the autoencode
   expect(await logOf(() => edit())).toEqual([...FIRST, "unet moves", "unetForward", "unetForward", ...LAST]);
 });
 
-test("the picture is the same as without offloading", async () => {
+test("the image is the same as without offloading", async () => {
   count = 0;
   expect(await edit()).toEqual(plain);
 });

@@ -62,7 +62,7 @@ describe("prompts", () => {
     settled.dispose();
   });
 
-  test("weights change the picture; prompts of both encoders come to one length", async () => {
+  test("weights change the image; prompts of both encoders come to one length", async () => {
     const run = async (more: object) => (await pipe.run({ ...quick, ...more })).images;
     const plain = await run({ promptWeighting: "compel" });
     expect(await difference(plain, await run({}))).toBeLessThan(1e-5);

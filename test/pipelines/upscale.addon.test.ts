@@ -44,7 +44,7 @@ afterAll(() => {
 
 const refuses = (work: Promise<unknown>, code: string, message: RegExp) =>
   expect(work).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
-/** A picture of stripes. */
+/** An image of stripes. */
 const stripes = (width: number, height: number) =>
   new RgbImage(
     width,
@@ -188,7 +188,7 @@ describe("bad input", () => {
 });
 
 describe("what diffusers does not have", () => {
-  test("a picture may go with several prompts, and generators draw for one result each", async () => {
+  test("an image may go with several prompts, and generators draw for one result each", async () => {
     const generator = () => [new Generator("cpu", 1), new Generator("cpu", 2)];
     const options = {
       ...call,
@@ -262,7 +262,7 @@ describe("tiles", () => {
     expect(values).toEqual([0, 0, 0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1]);
   });
 
-  test("a picture that is no larger than a tile is as without tiles, bit for bit", async () => {
+  test("an image that is no larger than a tile is as without tiles, bit for bit", async () => {
     const options = { ...call, outputType: "tensor" } as const;
     for (const [pipe, image] of [
       [twice, picture],

@@ -7,12 +7,12 @@ import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { loadImage } from "../../lib/images/index.js";
 import { createAccess } from "../../lib/server/access/access.js";
 import { clientOf } from "../../lib/server/access/clients.js";
-import { createServer, type PictureServer, type ServerOptions } from "../../lib/server/index.js";
+import { createServer, type ImageServer, type ServerOptions } from "../../lib/server/index.js";
 import { resolveServerOptions } from "../../lib/server/options.js";
 
 // The server in this process, with a pipeline that computes nothing.
 const folder = mkdtempSync(join(tmpdir(), "ip2p-access-"));
-const encoded = { encode: async () => Buffer.from("a picture") };
+const encoded = { encode: async () => Buffer.from("an image") };
 const pipelineOf = (picture: object) =>
   ({
     className: "StableDiffusionInstructPix2PixPipeline",
@@ -20,7 +20,7 @@ const pipelineOf = (picture: object) =>
     dispose: () => {},
   }) as never;
 
-let server: PictureServer | undefined;
+let server: ImageServer | undefined;
 let port = 0;
 afterEach(async () => {
   server?.app.server.closeAllConnections();
@@ -175,7 +175,7 @@ it("a response that its client does not read ends at the request's time limit", 
   await answered;
 });
 
-it("a picture that is decoded for a request that has ended holds a place until its decoder ends", async () => {
+it("an image that is decoded for a request that has ended holds a place until its decoder ends", async () => {
   await start({ places: 1 });
   // A decoder whose end is ours to say, in the shape of a sharp pipeline.
   let end = (_: Error) => {};
@@ -198,7 +198,7 @@ it("a picture that is decoded for a request that has ended holds a place until i
   end(new Error("the end"));
   await until(async () => (await figure("ip2p_num_requests_inside")) === 0);
   expect((await ask(post(MULTIPART, whole))).status).toBe(200);
-  expect((await ask(post("application/json", '{"image":"no picture","prompt":"p"}'))).status).toBe(400);
+  expect((await ask(post("application/json", '{"image":"no image","prompt":"p"}'))).status).toBe(400);
   expect(await figure("ip2p_num_requests_inside")).toBe(0);
 });
 

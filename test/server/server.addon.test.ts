@@ -12,7 +12,7 @@ import {
   RgbImage,
 } from "../../lib/index.js";
 import { native } from "../../lib/runtime/native.js";
-import { createServer, type PictureServer, type ServerOptions } from "../../lib/server/index.js";
+import { createServer, type ImageServer, type ServerOptions } from "../../lib/server/index.js";
 import { ServerProcess } from "../examples/server-process.mjs";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
@@ -24,7 +24,7 @@ const LONG = { prompt, num_inference_steps: 100 };
 
 type Fields = Record<string, string | number | Blob>;
 
-/** An edit as a form; the picture is there already. */
+/** An edit as a form; the image is there already. */
 function form(fields: Fields): RequestInit {
   const body = new FormData();
   for (const [name, value] of Object.entries({ image: new Blob([picture]), ...fields }))
@@ -65,7 +65,7 @@ async function alone(seed: number, numInferenceSteps: number): Promise<Buffer> {
   return Buffer.from(images[0]!.data);
 }
 
-let server: PictureServer;
+let server: ImageServer;
 let url = "";
 /** A server in this process, on the loaded pipelines. */
 async function start(options: ServerOptions = {}): Promise<void> {
@@ -97,7 +97,7 @@ describe("one server", () => {
   });
   afterAll(() => server.close());
 
-  it("gives the pictures of the pipeline for the same seed, by a form, base64 and a data URL", async () => {
+  it("gives the images of the pipeline for the same seed, by a form, base64 and a data URL", async () => {
     const expected = await alone(3, 4);
     const options = { prompt, seed: 3, num_inference_steps: 4 };
     for (const request of [
@@ -125,7 +125,7 @@ describe("one server", () => {
   /** What our fields add to OpenAI's types. */
   const more = (fields: object) => fields as object;
 
-  it("answers OpenAI's client: an edit, several pictures, a data URL, the models, errors", async () => {
+  it("answers OpenAI's client: an edit, several images, a data URL, the models, errors", async () => {
     const image = await toFile(picture, "picture.png", { type: "image/png" });
     const one = await client.images.edit({ image: [image], prompt, ...more({ seed: 5, num_inference_steps: 2 }) });
     expect(one).toMatchObject({ size: "auto", output_format: "png", background: "opaque", model: "edit", seed: 5 });
@@ -161,11 +161,11 @@ describe("one server", () => {
     const edits = client.images.generate({ prompt, model: "edit" });
     await expect(edits).rejects.toMatchObject({
       status: 400,
-      message: expect.stringMatching(/cannot make pictures from text/),
+      message: expect.stringMatching(/cannot make images from text/),
     });
   });
 
-  it("streams to OpenAI's client: previews, then the pictures", async () => {
+  it("streams to OpenAI's client: previews, then the images", async () => {
     const image = await toFile(picture, "picture.png", { type: "image/png" });
     const options = { stream: true, partial_images: 3, ...more({ seed: 7, num_inference_steps: 4 }) } as const;
     const events = [];
@@ -186,7 +186,7 @@ describe("one server", () => {
     await expect(wrong).rejects.toMatchObject({ status: 400, message: expect.stringMatching(/strength/) });
   });
 
-  it("makes pictures from text, from pictures and in masks with a text-to-image model", async () => {
+  it("makes images from text, from images and in masks with a text-to-image model", async () => {
     const text = { model: "a/text", ...more({ seed: 2, num_inference_steps: 2, guidance_scale: 3 }) };
     const made = await client.images.generate({ prompt, size: "64x64" as never, ...text });
     const size = { width: 64, height: 64 };
@@ -232,8 +232,8 @@ describe("one server", () => {
   const image = base64;
   it.each<[string, RequestInit, number, RegExp]>([
     ["no prompt", json({ image }), 400, /'prompt'/],
-    ["no picture", json({ prompt }), 400, /give one picture/],
-    ["two pictures", json({ prompt, image: [image, image] }), 400, /give one picture/],
+    ["no image", json({ prompt }), 400, /give one image/],
+    ["two images", json({ prompt, image: [image, image] }), 400, /give one image/],
     ["an option that there is not", json({ image, prompt, steps: 3 }), 400, /steps/],
     [
       "more steps than allowed",
@@ -241,11 +241,11 @@ describe("one server", () => {
       400,
       /num_inference_steps must be <= 50/,
     ],
-    ["more pictures than allowed", json({ image, prompt, n: 5 }), 400, /n must be <= 4/],
+    ["more images than allowed", json({ image, prompt, n: 5 }), 400, /n must be <= 4/],
     ["a size that is none", json({ image, prompt, size: "64" }), 400, /size/],
     ["a size that is too large", json({ image, prompt, size: "101x100" }), 400, /10100 pixels/],
     ["a scheduler that there is not", json({ image, prompt, scheduler: "Euler" }), 400, /EulerDiscreteScheduler/],
-    ["transparent pictures", json({ image, prompt, background: "transparent" }), 400, /background/],
+    ["transparent images", json({ image, prompt, background: "transparent" }), 400, /background/],
     ["a mask for a model that takes none", json({ image, prompt, mask: image }), 400, /cannot paint/],
     ["a seed that is no number", form({ prompt, seed: "x" }), 400, /seed/],
     ["a format that there is not", form({ prompt, output_format: "bmp" }), 400, /output_format.*png, jpeg, webp/],
@@ -254,7 +254,7 @@ describe("one server", () => {
     ["a path", json({ image: "/etc/hostname.png", prompt }), 400, /image is/],
     ["a private address", json({ image: "http://127.0.0.1:1/a.png", prompt }), 422, /private addresses/],
     ["a name of a private address", json({ image: "http://localhost:1/a.png", prompt }), 422, /private addresses/],
-    ["what is no picture", form({ prompt, image: new Blob(["text"]) }), 422, /picture/],
+    ["what is no image", form({ prompt, image: new Blob(["text"]) }), 422, /image/],
     ["more bytes than allowed", form({ prompt, image: new Blob([Buffer.alloc(100_001)]) }), 413, /too large/],
     ["more JSON than allowed", json({ image: "a".repeat(3 << 20), prompt }), 413, /too large/],
     ["no JSON", { ...json({}), body: "{" }, 400, /JSON/],
@@ -269,7 +269,7 @@ describe("one server", () => {
     });
   });
 
-  it("refuses a picture of too many pixels before it decodes it", async () => {
+  it("refuses an image of too many pixels before it decodes it", async () => {
     const large = await (await loadImage(picture)).resize(101, 100, "nearest").then((each) => each.encode("png"));
     const answer = await edit(form({ prompt, image: new Blob([new Uint8Array(large)]) }));
     expect(answer.status).toBe(422);

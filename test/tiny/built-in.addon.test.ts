@@ -34,7 +34,7 @@ beforeAll(async () => {
 });
 afterAll(() => pipeline.dispose());
 
-test("the built-in model gives diffusers' picture from the same seed", async () => {
+test("the built-in model gives diffusers' image from the same seed", async () => {
   const { prompt, seed } = recorded;
   const { images } = await pipeline.run({ prompt, seed, image: picture, ...settings, outputType: "tensor" });
   const [ours, its] = await Promise.all([
@@ -66,7 +66,7 @@ test("the built-in model succeeds far more often than chance", async () => {
     });
     if (new EditJudge(scene, edit, new Random(2000, 10_000 + index)).score(images[0]!).success) successes++;
   }
-  // By chance one of 17 pictures is nearest; five of eight are then one case in thirty thousand.
+  // By chance one of 17 images is nearest; five of eight are then one case in thirty thousand.
   expect(successes).toBeGreaterThanOrEqual(5);
 }, 180_000);
 

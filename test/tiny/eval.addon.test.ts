@@ -107,7 +107,7 @@ describe("an evaluation", () => {
 });
 
 describe("the contact sheet", () => {
-  it("shows the pictures of every example", async () => {
+  it("shows the images of every example", async () => {
     const results = await scoreEdits(worldExamples(7, 3), async (some) => some.map((e) => e.target), { batch: 3 });
     const pixels = await sharp(await drawSheet(results, summarise(results)))
       .raw()
@@ -116,7 +116,7 @@ describe("the contact sheet", () => {
     const shown = new Set<string>();
     for (let i = 0; i < pixels.data.length; i += channels) shown.add(pixels.data.subarray(i, i + 3).join());
     for (const { example } of results) {
-      // The colour in the middle of the lower left corner of each, which nothing but a picture shows.
+      // The colour in the middle of the lower left corner of each, which nothing but an image shows.
       const corner = example.original.data.subarray((60 * 64 + 3) * 3, (60 * 64 + 3) * 3 + 3).join();
       expect(shown).toContain(corner);
     }

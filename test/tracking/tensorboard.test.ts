@@ -80,7 +80,7 @@ describe("event files", () => {
     expect(text(sub(sub(note, 9), 1), 1)).toBe("text");
   });
 
-  it("hold pictures as PNG with their size, and captions beside them", async () => {
+  it("hold images as PNG with their size, and captions beside them", async () => {
     const run = tracker();
     await run.init({});
     const image = new RgbImage(

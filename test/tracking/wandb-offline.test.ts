@@ -90,7 +90,7 @@ describe("a run with WANDB_MODE=offline", () => {
 
     const records = readLog(readFileSync(join(folder, `run-${id}.wandb`))).map(decode);
     expect(records.map((record) => record.get(1))).toEqual(records.map((_, i) => [BigInt(i + 1)]));
-    // header, run, the picture, summary and history of step 1, summary and history of step 2, exit
+    // header, run, the image, summary and history of step 1, summary and history of step 2, exit
     expect(records.map((record) => [...record.keys()][1])).toEqual([21, 17, 6, 3, 2, 3, 2, 18]);
     const settings = sub(records[1], 17)!;
     expect([1, 3, 8].map((field) => text(settings, field))).toEqual([id, "instruct-pix2pix", "mine"]);

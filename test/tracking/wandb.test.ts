@@ -107,13 +107,13 @@ describe("a run on a W&B server", () => {
     expect(server.run).toMatchObject({ complete: true, exitCode: 1 });
   });
 
-  it("has pictures in the row of their step, with captions", async () => {
+  it("has images in the row of their step, with captions", async () => {
     const run = tracker();
     await run.init({});
     await run.log({ train_loss: 1 }, 5);
     await run.images("validation", [{ image: image(3), caption: "make it winter" }, { image: image(5) }], 5);
     await run.log({ train_loss: 2 }, 6);
-    await run.images("only pictures/here", [{ image: image(7) }], 9);
+    await run.images("only images/here", [{ image: image(7) }], 9);
     await run.finish({ succeeded: true });
     const [first, second, third] = server.history();
     expect(first).toMatchObject({
@@ -131,8 +131,8 @@ describe("a run on a W&B server", () => {
     expect(second).toMatchObject({ _step: 6, train_loss: 2 });
     const { filenames } = first!.validation as { filenames: string[] };
     expect(filenames[0]).toMatch(/^media\/images\/validation_5_[0-9a-f]{20}\.png$/);
-    expect(third!["only pictures/here"]).toMatchObject({
-      filenames: [expect.stringMatching(/^media\/images\/only_pictures_here_9_/)],
+    expect(third!["only images/here"]).toMatchObject({
+      filenames: [expect.stringMatching(/^media\/images\/only_images_here_9_/)],
     });
     expect(server.run.uploads.size).toBe(3);
     expect(server.run.uploaded).toEqual([...server.run.uploads.keys()]);
@@ -270,7 +270,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     for (let step = 2; step <= 10; step++) await run.log({ x: step }, step);
     await run.images("validation", [{ image: image(3) }], 10);
     await run.finish({ succeeded: true, timeoutMs: 300 });
-    expect(warnings.at(-1)).toMatch(/^W&B: \d+ steps and 1 pictures did not reach the server; metrics\.jsonl/);
+    expect(warnings.at(-1)).toMatch(/^W&B: \d+ steps and 1 images did not reach the server; metrics\.jsonl/);
   });
 
   it("silent for good: neither the start nor the end blocks", async () => {
@@ -280,7 +280,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     await run.log({ x: 1 }, 1);
     await run.finish({ succeeded: true, timeoutMs: 100 });
     expect(warnings).toHaveLength(2);
-    expect(warnings[1]).toMatch(/1 steps and 0 pictures/);
+    expect(warnings[1]).toMatch(/1 steps and 0 images/);
   });
 
   it("refusing in the middle: it is reported once, and no more requests follow", async () => {
@@ -301,7 +301,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     expect(warnings.at(-1)).toMatch(/^W&B: 9 steps/);
   });
 
-  it("refusing one picture: everything else is sent", async () => {
+  it("refusing one image: everything else is sent", async () => {
     server.fault = ({ method }) => (method === "PUT" ? { status: 403 } : undefined);
     const run = tracker();
     await run.init({});
@@ -310,7 +310,7 @@ describe("a server that cannot be reached does not stop a run", () => {
     await run.finish({ succeeded: true });
     expect(server.history()).toHaveLength(2);
     expect(server.run.complete).toBe(true);
-    expect(warnings).toEqual([expect.stringMatching(/^W&B: 0 steps and 1 pictures/)]);
+    expect(warnings).toEqual([expect.stringMatching(/^W&B: 0 steps and 1 images/)]);
   });
 });
 

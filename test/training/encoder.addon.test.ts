@@ -9,7 +9,7 @@ import { instructPix2Pix } from "../../lib/training/recipes/instruct_pix2pix/rec
 import { fixture } from "../helpers/fixtures.js";
 import { relativeError } from "../kernels/operator.js";
 
-test.each([1, 2, 3])("pictures encoded in a batch equal those encoded one by one: %i pairs", async (pairs) => {
+test.each([1, 2, 3])("images encoded in a batch equal those encoded one by one: %i pairs", async (pairs) => {
   const models = await instructPix2Pix.load(
     resolveOptions(trainOptions, { pretrainedModelNameOrPath: fixture("script-full", "base") }),
     {

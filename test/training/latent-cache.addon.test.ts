@@ -198,7 +198,7 @@ test("a damaged cache that cannot be written to serves on", async ({ skip }) => 
   expect(readFileSync(records).equals(before)).toBe(true);
 });
 
-test("a damaged record whose pictures are gone stops the run, with the row named", async () => {
+test("a damaged record whose images are gone stops the run, with the row named", async () => {
   const trainDataDir = join(folder, "vanishing");
   cpSync(fixture("script-basic", "dataset"), trainDataDir, { recursive: true });
   const options = { cacheLatents: true, cacheDir: join(folder, "vanishing-cache"), trainDataDir, maxTrainSteps: 5 };
@@ -211,7 +211,7 @@ test("a damaged record whose pictures are gone stops the run, with the row named
   });
   await expect(run).rejects.toMatchObject({
     code: "ERR_IO",
-    message: expect.stringMatching(/the latents of row \d are damaged, .*, and its pictures cannot be read any more/),
+    message: expect.stringMatching(/the latents of row \d are damaged, .*, and its images cannot be read any more/),
   });
   expect(readdirSync(join(folder, "vanishing-again"))).toContain("checkpoint-1");
 });

@@ -10,7 +10,7 @@ test("a lesson's edits do not occur in the world's data set", () => {
   for (let index = 0; index < 500; index++) expect(worldExample(5, index).edit.target.style).not.toBe("sepia");
 });
 
-test("an example of a lesson is the same every time, and its pictures differ everywhere", () => {
+test("an example of a lesson is the same every time, and its images differ everywhere", () => {
   for (const [index, { scene, edit }] of examples.entries()) {
     expect(lessonExample(5, index)).toEqual({ scene, edit });
     const [before, after] = [drawPixels(scene, 64), drawPixels(edit.target, 64)];

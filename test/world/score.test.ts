@@ -89,12 +89,12 @@ describe("the score of an edit", () => {
     }
   });
 
-  it("requires pictures of the requested size", () => {
+  it("requires images of the requested size", () => {
     const { scene, edit } = worldExample(SEED, 4);
     const judge = new EditJudge(scene, edit, new Random(3), 96);
     expect(judge.score(picture(drawPixels(edit.target, 96), 96)).success).toBe(true);
     expect(() => judge.score(picture(drawPixels(edit.target, SIZE)))).toThrow(
-      expect.objectContaining({ code: "ERR_INVALID_ARGUMENT", message: "the picture must be 96×96, not 64×64" }),
+      expect.objectContaining({ code: "ERR_INVALID_ARGUMENT", message: "the image must be 96×96, not 64×64" }),
     );
   });
 });

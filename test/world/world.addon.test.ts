@@ -70,7 +70,7 @@ describe("an example of the world", () => {
     }
   });
 
-  it("describes the change of the picture", () => {
+  it("describes the change of the image", () => {
     for (const { scene, edit } of examples) {
       if (edit.family === "recolour") {
         const changed = edit.target.objects.filter((object, i) => object.colour !== scene.objects[i]!.colour);

@@ -11,7 +11,7 @@ import { warnOfStretching } from "../pictures/stretching.js";
 import { denoisingEndOf, xlRunOptions } from "../pictures/xl-options.js";
 import type { EditValues } from "./options.js";
 
-/** Edits a picture with a model of Stable Diffusion XL. */
+/** Edits an image with a model of Stable Diffusion XL. */
 export function editXL(
   values: EditValues,
   image: RgbImage,

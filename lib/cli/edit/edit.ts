@@ -6,7 +6,7 @@ import type { PictureJob } from "../pictures/job.js";
 import { type FittedSize, fitPicture } from "../pictures/max-size.js";
 import type { EditValues } from "./options.js";
 
-/** Edits a picture with a model of Stable Diffusion. */
+/** Edits an image with a model of Stable Diffusion. */
 export function edit(
   values: EditValues,
   image: RgbImage,

@@ -38,12 +38,12 @@ export function checkGenerateValues(values: GenerateValues): void {
   const { image, mask, controlnet } = values;
   checkMaxSizeValue(values.maxSize);
   for (const [name, value] of Object.entries({ strength: values.strength, max_size: values.maxSize, mask }))
-    if (value !== undefined && image === undefined) throw usage(`--${name} is for a picture: give --image too`);
+    if (value !== undefined && image === undefined) throw usage(`--${name} is for an image: give --image too`);
   if (values.paddingMaskCrop !== undefined && mask === undefined)
-    throw usage("--padding_mask_crop is for the masked part of a picture: give --mask too");
+    throw usage("--padding_mask_crop is for the masked part of an image: give --mask too");
   for (const name of ["height", "width"] as const)
     if (values[name] !== undefined && image !== undefined && mask === undefined && controlnet === undefined)
-      throw usage(`--${name} does not go with --image alone: the result has the picture's size; resize the picture`);
+      throw usage(`--${name} does not go with --image alone: the result has the image's size; resize the image`);
   for (const name of ["height", "width", "padding_mask_crop"] as const)
     if (values.maxSize !== undefined && values[camelCase(name) as "height" | "width" | "paddingMaskCrop"] !== undefined)
       throw usage(`give --max_size or --${name}, not both`);

@@ -3,25 +3,25 @@ import { usage } from "../pictures/check.js";
 
 const GROUP = "ControlNet";
 
-/** Options for pictures that ControlNets lead by. */
+/** Options for images that ControlNets lead by. */
 export const controlOptions = declareOptions({
   controlnet: {
     type: "strings",
     value: "DIR|HUB_ID",
     group: GROUP,
-    help: "a ControlNet for the model, which leads it by a picture; repeat the flag for several",
+    help: "a ControlNet for the model, which leads it by an image; repeat the flag for several",
   },
   control_image: {
     type: "strings",
     value: "FILE|URL",
     group: GROUP,
-    help: "the picture that the ControlNet sees: edges, a depth map, a pose; one for each --controlnet, in their order; with --control canny by default --image",
+    help: "the image that the ControlNet sees: edges, a depth map, a pose; one for each --controlnet, in their order; with --control canny by default --image",
   },
   control: {
     type: "strings",
     choices: ["none", "canny"],
     group: GROUP,
-    help: "what is made of --control_image: canny finds its edges; by default none, the picture itself; one for all, or one for each --controlnet",
+    help: "what is made of --control_image: canny finds its edges; by default none, the image itself; one for all, or one for each --controlnet",
   },
   canny_low_threshold: {
     type: "number",
@@ -41,7 +41,7 @@ export const controlOptions = declareOptions({
     type: "numbers",
     value: "X,…",
     group: GROUP,
-    help: "how much the control picture counts: one number, or one for each --controlnet; by default 1, and 0.8 with --image",
+    help: "how much the control image counts: one number, or one for each --controlnet; by default 1, and 0.8 with --image",
   },
   control_guidance_start: {
     type: "numbers",
@@ -62,7 +62,7 @@ export const controlOptions = declareOptions({
   guess_mode: {
     type: "boolean",
     group: GROUP,
-    help: 'let the control picture count without a prompt: --prompt "" and a --guidance_scale of 3 to 5',
+    help: 'let the control image count without a prompt: --prompt "" and a --guidance_scale of 3 to 5',
   },
 });
 

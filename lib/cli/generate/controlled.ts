@@ -13,7 +13,7 @@ import type { AnyControlled, Kind } from "./kinds.js";
 import type { GenerateValues } from "./options.js";
 import { scheduleOptions, tryTheSchedule } from "./schedule.js";
 
-/** Reads control pictures, and finds edges in those that are to be edges. */
+/** Reads control images, and finds edges in those that are to be edges. */
 export async function controlPictures(
   values: GenerateValues,
   image: RgbImage | undefined,
@@ -30,7 +30,7 @@ export async function controlPictures(
   return pictures;
 }
 
-/** Makes pictures that ControlNets lead, from text or from a picture. */
+/** Makes images that ControlNets lead, from text or from an image. */
 export function controlled(
   values: GenerateValues,
   kind: Kind,
@@ -63,17 +63,17 @@ interface Controlled {
   controlnet: Config | readonly Config[];
 }
 
-/** @throws `ERR_CONFIG` for a ControlNet that is not led by a picture */
+/** @throws `ERR_CONFIG` for a ControlNet that is not led by an image */
 function checkChannels(controlnet: Controlled["controlnet"]): void {
   for (const { conditioning_channels: channels } of [controlnet].flat() as Config[])
     if (channels !== 3)
       throw new InstructPix2PixError(
         "ERR_CONFIG",
-        `the ControlNet's "conditioning_channels" is ${channels}, but pictures have 3: run it by its class, with a tensor`,
+        `the ControlNet's "conditioning_channels" is ${channels}, but images have 3: run it by its class, with a tensor`,
       );
 }
 
-/** @throws `ERR_INVALID_ARGUMENT` for pictures that results of one size cannot be made from */
+/** @throws `ERR_INVALID_ARGUMENT` for images that results of one size cannot be made from */
 function checkSizes({ height, width }: GenerateValues, pictures: readonly RgbImage[], factor: number): void {
   const size = (own: RgbImage) => sizeForFactor({ height: height ?? own.height, width: width ?? own.width }, factor);
   const [first, ...others] = pictures.map((picture) => sizeText(size(picture)));
@@ -81,7 +81,7 @@ function checkSizes({ height, width }: GenerateValues, pictures: readonly RgbIma
     if (other !== first)
       throw new InstructPix2PixError(
         "ERR_INVALID_ARGUMENT",
-        `the pictures make ${first} and ${other} pixels: give pictures of one size, or height and width`,
+        `the images make ${first} and ${other} pixels: give images of one size, or height and width`,
       );
 }
 

@@ -9,7 +9,7 @@ import { type Kind, refinerOptions } from "./kinds.js";
 import type { GenerateValues } from "./options.js";
 import { scheduleOptions, tryTheSchedule } from "./schedule.js";
 
-/** Makes pictures from a picture. */
+/** Makes images from an image. */
 export function imageToImage(
   values: GenerateValues,
   kind: Kind,

@@ -20,7 +20,7 @@ interface Given {
   tell: (line: string) => void;
 }
 
-/** Paints the masked part of a picture anew. */
+/** Paints the masked part of an image anew. */
 export function inpainting(
   values: GenerateValues,
   kind: Kind,

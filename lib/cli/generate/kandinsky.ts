@@ -19,7 +19,7 @@ import { checkSize } from "../../pipelines/size.js";
 import type { CommandIo } from "../command.js";
 import { usage } from "../pictures/check.js";
 import type { KandinskyFamily } from "../pictures/family.js";
-import type { PictureJob, PicturePipeline, PriorJob } from "../pictures/job.js";
+import type { ImagePipeline, PictureJob, PriorJob } from "../pictures/job.js";
 import { fitPicture } from "../pictures/max-size.js";
 import { warnOfMaskShape, warnOfStretching } from "../pictures/stretching.js";
 import { checkKandinskyValues } from "./kandinsky-check.js";
@@ -46,13 +46,13 @@ const GUIDANCE = 4;
 const PRIOR_STEPS = 25;
 const STRENGTH = 0.3;
 
-type Combined = PicturePipeline & {
+type Combined = ImagePipeline & {
   // biome-ignore lint/suspicious/noExplicitAny: each task has options of its own
   run(options: any): Promise<ImagesResult>;
 };
 type Configs = PipelineConfigs<KandinskyV22Components>;
 
-/** Makes pictures by Kandinsky 2.2: from text, from a picture, or in the masked part of one. */
+/** Makes images by Kandinsky 2.2: from text, from an image, or in the masked part of one. */
 export async function kandinsky(
   values: GenerateValues,
   family: KandinskyFamily,
@@ -96,7 +96,7 @@ export async function kandinsky(
           checkPriorWidth(configs.prior, unet!);
           tryThePrior(configs);
         },
-        join: (pipeline: PicturePipeline, prior: KandinskyV22PriorPipeline) =>
+        join: (pipeline: ImagePipeline, prior: KandinskyV22PriorPipeline) =>
           joinPrior<Combined>(combined, pipeline, prior),
       } satisfies PriorJob as unknown as PriorJob,
     }),
@@ -109,7 +109,7 @@ export async function kandinsky(
         // The prior encodes the prompt, in steps.
         priorOnStep: ({ step, totalSteps }: { step: number; totalSteps: number }) =>
           onProgress?.({ stage: "encode", fraction: (step + 1) / totalSteps }),
-        // The class exchanges height and width of the picture.
+        // The class exchanges height and width of the image.
         ...(image && !mask ? { image, strength, height: width, width: height } : { height, width }),
         ...(mask && { image, maskImage: mask }),
       });

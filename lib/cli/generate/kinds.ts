@@ -16,7 +16,7 @@ import type { ModelConfigs, PictureModel } from "../pictures/job.js";
 import { denoisingEndOf, xlRunOptions } from "../pictures/xl-options.js";
 import type { GenerateValues } from "./options.js";
 
-/** What the classes with ControlNets have in common; their options differ in where the control picture is. */
+/** What the classes with ControlNets have in common; their options differ in where the control image is. */
 export interface AnyControlled {
   // biome-ignore lint/suspicious/noExplicitAny: `image`, or `controlImage` beside it
   run(options: any): Promise<ImagesResult<"image" | "latent">>;

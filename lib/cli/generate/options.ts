@@ -14,7 +14,7 @@ import { xlOptions } from "../pictures/xl-options.js";
 import { controlOptions } from "./control-options.js";
 import { kandinskyOptions } from "./kandinsky-options.js";
 
-const PICTURES = "Pictures";
+const PICTURES = "Images";
 const XL = "Stable Diffusion XL";
 
 /** Every option of `ip2p generate`. */
@@ -25,19 +25,19 @@ export const generateOptions = declareOptions({
     required: true,
     help: "a text-to-image, inpainting or refining model of Stable Diffusion or Stable Diffusion XL, or a decoder of Kandinsky 2.2: a folder as diffusers saves it, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub",
   },
-  prompt: { type: "string", value: "TEXT", required: true, help: "what the picture shows" },
+  prompt: { type: "string", value: "TEXT", required: true, help: "what the image shows" },
   output: {
     type: "string",
     value: "FILE",
     required: true,
-    help: "where the picture goes; the extension says the format (png, jpg, webp, avif, tiff, gif); several pictures are numbered: out-1.png, out-2.png, …",
+    help: "where the image goes; the extension says the format (png, jpg, webp, avif, tiff, gif); several images are numbered: out-1.png, out-2.png, …",
   },
 
   image: {
     type: "string",
     value: "FILE|URL",
     group: PICTURES,
-    help: "a picture to start from: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded to what the model can take",
+    help: "an image to start from: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded to what the model can take",
   },
   max_size: { ...maxSizeOptions.max_size, group: PICTURES },
   strength: {
@@ -45,13 +45,13 @@ export const generateOptions = declareOptions({
     min: 0,
     max: 1,
     group: PICTURES,
-    help: "how much of the picture is replaced by noise: steps · strength steps are made; by default 0.8, and 1 with --mask; with Stable Diffusion XL 0.3, and 0.9999 with --mask; with Kandinsky 2.2 0.3",
+    help: "how much of the image is replaced by noise: steps · strength steps are made; by default 0.8, and 1 with --mask; with Stable Diffusion XL 0.3, and 0.9999 with --mask; with Kandinsky 2.2 0.3",
   },
   mask: {
     type: "string",
     value: "FILE|URL",
     group: PICTURES,
-    help: "a picture that is white where --image is to be painted anew, and black where it stays",
+    help: "an image that is white where --image is to be painted anew, and black where it stays",
   },
   padding_mask_crop: {
     type: "integer",
@@ -59,7 +59,7 @@ export const generateOptions = declareOptions({
     min: 0,
     max: 65_536,
     group: PICTURES,
-    help: "compute only the masked part, enlarged to --height and --width, with this margin around it, and put it back into the picture; the mask must have the picture's size",
+    help: "compute only the masked part, enlarged to --height and --width, with this margin around it, and put it back into the image; the mask must have the image's size",
   },
   height: {
     type: "integer",
@@ -67,7 +67,7 @@ export const generateOptions = declareOptions({
     min: 1,
     max: 65_536,
     group: PICTURES,
-    help: "of the result, a multiple of 8; by default what the model was trained for; with --image the picture decides, see --max_size",
+    help: "of the result, a multiple of 8; by default what the model was trained for; with --image the image decides, see --max_size",
   },
   width: { type: "integer", value: "PIXELS", min: 1, max: 65_536, group: PICTURES, help: "likewise" },
 
@@ -86,7 +86,7 @@ export const generateOptions = declareOptions({
     max: 1,
     default: 0,
     group: SAMPLING,
-    help: "the share of the guided prediction that is scaled down to the prompt's own contrast, against overexposed pictures; with --image only for Stable Diffusion XL",
+    help: "the share of the guided prediction that is scaled down to the prompt's own contrast, against overexposed images; with --image only for Stable Diffusion XL",
   },
   timesteps: {
     type: "numbers",

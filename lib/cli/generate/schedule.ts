@@ -13,7 +13,7 @@ export function scheduleOptions({ timesteps, sigmas }: GenerateValues): Schedule
 /**
  * Refuses steps that a scheduler cannot take.
  *
- * @param strength of a picture's noise; undefined without a picture
+ * @param strength of an image's noise; undefined without an image
  * @throws `ERR_INVALID_ARGUMENT`
  */
 export function tryTheSchedule(scheduler: Scheduler, values: GenerateValues, strength?: number): void {

@@ -9,7 +9,7 @@ import { type Kind, refinerOptions } from "./kinds.js";
 import type { GenerateValues } from "./options.js";
 import { scheduleOptions, tryTheSchedule } from "./schedule.js";
 
-/** Makes pictures from text. */
+/** Makes images from text. */
 export function textToImage(values: GenerateValues, kind: Kind): PictureJob<LatentPipeline & AnyTextToImage> {
   const { height, width, guidanceRescale, clipSkip } = values;
   return {

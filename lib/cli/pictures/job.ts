@@ -12,7 +12,7 @@ import type { StableDiffusionXLComponents } from "../../pipelines/stable_diffusi
 import type { Scheduler } from "../../schedulers/scheduler.js";
 import type { PictureValues } from "./options.js";
 
-/** Pictures, or latents for a refiner. */
+/** Images, or latents for a refiner. */
 type Result = "image" | "latent";
 
 /** The options of a run that every pipeline has. */
@@ -29,7 +29,7 @@ export type ModelConfigs = Pick<PipelineConfigs<StableDiffusionComponents>, "une
   Partial<Pick<PipelineConfigs<StableDiffusionXLComponents>, "textEncoder2">>;
 
 /** What commands need of a pipeline. */
-export type PicturePipeline = DiffusionPipeline & {
+export type ImagePipeline = DiffusionPipeline & {
   readonly scheduler: Scheduler;
   readonly unet: Pick<UNet2DConditionModel, "dtype">;
   /** Of pipelines whose autoencoder works in slices and tiles. */
@@ -54,12 +54,12 @@ export interface PictureModel<P extends DiffusionPipeline = LatentPipeline, Conf
   checkModel(configs: Configs): void;
 }
 
-/** What a command computes: with which pipeline, from which pictures. */
-export interface PictureJob<P extends PicturePipeline = LatentPipeline, Configs = ModelConfigs>
+/** What a command computes: with which pipeline, from which images. */
+export interface PictureJob<P extends ImagePipeline = LatentPipeline, Configs = ModelConfigs>
   extends PictureModel<P, Configs> {
-  /** The picture that a grid shows before the results. */
+  /** The image that a grid shows before the results. */
   readonly original: RgbImage | undefined;
-  /** What goes on with the latents of `run`, and makes pictures of them. */
+  /** What goes on with the latents of `run`, and makes images of them. */
   readonly refiner?: RefinerJob | undefined;
   /** What is loaded beside the model to make its pipeline. */
   readonly prior?: PriorJob | undefined;
@@ -73,7 +73,7 @@ export interface PriorJob extends PictureModel<any, any> {
   readonly model: string;
   /** The pipeline of both, which shares their components. */
   // biome-ignore lint/suspicious/noExplicitAny: of the class above
-  join(decoder: PicturePipeline, prior: any): PicturePipeline;
+  join(decoder: ImagePipeline, prior: any): ImagePipeline;
 }
 
 /** What a refiner does. */

@@ -9,7 +9,7 @@ import { sizeText } from "./stretching.js";
 
 type Size = { width: number; height: number };
 
-/** What becomes of a picture: its size in pixels, and the option of the run that says it. */
+/** What becomes of an image: its size in pixels, and the option of the run that says it. */
 export interface FittedSize {
   size: Size;
   maxSize: number | undefined;
@@ -22,11 +22,11 @@ interface FittedModels extends Pick<PipelineConfigs<StableDiffusionComponents>, 
 }
 
 /**
- * Decides on the size at which a picture is computed, and tells the user if it is another one, or takes long.
+ * Decides on the size at which an image is computed, and tells the user if it is another one, or takes long.
  *
  * @param value of `--max_size`
  * @param tell prints a line
- * @throws `ERR_IMAGE` for a picture that is too small
+ * @throws `ERR_IMAGE` for an image that is too small
  */
 export function fitPicture(
   picture: Size,
@@ -42,7 +42,7 @@ export function fitPicture(
   const reduced = maxSize !== undefined && Math.max(picture.width, picture.height) > maxSize;
   if (value === undefined && reduced)
     tell(
-      `the picture of ${sizeText(picture)} pixels is resized to ${sizeText(size)}, what the model was trained for; --max_size says another size, --max_size none keeps all`,
+      `the image of ${sizeText(picture)} pixels is resized to ${sizeText(size)}, what the model was trained for; --max_size says another size, --max_size none keeps all`,
     );
   if (own && size.width * size.height > own.width * own.height) {
     const times = unetWork(unet, latentsOf(size, vae)) / unetWork(unet, latentsOf(own, vae));

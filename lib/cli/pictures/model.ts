@@ -115,7 +115,7 @@ async function findPlain<P extends DiffusionPipeline>(
   const given = { ...(trained?.parts as Partial<LoadedComponents>), ...beside, ...without };
   const needed = neededFolders(description, given);
   if (values.model === undefined)
-    reporter.warning("no --model is given: the built-in one is used, which knows 64×64 pictures of simple shapes only");
+    reporter.warning("no --model is given: the built-in one is used, which knows 64×64 images of simple shapes only");
   let checked: string | undefined;
   const checkConfigs = async (at: string) => {
     if (!trained) checkUse(job, await readModelIndex(at));

@@ -3,7 +3,7 @@ import { declareOptions, type OptionValues } from "../../options/declaration.js"
 import type { LoraValues } from "./lora.js";
 import type { XLValues } from "./xl-options.js";
 
-// The options that commands which make pictures share, by topic. A command lists the groups that it has, with its own options
+// The options that commands which make images share, by topic. A command lists the groups that it has, with its own options
 // between them.
 
 export const SAMPLING = "Sampling";
@@ -22,12 +22,12 @@ export const promptOptions = declareOptions({
   },
 });
 
-/** How large the picture is that a command takes. */
+/** How large the image is that a command takes. */
 export const maxSizeOptions = declareOptions({
   max_size: {
     type: "string",
     value: "PIXELS|none",
-    help: "resize a larger picture so that its longer side has this many pixels, keeping its proportions; by default what the model was trained for, and none keeps all pixels; in a program the default is to keep them, as in diffusers",
+    help: "resize a larger image so that its longer side has this many pixels, keeping its proportions; by default what the model was trained for, and none keeps all pixels; in a program the default is to keep them, as in diffusers",
   },
 });
 
@@ -91,7 +91,7 @@ export const samplingOptions = declareOptions({
     min: 0,
     max: 2n ** 64n - 1n,
     group: SAMPLING,
-    help: "seed of the noise: the same seed gives the same picture, here and in diffusers; by default random, and printed",
+    help: "seed of the noise: the same seed gives the same image, here and in diffusers; by default random, and printed",
   },
   num_images_per_prompt: {
     type: "integer",
@@ -99,7 +99,7 @@ export const samplingOptions = declareOptions({
     max: 1000,
     default: 1,
     group: SAMPLING,
-    help: "pictures to make, all of them in one batch",
+    help: "images to make, all of them in one batch",
   },
 });
 
@@ -123,7 +123,7 @@ export const modelOptions = declareOptions({
     type: "boolean",
     default: true,
     group: MODEL,
-    help: "do without the model's safety checker, which replaces pictures by black ones",
+    help: "do without the model's safety checker, which replaces images by black ones",
   },
   local_files_only: { type: "boolean", group: MODEL, help: "use only cached files, without network access" },
 });
@@ -145,7 +145,7 @@ export const computingOptions = declareOptions({
   allow_non_finite: {
     type: "boolean",
     group: COMPUTING,
-    help: "accept NaN and infinity in weights and results, which give a black picture, instead of failing",
+    help: "accept NaN and infinity in weights and results, which give a black image, instead of failing",
   },
   quantization: {
     type: "string",
@@ -176,12 +176,12 @@ export const computingOptions = declareOptions({
   vae_slicing: {
     type: "boolean",
     group: COMPUTING,
-    help: "encode and decode pictures one at a time: less memory for several",
+    help: "encode and decode images one at a time: less memory for several",
   },
   vae_tiling: {
     type: "boolean",
     group: COMPUTING,
-    help: "encode and decode large pictures in overlapping tiles: bounded memory, results differ a little",
+    help: "encode and decode large images in overlapping tiles: bounded memory, results differ a little",
   },
   allow_tf32: { type: "boolean", group: COMPUTING, help: "let CUDA round float32 matrix products to TF32" },
   deterministic: {
@@ -208,7 +208,7 @@ export const outputOptions = declareOptions({
   grid: {
     type: "boolean",
     group: OUTPUT,
-    help: "write one picture that shows the original, where there is one, and the results side by side",
+    help: "write one image that shows the original, where there is one, and the results side by side",
   },
   json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
   progress: { type: "boolean", default: true, group: OUTPUT, help: "do not show progress" },

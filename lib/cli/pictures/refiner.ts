@@ -10,7 +10,7 @@ import type { PictureValues } from "./options.js";
 import { denoisingEndOf, xlRunOptions } from "./xl-options.js";
 
 export interface RefinerOptions {
-  /** The mask of pictures of which a part is painted anew, and their size. */
+  /** The mask of images of which a part is painted anew, and their size. */
   painting?: { maskImage: RgbImage; height: number | undefined; width: number | undefined } | undefined;
   /** Further options of the run. */
   more?: object;

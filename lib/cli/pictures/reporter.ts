@@ -26,13 +26,13 @@ export interface StepEvent {
 export interface PictureSummary {
   /** The files written. */
   outputs: string[];
-  /** For each picture, whether the safety checker replaced it; undefined without one. */
+  /** For each image, whether the safety checker replaced it; undefined without one. */
   nsfw?: boolean[] | undefined;
   /** The pipeline's class. */
   pipeline: string;
   /** The class of the refiner's pipeline; undefined without one. */
   refiner: string | undefined;
-  /** Size of the pictures written, in pixels. */
+  /** Size of the images written, in pixels. */
   width: number;
   height: number;
   seed: bigint;
@@ -60,7 +60,7 @@ export interface Activity {
   options: OptionDeclarations;
 }
 
-/** Reports the progress of a command that makes pictures to the user or a program. */
+/** Reports the progress of a command that makes images to the user or a program. */
 export interface PictureReporter extends Reporter {
   /** Files of the model are being downloaded from the hub. */
   downloading(progress: DownloadProgress): void;

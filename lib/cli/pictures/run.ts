@@ -16,13 +16,7 @@ import { reported } from "../reporting.js";
 import { checkWeightedPrompts } from "./check.js";
 import { StepClock } from "./clock.js";
 import { familyOfModel, type KandinskyFamily, type ModelFamily } from "./family.js";
-import {
-  type PictureJob,
-  type PicturePipeline,
-  type PriorJob,
-  type SharedRunOptions,
-  sharedRunOptions,
-} from "./job.js";
+import { type ImagePipeline, type PictureJob, type PriorJob, type SharedRunOptions, sharedRunOptions } from "./job.js";
 import { loadLoras, parseLoras } from "./lora.js";
 import { findModel } from "./model.js";
 import type { PictureValues } from "./options.js";
@@ -41,7 +35,7 @@ export type PrepareJob = (surroundings: {
 }) => Promise<PictureJob>;
 
 /**
- * Runs a command that makes pictures. Cheap checks come first; the model, which takes longest, is loaded last.
+ * Runs a command that makes images. Cheap checks come first; the model, which takes longest, is loaded last.
  *
  * @returns the exit status
  */
@@ -171,7 +165,7 @@ async function resultOf(
 
 /** Applies the options of memory. */
 async function place(
-  pipeline: PicturePipeline,
+  pipeline: ImagePipeline,
   { enableModelCpuOffload, vaeSlicing, vaeTiling }: PictureValues,
   device: string,
   reporter: PictureReporter,

@@ -12,18 +12,18 @@ export function sizeText({ width, height }: Size): string {
   return `${width}×${height}`;
 }
 
-/** A mask is stretched to the picture, as in diffusers; one of another shape is hardly meant for it. */
+/** A mask is stretched to the image, as in diffusers; one of another shape is hardly meant for it. */
 export function warnOfMaskShape(given: { image: Size; mask: Size; warn: (text: string) => void }): void {
   const { image, mask, warn } = given;
   if (haveOneShape(image, mask, 1)) return;
-  const sizes = `the mask has ${sizeText(mask)} pixels and the picture ${sizeText(image)}`;
-  warn(`${sizes}: the mask is stretched to the picture's shape`);
+  const sizes = `the mask has ${sizeText(mask)} pixels and the image ${sizeText(image)}`;
+  warn(`${sizes}: the mask is stretched to the image's shape`);
 }
 
-/** Says that a picture is stretched, as in diffusers, which is hardly meant where its shape changes. */
+/** Says that an image is stretched, as in diffusers, which is hardly meant where its shape changes. */
 export function warnOfStretching(image: Size, size: Size, rounding: number, warn: (text: string) => void): void {
   if (!haveOneShape(image, size, rounding))
     warn(
-      `the picture of ${sizeText(image)} pixels is stretched to ${sizeText(size)}; --height and --width say another size`,
+      `the image of ${sizeText(image)} pixels is stretched to ${sizeText(size)}; --height and --width say another size`,
     );
 }

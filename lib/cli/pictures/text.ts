@@ -46,11 +46,11 @@ export function secondsText(seconds: number): string {
 /**
  * What the safety checker did.
  *
- * @param nsfw for each picture
- * @param files of the pictures; undefined where all are in one
+ * @param nsfw for each image
+ * @param files of the images; undefined where all are in one
  */
 export function replacedText(nsfw: readonly boolean[], files: readonly string[] | undefined): string {
-  const replaced = nsfw.flatMap((hidden, i) => (hidden ? [files?.[i] ?? `picture ${i + 1}`] : []));
-  const what = `${replaced.length} of ${nsfw.length} ${nsfw.length === 1 ? "picture" : "pictures"}`;
+  const replaced = nsfw.flatMap((hidden, i) => (hidden ? [files?.[i] ?? `image ${i + 1}`] : []));
+  const what = `${replaced.length} of ${nsfw.length} ${nsfw.length === 1 ? "image" : "images"}`;
   return `the safety checker replaced ${what} by black: ${replaced.join(", ")}; another seed or prompt may help`;
 }

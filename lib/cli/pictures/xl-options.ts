@@ -36,7 +36,7 @@ export const xlOptions = declareOptions({
     value: "HEIGHT,WIDTH",
     min: 0,
     group: GROUP,
-    help: "the size that the model is told the picture had before it was scaled; by default that of the result",
+    help: "the size that the model is told the image had before it was scaled; by default that of the result",
   },
   crops_coords_top_left: {
     type: "numbers",
@@ -49,7 +49,7 @@ export const xlOptions = declareOptions({
     value: "HEIGHT,WIDTH",
     min: 0,
     group: GROUP,
-    help: "the size that the model is told the picture was scaled to; by default that of the result",
+    help: "the size that the model is told the image was scaled to; by default that of the result",
   },
 });
 

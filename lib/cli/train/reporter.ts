@@ -110,7 +110,7 @@ class BarTrainReporter implements TrainReporter {
   event(event: TrainEvent): void {
     const words = event.type === "warning" ? `warning: ${event.message}` : wordsOf(event);
     if (words !== undefined) this.#say(words);
-    if (event.type === "caching") this.#progress("encoding pictures", event);
+    if (event.type === "caching") this.#progress("encoding images", event);
     if (event.type === "publishing")
       this.#progress(`uploading ${event.file}`, { done: event.doneBytes, total: event.totalBytes });
     if (event.type === "preparing") this.#progress(event.stage === "download" ? "downloading" : "unpacking", event);

@@ -27,20 +27,20 @@ export const upscaleOptions = declareOptions({
     type: "string",
     value: "FILE|URL",
     required: true,
-    help: "the picture: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded down to what the model can take",
+    help: "the image: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded down to what the model can take",
   },
   output: {
     type: "string",
     value: "FILE",
     required: true,
-    help: "where the large picture goes; the extension says the format (png, jpg, webp, avif, tiff, gif); several pictures are numbered: out-1.png, out-2.png, …",
+    help: "where the large image goes; the extension says the format (png, jpg, webp, avif, tiff, gif); several images are numbered: out-1.png, out-2.png, …",
   },
-  prompt: { type: "string", value: "TEXT", default: "", help: "what the picture shows" },
+  prompt: { type: "string", value: "TEXT", default: "", help: "what the image shows" },
 
   tile: {
     type: "boolean",
     group: TILES,
-    help: "compute pictures that are larger than a tile in overlapping tiles whose seams are blended: bounded memory, and results differ",
+    help: "compute images that are larger than a tile in overlapping tiles whose seams are blended: bounded memory, and results differ",
   },
   tile_size: {
     type: "integer",
@@ -48,7 +48,7 @@ export const upscaleOptions = declareOptions({
     min: 1,
     max: 65_536,
     group: TILES,
-    help: "edge of a tile in the given picture; by default the size that the model was trained for",
+    help: "edge of a tile in the given image; by default the size that the model was trained for",
   },
   tile_overlap: {
     type: "integer",
@@ -64,7 +64,7 @@ export const upscaleOptions = declareOptions({
     type: "integer",
     min: 0,
     group: SAMPLING,
-    help: "with --scale 4, the noise that is added to the picture: more of it leaves more to the model; by default 20",
+    help: "with --scale 4, the noise that is added to the image: more of it leaves more to the model; by default 20",
   },
   clip_skip: {
     type: "integer",

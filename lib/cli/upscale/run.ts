@@ -41,7 +41,7 @@ function tileOptions({ tile, tileSize, tileOverlap }: UpscaleValues): TileOption
   return tile ? { tile: tileSize ?? true, tileOverlap } : {};
 }
 
-/** Makes a picture twice as large. */
+/** Makes an image twice as large. */
 function latentUpscaling(values: UpscaleValues, image: RgbImage): PictureJob<StableDiffusionLatentUpscalePipeline> {
   return {
     pipelineClass: StableDiffusionLatentUpscalePipeline,
@@ -60,7 +60,7 @@ function latentUpscaling(values: UpscaleValues, image: RgbImage): PictureJob<Sta
   };
 }
 
-/** Makes a picture four times as large. */
+/** Makes an image four times as large. */
 function upscaling(
   values: UpscaleValues,
   image: RgbImage,

@@ -212,7 +212,7 @@ class Check {
       return await loadImage(file, { timeoutMs: DECODE_TIMEOUT_MS, ...(signal && { signal }) });
     } catch (error) {
       if (!isFaultOfRow(error)) throw error;
-      throw datasetError(error.message.replace(/^the picture\b/, `the ${name}`), error);
+      throw datasetError(error.message.replace(/^the image\b/, `the ${name}`), error);
     }
   }
 

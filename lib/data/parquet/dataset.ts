@@ -103,7 +103,7 @@ export async function openParquetDataset(options: ParquetDatasetOptions): Promis
     const cell = await bytesOf(index, column);
     if (cell === undefined) throw datasetError(`has no ${names[column]}`);
     if (cell.kind === CELL.stored || cell.kind === CELL.inPlace)
-      return { bytes: cell.bytes, name: `the picture in ${names[column]}` };
+      return { bytes: cell.bytes, name: `the image in ${names[column]}` };
     return { path: await paths.find(find(index).shard.name, cell.bytes.toString()) };
   };
   const textsOf = async (index: number) => {

@@ -30,7 +30,7 @@ export class RecordedPaths {
       ? await this.#absolute(file, recorded)
       : await this.#relative(file, recorded);
     if (found !== undefined) return found;
-    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `the picture ${quote(recorded)} does not exist`);
+    throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `the image ${quote(recorded)} does not exist`);
   }
 
   #isAbsolute(path: string): boolean {
@@ -49,7 +49,7 @@ export class RecordedPaths {
   async #absolute(file: string, recorded: string): Promise<string | undefined> {
     if (!this.#folder.own)
       throw datasetError(
-        `names the picture ${quote(recorded)} on another machine; a dataset on the hub must hold its pictures`,
+        `names the image ${quote(recorded)} on another machine; a dataset on the hub must hold its images`,
       );
     if (await isFile(recorded)) return recorded;
     const portable = recorded.replaceAll("\\", "/");

@@ -53,7 +53,7 @@ const LENGTH_BYTES = 4;
 
 /**
  * The cells of some columns of one parquet file, with random access by row: parquet itself can only be read by whole
- * pages, which in files of pictures are often as large as a row group.
+ * pages, which in files of images are often as large as a row group.
  */
 export class RowStore {
   readonly rows: number;
@@ -189,6 +189,6 @@ export function storeError(folder: string, code: string | undefined, message: st
   const why = code === "ENOSPC" ? "the disk is full" : (code ?? message);
   return new InstructPix2PixError(
     "ERR_IO",
-    `${folder}: cannot be written (${why}); set cacheDir to a folder with room for a copy of the dataset's pictures`,
+    `${folder}: cannot be written (${why}); set cacheDir to a folder with room for a copy of the dataset's images`,
   );
 }

@@ -33,7 +33,7 @@ export async function firstPictureOfGif(bytes: Buffer, maxPixels: number): Promi
     pixels <= maxPixels &&
     !(await holdsPixels(contentOfBlocks(bytes, codeSize + 1), bytes.readUInt8(codeSize), pixels))
   )
-    throw new Refusal("is a GIF picture with too little data for its size");
+    throw new Refusal("is a GIF image with too little data for its size");
   if (end === undefined) return bytes;
   return Buffer.concat([head, control, bytes.subarray(at, end), Buffer.of(TRAILER)]);
 }

@@ -157,7 +157,7 @@ function readTypes(entries: Buffer, types: Map<number, string>): void {
     const idBytes = entries[at + 8] === 3 ? 4 : 2;
     const offset = at + 12 + idBytes + 2;
     const type = entries.toString("latin1", offset, offset + 4);
-    if (DERIVED.has(type)) throw new Refusal(`holds a picture of type ${type}, made of others`);
+    if (DERIVED.has(type)) throw new Refusal(`holds an image of type ${type}, made of others`);
     types.set(entries.readUIntBE(at + 12, Math.min(idBytes, size - 12)), type);
     at += size;
   }

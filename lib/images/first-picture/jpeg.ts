@@ -40,7 +40,7 @@ export async function firstPictureOfJpeg(bytes: Buffer, work = { scannedPixels: 
     }
     at = begin + 2;
     if (isAlone(marker)) {
-      if (marker === SOI) throw new Refusal("is a JPEG picture with a second beginning");
+      if (marker === SOI) throw new Refusal("is a JPEG image with a second beginning");
       checkCount(++segments, FILE_LIMITS.segments, "segments");
       continue;
     }

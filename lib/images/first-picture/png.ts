@@ -22,7 +22,7 @@ export async function firstPictureOfPng(bytes: Buffer, maxPixels: number): Promi
   let at = SIGNATURE_BYTES;
   while (at + FRAME_BYTES <= bytes.length) {
     if (bytes.readUInt32BE(at + 4) === IDAT) {
-      if (image.length > 0) throw new Refusal("is a PNG picture whose image data is interrupted by other chunks");
+      if (image.length > 0) throw new Refusal("is a PNG image whose image data is interrupted by other chunks");
       image = imageChunks(bytes, at);
       at += image.reduce((sum, { length }) => sum + length, 0);
       if (image.length === 0) break;
@@ -39,7 +39,7 @@ export async function firstPictureOfPng(bytes: Buffer, maxPixels: number): Promi
     at = end;
     const kind = kindOf(type, chunk);
     if (kind === undefined || (kind === "metadata" && seen.has(type))) continue;
-    if (seen.has(type)) throw new Refusal(`is a PNG picture with two ${type} chunks`);
+    if (seen.has(type)) throw new Refusal(`is a PNG image with two ${type} chunks`);
     seen.add(type);
     if (kind === "metadata") checkCount(length, FILE_LIMITS.metadataBytes, `bytes of metadata in its ${type} chunk`);
     (kind === "metadata" ? metadata : head).push(chunk);

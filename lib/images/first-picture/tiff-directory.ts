@@ -71,7 +71,7 @@ export class TiffDirectory {
   /** Replaces a tag's values by one integer below 2³². */
   set(tag: number, value: number): void {
     const entry = this.#entries.get(tag);
-    if (!entry) throw new Refusal(`is a TIFF picture without its tag ${tag}`);
+    if (!entry) throw new Refusal(`is a TIFF image without its tag ${tag}`);
     this.#entries.set(tag, { type: LONG, count: 1, at: -1 - value });
   }
 

@@ -106,7 +106,7 @@ function checkColors(directory: TiffDirectory): void {
 }
 
 function unusable(problem: string): Refusal {
-  return new Refusal(`is a TIFF picture ${problem}; convert it to RGB`);
+  return new Refusal(`is a TIFF image ${problem}; convert it to RGB`);
 }
 
 /** Refuses strips or tiles that together have far more bytes than the file. */
@@ -131,7 +131,7 @@ async function checkJpegs(bytes: Buffer, directory: TiffDirectory): Promise<void
   const offsets = directory.values(tiled ? TILE_OFFSETS : STRIP_OFFSETS, FILE_LIMITS.tiffParts);
   const sizes = directory.values(tiled ? TILE_BYTE_COUNTS : STRIP_BYTE_COUNTS, FILE_LIMITS.tiffParts);
   const total = sizes.reduce((sum, size) => sum + size, 0);
-  if (total > bytes.length) throw new Refusal("is a TIFF picture whose strips or tiles overlap");
+  if (total > bytes.length) throw new Refusal("is a TIFF image whose strips or tiles overlap");
   const work = { scannedPixels: 0 };
   for (const [i, offset] of offsets.entries())
     await firstPictureOfJpeg(bytes.subarray(offset, offset + (sizes[i] ?? 0)), work);

@@ -18,7 +18,7 @@ import {
 export type ControlNets = ControlNetModel | readonly ControlNetModel[];
 
 export interface ControlNetComponents {
-  /** One ControlNet; or several, for which a call gives a list of control pictures. */
+  /** One ControlNet; or several, for which a call gives a list of control images. */
   controlnet: ControlNets;
 }
 
@@ -120,7 +120,7 @@ export function checkControlNets({ unet, vae, controlnet }: Configs): void {
       throw misfit(
         "conditioning_embedding_out_channels",
         net.conditioning_embedding_out_channels,
-        `that scales pictures down by ${scale}, and the autoencoder by ${factor}`,
+        `that scales images down by ${scale}, and the autoencoder by ${factor}`,
       );
   }
 }

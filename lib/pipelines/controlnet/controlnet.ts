@@ -37,8 +37,8 @@ export interface ControlNetTextToImageOptions<T extends OutputType = "image">
     ControlNetOptions,
     ControlledSizeOptions {
   /**
-   * The control picture; see {@link ControlImage}. For several ControlNets and several prompts a list for each prompt, with
-   * one picture for each ControlNet, is also taken. `controlnetConditioningScale` is 1 by default.
+   * The control image; see {@link ControlImage}. For several ControlNets and several prompts a list for each prompt, with
+   * one image for each ControlNet, is also taken. `controlnetConditioningScale` is 1 by default.
    */
   image: ControlImage;
 }
@@ -60,7 +60,7 @@ const OPTIONS = optionNames<ControlNetTextToImageOptions<OutputType>>()({
 type Call = Omit<TextToImageCall, "height" | "width"> & { control: ControlCall; size: ControlledSizeOptions };
 
 /**
- * Makes pictures from text and control pictures (Zhang et al. 2023, "ControlNet", https://arxiv.org/abs/2302.05543), numerically
+ * Makes images from text and control images (Zhang et al. 2023, "ControlNet", https://arxiv.org/abs/2302.05543), numerically
  * equal to diffusers' class of this name. Steps in which no ControlNet counts do without them.
  */
 export class StableDiffusionControlNetPipeline
@@ -86,7 +86,7 @@ export class StableDiffusionControlNetPipeline
   }
 
   /**
-   * Makes pictures.
+   * Makes images.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */

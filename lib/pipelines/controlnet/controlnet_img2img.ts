@@ -39,11 +39,11 @@ export interface ControlNetImageToImageOptions<T extends OutputType = "image">
   extends Omit<ImageToImageOptions<T>, "maxSize">,
     ControlNetOptions,
     ControlledSizeOptions {
-  /** The picture to start from; see `StableDiffusionImg2ImgPipeline`. It has the control picture's size, or is resized. */
+  /** The image to start from; see `StableDiffusionImg2ImgPipeline`. It has the control image's size, or is resized. */
   image: PipelineImage;
-  /** The control picture; see {@link ControlImage}. `controlnetConditioningScale` is 0.8 by default. */
+  /** The control image; see {@link ControlImage}. `controlnetConditioningScale` is 0.8 by default. */
   controlImage: ControlImage;
-  /** Noised latents [B·n,C,h,w] to start from, instead of those of the picture with noise; they are not scaled. */
+  /** Noised latents [B·n,C,h,w] to start from, instead of those of the image with noise; they are not scaled. */
   latents?: Tensor | undefined;
 }
 
@@ -66,7 +66,7 @@ const OPTIONS = optionNames<ControlNetImageToImageOptions<OutputType>>()({
 type Call = ImageToImageCall & { control: ControlCall; size: ControlledSizeOptions };
 
 /**
- * Makes pictures from pictures, text and control pictures (Zhang et al. 2023, "ControlNet",
+ * Makes images from images, text and control images (Zhang et al. 2023, "ControlNet",
  * https://arxiv.org/abs/2302.05543), numerically equal to diffusers' class of this name. Steps in which no ControlNet counts do
  * without them.
  */
@@ -93,7 +93,7 @@ export class StableDiffusionControlNetImg2ImgPipeline
   }
 
   /**
-   * Makes pictures.
+   * Makes images.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */

@@ -35,7 +35,7 @@ export interface ControlNetTextToImageXLOptions<T extends OutputType = "image">
   extends Omit<TextToImageXLOptions<T>, "guidanceRescale" | keyof ControlledSizeOptions>,
     ControlNetOptions,
     ControlledSizeOptions {
-  /** The control picture; see {@link ControlImage}. `controlnetConditioningScale` is 1 by default. */
+  /** The control image; see {@link ControlImage}. `controlnetConditioningScale` is 1 by default. */
   image: ControlImage;
 }
 
@@ -59,7 +59,7 @@ const OPTIONS = optionNames<ControlNetTextToImageXLOptions<OutputType>>()({
 type Call = Omit<TextToImageXLCall, "height" | "width"> & { control: ControlCall; size: ControlledSizeOptions };
 
 /**
- * Makes pictures from text and control pictures with Stable Diffusion XL (Zhang et al. 2023, "ControlNet", https://arxiv.org/abs/2302.05543), numerically
+ * Makes images from text and control images with Stable Diffusion XL (Zhang et al. 2023, "ControlNet", https://arxiv.org/abs/2302.05543), numerically
  * equal to diffusers' class of this name. Steps in which no ControlNet counts do without them.
  */
 export class StableDiffusionXLControlNetPipeline extends StableDiffusionXLPipeline {
@@ -80,7 +80,7 @@ export class StableDiffusionXLControlNetPipeline extends StableDiffusionXLPipeli
   }
 
   /**
-   * Makes pictures.
+   * Makes images.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */

@@ -31,11 +31,11 @@ export interface ControlNetImageToImageXLOptions<T extends OutputType = "image">
   extends Omit<ImageToImageXLOptions<T>, "denoisingStart" | "denoisingEnd" | "guidanceRescale" | "maxSize">,
     ControlNetOptions,
     ControlledSizeOptions {
-  /** The picture to start from; see `StableDiffusionXLImg2ImgPipeline`. It has the control picture's size, or is resized. */
+  /** The image to start from; see `StableDiffusionXLImg2ImgPipeline`. It has the control image's size, or is resized. */
   image: PipelineImage;
-  /** The control picture; see {@link ControlImage}. `controlnetConditioningScale` is 0.8 by default. */
+  /** The control image; see {@link ControlImage}. `controlnetConditioningScale` is 0.8 by default. */
   controlImage: ControlImage;
-  /** How far the result may be from the picture, 0..1: the part of the steps that is taken. Default 0.8. */
+  /** How far the result may be from the image, 0..1: the part of the steps that is taken. Default 0.8. */
   strength?: number | undefined;
 }
 
@@ -62,7 +62,7 @@ const OPTIONS = optionNames<ControlNetImageToImageXLOptions<OutputType>>()({
 type Call = ImageToImageXLCall & { control: ControlCall; size: ControlledSizeOptions };
 
 /**
- * Makes pictures from pictures, text and control pictures with Stable Diffusion XL (Zhang et al. 2023, "ControlNet",
+ * Makes images from images, text and control images with Stable Diffusion XL (Zhang et al. 2023, "ControlNet",
  * https://arxiv.org/abs/2302.05543), numerically equal to diffusers' class of this name. Steps in which no ControlNet counts do
  * without them.
  */
@@ -86,7 +86,7 @@ export class StableDiffusionXLControlNetImg2ImgPipeline extends StableDiffusionX
   }
 
   /**
-   * Makes pictures.
+   * Makes images.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */

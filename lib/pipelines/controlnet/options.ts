@@ -8,21 +8,21 @@ import { checkCount, checkFinite, refuseArgument } from "../options.js";
 import { type ControlNets, netsOf } from "./components.js";
 
 /**
- * The control picture, as a ControlNet was trained with: edges, a depth map, a pose. One for all prompts, or one for each;
- * pictures, or a tensor [B,3,H,W] in 0..1. For several ControlNets a list of these, one for each.
+ * The control image, as a ControlNet was trained with: edges, a depth map, a pose. One for all prompts, or one for each;
+ * images, or a tensor [B,3,H,W] in 0..1. For several ControlNets a list of these, one for each.
  */
 export type ControlImage = PipelineImage | readonly PipelineImage[];
 
 /** Options of pipelines with ControlNets. */
 export interface ControlNetOptions {
-  /** How much the control picture counts: one number, or one for each ControlNet. */
+  /** How much the control image counts: one number, or one for each ControlNet. */
   controlnetConditioningScale?: number | readonly number[] | undefined;
   /** The fraction of the steps at which control begins, 0..1: one number, or one for each ControlNet. Default 0. */
   controlGuidanceStart?: number | readonly number[] | undefined;
   /** The fraction of the steps at which control ends, likewise. Default 1. */
   controlGuidanceEnd?: number | readonly number[] | undefined;
   /**
-   * Controls only the prompt's prediction, and its deep features more than the fine ones, so that the picture counts also
+   * Controls only the prompt's prediction, and its deep features more than the fine ones, so that the image counts also
    * without a prompt; a `guidanceScale` of 3 to 5 is recommended. Default false, but true for ControlNets with
    * `global_pool_conditions`.
    */
@@ -36,9 +36,9 @@ export const CONTROLNET_OPTIONS = optionNames<ControlNetOptions>()({
   guessMode: true,
 });
 
-/** Options of a result's size, which the picture decides otherwise. */
+/** Options of a result's size, which the image decides otherwise. */
 export interface ControlledSizeOptions {
-  /** Pixels, rounded down to a multiple of the autoencoder's factor; pictures are resized to it. Default the picture's. */
+  /** Pixels, rounded down to a multiple of the autoencoder's factor; images are resized to it. Default the image's. */
   height?: number | undefined;
   /** Likewise. */
   width?: number | undefined;
@@ -55,9 +55,9 @@ export interface ControlledNet {
   end: number;
 }
 
-/** The control of a call, validated, before its pictures are read. */
+/** The control of a call, validated, before its images are read. */
 export interface ControlCall {
-  /** The option that has the pictures. */
+  /** The option that has the images. */
   name: "image" | "controlImage";
   nets: readonly ControlledNet[];
   guessMode: boolean;
@@ -65,18 +65,18 @@ export interface ControlCall {
 
 interface Given {
   controlnet: ControlNets;
-  /** The option with the control pictures. */
+  /** The option with the control images. */
   name: ControlCall["name"];
   image: ControlImage;
   defaultScale: number;
   /** Number of prompts. */
   batch: number;
-  /** Whether pictures for several ControlNets may be grouped by prompt, as diffusers takes them in text to image. */
+  /** Whether images for several ControlNets may be grouped by prompt, as diffusers takes them in text to image. */
   byPrompt?: boolean;
 }
 
 /**
- * Validates them, and the numbers of pictures.
+ * Validates them, and the numbers of images.
  *
  * @throws `ERR_INVALID_ARGUMENT` naming the option
  */
@@ -110,7 +110,7 @@ export function checkControl(options: ControlNetOptions, given: Given): ControlC
   };
 }
 
-/** Validates a size of which sides may be left to the picture. */
+/** Validates a size of which sides may be left to the image. */
 export function checkControlledSize(options: ControlledSizeOptions): ControlledSizeOptions {
   const side = (name: "height" | "width") => {
     const value = options[name] ?? undefined;
@@ -119,18 +119,18 @@ export function checkControlledSize(options: ControlledSizeOptions): ControlledS
   return { height: side("height"), width: side("width") };
 }
 
-/** The pictures of several ControlNets, one entry for each. */
+/** The images of several ControlNets, one entry for each. */
 function imagesOf({ name, image, byPrompt }: Given, count: number): readonly PipelineImage[] {
   if (!Array.isArray(image))
-    refuseArgument(name, describe(image), `a list of ${count}, one control picture for each ControlNet`);
+    refuseArgument(name, describe(image), `a list of ${count}, one control image for each ControlNet`);
   const grouped = image.some((entry) => Array.isArray(entry));
   if (grouped && !byPrompt)
-    refuseArgument(name, "a list of lists", "a list with one control picture for each ControlNet");
+    refuseArgument(name, "a list of lists", "a list with one control image for each ControlNet");
   const wrong = grouped ? image.find((entry) => !Array.isArray(entry) || entry.length !== count) : undefined;
   if (wrong !== undefined || (!grouped && image.length !== count))
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `${name} has ${grouped ? [wrong].flat().length : image.length} control pictures${grouped ? " for a prompt" : ""}, but there are ${count} ControlNets`,
+      `${name} has ${grouped ? [wrong].flat().length : image.length} control images${grouped ? " for a prompt" : ""}, but there are ${count} ControlNets`,
     );
   if (!grouped) return image as readonly PipelineImage[];
   const rows = image as readonly (readonly (string | Tensor)[])[];
@@ -152,12 +152,12 @@ function perNet(name: string, value: unknown, { controlnet }: Given): readonly n
 function checkPictures(name: string, image: PipelineImage, channels: number, batch: number): void {
   const shape = tensorShape(name, image);
   if (!shape && channels !== 3)
-    refuseArgument(name, "pictures", `a tensor [B,${channels},H,W]: this ControlNet does not take pictures`);
+    refuseArgument(name, "images", `a tensor [B,${channels},H,W]: this ControlNet does not take images`);
   if (shape && shape[1] !== channels) refuseArgument(name, `[${shape}]`, `[B,${channels},H,W]`);
   const count = shape?.[0] ?? partsOf(name, image).length;
   if (count === 1 || count === batch) return;
   throw new InstructPix2PixError(
     "ERR_INVALID_ARGUMENT",
-    `${count} control pictures were given as ${name} for ${batch} prompts: give one, or one for each prompt`,
+    `${count} control images were given as ${name} for ${batch} prompts: give one, or one for each prompt`,
   );
 }

@@ -21,16 +21,16 @@ import type { ControlCall } from "./options.js";
 /** Tensors of this many channels are no pixels, as diffusers takes them, and keep their size. */
 const UNSIZED = 4;
 
-/** The ControlNets of a run with their pictures, and the pictures' size in pixels. */
+/** The ControlNets of a run with their images, and the images' size in pixels. */
 export interface ReadyControls extends Controls, Disposable {
   size: { height: number; width: number };
 }
 
 /**
- * Reads control pictures, and resizes them as diffusers does: pictures with Lanczos, tensors to the nearest neighbour.
+ * Reads control images, and resizes them as diffusers does: images with Lanczos, tensors to the nearest neighbour.
  *
- * @param size of the result; sides that are left out are those of the first picture
- * @throws what {@link loadImage} throws; `ERR_INVALID_ARGUMENT` if the pictures of several ControlNets differ in size
+ * @param size of the result; sides that are left out are those of the first image
+ * @throws what {@link loadImage} throws; `ERR_INVALID_ARGUMENT` if the images of several ControlNets differ in size
  */
 export async function readControls(control: ControlCall, call: LatentCall, size: PartialSize): Promise<ReadyControls> {
   const scope = new Scope();
@@ -44,7 +44,7 @@ export async function readControls(control: ControlCall, call: LatentCall, size:
       if (first.height !== height || first.width !== width)
         throw new InstructPix2PixError(
           "ERR_INVALID_ARGUMENT",
-          `${control.name} holds control pictures of ${first.width}×${first.height} and ${width}×${height} pixels: give pictures of one size, or height and width`,
+          `${control.name} holds control images of ${first.width}×${first.height} and ${width}×${height} pixels: give images of one size, or height and width`,
         );
       using placed = await pixels.to({ device: call.device, dtype: net.dtype });
       nets.push({ net, picture: scope.add(await expandRows(placed, call)), ...rest });
@@ -73,9 +73,9 @@ async function unitPixels(name: string, image: PipelineImage, call: LatentCall, 
 }
 
 /**
- * Checks that a picture has the size of its control pictures, which it does not decide.
+ * Checks that an image has the size of its control images, which it does not decide.
  *
- * @returns the picture, read
+ * @returns the image, read
  * @throws `ERR_INVALID_ARGUMENT` naming both sizes
  */
 export async function withSizeOf(
@@ -96,12 +96,12 @@ export async function withSizeOf(
   if (own.height !== control.height || own.width !== control.width)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
-      `image makes ${own.width}×${own.height} pixels and controlImage ${control.width}×${control.height}: give pictures of one size, or height and width`,
+      `image makes ${own.width}×${own.height} pixels and controlImage ${control.width}×${control.height}: give images of one size, or height and width`,
     );
   return shape ? image : read;
 }
 
-/** Refuses given latents that are not [B·n,C,h,w] of the control pictures' size. */
+/** Refuses given latents that are not [B·n,C,h,w] of the control images' size. */
 export function checkGivenLatents({ latents, count, vae }: LatentCall, { size }: ReadyControls): void {
   const { height, width } = size;
   checkLatents(latents, [count, vae.config.latent_channels, height / vae.scaleFactor, width / vae.scaleFactor]);

@@ -8,33 +8,33 @@ import { fittedPicture } from "../max-size.js";
 import { refuseArgument, requireGiven } from "../options.js";
 import type { OutputType } from "../run-options.js";
 import { checkSize } from "../size.js";
-import type { InpaintPictureOptions } from "./options.js";
+import type { InpaintImageOptions } from "./options.js";
 import { checkPaddingMaskCrop, countMasks } from "./pictures.js";
 
-/** What a validated call of inpainting says of pictures and masks. */
+/** What a validated call of inpainting says of images and masks. */
 export interface InpaintPicturesCall {
   image: PipelineImage;
   maskImage: PipelineImage;
   maskedImageLatents: Tensor | undefined;
-  /** Margin of the part that is painted; undefined for the whole picture. */
+  /** Margin of the part that is painted; undefined for the whole image. */
   paddingMaskCrop: number | undefined;
   size: { height: number; width: number };
-  /** Whether the UNet takes the mask and the masked picture, as inpainting models do. */
+  /** Whether the UNet takes the mask and the masked image, as inpainting models do. */
   takesMask: boolean;
 }
 
-/** A call whose size may be that of the picture, which is not read yet. */
+/** A call whose size may be that of the image, which is not read yet. */
 export type Unsized<Call extends InpaintPicturesCall> = Omit<Call, "size"> & { size: Call["size"] | undefined };
 
 /** A validated call of inpainting. */
 export type InpaintCall = LatentCall & InpaintPicturesCall & { strength: number };
 
-/** UNets of inpainting models take mask and masked picture behind the latents, those of text-to-image models nothing. */
+/** UNets of inpainting models take mask and masked image behind the latents, those of text-to-image models nothing. */
 export const checkInpaintUNet: UNetCheck = (unet, vae, index) =>
   checkUNetChannels(unet, vae, [vae.latent_channels + 1, 0], index);
 
 /** Validates what is given to paint in, as far as it shows without the components. */
-export function checkInpaintPictures(options: InpaintPictureOptions): void {
+export function checkInpaintPictures(options: InpaintImageOptions): void {
   const { image, maskImage, maskedImageLatents } = options;
   requireGiven("image", image);
   requireGiven("maskImage", maskImage);
@@ -43,7 +43,7 @@ export function checkInpaintPictures(options: InpaintPictureOptions): void {
 
 /** Validates it together with the components. */
 export function inpaintPictures(
-  { image, maskImage, maskedImageLatents, paddingMaskCrop }: InpaintPictureOptions,
+  { image, maskImage, maskedImageLatents, paddingMaskCrop }: InpaintImageOptions,
   { unet, vae, outputType }: Pick<LatentCall, "unet" | "vae"> & { outputType: OutputType },
 ): Omit<InpaintPicturesCall, "size"> {
   checkInpaintUNet(unet.config, vae.config);
@@ -65,12 +65,12 @@ export function latentShape({
 }
 
 /**
- * The size of a call, with which everything is checked; undefined where `maxSize` leaves it to the picture.
+ * The size of a call, with which everything is checked; undefined where `maxSize` leaves it to the image.
  *
  * @param multiple what both edges must be multiples of
  */
 export function checkInpaintSize(
-  options: InpaintPictureOptions,
+  options: InpaintImageOptions,
   call: LatentCall & Omit<InpaintPicturesCall, "size">,
   multiple: number,
 ): InpaintPicturesCall["size"] | undefined {
@@ -80,7 +80,7 @@ export function checkInpaintSize(
   return size;
 }
 
-/** A call with its size, for which the picture is read where it decides. */
+/** A call with its size, for which the image is read where it decides. */
 export async function sized<Call extends LatentCall & InpaintPicturesCall>(checked: Unsized<Call>): Promise<Call> {
   if (checked.size) return checked as Call;
   const call = { ...checked, ...(await fittedPicture(checked, checked.maxSize!)) } as Call;
@@ -88,13 +88,13 @@ export async function sized<Call extends LatentCall & InpaintPicturesCall>(check
   return call;
 }
 
-/** Checks that the pictures, masks and tensors of a call fit together, as far as it shows before they are read. */
+/** Checks that the images, masks and tensors of a call fit together, as far as it shows before they are read. */
 export function checkInpaintShapes(call: LatentCall & InpaintPicturesCall): void {
   const { image, maskImage, maskedImageLatents: masked, size } = call;
   const shape = latentShape(call);
   const [, C, h, w] = shape;
   const images = checkImages(image, { latentChannels: C });
-  checkPairing("pictures", images.count, call);
+  checkPairing("images", images.count, call);
   checkPairing("masks", countMasks(maskImage), call);
   checkLatents(call.latents, shape);
   if (images.latents && images.latents.join() !== [h, w].join())
@@ -106,5 +106,5 @@ export function checkInpaintShapes(call: LatentCall & InpaintPicturesCall): void
   const known = [[C, h, w].join(), [3, size.height, size.width].join()];
   if (masked.shape.length !== 4 || !known.includes(rest.join()))
     refuseArgument("maskedImageLatents", `[${masked.shape}]`, `latents [B,${known[0]}] or pixels [B,${known[1]}]`);
-  checkPairing("masked pictures", rows!, call);
+  checkPairing("masked images", rows!, call);
 }

@@ -50,7 +50,7 @@ export function checkPaddingMaskCrop(
       refuseArgument(
         name,
         Array.isArray(given) ? `${given.length}` : describe(given),
-        "one picture with paddingMaskCrop",
+        "one image with paddingMaskCrop",
       );
   }
   if (outputType !== "image") refuseArgument("outputType", outputType, '"image" with paddingMaskCrop');

@@ -16,25 +16,25 @@ export interface InpaintStart {
   noise: Tensor;
   /** [B·n,1,h,w] */
   mask: Tensor;
-  /** The picture's latents; undefined for UNets that take the mask, at strength 1. */
+  /** The image's latents; undefined for UNets that take the mask, at strength 1. */
   known: Tensor | undefined;
-  /** Mask and masked picture, for UNets that take them. */
+  /** Mask and masked image, for UNets that take them. */
   channels: Tensor | undefined;
 }
 
 export interface InpaintStartOptions {
-  /** The prepared picture. */
+  /** The prepared image. */
   image: ImageInput;
   masks: InpaintPictures["masks"];
   scheduler: Scheduler;
   timesteps: readonly number[];
-  /** Whether the picture is latents with the noise that another model left in them: they are not noised again. */
+  /** Whether the image is latents with the noise that another model left in them: they are not noised again. */
   noised?: boolean;
   finite: FiniteChecks;
 }
 
 /**
- * The draws are in diffusers' order: picture, noise, masked picture. Everything that is returned is in the scope but the
+ * The draws are in diffusers' order: image, noise, masked image. Everything that is returned is in the scope but the
  * latents.
  */
 export async function startInpainting(
@@ -63,7 +63,7 @@ export async function startInpainting(
   return { latents, noise, mask, known, channels };
 }
 
-/** [B·n,C,h,w]: the picture's latents without the part that is painted anew. Drawn for all UNets, as in diffusers. */
+/** [B·n,C,h,w]: the image's latents without the part that is painted anew. Drawn for all UNets, as in diffusers. */
 async function maskedLatents(
   call: InpaintCall,
   { image, mask, finite }: { image: ImageInput; mask: Tensor; finite: FiniteChecks },
@@ -81,7 +81,7 @@ async function maskedLatents(
   return await encode(scope.add(await image.pixels.mul(factor)));
 }
 
-/** [B·n,C,h,w]: pictures' latents, drawn for each picture and then repeated, also where each result has its own generator. */
+/** [B·n,C,h,w]: images' latents, drawn for each image and then repeated, also where each result has its own generator. */
 async function imageLatents(call: InpaintCall, image: ImageInput, finite: FiniteChecks): Promise<Tensor> {
   const encoding = { draws: true, scaled: true };
   if ("latents" in image) return await pictureLatents(call, image, encoding, finite);

@@ -24,14 +24,14 @@ import {
 } from "../run-options.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 
-/** @typeParam T the kind of result: `EditOptions` gives pictures, `EditOptions<"tensor">` a tensor. */
+/** @typeParam T the kind of result: `EditOptions` gives images, `EditOptions<"tensor">` a tensor. */
 export interface EditOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptOptions,
     SamplingOptions,
     MaxSizeOptions {
   /**
-   * The picture to edit (path, URL, encoded bytes, sharp instance, RgbImage), several, or a tensor: pixels [B,3,H,W] in 0..1,
+   * The image to edit (path, URL, encoded bytes, sharp instance, RgbImage), several, or a tensor: pixels [B,3,H,W] in 0..1,
    * or image latents [B,C,h,w], used unchanged (the unscaled mean of `vae.encode`).
    */
   image: PipelineImage;
@@ -39,7 +39,7 @@ export interface EditOptions<T extends OutputType = "image">
   numInferenceSteps?: number | undefined;
   /** Text guidance scale: how strongly the instruction is followed. Default 7.5. */
   guidanceScale?: number | undefined;
-  /** Image guidance scale: how closely the result follows the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
+  /** Image guidance scale: how closely the result follows the image. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
   imageGuidanceScale?: number | undefined;
 }
 
@@ -54,13 +54,13 @@ const OPTIONS = optionNames<EditOptions<OutputType>>()({
   imageGuidanceScale: true,
 });
 
-/** @typeParam T the kind of result; `EditResult` alone holds pictures. */
+/** @typeParam T the kind of result; `EditResult` alone holds images. */
 export type EditResult<T extends OutputType = "image"> = ImagesResult<T>;
 
 type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
 
 /**
- * Edits pictures by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), numerically
+ * Edits images by instruction: InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800), numerically
  * equal to diffusers' `StableDiffusionInstructPix2PixPipeline`.
  *
  * Runs may overlap on one pipeline without affecting each other's results. Components can be replaced; a run uses those
@@ -118,11 +118,11 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
     });
     checkLatentChannels(call.unet.config, call.vae.config);
     const images = checkImages(image, { latentChannels: call.vae.config.latent_channels });
-    checkPairing("pictures", images.count, call);
+    checkPairing("images", images.count, call);
     return { ...call, ...checkSchedule({}, options.numInferenceSteps ?? 100), image };
   }
 
-  /** [B·n,C,h,w]: the pictures' latents, the mean of what the autoencoder predicts. Not scaled. */
+  /** [B·n,C,h,w]: the images' latents, the mean of what the autoencoder predicts. Not scaled. */
   async #imageLatents(call: Call, finite: FiniteChecks): Promise<Tensor> {
     using scope = new Scope();
     const input = scope.add(await this.prepareImage(call.image, call));
@@ -130,7 +130,7 @@ export class InstructPix2PixPipeline extends StableDiffusionBase {
   }
 }
 
-/** Diffusers' rows of guidance: prompt and picture, picture alone, neither. */
+/** Diffusers' rows of guidance: prompt and image, image alone, neither. */
 export const EDIT_LAYOUT = [
   { text: true, image: true },
   { text: false, image: true },

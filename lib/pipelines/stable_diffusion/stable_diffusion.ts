@@ -57,7 +57,7 @@ const OPTIONS = optionNames<TextToImageOptions<OutputType>>()({
 export type TextToImageCall = StableDiffusionCall & ScheduleCall & { height: number; width: number };
 
 /**
- * Makes pictures from text: Stable Diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752), numerically equal to
+ * Makes images from text: Stable Diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752), numerically equal to
  * diffusers' class of this name.
  */
 export class StableDiffusionPipeline extends StableDiffusionBase {
@@ -68,7 +68,7 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
   static override readonly outdated = OUTDATED;
 
   /**
-   * Makes pictures.
+   * Makes images.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */
@@ -83,7 +83,7 @@ export class StableDiffusionPipeline extends StableDiffusionBase {
     );
   }
 
-  /** Makes the pictures of a call. */
+  /** Makes the images of a call. */
   protected async generate<T extends OutputType>(call: TextToImageCall): Promise<ImagesResult<T>> {
     using scope = new Scope();
     const { scheduler, finite } = await this.begin(call, scope);

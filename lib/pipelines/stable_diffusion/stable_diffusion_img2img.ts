@@ -38,11 +38,11 @@ export interface ImageToImageOptions<T extends OutputType = "image">
     MaxSizeOptions,
     Omit<TextGuidanceOptions, "guidanceRescale"> {
   /**
-   * The picture to start from, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines return
+   * The image to start from, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines return
    * them, used unchanged. Pixels are resized down to multiples of the autoencoder's factor, several to the first one's size.
    */
   image: PipelineImage;
-  /** How far the result may be from the picture, 0..1: the part of the steps that is taken. Default 0.8. */
+  /** How far the result may be from the image, 0..1: the part of the steps that is taken. Default 0.8. */
   strength?: number | undefined;
   /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
   numInferenceSteps?: number | undefined;
@@ -68,12 +68,12 @@ export type ImageToImageCall = StableDiffusionCall &
   ScheduleCall & {
     image: PipelineImage;
     strength: number;
-    /** Of the result, where the picture does not decide. */
+    /** Of the result, where the image does not decide. */
     size?: PartialSize;
   };
 
 /**
- * Makes pictures from pictures and text, by noising and denoising them (Meng et al. 2022, "SDEdit",
+ * Makes images from images and text, by noising and denoising them (Meng et al. 2022, "SDEdit",
  * https://arxiv.org/abs/2108.01073); numerically equal to diffusers' class of this name.
  */
 export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
@@ -84,7 +84,7 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
   static override readonly outdated = OUTDATED;
 
   /**
-   * Makes pictures.
+   * Makes images.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */
@@ -99,7 +99,7 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
     );
   }
 
-  /** Makes the pictures of a call. */
+  /** Makes the images of a call. */
   protected async generate<T extends OutputType>(call: ImageToImageCall): Promise<ImagesResult<T>> {
     using scope = new Scope();
     const { scheduler, finite } = await this.begin(call, scope);
@@ -121,11 +121,11 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
     checkUNetInput(unet.config, vae.config);
     const schedule = checkSchedule(options, options.numInferenceSteps ?? 50);
     const images = checkImages(options.image, { latentChannels: vae.config.latent_channels });
-    checkPairing("pictures", images.count, call);
+    checkPairing("images", images.count, call);
     return { ...call, ...schedule, latents: undefined, guidanceRescale: 0, image: options.image, strength };
   }
 
-  /** [B·n,C,h,w]: the pictures' latents with the noise of the first timestep that is visited. */
+  /** [B·n,C,h,w]: the images' latents with the noise of the first timestep that is visited. */
   async #noisedPicture(
     call: ImageToImageCall,
     scheduler: Scheduler,

@@ -13,7 +13,7 @@ import {
   sized,
   type Unsized,
 } from "../inpainting/call.js";
-import { INPAINT_PICTURE_OPTIONS, type InpaintPictureOptions } from "../inpainting/options.js";
+import { INPAINT_PICTURE_OPTIONS, type InpaintImageOptions } from "../inpainting/options.js";
 import { readPictures, withOverlay } from "../inpainting/pictures.js";
 import { puttingBack, startInpainting } from "../inpainting/start.js";
 import { finish } from "../latents.js";
@@ -41,7 +41,7 @@ export interface InpaintOptions<T extends OutputType = "image">
     PromptOptions,
     SamplingOptions,
     ScheduleOptions,
-    InpaintPictureOptions,
+    InpaintImageOptions,
     Omit<TextGuidanceOptions, "guidanceRescale"> {
   /** How far the painted part may be from what was there, 0..1: the part of the steps that is taken. Default 1. */
   strength?: number | undefined;
@@ -65,8 +65,8 @@ const OPTIONS = optionNames<InpaintOptions<OutputType>>()({
 type Call = StableDiffusionCall & ScheduleCall & InpaintCall;
 
 /**
- * Paints the masked part of pictures anew, numerically equal to diffusers' class of this name: with inpainting models, whose
- * UNet takes the mask and the masked picture (Rombach et al. 2022, section 4.5), and with text-to-image models, where the
+ * Paints the masked part of images anew, numerically equal to diffusers' class of this name: with inpainting models, whose
+ * UNet takes the mask and the masked image (Rombach et al. 2022, section 4.5), and with text-to-image models, where the
  * part that stays is put back after each step (Lugmayr et al. 2022, https://arxiv.org/abs/2201.09865, without resampling).
  */
 export class StableDiffusionInpaintPipeline extends StableDiffusionBase {

@@ -40,7 +40,7 @@ export abstract class StableDiffusionXLBase extends LatentPipeline {
   unet: StableDiffusionXLComponents["unet"];
   /** Whether zeros are the embeddings of a negative prompt that is not given; else it is the empty prompt. */
   readonly forceZerosForEmptyPrompt: boolean;
-  /** Whether diffusers marks pictures of this model invisibly; kept for saving, without effect here. */
+  /** Whether diffusers marks images of this model invisibly; kept for saving, without effect here. */
   readonly addWatermarker: boolean | null;
   readonly #caches = [new PromptCache(), new PromptCache()];
 

@@ -13,9 +13,9 @@ export interface PromptPairOptions extends PromptOptions, PooledPromptOptions {
 /** Height and width, or top and left, in pixels. */
 export type Pair = readonly [number, number];
 
-/** What the UNet is told of a picture's size (Podell et al. 2023, "SDXL", https://arxiv.org/abs/2307.01952, section 2.2). */
+/** What the UNet is told of an image's size (Podell et al. 2023, "SDXL", https://arxiv.org/abs/2307.01952, section 2.2). */
 export interface SizeOptions {
-  /** Height and width of the picture as it was, before it was scaled. Default those of the result. */
+  /** Height and width of the image as it was, before it was scaled. Default those of the result. */
   originalSize?: Pair | null | undefined;
   /** Top and left of what was cut out of it. Default [0, 0]. */
   cropsCoordsTopLeft?: Pair | null | undefined;

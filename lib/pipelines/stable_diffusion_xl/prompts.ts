@@ -72,7 +72,7 @@ export interface PairOptions extends TextPairParts, Placement {
   signal?: AbortSignal | undefined;
 }
 
-/** A call's prompts as embeddings, one row for each picture. */
+/** A call's prompts as embeddings, one row for each image. */
 export interface PairConditions {
   text: TextEmbeddings;
   pooled: TextEmbeddings;

@@ -17,13 +17,13 @@ import {
   type SizeOptions,
 } from "./options.js";
 
-// What pipelines share that start from a picture, with a base model or with a refiner.
+// What pipelines share that start from an image, with a base model or with a refiner.
 
 /** Options of pipelines that a refiner's UNet is for. */
 export interface RefiningOptions extends SizeOptions, NegativeSizeOptions, DenoisingEndOptions {
   /**
    * Goes on from this part of the denoising, 0..1 both excluded, with latents that another model left there: no noise is
-   * added, and `strength` does not count. Default: a picture is noised.
+   * added, and `strength` does not count. Default: an image is noised.
    */
   denoisingStart?: number | null | undefined;
   /** What a refiner is told of the result's quality, about 1..10. Default 6. */
@@ -74,7 +74,7 @@ export function checkRefining(options: RefiningOptions, requiresAestheticsScore:
  * Sets the scheduler's steps.
  *
  * @param options.whole as for `setPartialSchedule`
- * @returns the timesteps to visit, and all that are left from the first of them on, to which pictures are noised
+ * @returns the timesteps to visit, and all that are left from the first of them on, to which images are noised
  */
 export function refiningSchedule(
   scheduler: Scheduler,

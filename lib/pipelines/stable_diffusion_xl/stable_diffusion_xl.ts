@@ -75,8 +75,8 @@ export type TextToImageXLCall = StableDiffusionXLCall &
   ScheduleCall & { height: number; width: number; sizes: SizeCall; denoisingEnd: number | undefined };
 
 /**
- * Makes pictures from text: Stable Diffusion XL (Podell et al. 2023, https://arxiv.org/abs/2307.01952), numerically equal to
- * diffusers' class of this name. With negative sizes and several pictures each row gets its own sizes, which diffusers
+ * Makes images from text: Stable Diffusion XL (Podell et al. 2023, https://arxiv.org/abs/2307.01952), numerically equal to
+ * diffusers' class of this name. With negative sizes and several images each row gets its own sizes, which diffusers
  * mixes up.
  */
 export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
@@ -85,7 +85,7 @@ export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
   protected readonly runOptions: OptionNames<object> = OPTIONS;
 
   /**
-   * Makes pictures.
+   * Makes images.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */
@@ -100,7 +100,7 @@ export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
     );
   }
 
-  /** Makes the pictures of a call. */
+  /** Makes the images of a call. */
   protected async generate<T extends OutputType>(call: TextToImageXLCall): Promise<ImagesResult<T>> {
     using scope = new Scope();
     const { scheduler, finite } = await this.begin(call, scope);

@@ -48,13 +48,13 @@ export interface ImageToImageXLOptions<T extends OutputType = "image">
     TextGuidanceOptions,
     RefiningOptions {
   /**
-   * The picture to start from, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines return
+   * The image to start from, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines return
    * them, used unchanged. Pixels are resized down to multiples of the autoencoder's factor, several to the first one's size.
    */
   image: PipelineImage;
-  /** Noised latents [B·n,C,h,w] to start from, instead of those of the picture with noise; they are not scaled. */
+  /** Noised latents [B·n,C,h,w] to start from, instead of those of the image with noise; they are not scaled. */
   latents?: Tensor | undefined;
-  /** How far the result may be from the picture, 0..1: the part of the steps that is taken. Default 0.3. */
+  /** How far the result may be from the image, 0..1: the part of the steps that is taken. Default 0.3. */
   strength?: number | undefined;
   /** Denoising steps at strength 1, 1..num_train_timesteps. Default 50. */
   numInferenceSteps?: number | undefined;
@@ -79,12 +79,12 @@ export type ImageToImageXLCall = StableDiffusionXLCall &
   RefiningCall & {
     image: PipelineImage;
     strength: number;
-    /** Of the result, where the picture does not decide. */
+    /** Of the result, where the image does not decide. */
     size?: PartialSize;
   };
 
 /**
- * Makes pictures from pictures and text with Stable Diffusion XL, and refines what its base made (Podell et al. 2023,
+ * Makes images from images and text with Stable Diffusion XL, and refines what its base made (Podell et al. 2023,
  * https://arxiv.org/abs/2307.01952, section 2.5); numerically equal to diffusers' class of this name.
  */
 export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
@@ -101,7 +101,7 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
   }
 
   /**
-   * Makes pictures.
+   * Makes images.
    *
    * @throws as `InstructPix2PixPipeline.run`
    */
@@ -116,7 +116,7 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
     );
   }
 
-  /** Makes the pictures of a call. */
+  /** Makes the images of a call. */
   protected async generate<T extends OutputType>(call: ImageToImageXLCall): Promise<ImagesResult<T>> {
     using scope = new Scope();
     const { scheduler, finite } = await this.begin(call, scope);
@@ -148,7 +148,7 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
     };
   }
 
-  /** [B·n,C,h,w]: the pictures' latents, with the noise of the first timestep unless another model left it in them. */
+  /** [B·n,C,h,w]: the images' latents, with the noise of the first timestep unless another model left it in them. */
   async #start(
     call: ImageToImageXLCall,
     scheduler: Scheduler,

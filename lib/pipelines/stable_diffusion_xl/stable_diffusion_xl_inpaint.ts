@@ -15,7 +15,7 @@ import {
   sized,
   type Unsized,
 } from "../inpainting/call.js";
-import { INPAINT_PICTURE_OPTIONS, type InpaintPictureOptions } from "../inpainting/options.js";
+import { INPAINT_PICTURE_OPTIONS, type InpaintImageOptions } from "../inpainting/options.js";
 import { readPictures, withOverlay } from "../inpainting/pictures.js";
 import { puttingBack, startInpainting } from "../inpainting/start.js";
 import { type LatentScale, scaleByFactor, scaleByStatistics } from "../latent-scale.js";
@@ -56,9 +56,9 @@ export interface InpaintXLOptions<T extends OutputType = "image">
     ScheduleOptions,
     TextGuidanceOptions,
     RefiningOptions,
-    InpaintPictureOptions {
+    InpaintImageOptions {
   /**
-   * How far the painted part may be from what was there, 0..1: the part of the steps that is taken. Below 1 the picture with
+   * How far the painted part may be from what was there, 0..1: the part of the steps that is taken. Below 1 the image with
    * noise is what denoising starts from, at 1 noise alone. Default 0.9999.
    */
   strength?: number | undefined;
@@ -81,7 +81,7 @@ const OPTIONS = optionNames<InpaintXLOptions<OutputType>>()({
 type Call = StableDiffusionXLCall & ScheduleCall & RefiningCall & InpaintCall;
 
 /**
- * Paints the masked part of pictures anew with Stable Diffusion XL, numerically equal to diffusers' class of this name: with
+ * Paints the masked part of images anew with Stable Diffusion XL, numerically equal to diffusers' class of this name: with
  * inpainting models, with text-to-image models, and with refiners, as `StableDiffusionInpaintPipeline` does.
  */
 export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLBase {
@@ -97,7 +97,7 @@ export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLBase {
     this.requiresAestheticsScore = this.settingOf(components, "requiresAestheticsScore");
   }
 
-  /** As in diffusers, pictures are scaled by the factor alone, also where mean and deviation are known. */
+  /** As in diffusers, images are scaled by the factor alone, also where mean and deviation are known. */
   protected override scaleOf(vae: AutoencoderKL): LatentScale {
     return { ...scaleByStatistics(vae.config), apply: scaleByFactor(vae.config).apply };
   }

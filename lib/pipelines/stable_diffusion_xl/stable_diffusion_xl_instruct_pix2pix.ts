@@ -45,12 +45,12 @@ export interface EditXLOptions<T extends OutputType = "image">
     DenoisingEndOptions,
     MaxSizeOptions {
   /**
-   * The picture to edit, several, or a tensor: pixels [B,3,H,W] in 0..1, or image latents [B,C,h,w], used unchanged (the
+   * The image to edit, several, or a tensor: pixels [B,3,H,W] in 0..1, or image latents [B,C,h,w], used unchanged (the
    * unscaled mean of `vae.encode`). Pixels are resized to `height` and `width`.
    */
   image: PipelineImage;
   /**
-   * Pixels. Default the UNet's `sample_size` times the autoencoder's factor, whatever the picture's; with `maxSize` the picture
+   * Pixels. Default the UNet's `sample_size` times the autoencoder's factor, whatever the image's; with `maxSize` the image
    * decides.
    */
   height?: number | undefined;
@@ -60,11 +60,11 @@ export interface EditXLOptions<T extends OutputType = "image">
   numInferenceSteps?: number | undefined;
   /** Text guidance scale: how strongly the instruction is followed. Default 5. */
   guidanceScale?: number | undefined;
-  /** Image guidance scale: how closely the result follows the picture. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
+  /** Image guidance scale: how closely the result follows the image. Default 1.5. Guidance is on if `guidanceScale` > 1 and this is ≥ 1. */
   imageGuidanceScale?: number | undefined;
   /**
    * φ, 0..1: the share of the guided prediction that is scaled to the deviation of the prompt's, against overexposed
-   * pictures (Lin et al. 2023, https://arxiv.org/abs/2305.08891). Default 0.
+   * images (Lin et al. 2023, https://arxiv.org/abs/2305.08891). Default 0.
    */
   guidanceRescale?: number | undefined;
 }
@@ -88,7 +88,7 @@ const OPTIONS = optionNames<EditXLOptions<OutputType>>()({
 type Call = StableDiffusionXLCall &
   ScheduleCall & {
     image: PipelineImage;
-    /** Undefined where the picture decides, which is not read yet. */
+    /** Undefined where the image decides, which is not read yet. */
     size: Size | undefined;
     /** Those of the options; what is left out follows from the size. */
     sizes: SizeCall;
@@ -101,7 +101,7 @@ interface Size {
 }
 
 /**
- * Edits pictures by instruction with Stable Diffusion XL: InstructPix2Pix (Brooks et al. 2023,
+ * Edits images by instruction with Stable Diffusion XL: InstructPix2Pix (Brooks et al. 2023,
  * https://arxiv.org/abs/2211.09800), numerically equal to diffusers' class of this name.
  */
 export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLBase {
@@ -175,7 +175,7 @@ export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLB
     };
   }
 
-  /** [B·n,C,h,w]: the pictures' latents, the mean of what the autoencoder predicts; scaled by its factor for CosXL only. */
+  /** [B·n,C,h,w]: the images' latents, the mean of what the autoencoder predicts; scaled by its factor for CosXL only. */
   async #imageLatents(
     call: Call,
     size: Size,

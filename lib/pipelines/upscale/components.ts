@@ -17,7 +17,7 @@ import { checkSafety, SAFETY_SLOTS } from "../safety.js";
 
 /** The components of the ×4 upscaler. */
 export interface UpscaleComponents extends StableDiffusionComponents {
-  /** Adds noise to the picture that is upscaled. */
+  /** Adds noise to the image that is upscaled. */
   lowResScheduler: Scheduler;
   /** The largest `noiseLevel`. Default 350. */
   maxNoiseLevel?: number | undefined;

@@ -9,7 +9,7 @@ import type { TileLimits } from "./tiles.js";
 /** Where a configuration does not say what size a model was trained for: that of the published upscaler. */
 const USUAL_SAMPLE = 128;
 
-/** What edges of pictures can be, in pixels. */
+/** What edges of images can be, in pixels. */
 export function edgesOf(
   unet: { readonly config: Pick<UNet2DConditionConfig, "down_block_types" | "sample_size"> },
   vae: { readonly scaleFactor: number },
@@ -37,13 +37,13 @@ export function checkLatentEdges([height, width]: readonly [number, number], edg
 
 /**
  * @param shape of pixels [B,3,H,W]
- * @throws `ERR_IMAGE` for pictures that are too small for the UNet
+ * @throws `ERR_IMAGE` for images that are too small for the UNet
  */
 export function checkPictureEdges(shape: readonly number[], { least }: TileLimits): void {
   const [, , height, width] = shape as [number, number, number, number];
   if (height >= least && width >= least) return;
   throw new InstructPix2PixError(
     "ERR_IMAGE",
-    `a picture of ${width}×${height} pixels is too small: this upscaler needs at least ${least} on each side`,
+    `an image of ${width}×${height} pixels is too small: this upscaler needs at least ${least} on each side`,
   );
 }

@@ -7,7 +7,7 @@ import { expandRows, type RowCounts, unitNoise } from "../latents.js";
 import type { PictureLatentsCall } from "../picture-latents.js";
 import { type Area, partOf } from "./tiles.js";
 
-/** The latents of pictures, encoded part by part. */
+/** The latents of images, encoded part by part. */
 export interface LatentSource extends Disposable {
   height: number;
   width: number;
@@ -16,11 +16,11 @@ export interface LatentSource extends Disposable {
 }
 
 /**
- * The scaled latents of pictures, or latents as they are given. The draw for the whole picture is made at once, so that parts
+ * The scaled latents of images, or latents as they are given. The draw for the whole image is made at once, so that parts
  * agree where they overlap.
  *
  * @param input stays the caller's, and must outlive the source
- * @throws `ERR_NOT_FINITE`, `ERR_INVALID_ARGUMENT` if pictures and prompts cannot be matched
+ * @throws `ERR_NOT_FINITE`, `ERR_INVALID_ARGUMENT` if images and prompts cannot be matched
  */
 export async function latentSource(
   call: PictureLatentsCall & RowCounts & Pick<SamplingCall, "generator">,

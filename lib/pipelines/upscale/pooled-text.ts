@@ -5,7 +5,7 @@ import type { PooledCall, PromptCall } from "../call.js";
 import { checkSameShape, forEachPrompt, TextEmbeddings, type TextOptions } from "../text.js";
 import { NOISE_LEVEL_WIDTH } from "./components.js";
 
-/** A call's prompts as the ×2 latent upscaler takes them, one row for each picture. */
+/** A call's prompts as the ×2 latent upscaler takes them, one row for each image. */
 export interface PooledText {
   /** [B,T,D] */
   text: TextEmbeddings;

@@ -45,7 +45,7 @@ export interface LatentUpscaleOptions<T extends OutputType = "image">
     Omit<SamplingOptions, "numImagesPerPrompt" | "eta">,
     TileOptions {
   /**
-   * The picture to upscale, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines of Stable
+   * The image to upscale, several, or a tensor: pixels [B,3,H,W] in 0..1, or latents [B,C,h,w] as pipelines of Stable
    * Diffusion return them, used unchanged. Pixels are resized down to multiples of what autoencoder and UNet take together, of
    * 32 in the published model; latents must fit.
    */
@@ -80,7 +80,7 @@ interface Parts {
 }
 
 /**
- * Upscales pictures, or latents of Stable Diffusion, by 2, led by a prompt: the latent upscaler of Katherine Crowson and
+ * Upscales images, or latents of Stable Diffusion, by 2, led by a prompt: the latent upscaler of Katherine Crowson and
  * Stability AI; numerically equal to diffusers' class of this name. Tiles are what it does not have.
  */
 export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase {
@@ -148,7 +148,7 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase {
     checkPooledWidth(unet.config, textEncoder.config);
     const pooled = checkPooled(options, call.batch, textEncoder.config.hidden_size);
     const images = checkImages(options.image, { latentChannels: vae.config.latent_channels });
-    checkPairing("pictures", images.count, call);
+    checkPairing("images", images.count, call);
     const edges = edgesOf(unet, vae);
     if (images.latents) checkLatentEdges(images.latents, edges);
     if (images.latents) checkLatents(call.latents, latentShape(call, images.latents));
@@ -161,7 +161,7 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase {
     };
   }
 
-  /** The pictures, resized to what autoencoder and UNet take, or latents. */
+  /** The images, resized to what autoencoder and UNet take, or latents. */
   async #input(call: Call) {
     const edges = edgesOf(call.unet, call.vae);
     const how = { filter: "bicubic", factor: edges.multiple, inTiles: true } as const;
@@ -173,7 +173,7 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase {
   /**
    * The denoised latents of a tile.
    *
-   * @param parts.condition the picture's latents, at the size of the result
+   * @param parts.condition the image's latents, at the size of the result
    * @param parts.noise of unit variance, of the same shape
    */
   async #denoise(call: Call, parts: Parts): Promise<Tensor> {

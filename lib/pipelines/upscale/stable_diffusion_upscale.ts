@@ -52,7 +52,7 @@ export interface UpscaleOptions<T extends OutputType = "image">
     Omit<TextGuidanceOptions, "guidanceScale" | "guidanceRescale">,
     TileOptions {
   /**
-   * The picture to upscale, several, or a tensor of pixels [B,3,H,W] in 0..1. They are resized down to multiples of the
+   * The image to upscale, several, or a tensor of pixels [B,3,H,W] in 0..1. They are resized down to multiples of the
    * autoencoder's factor, several to the first one's size. Latents are refused: they are decoded first.
    */
   image: PipelineImage;
@@ -61,8 +61,8 @@ export interface UpscaleOptions<T extends OutputType = "image">
   /** How strongly the prompt is followed. Guidance is on above 1. Default 9. */
   guidanceScale?: number | undefined;
   /**
-   * The noise that is added to the picture, as a timestep of `lowResScheduler`: from 0 to `maxNoiseLevel`. More of it leaves
-   * more to the model, for noisy or compressed pictures. Default 20.
+   * The noise that is added to the image, as a timestep of `lowResScheduler`: from 0 to `maxNoiseLevel`. More of it leaves
+   * more to the model, for noisy or compressed images. Default 20.
    */
   noiseLevel?: number | undefined;
 }
@@ -90,14 +90,14 @@ interface Parts {
   scheduler: Scheduler;
   finite: FiniteChecks;
   text: TextEmbeddings;
-  /** The noisy pictures, and noise of unit variance for the latents of their size. */
+  /** The noisy images, and noise of unit variance for the latents of their size. */
   pictures: Tensor;
   noise: Tensor;
 }
 
 /**
- * Upscales pictures by 4, led by a prompt: Stable Diffusion's upscaler (Rombach et al. 2022, https://arxiv.org/abs/2112.10752;
- * noise on the picture as in Ho et al. 2022, https://arxiv.org/abs/2106.15282); numerically equal to diffusers' class of this
+ * Upscales images by 4, led by a prompt: Stable Diffusion's upscaler (Rombach et al. 2022, https://arxiv.org/abs/2112.10752;
+ * noise on the image as in Ho et al. 2022, https://arxiv.org/abs/2106.15282); numerically equal to diffusers' class of this
  * name. Tiles are what it does not have.
  *
  * As in diffusers the autoencoder's `scaling_factor` becomes 0.08333, whatever its file says.
@@ -117,7 +117,7 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase implemen
     if (this.vae.config.scaling_factor !== SCALING_FACTOR) this.vae.reconfigure({ scaling_factor: SCALING_FACTOR });
   }
 
-  /** Adds noise to the picture that is upscaled. */
+  /** Adds noise to the image that is upscaled. */
   get lowResScheduler(): Scheduler {
     return this.#lowResScheduler;
   }
@@ -179,7 +179,7 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase implemen
         "ERR_INVALID_ARGUMENT",
         'image holds latents, but this upscaler starts from pixels: give the outputType "image" or "tensor" of what made them',
       );
-    checkPairing("pictures", images.count, call);
+    checkPairing("images", images.count, call);
     return {
       ...call,
       ...checkSchedule({}, options.numInferenceSteps ?? 75),
@@ -188,7 +188,7 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase implemen
     };
   }
 
-  /** [B·n,3,H,W] in -1..1: the pictures with noise. */
+  /** [B·n,3,H,W] in -1..1: the images with noise. */
   async #noisyPictures(call: Call): Promise<Tensor> {
     using scope = new Scope();
     const { device, dtype, generator } = call;
@@ -226,7 +226,7 @@ const LEAST_TILE = 8;
 /** Where a configuration does not say what size a model was trained for: that of the published upscaler. */
 const USUAL_TILE = 128;
 
-/** What tiles of pictures can be: the UNet takes any size. */
+/** What tiles of images can be: the UNet takes any size. */
 export function pictureTiles({ sample_size: sample }: Pick<UNet2DConditionConfig, "sample_size">): TileLimits {
   const own = typeof sample === "number" ? Math.max(LEAST_TILE, sample) : USUAL_TILE;
   return { cell: 1, multiple: 1, least: LEAST_TILE, own };

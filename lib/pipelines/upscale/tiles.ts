@@ -5,15 +5,15 @@ import { Tensor } from "../../core/tensor.js";
 import { refuseArgument } from "../options.js";
 import type { RunOptions } from "../run-options.js";
 
-/** Options of computing large pictures in parts. */
+/** Options of computing large images in parts. */
 export interface TileOptions {
   /**
-   * Computes pictures that are larger than this in overlapping tiles of so many pixels of the given picture, whose seams are
-   * blended: memory for the models no longer depends on the picture's size, and results differ from those without tiles.
+   * Computes images that are larger than this in overlapping tiles of so many pixels of the given image, whose seams are
+   * blended: memory for the models no longer depends on the image's size, and results differ from those without tiles.
    * `true` takes the size that the model was trained for. Default false.
    */
   tile?: number | boolean | undefined;
-  /** Pixels of the given picture that neighbouring tiles have in common, less than half a tile. Default a quarter of it. */
+  /** Pixels of the given image that neighbouring tiles have in common, less than half a tile. Default a quarter of it. */
   tileOverlap?: number | undefined;
 }
 
@@ -26,7 +26,7 @@ export interface Tiling {
   overlap: number;
 }
 
-/** What tiles can be, in pixels of the given picture. */
+/** What tiles can be, in pixels of the given image. */
 export interface TileLimits {
   /** Pixels of a cell along an edge. */
   cell: number;
@@ -58,7 +58,7 @@ export function checkTiles(options: TileOptions, { cell, multiple, least, own }:
   return { size: edge / cell, overlap: overlap / cell };
 }
 
-/** A part of a picture, in cells. */
+/** A part of an image, in cells. */
 export interface Area {
   top: number;
   left: number;
@@ -80,7 +80,7 @@ export function tileStarts(length: number, { size, overlap }: Tiling): number[] 
 }
 
 /**
- * Computes a picture in tiles, row by row, and joins them.
+ * Computes an image in tiles, row by row, and joins them.
  *
  * @param cells height and width of the whole
  * @param tiling undefined for a single tile

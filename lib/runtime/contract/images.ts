@@ -11,7 +11,7 @@ export interface ImagesAddon {
     outWidth: number,
     outHeight: number,
     filter: string,
-    /** Whether the picture is first reduced by whole factors (Pillow's `reducing_gap=1`). */
+    /** Whether the image is first reduced by whole factors (Pillow's `reducing_gap=1`). */
     reducing: boolean,
   ): Promise<Uint8Array>;
   /** Canny's edges of RGB pixels: RGB again, white on edges, else black. */

@@ -15,7 +15,7 @@ export async function previewEvent(kind: Kind, picture: RgbImage, index: number,
   };
 }
 
-/** Sends the finished pictures, an event for each. */
+/** Sends the finished images, an event for each. */
 export async function sendPictures(
   stream: EventStream,
   kind: Kind,

@@ -25,7 +25,7 @@ interface Prepared {
 
 type Answer = (prepared: Prepared, reply: FastifyReply) => Promise<unknown>;
 
-/** OpenAI's routes for pictures, and `/edit`, whose answer is the picture itself. */
+/** OpenAI's routes for images, and `/edit`, whose answer is the image itself. */
 export function addImageRoutes(app: FastifyInstance, serving: Serving): void {
   const { settings } = serving;
   const add = (url: string, schema: ReturnType<typeof editSchema>, withPicture: boolean, answer: Answer) =>

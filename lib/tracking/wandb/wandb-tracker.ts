@@ -122,7 +122,7 @@ export class WandbTracker implements Tracker {
     }
     if (lost.rows + lost.files > 0)
       this.#options.warn(
-        `W&B: ${lost.rows} steps and ${lost.files} pictures did not reach the server; metrics.jsonl and validation/ have them`,
+        `W&B: ${lost.rows} steps and ${lost.files} images did not reach the server; metrics.jsonl and validation/ have them`,
       );
   }
 

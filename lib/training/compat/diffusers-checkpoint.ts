@@ -72,7 +72,7 @@ async function checkChannels(folder: string): Promise<void> {
   if (channels !== 2 * latents)
     throw new InstructPix2PixError(
       "ERR_CHECKPOINT",
-      `${join(folder, "unet", MODEL_CONFIG)}: the UNet has ${channels} input channels, where a checkpoint of InstructPix2Pix has ${2 * latents}, for the noisy latents and those of the picture; to start from a text-to-image model, give the model itself as pretrainedModelNameOrPath`,
+      `${join(folder, "unet", MODEL_CONFIG)}: the UNet has ${channels} input channels, where a checkpoint of InstructPix2Pix has ${2 * latents}, for the noisy latents and those of the image; to start from a text-to-image model, give the model itself as pretrainedModelNameOrPath`,
     );
 }
 

@@ -15,21 +15,21 @@ export const dataOptions = declareOptions({
     type: "string",
     value: "DIR",
     group: GROUP,
-    help: "a folder of pictures with metadata.jsonl, .csv or .parquet, or of parquet files",
+    help: "a folder of images with metadata.jsonl, .csv or .parquet, or of parquet files",
   },
   original_image_column: {
     type: "string",
     value: "NAME",
     default: "input_image",
     group: GROUP,
-    help: "the column of the pictures to edit",
+    help: "the column of the images to edit",
   },
   edited_image_column: {
     type: "string",
     value: "NAME",
     default: "edited_image",
     group: GROUP,
-    help: "the column of the edited pictures",
+    help: "the column of the edited images",
   },
   edit_prompt_column: {
     type: "string",
@@ -51,12 +51,12 @@ export const dataOptions = declareOptions({
     min: 1,
     default: 256,
     group: GROUP,
-    help: "pictures are resized to squares of this edge, in pixels",
+    help: "images are resized to squares of this edge, in pixels",
   },
   center_crop: {
     type: "boolean",
     group: GROUP,
-    help: "crop at the centre instead of at random; without effect, since pictures are resized first",
+    help: "crop at the centre instead of at random; without effect, since images are resized first",
   },
   random_flip: { type: "boolean", group: GROUP, help: "flip half of the pairs horizontally" },
   dataloader_num_workers: {
@@ -65,7 +65,7 @@ export const dataOptions = declareOptions({
     default: 0,
     group: GROUP,
     mayChange: true,
-    help: "pictures decoded in parallel during training; 0 means 1",
+    help: "images decoded in parallel during training; 0 means 1",
   },
   strict: { type: "boolean", group: GROUP, help: "stop at a broken row instead of skipping it" },
 });

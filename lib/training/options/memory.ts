@@ -38,7 +38,7 @@ export const memoryOptions = declareOptions({
   cache_latents: {
     type: "boolean",
     group: GROUP,
-    help: "encode pictures and instructions once, into a file, instead of in every epoch",
+    help: "encode images and instructions once, into a file, instead of in every epoch",
   },
   allow_tf32: { type: "boolean", group: GROUP, help: "let CUDA round float32 matrix products to TF32" },
   deterministic: {

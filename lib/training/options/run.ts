@@ -48,7 +48,7 @@ export const runOptions = declareOptions({
     min: 0,
     max: 1,
     group: RUN,
-    help: "conditioning dropout for classifier-free guidance: probability of dropping the text, the picture, or both (each); by default none",
+    help: "conditioning dropout for classifier-free guidance: probability of dropping the text, the image, or both (each); by default none",
   },
   timestep_bias_strategy: {
     type: "string",

@@ -35,7 +35,7 @@ export const stableDiffusionXLOptions = declareOptions({
     value: "FILE|URL",
     group: VALIDATION,
     mayChange: true,
-    help: "SDXL: a picture to edit for validation, read before training begins",
+    help: "SDXL: an image to edit for validation, read before training begins",
   },
   validation_steps: {
     type: "integer",

@@ -14,7 +14,7 @@ export const stableDiffusionOptions = declareOptions({
     value: "FILE|URL",
     group: VALIDATION,
     mayChange: true,
-    help: "a picture to edit for validation, read before training begins",
+    help: "an image to edit for validation, read before training begins",
   },
   validation_epochs: {
     type: "integer",

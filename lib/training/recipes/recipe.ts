@@ -21,9 +21,9 @@ export interface Recipe {
    * @throws `ERR_INVALID_ARGUMENT` for combinations that are contradictory or not supported
    */
   check(options: TrainOptions): Promise<void>;
-  /** The option that names the validation picture. */
+  /** The option that names the validation image. */
   readonly validationImage: "valImageUrl" | "valImageUrlOrPath";
-  /** When pictures are made for validation, besides the end: every so many epochs or steps. */
+  /** When images are made for validation, besides the end: every so many epochs or steps. */
   validationInterval(options: TrainOptions): { readonly epochs: number } | { readonly steps: number };
   /** What differs from other recipes in the loop. */
   rules(options: TrainOptions): LoopRules;
@@ -37,7 +37,7 @@ export interface Recipe {
 
 /** What a script does in its own way, of what all have in common. */
 export interface LoopRules {
-  /** Whether the latents of original pictures are samples of their posterior, and not its mean. */
+  /** Whether the latents of original images are samples of their posterior, and not its mean. */
   readonly samplesOriginals: boolean;
   /** The warm-up and the total of the learning-rate schedule are longer by this factor. */
   readonly lrHorizon: number;

@@ -1,6 +1,6 @@
 // Counts the turns of the event loop during some native work, beside those of a thread with nothing to do.
 //
-//   node event-loop.mjs load|edit|picture|dispose|block
+//   node event-loop.mjs load|edit|image|dispose|block
 import { setTimeout } from "node:timers/promises";
 import { RgbImage } from "../../../dist/images/index.js";
 import { turnsDuring } from "../../helpers/event-loop.mjs";

@@ -1,4 +1,4 @@
-// Asks for too much in many ways, then edits a picture.
+// Asks for too much in many ways, then edits an image.
 import { loadPipeline, native, Tensor, tinyImage } from "./package.mjs";
 
 const TERA = 2 ** 40;
@@ -25,7 +25,7 @@ await ask("resizeNearest", () =>
 if (process.platform === "linux") {
   // Within what the machine has, but not within what this process may have.
   await ask("a limit", () => Tensor.zeros([3 * 2 ** 28]));
-  await ask("a large picture", async () => {
+  await ask("a large image", async () => {
     const z = await Tensor.zeros([1, 4, 4096, 4096]);
     try {
       await pipe.vae.decode(z);

@@ -49,7 +49,7 @@ test("a scheduler accepts lists", () => {
   expect(config.trained_betas).toStrictEqual([0.1, 0.2]);
 });
 
-test("pictures are read from every kind of source", async () => {
+test("images are read from every kind of source", async () => {
   const png = await picture().encode("png");
   const bytes = Uint8Array.from(png);
   const url = new URL(`data:image/png;base64,${Buffer.from(png).toString("base64")}`);

@@ -52,8 +52,8 @@ const oneEpoch: Partial<TrainInput> = {
 const FAULTS: [string, RegExp, (pairs: string, rows: Row[]) => void][] = [
   ["a truncated PNG", /002_a\.png/, (pairs) => truncateSync(join(pairs, "images/002_a.png"), 300)],
   ["a truncated JPEG", /003_a\.jpg/, (pairs) => truncateSync(join(pairs, "images/003_a.jpg"), 500)],
-  ["a picture that is none", /003_b\.png/, (pairs) => writeFileSync(join(pairs, "images/003_b.png"), "hello")],
-  ["a picture that is empty", /003_a\.jpg/, (pairs) => writeFileSync(join(pairs, "images/003_a.jpg"), "")],
+  ["an image that is none", /003_b\.png/, (pairs) => writeFileSync(join(pairs, "images/003_b.png"), "hello")],
+  ["an image that is empty", /003_a\.jpg/, (pairs) => writeFileSync(join(pairs, "images/003_a.jpg"), "")],
   ["an empty prompt", /empty prompt/, (_, rows) => void (rows[3]!.edit_prompt = "  ")],
   ["no prompt", /no prompt/, (_, rows) => void (rows[3]!.edit_prompt = null)],
 ];
@@ -82,7 +82,7 @@ describe.each(FAULTS)("one row with %s", (name, message, spoil) => {
   });
 });
 
-test("a picture that is missing is named", async () => {
+test("an image that is missing is named", async () => {
   const pairs = spoilt("missing", (at) => rmSync(join(at, "images/003_b.png")));
   const lenient = await watch(tinyOptions(folder.at("out missing"), { ...oneEpoch, trainDataDir: pairs }));
   // Whether the folder is refused as a whole or the row is passed over, the file is named.
@@ -163,7 +163,7 @@ test("a column that does not exist is refused with those there are", async () =>
   expect(expectError(seen, "ERR_DATASET")).toMatch(/instruction.*edit_prompt|edit_prompt.*instruction/);
 });
 
-test("pictures of different sizes and shapes are resized to one size", async () => {
+test("images of different sizes and shapes are resized to one size", async () => {
   const { RgbImage } = await import("../../../lib/images/index.js");
   const pairs = folder.copyOfPairs("sizes");
   const gray = (width: number, height: number) =>

@@ -57,9 +57,9 @@ test("if the model cannot be saved, the checkpoint is still kept", async () => {
   expect(checkpoints(outputDir)).toEqual(["checkpoint-4"]);
 });
 
-describe("an unusable validation picture is refused before the first step", () => {
+describe("an unusable validation image is refused before the first step", () => {
   test.each<[string, string | (() => Promise<string>), string, RegExp]>([
-    ["does not exist", "no-such.png", "ERR_FILE_NOT_FOUND", /valImageUrl: the picture "no-such\.png" does not exist/],
+    ["does not exist", "no-such.png", "ERR_FILE_NOT_FOUND", /valImageUrl: the image "no-such\.png" does not exist/],
     ["is at a dead address", "http://127.0.0.1:9/a.png", "ERR_DOWNLOAD", /valImageUrl: /],
     ["is a text file", () => Promise.resolve(join(tinyPairs, "metadata.jsonl")), "ERR_IMAGE", /valImageUrl: /],
     ["is a folder", () => Promise.resolve(folder.path), "ERR_IMAGE", /valImageUrl: .*is a folder/],
@@ -89,7 +89,7 @@ test("validation runs after the chosen epochs and once at the end, after the mod
   expect(stepsValidated((await trained(options("cut-short", { maxTrainSteps: 3 }))).events)).toEqual([2, 3]);
 });
 
-test("the validation picture is read once, at the start", async () => {
+test("the validation image is read once, at the start", async () => {
   const valImageUrl = folder.at("soon-gone.png");
   await (await RgbImage.load(picture)).save(valImageUrl);
   const onStep = () => rmSync(valImageUrl, { force: true });
@@ -101,9 +101,7 @@ test("an unwritable folder causes a warning each time, and training continues", 
   const onStep = () => writeFileSync(join(outputDir, "validation"), "in the way");
   const { warnings, events } = await trained({ ...options("no-folder"), onStep });
   expect(warnings).toHaveLength(2);
-  expect(warnings[0]).toMatch(
-    /^validation after step 2 failed: cannot write validation pictures to .*training goes on$/,
-  );
+  expect(warnings[0]).toMatch(/^validation after step 2 failed: cannot write validation images to .*training goes on$/);
   expect(stepsValidated(events)).toEqual([]);
   expect(finalWeights(outputDir)).toBe(finalWeights(folder.at("uninterrupted")));
 });

@@ -24,7 +24,7 @@ export interface LatentPosterior {
 /** A batch encoded by the frozen models, or read from the latent cache. */
 export interface EncodedBatch {
   edited: LatentPosterior;
-  /** That of the original pictures, not multiplied by the scaling factor; the log variance only where they are sampled. */
+  /** That of the original images, not multiplied by the scaling factor; the log variance only where they are sampled. */
   original: { mean: Tensor; logvar?: Tensor };
   text: TextRows;
 }
@@ -37,7 +37,7 @@ export interface MicroBatchSettings {
   scalingFactor: number;
   /** Type of the latents once they are sampled. Default the autoencoder's. */
   dtype?: ModelDType;
-  /** Conditioning dropout: probability p each of dropping the text, the picture, and both; undefined: none (and no draw). */
+  /** Conditioning dropout: probability p each of dropping the text, the image, and both; undefined: none (and no draw). */
   conditioningDropoutProb: number | undefined;
   /** The empty instruction, one row: it replaces dropped ones, except for what is not in it. */
   nullText: TextRows;
@@ -52,7 +52,7 @@ export interface PreparedMicroBatch extends MicroBatch {
 
 /**
  * Adds noise to a batch and applies conditioning dropout (Brooks et al. 2023, https://arxiv.org/abs/2211.09800, section
- * 3.2.1). With u uniform in [0,1): u < p drops the text, p ≤ u < 2p both, 2p ≤ u < 3p the picture.
+ * 3.2.1). With u uniform in [0,1): u < p drops the text, p ≤ u < 2p both, 2p ≤ u < 3p the image.
  */
 export async function prepareMicroBatch(
   batch: EncodedBatch,

@@ -102,7 +102,7 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
   /** @throws `ERR_TOKENIZER` for a text that cannot be encoded */
   abstract checkPrompt(prompt: string): Promise<void>;
 
-  /** The size to which validation pictures are resized; undefined for that of the picture itself. */
+  /** The size to which validation images are resized; undefined for that of the image itself. */
   abstract editSize(): { width: number; height: number } | undefined;
 
   /** The pipeline with the weights as they are now. */
@@ -111,7 +111,7 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
   /** The pipeline to save: what is trained with these weights, the base model's other components as they are there. */
   abstract pipeline(weights: TrainedWeights): SavedPipeline;
 
-  /** Lines that tell what encodes pictures and texts from anything else. */
+  /** Lines that tell what encodes images and texts from anything else. */
   abstract contents(): Promise<string[]>;
 
   /** Frees the frozen models until they are needed again. */

@@ -18,7 +18,7 @@ export const VALIDATION_FOLDER = "validation";
 
 /** The validation input; the image is read before training and kept in memory. */
 export interface ValidationInput {
-  /** The option that names the picture. */
+  /** The option that names the image. */
   option: keyof TrainOptions;
   image: RgbImage;
   prompt: string;
@@ -89,7 +89,7 @@ export async function validate(
   try {
     await mkdir(folder, { recursive: true });
   } catch (error) {
-    throw ioError("write validation pictures to", folder, error);
+    throw ioError("write validation images to", folder, error);
   }
   const images: RgbImage[] = [];
   const files: string[] = [];

@@ -29,7 +29,7 @@ type Options = Pick<
 export class StableDiffusionXLModels extends EditModels<XLBaseComponents, StableDiffusionXLFrozen> {
   readonly textEncoder = null;
   readonly #options: Options;
-  /** [1,6]: original size, crop and target size of every picture (Podell et al. 2023, section 2.2). */
+  /** [1,6]: original size, crop and target size of every image (Podell et al. 2023, section 2.2). */
   readonly #timeIds: Tensor;
 
   private constructor(
