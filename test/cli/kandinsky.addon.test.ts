@@ -2,12 +2,15 @@ import { cpSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join, relative } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { loadImage } from "../../lib/images/index.js";
-import { AutoPipelineForText2Image } from "../../lib/pipelines/auto.js";
+import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
+import { AutoPipelineForInpainting, AutoPipelineForText2Image } from "../../lib/pipelines/auto.js";
 import {
   KandinskyV22CombinedPipeline,
   KandinskyV22Img2ImgCombinedPipeline,
+  KandinskyV22InpaintCombinedPipeline,
 } from "../../lib/pipelines/kandinsky2_2/kandinsky2_2_combined.js";
 import { fixture } from "../helpers/fixtures.js";
+import { copyInpaintingDecoder } from "../helpers/inpainting-decoder.js";
 import { HubServer } from "../hub/server.js";
 import { ip2pHere, type Outcome, Workplace } from "./run-cli.js";
 
@@ -61,6 +64,22 @@ describe("ip2p generate with Kandinsky 2.2", () => {
         ...{ event: "done", pipeline: "KandinskyV22Img2ImgCombinedPipeline", width: 44, height: 60, seed: 5 },
       });
     }
+  });
+
+  it("paints the masked part of an image, as the API does", async () => {
+    using place = new Workplace();
+    copyInpaintingDecoder(place.at("inpainting"));
+    const [image, mask] = ["image.png", "mask.png"].map((name) => fixture("kandinsky22-inpaint", name));
+    const args = ["--model=inpainting", "--image", image!, "--mask", mask!, "--prior", prior, "--max_size=none"];
+    expect(await run(place, args)).toMatchObject({ status: 0, stderr: "" });
+    const made = await loadImage(place.at("out.png"));
+    expect([made.width, made.height]).toEqual([52, 36]);
+    using unet = await UNet2DConditionModel.fromPretrained(fixture("kandinsky22-inpaint", "unet"), onCpu);
+    using pipe = await AutoPipelineForInpainting.fromPretrained(decoder, { ...onCpu, unet });
+    expect(pipe).toBeInstanceOf(KandinskyV22InpaintCombinedPipeline);
+    const inpaint = pipe as unknown as KandinskyV22InpaintCombinedPipeline;
+    const { images } = await inpaint.run({ ...shared, image: image!, maskImage: mask!, height: 36, width: 52 });
+    expect(made.equals(images[0]!)).toBe(true);
   });
 });
 

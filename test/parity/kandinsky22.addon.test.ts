@@ -9,6 +9,7 @@ import { PriorTransformer } from "../../lib/models/prior_transformer.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { VQModel } from "../../lib/models/vq_model.js";
 import type { DiffusionPipeline } from "../../lib/pipelines/diffusion_pipeline.js";
+import { KandinskyV22InpaintPipeline } from "../../lib/pipelines/kandinsky2_2/kandinsky2_2_inpaint.js";
 import { pipelineFromClassName } from "../../lib/pipelines/registry.js";
 import { schedulerFromClassName } from "../../lib/schedulers/registry.js";
 import type { Scheduler } from "../../lib/schedulers/scheduler.js";
@@ -80,27 +81,36 @@ describe("models alone", () => {
   });
 });
 
-describe("pipelines", () => {
-  const { runs } = readJson<{ runs: Run[] }>(fixture(FOLDER, "case.json"));
+const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+/** Runs what a folder's case.json holds, with pipelines that `load` makes, and compares. */
+function replay(
+  folder: string,
+  // biome-ignore lint/suspicious/noExplicitAny: the recorded class decides
+  load: (Pipeline: any, run: Run) => Promise<DiffusionPipeline>,
+): void {
+  const { runs } = readJson<{ runs: Run[] }>(fixture(folder, "case.json"));
   const pipelines = new Map<string, Promise<DiffusionPipeline>>();
+  let recorded: Record<string, Tensor>;
+  beforeAll(async () => {
+    recorded = await loadSafetensors(fixture(folder, "expected.safetensors"));
+  });
   afterAll(async () => {
     for (const pipe of pipelines.values()) (await pipe).dispose();
   });
 
-  const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+  const relativeTo = async (given: Tensor, name: string) => (await deviation(given, recorded[name]!)).relative;
   const argument = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(argument);
     const { image, tensor } = Object(value) as { image?: string; tensor?: string };
     // Not its path: where texts are mixed with images, strings are texts.
-    if (image !== undefined) return readFileSync(fixture(FOLDER, image));
-    return tensor === undefined ? value : at(tensor);
+    if (image !== undefined) return readFileSync(fixture(folder, image));
+    return tensor === undefined ? value : recorded[tensor];
   };
 
   test.each(runs.map((run, i) => ({ i, ...run })))("run $i: $pipeline, $scheduler", async ({ i, ...run }) => {
     const key = `${run.pipeline} ${run.model}`;
-    // biome-ignore lint/suspicious/noExplicitAny: the recorded class decides
-    const Pipeline = pipelineFromClassName(run.pipeline) as any;
-    if (!pipelines.has(key)) pipelines.set(key, Pipeline.fromPretrained(fixture(FOLDER, run.model)));
+    if (!pipelines.has(key)) pipelines.set(key, load(pipelineFromClassName(run.pipeline), run));
     // biome-ignore lint/suspicious/noExplicitAny: likewise
     const pipe = (await pipelines.get(key)!) as any;
     const before: Scheduler = pipe.scheduler;
@@ -114,9 +124,10 @@ describe("pipelines", () => {
         Object.entries(run.args).map(([name, value]) => [camelCase(name), argument(value)]),
       );
       const steps: Tensor[] = [];
+      const generator = new Generator("cpu", run.seed);
       const options = {
         ...args,
-        generator: new Generator("cpu", run.seed),
+        generator,
         ...(run.method === undefined && {
           onStep: async ({ latents }: { latents: Tensor }) => void steps.push(await latents.clone()),
         }),
@@ -124,26 +135,67 @@ describe("pipelines", () => {
       if (run.model === "prior") {
         if (run.pipeline.includes("Emb2Emb") || run.method) delete (options as { onStep?: unknown }).onStep;
         const result = await pipe[run.method ?? "run"](options);
-        expect(await relative(result.imageEmbeds, `run${i}.image_embeds`)).toBeLessThan(PIPELINES);
-        expect(await relative(result.negativeImageEmbeds, `run${i}.negative_image_embeds`)).toBeLessThan(PIPELINES);
+        expect(await relativeTo(result.imageEmbeds, `run${i}.image_embeds`)).toBeLessThan(PIPELINES);
+        expect(await relativeTo(result.negativeImageEmbeds, `run${i}.negative_image_embeds`)).toBeLessThan(PIPELINES);
       } else {
         const latent = run.output_type === "latent";
         const { images } = await pipe.run({ ...options, outputType: latent ? "latent" : "tensor" });
-        const recorded = at(`run${i}.images`);
+        const theirs = recorded[`run${i}.images`]!;
         // Where the reference leaves pixels in -1..1, here they are in 0..1.
         const raw = run.output_type === "pt" && run.pipeline === "KandinskyV22Pipeline";
-        const wanted = raw ? await (await (await recorded.mul(0.5)).add(0.5)).clamp(0, 1) : recorded;
+        const wanted = raw ? await (await (await theirs.mul(0.5)).add(0.5)).clamp(0, 1) : theirs;
         expect(images.shape).toEqual(wanted.shape);
         const difference = await deviation(images, wanted);
         expect(latent ? difference.relative : difference.absolute).toBeLessThan(PIPELINES);
       }
-      const trajectory = expected[`run${i}.latents`];
-      if (trajectory && steps.length > 0) {
+      if (recorded[`run${i}.latents`] && steps.length > 0) {
         const all = await Tensor.cat(await Promise.all(steps.map((step) => step.reshape([1, ...step.shape]))));
-        expect(await relative(all, `run${i}.latents`)).toBeLessThan(PIPELINES);
+        expect(await relativeTo(all, `run${i}.latents`)).toBeLessThan(PIPELINES);
       }
+      // Exactly as many values were drawn.
+      if (recorded[`run${i}.rng`])
+        expect(await relativeTo(await Tensor.randn([16], { generator }), `run${i}.rng`)).toBe(0);
     } finally {
       pipe.scheduler = before;
+    }
+  });
+}
+
+describe("pipelines", () => replay(FOLDER, (Pipeline, run) => Pipeline.fromPretrained(fixture(FOLDER, run.model))));
+
+describe("inpainting", () => {
+  const folder = "kandinsky22-inpaint";
+  const unetAt = fixture(folder, "unet");
+  let unet: UNet2DConditionModel;
+  beforeAll(async () => {
+    unet = await UNet2DConditionModel.fromPretrained(unetAt);
+  });
+  afterAll(() => unet.dispose());
+  replay(folder, (Pipeline, run) => Pipeline.fromPretrained(fixture(FOLDER, run.model), { unet }));
+
+  test("keeps each image's own unmasked part in a batch, where diffusers keeps the first one's", async () => {
+    using pipe = await KandinskyV22InpaintPipeline.fromPretrained(fixture(FOLDER, "decoder"), { unet });
+    const tensors = await loadSafetensors(fixture(folder, "expected.safetensors"));
+    const file = (name: string) => readFileSync(fixture(folder, name));
+    const both = { imageEmbeds: tensors.embeds2!, negativeImageEmbeds: tensors.negative2! };
+    const shared = { numInferenceSteps: 3, height: 28, width: 36, outputType: "tensor" as const };
+    const pairs = [
+      { image: file("image.png"), maskImage: file("mask.png") },
+      { image: file("grey.png"), maskImage: file("bits.png") },
+    ];
+    const { images } = await pipe.run({
+      ...both,
+      ...shared,
+      image: pairs.map(({ image }) => image),
+      maskImage: pairs.map(({ maskImage }) => maskImage),
+      generator: pairs.map((_, i) => new Generator("cpu", i)),
+    });
+    for (const [i, pair] of pairs.entries()) {
+      const imageEmbeds = await both.imageEmbeds.slice(0, i, i + 1);
+      const negativeImageEmbeds = await both.negativeImageEmbeds.slice(0, i, i + 1);
+      const generator = new Generator("cpu", i);
+      const alone = await pipe.run({ ...shared, ...pair, imageEmbeds, negativeImageEmbeds, generator });
+      expect((await deviation(await images.slice(0, i, i + 1), alone.images)).absolute).toBeLessThan(1e-5);
     }
   });
 });
