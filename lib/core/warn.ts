@@ -14,3 +14,8 @@ export function warnOnce(message: string): void {
   if (told.size > REMEMBERED) told.delete(told.values().next().value!);
   logWarning(message);
 }
+
+/** Lets {@link warnOnce} give every text once more: for tests that share a process. */
+export function forgetWarnings(): void {
+  told.clear();
+}

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { InstructPix2PixError } from "../../lib/core/errors.js";
 import { parseWeightIndex } from "../../lib/models/weight-index.js";
 import { listVariants, resolveWeights } from "../../lib/models/weights.js";
+import { someOf } from "../helpers/cases.js";
 import { mutatedText } from "./mutated-text.js";
 
 type BaseName = "diffusion_pytorch_model" | "model";
@@ -317,8 +318,8 @@ describe("an index", () => {
           expect((error as Error).message).toMatch(/^index\.json: [^\n\r]+$/);
         }
       }),
-      { numRuns: 10_000, seed: 1 },
+      { numRuns: someOf(10_000), seed: 1 },
     );
-    expect(read).toBeGreaterThan(100);
+    expect(read).toBeGreaterThan(someOf(100));
   });
 });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { formatManifest, parseManifest } from "../../lib/training/checkpoint/manifest.js";
+import { someOf } from "../helpers/cases.js";
 
 describe("a manifest from outside", () => {
   const hash = createHash("sha256").update("").digest("hex");
@@ -49,7 +50,7 @@ describe("a manifest from outside", () => {
     ["files", "b", "sha256"],
   ];
 
-  it("that is mutated is read as the same or refused with a typed error (10⁴ cases)", () => {
+  it("that is mutated is read as the same or refused with a typed error", () => {
     const text = JSON.stringify(valid);
     const mutant = fc.oneof(
       // A value of another kind anywhere, with or without its key.
@@ -96,8 +97,8 @@ describe("a manifest from outside", () => {
           expect((error as Error).message).toMatch(/^m: [^\n]+$/);
         }
       }),
-      { numRuns: 10_000, seed: 1 },
+      { numRuns: someOf(10_000), seed: 1 },
     );
-    expect(refused).toBeGreaterThan(5000);
+    expect(refused).toBeGreaterThan(someOf(5000));
   });
 });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LearningRate } from "../../lib/training/learning-rate.js";
 import { createLrSchedule, LR_SCHEDULES, type LrScheduleName } from "../../lib/training/lr-schedule.js";
+import { someOf } from "../helpers/cases.js";
 
 interface Case {
   name: LrScheduleName;
@@ -64,7 +65,7 @@ describe("learning rates are diffusers'", () => {
   });
 });
 
-describe("for any numbers of steps (10⁴ cases)", () => {
+describe("for any numbers of steps", () => {
   const withSteps = LR_SCHEDULES.filter((name) => name !== "piecewise_constant");
   const any = fc.record({
     name: fc.constantFrom(...withSteps),
@@ -88,7 +89,7 @@ describe("for any numbers of steps (10⁴ cases)", () => {
         if (["linear", "cosine_with_restarts", "polynomial"].includes(name) && step > total && step > warmup)
           expect(multiplier).toBeLessThanOrEqual(1e-7);
       }),
-      { numRuns: 10_000, seed: 5 },
+      { numRuns: someOf(10_000), seed: 5 },
     );
   });
 
