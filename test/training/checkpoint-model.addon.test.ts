@@ -77,6 +77,41 @@ describe("a checkpoint as a model", () => {
     expect(any).toBeInstanceOf(InstructPix2PixPipeline);
   });
 
+  test.each([
+    ["has them", true],
+    ["only names them", false],
+  ])("whose base %s: safety checker and feature extractor, kept byte for byte where they are", async (name, has) => {
+    const base = folder.at(`base that ${name}`);
+    cpSync(tinyBase, base, { recursive: true });
+    const named = {
+      safety_checker: ["stable_diffusion", "StableDiffusionSafetyChecker"],
+      feature_extractor: ["transformers", "CLIPImageProcessor"],
+    };
+    const index = readJson<Record<string, unknown>>(join(base, "model_index.json"));
+    writeFileSync(join(base, "model_index.json"), JSON.stringify({ ...index, ...named }));
+    const files = ["safety_checker/model.safetensors", "safety_checker/config.json"];
+    files.push("feature_extractor/preprocessor_config.json");
+    if (has)
+      for (const part of Object.keys(named))
+        cpSync(fixture("safety-checker", part), join(base, part), { recursive: true });
+    await trained(options(name, { pretrainedModelNameOrPath: base }));
+    for (const file of files) {
+      const saved = folder.at(name, file);
+      expect(existsSync(saved)).toBe(has);
+      if (has) expect(readFileSync(saved).equals(readFileSync(join(base, file)))).toBe(true);
+    }
+    const none = [null, null];
+    expect(readJson(folder.at(name, "model_index.json"))).toMatchObject(
+      has
+        ? { ...named, requires_safety_checker: true }
+        : { safety_checker: none, feature_extractor: none, requires_safety_checker: false },
+    );
+    for (const place of [folder.at(name), folder.at(name, "checkpoint-1")]) {
+      using pipe = await InstructPix2PixPipeline.fromPretrained(place, { device: "cpu" });
+      expect([pipe.safetyChecker !== null, pipe.featureExtractor !== null]).toEqual([has, has]);
+    }
+  });
+
   test("of Stable Diffusion XL, with another autoencoder than the base model's", async () => {
     const vae = fixture("sdxl-script-basic", "base/vae");
     const data = { pretrainedModelNameOrPath: xlBase, trainDataDir: fixture("sdxl-script-full", "dataset") };

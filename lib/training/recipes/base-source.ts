@@ -27,7 +27,11 @@ export interface BaseComponents {
 }
 
 /** The components that training may leave as they are. */
-export type KeptComponent<C> = Exclude<{ [K in keyof C]: C[K] extends object ? K : never }[keyof C], "unet"> & string;
+export type KeptComponent<C> = Exclude<
+  { [K in keyof C]-?: NonNullable<C[K]> extends object ? K : never }[keyof C],
+  "unet"
+> &
+  string;
 
 /** Those of them with weights. */
 export type KeptModel<C> = {

@@ -1,11 +1,10 @@
 import type { PipelineDescription } from "../../../components/description.js";
 import { checkLatentChannels, checkTextWidth, checkVocabulary } from "../../../pipelines/compatibility.js";
-import { INSTRUCT_PIX2PIX, STABLE_DIFFUSION_SLOTS, type StableDiffusionParts } from "../../../pipelines/components.js";
+import { INSTRUCT_PIX2PIX, type StableDiffusionComponents } from "../../../pipelines/components.js";
 
 /** An InstructPix2Pix model, or a text-to-image model to make one of. */
-export const BASE: PipelineDescription<StableDiffusionParts> = {
+export const BASE: PipelineDescription<StableDiffusionComponents> = {
   ...INSTRUCT_PIX2PIX,
-  components: STABLE_DIFFUSION_SLOTS,
   check({ unet, vae, textEncoder, tokenizer }, index) {
     const { latent_channels: latents } = vae;
     if (unet.in_channels !== latents) checkLatentChannels(unet, vae, index);

@@ -2,7 +2,7 @@ import { savedPipeline } from "../../../components/save.js";
 import { encodePrompts, tokenizePrompts } from "../../../conditioning/prompt.js";
 import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import type { CLIPTextModel } from "../../../models/clip_text_model.js";
-import { INSTRUCT_PIX2PIX, type StableDiffusionParts } from "../../../pipelines/components.js";
+import { INSTRUCT_PIX2PIX, type StableDiffusionComponents } from "../../../pipelines/components.js";
 import { InstructPix2PixPipeline } from "../../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import type { CLIPTokenizer } from "../../../tokenizer/clip_tokenizer.js";
 import type { TextRows } from "../edit/micro-batch.js";
@@ -13,10 +13,12 @@ import type { LoadPlace } from "../recipe.js";
 /** The text encoder is not among them if it is trained. */
 export type StableDiffusionFrozen = { readonly vae: AutoencoderKL; readonly textEncoder?: CLIPTextModel };
 
-type Parts = LoadedParts<StableDiffusionParts, StableDiffusionFrozen>;
+const SAFETY = ["safetyChecker", "featureExtractor"] as const;
+
+type Parts = LoadedParts<StableDiffusionComponents, StableDiffusionFrozen>;
 
 /** The models of InstructPix2Pix with Stable Diffusion. */
-export class StableDiffusionModels extends EditModels<StableDiffusionParts, StableDiffusionFrozen> {
+export class StableDiffusionModels extends EditModels<StableDiffusionComponents, StableDiffusionFrozen> {
   readonly textEncoder: CLIPTextModel | null;
   readonly #tokenizer: CLIPTokenizer;
 
@@ -61,6 +63,10 @@ export class StableDiffusionModels extends EditModels<StableDiffusionParts, Stab
     const slots = INSTRUCT_PIX2PIX.components;
     const { source, textEncoder } = this;
     return savedPipeline(INSTRUCT_PIX2PIX, {
+      // Training does not use them, but diffusers' script saves them.
+      ...Object.fromEntries(
+        SAFETY.filter((name) => source.configs[name]).map((name) => [slots[name].folder, source.kept(name)]),
+      ),
       [slots.vae.folder]: source.kept("vae"),
       [slots.textEncoder.folder]: textEncoder
         ? trainedComponent(textEncoder, weights.textEncoder)

@@ -1,6 +1,7 @@
 import { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { ModelOptions } from "../../../models/pretrained.js";
 import { INSTRUCT_PIX2PIX, STABLE_DIFFUSION_SLOTS } from "../../../pipelines/components.js";
+import { SAFETY_SLOTS } from "../../../pipelines/safety.js";
 import { loadParts, modelOptions } from "../edit/models.js";
 import { FrozenModels, loadAll } from "../frozen-models.js";
 import { checkLocation, openSource } from "../open-source.js";
@@ -13,7 +14,7 @@ export const instructPix2Pix = {
   base: "Stable Diffusion",
   pipeline: INSTRUCT_PIX2PIX.className,
   tags: ["instruct-pix2pix", "stable-diffusion"],
-  folders: Object.values(STABLE_DIFFUSION_SLOTS).map(({ folder }) => folder),
+  folders: Object.values({ ...STABLE_DIFFUSION_SLOTS, ...SAFETY_SLOTS }).map(({ folder }) => folder),
   ownOptions: ["trainTextEncoder", "valImageUrl", "validationEpochs"],
   validationImage: "valImageUrl",
   validationInterval: ({ validationEpochs }) => ({ epochs: validationEpochs }),
