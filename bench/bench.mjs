@@ -1,7 +1,7 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
 //   npm run bench -- [--case edit,edit-xl,parts,img2img,upscale-x4] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1]
-//                    [--threads N] [--device cpu|cuda] [--peers eager,channels_last,compile] [--quantization int8]
+//                    [--threads N] [--device cpu|cuda] [--peers eager,channels_last,attention_slicing,compile] [--quantization int8]
 //                    [--vae_slicing] [--vae_tiling] [--peer_dtype float32] [--apart] [--without_exact] [--model FOLDER] [--output FILE]
 //
 // IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
@@ -30,6 +30,7 @@ const DTYPES = ["float32", "bfloat16", "float16"];
 const PEERS = {
   eager: "diffusers",
   channels_last: "diffusers, channels_last",
+  attention_slicing: "diffusers, attention slicing",
   compile: "diffusers, torch.compile(max-autotune)",
 };
 

@@ -65,6 +65,8 @@ def load(model, dtype, pipeline="StableDiffusionInstructPix2PixPipeline", vaeSli
         pipe.vae.enable_slicing()
     if vaeTiling:
         pipe.vae.enable_tiling()
+    if peer == "attention_slicing":
+        pipe.enable_attention_slicing()
     if peer in ("channels_last", "compile"):
         for model in (pipe.unet, pipe.vae):
             model.to(memory_format=torch.channels_last)
