@@ -296,6 +296,26 @@ describe("tiles", () => {
     ]);
   });
 
+  test("leave no seam where they overlap, and one where they do not", async () => {
+    const image = new RgbImage(
+      64,
+      32,
+      new Uint8Array(64 * 32 * 3).map((_, i) => 128 + 90 * Math.sin(i / 29)),
+    );
+    const half = 64;
+    /** How much the columns on both sides of the middle differ. */
+    const jump = async (tiles: object): Promise<number> => {
+      const options = { ...call, numInferenceSteps: 3, outputType: "tensor" } as const;
+      const { images } = await twice.run({ ...options, image, ...tiles });
+      const columns = await Promise.all([half - 1, half].map((x) => images.slice(3, x, x + 1)));
+      const [left, right] = await Promise.all(columns.map((column) => column.toArray()));
+      return Array.from(left!, (value, i) => Math.abs(Number(value) - Number(right![i]))).reduce((a, b) => a + b);
+    };
+    const whole = await jump({});
+    expect(await jump({ tile: 32, tileOverlap: 0 })).toBeGreaterThan(2 * whole);
+    expect(await jump({ tile: 32, tileOverlap: 8 })).toBeLessThan(1.3 * whole);
+  });
+
   test("are of the size that the model was trained for unless another is given", async () => {
     const tiles = new Set<number | undefined>();
     const onStep = (progress: StepProgress) => void tiles.add(progress.tiles);
