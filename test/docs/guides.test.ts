@@ -8,10 +8,12 @@ const PAGES = ["docs/image-to-image.md", "docs/coming-from-diffusers.md"];
 const NAMES: Record<string, string | null> = {
   pipe: "run",
   pipeline: "run",
+  prior: "run",
   super_res: "run",
   upscaler: "run",
   compel: "encodePrompt",
   Compel: "encodePrompt",
+  to_tuple: null,
   use_safetensors: null,
   torch_dtype: "dtype",
   callback_on_step_end: "onStep",

@@ -7,6 +7,7 @@ import { ControlNetModel } from "../../lib/models/controlnet.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
 import { fixture } from "../helpers/fixtures.js";
+import { copyInpaintingDecoder } from "../helpers/inpainting-decoder.js";
 import { HubServer } from "../hub/server.js";
 import { writeSingleFile } from "../single-file/make.js";
 import { root } from "./pages.js";
@@ -27,7 +28,10 @@ const WHOLE_REPOSITORIES = {
   "openai/clip-vit-large-patch14": clipModel,
   "stabilityai/stable-diffusion-xl-base-1.0": fixture("sdxl-img2img", "model"),
   "madebyollin/sdxl-vae-fp16-fix": fixture("sdxl-img2img", "model/vae"),
+  "kandinsky-community/kandinsky-2-2-prior": fixture("kandinsky22", "prior"),
+  "kandinsky-community/kandinsky-2-2-decoder": fixture("kandinsky22", "decoder"),
 };
+const KANDINSKY_CARD = "---\nprior:\n- kandinsky-community/kandinsky-2-2-prior\n---\n";
 const MODEL_FILES = [
   ...["model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "unet/config.json"],
   ...["text_encoder/model.safetensors", "tokenizer/merges.txt", "tokenizer/vocab.json", "vae/config.json"],
@@ -75,6 +79,7 @@ export function useDocsWorld(): DocsWorld {
       using net = await ControlNetModel.fromUNet(unet, shape);
       await net.savePretrained(made.at(name));
     }
+    copyInpaintingDecoder(made.at("kandinsky-inpaint"));
     const pairs = await ip2p(["make-dataset", "--world", "--count=4", "--size=32", "--output=pairs"], {
       cwd: made.folder,
     });
@@ -98,12 +103,14 @@ export function useDocsWorld(): DocsWorld {
       for (const [name, content] of Object.entries(files)) files[name.replace(/(?=\.safetensors$)/, ".fp16")] = content;
       server.repositories.set(id, { files });
     }
-    for (const [id, folder] of Object.entries(WHOLE_REPOSITORIES)) {
+    const inpainting = { "kandinsky-community/kandinsky-2-2-decoder-inpaint": made.at("kandinsky-inpaint") };
+    for (const [id, folder] of Object.entries({ ...WHOLE_REPOSITORIES, ...inpainting })) {
       const names = readdirSync(folder, { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
         .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
       const files = await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))] as const));
-      server.repositories.set(id, { files: Object.fromEntries(files) });
+      const card = id.includes("kandinsky-2-2-decoder") ? { "README.md": Buffer.from(KANDINSKY_CARD) } : {};
+      server.repositories.set(id, { files: { ...Object.fromEntries(files), ...card } });
     }
     const [rows] = readdirSync(made.at("parquet"), { recursive: true })
       .map(String)
