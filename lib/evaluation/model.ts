@@ -1,11 +1,18 @@
+import { checkpointAt } from "../components/checkpoint.js";
+import { checkPipeline, type PipelineDescription } from "../components/description.js";
+import { neededFolders } from "../components/load.js";
+import { MODEL_INDEX } from "../components/model-index.js";
 import { readPipelineClass } from "../components/pipeline-class.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { Generator } from "../core/generator.js";
 import { Scope } from "../core/scope.js";
+import { resolvePretrained } from "../hub/index.js";
 import type { RgbImage } from "../images/index.js";
+import { scaleFactorOf } from "../models/autoencoder-config.js";
 import { builtInModel } from "../models/built-in.js";
+import type { StableDiffusionComponents } from "../pipelines/components.js";
 import { toPictures } from "../pipelines/latents.js";
-import { trainedSize } from "../pipelines/size.js";
+import { type SizedModels, trainedSize } from "../pipelines/size.js";
 import { InstructPix2PixPipeline } from "../pipelines/stable_diffusion/instruct_pix2pix.js";
 import { StableDiffusionXLInstructPix2PixPipeline } from "../pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
 import { schedulerFromClassName } from "../schedulers/registry.js";
@@ -25,13 +32,17 @@ const CLASSES = {
 };
 
 /**
- * What loads the model of an evaluation, once it is known to be of a class that edits.
+ * What loads the model of an evaluation, once its configurations are known to be those of one that edits, at this resolution.
  *
- * @throws `ERR_CONFIG` for another class, `ERR_INVALID_ARGUMENT` for an unknown scheduler; and as `fromPretrained`
+ * @throws `ERR_CONFIG` for another class, `ERR_INVALID_ARGUMENT` for an unknown scheduler or a resolution that the model cannot
+ *   make; and as `fromPretrained`
  */
 export async function findModel(options: CheckedOptions): Promise<() => Promise<InstructionEditor>> {
   const { model } = options;
-  if (typeof model !== "string") return async () => model;
+  if (typeof model !== "string") {
+    resolutionOf(model, options.resolution);
+    return async () => model;
+  }
   const scheduler = options.scheduler === undefined ? undefined : schedulerFromClassName(options.scheduler);
   const { revision, cacheDir, localFilesOnly, signal } = options;
   const hub = defined({ revision, cacheDir, localFilesOnly, signal });
@@ -41,6 +52,8 @@ export async function findModel(options: CheckedOptions): Promise<() => Promise<
       "ERR_CONFIG",
       `model: names a ${className}, which does not edit by instruction; ${Object.keys(CLASSES).join(" and ")} do`,
     );
+  const sizes = await checkedSizes(model, CLASSES[className as keyof typeof CLASSES], hub);
+  if (sizes) resolutionOf(sizes, options.resolution);
   const { dtype, device, quantization, variant } = options;
   const own = defined({ dtype, device, quantization, variant });
   return async () => {
@@ -52,6 +65,30 @@ export async function findModel(options: CheckedOptions): Promise<() => Promise<
     if (scheduler) pipeline.scheduler = scheduler.fromConfig(pipeline.scheduler.config);
     return pipeline;
   };
+}
+
+/** What an evaluation does without. */
+const NOT_NEEDED = { safetyChecker: null, featureExtractor: null };
+
+/**
+ * Checks the configurations of a model, as loading does, before anything else is loaded.
+ *
+ * @returns what says the size of its images; undefined for a checkpoint of training, of which loading checks the base model
+ * @throws as `fromPretrained`
+ */
+async function checkedSizes(
+  model: string,
+  pipelineClass: (typeof CLASSES)[keyof typeof CLASSES],
+  hub: Pick<EvaluateOptions, "revision" | "cacheDir" | "localFilesOnly" | "signal">,
+): Promise<SizedModels | undefined> {
+  if (await checkpointAt(model)) return undefined;
+  const description = pipelineClass.description as unknown as PipelineDescription<StableDiffusionComponents>;
+  const given = "safetyChecker" in description.components ? NOT_NEEDED : {};
+  const { components = [] } = neededFolders(description, given);
+  const texts = components.flatMap((name) => [`${name}/*.json`, `${name}/*.txt`]);
+  const folder = await resolvePretrained(model, { ...hub, allowPatterns: [MODEL_INDEX, ...texts] });
+  const { unet, vae } = (await checkPipeline(description, folder, given)).configs;
+  return { unet: { config: unet }, vae: { scaleFactor: scaleFactorOf(vae) } };
 }
 
 /**
@@ -78,7 +115,7 @@ function defined<T extends object>(values: T): Defined<T> {
 }
 
 /** Edges of the images that are edited, in pixels. @throws `ERR_INVALID_ARGUMENT` */
-export function resolutionOf({ unet, vae }: InstructionEditor, given: number | undefined): number {
+export function resolutionOf({ unet, vae }: SizedModels, given: number | undefined): number {
   const resolution = given ?? Math.min(...Object.values(trainedSize({ unet, vae }) ?? {}));
   if (!Number.isFinite(resolution))
     throw new InstructPix2PixError(

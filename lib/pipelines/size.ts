@@ -3,7 +3,7 @@ import type { UNet2DConditionConfig } from "../models/unet_2d_condition.js";
 import { checkCount } from "./options.js";
 
 /** What a size depends on: of a pipeline's models, or made of their configurations. */
-interface SizedModels {
+export interface SizedModels {
   unet: { readonly config: Pick<UNet2DConditionConfig, "sample_size"> };
   vae: { readonly scaleFactor: number };
 }

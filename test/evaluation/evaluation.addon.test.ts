@@ -1,6 +1,6 @@
-import { appendFileSync, cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Tensor } from "../../lib/core/tensor.js";
 import { Clip, findClip } from "../../lib/evaluation/clip.js";
 import { evaluate } from "../../lib/evaluation/evaluate.js";
@@ -12,6 +12,7 @@ import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { RgbImage } from "../../lib/images/index.js";
 import { builtInModel } from "../../lib/models/built-in.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
+import { native } from "../../lib/runtime/native.js";
 import { ip2pHere, tinyModel, Workplace } from "../cli/run-cli.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
@@ -209,6 +210,24 @@ describe("an evaluation", () => {
         code: "ERR_INVALID_ARGUMENT",
         message: expect.stringContaining(message),
       });
+    // Before CLIP too, and without results that later calls would have to go on with.
+    cpSync(tinyModel, place.at("half"), { recursive: true });
+    rmSync(place.at("half", "vae"), { recursive: true });
+    const loads = vi.spyOn(native(), "loadModel");
+    for (const [options, error] of [
+      [{ model: place.at("half") }, { code: "ERR_FILE_NOT_FOUND", message: /vae/ }],
+      [{ model: tinyModel, resolution: 33 }, { code: "ERR_INVALID_ARGUMENT", message: /resolution must be a multiple of/ }],
+    ] as const) {
+      const output = place.at("nothing");
+      const { code, message } = error;
+      await expect(call({ ...named, ...options, output })).rejects.toMatchObject({
+        code,
+        message: expect.stringMatching(message),
+      });
+      expect(existsSync(output)).toBe(false);
+    }
+    expect(loads).not.toHaveBeenCalled();
+    loads.mockRestore();
     const broken = await pairs(place, { rows: 1, unreadable: 0 });
     await expect(call({ model: tinyModel, from: broken, output: place.at("none-left") })).rejects.toMatchObject({
       code: "ERR_DATASET",
