@@ -21,6 +21,7 @@ const SMALLER: [string, string][] = [
   ],
   ['clip: "./clip", count: 2', 'clip: "./clip", count: 2, numInferenceSteps: 2'],
   ["pipeline, count: 20", "pipeline, count: 2"],
+  ["prompt, image: start }", "prompt, image: start, height: 32, width: 32, numInferenceSteps: 4 }"],
   ["height: 768, width: 768", "height: 32, width: 32, numInferenceSteps: 4"],
   ["height: 512,\n  width: 512", "height: 64, width: 64"],
 ];

@@ -1,4 +1,13 @@
-import { appendFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Tensor } from "../../lib/core/tensor.js";
@@ -216,7 +225,10 @@ describe("an evaluation", () => {
     const loads = vi.spyOn(native(), "loadModel");
     for (const [options, error] of [
       [{ model: place.at("half") }, { code: "ERR_FILE_NOT_FOUND", message: /vae/ }],
-      [{ model: tinyModel, resolution: 33 }, { code: "ERR_INVALID_ARGUMENT", message: /resolution must be a multiple of/ }],
+      [
+        { model: tinyModel, resolution: 33 },
+        { code: "ERR_INVALID_ARGUMENT", message: /resolution must be a multiple of/ },
+      ],
     ] as const) {
       const output = place.at("nothing");
       const { code, message } = error;
