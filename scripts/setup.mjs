@@ -3,7 +3,7 @@
 //   node scripts/setup.mjs [--native] [--typescript] [--quiet]
 //
 // 1. node modules (npm ci without install scripts, if they differ from package-lock.json)
-// 2. TypeScript to dist/
+// 2. TypeScript to dist/, and the server's web page to dist/web/
 // 3. libtorch: an existing one, else it is downloaded into the user's cache
 // 4. the native addon to build/Release/
 //
@@ -98,10 +98,10 @@ function* filesBelow(folder) {
   }
 }
 
-function typescriptStamp() {
+/** Changes when one of the files does, or the version of the tool that reads them. */
+function stampOf(tool, ...inputs) {
   const hash = createHash("sha256");
-  const inputs = [at("tsconfig.json"), at("node_modules", "typescript", "package.json"), ...filesBelow(at("lib"))];
-  for (const path of inputs.sort()) {
+  for (const path of [at("node_modules", tool, "package.json"), ...inputs].sort()) {
     const { size, mtimeMs } = statSync(path);
     hash.update(`${path}\0${size}\0${mtimeMs}\n`);
   }
@@ -110,7 +110,7 @@ function typescriptStamp() {
 
 async function setUpTypeScript() {
   const stampPath = at("dist", ".sources");
-  const stamp = typescriptStamp();
+  const stamp = stampOf("typescript", at("tsconfig.json"), ...filesBelow(at("lib")));
   if (existsSync(stampPath) && readFileSync(stampPath, "utf8") === stamp) return upToDate("dist");
   say("compiling TypeScript to dist/");
   rmSync(stampPath, { force: true });
@@ -127,12 +127,24 @@ async function setUpTypeScript() {
     return;
   }
   for (const path of filesBelow(at("dist"))) {
+    if (path.startsWith(at("dist", "web"))) continue;
     const source = path.replace(at("dist"), at("lib")).replace(/(\.d)?\.[jt]s$/, ".ts");
     if (/\.[jt]s$/.test(path) && !existsSync(source)) rmSync(path);
   }
   const main = at("dist", "cli", "main.js");
   if (existsSync(main)) chmodSync(main, 0o755);
   mkdirSync(at("dist"), { recursive: true });
+  writeFileSync(stampPath, stamp);
+}
+
+async function setUpPage() {
+  const stampPath = at("dist", ".page.sources");
+  const stamp = stampOf("vite", at("package-lock.json"), ...filesBelow(at("web")));
+  if (existsSync(stampPath) && readFileSync(stampPath, "utf8") === stamp) return upToDate("web page");
+  say("building the web page to dist/web/");
+  const vite = at("node_modules", "vite", "bin", "vite.js");
+  const status = await run(process.execPath, [vite, "build", at("web"), "--logLevel", "warn"]);
+  if (status !== 0) throw new SetupError(`the web page was not built: vite ended with ${status}`);
   writeFileSync(stampPath, stamp);
 }
 
@@ -188,6 +200,7 @@ try {
     throw new SetupError(`Node.js ${oldest} or newer is needed, not ${process.version}`);
   await setUpModules();
   await setUpTypeScript();
+  await setUpPage();
   if (everything || flags.native) {
     await setUpLibtorch();
     await setUpAddon();

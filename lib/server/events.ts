@@ -34,6 +34,11 @@ export class EventStream {
     });
   }
 
+  /** Sends an event that may be lost: not to a client that still has others to read. */
+  tell(type: string, data: object): void {
+    if (!this.#reply.raw.writableNeedDrain) void this.send(type, data);
+  }
+
   end(): void {
     if (!this.#reply.raw.destroyed) this.#reply.raw.end();
   }

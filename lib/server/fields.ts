@@ -9,6 +9,8 @@ export type Schema = Readonly<Record<string, unknown>>;
 
 /** Characters of a prompt at most; the models read about 77 tokens. */
 const MAX_PROMPT = 4000;
+/** OpenAI's API has 3; a page shows more. */
+const MAX_PREVIEWS = 20;
 /** JSON's numbers are exact up to here. */
 const MAX_SEED = Number.MAX_SAFE_INTEGER;
 
@@ -27,6 +29,7 @@ export interface PictureFields {
   output_compression?: number;
   stream: boolean;
   partial_images: number;
+  progress: boolean;
   negative_prompt?: string;
   num_inference_steps: number;
   guidance_scale?: number;
@@ -91,9 +94,10 @@ function pictureFields({ maxSteps, maxImages }: ServerSettings, steps: number): 
     },
     stream: { type: "boolean", default: false, description: "answer with server-sent events" },
     partial_images: {
-      ...{ type: "integer", minimum: 0, maximum: 3, default: 0 },
+      ...{ type: "integer", minimum: 0, maximum: MAX_PREVIEWS, default: 0 },
       description: "previews of the first image in a stream",
     },
+    progress: { type: "boolean", default: false, description: "events for each step in a stream" },
     negative_prompt: fieldOf(negative_prompt, { maxLength: MAX_PROMPT }),
     num_inference_steps: fieldOf(num_inference_steps, { maximum: maxSteps, default: Math.min(steps, maxSteps) }),
     guidance_scale: fieldOf(guidance_scale),

@@ -1,9 +1,13 @@
 import type { FromPretrainedOptions } from "../components/load.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
+import { builtInModel } from "../models/built-in.js";
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from "../pipelines/auto.js";
 import { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
+import { classNameFor, type Task } from "../pipelines/families.js";
+import { LatentPipeline } from "../pipelines/latent_pipeline.js";
 import type { ImagesResult } from "../pipelines/run-options.js";
+import { trainedSize } from "../pipelines/size.js";
 import { schedulerFromClassName } from "../schedulers/registry.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { HttpError } from "./errors.js";
@@ -26,11 +30,24 @@ export type ServerModels = Readonly<Record<string, string | ModelSource | ImageP
 /** What a request wants a model for. */
 export type Use = "edit" | "inpaint" | "generate";
 
+/** What the list of models says of one beside its name. */
+export interface ModelDescription {
+  /** In diffusers. */
+  class_name: string;
+  uses: Use[];
+  /** Whether prompts say what to change. */
+  instructed: boolean;
+  /** WIDTHxHEIGHT that it was trained for. */
+  size: string | null;
+  built_in: boolean;
+}
+
 /** A model that is loaded. */
 export interface ServedModel {
   readonly name: string;
   /** Seconds since 1970 at which it was loaded. */
   readonly created: number;
+  readonly about: ModelDescription;
   /**
    * The pipeline for a use, with a scheduler of its own if one is named.
    *
@@ -63,7 +80,8 @@ export class ModelStore implements Disposable {
           pipeline = (await DiffusionPipeline.fromPretrained(from, options)) as unknown as ImagePipeline;
           owned.push(pipeline);
         }
-        served.set(name, serve(name, pipeline));
+        const builtIn = (typeof given === "string" ? given : "from" in given && given.from) === builtInModel;
+        served.set(name, serve(name, pipeline, builtIn));
       }
     } catch (error) {
       for (const each of owned) each.dispose();
@@ -94,10 +112,11 @@ export class ModelStore implements Disposable {
   }
 }
 
-function serve(name: string, pipeline: ImagePipeline): ServedModel {
+function serve(name: string, pipeline: ImagePipeline, builtIn: boolean): ServedModel {
   return {
     name,
     created: Math.floor(Date.now() / 1000),
+    about: describeModel(pipeline, builtIn),
     pipelineFor(use, scheduler) {
       const own = /InstructPix2Pix/.test(pipeline.className);
       const suits = own ? use === "edit" : true;
@@ -114,6 +133,31 @@ function serve(name: string, pipeline: ImagePipeline): ServedModel {
       }
     },
   };
+}
+
+const TASKS = { edit: "image2image", inpaint: "inpainting", generate: "text2image" } as const;
+
+function describeModel(pipeline: ImagePipeline, builtIn: boolean): ModelDescription {
+  const { className } = pipeline;
+  const instructed = /InstructPix2Pix/.test(className);
+  const size = pipeline instanceof LatentPipeline ? trainedSize(pipeline) : undefined;
+  const uses = Object.keys(TASKS) as Use[];
+  return {
+    class_name: className,
+    uses: instructed ? ["edit"] : uses.filter((use) => isForTask(TASKS[use], className)),
+    instructed,
+    size: size ? `${size.width}x${size.height}` : null,
+    built_in: builtIn,
+  };
+}
+
+function isForTask(task: Task, className: string): boolean {
+  try {
+    return classNameFor(task, className) !== "";
+  } catch (error) {
+    if (isInstructPix2PixError(error, "ERR_CONFIG")) return false;
+    throw error;
+  }
 }
 
 const DOING: Readonly<Record<Use, string>> = {

@@ -18,6 +18,7 @@ export const serverOptions = declareOptions({
     default: 25,
     help: "how long requests may still take after SIGTERM; then they get 503",
   },
+  page: { type: "boolean", default: true, help: "serve the web page at /" },
 
   api_keys_file: {
     type: "string",

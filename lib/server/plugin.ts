@@ -6,12 +6,15 @@ import { type Access, createAccess } from "./access/access.js";
 import { describeError, HttpError } from "./errors.js";
 import { createMetrics } from "./metrics.js";
 import { ModelStore, type ServerModels } from "./models.js";
+import { documentRoutes } from "./openapi.js";
 import { resolveServerOptions, type ServerOptions } from "./options.js";
 import { BoundedQueue } from "./queue.js";
 import { RequestLives } from "./request-life.js";
 import { addAdminRoutes } from "./routes/admin.js";
 import { addImageRoutes } from "./routes/images.js";
 import { addModelRoutes } from "./routes/models.js";
+import { addPage } from "./routes/page.js";
+import { addWorldRoutes } from "./routes/world.js";
 import type { Serving } from "./serving.js";
 
 /** The options of {@link editsPlugin}; those about listening are for `createServer`. */
@@ -61,9 +64,12 @@ export async function editsPlugin(app: FastifyInstance, { models, ...options }: 
     attachFieldsToBody: "keyValues",
     limits: { fileSize: settings.maxBytes, files: FILES, ...FIELDS },
   });
+  documentRoutes(app);
   addAdminRoutes(app, serving);
   addModelRoutes(app, serving);
   addImageRoutes(app, serving);
+  addWorldRoutes(app, serving);
+  if (settings.page) addPage(app);
 }
 
 async function createServing(models: ServerModels, settings: Serving["settings"], access: Access): Promise<Serving> {

@@ -14,8 +14,8 @@ export class BoundedQueue {
   readonly #clients = new Map<string, number>();
   #entered = 0;
   #running = 0;
-  /** In the order of their arrival. */
-  readonly #waiting = new Set<() => void>();
+  /** How each begins, and who is told its position, in the order of their arrival. */
+  readonly #waiting = new Map<() => void, ((position: number) => void) | undefined>();
   #meanSeconds = 1;
 
   /** @param lingering how many tasks still run for requests that have left */
@@ -63,9 +63,13 @@ export class BoundedQueue {
     else this.#clients.delete(client);
   }
 
-  /** Runs a task when it is its turn. An abort before that removes it from the queue. */
-  async run<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    await this.#turn(signal);
+  /**
+   * Runs a task when it is its turn. An abort before that removes it from the queue.
+   *
+   * @param onPosition told while it waits how many tasks come before it, those that run not counted, and when that changes
+   */
+  async run<T>(task: () => Promise<T>, signal: AbortSignal, onPosition?: (position: number) => void): Promise<T> {
+    await this.#turn(signal, onPosition);
     const begun = performance.now();
     try {
       return await task();
@@ -75,7 +79,7 @@ export class BoundedQueue {
     }
   }
 
-  async #turn(signal: AbortSignal): Promise<void> {
+  async #turn(signal: AbortSignal, onPosition?: (position: number) => void): Promise<void> {
     signal.throwIfAborted();
     if (this.#running < this.#bounds.concurrency) {
       this.#running++;
@@ -88,26 +92,38 @@ export class BoundedQueue {
       };
       const giveUp = () => {
         this.#waiting.delete(begin);
+        this.#tellPositions();
         reject(signal.reason);
       };
-      this.#waiting.add(begin);
+      onPosition?.(this.#waiting.size);
+      this.#waiting.set(begin, onPosition);
       signal.addEventListener("abort", giveUp, { once: true });
     });
   }
 
   /** Passes the turn to the next task, or frees it. */
   #next(): void {
-    const [first] = this.#waiting;
+    const [first] = this.#waiting.keys();
     if (!first) {
       this.#running--;
       return;
     }
     this.#waiting.delete(first);
     first();
+    this.#tellPositions();
+  }
+
+  #tellPositions(): void {
+    let position = 0;
+    for (const tell of this.#waiting.values()) tell?.(position++);
+  }
+
+  /** An estimate of when a task begins that so many come before. */
+  secondsUntil(position: number): number {
+    return (this.#meanSeconds * (1 + position)) / this.#bounds.concurrency;
   }
 
   #secondsUntilAPlace(): number {
-    const seconds = (this.#meanSeconds * (1 + this.waiting)) / this.#bounds.concurrency;
-    return Math.min(600, Math.max(1, Math.ceil(seconds)));
+    return Math.min(600, Math.max(1, Math.ceil(this.secondsUntil(this.waiting))));
   }
 }

@@ -19,8 +19,8 @@ export interface PictureRequest {
 /** What is told while a request is computed. */
 export interface RunWatcher {
   signal: AbortSignal;
-  /** A step is done. */
-  onStep(): void;
+  /** A step is done. @param done of so many in all */
+  onStep(done: number, total: number): void;
   /** A preview of the first image, `partial_images` times. */
   onPreview?: ((picture: RgbImage, index: number) => Promise<void>) | undefined;
 }
@@ -51,8 +51,8 @@ export async function runRequest(
     ...given({ negativePrompt: negative_prompt, guidanceScale: guidance_scale, seed: fields.seed }),
     ...given({ imageGuidanceScale: image_guidance_scale, strength }),
     ...(await placeOf(pipeline, { pictures, size })),
-    onStep: async ({ step, totalSteps, latents }: StepProgress) => {
-      onStep();
+    onStep: async ({ step, totalSteps, latents, tile = 0, tiles = 1 }: StepProgress) => {
+      onStep(tile * totalSteps + step + 1, tiles * totalSteps);
       const index = previews.indexAt(step, totalSteps);
       if (index !== undefined && pipeline instanceof LatentPipeline)
         await onPreview!(await pipeline.preview(latents, signal), index);

@@ -69,7 +69,13 @@ export function packageProblems({ root, targets, packages }) {
     if (!manifest.os || !manifest.cpu) problems.push(`${manifest.name} names no os or cpu`);
   if (packages.root.size >= ROOT_LIMIT)
     problems.push(`${name} has ${packages.root.size} bytes, the limit is ${ROOT_LIMIT}`);
-  for (const needed of ["dist/index.js", "dist/cli/main.js", "CMakeLists.txt", "models/tiny/model_index.json"])
+  for (const needed of [
+    "dist/index.js",
+    "dist/cli/main.js",
+    "dist/web/index.html",
+    "CMakeLists.txt",
+    "models/tiny/model_index.json",
+  ])
     if (!packages.root.files.includes(needed)) problems.push(`${name} lacks ${needed}`);
   return problems;
 }

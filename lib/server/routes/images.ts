@@ -3,14 +3,17 @@ import type { ImagesResult } from "../../pipelines/run-options.js";
 import { encodePicture, imagesAnswer } from "../answers.js";
 import { describeError, reasonOf } from "../errors.js";
 import { EventStream } from "../events.js";
-import { type EditFields, editSchema, generationSchema } from "../fields.js";
+import { type EditFields, editSchema, generationSchema, type Schema } from "../fields.js";
 import type { ServedModel } from "../models.js";
+import type { RouteDoc } from "../openapi.js";
 import { JSON_LIMIT, loadRequestPictures, type RequestPictures, sizeOf } from "../pictures.js";
 import { tidyBody } from "../request-body.js";
 import { CLIENT_GONE } from "../request-life.js";
 import { type RunWatcher, runRequest } from "../run.js";
 import type { Serving } from "../serving.js";
+import { editsDoc, generationsDoc, plainEditDoc } from "./image-docs.js";
 import { previewEvent, sendPictures } from "./image-events.js";
+import { type Progress, runProgress, waitProgress } from "./progress.js";
 
 /** A request whose fields are valid, and which has its place. */
 interface Prepared {
@@ -20,7 +23,13 @@ interface Prepared {
   /** Fires when it is to end early. */
   signal: AbortSignal;
   /** Computes it when it is its turn. */
-  compute(onPreview?: RunWatcher["onPreview"]): Promise<ImagesResult>;
+  compute(watch?: Watch): Promise<ImagesResult>;
+}
+
+/** What a stream tells while a request waits and is computed. */
+interface Watch {
+  onPreview?: RunWatcher["onPreview"];
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 type Answer = (prepared: Prepared, reply: FastifyReply) => Promise<unknown>;
@@ -28,9 +37,10 @@ type Answer = (prepared: Prepared, reply: FastifyReply) => Promise<unknown>;
 /** OpenAI's routes for images, and `/edit`, whose answer is the image itself. */
 export function addImageRoutes(app: FastifyInstance, serving: Serving): void {
   const { settings } = serving;
-  const add = (url: string, schema: ReturnType<typeof editSchema>, withPicture: boolean, answer: Answer) =>
+  const add = (url: string, doc: RouteDoc, schema: Schema, withPicture: boolean, answer: Answer) =>
     app.post<{ Body: EditFields }>(url, {
       schema: { body: schema },
+      config: { doc },
       bodyLimit: JSON_LIMIT,
       onRequest: async (request, reply) => {
         const client = serving.access.clientOf(request);
@@ -43,9 +53,10 @@ export function addImageRoutes(app: FastifyInstance, serving: Serving): void {
       preHandler: async (request) => serving.lives.received(request),
       handler: (request, reply) => handle(serving, request, reply, withPicture, answer),
     });
-  add("/v1/images/edits", editSchema(settings), true, answerImages);
-  add("/v1/images/generations", generationSchema(settings), false, answerImages);
-  add("/edit", editSchema(settings), true, answerBytes);
+  const [edit, generation] = [editSchema(settings), generationSchema(settings)];
+  add("/v1/images/edits", editsDoc(edit), edit, true, answerImages);
+  add("/v1/images/generations", generationsDoc(generation), generation, false, answerImages);
+  add("/edit", plainEditDoc(edit), edit, true, answerBytes);
 }
 
 async function handle(
@@ -68,14 +79,24 @@ async function handle(
       reading.count++;
       pictures = await loadRequestPictures(fields, settings, signal).finally(() => reading.count--);
     }
-    const compute: Prepared["compute"] = (onPreview) =>
-      queue.run(async () => {
+    const compute: Prepared["compute"] = ({ onPreview, onProgress } = {}) => {
+      const task = async () => {
         const stop = metrics.seconds.startTimer({ model: model.name });
-        const watcher = { signal, onStep: () => metrics.steps.inc(), onPreview };
+        const onStep = runProgress(onProgress);
+        const watcher = {
+          ...{ signal, onPreview },
+          onStep: (done: number, total: number) => {
+            metrics.steps.inc();
+            onStep(done, total);
+          },
+        };
         const result = await runRequest(model, { fields, pictures, size }, watcher);
         stop();
         return result;
-      }, signal);
+      };
+      const onPosition = (position: number) => onProgress?.(waitProgress(position, queue));
+      return queue.run(task, signal, onPosition);
+    };
     return await answer({ fields, model, pictures, signal, compute }, reply);
   } catch (error) {
     throw reasonOf(error, signal);
@@ -87,9 +108,12 @@ const answerImages: Answer = async ({ fields, model, pictures, signal, compute }
   const kind = pictures ? "image_edit" : "image_generation";
   const stream = new EventStream(reply, signal);
   try {
-    const result = await compute(async (picture, index) =>
-      stream.send(`${kind}.partial_image`, await previewEvent(kind, picture, index, fields)),
-    );
+    const type = `${kind}.progress`;
+    const result = await compute({
+      onPreview: async (picture, index) =>
+        stream.send(`${kind}.partial_image`, await previewEvent(kind, picture, index, fields)),
+      onProgress: fields.progress ? (progress) => stream.tell(type, { type, ...progress }) : undefined,
+    });
     await sendPictures(stream, kind, result, fields);
   } catch (error) {
     if (!stream.begun) throw error;

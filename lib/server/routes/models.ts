@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { Schema } from "../fields.js";
 import type { ServedModel } from "../models.js";
+import type { RouteDoc } from "../openapi.js";
 import type { Serving } from "../serving.js";
 
 /** OpenAI's list of models. */
@@ -7,13 +9,48 @@ export function addModelRoutes(app: FastifyInstance, { store, access }: Serving)
   const onRequest = async (request: FastifyRequest) => {
     access.clientOf(request);
   };
-  app.get("/v1/models", { onRequest }, async () => ({ object: "list", data: store.list.map(describe) }));
+  app.get("/v1/models", { onRequest, config: { doc: LIST } }, async () => ({
+    object: "list",
+    data: store.list.map(describe),
+  }));
   // Names may hold slashes, as those of repositories do.
-  app.get<{ Params: { "*": string } }>("/v1/models/*", { onRequest }, async ({ params }) =>
+  app.get<{ Params: { "*": string } }>("/v1/models/*", { onRequest, config: { doc: ONE } }, async ({ params }) =>
     describe(store.get(params["*"])),
   );
 }
 
-function describe({ name, created }: ServedModel) {
-  return { id: name, object: "model", created, owned_by: "instruct-pix2pix" };
+function describe({ name, created, about }: ServedModel) {
+  return { id: name, object: "model", created, owned_by: "instruct-pix2pix", ...about };
 }
+
+const MODEL: Schema = {
+  type: "object",
+  properties: {
+    id: { type: "string" },
+    object: { const: "model" },
+    created: { type: "integer", description: "seconds since 1970" },
+    owned_by: { type: "string" },
+    class_name: { type: "string", description: "of its pipeline, as in diffusers" },
+    uses: { type: "array", items: { enum: ["edit", "inpaint", "generate"] }, description: "what it is for" },
+    instructed: { type: "boolean", description: "whether prompts say what to change, with image_guidance_scale" },
+    size: { type: ["string", "null"], description: "WIDTHxHEIGHT that it was trained for" },
+    built_in: { type: "boolean", description: "the small model of this package: see /examples/world" },
+  },
+};
+
+const LIST: RouteDoc = {
+  summary: "The models",
+  answer: {
+    "application/json": {
+      type: "object",
+      properties: { object: { const: "list" }, data: { type: "array", items: MODEL } },
+    },
+  },
+};
+
+const ONE: RouteDoc = {
+  summary: "A model by its name",
+  parameters: [{ name: "name", in: "path", required: true, schema: { type: "string" } }],
+  answer: { "application/json": MODEL },
+  errors: [404],
+};
