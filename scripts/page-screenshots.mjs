@@ -1,4 +1,4 @@
-// Takes the screenshots of the server's page that docs/server.md shows: node scripts/page-screenshots.mjs [CHROMIUM]
+// Takes the screenshot of the server's page that docs/server.md shows: node scripts/page-screenshots.mjs [CHROMIUM]
 
 import { chromium } from "playwright-core";
 import sharp from "sharp";
@@ -7,7 +7,7 @@ import { createServer } from "../dist/server/index.js";
 
 const executablePath = process.argv[2] ?? "/usr/bin/chromium";
 
-await using server = await createServer({ models: { "built-in": builtInModel }, port: 0, logLevel: "silent" });
+const server = await createServer({ models: { "built-in": builtInModel }, port: 0, logLevel: "silent" });
 const url = await server.listen();
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 
@@ -17,6 +17,8 @@ async function shoot(name, viewport, colorScheme, instruction) {
   await page.addInitScript(() => {
     Math.random = () => 0.000042;
   });
+  // Machines may be slow.
+  page.setDefaultTimeout(150_000);
   await page.goto(url);
   await page.getByRole("img", { name: /to change/ }).waitFor();
   await page.getByLabel("another one each time").uncheck();
@@ -27,10 +29,12 @@ async function shoot(name, viewport, colorScheme, instruction) {
   await page.waitForTimeout(500);
   await page.evaluate(() => scrollTo(0, 0));
   const png = await page.screenshot();
-  await sharp(png).webp({ quality: 80 }).toFile(new URL(`../docs/${name}.webp`, import.meta.url).pathname);
+  await sharp(png)
+    .webp({ quality: 80 })
+    .toFile(new URL(`../docs/${name}.webp`, import.meta.url).pathname);
   await page.close();
 }
 
-await shoot("page", { width: 1200, height: 800 }, "light", "make it snow");
-await shoot("page-dark", { width: 1200, height: 800 }, "dark", "make it night");
+await shoot("page", { width: 1200, height: 800 }, "light", "make the background peach");
 await browser.close();
+await server.close();

@@ -18,13 +18,17 @@ export const serverOptions = declareOptions({
     default: 25,
     help: "how long requests may still take after SIGTERM; then they get 503",
   },
-  page: { type: "boolean", default: true, help: "serve the web page at /" },
+  warm_up: {
+    type: "boolean",
+    help: "have each model compute a step before the server listens, so that the first request is not slower than others",
+  },
+  page: { type: "boolean", default: true, help: "serve no web page at /" },
 
   api_keys_file: {
     type: "string",
     value: "FILE",
     group: ACCESS,
-    help: "a file with a key on each line, of at least 16 characters; requests need one of them, as Authorization: Bearer KEY",
+    help: "a file with a key on each line, of at least 16 characters, and behind it, if its client is to have others than all, places=N and requests_per_minute=N; requests need one of the keys, as Authorization: Bearer KEY",
   },
   allow_without_key: {
     type: "boolean",
@@ -43,7 +47,7 @@ export const serverOptions = declareOptions({
     value: "ORIGIN,…",
     default: "",
     group: ACCESS,
-    help: "further origins whose pages may send requests, such as https://example.org",
+    help: "further origins whose pages may send requests and read answers (CORS), such as https://example.org",
   },
   trust_proxy: {
     type: "string",
@@ -74,6 +78,13 @@ export const serverOptions = declareOptions({
     default: 16,
     group: LIMITS,
     help: "how many of them one client may hold: a key, or without keys an IPv4 address or a /64 network of IPv6",
+  },
+  requests_per_minute: {
+    type: "integer",
+    min: 1,
+    max: 100_000,
+    group: LIMITS,
+    help: "how many requests for images one client may send in a minute, some of them at once; by default any number",
   },
   concurrency: {
     type: "integer",

@@ -3,6 +3,8 @@ import multipart from "@fastify/multipart";
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaValidationError } from "fastify";
 import { decodesInProgress } from "../images/index.js";
 import { type Access, createAccess } from "./access/access.js";
+import { allowOrigins } from "./access/cors.js";
+import { Rates } from "./access/rates.js";
 import { describeError, HttpError } from "./errors.js";
 import { createMetrics } from "./metrics.js";
 import { ModelStore, type ServerModels } from "./models.js";
@@ -14,7 +16,9 @@ import { addAdminRoutes } from "./routes/admin.js";
 import { addImageRoutes } from "./routes/images.js";
 import { addModelRoutes } from "./routes/models.js";
 import { addPage } from "./routes/page.js";
+import { addSdRoutes } from "./routes/sdapi.js";
 import { addWorldRoutes } from "./routes/world.js";
+import { warmUp } from "./run.js";
 import type { Serving } from "./serving.js";
 
 /** The options of {@link editsPlugin}; those about listening are for `createServer`. */
@@ -65,9 +69,11 @@ export async function editsPlugin(app: FastifyInstance, { models, ...options }: 
     limits: { fileSize: settings.maxBytes, files: FILES, ...FIELDS },
   });
   documentRoutes(app);
+  allowOrigins(app, access.origins);
   addAdminRoutes(app, serving);
   addModelRoutes(app, serving);
   addImageRoutes(app, serving);
+  addSdRoutes(app, serving);
   addWorldRoutes(app, serving);
   if (settings.page) addPage(app);
 }
@@ -77,8 +83,9 @@ async function createServing(models: ServerModels, settings: Serving["settings"]
   // A decoder cannot be stopped at once: it may still run after its request has ended.
   const queue = new BoundedQueue(settings, () => Math.max(0, decodesInProgress() - reading.count));
   const metrics = createMetrics(queue);
-  const lives = new RequestLives({ settings, queue, metrics });
+  const lives = new RequestLives({ settings, access, queue, rates: new Rates(), metrics });
   const store = await ModelStore.load(models);
+  if (settings.warmUp) for (const model of store.list) await warmUp(model);
   return { settings, access, store, queue, metrics, lives, reading, ready: true };
 }
 

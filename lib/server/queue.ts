@@ -39,10 +39,11 @@ export class BoundedQueue {
   /**
    * Takes a place until the returned function is called.
    *
+   * @param placesPerClient the client's maximum
    * @throws a 429 with a time to retry when there is none, or the client holds its maximum
    */
-  enter(client: string): () => void {
-    const { places, placesPerClient } = this.#bounds;
+  enter(client: string, placesPerClient = this.#bounds.placesPerClient): () => void {
+    const { places } = this.#bounds;
     const held = this.#clients.get(client) ?? 0;
     if (this.inside >= places) throw this.#full("ERR_BUSY", "too many requests are waiting");
     if (held >= placesPerClient)

@@ -1,4 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Access } from "./access/access.js";
+import type { Rates } from "./access/rates.js";
 import { HttpError } from "./errors.js";
 import type { Metrics } from "./metrics.js";
 import type { ServerSettings } from "./options.js";
@@ -9,7 +11,9 @@ const CUT = 1000;
 
 interface Surroundings {
   settings: ServerSettings;
+  access: Pick<Access, "limitsOf">;
   queue: BoundedQueue;
+  rates: Rates;
   metrics: Metrics;
 }
 
@@ -44,15 +48,20 @@ export class RequestLives {
     return this.#cancellations.get(request)?.signal;
   }
 
+  /** Ends a request early, with an error; nothing if it has ended. */
+  abort(request: FastifyRequest, error: HttpError): void {
+    this.#cancellations.get(request)?.abort(error);
+  }
+
   /**
    * Begins a request, before its body is read: one that is rejected costs no memory.
    *
    * @param client the one that it counts for
    * @param ended told how it ended
-   * @throws as `BoundedQueue.enter`
+   * @throws as `Rates.take` and `BoundedQueue.enter`
    */
   begin(request: FastifyRequest, reply: FastifyReply, client: string, ended: (status: number) => void): void {
-    const { settings, queue, metrics } = this.#surroundings;
+    const { settings, access, queue, rates, metrics } = this.#surroundings;
     const { socket } = request.raw;
     // For Node.js, a response whose connection broke is finished too.
     const arrived = () => reply.raw.writableFinished && (!socket.destroyed || socket.writableFinished);
@@ -61,7 +70,9 @@ export class RequestLives {
       metrics.responses.inc({ status });
       ended(status);
     });
-    const leave = queue.enter(client);
+    const { places, requestsPerMinute = settings.requestsPerMinute } = access.limitsOf(client);
+    rates.take(client, requestsPerMinute);
+    const leave = queue.enter(client, places);
     const cancellation = new AbortController();
     this.#cancellations.set(request, cancellation);
     this.#receiving.add(request);

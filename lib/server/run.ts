@@ -1,5 +1,5 @@
 import { InstructPix2PixError } from "../core/errors.js";
-import type { RgbImage } from "../images/index.js";
+import { RgbImage } from "../images/index.js";
 import { LatentPipeline } from "../pipelines/latent_pipeline.js";
 import type { ImagesResult, StepProgress } from "../pipelines/run-options.js";
 import { trainedSize } from "../pipelines/size.js";
@@ -59,6 +59,20 @@ export async function runRequest(
     },
   };
   return await pipeline.run(options);
+}
+
+/**
+ * Has a model compute a step, so that what it does only once is done.
+ *
+ * @throws as the pipeline's `run`
+ */
+export async function warmUp({ about, pipelineFor }: Pick<ServedModel, "about" | "pipelineFor">): Promise<void> {
+  if (!about.uses.includes("edit")) return;
+  const [width, height] = (about.size ?? "64x64").split("x").map(Number) as [number, number];
+  const image = new RgbImage(width, height, new Uint8Array(3 * width * height).fill(128));
+  using held = pipelineFor("edit", undefined);
+  const strength = about.instructed ? {} : { strength: 1 };
+  await held.pipeline.run({ image, prompt: "", numInferenceSteps: 1, seed: 0, ...strength });
 }
 
 /** The options of a run that say its images and their size. */

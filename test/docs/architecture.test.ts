@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { read, root } from "./pages.js";
 
 const PAGE = "docs/architecture.md";
-const SOURCES = ["lib", "native", "scripts", "bench", "test", "examples", "docs"];
+const SOURCES = ["lib", "native", "scripts", "bench", "test", "examples", "docs", "web"];
 const FILE = /\.(?:ts|mjs|cc|h|c|py|md|json)$/;
 
 /** What is no name of the repository: JavaScript's and Node.js's, and programs. */

@@ -2,8 +2,8 @@ import { isIP } from "node:net";
 import type { FastifyRequest } from "fastify";
 import { quote } from "../../core/quote.js";
 import { invalidOption, listOf, type ServerSettings } from "../options.js";
-import { createHostCheck, isLocalHost } from "./hosts.js";
-import { createKeyCheck, type KeyCheck } from "./keys.js";
+import { allowedOrigins, createHostCheck, isLocalHost } from "./hosts.js";
+import { type ClientLimits, createKeys, type KeyCheck } from "./keys.js";
 import { createMetricsCheck } from "./metrics-access.js";
 
 /** The server's access checks, which throw an `HttpError`. */
@@ -13,6 +13,10 @@ export interface Access {
   checkMetrics(request: FastifyRequest): void;
   /** Checks the key, and returns the client that the request counts for. */
   clientOf: KeyCheck;
+  /** What a client may do, where it differs from the options. */
+  limitsOf(client: string): ClientLimits;
+  /** Origins whose pages may send requests and read answers. */
+  origins: readonly string[];
   /** Proxies in fastify's form. */
   trustProxy: string[] | false;
 }
@@ -24,10 +28,14 @@ export function createAccess(settings: ServerSettings): Access {
     throw invalidOption(
       `whoever reaches ${quote(host)} could use the server: give apiKeysFile, or allowWithoutKey if that is meant`,
     );
+  const keys = createKeys(apiKeysFile);
+  const origins = allowedOrigins(settings.allowedOrigins);
   return {
-    checkHost: createHostCheck(settings),
+    checkHost: createHostCheck(settings, origins),
     checkMetrics: createMetricsCheck(settings.metricsTokenFile),
-    clientOf: createKeyCheck(apiKeysFile),
+    clientOf: keys.check,
+    limitsOf: keys.limitsOf,
+    origins,
     trustProxy: proxies(settings.trustProxy),
   };
 }

@@ -15,19 +15,11 @@ import { isLoopback } from "./clients.js";
  *
  * @returns throws a 400, 403 or 421
  */
-export function createHostCheck({
-  host,
-  allowedHosts,
-  allowedOrigins,
-}: Pick<ServerSettings, "host" | "allowedHosts" | "allowedOrigins">): (
-  request: Pick<FastifyRequest, "headers">,
-) => void {
+export function createHostCheck(
+  { host, allowedHosts }: Pick<ServerSettings, "host" | "allowedHosts">,
+  origins: readonly string[],
+): (request: Pick<FastifyRequest, "headers">) => void {
   const hosts = listOf(allowedHosts).map((name) => name.toLowerCase());
-  const origins = listOf(allowedOrigins).map((text) => {
-    if (!URL.canParse(text) || new URL(text).origin === "null")
-      throw invalidOption(`allowedOrigins holds ${quote(text)}, which is no origin such as https://example.org`);
-    return new URL(text).origin;
-  });
   const bound = boundName(host);
   const onLoopback = isLocal(bound);
 
@@ -45,6 +37,15 @@ export function createHostCheck({
     if (origin !== undefined && !origins.includes(origin) && !isSameHost(origin, headers.host))
       throw new HttpError(403, "ERR_ORIGIN", "pages of other origins may not ask this server; see --allowed_origins");
   };
+}
+
+/** @throws `ERR_INVALID_ARGUMENT` for what is no origin */
+export function allowedOrigins(list: string): string[] {
+  return listOf(list).map((text) => {
+    if (!URL.canParse(text) || new URL(text).origin === "null")
+      throw invalidOption(`allowedOrigins holds ${quote(text)}, which is no origin such as https://example.org`);
+    return new URL(text).origin;
+  });
 }
 
 /** Whether a server that listens there is reached by programs on this machine only. */
