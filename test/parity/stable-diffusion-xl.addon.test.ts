@@ -64,6 +64,13 @@ describe("text to image, image to image, and refining", () =>
   replay("sdxl-img2img", { StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline }));
 describe("InstructPix2Pix", () => replay("sdxl-ip2p", { StableDiffusionXLInstructPix2PixPipeline }));
 describe("inpainting", () => replay("sdxl-inpaint", { StableDiffusionXLInpaintPipeline }));
+describe("settings that come together rarely", () =>
+  replay("sdxl-more", {
+    StableDiffusionXLPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLInstructPix2PixPipeline,
+  }));
 describe("the scale of guidance as an input of the UNet", () =>
   replay("guidance-embedding", {
     StableDiffusionPipeline,
