@@ -159,13 +159,15 @@ class Session {
       separately: options.compat === "diffusers",
       samplesOriginals: rules.samplesOriginals,
     });
+    // First, whether or not there is a cache already: a text encoder's first call decides how its weights are packed, and with it
+    // the last bits of all that it encodes.
+    const nullText = await models.nullText(signal);
+    scope.defer(() => disposeText(nullText));
     const cache = options.cacheLatents ? await this.#openCache(loader, encoder) : undefined;
     const data = cache
       ? readFromCache(order, flips, cache)
       : encodeAsLoaded(order, flips, loader, encoder, options.compat === "diffusers");
     scope.defer(() => data.close());
-    const nullText = await models.nullText(signal);
-    scope.defer(() => disposeText(nullText));
     if (cache) await models.release();
     const step = resumed?.step ?? 0;
     if (resumed) onEvent({ type: "resumed", checkpoint: resumed.folder, step });

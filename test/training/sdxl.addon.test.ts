@@ -72,11 +72,12 @@ describe("an SDXL base model", () => {
     expect([images[0]!.width, images[0]!.height]).toEqual([32, 32]);
   });
 
-  test("with cached latents it has the same losses, and its encoders leave memory", async () => {
-    const more = { useEma: false, maxTrainSteps: 3 };
+  test("with cached latents it has the same losses, the same bits with a cache found, and its encoders leave memory", async () => {
+    const more = { useEma: false, maxTrainSteps: 3, conditioningDropoutProb: 0.3 };
+    const cache = { cacheLatents: true, cacheDir: folder.at("cache") };
     await trained(options("plain", more));
     const loads = vi.spyOn(native(), "loadModel");
-    await trained(options("cached", { ...more, cacheLatents: true }));
+    await trained(options("cached", { ...more, ...cache }));
     const kinds = loads.mock.calls.map(([kind]) => kind);
     const handles = await Promise.all(loads.mock.results.map(({ value }) => value as Promise<{ disposed: boolean }>));
     loads.mockRestore();
@@ -90,6 +91,9 @@ describe("an SDXL base model", () => {
     const losses = (name: string) => metrics(folder.at(name)).map(({ train_loss }) => train_loss!);
     for (const [i, loss] of losses("cached").entries())
       expect(Math.abs(loss / losses("plain")[i]! - 1)).toBeLessThan(1e-5);
+    // As a resumed run does.
+    await trained(options("found", { ...more, ...cache }));
+    expect(finalWeights(folder.at("found"))).toBe(finalWeights(folder.at("cached")));
   });
 
   test("with bfloat16 weights resumes bit for bit, and is saved as it was trained", async () => {
