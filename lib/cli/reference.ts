@@ -40,7 +40,7 @@ function pictureEvents(command: string): [event: string, fields: string][] {
     ["`note`, `warning`, `detail`", "`message`; details only with `--verbose`"],
     [
       "`done`",
-      `\`outputs\` (the files), \`pipeline\` (its class), \`width\`, \`height\`, \`seed\`, \`scheduler\`, \`device\`, \`dtype\`, \`steps\`, \`steps_per_second\`, \`load_seconds\`, \`${command}_seconds\`, \`total_seconds\`, \`peak_memory_bytes\`, with a safety checker \`nsfw\` (for each picture, whether it was replaced by a black one), on CUDA \`peak_device_memory_bytes\` (the most that tensors held)`,
+      `\`outputs\` (the files), \`pipeline\` (its class), \`width\`, \`height\`, \`seed\`, \`scheduler\`, \`device\`, \`dtype\`, \`steps\`, \`steps_per_second\`, \`load_seconds\`, \`${command}_seconds\`, \`total_seconds\`, \`peak_memory_bytes\`, with a safety checker \`nsfw\` (for each image, whether it was replaced by a black one), on CUDA \`peak_device_memory_bytes\` (the most that tensors held)`,
     ],
     ["`error`", "`code`, `message`"],
   ];

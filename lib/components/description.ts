@@ -19,7 +19,7 @@ export interface ComponentSlot {
   readonly classes: readonly ComponentClassName[];
   /** Whether a pipeline may lack it; it is null then. Default false. */
   readonly optional?: boolean;
-  /** Of an optional one: whether a folder may lack its files although the index names it. Default false. */
+  /** For an optional one, whether a folder may lack its files although the index names it. Default false. */
   readonly mayLackFiles?: boolean;
   /**
    * For a component that may be a list of several: the class that `model_index.json` names for one. The folders of the

@@ -23,6 +23,7 @@ import { leaveToCaller } from "./shared.js";
 /** Options of {@link ResolveOptions} that select files, which do not apply to a whole pipeline. */
 const CHOOSE_FILES = ["components", "optionalComponents", "subfolder", "allowPatterns", "ignorePatterns"] as const;
 
+/** Options of loading a pipeline from a folder or from the hub. */
 export interface FromPretrainedOptions
   extends PipelineModelOptions,
     Pick<ModelOptions, "variant">,
@@ -147,7 +148,7 @@ export interface LoadingModel<Name> {
   /** Its place in a list; undefined for a component that is none. */
   readonly place?: number | undefined;
   load(): Promise<PretrainedModel<unknown>>;
-  /** Of its weights. */
+  /** The bytes of its weights. */
   bytes(): number | Promise<number>;
 }
 

@@ -18,7 +18,7 @@ export interface BaseModel {
   /** A folder, the id of a repository on the hub, or a file in the original layout. */
   model: string;
   revision?: string;
-  /** Of its weights. */
+  /** The variant of its weights. */
   variant?: string;
   /** For a file: the folder or repository of its configurations. */
   config?: string;

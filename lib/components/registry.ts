@@ -79,7 +79,7 @@ export type RegisteredClass = ModelClass | LightClass;
 
 interface ModelConstructor<T extends PretrainedModel<unknown>> {
   readonly description: ModelDescription<T["config"]>;
-  /** Of a class that single files hold; goes with `fromSingleFile`. */
+  /** The tables of a class that single files hold; goes with `fromSingleFile`. */
   readonly singleFile?: SingleFileTables<T["config"]>;
   fromPretrained(folder: string, options: ModelOptions & QuantizationOptions): Promise<T>;
   fromSingleFile?(file: string, options: SingleFileModelOptions & QuantizationOptions): Promise<T>;

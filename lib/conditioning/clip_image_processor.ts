@@ -46,9 +46,18 @@ const DEFAULTS: JsonObject = {
 /**
  * Prepares images for CLIP's image encoder as transformers' class of this name does with Pillow: the shorter edge is resized,
  * the middle is cut out, and the values are normalised.
+ *
+ * @example
+ * ```js
+ * import { CLIPImageProcessor } from "instruct-pix2pix";
+ *
+ * const processor = new CLIPImageProcessor({ size: { shortest_edge: 224 }, crop_size: { height: 224, width: 224 } });
+ * const pixelValues = await processor.preprocess("photo.jpg");
+ * console.log(pixelValues.shape); // [ 1, 3, 224, 224 ]
+ * ```
  */
 export class CLIPImageProcessor {
-  /** As given, with transformers' keys. */
+  /** The configuration as it was given, with transformers' keys. */
   readonly config: Readonly<JsonObject>;
   readonly #settings: Settings;
 

@@ -6,6 +6,7 @@ import { encodePromptPair, encodeWeightedPair, type TextPairParts } from "./prom
 import { PROMPT_WEIGHTINGS, type PromptWeighting } from "./prompt-weightings.js";
 import { encodeWeightedPrompts, type WeightingOptions } from "./weighting/encode.js";
 
+/** Options of {@link encodePrompt}. */
 export interface EncodePromptOptions {
   /** "none" (default): every character is text. "compel": `(cat)1.3`, `dog++`, `("a", "b").blend(0.3, 0.7)` … */
   promptWeighting?: PromptWeighting;
@@ -23,6 +24,7 @@ export interface EncodedPrompt {
   promptEmbeds: Tensor;
 }
 
+/** Embeddings of a prompt and of the negative prompt. */
 export interface EncodedPromptPair extends EncodedPrompt {
   /** [B,E]: the second encoder's projected embeddings, for a pipeline's `pooledPromptEmbeds`. */
   pooledPromptEmbeds: Tensor;

@@ -22,7 +22,7 @@ const CAPACITY = 64;
 export class PromptCache {
   #encoder: CLIPTextModel | undefined;
   #tokenizer: CLIPTokenizer | undefined;
-  /** Of the encoder's weights. */
+  /** The version of the encoder's weights. */
   #version = 0;
   /** What an encoder gives for a prompt. Least recently used first. */
   readonly #rows = new Map<string, readonly Tensor[]>();

@@ -35,19 +35,46 @@ export function cudaDevices(): CudaDevice[] {
  *
  * @param device "cuda" or "cuda:N"
  * @throws `ERR_CUDA_UNAVAILABLE`, `ERR_INVALID_ARGUMENT` for the CPU
+ *
+ * @example
+ * ```js
+ * import { cudaDevices, deviceMemory } from "instruct-pix2pix";
+ *
+ * for (const { device } of cudaDevices()) console.log(device, await deviceMemory(device));
+ * ```
  */
 export async function deviceMemory(device = "cuda"): Promise<DeviceMemory> {
   return { ...(await native().deviceMemory(device)) };
 }
 
-/** Resets the peaks of {@link deviceMemory} to the current values. Throws as it does. */
+/**
+ * Resets the peaks of {@link deviceMemory} to the current values. Throws as it does.
+ *
+ * @example
+ * ```js
+ * import { cudaDevices, deviceMemory, resetPeakMemory } from "instruct-pix2pix";
+ *
+ * for (const { device } of cudaDevices()) {
+ *   await resetPeakMemory(device);
+ *   // what is to be measured
+ *   console.log(await deviceMemory(device));
+ * }
+ * ```
+ */
 export async function resetPeakMemory(device = "cuda"): Promise<void> {
   return native().resetPeakMemory(device);
 }
 
 /**
- * Returns cached memory that no tensor uses to the driver, so that other programs can use it. Throws as {@link
- * deviceMemory} does.
+ * Returns cached memory that no tensor uses to the driver, so that other programs can use it. Throws
+ * as {@link deviceMemory} does.
+ *
+ * @example
+ * ```js
+ * import { cudaDevices, emptyCache } from "instruct-pix2pix";
+ *
+ * for (const { device } of cudaDevices()) await emptyCache(device);
+ * ```
  */
 export async function emptyCache(device = "cuda"): Promise<void> {
   return native().emptyCache(device);
@@ -58,6 +85,16 @@ export async function emptyCache(device = "cuda"): Promise<void> {
  *
  * @param device "cpu", "cuda" or "cuda:N"
  * @throws `ERR_CUDA_UNAVAILABLE`
+ *
+ * @example
+ * ```js
+ * import { synchronize, Tensor } from "instruct-pix2pix";
+ *
+ * const begin = performance.now();
+ * const product = await (await Tensor.randn([256, 256])).mul(2);
+ * await synchronize(product.device);
+ * console.log(performance.now() - begin, "ms");
+ * ```
  */
 export async function synchronize(device = "cuda"): Promise<void> {
   return native().synchronize(device);

@@ -31,6 +31,18 @@ export type ErrorCode =
 /**
  * The one error class of this package. `code` is stable and meant for programs, `message` is one line for people;
  * `cause` is the underlying error, if any.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixError, loadImage } from "instruct-pix2pix";
+ *
+ * try {
+ *   await loadImage("absent.jpg");
+ * } catch (error) {
+ *   if (!(error instanceof InstructPix2PixError)) throw error;
+ *   console.log(error.code, error.message);
+ * }
+ * ```
  */
 export class InstructPix2PixError extends Error {
   override readonly name = "InstructPix2PixError";

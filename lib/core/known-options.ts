@@ -29,9 +29,15 @@ export function checkOptions<T extends object>(options: T | undefined, known: Op
 /** As {@link checkOptions}, for names that belong to no single type. */
 export function checkKnown(options: unknown, known: OptionNames<object>): asserts options is object {
   if (typeof options !== "object" || options === null)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "options must be an object");
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", notAnObject(options, shownNames(known)));
   for (const [name, value] of Object.entries(options))
     if (value !== undefined && !Object.hasOwn(known, name)) throw unknownOption(name, shownNames(known));
+}
+
+function notAnObject(given: unknown, known: readonly string[]): string {
+  const some = known.length > 3 ? [...known.slice(0, 3), "…"] : known;
+  const what = typeof given === "string" ? quote(given) : given === null ? "null" : `a ${typeof given}`;
+  return `options must be an object${known.length > 0 ? ` with ${some.join(", ")}` : ""}, not ${what}`;
 }
 
 /** The error for a name that none of the known ones is, with the one that was probably meant. */
@@ -50,7 +56,7 @@ function remedy(name: string, known: readonly string[]): string {
 }
 
 /** An option by its name in Python, if it is one of these. */
-function translated(snake: string, known: readonly string[]): string | undefined {
+export function translated(snake: string, known: readonly string[]): string | undefined {
   const name = Object.hasOwn(RENAMED, snake) ? RENAMED[snake]! : undefined;
   return name !== undefined && known.includes(name) ? name : undefined;
 }

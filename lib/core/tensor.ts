@@ -31,6 +31,7 @@ export { DTYPES, type DType } from "../runtime/contract/index.js";
 /** The element types models run in. */
 export type ModelDType = "float32" | "bfloat16" | "float16";
 
+/** Type and device of a new tensor. */
 export interface TensorOptions {
   /** Default "float32". */
   dtype?: DType;
@@ -38,6 +39,7 @@ export interface TensorOptions {
   device?: string;
 }
 
+/** Options of random tensors. */
 export interface RandomOptions extends TensorOptions {
   /** One generator, or one for each row (index of the first dimension). */
   generator?: Generator | readonly Generator[];

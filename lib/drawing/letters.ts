@@ -86,7 +86,7 @@ function strokesOf(letter: string): readonly [width: number, path: string] {
 /** How a line of text is drawn. */
 export interface TextStyle {
   x: number;
-  /** Of the baseline. */
+  /** The height of the baseline. */
   y: number;
   /** From the tallest letter to the deepest. */
   size: number;

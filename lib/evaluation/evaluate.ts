@@ -20,7 +20,7 @@ import { type Entry, ResultsFile } from "./results-file.js";
 
 /** What an evaluation has found. */
 export interface EvaluationResult {
-  /** In the order of the image guidance scales. */
+  /** The points in the order of the image guidance scales. */
   points: EvaluationPoint[];
   /** Pairs that were evaluated. */
   rows: number;

@@ -10,6 +10,7 @@ import { PAPER_CLIP, PAPER_SCALES } from "./defaults.js";
 /** A pipeline that edits by instruction. */
 export type InstructionEditor = InstructPix2PixPipeline | StableDiffusionXLInstructPix2PixPipeline;
 
+/** Options of {@link evaluate}. */
 export interface EvaluateOptions {
   /** What edits: a folder, an id on the hub, or a loaded pipeline, which stays the caller's. */
   model: string | InstructionEditor;
@@ -29,7 +30,7 @@ export interface EvaluateOptions {
   resolution?: number | undefined;
   /** Takes only this many pairs, drawn as `torch.randperm` draws them under `seed`. Default: all, in their order. */
   count?: number | undefined;
-  /** Of the noise, row i has `seed` + i; and of the pairs that are drawn. Default 0. */
+  /** The seed of the noise, where row i has `seed` + i, and of the pairs that are drawn. Default 0. */
   seed?: number | undefined;
   /** Gives the paper's CLIP pixels in -1..1, as its program does by mistake, instead of 0..1. Default false. */
   asOriginal?: boolean | undefined;
@@ -45,15 +46,15 @@ export interface EvaluateOptions {
   editedCaptionColumn?: string | undefined;
   /** The sampler by its class in diffusers, for a model that is loaded here. Default the model's own. */
   scheduler?: string | undefined;
-  /** Of a model that is loaded here. Default "float32". */
+  /** The type of the weights of a model that is loaded here. Default "float32". */
   dtype?: ModelDType | undefined;
-  /** Of a model that is loaded here. Default "none". */
+  /** The quantization of a model that is loaded here. Default "none". */
   quantization?: Quantization | undefined;
   /** Where a model that is loaded here computes, and CLIP. Default "auto". */
   device?: string | undefined;
-  /** Of the hub's repository of the model. */
+  /** The branch, tag or commit of the model's repository on the hub. */
   revision?: string | undefined;
-  /** Of the model's weights. */
+  /** The variant of the model's weight files. */
   variant?: string | undefined;
   /** Where models from the hub are kept. */
   cacheDir?: string | undefined;
@@ -70,7 +71,7 @@ export interface EvaluateOptions {
 export interface SkippedPair {
   /** Its number in the data set, from 0. */
   row: number;
-  /** Where it stands: `metadata.jsonl, line 18`. */
+  /** The place of the row: `metadata.jsonl, line 18`. */
   where: string;
   reason: string;
 }

@@ -1,12 +1,12 @@
 /** What is measured of an edit; all similarities are cosines. */
 export interface EditMetrics {
-  /** Of the original and its caption. */
+  /** The similarity of the original and its caption. */
   sim_0: number;
-  /** Of the result and the caption after the edit. */
+  /** The similarity of the result and the caption after the edit. */
   sim_1: number;
-  /** Of the change of the image and the change of the caption. */
+  /** The similarity of the change of the image and the change of the caption. */
   sim_direction: number;
-  /** Of the original and the result. */
+  /** The similarity of the original and the result. */
   sim_image: number;
   /** Mean absolute difference of the result from the true edit, over the pixels in 0..1. */
   l1: number;

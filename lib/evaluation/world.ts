@@ -21,7 +21,7 @@ export interface WorldExample {
   original: RgbImage;
   target: RgbImage;
   judge: EditJudge;
-  /** Of the noise that its edit starts from: its own, so that the rest of the batch has no influence. */
+  /** The seed of the noise that its edit starts from: its own, so that the rest of the batch has no influence. */
   noiseSeed: number;
 }
 
@@ -143,10 +143,11 @@ export function worldTable({ families, ...overall }: WorldSummary): string {
   return [head, rule, ...lines, rule, row("all", overall)].join("\n");
 }
 
+/** Options of {@link evaluateWorld}. */
 export interface EvaluateWorldOptions {
   /** What edits: a loaded InstructPix2Pix pipeline. It stays the caller's. */
   pipeline: EditRunner;
-  /** Of the scenes and edits; training on `ip2p make-dataset --world` with another seed never sees them. Default 100. */
+  /** The seed of the scenes and edits; training on `ip2p make-dataset --world` with another seed never sees them. Default 100. */
   seed?: number | undefined;
   /** Edits. Default 200. */
   count?: number | undefined;

@@ -8,12 +8,30 @@ import { native } from "../runtime/native.js";
  *
  * @returns a plain object (without prototype), tensor name → {@link Tensor} on the CPU, in the file's own types
  * @throws `ERR_SAFETENSORS` for a malformed file, `ERR_FILE_NOT_FOUND`, `ERR_IO`
+ *
+ * @example
+ * ```js
+ * import { loadSafetensors } from "instruct-pix2pix";
+ *
+ * const tensors = await loadSafetensors("style.safetensors");
+ * for (const [name, tensor] of Object.entries(tensors)) console.log(name, tensor.shape, tensor.dtype);
+ * ```
  */
 export async function loadSafetensors(path: string): Promise<Record<string, Tensor>> {
   return (await loadSafetensorsWithMetadata(path)).tensors;
 }
 
-/** As {@link loadSafetensors}, with the file's `__metadata__` (`null` if it has none). */
+/**
+ * As {@link loadSafetensors}, with the file's `__metadata__` (`null` if it has none).
+ *
+ * @example
+ * ```js
+ * import { loadSafetensorsWithMetadata } from "instruct-pix2pix";
+ *
+ * const { tensors, metadata } = await loadSafetensorsWithMetadata("style.safetensors");
+ * console.log(Object.keys(tensors).length, metadata?.format);
+ * ```
+ */
 export async function loadSafetensorsWithMetadata(
   path: string,
 ): Promise<{ tensors: Record<string, Tensor>; metadata: Record<string, string> | null }> {

@@ -16,7 +16,7 @@ export interface RepositoryFile {
   readonly size: number;
   /** Hash of the file as git stores it; for a large file that is only a pointer. Undefined where the listing has none. */
   readonly gitHash: string | undefined;
-  /** Of the content of a large file. */
+  /** The hash of the content of a large file. */
   readonly sha256: string | undefined;
 }
 
@@ -28,7 +28,7 @@ export interface FileMetadata {
   readonly size: number | undefined;
 }
 
-/** Of requests about a revision. */
+/** Options of requests about a revision. */
 export interface LookUpOptions {
   readonly signal?: AbortSignal | undefined;
   readonly retries?: number | undefined;

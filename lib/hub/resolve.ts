@@ -19,6 +19,7 @@ import { obtainModel, obtainPipeline, type SelectOptions } from "./select.js";
 import { HUB_SETTINGS_OPTIONS, type HubSettings, type HubSettingsOptions, hubSettings, isOn } from "./settings.js";
 import { CachedFiles, type FileSource, HubFiles } from "./source.js";
 
+/** Options of {@link resolvePretrained}. */
 export interface ResolveOptions extends HubSettingsOptions, NetworkOptions {
   /** Branch, tag, commit or `refs/pr/N`. Default "main". */
   revision?: string;

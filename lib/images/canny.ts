@@ -6,6 +6,7 @@ import { loadImage } from "./index.js";
 import type { LoadImageOptions } from "./load.js";
 import { type ImageSource, RgbImage } from "./rgb-image.js";
 
+/** Options of {@link cannyEdges}. */
 export interface CannyOptions extends Pick<LoadImageOptions, "signal"> {
   /** Measures gradients as √(dx² + dy²), which is finer, instead of |dx| + |dy|. Default false. */
   l2Gradient?: boolean;
@@ -21,6 +22,14 @@ const OPTIONS = optionNames<CannyOptions>()({ l2Gradient: true, signal: true });
  * @param lowThreshold what the gradient exceeds all along an edge, 0..2040; 100 is a start
  * @param highThreshold what it exceeds somewhere on an edge; 200 is a start. The two may change places.
  * @throws `ERR_INVALID_ARGUMENT`, and what {@link loadImage} throws
+ *
+ * @example
+ * ```js
+ * import { cannyEdges } from "instruct-pix2pix";
+ *
+ * const edges = await cannyEdges("photo.jpg", 100, 200);
+ * await edges.save("edges.png");
+ * ```
  */
 export async function cannyEdges(
   image: ImageSource,

@@ -24,6 +24,15 @@ let inProgress = 0;
 /**
  * The number of images that this thread is decoding. An image whose `loadImage` was aborted or timed out counts
  * until its decoder has actually ended, so that a server can delay new work until then.
+ *
+ * @example
+ * ```js
+ * import { decodesInProgress, loadImage } from "instruct-pix2pix";
+ *
+ * const loading = loadImage("photo.jpg");
+ * if (decodesInProgress() > 8) console.log("busy");
+ * await loading;
+ * ```
  */
 export function decodesInProgress(): number {
   return inProgress;

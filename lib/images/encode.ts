@@ -7,12 +7,15 @@ import { imageLibrary } from "./sharp.js";
 
 /** The supported output formats. */
 export const IMAGE_FORMATS = ["png", "jpeg", "webp", "avif", "tiff", "gif"] as const;
+/** The format of an image file. */
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /** Other names of formats, as file names have them. */
 const ALIASES = { jpg: "jpeg", tif: "tiff" } as const satisfies Record<string, ImageFormat>;
+/** Another name of an image format. */
 export type ImageFormatAlias = keyof typeof ALIASES;
 
+/** Options of encoding an image to a file's bytes. */
 export interface EncodeOptions {
   /**
    * 1 to 100, for JPEG and WebP (default 90, JPEG with full colour resolution) and AVIF (default 70). PNG and TIFF keep

@@ -4,6 +4,7 @@ import { checkOptions, optionNames } from "../core/known-options.js";
 import type { RgbPixels } from "./pixels.js";
 import { isSide, MAX_SIDE } from "./resize.js";
 
+/** Options of {@link imageGrid}. */
 export interface GridOptions {
   /** Images per row; default all in one. */
   columns?: number;

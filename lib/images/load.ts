@@ -12,6 +12,7 @@ import { unreadable } from "./unreadable.js";
 /** An encoded image, its path or URL, or a sharp pipeline. A File is a Blob. */
 export type EncodedSource = string | URL | Uint8Array | ArrayBuffer | Blob | Sharp;
 
+/** Options of {@link loadImage}. */
 export interface LoadImageOptions {
   /** Width times height above which an image is refused, before it is decoded; default 178,956,970 as in Pillow. */
   maxPixels?: number;

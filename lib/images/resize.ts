@@ -5,6 +5,7 @@ import type { RgbPixels } from "./pixels.js";
 
 /** Pillow's resampling filters. */
 export const RESAMPLE_FILTERS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] as const;
+/** A filter of resizing, as Pillow names and computes it. */
 export type ResampleFilter = (typeof RESAMPLE_FILTERS)[number];
 
 /** The longest supported side; no output format supports longer ones. */

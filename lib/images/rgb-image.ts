@@ -30,9 +30,9 @@ export type ImageSource = EncodedSource | RgbImage;
  * ```
  */
 export class RgbImage implements RgbPixels {
-  /** In pixels. */
+  /** Width in pixels. */
   readonly width: number;
-  /** In pixels. */
+  /** Height in pixels. */
   readonly height: number;
   /** height · width · 3 bytes: `data[(y · width + x) · 3 + channel]`. */
   readonly data: Uint8Array;

@@ -2,9 +2,9 @@ import { inSlices, type RgbPixels } from "./pixels.js";
 
 /** The layout of a TIFF's YCbCr samples: for each block of pixels all Y in rows, then one Cb and one Cr. */
 export interface YcbcrLayout {
-  /** In pixels. */
+  /** Width in pixels. */
   width: number;
-  /** In pixels. */
+  /** Height in pixels. */
   height: number;
   /** Width of a block in pixels. */
   across: number;

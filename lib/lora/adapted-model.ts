@@ -39,7 +39,7 @@ const models = new WeakMap<PretrainedModel<unknown>, AdaptedModel>();
 export class AdaptedModel {
   readonly model: PretrainedModel<unknown>;
   #state = NO_ADAPTERS;
-  /** Of the weights that are changed now. */
+  /** The original values of the weights that are changed now. */
   readonly #originals = new Map<string, Tensor>();
   /** What was added to them, to leave alone what stays. */
   readonly #added = new Map<string, string>();

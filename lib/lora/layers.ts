@@ -41,7 +41,7 @@ export class AdaptableLayers {
     return spellings(layer, this.#component).find((name) => this.#shapes.has(name));
   }
 
-  /** Of a layer's weight. */
+  /** The shape of a layer's weight. */
   shape(layer: string): readonly number[] {
     return this.#shapes.get(layer)!;
   }

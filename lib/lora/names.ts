@@ -27,7 +27,7 @@ const FLAT_PREFIXES: readonly (readonly [string, LoraComponent])[] = [
   ["lora_te_", "textEncoder"],
 ];
 
-/** Of peft, whose tensors may carry the adapter's name, of diffusers, and of kohya's scripts. */
+/** The endings of peft, whose tensors may carry the adapter's name, of diffusers, and of kohya's scripts. */
 const ENDING =
   /(?:\.lora_([AB])(?:\.(?!weight$)[\w-]+)?\.weight|[._]lora(?:_linear_layer)?[._](down|up)\.weight|(?:[._]lora(?:_linear_layer)?)?\.(alpha))$/;
 

@@ -9,12 +9,13 @@ import type { LoraComponent } from "./names.js";
 /** How much an adapter counts: in all models alike, or in each. */
 export type LoraWeight = number | LoraWeights;
 
+/** The weights of a LoRA, read from a file. */
 export interface LoraWeights {
-  /** In the UNet. Default 1. */
+  /** The weight in the UNet. Default 1. */
   unet?: number;
-  /** In the text encoder. Default 1. */
+  /** The weight in the text encoder. Default 1. */
   textEncoder?: number;
-  /** In the second text encoder. Default 1. */
+  /** The weight in the second text encoder. Default 1. */
   textEncoder2?: number;
   /**
    * Factors for parts of the UNet, by their names in diffusers: `{ "up_blocks": 0.5, "up_blocks.1.attentions.0": 0 }`. Of several

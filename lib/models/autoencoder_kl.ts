@@ -42,6 +42,7 @@ const SCHEMA = {
   use_post_quant_conv: boolean(true),
 };
 
+/** The configuration of an autoencoder, with the keys of its `config.json`. */
 export type AutoencoderKLConfig = Parsed<typeof SCHEMA>;
 
 const description: ModelDescription<AutoencoderKLConfig> = {
@@ -76,7 +77,21 @@ const PASS_OPTIONS = optionNames<{ signal?: AbortSignal }>()({ signal: true });
 /** Share of a tile that overlaps its neighbour. */
 const TILE_OVERLAP = 0.25;
 
-/** The diagonal Gaussian that the encoder predicts for each latent (Kingma & Welling 2014). */
+/**
+ * The diagonal Gaussian that the encoder predicts for each latent (Kingma & Welling 2014).
+ *
+ * @example
+ * ```js
+ * import { AutoencoderKL, Generator, Tensor } from "instruct-pix2pix";
+ *
+ * const vae = await AutoencoderKL.fromPretrained("./model/vae");
+ * const posterior = await vae.encode(await Tensor.zeros([1, 3, 64, 64]));
+ * const latents = await posterior.sample(new Generator("cpu", 42));
+ * console.log(latents.shape, (await posterior.mode()).shape);
+ * posterior.dispose();
+ * vae.dispose();
+ * ```
+ */
 export class DiagonalGaussian {
   /** [B,C,h,w] */
   readonly mean: Tensor;
@@ -134,6 +149,20 @@ export class DiagonalGaussian {
 
 /**
  * The variational autoencoder of latent diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
+ *
+ * @example
+ * ```js
+ * import { AutoencoderKL, imageToTensor, Tensor, tensorToImage } from "instruct-pix2pix";
+ *
+ * const vae = await AutoencoderKL.fromPretrained("./model/vae");
+ * const pixels = await imageToTensor("photo.jpg"); // in 0..1
+ * const ones = await Tensor.full(pixels.shape, 1);
+ * const posterior = await vae.encode(await Tensor.linearCombination([[2, pixels], [-1, ones]]));
+ * const decoded = await vae.decode(await posterior.mode()); // in -1..1
+ * const halves = await Tensor.full(decoded.shape, 0.5);
+ * await (await tensorToImage(await Tensor.linearCombination([[0.5, decoded], [1, halves]]))).save("decoded.png");
+ * vae.dispose();
+ * ```
  */
 export class AutoencoderKL extends PretrainedModel<AutoencoderKLConfig> {
   /** @internal */

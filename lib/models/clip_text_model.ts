@@ -65,6 +65,7 @@ const SCHEMA = {
   add_cross_attention: only(false),
 };
 
+/** The configuration of a text encoder, with the keys of its `config.json`. */
 export type CLIPTextConfig = Parsed<typeof SCHEMA>;
 
 /** The same of a text encoder with a projection. */
@@ -102,15 +103,17 @@ const singleFile: SingleFileTables<CLIPTextConfig> = {
   names: (config, { family }) => (family === "sd2" ? openClipNames(config, false) : transformersNames),
 };
 
+/** What `CLIPTextModel.forward` gives. */
 export interface CLIPTextOutput {
   /** [B,T,hidden_size], after the final layer norm: the prompt embeddings of Stable Diffusion. */
   lastHiddenState: Tensor;
   /** [B,hidden_size]: the last hidden state at the end-of-text token. */
   pooled: Tensor;
-  /** On request: the embeddings, then the output of each layer, all before the final layer norm. */
+  /** If they were asked for: the embeddings, then the output of each layer, all before the final layer norm. */
   hiddenStates?: Tensor[];
 }
 
+/** Options of `CLIPTextModel.forward`. */
 export interface CLIPTextForwardOptions {
   /** Also returns the hidden states of all layers. Default false. */
   hiddenStates?: boolean;
@@ -131,7 +134,22 @@ const FORWARD_OPTIONS = optionNames<CLIPTextForwardOptions>()({
   signal: true,
 });
 
-/** CLIP's text transformer (Radford et al. 2021, https://arxiv.org/abs/2103.00020). */
+/**
+ * CLIP's text transformer (Radford et al. 2021, https://arxiv.org/abs/2103.00020).
+ *
+ * @example
+ * ```js
+ * import { CLIPTextModel, CLIPTokenizer, Tensor } from "instruct-pix2pix";
+ *
+ * const tokenizer = await CLIPTokenizer.fromPretrained("./model/tokenizer");
+ * const encoder = await CLIPTextModel.fromPretrained("./model/text_encoder");
+ * const [ids] = tokenizer.encode("make it winter", { padding: "max_length" });
+ * const inputIds = await Tensor.from(BigInt64Array.from(ids, BigInt), [1, ids.length]);
+ * const { lastHiddenState } = await encoder.forward(inputIds);
+ * console.log(lastHiddenState.shape);
+ * encoder.dispose();
+ * ```
+ */
 export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
   /** @internal */
   static readonly description = description;

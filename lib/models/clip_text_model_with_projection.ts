@@ -19,6 +19,7 @@ const singleFile: SingleFileTables<CLIPTextConfig> = {
   names: (config) => openClipNames(config, true),
 };
 
+/** What `CLIPTextModelWithProjection.forward` gives. */
 export interface CLIPTextProjectedOutput extends CLIPTextOutput {
   /** [B,projection_dim]: the pooled state projected to the space that texts and images share. */
   textEmbeds: Tensor;
@@ -27,6 +28,18 @@ export interface CLIPTextProjectedOutput extends CLIPTextOutput {
 /**
  * CLIP's text transformer with its projection (Radford et al. 2021, https://arxiv.org/abs/2103.00020): the second text
  * encoder of SDXL.
+ *
+ * @example
+ * ```js
+ * import { CLIPTextModelWithProjection, CLIPTokenizer, Tensor } from "instruct-pix2pix";
+ *
+ * const tokenizer = await CLIPTokenizer.fromPretrained("./sdxl-base/tokenizer_2");
+ * const encoder = await CLIPTextModelWithProjection.fromPretrained("./sdxl-base/text_encoder_2");
+ * const [ids] = tokenizer.encode("a lighthouse", { padding: "max_length" });
+ * const { textEmbeds } = await encoder.forward(await Tensor.from(BigInt64Array.from(ids, BigInt), [1, ids.length]));
+ * console.log(textEmbeds.shape);
+ * encoder.dispose();
+ * ```
  */
 export class CLIPTextModelWithProjection extends CLIPTextModel {
   /** @internal */

@@ -45,6 +45,7 @@ export const CLIP_VISION_SCHEMA = {
   transformers_version: ignored,
 };
 
+/** The configuration of an image encoder, with the keys of its `config.json`. */
 export type CLIPVisionConfig = Parsed<typeof CLIP_VISION_SCHEMA>;
 
 /** How image encoders are read and stored. */
@@ -69,6 +70,7 @@ export const clipVisionDescription: ModelDescription<CLIPVisionConfig> = {
   toNative: (config) => config,
 };
 
+/** What `CLIPVisionModelWithProjection.forward` gives. */
 export interface CLIPVisionOutput {
   /** [B,1+patches,hidden_size], before the layer norm; the first is the class token's. */
   lastHiddenState: Tensor;
@@ -83,6 +85,17 @@ const FORWARD_OPTIONS = optionNames<{ signal?: AbortSignal }>()({ signal: true }
 /**
  * CLIP's image transformer with its projection (Radford et al. 2021, https://arxiv.org/abs/2103.00020): the image encoder
  * of Kandinsky 2.2's prior, and the measure of image similarity.
+ *
+ * @example
+ * ```js
+ * import { CLIPImageProcessor, CLIPVisionModelWithProjection } from "instruct-pix2pix";
+ *
+ * const processor = await CLIPImageProcessor.fromPretrained("./prior/image_processor");
+ * const encoder = await CLIPVisionModelWithProjection.fromPretrained("./prior/image_encoder");
+ * const { imageEmbeds } = await encoder.forward(await processor.preprocess("photo.jpg"));
+ * console.log(imageEmbeds.shape);
+ * encoder.dispose();
+ * ```
  */
 export class CLIPVisionModelWithProjection extends PretrainedModel<CLIPVisionConfig> {
   /** @internal */

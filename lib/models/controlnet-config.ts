@@ -57,6 +57,7 @@ const CONTROLNET_SCHEMA = {
   addition_embed_type_num_heads: UNET_SCHEMA.addition_embed_type_num_heads,
 };
 
+/** The configuration of a ControlNet, with the keys of its `config.json`. */
 export type ControlNetConfig = Parsed<typeof CONTROLNET_SCHEMA>;
 
 export function parseControlNetConfig(config: JsonObject, where: string): ControlNetConfig {

@@ -76,7 +76,7 @@ export interface ControlNetOutput {
 export interface FromUNetOptions extends NewModelOptions {
   /** Channels of the control image. Default 3. */
   conditioningChannels?: number | undefined;
-  /** In which order it takes them. Default "rgb". */
+  /** The order in which it takes them. Default "rgb". */
   controlnetConditioningChannelOrder?: "rgb" | "bgr" | undefined;
   /** Channels of the layers that scale the image down; each but the first halves it. Default [16, 32, 96, 256]. */
   conditioningEmbeddingOutChannels?: readonly number[] | undefined;
@@ -100,6 +100,17 @@ const OF_ENCODER = /^(?:conv_in|time_embedding|class_embedding|add_embedding|dow
 /**
  * ControlNet (Zhang et al. 2023, https://arxiv.org/abs/2302.05543): a copy of a UNet's way down that sees a control image,
  * such as edges or a depth map, and whose features are added to the UNet's.
+ *
+ * @example
+ * ```js
+ * import { ControlNetModel, StableDiffusionControlNetPipeline } from "instruct-pix2pix";
+ *
+ * const controlnet = await ControlNetModel.fromPretrained("./controlnet-canny");
+ * const pipe = await StableDiffusionControlNetPipeline.fromPretrained("./base", { controlnet });
+ * const { images } = await pipe.run({ prompt: "a lighthouse", image: "edges.png", numInferenceSteps: 20 });
+ * await images[0].save("lighthouse.png");
+ * pipe.dispose();
+ * ```
  */
 export class ControlNetModel extends PretrainedModel<ControlNetConfig> {
   /** @internal */

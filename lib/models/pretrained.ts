@@ -18,6 +18,7 @@ import type { JsonObject } from "./schema.js";
 import { WeightGuard } from "./weight-guard.js";
 import { resolveWeights } from "./weights.js";
 
+/** Options of loading a model from a folder. */
 export interface ModelOptions {
   /** Type of the weights and of all arithmetic. Default "float32". */
   dtype?: ModelDType;

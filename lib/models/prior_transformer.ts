@@ -31,6 +31,7 @@ const SCHEMA = {
   clip_embed_dim: nullable(integer(1, LIMITS.features)),
 };
 
+/** The configuration of a prior, with the keys of its `config.json`. */
 export type PriorTransformerConfig = Parsed<typeof SCHEMA>;
 
 const description: ModelDescription<PriorTransformerConfig> = {
@@ -45,6 +46,7 @@ const description: ModelDescription<PriorTransformerConfig> = {
   }),
 };
 
+/** Options of `PriorTransformer.forward`. */
 export interface PriorForwardOptions {
   /** Text states [B,num_embeddings,embedding_dim]; needed unless `encoder_hid_proj_type` is null. */
   encoderHiddenStates?: Tensor;
@@ -65,6 +67,19 @@ const FORWARD_OPTIONS = optionNames<PriorForwardOptions>()({
 /**
  * Predicts the embedding of an image from a noisy one and a text (Ramesh et al. 2022, "Hierarchical Text-Conditional Image
  * Generation with CLIP Latents", https://arxiv.org/abs/2204.06125).
+ *
+ * @example
+ * ```js
+ * import { PriorTransformer, Tensor } from "instruct-pix2pix";
+ *
+ * const prior = await PriorTransformer.fromPretrained("./prior/prior");
+ * const { embedding_dim: width, num_embeddings: length } = prior.config;
+ * const predicted = await prior.forward(await Tensor.randn([1, width]), 10, await Tensor.randn([1, width]), {
+ *   encoderHiddenStates: await Tensor.randn([1, length, width]),
+ * });
+ * console.log(predicted.shape);
+ * prior.dispose();
+ * ```
  */
 export class PriorTransformer extends PretrainedModel<PriorTransformerConfig> {
   /** @internal */

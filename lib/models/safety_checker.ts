@@ -29,6 +29,7 @@ const SCHEMA = {
 /** Written by versions of transformers, and replaced by `vision_config` where they are read. */
 const REPLACED = ["text_config_dict", "vision_config_dict"];
 
+/** The configuration of a safety checker, with the keys of its `config.json`. */
 export interface SafetyCheckerConfig {
   /** Width of the embeddings of images and concepts. */
   projection_dim: number;
@@ -70,6 +71,17 @@ const ADJUSTMENT = Math.fround(0.01);
  * The safety checker of Stable Diffusion: it compares the CLIP embeddings of images with those of 17 concepts, each with a
  * threshold, and of 3 special ones that make the other thresholds lower (Rando et al. 2022, https://arxiv.org/abs/2210.04610,
  * found out how it works).
+ *
+ * @example
+ * ```js
+ * import { CLIPImageProcessor, StableDiffusionSafetyChecker } from "instruct-pix2pix";
+ *
+ * const processor = await CLIPImageProcessor.fromPretrained("./model/feature_extractor");
+ * const checker = await StableDiffusionSafetyChecker.fromPretrained("./model/safety_checker");
+ * const { nsfw } = await checker.forward(await processor.preprocess("photo.jpg"));
+ * console.log(nsfw); // one for each image
+ * checker.dispose();
+ * ```
  */
 export class StableDiffusionSafetyChecker extends PretrainedModel<SafetyCheckerConfig> {
   /** @internal */

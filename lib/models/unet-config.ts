@@ -79,6 +79,7 @@ export const UNET_SCHEMA = {
   addition_embed_type_num_heads: ignored,
 };
 
+/** The configuration of a UNet, with the keys of its `config.json`. */
 export type UNet2DConditionConfig = Parsed<typeof UNET_SCHEMA>;
 
 /** The keys of the way down, which ControlNets have too. */

@@ -47,15 +47,26 @@ export async function readUNetConfig(folder: string): Promise<UNet2DConditionCon
 
 /** Input channels of a UNet in training. */
 export interface InputChannels {
-  /** Of a model to which the others are added; without it none are added. */
+  /** The input channels of a model to which the others are added; without it none are added. */
   existing?: number | undefined;
-  /** Of the result. */
+  /** The input channels of the result. */
   inChannels: number;
 }
 
 /**
  * The denoising UNet of Stable Diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752); with 8 input channels,
  * noisy latents and image latents, that of InstructPix2Pix (Brooks et al. 2023, https://arxiv.org/abs/2211.09800).
+ *
+ * @example
+ * ```js
+ * import { Tensor, UNet2DConditionModel } from "instruct-pix2pix";
+ *
+ * const unet = await UNet2DConditionModel.fromPretrained("./model/unet");
+ * const { in_channels: channels, cross_attention_dim: width } = unet.config;
+ * const noise = await unet.forward(await Tensor.randn([1, channels, 8, 8]), 500, await Tensor.randn([1, 77, Number(width)]));
+ * console.log(noise.shape);
+ * unet.dispose();
+ * ```
  */
 export class UNet2DConditionModel extends PretrainedModel<UNet2DConditionConfig> {
   /** @internal */

@@ -35,6 +35,7 @@ const SCHEMA = {
   force_upcast: boolean(false),
 };
 
+/** The configuration of a vector-quantized autoencoder, with the keys of its `config.json`. */
 export type VQModelConfig = Parsed<typeof SCHEMA>;
 
 /** Groups of a spatial norm, which no configuration names. */
@@ -74,6 +75,7 @@ function embeddingWidth({ vq_embed_dim, latent_channels }: VQModelConfig): numbe
 
 const PASS_OPTIONS = optionNames<{ signal?: AbortSignal }>()({ signal: true });
 
+/** Options of `VQModel.decode`. */
 export interface VQDecodeOptions {
   /** Decodes the latents as they are, instead of the nearest entry of the codebook at every place. Default false. */
   forceNotQuantize?: boolean;
@@ -85,6 +87,17 @@ const DECODE_OPTIONS = optionNames<VQDecodeOptions>()({ forceNotQuantize: true, 
 /**
  * An autoencoder whose latents are entries of a codebook (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937); with
  * `norm_type` "spatial" that of Kandinsky 2.2 (MoVQ, Zheng et al. 2022, https://arxiv.org/abs/2209.09002).
+ *
+ * @example
+ * ```js
+ * import { Tensor, VQModel } from "instruct-pix2pix";
+ *
+ * const movq = await VQModel.fromPretrained("./decoder/movq");
+ * const latents = await movq.encode(await Tensor.zeros([1, 3, 64, 64]));
+ * const pixels = await movq.decode(latents);
+ * console.log(latents.shape, pixels.shape);
+ * movq.dispose();
+ * ```
  */
 export class VQModel extends PretrainedModel<VQModelConfig> {
   /** @internal */

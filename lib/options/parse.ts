@@ -1,6 +1,6 @@
 import { isDecimal } from "../core/decimal.js";
 import { InstructPix2PixError } from "../core/errors.js";
-import { unknownOption } from "../core/known-options.js";
+import { translated, unknownOption } from "../core/known-options.js";
 import type { OptionDeclarations, OptionValues } from "./declaration.js";
 import { camelCase, nearestName, snakeCase } from "./names.js";
 import { type Checked, checkValue, type OptionValue, parseValue } from "./value.js";
@@ -112,8 +112,11 @@ function take(name: string, checked: Checked): OptionValue {
 }
 
 function didYouMean(name: string, known: Iterable<string>): string {
-  const nearest = nearestName(name, known);
-  return nearest === undefined ? "" : `; did you mean --${nearest}?`;
+  const names = [...known];
+  const byCamelCase = new Map(names.map((each) => [camelCase(each), each]));
+  const other = translated(name, [...byCamelCase.keys()]);
+  const meant = other === undefined ? nearestName(name, names) : byCamelCase.get(other);
+  return meant === undefined ? "" : `; did you mean --${meant}?`;
 }
 
 function unexpected(argument: string): InstructPix2PixError {

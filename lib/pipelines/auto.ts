@@ -64,6 +64,16 @@ function chosenClass(task: Task, className: string, controlnet: unknown): string
 
 /**
  * Picks the text-to-image pipeline of a model, whatever pipeline its folder names, as diffusers' class of this name does.
+ *
+ * @example
+ * ```js
+ * import { AutoPipelineForText2Image } from "instruct-pix2pix";
+ *
+ * const pipe = await AutoPipelineForText2Image.fromPretrained("./base");
+ * const { images } = await pipe.run({ prompt: "a lighthouse", numInferenceSteps: 20 });
+ * await images[0].save("lighthouse.png");
+ * pipe.dispose();
+ * ```
  */
 export class AutoPipelineForText2Image {
   private constructor() {}
@@ -105,6 +115,16 @@ export class AutoPipelineForText2Image {
 
 /**
  * Picks the image-to-image pipeline of a model, whatever pipeline its folder names, as diffusers' class of this name does.
+ *
+ * @example
+ * ```js
+ * import { AutoPipelineForImage2Image } from "instruct-pix2pix";
+ *
+ * const pipe = await AutoPipelineForImage2Image.fromPretrained("./base");
+ * const { images } = await pipe.run({ prompt: "in winter", image: "photo.jpg", strength: 0.6 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class AutoPipelineForImage2Image {
   private constructor() {}
@@ -131,6 +151,21 @@ export class AutoPipelineForImage2Image {
 
 /**
  * Picks the inpainting pipeline of a model, whatever pipeline its folder names, as diffusers' class of this name does.
+ *
+ * @example
+ * ```js
+ * import { AutoPipelineForInpainting } from "instruct-pix2pix";
+ *
+ * const pipe = await AutoPipelineForInpainting.fromPretrained("./base");
+ * const { images } = await pipe.run({
+ *   prompt: "a red door",
+ *   image: "photo.jpg",
+ *   maskImage: "mask.png",
+ *   numInferenceSteps: 20,
+ * });
+ * await images[0].save("door.png");
+ * pipe.dispose();
+ * ```
  */
 export class AutoPipelineForInpainting {
   private constructor() {}

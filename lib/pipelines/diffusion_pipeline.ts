@@ -39,6 +39,15 @@ export interface PipelineClass<Components, Pipeline> {
  *
  * Runs may overlap on one pipeline without affecting each other's results. Components can be replaced; a run uses those
  * present at its start.
+ *
+ * @example
+ * ```js
+ * import { DiffusionPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await DiffusionPipeline.fromPretrained("./model"); // the class that model_index.json names
+ * console.log(String(pipe));
+ * pipe.dispose();
+ * ```
  */
 export abstract class DiffusionPipeline {
   readonly #turns = new Semaphore(1);

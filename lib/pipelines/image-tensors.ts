@@ -52,6 +52,16 @@ export async function imageToTensor(
  * @param tensor [B,3,H,W] or [3,H,W] in 0..1; what lies outside is clamped
  * @returns B images
  * @throws `ERR_INVALID_ARGUMENT` for another shape, whole numbers, NaN or infinity
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, tensorToImages } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", outputType: "tensor" });
+ * for (const image of await tensorToImages(images)) await image.save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export async function tensorToImages(tensor: Tensor): Promise<RgbImage[]> {
   handleOf(tensor, "tensor");
@@ -72,6 +82,15 @@ export async function tensorToImages(tensor: Tensor): Promise<RgbImage[]> {
  *
  * @param tensor [3,H,W] or [1,3,H,W] in 0..1
  * @throws `ERR_INVALID_ARGUMENT` for a batch of several, and as {@link tensorToImages}
+ *
+ * @example
+ * ```js
+ * import { imageToTensor, tensorToImage } from "instruct-pix2pix";
+ *
+ * const pixels = await imageToTensor("photo.jpg"); // [1,3,H,W]
+ * const darker = await tensorToImage(await pixels.mul(0.5));
+ * await darker.save("darker.png");
+ * ```
  */
 export async function tensorToImage(tensor: Tensor): Promise<RgbImage> {
   handleOf(tensor, "tensor");

@@ -35,7 +35,7 @@ export interface GuidanceCall {
   /** Milder guidance than the call's, in words; undefined without guidance. */
   milderGuidance: string | undefined;
   guidanceRescale?: number;
-  /** Of guidance by text alone, for UNets that take it as an input (`time_cond_proj_dim`). */
+  /** The scale of guidance by text alone, for UNets that take it as an input (`time_cond_proj_dim`). */
   guidanceScale?: number;
   /** What such a UNet takes instead of guidance by several rows: the scale. */
   guidanceEmbedding?: number;

@@ -4,6 +4,7 @@ import { optionNames } from "../core/known-options.js";
 import type { Tensor } from "../core/tensor.js";
 import type { RgbImage } from "../images/index.js";
 
+/** What `run()` gives: images, pixels [B,3,H,W] in 0..1, or latents [B,C,h,w]. */
 export type OutputType = "image" | "tensor" | "latent";
 
 /**
@@ -40,9 +41,9 @@ export interface RunProgress {
   stage: "encode" | "denoise" | "decode";
   /** The part of the stage that is done, 0..1; undefined while it is not known. */
   fraction: number | undefined;
-  /** Of stage "denoise": the steps that are done. */
+  /** The steps that are done, in stage "denoise". */
   step?: number;
-  /** Of stage "denoise": all steps, as in {@link StepProgress}. */
+  /** The number of all steps, in stage "denoise"; see {@link StepProgress}. */
   totalSteps?: number;
 }
 
@@ -138,15 +139,16 @@ export interface ScheduleOptions {
 /** The names of {@link ScheduleOptions}. */
 export const SCHEDULE_OPTIONS = optionNames<ScheduleOptions>()({ timesteps: true, sigmas: true });
 
+/** What `onStep` is called with after a step. */
 export interface StepProgress {
   /** Counts from 0. */
   step: number;
   /** Total number of steps: second-order schedulers evaluate the model about twice per inference step. */
   totalSteps: number;
   timestep: number;
-  /** Of a run in tiles: the one that the step belongs to, counted from 0. Each tile has all the steps. */
+  /** The tile that the step belongs to, counted from 0, in a run in tiles. Each tile has all the steps. */
   tile?: number;
-  /** Of a run in tiles: their number. */
+  /** The number of tiles, in a run in tiles. */
   tiles?: number;
   /** The latents after the step: [B·n,C,h,w] in the UNet's type. */
   latents: Tensor;
@@ -167,6 +169,7 @@ export interface StepProgress {
 // biome-ignore lint/suspicious/noConfusingVoidType: a callback that returns nothing is one of type void
 export type StepResult = void | undefined | StepReplacements;
 
+/** What `onStep` may return to replace. */
 export interface StepReplacements {
   latents?: Tensor | undefined;
   promptEmbeds?: Tensor | undefined;
@@ -175,7 +178,11 @@ export interface StepReplacements {
   addTimeIds?: Tensor | undefined;
 }
 
-/** @typeParam T the kind of result; `ImagesResult` alone holds images. */
+/**
+ * What `run()` of a pipeline gives.
+ *
+ * @typeParam T the kind of result; `ImagesResult` alone holds images.
+ */
 export interface ImagesResult<T extends OutputType = "image"> {
   images: T extends "image" ? RgbImage[] : Tensor;
   /** The seed of the noise, if the run made its own generator. */

@@ -105,7 +105,7 @@ export async function diagnose(options: LoadOptions = {}, libc: Libc = detectLib
   };
 }
 
-/** Of the folder, or of the nearest one above it that exists. */
+/** Free bytes where the folder is, or where the nearest one above it that exists is. */
 async function freeWhere(folder: string): Promise<number | null> {
   for (let path = folder; ; path = dirname(path)) {
     if (existsSync(path)) return freeBytes(path).catch(() => null);

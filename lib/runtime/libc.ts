@@ -2,7 +2,7 @@
 export interface Libc {
   /** Null on systems other than Linux, and if unknown. */
   family: "glibc" | "musl" | null;
-  /** Of glibc, e.g. `2.36`; null if unknown. */
+  /** The version of glibc, e.g. `2.36`; null if unknown. */
   version: string | null;
 }
 

@@ -30,6 +30,17 @@ const SCHEMA = {
 /**
  * Non-Markovian sampling with few steps, deterministic unless `eta` > 0 (Song et al. 2020, "Denoising Diffusion Implicit
  * Models", equations 12 and 16).
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, DDIMScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = DDIMScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class DDIMScheduler extends AlphaScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;

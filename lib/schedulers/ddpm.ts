@@ -47,6 +47,17 @@ const SCHEMA = {
  * `variance_type` "learned" and "learned_range" (Nichol and Dhariwal 2021) take a model output with twice the sample's
  * channels. "fixed_large_log" is the same variance as "fixed_large"; diffusers takes the root of its logarithm and gets NaN,
  * or no noise where that logarithm is 0 (the first step with `rescale_betas_zero_snr`).
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, DDPMScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = DDPMScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class DDPMScheduler extends AlphaScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;

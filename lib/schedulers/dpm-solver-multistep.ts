@@ -42,6 +42,17 @@ const SCHEMA = {
  * DPM-Solver++ on the data prediction (Lu et al. 2022b), and their stochastic forms (`sde-…`). On the noise prediction the
  * first steps with `rescale_betas_zero_snr` subtract numbers of about 4096 times the result, so that it has the rounding errors
  * of float32 times 4096, here and in diffusers.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, DPMSolverMultistepScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = DPMSolverMultistepScheduler.fromConfig(pipe.scheduler.config, { use_karras_sigmas: true });
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class DPMSolverMultistepScheduler extends MultistepSolver {
   declare protected readonly settings: Settings<typeof SCHEMA>;

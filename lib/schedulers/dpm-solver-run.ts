@@ -31,12 +31,12 @@ export interface DpmSolverSettings {
 
 /** One step of a run. */
 export interface DpmSolverStep {
-  /** Of the data, or of the noise for the algorithms that integrate it; the run takes it over. */
+  /** The prediction of the data, or of the noise for the algorithms that integrate it; the run takes it over. */
   prediction: Tensor;
   sample: Tensor;
   /** The levels of the run by their index. */
   level: (index: number) => Level;
-  /** Of the current level. */
+  /** The index of the current level. */
   index: number;
   /** The number of steps. */
   count: number;

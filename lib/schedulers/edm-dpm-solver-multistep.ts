@@ -21,7 +21,24 @@ const SCHEMA = {
   algorithm_type: choice(["dpmsolver++", "sde-dpmsolver++"], "dpmsolver++", { deis: "dpmsolver++" }),
 };
 
-/** DPM-Solver++ of order 1 to 3 for models with the preconditioning of {@link EdmScheduler}. */
+/**
+ * DPM-Solver++ of order 1 to 3 for models with the preconditioning of {@link EdmScheduler}.
+ *
+ * @example
+ * ```js
+ * import { EDMDPMSolverMultistepScheduler, Tensor } from "instruct-pix2pix";
+ *
+ * const scheduler = EDMDPMSolverMultistepScheduler.fromConfig({ sigma_min: 0.002, sigma_max: 80 });
+ * scheduler.setTimesteps(10);
+ * let sample = await Tensor.randn([1, 4, 8, 8]);
+ * for (const timestep of scheduler.timesteps) {
+ *   const input = await scheduler.scaleModelInput(sample, timestep);
+ *   const output = await input.mul(0.1); // what a model would predict
+ *   ({ prevSample: sample } = await scheduler.step(output, timestep, sample));
+ * }
+ * console.log(sample.shape);
+ * ```
+ */
 export class EDMDPMSolverMultistepScheduler extends EdmScheduler {
   declare protected readonly settings: EdmScheduler["settings"] & Settings<typeof SCHEMA>;
   /** With the predictions of x_0 of the last steps. */

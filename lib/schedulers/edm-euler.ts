@@ -18,7 +18,24 @@ const SCHEMA = { ...edmKeys, final_sigmas_type: choice(["zero", "sigma_min"], "z
 /** A thousand steps over the usual range are a hundred times as far apart. */
 const TIMESTEP_TOLERANCE = 2e-5;
 
-/** Euler steps for models with the preconditioning of {@link EdmScheduler}, such as CosXL; see {@link eulerStep}. */
+/**
+ * Euler steps for models with the preconditioning of {@link EdmScheduler}, such as CosXL; see {@link eulerStep}.
+ *
+ * @example
+ * ```js
+ * import { EDMEulerScheduler, Tensor } from "instruct-pix2pix";
+ *
+ * const scheduler = EDMEulerScheduler.fromConfig({ sigma_min: 0.002, sigma_max: 80 });
+ * scheduler.setTimesteps(10);
+ * let sample = await Tensor.randn([1, 4, 8, 8]);
+ * for (const timestep of scheduler.timesteps) {
+ *   const input = await scheduler.scaleModelInput(sample, timestep);
+ *   const output = await input.mul(0.1); // what a model would predict
+ *   ({ prevSample: sample } = await scheduler.step(output, timestep, sample));
+ * }
+ * console.log(sample.shape);
+ * ```
+ */
 export class EDMEulerScheduler extends EdmScheduler {
   declare protected readonly settings: EdmScheduler["settings"] & Settings<typeof SCHEMA>;
 

@@ -25,6 +25,17 @@ const SCHEMA = {
 /**
  * Ancestral sampling with Euler steps (k-diffusion's `sample_euler_ancestral`): a step goes below the next noise level
  * and adds noise back up to it. Draws noise in every step, also in the last, where it has no effect.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, EulerAncestralDiscreteScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = EulerAncestralDiscreteScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class EulerAncestralDiscreteScheduler extends VarianceExplodingScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;

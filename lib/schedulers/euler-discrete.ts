@@ -35,7 +35,20 @@ const SCHEMA = {
   final_sigmas_type: choice(["zero", "sigma_min"], "zero"),
 };
 
-/** Euler steps along the probability flow, with optional noise per step (`sChurn`); see {@link eulerStep}. */
+/**
+ * Euler steps along the probability flow, with optional noise per step (`sChurn`); see {@link eulerStep}.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, EulerDiscreteScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = EulerDiscreteScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
+ */
 export class EulerDiscreteScheduler extends VarianceExplodingScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;
   private readonly spread: SigmaSpread | null;

@@ -39,6 +39,17 @@ interface HalfStep {
 /**
  * Heun's second-order method on the probability flow (Karras et al. 2022, algorithm 1). Every step but the last takes
  * two model evaluations, so that `timesteps` names all but the first twice.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, HeunDiscreteScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = HeunDiscreteScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class HeunDiscreteScheduler extends VarianceExplodingScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;

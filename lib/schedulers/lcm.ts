@@ -37,6 +37,17 @@ const SIGMA_DATA = 0.5;
 /**
  * Multistep sampling of a latent consistency model (Luo et al. 2023, "Latent Consistency Models", algorithm 3): each
  * evaluation jumps to x_0, which is noised to the next timestep of the distillation schedule.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, LCMScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = LCMScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class LCMScheduler extends AlphaScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;

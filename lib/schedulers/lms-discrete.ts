@@ -28,6 +28,17 @@ const SCHEMA = {
 /**
  * Linear multistep (Adams-Bashforth) integration of the probability flow with unequal steps, order 4 by default
  * (k-diffusion's `sample_lms`).
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, LMSDiscreteScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = LMSDiscreteScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class LMSDiscreteScheduler extends VarianceExplodingScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;

@@ -39,6 +39,17 @@ const ADAMS_BASHFORTH = [
  * Pseudo numerical methods (Liu et al. 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds", algorithm 2):
  * three pseudo Runge-Kutta steps of four evaluations each, then a pseudo linear multistep method of order four. With
  * `skip_prk_steps` (Stable Diffusion) the multistep method starts by itself, with one timestep visited twice.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, PNDMScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = PNDMScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class PNDMScheduler extends AlphaScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA>;

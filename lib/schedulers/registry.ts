@@ -39,9 +39,19 @@ const SCHEDULERS = {
   UniPCMultistepScheduler,
 } as const;
 
+/** The name of a scheduler class. */
 export type SchedulerName = keyof typeof SCHEDULERS;
 
-/** The class names that {@link schedulerFromClassName} knows. */
+/**
+ * The class names that {@link schedulerFromClassName} knows.
+ *
+ * @example
+ * ```js
+ * import { SCHEDULER_NAMES } from "instruct-pix2pix";
+ *
+ * console.log(SCHEDULER_NAMES.join(", "));
+ * ```
+ */
 export const SCHEDULER_NAMES = Object.keys(SCHEDULERS) as readonly SchedulerName[];
 
 /**
@@ -49,6 +59,15 @@ export const SCHEDULER_NAMES = Object.keys(SCHEDULERS) as readonly SchedulerName
  * ("FlaxPNDMScheduler") mean the same classes.
  *
  * @throws `ERR_CONFIG` listing the known names
+ *
+ * @example
+ * ```js
+ * import { schedulerFromClassName } from "instruct-pix2pix";
+ *
+ * const scheduler = schedulerFromClassName("EulerDiscreteScheduler").fromConfig({ num_train_timesteps: 1000 });
+ * scheduler.setTimesteps(20);
+ * console.log(scheduler.initNoiseSigma);
+ * ```
  */
 export function schedulerFromClassName(name: string): SchedulerFactory {
   const plain = typeof name === "string" ? name.replace(/^Flax/, "") : "";
@@ -67,6 +86,15 @@ export const SCHEDULER_CONFIG = "scheduler_config.json";
  *
  * @param className its class; default the one that the file names
  * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_CONFIG`
+ *
+ * @example
+ * ```js
+ * import { loadScheduler } from "instruct-pix2pix";
+ *
+ * const scheduler = await loadScheduler("./model/scheduler", "EulerDiscreteScheduler");
+ * scheduler.setTimesteps(20);
+ * console.log(scheduler.timesteps);
+ * ```
  */
 export async function loadScheduler(folder: string, className?: SchedulerName): Promise<Scheduler> {
   const path = join(folder, SCHEDULER_CONFIG);

@@ -14,6 +14,17 @@ export type SchedulerClass<T extends Scheduler = Scheduler> = new (config?: Sche
  *
  * A scheduler holds the state of one run; {@link clone} it for overlapping runs. It never disposes tensors passed to
  * it, and the caller owns the tensors it returns.
+ *
+ * @example
+ * ```js
+ * import { EulerDiscreteScheduler, Tensor } from "instruct-pix2pix";
+ *
+ * const scheduler = EulerDiscreteScheduler.fromConfig({ beta_schedule: "scaled_linear" });
+ * scheduler.setTimesteps(20);
+ * const clean = await Tensor.zeros([1, 4, 8, 8]);
+ * const noisy = await scheduler.addNoise(clean, await Tensor.randn([1, 4, 8, 8]), [scheduler.timesteps[0]]);
+ * console.log(noisy.shape, scheduler.initNoiseSigma);
+ * ```
  */
 export abstract class Scheduler {
   /** Name of the class, as `_class_name` in files. */

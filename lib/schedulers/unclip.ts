@@ -31,6 +31,21 @@ const SCHEDULE = { beta_start: 0, beta_end: 0, trained_betas: null };
  *
  * A step leads to the next of the set timesteps, and the last one to t − 1; the step option `prevTimestep` leads elsewhere.
  * `numInferenceSteps` is at least 2, since the spacing of fewer is not defined.
+ *
+ * @example
+ * ```js
+ * import { UnCLIPScheduler, Tensor } from "instruct-pix2pix";
+ *
+ * const scheduler = UnCLIPScheduler.fromConfig({ num_train_timesteps: 1000, variance_type: "fixed_small_log" });
+ * scheduler.setTimesteps(10);
+ * let sample = await Tensor.randn([1, 4, 8, 8]);
+ * for (const timestep of scheduler.timesteps) {
+ *   const input = await scheduler.scaleModelInput(sample, timestep);
+ *   const output = await input.mul(0.1); // what a model would predict
+ *   ({ prevSample: sample } = await scheduler.step(output, timestep, sample));
+ * }
+ * console.log(sample.shape);
+ * ```
  */
 export class UnCLIPScheduler extends AlphaScheduler {
   declare protected readonly settings: Settings<typeof SCHEMA> & typeof SCHEDULE;

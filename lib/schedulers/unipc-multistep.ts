@@ -55,6 +55,17 @@ const SCHEMA = {
  * infinity, their limit is taken: `solver_type` "bh1" in a last step to σ = 0, where diffusers' result is NaN, and levels that
  * coincide. With `predict_x0` false and `rescale_betas_zero_snr` the first steps subtract numbers of about 4096 times the
  * result, so that it has the rounding errors of float32 times 4096, here and in diffusers.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline, UniPCMultistepScheduler } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * pipe.scheduler = UniPCMultistepScheduler.fromConfig(pipe.scheduler.config);
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "make it winter", numInferenceSteps: 20 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class UniPCMultistepScheduler extends MultistepSolver {
   declare protected readonly settings: Settings<typeof SCHEMA>;

@@ -57,7 +57,7 @@ export interface CheckedSingleFile<C> {
   readonly file: SingleFile;
   /** The local folder of the option `config`. */
   readonly configFolder: string | undefined;
-  /** Of all models, given ones included; of others the components themselves. */
+  /** The configurations of all models, given ones included; of others the components themselves. */
   readonly configs: PipelineConfigs<C>;
   readonly given: Partial<C>;
   /** The components that are complete: those given, and those without weights. */

@@ -13,6 +13,7 @@ import { checkSingleFile, type SingleFileComponents, type SingleFilePipelineOpti
 import { componentOf, storedBytes } from "./file.js";
 import { SINGLE_FILE_MODEL_OPTIONS, type SingleFileModelOptions } from "./model.js";
 
+/** Options of loading a pipeline from a single file. */
 export interface FromSingleFileOptions
   extends PipelineModelOptions,
     Omit<SingleFileModelOptions, "device">,

@@ -30,6 +30,7 @@ export interface SingleFileConfigOptions
   config?: string;
 }
 
+/** Options of loading a model from a single file. */
 export interface SingleFileModelOptions extends Omit<ModelOptions, "variant">, SingleFileConfigOptions {}
 
 const { variant: _variant, ...FILE_MODEL_OPTIONS } = MODEL_OPTIONS;

@@ -10,15 +10,17 @@ import { decodeTokens } from "./decode.js";
 import { readTokenizerFiles, type TokenizerFiles } from "./files.js";
 import { normalizeText } from "./text.js";
 
+/** Options of `CLIPTokenizer.encode`. */
 export interface TokenizerEncodeOptions {
   /** `"max_length"`: to `maxLength`; `"longest"`: to the longest text of the call; `false` (default): not at all. */
   readonly padding?: "max_length" | "longest" | false;
   /** Truncates each text to `maxLength` ids including the two markers. Default false, but true if only `maxLength` is given. */
   readonly truncation?: boolean;
-  /** In ids, the two markers included. Default {@link CLIPTokenizer.modelMaxLength}. */
+  /** The length in ids, the two markers included. Default {@link CLIPTokenizer.modelMaxLength}. */
   readonly maxLength?: number;
 }
 
+/** Options of `CLIPTokenizer.decode`. */
 export interface TokenizerDecodeOptions {
   /** Omits start, end, padding and other special tokens. Default false. */
   readonly skipSpecialTokens?: boolean;
@@ -38,6 +40,15 @@ const MARKERS = 2;
  * CLIP's tokenizer: lower-cased byte-level byte-pair encoding between a start and an end marker (Radford et al.,
  * "Learning Transferable Visual Models From Natural Language Supervision", 2021), with the ids of
  * `transformers.CLIPTokenizer` loaded from the same folder.
+ *
+ * @example
+ * ```js
+ * import { builtInTokenizer, CLIPTokenizer } from "instruct-pix2pix";
+ *
+ * const tokenizer = await CLIPTokenizer.fromPretrained(builtInTokenizer);
+ * const [ids] = tokenizer.encode("make it winter");
+ * console.log(ids, tokenizer.decode(ids, { skipSpecialTokens: true }));
+ * ```
  */
 export class CLIPTokenizer {
   /** Id of the marker before every text. */

@@ -10,7 +10,7 @@ export interface StepRecord {
   gradNorm: number;
   /** Wall-clock time of the step, including the wait for data. */
   seconds: number;
-  /** Of this, time spent waiting for data. */
+  /** The part of it that was spent waiting for data. */
   dataSeconds: number;
   samplesPerSecond: number;
   /** Largest resident memory of the process so far. */
@@ -37,6 +37,7 @@ export type TrainEvent =
   | { type: "publishing"; repository: string; file: string; doneBytes: number; totalBytes: number }
   | { type: "published"; repository: string; commit: string; url: string };
 
+/** What a finished training run gives. */
 export interface TrainResult {
   outputDir: string;
   /** Optimizer steps done, those of a resumed run included. */

@@ -15,7 +15,7 @@ export type MemorySettings = Pick<
 
 /** Numbers of weights. */
 export interface WeightCounts {
-  /** Of linear and convolutional layers. */
+  /** The parameters of linear and convolutional layers. */
   products: number;
   /** All others, which are always float32 when they are trained. */
   others: number;

@@ -9,7 +9,7 @@ interface Saving {
   change: Partial<MemorySettings>;
 }
 
-/** In the order in which they cost time or quality. */
+/** The savings in the order in which they cost time or quality. */
 const SAVINGS: readonly Saving[] = [
   { name: "without shadowWeights", change: { shadowWeights: false } },
   { name: "cacheLatents", change: { cacheLatents: true } },

@@ -14,6 +14,14 @@ import type { StepRecord } from "./events.js";
  * @param outputDir the run's output folder
  * @returns lowest step first; NaN for numbers that were not finite
  * @throws `ERR_FILE_NOT_FOUND` if there is no such file, `ERR_IO`
+ *
+ * @example
+ * ```js
+ * import { readMetrics } from "instruct-pix2pix";
+ *
+ * const records = await readMetrics("./long-run");
+ * console.log(records.length, records.at(-1)?.trainLoss);
+ * ```
  */
 export async function readMetrics(outputDir: string): Promise<StepRecord[]> {
   if (typeof outputDir !== "string" || outputDir === "")

@@ -10,6 +10,7 @@ import { trainOptions } from "./options.js";
 import { runSession } from "./session.js";
 import type { TrainInput } from "./train-input.js";
 
+/** Functions that a training run calls. */
 export interface TrainCallbacks {
   /**
    * Stops the run within a micro-step. Saves a checkpoint of the last step, then the run rejects with `ERR_ABORTED`.
@@ -64,9 +65,14 @@ export interface TrainingRun extends Promise<TrainResult>, AsyncIterable<StepRec
  * diffusers loads as well, is in `outputDir` when the promise resolves.
  *
  * @example
- * const run = train({ pretrainedModelNameOrPath: "base", trainDataDir: "pairs", outputDir: "mine", maxTrainSteps: 1000 });
+ * ```js
+ * import { train } from "instruct-pix2pix";
+ *
+ * const run = train({ pretrainedModelNameOrPath: "./base", trainDataDir: "./pairs", outputDir: "./mine", maxTrainSteps: 15000 });
  * for await (const { step, trainLoss } of run) console.log(step, trainLoss);
  * const { outputDir } = await run;
+ * console.log(outputDir);
+ * ```
  *
  * @throws `ERR_INVALID_ARGUMENT` naming the option, `ERR_IN_USE`, `ERR_DATASET`, `ERR_CHECKPOINT`, `ERR_CONFIG` (also for options that
  *   differ from those of the checkpoint), `ERR_NOT_FINITE` naming the step, `ERR_IO`, `ERR_ABORTED`, `ERR_OUT_OF_MEMORY`,
@@ -119,7 +125,7 @@ class StepRecords {
   #ended = false;
   /** In an object, since a callback may throw any value, including `undefined`. */
   #failure: { error: unknown } | undefined;
-  /** Of the iterators that wait for the next record. */
+  /** The iterators that wait for the next record. */
   #wake: (() => void)[] = [];
 
   push(record: StepRecord): void {

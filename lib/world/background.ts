@@ -5,7 +5,7 @@ import { BACKGROUND_COLOURS } from "./vocabulary.js";
 
 /** How much darker the figures of a pattern are than the ground between them. */
 const DEPTH = 0.16;
-/** Of two stripes, and of two checks. */
+/** The period of two stripes, and of two checks, in pixels. */
 const PERIOD = 16;
 const DOT_RADIUS = 3;
 

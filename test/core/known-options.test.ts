@@ -23,7 +23,7 @@ it.each([
   ["torchDtype", 'unknown option "torchDtype"; did you mean dtype?'],
   ["callback_on_step_end", 'unknown option "callback_on_step_end"; did you mean onStep?'],
   ["callbackOnStepEnd", 'unknown option "callbackOnStepEnd"; did you mean onStep?'],
-  ["safety_checker", 'unknown option "safety_checker": there is no safety checker here, so leave it out'],
+  ["safety_checker", 'unknown option "safety_checker": it is loaded with the model, so leave it out'],
   ["use_safetensors", 'unknown option "use_safetensors": weights are only read from safetensors, so leave it out'],
   ["colour", 'unknown option "colour"; the options are numInferenceSteps, dtype, onStep'],
   ["__proto__x", 'unknown option "__proto__x"; the options are numInferenceSteps, dtype, onStep'],
@@ -36,7 +36,8 @@ it("takes known names, absent options and undefined values", () => {
   const given = { numInferenceSteps: 2, secret: true, torch_dtype: undefined };
   expect(check(given)()).toBe(given);
   expect(check(undefined)()).toEqual({});
-  for (const wrong of [null, 1, "fp16"]) expect(check(wrong)).toThrow("options must be an object");
+  for (const wrong of [null, 1, "fp16"])
+    expect(check(wrong)).toThrow(/^options must be an object with .*, not (?:null|a number|"fp16")$/);
 });
 
 it("does not suggest a name in Python that the function does not have", () => {

@@ -1,30 +1,17 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { trainOptions } from "../../lib/training/options.js";
-import { type Outcome, runProgram, tinyImage, type Workplace } from "../cli/run-cli.js";
+import { tinyImage } from "../cli/run-cli.js";
 import { installExample } from "../examples/server-process.mjs";
-import { type Block, blocks, root } from "./pages.js";
+import { blocks, root } from "./pages.js";
+import { expectToRun, isReference, isServer, programs, SMALLER, write } from "./programs.js";
 import { useDocsWorld } from "./workplace.js";
-
-/** What makes programs small enough for a test. */
-const SMALLER: [string, string][] = [
-  ["maxTrainSteps: 15000", "maxTrainSteps: 2, resolution: 32, trainBatchSize: 1, numThreads: 1"],
-  [
-    'output: "./evaluation", count: 2',
-    'output: "./evaluation", count: 1, numInferenceSteps: 1, imageGuidanceScales: [1.5]',
-  ],
-  ['clip: "./clip", count: 2', 'clip: "./clip", count: 2, numInferenceSteps: 2'],
-  ["pipeline, count: 20", "pipeline, count: 2"],
-  ["prompt, image: start }", "prompt, image: start, height: 32, width: 32, numInferenceSteps: 4 }"],
-  ["height: 768, width: 768", "height: 32, width: 32, numInferenceSteps: 4"],
-  ["height: 512,\n  width: 512", "height: 64, width: 64"],
-];
 
 /** Programs to copy; test/examples runs them. */
 const EXAMPLES = [
@@ -32,19 +19,7 @@ const EXAMPLES = [
   ...["express/server.js", "fastify/server.js"],
 ];
 
-const programs = blocks("js", "ts").map((block) => [block.where, block] as const);
-/** One that listens until it is stopped. */
-const isServer = ({ code }: Block) => code.includes(".listen(") && !code.includes(".close()");
 const world = useDocsWorld();
-
-function write(place: Workplace, { code }: Block): string {
-  const path = place.at("program.mjs");
-  writeFileSync(
-    path,
-    SMALLER.reduce((text, [from, to]) => text.replace(from, to), code),
-  );
-  return path;
-}
 
 describe("every program in the documentation", () => {
   it("is checked against the types, and the examples too", () => {
@@ -77,21 +52,8 @@ describe("every program in the documentation", () => {
   });
 
   it("runs", async () => {
-    const running = programs.filter(([, block]) => !isServer(block));
-    using all = world.place();
-    const paths = running.map(([, block], i) => {
-      const place = world.place(all.at(String(i)));
-      // Training would warn of a model there that it replaces.
-      if (block.code.includes('outputDir: "./my-model"')) rmSync(place.at("my-model"), { recursive: true });
-      return write(place, block);
-    });
-    const whole = await runProgram(join(import.meta.dirname, "run-programs.mjs"), paths, { cwd: root, env: world.env });
-    const outcomes = whole.stdout.split("\n").flatMap((line) => (line === "" ? [] : (JSON.parse(line) as Outcome)));
-    expect(
-      running.map(([where], i) => ({ where, status: outcomes[i]?.status, stderr: outcomes[i]?.stderr })),
-      whole.stderr,
-    ).toEqual(running.map(([where]) => ({ where, status: 0, stderr: "" })));
-    expect(whole).toMatchObject({ status: 0, stderr: "" });
+    const running = programs.map(([, block]) => block).filter((block) => !isServer(block) && !isReference(block));
+    await expectToRun(running, world);
   }, 600_000);
 
   it.each(programs.filter(([, block]) => isServer(block)))("%s serves", async (_, block) => {

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, it } from "vitest";
 import { COMMANDS } from "../../lib/cli/commands.js";
+import * as index from "../../lib/index.js";
 import { PAGES, read, root } from "./pages.js";
 
 /** Pages that name flags of programs beside `ip2p`. */
@@ -14,13 +15,16 @@ const OTHER_PROGRAMS = [
   "models/tiny/README.md",
 ];
 
+/** What would change the machine that the example runs on, and what has no small model yet. */
+const NO_EXAMPLE = ["installLibtorch", "KandinskyV22InpaintPipeline", "KandinskyV22InpaintCombinedPipeline"];
+
 describe("the documentation", () => {
   it("repeats what the declarations and docstrings of the code say", () => {
     const { status, stderr } = spawnSync(process.execPath, [join(root, "scripts/write-docs.mjs"), "--check"], {
       encoding: "utf8",
     });
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-  });
+  }, 600_000);
 
   it("describes inherited members with every pipeline, by its own types", () => {
     const api = read("docs/api.md");
@@ -40,6 +44,18 @@ describe("the documentation", () => {
       ])
         expect(section, name).toContain(`| \`${member}`);
     }
+  });
+
+  it("shows how each function and class is used, and says what each type is", () => {
+    const sections = read("docs/api.md").split(/^### /m).slice(1);
+    const places = new Map(sections.map((text) => [text.split("\n", 1)[0]!, text]));
+    // Constants that are lists explain themselves.
+    const used = Object.entries(index).flatMap(([name, value]) => (typeof value === "function" ? [name] : []));
+    expect(used.length).toBeGreaterThan(80);
+    const shown = (text: string) => /^```(?:js|ts)\b|^Another name of /m.test(text);
+    const without = used.filter((name) => !shown(places.get(name)!));
+    expect(without.filter((name) => !NO_EXAMPLE.includes(name))).toEqual([]);
+    for (const [name, text] of places) expect(text, name).toMatch(/^.*\n\n(?:```text\n[\s\S]*?\n```\n\n)?[A-Z"'`[]/);
   });
 
   it("names only existing flags", async () => {

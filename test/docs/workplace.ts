@@ -53,6 +53,7 @@ function writeCheckpoint(path: string): void {
   const index = JSON.parse(readFileSync(join(tinyModel, "model_index.json"), "utf8"));
   index._base_model = { model: "./model", trained: { unet: "unet" } };
   writeFileSync(join(path, "model_index.json"), JSON.stringify(index));
+  writeFileSync(join(path, "..", "metrics.jsonl"), '{"step":1000,"train_loss":0.1}\n');
 }
 
 export function useDocsWorld(): DocsWorld {
@@ -68,15 +69,25 @@ export function useDocsWorld(): DocsWorld {
     cpSync(fixture("sdxl-img2img", "model"), made.at("sdxl-base"), { recursive: true });
     cpSync(fixture("sdxl-img2img", "refiner"), made.at("sdxl-refiner"), { recursive: true });
     cpSync(fixture("sdxl-ip2p", "model"), made.at("sdxl-edit"), { recursive: true });
+    for (const part of ["prior", "decoder"]) cpSync(fixture("kandinsky22", part), made.at(part), { recursive: true });
+    for (const part of ["safety_checker", "feature_extractor"])
+      cpSync(fixture("safety-checker", part), made.at("model", part), { recursive: true });
     cpSync(fixture("lora", "style.safetensors"), made.at("style.safetensors"));
     cpSync(fixture("lora", "other.safetensors"), made.at("details.safetensors"));
     const picture = await loadImage(tinyImage);
     await picture.save(made.at("photo.jpg"));
     for (const name of ["mask", "edges", "depths"]) await picture.save(made.at(`${name}.png`));
     using unet = await UNet2DConditionModel.fromPretrained(`${textModel}/unet`);
-    const shape = { conditioningEmbeddingOutChannels: [4, 4, 4, 4] };
-    for (const name of ["controlnet-canny", "controlnet-depth"]) {
-      using net = await ControlNetModel.fromUNet(unet, shape);
+    using unetXL = await UNet2DConditionModel.fromPretrained(fixture("sdxl-img2img", "model/unet"));
+    // As many as halve the control image to the size of the latents.
+    const nets = {
+      "controlnet-canny": [unet, 4],
+      "controlnet-depth": [unet, 4],
+      "controlnet-canny-sdxl": [unetXL, 2],
+    } as const;
+    for (const [name, [of, stages]] of Object.entries(nets)) {
+      const conditioningEmbeddingOutChannels = new Array<number>(stages).fill(4);
+      using net = await ControlNetModel.fromUNet(of, { conditioningEmbeddingOutChannels });
       await net.savePretrained(made.at(name));
     }
     copyInpaintingDecoder(made.at("kandinsky-inpaint"));

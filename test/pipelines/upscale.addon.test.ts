@@ -309,7 +309,7 @@ describe("tiles", () => {
       const { images } = await twice.run({ ...options, image, ...tiles });
       const columns = await Promise.all([half - 1, half].map((x) => images.slice(3, x, x + 1)));
       const [left, right] = await Promise.all(columns.map((column) => column.toArray()));
-      return Array.from(left!, (value, i) => Math.abs(Number(value) - Number(right![i]))).reduce((a, b) => a + b);
+      return [...left!].reduce<number>((sum, value, i) => sum + Math.abs(Number(value) - Number(right![i])), 0);
     };
     const whole = await jump({});
     expect(await jump({ tile: 32, tileOverlap: 0 })).toBeGreaterThan(2 * whole);

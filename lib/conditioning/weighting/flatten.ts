@@ -22,7 +22,7 @@ export type FlatPart =
 /** What a weighted prompt comes to: parts whose embeddings are put one behind the other. */
 export interface WeightedPrompt {
   readonly parts: readonly FlatPart[];
-  /** Of each part; 1 is a part as it is. */
+  /** The weight of each part; 1 leaves a part as it is. */
   readonly weights: readonly number[];
   /** What the prompt asks for and an embedding cannot give, for a warning. */
   readonly unheeded: readonly string[];

@@ -23,12 +23,13 @@ import {
 } from "./report.js";
 import { Sizes } from "./sizes.js";
 
+/** Options of {@link checkDataset}. */
 export interface CheckDatasetOptions {
   /** A folder of images with metadata, a folder of parquet files, or one file of metadata or with images. */
   from: string;
   /** The column of the images to edit. Default "input_image". */
   originalImageColumn?: string | undefined;
-  /** The column of the edited images. Default "sizeAfterimage". */
+  /** The column of the edited images. Default "edited_image". */
   editedImageColumn?: string | undefined;
   /** The column of the instructions. Default "edit_prompt". */
   editPromptColumn?: string | undefined;

@@ -10,7 +10,7 @@ export interface Findings<T> {
 export interface RowPlace {
   /** Its number, from 0. */
   row: number;
-  /** Where it stands: `metadata.jsonl, line 18`. */
+  /** The place of the row: `metadata.jsonl, line 18`. */
   where: string;
 }
 

@@ -80,12 +80,12 @@ async function checkFooter(handle: FileHandle, size: number): Promise<void> {
 interface Chunk {
   start: number;
   end: number;
-  /** Of its pages before compression. */
+  /** The size of its pages before compression. */
   bytes: number;
   values: number;
 }
 
-/** In the order of their places. */
+/** The chunks of all columns in the order of their places. */
 function chunksOf({ row_groups }: FileMetaData): Chunk[] {
   return row_groups
     .flatMap(({ columns }) => columns.flatMap(({ meta_data }) => meta_data ?? []))

@@ -17,6 +17,7 @@ import {
 /** One ControlNet, or several whose residuals are added up. */
 export type ControlNets = ControlNetModel | readonly ControlNetModel[];
 
+/** The ControlNets of a pipeline. */
 export interface ControlNetComponents {
   /** One ControlNet; or several, for which a call gives a list of control images. */
   controlnet: ControlNets;

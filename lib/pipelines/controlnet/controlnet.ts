@@ -31,7 +31,11 @@ import {
 } from "./options.js";
 import { readControls } from "./pictures.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionControlNetPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface ControlNetTextToImageOptions<T extends OutputType = "image">
   extends Omit<TextToImageOptions<T>, "guidanceRescale" | keyof ControlledSizeOptions>,
     ControlNetOptions,
@@ -62,6 +66,17 @@ type Call = Omit<TextToImageCall, "height" | "width"> & { control: ControlCall; 
 /**
  * Makes images from text and control images (Zhang et al. 2023, "ControlNet", https://arxiv.org/abs/2302.05543), numerically
  * equal to diffusers' class of this name. Steps in which no ControlNet counts do without them.
+ *
+ * @example
+ * ```js
+ * import { ControlNetModel, StableDiffusionControlNetPipeline } from "instruct-pix2pix";
+ *
+ * const controlnet = await ControlNetModel.fromPretrained("./controlnet-canny");
+ * const pipe = await StableDiffusionControlNetPipeline.fromPretrained("./base", { controlnet });
+ * const { images } = await pipe.run({ prompt: "a lighthouse", image: "edges.png", numInferenceSteps: 20 });
+ * await images[0].save("lighthouse.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionControlNetPipeline
   extends StableDiffusionPipeline

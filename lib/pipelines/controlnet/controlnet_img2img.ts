@@ -34,7 +34,11 @@ import {
 } from "./options.js";
 import { checkGivenLatents, readControls, withSizeOf } from "./pictures.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionControlNetImg2ImgPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface ControlNetImageToImageOptions<T extends OutputType = "image">
   extends Omit<ImageToImageOptions<T>, "maxSize">,
     ControlNetOptions,
@@ -69,6 +73,22 @@ type Call = ImageToImageCall & { control: ControlCall; size: ControlledSizeOptio
  * Makes images from images, text and control images (Zhang et al. 2023, "ControlNet",
  * https://arxiv.org/abs/2302.05543), numerically equal to diffusers' class of this name. Steps in which no ControlNet counts do
  * without them.
+ *
+ * @example
+ * ```js
+ * import { ControlNetModel, StableDiffusionControlNetImg2ImgPipeline } from "instruct-pix2pix";
+ *
+ * const controlnet = await ControlNetModel.fromPretrained("./controlnet-canny");
+ * const pipe = await StableDiffusionControlNetImg2ImgPipeline.fromPretrained("./base", { controlnet });
+ * const { images } = await pipe.run({
+ *   prompt: "in winter",
+ *   image: "photo.jpg",
+ *   controlImage: "edges.png",
+ *   strength: 0.6,
+ * });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionControlNetImg2ImgPipeline
   extends StableDiffusionImg2ImgPipeline

@@ -30,7 +30,11 @@ import {
 } from "./options.js";
 import { readControls } from "./pictures.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionXLControlNetPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface ControlNetTextToImageXLOptions<T extends OutputType = "image">
   extends Omit<TextToImageXLOptions<T>, "guidanceRescale" | keyof ControlledSizeOptions>,
     ControlNetOptions,
@@ -61,6 +65,17 @@ type Call = Omit<TextToImageXLCall, "height" | "width"> & { control: ControlCall
 /**
  * Makes images from text and control images with Stable Diffusion XL (Zhang et al. 2023, "ControlNet", https://arxiv.org/abs/2302.05543), numerically
  * equal to diffusers' class of this name. Steps in which no ControlNet counts do without them.
+ *
+ * @example
+ * ```js
+ * import { ControlNetModel, StableDiffusionXLControlNetPipeline } from "instruct-pix2pix";
+ *
+ * const controlnet = await ControlNetModel.fromPretrained("./controlnet-canny-sdxl");
+ * const pipe = await StableDiffusionXLControlNetPipeline.fromPretrained("./sdxl-base", { controlnet });
+ * const { images } = await pipe.run({ prompt: "a lighthouse", image: "edges.png", numInferenceSteps: 20 });
+ * await images[0].save("lighthouse.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionXLControlNetPipeline extends StableDiffusionXLPipeline {
   /** @internal */

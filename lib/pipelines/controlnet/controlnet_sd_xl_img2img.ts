@@ -26,7 +26,11 @@ import {
 } from "./options.js";
 import { checkGivenLatents, readControls, withSizeOf } from "./pictures.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionXLControlNetImg2ImgPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface ControlNetImageToImageXLOptions<T extends OutputType = "image">
   extends Omit<ImageToImageXLOptions<T>, "denoisingStart" | "denoisingEnd" | "guidanceRescale" | "maxSize">,
     ControlNetOptions,
@@ -65,6 +69,22 @@ type Call = ImageToImageXLCall & { control: ControlCall; size: ControlledSizeOpt
  * Makes images from images, text and control images with Stable Diffusion XL (Zhang et al. 2023, "ControlNet",
  * https://arxiv.org/abs/2302.05543), numerically equal to diffusers' class of this name. Steps in which no ControlNet counts do
  * without them.
+ *
+ * @example
+ * ```js
+ * import { ControlNetModel, StableDiffusionXLControlNetImg2ImgPipeline } from "instruct-pix2pix";
+ *
+ * const controlnet = await ControlNetModel.fromPretrained("./controlnet-canny-sdxl");
+ * const pipe = await StableDiffusionXLControlNetImg2ImgPipeline.fromPretrained("./sdxl-base", { controlnet });
+ * const { images } = await pipe.run({
+ *   prompt: "in winter",
+ *   image: "photo.jpg",
+ *   controlImage: "edges.png",
+ *   strength: 0.6,
+ * });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionXLControlNetImg2ImgPipeline extends StableDiffusionXLImg2ImgPipeline {
   /** @internal */

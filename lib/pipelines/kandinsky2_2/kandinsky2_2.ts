@@ -7,7 +7,11 @@ import { kandinskyDecoder } from "./components.js";
 import { KandinskyV22DecoderBase } from "./decoder-base.js";
 import { DECODER_OPTIONS, type KandinskyV22DecoderOptions, latentSize } from "./options.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `KandinskyV22Pipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface KandinskyV22Options<T extends OutputType = "image"> extends KandinskyV22DecoderOptions<T> {
   /** Initial noise instead of a random draw: [B·n,C,h,w], unit variance. */
   latents?: Tensor | undefined;
@@ -18,6 +22,19 @@ const OPTIONS = optionNames<KandinskyV22Options<OutputType>>()({ ...DECODER_OPTI
 /**
  * Makes images from the embeddings that a prior predicts (Razzhigaev et al. 2023, "Kandinsky",
  * https://arxiv.org/abs/2310.03502); numerically equal to diffusers' class of this name.
+ *
+ * @example
+ * ```js
+ * import { KandinskyV22Pipeline, KandinskyV22PriorPipeline } from "instruct-pix2pix";
+ *
+ * const prior = await KandinskyV22PriorPipeline.fromPretrained("./prior");
+ * const embeds = await prior.run({ prompt: "a lighthouse", numInferenceSteps: 10 });
+ * prior.dispose();
+ * const pipe = await KandinskyV22Pipeline.fromPretrained("./decoder");
+ * const { images } = await pipe.run({ ...embeds, height: 64, width: 64, numInferenceSteps: 20 });
+ * await images[0].save("lighthouse.png");
+ * pipe.dispose();
+ * ```
  */
 export class KandinskyV22Pipeline extends KandinskyV22DecoderBase {
   /** @internal */

@@ -11,7 +11,25 @@ import { KandinskyV22Pipeline } from "./kandinsky2_2.js";
 import { KandinskyV22Img2ImgPipeline } from "./kandinsky2_2_img2img.js";
 import { KandinskyV22InpaintPipeline } from "./kandinsky2_2_inpaint.js";
 
-/** Makes images from text, by Kandinsky 2.2's prior and decoder; numerically equal to diffusers' class of this name. */
+/**
+ * Makes images from text, by Kandinsky 2.2's prior and decoder; numerically equal to diffusers' class of this name.
+ *
+ * @example
+ * ```js
+ * import { KandinskyV22CombinedPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await KandinskyV22CombinedPipeline.fromPretrained("./decoder");
+ * const { images } = await pipe.run({
+ *   prompt: "a lighthouse",
+ *   height: 64,
+ *   width: 64,
+ *   priorNumInferenceSteps: 10,
+ *   numInferenceSteps: 20,
+ * });
+ * await images[0].save("lighthouse.png");
+ * pipe.dispose();
+ * ```
+ */
 export class KandinskyV22CombinedPipeline extends KandinskyV22CombinedBase {
   /** @internal */
   static readonly description = kandinskyCombined("KandinskyV22CombinedPipeline");
@@ -34,7 +52,11 @@ export class KandinskyV22CombinedPipeline extends KandinskyV22CombinedBase {
   }
 }
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `KandinskyV22Img2ImgCombinedPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface CombinedImageToImageOptions<T extends OutputType = "image"> extends CombinedOptions<T> {
   /** As in `KandinskyV22Img2ImgPipeline`. */
   image: PipelineImage;
@@ -45,6 +67,23 @@ export interface CombinedImageToImageOptions<T extends OutputType = "image"> ext
 /**
  * Makes images from images and text, by Kandinsky 2.2's prior and decoder; numerically equal to diffusers' class of this
  * name.
+ *
+ * @example
+ * ```js
+ * import { KandinskyV22Img2ImgCombinedPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await KandinskyV22Img2ImgCombinedPipeline.fromPretrained("./decoder");
+ * const { images } = await pipe.run({
+ *   prompt: "a lighthouse in winter",
+ *   image: "photo.jpg",
+ *   strength: 0.3,
+ *   height: 64,
+ *   width: 64,
+ *   priorNumInferenceSteps: 10,
+ * });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class KandinskyV22Img2ImgCombinedPipeline extends KandinskyV22CombinedBase {
   /** @internal */
@@ -71,7 +110,11 @@ export class KandinskyV22Img2ImgCombinedPipeline extends KandinskyV22CombinedBas
   }
 }
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `KandinskyV22InpaintCombinedPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface CombinedInpaintOptions<T extends OutputType = "image"> extends CombinedOptions<T> {
   /** As in `KandinskyV22InpaintPipeline`. */
   image: PipelineImage;

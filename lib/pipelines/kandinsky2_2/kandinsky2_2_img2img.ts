@@ -11,7 +11,11 @@ import { kandinskyDecoder } from "./components.js";
 import { type DecoderCall, KandinskyV22DecoderBase } from "./decoder-base.js";
 import { DECODER_OPTIONS, type KandinskyV22DecoderOptions } from "./options.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `KandinskyV22Img2ImgPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface KandinskyV22ImageToImageOptions<T extends OutputType = "image"> extends KandinskyV22DecoderOptions<T> {
   /**
    * The image to start from, several, or pixels [B,3,H,W] in 0..1. It is resized to **width rows and height columns**, as
@@ -32,6 +36,19 @@ type Call = DecoderCall & { image: PipelineImage; strength: number };
 
 /**
  * Makes images from images and the embeddings that a prior predicts; numerically equal to diffusers' class of this name.
+ *
+ * @example
+ * ```js
+ * import { KandinskyV22Img2ImgPipeline, KandinskyV22PriorPipeline } from "instruct-pix2pix";
+ *
+ * const prior = await KandinskyV22PriorPipeline.fromPretrained("./prior");
+ * const embeds = await prior.run({ prompt: "a lighthouse in winter", numInferenceSteps: 10 });
+ * prior.dispose();
+ * const pipe = await KandinskyV22Img2ImgPipeline.fromPretrained("./decoder");
+ * const { images } = await pipe.run({ ...embeds, image: "photo.jpg", strength: 0.3, height: 64, width: 64 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class KandinskyV22Img2ImgPipeline extends KandinskyV22DecoderBase {
   /** @internal */

@@ -14,7 +14,11 @@ import { kandinskyDecoder } from "./components.js";
 import { type DecoderCall, KandinskyV22DecoderBase } from "./decoder-base.js";
 import { DECODER_OPTIONS, type KandinskyV22DecoderOptions, latentSize } from "./options.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `KandinskyV22InpaintPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface KandinskyV22InpaintOptions<T extends OutputType = "image"> extends KandinskyV22DecoderOptions<T> {
   /** The image to paint in, or several; resized to the size, whose edges must be multiples of the model's (64). */
   image: PipelineImage;

@@ -15,6 +15,7 @@ import {
   type PriorResult,
 } from "./prior-base.js";
 
+/** Options of `KandinskyV22PriorPipeline.run`. */
 export interface KandinskyV22PriorOptions extends PriorOptions {
   /** Initial noise instead of a random draw: [B·n,E], with a negative prompt [2·B·n,E]. */
   latents?: Tensor | undefined;
@@ -22,6 +23,7 @@ export interface KandinskyV22PriorOptions extends PriorOptions {
 
 const OPTIONS = optionNames<KandinskyV22PriorOptions>()({ ...PRIOR_OPTIONS, latents: true });
 
+/** Options of `KandinskyV22PriorPipeline.interpolate`. */
 export interface InterpolateOptions extends Omit<KandinskyV22PriorOptions, "prompt" | "negativePrompt"> {
   /** Texts, images, or the image encoder's input [B,3,H,W]: what to mix. A string is a text: give images otherwise. */
   imagesAndPrompts: readonly (string | Exclude<ImageSource, string> | Tensor)[];
@@ -45,6 +47,16 @@ const INTERPOLATE_OPTIONS = optionNames<InterpolateOptions>()({
 /**
  * Predicts image embeddings from text, for Kandinsky 2.2's decoders (Ramesh et al. 2022, https://arxiv.org/abs/2204.06125;
  * Razzhigaev et al. 2023, https://arxiv.org/abs/2310.03502); numerically equal to diffusers' class of this name.
+ *
+ * @example
+ * ```js
+ * import { KandinskyV22PriorPipeline } from "instruct-pix2pix";
+ *
+ * const prior = await KandinskyV22PriorPipeline.fromPretrained("./prior");
+ * const { imageEmbeds, negativeImageEmbeds } = await prior.run({ prompt: "a lighthouse", numInferenceSteps: 10 });
+ * console.log(imageEmbeds.shape, negativeImageEmbeds.shape);
+ * prior.dispose();
+ * ```
  */
 export class KandinskyV22PriorPipeline extends KandinskyV22PriorBase {
   /** @internal */

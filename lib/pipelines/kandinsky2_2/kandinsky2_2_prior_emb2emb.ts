@@ -16,6 +16,7 @@ import {
   type PriorResult,
 } from "./prior-base.js";
 
+/** Options of `KandinskyV22PriorEmb2EmbPipeline.run`. */
 export interface KandinskyV22PriorEmb2EmbOptions extends PriorOptions {
   /** The image to start from, or several; or tensors: the image encoder's input [B,3,H,W], or its embeddings [B,E]. */
   image: PipelineImage;
@@ -30,6 +31,16 @@ type Call = PriorCall & { image: readonly (ImageSource | Tensor)[]; strength: nu
 /**
  * Predicts image embeddings from text and an image, whose embedding is noised and denoised; numerically equal to diffusers'
  * class of this name.
+ *
+ * @example
+ * ```js
+ * import { KandinskyV22PriorEmb2EmbPipeline } from "instruct-pix2pix";
+ *
+ * const prior = await KandinskyV22PriorEmb2EmbPipeline.fromPretrained("./prior");
+ * const { imageEmbeds } = await prior.run({ prompt: "in winter", image: "photo.jpg", strength: 0.4, numInferenceSteps: 10 });
+ * console.log(imageEmbeds.shape);
+ * prior.dispose();
+ * ```
  */
 export class KandinskyV22PriorEmb2EmbPipeline extends KandinskyV22PriorBase {
   /** @internal */

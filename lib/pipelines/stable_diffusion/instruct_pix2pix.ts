@@ -24,7 +24,11 @@ import {
 } from "../run-options.js";
 import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 
-/** @typeParam T the kind of result: `EditOptions` gives images, `EditOptions<"tensor">` a tensor. */
+/**
+ * Options of `InstructPix2PixPipeline.run`.
+ *
+ * @typeParam T the kind of result: `EditOptions` gives images, `EditOptions<"tensor">` a tensor.
+ */
 export interface EditOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptOptions,
@@ -54,7 +58,11 @@ const OPTIONS = optionNames<EditOptions<OutputType>>()({
   imageGuidanceScale: true,
 });
 
-/** @typeParam T the kind of result; `EditResult` alone holds images. */
+/**
+ * What `InstructPix2PixPipeline.run` gives.
+ *
+ * @typeParam T the kind of result; `EditResult` alone holds images.
+ */
 export type EditResult<T extends OutputType = "image"> = ImagesResult<T>;
 
 type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
@@ -65,6 +73,22 @@ type Call = StableDiffusionCall & ScheduleCall & { image: PipelineImage };
  *
  * Runs may overlap on one pipeline without affecting each other's results. Components can be replaced; a run uses those
  * present at its start.
+ *
+ * @example
+ * ```js
+ * import { InstructPix2PixPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await InstructPix2PixPipeline.fromPretrained("./model");
+ * const { images } = await pipe.run({
+ *   image: "photo.jpg",
+ *   prompt: "make it winter",
+ *   numInferenceSteps: 20,
+ *   imageGuidanceScale: 1.5,
+ *   seed: 42,
+ * });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class InstructPix2PixPipeline extends StableDiffusionBase {
   /** @internal */

@@ -24,7 +24,11 @@ import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 import { OUTDATED } from "./outdated.js";
 import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface TextToImageOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptOptions,
@@ -59,6 +63,16 @@ export type TextToImageCall = StableDiffusionCall & ScheduleCall & { height: num
 /**
  * Makes images from text: Stable Diffusion (Rombach et al. 2022, https://arxiv.org/abs/2112.10752), numerically equal to
  * diffusers' class of this name.
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionPipeline.fromPretrained("./base");
+ * const { images } = await pipe.run({ prompt: "a lighthouse", numInferenceSteps: 20, seed: 42 });
+ * await images[0].save("lighthouse.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionPipeline extends StableDiffusionBase {
   /** @internal */

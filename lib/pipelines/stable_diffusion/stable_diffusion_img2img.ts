@@ -29,7 +29,11 @@ import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 import { OUTDATED } from "./outdated.js";
 import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionImg2ImgPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface ImageToImageOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptOptions,
@@ -68,13 +72,23 @@ export type ImageToImageCall = StableDiffusionCall &
   ScheduleCall & {
     image: PipelineImage;
     strength: number;
-    /** Of the result, where the image does not decide. */
+    /** The size of the result, where the image does not decide. */
     size?: PartialSize;
   };
 
 /**
  * Makes images from images and text, by noising and denoising them (Meng et al. 2022, "SDEdit",
  * https://arxiv.org/abs/2108.01073); numerically equal to diffusers' class of this name.
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionImg2ImgPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionImg2ImgPipeline.fromPretrained("./base");
+ * const { images } = await pipe.run({ prompt: "in winter", image: "photo.jpg", strength: 0.6 });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
   /** @internal */

@@ -35,7 +35,11 @@ import { StableDiffusionBase, type StableDiffusionCall } from "./base.js";
 import { OUTDATED_INPAINTING } from "./outdated.js";
 import { checkTextGuidance, TEXT_GUIDANCE_OPTIONS, type TextGuidanceOptions } from "./text-options.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionInpaintPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface InpaintOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptOptions,
@@ -68,6 +72,21 @@ type Call = StableDiffusionCall & ScheduleCall & InpaintCall;
  * Paints the masked part of images anew, numerically equal to diffusers' class of this name: with inpainting models, whose
  * UNet takes the mask and the masked image (Rombach et al. 2022, section 4.5), and with text-to-image models, where the
  * part that stays is put back after each step (Lugmayr et al. 2022, https://arxiv.org/abs/2201.09865, without resampling).
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionInpaintPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionInpaintPipeline.fromPretrained("./base");
+ * const { images } = await pipe.run({
+ *   prompt: "a red door",
+ *   image: "photo.jpg",
+ *   maskImage: "mask.png",
+ *   numInferenceSteps: 20,
+ * });
+ * await images[0].save("door.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
   /** @internal */

@@ -38,7 +38,11 @@ import {
   type SizeOptions,
 } from "./options.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionXLPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface TextToImageXLOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptPairOptions,
@@ -78,6 +82,16 @@ export type TextToImageXLCall = StableDiffusionXLCall &
  * Makes images from text: Stable Diffusion XL (Podell et al. 2023, https://arxiv.org/abs/2307.01952), numerically equal to
  * diffusers' class of this name. With negative sizes and several images each row gets its own sizes, which diffusers
  * mixes up.
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionXLPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionXLPipeline.fromPretrained("./sdxl-base");
+ * const { images } = await pipe.run({ prompt: "a lighthouse", numInferenceSteps: 20, seed: 42 });
+ * await images[0].save("lighthouse.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
   /** @internal */

@@ -38,7 +38,11 @@ import {
   refiningTimeIds,
 } from "./refining.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionXLImg2ImgPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface ImageToImageXLOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptPairOptions,
@@ -79,13 +83,23 @@ export type ImageToImageXLCall = StableDiffusionXLCall &
   RefiningCall & {
     image: PipelineImage;
     strength: number;
-    /** Of the result, where the image does not decide. */
+    /** The size of the result, where the image does not decide. */
     size?: PartialSize;
   };
 
 /**
  * Makes images from images and text with Stable Diffusion XL, and refines what its base made (Podell et al. 2023,
  * https://arxiv.org/abs/2307.01952, section 2.5); numerically equal to diffusers' class of this name.
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionXLImg2ImgPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionXLImg2ImgPipeline.fromPretrained("./sdxl-refiner");
+ * const { images } = await pipe.run({ prompt: "a lighthouse", image: "photo.jpg", strength: 0.3 });
+ * await images[0].save("refined.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
   /** @internal */

@@ -48,7 +48,11 @@ import {
   refiningTimeIds,
 } from "./refining.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionXLInpaintPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface InpaintXLOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptPairOptions,
@@ -83,6 +87,21 @@ type Call = StableDiffusionXLCall & ScheduleCall & RefiningCall & InpaintCall;
 /**
  * Paints the masked part of images anew with Stable Diffusion XL, numerically equal to diffusers' class of this name: with
  * inpainting models, with text-to-image models, and with refiners, as `StableDiffusionInpaintPipeline` does.
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionXLInpaintPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionXLInpaintPipeline.fromPretrained("./sdxl-base");
+ * const { images } = await pipe.run({
+ *   prompt: "a red door",
+ *   image: "photo.jpg",
+ *   maskImage: "mask.png",
+ *   numInferenceSteps: 20,
+ * });
+ * await images[0].save("door.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLBase {
   /** @internal */

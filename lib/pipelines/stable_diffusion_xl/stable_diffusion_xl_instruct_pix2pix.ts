@@ -36,7 +36,11 @@ import {
   type SizeOptions,
 } from "./options.js";
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionXLInstructPix2PixPipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface EditXLOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptPairOptions,
@@ -103,6 +107,20 @@ interface Size {
 /**
  * Edits images by instruction with Stable Diffusion XL: InstructPix2Pix (Brooks et al. 2023,
  * https://arxiv.org/abs/2211.09800), numerically equal to diffusers' class of this name.
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionXLInstructPix2PixPipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionXLInstructPix2PixPipeline.fromPretrained("./sdxl-edit");
+ * const { images } = await pipe.run({
+ *   image: "photo.jpg",
+ *   prompt: "make it winter",
+ *   numInferenceSteps: 20,
+ * });
+ * await images[0].save("winter.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionXLInstructPix2PixPipeline extends StableDiffusionXLBase {
   /** @internal */

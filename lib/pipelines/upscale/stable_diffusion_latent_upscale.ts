@@ -37,7 +37,11 @@ import { checkTiles, inTiles, onTile, partOf, TILE_OPTIONS, type TileOptions, ty
 const { promptWeighting: _promptWeighting, ...PROMPT } = PROMPT_OPTIONS;
 const { numImagesPerPrompt: _numImagesPerPrompt, eta: _eta, ...SAMPLING } = SAMPLING_OPTIONS;
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionLatentUpscalePipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface LatentUpscaleOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     Omit<PromptOptions, "promptWeighting">,
@@ -82,6 +86,16 @@ interface Parts {
 /**
  * Upscales images, or latents of Stable Diffusion, by 2, led by a prompt: the latent upscaler of Katherine Crowson and
  * Stability AI; numerically equal to diffusers' class of this name. Tiles are what it does not have.
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionLatentUpscalePipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionLatentUpscalePipeline.fromPretrained("stabilityai/sd-x2-latent-upscaler");
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "a lake", guidanceScale: 0, numInferenceSteps: 20 });
+ * await images[0].save("twice.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase {
   /** @internal */

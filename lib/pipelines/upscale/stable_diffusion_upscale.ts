@@ -44,7 +44,11 @@ import {
 
 const { guidanceRescale: _guidanceRescale, ...TEXT_GUIDANCE } = TEXT_GUIDANCE_OPTIONS;
 
-/** @typeParam T the kind of result */
+/**
+ * Options of `StableDiffusionUpscalePipeline.run`.
+ *
+ * @typeParam T the kind of result
+ */
 export interface UpscaleOptions<T extends OutputType = "image">
   extends RunOptions<T>,
     PromptOptions,
@@ -101,6 +105,16 @@ interface Parts {
  * name. Tiles are what it does not have.
  *
  * As in diffusers the autoencoder's `scaling_factor` becomes 0.08333, whatever its file says.
+ *
+ * @example
+ * ```js
+ * import { StableDiffusionUpscalePipeline } from "instruct-pix2pix";
+ *
+ * const pipe = await StableDiffusionUpscalePipeline.fromPretrained("stabilityai/stable-diffusion-x4-upscaler");
+ * const { images } = await pipe.run({ image: "photo.jpg", prompt: "a lake", numInferenceSteps: 20 });
+ * await images[0].save("large.png");
+ * pipe.dispose();
+ * ```
  */
 export class StableDiffusionUpscalePipeline extends StableDiffusionBase implements UpscaleComponents {
   /** @internal */

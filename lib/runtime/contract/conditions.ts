@@ -36,4 +36,5 @@ export interface NativeUNetCache {
   dispose(): void;
 }
 
+/** What a call does with the deep features in a `UNetCache`. */
 export type DeepFeatures = "forget" | "keep" | "reuse";

@@ -5,7 +5,7 @@ export interface FilesAddon {
   readSafetensors(
     path: string,
   ): Promise<{ names: string[]; tensors: NativeTensor[]; metadata: [string, string][] | null }>;
-  /** Of all tensors, of which none is read. */
+  /** Describes all tensors and reads none. */
   readSafetensorsHeader(
     path: string,
   ): Promise<{ names: string[]; dtypes: string[]; shapes: number[][]; metadata: [string, string][] | null }>;

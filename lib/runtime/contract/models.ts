@@ -138,7 +138,7 @@ export interface TensorView {
   source: string;
   /** The parameter's name. */
   name: string;
-  /** Of the elements as they lie in the file. */
+  /** The shape of the elements as they lie in the file. */
   shape: readonly number[];
   /** The first element. */
   first: number;
@@ -188,5 +188,7 @@ export const MODEL_KINDS = [
   "VQModel",
 ] as const;
 export type ModelKind = (typeof MODEL_KINDS)[number];
+/** Whether weights of linear layers and convolutions are kept in 8 bits. */
 export type Quantization = "none" | "int8";
+/** How attention is computed: by kernels that keep no matrix of weights, or, for comparison, with that matrix. */
 export type AttentionBackend = "auto" | "math";

@@ -11,6 +11,7 @@ export const DTYPES = [
   "uint8",
   "bool",
 ] as const;
+/** The type of a tensor's elements. */
 export type DType = (typeof DTYPES)[number];
 
 /** bindings/tensor_ops.cc */
@@ -66,6 +67,7 @@ export interface Float16Elements extends ArrayLike<number> {
   readonly [Symbol.toStringTag]: "Float16Array";
 }
 
+/** The elements of a tensor in JavaScript. */
 export type TensorData =
   | Float32Array
   | Float64Array

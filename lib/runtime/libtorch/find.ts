@@ -21,6 +21,7 @@ export interface Libtorch {
   source: LibtorchSource;
 }
 
+/** Options of {@link resolveLibtorch}. */
 export interface ResolveOptions {
   /** A libtorch folder that takes precedence over everything else. */
   libtorch?: string;

@@ -13,6 +13,7 @@ import { type LibtorchRelease, releaseFor } from "./releases.js";
 import { type Material, obtain, obtainFrom, type SourceRecord } from "./sources.js";
 import { copyTree, unpackArchive } from "./unpack.js";
 
+/** Options of {@link installLibtorch}. */
 export interface InstallOptions {
   /**
    * `cuda` or `cpu`; `auto`, the default, is `cuda` if a recent enough driver is installed, and with `from` the variant
@@ -48,6 +49,7 @@ const OPTIONS = optionNames<InstallOptions>()({
   probe: false,
 });
 
+/** An installation of libtorch. */
 export interface InstalledLibtorch extends Libtorch {
   /** Whether it was in the cache already, so that nothing was done. */
   alreadyThere: boolean;

@@ -1,6 +1,6 @@
 /** An image to upload. */
 export interface OutgoingFile {
-  /** In the run's files, e.g. `media/images/validation_100_….png`. */
+  /** The path in the run's files, e.g. `media/images/validation_100_….png`. */
   readonly name: string;
   readonly content: Uint8Array;
 }

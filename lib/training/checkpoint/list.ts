@@ -8,7 +8,7 @@ export interface CheckpointInfo {
   path: string;
   /** "unknown" for one without a readable manifest: damaged, or of another origin. */
   writtenBy: "instruct-pix2pix" | "diffusers" | "unknown";
-  /** When this package wrote it, if its manifest says so. */
+  /** The time at which this package wrote it, if its manifest says so. */
   writtenAt?: Date;
 }
 

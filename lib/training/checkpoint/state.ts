@@ -42,7 +42,7 @@ export interface TrainingState {
 
 /** A field of the state; `read` returns undefined for an invalid value. */
 interface Piece<T> {
-  /** In the file. */
+  /** The key in the file. */
   readonly key: string;
   readonly expected: string;
   readonly read: (value: unknown) => T | undefined;

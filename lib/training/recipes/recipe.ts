@@ -9,7 +9,7 @@ export interface Recipe {
   readonly base: string;
   /** The class of the saved pipeline. */
   readonly pipeline: string;
-  /** Of its page on the hub. */
+  /** The tags of its page on the hub. */
   readonly tags: readonly string[];
   /** The folders of that pipeline. */
   readonly folders: readonly string[];

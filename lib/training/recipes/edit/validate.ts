@@ -13,7 +13,7 @@ const STEPS = 20;
 const GUIDANCE_SCALE = 7;
 const IMAGE_GUIDANCE_SCALE = 1.5;
 
-/** In the output folder; holds a folder for each validated step. */
+/** The folder in the output folder that holds a folder for each validated step. */
 export const VALIDATION_FOLDER = "validation";
 
 /** The validation input; the image is read before training and kept in memory. */
