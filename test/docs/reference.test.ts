@@ -15,8 +15,8 @@ const OTHER_PROGRAMS = [
   "models/tiny/README.md",
 ];
 
-/** What would change the machine that the example runs on, and what has no small model yet. */
-const NO_EXAMPLE = ["installLibtorch", "KandinskyV22InpaintPipeline", "KandinskyV22InpaintCombinedPipeline"];
+/** What would change the machine that the example runs on. */
+const NO_EXAMPLE = ["installLibtorch"];
 
 describe("the documentation", () => {
   it("repeats what the declarations and docstrings of the code say", () => {

@@ -120,8 +120,8 @@ export function useDocsWorld(): DocsWorld {
         .filter((entry) => entry.isFile())
         .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
       const files = await Promise.all(names.map(async (name) => [name, await readFile(join(folder, name))] as const));
-      const card = id.includes("kandinsky-2-2-decoder") ? { "README.md": Buffer.from(KANDINSKY_CARD) } : {};
-      server.repositories.set(id, { files: { ...Object.fromEntries(files), ...card } });
+      if (id.includes("kandinsky-2-2-decoder")) files.push(["README.md", Buffer.from(KANDINSKY_CARD)]);
+      server.repositories.set(id, { files: Object.fromEntries(files) });
     }
     const [rows] = readdirSync(made.at("parquet"), { recursive: true })
       .map(String)

@@ -125,6 +125,24 @@ export interface CombinedInpaintOptions<T extends OutputType = "image"> extends 
 /**
  * Paints parts of images anew by text, by Kandinsky 2.2's prior and decoder; numerically equal to diffusers' class of this
  * name.
+ *
+ * @example
+ * ```js
+ * import { KandinskyV22InpaintCombinedPipeline } from "instruct-pix2pix";
+ *
+ * const id = "kandinsky-community/kandinsky-2-2-decoder-inpaint";
+ * const pipe = await KandinskyV22InpaintCombinedPipeline.fromPretrained(id);
+ * const { images } = await pipe.run({
+ *   prompt: "a red door",
+ *   image: "photo.jpg",
+ *   maskImage: "mask.png",
+ *   height: 64,
+ *   width: 64,
+ *   priorNumInferenceSteps: 10,
+ * });
+ * await images[0].save("door.png");
+ * pipe.dispose();
+ * ```
  */
 export class KandinskyV22InpaintCombinedPipeline extends KandinskyV22CombinedBase {
   /** @internal */

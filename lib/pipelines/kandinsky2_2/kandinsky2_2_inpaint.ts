@@ -53,6 +53,19 @@ interface Kept {
 /**
  * Paints parts of images anew, by the embeddings that a prior predicts; numerically equal to diffusers' class of this name,
  * but for several images: each keeps what is its own, where diffusers keeps the first one's in all.
+ *
+ * @example
+ * ```js
+ * import { KandinskyV22InpaintPipeline, KandinskyV22PriorPipeline } from "instruct-pix2pix";
+ *
+ * const prior = await KandinskyV22PriorPipeline.fromPretrained("./prior");
+ * const embeds = await prior.run({ prompt: "a red door", numInferenceSteps: 10 });
+ * prior.dispose();
+ * const pipe = await KandinskyV22InpaintPipeline.fromPretrained("kandinsky-community/kandinsky-2-2-decoder-inpaint");
+ * const { images } = await pipe.run({ ...embeds, image: "photo.jpg", maskImage: "mask.png", height: 64, width: 64 });
+ * await images[0].save("door.png");
+ * pipe.dispose();
+ * ```
  */
 export class KandinskyV22InpaintPipeline extends KandinskyV22DecoderBase {
   /** @internal */
