@@ -19,6 +19,7 @@ const MODELS = { "timbrooks/instruct-pix2pix": tinyModel, "stable-diffusion-v1-5
 const OTHER_MODELS = {
   "ogkalu/Comic-Diffusion": textModel,
   "kohbanye/pixel-art-style": textModel,
+  "nitrosocke/elden-ring-diffusion": textModel,
   "stable-diffusion-v1-5/stable-diffusion-inpainting": fixture("inpaint", "model"),
   "stabilityai/sd-x2-latent-upscaler": fixture("latent-upscale", "model"),
   "stabilityai/stable-diffusion-x4-upscaler": fixture("upscale-x4", "model"),
@@ -123,6 +124,12 @@ export function useDocsWorld(): DocsWorld {
       if (id.includes("kandinsky-2-2-decoder")) files.push(["README.md", Buffer.from(KANDINSKY_CARD)]);
       server.repositories.set(id, { files: Object.fromEntries(files) });
     }
+    const [config, weights] = ["config.json", "diffusion_pytorch_model.safetensors"].map((name) =>
+      readFileSync(made.at("controlnet-depth", name)),
+    );
+    server.repositories.set("lllyasviel/control_v11f1p_sd15_depth", {
+      files: { "config.json": config!, "diffusion_pytorch_model.fp16.safetensors": weights! },
+    });
     const [rows] = readdirSync(made.at("parquet"), { recursive: true })
       .map(String)
       .filter((name) => name.endsWith(".parquet"));
