@@ -21,13 +21,15 @@ const OWN_PROCESS = [
   "test/cli/**/*.addon.test.ts",
 ];
 
-/** Files that replace modules: these have to be loaded anew. */
-const MOCKING = readdirSync(join(import.meta.dirname, "test"), { recursive: true, encoding: "utf8" })
+/** Files that replace modules, which have to be loaded anew, and those that count the process's native objects. */
+const ALONE = readdirSync(join(import.meta.dirname, "test"), { recursive: true, encoding: "utf8" })
   .map((path) => `test/${path.replaceAll("\\", "/")}`)
   .filter(
     (path) =>
       path.endsWith(".test.ts") &&
-      /\bvi\.(?:mock|doMock|resetModules)\(/.test(readFileSync(join(import.meta.dirname, path), "utf8")),
+      /\bvi\.(?:mock|doMock|resetModules)\(|\bmemoryUsage\(\)\.objects\b/.test(
+        readFileSync(join(import.meta.dirname, path), "utf8"),
+      ),
   );
 
 /** Tests whose files run one after the other in a few processes, which load modules, libtorch and the addon once. */
@@ -42,8 +44,8 @@ const isolated = (name: string, include: string[], exclude: string[] = []) => ({
   test: { name, include, exclude },
 });
 
-const mocking = (addon: boolean) =>
-  MOCKING.filter((path) => !path.endsWith(".slow.test.ts") && path.endsWith(".addon.test.ts") === addon);
+const alone = (addon: boolean) =>
+  ALONE.filter((path) => !path.endsWith(".slow.test.ts") && path.endsWith(".addon.test.ts") === addon);
 
 /**
  * The tiers, by the end of a file's name. `npm test` runs all but the slow one, which `npm run test:slow` runs;
@@ -53,11 +55,11 @@ export default defineConfig({
   test: {
     projects: [
       // Everything that TypeScript decides: needs no native build.
-      shared("typescript", ["test/**/*.test.ts"], [ADDON, SLOW, ...MOCKING]),
-      isolated("typescript-isolated", mocking(false)),
+      shared("typescript", ["test/**/*.test.ts"], [ADDON, SLOW, ...ALONE]),
+      isolated("typescript-isolated", alone(false)),
       // What computes: needs the built addon and libtorch.
-      shared("addon", [ADDON], [...OWN_PROCESS, ...MOCKING]),
-      isolated("addon-isolated", [...OWN_PROCESS, ...mocking(true)]),
+      shared("addon", [ADDON], [...OWN_PROCESS, ...ALONE]),
+      isolated("addon-isolated", [...OWN_PROCESS, ...alone(true)]),
       // Package managers, soaks, fuzzing, instruction counts, other releases of Node.js: minutes, not seconds.
       { extends: true, test: { name: "slow", include: [SLOW, ...PROPERTIES], env: { ALL_CASES: "1" } } },
     ],

@@ -411,7 +411,7 @@ describe("a server", () => {
 
 describe("ip2p serve", () => {
   it("finishes accepted requests at SIGTERM, ends at once at a second one, and logs no prompts", async () => {
-    const child = await ServerProcess.start({ "max-steps": 1000, model: `tiny=${builtInModel}` });
+    const child = await ServerProcess.start({ "max-steps": 1000, grace: 600, model: `tiny=${builtInModel}` });
     try {
       ({ url } = child);
       const listed = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] };
