@@ -36,6 +36,7 @@ class Repository {
       "native/addon.cc": "",
       "models/tiny/model_index.json": "{}",
       "dist/index.js": "",
+      "dist/web/index.html": "",
       "dist/cli/main.js": "#!/usr/bin/env node\n",
       ".gitignore": "dist/\ndist-packages/\n",
     });
@@ -224,7 +225,13 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("a releas
     const manifest = { os: ["linux"], cpu: ["x64"] };
     const name = `@instruct-pix2pix/native-${ABI}`;
     const { version } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
-    const files = ["dist/index.js", "dist/cli/main.js", "CMakeLists.txt", "models/tiny/model_index.json"];
+    const files = [
+      "dist/index.js",
+      "dist/cli/main.js",
+      "dist/web/index.html",
+      "CMakeLists.txt",
+      "models/tiny/model_index.json",
+    ];
     const problems = (root: object, platform: object) =>
       packageProblems({
         root: repository,
