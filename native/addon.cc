@@ -14,6 +14,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   ip2p::GeneratorObject::define(env, exports);
   ip2p::ModelObject::define(env, exports);
   ip2p::TrainerObject::define(env, exports);
+  ip2p::StoreObject::define(env, exports);
+  ip2p::ProcessGroupObject::define(env, exports);
   ip2p::UNetCacheObject::define(env, exports);
   ip2p::CancelObject::define(env, exports);
   ip2p::register_system(env, exports);
@@ -25,6 +27,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   ip2p::register_unet(env, exports);
   ip2p::register_image_models(env, exports);
   ip2p::register_training(env, exports);
+  ip2p::register_distributed(env, exports);
   ip2p::register_operators(env, exports);
   ip2p::register_pictures(env, exports);
   return exports;

@@ -36,6 +36,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./train.js")).trainCommand,
   },
   {
+    name: "launch",
+    summary: "start a command by several processes that train together, as `accelerate launch` does",
+    load: async () => (await import("./launch.js")).launchCommand,
+  },
+  {
     name: "make-dataset",
     summary: "make a data set: of your own pairs of images in another layout, or of drawn images",
     load: async () => (await import("./make-dataset.js")).makeDatasetCommand,

@@ -10,6 +10,7 @@ export type ErrorCode =
   | "ERR_CUDA_UNAVAILABLE" // the requested CUDA device does not exist or cannot be used
   | "ERR_DATASET" // a data set cannot be read, or has no usable rows
   | "ERR_DISPOSED" // something was used after its dispose()
+  | "ERR_DISTRIBUTED" // another process of a training failed or cannot be reached; the message names its rank and host
   | "ERR_DOWNLOAD" // a URL cannot be fetched, or is not allowed
   | "ERR_FILE_NOT_FOUND" // a file or folder is not there
   | "ERR_HUB" // the Hugging Face hub refused, or cannot be reached

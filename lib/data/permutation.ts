@@ -199,9 +199,30 @@ export function drawnPermutations(generator: Generator): PermutationSource {
   };
 }
 
+/**
+ * Permutations as several processes of accelerate draw them: a number of torch's global generator seeds one that lives as
+ * long as the run; every epoch draws one number of the global generator, which would seed the data loader's workers, and
+ * two permutations, of which the second, drawn when the first is used up, is dropped.
+ */
+export async function sharedPermutations(generator: Generator): Promise<PermutationSource> {
+  const shared = new Generator("cpu", await generator.randomInt64());
+  return {
+    seedOf: () => generator.randomInt64(),
+    async permute(_, length) {
+      const permutation = await drawnPermutation(shared, length);
+      await drawnPermutation(shared, length);
+      return permutation;
+    },
+  };
+}
+
 /** `torch.randperm(length)` under a generator of its own. */
-async function torchPermutation(seed: bigint, length: number): Promise<Uint32Array> {
-  const permutation = await Tensor.randperm(length, { generator: new Generator("cpu", seed) });
+function torchPermutation(seed: bigint, length: number): Promise<Uint32Array> {
+  return drawnPermutation(new Generator("cpu", seed), length);
+}
+
+async function drawnPermutation(generator: Generator, length: number): Promise<Uint32Array> {
+  const permutation = await Tensor.randperm(length, { generator });
   try {
     return Uint32Array.from((await permutation.toArray()) as BigInt64Array, Number);
   } finally {

@@ -21,6 +21,10 @@ export interface ChildProcessOptions extends ChildOptions {
   signal?: AbortSignal | undefined;
   /** Signal sent on abort or time-out; default SIGTERM. */
   killSignal?: NodeJS.Signals;
+  /** So many milliseconds after an abort it is killed, if it still runs; default never. */
+  killAfter?: (() => number) | undefined;
+  /** Whether keys such as Ctrl-C on this process's terminal do not reach it. */
+  ownGroup?: boolean;
   /** Receives its output as it arrives. */
   onOutput?: (text: string, stream: "stdout" | "stderr") => void;
 }
@@ -54,17 +58,26 @@ export function runProgram(
   const prepared = prepare(program, options);
   if ("error" in prepared) return Promise.resolve(prepared);
   const { path, cwd, env, cleanUp } = prepared;
-  const { timeout, signal, killSignal, onOutput } = options;
+  const { timeout, signal, killSignal, killAfter, ownGroup, onOutput } = options;
   return new Promise<ChildResult>((settle) => {
     const result: ChildResult = { status: null, signal: null, stdout: "", stderr: "" };
-    const child = spawn(path, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout, signal, killSignal });
+    const child = spawn(path, args, {
+      ...{ cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout, signal, killSignal, detached: ownGroup },
+    } as const);
+    let killer: NodeJS.Timeout | undefined;
+    signal?.addEventListener("abort", () => {
+      if (killAfter) killer = setTimeout(() => child.kill("SIGKILL"), killAfter());
+    });
     for (const stream of ["stdout", "stderr"] as const)
       child[stream].setEncoding("utf8").on("data", (text: string) => {
         if (onOutput) onOutput(text, stream);
         else result[stream] += text;
       });
     child.on("error", (error) => child.pid === undefined && settle({ ...result, error }));
-    child.on("close", (status, by) => settle({ ...result, status, signal: by }));
+    child.on("close", (status, by) => {
+      clearTimeout(killer);
+      settle({ ...result, status, signal: by });
+    });
   }).finally(cleanUp);
 }
 

@@ -64,6 +64,18 @@ export async function createTrackers(reportTo: string, options: TrackersOptions)
   return new Trackers(new MetricsFile(outputDir, resumeStep), optional, secrets, warn);
 }
 
+/** What a run tells its trackers. */
+export type RunTrackers = Pick<Trackers, "log" | "images" | "flush" | "states" | "finish">;
+
+/** Of a process whose steps another one tracks. */
+export const noTrackers: RunTrackers = {
+  log: async () => {},
+  images: async () => {},
+  flush: async () => {},
+  states: () => ({}),
+  finish: async () => {},
+};
+
 /**
  * All trackers of a run as one. Redacts secrets before passing values on.
  *

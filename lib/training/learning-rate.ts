@@ -4,6 +4,7 @@ import type { FactorOfStep } from "../options/declaration.js";
 import { createLrSchedule, type LrSchedule, type LrScheduleName, type LrScheduleOptions } from "./lr-schedule.js";
 import { parseStepRules } from "./lr-step-rules.js";
 import type { PreparedRun } from "./prepare.js";
+import { processesOf } from "./processes.js";
 
 /** All in optimizer steps, independent of the number of processes. */
 export interface LearningRateOptions extends Pick<LrScheduleOptions, "numCycles" | "power" | "lrEnd" | "stepRules"> {
@@ -92,8 +93,9 @@ export function learningRateOf({
   totalSteps,
   resumed,
   rules,
-}: Pick<PreparedRun, "options" | "totalSteps" | "resumed" | "rules">): LearningRate {
-  const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize : 1;
+  group,
+}: Pick<PreparedRun, "options" | "totalSteps" | "resumed" | "rules" | "group">): LearningRate {
+  const scale = options.scaleLr ? options.gradientAccumulationSteps * options.trainBatchSize * group.size : 1;
   const rate = new LearningRate({
     schedule: options.lrScheduler,
     learningRate: options.learningRate * scale,
@@ -103,9 +105,11 @@ export function learningRateOf({
     numCycles: options.lrNumCycles,
     power: options.lrPower,
     stepRules: options.lrStepRules,
+    numProcesses: group.size,
   });
   // diffusers' scheduler state is a pickle and is not read: one schedule step per optimizer step is assumed.
-  if (resumed) rate.restore(resumed.state?.learningRate ?? { step: resumed.step });
+  const done = resumed && (resumed.state ? resumed.state.learningRate.step / processesOf(resumed.state) : resumed.step);
+  if (done !== undefined) rate.restore({ step: done * group.size });
   return rate;
 }
 

@@ -1,5 +1,6 @@
 import { peakDeviceMemory } from "../core/cuda.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import type { EpochOrderState } from "../data/permutation.js";
 import { emaDecay } from "./ema.js";
 import type { EncodedData, TrainingBatch } from "./encoded-data.js";
 import type { StepRecord } from "./events.js";
@@ -51,7 +52,7 @@ export async function runLoop(
   hooks: LoopHooks,
   signal: AbortSignal | undefined,
 ): Promise<LoopEnd> {
-  const { options, trainer, scaler, models, totalSteps } = run;
+  const { options, trainer, scaler, models, totalSteps, group } = run;
   const accumulation = options.gradientAccumulationSteps;
   const settings: MicroBatchSettings = {
     scheduler: models.noiseSchedule,
@@ -65,9 +66,12 @@ export async function runLoop(
   const progress: Progress = {
     step: run.resumed?.step ?? 0,
     lrStep: learningRate.state.step,
-    order: { ...run.order.toJSON(), dataset: run.dataset.fingerprint },
+    order: placed(run.order.toJSON()),
     scaler: scaler?.toJSON() ?? null,
   };
+  function placed(order: EpochOrderState): Progress["order"] {
+    return { ...order, dataset: run.dataset.fingerprint, ...(group.size > 1 && { processes: group.size }) };
+  }
   let skip = microStepsToPassOver(run, progress.step);
   let window = newWindow();
 
@@ -76,7 +80,8 @@ export async function runLoop(
   const epochs = options.maxTrainSteps === undefined ? options.numTrainEpochs : Number.POSITIVE_INFINITY;
   const isDone = () => progress.step >= totalSteps || progress.order.epoch >= epochs;
   const first = progress.step;
-  const isStopped = () => hooks.isStopRequested() && progress.step > first;
+  let stops = false;
+  const isStopped = () => (group.size > 1 ? stops : hooks.isStopRequested()) && progress.step > first;
   while (!isDone() && !isStopped()) {
     let epoch = progress.order.epoch;
     const stepBefore = progress.step;
@@ -92,14 +97,15 @@ export async function runLoop(
       }
       batches += 1;
       window.dataSeconds += batch.waitSeconds;
-      await microStep(batch);
-      if (window.microSteps < accumulation && !batch.last) {
+      const isLast = window.microSteps + 1 === accumulation || batch.last;
+      await microStep(batch, isLast);
+      if (!isLast) {
         await hooks.onMicroStep(progress.step, false);
         continue;
       }
-      progress.order = { ...batch.next, dataset: run.dataset.fingerprint };
+      progress.order = placed(batch.next);
       // An accumulation window without a usable row makes no step.
-      const isUpdated = window.samples > 0;
+      const isUpdated = window.isReduced || window.samples > 0;
       if (isUpdated) await optimizerStep(epoch);
       await hooks.onMicroStep(progress.step, isUpdated);
       window = newWindow();
@@ -114,27 +120,49 @@ export async function runLoop(
   }
   return { progress, stopped: !isDone() };
 
-  /** A micro-step: forward and backward pass over one batch. */
-  async function microStep(batch: TrainingBatch): Promise<void> {
+  /**
+   * A micro-step: forward and backward pass over one batch. In the last one before the optimizer's step the gradients of
+   * all processes are averaged, after all have agreed to: from then on no process leaves the others.
+   */
+  async function microStep(batch: TrainingBatch, isLast: boolean): Promise<void> {
     window.microSteps += 1;
     const encoded = await batch.encode(signal);
-    if (!encoded) return;
-    const prepared = await prepareMicroBatch(encoded, run.draws, settings);
+    const prepared = encoded && (await prepareMicroBatch(encoded, run.draws, settings));
     try {
-      using loss = await trainer.accumulate(prepared, (scaler?.scale ?? 1) / accumulation, { signal });
-      const value = await loss.item();
-      if (!Number.isFinite(value) && !scaler) await notFinite("loss", batch.rows);
-      window.loss += value / accumulation;
-      window.losses += 1;
-      window.samples += prepared.sample.shape[0]!;
+      const reduces = isLast && group.size > 1 && (await agreeToReduce(prepared?.sample.shape[0] ?? 0));
+      const waits = { signal: reduces ? group.signal : signal, reduces };
+      const factor = (scaler?.scale ?? 1) / accumulation;
+      if (prepared) {
+        const work = async () => {
+          using loss = await trainer.accumulate(prepared, factor, waits);
+          return loss.item();
+        };
+        const value = reduces ? await group.exchange(work) : await work();
+        // Of several processes all hear of it at the end of the step.
+        if (!Number.isFinite(value) && !scaler && !reduces) await notFinite("loss", batch.rows);
+        window.loss += value / accumulation;
+        window.losses += 1;
+        window.samples += prepared.sample.shape[0]!;
+      } else if (reduces) await group.exchange(() => trainer.reduce());
     } finally {
-      disposeMicroBatch(prepared);
-      batch.release(encoded);
+      if (prepared) disposeMicroBatch(prepared);
+      if (encoded) batch.release(encoded);
     }
+  }
+
+  /** Waits for all processes. → whether any of them has samples for the step */
+  async function agreeToReduce(samples: number): Promise<boolean> {
+    throwIfAborted(signal);
+    group.reached(progress.step + 1);
+    const all = await group.agree({ stops: hooks.isStopRequested(), hasSamples: window.samples + samples > 0 });
+    stops ||= all.stops;
+    window.isReduced = all.hasSamples;
+    return all.hasSamples;
   }
 
   /** An optimizer step: clips, updates weights and EMA weights, and reports. */
   async function optimizerStep(epoch: number): Promise<void> {
+    await addUpWindows();
     const lr = learningRate.current;
     const decay = options.useEma ? emaDecay(progress.step + 1) : undefined;
     hooks.beforeUpdate();
@@ -166,6 +194,14 @@ export async function runLoop(
     await hooks.onStep(record, await takeSnapshot({ ...progress }, run.generators));
   }
 
+  /** The sums of the window over all processes, and the mean of their losses. */
+  async function addUpWindows(): Promise<void> {
+    if (group.size === 1) return;
+    const [loss, losses, samples] = await group.sum([window.loss, window.losses, window.samples]);
+    Object.assign(window, { loss: loss! / group.size, losses: losses! / group.size, samples });
+    if (!Number.isFinite(window.loss) && !scaler) await notFinite("loss", []);
+  }
+
   async function notFinite(what: string, rows: readonly number[]): Promise<never> {
     await trainer.forgetGradients();
     const where = rows.length > 0 ? ` (rows ${rows.join(", ")} of the data set)` : "";
@@ -178,7 +214,15 @@ export async function runLoop(
 
 /** Sums over the micro-steps of one optimizer step. */
 function newWindow() {
-  return { loss: 0, losses: 0, microSteps: 0, samples: 0, dataSeconds: 0, started: performance.now() };
+  return {
+    loss: 0,
+    losses: 0,
+    microSteps: 0,
+    samples: 0,
+    dataSeconds: 0,
+    isReduced: false,
+    started: performance.now(),
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { Tensor } from "../core/tensor.js";
-import type { NativeTrainer, NativeTrainerOptions } from "../runtime/contract/index.js";
+import type { NativeProcessGroup, NativeTrainer, NativeTrainerOptions } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 
 const BFLOAT16_DEFAULTS = { bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0 } as const;
@@ -36,6 +36,19 @@ export abstract class ParameterTrainer {
    */
   step(learningRate: number, maxGradNorm: number, lossScale = 1, emaDecay?: number): Promise<StepReport> {
     return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale, emaDecay ?? null);
+  }
+
+  /**
+   * From now on this is one of several processes that train together: weights and EMA weights become rank 0's, and a
+   * micro-step can reduce. All processes call it.
+   */
+  distribute(group: NativeProcessGroup): Promise<void> {
+    return native().trainerDistribute(this.handle, group);
+  }
+
+  /** Averages the gradients over all processes, in place of a last micro-step that has no data. */
+  reduce(): Promise<void> {
+    return native().trainerReduce(this.handle);
   }
 
   /** EMA ← EMA − (1 − decay) · (EMA − weights) */

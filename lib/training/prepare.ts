@@ -6,7 +6,15 @@ import { allowTf32, useDeterministicAlgorithms } from "../core/numerics.js";
 import type { AsyncScope } from "../core/scope.js";
 import type { ModelDType } from "../core/tensor.js";
 import { type EditDataset, openDataset } from "../data/index.js";
-import { drawnPermutations, EpochOrder, type EpochOrderState, seededPermutations } from "../data/permutation.js";
+import {
+  drawnPermutations,
+  EpochOrder,
+  type EpochOrderState,
+  type PermutationSource,
+  seededPermutations,
+  sharedPermutations,
+} from "../data/permutation.js";
+import type { ProcessGroup } from "../distributed/process-group.js";
 import { camelCase } from "../options/names.js";
 import { native } from "../runtime/native.js";
 import { checkMetricsFile } from "../tracking/metrics-file.js";
@@ -20,6 +28,7 @@ import { LossScaler } from "./loss-scaler.js";
 import { checkTrainingMemory } from "./memory.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { checkPlaces } from "./output-places.js";
+import { checkProcesses, processesOf, stateOfRank } from "./processes.js";
 import { drawConvInLikeReference } from "./recipes/edit/conv-in.js";
 import type { EditModels } from "./recipes/edit/models.js";
 import { checkValidation, loadValidation, type ValidationInput } from "./recipes/edit/validate.js";
@@ -27,6 +36,7 @@ import type { LoopRules, Recipe } from "./recipes/recipe.js";
 import { findStart, type Resumption, type StartingPoint } from "./resume.js";
 import { restoreTrainer } from "./snapshot.js";
 import { timestepBias } from "./timestep-bias.js";
+import { checkSameModel, checkSameOptions, startTogether } from "./together.js";
 import { Trainer } from "./trainer.js";
 
 /** A run with everything loaded and, on request, restored from a checkpoint. */
@@ -45,6 +55,8 @@ export interface PreparedRun extends StartingPoint {
   scaler: LossScaler | null;
   updatesPerEpoch: number;
   totalSteps: number;
+  /** The processes that train together. */
+  group: ProcessGroup;
   /** Undefined without validation. */
   validation: ValidationInput | undefined;
 }
@@ -63,12 +75,18 @@ const FROZEN_DTYPE: Record<TrainOptions["mixedPrecision"], ModelDType> = {
 export async function prepareRun(
   given: TrainOptions,
   recipe: Recipe,
+  group: ProcessGroup,
   tell: (event: TrainEvent) => void,
   scope: AsyncScope,
   signal: AbortSignal | undefined,
 ): Promise<PreparedRun> {
   const warn = (message: string) => tell({ type: "warning", message });
   const device = resolveDevice(given.compat && given.device === "auto" ? "cpu" : given.device);
+  if (group.size > 1 && device !== "cpu")
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      'several processes train on the CPU only; give device "cpu"',
+    );
   if (given.weightsDtype === "bf16" && device !== "cpu")
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
@@ -77,16 +95,22 @@ export async function prepareRun(
   if (given.numThreads !== undefined) await native().setThreads(given.numThreads);
   allowTf32(given.allowTf32);
   useDeterministicAlgorithms(given.deterministic);
-  await checkMetricsFile(given.outputDir);
   const { folders, validationImage } = recipe;
-  await checkPlaces(given.outputDir, { folders, validates: given.validationPrompt !== undefined });
-
-  const validation = await loadValidation(validationImage, given, signal);
-  const start = await findStart(given, warn, signal);
+  if (group.isMain) {
+    await checkMetricsFile(given.outputDir);
+    await checkPlaces(given.outputDir, { folders, validates: given.validationPrompt !== undefined });
+  }
+  const validation = group.isMain ? await loadValidation(validationImage, given, signal) : undefined;
+  const start = await startTogether(group, () => findStart(given, warn, signal));
   const { resumed } = start;
   const { state } = resumed ?? {};
-  const options = { ...given, seed: given.seed ?? savedSeed(state) ?? BigInt(randomSeed()) };
-  if (resumed && state) await checkResumed(resumed.folder, state, options, tell);
+  const seed = await group.share(async () => String(given.seed ?? savedSeed(state) ?? BigInt(randomSeed())));
+  const options = { ...given, seed: BigInt(seed) };
+  if (resumed && state) {
+    checkProcesses(resumed.folder, state, group, given.allowChangedOptions);
+    await checkResumed(resumed.folder, state, options, tell);
+  }
+  await checkSameOptions(group, options);
 
   tell({ type: "loading", what: options.trainDataDir ?? options.datasetName! });
   const dataset = await openDataset({
@@ -108,8 +132,9 @@ export async function prepareRun(
   checkUNet(models);
   if (validation) await checkValidation(validation, models);
   const compat = options.compat === "diffusers";
-  const generators = generatorsOf(options, resumed);
+  const generators = generatorsOf(options, resumed, group);
   if (compat && models.extended) await drawConvInLikeReference(models.unet, generators.cpu);
+  const source = await permutationsOf(options, generators.cpu, group);
 
   const trainer = await Trainer.create(
     models.unet,
@@ -133,15 +158,20 @@ export async function prepareRun(
   if (resumed && state)
     // The reference does not save the dropout generator's state, so a resumed run reseeds it.
     await restoreTrainer(
-      { folder: resumed.folder, state },
+      { folder: resumed.folder, state: await stateOfRank(resumed.folder, state, group) },
       trainer,
       options.useEma,
-      compat ? { cpu: generators.cpu } : generators,
+      group.rank >= processesOf(state) ? {} : compat ? { cpu: generators.cpu } : generators,
     );
   else if (resumed && options.useEma) await restoreDiffusersAverage(resumed.folder, trainer);
 
+  if (group.native) {
+    await checkSameModel(group, await trainer.weights());
+    const { native } = group;
+    await group.exchange(() => trainer.distribute(native));
+  }
   const updatesPerEpoch = Math.ceil(
-    Math.ceil(dataset.length / options.trainBatchSize) / options.gradientAccumulationSteps,
+    Math.ceil(dataset.length / (options.trainBatchSize * group.size)) / options.gradientAccumulationSteps,
   );
   return {
     ...start,
@@ -151,7 +181,8 @@ export async function prepareRun(
     rules: recipe.rules(options),
     models,
     dataset,
-    order: await orderOf(options, dataset, generators.cpu, resumed, updatesPerEpoch),
+    order: await orderOf(options, dataset, source, group, resumed, updatesPerEpoch),
+    group,
     flips: !options.randomFlip ? noFlips : compat ? flipsLikeReference(generators.cpu) : flipsBySeed(options.seed),
     draws: drawsFrom(
       generators.cpu,
@@ -220,41 +251,52 @@ function checkUNet({ unet }: EditModels): void {
 const SEED_DISTANCE = 0x9e3779b97f4a7c15n;
 
 /**
- * The reference seeds both generators alike; here they are independent. After a checkpoint of diffusers, whose
- * generator states are not readable, they must not repeat the draws of earlier steps.
+ * The reference seeds both generators alike, and on every process; here they are independent. After a checkpoint of diffusers, whose
+ * generator states are not readable, or of fewer processes, they must not repeat the draws of earlier steps.
  */
 function generatorsOf(
   { seed, compat }: TrainOptions & { seed: bigint },
   resumed: Resumption | undefined,
+  { rank }: ProcessGroup,
 ): Record<"cpu" | "dropout", Generator> {
-  const unknown = resumed && !resumed.state;
+  const unknown = resumed && (!resumed.state || rank >= processesOf(resumed.state));
   const first = unknown ? (seed ^ (BigInt(resumed.step) * SEED_DISTANCE)) % 2n ** 64n : seed;
-  return {
-    cpu: new Generator("cpu", first),
-    dropout: new Generator("cpu", compat ? first : (first + SEED_DISTANCE) % 2n ** 64n),
-  };
+  if (compat) return { cpu: new Generator("cpu", first), dropout: new Generator("cpu", first) };
+  const seedAt = (place: number) => (first + BigInt(place) * SEED_DISTANCE) % 2n ** 64n;
+  return { cpu: new Generator("cpu", seedAt(2 * rank)), dropout: new Generator("cpu", seedAt(2 * rank + 1)) };
 }
 
 function autocastType(mixedPrecision: "bf16" | "fp16"): "bfloat16" | "float16" {
   return mixedPrecision === "bf16" ? "bfloat16" : "float16";
 }
 
-async function orderOf(
-  options: TrainOptions & { seed: bigint },
-  dataset: EditDataset,
+/** The permutations of the epochs. With `compat` the reference's, which several processes draw in another way than one. */
+async function permutationsOf(
+  { compat, seed }: TrainOptions & { seed: bigint },
   generator: Generator,
+  { size }: ProcessGroup,
+): Promise<PermutationSource> {
+  if (compat !== "diffusers") return seededPermutations(seed);
+  return size === 1 ? drawnPermutations(generator) : sharedPermutations(generator);
+}
+
+async function orderOf(
+  options: TrainOptions,
+  dataset: EditDataset,
+  source: PermutationSource,
+  { rank, size: worldSize }: ProcessGroup,
   resumed: Resumption | undefined,
   updatesPerEpoch: number,
 ): Promise<EpochOrder> {
-  const place = { length: dataset.length, batchSize: options.trainBatchSize };
+  const place = { length: dataset.length, batchSize: options.trainBatchSize, rank, worldSize, source };
   const epoch = Math.floor((resumed?.step ?? 0) / updatesPerEpoch);
   // The reference restarts the epoch and skips its finished part, with the generator's saved state.
-  if (options.compat === "diffusers") return new EpochOrder({ ...place, source: drawnPermutations(generator), epoch });
-  const source = seededPermutations(options.seed);
-  if (!resumed) return new EpochOrder({ ...place, source });
-  if (resumed.state) return EpochOrder.fromJSON(resumed.state.order, { ...place, source });
-  const cursor = (resumed.step % updatesPerEpoch) * options.gradientAccumulationSteps * options.trainBatchSize;
+  if (options.compat === "diffusers") return new EpochOrder({ ...place, epoch });
+  if (!resumed) return new EpochOrder(place);
+  if (resumed.state) return EpochOrder.fromJSON(resumed.state.order, place);
+  const batches = (resumed.step % updatesPerEpoch) * options.gradientAccumulationSteps;
   const permutationSeed = String(await source.seedOf(epoch));
+  const cursor = batches * options.trainBatchSize * worldSize;
   const state: EpochOrderState = { epoch, cursor, permutationSeed, length: dataset.length };
-  return EpochOrder.fromJSON(state, { ...place, source });
+  return EpochOrder.fromJSON(state, place);
 }

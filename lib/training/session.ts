@@ -2,9 +2,10 @@ import { join } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { type AsyncScope, withAsyncScope } from "../core/scope.js";
 import { createLoader, type Loader } from "../data/index.js";
+import type { ProcessGroup } from "../distributed/process-group.js";
 import { readTokenFile } from "../hub/token-file.js";
 import { native } from "../runtime/native.js";
-import type { Trackers } from "../tracking/trackers.js";
+import { noTrackers, type RunTrackers } from "../tracking/trackers.js";
 import type { Callbacks } from "./callbacks.js";
 import { checkForRecipe, checkTogether } from "./check.js";
 import { checkpointIndex } from "./checkpoint-index.js";
@@ -19,6 +20,8 @@ import type { TrainOptions } from "./options.js";
 import { messageOf, outcomeOf } from "./outcome.js";
 import { withOutputFolder } from "./output-folder.js";
 import { type PreparedRun, prepareRun } from "./prepare.js";
+import { withProcessGroup } from "./process-group.js";
+import { generatorsAsText } from "./processes.js";
 import { Publication } from "./publish.js";
 import { BatchEncoder } from "./recipes/edit/encoder.js";
 import type { TextRows } from "./recipes/edit/micro-batch.js";
@@ -55,14 +58,16 @@ export async function runSession(
     const recipe = await recipeFor(options, signal);
     checkForRecipe(options, recipe);
     await recipe.check(options);
-    const result = await withAsyncScope(async (scope) => {
-      // An invalid token is detected before training.
-      const publication = await Publication.open(options, signal);
-      scope.defer(() => publication?.close());
-      return withOutputFolder(options.outputDir, () =>
-        withAsyncScope((inner) => runPrepared(options, recipe, callbacks, publication, inner, signal, stop)),
-      );
-    });
+    const result = await withProcessGroup(options, signal, (group) =>
+      withAsyncScope(async (scope) => {
+        // An invalid token is detected before training.
+        const publication = group.isMain ? await Publication.open(options, signal) : undefined;
+        scope.defer(() => publication?.close());
+        const run = () =>
+          withAsyncScope((inner) => runPrepared(options, recipe, group, callbacks, publication, inner, signal, stop));
+        return group.isMain ? withOutputFolder(options.outputDir, run) : run();
+      }),
+    );
     callbacks.throwIfFailed();
     return result;
   } finally {
@@ -82,18 +87,19 @@ async function withHubToken(options: TrainOptions): Promise<TrainOptions> {
 async function runPrepared(
   given: TrainOptions,
   recipe: Recipe,
+  group: ProcessGroup,
   callbacks: Callbacks,
   publication: Publication | undefined,
   scope: AsyncScope,
   signal: AbortSignal | undefined,
   stop: StopRequest,
 ): Promise<TrainResult> {
-  const run = await prepareRun(given, recipe, (event) => callbacks.tell(event), scope, signal);
+  const run = await prepareRun(given, recipe, group, (event) => callbacks.tell(event), scope, signal);
   const onEvent = (event: TrainEvent) => callbacks.event(event);
   await publication?.prepare(signal);
   // Not earlier, so that a run that fails to start leaves the folder unchanged.
-  await beginRun(given.outputDir, run, (message) => callbacks.tell({ type: "warning", message }));
-  const trackers = await openTrackers(run.options, run.resumed, onEvent);
+  if (group.isMain) await beginRun(given.outputDir, run, (message) => callbacks.tell({ type: "warning", message }));
+  const trackers = group.isMain ? await openTrackers(run.options, run.resumed, onEvent) : noTrackers;
   let succeeded = false;
   // After an abort the user waits for the process to end.
   scope.defer(() => trackers.finish({ succeeded, ...(signal?.aborted && { timeoutMs: 5000 }) }));
@@ -105,6 +111,7 @@ async function runPrepared(
     succeeded = true;
     return result;
   } catch (error) {
+    await group.fail(error);
     await session.saveLast(error);
     throw error;
   }
@@ -112,7 +119,7 @@ async function runPrepared(
 
 class Session {
   readonly #run: PreparedRun;
-  readonly #trackers: Trackers;
+  readonly #trackers: RunTrackers;
   readonly #callbacks: Callbacks;
   readonly #signal: AbortSignal | undefined;
   readonly #stop: StopRequest;
@@ -125,7 +132,7 @@ class Session {
 
   constructor(
     run: PreparedRun,
-    trackers: Trackers,
+    trackers: RunTrackers,
     callbacks: Callbacks,
     signal: AbortSignal | undefined,
     stop: StopRequest,
@@ -143,7 +150,8 @@ class Session {
   }
 
   async #train(scope: AsyncScope): Promise<TrainResult> {
-    const { options, models, dataset, order, flips, totalSteps, updatesPerEpoch, device, resumed, rules } = this.#run;
+    const { options, models, dataset, order, flips, totalSteps, updatesPerEpoch, device, resumed, rules, group } =
+      this.#run;
     const signal = this.#signal;
     const onEvent = (event: TrainEvent) => this.#callbacks.event(event);
     const loader = createLoader(dataset, {
@@ -198,10 +206,12 @@ class Session {
       signal,
     );
     if (stopped) await this.#saveStopped();
-    await this.#saveModel(progress.step);
+    if (group.isMain) await this.#saveModel(progress.step);
     if (rules.validatesPerMicroStep) this.#validatedStep = undefined;
     // The model is saved before the last validation, which may fail.
     await this.#validate(progress.step);
+    // A failure of rank 0 is everybody's.
+    await group.agree({ stops: false, hasSamples: false });
     return {
       outputDir: options.outputDir,
       step: progress.step,
@@ -256,17 +266,21 @@ class Session {
     this.#callbacks.throwIfFailed();
   }
 
-  async #save(snapshot: Snapshot): Promise<void> {
-    const { options, trainer, models, generators, run, notBefore } = this.#run;
+  async #save(snapshot: Snapshot, waitMs?: number): Promise<void> {
+    const { options, trainer, models, generators, run, notBefore, group } = this.#run;
     const started = performance.now();
     // Set first, since a failed attempt would fail again right away.
     this.#savedStep = snapshot.step;
-    if (options.compat && options.useEma) {
+    const what = `generators of step ${snapshot.step}`;
+    // Of several processes of the reference only rank 0 saves.
+    if (options.compat && options.useEma && group.isMain) {
       await drawSaveLikeReference(models.unet, generators.cpu!);
       snapshot = await takeSnapshot(snapshot, generators);
     }
+    const texts = await group.gather(what, generatorsAsText(snapshot.generators), waitMs);
+    if (!texts) return;
     const index = await checkpointIndex(models, options);
-    const place = { run, notBefore, index };
+    const place = { run, notBefore, index, otherGenerators: texts.slice(1) };
     const { path, movedAside } = await saveCheckpoint(trainer, snapshot, options, this.#trackers.states(), place);
     const seconds = (performance.now() - started) / 1000;
     if (movedAside !== undefined)
@@ -282,9 +296,9 @@ class Session {
     // A run with non-finite values is resumed from an earlier checkpoint.
     if (isInstructPix2PixError(error, "ERR_NOT_FINITE")) return;
     const last = this.#last;
-    if (!last || last.step <= this.#savedStep) return;
+    if (!last || last.step <= this.#savedStep || !this.#run.group.isWhole) return;
     await outcomeOf(this.#trackers.flush());
-    const saved = await outcomeOf(this.#save(last));
+    const saved = await outcomeOf(this.#save(last, LAST_WAIT_MS));
     if (!saved.error) return;
     if (isInstructPix2PixError(error, "ERR_ABORTED")) throw saved.error.reason;
     this.#warn(`a checkpoint of step ${last.step} could not be saved: ${messageOf(saved.error.reason)}`);
@@ -353,6 +367,9 @@ class Session {
     this.#callbacks.throwIfFailed();
   }
 }
+
+/** How long rank 0 waits for what the others hold, when a run ends with an error. */
+const LAST_WAIT_MS = 10_000;
 
 function disposeText(text: TextRows): void {
   for (const tensor of Object.values(text)) tensor.dispose();

@@ -18,6 +18,7 @@ import { type TrainingState, writeState } from "./checkpoint/state.js";
 import type { LossScalerState } from "./loss-scaler.js";
 import { disposeRecord, restoreTensors } from "./named-tensors.js";
 import { type TrainOptions, trainOptions } from "./options.js";
+import { generatorsFile } from "./processes.js";
 import { splitByModel, type Trainer } from "./trainer.js";
 
 /** The state other than tensors that changes from step to step. */
@@ -26,8 +27,8 @@ export interface Progress {
   step: number;
   /** Updates of the learning rate: steps that were not skipped. */
   lrStep: number;
-  /** The position in the data, and the fingerprint of the data set. */
-  order: EpochOrderState & { dataset: string };
+  /** The position in the data, the fingerprint of the data set, and how many processes there are if it is several. */
+  order: EpochOrderState & { dataset: string; processes?: number };
   scaler: LossScalerState | null;
 }
 
@@ -45,6 +46,14 @@ export async function takeSnapshot(progress: Progress, generators: Record<string
 
 const OPTIMIZER = "optimizer.safetensors";
 
+/** What a checkpoint holds besides a trainer and a snapshot. */
+export interface CheckpointExtras {
+  /** The content of its index. */
+  index: string;
+  /** The texts of the other processes' generators, from rank 1 on. */
+  otherGenerators: readonly string[];
+}
+
 /**
  * Commits `checkpoint-<step>`: `unet/` and, with EMA weights, `unet_ema/` as diffusers model folders (`text_encoder/` and
  * `text_encoder_ema/` where that is trained), the optimizer's moments, `state.json`, and an index by which it loads as a
@@ -57,7 +66,7 @@ export async function saveCheckpoint(
   snapshot: Snapshot,
   options: TrainOptions,
   trackers: Record<string, JsonValue>,
-  { index, ...identity }: Pick<CommitOptions, "run" | "notBefore"> & { index: string },
+  { index, otherGenerators, ...identity }: Pick<CommitOptions, "run" | "notBefore"> & CheckpointExtras,
 ): Promise<Commit> {
   const write = async (folder: string) => {
     await withTensors(await trainer.weights(), (weights) => saveTrained(folder, "", trainer, weights));
@@ -67,6 +76,7 @@ export async function saveCheckpoint(
       );
     await withTensors(await trainer.optimizerState(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
     await writeState(folder, await stateOf(snapshot, options, trackers));
+    for (const [i, text] of otherGenerators.entries()) await writeText(disk, join(folder, generatorsFile(i + 1)), text);
     await writeText(disk, join(folder, MODEL_INDEX), index);
   };
   return commitCheckpoint(options.outputDir, snapshot.step, write, {

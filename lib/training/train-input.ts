@@ -92,8 +92,16 @@ export interface TrainInput {
   device?: string | undefined;
   /** Threads of CPU operators; by default one per physical core. A whole number from 1 to 1024. */
   numThreads?: number | undefined;
-  /** Accepted for old command lines; one process trains. Default -1. */
+  /**
+   * Accepted for old command lines; the environment's RANK and LOCAL_RANK say which of several processes this one
+   * is. Default -1.
+   */
   localRank?: number | undefined;
+  /**
+   * With several processes, how long one may give no sign of life before the others end. A whole number from 1 to
+   * 86400. Default 120.
+   */
+  distributedTimeout?: number | undefined;
   /** Train the text encoder along with the UNet, for words that it does not know yet. Default false. */
   trainTextEncoder?: boolean | undefined;
   /** SDXL: the top of the crop that the UNet is told of. Default 0. */

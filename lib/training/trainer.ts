@@ -67,12 +67,18 @@ export class Trainer extends ParameterTrainer {
   }
 
   /**
-   * Forward, mean squared error in float32, backward; accumulates the gradients of `factor` · loss.
+   * Forward, mean squared error in float32, backward; accumulates the gradients of `factor` · loss. With `reduces` the
+   * gradients are afterwards the averages of all processes, which must all do so ({@link distribute}).
    *
    * @returns the loss, a tensor of one element: reading it waits for the device
    */
-  async accumulate(batch: MicroBatch, factor: number, options: { signal?: AbortSignal } = {}): Promise<Tensor> {
+  async accumulate(
+    batch: MicroBatch,
+    factor: number,
+    options: { signal?: AbortSignal | undefined; reduces?: boolean } = {},
+  ): Promise<Tensor> {
     const { sample, timesteps, conditions, target } = batch;
+    const { signal, reduces = false } = options;
     const { embeddings, inputIds, ...added } = conditions;
     const given = {
       ...addedConditions(added),
@@ -80,8 +86,10 @@ export class Trainer extends ParameterTrainer {
       inputIds: inputIds?.handle ?? null,
     };
     return new Tensor(
-      await cancellable(options.signal, (token) =>
-        native().trainerMicroStep(this.handle, sample.handle, timesteps.handle, given, target.handle, factor, token),
+      await cancellable(signal, (token) =>
+        native().trainerMicroStep(
+          ...([this.handle, sample.handle, timesteps.handle, given, target.handle, factor, reduces, token] as const),
+        ),
       ),
     );
   }

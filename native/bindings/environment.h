@@ -52,6 +52,10 @@ class Environment {
   Napi::Env env_;
   std::shared_ptr<Shared> shared_;
   int pending_count_ = 0;
+
+ public:
+  Napi::FunctionReference store_class;
+  Napi::FunctionReference process_group_class;
 };
 
 /// Runs `body` and turns whatever it throws into a JavaScript exception of the right class.

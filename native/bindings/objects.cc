@@ -10,6 +10,7 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "distributed/process_group.h"
 #include "models/model.h"
 #include "training/parameter_trainer.h"
 
@@ -32,6 +33,8 @@ const napi_type_tag kModelTag = own_tag(3);
 const napi_type_tag kTrainerTag = own_tag(4);
 const napi_type_tag kUNetCacheTag = own_tag(5);
 const napi_type_tag kCancelTag = own_tag(6);
+const napi_type_tag kStoreTag = own_tag(7);
+const napi_type_tag kProcessGroupTag = own_tag(8);
 
 template <class Wrapped>
 Wrapped* unwrap(const Napi::Value& value, const napi_type_tag& tag, const char* what) {
@@ -205,6 +208,63 @@ std::shared_ptr<ParameterTrainer> TrainerObject::get(const Napi::Value& value) {
 
 void TrainerObject::dispose(const Napi::CallbackInfo&) {
   trainer_.clear();
+}
+
+// ---- Store, ProcessGroup
+// ------------------------------------------------------------------------------------------
+
+void StoreObject::define(Napi::Env env, Napi::Object exports) {
+  const Napi::Function constructor =
+      DefineClass(env, "NativeStore", {InstanceMethod<&StoreObject::dispose>("dispose")});
+  Environment::of(env).store_class = Napi::Persistent(constructor);
+  exports.Set("NativeStore", constructor);
+}
+
+StoreObject::StoreObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<StoreObject>(info) {
+  info.This().As<Napi::Object>().TypeTag(&kStoreTag);
+}
+
+Napi::Value StoreObject::make(Napi::Env env, std::shared_ptr<Store> store) {
+  const Napi::Object object = Environment::of(env).store_class.New({});
+  Unwrap(object)->store_.set(env, Environment::of(env).memory, std::move(store), 0);
+  return object;
+}
+
+std::shared_ptr<Store> StoreObject::get(const Napi::Value& value) {
+  const auto* self = unwrap<StoreObject>(value, kStoreTag, "store");
+  if (!self->store_.get()) throw Error("ERR_DISPOSED", "the store was disposed");
+  return self->store_.get();
+}
+
+void StoreObject::dispose(const Napi::CallbackInfo&) {
+  store_.clear();
+}
+
+void ProcessGroupObject::define(Napi::Env env, Napi::Object exports) {
+  const Napi::Function constructor =
+      DefineClass(env, "NativeProcessGroup", {InstanceMethod<&ProcessGroupObject::dispose>("dispose")});
+  Environment::of(env).process_group_class = Napi::Persistent(constructor);
+  exports.Set("NativeProcessGroup", constructor);
+}
+
+ProcessGroupObject::ProcessGroupObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ProcessGroupObject>(info) {
+  info.This().As<Napi::Object>().TypeTag(&kProcessGroupTag);
+}
+
+Napi::Value ProcessGroupObject::make(Napi::Env env, std::shared_ptr<ProcessGroup> group) {
+  const Napi::Object object = Environment::of(env).process_group_class.New({});
+  Unwrap(object)->group_.set(env, Environment::of(env).memory, std::move(group), 0);
+  return object;
+}
+
+std::shared_ptr<ProcessGroup> ProcessGroupObject::get(const Napi::Value& value) {
+  const auto* self = unwrap<ProcessGroupObject>(value, kProcessGroupTag, "process group");
+  if (!self->group_.get()) throw Error("ERR_DISPOSED", "the process group was disposed");
+  return self->group_.get();
+}
+
+void ProcessGroupObject::dispose(const Napi::CallbackInfo&) {
+  group_.clear();
 }
 
 // ---- UNetCache

@@ -15,6 +15,8 @@ namespace ip2p {
 
 class Model;
 class ParameterTrainer;
+class ProcessGroup;
+class Store;
 
 /// JavaScript's handle of a tensor. `dispose()` releases the storage at once; jobs already queued hold their
 /// own reference and finish undisturbed. Its size is reported to V8 so that garbage collection sees it.
@@ -82,6 +84,36 @@ class TrainerObject : public Napi::ObjectWrap<TrainerObject> {
   void dispose(const Napi::CallbackInfo& info);
 
   Held<std::shared_ptr<ParameterTrainer>> trainer_;
+};
+
+/// JavaScript's handle of a store that processes share; `dispose()` disconnects.
+class StoreObject : public Napi::ObjectWrap<StoreObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static Napi::Value make(Napi::Env env, std::shared_ptr<Store> store);
+  static std::shared_ptr<Store> get(const Napi::Value& value);
+
+  explicit StoreObject(const Napi::CallbackInfo& info);
+
+ private:
+  void dispose(const Napi::CallbackInfo& info);
+
+  Held<std::shared_ptr<Store>> store_;
+};
+
+/// JavaScript's handle of a group of processes; `dispose()` leaves it.
+class ProcessGroupObject : public Napi::ObjectWrap<ProcessGroupObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static Napi::Value make(Napi::Env env, std::shared_ptr<ProcessGroup> group);
+  static std::shared_ptr<ProcessGroup> get(const Napi::Value& value);
+
+  explicit ProcessGroupObject(const Napi::CallbackInfo& info);
+
+ private:
+  void dispose(const Napi::CallbackInfo& info);
+
+  Held<std::shared_ptr<ProcessGroup>> group_;
 };
 
 /// JavaScript's handle of a cache that a UNet uses between passes: `new UNetCache(timesteps)`, `dispose()`.

@@ -24,6 +24,7 @@ void register_models(Napi::Env env, Napi::Object exports);
 void register_unet(Napi::Env env, Napi::Object exports);
 void register_image_models(Napi::Env env, Napi::Object exports);
 void register_training(Napi::Env env, Napi::Object exports);
+void register_distributed(Napi::Env env, Napi::Object exports);
 void register_operators(Napi::Env env, Napi::Object exports);
 void register_pictures(Napi::Env env, Napi::Object exports);
 

@@ -87,7 +87,7 @@ Napi::Value create_autoencoder_trainer(const Info& info) {
   return submit_trainer(info, vae, [=] { return std::make_shared<AutoencoderTrainer>(vae, options); });
 }
 
-/// trainerMicroStep(trainer, sample, timesteps, conditions, target, factor, cancel): the loss, one element
+/// trainerMicroStep(trainer, sample, timesteps, conditions, target, factor, reduces, cancel): the loss, one element
 Napi::Value micro_step(const Info& info) {
   const auto trainer = trainer_of<DenoisingTrainer>(info[0]);
   const at::Tensor sample = TensorObject::get(info[1]), timesteps = TensorObject::get(info[2]);
@@ -96,6 +96,7 @@ Napi::Value micro_step(const Info& info) {
     throw Error("ERR_INVALID_ARGUMENT", "training takes neither a cache nor sampleRows");
   const at::Tensor target = TensorObject::get(info[4]);
   const double factor = number_argument(info[5], "factor");
+  const bool reduces = bool_argument(info[6], "reduces");
   const c10::Device device = trainer->device();
   return submit_tensor(
       info.Env(), device,
@@ -107,9 +108,9 @@ Napi::Value micro_step(const Info& info) {
         if (ids.defined() && ids.size(0) != sample.size(0))
           throw Error("ERR_INVALID_ARGUMENT", "inputIds and the sample differ in their number of rows");
         return trainer->micro_step(sample.to(device), timesteps.to(device), conditions, ids,
-                                   target.to(device), factor);
+                                   target.to(device), factor, reduces);
       },
-      CancelObject::get_optional(info[6]));
+      CancelObject::get_optional(info[7]));
 }
 
 /// trainerAutoencoderStep(trainer, x, noise, klWeight, factor, cancel): the loss, one element
@@ -146,6 +147,19 @@ Napi::Value step(const Info& info) {
       return result;
     };
   });
+}
+
+/// trainerDistribute(trainer, group): weights and EMA weights become rank 0's, micro-steps can reduce
+Napi::Value distribute(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  const auto group = ProcessGroupObject::get(info[1]);
+  return submit_void(info.Env(), trainer->device(), [=] { trainer->distribute(group); });
+}
+
+/// trainerReduce(trainer): averages the gradients over all processes
+Napi::Value reduce(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  return submit_void(info.Env(), trainer->device(), [=] { trainer->reduce_gradients(); });
 }
 
 /// trainerUpdateEma(trainer, decay)
@@ -230,6 +244,8 @@ void register_training(Napi::Env env, Napi::Object exports) {
   export_function<autoencoder_step>(env, exports, "trainerAutoencoderStep");
   export_function<micro_step>(env, exports, "trainerMicroStep");
   export_function<step>(env, exports, "trainerStep");
+  export_function<distribute>(env, exports, "trainerDistribute");
+  export_function<reduce>(env, exports, "trainerReduce");
   export_function<update_ema>(env, exports, "trainerUpdateEma");
   export_function<swap_ema>(env, exports, "trainerSwapEma");
   export_function<forget_gradients>(env, exports, "trainerForgetGradients");

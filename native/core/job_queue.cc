@@ -168,6 +168,16 @@ JobQueue& JobQueue::io() {
   return *queue;
 }
 
+JobQueue& JobQueue::waits() {
+  static auto* queue = new JobQueue([] {});
+  return *queue;
+}
+
+JobQueue& JobQueue::heartbeats() {
+  static auto* queue = new JobQueue([] {});
+  return *queue;
+}
+
 JobQueue& JobQueue::releases() {
   static auto* queue = new JobQueue([] {});
   return *queue;

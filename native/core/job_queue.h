@@ -22,6 +22,10 @@ class JobQueue {
   static JobQueue& of(c10::Device device);
   /// The queue for work that belongs to no device: image resampling, file copies.
   static JobQueue& io();
+  /// The queue for waits for other processes, which may take long.
+  static JobQueue& waits();
+  /// The queue for short exchanges with other processes, beside such a wait.
+  static JobQueue& heartbeats();
   /// The queue for releasing large memory.
   static JobQueue& releases();
 

@@ -45,7 +45,9 @@ ParameterTrainer::ParameterTrainer(c10::Device device, std::vector<NamedParamete
   }
 }
 
-at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss, double factor) {
+at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss, double factor, bool reduces) {
+  if (reduces && !reducer_)
+    throw Error("ERR_INVALID_ARGUMENT", "this process trains alone, so its gradients cannot be reduced");
   const c10::AutoGradMode gradients(true);
   at::Tensor value;
   {
@@ -54,8 +56,27 @@ at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss,
     const GradientCheckpointingScope checkpointing(options_.gradient_checkpointing);
     value = loss();
   }
+  if (reducer_) reducer_->begin(reduces);
   torch::autograd::backward({value * factor}, {});
+  if (reduces) reducer_->finish();
   return value.detach();
+}
+
+void ParameterTrainer::distribute(const std::shared_ptr<ProcessGroup>& group) {
+  std::vector<at::Tensor> tensors = ema_;
+  for (const auto& [name, parameter] : parameters_) {
+    tensors.push_back(parameter->value);
+    parameter->mark_shadow_stale();
+  }
+  group->broadcast_all(tensors);
+  reducer_ = std::make_unique<GradientReducer>(group, parameters_);
+}
+
+void ParameterTrainer::reduce_gradients() {
+  if (!reducer_)
+    throw Error("ERR_INVALID_ARGUMENT", "this process trains alone, so its gradients cannot be reduced");
+  reducer_->begin(true);
+  reducer_->finish();
 }
 
 StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, double loss_scale,

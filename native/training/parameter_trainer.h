@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "distributed/gradient_reducer.h"
 #include "models/model.h"
 #include "training/optimizer.h"
 
@@ -53,6 +54,13 @@ class ParameterTrainer {
   StepReport step(double learning_rate, double max_grad_norm, double loss_scale,
                   const std::optional<double>& ema_decay);
 
+  /// From now on this is one of several processes that train together: takes over rank 0's weights and averages, and
+  /// micro-steps that reduce average the gradients over all processes.
+  void distribute(const std::shared_ptr<ProcessGroup>& group);
+
+  /// The part of a process whose last micro-step has no data.
+  void reduce_gradients();
+
   /// average ← average − (1 − decay) · (average − weights), as diffusers' EMAModel.
   void update_ema(double decay);
 
@@ -69,7 +77,8 @@ class ParameterTrainer {
  protected:
   /// A micro-step: forward under autocast, then backward. Accumulates the gradients of factor · loss. → the
   /// loss without the factor, one element
-  at::Tensor accumulate(const std::function<at::Tensor()>& loss, double factor);
+  /// @param reduces afterwards the gradients are the averages of all processes
+  at::Tensor accumulate(const std::function<at::Tensor()>& loss, double factor, bool reduces = false);
 
  private:
   c10::Device device_;
@@ -77,6 +86,7 @@ class ParameterTrainer {
   std::vector<NamedParameter> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<at::Tensor> ema_;
+  std::unique_ptr<GradientReducer> reducer_;  // null in a process that trains alone
 };
 
 }  // namespace ip2p

@@ -26,7 +26,7 @@ DenoisingTrainer::DenoisingTrainer(std::shared_ptr<UNet2DConditionModel> unet,
 
 at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tensor& timesteps,
                                         const Conditions& conditions, const at::Tensor& input_ids,
-                                        const at::Tensor& target, double factor) {
+                                        const at::Tensor& target, double factor, bool reduces) {
   if (text_encoder_ && (!input_ids.defined() || conditions.embeddings.defined()))
     throw Error("ERR_INVALID_ARGUMENT",
                 "the text encoder is trained, so this needs token ids (inputIds) and no embeddings");
@@ -44,7 +44,7 @@ at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tens
           throw Error("ERR_INVALID_ARGUMENT", "the target differs in shape from what the model predicts");
         return at::mse_loss(prediction.to(at::kFloat), target.to(at::kFloat));
       },
-      factor);
+      factor, reduces);
 }
 
 }  // namespace ip2p

@@ -17,8 +17,9 @@ class DenoisingTrainer : public ParameterTrainer {
   /// Forward, mean squared error in float32, backward. sample: [B,in,h,w]; timesteps: [B]; target:
   /// [B,out,h,w].
   /// @param input_ids int64 [B,T] where the text encoder is trained; then the conditions hold no embeddings
+  /// @param reduces as accumulate
   at::Tensor micro_step(const at::Tensor& sample, const at::Tensor& timesteps, const Conditions& conditions,
-                        const at::Tensor& input_ids, const at::Tensor& target, double factor);
+                        const at::Tensor& input_ids, const at::Tensor& target, double factor, bool reduces);
 
  private:
   std::shared_ptr<UNet2DConditionModel> unet_;

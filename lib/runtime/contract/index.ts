@@ -1,5 +1,6 @@
 import type { ConditionsAddon } from "./conditions.js";
 import type { CudaAddon } from "./cuda.js";
+import type { DistributedAddon } from "./distributed.js";
 import type { FilesAddon } from "./files.js";
 import type { ImagesAddon } from "./images.js";
 import type { ModelsAddon } from "./models.js";
@@ -11,6 +12,7 @@ import type { TrainingAddon } from "./training.js";
 
 export type * from "./conditions.js";
 export type * from "./cuda.js";
+export type * from "./distributed.js";
 export type * from "./files.js";
 export type * from "./images.js";
 export * from "./models.js";
@@ -35,4 +37,5 @@ export interface NativeAddon
     ModelsAddon,
     OperatorsAddon,
     TrainingAddon,
+    DistributedAddon,
     ImagesAddon {}

@@ -1,4 +1,5 @@
 import type { NativeConditions } from "./conditions.js";
+import type { NativeProcessGroup } from "./distributed.js";
 import type { NativeModel } from "./models.js";
 import type { NativeCancelToken } from "./system.js";
 import type { NativeTensor } from "./tensor.js";
@@ -13,7 +14,8 @@ export interface TrainingAddon {
   createAutoencoderTrainer(vae: NativeModel, options: NativeTrainerOptions): Promise<NativeTrainer>;
   /**
    * Resolves to the loss: one element, not multiplied by `factor`. The conditions hold `inputIds` if the text encoder is
-   * trained and `embeddings` if not, and neither a cache nor `sampleRows`.
+   * trained and `embeddings` if not, and neither a cache nor `sampleRows`. With `reduces` the gradients are afterwards the
+   * averages of all processes.
    */
   trainerMicroStep(
     trainer: NativeTrainer,
@@ -22,6 +24,7 @@ export interface TrainingAddon {
     conditions: NativeConditions,
     target: NativeTensor,
     factor: number,
+    reduces: boolean,
     cancel: NativeCancelToken | null,
   ): Promise<NativeTensor>;
   /** Resolves to the loss: one element, not multiplied by `factor`. */
@@ -40,6 +43,10 @@ export interface TrainingAddon {
     lossScale: number,
     emaDecay: number | null,
   ): Promise<{ gradNorm: number; skipped: boolean }>;
+  /** From now on one of several processes: weights and EMA weights become rank 0's, and micro-steps can reduce. */
+  trainerDistribute(trainer: NativeTrainer, group: NativeProcessGroup): Promise<void>;
+  /** In place of a last micro-step that has no data. */
+  trainerReduce(trainer: NativeTrainer): Promise<void>;
   trainerUpdateEma(trainer: NativeTrainer, decay: number): Promise<void>;
   trainerSwapEma(trainer: NativeTrainer): Promise<void>;
   trainerForgetGradients(trainer: NativeTrainer): Promise<void>;

@@ -4,6 +4,7 @@ import { disk, type FileSystem } from "../../files/file-system.js";
 import { errnoOf, ioError } from "../../files/io-error.js";
 import { JsonSyntaxError, parseJson } from "../../files/json.js";
 import { readSmallFile, writeText } from "../../files/tree.js";
+import { fromBase64, toBase64 } from "./base64.js";
 import { findNonJson, type JsonValue } from "./json-value.js";
 import type { RecordedValue } from "./options.js";
 
@@ -28,7 +29,7 @@ export interface TrainingState {
   scaler: { scale: number; growthTracker: number } | null;
   /** Updates of the exponential moving average; null without one. */
   ema: { step: number } | null;
-  /** The states of random generators by name, such as `rank0.cpu`, as libtorch serialises them. */
+  /** The states of rank 0's random generators by name, as libtorch serialises them. */
   generators: Record<string, Uint8Array>;
   /** The result of `recordOptions`. */
   options: Record<string, RecordedValue>;
@@ -72,13 +73,7 @@ const pieces: Pieces = {
     key: "generators",
     expected: "an object with base64 texts",
     read: (value) => mapOf(value, fromBase64),
-    write: (value) =>
-      Object.fromEntries(
-        Object.entries(value).map(([name, state]) => [
-          name,
-          Buffer.from(state.buffer, state.byteOffset, state.byteLength).toString("base64"),
-        ]),
-      ),
+    write: (value) => Object.fromEntries(Object.entries(value).map(([name, state]) => [name, toBase64(state)])),
   },
   options: plain("options", "an object with texts, numbers, truth values and nulls", (value) => mapOf(value, scalar)),
   versions: plain("versions", "an object with texts", (value) => mapOf(value, text)),
@@ -180,13 +175,6 @@ function scalar(value: unknown): RecordedValue | undefined {
 
 function json(value: unknown): JsonValue | undefined {
   return findNonJson(value) === undefined ? (value as JsonValue) : undefined;
-}
-
-/** Only canonical base64, so that damage is not decoded as shorter data. */
-function fromBase64(value: unknown): Uint8Array | undefined {
-  if (typeof value !== "string") return undefined;
-  const bytes = Buffer.from(value, "base64");
-  return bytes.toString("base64") === value ? new Uint8Array(bytes) : undefined;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

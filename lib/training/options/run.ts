@@ -104,6 +104,16 @@ export const runOptions = declareOptions({
     default: -1,
     group: RUN,
     mayChange: true,
-    help: "accepted for old command lines; one process trains",
+    help: "accepted for old command lines; the environment's RANK and LOCAL_RANK say which of several processes this one is",
+  },
+  distributed_timeout: {
+    type: "integer",
+    min: 1,
+    max: 86_400,
+    value: "SECONDS",
+    default: 120,
+    group: RUN,
+    mayChange: true,
+    help: "with several processes, how long one may give no sign of life before the others end",
   },
 });

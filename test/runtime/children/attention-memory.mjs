@@ -55,6 +55,7 @@ async function train() {
       { embeddings: context.handle },
       target.handle,
       1,
+      false,
       null,
     );
   const peak = await peakOf(step, await input(8), await input(96));

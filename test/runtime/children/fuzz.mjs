@@ -49,6 +49,10 @@ const trainerOptions = {
   ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0 },
 };
 const trainer = await addon.createTrainer(unet.handle, null, trainerOptions);
+const store = await addon.openStore("127.0.0.1", 0, true, 10_000, false);
+const processGroup = await addon.openProcessGroup(store, "fuzz", 0, 1, 10_000);
+await addon.storeSet(store, "key", "text");
+await addon.trainerDistribute(trainer, processGroup);
 const autoencoderTrainer = await addon.createAutoencoderTrainer(vae.handle, trainerOptions);
 
 // ---- values ---------------------------------------------------------------------------------------------------------
@@ -109,6 +113,8 @@ const natives = () => [
   vae.handle,
   text.handle,
   trainer,
+  store,
+  processGroup,
   new addon.CancelToken(),
   new addon.UNetCache([5]),
   new addon.NativeTensor(),
@@ -335,10 +341,17 @@ const addonExamples = {
   callOperator: () => ["geglu", [h(picture)], [], h(halfPicture)],
   replayOperator: () => ["geglu", [h(picture)], []],
   createTrainer: () => [unet.handle, null, trainerOptions],
-  trainerMicroStep: () => [trainer, h(sample), h(timestep), { embeddings: h(context) }, h(target), 1, null],
+  trainerMicroStep: () => [trainer, h(sample), h(timestep), { embeddings: h(context) }, h(target), 1, false, null],
   createAutoencoderTrainer: () => [vae.handle, trainerOptions],
   trainerAutoencoderStep: () => [autoencoderTrainer, h(picture), h(latentNoise), 1e-6, 1, null],
   trainerStep: () => [trainer, 1e-9, 1, 1, 0.9],
+  storePort: () => [store],
+  storeSet: () => [store, "key", "text"],
+  storeAdd: () => [store, "number", 1],
+  storeRemove: () => [store, "other"],
+  groupSum: () => [processGroup, h(small), null],
+  trainerDistribute: () => [trainer, processGroup],
+  trainerReduce: () => [trainer],
   trainerUpdateEma: () => [trainer, 0.9],
   trainerSwapEma: () => [trainer],
   trainerForgetGradients: () => [trainer],
@@ -351,8 +364,8 @@ const addonExamples = {
   picturesToTensor: () => [new Uint8Array(24), 2, 2, 2, [1, 0]],
   tensorToPictures: () => [h(picture)],
 };
-// setErrorClass has a part of its own, and a thousand threads are allowed to setThreads.
-const spared = ["setErrorClass", "setThreads"];
+// setErrorClass has a part of its own, a thousand threads are allowed to setThreads, and long time-outs are waited for.
+const spared = ["setErrorClass", "setThreads", "openStore", "storeGet", "openProcessGroup"];
 // What cannot work on the CPU must fail well there.
 const needingCuda = ["cudaProperties", "deviceMemory", "resetPeakMemory", "emptyCache", "replayOperator"];
 

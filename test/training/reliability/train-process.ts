@@ -34,11 +34,14 @@ export class TrainProcess {
   readonly #told: Told[] = [];
   #listeners: ((told: Told) => void)[] = [];
 
-  constructor(options: TrainInput, { fileSizeLimit }: { fileSizeLimit?: number } = {}) {
+  constructor(options: TrainInput, { fileSizeLimit, env }: { fileSizeLimit?: number; env?: NodeJS.ProcessEnv } = {}) {
     const command = [process.execPath, main, "train", "--json", ...flagsOf(options)];
     // Kilobytes that a file may have, as a stand-in for a full disk.
     if (fileSizeLimit !== undefined) command.unshift("bash", "-c", `ulimit -f ${fileSizeLimit}; exec "$@"`, "bash");
-    this.child = spawn(command[0]!, command.slice(1), { stdio: ["ignore", "pipe", "pipe"] });
+    this.child = spawn(command[0]!, command.slice(1), {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
     let [rest, stderr] = ["", ""];
     this.child.stdout!.setEncoding("utf8").on("data", (text: string) => {
       const lines = (rest + text).split("\n");
@@ -85,7 +88,7 @@ export class TrainProcess {
   }
 }
 
-function flagsOf(options: TrainInput): string[] {
+export function flagsOf(options: TrainInput): string[] {
   return Object.keys(trainOptions).flatMap((name) => {
     const value = options[camelCase(name) as keyof TrainInput];
     if (value === undefined || value === false) return [];

@@ -1,0 +1,255 @@
+// The one file that includes c10d's headers, which take long to compile.
+#include "core/error.h"
+#include "distributed/buckets.h"
+#include "distributed/process_group.h"
+
+#if defined(IP2P_DISTRIBUTED)
+
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/csrc/distributed/c10d/exception.h>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "core/cancel.h"
+#include "core/exit_guard.h"
+
+namespace ip2p {
+namespace {
+
+/// How often a wait looks whether its job was cancelled.
+constexpr std::chrono::milliseconds kSlice{250};
+
+std::string reason_of(const std::exception_ptr& error) {
+  return describe_exception(error).message;
+}
+
+/// Runs `body`; what c10d throws becomes ERR_DISTRIBUTED.
+template <class Body>
+auto distributed(const std::string& what, Body&& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const Error&) {
+    throw;
+  } catch (...) {
+    throw Error("ERR_DISTRIBUTED", what + ": " + reason_of(std::current_exception()));
+  }
+}
+
+class TcpStore : public Store {
+ public:
+  explicit TcpStore(const StoreOptions& options) : heartbeats_(options.heartbeats) {
+    c10d::TCPStoreOptions given;
+    given.port = options.port;
+    given.isServer = options.serve;
+    given.waitWorkers = false;
+    given.timeout = options.timeout;
+    const std::string place = options.host + " port " + std::to_string(options.port);
+    store_ = distributed(options.serve ? "the processes' store cannot be served on " + place
+                                       : "the processes' store on " + place + " cannot be reached",
+                         [&] { return c10::make_intrusive<c10d::TCPStore>(options.host, given); });
+  }
+
+  uint16_t port() const override { return store_->getPort(); }
+  bool for_heartbeats() const override { return heartbeats_; }
+
+  void set(const std::string& key, const Bytes& value) override {
+    operation([&] { store_->set(key, value); });
+  }
+
+  std::optional<Bytes> get(const std::string& key, std::chrono::milliseconds timeout) override {
+    const auto end = std::chrono::steady_clock::now() + timeout;
+    for (;;) {
+      check_cancelled();
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          end - std::chrono::steady_clock::now());
+      if (operation([&] { return store_->check({key}); })) return operation([&] { return store_->get(key); });
+      if (left.count() <= 0) return std::nullopt;
+      try {
+        store_->wait({key}, std::max(std::chrono::milliseconds(1), std::min(left, kSlice)));
+      } catch (const c10::DistNetworkError&) {
+        fail(std::current_exception());
+      } catch (const c10::DistError&) {
+        // The time was over.
+      } catch (...) {
+        fail(std::current_exception());
+      }
+    }
+  }
+
+  int64_t add(const std::string& key, int64_t value) override {
+    return operation([&] { return store_->add(key, value); });
+  }
+
+  void remove(const std::string& key) override {
+    operation([&] { store_->deleteKey(key); });
+  }
+
+  const c10::intrusive_ptr<c10d::TCPStore>& store() const { return store_; }
+
+ private:
+  template <class Body>
+  static auto operation(Body&& body) -> decltype(body()) {
+    return distributed("the processes' store is gone", std::forward<Body>(body));
+  }
+
+  [[noreturn]] static void fail(const std::exception_ptr& error) {
+    throw Error("ERR_DISTRIBUTED", "the processes' store is gone: " + reason_of(error));
+  }
+
+  bool heartbeats_;
+  c10::intrusive_ptr<c10d::TCPStore> store_;
+};
+
+/// Gloo cannot be interrupted, so a wait looks from time to time whether it has to be given up.
+class GlooCollective : public Collective {
+ public:
+  explicit GlooCollective(c10::intrusive_ptr<c10d::Work> work) : state_(std::make_shared<State>()) {
+    work->getFuture()->addCallback([state = state_](c10::ivalue::Future& future) {
+      const std::lock_guard<std::mutex> lock(state->mutex);
+      state->done = true;
+      if (future.hasError()) state->error = future.exception_ptr();
+      state->changed.notify_all();
+    });
+  }
+
+  void wait() override {
+    std::unique_lock<std::mutex> lock(state_->mutex);
+    while (!state_->changed.wait_for(lock, kSlice, [this] { return state_->done; })) check_cancelled();
+    if (state_->error)
+      throw Error("ERR_DISTRIBUTED", "an exchange with the other processes failed: " + reason_of(state_->error));
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    std::exception_ptr error;
+  };
+
+  std::shared_ptr<State> state_;
+};
+
+class GlooGroup : public ProcessGroup {
+ public:
+  GlooGroup(const Store& store, const std::string& name, int rank, int size, std::chrono::milliseconds timeout)
+      : rank_(rank), size_(size), running_(std::make_unique<ExitGuard::Running>()) {
+    distributed("the processes cannot be connected", [&] {
+      const auto shared = static_cast<const TcpStore&>(store).store()->clone();
+      shared->setTimeout(timeout);
+      group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(
+          c10::make_intrusive<c10d::PrefixStore>(name, shared), rank, size,
+          c10d::ProcessGroupGloo::Options::create_default(timeout));
+    });
+  }
+
+  ~GlooGroup() override {
+    // Its destructor would wait for what is stuck. The guard ends the process without it.
+    if (!*failed_) return;
+    group_.release();
+    running_.release();
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+  std::unique_ptr<Collective> all_reduce(const at::Tensor& tensor) override {
+    return begin([&] {
+      std::vector<at::Tensor> tensors{tensor};
+      return group_->allreduce(tensors);
+    });
+  }
+
+  std::unique_ptr<Collective> broadcast(const at::Tensor& tensor) override {
+    return begin([&] {
+      std::vector<at::Tensor> tensors{tensor};
+      return group_->broadcast(tensors);
+    });
+  }
+
+ private:
+  class Watched : public Collective {
+   public:
+    Watched(c10::intrusive_ptr<c10d::Work> work, std::shared_ptr<bool> failed)
+        : collective_(std::move(work)), failed_(std::move(failed)) {}
+    ~Watched() override {
+      if (!waited_) *failed_ = true;
+    }
+    void wait() override {
+      collective_.wait();
+      waited_ = true;
+    }
+
+   private:
+    GlooCollective collective_;
+    std::shared_ptr<bool> failed_;
+    bool waited_ = false;
+  };
+
+  template <class Begin>
+  std::unique_ptr<Collective> begin(Begin&& start) {
+    if (*failed_)
+      throw Error("ERR_DISTRIBUTED", "an earlier exchange with the other processes failed");
+    return distributed("an exchange with the other processes cannot begin",
+                       [&] { return std::make_unique<Watched>(start(), failed_); });
+  }
+
+  int rank_, size_;
+  std::unique_ptr<ExitGuard::Running> running_;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  std::shared_ptr<bool> failed_ = std::make_shared<bool>(false);
+};
+
+}  // namespace
+
+bool distributed_available() {
+  return true;
+}
+
+std::vector<std::vector<size_t>> assign_buckets(const std::vector<at::Tensor>& tensors,
+                                                const std::vector<size_t>& order) {
+  const std::vector<int64_t> indices(order.begin(), order.end());
+  return std::get<0>(c10d::compute_bucket_assignment_by_size(tensors, {1 << 20, 25 << 20}, {}, indices));
+}
+
+std::shared_ptr<Store> Store::open(const StoreOptions& options) {
+  return std::make_shared<TcpStore>(options);
+}
+
+std::shared_ptr<ProcessGroup> ProcessGroup::gloo(const Store& store, const std::string& name, int rank, int size,
+                                                 std::chrono::milliseconds timeout) {
+  return std::make_shared<GlooGroup>(store, name, rank, size, timeout);
+}
+
+}  // namespace ip2p
+
+#else
+
+namespace ip2p {
+
+bool distributed_available() {
+  return false;
+}
+
+std::vector<std::vector<size_t>> assign_buckets(const std::vector<at::Tensor>&, const std::vector<size_t>&) {
+  throw Error("ERR_DISTRIBUTED", "training by several processes is supported on Linux only");
+}
+
+std::shared_ptr<Store> Store::open(const StoreOptions&) {
+  throw Error("ERR_DISTRIBUTED", "training by several processes is supported on Linux only");
+}
+
+std::shared_ptr<ProcessGroup> ProcessGroup::gloo(const Store&, const std::string&, int, int,
+                                                 std::chrono::milliseconds) {
+  throw Error("ERR_DISTRIBUTED", "training by several processes is supported on Linux only");
+}
+
+}  // namespace ip2p
+
+#endif
