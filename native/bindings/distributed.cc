@@ -59,8 +59,9 @@ Napi::Value store_port(const Info& info) {
 Napi::Value store_set(const Info& info) {
   const auto store = StoreObject::get(info[0]);
   const std::string key = string_argument(info[1], "key"), text = string_argument(info[2], "text");
-  return Environment::of(info.Env())
-      .submit(queue_of(*store), nullptr, void_work([=] { store->set(key, {text.begin(), text.end()}); }));
+  return Environment::of(info.Env()).submit(queue_of(*store), nullptr, void_work([=] {
+                                              store->set(key, {text.begin(), text.end()});
+                                            }));
 }
 
 /// storeGet(store, key, timeout in ms, cancel): the text, or null if it is not set within the time
@@ -93,8 +94,9 @@ Napi::Value store_add(const Info& info) {
 Napi::Value store_remove(const Info& info) {
   const auto store = StoreObject::get(info[0]);
   const std::string key = string_argument(info[1], "key");
-  return Environment::of(info.Env())
-      .submit(queue_of(*store), nullptr, void_work([=] { store->remove(key); }));
+  return Environment::of(info.Env()).submit(queue_of(*store), nullptr, void_work([=] {
+                                              store->remove(key);
+                                            }));
 }
 
 /// openProcessGroup(store, name, rank, size, timeout in ms): over Gloo
@@ -116,9 +118,8 @@ Napi::Value group_sum(const Info& info) {
   const at::Tensor tensor = TensorObject::get(info[1]);
   if (!tensor.device().is_cpu() || !tensor.is_contiguous())
     throw Error("ERR_INVALID_ARGUMENT", "a contiguous tensor on the CPU is needed");
-  return submit(
-      info.Env(), tensor.device(), void_work([=] { group->all_reduce(tensor)->wait(); }),
-      CancelObject::get_optional(info[2]));
+  return submit(info.Env(), tensor.device(), void_work([=] { group->all_reduce(tensor)->wait(); }),
+                CancelObject::get_optional(info[2]));
 }
 
 }  // namespace

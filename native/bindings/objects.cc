@@ -247,7 +247,8 @@ void ProcessGroupObject::define(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeProcessGroup", constructor);
 }
 
-ProcessGroupObject::ProcessGroupObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ProcessGroupObject>(info) {
+ProcessGroupObject::ProcessGroupObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<ProcessGroupObject>(info) {
   info.This().As<Napi::Object>().TypeTag(&kProcessGroupTag);
 }
 

@@ -87,7 +87,8 @@ Napi::Value create_autoencoder_trainer(const Info& info) {
   return submit_trainer(info, vae, [=] { return std::make_shared<AutoencoderTrainer>(vae, options); });
 }
 
-/// trainerMicroStep(trainer, sample, timesteps, conditions, target, factor, reduces, cancel): the loss, one element
+/// trainerMicroStep(trainer, sample, timesteps, conditions, target, factor, reduces, cancel): the loss, one
+/// element
 Napi::Value micro_step(const Info& info) {
   const auto trainer = trainer_of<DenoisingTrainer>(info[0]);
   const at::Tensor sample = TensorObject::get(info[1]), timesteps = TensorObject::get(info[2]);

@@ -5,10 +5,10 @@
 
 #if defined(IP2P_DISTRIBUTED)
 
+#include <torch/csrc/distributed/c10d/exception.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
-#include <torch/csrc/distributed/c10d/exception.h>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
 #include <algorithm>
@@ -66,8 +66,8 @@ class TcpStore : public Store {
     const auto end = std::chrono::steady_clock::now() + timeout;
     for (;;) {
       check_cancelled();
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-          end - std::chrono::steady_clock::now());
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
       if (operation([&] { return store_->check({key}); })) return operation([&] { return store_->get(key); });
       if (left.count() <= 0) return std::nullopt;
       try {
@@ -122,7 +122,8 @@ class GlooCollective : public Collective {
     std::unique_lock<std::mutex> lock(state_->mutex);
     while (!state_->changed.wait_for(lock, kSlice, [this] { return state_->done; })) check_cancelled();
     if (state_->error)
-      throw Error("ERR_DISTRIBUTED", "an exchange with the other processes failed: " + reason_of(state_->error));
+      throw Error("ERR_DISTRIBUTED",
+                  "an exchange with the other processes failed: " + reason_of(state_->error));
   }
 
  private:
@@ -138,7 +139,8 @@ class GlooCollective : public Collective {
 
 class GlooGroup : public ProcessGroup {
  public:
-  GlooGroup(const Store& store, const std::string& name, int rank, int size, std::chrono::milliseconds timeout)
+  GlooGroup(const Store& store, const std::string& name, int rank, int size,
+            std::chrono::milliseconds timeout)
       : rank_(rank), size_(size), running_(std::make_unique<ExitGuard::Running>()) {
     distributed("the processes cannot be connected", [&] {
       const auto shared = static_cast<const TcpStore&>(store).store()->clone();
@@ -194,8 +196,7 @@ class GlooGroup : public ProcessGroup {
 
   template <class Begin>
   std::unique_ptr<Collective> begin(Begin&& start) {
-    if (*failed_)
-      throw Error("ERR_DISTRIBUTED", "an earlier exchange with the other processes failed");
+    if (*failed_) throw Error("ERR_DISTRIBUTED", "an earlier exchange with the other processes failed");
     return distributed("an exchange with the other processes cannot begin",
                        [&] { return std::make_unique<Watched>(start(), failed_); });
   }
@@ -222,8 +223,8 @@ std::shared_ptr<Store> Store::open(const StoreOptions& options) {
   return std::make_shared<TcpStore>(options);
 }
 
-std::shared_ptr<ProcessGroup> ProcessGroup::gloo(const Store& store, const std::string& name, int rank, int size,
-                                                 std::chrono::milliseconds timeout) {
+std::shared_ptr<ProcessGroup> ProcessGroup::gloo(const Store& store, const std::string& name, int rank,
+                                                 int size, std::chrono::milliseconds timeout) {
   return std::make_shared<GlooGroup>(store, name, rank, size, timeout);
 }
 

@@ -10,10 +10,11 @@
 
 namespace ip2p {
 
-/// Averages the gradients of all processes, as PyTorch's DistributedDataParallel does (Li et al. 2020, "PyTorch
-/// Distributed: Experiences on Accelerating Data Parallel Training"): gradients are views of flat buckets, each of
-/// which is summed as soon as backward has filled it, while backward goes on. The buckets are DDP's, and so is the
-/// order of operations: each gradient is multiplied by 1/N, then summed. So the averages are DDP's, bit for bit.
+/// Averages the gradients of all processes, as PyTorch's DistributedDataParallel does (Li et al. 2020,
+/// "PyTorch Distributed: Experiences on Accelerating Data Parallel Training"): gradients are views of flat
+/// buckets, each of which is summed as soon as backward has filled it, while backward goes on. The buckets
+/// are DDP's, and so is the order of operations: each gradient is multiplied by 1/N, then summed. So the
+/// averages are DDP's, bit for bit.
 class GradientReducer {
  public:
   /// All processes pass the same parameters in the same order; each requires a gradient already.
@@ -22,9 +23,11 @@ class GradientReducer {
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
-  /// Before a backward pass: one that only accumulates, or the last one before the optimizer's step, which `reduces`.
+  /// Before a backward pass: one that only accumulates, or the last one before the optimizer's step, which
+  /// `reduces`.
   void begin(bool reduces);
-  /// After the backward pass that reduces: waits for the averages. A parameter without a gradient counts as zero.
+  /// After the backward pass that reduces: waits for the averages. A parameter without a gradient counts as
+  /// zero.
   void finish();
 
  private:

@@ -45,7 +45,8 @@ ParameterTrainer::ParameterTrainer(c10::Device device, std::vector<NamedParamete
   }
 }
 
-at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss, double factor, bool reduces) {
+at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss, double factor,
+                                        bool reduces) {
   if (reduces && !reducer_)
     throw Error("ERR_INVALID_ARGUMENT", "this process trains alone, so its gradients cannot be reduced");
   const c10::AutoGradMode gradients(true);

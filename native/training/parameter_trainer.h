@@ -54,8 +54,8 @@ class ParameterTrainer {
   StepReport step(double learning_rate, double max_grad_norm, double loss_scale,
                   const std::optional<double>& ema_decay);
 
-  /// From now on this is one of several processes that train together: takes over rank 0's weights and averages, and
-  /// micro-steps that reduce average the gradients over all processes.
+  /// From now on this is one of several processes that train together: takes over rank 0's weights and
+  /// averages, and micro-steps that reduce average the gradients over all processes.
   void distribute(const std::shared_ptr<ProcessGroup>& group);
 
   /// The part of a process whose last micro-step has no data.

@@ -2,7 +2,10 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { COMMANDS } from "../../lib/cli/commands.js";
+import { launchOptions } from "../../lib/cli/launch/options.js";
+import { splitCommand } from "../../lib/cli/launch/split.js";
 import { parseArguments } from "../../lib/options/parse.js";
+import { trainOptions } from "../../lib/training/options.js";
 import { ip2pHere } from "../cli/run-cli.js";
 import { blocks, type Command, commands, read, root } from "./pages.js";
 import { useDocsWorld } from "./workplace.js";
@@ -36,6 +39,13 @@ const parsed: Check = async ({ words: [, name, ...argv] }) => {
   parseArguments(options, argv);
 };
 
+/** A command that `ip2p launch` starts is parsed, too. */
+const launched: Check = async ({ words: [, , ...argv] }) => {
+  const { own, command } = splitCommand(argv);
+  parseArguments(launchOptions, own);
+  parseArguments(trainOptions, command.slice(1));
+};
+
 /** Programs of the repository that are not run: they are there, and know the flags. */
 const knowsItsFlags: Check = ({ words, text }) => {
   const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
@@ -62,6 +72,7 @@ const NOT_RUN: [command: RegExp, why: string, check: Check][] = [
   ],
   [/^npm run release -- /, "test/package releases repositories of its own", knowsItsFlags],
   [/^npm install instruct-pix2pix fastify/, "asks the registry; they are development dependencies", nothing],
+  [/^ip2p launch\b/, "starts several processes; test/training/distributed does", launched],
   [/^ip2p serve\b/, "runs until it is stopped; test/server starts it", parsed],
   [/^cp -r node_modules\/instruct-pix2pix\/examples\/server my-server$/, "tried in test/examples", nothing],
   [/^cd my-server$|^npm install$/, "asks the registry; test/examples links what it would install", nothing],

@@ -12,6 +12,7 @@ const OTHER_PROGRAMS = [
   "docs/gpu.md",
   "docs/packaging.md",
   "docs/deployment.md",
+  "docs/distributed.md",
   "models/tiny/README.md",
 ];
 
