@@ -6,8 +6,12 @@
 
 namespace ip2p {
 
-/// DDP's assignment of tensors to buckets: a first one of 1 MiB, so that the exchange starts early, then of
-/// 25 MiB; each of one type. `order`: the numbers of the tensors, if they are not 0, 1, …
+/// DDP's assignment of tensors to buckets, each of one type. At first, before the order is known in which
+/// backward fills them, all tensors of a type are one bucket.
+std::vector<std::vector<size_t>> first_buckets(const std::vector<at::Tensor>& tensors);
+
+/// The assignment from then on: a first bucket of 1 MiB, so that the exchange starts early, then of 25 MiB.
+/// @param order the tensors' numbers
 std::vector<std::vector<size_t>> assign_buckets(const std::vector<at::Tensor>& tensors,
                                                 const std::vector<size_t>& order);
 

@@ -5,6 +5,7 @@
 
 #if defined(IP2P_DISTRIBUTED)
 
+#include <c10/util/Logging.h>
 #include <torch/csrc/distributed/c10d/exception.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -13,6 +14,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -44,6 +46,13 @@ auto distributed(const std::string& what, Body&& body) -> decltype(body()) {
 class TcpStore : public Store {
  public:
   explicit TcpStore(const StoreOptions& options) : heartbeats_(options.heartbeats) {
+    // c10d warns of every wait that takes longer than it was asked to; TORCH_CPP_LOG_LEVEL says otherwise.
+    static const bool quiet = [] {
+      FLAGS_caffe2_log_level = c10::GLOG_ERROR;
+      c10::initLogging();
+      return true;
+    }();
+    (void)quiet;
     c10d::TCPStoreOptions given;
     given.port = options.port;
     given.isServer = options.serve;
@@ -213,6 +222,10 @@ bool distributed_available() {
   return true;
 }
 
+std::vector<std::vector<size_t>> first_buckets(const std::vector<at::Tensor>& tensors) {
+  return std::get<0>(c10d::compute_bucket_assignment_by_size(tensors, {std::numeric_limits<int64_t>::max()}));
+}
+
 std::vector<std::vector<size_t>> assign_buckets(const std::vector<at::Tensor>& tensors,
                                                 const std::vector<size_t>& order) {
   const std::vector<int64_t> indices(order.begin(), order.end());
@@ -236,6 +249,10 @@ namespace ip2p {
 
 bool distributed_available() {
   return false;
+}
+
+std::vector<std::vector<size_t>> first_buckets(const std::vector<at::Tensor>&) {
+  throw Error("ERR_DISTRIBUTED", "training by several processes is supported on Linux only");
 }
 
 std::vector<std::vector<size_t>> assign_buckets(const std::vector<at::Tensor>&, const std::vector<size_t>&) {

@@ -67,8 +67,7 @@ GradientReducer::GradientReducer(std::shared_ptr<ProcessGroup> group, std::vecto
       ready_(parameters_.size()) {
   // As a plain number, which does not widen bfloat16.
   scale_.unsafeGetTensorImpl()->set_wrapped_number(true);
-  auto assignment = assign_buckets(tensors_of(parameters_, in_order(parameters_.size())), {});
-  // Backward begins with the last layers.
+  auto assignment = first_buckets(tensors_of(parameters_, in_order(parameters_.size())));
   std::reverse(assignment.begin(), assignment.end());
   lay_out(assignment);
   for (size_t i = 0; i < parameters_.size(); ++i) hooks_.push_back(std::make_unique<Hook>(this, i));

@@ -61,7 +61,7 @@ for (let step = 0; step < 3; step++) {
   }
   const [total] = group ? await group.sum([sum]) : [sum];
   losses.push(total / size);
-  norms.push((await trainer.step(1e-3, 1, 1, 0.9)).gradNorm);
+  norms.push((await trainer.step(1e-4, 1, 1, 0.9)).gradNorm);
 }
 const weights = [];
 for (const tensors of [await trainer.weights(), await trainer.emaState()])
@@ -71,7 +71,7 @@ for (const tensors of [await trainer.weights(), await trainer.emaState()])
 if (group) {
   if (rank === 0) (await trainer.accumulate(await batch(100), 1, { reduces: true })).dispose();
   else await trainer.reduce();
-  norms.push((await trainer.step(1e-3, 1, 1, 0.9)).gradNorm);
+  norms.push((await trainer.step(1e-4, 1, 1, 0.9)).gradNorm);
 }
 
 const hash = createHash("sha256");
