@@ -13,8 +13,7 @@ namespace ip2p {
 /// Averages the gradients of all processes, as PyTorch's DistributedDataParallel does (Li et al. 2020,
 /// "PyTorch Distributed: Experiences on Accelerating Data Parallel Training"): gradients are views of flat
 /// buckets, each of which is summed as soon as backward has filled it, while backward goes on. The buckets
-/// are DDP's, and so is the order of operations: each gradient is multiplied by 1/N, then summed. So the
-/// averages are DDP's, bit for bit.
+/// are DDP's, and so is the order of operations: each gradient is multiplied by 1/N, then summed.
 class GradientReducer {
  public:
   /// All processes pass the same parameters in the same order; each requires a gradient already.
