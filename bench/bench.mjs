@@ -1,6 +1,6 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
-//   npm run bench -- [--case edit,edit-xl,parts,img2img,upscale-x4] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1]
+//   npm run bench -- [--case edit,edit-xl,parts,img2img,upscale-x4,kandinsky,kandinsky-prior] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1]
 //                    [--threads N] [--device cpu|cuda] [--peers eager,channels_last,attention_slicing,compile] [--quantization int8]
 //                    [--vae_slicing] [--vae_tiling] [--peer_dtype float32] [--apart] [--without_exact] [--model FOLDER] [--output FILE]
 //
@@ -15,7 +15,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { CASES, OURS } from "./comparison.mjs";
+import { CASES, LARGE, OURS } from "./comparison.mjs";
 import { commit, describeMachine, loadAverage } from "./machine.mjs";
 import { randomModel } from "./model.mjs";
 import { drawPicture } from "./picture.mjs";
@@ -41,11 +41,10 @@ const log = (line) => console.error(`bench: ${line}`);
 function options() {
   const { values } = parseArgs({
     options: {
-      // Stable Diffusion XL needs most of the memory of a machine of 24 GB, so it is measured only if asked for.
       case: {
         type: "string",
         default: Object.keys(CASES)
-          .filter((name) => name !== "edit-xl")
+          .filter((name) => !LARGE.includes(name))
           .join(","),
       },
       dtype: { type: "string", default: "float32,bfloat16" },

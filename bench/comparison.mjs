@@ -1,6 +1,8 @@
 import * as edit from "./cases/edit.mjs";
 import * as editXL from "./cases/edit-xl.mjs";
 import * as img2img from "./cases/img2img.mjs";
+import * as kandinsky from "./cases/kandinsky.mjs";
+import * as kandinskyPrior from "./cases/kandinsky-prior.mjs";
 import * as parts from "./cases/parts.mjs";
 import * as training from "./cases/training.mjs";
 import * as upscaleX4 from "./cases/upscale-x4.mjs";
@@ -13,7 +15,13 @@ const titleOf = ({ name, settings: { dtype, quantization = "none", size } }) =>
   [name, dtype, ...(quantization === "none" ? [] : [quantization]), `${size}×${size}`].join(", ");
 
 /** What bench.mjs can measure. A case takes started sides and settings, and returns results by side. */
-export const CASES = { edit, "edit-xl": editXL, parts, img2img, "upscale-x4": upscaleX4 };
+export const CASES = {
+  ...{ edit, "edit-xl": editXL, parts, img2img, "upscale-x4": upscaleX4 },
+  ...{ kandinsky, "kandinsky-prior": kandinskyPrior },
+};
+
+/** Cases whose models need most of the memory of a machine of 24 GB, so that they are measured only if asked for. */
+export const LARGE = ["edit-xl", "kandinsky", "kandinsky-prior"];
 
 /**
  * The contents of a record of bench.mjs or train.mjs, case by case: a title, and rows with each side's number and how this

@@ -3,7 +3,7 @@
 
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { cudaDevices, Generator, synchronize, Tensor } from "../dist/index.js";
+import { cudaDevices, Generator, KandinskyV22PriorPipeline, synchronize, Tensor } from "../dist/index.js";
 import { loadPipeline } from "../dist/pipelines/diffusion_pipeline.js";
 import { pipelineFromClassName } from "../dist/pipelines/registry.js";
 import { native } from "../dist/runtime/native.js";
@@ -30,6 +30,8 @@ function answer(object) {
   process.stdout.write(`${JSON.stringify(object)}\n`);
 }
 
+const randomRow = (width, seed) => Tensor.randn([1, width], { generator: new Generator("cpu", seed) });
+
 const commands = {
   async versions({ threads, device: wanted }) {
     device = wanted;
@@ -42,19 +44,24 @@ const commands = {
   async load({ model, dtype, pipeline = "StableDiffusionInstructPix2PixPipeline", vaeSlicing, vaeTiling }) {
     const start = await now();
     pipe = await loadPipeline(pipelineFromClassName(pipeline), model, { device, dtype, quantization });
-    pipe.vae.enableSlicing(vaeSlicing ?? false);
-    pipe.vae.enableTiling(vaeTiling ?? false);
+    pipe.vae?.enableSlicing(vaeSlicing ?? false);
+    pipe.vae?.enableTiling(vaeTiling ?? false);
     return { seconds: (await now()) - start };
   },
 
   /** Answers after every denoising step and waits to be told to go on, so that the other side can take its turn. */
-  async run({ image, args, seed, output }) {
-    let start = await now();
-    const { images } = await pipe.run({
+  async run({ image, embeds, args, seed, output }) {
+    const given = {
       ...args,
-      image,
+      ...(image && { image }),
+      ...(embeds && { imageEmbeds: await randomRow(embeds, 1), negativeImageEmbeds: await randomRow(embeds, 2) }),
+      // A prior's results are embeddings.
+      ...(!(pipe instanceof KandinskyV22PriorPipeline) && { outputType: "tensor" }),
+    };
+    let start = await now();
+    const result = await pipe.run({
+      ...given,
       generator: new Generator("cpu", seed),
-      outputType: "tensor",
       onStep: async ({ step }) => {
         answer({ step, seconds: (await now()) - start });
         const { command } = await nextCommand();
@@ -63,6 +70,7 @@ const commands = {
       },
     });
     const seconds = (await now()) - start;
+    const images = result.images ?? result.imageEmbeds;
     writeFileSync(output, new Uint8Array((await images.toArray()).buffer));
     const { shape } = images;
     images.dispose();

@@ -76,7 +76,13 @@ def load(model, dtype, pipeline="StableDiffusionInstructPix2PixPipeline", vaeSli
     return {"seconds": seconds}
 
 
-def run(image, args, seed, output):
+def run(args, seed, output, image=None, embeds=None):
+    given = {re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name): value for name, value in args.items()}
+    if image:
+        given["image"] = Image.open(image).convert("RGB")
+    if embeds:
+        row = lambda seed: torch.randn(1, embeds, generator=torch.Generator("cpu").manual_seed(seed))
+        given |= dict(image_embeds=row(1), negative_image_embeds=row(2))
     start = now()
 
     def wait(step):
@@ -96,14 +102,16 @@ def run(image, args, seed, output):
     else:  # the upscalers have the older callback
         callback = {"callback": lambda step, timestep, latents: wait(step)}
 
-    images = pipe(
-        **{re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name): value for name, value in args.items()},
-        image=Image.open(image).convert("RGB"),
+    result = pipe(
+        **given,
         generator=torch.Generator("cpu").manual_seed(seed),
         output_type="pt",
         **callback,
-    ).images
+    )
     seconds = now() - start
+    images = result.images if "images" in result else result.image_embeds
+    if type(pipe).__name__ == "KandinskyV22Pipeline":  # it leaves them in -1..1
+        images = (images * 0.5 + 0.5).clamp(0, 1)
     images.float().cpu().contiguous().numpy().tofile(output)
     return {"done": True, "seconds": seconds, "shape": list(images.shape)}
 

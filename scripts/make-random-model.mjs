@@ -5,8 +5,8 @@
 // Configurations, tensor names and shapes are those of the published InstructPix2Pix (test/fixtures/full-size), the
 // vocabulary is CLIP's. The same seed and type give the same files. Weights are normal with a variance of 1/fan-in, norms
 // near 1, so that activations stay in range in every type. --channels 4 makes a text-to-image model, 9 one for inpainting; --source
-// names other configurations and names of tensors (test/fixtures/full-size-x4-upscaler, full-size-sdxl-edit). Memory use is small: tensors
-// are written in chunks.
+// names other configurations and names of tensors (test/fixtures/full-size-x4-upscaler, full-size-sdxl-edit, full-size-kandinsky22-decoder
+// and -prior). Memory use is small: tensors are written in chunks.
 
 import {
   closeSync,
@@ -108,6 +108,7 @@ function sfc32(seed, stream) {
 /** Mean and standard deviation of a tensor's elements. */
 function distribution(name, shape) {
   if (/norm[^.]*\.weight$|group_norm\.weight$|layer_norm\d?\.weight$/.test(name)) return { mean: 1, deviation: 0.1 };
+  if (name === "clip_std") return { mean: 1, deviation: 0.1 };
   if (shape.length === 1) return { mean: 0, deviation: 0.02 };
   if (name.includes("embedding.weight")) return { mean: 0, deviation: 0.02 };
   const fanIn = shape.slice(1).reduce((product, size) => product * size, 1);
@@ -191,10 +192,10 @@ export function makeRandomModel(folder, options = {}) {
   if (existsSync(folder) && readdirSync(folder).length > 0) throw new Error(`${folder} exists and is not empty`);
 
   const has = (name) => existsSync(join(source, name));
-  const stems = { unet: "diffusion_pytorch_model", vae: "diffusion_pytorch_model" };
-  const parts = ["unet", "vae", "text_encoder", "text_encoder_2"].filter(has);
+  const ofDiffusers = ["unet", "vae", "movq", "prior"];
+  const parts = ["unet", "vae", "text_encoder", "text_encoder_2", "movq", "prior", "image_encoder"].filter(has);
   for (const [index, part] of parts.entries()) {
-    const stem = stems[part] ?? "model";
+    const stem = ofDiffusers.includes(part) ? "diffusion_pytorch_model" : "model";
     mkdirSync(join(folder, part), { recursive: true });
     // As text, since transformers refuses 1 where the file says 1.0.
     let config = readFileSync(join(source, part, "config.json"), "utf8");
@@ -212,7 +213,9 @@ export function makeRandomModel(folder, options = {}) {
     mkdirSync(join(folder, part), { recursive: true });
     copyFileSync(join(source, part, "scheduler_config.json"), join(folder, part, "scheduler_config.json"));
   }
-  writeTokenizer(join(folder, "tokenizer"));
+  if (has("text_encoder")) writeTokenizer(join(folder, "tokenizer"));
+  if (has("image_encoder"))
+    writeImageProcessor(join(folder, "image_processor"), readJson(join(source, "image_encoder", "config.json")));
   const isXL = has("text_encoder_2");
   if (isXL) writeTokenizer(join(folder, "tokenizer_2"), "!"); // OpenCLIP's texts are padded with the id 0
   // There are no weights for a safety checker. Written last: it marks the folder as a pipeline.
@@ -220,7 +223,8 @@ export function makeRandomModel(folder, options = {}) {
   writeJson(join(folder, "model_index.json"), {
     ...index,
     _class_name: CLASSES[channels] ?? index._class_name,
-    ...(!isXL && { feature_extractor: [null, null], safety_checker: [null, null], requires_safety_checker: false }),
+    ...(has("vae") &&
+      !isXL && { feature_extractor: [null, null], safety_checker: [null, null], requires_safety_checker: false }),
   });
 }
 
@@ -239,6 +243,19 @@ function writeTokenizer(folder, padToken = "<|endoftext|>") {
     do_lower_case: true,
     errors: "replace",
     ...special,
+  });
+}
+
+/** What prepares images for CLIP's image encoder. */
+function writeImageProcessor(folder, { image_size: side }) {
+  mkdirSync(folder, { recursive: true });
+  writeJson(join(folder, "preprocessor_config.json"), {
+    image_processor_type: "CLIPImageProcessor",
+    ...{ do_resize: true, size: { shortest_edge: side }, resample: 3 },
+    ...{ do_center_crop: true, crop_size: { height: side, width: side } },
+    ...{ do_rescale: true, rescale_factor: 1 / 255, do_convert_rgb: true, do_normalize: true },
+    image_mean: [0.48145466, 0.4578275, 0.40821073],
+    image_std: [0.26862954, 0.26130258, 0.27577711],
   });
 }
 

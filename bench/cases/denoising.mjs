@@ -16,11 +16,12 @@ const rows = ({ steps }, { stepSeconds }) => [
  *
  * @param {{ what: string, pipeline: string, model: object, modelName?: string, args: (settings: object) => object }} run
  *   the pipeline's class in diffusers, the random model for it (see model.mjs) and what that is called, and the arguments of its
- *   call in camelCase besides those of all cases
+ *   call in camelCase besides those of all cases; what else it is given: by default the image and the prompt, `embeds` being the
+ *   width of random image embeddings
  */
-export function denoisingCase({ what, pipeline, model, modelName = "Stable Diffusion 1.5", args }) {
+export function denoisingCase({ what, pipeline, model, modelName = "Stable Diffusion 1.5", args, given }) {
   const description = `${what}: seconds per denoising step, whole run, load time, peak memory`;
-  const run = (sides, settings) => runInTurn(sides, { ...settings, pipeline, args: args(settings) });
+  const run = (sides, settings) => runInTurn(sides, { ...settings, pipeline, args: args(settings), given });
   return { description, model, modelName, rows, run };
 }
 
@@ -50,6 +51,7 @@ const outputOf = (side, { folder }) => join(folder, `${side.name}.f32`);
 
 async function runTogether(sides, settings, results) {
   const { model, image, steps, rounds, log, pipeline, args, vaeSlicing, vaeTiling } = settings;
+  const { given = { image: true, prompt: true } } = settings;
   for (const side of sides) {
     const { dtype } = side;
     const { seconds } = await side.ask({ command: "load", model, dtype, pipeline, vaeSlicing, vaeTiling });
@@ -58,8 +60,9 @@ async function runTogether(sides, settings, results) {
   }
   const edit = (side, count) => ({
     command: "run",
-    image,
-    args: { ...args, prompt: settings.prompt, ...withSteps(count, args.strength) },
+    ...(given.image && { image }),
+    ...(given.embeds && { embeds: given.embeds }),
+    args: { ...args, ...(given.prompt && { prompt: settings.prompt }), ...withSteps(count, args.strength) },
     seed: settings.seed,
     output: outputOf(side, settings),
   });
