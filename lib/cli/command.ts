@@ -25,18 +25,26 @@ export interface Command<T extends OptionDeclarations = OptionDeclarations> {
   /** @throws `ERR_USAGE` for options that do not go together */
   check?(values: OptionValues<T>): void;
   /**
+   * Separates the command's own arguments from those that it passes on; without it all are its own.
+   *
+   * @throws `ERR_USAGE` if what is to be passed on is missing
+   */
+  split?(argv: readonly string[]): { own: string[]; passedOn: string[] };
+  /**
+   * @param passedOn the arguments that `split` set aside; none without it
    * @returns the exit status.
    * @throws InstructPix2PixError for every failure; the caller prints it.
    */
-  run(values: OptionValues<T>, io: CommandIo): Promise<number>;
+  run(values: OptionValues<T>, io: CommandIo, passedOn: readonly string[]): Promise<number>;
 }
 
 /** Lets the types of a command's values follow from its declarations. */
 export function defineCommand<const T extends OptionDeclarations>(command: Command<T>): AnyCommand & Command<T> {
   const execute: AnyCommand["execute"] = (argv, io) => {
-    const values = parseArguments(command.options, argv);
+    const { own, passedOn } = command.split?.(argv) ?? { own: argv, passedOn: [] };
+    const values = parseArguments(command.options, own);
     command.check?.(values);
-    return command.run(values, io);
+    return command.run(values, io, passedOn);
   };
   return { ...command, execute };
 }

@@ -1,10 +1,9 @@
-import { parseArguments } from "../options/parse.js";
-import type { AnyCommand } from "./command.js";
 import { defineCommand } from "./command.js";
 import { launchOptions } from "./launch/options.js";
 import { splitCommand } from "./launch/split.js";
 
-const declared = defineCommand({
+/** `ip2p launch`: starts the processes of a training. */
+export const launchCommand = defineCommand({
   name: "launch",
   summary: "start a command by several processes that train together, as `accelerate launch` does",
   description: [
@@ -16,15 +15,6 @@ const declared = defineCommand({
     "ip2p launch --num_processes 4 --num_machines 2 --machine_rank 1 --main_process_ip 10.0.0.1 train_instruct_pix2pix.py --pretrained_model_name_or_path ./base --train_data_dir ./pairs --output_dir ./my-model",
   ],
   options: launchOptions,
-  run: async () => 2,
+  split: splitCommand,
+  run: async (values, io, command) => (await import("./launch/run.js")).runLaunch(values, command, io),
 });
-
-/** `ip2p launch`: starts the processes of a training. */
-export const launchCommand: AnyCommand = {
-  ...declared,
-  async execute(argv, io) {
-    const { own, command } = splitCommand(argv);
-    const values = parseArguments(launchOptions, own);
-    return (await import("./launch/run.js")).runLaunch(values, command, io);
-  },
-};

@@ -4,10 +4,15 @@ import type { CommandIo } from "./command.js";
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const SHOW_CURSOR = "\x1b[?25h";
 
+/** The exit status of a process that a signal ended, as shells have it: 128 and the signal's number. */
+export function statusOfSignal(name: NodeJS.Signals): number {
+  return 128 + constants.signals[name];
+}
+
 export interface Cancellation {
   /** Fires at the first signal; its reason is the signal's name. */
   readonly signal: AbortSignal;
-  /** The exit status: 128 and the signal's number, as shells have it, if a signal stopped the command. */
+  /** {@link statusOfSignal} if a signal stopped the command, otherwise the command's own. */
   statusFor(status: number): number;
   /** Removes the signal handlers. */
   stop(): void;
@@ -18,7 +23,7 @@ export function cancelOnSignals(stderr: CommandIo["stderr"]): Cancellation {
   const controller = new AbortController();
   let stopped: number | undefined;
   const onSignal = (name: NodeJS.Signals) => {
-    const status = 128 + constants.signals[name];
+    const status = statusOfSignal(name);
     if (stopped !== undefined) {
       if (stderr.isTTY) stderr.write(`${SHOW_CURSOR}\n`);
       process.exit(status);

@@ -1,8 +1,9 @@
 import { type InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { sleep } from "../core/sleep.js";
 import { Tensor } from "../core/tensor.js";
 import type { NativeProcessGroup } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
-import { errorOf, type Failure, failureOf, lost } from "./failure.js";
+import { errorOf, type Failure, failureOf, lost, parseFailure } from "./failure.js";
 import { FAILURE, Heartbeat } from "./heartbeat.js";
 import { type Member, meet } from "./members.js";
 import { checkNetwork } from "./network.js";
@@ -122,7 +123,7 @@ export class ConnectedGroup implements ProcessGroup {
   async agree({ stops, hasSamples }: Standing): Promise<Standing> {
     const total = await this.#arrive(ARRIVED + (stops ? STOPS : 0) + (hasSamples ? HAS_SAMPLES : 0));
     if (countOf(total, FAILED) > 0) {
-      this.#hear(JSON.parse(await this.#store.wait(FAILURE)) as Failure);
+      this.#hear(parseFailure(await this.#store.wait(FAILURE)));
       throw this.#error;
     }
     return { stops: countOf(total, STOPS) > 0, hasSamples: countOf(total, HAS_SAMPLES) > 0 };
@@ -209,7 +210,7 @@ export class ConnectedGroup implements ProcessGroup {
         // Others may still be reading from the store that this process serves.
         const end = performance.now() + LEAVE_MS;
         while (this.isMain && (await this.#store.add("left", 0)) < this.size && performance.now() < end)
-          await new Promise((resolve) => setTimeout(resolve, 20));
+          await sleep(20);
       } catch {
         // The store has gone before.
       }

@@ -1,3 +1,4 @@
+import { sleep } from "../core/sleep.js";
 import { type Failure, lost, parseFailure } from "./failure.js";
 import type { Member } from "./members.js";
 import type { StoreClient } from "./store-client.js";
@@ -65,7 +66,7 @@ export class Heartbeat {
     const told = await this.#store.get(FAILURE, 0);
     if (told !== undefined) return parseFailure(told);
     const before = await this.#readAll();
-    await new Promise((resolve) => setTimeout(resolve, 3 * this.#interval));
+    await sleep(3 * this.#interval);
     const since = await this.#store.get(FAILURE, 0);
     if (since !== undefined) return parseFailure(since);
     const after = await this.#readAll();

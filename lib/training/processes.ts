@@ -3,8 +3,7 @@ import { InstructPix2PixError } from "../core/errors.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import { disk } from "../files/file-system.js";
 import { exists, readSmallFile } from "../files/tree.js";
-import { fromBase64, toBase64 } from "./checkpoint/base64.js";
-import type { TrainingState } from "./checkpoint/state.js";
+import { GENERATOR_STATES, type TrainingState } from "./checkpoint/state.js";
 
 /** How many processes made a checkpoint. */
 export function processesOf({ order }: TrainingState): number {
@@ -33,25 +32,18 @@ export function checkProcesses(
 
 /** The states of one process's generators, as text. */
 export function generatorsAsText(generators: Record<string, Uint8Array>): string {
-  return JSON.stringify(Object.fromEntries(Object.entries(generators).map(([name, state]) => [name, toBase64(state)])));
+  return JSON.stringify(GENERATOR_STATES.write(generators));
 }
 
 /** @throws `ERR_CHECKPOINT` for a text that {@link generatorsAsText} did not write */
 export function generatorsFromText(text: string, where: string): Record<string, Uint8Array> {
-  const broken = () => new InstructPix2PixError("ERR_CHECKPOINT", `${where}: is not a record of generators`);
-  let parsed: unknown;
+  let states: Record<string, Uint8Array> | undefined;
   try {
-    parsed = JSON.parse(text);
+    states = GENERATOR_STATES.read(JSON.parse(text));
   } catch {
-    throw broken();
+    // Not JSON.
   }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw broken();
-  const states: Record<string, Uint8Array> = {};
-  for (const [name, value] of Object.entries(parsed)) {
-    const state = fromBase64(value);
-    if (!state) throw broken();
-    Object.defineProperty(states, name, { value: state, enumerable: true });
-  }
+  if (!states) throw new InstructPix2PixError("ERR_CHECKPOINT", `${where}: is not a record of generators`);
   return states;
 }
 

@@ -18,7 +18,7 @@ test("accelerate's command lines are split into the launcher's options and the c
     [["ip2p", "check-dataset"], "check-dataset"],
     [["--", "train"], "train"],
   ] as const)
-    expect(splitCommand([...own, ...name, ...rest])).toEqual({ own, command: [command, ...rest] });
+    expect(splitCommand([...own, ...name, ...rest])).toEqual({ own, passedOn: [command, ...rest] });
   expect(() => splitCommand(own)).toThrow(expect.objectContaining({ code: "ERR_USAGE" }));
   expect(() => splitCommand(["train_dreambooth.py"])).toThrow(/train_dreambooth\.py.*cannot be started/);
 });

@@ -41,7 +41,7 @@ const parsed: Check = async ({ words: [, name, ...argv] }) => {
 
 /** A command that `ip2p launch` starts is parsed, too. */
 const launched: Check = async ({ words: [, , ...argv] }) => {
-  const { own, command } = splitCommand(argv);
+  const { own, passedOn: command } = splitCommand(argv);
   parseArguments(launchOptions, own);
   parseArguments(trainOptions, command.slice(1));
 };

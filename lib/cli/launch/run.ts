@@ -1,6 +1,6 @@
 import { createWriteStream, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
-import { availableParallelism, constants, hostname, tmpdir } from "node:os";
+import { availableParallelism, hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InstructPix2PixError } from "../../core/errors.js";
@@ -8,6 +8,7 @@ import { RANK_STATUS, type RankStatus, readRankStatus } from "../../distributed/
 import { type ChildResult, Lines, nodeProgram, runProgram } from "../../runtime/child-process.js";
 import type { Environment } from "../../runtime/platform.js";
 import type { CommandIo } from "../command.js";
+import { statusOfSignal } from "../signals.js";
 import { readAccelerateConfig } from "./config.js";
 import type { LaunchValues } from "./options.js";
 
@@ -175,7 +176,7 @@ function describeDeath({ rank, result, status: { step }, wasEnded }: Death): str
 }
 
 function statusOf({ status, signal }: ChildResult): number {
-  return signal ? 128 + constants.signals[signal] : (status ?? 1);
+  return signal ? statusOfSignal(signal) : (status ?? 1);
 }
 
 /** The command that goes on from the last checkpoint; only `train` has any. */

@@ -12,7 +12,7 @@ const SCRIPTS = ["train_instruct_pix2pix.py", "train_instruct_pix2pix_sdxl.py"];
  *
  * @throws `ERR_USAGE` if there is no command, or a script that is not one of diffusers' for this model
  */
-export function splitCommand(argv: readonly string[]): { own: string[]; command: string[] } {
+export function splitCommand(argv: readonly string[]): { own: string[]; passedOn: string[] } {
   let at = 0;
   while (at < argv.length && argv[at]!.startsWith("--") && argv[at] !== "--") at += takesNext(argv[at]!) ? 2 : 1;
   const own = argv.slice(0, at);
@@ -23,10 +23,10 @@ export function splitCommand(argv: readonly string[]): { own: string[]; command:
       "ERR_USAGE",
       "behind the options comes what is started, such as train_instruct_pix2pix.py or train",
     );
-  if (SCRIPTS.includes(basename(name))) return { own, command: ["train", ...rest] };
+  if (SCRIPTS.includes(basename(name))) return { own, passedOn: ["train", ...rest] };
   if (name.endsWith(".py"))
     throw new InstructPix2PixError("ERR_USAGE", `${quote(name)} cannot be started; ${SCRIPTS.join(" and ")} can`);
-  return { own, command: [name, ...rest] };
+  return { own, passedOn: [name, ...rest] };
 }
 
 /** Whether the flag's value is the next argument. */

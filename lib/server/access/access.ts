@@ -11,6 +11,8 @@ export interface Access {
   /** Whether the request is meant for this server, and comes from no other site's page. */
   checkHost(request: Pick<FastifyRequest, "headers">): void;
   checkMetrics(request: FastifyRequest): void;
+  /** A hook of routes that only need a valid key. */
+  requireKey(request: FastifyRequest): Promise<void>;
   /** Checks the key, and returns the client that the request counts for. */
   clientOf: KeyCheck;
   /** What a client may do, where it differs from the options. */
@@ -33,6 +35,9 @@ export function createAccess(settings: ServerSettings): Access {
   return {
     checkHost: createHostCheck(settings, origins),
     checkMetrics: createMetricsCheck(settings.metricsTokenFile),
+    requireKey: async (request) => {
+      keys.check(request);
+    },
     clientOf: keys.check,
     limitsOf: keys.limitsOf,
     origins,

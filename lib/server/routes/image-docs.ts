@@ -2,7 +2,8 @@ import { OUTPUT_FORMATS, type Schema } from "../fields.js";
 import type { RouteDoc } from "../openapi.js";
 
 /** Errors of every request for images. */
-const ERRORS = [404, 408, 413, 415, 422, 429, 503, 504];
+/** The statuses of a refused or failed request for images. */
+export const IMAGE_ERRORS: readonly number[] = [404, 408, 413, 415, 422, 429, 503, 504];
 
 const BASE64 = { type: "string", contentEncoding: "base64" } as const;
 
@@ -42,16 +43,16 @@ function formOf(schema: Schema): Schema {
 const editBody = (schema: Schema) => ({ "multipart/form-data": formOf(schema), "application/json": schema });
 
 export function editsDoc(schema: Schema): RouteDoc {
-  return { summary: "Edits an image", body: editBody(schema), answer, errors: ERRORS };
+  return { summary: "Edits an image", body: editBody(schema), answer, errors: IMAGE_ERRORS };
 }
 
 export function generationsDoc(schema: Schema): RouteDoc {
-  return { summary: "Makes images from text", body: { "application/json": schema }, answer, errors: ERRORS };
+  return { summary: "Makes images from text", body: { "application/json": schema }, answer, errors: IMAGE_ERRORS };
 }
 
 export function plainEditDoc(schema: Schema): RouteDoc {
   const image = { type: "string", format: "binary" };
   const types = OUTPUT_FORMATS.map((format) => [`image/${format}`, image]);
   const summary = "Edits an image; the answer is the image itself, and x-seed the seed of its noise";
-  return { summary, body: editBody(schema), answer: Object.fromEntries(types), errors: ERRORS };
+  return { summary, body: editBody(schema), answer: Object.fromEntries(types), errors: IMAGE_ERRORS };
 }

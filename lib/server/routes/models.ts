@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance } from "fastify";
 import type { Schema } from "../fields.js";
 import type { ServedModel } from "../models.js";
 import type { RouteDoc } from "../openapi.js";
@@ -6,9 +6,7 @@ import type { Serving } from "../serving.js";
 
 /** OpenAI's list of models. */
 export function addModelRoutes(app: FastifyInstance, { store, access }: Serving): void {
-  const onRequest = async (request: FastifyRequest) => {
-    access.clientOf(request);
-  };
+  const onRequest = access.requireKey;
   app.get("/v1/models", { onRequest, config: { doc: LIST } }, async () => ({
     object: "list",
     data: store.list.map(describe),

@@ -4,6 +4,7 @@ import { HttpError } from "../errors.js";
 import type { Schema } from "../fields.js";
 import type { RouteDoc } from "../openapi.js";
 import type { Serving } from "../serving.js";
+import { IMAGE_ERRORS } from "./image-docs.js";
 import { type Answer, addImageRoute } from "./image-request.js";
 import type { Progress } from "./progress.js";
 import { fieldsOfSd, SAMPLERS, sdSchema } from "./sdapi-fields.js";
@@ -68,9 +69,7 @@ export function addSdRoutes(app: FastifyInstance, serving: Serving): void {
     addImageRoute(app, serving, { url, schema, withPicture, fieldsOf, answer, doc: imagesDoc(schema, withPicture) });
   }
 
-  const onRequest = async (request: FastifyRequest) => {
-    access.clientOf(request);
-  };
+  const onRequest = access.requireKey;
   app.get("/sdapi/v1/progress", { onRequest, config: { doc: PROGRESS } }, async (request) => {
     const own = [...(jobs.get(access.clientOf(request))?.values() ?? [])];
     return describeJob(own[0], own.length);
@@ -123,7 +122,7 @@ function imagesDoc(schema: Schema, withPicture: boolean): RouteDoc {
     summary: `As AUTOMATIC1111's ${withPicture ? "img2img" : "txt2img"}`,
     body: json(schema),
     answer: json(object({ images: { type: "array", items: TEXT }, parameters: { type: "object" }, info: TEXT })),
-    errors: [404, 408, 409, 413, 415, 422, 429, 503, 504],
+    errors: [...IMAGE_ERRORS, 409],
   };
 }
 

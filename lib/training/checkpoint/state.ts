@@ -4,7 +4,6 @@ import { disk, type FileSystem } from "../../files/file-system.js";
 import { errnoOf, ioError } from "../../files/io-error.js";
 import { JsonSyntaxError, parseJson } from "../../files/json.js";
 import { readSmallFile, writeText } from "../../files/tree.js";
-import { fromBase64, toBase64 } from "./base64.js";
 import { findNonJson, type JsonValue } from "./json-value.js";
 import type { RecordedValue } from "./options.js";
 
@@ -50,6 +49,14 @@ interface Piece<T> {
   readonly write: (value: T) => unknown;
 }
 
+/** The states of one process's generators by name, as base64. */
+export const GENERATOR_STATES: Piece<Record<string, Uint8Array>> = {
+  key: "generators",
+  expected: "an object with base64 texts",
+  read: (value) => mapOf(value, fromBase64),
+  write: (states) => Object.fromEntries(Object.entries(states).map(([name, state]) => [name, toBase64(state)])),
+};
+
 type Pieces = { readonly [K in keyof TrainingState]-?: Piece<TrainingState[K]> };
 
 const pieces: Pieces = {
@@ -69,12 +76,7 @@ const pieces: Pieces = {
     write: (value) => value && { scale: value.scale, growth_tracker: value.growthTracker },
   },
   ema: plain("ema", "null or an object with the number of steps", (value) => (value === null ? null : steps(value))),
-  generators: {
-    key: "generators",
-    expected: "an object with base64 texts",
-    read: (value) => mapOf(value, fromBase64),
-    write: (value) => Object.fromEntries(Object.entries(value).map(([name, state]) => [name, toBase64(state)])),
-  },
+  generators: GENERATOR_STATES,
   options: plain("options", "an object with texts, numbers, truth values and nulls", (value) => mapOf(value, scalar)),
   versions: plain("versions", "an object with texts", (value) => mapOf(value, text)),
   threads: plain("threads", "a whole number of at least 1", (value) => (value === 0 ? undefined : count(value))),
@@ -197,4 +199,16 @@ function mapOf<T>(value: unknown, read: (item: unknown) => T | undefined): Recor
 function shown(value: unknown): string {
   const shownText = JSON.stringify(value) ?? "missing";
   return shownText.length > 80 ? `${shownText.slice(0, 77)}...` : shownText;
+}
+
+/** Bytes as base64. */
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+}
+
+/** Only canonical base64, so that damage is not decoded as shorter data; undefined for anything else. */
+function fromBase64(value: unknown): Uint8Array | undefined {
+  if (typeof value !== "string") return undefined;
+  const bytes = Buffer.from(value, "base64");
+  return bytes.toString("base64") === value ? new Uint8Array(bytes) : undefined;
 }
