@@ -302,7 +302,7 @@ describe("faults of a parquet file", () => {
     }
   });
 
-  test("flipped bits give typed errors or rows, never a crash", { timeout: 60_000 }, async () => {
+  test("flipped bits give typed errors or rows, never a crash", async () => {
     const whole = readFileSync(parquet("snappy"));
     const { root, file } = await single(parquet("snappy"));
     const cacheDir = scratch.path();
@@ -317,7 +317,7 @@ describe("faults of a parquet file", () => {
           bytes[at]! ^= 1 << bit;
           await writeFile(file, bytes);
           try {
-            const dataset = await openDataset({ trainDataDir: root, cacheDir, signal: AbortSignal.timeout(20_000) });
+            const dataset = await openDataset({ trainDataDir: root, cacheDir, signal: AbortSignal.timeout(200_000) });
             await loadAll(dataset, { onSkip: () => {} }).catch((error) => expect(error.code).toBe("ERR_DATASET"));
             await dataset.close();
           } catch (error) {

@@ -1,15 +1,7 @@
-/** Turns of two event loops in the same time. */
-export interface Turns {
-  /** Of this thread's. */
-  busy: number;
-  /** Of the loop of a thread that has nothing to do. */
-  idle: number;
-  /** The most turns of the idle loop between two of this one. */
-  longest: number;
-}
-
-/** Counts how often the event loops turn while `body` runs, which has to last for a tenth of a second or so. */
-export declare function turnsDuring(body: () => Promise<unknown>): Promise<Turns>;
-
-/** What is wrong with these turns; undefined if the loop was free for most of the time. */
-export declare function heldUp(turns: Turns): string | undefined;
+/**
+ * What holds up this thread's event loop each time that `body` runs, in comparison with the loop of a thread that has nothing
+ * to do; undefined if the loop was free for most of the time at least once.
+ *
+ * @param body has to last for a tenth of a second or so; it runs up to five times
+ */
+export declare function heldUpDuring(body: () => Promise<unknown>): Promise<string | undefined>;

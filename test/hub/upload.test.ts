@@ -425,4 +425,4 @@ test("the token is in the header of requests to the hub alone, and in no error f
   expect(server.requests.filter(({ host, headers }) => host === "hub" && headers.authorization).length).toBeGreaterThan(
     20,
   );
-}, 60_000);
+});

@@ -18,10 +18,12 @@ vi.mock("../../lib/images/sharp.js", async (original) => {
 
 const picture = recordedBytes("rgb.png");
 const LONG = 600_000;
+/** vitest waits for a second, which a busy machine may take. */
+const PATIENCE = { timeout: 200_000 };
 
 async function releaseAll(): Promise<void> {
   for (const release of decoder.release.splice(0)) release();
-  await vi.waitFor(() => expect(decodesInProgress()).toBe(0));
+  await vi.waitFor(() => expect(decodesInProgress()).toBe(0), PATIENCE);
 }
 
 beforeEach(() => Object.assign(decoder, { stuck: true, started: 0 }));
@@ -40,7 +42,7 @@ describe("a decoder that does not return", () => {
   it("ends at an abort at once", async () => {
     const abort = new AbortController();
     const loading = loadImage(picture, { signal: abort.signal });
-    await vi.waitFor(() => expect(decodesInProgress()).toBe(1));
+    await vi.waitFor(() => expect(decodesInProgress()).toBe(1), PATIENCE);
     abort.abort(new Error("enough"));
     await expect(loading).rejects.toMatchObject({ code: "ERR_ABORTED", cause: new Error("enough") });
     expect(decodesInProgress()).toBe(1);
@@ -56,7 +58,7 @@ describe("a decoder that does not return", () => {
   it("leaves one thread free: images wait for a place, and the wait counts towards their time limit", async () => {
     const places = (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 1;
     const stuck = Array.from({ length: places }, () => loadImage(picture, { timeoutMs: LONG }).catch(() => {}));
-    await vi.waitFor(() => expect(decodesInProgress()).toBe(places));
+    await vi.waitFor(() => expect(decodesInProgress()).toBe(places), PATIENCE);
     await expectError(loadImage(picture, { timeoutMs: 20 }), "ERR_IMAGE", /not decoded within 20 ms/);
     const abort = new AbortController();
     const waiting = loadImage(picture, { timeoutMs: LONG, signal: abort.signal });

@@ -123,4 +123,4 @@ test("the hot kernels run no more instructions than recorded", async ({ skip }) 
   const { instructions } = readJson<Recorded>(path);
   const names = new Set([...Object.keys(instructions), ...Object.keys(counts)]);
   expect([...names].flatMap((name) => problem(name, counts[name], instructions[name]) ?? [])).toEqual([]);
-}, 180_000);
+});

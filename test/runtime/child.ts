@@ -19,7 +19,7 @@ export interface ChildOptions {
   dataLimit?: number;
   /** Called whenever something arrived on standard output. */
   onOutput?: (stdout: string, child: ChildProcess) => void;
-  /** Milliseconds after which it is killed. Default 120 s. */
+  /** Milliseconds after which it is killed. Default 250 s. */
   timeout?: number;
 }
 
@@ -35,7 +35,7 @@ export function runChild(program: string, args: readonly string[] = [], options:
   const child = spawn(file!, rest, {
     cwd: options.cwd,
     env: { ...process.env, NODE_OPTIONS: "", ...options.env },
-    timeout: options.timeout ?? 120_000,
+    timeout: options.timeout ?? 250_000,
     killSignal: "SIGKILL",
   });
   const output = { stdout: "", stderr: "" };

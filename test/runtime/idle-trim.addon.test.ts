@@ -20,7 +20,6 @@ test("jobs are posted and done while unused memory is returned to the system", a
   // a queue's thread or a lock were held too.
   const outcome = await measureInChild("idle-trim.mjs", [folder], {
     env: { LD_PRELOAD: library, HOLD_TRIM: folder, IP2P_CPU_ALLOCATOR: "" },
-    timeout: 90_000,
   });
   expect(outcome).toEqual({ element: 6, pixel: 9 });
-}, 120_000);
+});

@@ -17,7 +17,7 @@ test("disposed tensors are subtracted at once, and freed", async () => {
   expect(usage()).toEqual(start);
   // Kept at hand for ten seconds, for a tensor to come.
   await expect
-    .poll(() => resident - process.memoryUsage.rss(), { timeout: 60_000, interval: 500 })
+    .poll(() => resident - process.memoryUsage.rss(), { timeout: 200_000, interval: 500 })
     .toBeGreaterThan(60 * MEGABYTE);
 
   const model = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`);

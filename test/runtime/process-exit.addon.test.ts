@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { runChild } from "./child.js";
 
 /** The work that is under way in the programs would take hours: it is killed long before that if it does not end. */
-const ending = (mode: string) => runChild("ending.mjs", [mode], { timeout: 50_000 });
+const ending = (mode: string) => runChild("ending.mjs", [mode]);
 
 test("an idle addon does not keep the process alive", async () => {
   const { status, stdout, stderr } = await ending("idle");

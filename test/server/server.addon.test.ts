@@ -39,7 +39,7 @@ function json(fields: object): RequestInit {
 
 /** Waits for something that the server's figures say. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 30_000; !(await condition()); await delay(5))
+  for (const end = performance.now() + 200_000; !(await condition()); await delay(5))
     if (performance.now() > end) throw new Error(`it did not come: ${condition}`);
 }
 

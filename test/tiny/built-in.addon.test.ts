@@ -68,7 +68,7 @@ test("the built-in model succeeds far more often than chance", async () => {
   }
   // By chance one of 17 images is nearest; five of eight are then one case in thirty thousand.
   expect(successes).toBeGreaterThanOrEqual(5);
-}, 180_000);
+});
 
 test("ip2p edit uses the built-in model by default, and says so", async () => {
   using place = new Workplace();

@@ -4,7 +4,7 @@ import { native, onOneThread, Tensor, tinyModel, UNet2DConditionModel } from "./
 
 const MEGABYTE = 2 ** 20;
 /** Milliseconds until what should be free counts as kept. */
-const PATIENCE = 30_000;
+const PATIENCE = 200_000;
 const fill = (kilobytes) => Tensor.full([kilobytes, 256], 1);
 const make = {
   tensors: fill,

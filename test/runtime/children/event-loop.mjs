@@ -1,9 +1,9 @@
-// Counts the turns of the event loop during some native work, beside those of a thread with nothing to do.
+// Prints what holds up the event loop during some native work.
 //
 //   node event-loop.mjs load|edit|image|dispose|block
 import { setTimeout } from "node:timers/promises";
 import { RgbImage } from "../../../dist/images/index.js";
-import { turnsDuring } from "../../helpers/event-loop.mjs";
+import { heldUpDuring } from "../../helpers/event-loop.mjs";
 import { loadPipeline, native, Tensor, tinyImage, tinyModel } from "./package.mjs";
 
 const MEGABYTE = 2 ** 20;
@@ -15,12 +15,10 @@ const edit = (options) => pipe.run({ prompt: "make it a snowy day", seed: 0, ima
 // The first call also compiles and loads code.
 await edit({ numInferenceSteps: 2 });
 await (await large.resize(64, 64, "lanczos")).resize(8, 8, "lanczos");
-const models = [];
-for (let i = 0; i < 20; i++) models.push(await Tensor.zeros([40, MEGABYTE / 4]));
 
 const work = {
   load: async () => {
-    for (let i = 0; i < 50; i++) (await InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu" })).dispose();
+    for (let i = 0; i < 20; i++) (await InstructPix2PixPipeline.fromPretrained(tinyModel, { device: "cpu" })).dispose();
   },
   edit: async () => {
     const { images } = await edit({ numInferenceSteps: 8, image, onStep: () => {} });
@@ -36,7 +34,9 @@ const work = {
     }
   },
   dispose: async () => {
-    for (const tensor of models) {
+    const tensors = [];
+    for (let i = 0; i < 20; i++) tensors.push(await Tensor.zeros([40, MEGABYTE / 4]));
+    for (const tensor of tensors) {
       tensor.dispose();
       await setTimeout(15);
     }
@@ -50,4 +50,4 @@ const work = {
   },
 }[process.argv[2]];
 
-console.log(JSON.stringify(await turnsDuring(work)));
+console.log(JSON.stringify({ heldUp: await heldUpDuring(work) }));

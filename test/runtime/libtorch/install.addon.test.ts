@@ -42,6 +42,8 @@ import {
 } from "./fixtures.js";
 
 const NOBODY = "http://127.0.0.1:9";
+/** vitest waits for a second, which a busy machine may take. */
+const PATIENCE = { timeout: 200_000 };
 
 /** An installation into an empty cache, with its messages. */
 function setting(more: InstallOptions = {}) {
@@ -710,10 +712,10 @@ describe("the lock", () => {
       const onWait = (holder: string) => {
         throw new Error(holder);
       };
-      await vi.waitFor(() => expect(readFileSync(`/proc/${child.pid}/stat`, "utf8")).toMatch(/\) T /));
+      await vi.waitFor(() => expect(readFileSync(`/proc/${child.pid}/stat`, "utf8")).toMatch(/\) T /), PATIENCE);
       await expect(withLock(path, { onWait }, async () => "done")).rejects.toThrow(`process ${child.pid}`);
       child.kill("SIGCONT");
-      await vi.waitFor(() => expect(readFileSync(`/proc/${child.pid}/stat`, "utf8")).not.toMatch(/\) T /));
+      await vi.waitFor(() => expect(readFileSync(`/proc/${child.pid}/stat`, "utf8")).not.toMatch(/\) T /), PATIENCE);
       expect(await withLock(path, { onWait }, async () => "done")).toBe("done");
     } finally {
       clock.mockRestore();
