@@ -60,3 +60,7 @@ describe("the ×2 latent upscaler", () =>
 
 // Of run 2's one image and prompt both results agree.
 describe("the ×4 upscaler", () => replay("upscale-x4", { StableDiffusionUpscalePipeline }));
+
+// Of run 1's two prompts and images the reference mixes those of the results between.
+describe("rare calls of the upscalers", () =>
+  replay("upscale-more", { StableDiffusionLatentUpscalePipeline, StableDiffusionUpscalePipeline }, { 1: [0, 3] }));

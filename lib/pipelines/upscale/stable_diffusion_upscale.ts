@@ -210,13 +210,12 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase implemen
     const { image: input } = scope.add(await this.prepareImage(call.image, call, undefined, how));
     if (!("pixels" in input)) throw new TypeError("latents were refused");
     const placed = scope.add(await input.pixels.to({ device, dtype }));
-    // Several generators draw for one result each.
-    const each = Array.isArray(generator);
-    const clean = each ? scope.add(await expandRows(placed, call)) : placed;
-    const noise = scope.add(await unitNoise(clean.shape, { generator, device, dtype }));
+    // Of several generators the first ones draw for one image each, and then all of them for one result each.
+    const own = Array.isArray(generator) ? generator.slice(0, placed.shape[0]) : generator;
+    const noise = scope.add(await unitNoise(placed.shape, { generator: own, device, dtype }));
     using lowRes = call.lowResScheduler.clone();
-    const noisy = scope.add(await lowRes.addNoise(clean, noise, [call.noiseLevel]));
-    return each ? await noisy.clone() : await expandRows(noisy, call);
+    const noisy = scope.add(await lowRes.addNoise(placed, noise, [call.noiseLevel]));
+    return await expandRows(noisy, call);
   }
 
   /** The denoised latents of a tile. */
