@@ -19,12 +19,14 @@ import torch
 from diffusers import (
     ControlNetModel,
     DDIMScheduler,
+    DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
     MultiControlNetModel,
     UNet2DConditionModel,
+    UniPCMultistepScheduler,
 )
 from PIL import Image
 from safetensors.torch import save_file
@@ -168,7 +170,7 @@ for family, seeds in ((SD, (1,)), (XL, (2, 3))):
 expected, runs = {}, []
 
 
-def run(class_name, model, nets, scheduler, seed, several=False, callback=None, **args):
+def run(class_name, model, nets, scheduler, seed, several=False, callback=None, config=None, **args):
     cls = getattr(diffusers, class_name)
     loaded = [ControlNetModel.from_pretrained(TARGET / net) for net in nets]
     kwargs = {} if model == XL else dict(safety_checker=None)
@@ -176,7 +178,7 @@ def run(class_name, model, nets, scheduler, seed, several=False, callback=None, 
     pipe = cls.from_pretrained(
         TARGET / model, controlnet=MultiControlNetModel(loaded) if several else loaded[0], **kwargs
     )
-    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **(config or {}))
     pipe.set_progress_bar_config(disable=True)
     place, latents, timesteps = len(runs), [], []
 
@@ -197,7 +199,7 @@ def run(class_name, model, nets, scheduler, seed, several=False, callback=None, 
         return value
 
     given = {key: argument(value) for key, value in args.items()}
-    for key in ("original_size", "crops_coords_top_left"):
+    for key in ("original_size", "crops_coords_top_left", "negative_original_size", "negative_target_size"):
         if key in given:
             given[key] = tuple(given[key])
     for key in ("image", "control_image"):
@@ -219,6 +221,7 @@ def run(class_name, model, nets, scheduler, seed, several=False, callback=None, 
         dict(
             **{"class": class_name, "model": model, "controlnets": nets, "several": several},
             scheduler=scheduler.__name__,
+            **(dict(scheduler_config=config) if config else {}),
             seed=seed,
             args=dict(**args, output_type="pt"),
             timesteps=timesteps,
@@ -257,6 +260,23 @@ run(XL_IMAGE, XL, ["controlnet2"], EulerDiscreteScheduler, 10, prompt="a boat", 
 run(XL_IMAGE, XL, ["controlnet2", "controlnet3"], DPMSolverMultistepScheduler, 11, prompt="a boat", negative_prompt="dark",
     image="image0.png", control_image=["image1.png", "image2.png"], height=32, width=40, num_inference_steps=4,
     num_images_per_prompt=2, control_guidance_start=[0.0, 0.4], guess_mode=True)
+
+# Tensors whose sides are no multiples, given in -1..1; a generator for each result; latents in; negative sizes.
+expected["odd"] = 2 * torch.rand((1, 3, 43, 37), generator=generator) - 1
+expected["control"] = torch.rand((1, 3, 43, 37), generator=generator)
+expected["start"] = torch.randn((2, 4, 5, 4), generator=generator)
+ODD = dict(image={"tensor": "odd"}, control_image={"tensor": "control"})
+run(XL_TEXT, XL, ["controlnet2"], DPMSolverMultistepScheduler, [12, 13], config=dict(prediction_type="sample"), prompt="a boat",
+    image="image2.png", num_inference_steps=4, num_images_per_prompt=2, guess_mode=True, controlnet_conditioning_scale=-0.3,
+    guidance_scale=3.0)
+run(IMAGE, SD, [CONTROL0], DDPMScheduler, [14, 15], config=dict(timestep_spacing="trailing"), prompt="a boat", **ODD,
+    num_inference_steps=4, strength=0.6, num_images_per_prompt=2, controlnet_conditioning_scale=1.7)
+run(IMAGE, SD, ["controlnet1", "controlnet1"], UniPCMultistepScheduler, 16, prompt=prompts, image={"tensor": "start"},
+    control_image=["image0.png", "image1.png"], height=40, width=32, num_inference_steps=5, strength=0.99,
+    control_guidance_end=[0.5, 1.0], guidance_scale=3.0)
+run(XL_IMAGE, XL, ["controlnet3"], EulerAncestralDiscreteScheduler, 17, config=dict(prediction_type="v_prediction"), **ODD,
+    prompt="a boat", num_inference_steps=3, strength=1.0, negative_original_size=[32, 64], negative_target_size=[64, 32],
+    control_guidance_start=0.3, guess_mode=True)
 
 versions = dict(diffusers=diffusers.__version__, torch=torch.__version__)
 (TARGET / "case.json").write_text(json.dumps(dict(versions=versions, runs=runs), indent=1) + "\n")
