@@ -1,4 +1,5 @@
 import { gigabytes } from "../files/disk.js";
+import type { SystemInfo } from "../runtime/contract/index.js";
 import { type Diagnosis, diagnose } from "../runtime/diagnose.js";
 import type { ProbedDevice } from "../runtime/probe.js";
 import { defineCommand } from "./command.js";
@@ -44,12 +45,20 @@ function rowsOf(diagnosis: Diagnosis): [name: string, value: string][] {
     ["addon", addon ? `${addon.addon}${builtAgainst(addon.build)}` : "not found"],
     ["loading", loading === null ? "not tried" : loading.ok ? "works" : `fails: ${loading.reason}`],
     ["kernels", system ? `${system.cpuCapability}, ${system.defaultThreads} threads` : "unknown"],
+    ["half precision", system ? describeHalves(system.cpuArithmetic) : "unknown"],
     ["CUDA driver", [cuda.version, cuda.devices.join(", "), cuda.reason].filter(Boolean).join("; ")],
     ["CUDA", describeCuda(diagnosis)],
     ...(loading?.ok ? loading.devices.map(describeDevice) : []),
     ["CUDA library", describeCudaLibrary(diagnosis)],
     ["cache", `${cache.folder}${cache.freeBytes === null ? "" : `, ${gigabytes(cache.freeBytes)} free`}`],
   ];
+}
+
+/** How models with weights in half precision compute on the CPU. */
+function describeHalves(arithmetic: SystemInfo["cpuArithmetic"]): string {
+  const says = ([type, used]: [string, string]) =>
+    used === type ? `${type} by the processor's instructions` : `${type} weights with ${used} arithmetic`;
+  return Object.entries(arithmetic).map(says).join(", ");
 }
 
 function originOf(source: NonNullable<Diagnosis["libtorch"]>["source"]): string {

@@ -48,11 +48,11 @@ export async function checkMemory(call: MemoryCall, size: Size, available = avai
 function memoryOf({ vae, unet, rows, count, outputType }: MemoryCall, size: Size, tiled?: boolean): number {
   const steps = unetMemory(unet.config, latentsOf(size, vae.config), {
     rows: rows.length * count,
-    bytes: bytesOf(unet.dtype),
+    bytes: bytesOf(unet),
   });
   if (!size.encoded && outputType === "latent") return steps;
   const { part, rows: together } = vae.partsOf({ ...size, rows: count }, tiled);
-  return Math.max(steps, autoencoderMemory(vae.config, part, { rows: together, bytes: bytesOf(vae.dtype) }));
+  return Math.max(steps, autoencoderMemory(vae.config, part, { rows: together, bytes: bytesOf(vae) }));
 }
 
 function refusal(call: MemoryCall, size: Size, { needed, free }: { needed: number; free: number }): string {
@@ -82,8 +82,10 @@ function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toPrecision(2)} GB`;
 }
 
-function bytesOf(dtype: string): number {
-  return dtype === "float32" ? 4 : 2;
+/** Bytes of a number among a model's features. */
+function bytesOf({ dtype, device }: Pick<UNet2DConditionModel, "dtype" | "device">): number {
+  if (dtype === "float32") return 4;
+  return device === "cpu" && native().systemInfo().cpuArithmetic[dtype] === "float32" ? 4 : 2;
 }
 
 /** Bytes that tensors can still take, those included that are kept for reuse. */

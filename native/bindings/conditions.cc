@@ -57,7 +57,11 @@ void check_sample_rows(const std::vector<int64_t>& rows, int64_t sample, int64_t
 }  // namespace
 
 at::Tensor prepared(const at::Tensor& x, const Model& model) {
-  return x.is_floating_point() ? x.to(model.device(), model.dtype()) : x.to(model.device());
+  return x.is_floating_point() ? x.to(model.device(), model.arithmetic()) : x.to(model.device());
+}
+
+at::Tensor rounded(const at::Tensor& result, const Model& model) {
+  return result.defined() && result.scalar_type() == model.arithmetic() ? result.to(model.dtype()) : result;
 }
 
 void require_dims(const at::Tensor& x, int64_t dims, const char* name, const char* shape) {

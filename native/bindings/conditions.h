@@ -20,8 +20,9 @@ struct GivenConditions {
   std::shared_ptr<UNetCacheObject::Counted> counted;  ///< keeps the cache alive, and counts its memory
   std::shared_ptr<UNetCache> cache;
 
-  /// On the model's device, floating-point conditions in its type: for its thread. Checks what the text and
-  /// sample_rows need for a sample of `rows`; a single row of text is expanded to them.
+  /// On the model's device, floating-point conditions in the type in which it computes: for its thread.
+  /// Checks what the text and sample_rows need for a sample of `rows`; a single row of text is expanded to
+  /// them.
   Conditions prepared(const Model& model, int64_t rows) const;
 };
 
@@ -36,8 +37,12 @@ std::shared_ptr<T> model_argument(const Napi::Value& value, const char* kind) {
 /// ERR_INVALID_ARGUMENT names the member.
 GivenConditions conditions_argument(const Napi::Value& value);
 
-/// Inputs are brought to the model's device and, if they are floating point, to its type.
+/// Inputs are brought to the model's device and, if they are floating point, to the type in which it
+/// computes.
 at::Tensor prepared(const at::Tensor& x, const Model& model);
+
+/// A result of the model in its type.
+at::Tensor rounded(const at::Tensor& result, const Model& model);
 
 /// ERR_INVALID_ARGUMENT unless x has so many dimensions and is not empty.
 void require_dims(const at::Tensor& x, int64_t dims, const char* name, const char* shape);

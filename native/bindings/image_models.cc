@@ -38,7 +38,7 @@ Napi::Value vq_encode(const Info& info) {
   const at::Tensor x = TensorObject::get(info[1]);
   return submit_with(info.Env(), model, tensor_work([=] {
                        require_dims(x, 4, "the image", "[B,C,H,W]");
-                       return model->encode(prepared(x, *model));
+                       return rounded(model->encode(prepared(x, *model)), *model);
                      }),
                      CancelObject::get_optional(info[2]));
 }
@@ -50,7 +50,7 @@ Napi::Value vq_decode(const Info& info) {
   const bool quantize = bool_argument(info[2], "quantize");
   return submit_with(info.Env(), model, tensor_work([=] {
                        require_dims(z, 4, "the latents", "[B,C,h,w]");
-                       return model->decode(prepared(z, *model), quantize);
+                       return rounded(model->decode(prepared(z, *model), quantize), *model);
                      }),
                      CancelObject::get_optional(info[3]));
 }
@@ -71,7 +71,9 @@ Napi::Value clip_vision_forward(const Info& info) {
       info.Env(), model,
       [=]() -> Finish {
         require_pixels(pixels, model->config());
-        const CLIPVisionOutput output = model->forward(prepared(pixels, *model));
+        CLIPVisionOutput output = model->forward(prepared(pixels, *model));
+        for (at::Tensor* const x : {&output.last_hidden_state, &output.pooled, &output.image_embeds})
+          *x = rounded(*x, *model);
         return [output](Napi::Env js) -> Napi::Value {
           Napi::Object result = Napi::Object::New(js);
           result.Set("lastHiddenState", TensorObject::make(js, output.last_hidden_state));
@@ -143,8 +145,9 @@ Napi::Value prior_forward(const Info& info) {
           require_rows(mask, rows, "attentionMask");
           seen = expanded(mask.to(model->device()), rows);
         }
-        return model->forward(prepared(sample, *model), timesteps,
-                              expanded(prepared(text_embeds, *model), rows), states, seen);
+        return rounded(model->forward(prepared(sample, *model), timesteps,
+                                      expanded(prepared(text_embeds, *model), rows), states, seen),
+                       *model);
       }),
       CancelObject::get_optional(info[6]));
 }
@@ -156,7 +159,7 @@ Napi::Value prior_post_process(const Info& info) {
   return submit_with(info.Env(), model, tensor_work([=] {
                        require_dims(embeddings, 2, "embeddings", "[B,E]");
                        require_axis(embeddings, 1, model->config().clip_embed_dim, "embeddings", "features");
-                       return model->post_process(prepared(embeddings, *model));
+                       return rounded(model->post_process(prepared(embeddings, *model)), *model);
                      }));
 }
 

@@ -244,7 +244,7 @@ Napi::Value vae_encode(const Info& info) {
   const auto tiling = tiling_argument(info[3]);
   return submit_with(info.Env(), model, tensor_work([=] {
                        require_dims(x, 4, "the image", "[B,C,H,W]");
-                       return model->encode(prepared(x, *model), slicing, tiling);
+                       return rounded(model->encode(prepared(x, *model), slicing, tiling), *model);
                      }),
                      CancelObject::get_optional(info[4]));
 }
@@ -257,7 +257,7 @@ Napi::Value vae_decode(const Info& info) {
   const auto tiling = tiling_argument(info[3]);
   return submit_with(info.Env(), model, tensor_work([=] {
                        require_dims(z, 4, "the latents", "[B,C,h,w]");
-                       return model->decode(prepared(z, *model), slicing, tiling);
+                       return rounded(model->decode(prepared(z, *model), slicing, tiling), *model);
                      }),
                      CancelObject::get_optional(info[4]));
 }
@@ -276,8 +276,11 @@ Napi::Value clip_text_forward(const Info& info) {
         require_ids(ids, model->vocabulary());
         if (mask.defined() && mask.sizes() != ids.sizes())
           throw Error("ERR_INVALID_ARGUMENT", "attentionMask must have the shape of inputIds");
-        const CLIPTextOutput output = model->forward(prepared(ids, *model), hidden_states,
-                                                     mask.defined() ? prepared(mask, *model) : mask, skipped);
+        CLIPTextOutput output = model->forward(prepared(ids, *model), hidden_states,
+                                               mask.defined() ? prepared(mask, *model) : mask, skipped);
+        for (at::Tensor* const x : {&output.last_hidden_state, &output.pooled, &output.text_embeds})
+          *x = rounded(*x, *model);
+        for (at::Tensor& state : output.hidden_states) state = rounded(state, *model);
         return [output, hidden_states](Napi::Env js) -> Napi::Value {
           Napi::Object result = Napi::Object::New(js);
           result.Set("lastHiddenState", TensorObject::make(js, output.last_hidden_state));

@@ -19,6 +19,7 @@
 #include "core/cuda_library.h"
 #include "core/error.h"
 #include "kernels/composed_geglu.h"
+#include "kernels/half_weights.h"
 #include "kernels/int8.h"
 #include "kernels/ops.h"
 #include "kernels/winograd.h"
@@ -177,7 +178,10 @@ const std::map<std::string, Operator>& operators() {
           return winograd_conv2d(t[0], pack_winograd(t[1]), t[1].size(0), t[2], t[3]);
         }}},
       {"winograd_conv2d_plain",
-       {4, 0, [](const Tensors& t, const Numbers&) { return at::conv2d(t[0], t[1], t[2], 1, 1) + t[3]; }}},
+       {4, 0,
+        [](const Tensors& t, const Numbers&) {
+          return at::conv2d(t[0], t[1].to(t[0].scalar_type()), t[2].to(t[0].scalar_type()), 1, 1) + t[3];
+        }}},
       {"winograd_unpacked",
        {1, 0,
         [](const Tensors& t, const Numbers&) { return unpack_winograd(pack_winograd(t[0]), t[0].sizes()); }}},
@@ -188,6 +192,28 @@ const std::map<std::string, Operator>& operators() {
        {1, 4, [](const Tensors& t, const Numbers& n) { return stochastically_rounded(t[0], n); }}},
       {"compensated_rounding",
        {1, 0, [](const Tensors& t, const Numbers&) { return rounded_with_remainder(t[0]); }}},
+      // x, weight in half precision, bias, addend
+      {"half_weight_linear",
+       {4, 0, [](const Tensors& t, const Numbers&) { return half_weight_linear(t[0], t[1], t[2], t[3]); }}},
+      {"half_weight_linear_plain",
+       {4, 0,
+        [](const Tensors& t, const Numbers&) {
+          return at::linear(t[0], t[1].to(t[0].scalar_type()), t[2].to(t[0].scalar_type())) + t[3];
+        }}},
+      // the same; stride, padding
+      {"half_weight_conv2d",
+       {4, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return half_weight_conv2d(t[0], t[1], t[2],
+                                    {static_cast<int64_t>(n[0]), static_cast<int64_t>(n[1])}, t[3]);
+        }}},
+      {"half_weight_conv2d_plain",
+       {4, 2,
+        [](const Tensors& t, const Numbers& n) {
+          return at::conv2d(t[0], t[1].to(t[0].scalar_type()), t[2].to(t[0].scalar_type()),
+                            static_cast<int64_t>(n[0]), static_cast<int64_t>(n[1])) +
+                 t[3];
+        }}},
       // x, weight, bias
       {"widened_linear",
        {3, 0, [](const Tensors& t, const Numbers&) { return widened_linear(t[0], t[1], t[2]); }}},

@@ -10,8 +10,10 @@
 #include "bindings/register.h"
 #include "core/cuda_library.h"
 #include "core/device.h"
+#include "core/dtype.h"
 #include "core/error.h"
 #include "core/exit_guard.h"
+#include "kernels/half_weights.h"
 #include "kernels/winograd.h"
 
 namespace ip2p {
@@ -35,6 +37,11 @@ Napi::Value system_info(const Info& info) {
   result.Set("cudaBuilt", Napi::Boolean::New(info.Env(), at::globalContext().hasCUDA()));
   result.Set("cudaDevices", Napi::Number::New(info.Env(), cuda_device_count()));
   result.Set("cudaLibrary", Napi::Boolean::New(info.Env(), cuda_library() != nullptr));
+  Napi::Object arithmetic = Napi::Object::New(info.Env());
+  for (const c10::ScalarType type : {at::kBFloat16, at::kHalf})
+    arithmetic.Set(dtype_name(type),
+                   Napi::String::New(info.Env(), dtype_name(arithmetic_type(type, c10::Device(c10::kCPU)))));
+  result.Set("cpuArithmetic", arithmetic);
   return result;
 }
 

@@ -92,7 +92,7 @@ Napi::Value unet_forward(const Info& info) {
       [=]() -> Finish {
         const ReadyPass pass = ready(given, *model);
         const at::Tensor result = with_cache(given.conditions, *model, [&] {
-          return model->forward(pass.x, pass.timesteps, pass.conditions);
+          return rounded(model->forward(pass.x, pass.timesteps, pass.conditions), *model);
         });
         return [result, conditions = given.conditions](Napi::Env js) {
           recount(conditions);
@@ -129,9 +129,11 @@ Napi::Value controlnet_forward(const Info& info) {
         control.picture = prepared(control.picture, *model);
         if (pass.rows.defined() && control.picture.size(0) == given.sample.size(0))
           control.picture = control.picture.index_select(0, pass.rows);
-        const Residuals result = with_cache(given.conditions, *model, [&] {
+        Residuals result = with_cache(given.conditions, *model, [&] {
           return model->forward(pass.x, pass.timesteps, pass.conditions, control);
         });
+        for (at::Tensor& residual : result.down) residual = rounded(residual, *model);
+        result.mid = rounded(result.mid, *model);
         return [result, conditions = given.conditions](Napi::Env js) {
           recount(conditions);
           Napi::Array down = Napi::Array::New(js, result.down.size());

@@ -30,7 +30,8 @@ CLIPVisionTower::Embeddings::Embeddings(const CLIPVisionConfig& config)
 }
 
 at::Tensor CLIPVisionTower::Embeddings::forward(const at::Tensor& pixels) const {
-  const at::Tensor patches = at::conv2d(pixels, *patch_embedding_.weight, {}, patch_size_);
+  const at::Tensor patches =
+      at::conv2d(pixels, (*patch_embedding_.weight).to(pixels.scalar_type()), {}, patch_size_);
   const at::Tensor first = (*class_embedding_).expand({pixels.size(0), 1, -1});
   const at::Tensor places = at::arange(tokens_, at::TensorOptions().dtype(at::kLong).device(pixels.device()));
   return at::cat({first, patches.flatten(2).transpose(1, 2)}, 1) +

@@ -14,6 +14,7 @@
 
 #include "core/config_value.h"
 #include "core/weights.h"
+#include "kernels/half_weights.h"
 #include "kernels/ops.h"
 #include "nn/module.h"
 
@@ -55,6 +56,8 @@ class Model : public Module {
 
   c10::Device device() const { return device_; }
   c10::ScalarType dtype() const { return dtype_; }
+  /// The type in which it computes: inputs are brought to it, and results to dtype().
+  c10::ScalarType arithmetic() const { return arithmetic_type(dtype_, device()); }
   int64_t parameter_bytes();
 
   /// Overwrites one parameter with a tensor of the same shape.

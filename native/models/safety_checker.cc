@@ -42,7 +42,8 @@ std::string StableDiffusionSafetyChecker::canonical_name(const std::string& name
 
 SafetyScores StableDiffusionSafetyChecker::forward(const at::Tensor& pixels) const {
   const at::Tensor images = visual_projection_.forward(vision_model_.vision_model.forward(pixels).pooled);
-  return {cosines(images, *special_care_embeds_), cosines(images, *concept_embeds_),
+  const auto alike = [&](const Parameter& embeds) { return (*embeds).to(images.scalar_type()); };
+  return {cosines(images, alike(special_care_embeds_)), cosines(images, alike(concept_embeds_)),
           (*special_care_embeds_weights_).to(at::kFloat), (*concept_embeds_weights_).to(at::kFloat)};
 }
 

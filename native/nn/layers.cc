@@ -9,8 +9,10 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
+#include <c10/core/GradMode.h>
 
 #include "core/error.h"
+#include "kernels/half_weights.h"
 #include "kernels/int8.h"
 #include "kernels/ops.h"
 #include "kernels/upsample_conv2d.h"
@@ -18,6 +20,19 @@
 #include "nn/widened_product.h"
 
 namespace ip2p {
+
+namespace {
+
+/// A small parameter in the type of x, where products take half-precision weights.
+at::Tensor like(const at::Tensor& x, const at::Tensor& parameter) {
+  return takes_half_weights(x, parameter.scalar_type()) ? parameter.to(at::kFloat) : parameter;
+}
+
+std::optional<at::Tensor> like(const at::Tensor& x, const std::optional<at::Tensor>& parameter) {
+  return parameter ? std::optional(like(x, *parameter)) : parameter;
+}
+
+}  // namespace
 
 Linear::Linear(int64_t in_features, int64_t out_features, bool bias) {
   add_parameter("weight", weight_, {out_features, in_features});
@@ -39,6 +54,7 @@ at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& addend) const 
         weight_.packed([&](const at::Tensor& weight) { return pack_linear(weight, x.numel() / x.size(-1)); });
     if (packed.defined()) return packed_linear(x, packed, bias, addend);
   }
+  if (takes_half_weights(x, weight_.type())) return half_weight_linear(x, *weight_, bias, addend);
   const at::Tensor y = widens(x, weight_.type()) ? widened_linear(x, *weight_, bias)
                                                  : at::linear(x, weight_.for_product(), bias);
   return addend.defined() ? y + addend : y;
@@ -63,11 +79,13 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
     });
     return int8_conv2d(x, packed, weight_.scales(), bias(), geometry_, addend);
   }
-  if (can_pack(x, weight_.type())) {
-    if (prefers_winograd(x, weight_.shape, geometry_.stride, geometry_.padding)) {
-      const at::Tensor packed = weight_.packed(pack_winograd, Packing::Winograd);
-      if (packed.defined()) return winograd_conv2d(x, packed, weight_.shape[0], bias(), addend);
-    }
+  const bool packs = can_pack(x, weight_.type()), halves = takes_half_weights(x, weight_.type());
+  if ((packs || halves) && prefers_winograd(x, weight_.shape, geometry_.stride, geometry_.padding)) {
+    const at::Tensor packed = weight_.packed(pack_winograd, Packing::Winograd);
+    if (packed.defined()) return winograd_conv2d(x, packed, weight_.shape[0], bias(), addend);
+  }
+  if (halves) return half_weight_conv2d(x, *weight_, bias(), geometry_, addend);
+  if (packs) {
     const at::Tensor packed =
         weight_.packed([&](const at::Tensor& weight) { return pack_conv2d(weight, x.sizes(), geometry_); });
     if (packed.defined()) return packed_conv2d(x, packed, bias(), geometry_, addend);
@@ -77,6 +95,7 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
 }
 
 at::Tensor Conv2d::plain_conv2d(const at::Tensor& x) const {
+  if (takes_half_weights(x, weight_.type())) return half_weight_conv2d(x, *weight_, bias(), geometry_, {});
   if (widens(x, weight_.type())) return widened_conv2d(x, *weight_, bias(), geometry_);
   return at::conv2d(x, weight_.for_product(), bias(), geometry_.stride, geometry_.padding);
 }
@@ -98,9 +117,10 @@ at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
       return int8_conv2d(part, kernels[2 * phase], kernels[2 * phase + 1], bias(), kUnpadded, {});
     });
   }
-  const bool packs = can_pack(x, weight_.type()), wide = widens(x, weight_.type());
+  const bool halves = takes_half_weights(x, weight_.type()), wide = !halves && widens(x, weight_.type());
+  const bool packs = can_pack(x, halves ? at::kFloat : weight_.type());
   const std::vector<at::Tensor> kernels = weight_.derived([&](const at::Tensor& weight) {
-    std::vector<at::Tensor> phases = upsample_phases(wide ? weight.to(at::kFloat) : weight);
+    std::vector<at::Tensor> phases = upsample_phases(halves || wide ? weight.to(at::kFloat) : weight);
     if (packs)
       for (at::Tensor& phase : phases) phase = pack_conv2d(phase, phase_input_sizes(x), kUnpadded);
     return phases;
@@ -108,8 +128,9 @@ at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
   return upsample_conv2d(x, [&](const at::Tensor& part, size_t phase) {
     const at::Tensor& kernel = kernels[phase];
     if (wide) return widened_conv2d(part, kernel, bias(), kUnpadded);
-    return kernel.is_mkldnn() ? packed_conv2d(part, kernel, bias(), kUnpadded, {})
-                              : at::conv2d(part, kernel, bias());
+    const std::optional<at::Tensor> offset = like(part, bias());
+    return kernel.is_mkldnn() ? packed_conv2d(part, kernel, offset, kUnpadded, {})
+                              : at::conv2d(part, kernel, offset);
   });
 }
 
@@ -126,11 +147,11 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(gro
 }
 
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {
-  return group_norm(x, groups_, *weight_, *bias_, eps_);
+  return group_norm(x, groups_, like(x, *weight_), like(x, *bias_), eps_);
 }
 
 at::Tensor GroupNorm::forward_silu(const at::Tensor& x, const std::optional<at::Tensor>& shift) const {
-  return group_norm_silu(x, groups_, *weight_, *bias_, eps_, shift);
+  return group_norm_silu(x, groups_, like(x, *weight_), like(x, *bias_), eps_, shift);
 }
 
 LayerNorm::LayerNorm(int64_t features, double eps) : eps_(eps) {
@@ -139,7 +160,7 @@ LayerNorm::LayerNorm(int64_t features, double eps) : eps_(eps) {
 }
 
 at::Tensor LayerNorm::forward(const at::Tensor& x) const {
-  return at::layer_norm(x, {x.size(-1)}, *weight_, *bias_, eps_);
+  return at::layer_norm(x, {x.size(-1)}, like(x, *weight_), like(x, *bias_), eps_);
 }
 
 Embedding::Embedding(int64_t count, int64_t features) {
@@ -147,7 +168,8 @@ Embedding::Embedding(int64_t count, int64_t features) {
 }
 
 at::Tensor Embedding::forward(const at::Tensor& ids) const {
-  return at::embedding(*weight_, ids);
+  const at::Tensor rows = at::embedding(*weight_, ids);
+  return c10::GradMode::is_enabled() ? rows : rows.to(arithmetic_type(rows.scalar_type(), rows.device()));
 }
 
 bool is_silu(const std::string& name) {

@@ -20,11 +20,12 @@ describe("ip2p doctor", () => {
       "addon",
       "loading",
       "kernels",
+      "half precision",
       "CUDA driver",
       "cache",
     ])
       expect(io.out()).toMatch(new RegExp(`^${row} +\\S`, "m"));
-    expect(io.out()).toContain(`Node.js       ${process.version}`);
+    expect(io.out()).toContain(`Node.js         ${process.version}`);
     expect(io.out()).toMatch(/^loading +works$/m);
     expect(io.out()).toMatch(/everything needed is installed\n$/);
   });

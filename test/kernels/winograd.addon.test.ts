@@ -18,12 +18,24 @@ const MAPS = [
   [[3, 70, 33, 14], 57],
 ] as const;
 
+/** The layout of x, and the type of the weight and of the bias. */
+const KINDS = [
+  ["contiguous", "float32"],
+  ["channels-last", "float32"],
+  ["channels-last", "bfloat16"],
+  ["channels-last", "float16"],
+] as const;
+
 const CASES: OperatorCase[] = MAPS.flatMap(([x, channels]) => {
   const shapes = [x, [channels, x[1], 3, 3], [channels], [x[0], channels, x[2], x[3]]];
-  return (["contiguous", "channels-last"] as const).map((layout) => ({
+  return KINDS.map(([layout, weights]) => ({
     operator: "winograd_conv2d",
     numbers: [],
-    inputs: shapes.map((shape, i) => ({ shape, dtype: "float32" as const, mean: i === 0 ? 0.4 : 0 })),
+    inputs: shapes.map((shape, i) => ({
+      shape,
+      dtype: i === 1 || i === 2 ? weights : "float32",
+      mean: i === 0 ? 0.4 : 0,
+    })),
     layout,
     backward: false,
   }));
@@ -63,9 +75,12 @@ describe("Winograd's convolutions", () => {
       [37, 33],
       [100, 64],
     ]) {
-      const weight = await Tensor.randn([O!, I!, 3, 3]);
-      const { output } = await callOperator("winograd_unpacked", [weight]);
-      expect(await output.equal(weight)).toBe(true);
+      for (const dtype of ["float32", "bfloat16", "float16"] as const) {
+        const weight = await Tensor.randn([O!, I!, 3, 3], { dtype });
+        const { output } = await callOperator("winograd_unpacked", [weight]);
+        expect(output.dtype).toBe(dtype);
+        expect(await output.equal(weight)).toBe(true);
+      }
     }
   });
 

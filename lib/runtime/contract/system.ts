@@ -20,6 +20,11 @@ export interface SystemInfo {
   libtorch: string;
   /** Instruction set that libtorch's CPU kernels use: "AVX2", "AVX512", … */
   cpuCapability: string;
+  /**
+   * The type in which models with weights of a type compute on the CPU: "float32" where the processor has no instructions
+   * for the type.
+   */
+  cpuArithmetic: Record<"bfloat16" | "float16", "bfloat16" | "float16" | "float32">;
   /** Default number of threads of CPU operators. */
   defaultThreads: number;
   cudaBuilt: boolean;

@@ -3,7 +3,7 @@
 // channels.
 //
 // Weights are transformed in pieces whenever they are used: a piece serves all tiles at hand, stays in the
-// cache, and the weights take no more memory than without.
+// cache, and the weights take no more memory than without. Those in half precision are widened there.
 #include "kernels/simd/winograd.h"
 
 #include "kernels/simd/pack.h"
@@ -179,11 +179,11 @@ void transform_inputs(const WinogradShape& shape, const float* x, const float* z
 }
 
 /// Weights of input channels first … first + depth − 1: to[product][depth][columns].
-template <class Tile, int V>
-void transform_weights(const float* packed, int64_t first, int64_t depth, float* to) {
+template <class Tile, int V, class Stored>
+void transform_weights(const Stored* packed, int64_t first, int64_t depth, float* to) {
   constexpr int SIDE = Tile::SIZE + 2;
   constexpr int64_t COLUMNS = V * LANES;
-  const float* from = packed + first * 9 * COLUMNS;
+  const Stored* from = packed + first * 9 * COLUMNS;
   for (int64_t channel = 0; channel < depth; ++channel, from += 9 * COLUMNS)
     for (int v = 0; v < V; ++v) {
       Vector taps[9], made[SIDE * SIDE];
@@ -241,8 +241,8 @@ void transform_outputs(const WinogradShape& shape, const float* sums, WinogradTi
   }
 }
 
-template <class Tile, int V>
-void convolve(const WinogradShape& shape, const float* packed, const Block& block, const float* input,
+template <class Tile, int V, class Stored>
+void convolve(const WinogradShape& shape, const Stored* packed, const Block& block, const float* input,
               WinogradTiles all, WinogradTiles part, const WinogradEpilogue& epilogue, float* scratch,
               float* y) {
   constexpr int64_t PRODUCTS = (Tile::SIZE + 2) * (Tile::SIZE + 2), COLUMNS = V * LANES;
@@ -271,16 +271,23 @@ void with_tile(const WinogradShape& shape, const F& f) {
     f.template operator()<TileOf4>();
 }
 
-}  // namespace
-
-int64_t winograd_blocks(int64_t out_channels) {
-  return (out_channels + WIDTH - 1) / WIDTH;
+/// Calls f(packed) with a pointer to the type in which weights are kept.
+template <class F>
+void with_weights(const WinogradWeights& weights, const F& f) {
+  switch (weights.type) {
+    case WinogradWeights::Type::Float32:
+      return f(static_cast<const float*>(weights.packed));
+    case WinogradWeights::Type::BFloat16:
+      return f(static_cast<const BFloat16*>(weights.packed));
+    case WinogradWeights::Type::Float16:
+      return f(static_cast<const Half*>(weights.packed));
+  }
 }
 
-void winograd_pack(const float* weight, int64_t out_channels, int64_t in_channels, int64_t index,
-                   float* packed) {
+template <class Number>
+void pack(const Number* weight, int64_t out_channels, int64_t in_channels, int64_t index, Number* packed) {
   const Block block(index, out_channels, in_channels);
-  float* to = packed + block.offset;
+  Number* to = packed + block.offset;
   for (int64_t i = 0; i < in_channels * 9; ++i)
     for (int64_t column = 0; column < block.columns; ++column) {
       const int64_t channel = block.first + column;
@@ -288,13 +295,39 @@ void winograd_pack(const float* weight, int64_t out_channels, int64_t in_channel
     }
 }
 
-void winograd_unpack(const float* packed, int64_t out_channels, int64_t in_channels, int64_t index,
-                     float* weight) {
+template <class Number>
+void unpack(const Number* packed, int64_t out_channels, int64_t in_channels, int64_t index, Number* weight) {
   const Block block(index, out_channels, in_channels);
-  const float* const from = packed + block.offset;
+  const Number* const from = packed + block.offset;
   for (int64_t column = 0; column < block.columns && block.first + column < out_channels; ++column)
     for (int64_t i = 0; i < in_channels * 9; ++i)
       weight[(block.first + column) * in_channels * 9 + i] = from[i * block.columns + column];
+}
+
+}  // namespace
+
+int64_t winograd_blocks(int64_t out_channels) {
+  return (out_channels + WIDTH - 1) / WIDTH;
+}
+
+void winograd_pack(const void* weight, int bytes, int64_t out_channels, int64_t in_channels, int64_t block,
+                   void* packed) {
+  if (bytes == 4)
+    pack(static_cast<const uint32_t*>(weight), out_channels, in_channels, block,
+         static_cast<uint32_t*>(packed));
+  else
+    pack(static_cast<const uint16_t*>(weight), out_channels, in_channels, block,
+         static_cast<uint16_t*>(packed));
+}
+
+void winograd_unpack(const void* packed, int bytes, int64_t out_channels, int64_t in_channels, int64_t block,
+                     void* weight) {
+  if (bytes == 4)
+    unpack(static_cast<const uint32_t*>(packed), out_channels, in_channels, block,
+           static_cast<uint32_t*>(weight));
+  else
+    unpack(static_cast<const uint16_t*>(packed), out_channels, in_channels, block,
+           static_cast<uint16_t*>(weight));
 }
 
 int64_t winograd_input_size(const WinogradShape& shape, int64_t tiles) {
@@ -310,13 +343,15 @@ int64_t winograd_scratch_size(const WinogradShape& shape, int64_t tiles) {
   return shape.products() * (matrix_step(DEPTH * WIDTH) + matrix_step(tiles * WIDTH));
 }
 
-void winograd_output(const WinogradShape& shape, const float* packed, int64_t index, const float* input,
-                     WinogradTiles all, WinogradTiles part, const WinogradEpilogue& epilogue, float* scratch,
-                     float* y) {
+void winograd_output(const WinogradShape& shape, const WinogradWeights& weights, int64_t index,
+                     const float* input, WinogradTiles all, WinogradTiles part,
+                     const WinogradEpilogue& epilogue, float* scratch, float* y) {
   const Block block(index, shape.out_channels, shape.in_channels);
-  with_tile(shape, [&]<class Tile>() {
-    with_vectors(block.columns, [&]<int V>() {
-      convolve<Tile, V>(shape, packed, block, input, all, part, epilogue, scratch, y);
+  with_weights(weights, [&](const auto* packed) {
+    with_tile(shape, [&]<class Tile>() {
+      with_vectors(block.columns, [&]<int V>() {
+        convolve<Tile, V>(shape, packed, block, input, all, part, epilogue, scratch, y);
+      });
     });
   });
 }
