@@ -10,6 +10,7 @@ const SLOW = "test/**/*.slow.test.ts";
 const PROPERTIES = [
   "test/components/model-index.test.ts",
   "test/models/{config,weights}.test.ts",
+  "test/pipelines/step-batching.addon.test.ts",
   "test/training/{checkpoint-manifest,lr-schedule}.test.ts",
 ];
 

@@ -97,6 +97,7 @@ export {
   AutoPipelineForText2Image,
   type AutoShared,
 } from "./pipelines/auto.js";
+export type { JointPassInfo, StepBatchingOptions } from "./pipelines/batching/step-batcher.js";
 export type { StableDiffusionComponents } from "./pipelines/components.js";
 export type {
   ControlNetComponents,

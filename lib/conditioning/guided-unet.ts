@@ -3,6 +3,7 @@ import { Tensor } from "../core/tensor.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { UNetCache } from "../models/unet-cache.js";
 import type { AddedConditions } from "../models/unet-conditions.js";
+import type { StepSeat } from "../pipelines/batching/step-batcher.js";
 import type { DeepFeatures } from "../runtime/contract/index.js";
 import { combineRows, type GuidanceRow, sharedRows } from "./guidance.js";
 import { type Controls, GuidedControl, tensorsOf } from "./guided-control.js";
@@ -86,22 +87,28 @@ export class GuidedUNet implements Disposable {
    * The guided prediction for latents [count,C,h,w].
    *
    * @param options.deepFeatures as in `UNet2DConditionModel.forward`
+   * @param options.seat where the pass is computed together with those of other runs
    * @param options.controlScales what the ControlNets' residuals are multiplied by in this step
    */
   async predict(
     latents: Tensor,
     timestep: number,
-    options: { deepFeatures: DeepFeatures; controlScales?: readonly number[]; signal?: AbortSignal | undefined },
+    options: {
+      deepFeatures: DeepFeatures;
+      controlScales?: readonly number[];
+      seat?: StepSeat | undefined;
+      signal?: AbortSignal | undefined;
+    },
   ): Promise<Tensor> {
     const { unet, rows, rescale } = this.#inputs;
     using scope = new Scope();
-    const { deepFeatures, controlScales: scales = [], signal } = options;
+    const { deepFeatures, controlScales: scales = [], seat, signal } = options;
     const conditions = { embeddings: this.#embeddings, added: this.#added };
     const residuals = await this.#control?.residuals({ latents, timestep, ...conditions, scales, signal });
     for (const tensor of tensorsOf(residuals)) scope.add(tensor);
     const repeated = this.#copies === 1 ? latents : scope.add(await latents.repeat([this.#copies, 1, 1, 1]));
     const input = this.#channels ? scope.add(await Tensor.cat([repeated, this.#channels], 1)) : repeated;
-    const prediction = await unet.forward(input, timestep, this.#embeddings, {
+    const prediction = await (seat ?? unet).forward(input, timestep, this.#embeddings, {
       cache: this.#cache,
       deepFeatures,
       addedConditions: this.#added,

@@ -1,10 +1,12 @@
 import { throwIfAborted } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
 import type { Tensor } from "../core/tensor.js";
+import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
+import { batcherOf, type StepSeat } from "./batching/step-batcher.js";
 import type { FiniteChecks } from "./finite.js";
 import type { RunOptions } from "./run-options.js";
-import { type CallbackTensors, callOnStep } from "./step-callback.js";
+import { type CallbackTensors, callOnStep, type StepDone } from "./step-callback.js";
 
 /** What the model is asked for in one step. */
 export interface StepInput {
@@ -15,10 +17,14 @@ export interface StepInput {
   timestep: number;
   /** Counts from 0. */
   step: number;
+  /** The run's place among those whose steps are computed together; undefined if it is by itself. */
+  seat?: StepSeat | undefined;
 }
 
 export interface Denoising {
   scheduler: Scheduler;
+  /** What predicts, where its steps may be computed together with those of other runs. */
+  unet?: UNet2DConditionModel | undefined;
   /** Those of the scheduler's timesteps that are visited. */
   timesteps: readonly number[];
   /** The initial latents; freed by {@link denoise}. */
@@ -54,15 +60,19 @@ export async function denoise(run: Denoising): Promise<Tensor> {
     latents.dispose();
     latents = next;
   };
+  using seat = batcherOf(run.unet)?.join();
+  const callback = (done: StepDone) => callOnStep(run.onStep, done, run.callbackTensors);
   try {
     tell(0);
     for (const [step, timestep] of timesteps.entries()) {
       throwIfAborted(signal);
       using scaled = await scheduler.scaleModelInput(latents, timestep);
-      using prediction = await run.predict({ latents, scaled, timestep, step });
+      using prediction = await run.predict({ latents, scaled, timestep, step, seat });
       become((await scheduler.step(prediction, timestep, latents, { generator, eta })).prevSample);
       if (run.afterStep) become(await run.afterStep(latents, step));
-      const replacement = await callOnStep(run.onStep, { step, totalSteps, timestep, latents }, run.callbackTensors);
+      const done = { step, totalSteps, timestep, latents };
+      // Other runs do not wait for a callback.
+      const replacement = await (seat && run.onStep ? seat.away(() => callback(done)) : callback(done));
       if (replacement) {
         become(replacement);
         await finite.replaced(latents, step, totalSteps);

@@ -14,15 +14,19 @@ import { saveComponents, savedComponents, savedPipeline } from "../components/sa
 import { ComponentHold } from "../components/shared.js";
 import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
-import { throwIfAborted } from "../core/errors.js";
-import { checkKnown, type OptionNames } from "../core/known-options.js";
+import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { checkKnown, checkOptions, type OptionNames, optionNames } from "../core/known-options.js";
 import { Lease } from "../core/lease.js";
 import { Semaphore } from "../core/semaphore.js";
 import { ModelOffloader } from "../models/offloader.js";
 import type { PretrainedModel } from "../models/pretrained.js";
+import { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import { DEFAULT_MAX_ROWS, type StepBatchingOptions, setBatching } from "./batching/step-batcher.js";
 import { loadParts } from "./load.js";
-import { refuseArgument } from "./options.js";
+import { checkCount, refuseArgument } from "./options.js";
 import type { OutputType, RunOptions } from "./run-options.js";
+
+const BATCHING_OPTIONS = optionNames<StepBatchingOptions>()({ maxRows: true, onPass: true });
 
 /** Any model of a pipeline. */
 export type PipelineModel = PretrainedModel<unknown>;
@@ -200,6 +204,35 @@ export abstract class DiffusionPipeline {
       await this.#place("cpu");
       this.#offloader = new ModelOffloader(target);
     });
+  }
+
+  /**
+   * Computes the steps of runs that overlap in common passes through the UNet, though each run is at a timestep of its own:
+   * runs of the same latent size and type join and leave between steps. Each gets the images that it gets alone, in float32
+   * within 1e-5 of the range of pixels, because a batch is computed with other roundings. Pipelines that share the UNet take
+   * part. Passes have no more rows than memory holds by the estimate that also refuses images. Runs with
+   * `deepCacheInterval` are computed one by one, as are the priors of Kandinsky 2.2.
+   *
+   * @throws `ERR_INVALID_ARGUMENT` for unknown options, and a pipeline without UNet
+   */
+  enableStepBatching(options?: StepBatchingOptions): void {
+    const { maxRows = DEFAULT_MAX_ROWS, onPass = () => {} } = checkOptions(options, BATCHING_OPTIONS);
+    checkCount("maxRows", maxRows);
+    for (const unet of this.#unets()) setBatching(unet, { maxRows, onPass });
+  }
+
+  /** Computes runs one by one again. */
+  disableStepBatching(): void {
+    for (const unet of this.#unets()) setBatching(unet, undefined);
+  }
+
+  #unets(): UNet2DConditionModel[] {
+    const unets = this.models.filter((model) => model instanceof UNet2DConditionModel);
+    if (unets.length > 0) return unets;
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      `a ${this.className} has no UNet whose steps could be batched`,
+    );
   }
 
   /**

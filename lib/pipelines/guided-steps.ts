@@ -94,13 +94,18 @@ export class GuidedSteps implements Disposable {
     return { predict: (input) => this.#predict(input), callbackTensors: this.#callbackTensors };
   }
 
-  async #predict({ scaled, timestep, step }: StepInput): Promise<Tensor> {
+  async #predict({ scaled, timestep, step, seat }: StepInput): Promise<Tensor> {
     const { timesteps, guidanceInterval, deepCacheInterval, controls, signal } = this.#options;
     const unet = isWithin(guidanceInterval, step / timesteps.length) ? this.#guided : this.#unguided;
     const { controlledSteps = timesteps.length } = this.#options;
     const scales = controls && controlScales(controls, step, controlledSteps);
     const deepFeatures = deepFeaturesOf(step, deepCacheInterval);
-    return await unet.predict(scaled, timestep, { deepFeatures, ...(scales && { controlScales: scales }), signal });
+    return await unet.predict(scaled, timestep, {
+      deepFeatures,
+      ...(scales && { controlScales: scales }),
+      seat,
+      signal,
+    });
   }
 
   /** What the step callback sees of the conditions. */

@@ -15,6 +15,9 @@ export interface CallbackTensors {
   replace(tensors: Pick<StepReplacements, Conditions>): Promise<void>;
 }
 
+/** What a callback is told of a step beside the conditions. */
+export type StepDone = Omit<StepProgress, Conditions>;
+
 /** What else callbacks of diffusers may replace, without effect there. */
 const WITHOUT_EFFECT = ["negativePromptEmbeds", "negativePooledPromptEmbeds", "negativeAddTimeIds"];
 
@@ -26,7 +29,7 @@ const WITHOUT_EFFECT = ["negativePromptEmbeds", "negativePooledPromptEmbeds", "n
  */
 export async function callOnStep(
   onStep: RunOptions["onStep"],
-  progress: Omit<StepProgress, Conditions>,
+  progress: StepDone,
   conditions: CallbackTensors,
 ): Promise<Tensor | undefined> {
   if (!onStep) return undefined;

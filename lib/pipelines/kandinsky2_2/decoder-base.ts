@@ -176,13 +176,13 @@ function named(name: string, tensors: readonly Tensor[]): Record<string, Tensor>
  */
 async function predict(
   call: DecoderCall & { cache: UNetCache; scheduler: Scheduler; channels: Tensor | undefined; conditions: Tensor },
-  { scaled, timestep }: StepInput,
+  { scaled, timestep, seat }: StepInput,
 ): Promise<Tensor> {
   const { unet, rows, count, cache, channels, signal } = call;
   using scope = new Scope();
   const input = channels ? scope.add(await Tensor.cat([scaled, channels], 1)) : scaled;
   const prediction = scope.add(
-    await unet.forward(input, timestep, null, {
+    await (seat ?? unet).forward(input, timestep, null, {
       cache,
       addedConditions: { imageEmbeds: call.conditions },
       sampleRows: rows.flatMap(() => Array.from({ length: count }, (_, i) => i)),
