@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { childEnvironment, findProgram } from "./child-environment.js";
@@ -79,6 +79,33 @@ export function runProgram(
       settle({ ...result, status, signal: by });
     });
   }).finally(cleanUp);
+}
+
+/**
+ * Starts a program that goes on when this process ends, in a group of its own, as {@link runProgram} otherwise.
+ *
+ * @param options.output a file that its output is added to
+ * @returns its process id
+ * @throws the system's error if it cannot be started
+ */
+export async function startDetached(
+  program: string,
+  args: readonly string[],
+  { output, ...options }: ChildOptions & { output: string },
+): Promise<number> {
+  // A private folder would have to be removed by a process that has ended by then.
+  const prepared = prepare(program, { folder: packageRoot, ...options });
+  if ("error" in prepared) throw prepared.error;
+  const { path, cwd, env } = prepared;
+  const file = openSync(output, "a");
+  try {
+    const child = spawn(path, args, { cwd, env, stdio: ["ignore", file, file], detached: true });
+    await new Promise((resolve, reject) => child.once("spawn", resolve).once("error", reject));
+    child.unref();
+    return child.pid!;
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The synchronous version. */

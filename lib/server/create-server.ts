@@ -30,7 +30,7 @@ export interface ImageServer extends AsyncDisposable {
  * ```
  */
 export async function createServer(options: EditsPluginOptions): Promise<ImageServer> {
-  const { models: _, ...rest } = options;
+  const { models: _models, loras: _loras, ...rest } = options;
   const settings = resolveServerOptions(rest);
   const app = fastify({
     logger: { level: settings.logLevel },

@@ -35,6 +35,8 @@ export interface PictureFields {
   guidance_scale?: number;
   scheduler?: string;
   seed?: number;
+  /** As `lorasOf` takes them. */
+  loras?: unknown;
 }
 
 /** Fields of a request that starts from an image. */
@@ -44,6 +46,7 @@ export interface EditFields extends PictureFields {
   mask?: unknown;
   image_guidance_scale?: number;
   strength?: number;
+  padding_mask_crop?: number;
 }
 
 /** An option of the command line as a field: its type, its limits and its help. */
@@ -103,6 +106,10 @@ function pictureFields({ maxSteps, maxImages }: ServerSettings, steps: number): 
     guidance_scale: fieldOf(guidance_scale),
     scheduler: fieldOf(scheduler, { enum: SCHEDULER_NAMES }),
     seed: fieldOf(seed, { maximum: MAX_SEED }),
+    loras: {
+      description:
+        "LoRA adapters of the server: a list of objects with name and, by default 1, weight; in a form its JSON; see /v1/loras",
+    },
     ...WITHOUT_EFFECT,
   };
 }
@@ -124,6 +131,10 @@ export function editSchema(settings: ServerSettings): Schema {
     ...pictureFields(settings, editOptions.num_inference_steps.default),
     image_guidance_scale: fieldOf(editOptions.image_guidance_scale),
     strength: fieldOf(generateOptions.strength),
+    padding_mask_crop: {
+      ...{ type: "integer", minimum: 0, maximum: 10_000 },
+      description: "paint the masked part in full size, with so many pixels around it; by default the whole image",
+    },
     input_fidelity: text("without effect; see image_guidance_scale and strength"),
   };
   return { type: "object", required: ["prompt"], additionalProperties: false, properties };

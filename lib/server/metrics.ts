@@ -7,6 +7,11 @@ export interface Metrics {
   responses: Counter<"status">;
   steps: Counter;
   seconds: Histogram<"model">;
+  /** Requests that shared a pass through a UNet. */
+  passes: Histogram;
+  loads: Counter<"model">;
+  /** Has the weights' memory told. */
+  watchMemory(bytes: () => number): void;
 }
 
 /** Among them are those of the process: memory, CPU time, and the event loop's delay (`nodejs_eventloop_lag_p99_seconds`). */
@@ -40,5 +45,14 @@ export function createMetrics(queue: BoundedQueue): Metrics {
       labelNames: ["model"] as const,
       buckets: [0.1, 0.3, 1, 3, 10, 30, 100],
     }),
+    passes: new Histogram({
+      ...{ name: "ip2p_pass_requests", help: "Requests that share a pass through a UNet", registers },
+      buckets: [1, 2, 4, 8, 16, 32],
+    }),
+    loads: new Counter({
+      ...{ name: "ip2p_model_loads_total", help: "Models loaded", registers },
+      labelNames: ["model"] as const,
+    }),
+    watchMemory: (bytes) => void gauge("ip2p_weights_bytes", "Bytes of the weights of loaded models", bytes),
   };
 }

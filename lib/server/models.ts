@@ -1,9 +1,8 @@
 import type { FromPretrainedOptions } from "../components/load.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
-import { builtInModel } from "../models/built-in.js";
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from "../pipelines/auto.js";
-import { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
+import type { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
 import { classNameFor, type Task } from "../pipelines/families.js";
 import { LatentPipeline } from "../pipelines/latent_pipeline.js";
 import type { ImagesResult } from "../pipelines/run-options.js";
@@ -37,7 +36,7 @@ export interface ModelDescription {
   uses: Use[];
   /** Whether prompts say what to change. */
   instructed: boolean;
-  /** WIDTHxHEIGHT that it was trained for. */
+  /** WIDTHxHEIGHT that it was trained for; null if that is not known, or not before it is loaded. */
   size: string | null;
   built_in: boolean;
 }
@@ -45,7 +44,7 @@ export interface ModelDescription {
 /** A model that is loaded. */
 export interface ServedModel {
   readonly name: string;
-  /** Seconds since 1970 at which it was loaded. */
+  /** Seconds since 1970 at which the server learned of it. */
   readonly created: number;
   readonly about: ModelDescription;
   /**
@@ -57,66 +56,10 @@ export interface ServedModel {
   pipelineFor(use: Use, scheduler: string | undefined): { pipeline: ImagePipeline } & Disposable;
 }
 
-/** The loaded models of a server. */
-export class ModelStore implements Disposable {
-  readonly #models: ReadonlyMap<string, ServedModel>;
-  readonly #owned: readonly ImagePipeline[];
-
-  private constructor(models: ReadonlyMap<string, ServedModel>, owned: readonly ImagePipeline[]) {
-    this.#models = models;
-    this.#owned = owned;
-  }
-
-  /** @throws as `DiffusionPipeline.fromPretrained`; `ERR_INVALID_ARGUMENT` without a model */
-  static async load(models: ServerModels): Promise<ModelStore> {
-    if (Object.keys(models).length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "models has no model");
-    const served = new Map<string, ServedModel>();
-    const owned: ImagePipeline[] = [];
-    try {
-      for (const [name, given] of Object.entries(models)) {
-        let pipeline = given;
-        if (typeof pipeline === "string" || !("run" in pipeline)) {
-          const { from, ...options } = typeof pipeline === "string" ? { from: pipeline } : pipeline;
-          pipeline = (await DiffusionPipeline.fromPretrained(from, options)) as unknown as ImagePipeline;
-          owned.push(pipeline);
-        }
-        const builtIn = (typeof given === "string" ? given : "from" in given && given.from) === builtInModel;
-        served.set(name, serve(name, pipeline, builtIn));
-      }
-    } catch (error) {
-      for (const each of owned) each.dispose();
-      throw error;
-    }
-    return new ModelStore(served, owned);
-  }
-
-  get list(): readonly ServedModel[] {
-    return [...this.#models.values()];
-  }
-
-  /**
-   * @param name default the first
-   * @throws a 404
-   */
-  get(name?: string): ServedModel {
-    const found = name === undefined ? this.list[0] : this.#models.get(name);
-    if (found) return found;
-    const names = [...this.#models.keys()].map((each) => quote(each)).join(", ");
-    throw new HttpError(404, "model_not_found", `there is no model ${quote(name!)}; there are ${names}`, {
-      param: "model",
-    });
-  }
-
-  [Symbol.dispose](): void {
-    for (const each of this.#owned) each.dispose();
-  }
-}
-
-function serve(name: string, pipeline: ImagePipeline, builtIn: boolean): ServedModel {
+/** A loaded model, as requests use it. */
+export function serve(name: string, pipeline: ImagePipeline, about: ModelDescription, created: number): ServedModel {
   return {
-    name,
-    created: Math.floor(Date.now() / 1000),
-    about: describeModel(pipeline, builtIn),
+    ...{ name, created, about },
     pipelineFor(use, scheduler) {
       const own = /InstructPix2Pix/.test(pipeline.className);
       const suits = own ? use === "edit" : true;
@@ -137,16 +80,20 @@ function serve(name: string, pipeline: ImagePipeline, builtIn: boolean): ServedM
 
 const TASKS = { edit: "image2image", inpaint: "inpainting", generate: "text2image" } as const;
 
-function describeModel(pipeline: ImagePipeline, builtIn: boolean): ModelDescription {
-  const { className } = pipeline;
-  const instructed = /InstructPix2Pix/.test(className);
+export function describeModel(pipeline: ImagePipeline, builtIn: boolean): ModelDescription {
   const size = pipeline instanceof LatentPipeline ? trainedSize(pipeline) : undefined;
+  return { ...describeClass(pipeline.className, builtIn), size: size ? `${size.width}x${size.height}` : null };
+}
+
+/** What the class alone says of a model. */
+export function describeClass(className: string, builtIn: boolean): ModelDescription {
+  const instructed = /InstructPix2Pix/.test(className);
   const uses = Object.keys(TASKS) as Use[];
   return {
     class_name: className,
     uses: instructed ? ["edit"] : uses.filter((use) => isForTask(TASKS[use], className)),
     instructed,
-    size: size ? `${size.width}x${size.height}` : null,
+    size: null,
     built_in: builtIn,
   };
 }

@@ -14,6 +14,8 @@ export interface RouteDoc {
   parameters?: readonly Schema[];
   /** Statuses of its errors. */
   errors?: readonly number[];
+  /** Of its successful answer. Default 200. */
+  status?: number;
   /** Whether it needs no key. Default false. */
   open?: boolean;
 }
@@ -85,7 +87,7 @@ export function documentRoutes(app: FastifyInstance): void {
   app.get("/openapi.json", { config: { doc } }, async () => document);
 }
 
-function operation({ summary, body, answer, parameters, errors = [], open = false }: RouteDoc): object {
+function operation({ summary, body, answer, parameters, errors = [], open = false, status = 200 }: RouteDoc): object {
   const failure = (status: number) => [
     String(status),
     { description: ERRORS[status] ?? "an error", content: { "application/json": { schema: reference("Error") } } },
@@ -96,7 +98,7 @@ function operation({ summary, body, answer, parameters, errors = [], open = fals
     ...(parameters && { parameters }),
     ...(body && { requestBody: { required: true, content: contents(body) } }),
     responses: {
-      200: { description: "the answer", content: contents(answer) },
+      [status]: { description: "the answer", content: contents(answer) },
       ...Object.fromEntries([...new Set([...ANYWHERE, ...errors])].map(failure)),
     },
   };
@@ -112,6 +114,7 @@ const ERRORS: Readonly<Record<number, string>> = {
   403: "not from there",
   404: "there is none",
   408: "the body took too long to arrive",
+  409: "it was interrupted, or is not over",
   413: "the body is too large",
   415: "the body's type is not supported",
   421: "the name in Host is not allowed",

@@ -4,6 +4,7 @@ import { resolveOptions } from "../options/parse.js";
 
 const ACCESS = "Access";
 const LIMITS = "Limits";
+const JOBS = "Jobs";
 const LOG = "Log";
 
 /** Every option of the server, beside its models. */
@@ -21,6 +22,24 @@ export const serverOptions = declareOptions({
   warm_up: {
     type: "boolean",
     help: "have each model compute a step before the server listens, so that the first request is not slower than others",
+  },
+  memory_budget: {
+    type: "number",
+    value: "GB",
+    min: 0.001,
+    max: 100_000,
+    help: "gigabytes that the weights of loaded models may take: each is loaded when a request needs it, and those used longest ago are freed; by default all are loaded at the start and stay",
+  },
+  offload: {
+    type: "boolean",
+    help: "keep the models in host memory, and each on the device only while it computes; requests for a model then take turns",
+  },
+  max_batch_rows: {
+    type: "integer",
+    min: 1,
+    max: 1000,
+    default: 24,
+    help: "rows of a pass through the UNet that concurrent requests share, though each is at a step of its own; an edit has three; 1 computes them one by one",
   },
   page: { type: "boolean", default: true, help: "serve no web page at /" },
 
@@ -90,9 +109,9 @@ export const serverOptions = declareOptions({
     type: "integer",
     min: 1,
     max: 1000,
-    default: 1,
+    default: 4,
     group: LIMITS,
-    help: "requests computed at once; they take turns on the device, so more are not faster",
+    help: "requests computed at once; those for the same model, size and type share passes, others take turns on the device",
   },
   max_steps: { type: "integer", min: 1, max: 1000, default: 100, group: LIMITS, help: "denoising steps of a request" },
   max_images: {
@@ -136,6 +155,36 @@ export const serverOptions = declareOptions({
     default: 120,
     group: LIMITS,
     help: "how long a request may take, including waiting",
+  },
+
+  jobs_dir: {
+    type: "string",
+    value: "DIR",
+    group: JOBS,
+    help: "where jobs are kept, with their state and results; without it there are none",
+  },
+  max_jobs: {
+    type: "integer",
+    min: 1,
+    max: 100_000,
+    default: 100,
+    group: JOBS,
+    help: "jobs that are not over; others get 429",
+  },
+  job_retention: {
+    type: "integer",
+    value: "SECONDS",
+    min: 1,
+    max: 1_000_000_000,
+    default: 604_800,
+    group: JOBS,
+    help: "how long a job and its results are kept after its end",
+  },
+  train_dir: {
+    type: "string",
+    value: "DIR",
+    group: JOBS,
+    help: "a folder of data sets that training jobs may name; without it training is refused",
   },
 
   log_level: {

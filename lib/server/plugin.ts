@@ -1,19 +1,23 @@
 import { randomUUID } from "node:crypto";
+import { resolve } from "node:path";
 import multipart from "@fastify/multipart";
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaValidationError } from "fastify";
 import { decodesInProgress } from "../images/index.js";
-import { type Access, createAccess } from "./access/access.js";
+import { createAccess } from "./access/access.js";
 import { allowOrigins } from "./access/cors.js";
 import { Rates } from "./access/rates.js";
 import { describeError, HttpError } from "./errors.js";
+import { Jobs } from "./jobs/jobs.js";
 import { createMetrics } from "./metrics.js";
-import { ModelStore, type ServerModels } from "./models.js";
+import { ModelStore, type ServerLoras } from "./model-store.js";
+import type { ServerModels } from "./models.js";
 import { documentRoutes } from "./openapi.js";
 import { resolveServerOptions, type ServerOptions } from "./options.js";
 import { BoundedQueue } from "./queue.js";
 import { RequestLives } from "./request-life.js";
 import { addAdminRoutes } from "./routes/admin.js";
 import { addImageRoutes } from "./routes/images.js";
+import { addJobRoutes } from "./routes/jobs.js";
 import { addModelRoutes } from "./routes/models.js";
 import { addPage } from "./routes/page.js";
 import { addSdRoutes } from "./routes/sdapi.js";
@@ -24,6 +28,8 @@ import type { Serving } from "./serving.js";
 /** The options of {@link editsPlugin}; those about listening are for `createServer`. */
 export interface EditsPluginOptions extends ServerOptions {
   models: ServerModels;
+  /** LoRA adapters that requests may name. Default none. */
+  loras?: ServerLoras;
 }
 
 /** Fields of a multipart body at most, and the characters of each. */
@@ -38,24 +44,30 @@ const FILES = 3;
  *
  * @throws `ERR_INVALID_ARGUMENT` naming the option, and as `DiffusionPipeline.fromPretrained`
  */
-export async function editsPlugin(app: FastifyInstance, { models, ...options }: EditsPluginOptions): Promise<void> {
+export async function editsPlugin(
+  app: FastifyInstance,
+  { models, loras = {}, ...options }: EditsPluginOptions,
+): Promise<void> {
   const settings = resolveServerOptions(options);
   const access = createAccess(settings);
-  const serving = await createServing(models, settings, access);
-  let stopping = false;
+  const stop = new AbortController();
+  const surroundings = { settings, access, log: app.log, stopping: stop.signal };
+  const serving = await createServing({ models, loras }, surroundings);
+  let jobs: Jobs | undefined;
   let draining: { stop(): void } | undefined;
 
   app.addHook("preClose", async () => {
-    stopping = true;
+    stop.abort();
     serving.ready = false;
     draining = serving.lives.drain(() => app.server.closeAllConnections());
   });
   app.addHook("onClose", async () => {
     draining?.stop();
+    await jobs?.stop();
     serving.store[Symbol.dispose]();
   });
   app.addHook("onSend", async (_request, reply) => {
-    if (stopping) reply.header("connection", "close");
+    if (stop.signal.aborted) reply.header("connection", "close");
   });
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
@@ -75,18 +87,36 @@ export async function editsPlugin(app: FastifyInstance, { models, ...options }: 
   addImageRoutes(app, serving);
   addSdRoutes(app, serving);
   addWorldRoutes(app, serving);
+  if (settings.jobsDir !== undefined) {
+    jobs = await Jobs.open(serving, resolve(settings.jobsDir));
+    addJobRoutes(app, serving, jobs);
+  }
   if (settings.page) addPage(app);
 }
 
-async function createServing(models: ServerModels, settings: Serving["settings"], access: Access): Promise<Serving> {
+async function createServing(
+  { models, loras }: Required<Pick<EditsPluginOptions, "models" | "loras">>,
+  surroundings: Pick<Serving, "settings" | "access" | "log" | "stopping">,
+): Promise<Serving> {
+  const { settings, access } = surroundings;
   const reading = { count: 0 };
   // A decoder cannot be stopped at once: it may still run after its request has ended.
   const queue = new BoundedQueue(settings, () => Math.max(0, decodesInProgress() - reading.count));
   const metrics = createMetrics(queue);
   const lives = new RequestLives({ settings, access, queue, rates: new Rates(), metrics });
-  const store = await ModelStore.load(models);
-  if (settings.warmUp) for (const model of store.list) await warmUp(model);
-  return { settings, access, store, queue, metrics, lives, reading, ready: true };
+  const store = await ModelStore.open(models, loras, settings, {
+    onPass: ({ runs }) => metrics.passes.observe(runs),
+    onLoad: (name) => metrics.loads.inc({ model: name }),
+  });
+  metrics.watchMemory(() => store.bytes);
+  if (settings.warmUp)
+    for (const { name, loaded } of store.list) {
+      // With a memory budget, one would push out the other.
+      if (!loaded) continue;
+      using model = await store.use(name, []);
+      await warmUp(model);
+    }
+  return { ...surroundings, store, loras: Object.keys(loras), queue, metrics, lives, reading, ready: true };
 }
 
 /** Answers with errors in the form of OpenAI's API. */

@@ -50,7 +50,7 @@ export async function runRequest(
     ...{ prompt, signal, numInferenceSteps: num_inference_steps, numImagesPerPrompt: n },
     ...given({ negativePrompt: negative_prompt, guidanceScale: guidance_scale, seed: fields.seed }),
     ...given({ imageGuidanceScale: image_guidance_scale, strength }),
-    ...(await placeOf(pipeline, { pictures, size })),
+    ...(await placeOf(pipeline, { pictures, size, fields })),
     onStep: async ({ step, totalSteps, latents, tile = 0, tiles = 1 }: StepProgress) => {
       onStep(tile * totalSteps + step + 1, tiles * totalSteps);
       const index = previews.indexAt(step, totalSteps);
@@ -62,32 +62,34 @@ export async function runRequest(
 }
 
 /**
- * Has a model compute a step, so that what it does only once is done.
+ * Has a model compute a step of the first thing that it is for, so that what it does only once is done.
  *
  * @throws as the pipeline's `run`
  */
 export async function warmUp({ about, pipelineFor }: Pick<ServedModel, "about" | "pipelineFor">): Promise<void> {
-  if (!about.uses.includes("edit")) return;
+  const [use] = about.uses;
+  if (use === undefined) return;
   const [width, height] = (about.size ?? "64x64").split("x").map(Number) as [number, number];
-  const image = new RgbImage(width, height, new Uint8Array(3 * width * height).fill(128));
-  using held = pipelineFor("edit", undefined);
+  const grey = (value: number) => new RgbImage(width, height, new Uint8Array(3 * width * height).fill(value));
+  using held = pipelineFor(use, undefined);
   const strength = about.instructed ? {} : { strength: 1 };
-  await held.pipeline.run({ image, prompt: "", numInferenceSteps: 1, seed: 0, ...strength });
+  const images = { edit: { image: grey(128), ...strength }, generate: { width, height }, inpaint: {} };
+  const masked = use === "inpaint" && { image: grey(128), maskImage: grey(255), width, height };
+  await held.pipeline.run({ ...images[use], ...masked, prompt: "", numInferenceSteps: 1, seed: 0 });
 }
 
 /** The options of a run that say its images and their size. */
-async function placeOf(
-  pipeline: ImagePipeline,
-  { pictures, size }: Pick<PictureRequest, "pictures" | "size">,
-): Promise<object> {
+async function placeOf(pipeline: ImagePipeline, { pictures, size, fields }: PictureRequest): Promise<object> {
   if (!pictures) return { ...size };
   const { image, mask } = pictures;
+  const crop = mask ? given({ paddingMaskCrop: fields.padding_mask_crop }) : {};
   if (!size) {
     const own = pipeline instanceof LatentPipeline ? trainedSize(pipeline) : undefined;
     const maxSize = own && Math.max(own.width, own.height);
-    return { image, ...given({ maskImage: mask, maxSize }) };
+    // A crop is made larger, not smaller.
+    return { image, ...crop, ...given({ maskImage: mask, maxSize: "paddingMaskCrop" in crop ? undefined : maxSize }) };
   }
-  if (mask) return { image, maskImage: mask, ...size };
+  if (mask) return { image, maskImage: mask, ...crop, ...size };
   // Others take the image's size for the result's.
   const takesSize = /^Kandinsky|XLInstructPix2Pix/.test(pipeline.className);
   return { image: await image.resize(size.width, size.height), ...(takesSize && size) };

@@ -117,3 +117,24 @@ it("lists models and samplers", async () => {
   expect(samplers).toContainEqual({ name: "Euler a", aliases: ["EulerAncestralDiscreteScheduler"], options: {} });
   expect(new Set(samplers.map(({ name }) => name)).size).toBe(samplers.length);
 });
+
+it("says what has no effect, refuses what asks for another image, and reads adapters out of prompts", async () => {
+  const body = { ...usual, init_images: [await image()], prompt: "red", width: 8, height: 8, mask_blur: 4, eta: 0.5 };
+  const answer = await post("img2img", body);
+  expect(answer.statusCode).toBe(200);
+  expect(JSON.parse(answer.json().info).without_effect).toEqual(
+    expect.arrayContaining(["styles", "s_churn", "mask_blur", "eta"]),
+  );
+  for (const field of [
+    { enable_hr: true },
+    { tiling: true },
+    { refiner_checkpoint: "xl" },
+    { subseed_strength: 0.5 },
+  ]) {
+    const refused = await post("img2img", { ...body, ...field });
+    expect(refused.statusCode).toBe(400);
+    expect(refused.json().error.param).toBe(Object.keys(field)[0]);
+  }
+  const refused = await post("img2img", { ...body, prompt: "red <lora:absent:0.5>" });
+  expect([refused.statusCode, refused.json().error.param]).toEqual([400, "loras"]);
+});

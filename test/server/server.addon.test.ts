@@ -73,6 +73,8 @@ async function start(options: ServerOptions = {}): Promise<void> {
     models: { edit: pipe, "a/text": texts as never },
     port: 0,
     logLevel: "silent",
+    // One after the other, unless a test says otherwise: images to the last bit, and requests that wait.
+    concurrency: 1,
     ...options,
   });
   url = await server.listen();
@@ -411,7 +413,12 @@ describe("a server", () => {
 
 describe("ip2p serve", () => {
   it("finishes accepted requests at SIGTERM, ends at once at a second one, and logs no prompts", async () => {
-    const child = await ServerProcess.start({ "max-steps": 1000, grace: 600, model: `tiny=${builtInModel}` });
+    const child = await ServerProcess.start({
+      "max-steps": 1000,
+      grace: 600,
+      concurrency: 1,
+      model: `tiny=${builtInModel}`,
+    });
     try {
       ({ url } = child);
       const listed = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] };

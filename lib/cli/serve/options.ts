@@ -12,6 +12,11 @@ export const serveOptions = declareOptions({
     value: "[NAME=]DIR|HUB_ID",
     help: "a model, and the name that requests give it: a folder as diffusers saves it, or the id of a repository on the Hugging Face hub; may be repeated; the first one is the default; without any, the small built-in one, which knows 64×64 images of simple shapes only",
   },
+  lora: {
+    type: "strings",
+    value: "[NAME=]FILE|DIR|HUB_ID",
+    help: "a LoRA adapter that requests may ask for in loras, and its name; may be repeated; it is loaded when it is first asked for",
+  },
   ...serverOptions,
   ...fromOptions,
   dtype: { ...dtype, group: MODEL },

@@ -5,7 +5,7 @@ import { native } from "../../runtime/native.js";
 import type { ServerOptions } from "../../server/options.js";
 import { serverOptions } from "../../server/options.js";
 import type { CommandIo } from "../command.js";
-import { servedModels } from "./models.js";
+import { servedLoras, servedModels } from "./models.js";
 import type { ServeValues } from "./options.js";
 
 /** Runs `ip2p serve` until a signal: then requests in progress are finished. */
@@ -18,7 +18,7 @@ export async function runServe(values: ServeValues, { stderr, signal }: CommandI
     );
   const names = Object.keys(serverOptions).map(camelCase) as (keyof ServeValues)[];
   const options = Object.fromEntries(names.map((name) => [name, values[name]])) as ServerOptions;
-  await using server = await createServer({ ...options, models: servedModels(values) });
+  await using server = await createServer({ ...options, models: servedModels(values), loras: servedLoras(values) });
   if (signal?.aborted) return 0;
   const url = await server.listen();
   stderr.write(`ip2p: serving at ${url}\n`);

@@ -1,30 +1,24 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ImagesResult } from "../../pipelines/run-options.js";
+import { lorasOf } from "../adapter-turns.js";
+import { compute, type Watch } from "../compute.js";
 import { reasonOf } from "../errors.js";
 import type { EditFields, Schema } from "../fields.js";
-import type { ServedModel } from "../models.js";
+import type { ModelEntry } from "../model-store.js";
 import type { RouteDoc } from "../openapi.js";
 import { JSON_LIMIT, loadRequestPictures, type RequestPictures, sizeOf } from "../pictures.js";
 import { tidyBody } from "../request-body.js";
-import { type RunWatcher, runRequest } from "../run.js";
 import type { Serving } from "../serving.js";
-import { type Progress, runProgress, waitProgress } from "./progress.js";
 
 /** A request whose fields are valid, and which has its place. */
 export interface Prepared {
   fields: EditFields;
-  model: ServedModel;
+  model: ModelEntry;
   pictures: RequestPictures | undefined;
   /** Fires when it is to end early. */
   signal: AbortSignal;
   /** Computes it when it is its turn. */
   compute(watch?: Watch): Promise<ImagesResult>;
-}
-
-/** What a stream tells while a request waits and is computed. */
-export interface Watch {
-  onPreview?: RunWatcher["onPreview"];
-  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 export type Answer = (prepared: Prepared, reply: FastifyReply, request: FastifyRequest) => Promise<unknown>;
@@ -75,35 +69,20 @@ async function handle(
   const signal = serving.lives.signalOf(request);
   // The client disconnected during validation of the body.
   if (!signal) return reply.hijack();
-  const { settings, store, queue, metrics, reading } = serving;
+  const { settings, store, reading } = serving;
   const fields = request.body;
   try {
     const model = store.get(fields.model);
     const size = sizeOf(fields.size, settings);
+    const loras = lorasOf(fields.loras, serving.loras);
     let pictures: RequestPictures | undefined;
     if (withPicture) {
       reading.count++;
       pictures = await loadRequestPictures(fields, settings, signal).finally(() => reading.count--);
     }
-    const compute: Prepared["compute"] = ({ onPreview, onProgress } = {}) => {
-      const task = async () => {
-        const stop = metrics.seconds.startTimer({ model: model.name });
-        const onStep = runProgress(onProgress);
-        const watcher = {
-          ...{ signal, onPreview },
-          onStep: (done: number, total: number) => {
-            metrics.steps.inc();
-            onStep(done, total);
-          },
-        };
-        const result = await runRequest(model, { fields, pictures, size }, watcher);
-        stop();
-        return result;
-      };
-      const onPosition = (position: number) => onProgress?.(waitProgress(position, queue));
-      return queue.run(task, signal, onPosition);
-    };
-    return await answer({ fields, model, pictures, signal, compute }, reply, request);
+    const computation = { model: model.name, fields, pictures, size, loras };
+    const computeIt = (watch?: Watch) => compute(serving, computation, signal, watch);
+    return await answer({ fields, model, pictures, signal, compute: computeIt }, reply, request);
   } catch (error) {
     throw reasonOf(error, signal);
   }

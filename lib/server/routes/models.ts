@@ -1,15 +1,19 @@
 import type { FastifyInstance } from "fastify";
 import type { Schema } from "../fields.js";
-import type { ServedModel } from "../models.js";
+import type { ModelEntry } from "../model-store.js";
 import type { RouteDoc } from "../openapi.js";
 import type { Serving } from "../serving.js";
 
 /** OpenAI's list of models. */
-export function addModelRoutes(app: FastifyInstance, { store, access }: Serving): void {
+export function addModelRoutes(app: FastifyInstance, { store, access, loras }: Serving): void {
   const onRequest = access.requireKey;
   app.get("/v1/models", { onRequest, config: { doc: LIST } }, async () => ({
     object: "list",
     data: store.list.map(describe),
+  }));
+  app.get("/v1/loras", { onRequest, config: { doc: LORAS } }, async () => ({
+    object: "list",
+    data: loras.map((id) => ({ id, object: "lora" })),
   }));
   // Names may hold slashes, as those of repositories do.
   app.get<{ Params: { "*": string } }>("/v1/models/*", { onRequest, config: { doc: ONE } }, async ({ params }) =>
@@ -17,8 +21,8 @@ export function addModelRoutes(app: FastifyInstance, { store, access }: Serving)
   );
 }
 
-function describe({ name, created, about }: ServedModel) {
-  return { id: name, object: "model", created, owned_by: "instruct-pix2pix", ...about };
+function describe({ name, created, about, loaded }: ModelEntry) {
+  return { id: name, object: "model", created, owned_by: "instruct-pix2pix", ...about, loaded };
 }
 
 const MODEL: Schema = {
@@ -32,6 +36,7 @@ const MODEL: Schema = {
     uses: { type: "array", items: { enum: ["edit", "inpaint", "generate"] }, description: "what it is for" },
     instructed: { type: "boolean", description: "whether prompts say what to change, with image_guidance_scale" },
     size: { type: ["string", "null"], description: "WIDTHxHEIGHT that it was trained for" },
+    loaded: { type: "boolean", description: "whether its weights are in memory; others are loaded when needed" },
     built_in: { type: "boolean", description: "the small model of this package: see /examples/world" },
   },
 };
@@ -42,6 +47,22 @@ const LIST: RouteDoc = {
     "application/json": {
       type: "object",
       properties: { object: { const: "list" }, data: { type: "array", items: MODEL } },
+    },
+  },
+};
+
+const LORAS: RouteDoc = {
+  summary: "The LoRA adapters that requests may name in loras",
+  answer: {
+    "application/json": {
+      type: "object",
+      properties: {
+        object: { const: "list" },
+        data: {
+          type: "array",
+          items: { type: "object", properties: { id: { type: "string" }, object: { const: "lora" } } },
+        },
+      },
     },
   },
 };

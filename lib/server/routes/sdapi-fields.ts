@@ -18,49 +18,35 @@ export const SAMPLERS: ReadonlyMap<string, string> = new Map([
   ),
 ]);
 
-/** What front ends always send, and what has no effect here. */
+/** Fields that ask for another image than the one that is made, and the values that do not. Others are refused. */
+const ONLY_NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
+  ...{ enable_hr: [false], restore_faces: [false], tiling: [false], firstpass_image: ["", null] },
+  ...{ refiner_checkpoint: ["", "None", null], script_name: ["", "None", null], subseed_strength: [0] },
+  ...{ seed_resize_from_h: [-1, 0], seed_resize_from_w: [-1, 0], inpainting_mask_invert: [0, false] },
+};
+
+/** Fields whose values hardly change an image, or only how it is saved; an answer names those that were given. */
 const WITHOUT_EFFECT = [
-  ...["styles", "restore_faces", "tiling", "do_not_save_samples", "do_not_save_grid", "send_images", "save_images"],
   ...[
-    "s_churn",
-    "s_tmax",
-    "s_tmin",
-    "s_noise",
-    "s_min_uncond",
-    "eta",
-    "subseed",
-    "subseed_strength",
-    "seed_resize_from_h",
-  ],
-  ...[
-    "seed_resize_from_w",
+    "styles",
+    "do_not_save_samples",
+    "do_not_save_grid",
+    "send_images",
+    "save_images",
     "script_args",
-    "script_name",
     "sampler_index",
-    "scheduler",
-    "include_init_images",
-    "resize_mode",
   ],
-  ...["mask_blur", "mask_blur_x", "mask_blur_y", "inpainting_fill", "inpaint_full_res", "inpaint_full_res_padding"],
-  ...["mask_round", "initial_noise_multiplier", "override_settings_restore_afterwards", "force_task_id", "infotext"],
-  ...[
-    "disable_extra_networks",
-    "comments",
-    "firstpass_image",
-    "enable_hr",
-    "hr_scale",
-    "hr_upscaler",
-    "firstphase_width",
-  ],
-  ...[
-    "firstphase_height",
-    "hr_second_pass_steps",
-    "hr_resize_x",
-    "hr_resize_y",
-    "refiner_checkpoint",
-    "refiner_switch_at",
-  ],
+  ...["s_churn", "s_tmax", "s_tmin", "s_noise", "s_min_uncond", "eta", "subseed", "scheduler", "include_init_images"],
+  ...["resize_mode", "mask_blur", "mask_blur_x", "mask_blur_y", "inpainting_fill", "mask_round", "infotext"],
+  ...["initial_noise_multiplier", "override_settings_restore_afterwards", "force_task_id", "disable_extra_networks"],
+  ...["comments", "hr_scale", "hr_upscaler", "firstphase_width", "firstphase_height", "hr_second_pass_steps"],
+  ...["hr_resize_x", "hr_resize_y", "refiner_switch_at"],
 ];
+
+/** The names of those among a request's fields. */
+export function withoutEffect(body: object): string[] {
+  return Object.keys(body).filter((name) => WITHOUT_EFFECT.includes(name));
+}
 
 /** The fields of a request there that are computed, after validation. */
 interface SdFields {
@@ -78,7 +64,8 @@ interface SdFields {
   sampler_name?: string;
   init_images?: unknown;
   mask?: unknown;
-  inpainting_mask_invert?: boolean | number;
+  inpaint_full_res?: boolean;
+  inpaint_full_res_padding?: number;
   alwayson_scripts?: object;
   override_settings?: { sd_model_checkpoint?: string };
 }
@@ -89,6 +76,7 @@ export function sdSchema(settings: ServerSettings, withPicture: boolean): Schema
   const size = { type: "integer", minimum: 8, maximum: 65_536, default: 512 };
   const count = { type: "integer", minimum: 1, maximum: settings.maxImages, default: 1 };
   const anything = Object.fromEntries(WITHOUT_EFFECT.map((name) => [name, { description: "without effect" }]));
+  const neutral = Object.fromEntries(Object.entries(ONLY_NEUTRAL).map(([name, values]) => [name, { enum: values }]));
   return {
     type: "object",
     additionalProperties: false,
@@ -108,11 +96,13 @@ export function sdSchema(settings: ServerSettings, withPicture: boolean): Schema
       ...(withPicture && {
         init_images: { type: "array", minItems: 1, maxItems: 1, description: "one image, in base64 or as a data URL" },
         mask: { description: "white where it is painted anew" },
-        inpainting_mask_invert: { enum: [0, false], description: "masks are not inverted" },
+        inpaint_full_res: { type: "boolean", default: false, description: "paint the masked part in full size" },
+        inpaint_full_res_padding: { type: "integer", minimum: 0, maximum: 10_000, default: 32 },
         image_cfg_scale: ours.image_guidance_scale,
         denoising_strength: { ...ours.strength, description: "without effect on models that take instructions" },
       }),
       ...anything,
+      ...neutral,
     },
   };
 }
@@ -135,17 +125,33 @@ export function fieldsOfSd(
     });
   const model = body.override_settings?.sd_model_checkpoint;
   const instructed = instructedOf(model);
+  const { prompt, loras } = promptOf(body.prompt ?? "");
   const given = {
     ...{ model, negative_prompt: body.negative_prompt || undefined, guidance_scale: cfg_scale, mask: body.mask },
     seed: seed === -1 ? undefined : seed,
     scheduler: sampler_name === undefined ? undefined : SAMPLERS.get(sampler_name),
     image: init_images,
+    padding_mask_crop: body.inpaint_full_res && body.mask !== undefined ? body.inpaint_full_res_padding : undefined,
+    loras: loras.length > 0 ? loras : undefined,
     image_guidance_scale: instructed ? image_cfg_scale : undefined,
     strength: instructed || init_images === undefined ? undefined : (body.denoising_strength ?? 0.75),
   };
   return {
-    ...{ prompt: body.prompt ?? "", n, size: `${width}x${height}`, num_inference_steps: body.steps },
+    ...{ prompt, n, size: `${width}x${height}`, num_inference_steps: body.steps },
     ...{ response_format: "b64_json", output_format: "png", stream: false, partial_images: 0, progress: false },
     ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Partial<EditFields>),
   };
+}
+
+/** A prompt there, whose `<lora:NAME:WEIGHT>` name adapters. */
+function promptOf(text: string): { prompt: string; loras: { name: string; weight: number }[] } {
+  const loras: { name: string; weight: number }[] = [];
+  const prompt = text.replace(
+    /<lora:([^:<>]{1,200})(?::(-?\d{1,3}(?:\.\d{1,6})?))?>/g,
+    (_, name: string, weight = "1") => {
+      loras.push({ name, weight: Number(weight) });
+      return "";
+    },
+  );
+  return { prompt: loras.length > 0 ? prompt.trim() : prompt, loras };
 }

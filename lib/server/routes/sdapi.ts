@@ -7,7 +7,7 @@ import type { Serving } from "../serving.js";
 import { IMAGE_ERRORS } from "./image-docs.js";
 import { type Answer, addImageRoute } from "./image-request.js";
 import type { Progress } from "./progress.js";
-import { fieldsOfSd, SAMPLERS, sdSchema } from "./sdapi-fields.js";
+import { fieldsOfSd, SAMPLERS, sdSchema, withoutEffect } from "./sdapi-fields.js";
 
 /** Previews of a run: there, clients ask for the latest one when they like. */
 const PREVIEWS = 10;
@@ -46,6 +46,7 @@ export function addSdRoutes(app: FastifyInstance, serving: Serving): void {
       const info = {
         ...{ prompt, negative_prompt, seed: Number(seed), all_seeds: images.map(() => Number(seed)), steps },
         ...{ width: images[0]!.width, height: images[0]!.height, sd_model_name: model.name, nsfw },
+        without_effect: (fields as { without_effect?: string[] }).without_effect,
       };
       const parameters = { prompt, negative_prompt, steps, seed: Number(seed), has_image: pictures !== undefined };
       return reply.send({ images: encoded, parameters, info: JSON.stringify(info) });
@@ -64,7 +65,7 @@ export function addSdRoutes(app: FastifyInstance, serving: Serving): void {
     const schema = sdSchema(settings, withPicture);
     const fieldsOf = (body: object) => {
       const fields = fieldsOfSd(body as never, settings, instructedOf);
-      return { ...fields, partial_images: previewsOf(fields.model) };
+      return { ...fields, partial_images: previewsOf(fields.model), without_effect: withoutEffect(body) };
     };
     addImageRoute(app, serving, { url, schema, withPicture, fieldsOf, answer, doc: imagesDoc(schema, withPicture) });
   }
@@ -88,6 +89,9 @@ export function addSdRoutes(app: FastifyInstance, serving: Serving): void {
       filename: name,
       config: null,
     })),
+  );
+  app.get("/sdapi/v1/loras", { onRequest, config: { doc: LORA_LIST } }, async () =>
+    serving.loras.map((name) => ({ name, alias: name, path: name, metadata: {} })),
   );
   app.get("/sdapi/v1/samplers", { onRequest, config: { doc: SAMPLER_LIST } }, async () =>
     [...SAMPLERS].map(([name, scheduler]) => ({ name, aliases: [scheduler], options: {} })),
@@ -137,6 +141,10 @@ const INTERRUPT: RouteDoc = {
 const MODELS: RouteDoc = {
   summary: "As AUTOMATIC1111's sd-models",
   answer: json({ type: "array", items: object({ title: TEXT, model_name: TEXT }) }),
+};
+const LORA_LIST: RouteDoc = {
+  summary: "As AUTOMATIC1111's loras: those that prompts may name as <lora:NAME:WEIGHT>",
+  answer: json({ type: "array", items: object({ name: TEXT, alias: TEXT }) }),
 };
 const SAMPLER_LIST: RouteDoc = {
   summary: "As AUTOMATIC1111's samplers",

@@ -1,0 +1,109 @@
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { builtInModel } from "../../lib/models/built-in.js";
+import type { JobRecord } from "../../lib/server/jobs/job.js";
+import type { JobView } from "../../lib/server/jobs/jobs.js";
+import { ServerProcess } from "../examples/server-process.mjs";
+import { fixture } from "../helpers/fixtures.js";
+
+const TRAIN = {
+  ...{ type: "train", dataset: "dataset", resolution: 32, train_batch_size: 2, learning_rate: 1e-3, seed: 3 },
+  ...{ max_train_steps: 30, checkpointing_steps: 3, conditioning_dropout_prob: 0.2, lr_scheduler: "cosine" },
+};
+const EDIT = {
+  ...{ type: "edit", model: "tiny", prompt: "change the background to peach", seed: 3, num_inference_steps: 400 },
+  image: readFileSync(fixture("built-in", "picture.png")).toString("base64"),
+};
+
+let folder = "";
+let server: ServerProcess;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "ip2p-jobs-"));
+});
+afterEach(async () => {
+  await server.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function start(): Promise<void> {
+  server = await ServerProcess.start({
+    ...{ model: `base=${fixture("script-full", "base")}`, "jobs-dir": folder, "train-dir": fixture("script-full") },
+    ...{ "max-steps": 1000, concurrency: 1 },
+  });
+}
+async function ask(path: string, method = "GET", body?: object) {
+  const headers: Record<string, string> = body ? { "content-type": "application/json" } : {};
+  const answer = await fetch(`${server.url}${path}`, { method, headers, ...(body && { body: JSON.stringify(body) }) });
+  return (await answer.json()) as JobView & { data: { step: number }[] };
+}
+async function until(id: string, condition: (job: JobView) => boolean): Promise<JobView> {
+  for (const end = performance.now() + 240_000; ; await delay(50)) {
+    const job = await ask(`/v1/jobs/${id}`);
+    if (condition(job)) return job;
+    if (performance.now() > end || job.state === "failed") throw new Error(JSON.stringify(job));
+  }
+}
+const record = (id: string) => JSON.parse(readFileSync(join(folder, id, "job.json"), "utf8")) as JobRecord;
+const succeeded = ({ state }: JobView) => state === "succeeded";
+const weights = (id: string) =>
+  createHash("sha256")
+    .update(readFileSync(join(folder, id, "model", "unet", "diffusion_pytorch_model.safetensors")))
+    .digest("hex");
+
+it("trains through kill -9 of the training process and of the server, to the same weights", async () => {
+  await start();
+  const { id } = await ask("/v1/jobs", "POST", TRAIN);
+  await until(id, ({ step }) => (step ?? 0) >= 4);
+  const first = record(id).process!.pid;
+  process.kill(first, "SIGKILL");
+  await until(id, ({ attempts, step }) => attempts === 2 && (step ?? 0) >= 7);
+  const second = record(id).process!.pid;
+  expect(second).not.toBe(first);
+
+  // The server is killed: training goes on, and the next server finds it.
+  server.signal("SIGKILL");
+  await server.exit;
+  process.kill(second, 0);
+  await start();
+  expect(await until(id, ({ step }) => (step ?? 0) >= 9)).toMatchObject({ attempts: 2, total_steps: 30 });
+
+  // Both are killed: the next server goes on from the checkpoint.
+  server.signal("SIGKILL");
+  const { pid } = record(id).process!;
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {} // it was done already
+  await server.exit;
+  await start();
+  const done = await until(id, succeeded);
+  expect(done).toMatchObject({ model: `${id}/model` });
+  const { data: steps } = await ask(`/v1/jobs/${id}/steps?after=20`);
+  expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: 10 }, (_, i) => i + 21));
+
+  const other = await ask("/v1/jobs", "POST", TRAIN);
+  await until(other.id, succeeded);
+  expect(weights(id)).toBe(weights(other.id));
+}, 600_000);
+
+it("cancels training, and computes an edit again that a killed server had begun", async () => {
+  server = await ServerProcess.start({ model: `tiny=${builtInModel}`, "jobs-dir": folder, "max-steps": 1000 });
+  const edit = await ask("/v1/jobs", "POST", EDIT);
+  await until(edit.id, ({ step }) => (step ?? 0) > 1);
+  server.signal("SIGKILL");
+  await server.exit;
+  server = await ServerProcess.start({ model: `tiny=${builtInModel}`, "jobs-dir": folder, "max-steps": 1000 });
+  expect(await until(edit.id, succeeded)).toMatchObject({ attempts: 2, seed: 3 });
+  await server.stop();
+
+  await start();
+  const { id } = await ask("/v1/jobs", "POST", { ...TRAIN, max_train_steps: 1000 });
+  await until(id, ({ step }) => (step ?? 0) >= 2);
+  const { pid } = record(id).process!;
+  await ask(`/v1/jobs/${id}/cancel`, "POST");
+  await until(id, ({ state }) => state === "cancelled");
+  expect(() => process.kill(pid, 0)).toThrow();
+}, 600_000);
