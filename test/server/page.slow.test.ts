@@ -1,5 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { builtInModel, loadImage } from "../../lib/index.js";
@@ -209,4 +211,62 @@ describe.skipIf(!existsSync(executablePath))("the page in Chromium", () => {
     await page.getByRole("img", { name: "a red star" }).first().waitFor();
     await says("the image is ready");
   });
+});
+
+describe.skipIf(!existsSync(executablePath))("adapters and training in Chromium", () => {
+  const folder = mkdtempSync(join(tmpdir(), "ip2p-page-jobs-"));
+  let server: ImageServer;
+  let browser: Browser;
+  let page: Page;
+  beforeAll(async () => {
+    await native().setThreads(1);
+    server = await createServer({
+      ...{ models: { tiny: fixture("ip2p-tiny", "model") }, loras: { style: fixture("lora", "style.safetensors") } },
+      ...{ port: 0, logLevel: "silent", jobsDir: folder, trainDir: fixture("script-full") },
+    });
+    const url = await server.listen();
+    browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    page = await browser.newPage({ viewport: { width: 1200, height: 900 } });
+    await page.goto(url);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it("sends the adapters that are chosen", async () => {
+    await page.getByLabel("Image file").setInputFiles(fixture("lora", "image0.png"));
+    await page.getByRole("textbox", { name: "Instruction" }).fill("make it snow");
+    await page.getByRole("spinbutton", { name: "Steps", exact: true }).fill("2");
+    await page.getByLabel("style", { exact: true }).check();
+    await page.getByRole("spinbutton", { name: "How much style counts" }).fill("0.5");
+    await page.keyboard.press("Tab");
+    const sent = page.waitForRequest((request) => request.url().endsWith("/v1/images/edits"));
+    await page.getByRole("button", { name: "Edit", exact: true }).click();
+    expect((await sent).postData() ?? "").toContain('[{"name":"style","weight":0.5}]');
+    await page.getByRole("status").filter({ hasText: "the image is ready" }).waitFor();
+  });
+
+  it("trains, with a plot of the loss, and cancels", async () => {
+    const form = page.getByRole("form", { name: "Training" });
+    await form.getByLabel("Data set").selectOption("dataset");
+    for (const [label, value] of [
+      ["Training steps", "8"],
+      ["Resolution", "32"],
+      ["Batch size", "2"],
+    ] as const)
+      await form.getByLabel(label).fill(value);
+    await form.getByRole("button", { name: "Train" }).click();
+    await page.getByText("succeeded").waitFor({ timeout: 120_000 });
+    await page.getByRole("img", { name: /^Loss from step 1 to 8/ }).waitFor();
+    await page.evaluate(axe);
+    expect(await page.evaluate(inPage.findings)).toEqual([]);
+
+    await form.getByLabel("Training steps").fill("1000");
+    await form.getByRole("button", { name: "Train" }).click();
+    await page.getByText(/^step \d+ of 1000/).waitFor({ timeout: 120_000 });
+    await page.getByRole("button", { name: "Cancel training" }).click();
+    await page.getByText("cancelled").waitFor({ timeout: 120_000 });
+  }, 300_000);
 });

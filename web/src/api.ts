@@ -17,6 +17,27 @@ export interface Limits {
   images: number;
   previews: number;
   schedulers: string[];
+  /** Whether it has jobs. */
+  jobs: boolean;
+}
+
+/** A job as the server lists it, as far as the page shows it. */
+export interface Job {
+  id: string;
+  type: "edit" | "generate" | "train";
+  state: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+  position: number | null;
+  step: number | null;
+  total_steps: number | null;
+  seconds_left: number | null;
+  model: string | null;
+  error: { message: string } | null;
+}
+
+/** A step of training. */
+export interface JobStep {
+  step: number;
+  train_loss: number | null;
 }
 
 /** A request that the server refused. */
@@ -51,6 +72,33 @@ export async function fetchModels(): Promise<Model[]> {
   return ((await (await ask("v1/models")).json()) as { data: Model[] }).data;
 }
 
+const listOf = async <T>(path: string) => ((await (await ask(path)).json()) as { data: T[] }).data;
+
+/** The names of the server's LoRA adapters. */
+export async function fetchLoras(): Promise<string[]> {
+  return (await listOf<{ id: string }>("v1/loras")).map(({ id }) => id);
+}
+
+/** The names of the data sets that training jobs may use. */
+export async function fetchDatasets(): Promise<string[]> {
+  return (await listOf<{ id: string }>("v1/datasets")).map(({ id }) => id);
+}
+
+export const requestJobs = () => listOf<Job>("v1/jobs");
+export const requestSteps = (id: string, after: number) => listOf<JobStep>(`v1/jobs/${id}/steps?after=${after}`);
+
+export async function submitTraining(fields: Record<string, string | number>): Promise<void> {
+  await ask("v1/jobs", { method: "POST", body: jsonOf({ type: "train", ...fields }) });
+}
+
+export async function stopJob(id: string): Promise<void> {
+  await ask(`v1/jobs/${id}/cancel`, { method: "POST" });
+}
+
+export async function removeJob(id: string): Promise<void> {
+  await ask(`v1/jobs/${id}`, { method: "DELETE" });
+}
+
 interface FieldSchema {
   maximum: number;
   default: number;
@@ -69,6 +117,7 @@ export async function fetchLimits(): Promise<Limits> {
     images: fields.n!.maximum,
     previews: fields.partial_images!.maximum,
     schedulers: fields.scheduler!.enum,
+    jobs: Object.keys(paths).some((name) => name.endsWith("/v1/jobs")),
   };
 }
 
@@ -132,11 +181,12 @@ export async function requestImages(
   return { images, seed };
 }
 
-type Fields = Record<string, string | number | boolean | Blob | undefined>;
+type Fields = Record<string, string | number | boolean | Blob | object | undefined>;
 
 /** Only what the model takes. */
 function fieldsOf(settings: Settings, { instructed }: Model, withImage: boolean): Fields {
   const { model, prompt, n, num_inference_steps, guidance_scale } = settings;
+  const loras = Object.entries(settings.loras).map(([name, weight]) => ({ name, weight }));
   return {
     ...{ model, prompt, n, num_inference_steps, guidance_scale },
     negative_prompt: settings.negative_prompt || undefined,
@@ -145,6 +195,7 @@ function fieldsOf(settings: Settings, { instructed }: Model, withImage: boolean)
     size: settings.size || undefined,
     image_guidance_scale: instructed ? settings.image_guidance_scale : undefined,
     strength: withImage && !instructed ? settings.strength : undefined,
+    loras: loras.length > 0 ? loras : undefined,
   };
 }
 
@@ -152,7 +203,7 @@ function formOf(fields: Fields): FormData {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields))
     if (value instanceof Blob) form.set(name, value, `${name}.png`);
-    else if (value !== undefined) form.set(name, String(value));
+    else if (value !== undefined) form.set(name, typeof value === "object" ? JSON.stringify(value) : String(value));
   return form;
 }
 

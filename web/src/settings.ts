@@ -16,13 +16,15 @@ export interface Settings {
   /** How much of an image changes, 0..1. */
   strength: number;
   n: number;
+  /** LoRA adapters by name, and how much each counts. */
+  loras: Readonly<Record<string, number>>;
   /** WIDTHxHEIGHT; empty for what the model was trained for. */
   size: string;
 }
 
 export const DEFAULTS: Settings = {
   ...{ model: "", prompt: "", negative_prompt: "", guidance_scale: 7.5, image_guidance_scale: 1.5 },
-  ...{ num_inference_steps: 20, seed: 0, randomSeed: true, scheduler: "", strength: 0.8, n: 1, size: "" },
+  ...{ num_inference_steps: 20, seed: 0, randomSeed: true, scheduler: "", strength: 0.8, n: 1, size: "", loras: {} },
 };
 
 /** What suits a model. */
@@ -43,5 +45,10 @@ export function readSettings(text: string): Partial<Settings> {
   const known = Object.entries(given).filter(
     ([name, value]) => name in DEFAULTS && typeof value === typeof DEFAULTS[name as keyof Settings],
   );
-  return Object.fromEntries(known) as Partial<Settings>;
+  const settings = Object.fromEntries(known) as Partial<Settings>;
+  if ("loras" in settings)
+    settings.loras = Object.fromEntries(
+      Object.entries(settings.loras ?? {}).filter(([, weight]) => typeof weight === "number" && Math.abs(weight) <= 10),
+    );
+  return settings;
 }

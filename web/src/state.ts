@@ -3,6 +3,7 @@ import {
   ApiError,
   fetchExample,
   fetchLimits,
+  fetchLoras,
   fetchModels,
   type Limits,
   type Model,
@@ -17,6 +18,8 @@ import { DEFAULTS, defaultsFor, readSettings, type Settings } from "./settings.j
 const STORED = "ip2p-settings";
 
 export const models = signal<readonly Model[]>([]);
+/** Names of the LoRA adapters that the server has. */
+export const loras = signal<readonly string[]>([]);
 export const limits = signal<Limits | undefined>(undefined);
 export const keyNeeded = signal(false);
 export const settings = signal<Settings>({ ...DEFAULTS, ...readSettings(localStorage.getItem(STORED) ?? "") });
@@ -72,8 +75,11 @@ export function chooseModel(id: string): void {
 /** Asks the server what it has. The built-in model gets an image that it knows, so that it can be tried at once. */
 export async function connect(): Promise<void> {
   try {
-    const [found, bounds] = await Promise.all([fetchModels(), fetchLimits()]);
+    const [found, adapters, bounds] = await Promise.all([fetchModels(), fetchLoras(), fetchLimits()]);
     models.value = found;
+    loras.value = adapters;
+    const kept = Object.entries(settings.value.loras).filter(([name]) => adapters.includes(name));
+    change({ loras: Object.fromEntries(kept) });
     limits.value = bounds;
     keyNeeded.value = false;
     if (!model.value) chooseModel(found[0]!.id);
@@ -157,9 +163,10 @@ export async function restore(run: Run): Promise<void> {
 }
 
 /** Takes settings over; a model that the server does not have is left out. */
-export function useSettings({ model: name, ...others }: Partial<Settings>): void {
+export function useSettings({ model: name, loras: asked = {}, ...others }: Partial<Settings>): void {
+  const kept = Object.fromEntries(Object.entries(asked).filter(([each]) => loras.value.includes(each)));
   const known = models.value.some(({ id }) => id === name);
-  change({ ...others, randomSeed: false, ...(known && { model: name! }) });
+  change({ ...others, loras: kept, randomSeed: false, ...(known && { model: name! }) });
 }
 
 /** Pixels along the longer side of an image that a model can use. */

@@ -1,6 +1,7 @@
 import { useEffect } from "preact/hooks";
 import { loadHistory } from "../history.js";
-import { announced, cancel, connect, keyNeeded, problem, running, start } from "../state.js";
+import { announced, cancel, connect, keyNeeded, limits, problem, running, start } from "../state.js";
+import { connectJobs } from "../training.js";
 import { Controls } from "./controls.js";
 import { useGivenImages } from "./giving.js";
 import { HistoryList } from "./history-list.js";
@@ -8,12 +9,13 @@ import { ImageInput } from "./image-input.js";
 import { KeyForm } from "./key-form.js";
 import { Stage } from "./stage.js";
 import { ThemeSelect } from "./theme-select.js";
+import { Training } from "./training.js";
 
 /** The page. */
 export function App() {
   useGivenImages();
   useEffect(() => {
-    void connect();
+    void connect().then(() => (limits.value?.jobs ? connectJobs() : undefined));
     void loadHistory();
     const onKey = (event: KeyboardEvent) => {
       if (event.key === "Escape" && running.value) cancel();
@@ -52,6 +54,7 @@ export function App() {
           <Stage />
         </section>
       </main>
+      <Training />
       <HistoryList />
       <p class="unseen" role="status">
         {announced.value}

@@ -10,6 +10,7 @@ import {
   suggestions,
   takesImage,
 } from "../state.js";
+import { LoraList } from "./lora-list.js";
 import { NumberField } from "./number-field.js";
 import { SeedField } from "./seed-field.js";
 
@@ -119,6 +120,7 @@ export function Controls() {
             </label>
           )}
         </div>
+        <LoraList />
         <label class="field">
           Not wanted
           <input
