@@ -1,11 +1,12 @@
 // Sends `ip2p serve` many requests and checks that its memory stays flat:
 //
-//   node scripts/soak-server.mjs [--requests 10000] [--clients 16] [--most 16] [--leak]
+//   node scripts/soak-server.mjs [--requests 10000] [--clients 16] [--most 16] [--slope 1] [--leak]
 //
 // Edits of a tiny image by the built-in model, by form and by JSON, among them clients that disconnect midway, bodies
 // that are not images, and unknown options. A tenth of the requests is a warm-up. Of the rest the highest
-// resident memory in the second half is compared with the highest in the first: exits with 1 if it is --most MiB
-// higher, or if any response is not the expected one.
+// resident memory in the second half is compared with the highest in the first, and a line is laid through all samples:
+// exits with 1 if it is --most MiB higher, if the line rises by --slope MB per 1,000 requests, or if any response is not the
+// expected one.
 //
 // --leak starts the server with a leak of 256 KiB for each edit. It must fail, which shows that this program detects a leak.
 
@@ -19,10 +20,11 @@ const { values } = parseArgs({
     requests: { type: "string", default: "10000" },
     clients: { type: "string", default: "16" },
     most: { type: "string", default: "16" },
+    slope: { type: "string", default: "1" },
     leak: { type: "boolean", default: false },
   },
 });
-const [requests, clients, most] = [values.requests, values.clients, values.most].map(Number);
+const [requests, clients, most, steepest] = [values.requests, values.clients, values.most, values.slope].map(Number);
 const MEBIBYTE = 2 ** 20;
 const mebibytes = (bytes) => `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
 
@@ -52,6 +54,14 @@ const KINDS = [
   () => [asForm({ prompt }, Buffer.from("no image")), 422],
   () => [asJson({ prompt, image: "aGVsbG8=", step: 1 }), 400],
 ];
+
+/** The slope of the line through the samples with the least squares, in bytes for each request. */
+function slopeOf(all) {
+  const mean = (list) => list.reduce((sum, x) => sum + x, 0) / list.length;
+  const [x, y] = [mean(all.map(({ i }) => i)), mean(all.map(({ resident }) => resident))];
+  const products = all.map(({ i, resident }) => (i - x) * (resident - y));
+  return mean(products) / mean(all.map(({ i }) => (i - x) ** 2));
+}
 
 async function sample() {
   const figures = await server.metrics();
@@ -95,13 +105,14 @@ try {
   const middle = Math.floor(samples.length / 2);
   const highest = (part) => Math.max(...part.map(({ resident }) => resident));
   const [first, second] = [highest(samples.slice(0, middle)), highest(samples.slice(middle))];
-  const flat = second - first < most * MEBIBYTE;
+  const slope = (1000 * slopeOf(samples)) / 1e6;
+  const flat = second - first < most * MEBIBYTE && slope < steepest;
   const delays = samples.map(({ p99 }) => p99).sort((a, b) => a - b);
   const edits = await server.metric('ip2p_responses_total{status="200"}');
   const gone = await server.metric('ip2p_responses_total{status="499"}');
   console.log(
     `${requests} requests in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${edits} edits, ${gone} disconnected clients: resident memory ` +
-      `${mebibytes(first)} at most in the first half, ${mebibytes(second)} in the second: ${flat ? "flat" : "NOT FLAT"}; ` +
+      `${mebibytes(first)} at most in the first half, ${mebibytes(second)} in the second, ${slope.toFixed(3)} MB per 1,000 requests: ${flat ? "flat" : "NOT FLAT"}; ` +
       `event loop p99 between two samples ${delays[middle].toFixed(1)} ms (median), ${delays.at(-1).toFixed(1)} ms (highest)`,
   );
   for (const [what, count] of wrong) console.log(`${what}: ${count} times`);
