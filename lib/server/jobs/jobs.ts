@@ -66,6 +66,8 @@ interface Job {
   progress?: Progress | undefined;
   steps: TrainingStep[];
   loss?: number | null;
+  /** Steps of training in all. */
+  total?: number;
   controller: AbortController;
   watchers: Set<(event: JobEvent) => void>;
 }
@@ -128,7 +130,10 @@ export class Jobs {
 
   async #takeUp(record: JobRecord): Promise<void> {
     const job = this.#add(record);
-    if (isOver(record)) return;
+    if (isOver(record)) {
+      if (record.type === "train") await this.#readSteps(job);
+      return;
+    }
     if (record.type === "train") {
       if (record.process && (await isRunning(record.process))) this.#watchTraining(job);
       else if (record.process) await this.#lostProcess(job);
@@ -373,10 +378,7 @@ export class Jobs {
   /** A process ended without a word, as by kill -9 or when the machine stopped: it goes on from its newest checkpoint. */
   async #lostProcess(job: Job): Promise<void> {
     const { record } = job;
-    const path = this.#folder.of(record.id, "train.log");
-    const events = await new TrainingLog(path).next();
-    for (const event of events) this.#trained(job, event, 0);
-    const last = events.at(-1);
+    const last = await this.#readSteps(job);
     delete record.process;
     if (last?.event === "done") return await this.#end(job, "succeeded");
     if (record.cancelling) return await this.#end(job, "cancelled");
@@ -391,10 +393,19 @@ export class Jobs {
     await this.#nextTraining();
   }
 
+  /** The steps of a job whose process has ended. @returns the last thing that it said */
+  async #readSteps(job: Job): Promise<TrainingEvent | undefined> {
+    const events = await new TrainingLog(this.#folder.of(job.record.id, "train.log")).next();
+    for (const event of events) this.#trained(job, event, 0);
+    job.progress = undefined;
+    return events.at(-1);
+  }
+
   #trained(job: Job, event: TrainingEvent, attempt: number): void {
     const number = (name: string) => (typeof event[name] === "number" ? (event[name] as number) : null);
     if (event.event === "started") {
       const total = number("total_steps") ?? 0;
+      job.total = total;
       job.progress = { state: "running", step: number("step") ?? 0, total_steps: total, seconds_left: 0 };
     }
     if (event.event !== "step") return;
@@ -415,7 +426,7 @@ export class Jobs {
     for (const tell of job.watchers) tell(event);
   }
 
-  #view({ record, progress, loss }: Job): JobView {
+  #view({ record, progress, loss, steps, total }: Job): JobView {
     const { id, type, state, created, started, finished, attempts, seed, results, error } = record;
     const running = progress?.state === "running" ? progress : undefined;
     const ahead = [...this.#jobs.values()].filter(
@@ -427,8 +438,8 @@ export class Jobs {
       started: started === undefined ? null : Math.floor(started),
       finished: finished === undefined ? null : Math.floor(finished),
       position: state === "queued" ? position : null,
-      step: running?.step ?? null,
-      total_steps: running?.total_steps ?? null,
+      step: running?.step ?? steps.at(-1)?.step ?? null,
+      total_steps: running?.total_steps ?? total ?? null,
       seconds_left: isOver(record) ? null : (progress?.seconds_left ?? null),
       train_loss: loss ?? null,
       seed: seed ?? null,
