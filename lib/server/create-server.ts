@@ -38,6 +38,11 @@ export async function createServer(options: EditsPluginOptions): Promise<ImageSe
     // Models may take minutes to load.
     pluginTimeout: 0,
     requestTimeout: settings.timeout * 1000,
+    http: {
+      // Of all headers together; Node.js looks at its connections from time to time.
+      headersTimeout: 1000 * Math.min(60, settings.bodyTimeout),
+      connectionsCheckingInterval: Math.min(5000, 500 * settings.bodyTimeout),
+    },
     trustProxy: createAccess(settings).trustProxy,
     genReqId: ({ headers }) => requestId(headers["x-request-id"]),
   }) as unknown as FastifyInstance;

@@ -2,7 +2,7 @@ import type { FromPretrainedOptions } from "../components/load.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from "../pipelines/auto.js";
-import type { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
+import { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
 import { classNameFor, type Task } from "../pipelines/families.js";
 import { LatentPipeline } from "../pipelines/latent_pipeline.js";
 import type { ImagesResult } from "../pipelines/run-options.js";
@@ -82,7 +82,21 @@ const TASKS = { edit: "image2image", inpaint: "inpainting", generate: "text2imag
 
 export function describeModel(pipeline: ImagePipeline, builtIn: boolean): ModelDescription {
   const size = pipeline instanceof LatentPipeline ? trainedSize(pipeline) : undefined;
-  return { ...describeClass(pipeline.className, builtIn), size: size ? `${size.width}x${size.height}` : null };
+  const about = describeClass(pipeline.className, builtIn);
+  const uses = about.instructed ? about.uses : about.uses.filter((use) => canBe(use, pipeline));
+  return { ...about, uses, size: size ? `${size.width}x${size.height}` : null };
+}
+
+/** Whether the components fit the use: a UNet with channels for masks can do nothing else. */
+function canBe(use: Use, pipeline: ImagePipeline): boolean {
+  if (!(pipeline instanceof DiffusionPipeline)) return true;
+  try {
+    sharedFor(use, pipeline, undefined).dispose();
+    return true;
+  } catch (error) {
+    if (isInstructPix2PixError(error, "ERR_CONFIG")) return false;
+    throw error;
+  }
 }
 
 /** What the class alone says of a model. */

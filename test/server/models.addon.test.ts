@@ -132,6 +132,15 @@ describe("a server", () => {
       });
   });
 
+  it("warms up models that only paint masks", async () => {
+    await start({ models: { paint: fixture("inpaint", "model") }, warmUp: true });
+    const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: { uses: string[] }[] };
+    expect(data[0]!.uses).toContain("inpaint");
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toMatch(/^ip2p_pass_requests_count 1$/m);
+    expect(metrics).toMatch(/^ip2p_weights_bytes [1-9]/m);
+  });
+
   it("says which models take no adapters, or not these, and stays as it is", async () => {
     using pipe = await InstructPix2PixPipeline.fromPretrained(tiny, { device: "cpu" });
     using other = StableDiffusionImg2ImgPipeline.fromPipe(await textPipe(), {});

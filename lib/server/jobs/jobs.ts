@@ -92,6 +92,7 @@ export class Jobs {
   readonly #trainDir: string | undefined;
   readonly #jobs = new Map<string, Job>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #pending = new Set<Promise<void>>();
   #release = () => {};
   #held: Promise<unknown> = Promise.resolve();
   #stopping = false;
@@ -146,7 +147,7 @@ export class Jobs {
       });
     else {
       record.state = "queued";
-      void this.#compute(job);
+      this.#inBackground(this.#compute(job));
     }
   }
 
@@ -172,8 +173,8 @@ export class Jobs {
       ...(mask && { "mask.png": await mask.encode("png") }),
     });
     const job = this.#add(record);
-    if (type === "train") void this.#nextTraining();
-    else void this.#compute(job);
+    if (type === "train") this.#inBackground(this.#nextTraining());
+    else this.#inBackground(this.#compute(job));
     return this.#view(job);
   }
 
@@ -238,7 +239,7 @@ export class Jobs {
         await this.#folder.save(record);
         await endProcess(record.process, "SIGTERM");
         const { process } = record;
-        this.#after(KILL_MS, () => void endProcess(process, "SIGKILL"));
+        this.#after(KILL_MS, () => this.#inBackground(endProcess(process, "SIGKILL")));
       } else await this.#end(job, "cancelled");
     } else if (record.state === "queued") await this.#end(job, "cancelled");
     return this.#view(job);
@@ -265,7 +266,7 @@ export class Jobs {
         onProgress: (progress) => {
           const begins = record.state === "queued" && progress.state === "running";
           job.progress = progress;
-          if (begins) void this.#begin(job);
+          if (begins) this.#inBackground(this.#begin(job));
           this.#tell(job);
         },
         onPreview: async (picture, index) => {
@@ -321,7 +322,7 @@ export class Jobs {
     this.#tell(job);
     if (this.#training === job) {
       this.#training = undefined;
-      void this.#nextTraining();
+      this.#inBackground(this.#nextTraining());
     }
   }
 
@@ -459,6 +460,12 @@ export class Jobs {
       }
   }
 
+  /** Does something that nobody waits for until the server stops. */
+  #inBackground(work: Promise<void>): void {
+    const logged = work.catch((error) => this.#serving.log.error(error)).finally(() => this.#pending.delete(logged));
+    this.#pending.add(logged);
+  }
+
   #after(milliseconds: number, work: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
@@ -472,11 +479,10 @@ export class Jobs {
     let over = false;
     const again = () =>
       this.#after(milliseconds, () => {
-        work(() => {
+        const done = work(() => {
           over = true;
-        })
-          .catch((error) => this.#serving.log.error(error))
-          .finally(() => !over && !this.#stopping && again());
+        });
+        this.#inBackground(done.finally(() => !over && !this.#stopping && again()));
       });
     again();
   }
@@ -486,6 +492,7 @@ export class Jobs {
     this.#stopping = true;
     for (const timer of this.#timers) clearTimeout(timer);
     for (const { controller, record } of this.#jobs.values()) if (!isOver(record)) controller.abort(STOPPING);
+    while (this.#pending.size > 0) await Promise.all(this.#pending);
     this.#release();
     await this.#held;
   }
