@@ -1,9 +1,9 @@
 import { InstructPix2PixError } from "../core/errors.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
-import { availableMemory } from "../runtime/host.js";
 import { native } from "../runtime/native.js";
 import { autoencoderMemory, latentsOf, unetMemory, unetWork } from "./footprint.js";
+import { availableOn, NEGLIGIBLE } from "./free-memory.js";
 import type { OutputType } from "./run-options.js";
 import { trainedSize } from "./size.js";
 
@@ -26,9 +26,6 @@ interface Size {
   /** Whether there are pixels to encode. Default false. */
   encoded?: boolean;
 }
-
-/** Bytes that are not worth asking the system for. */
-const NEGLIGIBLE = 2 ** 28;
 
 /**
  * Refuses images that memory cannot hold, before anything is computed.
@@ -83,17 +80,7 @@ function gigabytes(bytes: number): string {
 }
 
 /** Bytes of a number among a model's features. */
-function bytesOf({ dtype, device }: Pick<UNet2DConditionModel, "dtype" | "device">): number {
+export function bytesOf({ dtype, device }: Pick<UNet2DConditionModel, "dtype" | "device">): number {
   if (dtype === "float32") return 4;
   return device === "cpu" && native().systemInfo().cpuArithmetic[dtype] === "float32" ? 4 : 2;
-}
-
-/** Bytes that tensors can still take, those included that are kept for reuse. */
-async function availableOn(device: string): Promise<number> {
-  if (device === "cpu") {
-    const { heapTotal, external, rss } = process.memoryUsage();
-    return availableMemory() + Math.max(0, rss - heapTotal - external - native().memoryUsage().bytes);
-  }
-  const { free, reserved, allocated } = await native().deviceMemory(device);
-  return free === null ? Number.POSITIVE_INFINITY : free + reserved - allocated;
 }

@@ -1,5 +1,7 @@
 #include <ATen/ops/tensor.h>
 
+#include <unordered_map>
+
 #include "bindings/conditions.h"
 #include "bindings/convert.h"
 #include "bindings/register.h"
@@ -51,6 +53,18 @@ GivenPass pass_arguments(const Info& info, size_t first, const std::shared_ptr<M
   return pass;
 }
 
+/// Whether rows of the text that share a row of the sample have the same timestep. `timesteps`: float64.
+bool same_timesteps(const at::Tensor& timesteps, const std::vector<int64_t>& sample_rows) {
+  if (timesteps.numel() == 1) return true;
+  if (timesteps.numel() != static_cast<int64_t>(sample_rows.size())) return false;
+  const at::Tensor list = timesteps.contiguous();
+  const double* const values = list.const_data_ptr<double>();
+  std::unordered_map<int64_t, double> of_row;
+  for (size_t i = 0; i < sample_rows.size(); ++i)
+    if (of_row.try_emplace(sample_rows[i], values[i]).first->second != values[i]) return false;
+  return true;
+}
+
 ReadyPass ready(const GivenPass& given, const Model& model) {
   require_dims(given.sample, 4, "sample", "[B,C,H,W]");
   ReadyPass pass{
@@ -58,8 +72,8 @@ ReadyPass ready(const GivenPass& given, const Model& model) {
   pass.conditions = given.conditions.prepared(model, pass.x.size(0));
   std::vector<int64_t>& sample_rows = pass.conditions.sample_rows;
   const int64_t batch = pass.conditions.rows(), count = pass.timesteps.numel();
-  // Rows are not shared where that saves nothing or where each row has its own timestep.
-  if (!sample_rows.empty() && (pass.x.size(0) >= batch || count != 1)) {
+  // Rows are not shared where that saves nothing or where they differ in their timesteps.
+  if (!sample_rows.empty() && (pass.x.size(0) >= batch || !same_timesteps(pass.timesteps, sample_rows))) {
     pass.rows = at::tensor(sample_rows, at::TensorOptions().dtype(at::kLong)).to(pass.x.device());
     pass.x = pass.x.index_select(0, pass.rows);
     sample_rows.clear();

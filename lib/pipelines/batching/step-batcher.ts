@@ -2,6 +2,7 @@ import { abortedBy, isInstructPix2PixError, throwIfAborted } from "../../core/er
 import type { Tensor } from "../../core/tensor.js";
 import type { UNet2DConditionModel } from "../../models/unet_2d_condition.js";
 
+import { bytesOf } from "../check-memory.js";
 import { unetMemory } from "../footprint.js";
 import { memoryOn } from "../free-memory.js";
 import { JointPass, kindOf, rowsOf, type StepCall } from "./joint-pass.js";
@@ -185,10 +186,9 @@ export class StepBatcher {
   /** As many as a pass may have, from the first. */
   async #thatFit(candidates: readonly Waiting[]): Promise<Waiting[]> {
     const [first] = candidates;
-    const { config, dtype, device } = this.#unet;
+    const { config, device } = this.#unet;
     const [, , height, width] = first!.call.sample.shape as [number, number, number, number];
-    const bytes = dtype === "float32" ? 4 : 2;
-    const each = unetMemory(config, { height, width }, { rows: 1, bytes });
+    const each = unetMemory(config, { height, width }, { rows: 1, bytes: bytesOf(this.#unet) });
     const free = candidates.length > 1 ? await memoryOn(device, each * sumOfRows(candidates)) : 0;
     // Some may have been given up meanwhile.
     const present = candidates.filter((one) => this.#waiting.has(one));
