@@ -28,7 +28,7 @@ const { values } = parseArgs({
 });
 const [clients, places, seconds, steps] = ["clients", "places", "seconds", "steps"].map((name) => Number(values[name]));
 
-const server = await ServerProcess.start({ places, places_per_client: places, log_level: "error" });
+const server = await ServerProcess.start({ places, places_per_client: places });
 const { hostname, port } = new URL(server.url);
 const picture = readFileSync(join(root, "test/fixtures/built-in/picture.png")).toString("base64");
 const body = JSON.stringify({ prompt: "make it night", image: picture, num_inference_steps: steps });

@@ -1,5 +1,9 @@
-// Takes the screenshot of the server's page that docs/server.md shows: node scripts/page-screenshots.mjs [CHROMIUM]
+// Takes the screenshots of the server's page that docs/server.md shows: node scripts/page-screenshots.mjs [CHROMIUM]
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import sharp from "sharp";
 import { builtInModel } from "../dist/index.js";
@@ -7,7 +11,13 @@ import { createServer } from "../dist/server/index.js";
 
 const executablePath = process.argv[2] ?? "/usr/bin/chromium";
 
-const server = await createServer({ models: { "built-in": builtInModel }, port: 0, logLevel: "silent" });
+const fixtures = fileURLToPath(new URL("../test/fixtures", import.meta.url));
+const jobs = mkdtempSync(join(tmpdir(), "ip2p-page-jobs-"));
+const server = await createServer({
+  ...{ models: { "built-in": builtInModel, tiny: join(fixtures, "ip2p-tiny/model") }, port: 0, logLevel: "silent" },
+  ...{ loras: { style: join(fixtures, "lora/style.safetensors") } },
+  ...{ jobsDir: jobs, trainDir: join(fixtures, "script-full") },
+});
 const url = await server.listen();
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 
@@ -28,13 +38,36 @@ async function shoot(name, viewport, colorScheme, instruction) {
   await page.getByRole("img", { name: "after" }).waitFor();
   await page.waitForTimeout(500);
   await page.evaluate(() => scrollTo(0, 0));
-  const png = await page.screenshot();
-  await sharp(png)
-    .webp({ quality: 80 })
-    .toFile(new URL(`../docs/${name}.webp`, import.meta.url).pathname);
+  await keep(name, await page.screenshot());
+  await page.close();
+}
+
+async function keep(name, png) {
+  const path = fileURLToPath(new URL(`../docs/${name}.webp`, import.meta.url));
+  await sharp(png).webp({ quality: 80 }).toFile(path);
+}
+
+/** A training job, while it runs. */
+async function shootTraining(name) {
+  const page = await browser.newPage({ viewport: { width: 900, height: 700 }, colorScheme: "light" });
+  page.setDefaultTimeout(150_000);
+  await page.goto(url);
+  const form = page.getByRole("form", { name: "Training" });
+  await form.getByLabel("Data set").selectOption("dataset");
+  await form.getByLabel("Start from").selectOption("tiny");
+  for (const [label, value] of Object.entries({ "Training steps": "60", Resolution: "32", "Batch size": "2" }))
+    await form.getByLabel(label).fill(value);
+  await form.getByRole("button", { name: "Train" }).click();
+  await page.getByText(/^step [345]\d of 60/).waitFor();
+  await keep(name, await page.getByRole("region", { name: "Training" }).screenshot());
+  await page.getByRole("button", { name: "Cancel training" }).click();
+  await page.getByText("cancelled").waitFor();
   await page.close();
 }
 
 await shoot("page", { width: 1200, height: 800 }, "light", "make the background peach");
+await shoot("page-phone", { width: 390, height: 844 }, "dark", "make the background peach");
+await shootTraining("page-training");
 await browser.close();
 await server.close();
+rmSync(jobs, { recursive: true, force: true });

@@ -25,7 +25,7 @@ const { values } = parseArgs({
 const program = process.env.IP2P_SCHEMATHESIS ?? "schemathesis";
 const folder = mkdtempSync(join(tmpdir(), "ip2p-schemathesis-"));
 const server = await ServerProcess.start({
-  ...{ places: 1000, places_per_client: 1000, max_steps: 2, max_images: 2, max_pixels: 10_000, log_level: "error" },
+  ...{ places: 1000, places_per_client: 1000, max_steps: 2, max_images: 2, max_pixels: 10_000 },
   ...{ jobs_dir: folder, train_dir: fileURLToPath(new URL("../test/fixtures/script-full", import.meta.url)) },
 });
 try {
