@@ -5,15 +5,21 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isInstructPix2PixError } from "../../lib/core/errors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
+import { ControlNetModel } from "../../lib/models/controlnet.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
 type Keys = Record<string, number[]>;
 
+const DIFFUSERS = "diffusion_pytorch_model.safetensors";
 const parts = [
-  { part: "unet", model: UNet2DConditionModel, file: "diffusion_pytorch_model.safetensors" },
-  { part: "vae", model: AutoencoderKL, file: "diffusion_pytorch_model.safetensors" },
-  { part: "text_encoder", model: CLIPTextModel, file: "model.safetensors" },
+  { part: "full-size/unet", model: UNet2DConditionModel, file: DIFFUSERS },
+  { part: "full-size/vae", model: AutoencoderKL, file: DIFFUSERS },
+  { part: "full-size/text_encoder", model: CLIPTextModel, file: "model.safetensors" },
+  { part: "full-size-controlnet-canny", model: ControlNetModel, file: DIFFUSERS },
+  { part: "full-size-x2-latent-upscaler/unet", model: UNet2DConditionModel, file: DIFFUSERS },
+  { part: "full-size-x4-upscaler/unet", model: UNet2DConditionModel, file: DIFFUSERS },
+  { part: "full-size-x4-upscaler/vae", model: AutoencoderKL, file: DIFFUSERS },
 ];
 
 /** Names that errors list before they only count. */
@@ -39,13 +45,13 @@ function counted(message: string, kind: "missing" | "unexpected" | "misshapen"):
 
 // The weights of the published model are 4 GB. A file of its names with empty tensors costs nothing, and the error that it
 // gives says which parameter, of which shape, each name was taken for.
-describe.each(parts)("the published $part", ({ part, model, file }) => {
-  const keys = readJson<Keys>(fixture("full-size", part, "keys.json"));
+describe.each(parts)("the published model of $part", ({ part, model, file }) => {
+  const keys = readJson<Keys>(fixture(part, "keys.json"));
   const names = Object.keys(keys).filter((name) => !name.endsWith("position_ids"));
   let folder: string;
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "ip2p-full-size-"));
-    copyFileSync(fixture("full-size", part, "config.json"), join(folder, "config.json"));
+    copyFileSync(fixture(part, "config.json"), join(folder, "config.json"));
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
