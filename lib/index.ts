@@ -87,6 +87,7 @@ export { type VQDecodeOptions, VQModel, type VQModelConfig } from "./models/vq_m
 export type { FuseLoraOptions, LoraOptions } from "./pipelines/adapted_pipeline.js";
 export {
   type AnyControlNetImageToImage,
+  type AnyControlNetInpainting,
   type AnyControlNetTextToImage,
   type AnyImageToImage,
   type AnyInpainting,
@@ -114,6 +115,10 @@ export {
   type ControlNetImageToImageOptions,
   StableDiffusionControlNetImg2ImgPipeline,
 } from "./pipelines/controlnet/controlnet_img2img.js";
+export {
+  type ControlNetInpaintOptions,
+  StableDiffusionControlNetInpaintPipeline,
+} from "./pipelines/controlnet/controlnet_inpaint.js";
 export {
   type ControlNetTextToImageXLOptions,
   StableDiffusionXLControlNetPipeline,

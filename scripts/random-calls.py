@@ -3,7 +3,7 @@
     python scripts/random-calls.py KIND COUNT SEED FOLDER
     node scripts/random-calls.mjs FOLDER
 
-KIND is x4, x2, controlnet, controlnet-img2img, controlnet-xl or controlnet-xl-img2img. The models are tiny and random, of
+KIND is x4, x2, controlnet, controlnet-img2img, controlnet-inpaint, controlnet-xl or controlnet-xl-img2img. The models are tiny and random, of
 several configurations. FOLDER gets the models, the images, case.json with the calls and expected.safetensors with what came of
 them: a result, or the error of a call that is refused. Each call is made a second time with the last bits of the UNet's weights
 changed, which tells how far rounding alone changes its result. Needs torch, diffusers 0.42.1, transformers and safetensors; CPU.
@@ -38,12 +38,14 @@ kind, count, first, target = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Pa
 target.mkdir(parents=True, exist_ok=True)
 XL = "-xl" in kind
 IMG2IMG = kind.endswith("img2img")
+INPAINT = kind.endswith("inpaint")
 CONTROL = kind.startswith("controlnet")
 CLASS = {
     "x4": "StableDiffusionUpscalePipeline",
     "x2": "StableDiffusionLatentUpscalePipeline",
     "controlnet": "StableDiffusionControlNetPipeline",
     "controlnet-img2img": "StableDiffusionControlNetImg2ImgPipeline",
+    "controlnet-inpaint": "StableDiffusionControlNetInpaintPipeline",
     "controlnet-xl": "StableDiffusionXLControlNetPipeline",
     "controlnet-xl-img2img": "StableDiffusionXLControlNetImg2ImgPipeline",
 }[kind]
@@ -179,7 +181,7 @@ def save_model(place):
         parts["add_watermarker"] = False
     else:
         labels = dict(num_class_embeds=pick(None, 120, 400)) if kind == "x4" else {}
-        parts["unet"] = unet(cross, 7 if kind == "x4" else 4, **labels)
+        parts["unet"] = unet(cross, 7 if kind == "x4" else pick(4, 9) if INPAINT else 4, **labels)
     if not XL:
         parts["text_encoder"], parts["tokenizer"] = text_encoder(cross, 0, 3, tokenizer), tokenizer
     parts["vae"] = autoencoder(levels)
@@ -192,9 +194,12 @@ def save_model(place):
         for i in range(3):
             net = ControlNetModel.from_unet(
                 parts["unet"],
+                load_weights_from_unet=not INPAINT,
                 conditioning_embedding_out_channels=[pick(4, 6) for _ in range(levels)],
                 controlnet_conditioning_channel_order=pick("rgb", "rgb", "bgr"),
             )
+            if INPAINT:  # for latents alone, whatever the UNet takes
+                net = ControlNetModel.from_config({**net.config, "in_channels": 4})
             net.register_to_config(global_pool_conditions=i == 2)
             stirred(net, 10 * place + i, 0.1).save_pretrained(target / f"net{place}.{i}")
             nets.append(net)
@@ -298,6 +303,21 @@ def image_input(batch, latents=None, control=False, same=None, alone=False):
     return tensor(many, 4, *latents, normal=True)
 
 
+def mask(width, height, picture=False):
+    """White in a rectangle, grey in another."""
+    values = np.zeros((height, width), np.uint8)
+    top, left = rng.randrange(height // 2), rng.randrange(width // 2)
+    values[top : top + height // 2, left : left + width // 3] = 255
+    values[height // 2 : height // 2 + 3] = pick(0, 100, 160)
+    if not picture and chance(0.4):
+        name = f"given{len(tensors)}"
+        tensors[name] = torch.from_numpy(values).float()[None, None] / 255
+        return dict(tensor=name)
+    name = f"mask{len(list(target.glob('mask*.png')))}.png"
+    Image.fromarray(values).save(target / name)
+    return name
+
+
 WORDS = "a an old lighthouse boat in the fog fantasy landscape trending on artstation red very large (small) 4k,".split()
 
 
@@ -365,13 +385,15 @@ def control(run, batch, factor):
     run["several"] = len(nets) > 1 or chance(0.15)
     width, height = size()
     given = chance(0.5)
+    if INPAINT and given and chance(0.95):  # others are refused
+        width, height = pick(24, 32, 40), pick(16, 32, 48)
     if given:
         args["width"], args["height"] = width, height
-    elif chance(0.15):
+    elif chance(0 if INPAINT else 0.15):
         args["width"] = width
     own = lambda: size() if given or chance(0.03) else (width, height)
     images = [image_input(batch, control=True, same=own(), alone=run["several"]) for _ in nets]
-    name = "control_image" if IMG2IMG else "image"
+    name = "control_image" if IMG2IMG or INPAINT else "image"
     args[name] = images if run["several"] else images[0]
     each = lambda value: [value() for _ in nets] if run["several"] and chance(0.6) else value()
     if chance(0.8):
@@ -382,6 +404,16 @@ def control(run, batch, factor):
         args["control_guidance_end"] = each(lambda: pick(0.5, 0.7, 1.0))
     if chance(0.35):
         args["guess_mode"] = True
+    if INPAINT:
+        args["strength"] = pick(0.4, 0.8, 1.0, 1.0)
+        args["num_inference_steps"] += 2
+        one = own()
+        args["image"] = image_input(batch, same=one)
+        args["mask_image"] = mask(*(one if chance(0.9) else size()))
+        if chance(0.3) and not run["several"] and batch == 1:
+            args["padding_mask_crop"], args["output_type"] = pick(0, 2, 5), "pil"
+            args["image"], args["mask_image"] = picture(*one), mask(*one, picture=True)
+            args["control_image"] = picture(*(one if chance(0.8) else size()))
     if IMG2IMG:
         args["strength"] = pick(0.4, 0.5, 0.8, 0.99, 1.0)
         args["num_inference_steps"] += 2
@@ -471,6 +503,8 @@ def perform(run, change=None):
     finally:
         for hook in hooks:
             hook.remove()
+    if args["output_type"] == "pil":
+        images = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 for image in images])
     after = torch.cat([torch.randn(16, generator=each) for each in generators])
     return images, latents, after
 

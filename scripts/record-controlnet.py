@@ -170,7 +170,7 @@ for family, seeds in ((SD, (1,)), (XL, (2, 3))):
 expected, runs = {}, []
 
 
-def run(class_name, model, nets, scheduler, seed, several=False, callback=None, config=None, **args):
+def run(class_name, model, nets, scheduler, seed, several=False, callback=None, config=None, output_type="pt", **args):
     cls = getattr(diffusers, class_name)
     loaded = [ControlNetModel.from_pretrained(TARGET / net) for net in nets]
     kwargs = {} if model == XL else dict(safety_checker=None)
@@ -202,7 +202,7 @@ def run(class_name, model, nets, scheduler, seed, several=False, callback=None, 
     for key in ("original_size", "crops_coords_top_left", "negative_original_size", "negative_target_size"):
         if key in given:
             given[key] = tuple(given[key])
-    for key in ("image", "control_image"):
+    for key in ("image", "mask_image", "control_image"):
         if isinstance(args.get(key), dict):
             given[key] = expected[args[key]["tensor"]]
     generators = [torch.Generator().manual_seed(each) for each in (seed if isinstance(seed, list) else [seed])]
@@ -210,10 +210,12 @@ def run(class_name, model, nets, scheduler, seed, several=False, callback=None, 
     images = pipe(
         **given,
         generator=generators if isinstance(seed, list) else generators[0],
-        output_type="pt",
+        output_type=output_type,
         callback_on_step_end=on_step,
         callback_on_step_end_tensor_inputs=names,
     ).images
+    if output_type == "pil":
+        images = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1).float() for image in images])
     expected[f"run{place}.images"] = images.contiguous()
     expected[f"run{place}.latents"] = torch.stack(latents).contiguous()
     expected[f"run{place}.rng"] = torch.cat([torch.randn(16, generator=each) for each in generators])
@@ -223,7 +225,7 @@ def run(class_name, model, nets, scheduler, seed, several=False, callback=None, 
             scheduler=scheduler.__name__,
             **(dict(scheduler_config=config) if config else {}),
             seed=seed,
-            args=dict(**args, output_type="pt"),
+            args=dict(**args, output_type=output_type),
             timesteps=timesteps,
             **(dict(callback=callback) if callback else {}),
         )
@@ -277,6 +279,27 @@ run(IMAGE, SD, ["controlnet1", "controlnet1"], UniPCMultistepScheduler, 16, prom
 run(XL_IMAGE, XL, ["controlnet3"], EulerAncestralDiscreteScheduler, 17, config=dict(prediction_type="v_prediction"), **ODD,
     prompt="a boat", num_inference_steps=3, strength=1.0, negative_original_size=[32, 64], negative_target_size=[64, 32],
     control_guidance_start=0.3, guess_mode=True)
+
+# Inpainting, by models whose UNet takes the mask and by others.
+for i, (width, height) in enumerate([(40, 56), (52, 40)]):
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 3 : height // 2 + 6 * i, 8 : width // 2] = 255
+    mask[height // 2 - 4 : height // 2, width // 3 :] = 90 + 60 * i
+    Image.fromarray(mask).save(TARGET / f"mask{i}.png")
+expected["mask"] = torch.rand((1, 1, 43, 37), generator=generator)
+INPAINT, MASKED = "StableDiffusionControlNetInpaintPipeline", "../inpaint/model"
+run(INPAINT, SD, [CONTROL0], DDIMScheduler, 18, prompt="a boat", image="image0.png", mask_image="mask0.png",
+    control_image="image0.png", num_inference_steps=4, strength=0.7, eta=0.5)
+run(INPAINT, MASKED, [CONTROL0, CONTROL1], EulerDiscreteScheduler, [19, 20], prompt=prompts, height=40, width=32,
+    image=["image0.png", "image1.png"], mask_image=["mask0.png", "mask1.png"], control_image=["image2.png", "image1.png"],
+    num_inference_steps=3, guess_mode=True, controlnet_conditioning_scale=[1.0, 0.4], control_guidance_start=[0.0, 0.3])
+run(INPAINT, MASKED, [CONTROL1], EulerAncestralDiscreteScheduler, 21, prompt="a boat", image="image0.png", mask_image="mask0.png",
+    control_image="image0.png", num_inference_steps=3, padding_mask_crop=3, height=48, width=32, output_type="pil",
+    negative_prompt="dark")
+run(INPAINT, SD, ["controlnet1"], UniPCMultistepScheduler, 22, prompt="a boat", **ODD, mask_image={"tensor": "mask"},
+    num_inference_steps=4, strength=0.5, num_images_per_prompt=2, guidance_scale=1.0)
+run(INPAINT, SD, [CONTROL0], DDIMScheduler, 23, prompt="a boat", image="image1.png", mask_image="mask1.png",
+    control_image="image1.png", num_inference_steps=3, padding_mask_crop=0, output_type="pil", strength=0.8)
 
 versions = dict(diffusers=diffusers.__version__, torch=torch.__version__)
 (TARGET / "case.json").write_text(json.dumps(dict(versions=versions, runs=runs), indent=1) + "\n")

@@ -4,6 +4,7 @@ import type { StableDiffusionComponents } from "./components.js";
 import type { ControlNetComponents, ControlNets } from "./controlnet/components.js";
 import type { StableDiffusionControlNetPipeline } from "./controlnet/controlnet.js";
 import type { StableDiffusionControlNetImg2ImgPipeline } from "./controlnet/controlnet_img2img.js";
+import type { StableDiffusionControlNetInpaintPipeline } from "./controlnet/controlnet_inpaint.js";
 import { type DiffusionPipeline, loadPipeline, sharePipeline } from "./diffusion_pipeline.js";
 import { classNameFor, type Task } from "./families.js";
 import { anyComponentNames, pipelineFromClassName } from "./registry.js";
@@ -34,6 +35,10 @@ export type AnyControlNetTextToImage = DiffusionPipeline &
 /** The same of `StableDiffusionControlNetImg2ImgPipeline` and `StableDiffusionXLControlNetImg2ImgPipeline`. */
 export type AnyControlNetImageToImage = DiffusionPipeline &
   Pick<StableDiffusionControlNetImg2ImgPipeline, Common | "controlnet">;
+
+/** The same of `StableDiffusionControlNetInpaintPipeline`. */
+export type AnyControlNetInpainting = DiffusionPipeline &
+  Pick<StableDiffusionControlNetInpaintPipeline, Common | "controlnet">;
 
 type Common = "run" | "vae" | "unet" | "scheduler";
 
@@ -171,13 +176,17 @@ export class AutoPipelineForInpainting {
   private constructor() {}
 
   /** As {@link AutoPipelineForText2Image.fromPretrained}, for inpainting. */
-  static async fromPretrained(pathOrId: string, options?: LoadOptions<AutoComponents>): Promise<AnyInpainting> {
-    return (await load("inpainting", pathOrId, options)) as AnyInpainting;
+  static async fromPretrained(pathOrId: string, options: LoadingWithControl): Promise<AnyControlNetInpainting>;
+  static async fromPretrained(pathOrId: string, options?: Loading): Promise<AnyInpainting>;
+  static async fromPretrained(pathOrId: string, options?: Loading): Promise<DiffusionPipeline> {
+    return await load("inpainting", pathOrId, options);
   }
 
   /** As {@link AutoPipelineForText2Image.fromPipe}, for inpainting. */
-  static fromPipe(pipe: DiffusionPipeline, components: AutoShared = {}): AnyInpainting {
-    return share("inpainting", pipe, components) as AnyInpainting;
+  static fromPipe(pipe: DiffusionPipeline, components: SharedWithControl): AnyControlNetInpainting;
+  static fromPipe(pipe: DiffusionPipeline, components?: AutoShared): AnyInpainting;
+  static fromPipe(pipe: DiffusionPipeline, components: AutoShared = {}): DiffusionPipeline {
+    return share("inpainting", pipe, components);
   }
 
   /** As {@link AutoPipelineForText2Image.classNameFor}, for inpainting. */

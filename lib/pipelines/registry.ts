@@ -4,6 +4,7 @@ import type { OptionNames } from "../core/known-options.js";
 import { quote } from "../core/quote.js";
 import { StableDiffusionControlNetPipeline } from "./controlnet/controlnet.js";
 import { StableDiffusionControlNetImg2ImgPipeline } from "./controlnet/controlnet_img2img.js";
+import { StableDiffusionControlNetInpaintPipeline } from "./controlnet/controlnet_inpaint.js";
 import { StableDiffusionXLControlNetPipeline } from "./controlnet/controlnet_sd_xl.js";
 import { StableDiffusionXLControlNetImg2ImgPipeline } from "./controlnet/controlnet_sd_xl_img2img.js";
 import type { DiffusionPipeline, PipelineClass } from "./diffusion_pipeline.js";
@@ -43,6 +44,7 @@ const PIPELINES: readonly AnyPipelineClass[] = [
   KandinskyV22PriorPipeline,
   KandinskyV22PriorEmb2EmbPipeline,
   StableDiffusionControlNetImg2ImgPipeline,
+  StableDiffusionControlNetInpaintPipeline,
   StableDiffusionControlNetPipeline,
   StableDiffusionPipeline,
   StableDiffusionImg2ImgPipeline,

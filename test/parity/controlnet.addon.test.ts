@@ -5,6 +5,7 @@ import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { ControlNetModel } from "../../lib/models/controlnet.js";
 import { StableDiffusionControlNetPipeline } from "../../lib/pipelines/controlnet/controlnet.js";
 import { StableDiffusionControlNetImg2ImgPipeline } from "../../lib/pipelines/controlnet/controlnet_img2img.js";
+import { StableDiffusionControlNetInpaintPipeline } from "../../lib/pipelines/controlnet/controlnet_inpaint.js";
 import { StableDiffusionXLControlNetPipeline } from "../../lib/pipelines/controlnet/controlnet_sd_xl.js";
 import { StableDiffusionXLControlNetImg2ImgPipeline } from "../../lib/pipelines/controlnet/controlnet_sd_xl_img2img.js";
 import { deviation } from "../helpers/compare.js";
@@ -15,6 +16,7 @@ const TOLERANCE = 1e-5;
 const CLASSES = {
   StableDiffusionControlNetPipeline,
   StableDiffusionControlNetImg2ImgPipeline,
+  StableDiffusionControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline,
   StableDiffusionXLControlNetImg2ImgPipeline,
 };

@@ -6,13 +6,19 @@ import { Tensor } from "../../lib/core/tensor.js";
 import { RgbImage } from "../../lib/images/index.js";
 import { ControlNetModel } from "../../lib/models/controlnet.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
-import { AutoPipelineForImage2Image, AutoPipelineForText2Image } from "../../lib/pipelines/auto.js";
+import {
+  AutoPipelineForImage2Image,
+  AutoPipelineForInpainting,
+  AutoPipelineForText2Image,
+} from "../../lib/pipelines/auto.js";
 import { StableDiffusionControlNetPipeline } from "../../lib/pipelines/controlnet/controlnet.js";
 import { StableDiffusionControlNetImg2ImgPipeline } from "../../lib/pipelines/controlnet/controlnet_img2img.js";
+import { StableDiffusionControlNetInpaintPipeline } from "../../lib/pipelines/controlnet/controlnet_inpaint.js";
 import { StableDiffusionXLControlNetPipeline } from "../../lib/pipelines/controlnet/controlnet_sd_xl.js";
 import { DiffusionPipeline } from "../../lib/pipelines/diffusion_pipeline.js";
 import { imageToTensor } from "../../lib/pipelines/image-tensors.js";
 import { StableDiffusionPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion.js";
+import { StableDiffusionInpaintPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js";
 import { StableDiffusionXLPipeline } from "../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
@@ -79,6 +85,8 @@ describe("loading", () => {
     expect(image.unet).toBe(plain.unet);
     using kept = AutoPipelineForText2Image.fromPipe(image);
     expect((kept as StableDiffusionControlNetPipeline).controlnet).toBe(net);
+    using painting = AutoPipelineForInpainting.fromPipe(plain, { controlnet: net });
+    expect(painting).toBeInstanceOf(StableDiffusionControlNetInpaintPipeline);
     using without = AutoPipelineForText2Image.fromPipe(image, { controlnet: null });
     expect(without).not.toBeInstanceOf(StableDiffusionControlNetPipeline);
     using xl = await AutoPipelineForText2Image.fromPretrained(fixture("sdxl-img2img", "model"), { controlnet: XL_NET });
@@ -236,5 +244,47 @@ describe("calls", () => {
     const rounded = await half.run({ ...SHORT, image: CONTROL });
     expect(rounded.images.dtype).toBe("bfloat16");
     expect(await rounded.images.isFinite()).toBe(true);
+  });
+});
+
+describe("inpainting", () => {
+  let pipe: StableDiffusionControlNetInpaintPipeline;
+  beforeAll(async () => {
+    pipe = await StableDiffusionControlNetInpaintPipeline.fromPretrained(MODEL, { controlnet: NETS[0] });
+  });
+  afterAll(() => pipe.dispose());
+  const square = (side: number, value = 0) => new RgbImage(side, side, new Uint8Array(side * side * 3).fill(value));
+  const call = { ...SHORT, image: square(32), maskImage: square(32, 255), controlImage: square(32, 90) };
+
+  test("refuses what does not fit together, naming both", async () => {
+    using latents = await Tensor.zeros([1, 4, 4, 4]);
+    using tensor = await Tensor.zeros([1, 3, 32, 32]);
+    const crop = { paddingMaskCrop: 2, outputType: "image" } as const;
+    const cases: [options: object, message: RegExp][] = [
+      [{ controlImage: undefined }, /controlImage must be given, not undefined/],
+      [{ maskImage: undefined }, /maskImage must be given/],
+      [{ controlImage: square(40) }, /image makes 32×32 pixels and controlImage 40×40/],
+      [{ maskImage: square(40) }, /maskImage makes 40×40 pixels and image 32×32/],
+      [{ image: latents }, /image must be pixels/],
+      [{ image: [square(32), square(32)] }, /2 images cannot be matched with 1 prompts/],
+      [{ maxSize: 16 }, /unknown option "maxSize"/],
+      [{ ...crop, controlImage: tensor }, /controlImage must be images with paddingMaskCrop/],
+      [{ ...crop, maskImage: square(40, 255) }, /the mask must have the image's size, 32×32, not 40×40/],
+      [{ latents: tensor }, /latents must be \[1,4,4,4\]/],
+    ];
+    for (const [options, message] of cases)
+      await expect(pipe.run({ ...call, ...options })).rejects.toMatchObject(argument(message));
+  });
+
+  test("resizes all to a given size, and without control is the plain pipeline's", async () => {
+    using plain = StableDiffusionInpaintPipeline.fromPipe(pipe);
+    plain.scheduler = pipe.scheduler;
+    const size = { height: 40, width: 48, maskImage: square(33, 255) };
+    const free = await plain.run({ ...SHORT, image: call.image, ...size });
+    const off = await pipe.run({ ...call, ...size, controlImage: square(50), controlnetConditioningScale: 0 });
+    expect(off.images.shape).toEqual([1, 4, 5, 6]);
+    expect(await off.images.equal(free.images)).toBe(true);
+    const led = await pipe.run({ ...call, ...size });
+    expect(await led.images.equal(free.images)).toBe(false);
   });
 });

@@ -14,7 +14,7 @@ import {
   type Unsized,
 } from "../inpainting/call.js";
 import { INPAINT_PICTURE_OPTIONS, type InpaintImageOptions } from "../inpainting/options.js";
-import { readPictures, withOverlay } from "../inpainting/pictures.js";
+import { type InpaintPictures, readPictures, withOverlay } from "../inpainting/pictures.js";
 import { puttingBack, startInpainting } from "../inpainting/start.js";
 import { finish } from "../latents.js";
 import { checkFraction } from "../options.js";
@@ -66,7 +66,8 @@ const OPTIONS = optionNames<InpaintOptions<OutputType>>()({
   numInferenceSteps: true,
 });
 
-type Call = StableDiffusionCall & ScheduleCall & InpaintCall;
+/** A validated call. */
+export type InpaintingCall = StableDiffusionCall & ScheduleCall & InpaintCall;
 
 /**
  * Paints the masked part of images anew, numerically equal to diffusers' class of this name: with inpainting models, whose
@@ -108,32 +109,44 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
       options,
       (device) => this.#check(options, device),
       async (checked) => {
-        using scope = new Scope();
-        const { scheduler, finite } = await this.begin(checked, scope);
-        const call = await sized<Call>(checked);
-        await checkGivenTensors({ maskedImageLatents: call.maskedImageLatents }, call.allowNonFinite);
-        const timesteps = setPartialSchedule(scheduler, call, call.strength, { whole: true });
-        const pictures = await readPictures(call);
-        const text = scope.add(await this.encodeText(call, finite));
-        const { image } = scope.add(await this.prepareImage(pictures.image, call, call.size));
-        const from = { image, masks: pictures.masks, scheduler, timesteps, finite };
-        const { latents, channels, ...kept } = await startInpainting(call, from, scope);
-        const steps = scope.add(await this.guide(call, { text, timesteps, channels }));
-        const afterStep = puttingBack(call, kept, from);
-        const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite, afterStep });
-        return await withOverlay(await finish<T>(denoised, { ...call, finite }), pictures);
+        const call = await sized<InpaintingCall>(checked);
+        return await this.paint<T>(call, await readPictures(call));
       },
     );
   }
 
-  #check(options: InpaintOptions<OutputType>, device: string): Unsized<Call> {
-    const { vae, textEncoder } = this;
+  /** Paints the images of a call, which are read. */
+  protected async paint<T extends OutputType>(
+    call: InpaintingCall,
+    pictures: InpaintPictures,
+  ): Promise<ImagesResult<T>> {
+    using scope = new Scope();
+    const { scheduler, finite } = await this.begin(call, scope);
+    await checkGivenTensors({ maskedImageLatents: call.maskedImageLatents }, call.allowNonFinite);
+    const timesteps = setPartialSchedule(scheduler, call, call.strength, { whole: true });
+    const text = scope.add(await this.encodeText(call, finite));
+    const { image } = scope.add(await this.prepareImage(pictures.image, call, call.size));
+    const from = { image, masks: pictures.masks, scheduler, timesteps, finite };
+    const { latents, channels, ...kept } = await startInpainting(call, from, scope);
+    const steps = scope.add(await this.guide(call, { text, timesteps, channels }));
+    const afterStep = puttingBack(call, kept, from);
+    const denoised = await denoise({ ...call, ...steps.hooks, scheduler, timesteps, latents, finite, afterStep });
+    return await withOverlay(await finish<T>(denoised, { ...call, finite }), pictures);
+  }
+
+  #check(options: InpaintOptions<OutputType>, device: string): Unsized<InpaintingCall> {
+    const call = this.checkPainting(options, device);
+    return { ...call, size: checkInpaintSize(options, call, this.vae.scaleFactor) };
+  }
+
+  /** Validates a call but for the size of its images. */
+  protected checkPainting(options: InpaintOptions<OutputType>, device: string): Omit<InpaintingCall, "size"> {
+    const { textEncoder } = this;
     checkInpaintPictures(options);
     const strength = checkFraction("strength", options.strength ?? 1);
     const call = this.checkCommon(options, device, checkTextGuidance(options, textEncoder.config.num_hidden_layers));
     const pictures = inpaintPictures(options, call);
-    const size = checkInpaintSize(options, { ...call, ...pictures }, vae.scaleFactor);
     const schedule = checkSchedule(options, options.numInferenceSteps ?? 50);
-    return { ...call, ...schedule, guidanceRescale: 0, ...pictures, size, strength };
+    return { ...call, ...schedule, guidanceRescale: 0, ...pictures, strength };
   }
 }
