@@ -254,7 +254,7 @@ def size():
     return pick(16, 17, 19, 24, 31, 32, 33, 40, 45, 48), pick(16, 18, 24, 27, 32, 34, 40, 47, 48)
 
 
-def picture(width, height):
+def picture(width, height, mode=None):
     global pictures
     noise = np.random.default_rng(pictures)
     pixels = noise.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -262,7 +262,7 @@ def picture(width, height):
     pixels[..., 0] = (x * (pictures % 7 + 2)) % 256
     pixels[..., 1] = (y * 5 + 40 * pictures) % 256
     image = Image.fromarray(pixels)
-    mode = pick("RGB", "RGB", "RGB", "L", "RGBA", "P")
+    mode = mode or pick("RGB", "RGB", "RGB", "L", "RGBA", "P")
     if mode == "RGBA":
         image.putalpha(Image.fromarray(noise.integers(0, 256, (height, width), dtype=np.uint8)))
     elif mode != "RGB":
@@ -412,7 +412,8 @@ def control(run, batch, factor):
         args["mask_image"] = mask(*(one if chance(0.9) else size()))
         if chance(0.3) and not run["several"] and batch == 1:
             args["padding_mask_crop"], args["output_type"] = pick(0, 2, 5), "pil"
-            args["image"], args["mask_image"] = picture(*one), mask(*one, picture=True)
+            # With a palette or alpha it is cut out of the file's own pixels, which load_image does not give.
+            args["image"], args["mask_image"] = picture(*one, "RGB"), mask(*one, picture=True)
             args["control_image"] = picture(*(one if chance(0.8) else size()))
     if IMG2IMG:
         args["strength"] = pick(0.4, 0.5, 0.8, 0.99, 1.0)
