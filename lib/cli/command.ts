@@ -4,6 +4,8 @@ import type { Environment } from "../runtime/platform.js";
 
 /** Where a subcommand reads from and writes to. */
 export interface CommandIo {
+  /** For answers to questions; by default this process's. */
+  stdin?: NodeJS.ReadableStream;
   stdout: NodeJS.WritableStream & { isTTY?: boolean };
   /** For errors, warnings and progress bars. */
   stderr: NodeJS.WritableStream & { isTTY?: boolean };

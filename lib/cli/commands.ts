@@ -41,6 +41,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./launch.js")).launchCommand,
   },
   {
+    name: "config",
+    summary: "write the configuration of `ip2p launch`, as `accelerate config` does",
+    load: async () => (await import("./config.js")).configCommand,
+  },
+  {
     name: "make-dataset",
     summary: "make a data set: of your own pairs of images in another layout, or of drawn images",
     load: async () => (await import("./make-dataset.js")).makeDatasetCommand,

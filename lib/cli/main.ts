@@ -2,6 +2,7 @@
 import "../core/symbols.js"; // before everything else
 import { runCommandLine } from "./dispatch.js";
 import { describeFailure } from "./failure.js";
+import { endWithLauncher } from "./lifeline.js";
 import { cancelOnSignals } from "./signals.js";
 import { showWarnings } from "./warnings.js";
 
@@ -19,6 +20,11 @@ for (const event of ["uncaughtException", "unhandledRejection"])
 
 const { stdout, stderr, env } = process;
 const cancellation = cancelOnSignals(stderr);
+endWithLauncher(
+  env,
+  () => process.stdin,
+  () => cancellation.cancel("SIGTERM"),
+);
 showWarnings((text) => stderr.write(`ip2p: warning: ${text}\n`));
 const status = await runCommandLine(process.argv.slice(2), { stdout, stderr, env, signal: cancellation.signal });
 process.exitCode = cancellation.statusFor(status);

@@ -12,6 +12,8 @@ export function statusOfSignal(name: NodeJS.Signals): number {
 export interface Cancellation {
   /** Fires at the first signal; its reason is the signal's name. */
   readonly signal: AbortSignal;
+  /** Cancels as a first signal of this name does, if none has come. */
+  cancel(name: NodeJS.Signals): void;
   /** {@link statusOfSignal} if a signal stopped the command, otherwise the command's own. */
   statusFor(status: number): number;
   /** Removes the signal handlers. */
@@ -34,6 +36,9 @@ export function cancelOnSignals(stderr: CommandIo["stderr"]): Cancellation {
   for (const name of SIGNALS) process.on(name, onSignal);
   return {
     signal: controller.signal,
+    cancel: (name) => {
+      if (stopped === undefined) onSignal(name);
+    },
     statusFor: (status) => (status === 0 ? 0 : (stopped ?? status)),
     stop: () => {
       for (const name of SIGNALS) process.off(name, onSignal);

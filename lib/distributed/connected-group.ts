@@ -17,6 +17,8 @@ export interface ConnectOptions {
   timeoutMs: number;
   /** Gives up waiting for the others. */
   signal?: AbortSignal | undefined;
+  /** Where this process computes: its tensors there are exchanged as well. Default "cpu". */
+  device?: string | undefined;
   /** Called with the step that is being made, and with the failure of another process. */
   onStatus?: ((status: RankStatus) => void) | undefined;
 }
@@ -96,12 +98,16 @@ export class ConnectedGroup implements ProcessGroup {
       const members = await meet(store, place, timeoutMs, signal);
       await checkNetwork(place.host, members);
       const group = new ConnectedGroup(place, members, store, pulse, options);
-      await group.#join(signal);
+      await group.#join(signal, options.device ?? "cpu");
       return group;
     } catch (error) {
       for (const store of opened) store.dispose();
       throw error;
     }
+  }
+
+  get localRank(): number {
+    return this.#place.localRank;
   }
 
   get isMain(): boolean {
@@ -220,10 +226,11 @@ export class ConnectedGroup implements ProcessGroup {
     this.#store.dispose();
   }
 
-  async #join(signal: AbortSignal | undefined): Promise<void> {
+  async #join(signal: AbortSignal | undefined, device: string): Promise<void> {
     try {
       const joined = native().openProcessGroup(
-        ...([this.#store.handle, `ip2p/${this.#place.attempt}/gloo`, this.rank, this.size, this.#timeoutMs] as const),
+        ...([this.#store.handle, `ip2p/${this.#place.attempt}/group`, this.rank, this.size] as const),
+        ...([this.#timeoutMs, device] as const),
       );
       this.#native = await unlessAborted(joined, signal);
     } catch (error) {
@@ -279,7 +286,7 @@ export class ConnectedGroup implements ProcessGroup {
     if (this.#error || failure.rank === this.rank) return;
     this.#error = errorOf(failure);
     if (failure.code === null) this.#whole = false;
-    this.#onStatus?.({ step: this.#step, victimOf: failure.rank });
+    this.#onStatus?.({ step: this.#step, victimOf: failure.rank, isLost: failure.code === null });
     this.#heartbeat.stop();
     this.#waits.abort(this.#error);
     // Who fails in good order does so between exchanges, so that one that is under way completes.

@@ -30,10 +30,11 @@ export const MAX_PROCESSES = 1023;
  * `LOCAL_RANK` if there is one. In a step of Slurm (`srun`) its own say rank and size, if `MASTER_ADDR` and `MASTER_PORT` are
  * set.
  *
+ * @param given `--local_rank` of old launchers, which counts where there is no `LOCAL_RANK`; negative if not given
  * @returns undefined for a process that trains alone
  * @throws `ERR_DISTRIBUTED` naming the variable that is missing or malformed
  */
-export function placeFromEnvironment(env: Environment): Place | undefined {
+export function placeFromEnvironment(env: Environment, given = -1): Place | undefined {
   const { rank, size, localRank } =
     env.RANK === undefined && env.MASTER_ADDR !== undefined && Number(env.SLURM_STEP_NUM_TASKS) > 1
       ? {
@@ -46,14 +47,25 @@ export function placeFromEnvironment(env: Environment): Place | undefined {
           size: { name: "WORLD_SIZE", text: env.WORLD_SIZE },
           localRank: { name: "LOCAL_RANK", text: env.LOCAL_RANK },
         };
-  if (rank.text === undefined || size.text === undefined) return undefined;
+  if (rank.text === undefined || size.text === undefined) {
+    // The reference would train as often as there are processes, each alone, into one folder.
+    if (given > 0)
+      throw new InstructPix2PixError(
+        "ERR_DISTRIBUTED",
+        `local_rank ${given} says that this is one of several processes, but ${rank.text === undefined ? rank.name : size.name} is not set: start them by ip2p launch, torchrun or srun`,
+      );
+    return undefined;
+  }
   const processes = numberOf(size, 1, MAX_PROCESSES);
   const own = numberOf(rank, 0, processes - 1);
   if (processes === 1) return undefined;
   return {
     rank: own,
     size: processes,
-    localRank: localRank.text === undefined ? 0 : numberOf(localRank, 0, processes - 1),
+    localRank:
+      localRank.text === undefined
+        ? Math.min(Math.max(given, 0), processes - 1)
+        : numberOf(localRank, 0, processes - 1),
     host: hostname(),
     masterHost: textOf({ name: "MASTER_ADDR", text: env.MASTER_ADDR }),
     masterPort: numberOf({ name: "MASTER_PORT", text: env.MASTER_PORT }, 1, 65535),

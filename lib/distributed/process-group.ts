@@ -16,6 +16,8 @@ export interface ProcessGroup {
   /** This process, from 0. */
   readonly rank: number;
   readonly size: number;
+  /** This process among those of its host, from 0. */
+  readonly localRank: number;
   /** Whether this is rank 0, which writes everything. */
   readonly isMain: boolean;
   /** For reducing gradients; null if this process trains alone. */
@@ -55,6 +57,7 @@ export interface ProcessGroup {
 export const alone: ProcessGroup = {
   rank: 0,
   size: 1,
+  localRank: 0,
   isMain: true,
   native: null,
   signal: undefined,

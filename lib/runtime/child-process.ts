@@ -25,6 +25,8 @@ export interface ChildProcessOptions extends ChildOptions {
   killAfter?: (() => number) | undefined;
   /** Whether keys such as Ctrl-C on this process's terminal do not reach it. */
   ownGroup?: boolean;
+  /** Whether its standard input is a pipe that stays open as long as this process lives; default is an empty one. */
+  openInput?: boolean;
   /** Receives its output as it arrives. */
   onOutput?: (text: string, stream: "stdout" | "stderr") => void;
 }
@@ -58,18 +60,19 @@ export function runProgram(
   const prepared = prepare(program, options);
   if ("error" in prepared) return Promise.resolve(prepared);
   const { path, cwd, env, cleanUp } = prepared;
-  const { timeout, signal, killSignal, killAfter, ownGroup, onOutput } = options;
+  const { timeout, signal, killSignal, killAfter, ownGroup, openInput, onOutput } = options;
   return new Promise<ChildResult>((settle) => {
     const result: ChildResult = { status: null, signal: null, stdout: "", stderr: "" };
     const child = spawn(path, args, {
-      ...{ cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout, signal, killSignal, detached: ownGroup },
+      ...{ cwd, env, timeout, signal, killSignal, detached: ownGroup },
+      stdio: [openInput ? "pipe" : "ignore", "pipe", "pipe"],
     } as const);
     let killer: NodeJS.Timeout | undefined;
     signal?.addEventListener("abort", () => {
       if (killAfter) killer = setTimeout(() => child.kill("SIGKILL"), killAfter());
     });
     for (const stream of ["stdout", "stderr"] as const)
-      child[stream].setEncoding("utf8").on("data", (text: string) => {
+      child[stream]!.setEncoding("utf8").on("data", (text: string) => {
         if (onOutput) onOutput(text, stream);
         else result[stream] += text;
       });

@@ -35,6 +35,8 @@ export function checkTogether(options: TrainOptions): void {
     refuse('lrStepRules are the rules of lrScheduler "piecewise_constant", which was not asked for');
   if (options.weightsDtype === "bf16" && options.mixedPrecision === "fp16")
     refuse('weightsDtype "bf16" goes with mixedPrecision "bf16" or "no", not with "fp16"');
+  if (options.weightsDtype === "bf16" && options.shardOptimizer)
+    refuse('shardOptimizer shares float32 weights among processes, but weightsDtype "bf16" has none');
   if (options.weightsDtype === "bf16" && options.shadowWeights)
     refuse('shadowWeights keeps copies of float32 weights in half precision, but weightsDtype "bf16" has none');
   if (options.compat !== "diffusers") return;
@@ -43,6 +45,7 @@ export function checkTogether(options: TrainOptions): void {
     maxTrainSamples: options.maxTrainSamples !== undefined,
     mixedPrecision: options.mixedPrecision !== "no",
     weightsDtype: options.weightsDtype !== "fp32",
+    reduceDtype: options.reduceDtype !== "fp32",
     use8bitAdam: options.use8bitAdam,
     trainTextEncoder: options.trainTextEncoder,
     timestepBiasStrategy: options.timestepBiasStrategy !== "none",

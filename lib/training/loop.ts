@@ -166,7 +166,9 @@ export async function runLoop(
     const lr = learningRate.current;
     const decay = options.useEma ? emaDecay(progress.step + 1) : undefined;
     hooks.beforeUpdate();
-    const { gradNorm, skipped } = await trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1, decay);
+    const update = (signal?: AbortSignal) => trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1, decay, signal);
+    // Processes that share the optimizer's state exchange the weights.
+    const { gradNorm, skipped } = await (run.shards ? group.exchange(() => update(group.signal)) : update());
     if (skipped && !scaler) await notFinite("gradients", []);
     scaler?.update(skipped);
     if (scaler?.isExhausted) await notFinite("gradients", []);

@@ -6,15 +6,17 @@ import { native } from "../runtime/native.js";
  * Overwrites tensors with those of the same names, whose shapes and types must be the same.
  *
  * @param what for the message: "optimizer state"
+ * @param isPart whether the targets are only some of what there is
  * @throws `ERR_CHECKPOINT` naming missing or unexpected tensors, `ERR_STATE_DICT`
  */
 export async function restoreTensors(
   targets: Record<string, Tensor>,
   sources: Record<string, Tensor>,
   what: string,
+  isPart = false,
 ): Promise<void> {
   const missing = Object.keys(targets).filter((name) => !Object.hasOwn(sources, name));
-  const left = Object.keys(sources).filter((name) => !Object.hasOwn(targets, name));
+  const left = isPart ? [] : Object.keys(sources).filter((name) => !Object.hasOwn(targets, name));
   if (missing.length > 0 || left.length > 0)
     throw new InstructPix2PixError(
       "ERR_CHECKPOINT",

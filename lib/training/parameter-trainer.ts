@@ -1,17 +1,26 @@
 import { Tensor } from "../core/tensor.js";
 import type { NativeProcessGroup, NativeTrainer, NativeTrainerOptions } from "../runtime/contract/index.js";
-import { native } from "../runtime/native.js";
+import { cancellable, native } from "../runtime/native.js";
 
-const BFLOAT16_DEFAULTS = { bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0 } as const;
+const DEFAULTS = {
+  bfloat16Weights: false,
+  weightsRounding: "stochastic",
+  roundingSeed: 0,
+  shardRank: 0,
+  shardCount: 1,
+} as const;
 
-type WithDefault = keyof typeof BFLOAT16_DEFAULTS;
+type WithDefault = keyof typeof DEFAULTS;
 
-/** Those of the addon; `bfloat16Weights` defaults to false, `weightsRounding` to "stochastic", `roundingSeed` to 0. */
+/**
+ * Those of the addon; `bfloat16Weights` defaults to false, `weightsRounding` to "stochastic", `roundingSeed` to 0, and
+ * the optimizer's state is not shared.
+ */
 export type TrainerOptions = Omit<NativeTrainerOptions, WithDefault> & Partial<Pick<NativeTrainerOptions, WithDefault>>;
 
 /** Fills in the defaults. */
 export function nativeOptions(options: TrainerOptions): NativeTrainerOptions {
-  return { ...BFLOAT16_DEFAULTS, ...options };
+  return { ...DEFAULTS, ...options };
 }
 
 export interface StepReport {
@@ -32,18 +41,38 @@ export abstract class ParameterTrainer {
   /**
    * Divides the gradients by `lossScale`, clips their norm to `maxGradNorm`, updates the weights (AdamW) and clears the
    * gradients. With `emaDecay` it includes {@link updateEma}, in a fused pass; the EMA weights are updated even if the step
-   * is skipped.
+   * is skipped. Where processes share the optimizer's state, all of them call it, and exchange the weights.
    */
-  step(learningRate: number, maxGradNorm: number, lossScale = 1, emaDecay?: number): Promise<StepReport> {
-    return native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale, emaDecay ?? null);
+  step(
+    learningRate: number,
+    maxGradNorm: number,
+    lossScale = 1,
+    emaDecay?: number,
+    signal?: AbortSignal,
+  ): Promise<StepReport> {
+    return cancellable(signal, (token) =>
+      native().trainerStep(this.handle, learningRate, maxGradNorm, lossScale, emaDecay ?? null, token),
+    );
   }
 
   /**
    * From now on this is one of several processes that train together: weights and EMA weights become rank 0's, and a
    * micro-step can reduce. All processes call it.
+   *
+   * @param exchangedAs the type in which float32 gradients are summed; by default their own
    */
-  distribute(group: NativeProcessGroup): Promise<void> {
-    return native().trainerDistribute(this.handle, group);
+  distribute(group: NativeProcessGroup, exchangedAs?: "bfloat16"): Promise<void> {
+    return native().trainerDistribute(this.handle, group, exchangedAs ?? null);
+  }
+
+  /** Takes the EMA weights that other processes hold, so that {@link withEma} has all. */
+  borrowEma(averages: Record<string, Tensor>): Promise<void> {
+    const handles = Object.entries(averages).map(([name, { handle }]) => [name, handle] as const);
+    return native().trainerBorrowEma(this.handle, Object.fromEntries(handles));
+  }
+
+  giveEmaBack(): Promise<void> {
+    return native().trainerBorrowEma(this.handle, null);
   }
 
   /** Averages the gradients over all processes, in place of a last micro-step that has no data. */

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { resolveDevice } from "../core/device.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { Generator, randomSeed } from "../core/generator.js";
 import { allowTf32, useDeterministicAlgorithms } from "../core/numerics.js";
@@ -21,6 +20,7 @@ import { checkMetricsFile } from "../tracking/metrics-file.js";
 import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
 import type { TrainingState } from "./checkpoint/state.js";
 import { restoreDiffusersAverage } from "./compat/diffusers-checkpoint.js";
+import { trainingDevice } from "./device.js";
 import { type Draws, drawsFrom } from "./draws.js";
 import type { TrainEvent } from "./events.js";
 import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
@@ -34,6 +34,7 @@ import type { EditModels } from "./recipes/edit/models.js";
 import { checkValidation, loadValidation, type ValidationInput } from "./recipes/edit/validate.js";
 import type { LoopRules, Recipe } from "./recipes/recipe.js";
 import { findStart, type Resumption, type StartingPoint } from "./resume.js";
+import { Shards } from "./shards.js";
 import { restoreTrainer } from "./snapshot.js";
 import { timestepBias } from "./timestep-bias.js";
 import { checkSameModel, checkSameOptions, startTogether } from "./together.js";
@@ -57,8 +58,12 @@ export interface PreparedRun extends StartingPoint {
   totalSteps: number;
   /** The processes that train together. */
   group: ProcessGroup;
-  /** Undefined without validation. */
+  /** Where the parts of a trainer are that the processes share. */
+  shards: Shards | undefined;
+  /** Undefined without validation, which is rank 0's. */
   validation: ValidationInput | undefined;
+  /** Whether rank 0 validates. */
+  validates: boolean;
 }
 
 const FROZEN_DTYPE: Record<TrainOptions["mixedPrecision"], ModelDType> = {
@@ -81,12 +86,7 @@ export async function prepareRun(
   signal: AbortSignal | undefined,
 ): Promise<PreparedRun> {
   const warn = (message: string) => tell({ type: "warning", message });
-  const device = resolveDevice(given.compat && given.device === "auto" ? "cpu" : given.device);
-  if (group.size > 1 && device !== "cpu")
-    throw new InstructPix2PixError(
-      "ERR_INVALID_ARGUMENT",
-      'several processes train on the CPU only; give device "cpu"',
-    );
+  const device = trainingDevice(given, group.size > 1 ? group.localRank : undefined);
   if (given.weightsDtype === "bf16" && device !== "cpu")
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
@@ -101,14 +101,15 @@ export async function prepareRun(
     await checkPlaces(given.outputDir, { folders, validates: given.validationPrompt !== undefined });
   }
   const validation = group.isMain ? await loadValidation(validationImage, given, signal) : undefined;
+  const validates = await group.share(async () => validation !== undefined);
   const start = await startTogether(group, () => findStart(given, warn, signal));
   const { resumed } = start;
   const { state } = resumed ?? {};
   const seed = await group.share(async () => String(given.seed ?? savedSeed(state) ?? BigInt(randomSeed())));
   const options = { ...given, seed: BigInt(seed) };
   if (resumed && state) {
-    checkProcesses(resumed.folder, state, group, given.allowChangedOptions);
-    await checkResumed(resumed.folder, state, options, tell);
+    const isDealtAnew = checkProcesses(resumed.folder, state, given, group.size);
+    await checkResumed(resumed.folder, state, options, isDealtAnew, tell);
   }
   await checkSameOptions(group, options);
 
@@ -136,6 +137,7 @@ export async function prepareRun(
   if (compat && models.extended) await drawConvInLikeReference(models.unet, generators.cpu);
   const source = await permutationsOf(options, generators.cpu, group);
 
+  const sharded = options.shardOptimizer && group.size > 1;
   const trainer = await Trainer.create(
     models.unet,
     {
@@ -149,6 +151,7 @@ export async function prepareRun(
       shadowWeights: options.shadowWeights,
       bfloat16Weights: options.weightsDtype === "bf16",
       weightsRounding: options.weightsRounding,
+      ...(sharded && { shardRank: group.rank, shardCount: group.size }),
       roundingSeed: Number(BigInt.asUintN(53, options.seed)),
       mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
     },
@@ -160,16 +163,17 @@ export async function prepareRun(
     await restoreTrainer(
       { folder: resumed.folder, state: await stateOfRank(resumed.folder, state, group) },
       trainer,
-      options.useEma,
+      { useEma: options.useEma, sharded },
       group.rank >= processesOf(state) ? {} : compat ? { cpu: generators.cpu } : generators,
     );
-  else if (resumed && options.useEma) await restoreDiffusersAverage(resumed.folder, trainer);
+  else if (resumed && options.useEma) await restoreDiffusersAverage(resumed.folder, trainer, sharded);
 
   if (group.native) {
     await checkSameModel(group, await trainer.weights());
     const { native } = group;
-    await group.exchange(() => trainer.distribute(native));
+    await group.exchange(() => trainer.distribute(native, options.reduceDtype === "bf16" ? "bfloat16" : undefined));
   }
+  const shards = sharded ? await Shards.agree(group, trainer) : undefined;
   const updatesPerEpoch = Math.ceil(
     Math.ceil(dataset.length / (options.trainBatchSize * group.size)) / options.gradientAccumulationSteps,
   );
@@ -195,7 +199,9 @@ export async function prepareRun(
     scaler: options.mixedPrecision === "fp16" ? new LossScaler(state?.scaler ?? undefined) : null,
     updatesPerEpoch,
     totalSteps: options.maxTrainSteps ?? options.numTrainEpochs * updatesPerEpoch,
+    shards,
     validation,
+    validates,
   };
 }
 
@@ -213,9 +219,17 @@ async function checkResumed(
   folder: string,
   state: TrainingState,
   options: TrainOptions,
+  isDealtAnew: boolean,
   tell: (event: TrainEvent) => void,
 ): Promise<void> {
-  const changed = compareOptions(state.options, recordOptions({ ...options }, trainOptions), trainOptions);
+  const changed = compareOptions(state.options, recordOptions({ ...options }, trainOptions), trainOptions).filter(
+    ({ name }) => !(isDealtAnew && ["train_batch_size", "gradient_accumulation_steps"].includes(name)),
+  );
+  if (isDealtAnew)
+    tell({
+      type: "warning",
+      message: `${folder} was made by another number of processes: steps have the same rows, new processes draw other numbers`,
+    });
   if (!options.allowChangedOptions) assertSameOptions(changed, folder);
   for (const { name, saved, now } of changed)
     tell({ type: "warning", message: `${camelCase(name)} was ${saved} and is ${now}: the results will differ` });
@@ -255,7 +269,7 @@ const SEED_DISTANCE = 0x9e3779b97f4a7c15n;
  * generator states are not readable, or of fewer processes, they must not repeat the draws of earlier steps.
  */
 function generatorsOf(
-  { seed, compat }: TrainOptions & { seed: bigint },
+  { seed, compat, seedPerProcess }: TrainOptions & { seed: bigint },
   resumed: Resumption | undefined,
   { rank }: ProcessGroup,
 ): Record<"cpu" | "dropout", Generator> {
@@ -263,7 +277,8 @@ function generatorsOf(
   const first = unknown ? (seed ^ (BigInt(resumed.step) * SEED_DISTANCE)) % 2n ** 64n : seed;
   if (compat) return { cpu: new Generator("cpu", first), dropout: new Generator("cpu", first) };
   const seedAt = (place: number) => (first + BigInt(place) * SEED_DISTANCE) % 2n ** 64n;
-  return { cpu: new Generator("cpu", seedAt(2 * rank)), dropout: new Generator("cpu", seedAt(2 * rank + 1)) };
+  const place = seedPerProcess ? 2 * rank : 0;
+  return { cpu: new Generator("cpu", seedAt(place)), dropout: new Generator("cpu", seedAt(place + 1)) };
 }
 
 function autocastType(mixedPrecision: "bf16" | "fp16"): "bfloat16" | "float16" {

@@ -2,6 +2,7 @@ import { ConnectedGroup } from "../distributed/connected-group.js";
 import { placeFromEnvironment } from "../distributed/place.js";
 import { alone, type ProcessGroup } from "../distributed/process-group.js";
 import { writeRankStatus } from "../distributed/rank-status.js";
+import { trainingDevice } from "./device.js";
 import type { TrainOptions } from "./options.js";
 
 /**
@@ -11,14 +12,15 @@ import type { TrainOptions } from "./options.js";
  * @throws `ERR_DISTRIBUTED`, `ERR_ABORTED`, and what `work` throws
  */
 export async function withProcessGroup<T>(
-  { distributedTimeout }: TrainOptions,
+  options: TrainOptions,
   signal: AbortSignal | undefined,
   work: (group: ProcessGroup) => Promise<T>,
 ): Promise<T> {
-  const place = placeFromEnvironment(process.env);
+  const place = placeFromEnvironment(process.env, options.localRank);
   if (!place) return work(alone);
   const group = await ConnectedGroup.connect(place, {
-    timeoutMs: distributedTimeout * 1000,
+    timeoutMs: options.distributedTimeout * 1000,
+    device: trainingDevice(options, place.localRank),
     signal,
     onStatus: writeRankStatus,
   });

@@ -4,6 +4,7 @@ import type { ProcessGroup } from "../distributed/process-group.js";
 import { disk } from "../files/file-system.js";
 import { exists, readSmallFile } from "../files/tree.js";
 import { GENERATOR_STATES, type TrainingState } from "./checkpoint/state.js";
+import type { TrainOptions } from "./options.js";
 
 /** How many processes made a checkpoint. */
 export function processesOf({ order }: TrainingState): number {
@@ -11,22 +12,50 @@ export function processesOf({ order }: TrainingState): number {
   return typeof processes === "number" && Number.isSafeInteger(processes) && processes > 1 ? processes : 1;
 }
 
+/** How the rows of a step are dealt to processes and micro-steps. */
+interface Division {
+  processes: number;
+  batch: number;
+  accumulation: number;
+}
+
+/** Whether every step has the same rows, whichever process and micro-step takes them. */
+export function dealsAlike(before: Division, now: Division, rows: number): boolean {
+  const perStep = ({ processes, batch, accumulation }: Division) => processes * batch * accumulation;
+  // Several processes fill up an epoch's last round; one does not.
+  const perEpoch = ({ processes, batch }: Division) =>
+    processes === 1 ? rows : Math.ceil(rows / (processes * batch)) * processes * batch;
+  return perStep(before) === perStep(now) && perEpoch(before) === perEpoch(now);
+}
+
 /**
- * The position in the data and the generators belong to a number of processes.
+ * Checks the number of processes. Another one than the checkpoint's can go on where steps have the same rows; the
+ * reference's order of them belongs to the number.
  *
+ * @returns whether the rows are dealt in another way that makes the same steps
  * @throws `ERR_CONFIG` naming both numbers
  */
-export function checkProcesses(
-  folder: string,
-  state: TrainingState,
-  { size }: ProcessGroup,
-  allowChanged: boolean,
-): void {
+export function checkProcesses(folder: string, state: TrainingState, options: TrainOptions, size: number): boolean {
   const before = processesOf(state);
-  if (before === size || allowChanged) return;
+  if (before === size) return false;
+  const { train_batch_size: batch, gradient_accumulation_steps: accumulation } = state.options;
+  const rows = (state.order as { length?: unknown } | null)?.length;
+  const alike =
+    options.compat === undefined &&
+    dealsAlike(
+      { processes: before, batch: Number(batch), accumulation: Number(accumulation) },
+      { processes: size, batch: options.trainBatchSize, accumulation: options.gradientAccumulationSteps },
+      Number(rows),
+    );
+  if (alike || options.allowChangedOptions) return alike;
+  const counted = (processes: number) => (processes === 1 ? "one process" : `${processes} processes`);
   throw new InstructPix2PixError(
     "ERR_CONFIG",
-    `${folder}: was made by ${before === 1 ? "one process" : `${before} processes`}, and this run has ${size === 1 ? "one" : size}: batches and draws would differ; start as many, or give allowChangedOptions`,
+    `${folder}: was made by ${counted(before)} with trainBatchSize ${batch} and gradientAccumulationSteps ${accumulation}, and this run has ${counted(size)} with ${options.trainBatchSize} and ${options.gradientAccumulationSteps}: ${
+      options.compat === undefined
+        ? "steps would have other rows; choose them so that their product stays the same and divides the data set alike, or give allowChangedOptions"
+        : "with compat the order of the rows belongs to the number of processes; start as many, or give allowChangedOptions"
+    }`,
   );
 }
 

@@ -30,7 +30,7 @@ import { type ValidationInput, validate } from "./recipes/edit/validate.js";
 import type { Recipe } from "./recipes/recipe.js";
 import { recipeFor } from "./recipes/registry.js";
 import { beginRun, recordModel } from "./run-record.js";
-import { type Snapshot, saveCheckpoint, takeSnapshot, withTensors } from "./snapshot.js";
+import { type Snapshot, saveCheckpoint, takeSnapshot, type WholeState, withTensors } from "./snapshot.js";
 import { openTrackers, trackedValues } from "./trackers.js";
 import { splitByModel } from "./trainer.js";
 
@@ -206,7 +206,7 @@ class Session {
       signal,
     );
     if (stopped) await this.#saveStopped();
-    if (group.isMain) await this.#saveModel(progress.step);
+    await this.#saveModel(progress.step);
     if (rules.validatesPerMicroStep) this.#validatedStep = undefined;
     // The model is saved before the last validation, which may fail.
     await this.#validate(progress.step);
@@ -278,14 +278,28 @@ class Session {
       snapshot = await takeSnapshot(snapshot, generators);
     }
     const texts = await group.gather(what, generatorsAsText(snapshot.generators), waitMs);
+    const signal = waitMs === undefined ? group.signal : AbortSignal.timeout(waitMs);
+    const state = await this.#gatherState(signal);
     if (!texts) return;
     const index = await checkpointIndex(models, options);
-    const place = { run, notBefore, index, otherGenerators: texts.slice(1) };
+    const place = { run, notBefore, index, otherGenerators: texts.slice(1), state };
     const { path, movedAside } = await saveCheckpoint(trainer, snapshot, options, this.#trackers.states(), place);
     const seconds = (performance.now() - started) / 1000;
     if (movedAside !== undefined)
       this.#warn(`${path} had been written by another run or program; that one is kept as ${movedAside}`);
     this.#callbacks.event({ type: "checkpoint", path, step: snapshot.step, seconds });
+  }
+
+  /** Of processes that share the optimizer's state, rank 0 gathers it; undefined elsewhere. */
+  async #gatherState(signal: AbortSignal | undefined): Promise<WholeState | undefined> {
+    const { shards, options, group } = this.#run;
+    if (!shards) return undefined;
+    const gather = (which: "optimizer" | "ema") => shards.gather(which, signal);
+    return group.exchange(async () => {
+      const optimizer = await gather("optimizer");
+      const ema = options.useEma ? await gather("ema") : undefined;
+      return optimizer && { optimizer: async () => optimizer, ema: async () => ema! };
+    });
   }
 
   /**
@@ -322,12 +336,18 @@ class Session {
 
   /** Edits the validation image. A failure only causes a warning. */
   async #validate(step: number): Promise<void> {
-    const { options, trainer, validation } = this.#run;
-    if (!validation || this.#validatedStep === step) return;
+    const { options, trainer, validation, validates, shards, group } = this.#run;
+    if (!validates || this.#validatedStep === step) return;
     this.#validatedStep = step;
     // Errors are caught inside, so that only the exchange of weights can throw, after which the weights may be wrong.
-    const edit = () => outcomeOf(this.#edits(validation, step));
-    const { value, error } = options.useEma ? await trainer.withEma(edit) : await edit();
+    const edit = async () => validation && outcomeOf(this.#edits(validation, step));
+    const edited = !options.useEma
+      ? await edit()
+      : shards
+        ? await group.exchange(() => shards.withEma(group.signal, edit))
+        : await (validation && trainer.withEma(edit));
+    if (!validation || !edited) return;
+    const { value, error } = edited;
     if (error) {
       throwIfAborted(this.#signal);
       this.#warn(`validation after step ${step} failed: ${messageOf(error.reason)}; training goes on`);
@@ -355,10 +375,12 @@ class Session {
   }
 
   async #saveModel(step: number): Promise<void> {
-    const { options, recipe, models, trainer } = this.#run;
+    const { options, recipe, models, trainer, shards, group } = this.#run;
     const { outputDir } = options;
+    const average = options.useEma ? await group.exchange(async () => shards?.gather("ema", group.signal)) : undefined;
+    if (!group.isMain) return;
     const card = modelCard(options, recipe, step, options.seed);
-    await withTensors(await (options.useEma ? trainer.emaState() : trainer.weights()), (tensors) =>
+    await withTensors(average ?? (await (options.useEma ? trainer.emaState() : trainer.weights())), (tensors) =>
       savePipeline(outputDir, models.pipeline(splitByModel(tensors)), card),
     );
     const recorded = await outcomeOf(recordModel(outputDir, this.#run.run, step));

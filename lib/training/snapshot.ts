@@ -46,8 +46,16 @@ export async function takeSnapshot(progress: Progress, generators: Record<string
 
 const OPTIMIZER = "optimizer.safetensors";
 
+/** The state of a trainer beside its weights; of several that share it, all of it. */
+export interface WholeState {
+  optimizer(): Promise<Record<string, Tensor>>;
+  ema(): Promise<Record<string, Tensor>>;
+}
+
 /** What a checkpoint holds besides a trainer and a snapshot. */
 export interface CheckpointExtras {
+  /** Default is the trainer's own. */
+  state?: WholeState | undefined;
   /** The content of its index. */
   index: string;
   /** The texts of the other processes' generators, from rank 1 on. */
@@ -66,15 +74,20 @@ export async function saveCheckpoint(
   snapshot: Snapshot,
   options: TrainOptions,
   trackers: Record<string, JsonValue>,
-  { index, otherGenerators, ...identity }: Pick<CommitOptions, "run" | "notBefore"> & CheckpointExtras,
+  {
+    index,
+    otherGenerators,
+    state: whole = wholeOf(trainer),
+    ...identity
+  }: Pick<CommitOptions, "run" | "notBefore"> & CheckpointExtras,
 ): Promise<Commit> {
   const write = async (folder: string) => {
     await withTensors(await trainer.weights(), (weights) => saveTrained(folder, "", trainer, weights));
     if (options.useEma)
-      await withTensors(await trainer.emaState(), (weights) =>
+      await withTensors(await whole.ema(), (weights) =>
         saveTrained(folder, "_ema", trainer, weights, emaConfig(snapshot.step)),
       );
-    await withTensors(await trainer.optimizerState(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
+    await withTensors(await whole.optimizer(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
     await writeState(folder, await stateOf(snapshot, options, trackers));
     for (const [i, text] of otherGenerators.entries()) await writeText(disk, join(folder, generatorsFile(i + 1)), text);
     await writeText(disk, join(folder, MODEL_INDEX), index);
@@ -83,6 +96,10 @@ export async function saveCheckpoint(
     ...identity,
     keep: options.checkpointsTotalLimit,
   });
+}
+
+function wholeOf(trainer: Trainer): WholeState {
+  return { optimizer: () => trainer.optimizerState(), ema: () => trainer.emaState() };
 }
 
 /** Writes the trained models as folders whose names end in `suffix`. */
@@ -141,19 +158,21 @@ async function stateOf(
 export async function restoreTrainer(
   { folder, state }: { folder: string; state: TrainingState },
   trainer: Trainer,
-  useEma: boolean,
+  { useEma, sharded }: { useEma: boolean; sharded: boolean },
   generators: Record<string, Generator>,
 ): Promise<void> {
+  const restore = (path: string, targets: Record<string, Tensor>, what: string) =>
+    restoreFile(path, targets, what, sharded);
   await withTensors(await trainer.optimizerState(), (state) =>
-    restoreFile(join(folder, OPTIMIZER), state, "the optimizer's state"),
+    restore(join(folder, OPTIMIZER), state, "the optimizer's state"),
   );
   if (useEma)
     await withTensors(await trainer.emaState(), async (average) => {
       const { unet, textEncoder } = splitByModel(average);
       const file = (name: string, format: ModelFormat) => join(folder, name, weightsFile(format));
-      await restoreFile(file("unet_ema", trainer.unet.format), unet, "the EMA weights");
+      await restore(file("unet_ema", trainer.unet.format), unet, "the EMA weights");
       if (trainer.textEncoder)
-        await restoreFile(
+        await restore(
           file("text_encoder_ema", trainer.textEncoder.format),
           namedAsInFiles(trainer.textEncoder.format, textEncoder),
           "the EMA weights of the text encoder",
@@ -167,8 +186,14 @@ export async function restoreTrainer(
   }
 }
 
-async function restoreFile(path: string, targets: Record<string, Tensor>, what: string): Promise<void> {
-  await withTensors(await loadSafetensors(path), (saved) => restoreTensors(targets, saved, what));
+/** @param isPart whether the targets are only some of what the file holds */
+async function restoreFile(
+  path: string,
+  targets: Record<string, Tensor>,
+  what: string,
+  isPart: boolean,
+): Promise<void> {
+  await withTensors(await loadSafetensors(path), (saved) => restoreTensors(targets, saved, what, isPart));
 }
 
 /** Passes tensors to `body` and disposes of the handles afterwards. */

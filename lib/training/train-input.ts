@@ -57,6 +57,11 @@ export interface TrainInput {
   outputDir?: string | undefined;
   /** Seed of all random numbers; by default random, and reported. A whole number from 0 to 18446744073709551615. */
   seed?: number | bigint | undefined;
+  /**
+   * With several processes, each draws its own noise, timesteps and dropped conditioning; without it, and with
+   * --compat diffusers, all draw the same, as in the reference. Default true.
+   */
+  seedPerProcess?: boolean | undefined;
   /** Pairs in one micro-step. A whole number of at least 1. Default 16. */
   trainBatchSize?: number | undefined;
   /** Passes over the data. A whole number of at least 1. Default 100. */
@@ -93,8 +98,8 @@ export interface TrainInput {
   /** Threads of CPU operators; by default one per physical core. A whole number from 1 to 1024. */
   numThreads?: number | undefined;
   /**
-   * Accepted for old command lines; the environment's RANK and LOCAL_RANK say which of several processes this one
-   * is. Default -1.
+   * Of old launchers: this process among those of its host, for which the environment's LOCAL_RANK counts first;
+   * RANK and WORLD_SIZE have to be there. Default -1.
    */
   localRank?: number | undefined;
   /**
@@ -161,6 +166,17 @@ export interface TrainInput {
    * identical results, less time, two more bytes of memory per weight. Default false.
    */
   shadowWeights?: boolean | undefined;
+  /**
+   * With several processes, each keeps its part of the optimizer's moments and of the EMA weights only (ZeRO stage
+   * 1): the same results and checkpoints in less memory, for one more exchange of the weights in every step.
+   * Default false.
+   */
+  shardOptimizer?: boolean | undefined;
+  /**
+   * With several processes, the type in which float32 gradients are averaged: bf16 moves half as many bytes, and
+   * rounds. Default "fp32".
+   */
+  reduceDtype?: "fp32" | "bf16" | undefined;
   /** Encode images and instructions once, into a file, instead of in every epoch. Default false. */
   cacheLatents?: boolean | undefined;
   /** Let CUDA round float32 matrix products to TF32. Default false. */

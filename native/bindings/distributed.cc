@@ -4,6 +4,7 @@
 #include "bindings/convert.h"
 #include "bindings/objects.h"
 #include "bindings/register.h"
+#include "core/device.h"
 #include "core/error.h"
 #include "distributed/process_group.h"
 #include "distributed/store.h"
@@ -99,17 +100,33 @@ Napi::Value store_remove(const Info& info) {
                                             }));
 }
 
-/// openProcessGroup(store, name, rank, size, timeout in ms): over Gloo
+/// openProcessGroup(store, name, rank, size, timeout in ms, device): over Gloo, and on a CUDA device also
+/// over NCCL
 Napi::Value open_process_group(const Info& info) {
   const auto store = StoreObject::get(info[0]);
-  const std::string name = string_argument(info[1], "name");
-  const int size = int_argument(info[3], "size", 1, 1 << 16);
-  const int rank = int_argument(info[2], "rank", 0, size - 1);
-  const auto timeout = milliseconds_argument(info[4], "timeout");
+  GroupOptions options;
+  options.name = string_argument(info[1], "name");
+  options.size = int_argument(info[3], "size", 1, 1 << 16);
+  options.rank = int_argument(info[2], "rank", 0, options.size - 1);
+  options.timeout = milliseconds_argument(info[4], "timeout");
+  options.device = parse_device(string_argument(info[5], "device"));
   return Environment::of(info.Env()).submit(JobQueue::waits(), nullptr, [=]() -> Finish {
-    const auto group = ProcessGroup::gloo(*store, name, rank, size, timeout);
+    const auto group = ProcessGroup::connect(*store, options);
     return [group](Napi::Env js) { return ProcessGroupObject::make(js, group); };
   });
+}
+
+/// groupBroadcast(group, tensor, root, cancel): replaces a tensor by that of one process
+Napi::Value group_broadcast(const Info& info) {
+  const auto group = ProcessGroupObject::get(info[0]);
+  const at::Tensor tensor = TensorObject::get(info[1]);
+  const int root = int_argument(info[2], "root", 0, group->size() - 1);
+  return submit(info.Env(), tensor.device(), void_work([=] {
+                  const at::Tensor dense = tensor.detach().contiguous();
+                  group->broadcast(dense, root)->wait();
+                  if (!dense.is_alias_of(tensor)) tensor.detach().copy_(dense);
+                }),
+                CancelObject::get_optional(info[3]));
 }
 
 /// groupSum(group, tensor, cancel): replaces a tensor by its sum over all processes
@@ -133,6 +150,7 @@ void register_distributed(Napi::Env env, Napi::Object exports) {
   export_function<store_remove>(env, exports, "storeRemove");
   export_function<open_process_group>(env, exports, "openProcessGroup");
   export_function<group_sum>(env, exports, "groupSum");
+  export_function<group_broadcast>(env, exports, "groupBroadcast");
 }
 
 }  // namespace ip2p

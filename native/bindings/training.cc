@@ -32,6 +32,10 @@ TrainerOptions options_argument(const Napi::Value& value) {
                         static_cast<uint64_t>(config.integer("roundingSeed"))};
   options.use_8bit_adam = config.boolean("use8bitAdam");
   options.use_ema = config.boolean("useEma");
+  const auto processes = config.integer("shardCount"), rank = config.integer("shardRank");
+  if (processes < 1 || processes > (1 << 16) || rank < 0 || rank >= processes)
+    throw Error("ERR_INVALID_ARGUMENT", "there is no such part of a trainer");
+  if (processes > 1) options.shard = Shard{static_cast<int>(rank), static_cast<int>(processes)};
   options.gradient_checkpointing = config.boolean("gradientCheckpointing");
   options.shadow_weights = config.boolean("shadowWeights");
   if (!config.null("mixedPrecision")) options.mixed_precision = parse_dtype(config.string("mixedPrecision"));
@@ -127,7 +131,7 @@ Napi::Value autoencoder_step(const Info& info) {
       CancelObject::get_optional(info[5]));
 }
 
-/// trainerStep(trainer, learningRate, maxGradNorm, lossScale, emaDecay | null): { gradNorm, skipped }
+/// trainerStep(trainer, learningRate, maxGradNorm, lossScale, emaDecay | null, cancel): { gradNorm, skipped }
 Napi::Value step(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
   const double learning_rate = number_argument(info[1], "learningRate");
@@ -135,26 +139,48 @@ Napi::Value step(const Info& info) {
   const double loss_scale = number_argument(info[3], "lossScale");
   const std::optional<double> ema_decay =
       info[4].IsNull() ? std::nullopt : std::optional<double>(number_argument(info[4], "emaDecay"));
-  return submit(info.Env(), trainer->device(), [=]() -> Finish {
-    const StepReport report = trainer->step(learning_rate, max_grad_norm, loss_scale, ema_decay);
-    // One transfer, and the only place where the host waits for the device.
-    const at::Tensor numbers = at::stack({report.gradient_norm, report.skipped}).to(at::kCPU);
-    const double norm = numbers[0].item<double>();
-    const bool skipped = numbers[1].item<double>() != 0;
-    return [norm, skipped](Napi::Env js) -> Napi::Value {
-      Napi::Object result = Napi::Object::New(js);
-      result.Set("gradNorm", Napi::Number::New(js, norm));
-      result.Set("skipped", Napi::Boolean::New(js, skipped));
-      return result;
-    };
-  });
+  return submit(
+      info.Env(), trainer->device(),
+      [=]() -> Finish {
+        const StepReport report = trainer->step(learning_rate, max_grad_norm, loss_scale, ema_decay);
+        // One transfer, and the only place where the host waits for the device.
+        const at::Tensor numbers = at::stack({report.gradient_norm, report.skipped}).to(at::kCPU);
+        const double norm = numbers[0].item<double>();
+        const bool skipped = numbers[1].item<double>() != 0;
+        return [norm, skipped](Napi::Env js) -> Napi::Value {
+          Napi::Object result = Napi::Object::New(js);
+          result.Set("gradNorm", Napi::Number::New(js, norm));
+          result.Set("skipped", Napi::Boolean::New(js, skipped));
+          return result;
+        };
+      },
+      CancelObject::get_optional(info[5]));
 }
 
-/// trainerDistribute(trainer, group): weights and EMA weights become rank 0's, micro-steps can reduce
+/// trainerDistribute(trainer, group, dtype or null): weights and EMA weights become rank 0's, micro-steps can
+/// reduce, in that type
 Napi::Value distribute(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
   const auto group = ProcessGroupObject::get(info[1]);
-  return submit_void(info.Env(), trainer->device(), [=] { trainer->distribute(group); });
+  std::optional<c10::ScalarType> exchanged_as;
+  if (!info[2].IsNull()) exchanged_as = parse_dtype(string_argument(info[2], "dtype"));
+  return submit_void(info.Env(), trainer->device(), [=] { trainer->distribute(group, exchanged_as); });
+}
+
+/// trainerBorrowEma(trainer, { name: Tensor } or null): takes the averages of other processes, or gives them
+/// back
+Napi::Value borrow_ema(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  if (info[1].IsNull()) return submit_void(info.Env(), trainer->device(), [=] { trainer->give_ema_back(); });
+  if (!info[1].IsObject()) throw Error("ERR_INVALID_ARGUMENT", "the averages must be a record of tensors");
+  NamedTensors others;
+  const Napi::Object record = info[1].As<Napi::Object>();
+  const Napi::Array names = record.GetPropertyNames();
+  for (uint32_t i = 0; i < names.Length(); ++i) {
+    const std::string name = string_argument(names.Get(i), "name");
+    others.emplace_back(name, TensorObject::get(record.Get(name)));
+  }
+  return submit_void(info.Env(), trainer->device(), [=] { trainer->borrow_ema(others); });
 }
 
 /// trainerReduce(trainer): averages the gradients over all processes
@@ -246,6 +272,7 @@ void register_training(Napi::Env env, Napi::Object exports) {
   export_function<micro_step>(env, exports, "trainerMicroStep");
   export_function<step>(env, exports, "trainerStep");
   export_function<distribute>(env, exports, "trainerDistribute");
+  export_function<borrow_ema>(env, exports, "trainerBorrowEma");
   export_function<reduce>(env, exports, "trainerReduce");
   export_function<update_ema>(env, exports, "trainerUpdateEma");
   export_function<swap_ema>(env, exports, "trainerSwapEma");

@@ -8,7 +8,14 @@
 #include <string>
 #include <utility>
 
+namespace c10d {
+class Store;
+}
+
 namespace ip2p {
+
+class ProcessGroup;
+struct GroupOptions;
 
 // The addon is the same for every libtorch and includes no CUDA header. Code that needs one is in a separate
 // library (native/cuda/), loaded only with a CUDA libtorch and called through this interface.
@@ -49,6 +56,10 @@ class CudaLibrary {
   /// computes.
   virtual std::unique_ptr<CudaGraph> record(c10::Device device, const std::function<void()>& work) const = 0;
 
+  /// Connects the processes over NCCL, for tensors on the device of this one. The store is shared, not
+  /// copied.
+  virtual std::shared_ptr<ProcessGroup> nccl_group(c10d::Store& store, const GroupOptions& options) const = 0;
+
  protected:
   ~CudaLibrary() = default;
 };
@@ -57,8 +68,8 @@ class CudaLibrary {
 /// that a library of another build is not called. Several copies of this package in a process share the
 /// library opened first.
 inline constexpr const char* kCudaNamespace = "ip2p_cuda";
-inline constexpr const char* kCudaOperator = "ip2p_cuda::library_2";
-inline constexpr const char* kCudaSchema = "library_2() -> int";
+inline constexpr const char* kCudaOperator = "ip2p_cuda::library_3";
+inline constexpr const char* kCudaSchema = "library_3() -> int";
 
 /// Null if none with this interface version is loaded.
 const CudaLibrary* cuda_library();

@@ -9,6 +9,7 @@
 
 #include "core/cuda_library.h"
 #include "cuda/graph.h"
+#include "cuda/nccl_group.h"
 
 namespace ip2p {
 namespace {
@@ -56,6 +57,11 @@ class Library final : public CudaLibrary {
   std::unique_ptr<CudaGraph> record(c10::Device device, const std::function<void()>& work) const override {
     c10::cuda::device_count_ensure_non_zero();
     return record_graph(device, work);
+  }
+
+  std::shared_ptr<ProcessGroup> nccl_group(c10d::Store& store, const GroupOptions& options) const override {
+    c10::cuda::device_count_ensure_non_zero();
+    return make_nccl_group(store, options);
   }
 };
 

@@ -15,4 +15,11 @@ std::vector<std::vector<size_t>> first_buckets(const std::vector<at::Tensor>& te
 std::vector<std::vector<size_t>> assign_buckets(const std::vector<at::Tensor>& tensors,
                                                 const std::vector<size_t>& order);
 
+/// The part of a flat tensor from `offset` on that has a tensor's shape, and where possible the order of its
+/// memory.
+inline at::Tensor part_like(const at::Tensor& tensor, const at::Tensor& flat, int64_t offset) {
+  return tensor.is_non_overlapping_and_dense() ? flat.as_strided(tensor.sizes(), tensor.strides(), offset)
+                                               : flat.narrow(0, offset, tensor.numel()).view(tensor.sizes());
+}
+
 }  // namespace ip2p

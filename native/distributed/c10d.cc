@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "core/cancel.h"
+#include "core/cuda_library.h"
 #include "core/exit_guard.h"
 
 namespace ip2p {
@@ -148,15 +149,11 @@ class GlooCollective : public Collective {
 
 class GlooGroup : public ProcessGroup {
  public:
-  GlooGroup(const Store& store, const std::string& name, int rank, int size,
-            std::chrono::milliseconds timeout)
-      : rank_(rank), size_(size), running_(std::make_unique<ExitGuard::Running>()) {
+  GlooGroup(c10::intrusive_ptr<c10d::Store> store, const GroupOptions& options)
+      : rank_(options.rank), size_(options.size), running_(std::make_unique<ExitGuard::Running>()) {
     distributed("the processes cannot be connected", [&] {
-      const auto shared = static_cast<const TcpStore&>(store).store()->clone();
-      shared->setTimeout(timeout);
       group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(
-          c10::make_intrusive<c10d::PrefixStore>(name, shared), rank, size,
-          c10d::ProcessGroupGloo::Options::create_default(timeout));
+          std::move(store), rank_, size_, c10d::ProcessGroupGloo::Options::create_default(options.timeout));
     });
   }
 
@@ -177,10 +174,12 @@ class GlooGroup : public ProcessGroup {
     });
   }
 
-  std::unique_ptr<Collective> broadcast(const at::Tensor& tensor) override {
+  std::unique_ptr<Collective> broadcast(const at::Tensor& tensor, int root) override {
     return begin([&] {
       std::vector<at::Tensor> tensors{tensor};
-      return group_->broadcast(tensors);
+      c10d::BroadcastOptions options;
+      options.rootRank = root;
+      return group_->broadcast(tensors, options);
     });
   }
 
@@ -216,6 +215,47 @@ class GlooGroup : public ProcessGroup {
   std::shared_ptr<bool> failed_ = std::make_shared<bool>(false);
 };
 
+/// NCCL for tensors on the process's CUDA device, Gloo for all others. What the CUDA library throws becomes
+/// ERR_DISTRIBUTED.
+class DeviceGroup : public ProcessGroup {
+ public:
+  DeviceGroup(std::shared_ptr<ProcessGroup> gloo, std::shared_ptr<ProcessGroup> nccl)
+      : gloo_(std::move(gloo)), nccl_(std::move(nccl)) {}
+
+  int rank() const override { return gloo_->rank(); }
+  int size() const override { return gloo_->size(); }
+
+  std::unique_ptr<Collective> all_reduce(const at::Tensor& tensor) override {
+    if (!tensor.is_cuda()) return gloo_->all_reduce(tensor);
+    return checked([&] { return nccl_->all_reduce(tensor); });
+  }
+
+  std::unique_ptr<Collective> broadcast(const at::Tensor& tensor, int root) override {
+    if (!tensor.is_cuda()) return gloo_->broadcast(tensor, root);
+    return checked([&] { return nccl_->broadcast(tensor, root); });
+  }
+
+ private:
+  class Checked : public Collective {
+   public:
+    explicit Checked(std::unique_ptr<Collective> inner) : inner_(std::move(inner)) {}
+    void wait() override {
+      distributed("an exchange with the other processes failed", [&] { inner_->wait(); });
+    }
+
+   private:
+    std::unique_ptr<Collective> inner_;
+  };
+
+  template <class Begin>
+  static std::unique_ptr<Collective> checked(Begin&& begin) {
+    return distributed("an exchange with the other processes cannot begin",
+                       [&] { return std::make_unique<Checked>(begin()); });
+  }
+
+  std::shared_ptr<ProcessGroup> gloo_, nccl_;
+};
+
 }  // namespace
 
 bool distributed_available() {
@@ -236,9 +276,18 @@ std::shared_ptr<Store> Store::open(const StoreOptions& options) {
   return std::make_shared<TcpStore>(options);
 }
 
-std::shared_ptr<ProcessGroup> ProcessGroup::gloo(const Store& store, const std::string& name, int rank,
-                                                 int size, std::chrono::milliseconds timeout) {
-  return std::make_shared<GlooGroup>(store, name, rank, size, timeout);
+std::shared_ptr<ProcessGroup> ProcessGroup::connect(const Store& store, const GroupOptions& options) {
+  const auto part = [&](const char* name) {
+    const auto shared = static_cast<const TcpStore&>(store).store()->clone();
+    shared->setTimeout(options.timeout);
+    return c10::make_intrusive<c10d::PrefixStore>(options.name + "/" + name, shared);
+  };
+  if (!options.device.is_cuda()) return std::make_shared<GlooGroup>(part("gloo"), options);
+  const CudaLibrary& library = require_cuda_library();
+  auto gloo = std::make_shared<GlooGroup>(part("gloo"), options);
+  auto nccl = distributed("the processes cannot be connected over NCCL",
+                          [&] { return library.nccl_group(*part("nccl"), options); });
+  return std::make_shared<DeviceGroup>(std::move(gloo), std::move(nccl));
 }
 
 }  // namespace ip2p
@@ -263,8 +312,7 @@ std::shared_ptr<Store> Store::open(const StoreOptions&) {
   throw Error("ERR_DISTRIBUTED", "training by several processes is supported on Linux only");
 }
 
-std::shared_ptr<ProcessGroup> ProcessGroup::gloo(const Store&, const std::string&, int, int,
-                                                 std::chrono::milliseconds) {
+std::shared_ptr<ProcessGroup> ProcessGroup::connect(const Store&, const GroupOptions&) {
   throw Error("ERR_DISTRIBUTED", "training by several processes is supported on Linux only");
 }
 

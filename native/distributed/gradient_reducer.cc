@@ -36,6 +36,7 @@ std::vector<size_t> in_order(size_t count) {
 
 struct GradientReducer::Bucket {
   at::Tensor flat;
+  at::Tensor exchanged;  ///< the same, or a copy in another type while that is summed
   std::vector<size_t> members;
   size_t missing = 0;
   std::unique_ptr<Collective> pending;
@@ -58,9 +59,11 @@ struct GradientReducer::Hook {
   uintptr_t key = 0;
 };
 
-GradientReducer::GradientReducer(std::shared_ptr<ProcessGroup> group, std::vector<NamedParameter> parameters)
+GradientReducer::GradientReducer(std::shared_ptr<ProcessGroup> group, std::vector<NamedParameter> parameters,
+                                 std::optional<c10::ScalarType> exchanged_as)
     : group_(std::move(group)),
       parameters_(std::move(parameters)),
+      exchanged_as_(exchanged_as),
       scale_(c10::scalar_to_tensor(1.0 / group_->size())),
       bucket_of_(parameters_.size()),
       views_(parameters_.size()),
@@ -87,9 +90,7 @@ void GradientReducer::lay_out(const std::vector<std::vector<size_t>>& assignment
     for (const size_t i : members) {
       const at::Tensor& value = parameters_[i].parameter->value;
       // In the order of the parameter's memory, which autograd prefers for gradients.
-      views_[i] = value.is_non_overlapping_and_dense()
-                      ? bucket.flat.as_strided(value.sizes(), value.strides(), offset)
-                      : bucket.flat.narrow(0, offset, value.numel()).view(value.sizes());
+      views_[i] = part_like(value, bucket.flat, offset);
       bucket_of_[i] = buckets_.size();
       offset += value.numel();
     }
@@ -141,7 +142,13 @@ void GradientReducer::mark_ready(size_t i) {
   --buckets_[bucket_of_[i]].missing;
   // In the same order on every process, whatever order backward fills them in.
   for (; launched_ < buckets_.size() && buckets_[launched_].missing == 0; ++launched_)
-    buckets_[launched_].pending = group_->all_reduce(buckets_[launched_].flat);
+    launch(buckets_[launched_]);
+}
+
+void GradientReducer::launch(Bucket& bucket) {
+  bucket.exchanged =
+      exchanged_as_ && bucket.flat.scalar_type() == at::kFloat ? bucket.flat.to(*exchanged_as_) : bucket.flat;
+  bucket.pending = group_->all_reduce(bucket.exchanged);
 }
 
 void GradientReducer::finish() {
@@ -161,6 +168,8 @@ void GradientReducer::finish() {
   for (Bucket& bucket : buckets_) {
     bucket.pending->wait();
     bucket.pending.reset();
+    if (!bucket.exchanged.is_alias_of(bucket.flat)) bucket.flat.copy_(bucket.exchanged);
+    bucket.exchanged.reset();
   }
   if (!order_known_) follow_first_backward();
 }

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "distributed/process_group.h"
@@ -17,7 +18,9 @@ namespace ip2p {
 class GradientReducer {
  public:
   /// All processes pass the same parameters in the same order; each requires a gradient already.
-  GradientReducer(std::shared_ptr<ProcessGroup> group, std::vector<NamedParameter> parameters);
+  /// @param exchanged_as the type in which float32 gradients are summed: bfloat16 moves half as many bytes
+  GradientReducer(std::shared_ptr<ProcessGroup> group, std::vector<NamedParameter> parameters,
+                  std::optional<c10::ScalarType> exchanged_as = std::nullopt);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
@@ -37,9 +40,11 @@ class GradientReducer {
   void follow_first_backward();
   void on_gradient(size_t i);
   void mark_ready(size_t i);
+  void launch(Bucket& bucket);
 
   std::shared_ptr<ProcessGroup> group_;
   std::vector<NamedParameter> parameters_;
+  std::optional<c10::ScalarType> exchanged_as_;
   at::Tensor scale_;
   std::vector<std::unique_ptr<Hook>> hooks_;
   std::vector<Bucket> buckets_;

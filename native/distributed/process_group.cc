@@ -7,7 +7,7 @@ void ProcessGroup::broadcast_all(const std::vector<at::Tensor>& tensors) {
   std::vector<std::unique_ptr<Collective>> pending;
   for (const at::Tensor& tensor : tensors) {
     dense.push_back(tensor.detach().contiguous());
-    pending.push_back(broadcast(dense.back()));
+    pending.push_back(broadcast(dense.back(), 0));
   }
   for (size_t i = 0; i < tensors.size(); ++i) {
     pending[i]->wait();

@@ -4,6 +4,7 @@
 
 #include "core/cancel.h"
 #include "core/error.h"
+#include "nn/shortcut.h"
 
 namespace ip2p {
 
@@ -47,7 +48,8 @@ void ResnetBlockCondNorm2D::quantize() {
 at::Tensor ResnetBlockCondNorm2D::forward(const at::Tensor& x, const TimeCondition& time) const {
   check_cancelled();
   const at::Tensor h = conv1_.forward(act_(norm1_.forward(x, time)));
-  return conv2_.forward(act_(norm2_.forward(h, time)), conv_shortcut_ ? conv_shortcut_->forward(x) : x);
+  const at::Tensor normed = act_(norm2_.forward(h, time));
+  return conv_shortcut_ ? with_shortcut(conv2_, normed, *conv_shortcut_, x) : conv2_.forward(normed, x);
 }
 
 }  // namespace ip2p

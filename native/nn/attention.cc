@@ -76,8 +76,10 @@ at::Tensor Attention::forward(const at::Tensor& x, const at::Tensor& context, co
     const at::Tensor normed = norm_cross_ ? norm_cross_->forward(context) : context;
     return std::vector<at::Tensor>{to_k_.forward(normed), to_v_.forward(normed)};
   };
+  // First, as in diffusers: buckets of averaged gradients follow the order in which backward reaches them.
+  const at::Tensor q = to_q_.forward(x);
   const std::vector<at::Tensor> kv = cache ? cache->get(this, context, project) : project();
-  const at::Tensor attended = multi_head_attention(to_q_.forward(x), kv[0], kv[1], heads_, false, backend_);
+  const at::Tensor attended = multi_head_attention(q, kv[0], kv[1], heads_, false, backend_);
   return out_->forward(attended, residual);
 }
 
@@ -116,8 +118,8 @@ at::Tensor SpatialAttention::forward(const at::Tensor& x, const at::Tensor& late
   const at::Tensor normed = group_norm_ ? group_norm_->forward(x) : spatial_norm_->forward(x, latents);
   // [B,C,H,W] → [B,H·W,C]
   const at::Tensor tokens = normed.flatten(2).transpose(1, 2);
-  const at::Tensor attended = multi_head_attention(to_q_.forward(tokens), to_k_.forward(tokens),
-                                                   to_v_.forward(tokens), heads_, false, backend_);
+  const at::Tensor q = to_q_.forward(tokens), k = to_k_.forward(tokens), v = to_v_.forward(tokens);
+  const at::Tensor attended = multi_head_attention(q, k, v, heads_, false, backend_);
   return out_->forward(attended).transpose(1, 2).reshape(x.sizes()) + x;
 }
 

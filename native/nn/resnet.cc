@@ -2,6 +2,7 @@
 
 #include "core/cancel.h"
 #include "nn/sampling.h"
+#include "nn/shortcut.h"
 
 namespace ip2p {
 
@@ -61,7 +62,7 @@ at::Tensor ResnetBlock2D::forward(const at::Tensor& input, const TimeCondition& 
   } else {
     h = norm_act(norm2_, h, shift);
   }
-  const at::Tensor sum = conv2_.forward(h, conv_shortcut_ ? conv_shortcut_->forward(x) : x);
+  const at::Tensor sum = conv_shortcut_ ? with_shortcut(conv2_, h, *conv_shortcut_, x) : conv2_.forward(h, x);
   return output_scale_factor_ == 1.0 ? sum : sum / output_scale_factor_;
 }
 

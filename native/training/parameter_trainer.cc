@@ -2,6 +2,8 @@
 
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_vector_norm.h>
@@ -10,7 +12,12 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
+#include <map>
+#include <numeric>
+
 #include "core/error.h"
+#include "distributed/buckets.h"
 #include "nn/autocast.h"
 #include "nn/gradient_checkpointing.h"
 
@@ -27,17 +34,53 @@ std::vector<NamedParameter> all_parameters(Model& model, const std::string& pref
   return all;
 }
 
+namespace {
+
+/// Elements of a part in which weights are handed over, as in a bucket of gradients.
+constexpr int64_t kPart = (25 << 20) / sizeof(float);
+
+/// The same on all processes: from the largest on, each goes to the one that has least.
+std::vector<int> owners_of(const std::vector<NamedParameter>& parameters, int count) {
+  std::vector<int> owners(parameters.size(), 0);
+  if (count == 1) return owners;
+  if (static_cast<size_t>(count) > parameters.size())
+    throw Error("ERR_INVALID_ARGUMENT", "there are more processes than parameters to share among them");
+  std::vector<size_t> order(parameters.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return parameters[a].parameter->value.numel() > parameters[b].parameter->value.numel();
+  });
+  std::vector<int64_t> held(count);
+  for (const size_t i : order) {
+    const auto least = std::min_element(held.begin(), held.end());
+    owners[i] = static_cast<int>(least - held.begin());
+    *least += parameters[i].parameter->value.numel();
+  }
+  return owners;
+}
+
+}  // namespace
+
 ParameterTrainer::ParameterTrainer(c10::Device device, std::vector<NamedParameter> parameters,
                                    const TrainerOptions& options)
-    : device_(device), options_(options), parameters_(std::move(parameters)) {
+    : device_(device),
+      options_(options),
+      parameters_(std::move(parameters)),
+      owners_(owners_of(parameters_, options.shard ? options.shard->count : 1)) {
+  if (options_.shard && options_.bfloat16)
+    throw Error("ERR_INVALID_ARGUMENT", "bfloat16 weights cannot be shared among processes");
   for (const auto& [name, parameter] : parameters_)
     if (parameter->value.scalar_type() != at::kFloat)
       throw Error("ERR_INVALID_ARGUMENT",
                   "a model is trained with float32 weights; use mixed precision for speed");
-  for (const auto& [name, parameter] : parameters_)
-    if (options_.use_ema) ema_.push_back(parameter->value.detach().clone());
+  std::vector<NamedParameter> mine;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (is_mine(i)) mine.push_back(parameters_[i]);
+    if (options_.use_ema)
+      ema_.push_back(is_mine(i) ? parameters_[i].parameter->value.detach().clone() : at::Tensor());
+  }
   const auto make = options_.use_8bit_adam ? make_adamw_8bit : make_adamw;
-  optimizer_ = make(parameters_, options_.adamw, options_.bfloat16);
+  optimizer_ = make(mine, options_.adamw, options_.bfloat16);
   for (const auto& [name, parameter] : parameters_) {
     parameter->value.set_requires_grad(true);
     if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies && !options_.bfloat16)
@@ -63,14 +106,63 @@ at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss,
   return value.detach();
 }
 
-void ParameterTrainer::distribute(const std::shared_ptr<ProcessGroup>& group) {
-  std::vector<at::Tensor> tensors = ema_;
+void ParameterTrainer::distribute(const std::shared_ptr<ProcessGroup>& group,
+                                  std::optional<c10::ScalarType> exchanged_as) {
+  if (options_.shard && (options_.shard->rank != group->rank() || options_.shard->count != group->size()))
+    throw Error("ERR_INVALID_ARGUMENT", "this trainer holds the part of another process");
+  std::vector<at::Tensor> tensors;
+  // An average that is still a copy of its weight stays one; it may be another process that holds it.
+  std::vector<size_t> copies;
+  for (size_t i = 0; i < ema_.size(); ++i) {
+    if (!options_.shard)
+      tensors.push_back(ema_[i]);
+    else if (is_mine(i) && at::equal(ema_[i], parameters_[i].parameter->value.detach()))
+      copies.push_back(i);
+  }
   for (const auto& [name, parameter] : parameters_) {
     tensors.push_back(parameter->value);
     parameter->mark_shadow_stale();
   }
   group->broadcast_all(tensors);
-  reducer_ = std::make_unique<GradientReducer>(group, parameters_);
+  for (const size_t i : copies) ema_[i].copy_(parameters_[i].parameter->value.detach());
+  group_ = group;
+  reducer_ = std::make_unique<GradientReducer>(group, parameters_, exchanged_as);
+}
+
+/// After each process has updated its own.
+void ParameterTrainer::distribute_weights() {
+  const c10::NoGradGuard no_gradients;
+  for (int owner = 0; owner < options_.shard->count; ++owner) {
+    std::vector<size_t> part;
+    int64_t size = 0;
+    const auto hand_over = [&] {
+      if (part.empty()) return;
+      const at::Tensor flat =
+          at::empty({size}, parameters_[part[0]].parameter->value.options().requires_grad(false));
+      const auto each = [&](auto&& copy) {
+        int64_t offset = 0;
+        for (const size_t i : part) {
+          const at::Tensor weight = parameters_[i].parameter->value.detach();
+          copy(weight, part_like(weight, flat, offset));
+          offset += weight.numel();
+        }
+      };
+      const bool sends = owner == options_.shard->rank;
+      if (sends) each([](const at::Tensor& weight, const at::Tensor& view) { view.copy_(weight); });
+      group_->broadcast(flat, owner)->wait();
+      if (!sends) each([](const at::Tensor& weight, const at::Tensor& view) { weight.copy_(view); });
+      part.clear();
+      size = 0;
+    };
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      if (owners_[i] != owner) continue;
+      const int64_t count = parameters_[i].parameter->value.numel();
+      if (size + count > kPart) hand_over();
+      part.push_back(i);
+      size += count;
+    }
+    hand_over();
+  }
 }
 
 void ParameterTrainer::reduce_gradients() {
@@ -94,20 +186,32 @@ StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, do
   const at::Tensor clip = at::clamp(max_grad_norm / (norm + 1e-6), std::nullopt, 1.0);
   // A norm that is not finite makes the factor NaN: the update is skipped, but NaN must not reach the kernel.
   const at::Tensor divisor = (loss_scale / clip).nan_to_num(1.0);
+  std::vector<at::Tensor> averages;
+  for (size_t i = 0; i < ema_.size(); ++i)
+    if (is_mine(i)) averages.push_back(ema_[i]);
   std::optional<WeightAverage> average;
-  if (ema_decay && has_ema()) average.emplace(WeightAverage{ema_, *ema_decay});
+  if (ema_decay && has_ema()) average.emplace(WeightAverage{averages, *ema_decay});
   for (const auto& [name, parameter] : parameters_) parameter->mark_shadow_stale();
+  if (options_.shard && !group_)
+    throw Error("ERR_INVALID_ARGUMENT",
+                "this trainer holds a part only, and is not connected with the others");
   optimizer_->step(learning_rate, divisor, skipped, average);
+  if (options_.shard) distribute_weights();
   forget_gradients();
   return {norm, skipped};
 }
 
 void ParameterTrainer::update_ema(double decay) {
-  for (size_t i = 0; i < ema_.size(); ++i) WeightAverage{ema_, decay}.move(i, *parameters_[i].parameter);
+  for (size_t i = 0; i < ema_.size(); ++i)
+    if (is_mine(i)) WeightAverage{ema_, decay}.move(i, *parameters_[i].parameter);
 }
 
 void ParameterTrainer::swap_ema() {
   if (ema_.empty()) throw Error("ERR_INVALID_ARGUMENT", "this trainer keeps no average of the weights");
+  for (const at::Tensor& average : ema_)
+    if (!average.defined())
+      throw Error("ERR_INVALID_ARGUMENT",
+                  "other processes hold some of the averages, which were not borrowed");
   for (size_t i = 0; i < ema_.size(); ++i) {
     at::Tensor& weight = parameters_[i].parameter->value;
     // Only the storage is exchanged, so that gradients still accumulate in the same leaf.
@@ -124,8 +228,31 @@ void ParameterTrainer::forget_gradients() {
 
 NamedTensors ParameterTrainer::ema_state() const {
   NamedTensors all;
-  for (size_t i = 0; i < ema_.size(); ++i) all.emplace_back(parameters_[i].name, ema_[i]);
+  for (size_t i = 0; i < ema_.size(); ++i)
+    if (is_mine(i)) all.emplace_back(parameters_[i].name, ema_[i]);
   return all;
+}
+
+void ParameterTrainer::borrow_ema(const NamedTensors& others) {
+  if (ema_.empty()) throw Error("ERR_INVALID_ARGUMENT", "this trainer keeps no average of the weights");
+  const std::map<std::string, at::Tensor> by_name(others.begin(), others.end());
+  std::vector<at::Tensor> all = ema_;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (is_mine(i)) continue;
+    const auto found = by_name.find(parameters_[i].name);
+    const at::Tensor& weight = parameters_[i].parameter->value;
+    if (found == by_name.end() || !found->second.sizes().equals(weight.sizes()) ||
+        found->second.scalar_type() != weight.scalar_type() || found->second.device() != weight.device())
+      throw Error("ERR_STATE_DICT",
+                  "the average of " + parameters_[i].name + " is missing or of another kind");
+    all[i] = found->second.detach();
+  }
+  ema_ = std::move(all);
+}
+
+void ParameterTrainer::give_ema_back() {
+  for (size_t i = 0; i < ema_.size(); ++i)
+    if (!is_mine(i)) ema_[i] = at::Tensor();
 }
 
 }  // namespace ip2p

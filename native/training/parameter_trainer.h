@@ -14,8 +14,17 @@
 
 namespace ip2p {
 
+/// One process's part of the optimizer's state and of the averages (ZeRO stage 1: Rajbhandari et al. 2020,
+/// "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", https://arxiv.org/abs/1910.02054):
+/// each process updates some of the parameters, and hands them to the others.
+struct Shard {
+  int rank, count;
+};
+
 struct TrainerOptions {
   AdamWOptions adamw;
+  /// Without it this process updates all parameters.
+  std::optional<Shard> shard;
   /// Keeps the weights of linear and convolutional layers in bfloat16, and so their gradients. All other
   /// weights, which are few and sensitive, stay float32.
   std::optional<BFloat16Options> bfloat16;
@@ -56,7 +65,9 @@ class ParameterTrainer {
 
   /// From now on this is one of several processes that train together: takes over rank 0's weights and
   /// averages, and micro-steps that reduce average the gradients over all processes.
-  void distribute(const std::shared_ptr<ProcessGroup>& group);
+  /// @param exchanged_as see GradientReducer
+  void distribute(const std::shared_ptr<ProcessGroup>& group,
+                  std::optional<c10::ScalarType> exchanged_as = std::nullopt);
 
   /// The part of a process whose last micro-step has no data.
   void reduce_gradients();
@@ -68,9 +79,15 @@ class ParameterTrainer {
   void swap_ema();
   bool has_ema() const { return !ema_.empty(); }
 
+  /// Takes the averages that other processes hold, so that this one can exchange all weights with them, until
+  /// they are given back. ERR_STATE_DICT
+  void borrow_ema(const NamedTensors& others);
+  void give_ema_back();
+
   void forget_gradients();
 
   const std::vector<NamedParameter>& parameters() const { return parameters_; }
+  /// Of a shard: its part.
   NamedTensors optimizer_state() const { return optimizer_->state(); }
   NamedTensors ema_state() const;
 
@@ -81,11 +98,16 @@ class ParameterTrainer {
   at::Tensor accumulate(const std::function<at::Tensor()>& loss, double factor, bool reduces = false);
 
  private:
+  bool is_mine(size_t i) const { return owners_[i] == options_.shard.value_or(Shard{0, 1}).rank; }
+  void distribute_weights();
+
   c10::Device device_;
   TrainerOptions options_;
   std::vector<NamedParameter> parameters_;
+  std::vector<int> owners_;  ///< which process updates each parameter
   std::unique_ptr<Optimizer> optimizer_;
-  std::vector<at::Tensor> ema_;
+  std::vector<at::Tensor> ema_;  ///< undefined for those of other processes
+  std::shared_ptr<ProcessGroup> group_;
   std::unique_ptr<GradientReducer> reducer_;  // null in a process that trains alone
 };
 

@@ -74,7 +74,7 @@ test("a failure reaches all at the next agreement, with rank, host, step and cau
     // All can still be reached, so that the last step can be saved.
     expect(group.isWhole).toBe(true);
   }
-  expect(status.at(-1)).toEqual({ step: 7, victimOf: 2 });
+  expect(status.at(-1)).toEqual({ step: 7, victimOf: 2, isLost: false });
   await groups[1]!.gather("generators", "of rank 1");
   await groups[2]!.gather("generators", "of rank 2");
   expect(await groups[0]!.gather("generators", "of rank 0", 1_000)).toEqual(["of rank 0", "of rank 1", "of rank 2"]);

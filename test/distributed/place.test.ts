@@ -16,6 +16,20 @@ test("torchrun's variables, or those of a step of Slurm, give a process its plac
   expect(placeFromEnvironment({ ...meeting, ...slurm, SLURM_STEP_NUM_TASKS: "1" })).toBeUndefined();
 });
 
+test("--local_rank of old launchers counts where there is no LOCAL_RANK, and is refused where there is no rank", () => {
+  const { LOCAL_RANK: _, ...old } = torchrun;
+  expect(placeFromEnvironment(old, 1)).toMatchObject({ rank: 1, localRank: 1 });
+  expect(placeFromEnvironment(torchrun, 1)).toMatchObject({ rank: 1, localRank: 0 });
+  // The only process may be told that it is the first one.
+  expect([placeFromEnvironment({}, 0), placeFromEnvironment({}, -1)]).toEqual([undefined, undefined]);
+  expect(() => placeFromEnvironment({}, 1)).toThrow(
+    expect.objectContaining({
+      code: "ERR_DISTRIBUTED",
+      message: expect.stringMatching(/local_rank 1 .*RANK is not set/),
+    }),
+  );
+});
+
 test("a process without a rank, or the only one, trains alone", () => {
   expect(placeFromEnvironment({})).toBeUndefined();
   expect(placeFromEnvironment({ WORLD_SIZE: "2" })).toBeUndefined();

@@ -72,6 +72,7 @@ const NOT_RUN: [command: RegExp, why: string, check: Check][] = [
   ],
   [/^npm run release -- /, "test/package releases repositories of its own", knowsItsFlags],
   [/^npm install instruct-pix2pix fastify/, "asks the registry; they are development dependencies", nothing],
+  [/^ip2p config\b/, "asks questions; test/cli/config.test.ts answers them", parsed],
   [/^ip2p launch\b/, "starts several processes; test/training/distributed does", launched],
   [/^ip2p serve\b/, "runs until it is stopped; test/server starts it", parsed],
   [/^cp -r node_modules\/instruct-pix2pix\/examples\/server my-server$/, "tried in test/examples", nothing],

@@ -14,12 +14,20 @@ export interface AccelerateConfig {
   main_process_ip?: string;
   main_process_port?: number;
   mixed_precision?: string;
+  gpu_ids?: string;
+  enable_cpu_affinity?: boolean;
 }
 
 const NUMBERS = ["num_processes", "num_machines", "machine_rank", "main_process_port"] as const;
-const TEXTS = ["main_process_ip", "mixed_precision"] as const;
+const TEXTS = ["main_process_ip", "mixed_precision", "gpu_ids"] as const;
+const FLAGS = ["enable_cpu_affinity"] as const;
 /** Ways of distributing that are plain data parallelism. */
 const SUPPORTED = ["NO", "MULTI_CPU", "MULTI_GPU"];
+
+/** Where `accelerate config` and `ip2p config` write, and what both launchers read. */
+export function accelerateConfigPath(env: Environment): string {
+  return join(env.HF_HOME ?? join(homedir(), ".cache", "huggingface"), "accelerate", "default_config.yaml");
+}
 
 /**
  * Reads a file of `accelerate config`: the one named, or else accelerate's own if it exists.
@@ -27,8 +35,7 @@ const SUPPORTED = ["NO", "MULTI_CPU", "MULTI_GPU"];
  * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`, `ERR_CONFIG` naming the key that is malformed or asks for what is not supported
  */
 export function readAccelerateConfig(named: string | undefined, env: Environment): AccelerateConfig {
-  const home = env.HF_HOME ?? join(homedir(), ".cache", "huggingface");
-  const path = named ?? join(home, "accelerate", "default_config.yaml");
+  const path = named ?? accelerateConfigPath(env);
   if (!existsSync(path)) {
     if (named === undefined) return {};
     throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `the configuration ${path} does not exist`);
@@ -60,10 +67,17 @@ export function readAccelerateConfig(named: string | undefined, env: Environment
     config[key] = value;
   }
   for (const key of TEXTS) {
-    const value = given[key];
+    // One GPU's number may be written without quotes.
+    const value = key === "gpu_ids" && typeof given[key] === "number" ? String(given[key]) : given[key];
     if (value === undefined || value === null) continue;
     // YAML reads "no" as a text, as accelerate writes it in quotes.
     if (typeof value !== "string") throw invalid(`${key} is not a text`);
+    config[key] = value;
+  }
+  for (const key of FLAGS) {
+    const value = given[key];
+    if (value === undefined || value === null) continue;
+    if (typeof value !== "boolean") throw invalid(`${key} is neither true nor false`);
     config[key] = value;
   }
   return config;

@@ -20,6 +20,18 @@ export const launchOptions = declareOptions({
     group: PROCESSES,
     help: "threads of a process's CPU operators; by default the cores of this host divided by its processes",
   },
+  enable_cpu_affinity: {
+    type: "boolean",
+    default: true,
+    group: PROCESSES,
+    help: "give every process a group of cores of its own, where Linux and `taskset` allow it; not for several trainings on one host, which would share the same groups",
+  },
+  gpu_ids: {
+    type: "string",
+    value: "LIST",
+    group: PROCESSES,
+    help: 'the GPUs of this host to use, as "0,1"; becomes CUDA_VISIBLE_DEVICES',
+  },
   max_restarts: {
     type: "integer",
     min: 0,
@@ -58,7 +70,6 @@ export const launchOptions = declareOptions({
   cpu: { type: "boolean", group: ACCELERATE, help: "training on the CPU is chosen by `--device`" },
   multi_gpu: { type: "boolean", group: ACCELERATE, help: "how many processes there are says --num_processes" },
   monitor_interval: { type: "number", min: 0, group: ACCELERATE, help: "processes are watched without pause" },
-  gpu_ids: { type: "string", group: ACCELERATE, help: "several processes train on the CPU" },
   same_network: { type: "boolean", group: ACCELERATE, help: "hosts are always in one network" },
   rdzv_backend: {
     type: "string",

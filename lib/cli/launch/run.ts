@@ -5,11 +5,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InstructPix2PixError } from "../../core/errors.js";
 import { RANK_STATUS, type RankStatus, readRankStatus } from "../../distributed/rank-status.js";
+import { findProgram } from "../../runtime/child-environment.js";
 import { type ChildResult, Lines, nodeProgram, runProgram } from "../../runtime/child-process.js";
 import type { Environment } from "../../runtime/platform.js";
 import type { CommandIo } from "../command.js";
+import { LIFELINE } from "../lifeline.js";
 import { statusOfSignal } from "../signals.js";
-import { readAccelerateConfig } from "./config.js";
+import { type AccelerateConfig, readAccelerateConfig } from "./config.js";
+import { groupsOfCores, ownProcessors } from "./cores.js";
 import type { LaunchValues } from "./options.js";
 
 /** The program itself. */
@@ -30,6 +33,10 @@ interface Plan {
   /** 0 for any free one. */
   masterPort: number;
   threads: number;
+  /** For all processes. */
+  variables: Environment;
+  /** The cores of each process of this host; undefined where they are not divided. */
+  cores: readonly (readonly number[])[] | undefined;
   command: readonly string[];
   logDir: string | undefined;
 }
@@ -41,6 +48,8 @@ interface Death {
   status: RankStatus;
   /** Whether the launcher had told it to end. */
   wasEnded: boolean;
+  /** The last error that it printed; empty if none. */
+  said: string;
 }
 
 /** Runs `ip2p launch`. */
@@ -69,6 +78,7 @@ function planOf(values: LaunchValues, command: readonly string[], env: Environme
   const masterHost = values.mainProcessIp ?? file.main_process_ip ?? (machines === 1 ? "127.0.0.1" : undefined);
   if (masterHost === undefined) throw refuse("several hosts need --main_process_ip, the address of host 0");
   const local = size / machines;
+  const gpus = values.gpuIds ?? file.gpu_ids;
   const precision = values.mixedPrecision ?? file.mixed_precision;
   const given = command.some((argument) => /^--mixed[_-]precision(=|$)/.test(argument));
   return {
@@ -78,12 +88,21 @@ function planOf(values: LaunchValues, command: readonly string[], env: Environme
     masterHost,
     masterPort: values.mainProcessPort ?? file.main_process_port ?? (machines === 1 ? 0 : DEFAULT_PORT),
     threads: values.numCpuThreadsPerProcess ?? Math.max(1, Math.floor(availableParallelism() / local)),
+    variables: gpus === undefined || gpus === "all" ? {} : { CUDA_VISIBLE_DEVICES: gpus },
+    cores: coresOf(values, file, local),
     command:
       command[0] === "train" && precision !== undefined && !given
         ? [...command, `--mixed_precision=${precision}`]
         : command,
     logDir: values.logDir,
   };
+}
+
+/** One process alone takes all cores. */
+function coresOf(values: LaunchValues, file: AccelerateConfig, local: number): number[][] | undefined {
+  const wanted = values.enableCpuAffinity && (file.enable_cpu_affinity ?? true);
+  const processors = wanted && local > 1 ? ownProcessors() : undefined;
+  return processors && groupsOfCores(processors, local);
 }
 
 /** Starts the processes once. → the one whose end ended the others; undefined if all ended well */
@@ -96,12 +115,22 @@ async function runOnce(plan: Plan, attempt: number, io: CommandIo): Promise<Deat
   try {
     const masterPort = plan.masterPort === 0 ? await freePort(plan.masterHost) : plan.masterPort;
     const deaths: Death[] = [];
+    const lost = new Set<number>();
+    // One that hangs does not hear that it is told to end.
+    const killAfter = (rank: number) => (io.signal?.aborted ? AFTER_SIGNAL_MS : lost.has(rank) ? 0 : AFTER_DEATH_MS);
     const run = async (localRank: number) => {
       const rank = plan.firstRank + localRank;
       const status = join(folder, `rank-${rank}.json`);
-      const result = await runRank(plan, { rank, localRank, masterPort, attempt, status }, stop.signal, io);
+      const { said, ...result } = await runRank(
+        plan,
+        { rank, localRank, masterPort, attempt, status, killAfter },
+        stop.signal,
+        io,
+      );
       if (result.status === 0) return;
-      deaths.push({ rank, result, status: readRankStatus(status), wasEnded: stop.signal.aborted });
+      const left = readRankStatus(status);
+      if (left.isLost) lost.add(left.victimOf!);
+      deaths.push({ rank, result, status: left, wasEnded: stop.signal.aborted, said });
       stop.abort();
     };
     await Promise.all(Array.from({ length: plan.local }, (_, localRank) => run(localRank)));
@@ -118,23 +147,36 @@ interface RankPlace {
   masterPort: number;
   attempt: number;
   status: string;
+  killAfter(rank: number): number;
 }
 
-async function runRank(plan: Plan, place: RankPlace, signal: AbortSignal, io: CommandIo): Promise<ChildResult> {
-  const { rank, localRank, masterPort, attempt, status } = place;
+async function runRank(
+  plan: Plan,
+  place: RankPlace,
+  signal: AbortSignal,
+  io: CommandIo,
+): Promise<ChildResult & { said: string }> {
+  const { rank, localRank, masterPort, attempt, status, killAfter } = place;
   const mark = plan.size > 1 ? `[rank ${rank}] ` : "";
   if (plan.logDir !== undefined) mkdirSync(plan.logDir, { recursive: true });
   const log =
     plan.logDir === undefined ? undefined : createWriteStream(join(plan.logDir, `rank-${rank}.log`), { flags: "a" });
+  let said = "";
   const lines = {
     stdout: new Lines((line) => write("stdout", line)),
     stderr: new Lines((line) => write("stderr", line)),
   };
   function write(stream: "stdout" | "stderr", line: string): void {
     io[stream].write(`${mark}${line}\n`);
+    if (stream === "stderr" && /^ip2p: (?!warning: )/.test(line)) said = line.slice("ip2p: ".length);
     log?.write(`${line}\n`);
   }
-  const result = await runProgram(process.execPath, [MAIN, ...plan.command], {
+  const program = [process.execPath, MAIN, ...plan.command];
+  const cores = plan.cores?.[localRank];
+  // It replaces itself by the program, which keeps its process id.
+  const taskset = cores && findProgram("taskset", io.env);
+  if (taskset !== undefined) program.unshift(taskset, "-c", cores!.join(","));
+  const result = await runProgram(program[0]!, program.slice(1), {
     env: io.env,
     // Paths of the command line are relative to the user's folder.
     folder: process.cwd(),
@@ -150,15 +192,18 @@ async function runRank(plan: Plan, place: RankPlace, signal: AbortSignal, io: Co
       TORCHELASTIC_RESTART_COUNT: String(attempt),
       TORCHELASTIC_USE_AGENT_STORE: "False",
       [RANK_STATUS]: status,
+      [LIFELINE]: "stdin",
+      ...plan.variables,
     },
     signal,
-    killAfter: () => (io.signal?.aborted ? AFTER_SIGNAL_MS : AFTER_DEATH_MS),
+    killAfter: () => killAfter(rank),
     ownGroup: true,
+    openInput: true,
     onOutput: (text, stream) => lines[stream].add(text),
   });
   for (const each of Object.values(lines)) each.end();
   log?.end();
-  return result;
+  return { ...result, said };
 }
 
 /** The one that the others ended for, if it ran on this host. */
@@ -167,12 +212,13 @@ function culpritOf(deaths: readonly Death[]): Death | undefined {
   return deaths.find(({ rank }) => rank === first?.status.victimOf) ?? first;
 }
 
-function describeDeath({ rank, result, status: { step }, wasEnded }: Death): string {
+function describeDeath({ rank, result, status: { step }, wasEnded, said }: Death): string {
   const when = step > 0 ? ` in step ${step}` : " before the first step";
   const { signal, status, error } = result;
   if (error) return `rank ${rank} (${hostname()}) could not be started: ${error.message}`;
   if (wasEnded && signal) return `rank ${rank} (${hostname()}) did not answer any more${when}, and was killed`;
-  return `rank ${rank} (${hostname()}) ${signal ? `was killed by ${signal}` : `ended with status ${status}`}${when}`;
+  const how = signal ? `was killed by ${signal}` : `ended with status ${status}`;
+  return `rank ${rank} (${hostname()}) ${how}${when}${signal || said === "" ? "" : `: ${said}`}`;
 }
 
 function statusOf({ status, signal }: ChildResult): number {

@@ -19,9 +19,10 @@ export interface DistributedAddon {
   storeAdd(store: NativeStore, key: string, number: number): Promise<number>;
   storeRemove(store: NativeStore, key: string): Promise<void>;
   /**
-   * Connects the processes with one another, over Gloo.
+   * Connects the processes with one another: over Gloo for tensors on the CPU, and over NCCL for those on `device`.
    *
    * @param timeout in milliseconds, of every exchange
+   * @param device where this process computes; rejects with `ERR_CUDA_UNAVAILABLE` if it does not exist
    */
   openProcessGroup(
     store: NativeStore,
@@ -29,9 +30,17 @@ export interface DistributedAddon {
     rank: number,
     size: number,
     timeout: number,
+    device: string,
   ): Promise<NativeProcessGroup>;
   /** Replaces a contiguous tensor on the CPU by its sum over all processes. */
   groupSum(group: NativeProcessGroup, tensor: NativeTensor, cancel: NativeCancelToken | null): Promise<void>;
+  /** Replaces a tensor by that of the process `root`. */
+  groupBroadcast(
+    group: NativeProcessGroup,
+    tensor: NativeTensor,
+    root: number,
+    cancel: NativeCancelToken | null,
+  ): Promise<void>;
 }
 
 export interface NativeStore {

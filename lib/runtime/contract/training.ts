@@ -42,9 +42,15 @@ export interface TrainingAddon {
     maxGradNorm: number,
     lossScale: number,
     emaDecay: number | null,
+    cancel: NativeCancelToken | null,
   ): Promise<{ gradNorm: number; skipped: boolean }>;
-  /** From now on one of several processes: weights and EMA weights become rank 0's, and micro-steps can reduce. */
-  trainerDistribute(trainer: NativeTrainer, group: NativeProcessGroup): Promise<void>;
+  /**
+   * From now on one of several processes: weights and EMA weights become rank 0's, and micro-steps can reduce: float32
+   * gradients in type `dtype`, if one is given.
+   */
+  trainerDistribute(trainer: NativeTrainer, group: NativeProcessGroup, dtype: "bfloat16" | null): Promise<void>;
+  /** Takes the averages that other processes hold, for {@link trainerSwapEma}; with null gives them back. */
+  trainerBorrowEma(trainer: NativeTrainer, averages: Record<string, NativeTensor> | null): Promise<void>;
   /** In place of a last micro-step that has no data. */
   trainerReduce(trainer: NativeTrainer): Promise<void>;
   trainerUpdateEma(trainer: NativeTrainer, decay: number): Promise<void>;
@@ -66,6 +72,9 @@ export interface NativeTrainerOptions {
   adamWeightDecay: number;
   use8bitAdam: boolean;
   useEma: boolean;
+  /** Of several processes that share the optimizer's state (ZeRO-1), this one; `shardCount` is 1 where it is whole. */
+  shardRank: number;
+  shardCount: number;
   gradientCheckpointing: boolean;
   /** Keeps shadow weights in the type of mixed precision: identical results, faster, for two bytes per weight. */
   shadowWeights: boolean;

@@ -76,8 +76,9 @@ const cudaBasics = wheels(`
   7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548 3 nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
 `);
 
-/** Further dependencies of its CUDA half, and headers (the compiler's crt) to build this package's CUDA library. */
+/** Further dependencies of its CUDA half, and headers (the compiler's crt, cccl) to build this package's CUDA library. */
 const cudaLibraries = wheels(`
+  e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649 4 nvidia_cuda_cccl-13.0.85-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
   2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4 1 nvidia_cuda_crt-13.0.88-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
   37936a16db8fe4ac1f065c2139360608a543a09275cb1a1af612e08cfa065436 430 nvidia_cublas-13.1.1.3-py3-none-manylinux_2_27_x86_64.whl
   ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575 90 nvidia_cuda_nvrtc-13.0.88-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl

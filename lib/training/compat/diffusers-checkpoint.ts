@@ -104,14 +104,14 @@ async function checkAverageStep(folder: string, step: number, warn: (message: st
 }
 
 /** Restores the trainer's EMA weights from the checkpoint, if it has one. @throws as `restoreTensors` */
-export async function restoreDiffusersAverage(folder: string, trainer: Trainer): Promise<void> {
+export async function restoreDiffusersAverage(folder: string, trainer: Trainer, isPart: boolean): Promise<void> {
   if (!(await exists(disk, join(folder, AVERAGE)))) return;
   const { files } = await resolveWeights(join(folder, AVERAGE), { baseName: weightBaseName("diffusers") });
   const saved: Record<string, Tensor> = Object.create(null);
   try {
     for (const file of files) Object.assign(saved, await loadSafetensors(file));
     await withTensors(await trainer.emaState(), (average) =>
-      restoreTensors(splitByModel(average).unet, saved, "the EMA weights"),
+      restoreTensors(splitByModel(average).unet, saved, "the EMA weights", isPart),
     );
   } finally {
     disposeRecord(saved);

@@ -35,6 +35,19 @@ export const memoryOptions = declareOptions({
     group: GROUP,
     help: "with mixed precision, keep shadow weights in half precision instead of casting the weights in every pass: identical results, less time, two more bytes of memory per weight",
   },
+  shard_optimizer: {
+    type: "boolean",
+    group: GROUP,
+    mayChange: true,
+    help: "with several processes, each keeps its part of the optimizer's moments and of the EMA weights only (ZeRO stage 1): the same results and checkpoints in less memory, for one more exchange of the weights in every step",
+  },
+  reduce_dtype: {
+    type: "string",
+    choices: ["fp32", "bf16"],
+    default: "fp32",
+    group: GROUP,
+    help: "with several processes, the type in which float32 gradients are averaged: bf16 moves half as many bytes, and rounds",
+  },
   cache_latents: {
     type: "boolean",
     group: GROUP,

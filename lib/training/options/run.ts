@@ -20,6 +20,12 @@ export const runOptions = declareOptions({
     group: RUN,
     help: "seed of all random numbers; by default random, and reported",
   },
+  seed_per_process: {
+    type: "boolean",
+    default: true,
+    group: RUN,
+    help: "with several processes, each draws its own noise, timesteps and dropped conditioning; without it, and with --compat diffusers, all draw the same, as in the reference",
+  },
   train_batch_size: { type: "integer", min: 1, default: 16, group: RUN, help: "pairs in one micro-step" },
   num_train_epochs: {
     type: "integer",
@@ -104,7 +110,7 @@ export const runOptions = declareOptions({
     default: -1,
     group: RUN,
     mayChange: true,
-    help: "accepted for old command lines; the environment's RANK and LOCAL_RANK say which of several processes this one is",
+    help: "of old launchers: this process among those of its host, for which the environment's LOCAL_RANK counts first; RANK and WORLD_SIZE have to be there",
   },
   distributed_timeout: {
     type: "integer",

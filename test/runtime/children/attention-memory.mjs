@@ -42,7 +42,7 @@ async function train() {
   const trainer = await native().createTrainer(model.handle, null, {
     ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
     ...{ useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
-    ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0 },
+    ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, shardRank: 0, shardCount: 1 },
   });
   const context = await Tensor.zeros([1, 7, 32]);
   const timestep = Tensor.from(BigInt64Array.of(1n), [1]);

@@ -46,13 +46,13 @@ const safetyChecker = await addon.createModel(
 const trainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
   ...{ useEma: true, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
-  ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0 },
+  ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, shardRank: 0, shardCount: 1 },
 };
 const trainer = await addon.createTrainer(unet.handle, null, trainerOptions);
 const store = await addon.openStore("127.0.0.1", 0, true, 10_000, false);
-const processGroup = await addon.openProcessGroup(store, "fuzz", 0, 1, 10_000);
+const processGroup = await addon.openProcessGroup(store, "fuzz", 0, 1, 10_000, "cpu");
 await addon.storeSet(store, "key", "text");
-await addon.trainerDistribute(trainer, processGroup);
+await addon.trainerDistribute(trainer, processGroup, null);
 const autoencoderTrainer = await addon.createAutoencoderTrainer(vae.handle, trainerOptions);
 
 // ---- values ---------------------------------------------------------------------------------------------------------
@@ -344,13 +344,15 @@ const addonExamples = {
   trainerMicroStep: () => [trainer, h(sample), h(timestep), { embeddings: h(context) }, h(target), 1, false, null],
   createAutoencoderTrainer: () => [vae.handle, trainerOptions],
   trainerAutoencoderStep: () => [autoencoderTrainer, h(picture), h(latentNoise), 1e-6, 1, null],
-  trainerStep: () => [trainer, 1e-9, 1, 1, 0.9],
+  trainerStep: () => [trainer, 1e-9, 1, 1, 0.9, null],
   storePort: () => [store],
   storeSet: () => [store, "key", "text"],
   storeAdd: () => [store, "number", 1],
   storeRemove: () => [store, "other"],
   groupSum: () => [processGroup, h(small), null],
-  trainerDistribute: () => [trainer, processGroup],
+  groupBroadcast: () => [processGroup, h(small), 0, null],
+  trainerDistribute: () => [trainer, processGroup, null],
+  trainerBorrowEma: () => [trainer, {}],
   trainerReduce: () => [trainer],
   trainerUpdateEma: () => [trainer, 0.9],
   trainerSwapEma: () => [trainer],

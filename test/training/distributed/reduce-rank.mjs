@@ -1,17 +1,20 @@
 // One of several processes that make three optimizer steps of two micro-steps each, and print what came out. Rank r of N
 // trains on row r of every batch of N rows; a single process on whole batches.
 //
-//   node reduce-rank.mjs RANK SIZE PORT ROWS [checkpointing]
+// The hash is of the weights; "state" of EMA weights and moments, which rank 0 has.
+//
+//   node reduce-rank.mjs RANK SIZE PORT ROWS [checkpointing] [sharded] [bf16]
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { Generator } from "../../../dist/core/generator.js";
 import { Tensor } from "../../../dist/core/tensor.js";
 import { ConnectedGroup } from "../../../dist/distributed/connected-group.js";
 import { UNet2DConditionModel } from "../../../dist/models/unet_2d_condition.js";
+import { Shards } from "../../../dist/training/shards.js";
 import { Trainer } from "../../../dist/training/trainer.js";
 
 const [rank, size, port, rows] = process.argv.slice(2, 6).map(Number);
-const checkpointing = process.argv.includes("checkpointing");
+const [checkpointing, sharded, bf16] = ["checkpointing", "sharded", "bf16"].map((word) => process.argv.includes(word));
 const place = { rank, size, localRank: rank, host: "here", masterHost: "127.0.0.1", masterPort: port };
 const group =
   size > 1
@@ -25,8 +28,10 @@ const unet = rank === 0 ? rank0 : await UNet2DConditionModel.fromConfig({ ...ran
 const trainer = await Trainer.create(unet, {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 1e-2, use8bitAdam: false },
   ...{ useEma: true, gradientCheckpointing: checkpointing, shadowWeights: false, mixedPrecision: null },
+  ...(sharded && { shardRank: rank, shardCount: size }),
 });
-if (group) await trainer.distribute(group.native);
+if (group) await trainer.distribute(group.native, bf16 ? "bfloat16" : undefined);
+const shards = sharded ? await Shards.agree(group, trainer) : undefined;
 
 const { config } = unet;
 async function batch(number) {
@@ -63,8 +68,13 @@ for (let step = 0; step < 3; step++) {
   losses.push(total / size);
   norms.push((await trainer.step(1e-4, 1, 1, 0.9)).gradNorm);
 }
+/** Everything, at rank 0. */
+async function state(which) {
+  if (shards) return (await shards.gather(which)) ?? {};
+  return which === "ema" ? trainer.emaState() : trainer.optimizerState();
+}
 const weights = [];
-for (const tensors of [await trainer.weights(), await trainer.emaState()])
+for (const tensors of [await trainer.weights(), await state("ema")])
   for (const tensor of Object.values(tensors))
     weights.push(...Array.from((await tensor.toArray()).slice(0, 4), Number));
 // A window that only rank 0 has data for.
@@ -74,11 +84,17 @@ if (group) {
   norms.push((await trainer.step(1e-4, 1, 1, 0.9)).gradNorm);
 }
 
-const hash = createHash("sha256");
-for (const tensors of [await trainer.weights(), await trainer.emaState(), await trainer.optimizerState()])
-  for (const tensor of Object.values(tensors)) {
-    const values = await tensor.toArray();
-    hash.update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  }
+async function hashOf(...records) {
+  const hash = createHash("sha256");
+  for (const tensors of records)
+    for (const name of Object.keys(tensors).sort()) {
+      const values = await tensors[name].toArray();
+      hash.update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    }
+  return hash.digest("hex");
+}
+const hash = await hashOf(await trainer.weights());
+const held = Object.keys(await trainer.optimizerState()).length;
+const whole = await hashOf(await state("ema"), await state("optimizer"));
 await group?.close();
-console.log(JSON.stringify({ losses, norms, hash: hash.digest("hex"), weights }));
+console.log(JSON.stringify({ losses, norms, hash, held, state: rank === 0 ? whole : null, weights }));

@@ -26,7 +26,7 @@ async function norm(tensor: Tensor): Promise<number> {
 let outputDir: string;
 afterEach(() => rmSync(outputDir, { recursive: true, force: true }));
 
-test.each(["script-ddp2", "script-ddp3"])(
+test.each(["script-ddp2", "script-ddp3", "script-ddp4"])(
   "with compat, %s gives the losses and weights of diffusers' script under torchrun",
   async (name) => {
     const { base, processes, args, parameter_names } = readJson<ScriptCase>(fixture(name, "case.json"));
