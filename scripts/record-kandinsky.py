@@ -1,5 +1,6 @@
-"""Records calls of diffusers' inpainting pipelines of Kandinsky 2.2 for test/parity/kandinsky22.addon.test.ts, with the models of
-test/fixtures/kandinsky22 and a small UNet for masks.
+"""Records calls of diffusers' pipelines of Kandinsky 2.2 for test/parity/kandinsky22.addon.test.ts: inpainting, schedulers that these
+pipelines do not ask to scale, and noise that several results share; with the models of test/fixtures/kandinsky22 and a small UNet
+for masks.
 
 Usage: python scripts/record-kandinsky.py (needs diffusers, transformers, torch, Pillow; CPU)
 """
@@ -11,7 +12,14 @@ import diffusers
 import numpy as np
 import torch
 import transformers
-from diffusers import KandinskyV22InpaintCombinedPipeline, KandinskyV22InpaintPipeline, UNet2DConditionModel
+from diffusers import (
+    KandinskyV22Img2ImgCombinedPipeline,
+    KandinskyV22Img2ImgPipeline,
+    KandinskyV22InpaintCombinedPipeline,
+    KandinskyV22InpaintPipeline,
+    KandinskyV22Pipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -57,7 +65,7 @@ def argument(value):
     return value
 
 
-def record(pipe, pipeline, args, output_type="np", scheduler=None, config=None):
+def record(pipe, pipeline, args, output_type="np", scheduler=None, config=None, many=0):
     index = len(runs)
     name = scheduler or "DDPMScheduler"
     before = pipe.scheduler
@@ -72,10 +80,10 @@ def record(pipe, pipeline, args, output_type="np", scheduler=None, config=None):
         steps.append(seen["latents"].clone())
         return {}
 
-    generators = [torch.Generator().manual_seed(seed)]
+    generators = [torch.Generator().manual_seed(seed + i) for i in range(many or 1)]
     images = pipe(
         **{key: argument(value) for key, value in args.items()},
-        generator=generators[0],
+        generator=generators if many else generators[0],
         output_type=output_type,
         callback_on_step_end=callback,
     ).images
@@ -89,6 +97,8 @@ def record(pipe, pipeline, args, output_type="np", scheduler=None, config=None):
     run = dict(pipeline=pipeline, model="decoder", seed=seed, output_type=output_type, args=args, scheduler=name)
     if config is not None:
         run |= dict(scheduler_config=config, scheduler_new=True)
+    if many:
+        run |= dict(generators=many)
     runs.append(run)
 
 
@@ -136,6 +146,24 @@ def main():
     record(combined, COMBINED, dict(prompt="a red cat", image=image, mask_image=wide, **texts, **negative))
     many = dict(prompt=["a red cat", "blue sea"], image=[other, other], mask_image=[wide, wide])
     record(combined, COMBINED, dict(**many, **texts), "latent")
+
+    decoder = KandinskyV22Pipeline.from_pretrained(MODELS / "decoder")
+    variation = KandinskyV22Img2ImgPipeline(**decoder.components)
+    variations = KandinskyV22Img2ImgCombinedPipeline(**decoder.components, **parts)
+    euler = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="linear")
+    few = dict(num_inference_steps=4, height=32, width=48)
+    # Latents, since those are too far from an image for the autoencoder to keep its precision.
+    record(decoder, "KandinskyV22Pipeline", dict(**embeds, **few), "latent", "EulerDiscreteScheduler", euler)
+    record(decoder, "KandinskyV22Pipeline", dict(**embeds, **few), scheduler="EDMEulerScheduler", config=dict(sigma_max=14.0))
+    learned = dict(variance_type="learned_range", clip_sample_range=2.0)
+    record(decoder, "KandinskyV22Pipeline", dict(**two, **few), scheduler="UnCLIPScheduler", config=learned)
+    start = dict(height=32, width=24, num_inference_steps=6, strength=0.6)
+    ancestral = dict(scheduler="EulerAncestralDiscreteScheduler", config=euler)
+    record(variation, "KandinskyV22Img2ImgPipeline", dict(**two, image=image, **start), **ancestral)
+    planes = dict(image=tensor("plane", random.random((1, 3, 24, 32), dtype=np.float32)))
+    words = dict(prompt="a red cat", negative_prompt="low quality", prior_num_inference_steps=3, num_images_per_prompt=2)
+    record(variations, "KandinskyV22Img2ImgCombinedPipeline", dict(**words, **planes, **start), many=4)
+    record(variations, "KandinskyV22Img2ImgCombinedPipeline", dict(**words, image=image, **start), many=4)
 
     save_file(tensors, TARGET / "expected.safetensors")
     versions = dict(diffusers=diffusers.__version__, torch=torch.__version__, transformers=transformers.__version__)

@@ -4,8 +4,11 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { Tensor } from "../core/tensor.js";
 import { readConfig } from "../files/config.js";
 import { toJson } from "../files/json.js";
-import { type ImageSource, type LoadImageOptions, loadImage, type RgbImage } from "../images/index.js";
+import { type ImageSource, type LoadImageOptions, RgbImage } from "../images/index.js";
+import { loadStored } from "../images/load.js";
+import type { RgbPixels } from "../images/pixels.js";
 import { type ResampleFilter, resizePixels } from "../images/resize.js";
+import { onWhite } from "../images/stored.js";
 import { type JsonObject, unsupported } from "../models/schema.js";
 
 /** The file with a processor's configuration. */
@@ -97,7 +100,8 @@ export class CLIPImageProcessor {
   /**
    * The input of the image encoder.
    *
-   * @param image one image, or several
+   * @param image one image, or several. What is transparent in a file shows white, as transformers 5.24 has it for what
+   *   Pillow opens; an RgbImage has no alpha, as what diffusers' `load_image` gives
    * @returns float32 [B,3,H,W] on the CPU
    * @throws as {@link loadImage}; `ERR_INVALID_ARGUMENT` for images that become different sizes
    */
@@ -110,7 +114,8 @@ export class CLIPImageProcessor {
     const planes: Float32Array[] = [];
     const sizes = new Set<string>();
     for (const source of sources) {
-      const { values, height, width } = await this.#values(await loadImage(source, options));
+      const image = source instanceof RgbImage ? source : onWhite(await loadStored(source, options));
+      const { values, height, width } = await this.#values(image);
       planes.push(values);
       sizes.add(`${height},${width}`);
     }
@@ -125,7 +130,7 @@ export class CLIPImageProcessor {
     return Tensor.from(all, [planes.length, CHANNELS, ...size!.split(",").map(Number)]);
   }
 
-  async #values(image: RgbImage): Promise<{ values: Float32Array; height: number; width: number }> {
+  async #values(image: RgbPixels): Promise<{ values: Float32Array; height: number; width: number }> {
     const { size, filter, crop, scale, normal } = this.#settings;
     const target = size && resized(image, size);
     const { data, width, height } = target ? await resizePixels(image, target.width, target.height, filter) : image;
@@ -155,7 +160,7 @@ export class CLIPImageProcessor {
 
 /** The size that an image is resized to; the longer edge is rounded down. */
 function resized(
-  { width, height }: Pick<RgbImage, "width" | "height">,
+  { width, height }: Pick<RgbPixels, "width" | "height">,
   size: NonNullable<Settings["size"]>,
 ): { width: number; height: number } {
   if (!("shortestEdge" in size)) return size;

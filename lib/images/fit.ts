@@ -1,4 +1,5 @@
 import {
+  blended,
   divideBy255,
   fromRgba,
   premultiplied,
@@ -144,10 +145,7 @@ export function composite(below: Uint8Array, above: StoredPixels, weights: Uint8
   const result = new Uint8Array(below.length);
   for (let i = 0; i < weights.length; i++) {
     const alpha = over[4 * i + 3]!;
-    for (let c = 0; c < 3; c++) {
-      const sum = (over[4 * i + c]! * alpha + below[3 * i + c]! * (255 - alpha)) * 128 + (0x80 << 7);
-      result[3 * i + c] = alpha === 0 ? below[3 * i + c]! : (((sum >> 8) + sum) >> 8) >> 7;
-    }
+    for (let c = 0; c < 3; c++) result[3 * i + c] = blended(over[4 * i + c]!, below[3 * i + c]!, alpha);
   }
   return result;
 }

@@ -56,6 +56,18 @@ export function rgbaOf({ width, height, data, alpha }: StoredPixels): Uint8Array
   return rgba;
 }
 
+/** A colour by its alpha over an opaque one, with the rounding of Pillow's `alpha_composite`. */
+export function blended(above: number, below: number, alpha: number): number {
+  if (alpha === 0) return below;
+  const sum = (above * alpha + below * (255 - alpha)) * 128 + (0x80 << 7);
+  return (((sum >> 8) + sum) >> 8) >> 7;
+}
+
+/** An image on a white ground. */
+export function onWhite({ width, height, data, alpha }: StoredPixels): RgbPixels {
+  return { width, height, data: alpha ? data.map((value, i) => blended(value, 255, alpha[Math.floor(i / 3)]!)) : data };
+}
+
 /** The reverse of {@link rgbaOf}. */
 export function fromRgba(width: number, height: number, rgba: Uint8Array, form: StoredForm): StoredPixels {
   const data = new Uint8Array(width * height * 3);

@@ -2,6 +2,7 @@ import { throwIfAborted } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
 import type { Tensor } from "../core/tensor.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
+import type { StepOptions } from "../schedulers/options.js";
 import type { Scheduler } from "../schedulers/scheduler.js";
 import { batcherOf, type StepSeat } from "./batching/step-batcher.js";
 import type { FiniteChecks } from "./finite.js";
@@ -40,6 +41,8 @@ export interface Denoising {
   finite: FiniteChecks;
   generator: Generator | Generator[];
   eta: number;
+  /** What else the scheduler is told of a step, which counts from 0. */
+  stepOptions?: ((step: number) => Pick<StepOptions, "prevTimestep">) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -68,7 +71,8 @@ export async function denoise(run: Denoising): Promise<Tensor> {
       throwIfAborted(signal);
       using scaled = await scheduler.scaleModelInput(latents, timestep);
       using prediction = await run.predict({ latents, scaled, timestep, step, seat });
-      become((await scheduler.step(prediction, timestep, latents, { generator, eta })).prevSample);
+      const options = { generator, eta, ...run.stepOptions?.(step) };
+      become((await scheduler.step(prediction, timestep, latents, options)).prevSample);
       if (run.afterStep) become(await run.afterStep(latents, step));
       const done = { step, totalSteps, timestep, latents };
       // Other runs do not wait for a callback.

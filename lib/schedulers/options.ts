@@ -42,7 +42,7 @@ export interface StepOptions {
   sTmin?: number;
   sTmax?: number;
   sNoise?: number;
-  /** UnCLIP: the timestep that the step leads to; default the next of the set timesteps. */
+  /** UnCLIP: the timestep that the step leads to; default t − 1. */
   prevTimestep?: number;
   /** LMS: how many derivatives are combined (default 4). */
   order?: number;

@@ -29,7 +29,7 @@ const SCHEDULE = { beta_start: 0, beta_end: 0, trained_betas: null };
  * The sampler of unCLIP's priors (Ramesh et al. 2022, https://arxiv.org/abs/2204.06125): ancestral sampling of the reverse
  * process (Ho et al. 2020) over timesteps from the last to 0, both included.
  *
- * A step leads to the next of the set timesteps, and the last one to t − 1; the step option `prevTimestep` leads elsewhere.
+ * A step leads to t − 1, as in diffusers; where fewer timesteps are set, the step option `prevTimestep` names the next of them.
  * `numInferenceSteps` is at least 2, since the spacing of fewer is not defined.
  *
  * @example
@@ -39,10 +39,10 @@ const SCHEDULE = { beta_start: 0, beta_end: 0, trained_betas: null };
  * const scheduler = UnCLIPScheduler.fromConfig({ num_train_timesteps: 1000, variance_type: "fixed_small_log" });
  * scheduler.setTimesteps(10);
  * let sample = await Tensor.randn([1, 4, 8, 8]);
- * for (const timestep of scheduler.timesteps) {
- *   const input = await scheduler.scaleModelInput(sample, timestep);
- *   const output = await input.mul(0.1); // what a model would predict
- *   ({ prevSample: sample } = await scheduler.step(output, timestep, sample));
+ * for (const [i, timestep] of scheduler.timesteps.entries()) {
+ *   const output = await sample.mul(0.1); // what a model would predict
+ *   const prevTimestep = scheduler.timesteps[i + 1];
+ *   ({ prevSample: sample } = await scheduler.step(output, timestep, sample, { prevTimestep }));
  * }
  * console.log(sample.shape);
  * ```
@@ -80,7 +80,7 @@ export class UnCLIPScheduler extends AlphaScheduler {
       }
       this.requireSameShape(output, sample);
 
-      const previous = options.prevTimestep ?? this.previousTimestep(timestep);
+      const previous = options.prevTimestep ?? timestep - 1;
       const alpha = this.alphaAt(timestep);
       const alphaPrev = previous >= 0 ? this.alphaAt(previous) : 1;
       const next = previous === timestep - 1;
@@ -103,10 +103,5 @@ export class UnCLIPScheduler extends AlphaScheduler {
       }
       return this.finish(sum(mean, noise), original, sample, timestep, options);
     });
-  }
-
-  private previousTimestep(timestep: number): number {
-    const index = this.numInferenceSteps === null ? -1 : this.timesteps.indexOf(timestep);
-    return (index >= 0 ? this.timesteps[index + 1] : undefined) ?? timestep - 1;
   }
 }

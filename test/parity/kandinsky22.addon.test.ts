@@ -29,6 +29,8 @@ interface Run {
   scheduler: string;
   scheduler_config?: Record<string, unknown>;
   scheduler_new?: boolean;
+  /** As many, with seeds from `seed` on, instead of one. */
+  generators?: number;
   args: Record<string, unknown>;
 }
 
@@ -124,10 +126,11 @@ function replay(
         Object.entries(run.args).map(([name, value]) => [camelCase(name), argument(value)]),
       );
       const steps: Tensor[] = [];
-      const generator = new Generator("cpu", run.seed);
+      const generators = Array.from({ length: run.generators ?? 1 }, (_, k) => new Generator("cpu", run.seed + k));
+      const generator = generators[0]!;
       const options = {
         ...args,
-        generator,
+        generator: run.generators ? generators : generator,
         ...(run.method === undefined && {
           onStep: async ({ latents }: { latents: Tensor }) => void steps.push(await latents.clone()),
         }),
@@ -163,7 +166,7 @@ function replay(
 
 describe("pipelines", () => replay(FOLDER, (Pipeline, run) => Pipeline.fromPretrained(fixture(FOLDER, run.model))));
 
-describe("inpainting", () => {
+describe("inpainting, other schedulers, shared noise", () => {
   const folder = "kandinsky22-inpaint";
   const unetAt = fixture(folder, "unet");
   let unet: UNet2DConditionModel;
@@ -171,7 +174,9 @@ describe("inpainting", () => {
     unet = await UNet2DConditionModel.fromPretrained(unetAt);
   });
   afterAll(() => unet.dispose());
-  replay(folder, (Pipeline, run) => Pipeline.fromPretrained(fixture(FOLDER, run.model), { unet }));
+  replay(folder, (Pipeline, run) =>
+    Pipeline.fromPretrained(fixture(FOLDER, run.model), run.pipeline.includes("Inpaint") ? { unet } : {}),
+  );
 
   test("keeps each image's own unmasked part in a batch, where diffusers keeps the first one's", async () => {
     using pipe = await KandinskyV22InpaintPipeline.fromPretrained(fixture(FOLDER, "decoder"), { unet });

@@ -7,7 +7,6 @@ import { optionNames } from "../../core/known-options.js";
 import type { Tensor } from "../../core/tensor.js";
 import { checkSampling } from "../call.js";
 import { DiffusionPipeline } from "../diffusion_pipeline.js";
-import { checkTexts } from "../options.js";
 import type { ImagesResult, OutputType, RunOptions } from "../run-options.js";
 import type { KandinskyV22Components, KandinskyV22PriorComponents } from "./components.js";
 import { kandinskyDecoder, kandinskyPrior } from "./components.js";
@@ -15,6 +14,7 @@ import { findPrior } from "./connected-prior.js";
 import { KandinskyV22PriorPipeline } from "./kandinsky2_2_prior.js";
 import { DECODER_OPTIONS, type KandinskyV22DecoderOptions } from "./options.js";
 import type { PriorOptions } from "./prior-base.js";
+import { checkPriorTexts } from "./prior-text.js";
 
 /** The components of a decoder, and those of its prior with `prior` before their names. */
 export type KandinskyV22CombinedComponents = KandinskyV22Components & {
@@ -185,7 +185,7 @@ export abstract class KandinskyV22CombinedBase extends DiffusionPipeline {
   }
 
   /** The decoder alone, sharing this pipeline's components. */
-  protected abstract decoder(): DiffusionPipeline & {
+  protected abstract decoder(options: CombinedOptions<OutputType>): DiffusionPipeline & {
     // biome-ignore lint/suspicious/noExplicitAny: each has options of its own
     run(options: any): Promise<ImagesResult<any>>;
   };
@@ -201,8 +201,12 @@ export abstract class KandinskyV22CombinedBase extends DiffusionPipeline {
   ): Promise<ImagesResult<T>> {
     return await this.running(
       options as RunOptions<OutputType>,
-      () => checkSampling({ ...options, latents: undefined }, checkTexts("prompt", options.prompt).length),
-      async ({ generator, seed }) => {
+      () => {
+        const { texts, negative } = checkPriorTexts(options.prompt, options.negativePrompt);
+        const sampling = checkSampling({ ...options, latents: undefined }, texts.length);
+        return { ...sampling, images: negative ? sampling.count / 2 : sampling.count };
+      },
+      async ({ generator, seed, images }) => {
         using prior = new KandinskyV22PriorPipeline({
           prior: this.priorPrior,
           imageEncoder: this.priorImageEncoder,
@@ -211,7 +215,7 @@ export abstract class KandinskyV22CombinedBase extends DiffusionPipeline {
           scheduler: this.priorScheduler,
           imageProcessor: this.priorImageProcessor,
         });
-        using decoder = this.decoder();
+        using decoder = this.decoder(options as CombinedOptions<OutputType>);
         for (const part of [prior, decoder]) part.offloadLike(this);
         const { prompt, negativePrompt, priorGuidanceScale, priorNumInferenceSteps, priorOnStep, latents } = options;
         const { numImagesPerPrompt, signal, allowNonFinite } = options;
@@ -224,7 +228,9 @@ export abstract class KandinskyV22CombinedBase extends DiffusionPipeline {
         const { height, width, numInferenceSteps, guidanceScale, eta, outputType, onStep, onProgress } = options;
         const result = await decoder.run({
           ...{ imageEmbeds, negativeImageEmbeds, height, width, numInferenceSteps, guidanceScale, eta, outputType },
-          ...{ onStep, onProgress, generator, signal, allowNonFinite },
+          ...{ onStep, onProgress, signal, allowNonFinite },
+          // Those of the negative prompts' embeddings have done their work.
+          generator: Array.isArray(generator) ? generator.slice(0, images) : generator,
           ...own,
         });
         return { images: result.images, ...(seed !== undefined && { seed }) } as ImagesResult<T>;

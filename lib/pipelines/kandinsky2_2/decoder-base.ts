@@ -6,6 +6,7 @@ import type { UNet2DConditionModel } from "../../models/unet_2d_condition.js";
 import { UNetCache } from "../../models/unet-cache.js";
 import type { VQModel } from "../../models/vq_model.js";
 import { checkedScheduler } from "../../schedulers/check.js";
+import type { SchedulerName } from "../../schedulers/registry.js";
 import type { Scheduler } from "../../schedulers/scheduler.js";
 import { checkRun, checkSampling, type RunCall, type SamplingCall } from "../call.js";
 import { type Denoising, denoise, type StepInput } from "../denoise.js";
@@ -42,6 +43,17 @@ export interface DecoderSteps extends Pick<Denoising, "afterStep"> {
   /** Channels behind those of the latents, [B·n,C,h,w]. */
   channels?: Tensor;
 }
+
+/**
+ * The schedulers that mean to scale what the model sees and that diffusers' decoders run without asking them to. Of the others
+ * that scale, which those decoders cannot run, the input is scaled.
+ */
+const UNSCALED: ReadonlySet<string> = new Set<SchedulerName>([
+  "EulerDiscreteScheduler",
+  "EulerAncestralDiscreteScheduler",
+  "EDMEulerScheduler",
+  "EDMDPMSolverMultistepScheduler",
+]);
 
 /** What Kandinsky 2.2's decoders share: components, embeddings, guided steps, and the image from its latents. */
 export abstract class KandinskyV22DecoderBase extends DiffusionPipeline implements KandinskyV22Components {
@@ -176,11 +188,12 @@ function named(name: string, tensors: readonly Tensor[]): Record<string, Tensor>
  */
 async function predict(
   call: DecoderCall & { cache: UNetCache; scheduler: Scheduler; channels: Tensor | undefined; conditions: Tensor },
-  { scaled, timestep, seat }: StepInput,
+  { latents, scaled, timestep, seat }: StepInput,
 ): Promise<Tensor> {
   const { unet, rows, count, cache, channels, signal } = call;
   using scope = new Scope();
-  const input = channels ? scope.add(await Tensor.cat([scaled, channels], 1)) : scaled;
+  const noisy = UNSCALED.has(call.scheduler.className) ? latents : scaled;
+  const input = channels ? scope.add(await Tensor.cat([noisy, channels], 1)) : noisy;
   const prediction = scope.add(
     await (seat ?? unet).forward(input, timestep, null, {
       cache,

@@ -1,5 +1,6 @@
 import { optionNames } from "../../core/known-options.js";
-import type { PipelineImage } from "../image-input.js";
+import { Tensor } from "../../core/tensor.js";
+import { type PipelineImage, partsOf } from "../image-input.js";
 import type { ImagesResult, OutputType } from "../run-options.js";
 import {
   COMBINED_OPTIONS,
@@ -94,8 +95,11 @@ export class KandinskyV22Img2ImgCombinedPipeline extends KandinskyV22CombinedBas
     strength: true,
   });
 
-  protected decoder() {
-    return new KandinskyV22Img2ImgPipeline(this);
+  protected decoder({ image }: CombinedImageToImageOptions<OutputType>) {
+    const decoder = new KandinskyV22Img2ImgPipeline(this);
+    // diffusers repeats images for the results, but not tensors.
+    decoder.sharesNoise = partsOf("image", image).some((part) => part instanceof Tensor);
+    return decoder;
   }
 
   /**

@@ -54,6 +54,8 @@ export class KandinskyV22Img2ImgPipeline extends KandinskyV22DecoderBase {
   /** @internal */
   static readonly description = kandinskyDecoder("KandinskyV22Img2ImgPipeline");
   protected readonly runOptions = OPTIONS;
+  /** @internal Whether one image for several embeddings gets one noise for all of them, as in diffusers. */
+  sharesNoise = true;
 
   /**
    * Makes images.
@@ -74,8 +76,11 @@ export class KandinskyV22Img2ImgPipeline extends KandinskyV22DecoderBase {
           using own = new Scope();
           const clean = own.add(await this.#imageLatents(call));
           await finite.imageLatents(clean);
-          const noise = own.add(await unitNoise(clean.shape, call));
-          return { timesteps, latents: await scheduler.addNoise(clean, noise, timesteps.slice(0, 1)) };
+          const { generator } = call;
+          const ofRows = Array.isArray(generator) ? generator.slice(0, clean.shape[0]) : generator;
+          const noise = own.add(await unitNoise(clean.shape, { ...call, generator: ofRows }));
+          const noisy = own.add(await scheduler.addNoise(clean, noise, timesteps.slice(0, 1)));
+          return { timesteps, latents: await noisy.repeat([call.count / noisy.shape[0]!, 1, 1, 1]) };
         }),
     );
   }
@@ -89,7 +94,7 @@ export class KandinskyV22Img2ImgPipeline extends KandinskyV22DecoderBase {
     return { ...call, image: options.image, strength };
   }
 
-  /** [B·n,C,h,w] */
+  /** [B·n,C,h,w]; [1,C,h,w] where the noise is shared. */
   async #imageLatents({ image, size, movq, device, dtype, allowNonFinite, signal, ...call }: Call): Promise<Tensor> {
     using scope = new Scope();
     const prepared = await prepareImage(image, {
@@ -104,6 +109,7 @@ export class KandinskyV22Img2ImgPipeline extends KandinskyV22DecoderBase {
     const placed = scope.add(await pixels.to({ device: movq.device, dtype: movq.dtype }));
     const latents = scope.add(await movq.encode(placed, { ...(signal && { signal }) }));
     const ofUNet = scope.add(await latents.to({ device, dtype }));
-    return await expandRows(ofUNet, call);
+    const shared = this.sharesNoise && ofUNet.shape[0] === 1 && call.numImagesPerPrompt === 1;
+    return shared ? await ofUNet.clone() : await expandRows(ofUNet, call);
   }
 }

@@ -101,7 +101,8 @@ export class KandinskyV22PriorPipeline extends KandinskyV22PriorBase {
     for (const weight of weights) checkFinite("weights", weight);
     if (typeof negativePrompt !== "string") refuseArgument("negativePrompt", negativePrompt, "a string");
     // One source of noise for all texts, in their order.
-    const { generator, seed, numImagesPerPrompt } = checkSampling(others, 1);
+    const embedsPerPrompt = typeof negativePriorPrompt === "string" ? 2 : 1;
+    const { generator, seed, numImagesPerPrompt } = checkSampling(others, embedsPerPrompt);
     const shared = { ...others, generator, seed: undefined };
     const predict = (prompt: string) => this.run({ ...shared, prompt, negativePrompt: negativePriorPrompt });
     using scope = new Scope();
@@ -142,10 +143,7 @@ export class KandinskyV22PriorPipeline extends KandinskyV22PriorBase {
     scope: Scope,
     signal: AbortSignal | undefined,
   ): Promise<Tensor> {
-    const pixels =
-      image instanceof Tensor
-        ? image
-        : scope.add(await this.imageProcessor.preprocess(image, { ...(signal && { signal }) }));
+    const pixels = image instanceof Tensor ? image : scope.add(await this.preprocess([image], signal));
     const embeds = scope.add(await this.encodePixels(pixels, signal));
     return scope.add(await embeds.repeat([times, 1]));
   }

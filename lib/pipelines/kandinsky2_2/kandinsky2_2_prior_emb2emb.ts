@@ -96,7 +96,7 @@ export class KandinskyV22PriorEmb2EmbPipeline extends KandinskyV22PriorBase {
     using scope = new Scope();
     const given = image.some((part) => part instanceof Tensor)
       ? scope.add(await Tensor.cat(image as Tensor[], 0))
-      : scope.add(await this.imageProcessor.preprocess(image as ImageSource[], { ...(signal && { signal }) }));
+      : scope.add(await this.preprocess(image as ImageSource[], signal));
     const embeds = given.shape.length === 2 ? given : scope.add(await this.encodePixels(given, signal));
     const placed = scope.add(await embeds.to({ device: prior.device, dtype: prior.dtype }));
     const repeated = scope.add(await placed.repeatInterleave(numImagesPerPrompt, 0));

@@ -3,6 +3,7 @@ import { combineRows, type GuidanceRow, textGuidanceRows } from "../../condition
 import { optionNames } from "../../core/known-options.js";
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
+import { type ImageSource, loadImage, type RgbImage } from "../../images/index.js";
 import type { CLIPTextModelWithProjection } from "../../models/clip_text_model_with_projection.js";
 import type { CLIPVisionModelWithProjection } from "../../models/clip_vision_model_with_projection.js";
 import type { PriorTransformer } from "../../models/prior_transformer.js";
@@ -145,6 +146,7 @@ export abstract class KandinskyV22PriorBase extends DiffusionPipeline implements
       await denoise({
         ...call,
         ...{ scheduler, timesteps, latents, finite, callbackTensors: seen(text) },
+        stepOptions: (step) => ({ prevTimestep: timesteps[step + 1] }),
         predict: async ({ latents: noisy, timestep }) => {
           using repeated = await noisy.repeat([rows.length, 1]);
           using predicted = await prior.forward(repeated, timestep, text.embeds, {
@@ -176,6 +178,14 @@ export abstract class KandinskyV22PriorBase extends DiffusionPipeline implements
     scope.add(pooled);
     scope.add(imageEmbeds);
     return { imageEmbeds: await embeddings.clone(), negativeImageEmbeds: await imageEmbeds.repeat([count, 1]) };
+  }
+
+  /** The image encoder's input [B,C,H,W]. Alpha is dropped, as by diffusers' `load_image`. */
+  protected async preprocess(images: readonly ImageSource[], signal: AbortSignal | undefined): Promise<Tensor> {
+    const options = signal ? { signal } : {};
+    const loaded: RgbImage[] = [];
+    for (const image of images) loaded.push(await loadImage(image, options));
+    return await this.imageProcessor.preprocess(loaded, options);
   }
 
   /** The image encoder's embeddings [B,E] of its input [B,C,H,W]. */
