@@ -66,7 +66,8 @@ export function describeError(error: unknown, receiving: boolean): HttpError {
     const { statusCode = 500, code = "ERR_REQUEST", message } = error as Partial<HttpError> & Error;
     if (statusCode < 500) return new HttpError(statusCode, code, message);
     // The multipart parser throws plain errors: a truncated part, a missing boundary, …
-    if (receiving) return new HttpError(400, "ERR_BODY", `the body cannot be read: ${message}`);
+    if (receiving || /^Multipart: /.test(message))
+      return new HttpError(400, "ERR_BODY", `the body cannot be read: ${message}`);
   }
   return new HttpError(500, "ERR_INTERNAL", "the request failed; the server's log says why");
 }

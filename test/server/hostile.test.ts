@@ -95,6 +95,13 @@ it("answers mutated multipart bodies without a fault of its own", async () => {
   for (let i = 0; i < 10; i++) expect((await server.app.inject(multipart(valid()))).statusCode).toBe(200);
 });
 
+it("refuses a form without boundary, also where no body is expected", async () => {
+  for (const url of ["/edit", "/sdapi/v1/interrupt"]) {
+    const headers = { host: "localhost", "content-type": "multipart/form-data" };
+    expect((await server.app.inject({ method: "POST", url, headers })).statusCode).toBe(400);
+  }
+});
+
 it("serves no file by any path", async () => {
   for (const path of [
     ...[
