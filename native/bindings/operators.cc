@@ -18,6 +18,7 @@
 #include "bindings/register.h"
 #include "core/cuda_library.h"
 #include "core/error.h"
+#include "kernels/column_blocks.h"
 #include "kernels/composed_geglu.h"
 #include "kernels/half_weights.h"
 #include "kernels/int8.h"
@@ -175,16 +176,16 @@ const std::map<std::string, Operator>& operators() {
       {"winograd_conv2d",
        {4, 0,
         [](const Tensors& t, const Numbers&) {
-          return winograd_conv2d(t[0], pack_winograd(t[1]), t[1].size(0), t[2], t[3]);
+          return winograd_conv2d(t[0], pack_columns(t[1]), t[1].size(0), t[2], t[3]);
         }}},
       {"winograd_conv2d_plain",
        {4, 0,
         [](const Tensors& t, const Numbers&) {
           return at::conv2d(t[0], t[1].to(t[0].scalar_type()), t[2].to(t[0].scalar_type()), 1, 1) + t[3];
         }}},
-      {"winograd_unpacked",
+      {"unpacked_columns",
        {1, 0,
-        [](const Tensors& t, const Numbers&) { return unpack_winograd(pack_winograd(t[0]), t[0].sizes()); }}},
+        [](const Tensors& t, const Numbers&) { return unpack_columns(pack_columns(t[0]), t[0].sizes()); }}},
       {"adamw", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, false); }}},
       {"adamw_plain", {5, 4, [](const Tensors& t, const Numbers& n) { return adamw_step(t, n, true); }}},
       // seed, parameter, step, first element
@@ -196,6 +197,16 @@ const std::map<std::string, Operator>& operators() {
       {"half_weight_linear",
        {4, 0, [](const Tensors& t, const Numbers&) { return half_weight_linear(t[0], t[1], t[2], t[3]); }}},
       {"half_weight_linear_plain",
+       {4, 0,
+        [](const Tensors& t, const Numbers&) {
+          return at::linear(t[0], t[1].to(t[0].scalar_type()), t[2].to(t[0].scalar_type())) + t[3];
+        }}},
+      {"half_product",
+       {4, 0,
+        [](const Tensors& t, const Numbers&) {
+          return half_product(t[0], pack_columns(t[1]), t[1].size(0), t[2], t[3]);
+        }}},
+      {"half_product_plain",
        {4, 0,
         [](const Tensors& t, const Numbers&) {
           return at::linear(t[0], t[1].to(t[0].scalar_type()), t[2].to(t[0].scalar_type())) + t[3];

@@ -20,12 +20,20 @@ c10::ScalarType arithmetic_type(c10::ScalarType weights, c10::Device device);
 /// on the CPU, without gradients and autocast.
 bool takes_half_weights(const at::Tensor& x, c10::ScalarType weight);
 
-/// x·Wᵀ + b + addend. The weight is widened in pieces that stay in the cache.  x: [...,in], float32
+/// Whether the processor has instructions for half_product().
+bool has_half_products();
+
+/// x·Wᵀ + b + addend. The same bits for any number of threads, and for a row alone and among others.
+/// x: [...,in], float32, packed: by pack_columns()
+at::Tensor half_product(const at::Tensor& x, const at::Tensor& packed, int64_t out_features,
+                        const std::optional<at::Tensor>& bias, const at::Tensor& addend);
+
+/// The same with a plain weight by libtorch's product, widened as a whole for as long as it is used.
 at::Tensor half_weight_linear(const at::Tensor& x, const at::Tensor& weight,
                               const std::optional<at::Tensor>& bias, const at::Tensor& addend);
 
-/// conv2d(x) + addend, channels last. A weight of more than 1×1 is widened as a whole for as long as it is
-/// used.  x: [B,I,H,W], float32
+/// conv2d(x) + addend, channels last, by libtorch's convolution with the widened weight.
+/// x: [B,I,H,W], float32
 at::Tensor half_weight_conv2d(const at::Tensor& x, const at::Tensor& weight,
                               const std::optional<at::Tensor>& bias, Conv2dGeometry geometry,
                               const at::Tensor& addend);

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "kernels/column_blocks.h"
 #include "kernels/simd/winograd.h"
 
 namespace ip2p {
@@ -40,17 +41,6 @@ int64_t tiles_together(const WinogradShape& shape, int64_t per_tile) {
   return std::clamp<int64_t>(MOST_INPUTS / per_tile, 1, std::min(MOST_TILES, shape.tiles()));
 }
 
-WinogradWeights::Type stored_type(c10::ScalarType type) {
-  switch (type) {
-    case at::kBFloat16:
-      return WinogradWeights::Type::BFloat16;
-    case at::kHalf:
-      return WinogradWeights::Type::Float16;
-    default:
-      return WinogradWeights::Type::Float32;
-  }
-}
-
 }  // namespace
 
 void allow_winograd(bool value) {
@@ -64,39 +54,12 @@ bool prefers_winograd(const at::Tensor& x, at::IntArrayRef weight_sizes, int64_t
          weight_sizes[1] >= FEWEST_CHANNELS;
 }
 
-at::Tensor pack_winograd(const at::Tensor& weight) {
-  const at::Tensor plain = weight.contiguous();
-  const int64_t O = plain.size(0), I = plain.size(1);
-  const int64_t blocks = IP2P_SELECT_SIMD(winograd_blocks)(O);
-  // The last block may have fewer columns, rounded up to whole vectors of at most 16.
-  const at::Tensor packed = at::empty({(O + 15) / 16 * 16 * I * 9}, plain.options());
-  const int bytes = static_cast<int>(plain.element_size());
-  const auto pack = IP2P_SELECT_SIMD(winograd_pack);
-  at::parallel_for(0, blocks, 1, [&](int64_t from, int64_t to) {
-    for (int64_t block = from; block < to; ++block)
-      pack(plain.const_data_ptr(), bytes, O, I, block, packed.mutable_data_ptr());
-  });
-  return packed;
-}
-
-at::Tensor unpack_winograd(const at::Tensor& packed, at::IntArrayRef weight_sizes) {
-  const at::Tensor plain = at::empty(weight_sizes, packed.options());
-  const int64_t O = plain.size(0), I = plain.size(1);
-  const int bytes = static_cast<int>(plain.element_size());
-  const auto unpack = IP2P_SELECT_SIMD(winograd_unpack);
-  at::parallel_for(0, IP2P_SELECT_SIMD(winograd_blocks)(O), 1, [&](int64_t from, int64_t to) {
-    for (int64_t block = from; block < to; ++block)
-      unpack(packed.const_data_ptr(), bytes, O, I, block, plain.mutable_data_ptr());
-  });
-  return plain;
-}
-
 at::Tensor winograd_conv2d(const at::Tensor& x, const at::Tensor& packed, int64_t out_channels,
                            const std::optional<at::Tensor>& bias, const at::Tensor& addend) {
   const at::Tensor input = x.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor added = addend.defined() ? addend.contiguous(at::MemoryFormat::ChannelsLast) : addend;
   const at::Tensor biases = bias ? bias->to(at::kFloat).contiguous() : at::Tensor();
-  const WinogradWeights weights{stored_type(packed.scalar_type()), packed.const_data_ptr()};
+  const ColumnBlocks weights = column_blocks(packed);
   const int64_t H = x.size(2), W = x.size(3);
   const WinogradShape shape{x.size(0), H, W, x.size(1), out_channels, tile_size(H, W)};
   const at::Tensor y =
@@ -108,7 +71,7 @@ at::Tensor winograd_conv2d(const at::Tensor& x, const at::Tensor& packed, int64_
   const int64_t most = tiles_together(shape, input_size(shape, MOST_TILES) / MOST_TILES);
   // Pieces of equal size.
   const int64_t pieces = (shape.tiles() + most - 1) / most, tiles = (shape.tiles() + pieces - 1) / pieces;
-  const int64_t blocks = IP2P_SELECT_SIMD(winograd_blocks)(out_channels), threads = at::get_num_threads();
+  const int64_t blocks = IP2P_SELECT_SIMD(column_blocks)(out_channels), threads = at::get_num_threads();
   // Where blocks are few for the threads, each is cut into ranges of tiles.
   const int64_t ranges = std::clamp<int64_t>(4 * threads / blocks, 1, std::max<int64_t>(1, tiles / 16));
   const int64_t range = (tiles + ranges - 1) / ranges;

@@ -18,11 +18,7 @@ bool prefers_winograd(const at::Tensor& x, at::IntArrayRef weight_sizes, int64_t
 /// Allowed unless this, or the environment variable IP2P_WINOGRAD=off, forbids it.
 void allow_winograd(bool allowed);
 
-/// Weight [O,I,3,3] to a form that winograd_conv2d() reads faster, and back, bit for bit.
-at::Tensor pack_winograd(const at::Tensor& weight);
-at::Tensor unpack_winograd(const at::Tensor& packed, at::IntArrayRef weight_sizes);
-
-/// conv2d(x) + addend, channels last.  x: [B,I,H,W], packed: from a weight [out_channels,I,3,3]
+/// conv2d(x) + addend, channels last.  x: [B,I,H,W], packed: by pack_columns()
 at::Tensor winograd_conv2d(const at::Tensor& x, const at::Tensor& packed, int64_t out_channels,
                            const std::optional<at::Tensor>& bias, const at::Tensor& addend);
 

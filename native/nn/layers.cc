@@ -12,6 +12,7 @@
 #include <c10/core/GradMode.h>
 
 #include "core/error.h"
+#include "kernels/column_blocks.h"
 #include "kernels/half_weights.h"
 #include "kernels/int8.h"
 #include "kernels/ops.h"
@@ -54,7 +55,12 @@ at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& addend) const 
         weight_.packed([&](const at::Tensor& weight) { return pack_linear(weight, x.numel() / x.size(-1)); });
     if (packed.defined()) return packed_linear(x, packed, bias, addend);
   }
-  if (takes_half_weights(x, weight_.type())) return half_weight_linear(x, *weight_, bias, addend);
+  if (takes_half_weights(x, weight_.type())) {
+    const at::Tensor packed =
+        has_half_products() ? weight_.packed(pack_columns, Packing::Columns) : at::Tensor();
+    return packed.defined() ? half_product(x, packed, weight_.shape[0], bias, addend)
+                            : half_weight_linear(x, *weight_, bias, addend);
+  }
   const at::Tensor y = widens(x, weight_.type()) ? widened_linear(x, *weight_, bias)
                                                  : at::linear(x, weight_.for_product(), bias);
   return addend.defined() ? y + addend : y;
@@ -81,10 +87,19 @@ at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const 
   }
   const bool packs = can_pack(x, weight_.type()), halves = takes_half_weights(x, weight_.type());
   if ((packs || halves) && prefers_winograd(x, weight_.shape, geometry_.stride, geometry_.padding)) {
-    const at::Tensor packed = weight_.packed(pack_winograd, Packing::Winograd);
+    const at::Tensor packed = weight_.packed(pack_columns, Packing::Columns);
     if (packed.defined()) return winograd_conv2d(x, packed, weight_.shape[0], bias(), addend);
   }
-  if (halves) return half_weight_conv2d(x, *weight_, bias(), geometry_, addend);
+  if (halves) {
+    const bool points = weight_.shape[2] == 1 && weight_.shape[3] == 1 && geometry_.stride == 1 &&
+                        geometry_.padding == 0 && has_half_products();
+    const at::Tensor packed = points ? weight_.packed(pack_columns, Packing::Columns) : at::Tensor();
+    if (!packed.defined()) return half_weight_conv2d(x, *weight_, bias(), geometry_, addend);
+    const auto rows = [](const at::Tensor& map) {
+      return map.defined() ? map.contiguous(at::MemoryFormat::ChannelsLast).permute({0, 2, 3, 1}) : map;
+    };
+    return half_product(rows(x), packed, weight_.shape[0], bias(), rows(addend)).permute({0, 3, 1, 2});
+  }
   if (packs) {
     const at::Tensor packed =
         weight_.packed([&](const at::Tensor& weight) { return pack_conv2d(weight, x.sizes(), geometry_); });

@@ -4,8 +4,8 @@
 #include <ATen/ops/empty_like.h>
 
 #include "core/error.h"
+#include "kernels/column_blocks.h"
 #include "kernels/int8.h"
-#include "kernels/winograd.h"
 #include "nn/shadow_weight.h"
 
 namespace ip2p {
@@ -51,7 +51,7 @@ c10::ScalarType Parameter::type() const {
 }
 
 at::Tensor Parameter::unpacked() const {
-  return packing_ == Packing::Winograd ? unpack_winograd(packed_, shape) : packed_.to_dense();
+  return packing_ == Packing::Columns ? unpack_columns(packed_, shape) : packed_.to_dense();
 }
 
 at::Tensor Parameter::packed(const std::function<at::Tensor(const at::Tensor&)>& pack,

@@ -11,7 +11,7 @@
 namespace ip2p {
 
 /// What packed a parameter.
-enum class Packing { OneDnn, Winograd };
+enum class Packing { OneDnn, Columns };
 
 /// A parameter: its shape is known from the configuration, its value comes from a file.
 ///

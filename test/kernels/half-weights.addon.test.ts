@@ -63,8 +63,8 @@ const caseOf = (
 });
 
 const CASES = HALVES.flatMap((dtype) => [
-  ...PRODUCTS.map(([x, weight]) =>
-    caseOf("half_weight_linear", dtype, [x, weight, [weight[0]], [...x.slice(0, -1), weight[0]]]),
+  ...["half_product", "half_weight_linear"].flatMap((operator) =>
+    PRODUCTS.map(([x, weight]) => caseOf(operator, dtype, [x, weight, [weight[0]], [...x.slice(0, -1), weight[0]]])),
   ),
   ...CONVOLUTIONS.map(([x, weight, geometry]) => {
     const result = [x[0], weight[0], side(x[2], weight[2], geometry), side(x[3], weight[3], geometry)];

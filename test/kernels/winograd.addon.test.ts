@@ -77,7 +77,7 @@ describe("Winograd's convolutions", () => {
     ]) {
       for (const dtype of ["float32", "bfloat16", "float16"] as const) {
         const weight = await Tensor.randn([O!, I!, 3, 3], { dtype });
-        const { output } = await callOperator("winograd_unpacked", [weight]);
+        const { output } = await callOperator("unpacked_columns", [weight]);
         expect(output.dtype).toBe(dtype);
         expect(await output.equal(weight)).toBe(true);
       }

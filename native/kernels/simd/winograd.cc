@@ -6,6 +6,7 @@
 // cache, and the weights take no more memory than without. Those in half precision are widened there.
 #include "kernels/simd/winograd.h"
 
+#include "kernels/simd/column_block.h"
 #include "kernels/simd/pack.h"
 
 namespace ip2p::IP2P_SIMD {
@@ -119,29 +120,6 @@ int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
-/// Where the packed weights of a block begin, and how many columns it has; the last is rounded up.
-struct Block {
-  int64_t first, columns, offset;
-
-  Block(int64_t index, int64_t out_channels, int64_t in_channels)
-      : first(index * WIDTH),
-        columns(smaller(WIDTH, round_up(out_channels - first, LANES))),
-        offset(first * in_channels * 9) {}
-};
-
-/// Calls f<V>() for the number of vectors in a block.
-template <int V = VECTORS, class F>
-void with_vectors(int64_t columns, const F& f) {
-  if constexpr (V == 1) {
-    f.template operator()<1>();
-  } else {
-    if (columns == V * LANES)
-      f.template operator()<V>();
-    else
-      with_vectors<V - 1>(columns, f);
-  }
-}
-
 struct TilePlace {
   int64_t image, row, column;  ///< of the first output
 
@@ -242,7 +220,7 @@ void transform_outputs(const WinogradShape& shape, const float* sums, WinogradTi
 }
 
 template <class Tile, int V, class Stored>
-void convolve(const WinogradShape& shape, const Stored* packed, const Block& block, const float* input,
+void convolve(const WinogradShape& shape, const Stored* packed, const ColumnBlock& block, const float* input,
               WinogradTiles all, WinogradTiles part, const WinogradEpilogue& epilogue, float* scratch,
               float* y) {
   constexpr int64_t PRODUCTS = (Tile::SIZE + 2) * (Tile::SIZE + 2), COLUMNS = V * LANES;
@@ -271,64 +249,7 @@ void with_tile(const WinogradShape& shape, const F& f) {
     f.template operator()<TileOf4>();
 }
 
-/// Calls f(packed) with a pointer to the type in which weights are kept.
-template <class F>
-void with_weights(const WinogradWeights& weights, const F& f) {
-  switch (weights.type) {
-    case WinogradWeights::Type::Float32:
-      return f(static_cast<const float*>(weights.packed));
-    case WinogradWeights::Type::BFloat16:
-      return f(static_cast<const BFloat16*>(weights.packed));
-    case WinogradWeights::Type::Float16:
-      return f(static_cast<const Half*>(weights.packed));
-  }
-}
-
-template <class Number>
-void pack(const Number* weight, int64_t out_channels, int64_t in_channels, int64_t index, Number* packed) {
-  const Block block(index, out_channels, in_channels);
-  Number* to = packed + block.offset;
-  for (int64_t i = 0; i < in_channels * 9; ++i)
-    for (int64_t column = 0; column < block.columns; ++column) {
-      const int64_t channel = block.first + column;
-      *to++ = channel < out_channels ? weight[channel * in_channels * 9 + i] : 0;
-    }
-}
-
-template <class Number>
-void unpack(const Number* packed, int64_t out_channels, int64_t in_channels, int64_t index, Number* weight) {
-  const Block block(index, out_channels, in_channels);
-  const Number* const from = packed + block.offset;
-  for (int64_t column = 0; column < block.columns && block.first + column < out_channels; ++column)
-    for (int64_t i = 0; i < in_channels * 9; ++i)
-      weight[(block.first + column) * in_channels * 9 + i] = from[i * block.columns + column];
-}
-
 }  // namespace
-
-int64_t winograd_blocks(int64_t out_channels) {
-  return (out_channels + WIDTH - 1) / WIDTH;
-}
-
-void winograd_pack(const void* weight, int bytes, int64_t out_channels, int64_t in_channels, int64_t block,
-                   void* packed) {
-  if (bytes == 4)
-    pack(static_cast<const uint32_t*>(weight), out_channels, in_channels, block,
-         static_cast<uint32_t*>(packed));
-  else
-    pack(static_cast<const uint16_t*>(weight), out_channels, in_channels, block,
-         static_cast<uint16_t*>(packed));
-}
-
-void winograd_unpack(const void* packed, int bytes, int64_t out_channels, int64_t in_channels, int64_t block,
-                     void* weight) {
-  if (bytes == 4)
-    unpack(static_cast<const uint32_t*>(packed), out_channels, in_channels, block,
-           static_cast<uint32_t*>(weight));
-  else
-    unpack(static_cast<const uint16_t*>(packed), out_channels, in_channels, block,
-           static_cast<uint16_t*>(weight));
-}
 
 int64_t winograd_input_size(const WinogradShape& shape, int64_t tiles) {
   return (shape.in_channels + DEPTH - 1) / DEPTH * shape.products() * matrix_step(tiles * DEPTH);
@@ -343,10 +264,10 @@ int64_t winograd_scratch_size(const WinogradShape& shape, int64_t tiles) {
   return shape.products() * (matrix_step(DEPTH * WIDTH) + matrix_step(tiles * WIDTH));
 }
 
-void winograd_output(const WinogradShape& shape, const WinogradWeights& weights, int64_t index,
+void winograd_output(const WinogradShape& shape, const ColumnBlocks& weights, int64_t index,
                      const float* input, WinogradTiles all, WinogradTiles part,
                      const WinogradEpilogue& epilogue, float* scratch, float* y) {
-  const Block block(index, shape.out_channels, shape.in_channels);
+  const ColumnBlock block(index, shape.out_channels, shape.in_channels * 9);
   with_weights(weights, [&](const auto* packed) {
     with_tile(shape, [&]<class Tile>() {
       with_vectors(block.columns, [&]<int V>() {

@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 
+#include "kernels/simd/column_blocks.h"
 #include "kernels/simd/instruction_set.h"
 
 namespace ip2p {
@@ -24,13 +25,6 @@ struct WinogradTiles {
   int64_t first, count;
 };
 
-/// Packed weights in the type in which they are kept; they are widened as they are transformed.
-struct WinogradWeights {
-  enum class Type { Float32, BFloat16, Float16 };
-  Type type;
-  const void* packed;
-};
-
 /// What follows the products; null where there is none.
 struct WinogradEpilogue {
   const float* bias;    ///< [out_channels]
@@ -39,24 +33,16 @@ struct WinogradEpilogue {
 
 }  // namespace ip2p
 
-// Weights [out_channels, in_channels, 3, 3] and their packed form, which is made of blocks of output
-// channels; `bytes` of a number: 4 or 2.
-IP2P_DECLARE_SIMD(int64_t winograd_blocks(int64_t out_channels))
-IP2P_DECLARE_SIMD(void winograd_pack(const void* weight, int bytes, int64_t out_channels, int64_t in_channels,
-                                     int64_t block, void* packed))
-IP2P_DECLARE_SIMD(void winograd_unpack(const void* packed, int bytes, int64_t out_channels,
-                                       int64_t in_channels, int64_t block, void* weight))
-
 // Transformed inputs of `all` tiles need winograd_input_size() numbers; winograd_input() writes those of
 // `part`, tiles among them. `zeros` are in_channels numbers, read where an image has ended.
 IP2P_DECLARE_SIMD(int64_t winograd_input_size(const ::ip2p::WinogradShape& shape, int64_t tiles))
 IP2P_DECLARE_SIMD(void winograd_input(const ::ip2p::WinogradShape& shape, const float* x, const float* zeros,
                                       ::ip2p::WinogradTiles all, ::ip2p::WinogradTiles part, float* input))
 
-// The outputs of `part`, in one block of output channels. `scratch` has winograd_scratch_size() numbers.
+// The outputs of `part`, in one block of output channels of weights [out_channels, in_channels·9]. `scratch`
+// has winograd_scratch_size() numbers.
 IP2P_DECLARE_SIMD(int64_t winograd_scratch_size(const ::ip2p::WinogradShape& shape, int64_t tiles))
 IP2P_DECLARE_SIMD(void winograd_output(const ::ip2p::WinogradShape& shape,
-                                       const ::ip2p::WinogradWeights& weights, int64_t block,
-                                       const float* input, ::ip2p::WinogradTiles all,
-                                       ::ip2p::WinogradTiles part, const ::ip2p::WinogradEpilogue& epilogue,
-                                       float* scratch, float* y))
+                                       const ::ip2p::ColumnBlocks& weights, int64_t block, const float* input,
+                                       ::ip2p::WinogradTiles all, ::ip2p::WinogradTiles part,
+                                       const ::ip2p::WinogradEpilogue& epilogue, float* scratch, float* y))
