@@ -84,6 +84,9 @@ export { type UNet2DConditionConfig, UNet2DConditionModel } from "./models/unet_
 export { UNetCache } from "./models/unet-cache.js";
 export type { AddedConditions, UNetForwardOptions } from "./models/unet-conditions.js";
 export { type VQDecodeOptions, VQModel, type VQModelConfig } from "./models/vq_model.js";
+export { makePhotoDataset, type PhotoDatasetOptions, type PhotoDatasetResult } from "./photos/dataset.js";
+export { PHOTO_FAMILIES, type PhotoFamily } from "./photos/families/index.js";
+export type { UnusablePhoto } from "./photos/sources.js";
 export type { FuseLoraOptions, LoraOptions } from "./pipelines/adapted_pipeline.js";
 export {
   type AnyControlNetImageToImage,

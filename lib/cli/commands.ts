@@ -47,7 +47,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "make-dataset",
-    summary: "make a data set: of your own pairs of images in another layout, or of drawn images",
+    summary: "make a data set: of your own pairs of images in another layout, of your photographs, or of drawn images",
     load: async () => (await import("./make-dataset.js")).makeDatasetCommand,
   },
   {

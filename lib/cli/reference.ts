@@ -71,7 +71,7 @@ const JSON_EVENTS: Record<string, [event: string, fields: string][]> = {
     ["`warning`", "`message`"],
     [
       "`done`",
-      "`output`, `format`, `rows`, `seconds`; of drawn pairs `seed`, `size`; of others `from`, `skipped_rows`, `left_out_columns`",
+      "`output`, `format`, `rows`, `seconds`; of drawn pairs `seed`, `size`; of photographs `photos` (how many), `other_photos` (on the other side of `--held_out`), `unusable_photos`, `seed`, `resolution`; of others `from`, `skipped_rows`, `left_out_columns`",
     ],
     ["`error`", "`code`, `message`"],
   ],

@@ -146,7 +146,7 @@ test.each([
   ["a folder that holds something", ["--count=1"], 1, /"pairs": the folder is not empty/],
   ["a folder in none", ["--count=1", "--output=no/where"], 1, /the folder ".*no" does not exist/],
   ["a file in its place", ["--count=1", "--output=pairs/mine.txt"], 1, /mine\.txt": it is not a folder/],
-  ["no source", ["--count=1", "--no_world", "--output=new"], 2, /--from.*--world/],
+  ["no source", ["--count=1", "--no_world", "--output=new"], 2, /--from.*--photos.*--world/],
   ["two sources", ["--count=1", "--from=pairs", "--output=new"], 2, /--from.*--world/],
   [
     "an option of the other source",
@@ -214,4 +214,38 @@ test.each(FORMATS)("--from writes one's own pairs as %s", async (format) => {
     status: 2,
     stderr: "ip2p: make-dataset: --size goes with --world\n",
   });
+});
+
+test("--photos makes pairs of one's own photographs, and names those that cannot be used", async () => {
+  using place = new Workplace();
+  mkdirSync(place.at("photos"));
+  for (const seed of [1, 2])
+    await (await drawScene(worldExample(seed, 0).scene, 80)).save(place.at("photos", `${seed}.png`));
+  writeFileSync(place.at("photos", "broken.jpg"), "no image");
+  const photos = ["make-dataset", "--photos=photos", "--resolution=32", "--count=5"];
+  const { status, stdout, stderr } = await ip2pHere([...photos, "--output=new", "--json"], { cwd: place.folder });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  const events = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(events.filter(({ event }) => event === "warning").map(({ message }) => message)).toEqual([
+    '"broken.jpg" is not an image in a known format',
+    "left out, since they cannot be used: 1 photograph",
+  ]);
+  expect(events.at(-1)).toEqual({
+    ...{ event: "done", output: "new", format: "folder", rows: 5, photos: 2, other_photos: 0, unusable_photos: 1 },
+    ...{ seed: 0, resolution: 32, seconds: expect.any(Number) },
+  });
+  const checked = await ip2pHere(["check-dataset", "--from=new", "--quiet"], { cwd: place.folder });
+  expect(checked).toEqual({ status: 0, stdout: "", stderr: "" });
+  for (const [options, words] of [
+    [["--size=32"], "--size goes with --world"],
+    [["--world"], "one source"],
+    [["--only_held_out"], "--held_out"],
+    [["--families=fly"], '"fly"; known: black_and_white'],
+  ] as const)
+    expect(await ip2pHere([...photos, ...options, "--output=other"], { cwd: place.folder })).toMatchObject({
+      ...{ status: 2, stderr: expect.stringContaining(words) },
+    });
 });

@@ -5,6 +5,7 @@ import { afterAll, beforeAll } from "vitest";
 import { imageGrid, loadImage } from "../../lib/images/index.js";
 import { ControlNetModel } from "../../lib/models/controlnet.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
+import { drawScene, worldExample } from "../../lib/world/index.js";
 import { ip2p, tinyImage, tinyModel, Workplace } from "../cli/run-cli.js";
 import { fixture } from "../helpers/fixtures.js";
 import { copyInpaintingDecoder } from "../helpers/inpainting-decoder.js";
@@ -103,6 +104,9 @@ export function useDocsWorld(): DocsWorld {
     await picture.save(made.at("pairs/images/lake_before.jpg"));
     await imageGrid([picture]).save(made.at("pairs/images/lake_after.jpg"));
     writeFileSync(made.at("pairs/images/lake.txt"), "make it winter\n");
+    mkdirSync(made.at("photos"));
+    for (let seed = 0; seed < 24; seed++)
+      await (await drawScene(worldExample(seed, 0).scene, 256)).save(made.at("photos", `${seed}.png`));
     mkdirSync(made.at("node_modules"));
     symlinkSync(root, made.at("node_modules", "instruct-pix2pix"), "junction");
 

@@ -4,6 +4,8 @@ import { columnOptions } from "../pairs/options.js";
 
 const FROM = "Your own pairs";
 const WORLD = "Drawn pairs";
+const PHOTOS = "Pairs of your photographs";
+const MADE = "Drawn pairs, and those of photographs";
 const OUTPUT = "Output";
 
 /** Every option of `ip2p make-dataset`. */
@@ -25,7 +27,7 @@ export const makeDatasetOptions = declareOptions({
     value: "N",
     min: 1,
     max: 9_999_999,
-    help: "how many pairs to draw; with --from only so many of the first pairs are taken, by default all",
+    help: "how many pairs to make; with --photos by default 20 for each photograph; with --from only so many of the first pairs are taken, by default all",
   },
 
   from: { type: "string", value: "DIR|FILE", group: FROM, help: "read your own pairs from this folder or file" },
@@ -37,14 +39,6 @@ export const makeDatasetOptions = declareOptions({
   },
 
   world: { type: "boolean", group: WORLD, help: "draw examples of the built-in world" },
-  seed: {
-    type: "integer",
-    value: "N",
-    min: 0,
-    max: Number.MAX_SAFE_INTEGER,
-    group: WORLD,
-    help: "seed of the examples: two seeds share examples only by chance; by default 0",
-  },
   size: {
     type: "integer",
     value: "N",
@@ -53,11 +47,48 @@ export const makeDatasetOptions = declareOptions({
     group: WORLD,
     help: "width and height of the images in pixels; by default 64",
   },
+
+  photos: {
+    type: "string",
+    value: "DIR",
+    group: PHOTOS,
+    help: "make edits of the photographs in this folder and its subfolders",
+  },
+  resolution: {
+    type: "integer",
+    value: "N",
+    min: 16,
+    max: 4096,
+    group: PHOTOS,
+    help: "width and height of the crops in pixels; photographs with a shorter side are left out; by default 256",
+  },
+  held_out: {
+    type: "number",
+    value: "X",
+    min: 0,
+    max: 0.99,
+    group: PHOTOS,
+    help: "share of the photographs to hold out, by whole file, chosen by its content; by default 0",
+  },
+  only_held_out: {
+    type: "boolean",
+    group: PHOTOS,
+    help: "make pairs of the photographs that --held_out holds out, and of no others",
+  },
+
+  seed: {
+    type: "integer",
+    value: "N",
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    group: MADE,
+    help: "seed of the examples: two seeds share examples only by chance; by default 0",
+  },
   families: {
     type: "string",
     value: "NAME,…",
-    group: WORLD,
-    help: "draw edits of these families only, in turn; by default of all",
+    group: MADE,
+    help: "make edits of these families only, in turn; by default of all",
   },
 
   json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
@@ -68,6 +99,17 @@ export const makeDatasetOptions = declareOptions({
 
 export type MakeDatasetValues = OptionValues<typeof makeDatasetOptions>;
 
-/** Options that one source alone has, and that have no default. */
-export const ONLY_FROM = ["skip_unusable"] as const;
-export const ONLY_WORLD = ["seed", "size", "families"] as const;
+/** The sources of a data set: each is an option. */
+export const SOURCES = ["from", "world", "photos"] as const;
+export type Source = (typeof SOURCES)[number];
+
+/** Options that only some sources have, and that have no default. */
+export const ONLY_OF: Readonly<Record<string, readonly Source[]>> = {
+  skip_unusable: ["from"],
+  size: ["world"],
+  resolution: ["photos"],
+  held_out: ["photos"],
+  only_held_out: ["photos"],
+  seed: ["world", "photos"],
+  families: ["world", "photos"],
+};

@@ -1,9 +1,12 @@
 import { counted } from "../../core/counted.js";
 import { InstructPix2PixError, throwIfAborted } from "../../core/errors.js";
+import { quote } from "../../core/quote.js";
 import { convertDataset, describeLeftOut } from "../../data/convert.js";
 import { createEditWriter } from "../../data/write/formats.js";
 import { makeFolder } from "../../data/write/new-folder.js";
-import { EDIT_FAMILIES, type EditFamily } from "../../world/edit.js";
+import { makePhotoDataset } from "../../photos/dataset.js";
+import { PHOTO_FAMILIES } from "../../photos/families/index.js";
+import { EDIT_FAMILIES } from "../../world/edit.js";
 import { worldRows } from "../../world/rows.js";
 import type { CommandIo } from "../command.js";
 import { rounded } from "../json-lines.js";
@@ -19,16 +22,15 @@ interface Made {
 
 /** Runs `ip2p make-dataset`. */
 export async function runMakeDataset(values: MakeDatasetValues, io: CommandIo): Promise<number> {
-  const verb = values.world ? "drawing" : "copying";
+  const verb = values.world ? "drawing" : values.photos === undefined ? "copying" : "editing";
   const reporter = createPairsReporter({ ...values, verb, declarations: makeDatasetOptions }, io);
   await reported(
     reporter,
     (message) => reporter.warning(message),
     async () => {
-      const { output, format, from } = values;
+      const { output, format } = values;
       const started = performance.now();
-      const made =
-        from === undefined ? await draw(values, reporter, io) : await convert({ ...values, from }, reporter, io);
+      const made = await makeFrom(values, reporter, io);
       const seconds = (performance.now() - started) / 1000;
       reporter.done(`${output}: ${counted(made.rows, "pair")} in ${seconds.toFixed(1)} s`, {
         output,
@@ -41,9 +43,15 @@ export async function runMakeDataset(values: MakeDatasetValues, io: CommandIo): 
   return 0;
 }
 
+function makeFrom(values: MakeDatasetValues, reporter: PairsReporter, io: CommandIo): Promise<Made> {
+  const { from, photos } = values;
+  if (from !== undefined) return convert({ ...values, from }, reporter, io);
+  return photos === undefined ? draw(values, reporter, io) : edit({ ...values, photos }, reporter, io);
+}
+
 async function draw(values: MakeDatasetValues, reporter: PairsReporter, { signal }: CommandIo): Promise<Made> {
   const { count = 0, seed = 0, size = 64, format, output } = values;
-  const families = namedFamilies(values.families);
+  const families = namedFamilies(values.families, EDIT_FAMILIES);
   await makeFolder(output, async (folder) => {
     await using writer = await createEditWriter(format, folder);
     let done = 0;
@@ -57,8 +65,34 @@ async function draw(values: MakeDatasetValues, reporter: PairsReporter, { signal
   return { rows: count, seed, size };
 }
 
-/** Skipped rows that are named; further ones are only counted. */
-const ROWS_NAMED = 20;
+/** Skipped rows and photographs that are named; further ones are only counted. */
+const NAMED = 20;
+
+async function edit(
+  values: MakeDatasetValues & { photos: string },
+  reporter: PairsReporter,
+  { signal }: CommandIo,
+): Promise<Made> {
+  const { photos, output, format, count, resolution = 256, seed = 0, heldOut, onlyHeldOut } = values;
+  const families = namedFamilies(values.families, PHOTO_FAMILIES);
+  let unusable = 0;
+  const made = await makePhotoDataset({
+    ...{ photos, output, format, count, resolution, seed, families, heldOut, onlyHeldOut, signal },
+    onUnusable: ({ name, reason }) => {
+      if (++unusable <= NAMED) reporter.warning(`${quote(name)} ${reason}`);
+    },
+    onResume: (rows) =>
+      reporter.warning(`${counted(rows, "pair")} of an interrupted run are there; going on after them`),
+    onProgress: ({ stage, done, total }) => {
+      if (stage === "making") reporter.progress(done, total);
+    },
+  });
+  if (unusable > 0) reporter.warning(`left out, since they cannot be used: ${counted(unusable, "photograph")}`);
+  return {
+    rows: made.rows,
+    ...{ photos: made.photos, other_photos: made.otherPhotos, unusable_photos: unusable, seed, resolution },
+  };
+}
 
 async function convert(
   values: MakeDatasetValues & { from: string },
@@ -71,7 +105,7 @@ async function convert(
   const made = await convertDataset({
     ...{ from, output, format, count, originalImageColumn, editedImageColumn, editPromptColumn, skipUnusable, signal },
     onSkip: (reason) => {
-      if (++skipped <= ROWS_NAMED) reporter.warning(`row skipped: ${reason}`);
+      if (++skipped <= NAMED) reporter.warning(`row skipped: ${reason}`);
     },
     onProgress: (done, total) => reporter.progress(done, total),
   });
@@ -81,13 +115,13 @@ async function convert(
 }
 
 /** @throws `ERR_USAGE` for a name that no family has */
-function namedFamilies(names: string | undefined): readonly EditFamily[] | undefined {
+function namedFamilies<T extends string>(names: string | undefined, known: readonly T[]): readonly T[] | undefined {
   return names?.split(",").map((name) => {
-    const family = EDIT_FAMILIES.find((family) => family === name.trim());
+    const family = known.find((each) => each === name.trim());
     if (!family)
       throw new InstructPix2PixError(
         "ERR_USAGE",
-        `unknown family of edits ${JSON.stringify(name.trim())}; known: ${EDIT_FAMILIES.join(", ")}`,
+        `unknown family of edits ${JSON.stringify(name.trim())}; known: ${known.join(", ")}`,
       );
     return family;
   });

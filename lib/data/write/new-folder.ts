@@ -36,7 +36,8 @@ export async function makeFolder<T>(path: string, fill: (folder: string) => Prom
   }
 }
 
-async function checkIsFree(target: string, path: string): Promise<void> {
+/** @throws `ERR_IO` unless nothing, or an empty folder, is at the path */
+export async function checkIsFree(target: string, path: string): Promise<void> {
   const entries = await readdir(target).catch((error) => {
     if (errnoOf(error) === "ENOENT") return [];
     if (errnoOf(error) === "ENOTDIR") throw cannotWrite(path, "it is not a folder");
@@ -45,6 +46,6 @@ async function checkIsFree(target: string, path: string): Promise<void> {
   if (entries.length > 0) throw cannotWrite(path, "the folder is not empty; give another, or remove what it holds");
 }
 
-function cannotWrite(path: string, reason: string): InstructPix2PixError {
+export function cannotWrite(path: string, reason: string): InstructPix2PixError {
   return new InstructPix2PixError("ERR_IO", `cannot write "${path}": ${reason}`);
 }
