@@ -24,7 +24,7 @@ async function serve() {
     adamBeta2: 0.999,
     adamEpsilon: 1e-8,
     adamWeightDecay: 1e-2,
-    use8bitAdam: false,
+    optimizer: "adamw",
     useEma: true,
     gradientCheckpointing: false,
     shadowWeights: false,

@@ -55,7 +55,7 @@ const trainer = await Trainer.create(unet, {
   adamBeta2: 0.999,
   adamEpsilon: 1e-8,
   adamWeightDecay: 1e-2,
-  use8bitAdam: values["8bit"],
+  optimizer: values["8bit"] ? "adamw_8bit" : "adamw",
   useEma: values.ema,
   gradientCheckpointing: values.checkpointing,
   shadowWeights: false,

@@ -40,7 +40,7 @@ const trainer = await Trainer.create(base.unet, {
   adamBeta2: 0.999,
   adamEpsilon: 1e-8,
   adamWeightDecay: 1e-2,
-  use8bitAdam: eightBit,
+  optimizer: eightBit ? "adamw_8bit" : "adamw",
   useEma: false,
   gradientCheckpointing: checkpointing,
   shadowWeights: shadow,

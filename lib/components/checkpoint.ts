@@ -2,6 +2,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
 import { isFile } from "../files/is-file.js";
+import { AdaptedModelAt } from "./adapted-model-at.js";
 import { checkClass, type PipelineDescription, settingIn, settingsOf, slotsOf } from "./description.js";
 import { ModelAt, type PlaceOptions } from "./model-at.js";
 import { BASE_MODEL, type BaseModel, MODEL_INDEX, type ModelIndex, readModelIndex } from "./model-index.js";
@@ -37,12 +38,18 @@ export function describedBy<C>({ index }: Checkpoint, description: PipelineDescr
  * @throws as {@link ModelAt.find}
  */
 export async function partsOfCheckpoint<C>(
-  { folder, index, base: { trained, vae } }: Checkpoint,
+  { folder, index, base }: Checkpoint,
   description: PipelineDescription<C>,
   hub: PlaceOptions,
 ): Promise<Record<string, unknown>> {
+  const { trained, vae, lora } = base;
   const parts: Record<string, unknown> = {};
   for (const [name, slot] of slotsOf(description)) {
+    if (lora !== undefined && (name === "unet" || name === "textEncoder" || name === "textEncoder2")) {
+      const adapted = await AdaptedModelAt.findAdapted(folder, { ...base, lora }, slot, name, hub);
+      if (adapted) parts[String(name)] = adapted;
+      continue;
+    }
     const own = Object.hasOwn(trained, slot.folder) ? join(folder, trained[slot.folder]!) : undefined;
     const place = own ?? (slot.folder === "vae" ? vae : undefined);
     if (place !== undefined) parts[String(name)] = await ModelAt.find(place, slot, hub);

@@ -135,7 +135,7 @@ export function loadingGiven<C>(given: Partial<C>, options: PipelineModelOptions
       const { folder, modelClass, variant } = part;
       const own = modelOptions(modelClass, {}, options);
       const place = Array.isArray(value) ? i : undefined;
-      const load = () => modelClass.load(folder, { ...own, variant });
+      const load = () => part.load(own);
       const bytes = () => weightBytes(folder, { baseName: modelClass.files.weights, variant });
       return [{ name: name as keyof C, place, load, bytes }];
     }),

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { readConfig, show } from "../files/config.js";
 import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
+import type { ModelOptions, PretrainedModel, QuantizationOptions } from "../models/pretrained.js";
 import { listVariants } from "../models/weights.js";
 import type { Environment } from "../runtime/platform.js";
 import type { ComponentSlot } from "./description.js";
@@ -21,7 +22,7 @@ export class ModelAt {
   /** Undefined for the plain weights. */
   readonly variant: string | undefined;
 
-  private constructor(parts: Pick<ModelAt, "folder" | "modelClass" | "config" | "variant">) {
+  protected constructor(parts: Pick<ModelAt, "folder" | "modelClass" | "config" | "variant">) {
     this.folder = parts.folder;
     this.modelClass = parts.modelClass;
     this.config = parts.config;
@@ -50,6 +51,10 @@ export class ModelAt {
     const { variant } = options;
     const has = variant !== undefined && (await listVariants(folder, modelClass.files.weights)).includes(variant);
     return new ModelAt({ folder, modelClass, config, variant: has ? variant : undefined });
+  }
+
+  load(options: ModelOptions & QuantizationOptions): Promise<PretrainedModel<unknown>> {
+    return this.modelClass.load(this.folder, { ...options, variant: this.variant });
   }
 }
 

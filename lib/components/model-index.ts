@@ -24,6 +24,10 @@ export interface BaseModel {
   config?: string;
   /** The folder or repository of an autoencoder that takes the place of the base model's. */
   vae?: string;
+  /** The checkpoint's file with the LoRA that was trained. */
+  lora?: string;
+  /** Its file with the first convolution, where the base model's takes no image. */
+  convIn?: string;
   /** The checkpoint's own folders, by component: `unet_ema` for `unet`. */
   trained: Readonly<Record<string, string>>;
 }
@@ -120,13 +124,14 @@ function fromObject(object: Record<string, unknown>, path: string): ModelIndex {
 
 function baseModelOf(value: unknown, path: string): BaseModel {
   const { trained, ...places } = isObject(value) ? value : {};
-  const names = ["model", "revision", "variant", "config", "vae"];
+  const names = ["model", "revision", "variant", "config", "vae", "lora", "convIn"];
   const isPlace = ([name, text]: [string, unknown]) => names.includes(name) && typeof text === "string" && text !== "";
   if (
     places.model === undefined ||
     !Object.entries(places).every(isPlace) ||
     !isObject(trained) ||
-    !Object.entries(trained).flat().every(isIdentifier)
+    !Object.entries(trained).flat().every(isIdentifier) ||
+    ![places.lora, places.convIn].every((file) => file === undefined || /^[\w-]+\.safetensors$/.test(String(file)))
   )
     throw problem(path, `"${BASE_MODEL}" is ${show(value)}, which does not say where a base model is`);
   return { ...(places as Omit<BaseModel, "trained">), trained: trained as Record<string, string> };

@@ -32,6 +32,10 @@ export interface SavedPipeline {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Texts to write beside the index, by name: README.md. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Writes other files beside the index. */
+  readonly write?: (folder: string) => Promise<void>;
+  /** Entries of the index whose names start with "_". */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 /** Temporary folder below the pipeline's. */
@@ -159,7 +163,8 @@ export function modelIndexText(pipeline: SavedPipeline, more: Readonly<Record<st
 async function writePipeline(folder: string, pipeline: SavedPipeline): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const [name, component] of Object.entries(pipeline.components)) await component?.write(join(folder, name));
-  await writeFile(join(folder, MODEL_INDEX), modelIndexText(pipeline));
+  await pipeline.write?.(folder);
+  await writeFile(join(folder, MODEL_INDEX), modelIndexText(pipeline, pipeline.more));
   for (const [name, text] of Object.entries(pipeline.files ?? {})) await writeFile(join(folder, name), text);
 }
 

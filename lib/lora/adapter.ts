@@ -32,15 +32,22 @@ interface LayerNames extends Partial<Record<LoraRole, string>> {
 /**
  * Reads an adapter's file for a pipeline with these layers. Names and shapes are checked before any value is read.
  *
+ * @param only the component that is read. Default all.
  * @throws `ERR_STATE_DICT` for tensors that belong to no layer, are incomplete or do not fit, and other kinds of adapters;
  *   `ERR_NOT_FINITE`, `ERR_SAFETENSORS`, `ERR_FILE_NOT_FOUND`, `ERR_IO`
  */
 export async function readAdapter(
   path: string,
   models: ReadonlyMap<LoraComponent, AdaptableLayers>,
+  only?: LoraComponent,
 ): Promise<Map<LoraComponent, AdapterFactors>> {
   if (isPickle(path)) throw new InstructPix2PixError("ERR_SAFETENSORS", `${path}: is a pickle, which is never read`);
-  const layers = checkAdapter(path, await readSafetensorsHeader(path), models);
+  const header = new Map(
+    [...(await readSafetensorsHeader(path))].filter(
+      ([name]) => only === undefined || (parseLoraName(name)?.component ?? only) === only,
+    ),
+  );
+  const layers = checkAdapter(path, header, models);
   const { tensors, metadata } = await loadSafetensorsWithMetadata(path);
   const kept = new Set<Tensor>();
   try {

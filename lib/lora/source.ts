@@ -7,7 +7,7 @@ import { type ResolveOptions, resolvePretrained } from "../hub/index.js";
 import { isPickle } from "../models/weight-names.js";
 
 /** The name under which diffusers saves adapters. */
-const LORA_FILE = "pytorch_lora_weights.safetensors";
+export const LORA_FILE = "pytorch_lora_weights.safetensors";
 
 /** Where an adapter's file is. */
 export interface LoraSourceOptions

@@ -9,6 +9,19 @@ const DECLARATIONS = new Map(
   Object.entries<OptionDeclaration>(trainOptions).map(([name, declaration]) => [camelCase(name), declaration]),
 );
 
+const LORA_OPTIONS = ["rank", "loraAlpha", "loraDropout", "loraTargets", "loraFormat"] as const;
+
+const RECIPE_OPTIONS = [
+  ...(["snrGamma", "predictionType", "zeroTerminalSnr", "noiseOffset", "inputPerturbation", "lossType"] as const),
+  ...(["textDropoutProb", "imageDropoutProb", "bothDropoutProb", "optimizer"] as const),
+];
+
+/** A switch is off by default. */
+function fallbackOf(name: keyof TrainOptions): unknown {
+  const { type, default: value } = DECLARATIONS.get(name)!;
+  return value ?? (type === "boolean" ? false : undefined);
+}
+
 /** What scripts call by different names. */
 const COUNTERPARTS: Partial<Record<keyof TrainOptions, keyof TrainOptions>> = {
   valImageUrl: "valImageUrlOrPath",
@@ -39,6 +52,20 @@ export function checkTogether(options: TrainOptions): void {
     refuse('shardOptimizer shares float32 weights among processes, but weightsDtype "bf16" has none');
   if (options.weightsDtype === "bf16" && options.shadowWeights)
     refuse('shadowWeights keeps copies of float32 weights in half precision, but weightsDtype "bf16" has none');
+  const perKind = [options.textDropoutProb, options.imageDropoutProb, options.bothDropoutProb];
+  if (options.conditioningDropoutProb !== undefined && perKind.some((p) => p !== undefined))
+    refuse("conditioningDropoutProb is for all kinds of dropout; leave it out, or the probabilities of single kinds");
+  if (perKind.reduce<number>((sum, p) => sum + (p ?? 0), 0) > 1)
+    refuse("textDropoutProb, imageDropoutProb and bothDropoutProb are more than 1 together");
+  if (options.use8bitAdam && options.optimizer !== "adamw")
+    refuse(`use8bitAdam is a kind of adamw, but the optimizer is ${options.optimizer}`);
+  if (options.weightsDtype === "bf16" && options.optimizer !== "adamw" && !options.lora)
+    refuse(`weightsDtype "bf16" is trained by adamw only, not by ${options.optimizer}`);
+  for (const name of LORA_OPTIONS)
+    if (!options.lora && options[name] !== undefined && options[name] !== DECLARATIONS.get(name)!.default)
+      refuse(`${name} is for a LoRA: give lora too`);
+  if (options.lora && options.shadowWeights)
+    refuse("shadowWeights keeps copies of weights in training, of which a LoRA leaves none");
   if (options.compat !== "diffusers") return;
   const uncovered = {
     dataloaderNumWorkers: options.dataloaderNumWorkers > 0,
@@ -48,6 +75,12 @@ export function checkTogether(options: TrainOptions): void {
     reduceDtype: options.reduceDtype !== "fp32",
     use8bitAdam: options.use8bitAdam,
     trainTextEncoder: options.trainTextEncoder,
+    ...Object.fromEntries(
+      RECIPE_OPTIONS.map((name) => [name, options[name] !== undefined && options[name] !== fallbackOf(name)]),
+    ),
+    loraAlpha: options.loraAlpha !== undefined && options.loraAlpha !== options.rank,
+    loraDropout: options.loraDropout > 0,
+    "useEma with a LoRA": options.lora && options.useEma,
     timestepBiasStrategy: options.timestepBiasStrategy !== "none",
     seed: options.seed === undefined,
   };

@@ -8,6 +8,8 @@ export interface Draws {
   posteriorNoise(shape: readonly number[], dtype: DType): Promise<Tensor>;
   /** Standard normal, as `torch.randn_like`: the noise added to the latents. */
   noise(latents: Tensor): Promise<Tensor>;
+  /** Standard normal, for whatever else is added to the noise. */
+  normal(shape: readonly number[], dtype: DType): Promise<Tensor>;
   /** In 0..trainTimesteps−1, one for each row; uniform if there is no bias. */
   timesteps(batch: number, trainTimesteps: number): Promise<Tensor>;
   /** Uniform in [0,1), one for each row: for conditioning dropout. */
@@ -29,8 +31,10 @@ export function drawsFrom(
     using tensor = await Tensor.rand([batch], { generator });
     return Array.from(await tensor.toArray(), Number);
   };
+  const normal = (shape: readonly number[], dtype: DType) => Tensor.randn(shape, { generator, dtype, device });
   return {
-    posteriorNoise: (shape, dtype) => Tensor.randn(shape, { generator, dtype, device }),
+    posteriorNoise: normal,
+    normal,
     noise: (latents) => Tensor.randnLike(latents, { generator }),
     timesteps: async (batch, trainTimesteps) => {
       if (!bias) return Tensor.randint(0, trainTimesteps, [batch], { generator });

@@ -30,6 +30,8 @@ export type TrainEvent =
   /** The data set is fetched (bytes), or parquet rows are made readable one by one (rows). */
   | { type: "preparing"; stage: "download" | "unpack"; done: number; total: number }
   | { type: "caching"; done: number; total: number }
+  /** With `check`: rows that have been read. */
+  | { type: "checking"; done: number; total: number }
   | { type: "checkpoint"; path: string; step: number; seconds: number }
   | { type: "validation"; step: number; files: string[] }
   | { type: "warning"; message: string }
@@ -40,7 +42,7 @@ export type TrainEvent =
 /** What a finished training run gives. */
 export interface TrainResult {
   outputDir: string;
-  /** Optimizer steps done, those of a resumed run included. */
+  /** Optimizer steps done, those of a resumed run included. With `check` those done before. */
   step: number;
   /** Mean loss of the last step. */
   trainLoss: number | undefined;

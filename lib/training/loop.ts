@@ -1,6 +1,7 @@
 import { peakDeviceMemory } from "../core/cuda.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import type { EpochOrderState } from "../data/permutation.js";
+import { dropoutOf } from "./dropout.js";
 import { emaDecay } from "./ema.js";
 import type { EncodedData, TrainingBatch } from "./encoded-data.js";
 import type { StepRecord } from "./events.js";
@@ -59,7 +60,10 @@ export async function runLoop(
     predictionType: models.predictionType,
     scalingFactor: models.autoencoder.config.scaling_factor,
     dtype: models.dtype,
-    conditioningDropoutProb: options.conditioningDropoutProb,
+    dropout: dropoutOf(options),
+    loss: options,
+    noiseOffset: options.noiseOffset,
+    inputPerturbation: options.inputPerturbation,
     nullText,
     conditions: (text) => models.conditions(text),
   };

@@ -6,6 +6,7 @@ export type MemorySettings = Pick<
   | "weightsDtype"
   | "weightsRounding"
   | "use8bitAdam"
+  | "optimizer"
   | "useEma"
   | "shadowWeights"
   | "mixedPrecision"
@@ -48,7 +49,7 @@ export function memoryNeeds(sizes: RunSizes, settings: MemorySettings): MemoryNe
   const optimizer = {
     weights: products * (weight + shadow) + others * 4,
     remainders: narrow && settings.weightsRounding === "compensated" ? products * 2 : 0,
-    moments: products * 2 * (settings.use8bitAdam ? 1 + 4 / BLOCK_8BIT : 4) + others * 8,
+    moments: products * bytesOfMoments(settings) + others * 8,
     "EMA weights": settings.useEma ? (products + others) * 4 : 0,
   };
   const gradients = products * weight + others * 4;
@@ -63,6 +64,13 @@ export function memoryNeeds(sizes: RunSizes, settings: MemorySettings): MemoryNe
       ]
     : [{ ...optimizer, gradients, "frozen models": frozen, activations: Math.max(activations, encoding) }];
   return moments.reduce((most, other) => (totalOf(other) > totalOf(most) ? other : most));
+}
+
+/** For each weight of a product. */
+function bytesOfMoments({ use8bitAdam, optimizer }: MemorySettings): number {
+  const quantized = 1 + 4 / BLOCK_8BIT;
+  if (use8bitAdam) return 2 * quantized;
+  return { adamw: 8, lion_8bit: quantized, prodigy: 16 }[optimizer];
 }
 
 /** The bytes together. */

@@ -46,7 +46,8 @@ export async function checkTrainingMemory(
   refuseOverflow(options, (settings) => memoryNeeds(sizes, settings), available);
 }
 
-async function sizesOf(models: RunModels, { trainBatchSize, resolution }: TrainOptions): Promise<RunSizes> {
+async function sizesOf(models: RunModels, options: TrainOptions): Promise<RunSizes> {
+  const { trainBatchSize, resolution } = options;
   const count = async ({ description, config }: ModelToCount): Promise<WeightCounts> =>
     await native().countModelParameters(description.kind, description.toNative(config as never, ""));
   const unet: ModelToCount = { description: UNet2DConditionModel.description, config: models.unet };
@@ -57,6 +58,12 @@ async function sizesOf(models: RunModels, { trainBatchSize, resolution }: TrainO
     trained.others += others;
   }
   let frozen = 0;
+  if (options.lora) {
+    // Read in float32, and narrowed afterwards.
+    frozen += (trained.products + trained.others) * bytesOf("float32");
+    trained.products *= Math.min(1, options.rank / SHARE_OF_RANK);
+    trained.others = 0;
+  }
   for (const model of models.frozen) {
     const { products, others } = await count(model);
     frozen += (products + others) * bytesOf(model.dtype);
@@ -71,6 +78,9 @@ async function sizesOf(models: RunModels, { trainBatchSize, resolution }: TrainO
     encoding: autoencoderMemory(models.vae, picture, { rows: trainBatchSize, bytes: bytesOf(models.vaeDType) }),
   };
 }
+
+/** A rank at which a LoRA has at most as many weights as layers of 320 features, the narrowest of Stable Diffusion. */
+const SHARE_OF_RANK = 160;
 
 function bytesOf(dtype: ModelDType): number {
   return dtype === "float32" ? 4 : 2;

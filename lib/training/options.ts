@@ -3,9 +3,11 @@ import { optionInterface } from "../options/typescript.js";
 import { checkpointOptions } from "./options/checkpoints.js";
 import { dataOptions } from "./options/data.js";
 import { hubOptions } from "./options/hub.js";
+import { loraTrainingOptions } from "./options/lora.js";
 import { memoryOptions } from "./options/memory.js";
 import { modelOptions } from "./options/model.js";
 import { optimizerOptions } from "./options/optimizer.js";
+import { recipeOptions } from "./options/recipes.js";
 import { reportingOptions } from "./options/reporting.js";
 import { runOptions } from "./options/run.js";
 import { stableDiffusionOptions } from "./options/stable-diffusion.js";
@@ -20,7 +22,9 @@ export const trainOptions = declareOptions({
   ...modelOptions,
   ...dataOptions,
   ...runOptions,
+  ...loraTrainingOptions,
   ...optimizerOptions,
+  ...recipeOptions,
   ...memoryOptions,
   ...checkpointOptions,
   ...validationOptions,

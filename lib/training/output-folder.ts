@@ -14,8 +14,9 @@ const LOCK = ".training.lock";
  * @throws `ERR_IO`; `ERR_IN_USE` naming the lock holder; whatever `work` throws
  */
 export async function withOutputFolder<T>(outputDir: string, work: () => Promise<T>): Promise<T> {
+  let made: string | undefined;
   try {
-    await mkdir(outputDir, { recursive: true });
+    made = await mkdir(outputDir, { recursive: true });
     await rmdir(await mkdtemp(join(outputDir, ".writable-")));
   } catch (error) {
     throw ioError("write to the output folder", outputDir, error);
@@ -28,5 +29,10 @@ export async function withOutputFolder<T>(outputDir: string, work: () => Promise
       `${whose} is training into "${outputDir}"; choose another output folder, or wait until it is done`,
     );
   };
-  return withLock(lock, { onWait }, work);
+  try {
+    return await withLock(lock, { onWait }, work);
+  } finally {
+    // A run that wrote nothing leaves no folder behind.
+    if (made !== undefined) await rmdir(outputDir).catch(() => {});
+  }
 }

@@ -1,11 +1,18 @@
 import { Tensor } from "../core/tensor.js";
-import type { NativeProcessGroup, NativeTrainer, NativeTrainerOptions } from "../runtime/contract/index.js";
+import type {
+  NativeProcessGroup,
+  NativeTrainer,
+  NativeTrainerOptions,
+  NativeTrainerState,
+} from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
 
 const DEFAULTS = {
+  optimizer: "adamw",
   bfloat16Weights: false,
   weightsRounding: "stochastic",
   roundingSeed: 0,
+  dropoutSeed: 0,
   shardRank: 0,
   shardCount: 1,
 } as const;
@@ -13,8 +20,8 @@ const DEFAULTS = {
 type WithDefault = keyof typeof DEFAULTS;
 
 /**
- * Those of the addon; `bfloat16Weights` defaults to false, `weightsRounding` to "stochastic", `roundingSeed` to 0, and
- * the optimizer's state is not shared.
+ * Those of the addon; `bfloat16Weights` defaults to false, `weightsRounding` to "stochastic", the seeds to 0, and the
+ * optimizer's state is not shared.
  */
 export type TrainerOptions = Omit<NativeTrainerOptions, WithDefault> & Partial<Pick<NativeTrainerOptions, WithDefault>>;
 
@@ -110,6 +117,11 @@ export abstract class ParameterTrainer {
     return this.#state("ema");
   }
 
+  /** What is trained, by parameter name: the tensors themselves. */
+  weights(): Promise<Record<string, Tensor>> {
+    return this.#state("weights");
+  }
+
   /** The gradients accumulated so far, by parameter name. */
   gradients(): Promise<Record<string, Tensor>> {
     return this.#state("gradients");
@@ -124,7 +136,7 @@ export abstract class ParameterTrainer {
     this.dispose();
   }
 
-  async #state(which: "optimizer" | "ema" | "gradients"): Promise<Record<string, Tensor>> {
+  async #state(which: NativeTrainerState): Promise<Record<string, Tensor>> {
     const result: Record<string, Tensor> = Object.create(null);
     for (const [name, handle] of Object.entries(await native().trainerState(this.handle, which)))
       result[name] = new Tensor(handle);

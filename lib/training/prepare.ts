@@ -4,7 +4,7 @@ import { Generator, randomSeed } from "../core/generator.js";
 import { allowTf32, useDeterministicAlgorithms } from "../core/numerics.js";
 import type { AsyncScope } from "../core/scope.js";
 import type { ModelDType } from "../core/tensor.js";
-import { type EditDataset, openDataset } from "../data/index.js";
+import { createLoader, type EditDataset, type Loader, openDataset } from "../data/index.js";
 import {
   drawnPermutations,
   EpochOrder,
@@ -24,6 +24,7 @@ import { trainingDevice } from "./device.js";
 import { type Draws, drawsFrom } from "./draws.js";
 import type { TrainEvent } from "./events.js";
 import { type Flips, flipsBySeed, flipsLikeReference, noFlips } from "./flips.js";
+import { addLora } from "./lora.js";
 import { LossScaler } from "./loss-scaler.js";
 import { checkTrainingMemory } from "./memory.js";
 import { type TrainOptions, trainOptions } from "./options.js";
@@ -38,6 +39,7 @@ import { Shards } from "./shards.js";
 import { restoreTrainer } from "./snapshot.js";
 import { timestepBias } from "./timestep-bias.js";
 import { checkSameModel, checkSameOptions, startTogether } from "./together.js";
+import { ModelFiles, type TrainedFiles } from "./trained-files.js";
 import { Trainer } from "./trainer.js";
 
 /** A run with everything loaded and, on request, restored from a checkpoint. */
@@ -53,6 +55,8 @@ export interface PreparedRun extends StartingPoint {
   draws: Draws;
   generators: Record<string, Generator>;
   trainer: Trainer;
+  /** How what is trained is kept. */
+  files: TrainedFiles;
   scaler: LossScaler | null;
   updatesPerEpoch: number;
   totalSteps: number;
@@ -125,7 +129,8 @@ export async function prepareRun(
   const models = await recipe.load(options, {
     device,
     frozenDType: FROZEN_DTYPE[options.mixedPrecision],
-    trained: resumed && trainedParts(resumed, options),
+    // What a LoRA is added to is the base model, also later.
+    trained: resumed && !options.lora ? trainedParts(resumed, options) : undefined,
     checkMemory: device === "cpu" ? (models) => checkTrainingMemory(models, options) : undefined,
     signal,
   });
@@ -134,7 +139,9 @@ export async function prepareRun(
   if (validation) await checkValidation(validation, models);
   const compat = options.compat === "diffusers";
   const generators = generatorsOf(options, resumed, group);
-  if (compat && models.extended) await drawConvInLikeReference(models.unet, generators.cpu);
+  // The script for LoRAs replaces the convolution of every model.
+  if (compat && (models.extended || options.lora)) await drawConvInLikeReference(models.unet, generators.cpu);
+  const files = options.lora ? await addLora(models, options, generators.cpu) : new ModelFiles(models);
   const source = await permutationsOf(options, generators.cpu, group);
 
   const sharded = options.shardOptimizer && group.size > 1;
@@ -145,7 +152,7 @@ export async function prepareRun(
       adamBeta2: options.adamBeta2,
       adamEpsilon: options.adamEpsilon,
       adamWeightDecay: options.adamWeightDecay,
-      use8bitAdam: options.use8bitAdam,
+      optimizer: options.use8bitAdam ? "adamw_8bit" : options.optimizer,
       useEma: options.useEma,
       gradientCheckpointing: options.gradientCheckpointing,
       shadowWeights: options.shadowWeights,
@@ -154,15 +161,17 @@ export async function prepareRun(
       ...(sharded && { shardRank: group.rank, shardCount: group.size }),
       roundingSeed: Number(BigInt.asUintN(53, options.seed)),
       mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
+      dropoutSeed: Number(BigInt.asUintN(53, options.seed + BigInt(group.rank) * SEED_DISTANCE)),
     },
     models.textEncoder,
+    options.lora,
   );
   scope.add(trainer);
   if (resumed && state)
     // The reference does not save the dropout generator's state, so a resumed run reseeds it.
     await restoreTrainer(
       { folder: resumed.folder, state: await stateOfRank(resumed.folder, state, group) },
-      trainer,
+      { trainer, files },
       { useEma: options.useEma, sharded },
       group.rank >= processesOf(state) ? {} : compat ? { cpu: generators.cpu } : generators,
     );
@@ -196,6 +205,7 @@ export async function prepareRun(
     ),
     generators,
     trainer,
+    files,
     scaler: options.mixedPrecision === "fp16" ? new LossScaler(state?.scaler ?? undefined) : null,
     updatesPerEpoch,
     totalSteps: options.maxTrainSteps ?? options.numTrainEpochs * updatesPerEpoch,
@@ -314,4 +324,20 @@ async function orderOf(
   const cursor = batches * options.trainBatchSize * worldSize;
   const state: EpochOrderState = { epoch, cursor, permutationSeed, length: dataset.length };
   return EpochOrder.fromJSON(state, place);
+}
+
+/** Reads the rows of a run's data set. */
+export function loaderOf(
+  { dataset, options }: Pick<PreparedRun, "dataset" | "options">,
+  onEvent: (event: TrainEvent) => void,
+  signal: AbortSignal | undefined,
+): Loader {
+  return createLoader(dataset, {
+    resolution: options.resolution,
+    workers: options.dataloaderNumWorkers,
+    strict: options.strict,
+    emptyPrompts: options.compat ? "keep" : "skip",
+    signal,
+    onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
+  });
 }

@@ -106,8 +106,17 @@ export class Publication {
   }
 }
 
-/** The files that loading the model needs, and its card. */
+/**
+ * The files that loading the model needs, and its card. Of a LoRA its own files: the index names a place on this machine, and
+ * the base model is elsewhere.
+ */
 async function modelFiles(folder: string): Promise<UploadFile[]> {
+  const { base } = await readModelIndex(folder);
+  if (base?.lora !== undefined)
+    return [base.lora, ...(base.convIn === undefined ? [] : [base.convIn]), MODEL_CARD].map((name) => ({
+      name,
+      path: join(folder, name),
+    }));
   const source = await LocalPipeline.open(folder);
   await obtainPipeline(source, {});
   await source.obtain([MODEL_CARD]);

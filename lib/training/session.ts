@@ -1,14 +1,16 @@
 import { join } from "node:path";
+import { BASE_MODEL } from "../components/model-index.js";
 import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { type AsyncScope, withAsyncScope } from "../core/scope.js";
-import { createLoader, type Loader } from "../data/index.js";
+import type { Loader } from "../data/index.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import { readTokenFile } from "../hub/token-file.js";
 import { native } from "../runtime/native.js";
 import { noTrackers, type RunTrackers } from "../tracking/trackers.js";
 import type { Callbacks } from "./callbacks.js";
 import { checkForRecipe, checkTogether } from "./check.js";
-import { checkpointIndex } from "./checkpoint-index.js";
+import { checkRun } from "./check-run.js";
+import { baseModel, checkpointIndex } from "./checkpoint-index.js";
 import { drawSaveLikeReference } from "./compat/reference-draws.js";
 import { encodeAsLoaded, readFromCache } from "./encoded-data.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
@@ -19,7 +21,7 @@ import { modelCard } from "./model-card.js";
 import type { TrainOptions } from "./options.js";
 import { messageOf, outcomeOf } from "./outcome.js";
 import { withOutputFolder } from "./output-folder.js";
-import { type PreparedRun, prepareRun } from "./prepare.js";
+import { loaderOf, type PreparedRun, prepareRun } from "./prepare.js";
 import { withProcessGroup } from "./process-group.js";
 import { generatorsAsText } from "./processes.js";
 import { Publication } from "./publish.js";
@@ -32,7 +34,6 @@ import { recipeFor } from "./recipes/registry.js";
 import { beginRun, recordModel } from "./run-record.js";
 import { type Snapshot, saveCheckpoint, takeSnapshot, type WholeState, withTensors } from "./snapshot.js";
 import { openTrackers, trackedValues } from "./trackers.js";
-import { splitByModel } from "./trainer.js";
 
 /** Asks a run to end after the current step. */
 export interface StopRequest {
@@ -95,6 +96,7 @@ async function runPrepared(
   stop: StopRequest,
 ): Promise<TrainResult> {
   const run = await prepareRun(given, recipe, group, (event) => callbacks.tell(event), scope, signal);
+  if (given.check) return await checkRun(run, callbacks, signal);
   const onEvent = (event: TrainEvent) => callbacks.event(event);
   await publication?.prepare(signal);
   // Not earlier, so that a run that fails to start leaves the folder unchanged.
@@ -154,14 +156,7 @@ class Session {
       this.#run;
     const signal = this.#signal;
     const onEvent = (event: TrainEvent) => this.#callbacks.event(event);
-    const loader = createLoader(dataset, {
-      resolution: options.resolution,
-      workers: options.dataloaderNumWorkers,
-      strict: options.strict,
-      emptyPrompts: options.compat ? "keep" : "skip",
-      signal,
-      onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
-    });
+    const loader = loaderOf(this.#run, onEvent, signal);
     const encoder = new BatchEncoder(models, {
       resolution: options.resolution,
       separately: options.compat === "diffusers",
@@ -267,7 +262,7 @@ class Session {
   }
 
   async #save(snapshot: Snapshot, waitMs?: number): Promise<void> {
-    const { options, trainer, models, generators, run, notBefore, group } = this.#run;
+    const { options, models, files, generators, run, notBefore, group } = this.#run;
     const started = performance.now();
     // Set first, since a failed attempt would fail again right away.
     this.#savedStep = snapshot.step;
@@ -281,9 +276,9 @@ class Session {
     const signal = waitMs === undefined ? group.signal : AbortSignal.timeout(waitMs);
     const state = await this.#gatherState(signal);
     if (!texts) return;
-    const index = await checkpointIndex(models, options);
+    const index = await checkpointIndex(models, files, options);
     const place = { run, notBefore, index, otherGenerators: texts.slice(1), state };
-    const { path, movedAside } = await saveCheckpoint(trainer, snapshot, options, this.#trackers.states(), place);
+    const { path, movedAside } = await saveCheckpoint(this.#run, snapshot, options, this.#trackers.states(), place);
     const seconds = (performance.now() - started) / 1000;
     if (movedAside !== undefined)
       this.#warn(`${path} had been written by another run or program; that one is kept as ${movedAside}`);
@@ -375,14 +370,15 @@ class Session {
   }
 
   async #saveModel(step: number): Promise<void> {
-    const { options, recipe, models, trainer, shards, group } = this.#run;
+    const { options, recipe, models, trainer, files, shards, group } = this.#run;
     const { outputDir } = options;
     const average = options.useEma ? await group.exchange(async () => shards?.gather("ema", group.signal)) : undefined;
     if (!group.isMain) return;
-    const card = modelCard(options, recipe, step, options.seed);
-    await withTensors(average ?? (await (options.useEma ? trainer.emaState() : trainer.weights())), (tensors) =>
-      savePipeline(outputDir, models.pipeline(splitByModel(tensors)), card),
-    );
+    const card = modelCard(options, recipe, step, options.seed, models.extended);
+    await withTensors(average ?? (await (options.useEma ? trainer.emaState() : trainer.weights())), async (tensors) => {
+      const more = options.lora ? { [BASE_MODEL]: await baseModel(files, "", options) } : {};
+      await savePipeline(outputDir, { ...(await files.result(tensors)), more }, card);
+    });
     const recorded = await outcomeOf(recordModel(outputDir, this.#run.run, step));
     if (recorded.error) this.#warn(messageOf(recorded.error.reason));
     this.#callbacks.event({ type: "saved", path: outputDir });

@@ -5,10 +5,8 @@ import type { Generator } from "../core/generator.js";
 import type { Tensor } from "../core/tensor.js";
 import type { EpochOrderState } from "../data/permutation.js";
 import { disk } from "../files/file-system.js";
-import { loadSafetensors, saveSafetensors } from "../files/safetensors.js";
+import { saveSafetensors } from "../files/safetensors.js";
 import { writeText } from "../files/tree.js";
-import { type ModelFormat, weightsFile } from "../models/format.js";
-import { namedAsInFiles, writeModel } from "../models/save.js";
 import { native } from "../runtime/native.js";
 import { packageVersion } from "../runtime/package-version.js";
 import { type Commit, type CommitOptions, commitCheckpoint } from "./checkpoint/commit.js";
@@ -16,10 +14,11 @@ import type { JsonValue } from "./checkpoint/json-value.js";
 import { recordOptions } from "./checkpoint/options.js";
 import { type TrainingState, writeState } from "./checkpoint/state.js";
 import type { LossScalerState } from "./loss-scaler.js";
-import { disposeRecord, restoreTensors } from "./named-tensors.js";
+import { disposeRecord } from "./named-tensors.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { generatorsFile } from "./processes.js";
-import { splitByModel, type Trainer } from "./trainer.js";
+import { restoreFile, type TrainedFiles } from "./trained-files.js";
+import type { Trainer } from "./trainer.js";
 
 /** The state other than tensors that changes from step to step. */
 export interface Progress {
@@ -46,6 +45,12 @@ export async function takeSnapshot(progress: Progress, generators: Record<string
 
 const OPTIMIZER = "optimizer.safetensors";
 
+/** What is trained, and how it is kept. */
+export interface Trained {
+  trainer: Trainer;
+  files: TrainedFiles;
+}
+
 /** The state of a trainer beside its weights; of several that share it, all of it. */
 export interface WholeState {
   optimizer(): Promise<Record<string, Tensor>>;
@@ -64,13 +69,13 @@ export interface CheckpointExtras {
 
 /**
  * Commits `checkpoint-<step>`: `unet/` and, with EMA weights, `unet_ema/` as diffusers model folders (`text_encoder/` and
- * `text_encoder_ema/` where that is trained), the optimizer's moments, `state.json`, and an index by which it loads as a
+ * `text_encoder_ema/` where that is trained) or the LoRA's files, the optimizer's moments, `state.json`, and an index by which it loads as a
  * model.
  *
  * @throws `ERR_IO`, with earlier checkpoints unchanged
  */
 export async function saveCheckpoint(
-  trainer: Trainer,
+  { trainer, files }: Trained,
   snapshot: Snapshot,
   options: TrainOptions,
   trackers: Record<string, JsonValue>,
@@ -82,11 +87,9 @@ export async function saveCheckpoint(
   }: Pick<CommitOptions, "run" | "notBefore"> & CheckpointExtras,
 ): Promise<Commit> {
   const write = async (folder: string) => {
-    await withTensors(await trainer.weights(), (weights) => saveTrained(folder, "", trainer, weights));
+    await withTensors(await trainer.weights(), (weights) => files.save(folder, "", weights, snapshot.step));
     if (options.useEma)
-      await withTensors(await whole.ema(), (weights) =>
-        saveTrained(folder, "_ema", trainer, weights, emaConfig(snapshot.step)),
-      );
+      await withTensors(await whole.ema(), (weights) => files.save(folder, "_ema", weights, snapshot.step));
     await withTensors(await whole.optimizer(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
     await writeState(folder, await stateOf(snapshot, options, trackers));
     for (const [i, text] of otherGenerators.entries()) await writeText(disk, join(folder, generatorsFile(i + 1)), text);
@@ -100,33 +103,6 @@ export async function saveCheckpoint(
 
 function wholeOf(trainer: Trainer): WholeState {
   return { optimizer: () => trainer.optimizerState(), ema: () => trainer.emaState() };
-}
-
-/** Writes the trained models as folders whose names end in `suffix`. */
-async function saveTrained(
-  folder: string,
-  suffix: "" | "_ema",
-  { unet, textEncoder }: Trainer,
-  weights: Record<string, Tensor>,
-  extra?: Record<string, unknown>,
-): Promise<void> {
-  const parts = splitByModel(weights);
-  const path = (name: string) => join(folder, `${name}${suffix}`);
-  await writeModel(path("unet"), unet.format, { ...unet.config, ...extra }, parts.unet);
-  if (textEncoder) await writeModel(path("text_encoder"), textEncoder.format, textEncoder.config, parts.textEncoder);
-}
-
-/** The keys of diffusers' EMAModel in a model's configuration. */
-function emaConfig(step: number) {
-  return {
-    decay: 0.9999,
-    min_decay: 0.0,
-    optimization_step: step,
-    update_after_step: 0,
-    use_ema_warmup: false,
-    inv_gamma: 1.0,
-    power: 2 / 3,
-  };
 }
 
 async function stateOf(
@@ -151,49 +127,27 @@ async function stateOf(
 }
 
 /**
- * Restores optimizer, EMA weights and generators from a checkpoint; the UNet was loaded from it already.
+ * Restores what is trained, unless it was loaded from the checkpoint already, the optimizer, EMA weights and generators.
  *
  * @throws `ERR_CHECKPOINT` naming a missing part
  */
 export async function restoreTrainer(
   { folder, state }: { folder: string; state: TrainingState },
-  trainer: Trainer,
+  { trainer, files }: Trained,
   { useEma, sharded }: { useEma: boolean; sharded: boolean },
   generators: Record<string, Generator>,
 ): Promise<void> {
-  const restore = (path: string, targets: Record<string, Tensor>, what: string) =>
-    restoreFile(path, targets, what, sharded);
+  await files.restoreWeights(folder, trainer);
   await withTensors(await trainer.optimizerState(), (state) =>
-    restore(join(folder, OPTIMIZER), state, "the optimizer's state"),
+    restoreFile(join(folder, OPTIMIZER), state, "the optimizer's state", sharded),
   );
-  if (useEma)
-    await withTensors(await trainer.emaState(), async (average) => {
-      const { unet, textEncoder } = splitByModel(average);
-      const file = (name: string, format: ModelFormat) => join(folder, name, weightsFile(format));
-      await restore(file("unet_ema", trainer.unet.format), unet, "the EMA weights");
-      if (trainer.textEncoder)
-        await restore(
-          file("text_encoder_ema", trainer.textEncoder.format),
-          namedAsInFiles(trainer.textEncoder.format, textEncoder),
-          "the EMA weights of the text encoder",
-        );
-    });
+  if (useEma) await withTensors(await trainer.emaState(), (average) => files.restoreAverage(folder, average, sharded));
   for (const [name, generator] of Object.entries(generators)) {
     const saved = state.generators[name];
     if (!saved)
       throw new InstructPix2PixError("ERR_CHECKPOINT", `${folder}: the state of generator "${name}" is missing`);
     await generator.setState(saved);
   }
-}
-
-/** @param isPart whether the targets are only some of what the file holds */
-async function restoreFile(
-  path: string,
-  targets: Record<string, Tensor>,
-  what: string,
-  isPart: boolean,
-): Promise<void> {
-  await withTensors(await loadSafetensors(path), (saved) => restoreTensors(targets, saved, what, isPart));
 }
 
 /** Passes tensors to `body` and disposes of the handles afterwards. */

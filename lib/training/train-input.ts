@@ -89,6 +89,11 @@ export interface TrainInput {
   /** The end of the range, exclusive. A whole number of at least 1. Default 1000. */
   timestepBiasEnd?: number | undefined;
   /**
+   * Train nothing, but load the models, read every row and whatever else the run needs, and say what is wrong.
+   * Default false.
+   */
+  check?: boolean | undefined;
+  /**
    * Reproduce diffusers' script draw by draw, its quirks included, to compare losses and weights; float32 only,
    * with the draws that it makes on the CPU, where it also computes unless a device is named.
    */
@@ -113,6 +118,27 @@ export interface TrainInput {
   cropsCoordsTopLeftH?: number | undefined;
   /** SDXL: the left of the crop that the UNet is told of. Default 0. */
   cropsCoordsTopLeftW?: number | undefined;
+  /**
+   * Train a LoRA: narrow factors that are added to the weights of some layers, which stay as they are (Hu et al.
+   * 2021, arXiv 2106.09685). Default false.
+   */
+  lora?: boolean | undefined;
+  /** The width of the factors. A whole number from 1 to 4096. Default 4. */
+  rank?: number | undefined;
+  /** What is added counts alpha / rank; by default as much as the rank. A number from 0 to 65536. */
+  loraAlpha?: number | undefined;
+  /** Probability of leaving out each input of the factors in training. A number from 0 to 0.99. Default 0. */
+  loraDropout?: number | undefined;
+  /**
+   * The layers that get factors, by the ends of their names: by default to_k,to_q,to_v,to_out.0, which are those of
+   * attention, and in a text encoder that is trained q_proj,k_proj,v_proj,out_proj; all-linear stands for every
+   * matrix.
+   */
+  loraTargets?: string | undefined;
+  /**
+   * The names in the file: those of diffusers and peft, or those of kohya's scripts and A1111. Default "diffusers".
+   */
+  loraFormat?: "diffusers" | "kohya" | undefined;
   /** After warm-up. A number of at least 0. Default 0.0001. */
   learningRate?: number | undefined;
   /** Multiply the learning rate by accumulation steps and batch size. Default false. */
@@ -132,6 +158,12 @@ export interface TrainInput {
   lrNumCycles?: number | undefined;
   /** Exponent of polynomial. A number of at least 0. Default 1. */
   lrPower?: number | undefined;
+  /**
+   * Adamw; lion_8bit, whose only moment takes one byte per weight, for a learning rate of a third to a tenth and a
+   * beta2 of 0.99 (Chen et al. 2023, arXiv 2302.06675); prodigy, which finds the learning rate itself, for
+   * --learningRate 1 (Mishchenko & Defazio 2023, arXiv 2306.06101). Default "adamw".
+   */
+  optimizer?: "adamw" | "lion_8bit" | "prodigy" | undefined;
   /** Keep Adam's moments in 8 bits. Default false. */
   use8bitAdam?: boolean | undefined;
   /** Decay of the first moment. A number from 0 to 1. Default 0.9. */
@@ -146,6 +178,59 @@ export interface TrainInput {
   maxGradNorm?: number | undefined;
   /** Keep an exponential moving average (EMA) of the weights, and save it as the model. Default false. */
   useEma?: boolean | undefined;
+  /**
+   * Weigh the losses of timesteps by Min-SNR-γ with this γ, for which 5 is recommended (Hang et al. 2023, arXiv
+   * 2303.09556); also for models that predict the velocity. A number of at least 0.
+   */
+  snrGamma?: number | undefined;
+  /**
+   * What the UNet predicts: the noise, or the velocity (Salimans & Ho 2022, arXiv 2202.00512); by default what the
+   * base model does, which otherwise has to learn anew.
+   */
+  predictionType?: "epsilon" | "v_prediction" | undefined;
+  /**
+   * Rescale the noise schedule so that nothing of the image is left at the last timestep (Lin et al. 2023, arXiv
+   * 2305.08891); for models that predict the velocity. Default false.
+   */
+  zeroTerminalSnr?: boolean | undefined;
+  /**
+   * Add noise that is the same for all of a channel's pixels, times this number, so that the brightness of whole
+   * images is learned: 0.05 to 0.1 (Guttenberg 2023, Diffusion with Offset Noise). A number of at least 0. Default
+   * 0.
+   */
+  noiseOffset?: number | undefined;
+  /**
+   * Add more noise to the input than is to be predicted, times this number, as the errors of earlier steps do when
+   * images are made: 0.1 (Ning et al. 2023, arXiv 2301.11706). A number of at least 0. Default 0.
+   */
+  inputPerturbation?: number | undefined;
+  /**
+   * What is minimised: squared errors, or pseudo-Huber losses, which spoilt images move less (Khrapov et al. 2024,
+   * arXiv 2403.16728). Default "l2".
+   */
+  lossType?: "l2" | "huber" | "smooth_l1" | undefined;
+  /**
+   * The error from which on a pseudo-Huber loss grows no longer quadratically; with a schedule at the last
+   * timestep. A number from 0.000001 to 1000. Default 0.1.
+   */
+  huberC?: number | undefined;
+  /**
+   * How that error depends on the timestep: not at all, falling exponentially, or by the noise's share. Default
+   * "snr".
+   */
+  huberSchedule?: "constant" | "exponential" | "snr" | undefined;
+  /**
+   * Probability of dropping the text alone; with the two below in place of conditioningDropoutProb. A number from 0
+   * to 1.
+   */
+  textDropoutProb?: number | undefined;
+  /**
+   * Probability of dropping the image alone (Brooks et al. 2023, arXiv 2211.09800, section 3.2.1). A number from 0
+   * to 1.
+   */
+  imageDropoutProb?: number | undefined;
+  /** Probability of dropping text and image. A number from 0 to 1. */
+  bothDropoutProb?: number | undefined;
   /** Mixed precision: compute in half precision with float32 weights. Default "no". */
   mixedPrecision?: "no" | "fp16" | "bf16" | undefined;
   /**

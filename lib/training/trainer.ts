@@ -1,3 +1,4 @@
+import type { Generator } from "../core/generator.js";
 import { Tensor } from "../core/tensor.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
@@ -23,6 +24,46 @@ export interface MicroBatch {
   conditions: TrainingConditions;
   /** The target: [B,out_channels,h,w]. */
   target: Tensor;
+  /** Default the mean squared error. */
+  loss?: BatchLoss;
+}
+
+/** The loss of a micro-batch, from the difference d of prediction and target: the mean over all elements. */
+export interface BatchLoss {
+  /** "l2": d²; "huber": 2δ(√(d² + δ²) − δ); "smooth_l1": 2(√(d² + δ²) − δ) */
+  kind: "l2" | "huber" | "smooth_l1";
+  /** δ of each row: float32 [B]; not for "l2". */
+  deltas?: Tensor;
+  /** What the loss of each row counts: float32 [B]. Default 1. */
+  weights?: Tensor;
+}
+
+/** A LoRA to train in place of a model's weights. */
+export interface TrainableAdapter {
+  /** Layers, by their names in the model. */
+  layers: readonly string[];
+  rank: number;
+  alpha: number;
+  dropout: number;
+  /** Parameters that are trained in full beside it. Default none. */
+  inFull?: readonly string[];
+  /** Also makes the draws that peft makes before it overwrites the values. Default false. */
+  likePeft?: boolean;
+}
+
+/**
+ * Gives a model a LoRA that a trainer trains then, and freezes its weights. The LoRA has no effect at first: of its factors
+ * the first is random, with a deviation of 1 / rank, the second zero.
+ *
+ * @param generator draws in the order of the model's layers
+ * @throws `ERR_STATE_DICT` for unknown layers, `ERR_INVALID_ARGUMENT` for layers without a product
+ */
+export async function addAdapter(
+  model: UNet2DConditionModel | CLIPTextModel,
+  { inFull = [], likePeft = false, ...adapter }: TrainableAdapter,
+  generator: Generator,
+): Promise<void> {
+  await native().addTrainableAdapter(model.handle, { name: "default", ...adapter, inFull, likePeft }, generator.handle);
 }
 
 /**
@@ -35,16 +76,25 @@ export class Trainer extends ParameterTrainer {
   readonly unet: UNet2DConditionModel;
   /** Null if not trained. */
   readonly textEncoder: CLIPTextModel | null;
+  /** Whether adapters are trained, and the models' own weights are frozen. */
+  readonly adapts: boolean;
 
-  private constructor(unet: UNet2DConditionModel, textEncoder: CLIPTextModel | null, handle: NativeTrainer) {
+  private constructor(
+    unet: UNet2DConditionModel,
+    textEncoder: CLIPTextModel | null,
+    handle: NativeTrainer,
+    adapts: boolean,
+  ) {
     super(handle);
+    this.adapts = adapts;
     this.unet = unet;
     this.textEncoder = textEncoder;
   }
 
   /**
    * With `bfloat16Weights` the models' weights are replaced: tensors that `stateDict()` returned before are no
-   * longer theirs.
+   * longer theirs. Of models with a LoRA ({@link addAdapter}) only that is trained, in float32: frozen weights are then narrowed
+   * to bfloat16 with `bfloat16Weights`, and with mixed precision in bfloat16.
    *
    * @throws `ERR_INVALID_ARGUMENT` if a model's weights are not float32, `ERR_OUT_OF_MEMORY`
    */
@@ -52,14 +102,16 @@ export class Trainer extends ParameterTrainer {
     unet: UNet2DConditionModel,
     options: TrainerOptions,
     textEncoder: CLIPTextModel | null = null,
+    adapts = false,
   ): Promise<Trainer> {
     for (const model of [unet, textEncoder]) model?.expectChanges();
     const handle = await native().createTrainer(unet.handle, textEncoder?.handle ?? null, nativeOptions(options));
-    return new Trainer(unet, textEncoder, handle);
+    return new Trainer(unet, textEncoder, handle, adapts);
   }
 
-  /** The weights of what is trained, by parameter name: the tensors themselves. */
-  async weights(): Promise<Record<string, Tensor>> {
+  /** The weights of the models, or of the adapters where those are trained, by parameter name: the tensors themselves. */
+  override async weights(): Promise<Record<string, Tensor>> {
+    if (this.adapts) return await super.weights();
     const weights = await this.unet.stateDict();
     for (const [name, tensor] of Object.entries((await this.textEncoder?.stateDict()) ?? {}))
       weights[`${TEXT_ENCODER_PREFIX}${name}`] = tensor;
@@ -67,7 +119,7 @@ export class Trainer extends ParameterTrainer {
   }
 
   /**
-   * Forward, mean squared error in float32, backward; accumulates the gradients of `factor` · loss. With `reduces` the
+   * Forward, loss in float32, backward; accumulates the gradients of `factor` · loss. With `reduces` the
    * gradients are afterwards the averages of all processes, which must all do so ({@link distribute}).
    *
    * @returns the loss, a tensor of one element: reading it waits for the device
@@ -77,7 +129,9 @@ export class Trainer extends ParameterTrainer {
     factor: number,
     options: { signal?: AbortSignal | undefined; reduces?: boolean } = {},
   ): Promise<Tensor> {
-    const { sample, timesteps, conditions, target } = batch;
+    const { sample, timesteps, conditions, target, loss } = batch;
+    const { kind = "l2", deltas, weights } = loss ?? {};
+    const minimised = { kind, deltas: deltas?.handle ?? null, weights: weights?.handle ?? null };
     const { signal, reduces = false } = options;
     const { embeddings, inputIds, ...added } = conditions;
     const given = {
@@ -88,7 +142,8 @@ export class Trainer extends ParameterTrainer {
     return new Tensor(
       await cancellable(signal, (token) =>
         native().trainerMicroStep(
-          ...([this.handle, sample.handle, timesteps.handle, given, target.handle, factor, reduces, token] as const),
+          this.handle,
+          ...([sample.handle, timesteps.handle, given, target.handle, minimised, factor, reduces, token] as const),
         ),
       ),
     );

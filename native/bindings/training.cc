@@ -8,6 +8,7 @@
 #include "bindings/register.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "models/low_rank.h"
 #include "training/autoencoder_trainer.h"
 #include "training/trainer.h"
 
@@ -22,6 +23,14 @@ BFloat16Rounding parse_rounding(const std::string& name) {
   throw Error("ERR_INVALID_ARGUMENT", "unknown rounding \"" + name + "\"");
 }
 
+OptimizerKind parse_optimizer(const std::string& name) {
+  if (name == "adamw") return OptimizerKind::AdamW;
+  if (name == "adamw_8bit") return OptimizerKind::AdamW8bit;
+  if (name == "lion_8bit") return OptimizerKind::Lion8bit;
+  if (name == "prodigy") return OptimizerKind::Prodigy;
+  throw Error("ERR_INVALID_ARGUMENT", "unknown optimizer \"" + name + "\"");
+}
+
 TrainerOptions options_argument(const Napi::Value& value) {
   const ConfigValue config = config_argument(value);
   TrainerOptions options;
@@ -30,12 +39,13 @@ TrainerOptions options_argument(const Napi::Value& value) {
   if (config.boolean("bfloat16Weights"))
     options.bfloat16 = {parse_rounding(config.string("weightsRounding")),
                         static_cast<uint64_t>(config.integer("roundingSeed"))};
-  options.use_8bit_adam = config.boolean("use8bitAdam");
+  options.optimizer = parse_optimizer(config.string("optimizer"));
   options.use_ema = config.boolean("useEma");
   const auto processes = config.integer("shardCount"), rank = config.integer("shardRank");
   if (processes < 1 || processes > (1 << 16) || rank < 0 || rank >= processes)
     throw Error("ERR_INVALID_ARGUMENT", "there is no such part of a trainer");
   if (processes > 1) options.shard = Shard{static_cast<int>(rank), static_cast<int>(processes)};
+  options.dropout_seed = static_cast<uint64_t>(config.integer("dropoutSeed"));
   options.gradient_checkpointing = config.boolean("gradientCheckpointing");
   options.shadow_weights = config.boolean("shadowWeights");
   if (!config.null("mixedPrecision")) options.mixed_precision = parse_dtype(config.string("mixedPrecision"));
@@ -84,6 +94,24 @@ Napi::Value create_trainer(const Info& info) {
   });
 }
 
+/// addTrainableAdapter(model, { name, layers, rank, alpha, dropout, inFull }, generator or null)
+Napi::Value add_trainable_adapter(const Info& info) {
+  const auto model = ModelObject::get(info[0]);
+  const Napi::Object object = object_argument(info[1], "adapter");
+  NewAdapter adapter;
+  adapter.name = string_argument(object.Get("name"), "name");
+  adapter.layers = strings_argument(object.Get("layers"), "layers");
+  adapter.rank = integer_argument(object.Get("rank"), "rank");
+  adapter.alpha = number_argument(object.Get("alpha"), "alpha");
+  adapter.dropout = number_argument(object.Get("dropout"), "dropout");
+  adapter.in_full = strings_argument(object.Get("inFull"), "inFull");
+  adapter.like_peft = bool_argument(object.Get("likePeft"), "likePeft");
+  if (!(adapter.dropout >= 0 && adapter.dropout < 1))
+    throw Error("ERR_INVALID_ARGUMENT", "dropout is a probability below 1");
+  const auto generator = GeneratorObject::get_optional(info[2]);
+  return submit_with(info.Env(), model, void_work([=] { add_adapter(*model, adapter, generator); }));
+}
+
 /// createAutoencoderTrainer(vae, options)
 Napi::Value create_autoencoder_trainer(const Info& info) {
   const auto vae = trained_model<AutoencoderKL>(info[0], "AutoencoderKL");
@@ -91,8 +119,30 @@ Napi::Value create_autoencoder_trainer(const Info& info) {
   return submit_trainer(info, vae, [=] { return std::make_shared<AutoencoderTrainer>(vae, options); });
 }
 
-/// trainerMicroStep(trainer, sample, timesteps, conditions, target, factor, reduces, cancel): the loss, one
-/// element
+at::Tensor optional_tensor(const Napi::Value& value) {
+  return value.IsNull() || value.IsUndefined() ? at::Tensor() : TensorObject::get(value);
+}
+
+/// { kind, deltas: Tensor | null, weights: Tensor | null }
+Loss loss_argument(const Napi::Value& value) {
+  const Napi::Object object = object_argument(value, "loss");
+  const std::string kind = string_argument(object.Get("kind"), "kind");
+  Loss loss;
+  if (kind == "huber")
+    loss.kind = LossKind::Huber;
+  else if (kind == "smooth_l1")
+    loss.kind = LossKind::SmoothL1;
+  else if (kind != "l2")
+    throw Error("ERR_INVALID_ARGUMENT", "unknown loss \"" + kind + "\"");
+  loss.deltas = optional_tensor(object.Get("deltas"));
+  loss.weights = optional_tensor(object.Get("weights"));
+  if (loss.kind != LossKind::Squared && !loss.deltas.defined())
+    throw Error("ERR_INVALID_ARGUMENT", "the loss \"" + kind + "\" needs deltas");
+  return loss;
+}
+
+/// trainerMicroStep(trainer, sample, timesteps, conditions, target, loss, factor, reduces, cancel): the loss,
+/// one element
 Napi::Value micro_step(const Info& info) {
   const auto trainer = trainer_of<DenoisingTrainer>(info[0]);
   const at::Tensor sample = TensorObject::get(info[1]), timesteps = TensorObject::get(info[2]);
@@ -100,8 +150,9 @@ Napi::Value micro_step(const Info& info) {
   if (given.cache || !given.conditions.sample_rows.empty())
     throw Error("ERR_INVALID_ARGUMENT", "training takes neither a cache nor sampleRows");
   const at::Tensor target = TensorObject::get(info[4]);
-  const double factor = number_argument(info[5], "factor");
-  const bool reduces = bool_argument(info[6], "reduces");
+  const Loss loss = loss_argument(info[5]);
+  const double factor = number_argument(info[6], "factor");
+  const bool reduces = bool_argument(info[7], "reduces");
   const c10::Device device = trainer->device();
   return submit_tensor(
       info.Env(), device,
@@ -113,9 +164,9 @@ Napi::Value micro_step(const Info& info) {
         if (ids.defined() && ids.size(0) != sample.size(0))
           throw Error("ERR_INVALID_ARGUMENT", "inputIds and the sample differ in their number of rows");
         return trainer->micro_step(sample.to(device), timesteps.to(device), conditions, ids,
-                                   target.to(device), factor, reduces);
+                                   target.to(device), loss, factor, reduces);
       },
-      CancelObject::get_optional(info[7]));
+      CancelObject::get_optional(info[8]));
 }
 
 /// trainerAutoencoderStep(trainer, x, noise, klWeight, factor, cancel): the loss, one element
@@ -208,11 +259,12 @@ Napi::Value forget_gradients(const Info& info) {
   return submit_void(info.Env(), trainer->device(), [=] { trainer->forget_gradients(); });
 }
 
-/// trainerState(trainer, "optimizer" | "ema" | "gradients"): name → Tensor, the tensors themselves
+/// trainerState(trainer, "optimizer" | "ema" | "gradients" | "weights"): name → Tensor, the tensors
+/// themselves
 Napi::Value state(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
   const std::string which = string_argument(info[1], "which");
-  if (which != "optimizer" && which != "ema" && which != "gradients")
+  if (which != "optimizer" && which != "ema" && which != "gradients" && which != "weights")
     throw Error("ERR_INVALID_ARGUMENT", "unknown trainer state \"" + which + "\"");
   return submit(info.Env(), trainer->device(), [=]() -> Finish {
     NamedTensors tensors;
@@ -220,6 +272,8 @@ Napi::Value state(const Info& info) {
       tensors = trainer->optimizer_state();
     } else if (which == "ema") {
       tensors = trainer->ema_state();
+    } else if (which == "weights") {
+      tensors = trainer->weights();
     } else {
       for (const auto& [name, parameter] : trainer->parameters())
         if (parameter->value.grad().defined()) tensors.emplace_back(name, parameter->value.grad());
@@ -267,6 +321,7 @@ Napi::Value select_rows(const Info& info) {
 
 void register_training(Napi::Env env, Napi::Object exports) {
   export_function<create_trainer>(env, exports, "createTrainer");
+  export_function<add_trainable_adapter>(env, exports, "addTrainableAdapter");
   export_function<create_autoencoder_trainer>(env, exports, "createAutoencoderTrainer");
   export_function<autoencoder_step>(env, exports, "trainerAutoencoderStep");
   export_function<micro_step>(env, exports, "trainerMicroStep");

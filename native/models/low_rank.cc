@@ -1,14 +1,18 @@
 #include "models/low_rank.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
 
 #include <unordered_map>
+#include <unordered_set>
 
 #include "core/cancel.h"
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/finite.h"
 #include "core/utf8.h"
+#include "nn/low_rank_adapter.h"
 
 namespace ip2p {
 namespace {
@@ -57,6 +61,48 @@ std::vector<at::Tensor> change_weights(Model& model, const std::vector<WeightCha
   }
   for (size_t i = 0; i < changes.size(); ++i) parameters[changes[i].name]->replace(std::move(values[i]));
   return originals;
+}
+
+void add_adapter(Model& model, const NewAdapter& adapter, std::optional<at::Generator> generator) {
+  constexpr std::string_view kWeight = ".weight";
+  std::unordered_set<std::string> layers(adapter.layers.begin(), adapter.layers.end());
+  std::unordered_set<std::string> in_full(adapter.in_full.begin(), adapter.in_full.end());
+  std::vector<std::pair<Parameter*, std::shared_ptr<LowRankAdapter>>> added;
+  std::vector<Parameter*> frozen;
+  if (adapter.rank < 1) throw Error("ERR_INVALID_ARGUMENT", "an adapter's rank is at least 1");
+  for (const auto& [name, parameter] : model.named_parameters()) {
+    if (parameter->value.requires_grad() || !parameter->adapters().empty())
+      throw Error("ERR_INVALID_ARGUMENT", "a model in training takes no new adapter");
+    if (in_full.erase(name) == 0) frozen.push_back(parameter);
+    if (!name.ends_with(kWeight) || layers.erase(name.substr(0, name.size() - kWeight.size())) == 0) continue;
+    if (!parameter->multiplies)
+      throw Error("ERR_INVALID_ARGUMENT", "the layer of " + in_quotes(name) + " takes no adapter");
+    std::vector<int64_t> down = parameter->shape;
+    std::vector<int64_t> up(parameter->shape.size(), 1);
+    up[0] = down[0];
+    up[1] = down[0] = adapter.rank;
+    const auto made = std::make_shared<LowRankAdapter>();
+    made->name = adapter.name;
+    made->scale = adapter.alpha / static_cast<double>(adapter.rank);
+    made->dropout = adapter.dropout;
+    made->place = added.size();
+    made->down.shape = down;
+    made->up.shape = up;
+    if (adapter.like_peft)
+      for (const auto& shape : {down, up}) at::empty(shape, at::kFloat).uniform_(0, 1, generator);
+    const double deviation = 1 / static_cast<double>(adapter.rank);
+    made->down.value = at::empty(down, at::kFloat).normal_(0, deviation, generator).to(model.device());
+    made->up.value = at::zeros(up, at::kFloat).to(model.device());
+    made->down.restore();
+    made->up.restore();
+    added.emplace_back(parameter, made);
+  }
+  for (const auto* left : {&layers, &in_full})
+    if (!left->empty())
+      throw Error("ERR_STATE_DICT", "unknown layer or parameter " + in_quotes(*left->begin()));
+  if (added.empty()) throw Error("ERR_INVALID_ARGUMENT", "an adapter changes at least one layer");
+  for (Parameter* parameter : frozen) parameter->trained = false;
+  for (auto& [parameter, made] : added) parameter->adapters().push_back(made);
 }
 
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(Model& model) {

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,25 @@ struct WeightChange {
 ///
 /// @returns the originals
 std::vector<at::Tensor> change_weights(Model& model, const std::vector<WeightChange>& changes);
+
+/// A new adapter that is trained.
+struct NewAdapter {
+  std::string name;
+  /// Names of layers with a matrix or a kernel.
+  std::vector<std::string> layers;
+  int64_t rank = 4;
+  double alpha = 4;
+  double dropout = 0;
+  /// Parameters that are trained in full beside it.
+  std::vector<std::string> in_full;
+  /// Also makes the draws that peft makes for the values of both factors, before it replaces them.
+  bool like_peft = false;
+};
+
+/// Gives layers an adapter: down is normal with a deviation of 1/rank, drawn layer by layer in the order of
+/// the model, up is zero, so that the model computes what it did. All parameters but those that are named are
+/// frozen: trained_parameters() no longer has them.
+void add_adapter(Model& model, const NewAdapter& adapter, std::optional<at::Generator> generator);
 
 /// Names and shapes of all parameters, without touching their values.
 std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(Model& model);

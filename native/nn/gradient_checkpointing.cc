@@ -60,8 +60,11 @@ GradientCheckpointingScope::~GradientCheckpointingScope() {
 
 at::Tensor recomputed(const Segment& segment, const at::Tensor& x, const at::Tensor& condition) {
   if (!enabled || !c10::GradMode::is_enabled()) return segment(x, condition);
-  return Recompute::apply(c10::make_intrusive<Recipe>(segment, AutocastState::current(x.device().type())), x,
-                          condition);
+  // The result has a history only if an input has one. Where all weights before the segment are frozen none
+  // has, but the segment may hold adapters.
+  const bool has_history = x.requires_grad() || condition.requires_grad();
+  return Recompute::apply(c10::make_intrusive<Recipe>(segment, AutocastState::current(x.device().type())),
+                          has_history ? x : x.detach().set_requires_grad(true), condition);
 }
 
 }  // namespace ip2p

@@ -18,6 +18,7 @@
 #include "kernels/ops.h"
 #include "kernels/upsample_conv2d.h"
 #include "kernels/winograd.h"
+#include "nn/low_rank_adapter.h"
 #include "nn/widened_product.h"
 
 namespace ip2p {
@@ -42,6 +43,11 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool bias) {
 }
 
 at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& addend) const {
+  const at::Tensor y = product(x, addend);
+  return weight_.adapters().empty() ? y : with_adapters_linear(weight_, x, y);
+}
+
+at::Tensor Linear::product(const at::Tensor& x, const at::Tensor& addend) const {
   const std::optional<at::Tensor> bias =
       bias_.shape.empty() ? std::nullopt : std::optional<at::Tensor>(*bias_);
   if (weight_.int8()) {
@@ -79,6 +85,11 @@ std::optional<at::Tensor> Conv2d::bias() const {
 }
 
 at::Tensor Conv2d::forward(const at::Tensor& x, const at::Tensor& addend) const {
+  const at::Tensor y = product(x, addend);
+  return weight_.adapters().empty() ? y : with_adapters_conv2d(weight_, x, geometry_, y);
+}
+
+at::Tensor Conv2d::product(const at::Tensor& x, const at::Tensor& addend) const {
   if (weight_.int8()) {
     const at::Tensor packed = weight_.packed([&](const at::Tensor& codes) {
       return pack_int8_conv2d({codes, weight_.scales()}, x.sizes(), geometry_);
@@ -116,6 +127,12 @@ at::Tensor Conv2d::plain_conv2d(const at::Tensor& x) const {
 }
 
 at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
+  const at::Tensor y = upsampled_product(x);
+  if (weight_.adapters().empty()) return y;
+  return with_adapters_conv2d(weight_, x.repeat_interleave(2, 2).repeat_interleave(2, 3), geometry_, y);
+}
+
+at::Tensor Conv2d::upsampled_product(const at::Tensor& x) const {
   constexpr Conv2dGeometry kUnpadded{1, 0};
   if (int8_upsampled_) {
     // The weight and the scales of each phase.
@@ -150,7 +167,9 @@ at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
 }
 
 at::Tensor Conv2d::forward_plain(const at::Tensor& x, at::MemoryFormat layout) const {
-  return plain_conv2d(x.contiguous(layout));
+  const at::Tensor input = x.contiguous(layout);
+  const at::Tensor y = plain_conv2d(input);
+  return weight_.adapters().empty() ? y : with_adapters_conv2d(weight_, input, geometry_, y);
 }
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {

@@ -16,6 +16,8 @@ class Linear : public Module {
   void quantize() override { weight_.keep_as_int8(); }
 
  private:
+  at::Tensor product(const at::Tensor& x, const at::Tensor& addend) const;
+
   Parameter weight_, bias_;
 };
 
@@ -39,6 +41,8 @@ class Conv2d : public Module {
 
  private:
   std::optional<at::Tensor> bias() const;
+  at::Tensor product(const at::Tensor& x, const at::Tensor& addend) const;
+  at::Tensor upsampled_product(const at::Tensor& x) const;
   at::Tensor plain_conv2d(const at::Tensor& x) const;
 
   Parameter weight_, bias_;

@@ -5,10 +5,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
 namespace ip2p {
+
+struct LowRankAdapter;
 
 /// What packed a parameter.
 enum class Packing { OneDnn, Columns };
@@ -70,6 +73,10 @@ class Parameter {
   /// Set by layers that multiply with it.
   bool multiplies = false;
 
+  /// What is added to the products with it, in this order.
+  const std::vector<std::shared_ptr<LowRankAdapter>>& adapters() const { return adapters_; }
+  std::vector<std::shared_ptr<LowRankAdapter>>& adapters() { return adapters_; }
+
   /// Tensors that `make` derives from the plain tensor, cached and recomputed when it changes. For a
   /// parameter in training they are recomputed, differentiably, at every call.
   std::vector<at::Tensor> derived(
@@ -89,6 +96,7 @@ class Parameter {
   mutable int64_t shadow_version_ = -1;
   bool int8_ = false;
   at::Tensor scales_;
+  std::vector<std::shared_ptr<LowRankAdapter>> adapters_;
 };
 
 }  // namespace ip2p

@@ -8,7 +8,7 @@
 namespace ip2p {
 
 AutoencoderTrainer::AutoencoderTrainer(std::shared_ptr<AutoencoderKL> vae, const TrainerOptions& options)
-    : ParameterTrainer(vae->device(), all_parameters(*vae), options), vae_(std::move(vae)) {}
+    : ParameterTrainer({{"", vae.get()}}, options), vae_(std::move(vae)) {}
 
 at::Tensor AutoencoderTrainer::micro_step(const at::Tensor& x, const at::Tensor& noise, double kl_weight,
                                           double factor) {

@@ -68,4 +68,15 @@ std::unique_ptr<Optimizer> make_adamw_8bit(const std::vector<NamedParameter>& pa
                                            const AdamWOptions& options,
                                            const std::optional<BFloat16Options>& bfloat16);
 
+/// The sign of an interpolated moment as the update (Chen et al. 2023, "Symbolic Discovery of Optimization
+/// Algorithms", Lion), with the moment in 8 bits, as bitsandbytes' `Lion8bit`. `epsilon` is not used.
+std::unique_ptr<Optimizer> make_lion_8bit(const std::vector<NamedParameter>& parameters,
+                                          const AdamWOptions& options);
+
+/// AdamW that estimates its own step size from the distance it has come (Mishchenko & Defazio 2023, "Prodigy:
+/// An Expeditiously Adaptive Parameter-Free Learner", algorithm 4); the learning rate multiplies it, usually
+/// 1. As `prodigyopt` with its defaults.
+std::unique_ptr<Optimizer> make_prodigy(const std::vector<NamedParameter>& parameters,
+                                        const AdamWOptions& options);
+
 }  // namespace ip2p

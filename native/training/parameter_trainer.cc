@@ -27,10 +27,45 @@ void WeightAverage::move(size_t i, const Parameter& weight) const {
   tensors[i].sub_(tensors[i] - weight.value.detach(), 1 - decay);
 }
 
-std::vector<NamedParameter> all_parameters(Model& model, const std::string& prefix) {
+namespace {
+
+std::unique_ptr<Optimizer> make_optimizer(const std::vector<NamedParameter>& parameters,
+                                          const TrainerOptions& options) {
+  const bool adam =
+      options.optimizer == OptimizerKind::AdamW || options.optimizer == OptimizerKind::AdamW8bit;
+  if (options.bfloat16 && !adam)
+    throw Error("ERR_INVALID_ARGUMENT", "bfloat16 weights are trained by AdamW only");
+  switch (options.optimizer) {
+    case OptimizerKind::AdamW8bit:
+      return make_adamw_8bit(parameters, options.adamw, options.bfloat16);
+    case OptimizerKind::Lion8bit:
+      return make_lion_8bit(parameters, options.adamw);
+    case OptimizerKind::Prodigy:
+      return make_prodigy(parameters, options.adamw);
+    case OptimizerKind::AdamW:
+      break;
+  }
+  return make_adamw(parameters, options.adamw, options.bfloat16);
+}
+
+bool has_adapters(Model& model) {
+  for (const auto& [name, parameter] : model.declared_parameters())
+    if (!parameter->adapters().empty()) return true;
+  return false;
+}
+
+}  // namespace
+
+std::vector<NamedParameter> trained_parameters(Model& model, const std::string& prefix) {
   std::vector<NamedParameter> all;
-  for (const auto& [name, parameter] : model.named_parameters())
+  for (const auto& [name, parameter] : model.named_parameters()) {
     if (parameter->trained) all.push_back({prefix + name, parameter});
+    const std::string layer = prefix + name.substr(0, name.rfind('.'));
+    for (const auto& adapter : parameter->adapters()) {
+      all.push_back({layer + ".lora_A.weight", &adapter->down});
+      all.push_back({layer + ".lora_B.weight", &adapter->up});
+    }
+  }
   return all;
 }
 
@@ -61,14 +96,26 @@ std::vector<int> owners_of(const std::vector<NamedParameter>& parameters, int co
 
 }  // namespace
 
-ParameterTrainer::ParameterTrainer(c10::Device device, std::vector<NamedParameter> parameters,
+ParameterTrainer::ParameterTrainer(const std::vector<std::pair<std::string, Model*>>& models,
                                    const TrainerOptions& options)
-    : device_(device),
-      options_(options),
-      parameters_(std::move(parameters)),
-      owners_(owners_of(parameters_, options.shard ? options.shard->count : 1)) {
+    : device_(models.front().second->device()), options_(options) {
+  for (const auto& [prefix, model] : models) {
+    for (NamedParameter& entry : trained_parameters(*model, prefix)) parameters_.push_back(std::move(entry));
+    if (!has_adapters(*model)) continue;
+    narrow_frozen(*model);
+    begin_dropout(*model);
+    // What is trained beside frozen weights is little, and keeps its precision.
+    options_.bfloat16.reset();
+  }
+  if (parameters_.empty()) throw Error("ERR_INVALID_ARGUMENT", "there is nothing to train");
+  owners_ = owners_of(parameters_, options_.shard ? options_.shard->count : 1);
   if (options_.shard && options_.bfloat16)
     throw Error("ERR_INVALID_ARGUMENT", "bfloat16 weights cannot be shared among processes");
+  if (options_.shard && options_.optimizer == OptimizerKind::Prodigy)
+    throw Error("ERR_INVALID_ARGUMENT",
+                "Prodigy looks at all parameters in every step, so they cannot be shared among processes");
+  if (options_.shard && draw_)
+    throw Error("ERR_INVALID_ARGUMENT", "adapters with dropout cannot be shared among processes");
   for (const auto& [name, parameter] : parameters_)
     if (parameter->value.scalar_type() != at::kFloat)
       throw Error("ERR_INVALID_ARGUMENT",
@@ -79,8 +126,7 @@ ParameterTrainer::ParameterTrainer(c10::Device device, std::vector<NamedParamete
     if (options_.use_ema)
       ema_.push_back(is_mine(i) ? parameters_[i].parameter->value.detach().clone() : at::Tensor());
   }
-  const auto make = options_.use_8bit_adam ? make_adamw_8bit : make_adamw;
-  optimizer_ = make(mine, options_.adamw, options_.bfloat16);
+  optimizer_ = make_optimizer(mine, options_);
   for (const auto& [name, parameter] : parameters_) {
     parameter->value.set_requires_grad(true);
     if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies && !options_.bfloat16)
@@ -88,11 +134,35 @@ ParameterTrainer::ParameterTrainer(c10::Device device, std::vector<NamedParamete
   }
 }
 
+void ParameterTrainer::narrow_frozen(Model& model) const {
+  // Autocast would narrow the weights in every pass, with the same result.
+  const bool narrow = options_.bfloat16.has_value() || options_.mixed_precision == at::kBFloat16;
+  if (!narrow) return;
+  for (const auto& [name, parameter] : model.named_parameters()) {
+    if (parameter->trained || !parameter->multiplies) continue;
+    parameter->replace(parameter->value.to(at::kBFloat16));
+    parameter->restore();
+  }
+}
+
+void ParameterTrainer::begin_dropout(Model& model) {
+  for (const auto& [name, parameter] : model.declared_parameters())
+    for (const auto& adapter : parameter->adapters()) {
+      if (adapter->dropout == 0) continue;
+      if (!draw_) {
+        draw_ = std::make_shared<DropoutDraw>(DropoutDraw{options_.dropout_seed});
+        dropout_step_ = at::zeros({}, at::kLong);
+      }
+      adapter->draw = draw_;
+    }
+}
+
 at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss, double factor,
                                         bool reduces) {
   if (reduces && !reducer_)
     throw Error("ERR_INVALID_ARGUMENT", "this process trains alone, so its gradients cannot be reduced");
   const c10::AutoGradMode gradients(true);
+  if (draw_) draw_->step = static_cast<uint64_t>(dropout_step_.item<int64_t>());
   at::Tensor value;
   {
     const AutocastScope autocast({device().type(), options_.mixed_precision.has_value(),
@@ -103,6 +173,7 @@ at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss,
   if (reducer_) reducer_->begin(reduces);
   torch::autograd::backward({value * factor}, {});
   if (reduces) reducer_->finish();
+  if (draw_) draw_->micro_step += 1;
   return value.detach();
 }
 
@@ -197,6 +268,7 @@ StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, do
                 "this trainer holds a part only, and is not connected with the others");
   optimizer_->step(learning_rate, divisor, skipped, average);
   if (options_.shard) distribute_weights();
+  if (draw_) dropout_step_.add_(1);
   forget_gradients();
   return {norm, skipped};
 }
@@ -224,6 +296,19 @@ void ParameterTrainer::swap_ema() {
 
 void ParameterTrainer::forget_gradients() {
   for (const auto& [name, parameter] : parameters_) parameter->value.mutable_grad().reset();
+  if (draw_) draw_->micro_step = 0;
+}
+
+NamedTensors ParameterTrainer::optimizer_state() const {
+  NamedTensors state = optimizer_->state();
+  if (draw_) state.emplace_back("dropout_step", dropout_step_);
+  return state;
+}
+
+NamedTensors ParameterTrainer::weights() const {
+  NamedTensors all;
+  for (const auto& [name, parameter] : parameters_) all.emplace_back(name, parameter->value.detach());
+  return all;
 }
 
 NamedTensors ParameterTrainer::ema_state() const {

@@ -10,6 +10,7 @@
 
 #include "distributed/gradient_reducer.h"
 #include "models/model.h"
+#include "nn/low_rank_adapter.h"
 #include "training/optimizer.h"
 
 namespace ip2p {
@@ -21,6 +22,8 @@ struct Shard {
   int rank, count;
 };
 
+enum class OptimizerKind { AdamW, AdamW8bit, Lion8bit, Prodigy };
+
 struct TrainerOptions {
   AdamWOptions adamw;
   /// Without it this process updates all parameters.
@@ -28,7 +31,9 @@ struct TrainerOptions {
   /// Keeps the weights of linear and convolutional layers in bfloat16, and so their gradients. All other
   /// weights, which are few and sensitive, stay float32.
   std::optional<BFloat16Options> bfloat16;
-  bool use_8bit_adam = false;
+  OptimizerKind optimizer = OptimizerKind::AdamW;
+  /// Of the masks of adapters' dropout.
+  uint64_t dropout_seed = 0;
   bool use_ema = false;
   bool gradient_checkpointing = false;
   /// Keeps shadow weights in the type of mixed precision instead of casting the float32 weights in every
@@ -45,15 +50,17 @@ struct StepReport {
   at::Tensor skipped;        ///< 1 if the norm was not finite and nothing was changed
 };
 
-/// All parameters of a model, under names that begin with the prefix.
-std::vector<NamedParameter> all_parameters(Model& model, const std::string& prefix = "");
+/// What is trained of a model, under names that begin with the prefix: all its parameters or, if it has
+/// adapters, their factors ("….lora_A.weight", "….lora_B.weight") and the parameters that they leave.
+std::vector<NamedParameter> trained_parameters(Model& model, const std::string& prefix = "");
 
 /// Trains parameters in place: they become leaves of the autograd graph. The subclasses own the models that
 /// hold the parameters, and define the loss.
 class ParameterTrainer {
  public:
-  /// @param parameters what is trained: any selection, of any number of models on one device
-  ParameterTrainer(c10::Device device, std::vector<NamedParameter> parameters, const TrainerOptions& options);
+  /// @param models whose trained parameters are trained, by prefix; on one device. Frozen weights of products
+  ///   are narrowed to bfloat16 where they are multiplied in it anyway.
+  ParameterTrainer(const std::vector<std::pair<std::string, Model*>>& models, const TrainerOptions& options);
   virtual ~ParameterTrainer() = default;
 
   c10::Device device() const { return device_; }
@@ -88,8 +95,10 @@ class ParameterTrainer {
 
   const std::vector<NamedParameter>& parameters() const { return parameters_; }
   /// Of a shard: its part.
-  NamedTensors optimizer_state() const { return optimizer_->state(); }
+  NamedTensors optimizer_state() const;
   NamedTensors ema_state() const;
+  /// What is trained, by name: the tensors themselves.
+  NamedTensors weights() const;
 
  protected:
   /// A micro-step: forward under autocast, then backward. Accumulates the gradients of factor · loss. → the
@@ -100,6 +109,8 @@ class ParameterTrainer {
  private:
   bool is_mine(size_t i) const { return owners_[i] == options_.shard.value_or(Shard{0, 1}).rank; }
   void distribute_weights();
+  void narrow_frozen(Model& model) const;
+  void begin_dropout(Model& model);
 
   c10::Device device_;
   TrainerOptions options_;
@@ -108,6 +119,9 @@ class ParameterTrainer {
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<at::Tensor> ema_;  ///< undefined for those of other processes
   std::shared_ptr<ProcessGroup> group_;
+  /// Optimizer steps that dropout has seen: int64 []; undefined without dropout.
+  at::Tensor dropout_step_;
+  std::shared_ptr<DropoutDraw> draw_;
   std::unique_ptr<GradientReducer> reducer_;  // null in a process that trains alone
 };
 

@@ -27,6 +27,22 @@ export async function writeLesson(folder) {
   await writeFile(join(folder, "metadata.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
 }
 
+/** How the lesson is taught, in the options of `train`. */
+export const LESSON_OPTIONS = {
+  resolution: 64,
+  trainBatchSize: 16,
+  maxTrainSteps: STEPS,
+  learningRate: 3e-4,
+  lrScheduler: "cosine",
+  lrWarmupSteps: 20,
+  conditioningDropoutProb: 0.05,
+  trainTextEncoder: true,
+  cacheLatents: true,
+  checkpointingSteps: STEPS,
+  reportTo: "none",
+  seed: 1,
+};
+
 /**
  * Continues training a model on the lesson.
  *
@@ -38,18 +54,7 @@ export async function teach(model, dataset, outputDir, onStep) {
     pretrainedModelNameOrPath: model,
     trainDataDir: dataset,
     outputDir,
-    resolution: 64,
-    trainBatchSize: 16,
-    maxTrainSteps: STEPS,
-    learningRate: 3e-4,
-    lrScheduler: "cosine",
-    lrWarmupSteps: 20,
-    conditioningDropoutProb: 0.05,
-    trainTextEncoder: true,
-    cacheLatents: true,
-    checkpointingSteps: STEPS,
-    reportTo: "none",
-    seed: 1,
+    ...LESSON_OPTIONS,
     onStep,
   });
   return outputDir;

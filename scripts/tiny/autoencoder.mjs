@@ -82,7 +82,7 @@ export async function trainAutoencoder(folder, log) {
   const trainer = await AutoencoderTrainer.create(vae, {
     ...{ adamBeta1: 0.9, adamBeta2: 0.99, adamEpsilon: 1e-8, adamWeightDecay: 0 },
     ...{
-      use8bitAdam: false,
+      optimizer: "adamw",
       useEma: false,
       gradientCheckpointing: false,
       shadowWeights: false,

@@ -20,12 +20,12 @@ const TRAINING = {
   adamBeta2: 0.999,
   adamEpsilon: 1e-8,
   adamWeightDecay: 0.01,
-  use8bitAdam: false,
+  optimizer: "adamw",
   useEma: false,
   gradientCheckpointing: false,
   mixedPrecision: null,
   shadowWeights: false,
-};
+} as const;
 
 const FOLDERS = {
   "of Stable Diffusion's blocks": tiny,

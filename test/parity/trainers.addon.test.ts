@@ -14,7 +14,7 @@ import { fixture } from "../helpers/fixtures.js";
 
 const options: TrainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 1e-2 },
-  ...{ use8bitAdam: false, useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
+  ...{ optimizer: "adamw", useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
 };
 
 let folder: string;

@@ -65,6 +65,7 @@ describe.each(["ip2p-tiny", "ip2p-linear-v"])("training %s with recorded draws g
 
   const recordedDraws = (prefix: string): Draws => ({
     posteriorNoise: () => at(`${prefix}.posterior_noise`).clone(),
+    normal: () => Promise.reject(new Error("no recipe is on")),
     noise: () => at(`${prefix}.noise`).clone(),
     timesteps: () => at(`${prefix}.timesteps`).clone(),
     dropout: () => numbers(at(`${prefix}.random_p`)),
@@ -78,7 +79,7 @@ describe.each(["ip2p-tiny", "ip2p-linear-v"])("training %s with recorded draws g
       adamBeta2: 0.999,
       adamEpsilon: 1e-8,
       adamWeightDecay: 1e-2,
-      use8bitAdam: false,
+      optimizer: "adamw",
       useEma: true,
       gradientCheckpointing,
       shadowWeights: false,
@@ -90,7 +91,7 @@ describe.each(["ip2p-tiny", "ip2p-linear-v"])("training %s with recorded draws g
       scheduler,
       predictionType: train.prediction_type ?? "epsilon",
       scalingFactor: vae.config.scaling_factor,
-      conditioningDropoutProb: train.dropout,
+      dropout: { text: train.dropout, image: train.dropout, both: train.dropout },
       nullText: { embeddings: nullText },
     } as const;
 

@@ -18,7 +18,7 @@ const OF_ONE_GRADIENT = 2e-5;
 const cases = readJson<{ name: string; folder: string }[]>(fixture("unet-conditions", "cases.json"));
 const options: TrainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 1e-2 },
-  ...{ use8bitAdam: false, useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
+  ...{ optimizer: "adamw", useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
 };
 
 interface Recorded {

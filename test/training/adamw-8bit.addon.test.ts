@@ -21,7 +21,7 @@ describe("8-bit AdamW equals a reference implementation of its paper", () => {
     ["as usual", { learningRate: 1e-3, maxGradNorm: 1 }],
     ["with large steps and hardly any clipping", { learningRate: 3e-2, maxGradNorm: 1e6 }],
   ])("%s", async (_, { learningRate, maxGradNorm }) => {
-    using bench = await TrainingBench.open(fixture("script-full", "base"), { use8bitAdam: true });
+    using bench = await TrainingBench.open(fixture("script-full", "base"), { optimizer: "adamw_8bit" });
     const weights = await bench.trainer.unet.stateDict();
     const reference = new AdamW8bit({ beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 1e-2 });
     for (const [name, tensor] of Object.entries(weights)) reference.add(name, await numbers(tensor));
@@ -76,7 +76,7 @@ describe("8-bit AdamW equals a reference implementation of its paper", () => {
   });
 
   test("a step whose gradients are not finite changes nothing", async () => {
-    using bench = await TrainingBench.open(fixture("script-full", "base"), { use8bitAdam: true });
+    using bench = await TrainingBench.open(fixture("script-full", "base"), { optimizer: "adamw_8bit" });
     await bench.accumulate(1);
     await bench.trainer.step(1e-3, 1);
     const before = await bench.everything();
@@ -103,7 +103,11 @@ test("values are rounded to the nearest code", () => {
 test("8-bit and 32-bit AdamW train alike", async () => {
   const STEPS = 60;
   const curve = async (use8bitAdam: boolean): Promise<number[]> => {
-    using bench = await TrainingBench.open(fixture("script-full", "base"), { use8bitAdam }, { batch: 2, side: 4 });
+    using bench = await TrainingBench.open(
+      fixture("script-full", "base"),
+      { optimizer: use8bitAdam ? "adamw_8bit" : "adamw" },
+      { batch: 2, side: 4 },
+    );
     const losses: number[] = [];
     for (let step = 1; step <= STEPS; step++) {
       // Eight batches again and again: something that can be learned.

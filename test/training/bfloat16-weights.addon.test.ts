@@ -21,8 +21,8 @@ async function floats(tensor: Tensor): Promise<Float32Array> {
 const VARIANTS: [string, Partial<TrainerOptions>][] = [
   ["AdamW, stochastic rounding", {}],
   ["AdamW, compensated", { weightsRounding: "compensated" }],
-  ["8-bit Adam, stochastic rounding", { use8bitAdam: true }],
-  ["8-bit Adam, compensated", { use8bitAdam: true, weightsRounding: "compensated" }],
+  ["8-bit Adam, stochastic rounding", { optimizer: "adamw_8bit" }],
+  ["8-bit Adam, compensated", { optimizer: "adamw_8bit", weightsRounding: "compensated" }],
 ];
 
 describe("products with bfloat16 weights are computed in float32", () => {
@@ -64,12 +64,12 @@ test("weights of products and their gradients are bfloat16, everything else is f
   expect(state.step!.dtype).toBe("float32");
 });
 
-test.each([false, true])(
-  "an update is the float32 one, rounded with the step's random numbers; 8 bits: %s",
-  async (use8bitAdam) => {
+test.each(["adamw", "adamw_8bit"] as const)(
+  "an update is the float32 one, rounded with the step's random numbers of %s",
+  async (optimizer) => {
     // The float32 trainer starts each step from the other's weights and takes its gradients.
-    using bench = await open({ use8bitAdam });
-    using plain = await TrainingBench.open(model, { use8bitAdam });
+    using bench = await open({ optimizer });
+    using plain = await TrainingBench.open(model, { optimizer });
     const names = Object.keys(await bench.trainer.unet.stateDict());
     for (let step = 1; step <= 3; step++) {
       await bench.accumulate(step);

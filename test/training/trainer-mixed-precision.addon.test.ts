@@ -40,7 +40,7 @@ test.each([
     scheduler: DDPMScheduler.fromConfig(readJson(join(model, "scheduler/scheduler_config.json"))),
     predictionType: "epsilon",
     scalingFactor: vae.config.scaling_factor,
-    conditioningDropoutProb: train.dropout,
+    dropout: { text: train.dropout, image: train.dropout, both: train.dropout },
     nullText: { embeddings: (await text.forward(recorded["train.null_input_ids"]!)).lastHiddenState },
   } as const;
   const losses: number[] = [];
@@ -55,6 +55,7 @@ test.each([
         { edited, original: { mean: original.mean }, text: { embeddings: lastHiddenState } },
         {
           posteriorNoise: () => at("posterior_noise").clone(),
+          normal: () => Promise.reject(new Error("no recipe is on")),
           noise: () => at("noise").clone(),
           timesteps: () => at("timesteps").clone(),
           dropout: async () => Array.from(await at("random_p").toArray(), Number),

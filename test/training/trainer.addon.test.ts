@@ -134,7 +134,7 @@ test.each([
 
 test.each([
   ["bfloat16", { gradientCheckpointing: true }],
-  ["bfloat16", { use8bitAdam: true }],
+  ["bfloat16", { optimizer: "adamw_8bit" }],
   ["float16", {}],
 ] as const)("shadow weights in %s do not change the results, with %j", async (mixedPrecision, options) => {
   const run = async (shadowWeights: boolean) => {
@@ -190,7 +190,7 @@ test("a micro-step that is cancelled leaves no gradients behind for the next ste
 });
 
 test.each([false, true])("a step with the EMA equals a step followed by an EMA update (8 bits: %s)", async (bits) => {
-  const options = { useEma: true, use8bitAdam: bits };
+  const options = { useEma: true, optimizer: bits ? "adamw_8bit" : "adamw" } as const;
   const [along, after] = [await bench(options), await bench(options)];
   const steps: [factor: number, decay: number][] = [
     [1, 0],

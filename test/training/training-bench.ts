@@ -44,7 +44,7 @@ export class TrainingBench implements Disposable {
         adamBeta2: 0.999,
         adamEpsilon: 1e-8,
         adamWeightDecay: 1e-2,
-        use8bitAdam: false,
+        optimizer: "adamw",
         useEma: false,
         gradientCheckpointing: false,
         shadowWeights: false,

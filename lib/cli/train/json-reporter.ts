@@ -7,7 +7,7 @@ import { trainCommandOptions } from "./options.js";
 import type { TrainReporter } from "./reporter.js";
 
 /** Frequent progress events. */
-const PROGRESS: readonly TrainEvent["type"][] = ["preparing", "caching", "publishing"];
+const PROGRESS: readonly TrainEvent["type"][] = ["preparing", "caching", "checking", "publishing"];
 
 /** Reports a training run as {@link JsonLines}: steps as in metrics.jsonl, events and the result as from `train`. */
 export class JsonReporter implements TrainReporter {

@@ -111,6 +111,7 @@ class BarTrainReporter implements TrainReporter {
     const words = event.type === "warning" ? `warning: ${event.message}` : wordsOf(event);
     if (words !== undefined) this.#say(words);
     if (event.type === "caching") this.#progress("encoding images", event);
+    if (event.type === "checking") this.#progress("reading pairs", event);
     if (event.type === "publishing")
       this.#progress(`uploading ${event.file}`, { done: event.doneBytes, total: event.totalBytes });
     if (event.type === "preparing") this.#progress(event.stage === "download" ? "downloading" : "unpacking", event);

@@ -1,6 +1,7 @@
 import type { NativeConditions } from "./conditions.js";
 import type { NativeProcessGroup } from "./distributed.js";
 import type { NativeModel } from "./models.js";
+import type { NativeGenerator } from "./random.js";
 import type { NativeCancelToken } from "./system.js";
 import type { NativeTensor } from "./tensor.js";
 
@@ -11,6 +12,8 @@ export interface TrainingAddon {
     textEncoder: NativeModel | null,
     options: NativeTrainerOptions,
   ): Promise<NativeTrainer>;
+  /** Freezes the model, and gives layers factors that are trained; draws from the generator in the order of the model. */
+  addTrainableAdapter(model: NativeModel, adapter: NativeNewAdapter, generator: NativeGenerator | null): Promise<void>;
   createAutoencoderTrainer(vae: NativeModel, options: NativeTrainerOptions): Promise<NativeTrainer>;
   /**
    * Resolves to the loss: one element, not multiplied by `factor`. The conditions hold `inputIds` if the text encoder is
@@ -23,6 +26,7 @@ export interface TrainingAddon {
     timesteps: NativeTensor,
     conditions: NativeConditions,
     target: NativeTensor,
+    loss: NativeLoss,
     factor: number,
     reduces: boolean,
     cancel: NativeCancelToken | null,
@@ -56,9 +60,34 @@ export interface TrainingAddon {
   trainerUpdateEma(trainer: NativeTrainer, decay: number): Promise<void>;
   trainerSwapEma(trainer: NativeTrainer): Promise<void>;
   trainerForgetGradients(trainer: NativeTrainer): Promise<void>;
-  trainerState(trainer: NativeTrainer, which: "optimizer" | "ema" | "gradients"): Promise<Record<string, NativeTensor>>;
+  trainerState(trainer: NativeTrainer, which: NativeTrainerState): Promise<Record<string, NativeTensor>>;
   copyTensors(targets: readonly NativeTensor[], sources: readonly NativeTensor[]): Promise<void>;
   selectRows(flags: readonly number[], a: NativeTensor, b: NativeTensor): Promise<NativeTensor>;
+}
+
+export type NativeTrainerState = "optimizer" | "ema" | "gradients" | "weights";
+
+export interface NativeNewAdapter {
+  name: string;
+  /** Layers with a matrix or a kernel. */
+  layers: readonly string[];
+  rank: number;
+  alpha: number;
+  /** Probability of dropping each element of a layer's input. */
+  dropout: number;
+  /** Parameters that are trained in full beside it. */
+  inFull: readonly string[];
+  /** Also makes the draws that peft makes before it overwrites the values. */
+  likePeft: boolean;
+}
+
+/** What is minimised of the difference of prediction and target. */
+export interface NativeLoss {
+  kind: "l2" | "huber" | "smooth_l1";
+  /** δ of each row: float32 [B]; null with "l2". */
+  deltas: NativeTensor | null;
+  /** What the loss of each row counts: float32 [B]; null: all the same. */
+  weights: NativeTensor | null;
 }
 
 export interface NativeTrainer {
@@ -70,7 +99,7 @@ export interface NativeTrainerOptions {
   adamBeta2: number;
   adamEpsilon: number;
   adamWeightDecay: number;
-  use8bitAdam: boolean;
+  optimizer: "adamw" | "adamw_8bit" | "lion_8bit" | "prodigy";
   useEma: boolean;
   /** Of several processes that share the optimizer's state (ZeRO-1), this one; `shardCount` is 1 where it is whole. */
   shardRank: number;
@@ -85,4 +114,6 @@ export interface NativeTrainerOptions {
   /** Seed of stochastic rounding: an integer from 0 to 2⁵³ − 1. */
   roundingSeed: number;
   mixedPrecision: "bfloat16" | "float16" | null;
+  /** Seed of the masks of adapters' dropout: an integer from 0 to 2⁵³ − 1. */
+  dropoutSeed: number;
 }

@@ -30,7 +30,7 @@ const AVERAGE = "unet_ema";
  */
 export async function readDiffusersCheckpoint(
   folder: string,
-  options: Pick<TrainOptions, "compat" | "useEma" | "trainTextEncoder" | "mixedPrecision">,
+  options: Pick<TrainOptions, "compat" | "lora" | "useEma" | "trainTextEncoder" | "mixedPrecision">,
   warn: (message: string) => void,
 ): Promise<Resumption> {
   if (options.compat)
@@ -59,6 +59,11 @@ export async function readDiffusersCheckpoint(
   warn(
     `${folder} was written by diffusers' script; taken over: ${taken.join(", ")}; not available from it: ${lost.join("; ")}. The learning rate and the order of the data go on as at step ${step} of this run's options`,
   );
+  if (options.lora)
+    throw new InstructPix2PixError(
+      "ERR_CHECKPOINT",
+      `${folder}: was written by diffusers' script; a LoRA can be resumed from checkpoints of this package only`,
+    );
   if (options.useEma && hasAverage) {
     await checkAverageShapes(folder);
     await checkAverageStep(folder, step, warn);

@@ -85,6 +85,12 @@ export const runOptions = declareOptions({
     group: RUN,
     help: "the end of the range, exclusive",
   },
+  check: {
+    type: "boolean",
+    group: RUN,
+    mayChange: true,
+    help: "train nothing, but load the models, read every row and whatever else the run needs, and say what is wrong",
+  },
   compat: {
     type: "string",
     choices: ["diffusers"],

@@ -40,9 +40,10 @@ async function unet() {
 async function train() {
   const model = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`, { attention });
   const trainer = await native().createTrainer(model.handle, null, {
-    ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
+    ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, optimizer: "adamw" },
     ...{ useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
-    ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, shardRank: 0, shardCount: 1 },
+    ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, dropoutSeed: 0 },
+    ...{ shardRank: 0, shardCount: 1 },
   });
   const context = await Tensor.zeros([1, 7, 32]);
   const timestep = Tensor.from(BigInt64Array.of(1n), [1]);
@@ -54,6 +55,7 @@ async function train() {
       timestep.handle,
       { embeddings: context.handle },
       target.handle,
+      { kind: "l2", deltas: null, weights: null },
       1,
       false,
       null,

@@ -44,9 +44,20 @@ const safetyChecker = await addon.createModel(
   new Generator("cpu", 0).handle,
 );
 const trainerOptions = {
-  ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, use8bitAdam: false },
+  ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, optimizer: "adamw" },
   ...{ useEma: true, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
-  ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, shardRank: 0, shardCount: 1 },
+  ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, dropoutSeed: 0 },
+  ...{ shardRank: 0, shardCount: 1 },
+};
+const loss = { kind: "huber", deltas: Tensor.from([0.1]).handle, weights: Tensor.from([1]).handle };
+const newAdapter = {
+  name: "a",
+  layers: ["encoder.layers.0.self_attn.q_proj"],
+  rank: 2,
+  alpha: 2,
+  dropout: 0.1,
+  inFull: [],
+  likePeft: true,
 };
 const trainer = await addon.createTrainer(unet.handle, null, trainerOptions);
 const store = await addon.openStore("127.0.0.1", 0, true, 10_000, false);
@@ -341,7 +352,11 @@ const addonExamples = {
   callOperator: () => ["geglu", [h(picture)], [], h(halfPicture)],
   replayOperator: () => ["geglu", [h(picture)], []],
   createTrainer: () => [unet.handle, null, trainerOptions],
-  trainerMicroStep: () => [trainer, h(sample), h(timestep), { embeddings: h(context) }, h(target), 1, false, null],
+  trainerMicroStep: () => [
+    ...[trainer, h(sample), h(timestep), { embeddings: h(context) }, h(target)],
+    ...[loss, 1, false, null],
+  ],
+  addTrainableAdapter: () => [text.handle, newAdapter, generator.handle],
   createAutoencoderTrainer: () => [vae.handle, trainerOptions],
   trainerAutoencoderStep: () => [autoencoderTrainer, h(picture), h(latentNoise), 1e-6, 1, null],
   trainerStep: () => [trainer, 1e-9, 1, 1, 0.9, null],

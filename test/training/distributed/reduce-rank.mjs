@@ -26,7 +26,7 @@ const rank0 = await UNet2DConditionModel.fromPretrained(base);
 // The other ranks, which have to take over rank 0's weights, have random ones at first.
 const unet = rank === 0 ? rank0 : await UNet2DConditionModel.fromConfig({ ...rank0.config });
 const trainer = await Trainer.create(unet, {
-  ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 1e-2, use8bitAdam: false },
+  ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 1e-2, optimizer: "adamw" },
   ...{ useEma: true, gradientCheckpointing: checkpointing, shadowWeights: false, mixedPrecision: null },
   ...(sharded && { shardRank: rank, shardCount: size }),
 });

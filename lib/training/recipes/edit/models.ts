@@ -1,5 +1,5 @@
 import type { PipelineConfigs } from "../../../components/description.js";
-import type { SavedPipeline } from "../../../components/save.js";
+import { type SavedComponent, type SavedPipeline, savedComponent } from "../../../components/save.js";
 import { InstructPix2PixError } from "../../../core/errors.js";
 import type { Generator } from "../../../core/generator.js";
 import type { ModelDType, Tensor } from "../../../core/tensor.js";
@@ -11,10 +11,11 @@ import { UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
 import type { ImagesResult } from "../../../pipelines/run-options.js";
 import { DDPMScheduler } from "../../../schedulers/ddpm.js";
 import { EdmScheduler } from "../../../schedulers/edm-scheduler.js";
+import type { SchedulerFactory } from "../../../schedulers/registry.js";
 import type { Scheduler } from "../../../schedulers/scheduler.js";
 import type { ModelToCount, RunModels } from "../../memory.js";
 import type { TrainingConditions } from "../../trainer.js";
-import type { BaseComponents, BaseSource, KeptModel } from "../base-source.js";
+import type { BaseComponents, BaseSource, KeptComponent, KeptModel } from "../base-source.js";
 import type { FrozenModels } from "../frozen-models.js";
 import { KEPT_MODELS } from "../kept-models.js";
 import type { LoadPlace } from "../recipe.js";
@@ -34,6 +35,8 @@ export interface LoadedParts<C extends BaseComponents, F extends Frozen> {
   extended: boolean;
   noiseSchedule: DDPMScheduler;
   predictionType: "epsilon" | "v_prediction";
+  /** In place of the base model's, where training changes its settings. */
+  scheduler: Scheduler | undefined;
 }
 
 /** A call of the pipeline in training, for validation. */
@@ -75,7 +78,7 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
     this.frozen = parts.frozen;
     this.unet = parts.unet;
     this.extended = parts.extended;
-    this.scheduler = parts.source.ready.scheduler;
+    this.scheduler = parts.scheduler ?? parts.source.ready.scheduler;
     this.noiseSchedule = parts.noiseSchedule;
     this.predictionType = parts.predictionType;
     this.autoencoder = parts.autoencoder;
@@ -83,8 +86,19 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
     this.dtype = frozenDType;
   }
 
+  /** Of which base models it is one. */
+  abstract readonly family: "sd" | "sdxl";
+
   /** The text encoder, if it is trained. */
   abstract readonly textEncoder: CLIPTextModel | null;
+
+  /** The scheduler to save. */
+  protected savedScheduler(): SavedComponent {
+    const { scheduler, source } = this;
+    return scheduler === source.ready.scheduler
+      ? source.kept("scheduler" as KeptComponent<C>)
+      : savedComponent("scheduler", scheduler);
+  }
 
   async vae(): Promise<AutoencoderKL> {
     return (await this.frozen.get()).vae;
@@ -132,6 +146,10 @@ export interface PartsOptions<C extends BaseComponents> {
   frozenDTypes: { readonly vae: ModelDType } & { readonly [K in KeptModel<C>]?: ModelDType };
   /** What is trained beside the UNet. Default nothing. */
   trained?: readonly KeptModel<C>[];
+  /** What the UNet is trained to predict. Default what the base model's scheduler says. */
+  predictionType?: "epsilon" | "v_prediction" | undefined;
+  /** Whether the noise schedule is changed to end without any signal. Default as the base model's. */
+  zeroTerminalSnr?: boolean;
   /** What else the UNet's files are chosen by. */
   unetOptions?: Pick<ModelOptions, "variant">;
 }
@@ -148,17 +166,27 @@ export async function loadParts<C extends BaseComponents, F extends Frozen>(
   parts: PartsOptions<C>,
 ): Promise<LoadedParts<C, F>> {
   const { trained } = place;
-  const noiseSchedule = DDPMScheduler.fromConfig(source.ready.scheduler.config);
+  const own = source.ready.scheduler.config;
+  const changed = {
+    ...(parts.predictionType !== undefined && { prediction_type: parts.predictionType }),
+    ...(parts.zeroTerminalSnr && { rescale_betas_zero_snr: true, timestep_spacing: "trailing" }),
+  };
+  const noiseSchedule = DDPMScheduler.fromConfig({ ...own, ...changed });
   if (source.ready.scheduler instanceof EdmScheduler)
     throw new InstructPix2PixError(
       "ERR_CONFIG",
       `${source.schedulerPath}: the model takes EDM's noise levels, as CosXL does, which training does not know`,
     );
-  const predictionType = source.ready.scheduler.config.prediction_type ?? "epsilon";
+  const predictionType = parts.predictionType ?? own.prediction_type ?? "epsilon";
   if (predictionType !== "epsilon" && predictionType !== "v_prediction")
     throw new InstructPix2PixError(
       "ERR_CONFIG",
       `${source.schedulerPath}: "prediction_type" is ${JSON.stringify(predictionType)}; training knows "epsilon" and "v_prediction"`,
+    );
+  if (noiseSchedule.config.rescale_betas_zero_snr && predictionType === "epsilon")
+    throw new InstructPix2PixError(
+      "ERR_CONFIG",
+      `${source.schedulerPath}: without any signal at the last timestep the noise says nothing of the image: with zeroTerminalSnr predictionType must be "v_prediction"`,
     );
   await place.checkMemory?.(modelsOf(source, parts));
   const options = modelOptions(place);
@@ -172,11 +200,21 @@ export async function loadParts<C extends BaseComponents, F extends Frozen>(
       : await source.loadUNet({ existing, inChannels }, { ...options, ...parts.unetOptions });
     const { config, scaleFactor, dtype } = vae;
     const autoencoder = { config, scaleFactor, dtype };
-    return { source, frozen, autoencoder, unet, extended, noiseSchedule, predictionType };
+    const scheduler =
+      Object.keys(changed).length === 0
+        ? undefined
+        : withSettings(source.ready.scheduler, { ...changed, prediction_type: predictionType });
+    return { source, frozen, autoencoder, unet, extended, noiseSchedule, predictionType, scheduler };
   } catch (error) {
     await frozen.release();
     throw error;
   }
+}
+
+/** A scheduler of the same class with other settings. */
+function withSettings(scheduler: Scheduler, settings: Record<string, unknown>): Scheduler {
+  const { fromConfig } = scheduler.constructor as unknown as SchedulerFactory;
+  return fromConfig.call(scheduler.constructor as never, { ...scheduler.config, ...settings });
 }
 
 /** What will be loaded. */

@@ -19,6 +19,7 @@ type Parts = LoadedParts<StableDiffusionComponents, StableDiffusionFrozen>;
 
 /** The models of InstructPix2Pix with Stable Diffusion. */
 export class StableDiffusionModels extends EditModels<StableDiffusionComponents, StableDiffusionFrozen> {
+  readonly family = "sd";
   readonly textEncoder: CLIPTextModel | null;
   readonly #tokenizer: CLIPTokenizer;
 
@@ -73,7 +74,7 @@ export class StableDiffusionModels extends EditModels<StableDiffusionComponents,
         : source.kept("textEncoder"),
       [slots.tokenizer.folder]: source.kept("tokenizer"),
       [slots.unet.folder]: trainedComponent(this.unet, weights.unet),
-      [slots.scheduler.folder]: source.kept("scheduler"),
+      [slots.scheduler.folder]: this.savedScheduler(),
     });
   }
 

@@ -43,6 +43,7 @@ export const instructPix2Pix = {
     const parts = await loadParts(source, frozen, place, {
       frozenDTypes: { vae: frozenDType, ...(!trainTextEncoder && { textEncoder: frozenDType }) },
       trained: trainTextEncoder ? ["textEncoder"] : [],
+      ...{ predictionType: options.predictionType, zeroTerminalSnr: options.zeroTerminalSnr },
     });
     try {
       return new StableDiffusionModels(parts, place, trainTextEncoder ? await loadTextEncoder() : null);

@@ -6,6 +6,7 @@ import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import type { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { CLIPTextModelWithProjection } from "../../../models/clip_text_model_with_projection.js";
 import { StableDiffusionXLInstructPix2PixPipeline } from "../../../pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
+import { dropoutOf } from "../../dropout.js";
 import type { TrainOptions } from "../../options.js";
 import type { TrainingConditions } from "../../trainer.js";
 import type { TextRows } from "../edit/micro-batch.js";
@@ -22,11 +23,19 @@ export type StableDiffusionXLFrozen = {
 
 type Options = Pick<
   TrainOptions,
-  "compat" | "conditioningDropoutProb" | "cropsCoordsTopLeftH" | "cropsCoordsTopLeftW" | "resolution"
+  | "compat"
+  | "conditioningDropoutProb"
+  | "textDropoutProb"
+  | "imageDropoutProb"
+  | "bothDropoutProb"
+  | "cropsCoordsTopLeftH"
+  | "cropsCoordsTopLeftW"
+  | "resolution"
 >;
 
 /** The models of InstructPix2Pix with Stable Diffusion XL. */
 export class StableDiffusionXLModels extends EditModels<XLBaseComponents, StableDiffusionXLFrozen> {
+  readonly family = "sdxl";
   readonly textEncoder = null;
   readonly #options: Options;
   /** [1,6]: original size, crop and target size of every image (Podell et al. 2023, section 2.2). */
@@ -107,7 +116,7 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
       [slots.tokenizer.folder]: source.kept("tokenizer"),
       [slots.tokenizer2.folder]: source.kept("tokenizer2"),
       [slots.unet.folder]: trainedComponent(this.unet, weights.unet),
-      [slots.scheduler.folder]: source.kept("scheduler"),
+      [slots.scheduler.folder]: this.savedScheduler(),
     };
     return savedPipeline(description, components, { forceZerosForEmptyPrompt: this.#zerosForEmptyPrompt });
   }
@@ -126,9 +135,10 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
    * reference leaves the base model's setting, and with it the guidance of its edits to something that was not trained.
    */
   get #zerosForEmptyPrompt(): boolean {
-    const { compat, conditioningDropoutProb = 0 } = this.#options;
+    const { compat } = this.#options;
+    const { text = 0, both = 0 } = dropoutOf(this.#options) ?? {};
     const { forceZerosForEmptyPrompt = true } = this.source.ready;
-    return forceZerosForEmptyPrompt && (compat !== undefined || conditioningDropoutProb === 0);
+    return forceZerosForEmptyPrompt && (compat !== undefined || text + both === 0);
   }
 
   async #texts() {

@@ -58,6 +58,7 @@ export const instructPix2PixXL = {
     );
     const parts = await loadParts(source, frozen, place, {
       frozenDTypes: { vae: vaeDType, textEncoder: textDType, textEncoder2: textDType },
+      ...{ predictionType: options.predictionType, zeroTerminalSnr: options.zeroTerminalSnr },
       unetOptions: nonEmaRevision === undefined ? { variant } : {},
     });
     try {
