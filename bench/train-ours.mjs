@@ -6,6 +6,7 @@ import { Generator, synchronize, UNet2DConditionModel } from "../dist/index.js";
 import { resolveOptions } from "../dist/options/parse.js";
 import { native } from "../dist/runtime/native.js";
 import { drawsFrom } from "../dist/training/draws.js";
+import { addLora } from "../dist/training/lora.js";
 import { trainOptions } from "../dist/training/options.js";
 import { BatchEncoder } from "../dist/training/recipes/edit/encoder.js";
 import { disposeEncoded, disposeMicroBatch, prepareMicroBatch } from "../dist/training/recipes/edit/micro-batch.js";
@@ -16,7 +17,7 @@ import { peakBytes } from "./device.mjs";
 const settings = JSON.parse(process.argv[2]);
 const { model, size, steps, threads, checkpointing, cached, precision, eightBit, attention, accumulation, shadow } =
   settings;
-const { device } = settings;
+const { device, lora } = settings;
 const batch = settings.batch / accumulation;
 const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`);
 /** The time in seconds, after all queued work on the device is done. */
@@ -27,7 +28,8 @@ const now = async () => {
 
 await native().setThreads(threads);
 let start = await now();
-const base = await instructPix2Pix.load(resolveOptions(trainOptions, { pretrainedModelNameOrPath: model }), {
+const options = resolveOptions(trainOptions, { pretrainedModelNameOrPath: model, lora, seed: 0n });
+const base = await instructPix2Pix.load(options, {
   device,
   frozenDType: precision === "bf16" ? "bfloat16" : "float32",
 });
@@ -35,7 +37,8 @@ if (attention !== "auto") {
   base.unet.dispose();
   base.unet = await UNet2DConditionModel.fromPretrained(join(model, "unet"), { attention, device });
 }
-const trainer = await Trainer.create(base.unet, {
+if (lora) await addLora(base, options, new Generator("cpu", 0));
+const trainerOptions = {
   adamBeta1: 0.9,
   adamBeta2: 0.999,
   adamEpsilon: 1e-8,
@@ -45,7 +48,8 @@ const trainer = await Trainer.create(base.unet, {
   gradientCheckpointing: checkpointing,
   shadowWeights: shadow,
   mixedPrecision: precision === "bf16" ? "bfloat16" : null,
-});
+};
+const trainer = await Trainer.create(base.unet, trainerOptions, null, lora);
 say({ loadSeconds: (await now()) - start });
 
 const encoder = new BatchEncoder(base, { resolution: size, separately: false });
@@ -58,7 +62,7 @@ const recipe = {
   scheduler: base.noiseSchedule,
   predictionType: base.predictionType,
   scalingFactor: base.autoencoder.config.scaling_factor,
-  conditioningDropoutProb: 0.05,
+  dropout: { text: 0.05, image: 0.05, both: 0.05 },
   nullText: await base.nullText(),
 };
 const kept = cached ? await encoder.encode(loaded, flips) : undefined;

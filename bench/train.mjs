@@ -1,6 +1,6 @@
 // Measures training steps beside diffusers, on one machine and with the same number of threads:
 //
-//   npm run bench:train -- [--size 256] [--batch 1,2,4] [--steps 4] [--variants plain,checkpointed,cached,shadow,8bit,math,accumulated] [--threads N]
+//   npm run bench:train -- [--size 256] [--batch 1,2,4] [--steps 4] [--variants plain,checkpointed,cached,shadow,8bit,math,lora,accumulated] [--threads N]
 //                          [--device cpu|cuda] [--precision bf16] [--model FOLDER] [--output FILE]
 //
 // A step is that of diffusers' script: both images and the text through the frozen models (unless cached), noise, forward,
@@ -31,6 +31,7 @@ const PLAIN = {
   attention: "auto",
   accumulation: 1,
   shadow: false,
+  lora: false,
 };
 const VARIANTS = {
   plain: PLAIN,
@@ -41,6 +42,8 @@ const VARIANTS = {
   "8bit": { ...PLAIN, eightBit: true },
   // The math attention kernel of both sides, which materialises the scores.
   math: { ...PLAIN, attention: "math" },
+  // A LoRA of rank 4 in attention; with peft on the other side.
+  lora: { ...PLAIN, lora: true },
   // The batch split into two micro-steps.
   accumulated: { ...PLAIN, accumulation: 2 },
 };

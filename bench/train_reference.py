@@ -50,7 +50,17 @@ if options["attention"] == "math":
     unet.set_attn_processor(AttnProcessor())
 if options["checkpointing"]:
     unet.enable_gradient_checkpointing()
-optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-5, weight_decay=1e-2)
+if options["lora"]:
+    from peft import LoraConfig
+
+    # As train_instruct_pix2pix_lora.py: everything frozen is in the type of mixed precision.
+    unet.requires_grad_(False).to(dtype=frozen)
+    targets = ["to_k", "to_q", "to_v", "to_out.0"]
+    unet.add_adapter(LoraConfig(r=4, lora_alpha=4, init_lora_weights="gaussian", target_modules=targets))
+trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+for parameter in trained:
+    parameter.data = parameter.data.float()
+optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=1e-2)
 say({"loadSeconds": now() - start})
 
 torch.manual_seed(0)
@@ -87,7 +97,7 @@ for step in range(options["steps"]):
         loss = F.mse_loss(prediction.float(), noise.float())
         (loss / accumulation).backward()
         total += loss.item() / accumulation
-    norm = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+    norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimizer.step()
     optimizer.zero_grad()
     say(

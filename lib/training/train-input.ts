@@ -160,8 +160,8 @@ export interface TrainInput {
   lrPower?: number | undefined;
   /**
    * Adamw; lion_8bit, whose only moment takes one byte per weight, for a learning rate of a third to a tenth and a
-   * beta2 of 0.99 (Chen et al. 2023, arXiv 2302.06675); prodigy, which finds the learning rate itself, for
-   * --learningRate 1 (Mishchenko & Defazio 2023, arXiv 2306.06101). Default "adamw".
+   * beta2 of 0.99 (Chen et al. 2023, arXiv 2302.06675); prodigy, which finds the learning rate itself, for a
+   * learning rate of 1 (Mishchenko & Defazio 2023, arXiv 2306.06101). Default "adamw".
    */
   optimizer?: "adamw" | "lion_8bit" | "prodigy" | undefined;
   /** Keep Adam's moments in 8 bits. Default false. */

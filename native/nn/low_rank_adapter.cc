@@ -4,7 +4,6 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
-#include <c10/core/GradMode.h>
 
 #include "core/error.h"
 
@@ -35,7 +34,7 @@ at::Tensor factor_for(const Parameter& factor, const at::Tensor& x) {
 }  // namespace
 
 at::Tensor LowRankAdapter::dropped(const at::Tensor& x) const {
-  if (dropout == 0 || !draw || !c10::GradMode::is_enabled()) return x;
+  if (dropout == 0 || !draw || !draw->active) return x;
   // On the CPU wherever x is, so that the masks are the same on every device.
   at::Generator generator = at::detail::createCPUGenerator(seed_of(*draw, place));
   const at::Tensor kept = at::empty(x.sizes(), at::kFloat).bernoulli_(1 - dropout, generator);

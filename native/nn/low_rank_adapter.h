@@ -19,6 +19,8 @@ struct DropoutDraw {
   uint64_t seed = 0;
   uint64_t step = 0;        ///< optimizer steps done
   uint64_t micro_step = 0;  ///< within the step
+  /// Only during a micro-step. Gradients do not tell: a segment's first pass computes none.
+  bool active = false;
 };
 
 /// A low-rank addition to a layer's product, computed beside it: scale · up·(down·x) (Hu et al. 2021,

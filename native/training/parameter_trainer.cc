@@ -48,6 +48,21 @@ std::unique_ptr<Optimizer> make_optimizer(const std::vector<NamedParameter>& par
   return make_adamw(parameters, options.adamw, options.bfloat16);
 }
 
+class DropoutScope {
+ public:
+  explicit DropoutScope(DropoutDraw* draw) : draw_(draw) {
+    if (draw_) draw_->active = true;
+  }
+  ~DropoutScope() {
+    if (draw_) draw_->active = false;
+  }
+  DropoutScope(const DropoutScope&) = delete;
+  DropoutScope& operator=(const DropoutScope&) = delete;
+
+ private:
+  DropoutDraw* draw_;
+};
+
 bool has_adapters(Model& model) {
   for (const auto& [name, parameter] : model.declared_parameters())
     if (!parameter->adapters().empty()) return true;
@@ -163,6 +178,7 @@ at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss,
     throw Error("ERR_INVALID_ARGUMENT", "this process trains alone, so its gradients cannot be reduced");
   const c10::AutoGradMode gradients(true);
   if (draw_) draw_->step = static_cast<uint64_t>(dropout_step_.item<int64_t>());
+  const DropoutScope dropout(draw_.get());
   at::Tensor value;
   {
     const AutocastScope autocast({device().type(), options_.mixed_precision.has_value(),

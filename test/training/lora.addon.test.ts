@@ -89,9 +89,13 @@ describe("a LoRA of a model that takes an image", () => {
     expect(other).toMatch(/rank was 3 and is 4/);
   });
 
-  test("kohya's names give the same edits", async () => {
+  test("kohya's names give the same edits, and validation changes nothing", async () => {
     const more = { pretrainedModelNameOrPath: editor, useEma: false, loraAlpha: 2, maxTrainSteps: 2 } as const;
-    await trained(options("peft", more));
+    await picture.save(folder.at("picture.png"));
+    const validation = { valImageUrl: folder.at("picture.png"), validationPrompt: "make it snow" };
+    const seen = await trained(options("peft", { ...more, ...validation, numValidationImages: 1 }));
+    expect(seen.warnings).toEqual([]);
+    expect(existsSync(folder.at("peft", "validation", "step-000002", "0.png"))).toBe(true);
     await trained(options("kohya", { ...more, loraFormat: "kohya" }));
     const names = Object.keys(await loadSafetensors(folder.at("kohya", "pytorch_lora_weights.safetensors")));
     expect(names.every((name) => /^lora_unet_\w+\.(lora_down\.weight|lora_up\.weight|alpha)$/.test(name))).toBe(true);

@@ -40,7 +40,7 @@ export const optimizerOptions = declareOptions({
     choices: ["adamw", "lion_8bit", "prodigy"],
     default: "adamw",
     group: GROUP,
-    help: "adamw; lion_8bit, whose only moment takes one byte per weight, for a learning rate of a third to a tenth and a beta2 of 0.99 (Chen et al. 2023, arXiv 2302.06675); prodigy, which finds the learning rate itself, for --learning_rate 1 (Mishchenko & Defazio 2023, arXiv 2306.06101)",
+    help: "adamw; lion_8bit, whose only moment takes one byte per weight, for a learning rate of a third to a tenth and a beta2 of 0.99 (Chen et al. 2023, arXiv 2302.06675); prodigy, which finds the learning rate itself, for a learning rate of 1 (Mishchenko & Defazio 2023, arXiv 2306.06101)",
   },
   use_8bit_adam: { type: "boolean", group: GROUP, help: "keep Adam's moments in 8 bits" },
   adam_beta1: { type: "number", min: 0, max: 1, default: 0.9, group: GROUP, help: "decay of the first moment" },

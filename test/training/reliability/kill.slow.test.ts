@@ -2,16 +2,20 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { latestValidCheckpoint } from "../../../lib/training/checkpoint/find.js";
+import type { TrainInput } from "../../../lib/training/train-input.js";
 import { finalWeights, fingerprint, metrics, TemporaryFolder, tinyOptions, trained, upTo } from "./tiny-run.js";
 import { type Ended, TrainProcess } from "./train-process.js";
 
 const STEPS = 16;
 const INTERVAL = 2;
 
-test("killed at random moments and restarted, a run gives the same bits as an uninterrupted one", async () => {
+test.each<[string, Partial<TrainInput>]>([
+  ["a run", {}],
+  ["a run that trains a LoRA", { lora: true, rank: 3, loraDropout: 0.2, trainTextEncoder: true }],
+])("killed at random moments and restarted, %s gives the same bits as an uninterrupted one", async (_, more) => {
   using folder = new TemporaryFolder();
   const [whole, killed] = [folder.at("whole"), folder.at("killed")];
-  const options = { maxTrainSteps: STEPS, checkpointingSteps: INTERVAL, checkpointsTotalLimit: 2 };
+  const options = { maxTrainSteps: STEPS, checkpointingSteps: INTERVAL, checkpointsTotalLimit: 2, ...more };
   await trained(tinyOptions(whole, options));
 
   let kills = 0;

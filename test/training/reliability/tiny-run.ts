@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
@@ -118,7 +118,10 @@ export function fingerprint(checkpoint: string): Record<string, string> {
 
 /** SHA-256 of the weights that a run ended with. */
 export function finalWeights(outputDir: string): string {
-  const weights = readFileSync(join(outputDir, "unet", "diffusion_pytorch_model.safetensors"));
+  const lora = join(outputDir, "pytorch_lora_weights.safetensors");
+  const weights = readFileSync(
+    existsSync(lora) ? lora : join(outputDir, "unet", "diffusion_pytorch_model.safetensors"),
+  );
   return createHash("sha256").update(weights).digest("hex");
 }
 

@@ -1,0 +1,22 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const program = fileURLToPath(new URL("../../scripts/tiny/lesson.mjs", import.meta.url));
+
+test("a LoRA of rank 8 teaches the built-in model a new edit, and it keeps those that it knew", () => {
+  const folder = mkdtempSync(join(tmpdir(), "ip2p-lesson-"));
+  try {
+    const args = [program, "--output_dir", folder, "--lora", "--rank", "8", "--learning_rate", "5e-3"];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+    expect([status, stderr]).toEqual([0, ""]);
+    const { learned, known } = JSON.parse(stdout) as { learned: number; known: number };
+    expect(learned).toBeGreaterThanOrEqual(0.9);
+    expect(known).toBeGreaterThanOrEqual(0.85);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
