@@ -47,12 +47,12 @@ recorded["huber.loss"] = (2 * delta * root).mean()
 recorded["huber.smooth_l1"] = (2 * root).mean()
 
 
-def trained(make):
+def trained(make, dtype=torch.float32):
     """Four numbers after each of 30 steps towards others, by their mean squared difference."""
     generator = torch.Generator().manual_seed(1)
-    weight = torch.nn.Parameter(torch.randn(4, generator=generator))
-    target = torch.randn(4, generator=generator)
-    recorded["optimizer.target"] = target
+    weight = torch.nn.Parameter(torch.randn(4, generator=generator).to(dtype))
+    target = torch.randn(4, generator=generator).to(dtype)
+    recorded["optimizer.target"] = target.float()
     optimizer = make([weight])
     weights = [weight.detach().clone()]
     for _ in range(30):
@@ -64,6 +64,8 @@ def trained(make):
 
 
 recorded["optimizer.prodigy"] = trained(lambda p: Prodigy(p, lr=1.0, weight_decay=0.01))
+# It multiplies the rounding of its first steps, a millionth of a weight long, by a thousand and more.
+recorded["optimizer.prodigy_exact"] = trained(lambda p: Prodigy(p, lr=1.0, weight_decay=0.01), torch.float64).float()
 recorded["optimizer.lion"] = trained(lambda p: Lion(p, lr=1e-2, betas=(0.9, 0.99), weight_decay=0.1))
 TARGET.mkdir(exist_ok=True)
 save_file({name: value.contiguous() for name, value in recorded.items()}, TARGET / "expected.safetensors")

@@ -37,23 +37,28 @@ export function wordEdit(
   words: Readonly<Record<string, string>>,
   random: Random,
 ): string {
-  return random
+  const phrase = random
     .pick(phrasesFor(phrases, degree))
     .replace(SLOT, (_, slot: Slot) => random.pick<string>(WORDS_OF_DEGREE[slot][degree]))
-    .replace("{it}", () => random.pick(IT))
+    .replace("{it}", () => random.pick(IT));
+  return filled(phrase, words);
+}
+
+/** Puts in the words that a family chose, and what belongs behind an article. */
+function filled(phrase: string, words: Readonly<Record<string, string>>): string {
+  return phrase
     .replace(/\{(\w+)\}/g, (_, name: string) => words[name]!)
     .replace(/ {2,}/g, " ")
+    .replace(/\ba a lot(?! of)\b/g, "a much")
+    .replace(/\ba (?:a little|a bit)(?! of)\b/g, "a slightly")
+    .replace(/\ba(?= extremely\b)/g, "an")
     .trim();
 }
 
 /** Fills a caption: `{very}` with a degree in one wording. */
 export function wordCaption(caption: string, degree: Degree, words: Readonly<Record<string, string>>): string {
   const [slot] = (SLOT.exec(caption)?.slice(1) as [Slot] | undefined) ?? [];
-  return caption
-    .replace(SLOT, slot ? WORDS_OF_DEGREE[slot][degree][0] : "")
-    .replace(/\{(\w+)\}/g, (_, name: string) => words[name]!)
-    .replace(/ {2,}/g, " ")
-    .trim();
+  return filled(caption.replace(SLOT, slot ? WORDS_OF_DEGREE[slot][degree][0] : ""), words);
 }
 
 /** All words with which {@link wordEdit} fills places for itself. */

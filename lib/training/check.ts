@@ -50,6 +50,10 @@ export function checkTogether(options: TrainOptions): void {
     refuse('weightsDtype "bf16" goes with mixedPrecision "bf16" or "no", not with "fp16"');
   if (options.weightsDtype === "bf16" && options.shardOptimizer)
     refuse('shardOptimizer shares float32 weights among processes, but weightsDtype "bf16" has none');
+  if (options.shardOptimizer && options.optimizer === "prodigy")
+    refuse("shardOptimizer gives each process some of the parameters, but prodigy looks at all of them in every step");
+  if (options.shardOptimizer && options.loraDropout > 0)
+    refuse("shardOptimizer does not go with loraDropout, whose step is not shared");
   if (options.weightsDtype === "bf16" && options.shadowWeights)
     refuse('shadowWeights keeps copies of float32 weights in half precision, but weightsDtype "bf16" has none');
   const perKind = [options.textDropoutProb, options.imageDropoutProb, options.bothDropoutProb];

@@ -11,9 +11,15 @@ const LOCK = ".training.lock";
  * Creates the output folder, checks that it is writable, and locks it during `work`. The lock of a dead process is
  * taken over at once on the same machine, and after a minute from another one.
  *
+ * @param leavesNothing whether `work` writes nothing that stays, so that a folder which was made for it goes
+ *
  * @throws `ERR_IO`; `ERR_IN_USE` naming the lock holder; whatever `work` throws
  */
-export async function withOutputFolder<T>(outputDir: string, work: () => Promise<T>): Promise<T> {
+export async function withOutputFolder<T>(
+  outputDir: string,
+  { leavesNothing }: { leavesNothing: boolean },
+  work: () => Promise<T>,
+): Promise<T> {
   let made: string | undefined;
   try {
     made = await mkdir(outputDir, { recursive: true });
@@ -32,7 +38,6 @@ export async function withOutputFolder<T>(outputDir: string, work: () => Promise
   try {
     return await withLock(lock, { onWait }, work);
   } finally {
-    // A run that wrote nothing leaves no folder behind.
-    if (made !== undefined) await rmdir(outputDir).catch(() => {});
+    if (made !== undefined && leavesNothing) await rmdir(outputDir).catch(() => {});
   }
 }

@@ -66,7 +66,7 @@ export async function runSession(
         scope.defer(() => publication?.close());
         const run = () =>
           withAsyncScope((inner) => runPrepared(options, recipe, group, callbacks, publication, inner, signal, stop));
-        return group.isMain ? withOutputFolder(options.outputDir, run) : run();
+        return group.isMain ? withOutputFolder(options.outputDir, { leavesNothing: options.check }, run) : run();
       }),
     );
     callbacks.throwIfFailed();

@@ -4,7 +4,7 @@ import { applyEdit, canCombine, differVisibly, type EditStep, randomPhotoEdit } 
 import { FAMILIES, PHOTO_FAMILIES, SINGLE_FAMILIES, type SingleFamily } from "../../lib/photos/families/index.js";
 import { skyOf } from "../../lib/photos/filters/sky.js";
 import { imageOf, luma, lumaOf, meanOf, type Photo, photoOf } from "../../lib/photos/pixels.js";
-import { DEGREES, type Degree, phrasesFor } from "../../lib/photos/wording.js";
+import { DEGREES, type Degree, phrasesFor, wordEdit } from "../../lib/photos/wording.js";
 import { PHOTO_WORDS } from "../../lib/photos/words.js";
 import { Random } from "../../lib/world/random.js";
 import { difference, landscape, shrink } from "./scene.js";
@@ -70,6 +70,14 @@ describe.each(SINGLE_FAMILIES)("%s", (family) => {
     if (degrees)
       for (const degree of ["slight", "strong"] as const)
         expect(phrasesFor(phrases, degree).length, degree).toBeGreaterThanOrEqual(2);
+  });
+
+  test("is worded with one article each", () => {
+    const { words } = stepOf(family);
+    const random = new Random(2);
+    for (const degree of degrees ? DEGREES : (["plain"] as const))
+      for (let i = 0; i < 100; i++)
+        expect(wordEdit(phrases, degree, words, random)).not.toMatch(/\ban? an?\b|\ba [aeiou]|[{}]/);
   });
 
   test("looks the same in another size", () => {

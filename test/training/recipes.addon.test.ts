@@ -200,11 +200,18 @@ test.each([
     timesteps: Tensor.from(BigInt64Array.of(5n), [1]),
     conditions: { embeddings: await Tensor.randn([1, 7, unet.config.cross_attention_dim as number]) },
   };
+  // Prodigy multiplies the rounding of its first steps: float32 weights go another way than float64 ones, the reference's too.
+  const exact = optimizer === "prodigy" ? await numbers("optimizer.prodigy_exact") : weights;
+  const apart = Math.max(...weights.map((weight, i) => Math.abs(weight - exact[i]!)));
   for (let step = 1; step <= 30; step++) {
     await trainer.accumulate(batch, 1);
     await trainer.step(rate, 1e9);
     const bias = (await trainer.weights())["conv_out.bias"]!;
-    expectClose(Array.from(await bias.toArray(), Number), weights.slice(4 * step, 4 * step + 4), 1e-3);
+    const row = [4 * step, 4 * step + 4] as const;
+    const values = Array.from(await bias.toArray(), Number);
+    if (optimizer === "lion_8bit" || step <= 8) expectClose(values, weights.slice(...row), 1e-4);
+    const distances = exact.slice(...row).map((x, i) => Math.abs(values[i]! - x));
+    expect(Math.max(...distances)).toBeLessThan(1e-4 + 1.5 * apart);
   }
   expect(Math.abs(weights.at(-1)! - weights[3]!)).toBeGreaterThan(0.01);
 });
@@ -255,6 +262,8 @@ test.each([
   [{ conditioningDropoutProb: 0.1, textDropoutProb: 0.1 }, /leave it out/],
   [{ conditioningDropoutProb: undefined, textDropoutProb: 0.6, bothDropoutProb: 0.6 }, /more than 1/],
   [{ optimizer: "prodigy", use8bitAdam: true }, /use8bitAdam/],
+  [{ optimizer: "prodigy", shardOptimizer: true }, /shardOptimizer .* prodigy/],
+  [{ lora: true, loraDropout: 0.1, shardOptimizer: true }, /shardOptimizer .* loraDropout/],
   [{ optimizer: "lion_8bit", weightsDtype: "bf16" }, /adamw only/],
   [{ compat: "diffusers", snrGamma: 5 }, /compat does not cover snrGamma/],
 ] as const)("%o is refused", async (more, message) => {
