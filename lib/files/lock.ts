@@ -11,7 +11,7 @@ import { isStopped, processStart } from "./process-start.js";
 const HEARTBEAT_MS = 5_000;
 const STALE_MS = 60_000;
 /** Tolerance between file times and process clocks. */
-const START_TOLERANCE_MS = 1_000;
+const START_TOLERANCE_MS = 2_500;
 
 interface Holder {
   id: string;

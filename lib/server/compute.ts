@@ -18,6 +18,8 @@ export interface Computation {
 
 /** What is told while it waits and is computed. */
 export interface Watch {
+  /** When it is its turn; nothing is loaded or computed before this is done. */
+  onBegin?: (() => Promise<void>) | undefined;
   onPreview?: RunWatcher["onPreview"];
   onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -27,9 +29,10 @@ export async function compute(
   { queue, store, metrics }: Pick<Serving, "queue" | "store" | "metrics">,
   { model, loras, ...request }: Computation,
   signal: AbortSignal,
-  { onPreview, onProgress }: Watch = {},
+  { onBegin, onPreview, onProgress }: Watch = {},
 ): Promise<ImagesResult> {
   const task = async () => {
+    await onBegin?.();
     using held = await store.use(model, loras, signal);
     const stop = metrics.seconds.startTimer({ model });
     const tell = runProgress(onProgress);

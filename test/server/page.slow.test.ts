@@ -176,27 +176,28 @@ describe.skipIf(!existsSync(executablePath))("the page in Chromium", () => {
       await page.mouse.up();
     };
     await stroke(0.2, 0.4);
+    const drawn = () => expect.poll(painted, { timeout: 60_000 });
+    await drawn().toBeGreaterThan(100);
     const one = await painted();
-    expect(one).toBeGreaterThan(100);
     await stroke(0.6, 0.8);
+    await drawn().toBeGreaterThan(one);
     const two = await painted();
-    expect(two).toBeGreaterThan(one);
     await button("Undo").click();
-    expect(await painted()).toBe(one);
+    await drawn().toBe(one);
     await button("Redo").click();
-    expect(await painted()).toBe(two);
+    await drawn().toBe(two);
     await button("Eraser").click();
     await stroke(0.5, 0.9);
-    expect(await painted()).toBeLessThan(two);
+    await drawn().toBeLessThan(two);
     await canvas.focus();
     await page.keyboard.press("Control+z");
-    expect(await painted()).toBe(two);
+    await drawn().toBe(two);
     await button("Brush").click();
     await canvas.focus();
     for (const key of ["ArrowUp", "ArrowUp", "ArrowUp", "ArrowUp", "ArrowUp", "ArrowUp", " "])
       await page.keyboard.press(key);
     await page.keyboard.press("Tab");
-    expect(await painted()).toBeGreaterThan(two);
+    await drawn().toBeGreaterThan(two);
     expect(await findings()).toEqual([]);
 
     // The mask stays when the prompt changes, and is sent.

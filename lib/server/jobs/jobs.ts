@@ -263,10 +263,10 @@ export class Jobs {
     const { record, controller } = job;
     try {
       const result = await compute(this.#serving, await this.#computation(job), controller.signal, {
+        // On disk before the work begins: a job that takes the server down must not be tried for ever.
+        onBegin: () => this.#begin(job),
         onProgress: (progress) => {
-          const begins = record.state === "queued" && progress.state === "running";
           job.progress = progress;
-          if (begins) this.#inBackground(this.#begin(job));
           this.#tell(job);
         },
         onPreview: async (picture, index) => {
@@ -304,6 +304,7 @@ export class Jobs {
     job.record.started = Date.now() / 1000;
     job.record.attempts++;
     await this.#folder.save(job.record);
+    this.#tell(job);
   }
 
   async #fail(job: Job, error: unknown): Promise<void> {

@@ -62,8 +62,8 @@ export async function startTraining({ model, dataset, fields, output, log }: Tra
   return { pid, started: await processStart(pid) };
 }
 
-/** Start times are known to hundredths of a second. */
-const TOLERANCE_MS = 1000;
+/** The system tells when it was booted in whole seconds, which move by one when its clock is adjusted. */
+const TOLERANCE_MS = 2500;
 
 /** Whether a process runs that was started then: its number may have been given to another one meanwhile. */
 export async function isRunning({ pid, started }: TrainingProcess): Promise<boolean> {
