@@ -209,9 +209,9 @@ export abstract class DiffusionPipeline {
   /**
    * Computes the steps of runs that overlap in common passes through the UNet, though each run is at a timestep of its own:
    * runs of the same latent size and type join and leave between steps. Each gets the images that it gets alone, in float32
-   * within 1e-5 of the range of pixels, because a batch is computed with other roundings. Pipelines that share the UNet take
-   * part. Passes have no more rows than memory holds by the estimate that also refuses images. Runs with
-   * `deepCacheInterval` are computed one by one, as are the priors of Kandinsky 2.2.
+   * within 1e-5 of the range of pixels (the ×4 upscaler: 3e-5), because a batch is computed with other roundings. Pipelines
+   * that share the UNet take part. Passes have no more rows than memory holds by the estimate that also refuses images. Runs
+   * with `deepCacheInterval` are computed one by one, as are the priors of Kandinsky 2.2.
    *
    * @throws `ERR_INVALID_ARGUMENT` for unknown options, and a pipeline without UNet
    */

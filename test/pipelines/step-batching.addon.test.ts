@@ -154,7 +154,7 @@ describe("edits that join and leave", () => {
 
 describe("other families", () => {
   const size = { height: 32, width: 32 };
-  const families: [name: string, folder: string[], options: () => Promise<object>][] = [
+  const families: [name: string, folder: string[], options: () => Promise<object>, most?: number][] = [
     ["Stable Diffusion from text", ["text2img", "model"], async () => ({ prompt: "a cat", ...size })],
     [
       "inpainting",
@@ -176,7 +176,13 @@ describe("other families", () => {
       ["controlnet", "model"],
       async () => ({ prompt: "a cat", image: await picture(6, 32, 32), controlImage: await picture(9, 32, 32) }),
     ],
-    ["the x4 upscaler", ["upscale-x4", "model"], async () => ({ prompt: "a cat", image: await picture(7, 16, 16) })],
+    [
+      "the x4 upscaler",
+      ["upscale-x4", "model"],
+      async () => ({ prompt: "a cat", image: await picture(7, 16, 16) }),
+      // Its autoencoder amplifies differences of latents more.
+      3e-5,
+    ],
   ];
   const embeddings = async () => {
     const generator = new Generator("cpu", 8);
@@ -186,7 +192,7 @@ describe("other families", () => {
     };
   };
 
-  test.each(families)("%s", async (_, folder, make) => {
+  test.each(families)("%s", async (_, folder, make, most = SAME) => {
     using pipe = (await DiffusionPipeline.fromPretrained(fixture(...folder), {
       device: "cpu",
     })) as DiffusionPipeline & {
@@ -200,6 +206,6 @@ describe("other families", () => {
     pipe.enableStepBatching({ onPass: (pass) => passes.push(pass) });
     const together = await Promise.all(runs.map((each) => pipe.run(each)));
     expect(passes.some(({ runs: count }) => count === 3)).toBe(true);
-    for (const [i, { images }] of together.entries()) expect(await apart(images, alone[i]!)).toBeLessThan(SAME);
+    for (const [i, { images }] of together.entries()) expect(await apart(images, alone[i]!)).toBeLessThan(most);
   });
 });
