@@ -48,9 +48,9 @@ async function ask(path: string, method = "GET", body?: object, key?: string) {
   return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Answer };
 }
 
-async function until(id: string, condition: (job: JobView) => boolean): Promise<JobView> {
-  for (const end = performance.now() + 60_000; ; await delay(10)) {
-    const job = (await ask(`/v1/jobs/${id}`)).body as JobView;
+async function until(id: string, condition: (job: JobView) => boolean, key?: string): Promise<JobView> {
+  for (const end = performance.now() + 280_000; ; await delay(10)) {
+    const job = (await ask(`/v1/jobs/${id}`, "GET", undefined, key)).body as JobView;
     if (condition(job)) return job;
     if (performance.now() > end) throw new Error(`it did not come: ${JSON.stringify(job)}`);
   }
@@ -145,6 +145,7 @@ it("shows jobs to their clients only, bounds them, and says what is wrong with o
   const full = await ask("/v1/jobs", "POST", EDIT, other);
   expect([full.status, full.headers.get("retry-after")]).toEqual([429, "60"]);
   await ask(`/v1/jobs/${job.id}/cancel`, "POST", undefined, one);
+  await until(job.id, over, one);
   for (const [body, status, param] of [
     [{ ...EDIT, prompt: undefined }, 400, "prompt"],
     [{ ...EDIT, model: "absent" }, 404, "model"],
