@@ -59,6 +59,7 @@ at::Tensor half_product(const at::Tensor& x, const at::Tensor& packed, int64_t o
   shape.back() = out_features;
   const at::Tensor rows = x.reshape({count, in}).contiguous();
   const at::Tensor y = at::empty(shape, rows.options());
+  if (count == 0) return y;
   const at::Tensor biases = bias ? bias->to(at::kFloat).contiguous() : at::Tensor();
   const at::Tensor added = addend.defined() ? addend.expand(shape).contiguous() : addend;
   const at::Tensor input = at::empty({IP2P_SELECT_SIMD(half_product_input_size)(count, in)}, rows.options());

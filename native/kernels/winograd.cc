@@ -48,9 +48,9 @@ void allow_winograd(bool value) {
 }
 
 bool prefers_winograd(const at::Tensor& x, at::IntArrayRef weight_sizes, int64_t stride, int64_t padding) {
-  return allowed() && instruction_set() != InstructionSet::None && x.scalar_type() == at::kFloat &&
-         stride == 1 && padding == 1 && weight_sizes[2] == 3 && weight_sizes[3] == 3 &&
-         x.size(1) == weight_sizes[1] && weight_sizes[0] >= FEWEST_CHANNELS &&
+  return x.numel() > 0 && allowed() && instruction_set() != InstructionSet::None &&
+         x.scalar_type() == at::kFloat && stride == 1 && padding == 1 && weight_sizes[2] == 3 &&
+         weight_sizes[3] == 3 && x.size(1) == weight_sizes[1] && weight_sizes[0] >= FEWEST_CHANNELS &&
          weight_sizes[1] >= FEWEST_CHANNELS;
 }
 

@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
+import { Tensor } from "../../lib/core/tensor.js";
 import { native } from "../../lib/runtime/native.js";
 import { caseName, compare, INSTRUCTION_SETS, type OperatorCase } from "./comparison.js";
 import { measureModels } from "./half-weights.js";
+import { callOperator } from "./operator.js";
 
 const HALVES = ["bfloat16", "float16"] as const;
 
@@ -78,6 +80,12 @@ test.each(INSTRUCTION_SETS)("products with weights in half precision are exact t
     expect(own[0], caseName(CASES[i]!)).toBeLessThan(1e-6);
     expect(dtypes[0]).toBe("float32");
   }
+});
+
+test("rows that are none give none", async () => {
+  const weight = await Tensor.randn([3, 5], { dtype: "bfloat16" });
+  const [x, bias, addend] = [await Tensor.zeros([0, 5]), await Tensor.zeros([3]), await Tensor.zeros([0, 3])];
+  expect((await callOperator("half_product", [x, weight, bias, addend])).output.shape).toEqual([0, 3]);
 });
 
 test("models compute in float32 where the processor has no instructions, and give their own type", async () => {
