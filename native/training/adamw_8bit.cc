@@ -14,11 +14,6 @@
 namespace ip2p {
 namespace {
 
-constexpr int64_t kBlock = 256;
-/// Smaller parameters (norms, biases) keep float32 moments: they are few and sensitive.
-constexpr int64_t kMinQuantizedElements = 4096;
-constexpr int64_t kBlocksPerTask = 64;
-
 /// The moments of one parameter: codes with one scale per block, or plain numbers.
 struct Moments {
   bool quantized;
@@ -32,7 +27,7 @@ struct Moments {
     };
     Moments result{quantized, cut(first, offset, count), cut(second, offset, count), {}, {}};
     if (!quantized) return result;
-    const int64_t blocks = (count + kBlock - 1) / kBlock;
+    const int64_t blocks = block_count(count);
     result.first_scale = cut(first_scale, offset / kBlock, blocks);
     result.second_scale = cut(second_scale, offset / kBlock, blocks);
     return result;
@@ -72,7 +67,7 @@ void update_quantized(const at::Tensor& weight, const at::Tensor& gradient, cons
   float* first_scale = moments.first_scale.mutable_data_ptr<float>();
   float* second_scale = moments.second_scale.mutable_data_ptr<float>();
   const int64_t count = weight.numel();
-  at::parallel_for(0, (count + kBlock - 1) / kBlock, kBlocksPerTask, [&](int64_t from, int64_t to) {
+  at::parallel_for(0, block_count(count), kBlocksPerTask, [&](int64_t from, int64_t to) {
     std::array<float, kBlock> first, second;
     for (int64_t block = from; block < to; ++block) {
       const int64_t start = block * kBlock, size = std::min(kBlock, count - start);
@@ -171,8 +166,8 @@ class AdamW8bit : public Optimizer {
     // The two maps have different codes of zero, but with scales of zero any code means zero.
     const at::Tensor codes =
         at::zeros(weight.sizes(), weight.options().dtype(at::kByte).requires_grad(false));
-    const at::Tensor scales = at::zeros({(weight.numel() + kBlock - 1) / kBlock},
-                                        weight.options().dtype(at::kFloat).requires_grad(false));
+    const at::Tensor scales =
+        at::zeros({block_count(weight.numel())}, weight.options().dtype(at::kFloat).requires_grad(false));
     return {true, codes, codes.clone(), scales, scales.clone()};
   }
 

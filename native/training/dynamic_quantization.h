@@ -6,6 +6,16 @@
 
 namespace ip2p {
 
+/// Elements that share a scale, and blocks that a thread takes at once.
+constexpr int64_t kBlock = 256, kBlocksPerTask = 64;
+/// Smaller parameters (norms, biases) keep float32 moments: they are few and sensitive.
+constexpr int64_t kMinQuantizedElements = 4096;
+
+/// Blocks of so many elements; the last may have fewer.
+constexpr int64_t block_count(int64_t elements) {
+  return (elements + kBlock - 1) / kBlock;
+}
+
 /// The 8-bit dynamic data type of block-wise quantization (Dettmers et al. 2022, section 2): 256 values in
 /// [-1,1] or [0,1], denser towards zero, a decimal exponent in the leading zeros of a code and a linear
 /// fraction in the rest.

@@ -13,11 +13,6 @@
 namespace ip2p {
 namespace {
 
-constexpr int64_t kBlock = 256;
-constexpr int64_t kBlocksPerTask = 64;
-/// As 8-bit Adam: smaller parameters keep a float32 moment.
-constexpr int64_t kMinQuantizedElements = 4096;
-
 struct Step {
   float beta1, beta2, learning_rate, decay, divisor;
 };
@@ -44,7 +39,7 @@ void update_quantized(const at::Tensor& weight, const at::Tensor& gradient, cons
   auto* codes = moment.values.mutable_data_ptr<uint8_t>();
   float* scales = moment.scales.mutable_data_ptr<float>();
   const int64_t count = weight.numel();
-  at::parallel_for(0, (count + kBlock - 1) / kBlock, kBlocksPerTask, [&](int64_t from, int64_t to) {
+  at::parallel_for(0, block_count(count), kBlocksPerTask, [&](int64_t from, int64_t to) {
     std::array<float, kBlock> values;
     for (int64_t block = from; block < to; ++block) {
       const int64_t start = block * kBlock, size = std::min(kBlock, count - start);
@@ -73,7 +68,7 @@ class Lion8bit : public Optimizer {
       if (weight.numel() < kMinQuantizedElements) {
         moments_.push_back({at::zeros_like(plain, at::kFloat), {}});
       } else {
-        const int64_t blocks = (weight.numel() + kBlock - 1) / kBlock;
+        const int64_t blocks = block_count(weight.numel());
         moments_.push_back({at::zeros_like(plain, at::kByte), at::zeros({blocks}, at::kFloat)});
       }
     }
