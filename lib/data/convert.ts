@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { throwIfAborted } from "../core/errors.js";
+import { allInOrder } from "../core/settled.js";
 import { identifyFormat } from "../images/format.js";
 import { ahead } from "./ahead.js";
 import type { EditDataset } from "./dataset.js";
@@ -99,7 +100,7 @@ async function readRow(
   try {
     const { original, edited, prompt, texts: all } = await dataset.row(index);
     if (prompt === null) throw datasetError("has no prompt");
-    const [before, after] = await Promise.all([storedBytes(original), storedBytes(edited)]);
+    const [before, after] = await allInOrder([storedBytes(original), storedBytes(edited)]);
     for (const bytes of [before, after]) checkFormat(bytes);
     return { before, after, prompt, texts: Object.fromEntries(texts.map((name) => [name, all[name] ?? null])) };
   } catch (error) {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { posix } from "node:path";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { quote } from "../core/quote.js";
+import { allInOrder } from "../core/settled.js";
 import { columnOfKey, missingColumn, pictureKeys } from "./columns.js";
 import type { DataFolder, FileStamp } from "./data-folder.js";
 import { type EditColumns, type EditDataset, type RowSelector, selectRows } from "./dataset.js";
@@ -115,7 +116,7 @@ async function hashRows(
   for (let from = 0; from < count; from += STAMPS_AT_A_TIME) {
     throwIfAborted(signal);
     const length = Math.min(STAMPS_AT_A_TIME, count - from);
-    const found = await Promise.all(
+    const found = await allInOrder(
       Array.from({ length }, async (_, i) => {
         const index = selected?.[from + i] ?? from + i;
         const original = await stampOf(index, rows.originals[index]!);

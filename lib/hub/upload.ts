@@ -1,5 +1,6 @@
 import type { Dispatcher } from "undici";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
+import { allInOrder } from "../core/settled.js";
 import { undici } from "../network/undici.js";
 import type { Environment } from "../runtime/platform.js";
 import { HubError } from "./errors.js";
@@ -174,7 +175,7 @@ export class HubUploader {
     const stop = new AbortController();
     const watch = new UploadWatch(this.page(id), signal);
     try {
-      const contents = await Promise.all(files.map(({ path }) => FileContent.open(path, watch)));
+      const contents = await allInOrder(files.map(({ path }) => FileContent.open(path, watch)));
       const progress = reportTo(options.onProgress, files, contents);
       const parameters = {
         ...this.#parameters(stop.signal, { watch, onSent: progress.sent, page: this.page(id) }),

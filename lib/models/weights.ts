@@ -1,6 +1,7 @@
 import { readdir, readlink, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { InstructPix2PixError } from "../core/errors.js";
+import { allInOrder } from "../core/settled.js";
 import { show } from "../files/config.js";
 import { fileError } from "../files/text-file.js";
 import { readWeightIndex, type WeightIndex } from "./weight-index.js";
@@ -55,7 +56,7 @@ export async function resolveWeights(folder: string, options: WeightsOptions): P
 /** Bytes of a model's weights. Throws as {@link resolveWeights}. */
 export async function weightBytes(folder: string, options: WeightsOptions): Promise<number> {
   const { files } = await resolveWeights(folder, options);
-  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+  const sizes = await allInOrder(files.map(async (file) => (await stat(file)).size));
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe } from "../core/arguments.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
+import { allInOrder } from "../core/settled.js";
 import { parseObject } from "../files/config.js";
 import { nestsTooDeep, toJson } from "../files/json.js";
 import { readTextFile } from "../files/text-file.js";
@@ -52,7 +53,7 @@ async function readOptional(path: string, maxBytes: number): Promise<string | un
 async function readTexts(folder: string): Promise<Texts> {
   const read = (names: readonly FileName[], maxBytes: number) =>
     names.map(async (name) => [name, await readOptional(join(folder, name), maxBytes)] as const);
-  const found = await Promise.all([...read(MODEL_FILES, MAX_BYTES), ...read(OPTION_FILES, MAX_OPTIONS_BYTES)]);
+  const found = await allInOrder([...read(MODEL_FILES, MAX_BYTES), ...read(OPTION_FILES, MAX_OPTIONS_BYTES)]);
   return Object.fromEntries(found.filter(([, text]) => text !== undefined));
 }
 

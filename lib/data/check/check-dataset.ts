@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { InstructPix2PixError, isInstructPix2PixError, throwIfAborted } from "../../core/errors.js";
 import { checkOptions, optionNames } from "../../core/known-options.js";
+import { allInOrder } from "../../core/settled.js";
 import { identifyFormat } from "../../images/format.js";
 import { imageFormatOf, loadImage, type RgbImage } from "../../images/index.js";
 import { builtInTokenizer } from "../../tokenizer/built-in.js";
@@ -170,7 +171,7 @@ class Check {
 
   async #check(index: number, signal: AbortSignal | undefined): Promise<() => void> {
     const { original, edited, prompt } = await this.#dataset.row(index);
-    const files = await Promise.all([storedBytes(original), storedBytes(edited)]);
+    const files = await allInOrder([storedBytes(original), storedBytes(edited)]);
     const before = await this.#load(files[0], "image before", signal);
     const after = await this.#load(files[1], "image after", signal);
     if (prompt === null) throw datasetError("has no prompt");

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { throwIfAborted } from "../../core/errors.js";
+import { allInOrder } from "../../core/settled.js";
 import { assertDiskSpace } from "../../files/disk.js";
 import { missingColumn, unusableColumn } from "../columns.js";
 import type { DataFolder } from "../data-folder.js";
@@ -108,7 +109,7 @@ export async function openParquetDataset(options: ParquetDatasetOptions): Promis
   };
   const textsOf = async (index: number) => {
     const read = async (column: number) => (await bytesOf(index, column, "texts"))?.bytes.toString() ?? null;
-    return Object.fromEntries(await Promise.all(textColumns.map(async (name, i) => [name, await read(i)])));
+    return Object.fromEntries(await allInOrder(textColumns.map(async (name, i) => [name, await read(i)])));
   };
   const { fingerprint, stamp } = hashShards(shards, columns, selected);
   const dataset: EditDataset = {
