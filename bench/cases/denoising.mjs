@@ -14,14 +14,23 @@ const rows = ({ steps }, { stepSeconds }) => [
 /**
  * A run of a pipeline as a user starts it.
  *
- * @param {{ what: string, pipeline: string, model: object, modelName?: string, args: (settings: object) => object }} run
+ * @param {{ what: string, pipeline: string, model: object, modelName?: string, args: (settings: object) => object, fewestSteps?: number }} run
  *   the pipeline's class in diffusers, the random model for it (see model.mjs) and what that is called, and the arguments of its
  *   call in camelCase besides those of all cases; what else it is given: by default the image and the prompt, `embeds` being the
- *   width of random image embeddings
+ *   width of random image embeddings; the least number of steps that its scheduler can take, by default one
  */
-export function denoisingCase({ what, pipeline, model, modelName = "Stable Diffusion 1.5", args, given }) {
+export function denoisingCase({
+  what,
+  pipeline,
+  model,
+  modelName = "Stable Diffusion 1.5",
+  args,
+  given,
+  fewestSteps = 1,
+}) {
   const description = `${what}: seconds per denoising step, whole run, load time, peak memory`;
-  const run = (sides, settings) => runInTurn(sides, { ...settings, pipeline, args: args(settings), given });
+  const run = (sides, settings) =>
+    runInTurn(sides, { ...settings, pipeline, args: args(settings), given, fewestSteps });
   return { description, model, modelName, rows, run };
 }
 
@@ -68,7 +77,7 @@ async function runTogether(sides, settings, results) {
   });
 
   // Warm-up: memory is mapped and primitives are created.
-  const first = await inTurn(sides, (side) => edit(side, 1));
+  const first = await inTurn(sides, (side) => edit(side, settings.fewestSteps));
   for (const side of sides) results[side.name].firstSeconds = first.get(side)[0];
   for (let round = 1; round <= rounds; round++) {
     // The order of the sides alternates from round to round.
