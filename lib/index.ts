@@ -14,6 +14,7 @@ export {
 export { PROMPT_WEIGHTINGS, type PromptWeighting } from "./conditioning/prompt-weightings.js";
 export { type CudaDevice, cudaDevices, deviceMemory, emptyCache, resetPeakMemory, synchronize } from "./core/cuda.js";
 export type { DeviceOption } from "./core/device.js";
+export type { DTypeOption } from "./core/dtype.js";
 export { type ErrorCode, InstructPix2PixError, isInstructPix2PixError } from "./core/errors.js";
 export { Generator } from "./core/generator.js";
 export { type Logger, setLogger } from "./core/logger.js";

@@ -1,3 +1,4 @@
+import { fastestOnCpu } from "../core/dtype.js";
 import { gigabytes } from "../files/disk.js";
 import type { SystemInfo } from "../runtime/contract/index.js";
 import { type Diagnosis, diagnose } from "../runtime/diagnose.js";
@@ -58,7 +59,7 @@ function rowsOf(diagnosis: Diagnosis): [name: string, value: string][] {
 function describeHalves(arithmetic: SystemInfo["cpuArithmetic"]): string {
   const says = ([type, used]: [string, string]) =>
     used === type ? `${type} by the processor's instructions` : `${type} weights with ${used} arithmetic`;
-  return Object.entries(arithmetic).map(says).join(", ");
+  return `${Object.entries(arithmetic).map(says).join(", ")}; --dtype auto is ${fastestOnCpu(arithmetic)} on the CPU`;
 }
 
 function originOf(source: NonNullable<Diagnosis["libtorch"]>["source"]): string {

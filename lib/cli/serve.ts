@@ -13,7 +13,7 @@ export const serveCommand = defineCommand({
   check: checkServeValues,
   examples: [
     "ip2p serve",
-    "ip2p serve --model edit=timbrooks/instruct-pix2pix --model paint=./base --dtype bfloat16",
+    "ip2p serve --model edit=timbrooks/instruct-pix2pix --model paint=./base --dtype auto",
     "ip2p serve --model timbrooks/instruct-pix2pix --host 0.0.0.0 --api_keys_file keys.txt",
   ],
   // Loaded lazily, so that the help appears at once.

@@ -16,7 +16,13 @@ import {
 } from "./description.js";
 import { type LoadProgress, LoadReport } from "./load-progress.js";
 import { ModelAt, type PlaceOptions, withModelsAt } from "./model-at.js";
-import { deviceOf, modelOptions, PIPELINE_MODEL_OPTIONS, type PipelineModelOptions } from "./model-options.js";
+import {
+  modelOptions,
+  onDevice,
+  PIPELINE_MODEL_OPTIONS,
+  type PipelineModelOptions,
+  type PlacedModelOptions,
+} from "./model-options.js";
 import type { ModelClass } from "./registry.js";
 import { leaveToCaller } from "./shared.js";
 
@@ -78,7 +84,7 @@ export async function loadComponents<C extends object>(
   options: LoadOptions<C> = {} as LoadOptions<C>,
 ): Promise<C> {
   checkNames(componentNames(description), options);
-  const device = deviceOf(options);
+  const computing = onDevice(options);
   const { variant } = options;
   const given = givenComponents(description, await withModelsAt(slotsOf(description), options, placeOptions(options)));
   let checked: CheckedPipeline<C> | undefined;
@@ -99,12 +105,12 @@ export async function loadComponents<C extends object>(
     ...{ name, place },
     load: async () => {
       const config = await readConfig(join(folder, modelClass.files.config));
-      const own = modelOptions(modelClass, config, { ...options, device });
+      const own = modelOptions(modelClass, config, computing);
       return modelClass.load(folder, { ...own, variant: variantOf(folder) });
     },
     bytes: () => weightBytes(folder, { baseName: modelClass.files.weights, variant: variantOf(folder) }),
   }));
-  return assemble(ready, [...loading, ...loadingGiven(given, { ...options, device })], given, options);
+  return assemble(ready, [...loading, ...loadingGiven(given, computing)], given, options);
 }
 
 /** The folders of the components that a pipeline needs beside given ones, as `resolvePretrained` takes them. */
@@ -128,7 +134,7 @@ async function checkWeightsOf(name: string, folder: string, baseName: WeightBase
 }
 
 /** The loading of those given components that are named by their places. */
-export function loadingGiven<C>(given: Partial<C>, options: PipelineModelOptions): LoadingModel<keyof C>[] {
+export function loadingGiven<C>(given: Partial<C>, options: PlacedModelOptions): LoadingModel<keyof C>[] {
   return Object.entries(given).flatMap(([name, value]) =>
     [value].flat().flatMap((part, i) => {
       if (!(part instanceof ModelAt)) return [];

@@ -1,4 +1,5 @@
 import { resolveDevice } from "../core/device.js";
+import { resolveDType } from "../core/dtype.js";
 import { optionNames } from "../core/known-options.js";
 import type { ModelDType } from "../core/tensor.js";
 import {
@@ -32,17 +33,24 @@ export const PIPELINE_MODEL_OPTIONS = optionNames<PipelineModelOptions>()({
   vaeDtype: true,
 });
 
+/** {@link PipelineModelOptions} whose device and type are resolved. */
+export type PlacedModelOptions<O extends PipelineModelOptions = PipelineModelOptions> = O & {
+  device: string;
+  dtype: ModelDType;
+};
+
 /**
- * The device that the options mean. A missing libtorch, and what cannot be combined, is reported before anything is read or
- * downloaded.
+ * The options with the device and the type that they mean. A missing libtorch, and what cannot be combined, is reported
+ * before anything is read or downloaded.
  *
  * @throws `ERR_LIBTORCH_NOT_FOUND`, `ERR_CUDA_UNAVAILABLE`, `ERR_INVALID_ARGUMENT`
  */
-export function deviceOf({ device = "auto", dtype = "float32", quantization = "none" }: PipelineModelOptions): string {
+export function onDevice<O extends PipelineModelOptions>(options: O): PlacedModelOptions<O> {
   native();
-  const resolved = resolveDevice(device);
-  checkQuantization(quantization, dtype, resolved);
-  return resolved;
+  const device = resolveDevice(options.device ?? "auto");
+  const dtype = resolveDType(options.dtype ?? "float32", device);
+  checkQuantization(options.quantization ?? "none", dtype, device);
+  return { ...options, device, dtype };
 }
 
 /**
@@ -53,9 +61,9 @@ export function deviceOf({ device = "auto", dtype = "float32", quantization = "n
 export function modelOptions(
   { className }: ModelClass,
   config: JsonObject,
-  { vaeDtype, quantization, ...options }: PipelineModelOptions,
+  { vaeDtype, quantization, ...options }: PlacedModelOptions,
 ): Omit<ModelOptions, "variant"> & QuantizationOptions {
-  const { dtype = "float32", device, attention, signal, allowNonFinite, suggestAllowNonFinite } = options;
+  const { dtype, device, attention, signal, allowNonFinite, suggestAllowNonFinite } = options;
   const model = { dtype, device, attention, allowNonFinite, suggestAllowNonFinite, signal };
   if (className === "UNet2DConditionModel") return { ...model, quantization };
   if (className !== "AutoencoderKL") return model;

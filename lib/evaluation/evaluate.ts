@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { resolveDevice } from "../core/device.js";
+import { resolveDType } from "../core/dtype.js";
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { Scope } from "../core/scope.js";
 import { writeFileAtomically } from "../images/write-file.js";
@@ -77,7 +78,8 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluationResu
 /** The first line of the results: what the others depend on. */
 function headOf(options: CheckedOptions, pairs: CaptionedPairs): Entry {
   const { model, clip, imageGuidanceScales, guidanceScale, numInferenceSteps, resolution, seed, asOriginal } = options;
-  const { scheduler, dtype = "float32", quantization = "none", revision, variant } = options;
+  const { scheduler, quantization = "none", revision, variant, device = "auto" } = options;
+  const dtype = resolveDType(options.dtype ?? "float32", resolveDevice(device));
   return {
     evaluation: 1,
     ...{ model: typeof model === "string" ? model : model.className, clip },

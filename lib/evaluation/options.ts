@@ -1,7 +1,7 @@
 import { describe } from "../core/arguments.js";
+import type { DTypeOption } from "../core/dtype.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
-import type { ModelDType } from "../core/tensor.js";
 import type { InstructPix2PixPipeline } from "../pipelines/stable_diffusion/instruct_pix2pix.js";
 import type { StableDiffusionXLInstructPix2PixPipeline } from "../pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
 import type { Quantization } from "../runtime/contract/index.js";
@@ -46,8 +46,8 @@ export interface EvaluateOptions {
   editedCaptionColumn?: string | undefined;
   /** The sampler by its class in diffusers, for a model that is loaded here. Default the model's own. */
   scheduler?: string | undefined;
-  /** The type of the weights of a model that is loaded here. Default "float32". */
-  dtype?: ModelDType | undefined;
+  /** The type of the weights of a model that is loaded here; see {@link DTypeOption} for "auto". Default "float32". */
+  dtype?: DTypeOption | undefined;
   /** The quantization of a model that is loaded here. Default "none". */
   quantization?: Quantization | undefined;
   /** Where a model that is loaded here computes, and CLIP. Default "auto". */

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { describe } from "../core/arguments.js";
 import { resolveDevice } from "../core/device.js";
+import { type DTypeOption, resolveDType } from "../core/dtype.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import type { Generator } from "../core/generator.js";
 import { checkKnown, checkOptions, type OptionNames, optionNames } from "../core/known-options.js";
@@ -20,8 +21,8 @@ import { resolveWeights } from "./weights.js";
 
 /** Options of loading a model from a folder. */
 export interface ModelOptions {
-  /** Type of the weights and of all arithmetic. Default "float32". */
-  dtype?: ModelDType;
+  /** Type of the weights and of all arithmetic; see {@link DTypeOption} for "auto". Default "float32". */
+  dtype?: DTypeOption;
   /** "cpu", "cuda" or "cuda:N". Default "cpu". */
   device?: string;
   /** Reads `*.VARIANT.safetensors`, e.g. "fp16". */
@@ -260,7 +261,6 @@ export interface ModelDescription<Config> extends ModelFormat {
 }
 
 const QUANTIZATIONS: readonly Quantization[] = ["none", "int8"];
-const DTYPES: readonly ModelDType[] = ["float32", "bfloat16", "float16"];
 
 /** Where a model comes from, once its configuration is known. */
 export interface ModelSource<Config> {
@@ -301,13 +301,9 @@ export async function loadModel<Config>(
   options: Omit<ModelOptions, "variant"> & QuantizationOptions,
   find: () => Promise<ModelSource<Config>>,
 ): Promise<LoadedModel<Config>> {
-  const { dtype = "float32", device = "cpu", attention = "auto", quantization = "none", signal } = options;
+  const { device = "cpu", attention = "auto", quantization = "none", signal } = options;
   const { allowNonFinite = false, suggestAllowNonFinite = true } = options;
-  if (!DTYPES.includes(dtype))
-    throw new InstructPix2PixError(
-      "ERR_INVALID_ARGUMENT",
-      `dtype must be one of ${DTYPES.join(", ")}, not ${JSON.stringify(dtype)}`,
-    );
+  const dtype = resolveDType(options.dtype ?? "float32", device);
   checkQuantization(quantization, dtype, device);
   const addon = native(); // a missing libtorch is reported before anything else is looked at
   const { config, where, files, views } = await find();

@@ -3,8 +3,8 @@ import { assemble, type GivenComponents, loadingGiven } from "../components/load
 import type { LoadProgress } from "../components/load-progress.js";
 import { withModelsAt } from "../components/model-at.js";
 import {
-  deviceOf,
   modelOptions,
+  onDevice,
   PIPELINE_MODEL_OPTIONS,
   type PipelineModelOptions,
 } from "../components/model-options.js";
@@ -53,17 +53,17 @@ export async function loadSingleFile<C extends SingleFileComponents>(
   options: SingleFileLoadOptions<C> = {} as SingleFileLoadOptions<C>,
 ): Promise<C> {
   checkKnown(options, { ...OPTIONS, ...componentNames(description) });
-  const device = deviceOf(options);
+  const place = onDevice(options);
   const { cacheDir, token, localFilesOnly, signal } = options;
   const located = await withModelsAt(slotsOf(description), options, { cacheDir, token, localFilesOnly, signal });
   const { file, ready, models, given, configFolder } = await checkSingleFile(description, path, located);
   const loading = models.map(({ name, modelClass, inFile, config }) => ({
     name,
     load: () => {
-      const own = modelOptions(modelClass, config, { ...options, device });
+      const own = modelOptions(modelClass, config, place);
       return inFile.load(path, { ...own, config: configFolder });
     },
     bytes: () => storedBytes(componentOf(file, inFile.component)),
   }));
-  return assemble(ready, [...loading, ...loadingGiven(given, { ...options, device })], given, options);
+  return assemble(ready, [...loading, ...loadingGiven(given, place)], given, options);
 }

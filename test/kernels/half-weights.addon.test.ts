@@ -92,8 +92,9 @@ test("models compute in float32 where the processor has no instructions, and giv
   const found = native().systemInfo();
   expect(Object.keys(found.cpuArithmetic)).toEqual(["bfloat16", "float16"]);
   for (const set of INSTRUCTION_SETS.filter((each) => each !== "avx512_bf16")) {
-    const { arithmetic, results } = await measureModels(set);
+    const { arithmetic, results, auto } = await measureModels(set);
     expect(arithmetic.bfloat16).toBe("float32");
+    expect(auto, "the type that auto chooses").toEqual(["float32", "float32"]);
     for (const { model, dtype, given, error, rounding } of results) {
       expect(given, model).toBe(dtype);
       // What is left is the rounding of the result.
@@ -101,3 +102,10 @@ test("models compute in float32 where the processor has no instructions, and giv
     }
   }
 });
+
+test.runIf(INSTRUCTION_SETS.includes("avx512_bf16"))(
+  "auto chooses bfloat16 where the processor computes with it",
+  async () => {
+    expect((await measureModels("avx512_bf16")).auto).toEqual(["bfloat16", "bfloat16"]);
+  },
+);

@@ -15,10 +15,13 @@ export interface HalfModel {
 
 const program = fileURLToPath(new URL("children/half-weights.mjs", import.meta.url));
 
-/** Computes with models in half precision in a process that uses the instruction set. */
+/**
+ * Computes with models in half precision in a process that uses the instruction set. `auto` are the types of a model and of a
+ * pipeline's model that were loaded with the type "auto".
+ */
 export async function measureModels(
   set: string,
-): Promise<{ arithmetic: Record<"bfloat16" | "float16", string>; results: HalfModel[] }> {
+): Promise<{ arithmetic: Record<"bfloat16" | "float16", string>; results: HalfModel[]; auto: string[] }> {
   const env = { IP2P_CPU_CAPABILITY: set, NODE_OPTIONS: "" };
   const { status, stdout, stderr } = await runProgram(program, [], { cwd: process.cwd(), env });
   if (status !== 0) throw new Error(stderr);

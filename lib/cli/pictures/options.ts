@@ -131,10 +131,10 @@ export const modelOptions = declareOptions({
 export const computingOptions = declareOptions({
   dtype: {
     type: "string",
-    choices: ["float32", "bfloat16", "float16"],
+    choices: ["auto", "float32", "bfloat16", "float16"],
     default: "float32",
     group: COMPUTING,
-    help: "the type of weights and arithmetic",
+    help: "the type of weights and arithmetic; auto: the fastest that the device has instructions for, bfloat16 or float32 on a CPU",
   },
   vae_dtype: {
     type: "string",

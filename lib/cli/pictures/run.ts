@@ -1,5 +1,6 @@
 import { peakDeviceMemory } from "../../core/cuda.js";
 import { resolveDevice } from "../../core/device.js";
+import { resolveDType } from "../../core/dtype.js";
 import { throwIfAborted } from "../../core/errors.js";
 import { Generator, randomSeed } from "../../core/generator.js";
 import { allowTf32, useDeterministicAlgorithms } from "../../core/numerics.js";
@@ -139,7 +140,7 @@ async function setUp(values: PictureValues, env: CommandIo["env"]): Promise<stri
   const device = resolveDevice(values.device);
   allowTf32(values.allowTf32);
   useDeterministicAlgorithms(values.deterministic);
-  checkQuantization(values.quantization, values.dtype, device);
+  checkQuantization(values.quantization, resolveDType(values.dtype, device), device);
   return device;
 }
 

@@ -9,6 +9,7 @@ import {
   CLIPTextModel,
   CLIPVisionModelWithProjection,
   Generator,
+  InstructPix2PixPipeline,
   Tensor,
   UNet2DConditionModel,
   VQModel,
@@ -104,5 +105,10 @@ for (const [folder, Model, compute] of CASES)
     const [error, rounding] = [distance(a, b), distance(nearest, b)];
     results.push({ model: folder, dtype, given: given.dtype, error, rounding });
   }
+const auto = [
+  (await UNet2DConditionModel.fromPretrained(join(fixtures, "ip2p-tiny/model/unet"), { dtype: "auto" })).dtype,
+  (await InstructPix2PixPipeline.fromPretrained(join(fixtures, "ip2p-tiny/model"), { dtype: "auto", device: "cpu" }))
+    .vae.dtype,
+];
 rmSync(scratch, { recursive: true });
-console.log(JSON.stringify({ arithmetic: native().systemInfo().cpuArithmetic, results }));
+console.log(JSON.stringify({ arithmetic: native().systemInfo().cpuArithmetic, results, auto }));
