@@ -11,10 +11,19 @@
 
 #define OLD(name, symbol, version) __asm__(".symver " #name ", " #symbol "@" version)
 
+/* The first version of glibc for a processor, and the layout of `struct stat` that its programs name. */
+#if defined(__aarch64__)
+#define FIRST "GLIBC_2.17"
+#define STAT_LAYOUT 0
+#else
+#define FIRST "GLIBC_2.2.5"
+#define STAT_LAYOUT 1
+#endif
+
 /* 2.29 */
 
 double old_pow(double base, double exponent);
-OLD(old_pow, pow, "GLIBC_2.2.5");
+OLD(old_pow, pow, FIRST);
 
 double pow(double base, double exponent) {
   return old_pow(base, exponent);
@@ -23,7 +32,7 @@ double pow(double base, double exponent) {
 /* 2.32 */
 
 int old_pthread_sigmask(int how, const sigset_t* set, sigset_t* previous);
-OLD(old_pthread_sigmask, pthread_sigmask, "GLIBC_2.2.5");
+OLD(old_pthread_sigmask, pthread_sigmask, FIRST);
 
 int pthread_sigmask(int how, const sigset_t* set, sigset_t* previous) {
   return old_pthread_sigmask(how, set, previous);
@@ -36,15 +45,15 @@ char __libc_single_threaded = 0;
 
 int __xstat(int layout, const char* path, struct stat* result);
 int __fxstat(int layout, int descriptor, struct stat* result);
-OLD(__xstat, __xstat, "GLIBC_2.2.5");
-OLD(__fxstat, __fxstat, "GLIBC_2.2.5");
+OLD(__xstat, __xstat, FIRST);
+OLD(__fxstat, __fxstat, FIRST);
 
 int stat(const char* path, struct stat* result) {
-  return __xstat(1, path, result);
+  return __xstat(STAT_LAYOUT, path, result);
 }
 
 int fstat(int descriptor, struct stat* result) {
-  return __fxstat(1, descriptor, result);
+  return __fxstat(STAT_LAYOUT, descriptor, result);
 }
 
 /* 2.30: before, libstdc++ translated a time of another clock into one of the system's, as is done here. */
@@ -72,8 +81,8 @@ int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, cl
 
 void* old_dlopen(const char* path, int mode);
 char* old_dlerror(void);
-OLD(old_dlopen, dlopen, "GLIBC_2.2.5");
-OLD(old_dlerror, dlerror, "GLIBC_2.2.5");
+OLD(old_dlopen, dlopen, FIRST);
+OLD(old_dlerror, dlerror, FIRST);
 
 void* dlopen(const char* path, int mode) {
   return old_dlopen(path, mode);

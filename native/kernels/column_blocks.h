@@ -5,7 +5,8 @@
 namespace ip2p {
 
 // Weights in the order in which this package's own products read them: see kernels/simd/column_blocks.h. They
-// keep their type. Processors without AVX2 have none.
+// keep their type. Processors without any of the
+// instruction sets have none.
 
 struct ColumnBlocks;
 

@@ -28,7 +28,7 @@ bool is_half(c10::ScalarType type) {
 bool has_float16_products() {
 #if defined(__x86_64__) && defined(__GNUC__)
   static const bool has = __builtin_cpu_supports("avx512fp16");
-  return has && instruction_set() >= InstructionSet::Avx512;
+  return has && is_avx512();
 #else
   return false;
 #endif
@@ -38,8 +38,7 @@ bool has_float16_products() {
 
 c10::ScalarType arithmetic_type(c10::ScalarType weights, c10::Device device) {
   if (!device.is_cpu() || !is_half(weights)) return weights;
-  const bool native =
-      weights == at::kBFloat16 ? instruction_set() >= InstructionSet::Avx512Bf16 : has_float16_products();
+  const bool native = weights == at::kBFloat16 ? multiplies_bfloat16() : has_float16_products();
   return native ? weights : at::kFloat;
 }
 

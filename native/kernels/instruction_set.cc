@@ -7,12 +7,35 @@
 #include <immintrin.h>
 #include <intrin.h>
 #endif
+#if defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 namespace ip2p {
 namespace {
 
+/// Those of this processor's family, the least first.
+#if defined(__aarch64__)
+constexpr InstructionSet ALL[] = {InstructionSet::None, InstructionSet::Neon, InstructionSet::NeonBf16};
+#else
 constexpr InstructionSet ALL[] = {InstructionSet::None, InstructionSet::Avx2, InstructionSet::Avx512,
                                   InstructionSet::Avx512Bf16};
+#endif
+
+#if defined(__aarch64__)
+bool has_arm_bfloat16() {
+#if defined(__APPLE__)
+  int present = 0;
+  size_t size = sizeof present;
+  return sysctlbyname("hw.optional.arm.FEAT_BF16", &present, &size, nullptr, 0) == 0 && present != 0;
+#else
+  constexpr unsigned long BF16 = 1ul << 14;  // HWCAP2_BF16, which older headers lack
+  return (getauxval(AT_HWCAP2) & BF16) != 0;
+#endif
+}
+#endif
 
 InstructionSet best() {
 #if defined(__x86_64__) && !defined(_MSC_VER)
@@ -36,6 +59,8 @@ InstructionSet best() {
                       leaf7[1] >> 30 & 1 && leaf7[1] >> 31 & 1;
   if (!avx512) return InstructionSet::Avx2;
   return leaf7_1[0] >> 5 & 1 ? InstructionSet::Avx512Bf16 : InstructionSet::Avx512;
+#elif defined(__aarch64__)
+  return has_arm_bfloat16() ? InstructionSet::NeonBf16 : InstructionSet::Neon;
 #else
   return InstructionSet::None;
 #endif
@@ -57,6 +82,20 @@ InstructionSet instruction_set() {
   return set;
 }
 
+bool is_avx512() {
+  const InstructionSet set = instruction_set();
+  return set == InstructionSet::Avx512 || set == InstructionSet::Avx512Bf16;
+}
+
+bool multiplies_bfloat16() {
+  const InstructionSet set = instruction_set();
+  return set == InstructionSet::Avx512Bf16 || set == InstructionSet::NeonBf16;
+}
+
+bool onednn_takes_bfloat16() {
+  return is_avx512() || multiplies_bfloat16();
+}
+
 const char* instruction_set_name(InstructionSet set) {
   switch (set) {
     case InstructionSet::Avx2:
@@ -65,6 +104,10 @@ const char* instruction_set_name(InstructionSet set) {
       return "avx512";
     case InstructionSet::Avx512Bf16:
       return "avx512_bf16";
+    case InstructionSet::Neon:
+      return "neon";
+    case InstructionSet::NeonBf16:
+      return "neon_bf16";
     default:
       return "none";
   }

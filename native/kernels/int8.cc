@@ -39,8 +39,7 @@ constexpr int64_t kGrain = 32768;
 float top_code() {
   // The environment variable may restrict oneDNN to older instructions.
   static const bool limited = std::getenv("ONEDNN_MAX_CPU_ISA") || std::getenv("DNNL_MAX_CPU_ISA");
-  static const bool vnni =
-      instruction_set() >= InstructionSet::Avx512 && at::cpu::is_avx512_vnni_supported() && !limited;
+  static const bool vnni = is_avx512() && at::cpu::is_avx512_vnni_supported() && !limited;
   return vnni ? 255 : 127;
 }
 
@@ -75,9 +74,9 @@ void require_sizes(const char* name, const at::Tensor& x, at::IntArrayRef sizes)
   TORCH_CHECK(x.sizes() == sizes, "the ", name, " of an 8-bit product is ", x.sizes(), ", not ", sizes);
 }
 
-/// The output type of products: without AVX-512, oneDNN cannot write bfloat16.
+/// The output type of products: on some processors oneDNN cannot write bfloat16.
 c10::ScalarType result_type(const at::Tensor& x) {
-  return instruction_set() >= InstructionSet::Avx512 ? x.scalar_type() : at::kFloat;
+  return onednn_takes_bfloat16() ? x.scalar_type() : at::kFloat;
 }
 
 const char* at_element(const at::Tensor& x, int64_t offset) {

@@ -20,7 +20,7 @@ bool can_pack(const at::Tensor& x, c10::ScalarType weight) {
   if (!x.is_cpu() || x.scalar_type() != weight || x.numel() == 0) return false;
   if (c10::GradMode::is_enabled() || at::autocast::is_autocast_enabled(at::kCPU)) return false;
   if (!at::hasMKLDNN() || !at::globalContext().userEnabledMkldnn()) return false;
-  return weight == at::kFloat || (weight == at::kBFloat16 && instruction_set() >= InstructionSet::Avx512);
+  return weight == at::kFloat || (weight == at::kBFloat16 && onednn_takes_bfloat16());
 }
 
 at::Tensor pack_conv2d(const at::Tensor& weight, at::IntArrayRef input_sizes, Conv2dGeometry geometry) {

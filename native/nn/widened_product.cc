@@ -98,8 +98,7 @@ bool widens(const at::Tensor& x, c10::ScalarType weight) {
   if (weight != at::kBFloat16) return false;
   const c10::DeviceType device = x.device().type();
   if (!at::autocast::is_autocast_enabled(device)) return x.scalar_type() == at::kFloat;
-  return x.is_cpu() && at::autocast::get_autocast_dtype(device) == at::kBFloat16 &&
-         instruction_set() < InstructionSet::Avx512Bf16;
+  return x.is_cpu() && at::autocast::get_autocast_dtype(device) == at::kBFloat16 && !multiplies_bfloat16();
 }
 
 at::Tensor widened_linear(const at::Tensor& x, const at::Tensor& weight,

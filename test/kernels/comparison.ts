@@ -31,11 +31,19 @@ export interface Comparison {
   channelsLast: boolean[];
 }
 
-const ALL_SETS = ["avx512_bf16", "avx512", "avx2"] as const;
-/** The values of IP2P_CPU_CAPABILITY that differ here: one that the processor cannot do runs the best that it can. */
-export const INSTRUCTION_SETS = ALL_SETS.filter(
-  (set) => set === "avx2" || native().systemInfo().cpuCapability.startsWith("AVX512"),
-);
+type InstructionSet = "avx512_bf16" | "avx512" | "avx2" | "neon_bf16" | "neon";
+
+/** The values of IP2P_CPU_CAPABILITY that differ here, the best first: one that the processor cannot do runs the best that it can. */
+export const INSTRUCTION_SETS: readonly InstructionSet[] = instructionSets();
+
+function instructionSets(): InstructionSet[] {
+  const { cpuCapability, cpuArithmetic } = native().systemInfo();
+  if (process.arch === "arm64") return cpuArithmetic.bfloat16 === "bfloat16" ? ["neon_bf16", "neon"] : ["neon"];
+  return cpuCapability.startsWith("AVX512") ? ["avx512_bf16", "avx512", "avx2"] : ["avx2"];
+}
+
+/** Those of them without products of bfloat16 numbers. */
+export const SETS_WITHOUT_BFLOAT16 = INSTRUCTION_SETS.filter((set) => !set.endsWith("_bf16"));
 
 const program = fileURLToPath(new URL("children/compare.mjs", import.meta.url));
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Tensor } from "../../lib/core/tensor.js";
 import { native } from "../../lib/runtime/native.js";
-import { caseName, compare, INSTRUCTION_SETS, type OperatorCase } from "./comparison.js";
+import { caseName, compare, INSTRUCTION_SETS, type OperatorCase, SETS_WITHOUT_BFLOAT16 } from "./comparison.js";
 import { measureModels } from "./half-weights.js";
 import { callOperator } from "./operator.js";
 
@@ -91,7 +91,7 @@ test("rows that are none give none", async () => {
 test("models compute in float32 where the processor has no instructions, and give their own type", async () => {
   const found = native().systemInfo();
   expect(Object.keys(found.cpuArithmetic)).toEqual(["bfloat16", "float16"]);
-  for (const set of INSTRUCTION_SETS.filter((each) => each !== "avx512_bf16")) {
+  for (const set of SETS_WITHOUT_BFLOAT16) {
     const { arithmetic, results, auto } = await measureModels(set);
     expect(arithmetic.bfloat16).toBe("float32");
     expect(auto, "the type that auto chooses").toEqual(["float32", "float32"]);

@@ -4,13 +4,13 @@
 //   IP2P_RECORD=1 npx vitest run test/native/instruction-count.slow.test.ts
 
 import { execFile, spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { packageRoot } from "../../lib/runtime/platform.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 import { temporaryFolder } from "../runtime/libtorch/fixtures.js";
+import { buildKernelProgram } from "./kernel-program.js";
 
 interface Recorded {
   compiler: string;
@@ -50,39 +50,6 @@ function reasonToSkip(): string | undefined {
   return compiler === expected ? undefined : `recorded with ${expected}, and this is ${compiler}`;
 }
 
-/** The options that the native build gives to the kernels for AVX2: to all, and to a source of its own. */
-function kernelOptions(): { all: string[]; of: (source: string) => string[] } {
-  const cmake = readFileSync(join(packageRoot, "CMakeLists.txt"), "utf8");
-  const options = (pattern: RegExp) => pattern.exec(cmake)?.[1]?.split(" ");
-  const flags = options(/set\(flags_avx2 (-[^)]+)\)/);
-  if (!flags) throw new Error("CMakeLists.txt has no flags_avx2");
-  return {
-    all: [...flags, "-fno-math-errno", "-DIP2P_SIMD=avx2"],
-    of: (source) => options(new RegExp(`${source} PROPERTIES COMPILE_OPTIONS ([^)]+)\\)`)) ?? [],
-  };
-}
-
-/** Compiles the kernels and the program that calls them, and returns its path. */
-async function build(folder: string): Promise<string> {
-  const kernels = "native/kernels/simd";
-  const { all, of } = kernelOptions();
-  const sources = readdirSync(join(packageRoot, kernels))
-    .filter((file) => file.endsWith(".cc"))
-    .map((file) => ({ source: `${kernels}/${file}`, options: [...all, ...of(file)] }));
-  sources.push({ source: "test/native/instruction-count/main.cc", options: [] });
-  const release = ["-std=c++20", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-Inative"];
-  const objects = await Promise.all(
-    sources.map(async ({ source, options }, i) => {
-      const object = join(folder, `${i}.o`);
-      await run("g++", [...release, ...options, "-c", source, "-o", object], { cwd: packageRoot });
-      return object;
-    }),
-  );
-  const program = join(folder, "count");
-  await run("g++", [...objects, "-o", program]);
-  return program;
-}
-
 /** The instructions of each kernel by its name. */
 async function countInstructions(): Promise<Record<string, number>> {
   const folder = temporaryFolder();
@@ -94,7 +61,7 @@ async function countInstructions(): Promise<Record<string, number>> {
     "--collect-atstart=no",
     "--toggle-collect=measured",
     "--dump-after=measured",
-    await build(folder),
+    await buildKernelProgram("g++", "avx2", "test/native/instruction-count/main.cc", folder),
   ]);
   const names = stdout.trim().split("\n");
   return Object.fromEntries(

@@ -22,15 +22,6 @@ struct PrecisionOf<BFloat16> {
   using Type = Brief;
 };
 
-/// `yes` where x > 0, else `no`.
-inline Vector where_positive(Vector x, Vector yes, Vector no) {
-#if defined(__AVX512F__)
-  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, set(0.0f), _CMP_GT_OQ), no, yes);
-#else
-  return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(x, set(0.0f), _CMP_GT_OQ));
-#endif
-}
-
 template <int N>
 inline Vector polynomial(const float (&coefficients)[N], Vector x) {
   Vector p = set(coefficients[N - 1]);
@@ -51,7 +42,7 @@ inline Vector exp(Vector x, Brief) {
   return scale_by_power_of_two(polynomial(FRACTION, fraction), t);  // takes the floor of t
 #else
   const Vector bounded = min(max(t, set(-126.0f)), set(126.0f));
-  const Vector whole = _mm256_floor_ps(bounded);
+  const Vector whole = floor(bounded);
   return scale_by_power_of_two(polynomial(FRACTION, sub(bounded, whole)), whole);
 #endif
 }
@@ -118,7 +109,7 @@ inline Gelu gelu_with_derivative(Vector x, Precision precision) {
   const Vector tail = mul(density, scaled_tail(t, precision));
   const Vector value = sub(max(set(0.0f), x), mul(t, tail));
   const Vector lower = sub(tail, mul(mul(t, density), set(0.398942280f)));  // the derivative at −t
-  return {value, where_positive(x, sub(set(1.0f), lower), lower)};
+  return {value, where_greater(x, set(0.0f), sub(set(1.0f), lower), lower)};
 }
 
 template <class Precision>

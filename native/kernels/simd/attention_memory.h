@@ -109,15 +109,6 @@ RowsOf<T> rows_of(const AttentionRows& rows, int64_t count, const AttentionShape
   return {static_cast<const T*>(rows.data), rows.stride, count, shape.channels};
 }
 
-/// a > b ? yes : no
-inline Vector where_greater(Vector a, Vector b, Vector yes, Vector no) {
-#if defined(__AVX512F__)
-  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);
-#else
-  return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
-#endif
-}
-
 /// n, n + 1, n + 2, …
 inline Vector counting_from(int64_t n) {
   alignas(64) float numbers[LANES];

@@ -4,16 +4,12 @@
 #include "kernels/simd/group_norm.h"
 #include "kernels/simd/group_norm_element.h"
 #include "kernels/simd/partial.h"
+#include "kernels/simd/words.h"
 
 namespace ip2p::IP2P_SIMD {
 namespace {
 
 constexpr int64_t ROWS_FOR_CENTRE = 8;
-
-/// Does nothing past the end.
-inline void prefetch(const void* address) {
-  _mm_prefetch(static_cast<const char*>(address), _MM_HINT_T0);
-}
 
 template <int ROWS>
 struct Rows {};

@@ -3,6 +3,7 @@
 // Packs rows of tensors into the layouts of product.h, and unpacks them.
 
 #include "kernels/simd/product.h"
+#include "kernels/simd/words.h"
 
 namespace ip2p::IP2P_SIMD {
 
@@ -13,13 +14,6 @@ struct RowsOf {
   int64_t stride, count, channels;
 };
 
-// GCC considers a function that only prefetches to have no effect, and drops calls that it has not inlined.
-#if defined(_MSC_VER)
-#define IP2P_ALWAYS_INLINE __forceinline
-#else
-#define IP2P_ALWAYS_INLINE inline __attribute__((always_inline))
-#endif
-
 /// Prefetches rows first … last − 1, as far as they exist: the stride is too large for the hardware
 /// prefetcher.
 template <class T>
@@ -27,14 +21,14 @@ IP2P_ALWAYS_INLINE void prefetch(const RowsOf<T>& rows, int64_t first, int64_t l
   for (int64_t row = first; row < last && row < rows.count; ++row) {
     const char* const from = reinterpret_cast<const char*>(rows.data + row * rows.stride);
     const int64_t bytes = rows.channels * static_cast<int64_t>(sizeof(T));
-    for (int64_t at = 0; at < bytes; at += 64) _mm_prefetch(from + at, _MM_HINT_T1);
-    _mm_prefetch(from + bytes - 1, _MM_HINT_T1);
+    for (int64_t at = 0; at < bytes; at += 64) prefetch_far(from + at);
+    prefetch_far(from + bytes - 1);
   }
 }
 
 /// Four units in a row: those that begin with channel `channel`, zero where the row has ended.
 template <class A, class T>
-inline __m128i four_units(const T* row, int64_t channel, int64_t channels) {
+inline Words four_units(const T* row, int64_t channel, int64_t channels) {
   constexpr int64_t COUNT = 4 * A::DEPTH;
   alignas(16) T padded[COUNT];
   const T* from = row + channel;
@@ -43,18 +37,9 @@ inline __m128i four_units(const T* row, int64_t channel, int64_t channels) {
     from = padded;
   }
   if constexpr (sizeof(T) * COUNT == 16)
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return load_words(from);
   else  // bfloat16 to float
-    return _mm_slli_epi32(_mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))), 16);
-}
-
-inline void transpose(__m128i (&x)[4]) {
-  const __m128i a = _mm_unpacklo_epi32(x[0], x[1]), b = _mm_unpackhi_epi32(x[0], x[1]);
-  const __m128i c = _mm_unpacklo_epi32(x[2], x[3]), d = _mm_unpackhi_epi32(x[2], x[3]);
-  x[0] = _mm_unpacklo_epi64(a, c);
-  x[1] = _mm_unpackhi_epi64(a, c);
-  x[2] = _mm_unpacklo_epi64(b, d);
-  x[3] = _mm_unpackhi_epi64(b, d);
+    return load_upper_halves(from);
 }
 
 /// Units in a row of `channels` numbers, padded for pack_columns.
@@ -69,14 +54,13 @@ inline void pack_columns(const RowsOf<T>& rows, int64_t first, typename A::Unit*
   static_assert(W % 4 == 0);
   for (int64_t row = 0; row < W; row += 4)
     for (int64_t unit = 0; unit * A::DEPTH < rows.channels; unit += 4) {
-      __m128i x[4];
+      Words x[4];
       for (int64_t i = 0; i < 4; ++i)
         x[i] = first + row + i < rows.count ? four_units<A>(rows.data + (first + row + i) * rows.stride,
                                                             unit * A::DEPTH, rows.channels)
-                                            : _mm_setzero_si128();
+                                            : zero_words();
       transpose(x);
-      for (int64_t i = 0; i < 4; ++i)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + (unit + i) * W + row), x[i]);
+      for (int64_t i = 0; i < 4; ++i) store_words(to + (unit + i) * W + row, x[i]);
     }
 }
 
@@ -140,12 +124,10 @@ inline void unpack_columns(const float* from, int64_t channels, T* to, int64_t s
   const int64_t length = round_up(channels, LANES);
   for (int64_t row = 0; row < rows; row += 4) {
     for (int64_t channel = 0; channel < channels; channel += 4) {
-      __m128i x[4];
-      for (int64_t i = 0; i < 4; ++i)
-        x[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + (channel + i) * W + row));
+      Words x[4];
+      for (int64_t i = 0; i < 4; ++i) x[i] = load_words(from + (channel + i) * W + row);
       transpose(x);
-      for (int64_t i = 0; i < 4; ++i)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(line + i * length + channel), x[i]);
+      for (int64_t i = 0; i < 4; ++i) store_words(line + i * length + channel, x[i]);
     }
     for (int64_t i = 0; i < 4 && row + i < rows; ++i) {
       const Vector by = set(factor(row + i));

@@ -12,6 +12,8 @@ namespace ip2p::IP2P_SIMD {
 // As many accumulators as fit into registers beside the factors.
 #if defined(__AVX512F__)
 constexpr int ROWS = 12, VECTORS = 2;
+#elif defined(__aarch64__)
+constexpr int ROWS = 8, VECTORS = 3;
 #else
 constexpr int ROWS = 4, VECTORS = 3;
 #endif
@@ -39,7 +41,16 @@ struct Float32Arithmetic {
   static void store_row(Unit* p, Vector row) { store(p, row); }
 };
 
+/// 2ˣ for x within 0..1 with a relative error below 8e-5, a fiftieth of bfloat16's rounding error.
+inline Vector power_of_two(Vector x) {
+  Vector p = set(0.0780245215f);
+  p = fma(p, x, set(0.2260671556f));
+  p = fma(p, x, set(0.6958335638f));
+  return fma(p, x, set(0.9999251962f));
+}
+
 #if defined(__AVX512BF16__)
+#define IP2P_BFLOAT16_PRODUCTS
 struct BFloat16Arithmetic {
   using Unit = uint32_t;
   using UnitVector = __m512i;
@@ -51,14 +62,10 @@ struct BFloat16Arithmetic {
   static Vector multiply_add(UnitVector a, UnitVector b, Vector sum) {
     return _mm512_dpbf16_ps(sum, same_bits<__m512bh>(a), same_bits<__m512bh>(b));
   }
-  /// 2ˣ with a relative error below 8e-5, a fiftieth of bfloat16's rounding error.
+  /// 2ˣ
   static Vector exponential(Vector x) {
     const Vector fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    Vector p = set(0.0780245215f);
-    p = fma(p, fraction, set(0.2260671556f));
-    p = fma(p, fraction, set(0.6958335638f));
-    p = fma(p, fraction, set(0.9999251962f));
-    return _mm512_scalef_ps(p, x);
+    return _mm512_scalef_ps(power_of_two(fraction), x);
   }
   static void store_units(Unit* p, const Vector* rows) {
     // Row 0 in the lower half of each unit, row 1 in the upper.
@@ -69,6 +76,31 @@ struct BFloat16Arithmetic {
   }
   static void store_row(Unit* p, Vector row) { store(reinterpret_cast<BFloat16*>(p), row); }
 };
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define IP2P_BFLOAT16_PRODUCTS
+struct BFloat16Arithmetic {
+  using Unit = uint32_t;
+  using UnitVector = uint32x4_t;
+  static constexpr int64_t DEPTH = 2;
+  static constexpr float EXPONENT = 1.44269504f;
+
+  static UnitVector broadcast(const Unit* p) { return vdupq_n_u32(*p); }
+  static UnitVector load_units(const Unit* p) { return vld1q_u32(p); }
+  static Vector multiply_add(UnitVector a, UnitVector b, Vector sum) {
+    return vbfdotq_f32(sum, vreinterpretq_bf16_u32(a), vreinterpretq_bf16_u32(b));
+  }
+  /// 2ˣ; 2⁻¹²⁶ and 2¹²⁶ beyond these.
+  static Vector exponential(Vector x) {
+    const Vector bounded = min(max(x, set(-126)), set(126));
+    const Vector whole = floor(bounded);
+    return scale_by_power_of_two(power_of_two(sub(bounded, whole)), whole);
+  }
+  static void store_units(Unit* p, const Vector* rows) {
+    // Row 0 in the lower half of each unit, row 1 in the upper.
+    vst1q_u32(p, vorrq_u32(vmovl_u16(bfloat16_bits(rows[0])), vshll_n_u16(bfloat16_bits(rows[1]), 16)));
+  }
+  static void store_row(Unit* p, Vector row) { store(reinterpret_cast<BFloat16*>(p), row); }
+};
 #endif
 
 /// The arithmetic for inputs of a type.
@@ -76,7 +108,7 @@ template <class T>
 struct ArithmeticFor {
   using Type = Float32Arithmetic;
 };
-#if defined(__AVX512BF16__)
+#if defined(IP2P_BFLOAT16_PRODUCTS)
 template <>
 struct ArithmeticFor<BFloat16> {
   using Type = BFloat16Arithmetic;
