@@ -52,9 +52,14 @@ const trainerOptions = {
 const trainer = await Trainer.create(base.unet, trainerOptions, null, lora);
 say({ loadSeconds: (await now()) - start });
 
-const encoder = new BatchEncoder(base, { resolution: size, separately: false });
+const encoder = new BatchEncoder(base, { separately: false });
 const pictures = () => randomFillSync(new Uint8Array(batch * size * size * 3));
-const loaded = { originals: pictures(), edited: pictures(), prompts: Array(batch).fill("make it winter") };
+const loaded = {
+  originals: pictures(),
+  edited: pictures(),
+  prompts: Array(batch).fill("make it winter"),
+  size: { width: size, height: size },
+};
 const flips = Array(batch).fill(false);
 const generator = new Generator("cpu", 0);
 const draws = drawsFrom(generator, new Generator("cpu", 1), device);

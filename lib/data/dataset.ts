@@ -32,6 +32,8 @@ export interface EditDataset {
   row(index: number): Promise<EditRow>;
   /** Where a row comes from, for messages: `metadata.jsonl, line 18`. */
   describe(index: number): string;
+  /** The group of a row, of rows that are best read one after the other, such as those of one file that is read in whole. */
+  group?(index: number): number;
   /** Closes its files. */
   close(): Promise<void>;
 }
@@ -53,7 +55,7 @@ export function selectRows(dataset: EditDataset, rows: Uint32Array): EditDataset
     if (row === undefined) throw new RangeError(`row ${index} is out of range: there are ${rows.length}`);
     return row;
   };
-  const { columns, textColumns, fingerprint, stamp } = dataset;
+  const { columns, textColumns, fingerprint, stamp, group } = dataset;
   return {
     length: rows.length,
     columns,
@@ -61,6 +63,7 @@ export function selectRows(dataset: EditDataset, rows: Uint32Array): EditDataset
     fingerprint,
     stamp,
     row: (index) => dataset.row(at(index)),
+    ...(group && { group: (index: number) => group(at(index)) }),
     describe: (index) => dataset.describe(at(index)),
     close: () => dataset.close(),
   };

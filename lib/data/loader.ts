@@ -1,7 +1,9 @@
 import { InstructPix2PixError, throwIfAborted } from "../core/errors.js";
 import { logWarning } from "../core/logger.js";
 import { Semaphore } from "../core/semaphore.js";
+import { fitAround } from "../images/fit.js";
 import { loadImage } from "../images/index.js";
+import type { Size } from "./buckets.js";
 import type { EditDataset, StoredPicture } from "./dataset.js";
 import { datasetError, isFaultOfRow } from "./errors.js";
 
@@ -16,6 +18,11 @@ export interface SkippedRow {
 export interface LoaderOptions {
   /** Edge, in pixels, of the square that every image is resized to; the aspect ratio is not kept. */
   resolution: number;
+  /**
+   * The sizes of rows instead, which images are resized to cover, and cut down to in the middle. A batch has one size. Default
+   * the square of the resolution for all.
+   */
+  sizeOf?: ((row: number) => Size) | undefined;
   /** Rows that are read and decoded at a time; 0 means 1. Default 1. */
   workers?: number;
   /** Batches that are prepared ahead of the one in use, by {@link Loader.prefetched}. Default 2. */
@@ -31,10 +38,12 @@ export interface LoaderOptions {
 
 /** Images and prompts of the usable rows of a batch, in batch order. */
 export interface LoadedBatch {
-  /** [B,R,R,3], interleaved RGB. */
+  /** [B,H,W,3], interleaved RGB. */
   readonly originals: Uint8Array;
-  /** [B,R,R,3], interleaved RGB. */
+  /** [B,H,W,3], interleaved RGB. */
   readonly edited: Uint8Array;
+  /** The size of every image, in pixels. */
+  readonly size: Size;
   readonly prompts: string[];
   /** The indices of these rows; empty if none is usable. */
   readonly indices: number[];
@@ -114,7 +123,8 @@ class DatasetLoader implements Loader {
   }
 
   async load(rows: readonly number[]): Promise<LoadedBatch> {
-    const size = this.#options.resolution ** 2 * 3;
+    const { width, height } = this.#sizeOf(rows);
+    const size = width * height * 3;
     const originals = new Uint8Array(rows.length * size);
     const edited = new Uint8Array(rows.length * size);
     // Waits for all rows before throwing, so that nothing of a failed batch is still running.
@@ -124,6 +134,7 @@ class DatasetLoader implements Loader {
           this.#loadRow(
             row,
             [originals, edited].map((all) => all.subarray(i * size, (i + 1) * size)),
+            { width, height },
           ),
         ),
       ),
@@ -142,6 +153,7 @@ class DatasetLoader implements Loader {
     return {
       originals: originals.subarray(0, used),
       edited: edited.subarray(0, used),
+      size: { width, height },
       prompts,
       indices: positions.map((i) => rows[i]!),
       positions,
@@ -187,16 +199,27 @@ class DatasetLoader implements Loader {
     }
   }
 
+  #sizeOf(rows: readonly number[]): Size {
+    const { resolution, sizeOf } = this.#options;
+    const square = { width: resolution, height: resolution };
+    if (!sizeOf || rows.length === 0) return square;
+    const sizes = rows.map(sizeOf);
+    const { width, height } = sizes[0]!;
+    if (!sizes.every((size) => size.width === width && size.height === height))
+      throw new RangeError(`the rows ${rows.join(", ")} have different sizes`);
+    return { width, height };
+  }
+
   /** Fills both images of a row; resolves to its prompt, or undefined if the row is skipped. */
-  async #loadRow(row: number, [original, edited]: Uint8Array[]): Promise<string | undefined> {
+  async #loadRow(row: number, [original, edited]: Uint8Array[], size: Size): Promise<string | undefined> {
     throwIfAborted(this.#options.signal);
     try {
       const found = await this.#dataset.row(row);
       if (found.prompt === null) throw datasetError("has no prompt");
       if (found.prompt.trim() === "" && this.#options.emptyPrompts !== "keep")
         throw datasetError("has an empty prompt");
-      await this.#loadPicture(found.original, original!);
-      await this.#loadPicture(found.edited, edited!);
+      await this.#loadPicture(found.original, original!, size);
+      await this.#loadPicture(found.edited, edited!, size);
       return found.prompt;
     } catch (error) {
       if (!isFaultOfRow(error)) throw error;
@@ -207,11 +230,14 @@ class DatasetLoader implements Loader {
     }
   }
 
-  async #loadPicture(picture: StoredPicture, target: Uint8Array): Promise<void> {
-    const { resolution, signal } = this.#options;
+  async #loadPicture(picture: StoredPicture, target: Uint8Array, { width, height }: Size): Promise<void> {
+    const { sizeOf, signal } = this.#options;
     const source = "path" in picture ? picture.path : picture.bytes;
     const image = await loadImage(source, { timeoutMs: DECODE_TIMEOUT_MS, ...(signal && { signal }) });
-    target.set((await image.resize(resolution, resolution, "bicubic")).data);
+    const resized = sizeOf
+      ? await fitAround({ ...image, form: "colour" }, width, height, "bicubic")
+      : await image.resize(width, height, "bicubic");
+    target.set(resized.data);
   }
 
   #skip(row: number, reason: string): void {

@@ -7,24 +7,30 @@ import { DataFolder } from "./data-folder.js";
 import type { EditColumns, EditDataset, RowSelector } from "./dataset.js";
 import { readConfigs } from "./dataset-card.js";
 import { datasetError } from "./errors.js";
-import { matchPaths } from "./glob.js";
+import { byCodePoints, matchPaths } from "./glob.js";
 import { obtainHubDataset } from "./hub-dataset.js";
 import { openImageFolder } from "./image-folder.js";
 import { NumpyGenerator } from "./numpy-random.js";
 import { openParquetDataset } from "./parquet/dataset.js";
+import { openWebDataset } from "./webdataset/dataset.js";
+import { shardNames } from "./webdataset/names.js";
 
 /** Progress of opening a dataset. */
 export interface DatasetProgress {
   /** Fetching files from the hub, or making the rows of parquet files readable one by one. */
   readonly stage: "download" | "unpack";
-  /** Bytes, or rows. */
+  /** Bytes, rows, or shards. */
   readonly done: number;
   readonly total: number;
 }
 
 export interface OpenDatasetOptions {
-  /** A folder of images with metadata, or of parquet files. */
+  /** A folder of images with metadata, of parquet files, or of WebDataset's tar shards. */
   trainDataDir?: string | undefined;
+  /** WebDataset's tar shards instead: paths and URLs with `::` between them, with `{000..123}` for numbers. */
+  trainShards?: string | undefined;
+  /** Gigabytes of unpacked shards that are kept on the disk. Default 20. */
+  shardCache?: number | undefined;
   /** One file instead: a table of metadata (.jsonl, .csv, .parquet) beside its images, or a parquet file with images. */
   dataFile?: string | undefined;
   /** A folder laid out like a dataset on the Hugging Face hub, or the id of one there; goes before `trainDataDir`. */
@@ -71,10 +77,18 @@ export async function openDataset(options: OpenDatasetOptions, env: Environment 
     edited: options.editedImageColumn ?? "edited_image",
     prompt: options.editPromptColumn ?? "edit_prompt",
   };
-  const { folder, files } = await findFiles(options, env);
   const select = selector(options);
   const strict = options.strict ?? false;
   const otherColumns = options.otherColumns ?? false;
+  const shards = await findShards(options);
+  if (shards)
+    return openWebDataset({
+      ...{ shards, columns, otherColumns, select, signal },
+      folder: join(options.cacheDir ?? cacheFolder(env), "unpacked-shards"),
+      maxBytes: (options.shardCache ?? SHARD_CACHE) * 1e9,
+      onShards: (done, total) => options.onProgress?.({ stage: "unpack", done, total }),
+    });
+  const { folder, files } = await findFiles(options, env);
   if (files.format === "image folder") {
     const metadata = options.dataFile === undefined ? files.names.filter(isMetadataName) : files.names;
     return openImageFolder({ folder, metadata, columns, otherColumns, strict, select, signal });
@@ -83,6 +97,27 @@ export async function openDataset(options: OpenDatasetOptions, env: Environment 
   const onRows = (done: number, total: number) => options.onProgress?.({ stage: "unpack", done, total });
   return openParquetDataset({ folder, files: files.names, columns, otherColumns, stores, select, signal, onRows });
 }
+
+/** Gigabytes. */
+const SHARD_CACHE = 20;
+
+/** The tar shards to train on, if the data set is one of shards. */
+async function findShards({ trainShards, trainDataDir, dataFile }: OpenDatasetOptions): Promise<string[] | undefined> {
+  if (trainShards !== undefined) {
+    if (trainDataDir !== undefined || dataFile !== undefined)
+      throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "trainShards is a data set of its own: give it alone");
+    return shardNames(trainShards);
+  }
+  if (dataFile !== undefined) return TAR.test(dataFile) ? [dataFile] : undefined;
+  if (trainDataDir === undefined || trainDataDir === "") return undefined;
+  const folder = await DataFolder.open(trainDataDir, true);
+  const paths = await folder.list();
+  const tars = paths.filter((path) => TAR.test(path)).sort(byCodePoints);
+  const others = paths.some((path) => isMetadataName(path) || path.endsWith(".parquet"));
+  return tars.length > 0 && !others ? tars.map((path) => folder.absolute(path)) : undefined;
+}
+
+const TAR = /\.tar$/i;
 
 async function findFiles(
   options: OpenDatasetOptions,
@@ -105,7 +140,7 @@ async function findFiles(
     return { folder, files: await choose(folder, await folder.list()) };
   }
   if (trainDataDir === undefined)
-    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give a dataset: datasetName or trainDataDir");
+    throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give a dataset: datasetName, trainDataDir or trainShards");
   const folder = await DataFolder.open(trainDataDir, true);
   const paths = await folder.list();
   const metadata =
@@ -125,7 +160,7 @@ function formatOfFile(path: string): TrainFiles["format"] {
       return isMetadataName(basename(path)) ? "image folder" : "parquet";
     default:
       throw datasetError(
-        `${path} is no data set: give a folder, or a file whose name ends in .jsonl, .csv or .parquet`,
+        `${path} is no data set: give a folder, or a file whose name ends in .jsonl, .csv, .parquet or .tar`,
       );
   }
 }

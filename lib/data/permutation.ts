@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { InstructPix2PixError } from "../core/errors.js";
 import { Generator } from "../core/generator.js";
 import { Tensor } from "../core/tensor.js";
+import { countBatches, type Deal, dealByBucket, dealInOrder } from "./deal.js";
 
 /** Source of an epoch's order. */
 export interface PermutationSource {
@@ -21,7 +22,12 @@ export interface EpochOrderState {
   readonly permutationSeed: string | null;
   /** Rows of the dataset. */
   readonly length: number;
+  /** With buckets, how batches are dealt: in the midst of an epoch only the same division goes on. */
+  readonly division?: Division;
 }
+
+/** Rows of a batch of one process, and the processes. A type, since it is part of a checkpoint's JSON. */
+export type Division = { readonly batchSize: number; readonly worldSize: number };
 
 /** One batch of one process. */
 export interface OrderedBatch {
@@ -48,6 +54,8 @@ export interface EpochOrderOptions {
   worldSize?: number;
   /** The epoch to start with. Default 0. */
   epoch?: number;
+  /** The bucket of each row: batches are of rows of one bucket. Default all are of the same one. */
+  buckets?: ArrayLike<number> | undefined;
 }
 
 /**
@@ -55,7 +63,7 @@ export interface EpochOrderOptions {
  *
  * Several processes take batches in turn, as accelerate's `BatchSamplerShard` deals them: all get equally many, and full
  * ones, for which the beginning of the permutation is used once more. With one process the last batch is as short as
- * what is left.
+ * what is left. With buckets the same holds of each bucket.
  */
 export class EpochOrder {
   readonly #length: number;
@@ -63,13 +71,14 @@ export class EpochOrder {
   readonly #rank: number;
   readonly #worldSize: number;
   readonly #source: PermutationSource;
+  readonly #buckets: ArrayLike<number> | undefined;
   #epoch: number;
   #cursor = 0;
   #seed: bigint | undefined;
-  #permutation: Uint32Array | undefined;
+  #deal: Deal | undefined;
 
   /** @throws `ERR_INVALID_ARGUMENT` for a length, batch size, rank or epoch that is impossible. */
-  constructor({ length, batchSize, source, rank = 0, worldSize = 1, epoch = 0 }: EpochOrderOptions) {
+  constructor({ length, batchSize, source, rank = 0, worldSize = 1, epoch = 0, buckets }: EpochOrderOptions) {
     const atLeast = (name: string, value: number, least: number) => {
       if (!Number.isSafeInteger(value) || value < least)
         throw new InstructPix2PixError(
@@ -90,15 +99,16 @@ export class EpochOrder {
     this.#rank = rank;
     this.#worldSize = worldSize;
     this.#epoch = epoch;
+    this.#buckets = buckets;
   }
 
   /**
-   * Goes on where `state` says; batch size and number of processes may have changed.
+   * Goes on where `state` says; batch size and number of processes may have changed, with buckets only between epochs.
    *
-   * @throws `ERR_CHECKPOINT` if the state is malformed or belongs to another number of rows.
+   * @throws `ERR_CHECKPOINT` if the state is malformed, or belongs to another number of rows or to batches of buckets that are no more.
    */
   static fromJSON(state: unknown, options: Omit<EpochOrderOptions, "epoch">): EpochOrder {
-    const { epoch, cursor, permutationSeed, length } = checkState(state, options.length);
+    const { epoch, cursor, permutationSeed, length } = checkState(state, options);
     const order = new EpochOrder({ ...options, length, epoch });
     order.#cursor = cursor;
     order.#seed = permutationSeed === null ? undefined : BigInt(permutationSeed);
@@ -117,33 +127,42 @@ export class EpochOrder {
 
   /** Batches that each process is given in a whole epoch. */
   get batchesPerEpoch(): number {
-    return Math.ceil(this.#length / (this.#batchSize * this.#worldSize));
+    const dealt = this.#batchSize * this.#worldSize;
+    return this.#buckets ? countBatches(this.#buckets, dealt) : Math.ceil(this.#length / dealt);
   }
 
   /** Draws the running epoch's permutation, unless that is done; otherwise its first batch does so. */
   async begin(): Promise<void> {
     this.#seed ??= await this.#source.seedOf(this.#epoch);
-    this.#permutation ??= await this.#source.permute(this.#seed, this.#length);
+    if (this.#deal) return;
+    const permutation = await this.#source.permute(this.#seed, this.#length);
+    const dealt = this.#batchSize * this.#worldSize;
+    this.#deal = this.#buckets ? dealByBucket(permutation, this.#buckets, dealt) : dealInOrder(permutation, dealt);
   }
 
   /** The next batch; after an epoch's last one that of the next epoch. One call at a time. */
   async next(): Promise<OrderedBatch> {
     await this.begin();
-    const permutation = this.#permutation!;
     const start = this.#cursor;
-    const dealt = this.#batchSize * this.#worldSize;
-    const first = start + this.#rank * this.#batchSize;
-    const count = this.#worldSize === 1 ? Math.min(this.#batchSize, this.#length - first) : this.#batchSize;
-    const rows = Array.from({ length: count }, (_, i) => permutation[(first + i) % this.#length]!);
+    const batch = this.#deal!.at(start);
+    if (!batch)
+      throw new InstructPix2PixError(
+        "ERR_CHECKPOINT",
+        `the position in the data cannot be restored: no batch of a bucket begins after ${start} rows`,
+      );
+    const { index, end } = batch;
+    const first = this.#rank * this.#batchSize;
+    const count = this.#worldSize === 1 ? end - start : this.#batchSize;
+    const rows = Array.from({ length: count }, (_, i) => batch.row(first + i));
     const epoch = this.#epoch;
-    const last = start + dealt >= this.#length;
+    const last = end === this.#length;
     if (last) {
       this.#epoch += 1;
       this.#cursor = 0;
       this.#seed = undefined;
-      this.#permutation = undefined;
-    } else this.#cursor = start + dealt;
-    return { epoch, index: Math.floor(start / dealt), last, rows, next: this.toJSON() };
+      this.#deal = undefined;
+    } else this.#cursor = end;
+    return { epoch, index, last, rows, next: this.toJSON() };
   }
 
   /** What is left of the running epoch. */
@@ -166,6 +185,7 @@ export class EpochOrder {
       cursor: this.#cursor,
       permutationSeed: this.#seed === undefined ? null : String(this.#seed),
       length: this.#length,
+      ...(this.#buckets && { division: { batchSize: this.#batchSize, worldSize: this.#worldSize } }),
     };
   }
 }
@@ -182,6 +202,39 @@ export function seededPermutations(seed: number | bigint): PermutationSource {
       return digest.readBigUInt64LE(0) >> 1n;
     },
     permute: torchPermutation,
+  };
+}
+
+/** Groups whose rows are mixed with one another. */
+const MIXED_GROUPS = 4;
+
+/**
+ * Permutations from the run's seed and the epoch alone, in which rows of a group are near one another: groups are permuted, and
+ * of each few that follow one another the rows, as WebDataset shuffles shards and then samples in a buffer.
+ *
+ * @param group of a row
+ */
+export function groupedPermutations(seed: number | bigint, group: (row: number) => number): PermutationSource {
+  return {
+    seedOf: seededPermutations(seed).seedOf,
+    async permute(seed, length) {
+      const generator = new Generator("cpu", seed);
+      const rowsOf = new Map<number, number[]>();
+      for (let row = 0; row < length; row++) {
+        const rows = rowsOf.get(group(row));
+        if (rows) rows.push(row);
+        else rowsOf.set(group(row), [row]);
+      }
+      const groups = [...rowsOf.values()];
+      const order = await drawnPermutation(generator, groups.length);
+      const permutation = new Uint32Array(length);
+      let end = 0;
+      for (let first = 0; first < groups.length; first += MIXED_GROUPS) {
+        const rows = [...order.subarray(first, first + MIXED_GROUPS)].flatMap((which) => groups[which]!);
+        for (const i of await drawnPermutation(generator, rows.length)) permutation[end++] = rows[i]!;
+      }
+      return permutation;
+    },
   };
 }
 
@@ -230,8 +283,11 @@ async function drawnPermutation(generator: Generator, length: number): Promise<U
   }
 }
 
-function checkState(state: unknown, length: number): EpochOrderState {
-  const { epoch, cursor, permutationSeed, length: rows } = (state ?? {}) as Partial<Record<string, unknown>>;
+function checkState(
+  state: unknown,
+  { length, buckets, batchSize, worldSize = 1 }: Omit<EpochOrderOptions, "epoch">,
+): EpochOrderState {
+  const { epoch, cursor, permutationSeed, length: rows, division } = (state ?? {}) as Partial<Record<string, unknown>>;
   const broken = (what: string) =>
     new InstructPix2PixError("ERR_CHECKPOINT", `the position in the data cannot be restored: ${what}`);
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -242,5 +298,12 @@ function checkState(state: unknown, length: number): EpochOrderState {
   if (permutationSeed !== null && !(typeof permutationSeed === "string" && /^\d{1,20}$/.test(permutationSeed)))
     throw broken("the permutation's seed is missing");
   if (permutationSeed === null && cursor > 0) throw broken("the permutation's seed is missing");
+  if (cursor > 0 && (division !== undefined || buckets)) {
+    const before = (division ?? {}) as Partial<Division>;
+    if (!buckets || before.batchSize !== batchSize || before.worldSize !== worldSize)
+      throw broken(
+        "in the midst of an epoch the batches of aspect-ratio buckets need the same trainBatchSize and number of processes",
+      );
+  }
   return { epoch, cursor, permutationSeed: permutationSeed as string | null, length: rows };
 }

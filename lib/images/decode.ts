@@ -37,6 +37,18 @@ export async function decodeStored(encoded: Uint8Array, options: DecodeOptions):
   return await decodeBy(decodeAll, encoded, options);
 }
 
+/**
+ * The size of the upright image that {@link decode} gives, from what the file says of itself: its pixels are not decoded.
+ *
+ * @throws as {@link decode}, except for damage of the pixels
+ */
+export async function decodeSize(encoded: Uint8Array, options: DecodeOptions): Promise<ImageSize> {
+  return await decodeBy(sizeOf, encoded, options);
+}
+
+/** In pixels. */
+export type ImageSize = Pick<RgbPixels, "width" | "height">;
+
 /** Decodes the first image of a file, of which the metadata have been checked. */
 type Decode<T> = (picture: FirstPicture, metadata: Metadata, options: DecodeOptions, decoder: Decoder) => Promise<T>;
 
@@ -49,6 +61,12 @@ const decodeAll: Decode<StoredPixels> = async (picture, metadata, options, decod
   const background = backgroundOf(picture.bytes, metadata);
   if (!metadata.hasAlpha) return { ...pixels, form, background };
   return { ...pixels, form, background, alpha: await decoder(() => decodeAlpha(picture, metadata, options)) };
+};
+
+const sizeOf: Decode<ImageSize> = async ({ ycbcr }, metadata) => {
+  const { width, height } = { ...metadata, ...ycbcr };
+  // From 5 on an orientation is a quarter turn.
+  return orientationOf(metadata) >= 5 ? { width: height, height: width } : { width, height };
 };
 
 async function decodeBy<T>(how: Decode<T>, encoded: Uint8Array, options: DecodeOptions): Promise<T> {

@@ -1,3 +1,4 @@
+import type { ResampleFilter } from "./resize.js";
 import {
   blended,
   divideBy255,
@@ -71,10 +72,15 @@ export async function fitWithin(picture: StoredPixels, width: number, height: nu
   return { width, height, data: result, form: "colour" };
 }
 
-/** Resizes with Lanczos so that the image covers the size, and cuts off what is too much, as diffusers in its mode "crop". */
-export async function fitAround(picture: StoredPixels, width: number, height: number): Promise<StoredPixels> {
+/** Resizes so that the image covers the size, and cuts off what is too much on both sides, as diffusers in its mode "crop". */
+export async function fitAround(
+  picture: StoredPixels,
+  width: number,
+  height: number,
+  filter: ResampleFilter = "lanczos",
+): Promise<StoredPixels> {
   const own = proportional(picture, { width, height }, "around");
-  const resized = await resizeStored(picture, own.width, own.height, "lanczos");
+  const resized = await resizeStored(picture, own.width, own.height, filter);
   const [left, top] = centre(own, { width, height });
   const result = new Uint8Array(width * height * 3);
   paste(result, { width, height }, resized, left, top);

@@ -2,7 +2,15 @@ import { types } from "node:util";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, isError, throwIfAborted } from "../core/errors.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
-import { type DecodeOptions, decode, decodeStored, isTimeout, withTimeout } from "./decode.js";
+import {
+  type DecodeOptions,
+  decode,
+  decodeSize,
+  decodeStored,
+  type ImageSize,
+  isTimeout,
+  withTimeout,
+} from "./decode.js";
 import { tooSlow, withinLimits } from "./decoding.js";
 import { inSlices, type RgbPixels } from "./pixels.js";
 import { readSource } from "./source.js";
@@ -53,6 +61,11 @@ export async function loadPixels(source: EncodedSource, options: LoadImageOption
 /** As {@link loadPixels}, with what the file says beside colours. */
 export async function loadStored(source: EncodedSource, options: LoadImageOptions = {}): Promise<StoredPixels> {
   return await loadBy(decodeStored, (pixels) => ({ ...pixels, form: "colour" }), source, options);
+}
+
+/** The size of the image that {@link loadPixels} gives, without decoding its pixels. */
+export async function loadSize(source: EncodedSource, options: LoadImageOptions = {}): Promise<ImageSize> {
+  return await loadBy(decodeSize, ({ width, height }) => ({ width, height }), source, options);
 }
 
 async function loadBy<T>(

@@ -1,4 +1,5 @@
 import { InstructPix2PixError } from "../core/errors.js";
+import { rowsByBucket } from "../data/buckets.js";
 import type { Callbacks } from "./callbacks.js";
 import type { TrainResult } from "./events.js";
 import { loaderOf, type PreparedRun } from "./prepare.js";
@@ -18,10 +19,12 @@ export async function checkRun(
   const loader = loaderOf(run, (event) => callbacks.event(event), signal);
   const total = dataset.length;
   let usable = 0;
-  for await (const { request, prompts } of loader.prefetched(batches(total, options.trainBatchSize))) {
+  let done = 0;
+  for await (const { request, prompts } of loader.prefetched(batchesInOrder(run, options.trainBatchSize))) {
     for (const prompt of prompts) await models.checkPrompt(prompt);
     usable += prompts.length;
-    callbacks.tell({ type: "checking", done: request.rows.at(-1)! + 1, total });
+    done += request.rows.length;
+    callbacks.tell({ type: "checking", done, total });
   }
   if (usable === 0) throw new InstructPix2PixError("ERR_DATASET", `none of the ${total} rows can be used`);
   return {
@@ -34,7 +37,8 @@ export async function checkRun(
   };
 }
 
-function* batches(total: number, size: number): Generator<{ rows: number[] }> {
-  for (let first = 0; first < total; first += size)
-    yield { rows: Array.from({ length: Math.min(size, total - first) }, (_, i) => first + i) };
+/** All rows, bucket by bucket. */
+function* batchesInOrder({ dataset, buckets }: PreparedRun, size: number): Generator<{ rows: number[] }> {
+  for (const rows of buckets ? rowsByBucket(buckets) : [Array.from({ length: dataset.length }, (_, row) => row)])
+    for (let first = 0; first < rows.length; first += size) yield { rows: rows.slice(first, first + size) };
 }

@@ -39,8 +39,10 @@ export function checkTogether(options: TrainOptions): void {
   const refuse = (message: string): never => {
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", message);
   };
-  if (options.datasetName === undefined && options.trainDataDir === undefined)
-    refuse("give a data set: datasetName or trainDataDir");
+  if (options.datasetName === undefined && options.trainDataDir === undefined && options.trainShards === undefined)
+    refuse("give a data set: datasetName, trainDataDir or trainShards");
+  if (options.trainShards !== undefined && (options.datasetName ?? options.trainDataDir) !== undefined)
+    refuse("trainShards is a data set of its own: leave datasetName and trainDataDir out");
   if (options.pretrainedModelNameOrPath.trim() === "") refuse("pretrainedModelNameOrPath is empty");
   if (options.lrScheduler === "piecewise_constant" && options.lrStepRules === undefined)
     refuse('lrScheduler "piecewise_constant" needs lrStepRules, e.g. "1:10,0.1:20,0.01"');
@@ -65,6 +67,8 @@ export function checkTogether(options: TrainOptions): void {
     refuse(`use8bitAdam is a kind of adamw, but the optimizer is ${options.optimizer}`);
   if (options.weightsDtype === "bf16" && options.optimizer !== "adamw" && !options.lora)
     refuse(`weightsDtype "bf16" is trained by adamw only, not by ${options.optimizer}`);
+  if (!options.aspectRatioBuckets && options.bucketStep !== DECLARATIONS.get("bucketStep")!.default)
+    refuse("bucketStep is for aspect-ratio buckets: give aspectRatioBuckets too");
   for (const name of LORA_OPTIONS)
     if (!options.lora && options[name] !== undefined && options[name] !== DECLARATIONS.get(name)!.default)
       refuse(`${name} is for a LoRA: give lora too`);
@@ -74,6 +78,7 @@ export function checkTogether(options: TrainOptions): void {
   const uncovered = {
     dataloaderNumWorkers: options.dataloaderNumWorkers > 0,
     maxTrainSamples: options.maxTrainSamples !== undefined,
+    aspectRatioBuckets: options.aspectRatioBuckets,
     mixedPrecision: options.mixedPrecision !== "no",
     weightsDtype: options.weightsDtype !== "fp32",
     reduceDtype: options.reduceDtype !== "fp32",

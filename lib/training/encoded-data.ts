@@ -1,7 +1,7 @@
 import type { Loader } from "../data/loader.js";
 import type { EpochOrder, EpochOrderState, OrderedBatch } from "../data/permutation.js";
 import type { Flips } from "./flips.js";
-import type { LatentCache } from "./latent-cache.js";
+import type { CachedLatents } from "./latent-cache.js";
 import type { BatchEncoder } from "./recipes/edit/encoder.js";
 import { disposeEncoded, type EncodedBatch } from "./recipes/edit/micro-batch.js";
 
@@ -86,7 +86,7 @@ function placeOf({ epoch, rows, last, next }: OrderedBatch): Pick<TrainingBatch,
 }
 
 /** Reads cached latents. */
-export function readFromCache(order: EpochOrder, flips: Flips, cache: LatentCache): EncodedData {
+export function readFromCache(order: EpochOrder, flips: Flips, cache: CachedLatents): EncodedData {
   return {
     get skippedRows() {
       return cache.unusableRows;

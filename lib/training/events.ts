@@ -27,8 +27,8 @@ export type TrainEvent =
   | { type: "loading"; what: string }
   | { type: "started"; totalSteps: number; step: number; epochs: number; rows: number; seed: bigint; device: string }
   | { type: "resumed"; checkpoint: string; step: number }
-  /** The data set is fetched (bytes), or parquet rows are made readable one by one (rows). */
-  | { type: "preparing"; stage: "download" | "unpack"; done: number; total: number }
+  /** The data set is fetched (bytes), parquet rows are made readable one by one (rows), or images' sizes are read (rows). */
+  | { type: "preparing"; stage: "download" | "unpack" | "sizes"; done: number; total: number }
   | { type: "caching"; done: number; total: number }
   /** With `check`: rows that have been read. */
   | { type: "checking"; done: number; total: number }

@@ -3,6 +3,7 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { Tensor } from "../core/tensor.js";
+import type { Size } from "../data/buckets.js";
 import type { EditDataset, Loader } from "../data/index.js";
 import { ioError } from "../files/io-error.js";
 import { withLock } from "../files/lock.js";
@@ -13,9 +14,18 @@ import type { BatchEncoder } from "./recipes/edit/encoder.js";
 import type { EncodedBatch, TextRows } from "./recipes/edit/micro-batch.js";
 import type { EditModels } from "./recipes/edit/models.js";
 
+/** Rows that have images of one size, and records of one length. */
+export interface BucketRows {
+  size: Size;
+  /** Rows of the data set, ascending. */
+  rows: readonly number[];
+}
+
 /** Further dependencies of the records besides data set and models. */
 export interface CacheSettings {
   resolution: number;
+  /** Which rows the cache is of. Default all, as squares of the resolution. */
+  bucket?: BucketRows | undefined;
   /** Whether the log variance of the original images' latents is kept too. */
   samplesOriginals: boolean;
   batchSize: number;
@@ -31,15 +41,32 @@ export interface CacheHooks {
   warn(message: string): void;
 }
 
-/** Latents and prompt embeddings of a whole data set, encoded once and read row by row. */
-export class LatentCache {
+/** Latents and prompt embeddings that were encoded once. */
+export interface CachedLatents {
+  /** Rows that have none, since they are unusable. */
+  readonly unusableRows: number;
+  /** See {@link LatentCache.read}. */
+  read(rows: readonly number[], flips: readonly boolean[], signal?: AbortSignal): Promise<EncodedBatch | undefined>;
+  close(): Promise<void>;
+}
+
+/** Latents and prompt embeddings of a whole data set, or of a bucket of it, encoded once and read row by row. */
+export class LatentCache implements CachedLatents {
   readonly #records: RecordReader;
+  readonly #rows: CacheRows;
   readonly #models: EditModels;
   readonly #encoding: RowEncoding;
   readonly #warn: CacheHooks["warn"];
 
-  private constructor(records: RecordReader, models: EditModels, encoding: RowEncoding, warn: CacheHooks["warn"]) {
+  private constructor(
+    records: RecordReader,
+    rows: CacheRows,
+    models: EditModels,
+    encoding: RowEncoding,
+    warn: CacheHooks["warn"],
+  ) {
     this.#records = records;
+    this.#rows = rows;
     this.#models = models;
     this.#encoding = encoding;
     this.#warn = warn;
@@ -68,12 +95,13 @@ export class LatentCache {
       hooks.warn(`waiting for ${holder}, which encodes the same images into ${folder}`);
     const { loader, encoder, models, dataset } = parts;
     const encoding: RowEncoding = { loader, encoder, mirrored: settings.mirrored };
+    const rows = settings.bucket ? rowsOfBucket(settings.bucket) : allRows(dataset.length);
     const existing = async () => {
       const found = await RecordReader.open(folder, key);
       if (!(found instanceof RecordReader)) return found;
       const { usable } = found.description;
-      if (usable.length === dataset.length && !(settings.strict && usable.includes("0")))
-        return new LatentCache(found, models, encoding, hooks.warn);
+      if (usable.length === rows.length && !(settings.strict && usable.includes("0")))
+        return new LatentCache(found, rows, models, encoding, hooks.warn);
       await found.close();
       return undefined;
     };
@@ -86,7 +114,7 @@ export class LatentCache {
         if (found !== undefined) hooks.warn(`the latent cache ${folder} is rebuilt: ${found}`);
         const { batchSize } = settings;
         await replaceCache(folder, (partial) =>
-          build(partial, key, { dataset, encoding }, batchSize, hooks.onProgress, signal),
+          build(partial, key, { rows, encoding }, batchSize, hooks.onProgress, signal),
         );
         const made = await existing();
         if (made instanceof LatentCache) return made;
@@ -113,26 +141,26 @@ export class LatentCache {
     signal?: AbortSignal,
   ): Promise<EncodedBatch | undefined> {
     const kept = rows
-      .map((row, i) => ({ row, flip: flips[i]! }))
-      .filter(({ row }) => this.#records.description.usable[row] === "1");
+      .map((row, i) => ({ record: this.#rows.recordOf(row), flip: flips[i]! }))
+      .filter(({ record }) => this.#records.description.usable[record] === "1");
     if (kept.length === 0) return undefined;
     const { latents, perPair, text, mirrorings } = this.#records.description;
     const latentSize = product(latents);
     const names = Object.keys(text) as (keyof TextRows)[];
     const stacked = Array.from({ length: perPair }, () => new Float32Array(kept.length * latentSize));
     const texts = names.map((name) => new Float32Array(kept.length * product(text[name]!)));
-    for (const [i, { row, flip }] of kept.entries()) {
-      const found = await this.#records.read(row);
-      const record = typeof found === "string" ? await this.#mend(row, found, signal) : found;
+    for (const [i, { record, flip }] of kept.entries()) {
+      const found = await this.#records.read(record);
+      const values = typeof found === "string" ? await this.#mend(record, found, signal) : found;
       let start = flip && mirrorings === 2 ? perPair * latentSize : 0;
       for (const target of stacked) {
-        target.set(record.subarray(start, start + latentSize), i * latentSize);
+        target.set(values.subarray(start, start + latentSize), i * latentSize);
         start += latentSize;
       }
       start = mirrorings * perPair * latentSize;
       for (const target of texts) {
         const size = target.length / kept.length;
-        target.set(record.subarray(start, start + size), i * size);
+        target.set(values.subarray(start, start + size), i * size);
         start += size;
       }
     }
@@ -156,27 +184,29 @@ export class LatentCache {
   async #mend(damaged: number, damage: string, signal: AbortSignal | undefined): Promise<Float32Array> {
     const { batchSize, usable } = this.#records.description;
     const first = damaged - (damaged % batchSize);
-    const [batch] = rowsInOrder(first, Math.min(first + batchSize, usable.length), batchSize);
-    const rows = batch!.rows.filter((row) => usable[row] === "1");
+    const records = rangeOf(first, Math.min(first + batchSize, usable.length));
+    const rows = records.filter((record) => usable[record] === "1").map(this.#rows.at);
     this.#warn(`${damage}; they are encoded anew`);
     let mended: Float32Array | undefined;
     for await (const encoded of encodeRows(this.#encoding, [{ rows }], signal))
       for (const [i, row] of encoded.usable.entries()) {
-        const record = encoded.records[i]!;
-        if (row === damaged) mended = record;
-        if (row === damaged || typeof (await this.#records.read(row)) === "string") await this.#replace(row, record);
+        const values = encoded.records[i]!;
+        const record = this.#rows.recordOf(row);
+        if (record === damaged) mended = values;
+        if (record === damaged || typeof (await this.#records.read(record)) === "string")
+          await this.#replace(record, values);
       }
     if (mended) return mended;
     throw new InstructPix2PixError("ERR_IO", `${damage}, and its images cannot be read any more`);
   }
 
   /** A cache that cannot be written to serves on. */
-  async #replace(row: number, record: Float32Array): Promise<void> {
+  async #replace(record: number, values: Float32Array): Promise<void> {
     try {
-      await this.#records.replace(row, record);
+      await this.#records.replace(record, values);
     } catch (error) {
       if (!isInstructPix2PixError(error, "ERR_IO")) throw error;
-      this.#warn(`${error.message}; row ${row} is encoded whenever it is needed`);
+      this.#warn(`${error.message}; row ${this.#rows.at(record)} is encoded whenever it is needed`);
     }
   }
 
@@ -199,6 +229,24 @@ export class LatentCache {
   close(): Promise<void> {
     return this.#records.close();
   }
+}
+
+/** Which rows of the data set have the records of a cache, in order. */
+interface CacheRows {
+  readonly length: number;
+  /** The row of a record. */
+  at(record: number): number;
+  recordOf(row: number): number;
+}
+
+function allRows(length: number): CacheRows {
+  const same = (index: number) => index;
+  return { length, at: same, recordOf: same };
+}
+
+function rowsOfBucket({ rows }: BucketRows): CacheRows {
+  const records = new Map(rows.map((row, record) => [row, record]));
+  return { length: rows.length, at: (record) => rows[record]!, recordOf: (row) => records.get(row)! };
 }
 
 async function placed(tensor: Tensor, { device, dtype }: Pick<EditModels, "device" | "dtype">): Promise<Tensor> {
@@ -226,17 +274,17 @@ async function replaceCache(folder: string, make: (partial: string) => Promise<v
 async function build(
   folder: string,
   key: string,
-  { dataset, encoding }: { dataset: EditDataset; encoding: RowEncoding },
+  { rows, encoding }: { rows: CacheRows; encoding: RowEncoding },
   batchSize: number,
   onProgress: CacheHooks["onProgress"],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const writer = await RecordWriter.create(folder, { key, rows: dataset.length, batchSize });
+  const writer = await RecordWriter.create(folder, { key, rows: rows.length, batchSize });
   try {
-    const batches = rowsInOrder(0, dataset.length, batchSize);
-    for await (const { rows, usable, records, layout } of encodeRows(encoding, batches, signal)) {
-      for (const [i, row] of usable.entries()) await writer.write(row, records[i]!, layout!);
-      onProgress(rows.at(-1)! + 1, dataset.length);
+    for await (const encoded of encodeRows(encoding, inBatches(rows, batchSize), signal)) {
+      for (const [i, row] of encoded.usable.entries())
+        await writer.write(rows.recordOf(row), encoded.records[i]!, encoded.layout!);
+      onProgress(rows.recordOf(encoded.rows.at(-1)!) + 1, rows.length);
     }
     await writer.finish();
   } finally {
@@ -244,20 +292,25 @@ async function build(
   }
 }
 
-function* rowsInOrder(start: number, end: number, batchSize: number): Generator<{ rows: number[] }> {
-  for (let first = start; first < end; first += batchSize)
-    yield { rows: Array.from({ length: Math.min(batchSize, end - first) }, (_, i) => first + i) };
+function* inBatches({ length, at }: CacheRows, batchSize: number): Generator<{ rows: number[] }> {
+  for (let first = 0; first < length; first += batchSize)
+    yield { rows: rangeOf(first, Math.min(first + batchSize, length)).map(at) };
+}
+
+function rangeOf(start: number, end: number): number[] {
+  return Array.from({ length: end - start }, (_, i) => start + i);
 }
 
 async function contentKey(dataset: EditDataset, models: EditModels, settings: CacheSettings): Promise<string> {
   const hash = createHash("sha256");
-  const { resolution, mirrored, samplesOriginals, emptyPrompts } = settings;
+  const { resolution, mirrored, samplesOriginals, emptyPrompts, bucket } = settings;
   const about = { format: LATENT_FORMAT, data: dataset.stamp };
   const dtypes = [models.autoencoder.dtype, models.dtype];
   const trainTextEncoder = models.textEncoder !== null;
   hash.update(
     JSON.stringify({ ...about, resolution, mirrored, samplesOriginals, trainTextEncoder, emptyPrompts, dtypes }),
   );
+  if (bucket) hash.update(`\nbucket ${JSON.stringify(bucket)}`);
   for (const line of await models.contents()) hash.update(`\n${line}`);
   return hash.digest("hex");
 }

@@ -40,6 +40,9 @@ export interface Description extends Layout {
   bytes: number;
 }
 
+/** Of records without any usable row. */
+const NOTHING: Layout = { latents: [0, 0, 0], perPair: 3, text: {}, mirrorings: 1, channelsLast: false };
+
 /** Values in a row's record. */
 export function numbersOf({ latents, perPair, text, mirrorings }: Layout): number {
   const texts = Object.values(text).reduce((sum, shape) => sum + product(shape), 0);
@@ -87,8 +90,8 @@ export class RecordWriter {
 
   /** Completes the cache by writing its description. */
   async finish(): Promise<void> {
-    // The loader refuses a data set without usable rows, so the layout is known.
-    const layout = this.#layout!;
+    // The loader refuses a data set without usable rows; a bucket may have none.
+    const layout = this.#layout ?? NOTHING;
     const bytes = this.#usable.length * (numbersOf(layout) * 4 + HASH_BYTES);
     await this.#file.truncate(bytes);
     await this.#file.sync();

@@ -65,7 +65,10 @@ export async function runLoop(
     noiseOffset: options.noiseOffset,
     inputPerturbation: options.inputPerturbation,
     nullText,
-    conditions: (text) => models.conditions(text),
+    conditions: (text, [, , h, w]) => {
+      const { scaleFactor } = models.autoencoder;
+      return models.conditions(text, run.buckets && { width: w! * scaleFactor, height: h! * scaleFactor });
+    },
   };
   const progress: Progress = {
     step: run.resumed?.step ?? 0,

@@ -4,11 +4,13 @@ import { Generator, randomSeed } from "../core/generator.js";
 import { allowTf32, useDeterministicAlgorithms } from "../core/numerics.js";
 import type { AsyncScope } from "../core/scope.js";
 import type { ModelDType } from "../core/tensor.js";
+import type { Buckets } from "../data/buckets.js";
 import { createLoader, type EditDataset, type Loader, openDataset } from "../data/index.js";
 import {
   drawnPermutations,
   EpochOrder,
   type EpochOrderState,
+  groupedPermutations,
   type PermutationSource,
   seededPermutations,
   sharedPermutations,
@@ -17,6 +19,7 @@ import type { ProcessGroup } from "../distributed/process-group.js";
 import { camelCase } from "../options/names.js";
 import { native } from "../runtime/native.js";
 import { checkMetricsFile } from "../tracking/metrics-file.js";
+import { openBuckets } from "./buckets.js";
 import { assertSameOptions, compareOptions, recordOptions } from "./checkpoint/options.js";
 import type { TrainingState } from "./checkpoint/state.js";
 import { restoreDiffusersAverage } from "./compat/diffusers-checkpoint.js";
@@ -50,6 +53,8 @@ export interface PreparedRun extends StartingPoint {
   rules: LoopRules;
   models: EditModels;
   dataset: EditDataset;
+  /** Undefined unless images keep their proportions. */
+  buckets: Buckets | undefined;
   order: EpochOrder;
   flips: Flips;
   draws: Draws;
@@ -117,7 +122,7 @@ export async function prepareRun(
   }
   await checkSameOptions(group, options);
 
-  tell({ type: "loading", what: options.trainDataDir ?? options.datasetName! });
+  tell({ type: "loading", what: options.datasetName ?? options.trainDataDir ?? "tar shards" });
   const dataset = await openDataset({
     ...options,
     signal,
@@ -136,13 +141,20 @@ export async function prepareRun(
   });
   scope.defer(() => models.dispose());
   checkUNet(models);
+  const buckets = await openBuckets(
+    dataset,
+    options,
+    models.autoencoder.scaleFactor,
+    { onProgress: (done, total) => tell({ type: "preparing", stage: "sizes", done, total }), warn },
+    signal,
+  );
   if (validation) await checkValidation(validation, models);
   const compat = options.compat === "diffusers";
   const generators = generatorsOf(options, resumed, group);
   // The script for LoRAs replaces the convolution of every model.
   if (compat && (models.extended || options.lora)) await drawConvInLikeReference(models.unet, generators.cpu);
   const files = options.lora ? await addLora(models, options, generators.cpu) : new ModelFiles(models);
-  const source = await permutationsOf(options, generators.cpu, group);
+  const source = await permutationsOf(options, dataset, generators.cpu, group);
 
   const sharded = options.shardOptimizer && group.size > 1;
   const trainer = await Trainer.create(
@@ -183,9 +195,7 @@ export async function prepareRun(
     await group.exchange(() => trainer.distribute(native, options.reduceDtype === "bf16" ? "bfloat16" : undefined));
   }
   const shards = sharded ? await Shards.agree(group, trainer) : undefined;
-  const updatesPerEpoch = Math.ceil(
-    Math.ceil(dataset.length / (options.trainBatchSize * group.size)) / options.gradientAccumulationSteps,
-  );
+  const { order, updatesPerEpoch } = await orderOf(options, { dataset, buckets }, source, group, resumed);
   return {
     ...start,
     options,
@@ -194,7 +204,8 @@ export async function prepareRun(
     rules: recipe.rules(options),
     models,
     dataset,
-    order: await orderOf(options, dataset, source, group, resumed, updatesPerEpoch),
+    buckets,
+    order,
     group,
     flips: !options.randomFlip ? noFlips : compat ? flipsLikeReference(generators.cpu) : flipsBySeed(options.seed),
     draws: drawsFrom(
@@ -298,42 +309,55 @@ function autocastType(mixedPrecision: "bf16" | "fp16"): "bfloat16" | "float16" {
 /** The permutations of the epochs. With `compat` the reference's, which several processes draw in another way than one. */
 async function permutationsOf(
   { compat, seed }: TrainOptions & { seed: bigint },
+  dataset: EditDataset,
   generator: Generator,
   { size }: ProcessGroup,
 ): Promise<PermutationSource> {
-  if (compat !== "diffusers") return seededPermutations(seed);
+  if (compat !== "diffusers") {
+    const { group } = dataset;
+    return group ? groupedPermutations(seed, group) : seededPermutations(seed);
+  }
   return size === 1 ? drawnPermutations(generator) : sharedPermutations(generator);
 }
 
 async function orderOf(
   options: TrainOptions,
-  dataset: EditDataset,
+  { dataset, buckets }: Pick<PreparedRun, "dataset" | "buckets">,
   source: PermutationSource,
   { rank, size: worldSize }: ProcessGroup,
   resumed: Resumption | undefined,
-  updatesPerEpoch: number,
-): Promise<EpochOrder> {
-  const place = { length: dataset.length, batchSize: options.trainBatchSize, rank, worldSize, source };
+): Promise<Pick<PreparedRun, "order" | "updatesPerEpoch">> {
+  const { length } = dataset;
+  const place = { length, batchSize: options.trainBatchSize, rank, worldSize, source, buckets: buckets?.of };
+  const first = new EpochOrder(place);
+  const updatesPerEpoch = Math.ceil(first.batchesPerEpoch / options.gradientAccumulationSteps);
   const epoch = Math.floor((resumed?.step ?? 0) / updatesPerEpoch);
-  // The reference restarts the epoch and skips its finished part, with the generator's saved state.
-  if (options.compat === "diffusers") return new EpochOrder({ ...place, epoch });
-  if (!resumed) return new EpochOrder(place);
-  if (resumed.state) return EpochOrder.fromJSON(resumed.state.order, place);
-  const batches = (resumed.step % updatesPerEpoch) * options.gradientAccumulationSteps;
-  const permutationSeed = String(await source.seedOf(epoch));
-  const cursor = batches * options.trainBatchSize * worldSize;
-  const state: EpochOrderState = { epoch, cursor, permutationSeed, length: dataset.length };
-  return EpochOrder.fromJSON(state, place);
+  const from = async () => {
+    if (!resumed) return first;
+    // The reference restarts the epoch and skips its finished part, with the generator's saved state. It has no buckets, so
+    // that its batches have no place among theirs.
+    if (options.compat === "diffusers" || (!resumed.state && buckets)) return new EpochOrder({ ...place, epoch });
+    if (resumed.state) return EpochOrder.fromJSON(resumed.state.order, place);
+    return EpochOrder.fromJSON(await placeInEpoch(resumed.step % updatesPerEpoch), place);
+  };
+  return { order: await from(), updatesPerEpoch };
+
+  async function placeInEpoch(updates: number): Promise<EpochOrderState> {
+    const permutationSeed = String(await source.seedOf(epoch));
+    const cursor = updates * options.gradientAccumulationSteps * options.trainBatchSize * worldSize;
+    return { epoch, cursor, permutationSeed, length };
+  }
 }
 
 /** Reads the rows of a run's data set. */
 export function loaderOf(
-  { dataset, options }: Pick<PreparedRun, "dataset" | "options">,
+  { dataset, buckets, options }: Pick<PreparedRun, "dataset" | "buckets" | "options">,
   onEvent: (event: TrainEvent) => void,
   signal: AbortSignal | undefined,
 ): Loader {
   return createLoader(dataset, {
     resolution: options.resolution,
+    sizeOf: buckets && ((row) => buckets.sizes[buckets.of[row]!]!),
     workers: options.dataloaderNumWorkers,
     strict: options.strict,
     emptyPrompts: options.compat ? "keep" : "skip",

@@ -7,6 +7,7 @@ import type { ProcessGroup } from "../distributed/process-group.js";
 import { readTokenFile } from "../hub/token-file.js";
 import { native } from "../runtime/native.js";
 import { noTrackers, type RunTrackers } from "../tracking/trackers.js";
+import { openBucketedLatents } from "./bucketed-latents.js";
 import type { Callbacks } from "./callbacks.js";
 import { checkForRecipe, checkTogether } from "./check.js";
 import { checkRun } from "./check-run.js";
@@ -14,7 +15,7 @@ import { baseModel, checkpointIndex } from "./checkpoint-index.js";
 import { drawSaveLikeReference } from "./compat/reference-draws.js";
 import { encodeAsLoaded, readFromCache } from "./encoded-data.js";
 import type { StepRecord, TrainEvent, TrainResult } from "./events.js";
-import { LatentCache } from "./latent-cache.js";
+import { type BucketRows, type CachedLatents, LatentCache } from "./latent-cache.js";
 import { learningRateOf } from "./learning-rate.js";
 import { runLoop } from "./loop.js";
 import { modelCard } from "./model-card.js";
@@ -158,7 +159,6 @@ class Session {
     const onEvent = (event: TrainEvent) => this.#callbacks.event(event);
     const loader = loaderOf(this.#run, onEvent, signal);
     const encoder = new BatchEncoder(models, {
-      resolution: options.resolution,
       separately: options.compat === "diffusers",
       samplesOriginals: rules.samplesOriginals,
     });
@@ -217,13 +217,22 @@ class Session {
     };
   }
 
-  #openCache(loader: Loader, encoder: BatchEncoder): Promise<LatentCache> {
+  #openCache(loader: Loader, encoder: BatchEncoder): Promise<CachedLatents> {
+    const { buckets } = this.#run;
+    return buckets
+      ? openBucketedLatents(buckets, (bucket, before) => this.#openCacheOf(loader, encoder, bucket, before))
+      : this.#openCacheOf(loader, encoder);
+  }
+
+  /** The cache of one bucket, if there are any. */
+  #openCacheOf(loader: Loader, encoder: BatchEncoder, bucket?: BucketRows, rowsBefore = 0): Promise<CachedLatents> {
     const { options, dataset, models, rules } = this.#run;
     return LatentCache.open(
       join(options.cacheDir ?? options.outputDir, "latents"),
       { dataset, loader, encoder, models },
       {
         resolution: options.resolution,
+        bucket,
         samplesOriginals: rules.samplesOriginals,
         batchSize: options.trainBatchSize,
         mirrored: options.randomFlip,
@@ -231,7 +240,7 @@ class Session {
         strict: options.strict,
       },
       {
-        onProgress: (done, total) => this.#callbacks.tell({ type: "caching", done, total }),
+        onProgress: (done) => this.#callbacks.tell({ type: "caching", done: rowsBefore + done, total: dataset.length }),
         warn: (message) => this.#callbacks.tell({ type: "warning", message }),
       },
       this.#signal,

@@ -31,8 +31,18 @@ export interface TrainInput {
   datasetName?: string | undefined;
   /** The configuration of the data set. */
   datasetConfigName?: string | undefined;
-  /** A folder of images with metadata.jsonl, .csv or .parquet, or of parquet files. */
+  /** A folder of images with metadata.jsonl, .csv or .parquet, of parquet files, or of WebDataset's tar shards. */
   trainDataDir?: string | undefined;
+  /**
+   * Tar shards of a WebDataset, on the disk or at http(s) addresses: several with :: between them, {000..123} for
+   * numbers; shards are read in whole, in another order each epoch.
+   */
+  trainShards?: string | undefined;
+  /**
+   * Gigabytes of unpacked shards that are kept in cacheDir; what was not used for longest goes first and is read
+   * again when it is needed. A number of at least 0. Default 20.
+   */
+  shardCache?: number | undefined;
   /** The column of the images to edit. Default "input_image". */
   originalImageColumn?: string | undefined;
   /** The column of the edited images. Default "edited_image". */
@@ -45,6 +55,17 @@ export interface TrainInput {
   cacheDir?: string | undefined;
   /** Images are resized to squares of this edge, in pixels. A whole number of at least 1. Default 256. */
   resolution?: number | undefined;
+  /**
+   * Keep images' proportions: each pair is resized to the nearest of several sizes with about as many pixels as the
+   * resolution's square, what stands out is cut off in the middle, and batches are of one size; sizes come from the
+   * edited images (NovelAI 2022). Default false.
+   */
+  aspectRatioBuckets?: boolean | undefined;
+  /**
+   * The sides of aspect-ratio buckets are multiples of this number of pixels. A whole number from 1 to 4096.
+   * Default 64.
+   */
+  bucketStep?: number | undefined;
   /** Crop at the centre instead of at random; without effect, since images are resized first. Default false. */
   centerCrop?: boolean | undefined;
   /** Flip half of the pairs horizontally. Default false. */

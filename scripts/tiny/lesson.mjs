@@ -25,10 +25,12 @@ async function score(model, examples) {
   return summarise(results).success;
 }
 
-const flags = Object.entries(LESSON_OPTIONS).map(
-  ([name, value]) => `--${name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}=${value}`,
-);
 const argv = process.argv.slice(2);
+const perKind = argv.some((flag) => /^--(text|image|both)_dropout_prob/.test(flag));
+const flags = Object.entries(LESSON_OPTIONS)
+  // The two exclude one another.
+  .filter(([name]) => !(perKind && name === "conditioningDropoutProb"))
+  .map(([name, value]) => `--${name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}=${value}`);
 const given = parseArguments(trainOptions, [
   `--pretrained_model_name_or_path=${builtInModel}`,
   "--train_data_dir=lesson",

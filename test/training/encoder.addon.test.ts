@@ -22,10 +22,11 @@ test.each([1, 2, 3])("images encoded in a batch equal those encoded one by one: 
   const rows = Array.from({ length: pairs }, (_, i) => i);
   const batch = {
     ...{ edited: pixels(1), originals: pixels(11), prompts: rows.map(() => "make it blue") },
+    size: { width: R, height: R },
     ...{ indices: rows, positions: rows },
   };
   const flips = Array.from({ length: pairs }, (_, i) => i % 2 === 1);
-  const encode = (separately: boolean) => new BatchEncoder(models, { resolution: R, separately }).encode(batch, flips);
+  const encode = (separately: boolean) => new BatchEncoder(models, { separately }).encode(batch, flips);
   const [together, apart] = [await encode(false), await encode(true)];
   for (const [a, b] of [
     [together.edited.mean, apart.edited.mean],

@@ -54,6 +54,8 @@ function numbersOf({ trainLoss, lr, samplesPerSecond, dataSeconds }: StepRecord)
 /** At most this many seconds between two lines of steps. */
 const LINE_INTERVAL = 5;
 
+const PREPARING = { download: "downloading", unpack: "unpacking", sizes: "reading sizes" } as const;
+
 /** Plain lines, with steps at intervals. */
 class LineTrainReporter implements TrainReporter {
   readonly #quiet: boolean;
@@ -114,7 +116,7 @@ class BarTrainReporter implements TrainReporter {
     if (event.type === "checking") this.#progress("reading pairs", event);
     if (event.type === "publishing")
       this.#progress(`uploading ${event.file}`, { done: event.doneBytes, total: event.totalBytes });
-    if (event.type === "preparing") this.#progress(event.stage === "download" ? "downloading" : "unpacking", event);
+    if (event.type === "preparing") this.#progress(PREPARING[event.stage], event);
     if (event.type !== "started") return;
     this.stop();
     this.#bar.start(event.totalSteps, event.step, { numbers: "" });

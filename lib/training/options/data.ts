@@ -15,7 +15,21 @@ export const dataOptions = declareOptions({
     type: "string",
     value: "DIR",
     group: GROUP,
-    help: "a folder of images with metadata.jsonl, .csv or .parquet, or of parquet files",
+    help: "a folder of images with metadata.jsonl, .csv or .parquet, of parquet files, or of WebDataset's tar shards",
+  },
+  train_shards: {
+    type: "string",
+    value: "PATHS|URLS",
+    group: GROUP,
+    help: "tar shards of a WebDataset, on the disk or at http(s) addresses: several with :: between them, {000..123} for numbers; shards are read in whole, in another order each epoch",
+  },
+  shard_cache: {
+    type: "number",
+    min: 0,
+    default: 20,
+    group: GROUP,
+    mayChange: true,
+    help: "gigabytes of unpacked shards that are kept in cache_dir; what was not used for longest goes first and is read again when it is needed",
   },
   original_image_column: {
     type: "string",
@@ -52,6 +66,19 @@ export const dataOptions = declareOptions({
     default: 256,
     group: GROUP,
     help: "images are resized to squares of this edge, in pixels",
+  },
+  aspect_ratio_buckets: {
+    type: "boolean",
+    group: GROUP,
+    help: "keep images' proportions: each pair is resized to the nearest of several sizes with about as many pixels as the resolution's square, what stands out is cut off in the middle, and batches are of one size; sizes come from the edited images (NovelAI 2022)",
+  },
+  bucket_step: {
+    type: "integer",
+    min: 1,
+    max: 4096,
+    default: 64,
+    group: GROUP,
+    help: "the sides of aspect-ratio buckets are multiples of this number of pixels",
   },
   center_crop: {
     type: "boolean",

@@ -1,21 +1,52 @@
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { packTar, type TarHeader } from "modern-tar";
 import { expect, test } from "vitest";
+import { RgbImage } from "../../../lib/index.js";
 import { latestValidCheckpoint } from "../../../lib/training/checkpoint/find.js";
 import type { TrainInput } from "../../../lib/training/train-input.js";
 import { finalWeights, fingerprint, metrics, TemporaryFolder, tinyOptions, trained, upTo } from "./tiny-run.js";
 import { type Ended, TrainProcess } from "./train-process.js";
+
+/** Three shards with pairs of three proportions; the list of them. */
+async function tarShards(folder: TemporaryFolder): Promise<string> {
+  const sizes = [
+    [32, 32],
+    [48, 24],
+    [24, 48],
+  ] as const;
+  for (const shard of [0, 1, 2]) {
+    const members: { header: TarHeader; body: Uint8Array }[] = [];
+    const add = (name: string, body: Uint8Array) => members.push({ header: { name, size: body.length }, body });
+    for (const [i, [width, height]] of [...sizes, ...sizes].entries()) {
+      const data = Uint8Array.from({ length: width * height * 3 }, (_, k) => (k * (6 * shard + i + 3)) % 256);
+      const png = await new RgbImage(width, height, data).encode("png");
+      for (const column of ["input_image", "edited_image"]) add(`${i}.${column}.png`, png);
+      add(`${i}.edit_prompt.txt`, Buffer.from(`make it ${shard} ${i}`));
+    }
+    writeFileSync(folder.at(`${shard}.tar`), await packTar(members));
+  }
+  return folder.at("{0..2}.tar");
+}
 
 const STEPS = 16;
 const INTERVAL = 2;
 
 test.each<[string, Partial<TrainInput>]>([
   ["a run", {}],
-  ["a run that trains a LoRA", { lora: true, rank: 3, loraDropout: 0.2, trainTextEncoder: true }],
+  [
+    "a run that trains a LoRA from tar shards in buckets",
+    {
+      ...{ lora: true, rank: 3, loraDropout: 0.2, trainTextEncoder: true },
+      ...{ trainDataDir: undefined, trainShards: "shards", shardCache: 0, aspectRatioBuckets: true, bucketStep: 8 },
+    },
+  ],
 ])("killed at random moments and restarted, %s gives the same bits as an uninterrupted one", async (_, more) => {
   using folder = new TemporaryFolder();
   const [whole, killed] = [folder.at("whole"), folder.at("killed")];
-  const options = { maxTrainSteps: STEPS, checkpointingSteps: INTERVAL, checkpointsTotalLimit: 2, ...more };
+  const shards = more.trainShards && { trainShards: await tarShards(folder) };
+  const options = { maxTrainSteps: STEPS, checkpointingSteps: INTERVAL, checkpointsTotalLimit: 2, ...more, ...shards };
   await trained(tinyOptions(whole, options));
 
   let kills = 0;

@@ -1,5 +1,6 @@
 import { Scope } from "../../../core/scope.js";
 import { Tensor } from "../../../core/tensor.js";
+import type { Size } from "../../../data/buckets.js";
 import type { LoadedBatch } from "../../../data/loader.js";
 import { native } from "../../../runtime/native.js";
 import type { EncodedBatch } from "./micro-batch.js";
@@ -9,7 +10,6 @@ import type { EditModels } from "./models.js";
 const PIXELS_TOGETHER = 8 * 256 * 256;
 
 export interface EncoderOptions {
-  resolution: number;
   /** Encodes edited and original images separately, as the reference does, since rounding depends on it. */
   separately: boolean;
   /** Also returns the log variance of the original images' latents, for a script that samples them. Default false. */
@@ -33,8 +33,8 @@ export class BatchEncoder {
    */
   async encode(batch: LoadedBatch, flips: readonly boolean[], signal?: AbortSignal): Promise<EncodedBatch> {
     using scope = new Scope();
-    const edited = scope.add(await this.#pixels(batch.edited, flips));
-    const original = scope.add(await this.#pixels(batch.originals, flips));
+    const edited = scope.add(await pixelsOf(batch.edited, batch.size, flips));
+    const original = scope.add(await pixelsOf(batch.originals, batch.size, flips));
     return {
       ...(await this.#latents(edited, original, signal)),
       text: await this.#models.encodeText(batch.prompts, signal),
@@ -71,10 +71,9 @@ export class BatchEncoder {
       original: { mean: await originals(mean), ...(samplesOriginals && { logvar: await originals(logvar) }) },
     };
   }
+}
 
-  /** Bytes [B,R,R,3] to float32 [B,3,R,R] in -1..1, moved to the device by the model. */
-  async #pixels(bytes: Uint8Array, flips: readonly boolean[]): Promise<Tensor> {
-    const R = this.#options.resolution;
-    return new Tensor(await native().picturesToTensor(bytes, flips.length, R, R, flips.map(Number)));
-  }
+/** Bytes [B,H,W,3] to float32 [B,3,H,W] in -1..1, moved to the device by the model. */
+async function pixelsOf(bytes: Uint8Array, { width, height }: Size, flips: readonly boolean[]): Promise<Tensor> {
+  return new Tensor(await native().picturesToTensor(bytes, flips.length, height, width, flips.map(Number)));
 }

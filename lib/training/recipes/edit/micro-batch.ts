@@ -50,8 +50,8 @@ export interface MicroBatchSettings {
   inputPerturbation?: number;
   /** The empty instruction, one row: it replaces dropped ones, except for what is not in it. */
   nullText: TextRows;
-  /** What the trainer is given for the texts. Default they themselves. */
-  conditions?: (text: TextRows) => TrainingConditions;
+  /** What the trainer is given for the texts, beside latents of this shape. Default the texts themselves. */
+  conditions?: (text: TextRows, latents: readonly number[]) => TrainingConditions | Promise<TrainingConditions>;
 }
 
 /** The options that decide what the loss of a row counts. */
@@ -109,7 +109,7 @@ export async function prepareMicroBatch(
     sample: await Tensor.cat([noisy, image], 1),
     timesteps,
     text,
-    conditions: settings.conditions?.(text) ?? text,
+    conditions: (await settings.conditions?.(text, latents.shape)) ?? text,
     target:
       settings.predictionType === "v_prediction"
         ? await scheduler.getVelocity(latents, noise, steps)

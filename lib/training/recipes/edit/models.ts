@@ -3,6 +3,7 @@ import { type SavedComponent, type SavedPipeline, savedComponent } from "../../.
 import { InstructPix2PixError } from "../../../core/errors.js";
 import type { Generator } from "../../../core/generator.js";
 import type { ModelDType, Tensor } from "../../../core/tensor.js";
+import type { Size } from "../../../data/buckets.js";
 import type { RgbImage } from "../../../images/index.js";
 import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import type { CLIPTextModel } from "../../../models/clip_text_model.js";
@@ -110,8 +111,12 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
   /** What replaces dropped instructions, one row: what is not in it is never dropped. */
   abstract nullText(signal: AbortSignal | undefined): Promise<TextRows>;
 
-  /** What the trainer is given for the texts of a micro-step. Only the texts' tensors are the caller's. */
-  abstract conditions(text: TextRows): TrainingConditions;
+  /**
+   * What the trainer is given for the texts of a micro-step. Only the texts' tensors are the caller's.
+   *
+   * @param size of the images; undefined for the square of the resolution
+   */
+  abstract conditions(text: TextRows, size: Size | undefined): TrainingConditions | Promise<TrainingConditions>;
 
   /** @throws `ERR_TOKENIZER` for a text that cannot be encoded */
   abstract checkPrompt(prompt: string): Promise<void>;

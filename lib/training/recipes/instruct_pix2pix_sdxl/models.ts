@@ -2,6 +2,7 @@ import { type SavedPipeline, savedPipeline } from "../../../components/save.js";
 import { encodePenultimate, tokenizePrompts } from "../../../conditioning/prompt.js";
 import { encodePromptPair, encodersOf } from "../../../conditioning/prompt-pair.js";
 import { Tensor } from "../../../core/tensor.js";
+import type { Size } from "../../../data/buckets.js";
 import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import type { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { CLIPTextModelWithProjection } from "../../../models/clip_text_model_with_projection.js";
@@ -38,28 +39,12 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
   readonly family = "sdxl";
   readonly textEncoder = null;
   readonly #options: Options;
-  /** [1,6]: original size, crop and target size of every image (Podell et al. 2023, section 2.2). */
-  readonly #timeIds: Tensor;
+  /** [1,6] by the images' size: original size, crop and target size (Podell et al. 2023, section 2.2). */
+  readonly #timeIds = new Map<string, Tensor>();
 
-  private constructor(
-    parts: LoadedParts<XLBaseComponents, StableDiffusionXLFrozen>,
-    options: Options,
-    place: LoadPlace,
-    timeIds: Tensor,
-  ) {
+  constructor(parts: LoadedParts<XLBaseComponents, StableDiffusionXLFrozen>, options: Options, place: LoadPlace) {
     super(parts, place);
     this.#options = options;
-    this.#timeIds = timeIds;
-  }
-
-  static async create(
-    parts: LoadedParts<XLBaseComponents, StableDiffusionXLFrozen>,
-    options: Options,
-    place: LoadPlace,
-  ): Promise<StableDiffusionXLModels> {
-    const { resolution: R, cropsCoordsTopLeftH: top, cropsCoordsTopLeftW: left } = options;
-    using ids = Tensor.from([R, R, top, left, R, R], [1, 6]);
-    return new StableDiffusionXLModels(parts, options, place, await ids.to({ device: place.device }));
   }
 
   async encodeText(prompts: readonly string[], signal: AbortSignal | undefined): Promise<TextRows> {
@@ -76,8 +61,20 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
     return { embeddings: text.embeddings! };
   }
 
-  conditions({ embeddings, pooled }: TextRows): TrainingConditions {
-    return { embeddings: embeddings!, addedConditions: { textEmbeds: pooled!, timeIds: this.#timeIds } };
+  async conditions({ embeddings, pooled }: TextRows, size: Size | undefined): Promise<TrainingConditions> {
+    const { resolution } = this.#options;
+    const timeIds = await this.#timeIdsOf(size ?? { width: resolution, height: resolution });
+    return { embeddings: embeddings!, addedConditions: { textEmbeds: pooled!, timeIds } };
+  }
+
+  async #timeIdsOf({ width, height }: Size): Promise<Tensor> {
+    const { cropsCoordsTopLeftH: top, cropsCoordsTopLeftW: left } = this.#options;
+    const known = this.#timeIds.get(`${width}×${height}`);
+    if (known) return known;
+    using ids = Tensor.from([height, width, top, left, height, width], [1, 6]);
+    const placed = await ids.to({ device: this.device });
+    this.#timeIds.set(`${width}×${height}`, placed);
+    return placed;
   }
 
   async checkPrompt(prompt: string): Promise<void> {
@@ -126,7 +123,7 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
   }
 
   override async dispose(): Promise<void> {
-    this.#timeIds.dispose();
+    for (const ids of this.#timeIds.values()) ids.dispose();
     await super.dispose();
   }
 

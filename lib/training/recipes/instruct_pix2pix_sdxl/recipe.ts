@@ -66,7 +66,7 @@ export const instructPix2PixXL = {
       const configs = { unet: parts.unet.config, textEncoder: textEncoder.config, textEncoder2: textEncoder2.config };
       // A checkpoint's UNet may be another model's.
       checkTexts({ ...configs, tokenizer: source.ready.tokenizer!, tokenizer2: source.ready.tokenizer2! }, false);
-      return await StableDiffusionXLModels.create(parts, options, place);
+      return new StableDiffusionXLModels(parts, options, place);
     } catch (error) {
       await frozen.release();
       parts.unet.dispose();
