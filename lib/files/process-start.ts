@@ -8,8 +8,13 @@ const TICKS_PER_SECOND = 100;
  * Linux it is known for this process only.
  */
 export async function processStart(pid: number): Promise<number | undefined> {
-  if (pid === process.pid) return Date.now() - process.uptime() * 1000;
-  if (process.platform !== "linux") return undefined;
+  return (process.platform === "linux" && (await startOnLinux(pid))) || (pid === process.pid ? ownStart() : undefined);
+}
+
+/** Later than what the system says by the time that loading Node.js took. */
+const ownStart = () => Date.now() - process.uptime() * 1000;
+
+async function startOnLinux(pid: number): Promise<number | undefined> {
   try {
     const [fields, machine] = await Promise.all([fieldsOf(pid), readFile("/proc/stat", "utf8")]);
     const ticks = Number(fields[19]); // field 22 of all

@@ -131,9 +131,10 @@ export class ModelStore implements Disposable {
     return this.#entry(name);
   }
 
-  /** Where a model comes from; undefined for a pipeline that was given. */
-  sourceOf(name?: string): string | undefined {
-    return this.#entry(name).source?.from;
+  /** Where a model comes from, undefined for a pipeline that was given, and what is known of it. */
+  originOf(name?: string): { source: string | undefined; about: ModelDescription } {
+    const { source, about } = this.#entry(name);
+    return { source: source?.from, about };
   }
 
   #entry(name: string | undefined): Entry {

@@ -1,7 +1,7 @@
 export declare function installExample(folder: string, name?: string): void;
 
 export declare class ServerProcess {
-  static start(flags?: Record<string, string | number>): Promise<ServerProcess>;
+  static start(flags?: Record<string, string | number>, variables?: Record<string, string>): Promise<ServerProcess>;
   readonly exit: Promise<number | NodeJS.Signals>;
   readonly url: string;
   readonly log: string;

@@ -38,10 +38,10 @@ export class ServerProcess {
   }
 
   /** Resolves as soon as it listens. One thread computes, as a model this small has more of them wait for each other. */
-  static async start(flags = {}) {
+  static async start(flags = {}, variables = {}) {
     const settings = Object.entries({ port: 0, device: "cpu", ...flags });
     const argv = settings.flatMap(([name, value]) => [`--${name}`, String(value)]);
-    const env = { ...process.env, OMP_NUM_THREADS: "1" };
+    const env = { ...process.env, OMP_NUM_THREADS: "1", ...variables };
     const program = join(root, "dist", "cli", "main.js");
     const server = new ServerProcess(spawn(process.execPath, [program, "serve", ...argv], { env }));
     const listening = new Promise((resolve) => {

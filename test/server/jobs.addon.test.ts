@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { builtInModel, InstructPix2PixPipeline, loadImage } from "../../lib/index.js";
 import { native } from "../../lib/runtime/native.js";
 import { createServer, type ImageServer, type ServerOptions } from "../../lib/server/index.js";
-import type { JobView } from "../../lib/server/jobs/jobs.js";
+import type { JobView } from "../../lib/server/jobs/view.js";
 import { fixture } from "../helpers/fixtures.js";
 
 const picture = readFileSync(fixture("built-in", "picture.png"));
@@ -152,6 +152,9 @@ it("shows jobs to their clients only, bounds them, and says what is wrong with o
     [{ ...EDIT, image: undefined }, 400, "image"],
     [{ type: "train", dataset: "pairs" }, 400, "type"], // no train_dir
     [{ type: "train", dataset: "../pairs" }, 400, "dataset"],
+    [{ type: "train", dataset: "pairs", image: EDIT.image }, 400, "validation_prompt"],
+    [{ type: "train", dataset: "pairs", validation_prompt: "make it night" }, 400, "image"],
+    [{ type: "train", dataset: "pairs", validation_prompt: "a", image: EDIT.image, mask: EDIT.image }, 400, "mask"],
     [{ type: "other" }, 400, "type"],
   ] as const) {
     const answer = await ask("/v1/jobs", "POST", body, one);
@@ -161,6 +164,7 @@ it("shows jobs to their clients only, bounds them, and says what is wrong with o
     "/v1/jobs/..%2f..%2fetc",
     `/v1/jobs/${job.id}/results/..%2fjob.json`,
     `/v1/jobs/${job.id}/results/0`,
+    `/v1/jobs/${job.id}/samples/1/0`,
   ])
     expect((await ask(path, "GET", undefined, one)).status).toBe(404);
 });

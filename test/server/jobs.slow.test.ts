@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { loadImage } from "../../lib/images/index.js";
 import { builtInModel } from "../../lib/models/built-in.js";
 import type { JobRecord } from "../../lib/server/jobs/job.js";
-import type { JobView } from "../../lib/server/jobs/jobs.js";
+import { isRunning } from "../../lib/server/jobs/training.js";
+import type { JobView } from "../../lib/server/jobs/view.js";
 import { ServerProcess } from "../examples/server-process.mjs";
 import { fixture } from "../helpers/fixtures.js";
 
@@ -17,6 +19,10 @@ const TRAIN = {
 const EDIT = {
   ...{ type: "edit", model: "tiny", prompt: "change the background to peach", seed: 3, num_inference_steps: 400 },
   image: readFileSync(fixture("built-in", "picture.png")).toString("base64"),
+};
+/** Samples at the end only. */
+const SAMPLED = {
+  ...{ validation_prompt: "-- make it night", image: EDIT.image, num_validation_images: 2, validation_epochs: 1000 },
 };
 
 let folder = "";
@@ -29,16 +35,20 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function start(): Promise<void> {
-  server = await ServerProcess.start({
+async function start(env: Record<string, string> = {}): Promise<void> {
+  const flags = {
     ...{ model: `base=${fixture("script-full", "base")}`, "jobs-dir": folder, "train-dir": fixture("script-full") },
     ...{ "max-steps": 1000, concurrency: 1 },
-  });
+  };
+  server = await ServerProcess.start(flags, env);
 }
 async function ask(path: string, method = "GET", body?: object) {
   const headers: Record<string, string> = body ? { "content-type": "application/json" } : {};
   const answer = await fetch(`${server.url}${path}`, { method, headers, ...(body && { body: JSON.stringify(body) }) });
   return (await answer.json()) as JobView & { data: { step: number }[] };
+}
+async function bytes(path: string): Promise<Buffer> {
+  return Buffer.from(await (await fetch(`${server.url}${path}`)).arrayBuffer());
 }
 async function until(id: string, condition: (job: JobView) => boolean): Promise<JobView> {
   for (const end = performance.now() + 240_000; ; await delay(50)) {
@@ -104,3 +114,46 @@ it("cancels training, and computes an edit again that a killed server had begun"
   await until(id, ({ state }) => state === "cancelled");
   expect(() => process.kill(pid, 0)).toThrow();
 }, 600_000);
+
+/** Begins a training job, and kills the server once it has started its process. @returns that process */
+async function dieAfterSpawn(how: "run" | "stop"): Promise<number> {
+  const file = join(folder, "pid");
+  const preload = `--import ${new URL("die-after-spawn.mjs", import.meta.url).href}`;
+  await start({ NODE_OPTIONS: preload, DIE_AFTER_SPAWN: how, DIE_PID_FILE: file });
+  // Its answer may not come any more.
+  await ask("/v1/jobs", "POST", { ...TRAIN, ...SAMPLED, max_train_steps: 40, checkpointing_steps: 40 }).catch(() => {});
+  expect(await server.exit).toBe("SIGKILL");
+  return Number(readFileSync(file, "utf8"));
+}
+const onlyJob = () => readdirSync(folder).find((name) => existsSync(join(folder, name, "job.json")))!;
+
+it("finds the process of a server that was killed before it noted which", async () => {
+  const pid = await dieAfterSpawn("run");
+  const id = onlyJob();
+  expect(record(id)).toMatchObject({ state: "running", attempts: 1 });
+  expect(record(id).process).toBeUndefined();
+  await expect.poll(() => readdirSync(join(folder, id)).join(), { timeout: 60_000 }).toContain(`start-1.taken-${pid}-`);
+  await start();
+  expect(record(id).process!.pid).toBe(pid);
+  expect(await until(id, succeeded)).toMatchObject({ attempts: 1, step: 40, sampled_step: 40 });
+  const images = [0, 1].map((i) => `/v1/jobs/${id}/samples/40/${i}`);
+  expect(await ask(`/v1/jobs/${id}/samples`)).toEqual({ object: "list", data: [{ step: 40, images }] });
+  expect(await ask(`/v1/jobs/${id}/samples?after=40`)).toEqual({ object: "list", data: [] });
+  const [one, other] = await Promise.all(images.map(async (path) => await loadImage(await bytes(path))));
+  expect([one!.width, one!.height]).toEqual([64, 64]);
+  expect(Buffer.from(one!.data).equals(Buffer.from(other!.data))).toBe(false); // of another seed
+  for (const path of ["41/0", "40/2", "40/..%2f0", "x/0"])
+    expect((await fetch(`${server.url}/v1/jobs/${id}/samples/${path}`)).status).toBe(404);
+}, 300_000);
+
+it("keeps a process from training that begins after the next server has given it up", async () => {
+  const late = await dieAfterSpawn("stop");
+  const id = onlyJob();
+  await start();
+  await until(id, ({ step }) => (step ?? 0) >= 1);
+  expect(record(id)).toMatchObject({ attempts: 2 });
+  expect(record(id).process!.pid).not.toBe(late);
+  process.kill(late, "SIGCONT");
+  await expect.poll(() => isRunning({ pid: late, started: undefined }), { timeout: 60_000 }).toBe(false);
+  expect(await until(id, succeeded)).toMatchObject({ attempts: 2, step: 40 });
+}, 300_000);

@@ -249,7 +249,7 @@ describe.skipIf(!existsSync(executablePath))("adapters and training in Chromium"
     expect(await page.evaluate(inPage.recordedForms)).toEqual([expect.arrayContaining(["image", "loras"])]);
   });
 
-  it("trains, with a plot of the loss, and cancels", async () => {
+  it("trains, with a plot of the loss and samples, and cancels", async () => {
     const form = page.getByRole("form", { name: "Training" });
     await form.getByLabel("Data set").selectOption("dataset");
     for (const [label, value] of [
@@ -258,9 +258,24 @@ describe.skipIf(!existsSync(executablePath))("adapters and training in Chromium"
       ["Batch size", "2"],
     ] as const)
       await form.getByLabel(label).fill(value);
+    await form.getByLabel("Samples by instruction").fill("make it snow");
+    await form.getByLabel("Samples after every … epochs").fill("2");
     await form.getByRole("button", { name: "Train" }).click();
+    // They come while it trains.
+    await page.getByRole("img", { name: /^Sample 4 after step \d+/ }).waitFor({ timeout: 120_000 });
     await page.getByText("succeeded").waitFor({ timeout: 120_000 });
     await page.getByRole("img", { name: /^Loss from step 1 to 8/ }).waitFor();
+    const sample = (step: number) => page.getByRole("img", { name: `Sample 1 after step ${step}`, exact: true });
+    await sample(8).waitFor();
+    const last = await sample(8).evaluate(inPage.bytesOf);
+    await page.getByRole("slider", { name: "Samples of which step" }).focus();
+    await page.keyboard.press("Home");
+    const [first] = (await page.getByText(/^samples after step/).textContent())!.match(/\d+/)!;
+    expect(Number(first)).toBeLessThan(8);
+    await sample(Number(first)).waitFor();
+    expect(await sample(Number(first)).evaluate(inPage.bytesOf)).not.toEqual(last);
+    await page.setViewportSize({ width: 360, height: 740 });
+    expect(await page.evaluate(inPage.widthOf)).toBe(360);
     await page.evaluate(axe);
     expect(await page.evaluate(inPage.findings)).toEqual([]);
 

@@ -30,6 +30,7 @@ export interface Job {
   step: number | null;
   total_steps: number | null;
   seconds_left: number | null;
+  sampled_step: number | null;
   model: string | null;
   error: { message: string } | null;
 }
@@ -38,6 +39,12 @@ export interface Job {
 export interface JobStep {
   step: number;
   train_loss: number | null;
+}
+
+/** Samples that training made after a step: paths of images. */
+export interface JobSamples {
+  step: number;
+  images: string[];
 }
 
 /** A request that the server refused. */
@@ -87,8 +94,15 @@ export async function fetchDatasets(): Promise<string[]> {
 export const requestJobs = () => listOf<Job>("v1/jobs");
 export const requestSteps = (id: string, after: number) => listOf<JobStep>(`v1/jobs/${id}/steps?after=${after}`);
 
-export async function submitTraining(fields: Record<string, string | number>): Promise<void> {
-  await ask("v1/jobs", { method: "POST", body: jsonOf({ type: "train", ...fields }) });
+export const requestSamples = (id: string, after: number) => listOf<JobSamples>(`v1/jobs/${id}/samples?after=${after}`);
+
+/** An image by its path on the server. */
+export async function fetchImage(path: string): Promise<Blob> {
+  return await (await ask(path.slice(1))).blob();
+}
+
+export async function submitTraining(fields: Fields): Promise<void> {
+  await ask("v1/jobs", { method: "POST", body: formOf({ type: "train", ...fields }) });
 }
 
 export async function stopJob(id: string): Promise<void> {
@@ -181,7 +195,7 @@ export async function requestImages(
   return { images, seed };
 }
 
-type Fields = Record<string, string | number | boolean | Blob | object | undefined>;
+export type Fields = Record<string, string | number | boolean | Blob | object | undefined>;
 
 /** Only what the model takes. */
 function fieldsOf(settings: Settings, { instructed }: Model, withImage: boolean): Fields {

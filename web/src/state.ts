@@ -170,7 +170,7 @@ export function useSettings({ model: name, loras: asked = {}, ...others }: Parti
 }
 
 /** Pixels along the longer side of an image that a model can use. */
-function longestOf({ size }: Model): number {
+export function longestOf({ size }: Model): number {
   return Math.max(...(size ?? "1024x1024").split("x").map(Number));
 }
 

@@ -1,10 +1,13 @@
 import { signal } from "@preact/signals";
 import {
+  type Fields,
   fetchDatasets,
   type Job,
+  type JobSamples,
   type JobStep,
   removeJob,
   requestJobs,
+  requestSamples,
   requestSteps,
   stopJob,
   submitTraining,
@@ -18,6 +21,8 @@ const LOOK_MS = 1000;
 export const jobs = signal<readonly Job[] | undefined>(undefined);
 /** Their steps, by their ids. */
 export const steps = signal<Readonly<Record<string, readonly JobStep[]>>>({});
+/** The images that training made for a look at it, by the jobs' ids. */
+export const samples = signal<Readonly<Record<string, readonly JobSamples[]>>>({});
 /** Names of data sets. */
 export const datasets = signal<readonly string[]>([]);
 
@@ -29,19 +34,30 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 export async function lookAtJobs(): Promise<void> {
   clearTimeout(timer);
   const all = (await requestJobs()).filter(({ type }) => type === "train").reverse();
-  const news: Record<string, readonly JobStep[]> = {};
+  const newSteps: Record<string, readonly JobStep[]> = {};
+  const newSamples: Record<string, readonly JobSamples[]> = {};
   for (const job of all) {
-    const known = steps.value[job.id] ?? [];
-    const last = known.at(-1)?.step ?? 0;
-    // A job that goes on from a checkpoint makes steps again.
-    const again = job.step !== null && job.step < last;
-    const unread = job.step === null ? known.length === 0 : job.step !== last;
-    const more = unread ? await requestSteps(job.id, again ? 0 : last) : [];
-    news[job.id] = again ? more : [...known, ...more];
+    const { id } = job;
+    newSteps[id] = await upToDate(steps.value[id], job.step, (after) => requestSteps(id, after));
+    newSamples[id] = await upToDate(samples.value[id], job.sampled_step, (after) => requestSamples(id, after));
   }
-  steps.value = news;
+  steps.value = newSteps;
+  samples.value = newSamples;
   jobs.value = all;
   if (all.some((job) => !isOver(job))) timer = setTimeout(() => void tried(lookAtJobs()), LOOK_MS);
+}
+
+/** What is known, and what came since. @param newest the step up to which there is something */
+async function upToDate<T extends { step: number }>(
+  known: readonly T[] = [],
+  newest: number | null,
+  request: (after: number) => Promise<readonly T[]>,
+): Promise<readonly T[]> {
+  if (newest === null) return [];
+  const last = known.at(-1)?.step ?? 0;
+  if (newest === last) return known;
+  // A job that goes on from a checkpoint makes steps again.
+  return newest < last ? await request(0) : [...known, ...(await request(last))];
 }
 
 /** For a server that has jobs. */
@@ -54,10 +70,11 @@ export async function connectJobs(): Promise<void> {
   );
 }
 
-export async function train(fields: Record<string, string | number>): Promise<void> {
+/** @param fields its options, once its image is ready */
+export async function train(fields: () => Promise<Fields>): Promise<void> {
   await tried(
     (async () => {
-      await submitTraining(fields);
+      await submitTraining(await fields());
       announced.value = "training was asked for";
       await lookAtJobs();
     })(),

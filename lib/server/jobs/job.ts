@@ -36,6 +36,7 @@ export interface JobRecord {
   error?: { code: string; message: string };
   /** How often it was begun. */
   attempts: number;
+  /** Undefined of training that runs: it was being started. */
   process?: TrainingProcess;
   /** Its end was asked for. */
   cancelling?: boolean;
@@ -49,6 +50,8 @@ const ID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 /** Jobs as folders: each has a record that is replaced as a whole, so that a crash leaves the state before or after. */
 export class JobFolder {
   readonly path: string;
+  /** Jobs whose record is being written. */
+  readonly #saving = new Map<string, Promise<void>>();
 
   constructor(path: string) {
     this.path = path;
@@ -71,8 +74,18 @@ export class JobFolder {
     await this.save(record);
   }
 
+  /** One at a time, so that of two states the later one stays. */
   async save(record: JobRecord): Promise<void> {
-    await writeFileAtomically(this.of(record.id, RECORD), Buffer.from(`${JSON.stringify(record, null, 1)}\n`));
+    const before = this.#saving.get(record.id) ?? Promise.resolve();
+    const write = () =>
+      writeFileAtomically(this.of(record.id, RECORD), Buffer.from(`${JSON.stringify(record, null, 1)}\n`));
+    const saved = before.then(write, write);
+    this.#saving.set(record.id, saved);
+    try {
+      await saved;
+    } finally {
+      if (this.#saving.get(record.id) === saved) this.#saving.delete(record.id);
+    }
   }
 
   /** All records, the oldest first. Folders without a readable one are left alone. */

@@ -1,76 +1,26 @@
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { withLock } from "../../files/lock.js";
 import { loadImage, type RgbImage } from "../../images/index.js";
 import { writeFileAtomically } from "../../images/write-file.js";
+import { validationFile } from "../../training/recipes/edit/validate.js";
 import { encodePicture, unixTime } from "../answers.js";
 import { type Computation, compute } from "../compute.js";
 import { describeError, HttpError } from "../errors.js";
 import type { EditFields } from "../fields.js";
 import { invalidOption } from "../options.js";
-import type { Progress } from "../routes/progress.js";
 import type { Serving } from "../serving.js";
+import { Background } from "./background.js";
 import { isOver, JobFolder, type JobRecord, type JobState } from "./job.js";
-import { endProcess, isRunning, startTraining, type TrainingEvent, TrainingLog } from "./training.js";
+import { MOST_ATTEMPTS, TrainingJobs } from "./training-jobs.js";
+import { TrainingProgress, type TrainingStep } from "./training-progress.js";
+import { type Job, type JobEvent, type JobView, viewOf } from "./view.js";
 
-/** A job is begun so often; a crash may be its own doing. */
-const MOST_ATTEMPTS = 3;
-/** Milliseconds between two looks at a training process. */
-const POLL_MS = 300;
-/** Milliseconds after which a training process that was asked to end is killed. */
-const KILL_MS = 60_000;
 const SWEEP_MS = 60_000;
-
-/** Names of data sets. */
-export const DATASET = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}$/;
 
 /** Why a run ends that goes on at the server's next start. */
 const STOPPING = new HttpError(503, "ERR_STOPPING", "the server is stopping");
 const CANCELLED = new HttpError(409, "ERR_CANCELLED", "the job was cancelled");
-
-/** A step of training. */
-export interface TrainingStep {
-  step: number;
-  train_loss: number | null;
-}
-
-/** What clients are told of a job. */
-export interface JobView {
-  id: string;
-  object: "job";
-  type: JobRecord["type"];
-  state: JobState;
-  created: number;
-  started: number | null;
-  finished: number | null;
-  /** Jobs and requests before it. */
-  position: number | null;
-  step: number | null;
-  total_steps: number | null;
-  seconds_left: number | null;
-  train_loss: number | null;
-  attempts: number;
-  seed: number | null;
-  /** Paths of its images. */
-  results: string[];
-  /** A trained model's folder below that of the jobs. */
-  model: string | null;
-  error: { code: string; message: string } | null;
-}
-
-/** What those who watch a job are told. */
-export type JobEvent = { type: "job"; job: JobView } | { type: "preview"; index: number; b64_json: string };
-
-interface Job {
-  record: JobRecord;
-  progress?: Progress | undefined;
-  steps: TrainingStep[];
-  loss?: number | null;
-  /** Steps of training in all. */
-  total?: number;
-  controller: AbortController;
-  watchers: Set<(event: JobEvent) => void>;
-}
 
 /** A new job, once its fields are valid. */
 export interface NewJob {
@@ -89,28 +39,33 @@ export interface NewJob {
 export class Jobs {
   readonly #serving: Serving;
   readonly #folder: JobFolder;
-  readonly #trainDir: string | undefined;
   readonly #jobs = new Map<string, Job>();
-  readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #pending = new Set<Promise<void>>();
+  readonly #background: Background;
+  readonly #training: TrainingJobs;
   #release = () => {};
   #held: Promise<unknown> = Promise.resolve();
-  #stopping = false;
-  #training: Job | undefined;
 
-  private constructor(serving: Serving, folder: JobFolder, trainDir: string | undefined) {
+  private constructor(serving: Serving, folder: JobFolder) {
     this.#serving = serving;
     this.#folder = folder;
-    this.#trainDir = trainDir;
+    this.#background = new Background((error) => serving.log.error(error));
+    this.#training = new TrainingJobs({
+      ...{ serving, folder, background: this.#background, jobs: this.#jobs },
+      tell: (job) => this.#tell(job),
+      end: (job, state, error) => this.#end(job, state, error),
+      fail: (job, error) => this.#fail(job, error),
+    });
   }
 
   /** @throws `ERR_INVALID_ARGUMENT` for a folder that another server uses, `ERR_IO` */
   static async open(serving: Serving, path: string): Promise<Jobs> {
-    const jobs = new Jobs(serving, new JobFolder(path), serving.settings.trainDir);
+    const jobs = new Jobs(serving, new JobFolder(path));
     await jobs.#lock();
-    for (const record of await jobs.#folder.list()) await jobs.#takeUp(record);
-    jobs.#every(SWEEP_MS, () => jobs.#sweep());
-    void jobs.#nextTraining();
+    // All are known before one goes on: it may be another's turn.
+    const found = (await jobs.#folder.list()).map((record) => jobs.#add(record));
+    for (const job of found) await jobs.#takeUp(job);
+    jobs.#background.every(SWEEP_MS, () => jobs.#sweep());
+    jobs.#background.do(jobs.#training.next());
     return jobs;
   }
 
@@ -129,17 +84,10 @@ export class Jobs {
     });
   }
 
-  async #takeUp(record: JobRecord): Promise<void> {
-    const job = this.#add(record);
-    if (isOver(record)) {
-      if (record.type === "train") await this.#readSteps(job);
-      return;
-    }
-    if (record.type === "train") {
-      if (record.process && (await isRunning(record.process))) this.#watchTraining(job);
-      else if (record.process) await this.#lostProcess(job);
-      return;
-    }
+  async #takeUp(job: Job): Promise<void> {
+    const { record } = job;
+    if (record.type === "train") return await this.#training.takeUp(job);
+    if (isOver(record)) return;
     if (record.attempts >= MOST_ATTEMPTS)
       await this.#end(job, "failed", {
         code: "ERR_INTERRUPTED",
@@ -147,12 +95,14 @@ export class Jobs {
       });
     else {
       record.state = "queued";
-      this.#inBackground(this.#compute(job));
+      this.#background.do(this.#compute(job));
     }
   }
 
   #add(record: JobRecord): Job {
-    const job: Job = { record, steps: [], controller: new AbortController(), watchers: new Set() };
+    const job: Job = {
+      ...{ record, training: new TrainingProgress(), controller: new AbortController(), watchers: new Set() },
+    };
     this.#jobs.set(record.id, job);
     return job;
   }
@@ -162,7 +112,7 @@ export class Jobs {
     const { maxJobs } = this.#serving.settings;
     const unfinished = [...this.#jobs.values()].filter(({ record }) => !isOver(record)).length;
     if (unfinished >= maxJobs) throw new HttpError(429, "ERR_BUSY", "too many jobs are waiting", { retryAfter: 60 });
-    if (type === "train") await this.datasetOf(fields);
+    if (type === "train") await this.#training.sourcesOf(fields);
     const inputs = { ...(image && { image: "image.png" }), ...(mask && { mask: "mask.png" }) };
     const record: JobRecord = {
       ...{ id: this.#folder.newId(), type, client, state: "queued", created: Date.now() / 1000 },
@@ -173,30 +123,8 @@ export class Jobs {
       ...(mask && { "mask.png": await mask.encode("png") }),
     });
     const job = this.#add(record);
-    if (type === "train") this.#inBackground(this.#nextTraining());
-    else this.#inBackground(this.#compute(job));
+    this.#background.do(type === "train" ? this.#training.next() : this.#compute(job));
     return this.#view(job);
-  }
-
-  /** The folder of the data set that a training job names, and its model. @throws a 400 */
-  async datasetOf({ dataset, model }: Record<string, unknown>): Promise<{ dataset: string; model: string }> {
-    if (this.#trainDir === undefined)
-      throw new HttpError(400, "ERR_CONFIG", "this server does not train: it has no --train_dir", { param: "type" });
-    const refuse = (param: string, problem: string) => new HttpError(400, "ERR_INVALID_ARGUMENT", problem, { param });
-    const path = await realpath(join(this.#trainDir, String(dataset))).catch(() => undefined);
-    const inside = `${await realpath(this.#trainDir)}${sep}`;
-    if (!path?.startsWith(inside) || !(await stat(path)).isDirectory())
-      throw refuse("dataset", "there is no such data set on this server");
-    const from = this.#serving.store.sourceOf(model as string | undefined);
-    if (from === undefined) throw refuse("model", "the model was given to the server by a program: it has no files");
-    return { dataset: path, model: from };
-  }
-
-  /** The names of the data sets that training jobs may use. */
-  async datasets(): Promise<string[]> {
-    if (this.#trainDir === undefined) return [];
-    const entries = await readdir(this.#trainDir, { withFileTypes: true });
-    return entries.filter((each) => each.isDirectory() && DATASET.test(each.name)).map(({ name }) => name);
   }
 
   list(client: string): JobView[] {
@@ -209,7 +137,24 @@ export class Jobs {
   }
 
   steps(id: string, client: string, after: number): TrainingStep[] {
-    return this.#find(id, client).steps.filter(({ step }) => step > after);
+    return this.#find(id, client).training.steps.filter(({ step }) => step > after);
+  }
+
+  /** Samples of training, by the paths of their images. */
+  samples(id: string, client: string, after: number): { step: number; images: string[] }[] {
+    return this.#find(id, client)
+      .training.samples.filter(({ step }) => step > after)
+      .map(({ step, count }) => ({
+        step,
+        images: Array.from({ length: count }, (_, i) => `/v1/jobs/${id}/samples/${step}/${i}`),
+      }));
+  }
+
+  /** An image that training made as a sample. @throws a 404 */
+  async sample(id: string, client: string, step: number, index: number): Promise<Buffer> {
+    const known = this.#find(id, client).training.samples.find((each) => each.step === step);
+    if (!known || index >= known.count) throw new HttpError(404, "ERR_NOT_FOUND", "the job has no such sample");
+    return await readFile(validationFile(this.#folder.of(id, "model"), step, index));
   }
 
   /** A file of a job's results. */
@@ -233,15 +178,8 @@ export class Jobs {
     const { record } = job;
     if (isOver(record)) return this.#view(job);
     job.controller.abort(CANCELLED);
-    if (record.type === "train") {
-      if (record.process) {
-        record.cancelling = true;
-        await this.#folder.save(record);
-        await endProcess(record.process, "SIGTERM");
-        const { process } = record;
-        this.#after(KILL_MS, () => this.#inBackground(endProcess(process, "SIGKILL")));
-      } else await this.#end(job, "cancelled");
-    } else if (record.state === "queued") await this.#end(job, "cancelled");
+    if (record.state === "queued") await this.#end(job, "cancelled");
+    else if (record.type === "train") await this.#training.cancel(job);
     return this.#view(job);
   }
 
@@ -321,106 +259,7 @@ export class Jobs {
     job.progress = undefined;
     await this.#folder.save(record);
     this.#tell(job);
-    if (this.#training === job) {
-      this.#training = undefined;
-      this.#inBackground(this.#nextTraining());
-    }
-  }
-
-  /** Starts the next training job: one runs at a time. */
-  async #nextTraining(): Promise<void> {
-    if (this.#training || this.#stopping) return;
-    const waiting = [...this.#jobs.values()].filter(({ record }) => record.type === "train" && !isOver(record));
-    const next = waiting.find(({ record }) => !record.process);
-    if (!next) return;
-    this.#training = next;
-    const { record } = next;
-    try {
-      const where = await this.datasetOf(record.fields);
-      const output = this.#folder.of(record.id, "model");
-      const log = this.#folder.of(record.id, "train.log");
-      record.attempts++;
-      record.started ??= Date.now() / 1000;
-      record.state = "running";
-      record.process = await startTraining({ ...where, fields: record.fields, output, log });
-      await this.#folder.save(record);
-      this.#watchTraining(next);
-    } catch (error) {
-      await this.#fail(next, error);
-    }
-  }
-
-  /** Follows a training process, whoever started it, by what it prints. */
-  #watchTraining(job: Job): void {
-    this.#training = job;
-    const { record } = job;
-    const log = new TrainingLog(this.#folder.of(record.id, "train.log"));
-    let attempt = 0;
-    let last: TrainingEvent | undefined;
-    const read = async () => {
-      for (const event of await log.next()) {
-        last = event;
-        if (event.event === "started") attempt++;
-        this.#trained(job, event, attempt);
-      }
-    };
-    this.#every(POLL_MS, async (stop) => {
-      const alive = await isRunning(record.process!);
-      await read();
-      if (alive) return;
-      stop();
-      if (last?.event === "done") await this.#end(job, "succeeded");
-      else if (record.cancelling) await this.#end(job, "cancelled");
-      else if (last?.event === "error")
-        await this.#end(job, "failed", { code: String(last.code), message: String(last.message) });
-      else await this.#lostProcess(job);
-    });
-  }
-
-  /** A process ended without a word, as by kill -9 or when the machine stopped: it goes on from its newest checkpoint. */
-  async #lostProcess(job: Job): Promise<void> {
-    const { record } = job;
-    const last = await this.#readSteps(job);
-    delete record.process;
-    if (last?.event === "done") return await this.#end(job, "succeeded");
-    if (record.cancelling) return await this.#end(job, "cancelled");
-    if (record.attempts >= MOST_ATTEMPTS)
-      return await this.#end(job, "failed", {
-        code: "ERR_INTERRUPTED",
-        message: `the training process was killed ${record.attempts} times`,
-      });
-    record.state = "queued";
-    await this.#folder.save(record);
-    if (this.#training === job) this.#training = undefined;
-    await this.#nextTraining();
-  }
-
-  /** The steps of a job whose process has ended. @returns the last thing that it said */
-  async #readSteps(job: Job): Promise<TrainingEvent | undefined> {
-    const events = await new TrainingLog(this.#folder.of(job.record.id, "train.log")).next();
-    for (const event of events) this.#trained(job, event, 0);
-    job.progress = undefined;
-    return events.at(-1);
-  }
-
-  #trained(job: Job, event: TrainingEvent, attempt: number): void {
-    const number = (name: string) => (typeof event[name] === "number" ? (event[name] as number) : null);
-    if (event.event === "started") {
-      const total = number("total_steps") ?? 0;
-      job.total = total;
-      job.progress = { state: "running", step: number("step") ?? 0, total_steps: total, seconds_left: 0 };
-    }
-    if (event.event !== "step") return;
-    const step = number("step")!;
-    // After a resumption, steps are made again that were made after the checkpoint.
-    while ((job.steps.at(-1)?.step ?? 0) >= step) job.steps.pop();
-    job.steps.push({ step, train_loss: number("train_loss") });
-    job.loss = number("train_loss");
-    const total = job.progress?.state === "running" ? job.progress.total_steps : 0;
-    const seconds = number("seconds") ?? 0;
-    const left = Math.round(10 * seconds * Math.max(0, total - step)) / 10;
-    job.progress = { state: "running", step, total_steps: total, seconds_left: left };
-    if (attempt > 0) this.#tell(job);
+    this.#training.ended(job);
   }
 
   #tell(job: Job): void {
@@ -428,27 +267,8 @@ export class Jobs {
     for (const tell of job.watchers) tell(event);
   }
 
-  #view({ record, progress, loss, steps, total }: Job): JobView {
-    const { id, type, state, created, started, finished, attempts, seed, results, error } = record;
-    const running = progress?.state === "running" ? progress : undefined;
-    const ahead = [...this.#jobs.values()].filter(
-      (other) => other.record.type === "train" && !isOver(other.record) && other.record.created < created,
-    );
-    const position = progress?.state === "waiting" ? progress.position : type === "train" ? ahead.length : 0;
-    return {
-      ...{ id, object: "job", type, state, created: Math.floor(created), attempts },
-      started: started === undefined ? null : Math.floor(started),
-      finished: finished === undefined ? null : Math.floor(finished),
-      position: state === "queued" ? position : null,
-      step: running?.step ?? steps.at(-1)?.step ?? null,
-      total_steps: running?.total_steps ?? total ?? null,
-      seconds_left: isOver(record) ? null : (progress?.seconds_left ?? null),
-      train_loss: loss ?? null,
-      seed: seed ?? null,
-      results: results.map((_, i) => `/v1/jobs/${id}/results/${i}`),
-      model: type === "train" && state === "succeeded" ? `${id}/model` : null,
-      error: error ?? null,
-    };
+  #view(job: Job): JobView {
+    return viewOf(job, this.#jobs.values());
   }
 
   /** Removes jobs whose results were kept for long enough. */
@@ -461,39 +281,10 @@ export class Jobs {
       }
   }
 
-  /** Does something that nobody waits for until the server stops. */
-  #inBackground(work: Promise<void>): void {
-    const logged = work.catch((error) => this.#serving.log.error(error)).finally(() => this.#pending.delete(logged));
-    this.#pending.add(logged);
-  }
-
-  #after(milliseconds: number, work: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      work();
-    }, milliseconds);
-    this.#timers.add(timer.unref());
-  }
-
-  /** Does something again and again, one at a time, until it stops that or the server does. */
-  #every(milliseconds: number, work: (stop: () => void) => Promise<void>): void {
-    let over = false;
-    const again = () =>
-      this.#after(milliseconds, () => {
-        const done = work(() => {
-          over = true;
-        });
-        this.#inBackground(done.finally(() => !over && !this.#stopping && again()));
-      });
-    again();
-  }
-
   /** Leaves all jobs for the next start; training goes on meanwhile. */
   async stop(): Promise<void> {
-    this.#stopping = true;
-    for (const timer of this.#timers) clearTimeout(timer);
     for (const { controller, record } of this.#jobs.values()) if (!isOver(record)) controller.abort(STOPPING);
-    while (this.#pending.size > 0) await Promise.all(this.#pending);
+    await this.#background.stop();
     this.#release();
     await this.#held;
   }

@@ -8,6 +8,7 @@ import { packageRoot } from "../../runtime/platform.js";
 import { trainOptions } from "../../training/options.js";
 import type { Schema } from "../fields.js";
 import type { TrainingProcess } from "./job.js";
+import type { StartTicket } from "./start-ticket.js";
 
 /** Options whose values name nothing on the server's disk or elsewhere. */
 const HARMLESS = Object.entries(trainOptions as Readonly<Record<string, OptionDeclaration>>).filter(
@@ -15,10 +16,13 @@ const HARMLESS = Object.entries(trainOptions as Readonly<Record<string, OptionDe
     !secret && group !== "Hub" && (["integer", "number", "bigint", "boolean"].includes(type) || choices !== undefined),
 );
 
-/** Fields of a training job beside its model and data set: the options of `ip2p train` that name no files. */
+/** Characters of the instruction for samples at most. */
+const MAX_PROMPT = 4000;
+
+/** Fields of a training job beside its model, data set and image: the options of `ip2p train` that name no files. */
 export function trainingFields(): Record<string, Schema> {
   const types: Partial<Record<OptionDeclaration["type"], string>> = { bigint: "integer" };
-  return Object.fromEntries(
+  const fields = Object.fromEntries(
     HARMLESS.map(([name, { type, help, min, max, choices }]) => [
       name,
       {
@@ -30,6 +34,8 @@ export function trainingFields(): Record<string, Schema> {
       },
     ]),
   );
+  const description = "of a training job: an instruction for image, by which samples are made while it trains";
+  return { ...fields, validation_prompt: { type: "string", minLength: 1, maxLength: MAX_PROMPT, description } };
 }
 
 /** What a training process is started with. */
@@ -39,14 +45,19 @@ export interface TrainingRun {
   /** The data set's folder. */
   dataset: string;
   fields: Readonly<Record<string, unknown>>;
+  /** The image that samples are made of, and the option that names it; undefined without samples. */
+  image: { option: "val_image_url" | "val_image_url_or_path"; path: string } | undefined;
   /** Where the model goes. */
   output: string;
   /** What it prints is added to this file. */
   log: string;
+  /** That the process begins by taking. */
+  ticket: StartTicket;
 }
 
 /** Starts `ip2p train` in a process that outlives this one, from the newest checkpoint if there is one. */
-export async function startTraining({ model, dataset, fields, output, log }: TrainingRun): Promise<TrainingProcess> {
+export async function startTraining(run: TrainingRun): Promise<TrainingProcess> {
+  const { model, dataset, fields, image, output, log, ticket } = run;
   const flags = HARMLESS.flatMap(([name, { type }]) => {
     const value = fields[name];
     if (value === undefined || value === false) return [];
@@ -55,10 +66,13 @@ export async function startTraining({ model, dataset, fields, output, log }: Tra
   const fixed = {
     ...{ pretrained_model_name_or_path: model, train_data_dir: dataset, output_dir: output },
     ...{ resume_from_checkpoint: "latest", report_to: "none" },
+    ...(image && { [image.option]: image.path, validation_prompt: String(fields.validation_prompt) }),
   };
-  const always = Object.entries(fixed).flatMap(([name, value]) => [`--${name}`, value]);
-  const program = join(packageRoot, "dist", "cli", "main.js");
-  const pid = await startDetached(process.execPath, [program, "train", ...always, ...flags, "--json"], { output: log });
+  // An instruction may begin with a dash.
+  const always = Object.entries(fixed).map(([name, value]) => `--${name}=${value}`);
+  const program = join(packageRoot, "dist", "server", "jobs", "training-process.js");
+  const args = [program, ticket.path, "train", ...always, ...flags, "--json"];
+  const pid = await startDetached(process.execPath, args, { output: log });
   return { pid, started: await processStart(pid) };
 }
 

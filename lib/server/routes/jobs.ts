@@ -3,17 +3,20 @@ import { lorasOf } from "../adapter-turns.js";
 import { HttpError } from "../errors.js";
 import { EventStream } from "../events.js";
 import { type EditFields, editSchema, type Schema } from "../fields.js";
+import { DATASET, datasetNames } from "../jobs/datasets.js";
 import { isOver, type JobRecord } from "../jobs/job.js";
-import { DATASET, type JobEvent, type Jobs } from "../jobs/jobs.js";
+import type { Jobs } from "../jobs/jobs.js";
 import { trainingFields } from "../jobs/training.js";
+import type { JobEvent } from "../jobs/view.js";
 import type { RouteDoc } from "../openapi.js";
 import { JSON_LIMIT, loadRequestPictures, sizeOf } from "../pictures.js";
 import { tidyBody } from "../request-body.js";
 import type { Serving } from "../serving.js";
 
 interface ById {
-  Params: { id: string; index: string };
+  Params: { id: string; step: string; index: string };
 }
+type Later = ById & { Querystring: { after?: number } };
 
 /** The routes of jobs: work that a client need not wait for. */
 export function addJobRoutes(app: FastifyInstance, serving: Serving, jobs: Jobs): void {
@@ -44,7 +47,7 @@ export function addJobRoutes(app: FastifyInstance, serving: Serving, jobs: Jobs)
   app.get("/v1/jobs", options(LIST), async (request) => ({ object: "list", data: jobs.list(client(request)) }));
   app.get("/v1/datasets", options(DATASETS), async () => ({
     object: "list",
-    data: (await jobs.datasets()).map((id) => ({ id, object: "dataset" })),
+    data: (await datasetNames(settings.trainDir)).map((id) => ({ id, object: "dataset" })),
   }));
   app.get<ById>("/v1/jobs/:id", options(ONE), async (request) => jobs.get(request.params.id, client(request)));
   app.post<ById>("/v1/jobs/:id/cancel", options(CANCEL), async (request) =>
@@ -54,27 +57,23 @@ export function addJobRoutes(app: FastifyInstance, serving: Serving, jobs: Jobs)
     await jobs.remove(request.params.id, client(request));
     return { id: request.params.id, object: "job", deleted: true };
   });
-  app.get<ById & { Querystring: { after?: number } }>(
-    "/v1/jobs/:id/steps",
-    {
-      ...options(STEPS),
-      schema: {
-        querystring: {
-          type: "object",
-          additionalProperties: false,
-          properties: { after: { type: "integer", minimum: 0 } },
-        },
-      },
-    },
-    async (request) => ({
-      object: "list",
-      data: jobs.steps(request.params.id, client(request), request.query.after ?? 0),
-    }),
-  );
+  const after = { type: "integer", minimum: 0 };
+  const querystring = { type: "object", additionalProperties: false, properties: { after } };
+  app.get<Later>("/v1/jobs/:id/steps", { ...options(STEPS), schema: { querystring } }, async (request) => ({
+    object: "list",
+    data: jobs.steps(request.params.id, client(request), request.query.after ?? 0),
+  }));
+  app.get<Later>("/v1/jobs/:id/samples", { ...options(SAMPLES), schema: { querystring } }, async (request) => ({
+    object: "list",
+    data: jobs.samples(request.params.id, client(request), request.query.after ?? 0),
+  }));
+  app.get<ById>("/v1/jobs/:id/samples/:step/:index", options(SAMPLE), async (request, reply) => {
+    const { id, step, index } = request.params;
+    return reply.type("image/png").send(await jobs.sample(id, client(request), numberOf(step), numberOf(index)));
+  });
   app.get<ById>("/v1/jobs/:id/results/:index", options(RESULT), async (request, reply) => {
     const { id, index } = request.params;
-    if (!/^\d{1,3}$/.test(index)) throw new HttpError(404, "ERR_NOT_FOUND", "the job has no such result");
-    const { name, bytes } = await jobs.result(id, client(request), Number(index));
+    const { name, bytes } = await jobs.result(id, client(request), numberOf(index));
     return reply.type(`image/${name.split(".").at(-1)}`).send(bytes);
   });
   app.get<ById>("/v1/jobs/:id/events", options(EVENTS), async (request, reply) => {
@@ -96,21 +95,35 @@ export function addJobRoutes(app: FastifyInstance, serving: Serving, jobs: Jobs)
   });
 }
 
+/** A number in a path. @throws a 404 */
+function numberOf(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new HttpError(404, "ERR_NOT_FOUND", "there is nothing here");
+}
+
 /** What a job is made of: fields that are valid, and its images. */
 async function prepared(
   serving: Serving,
   type: JobRecord["type"],
-  body: EditFields & { dataset?: string },
+  body: EditFields & { dataset?: string; validation_prompt?: string },
   signal: AbortSignal,
 ) {
   const { settings, store, loras: known, reading } = serving;
+  const pictures = async () => {
+    reading.count++;
+    return await loadRequestPictures(body, settings, signal).finally(() => reading.count--);
+  };
   if (type === "train") {
     const names = ["model", "dataset", ...Object.keys(trainingFields())];
     const fields = Object.fromEntries(Object.entries(body).filter(([name]) => names.includes(name)));
-    if (body.dataset === undefined)
-      throw new HttpError(400, "ERR_INVALID_ARGUMENT", "a training job needs dataset", { param: "dataset" });
+    const refuse = (problem: string, param: string) => new HttpError(400, "ERR_INVALID_ARGUMENT", problem, { param });
+    if (body.dataset === undefined) throw refuse("a training job needs dataset", "dataset");
     store.get(body.model);
-    return { fields };
+    if (body.validation_prompt === undefined && body.image === undefined) return { fields };
+    if (body.validation_prompt === undefined)
+      throw refuse("samples of image need validation_prompt", "validation_prompt");
+    if (body.mask !== undefined) throw refuse("samples are made without mask", "mask");
+    return { fields, image: (await pictures()).image };
   }
   if (body.prompt === undefined)
     throw new HttpError(400, "ERR_INVALID_ARGUMENT", "a job for images needs prompt", { param: "prompt" });
@@ -122,9 +135,7 @@ async function prepared(
   };
   const fields = { ...plain, computation };
   if (type === "generate") return { fields };
-  reading.count++;
-  const { image, mask } = await loadRequestPictures(body, settings, signal).finally(() => reading.count--);
-  return { fields, image, mask };
+  return { fields, ...(await pictures()) };
 }
 
 function jobSchema(edit: Schema): Schema {
@@ -152,6 +163,7 @@ const JOB: Schema = {
     total_steps: { type: ["integer", "null"] },
     seconds_left: { type: ["number", "null"], description: "estimated from measured rates" },
     train_loss: { type: ["number", "null"] },
+    sampled_step: { type: ["integer", "null"], description: "the last step after which training made samples" },
     attempts: { type: "integer", description: "how often it was begun" },
     results: { type: "array", items: { type: "string" }, description: "paths of its images" },
     model: { type: ["string", "null"], description: "of a training job: where its model is, below --jobs_dir" },
@@ -185,18 +197,35 @@ const REMOVE: RouteDoc = {
   answer: json({ type: "object" }),
   errors: [404, 409],
 };
+const AFTER = { name: "after", in: "query", schema: { type: "integer", minimum: 0 } };
+const INDEX = { name: "index", in: "path", required: true, schema: { type: "string" } };
 const STEPS: RouteDoc = {
   summary: "The steps of a training job",
-  parameters: [...PARAMETERS, { name: "after", in: "query", schema: { type: "integer", minimum: 0 } }],
+  parameters: [...PARAMETERS, AFTER],
   answer: list({
     type: "object",
     properties: { step: { type: "integer" }, train_loss: { type: ["number", "null"] } },
   }),
   errors: [404],
 };
+const SAMPLES: RouteDoc = {
+  summary: "The samples of a training job: paths of images by step",
+  parameters: [...PARAMETERS, AFTER],
+  answer: list({
+    type: "object",
+    properties: { step: { type: "integer" }, images: { type: "array", items: { type: "string" } } },
+  }),
+  errors: [404],
+};
+const SAMPLE: RouteDoc = {
+  summary: "An image that a training job made as a sample",
+  parameters: [...PARAMETERS, { ...INDEX, name: "step" }, INDEX],
+  answer: { "image/png": {} },
+  errors: [404],
+};
 const RESULT: RouteDoc = {
   summary: "An image that a job made",
-  parameters: [...PARAMETERS, { name: "index", in: "path", required: true, schema: { type: "string" } }],
+  parameters: [...PARAMETERS, INDEX],
   answer: { "image/png": {}, "image/jpeg": {}, "image/webp": {} },
   errors: [404],
 };

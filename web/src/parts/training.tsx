@@ -1,7 +1,9 @@
 import { useState } from "preact/hooks";
-import type { Job, JobStep } from "../api.js";
-import { models } from "../state.js";
-import { cancelJob, datasets, forgetJob, isOver, jobs, steps, train } from "../training.js";
+import type { Job, JobSamples, JobStep } from "../api.js";
+import { fitImage } from "../image-files.js";
+import { longestOf, models, source } from "../state.js";
+import { cancelJob, datasets, forgetJob, isOver, jobs, samples, steps, train } from "../training.js";
+import { SampleView } from "./sample-view.js";
 
 const NUMBERS = [
   { name: "max_train_steps", label: "Training steps", min: 1, value: 500 },
@@ -19,7 +21,7 @@ export function Training() {
       {datasets.value.length > 0 && <TrainingForm />}
       <ul class="jobs">
         {jobs.value.map((job) => (
-          <TrainingJob key={job.id} job={job} all={steps.value[job.id] ?? []} />
+          <TrainingJob key={job.id} job={job} all={steps.value[job.id] ?? []} made={samples.value[job.id] ?? []} />
         ))}
       </ul>
     </section>
@@ -29,6 +31,8 @@ export function Training() {
 function TrainingForm() {
   const [dataset, setDataset] = useState(datasets.value[0]!);
   const [model, setModel] = useState(models.value[0]?.id ?? "");
+  const [sampled, setSampled] = useState("");
+  const [every, setEvery] = useState(1);
   const [numbers, setNumbers] = useState<Record<string, number>>(
     Object.fromEntries(NUMBERS.map(({ name, value }) => [name, value])),
   );
@@ -42,12 +46,22 @@ function TrainingForm() {
       </select>
     </label>
   );
+  const base = models.value.find(({ id }) => id === model);
+  // The recipes count differently, as diffusers' scripts do.
+  const [unit, interval] = base?.class_name.includes("XL")
+    ? (["steps", "validation_steps"] as const)
+    : (["epochs", "validation_epochs"] as const);
+  const sampling = async () => {
+    if (sampled.trim() === "" || !source.value || !base) return {};
+    const image = await fitImage(source.value, longestOf(base));
+    return { validation_prompt: sampled, image, [interval]: every };
+  };
   return (
     <form
       aria-label="Training"
       onSubmit={(event) => {
         event.preventDefault();
-        void train({ dataset, model, ...numbers });
+        void train(async () => ({ dataset, model, ...numbers, ...(await sampling()) }));
       }}
     >
       <div class="grid">
@@ -68,13 +82,37 @@ function TrainingForm() {
             />
           </label>
         ))}
+        <label class="field">
+          Samples by instruction
+          <input
+            value={sampled}
+            disabled={!source.value}
+            placeholder={source.value ? "none" : "choose an image above first"}
+            onInput={(event) => setSampled(event.currentTarget.value)}
+          />
+          <span class="hint">edits of the image above, to see what is learnt</span>
+        </label>
+        <label class="field">
+          Samples after every … {unit}
+          <input
+            type="number"
+            {...{ min: 1, step: 1, value: every, disabled: sampled.trim() === "" }}
+            onChange={({ currentTarget: { valueAsNumber } }) => valueAsNumber >= 1 && setEvery(valueAsNumber)}
+          />
+        </label>
       </div>
       <button type="submit">Train</button>
     </form>
   );
 }
 
-function TrainingJob({ job, all }: { job: Job; all: readonly JobStep[] }) {
+interface TrainingJobProps {
+  job: Job;
+  all: readonly JobStep[];
+  made: readonly JobSamples[];
+}
+
+function TrainingJob({ job, all, made }: TrainingJobProps) {
   const { state, step, total_steps: total, seconds_left: left, position, error, model } = job;
   const last = all.at(-1);
   return (
@@ -97,6 +135,7 @@ function TrainingJob({ job, all }: { job: Job; all: readonly JobStep[] }) {
           loss {last.train_loss.toPrecision(3)} at step {last.step}
         </span>
       )}
+      {made.length > 0 && <SampleView all={made} />}
     </li>
   );
 }

@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError } from "../../../core/errors.js";
 import { Generator } from "../../../core/generator.js";
 import { ioError } from "../../../files/io-error.js";
@@ -15,6 +15,11 @@ const IMAGE_GUIDANCE_SCALE = 1.5;
 
 /** The folder in the output folder that holds a folder for each validated step. */
 export const VALIDATION_FOLDER = "validation";
+
+/** An image that was made for validation after a step. */
+export function validationFile(outputDir: string, step: number, index: number): string {
+  return join(outputDir, VALIDATION_FOLDER, `step-${String(step).padStart(6, "0")}`, `${index}.png`);
+}
 
 /** The validation input; the image is read before training and kept in memory. */
 export interface ValidationInput {
@@ -85,7 +90,7 @@ export async function validate(
   signal?: AbortSignal,
 ): Promise<{ images: RgbImage[]; files: string[] }> {
   const edit = await models.editor();
-  const folder = join(place.outputDir, VALIDATION_FOLDER, `step-${String(place.step).padStart(6, "0")}`);
+  const folder = dirname(validationFile(place.outputDir, place.step, 0));
   try {
     await mkdir(folder, { recursive: true });
   } catch (error) {
@@ -103,7 +108,7 @@ export async function validate(
       generator: validation.generator ?? new Generator("cpu", (validation.seed + BigInt(i)) % 2n ** 64n),
       signal,
     });
-    const file = join(folder, `${i}.png`);
+    const file = validationFile(place.outputDir, place.step, i);
     await made[0]!.save(file);
     images.push(made[0]!);
     files.push(file);
