@@ -2,7 +2,7 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { type LoadImageOptions, loadImage, RgbImage } from "../images/index.js";
 import { loadStored } from "../images/load.js";
 import { HttpError } from "./errors.js";
-import type { EditFields } from "./fields.js";
+import { type EditFields, OUTPUT_FORMATS } from "./fields.js";
 import type { ServerSettings } from "./options.js";
 
 /** Limit of a JSON body. Parsing a large one would block the event loop; send larger images as multipart or by URL. */
@@ -39,6 +39,12 @@ export async function loadRequestPictures(
     image: await loadImage(picture, limits),
     mask: maskSource === undefined ? undefined : await loadMask(maskSource, limits),
   };
+}
+
+/** Has what reads and writes images loaded now: with the first request it would block the event loop, and all others. */
+export async function loadImageLibrary(): Promise<void> {
+  const pixel = new RgbImage(1, 1, new Uint8Array(3));
+  for (const format of OUTPUT_FORMATS) await loadImage(await pixel.encode(format));
 }
 
 /** A mask as pipelines take it; that of OpenAI's API is transparent where the image is painted anew. */

@@ -13,6 +13,7 @@ import { ModelStore, type ServerLoras } from "./model-store.js";
 import type { ServerModels } from "./models.js";
 import { documentRoutes } from "./openapi.js";
 import { resolveServerOptions, type ServerOptions } from "./options.js";
+import { loadImageLibrary } from "./pictures.js";
 import { BoundedQueue } from "./queue.js";
 import { RequestLives } from "./request-life.js";
 import { addAdminRoutes } from "./routes/admin.js";
@@ -109,6 +110,7 @@ async function createServing(
     onLoad: (name) => metrics.loads.inc({ model: name }),
   });
   metrics.watchMemory(() => store.bytes);
+  await loadImageLibrary();
   if (settings.warmUp)
     for (const { name, loaded } of store.list) {
       // With a memory budget, one would push out the other.

@@ -258,7 +258,7 @@ describe.skipIf(!existsSync(executablePath))("adapters and training in Chromium"
       ["Batch size", "2"],
     ] as const)
       await form.getByLabel(label).fill(value);
-    await form.getByLabel("Samples by instruction").fill("make it snow");
+    await form.getByLabel("Edit for samples").fill("make it snow");
     await form.getByLabel("Samples after every … epochs").fill("2");
     await form.getByRole("button", { name: "Train" }).click();
     // They come while it trains.

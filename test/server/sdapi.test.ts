@@ -97,6 +97,34 @@ it("txt2img asks for images from text, which this model cannot make", async () =
   expect(answer.json().error.message).toMatch(/cannot make images from text/);
 });
 
+/** What webuiapi 0.9.17, the client most used in Python, sends for a call with nothing but a prompt and a seed. */
+const OF_WEBUIAPI = {
+  ...{ prompt: "a cat", styles: [], seed: 5, subseed: -1, subseed_strength: 0.0, seed_resize_from_h: 0 },
+  ...{ seed_resize_from_w: 0, batch_size: 1, n_iter: 1, steps: 4, cfg_scale: 7.0, width: 16, height: 16 },
+  ...{ restore_faces: false, tiling: false, do_not_save_samples: false, do_not_save_grid: false, negative_prompt: "" },
+  ...{ eta: 1.0, s_churn: 0, s_tmax: 0, s_tmin: 0, s_noise: 1, override_settings: {}, sampler_name: "Euler a" },
+  ...{ override_settings_restore_afterwards: true, scheduler: "automatic", sampler_index: "Euler a" },
+  ...{ script_name: null, script_args: [], send_images: true, save_images: false, alwayson_scripts: {} },
+};
+
+it("takes what a client of Python sends", async () => {
+  const images = {
+    ...{ init_images: [await image()], resize_mode: 0, denoising_strength: 0.75, mask_blur: 4, inpainting_fill: 0 },
+    ...{ inpaint_full_res: true, inpaint_full_res_padding: 0, inpainting_mask_invert: 0, include_init_images: false },
+    ...{ initial_noise_multiplier: 1, image_cfg_scale: 1.5 },
+  };
+  // The pipeline of these tests has no other schedulers.
+  const edited = await post("img2img", { ...OF_WEBUIAPI, ...images, sampler_name: undefined });
+  expect({ status: edited.statusCode, body: edited.body }).toMatchObject({ status: 200 });
+  const made = await post("txt2img", {
+    ...{ ...OF_WEBUIAPI, enable_hr: false, hr_scale: 2, hr_upscaler: "Latent", hr_second_pass_steps: 0 },
+    ...{ hr_resize_x: 0, hr_resize_y: 0, hr_checkpoint_name: null, hr_sampler_name: null, hr_scheduler: null },
+    ...{ hr_prompt: "", hr_negative_prompt: "", denoising_strength: 0.7, firstphase_width: 0, firstphase_height: 0 },
+  });
+  // All fields are known: what is missing is a model for it.
+  expect(made.json().error.message).toMatch(/cannot make images from text/);
+});
+
 it("progress tells how far a request is, and interrupt ends it", async () => {
   expect(await get("progress")).toMatchObject({ progress: 0, state: { job_count: 0 }, current_image: null });
   stuck = true;

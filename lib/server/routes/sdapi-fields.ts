@@ -40,12 +40,19 @@ const WITHOUT_EFFECT = [
   ...["resize_mode", "mask_blur", "mask_blur_x", "mask_blur_y", "inpainting_fill", "mask_round", "infotext"],
   ...["initial_noise_multiplier", "override_settings_restore_afterwards", "force_task_id", "disable_extra_networks"],
   ...["comments", "hr_scale", "hr_upscaler", "firstphase_width", "firstphase_height", "hr_second_pass_steps"],
-  ...["hr_resize_x", "hr_resize_y", "refiner_switch_at"],
+  ...["hr_resize_x", "hr_resize_y", "hr_checkpoint_name", "hr_sampler_name", "hr_scheduler", "hr_prompt"],
+  ...["hr_negative_prompt", "refiner_switch_at"],
 ];
+
+/** Fields without effect on images from text alone: there, this one is `enable_hr`'s. */
+const OF_TEXT = ["denoising_strength"];
+
+const namesWithoutEffect = (withPicture: boolean) => (withPicture ? WITHOUT_EFFECT : [...WITHOUT_EFFECT, ...OF_TEXT]);
 
 /** The names of those among a request's fields. */
 export function withoutEffect(body: object): string[] {
-  return Object.keys(body).filter((name) => WITHOUT_EFFECT.includes(name));
+  const names = namesWithoutEffect("init_images" in body);
+  return Object.keys(body).filter((name) => names.includes(name));
 }
 
 /** The fields of a request there that are computed, after validation. */
@@ -75,7 +82,8 @@ export function sdSchema(settings: ServerSettings, withPicture: boolean): Schema
   const ours = editSchema(settings).properties as Record<string, Schema>;
   const size = { type: "integer", minimum: 8, maximum: 65_536, default: 512 };
   const count = { type: "integer", minimum: 1, maximum: settings.maxImages, default: 1 };
-  const anything = Object.fromEntries(WITHOUT_EFFECT.map((name) => [name, { description: "without effect" }]));
+  const without = namesWithoutEffect(withPicture);
+  const anything = Object.fromEntries(without.map((name) => [name, { description: "without effect" }]));
   const neutral = Object.fromEntries(Object.entries(ONLY_NEUTRAL).map(([name, values]) => [name, { enum: values }]));
   return {
     type: "object",

@@ -83,14 +83,14 @@ function TrainingForm() {
           </label>
         ))}
         <label class="field">
-          Samples by instruction
+          Edit for samples
           <input
             value={sampled}
             disabled={!source.value}
             placeholder={source.value ? "none" : "choose an image above first"}
             onInput={(event) => setSampled(event.currentTarget.value)}
           />
-          <span class="hint">edits of the image above, to see what is learnt</span>
+          <span class="hint">what to do with the image above, to see what is learnt</span>
         </label>
         <label class="field">
           Samples after every … {unit}
