@@ -1,15 +1,19 @@
 // Measures requests that are computed together beside the same requests one by one:
 //
-//   node bench/serving.mjs [--model DIR] [--concurrent 8] [--steps 20] [--size 64] [--rounds 3] [--dtype float32] [--output FILE]
+//   node bench/serving.mjs [--model DIR] [--concurrent 8] [--steps 20] [--size 64] [--rounds 3] [--dtype float32] [--passes 3,6,12,24] [--output FILE]
 //
 // Without --model, the built-in one. A round makes as many edits as are concurrent, first one after the other, then all at
-// once with step batching; the figures are medians of the rounds. Prints images per minute, and their ratio.
+// once with step batching; the figures are medians of the rounds. Prints images per minute, and their ratio. --passes also
+// measures a pass through the UNet for each of these numbers of rows: its seconds, and how much the process grew by it at
+// most beside what the package counts on (unetMemory).
 
 import { writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { builtInModel, InstructPix2PixPipeline, RgbImage } from "../dist/index.js";
+import { builtInModel, InstructPix2PixPipeline, RgbImage, Tensor } from "../dist/index.js";
+import { bytesOf } from "../dist/pipelines/check-memory.js";
+import { unetMemory } from "../dist/pipelines/footprint.js";
 import { native } from "../dist/runtime/native.js";
 import { commit, describeMachine, loadAverage, peakMemory } from "./machine.mjs";
 
@@ -21,6 +25,7 @@ const { values } = parseArgs({
     size: { type: "string", default: "64" },
     rounds: { type: "string", default: "3" },
     dtype: { type: "string", default: "float32" },
+    passes: { type: "string", default: "" },
     threads: { type: "string", default: "" },
     output: { type: "string" },
   },
@@ -59,6 +64,22 @@ for (let round = 0; round < rounds; round++) {
   times.alone.push(await seconds(oneByOne));
   times.together.push(await seconds(together));
 }
+const measured = [];
+for (const rows of values.passes.split(",").filter(Boolean).map(Number)) {
+  const { in_channels: channels, cross_attention_dim: width } = pipe.unet.config;
+  const latents = { height: size / pipe.vae.scaleFactor, width: size / pipe.vae.scaleFactor };
+  const sample = await Tensor.randn([rows, channels, latents.height, latents.width]);
+  const text = await Tensor.randn([rows, 77, width]);
+  const before = process.memoryUsage().rss;
+  let most = before;
+  const watch = setInterval(() => {
+    most = Math.max(most, process.memoryUsage().rss);
+  }, 5);
+  const time = await seconds(async () => (await pipe.unet.forward(sample, 500, text)).dispose());
+  clearInterval(watch);
+  const expectedBytes = unetMemory(pipe.unet.config, latents, { rows, bytes: bytesOf(pipe.unet) });
+  measured.push({ rows, seconds: time, secondsPerRow: time / rows, grownBytes: most - before, expectedBytes });
+}
 const perMinute = (time) => (60 * count) / time;
 const [alone, batched] = [median(times.alone), median(times.together)];
 const result = {
@@ -71,6 +92,7 @@ const result = {
   ratio: alone / batched,
   runsPerPass: passes.reduce((sum, { runs }) => sum + runs, 0) / passes.length,
   seconds: times,
+  ...(measured.length > 0 && { passes: measured }),
   peakBytes: peakMemory(),
 };
 console.log(JSON.stringify(result, null, 2));

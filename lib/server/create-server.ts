@@ -2,7 +2,7 @@ import fastify, { type FastifyInstance, LogController } from "fastify";
 import { createAccess } from "./access/access.js";
 import { HttpError } from "./errors.js";
 import { resolveServerOptions } from "./options.js";
-import { type EditsPluginOptions, editsPlugin, handleErrors, requestId } from "./plugin.js";
+import { answerError, type EditsPluginOptions, editsPlugin, handleErrors, requestId } from "./plugin.js";
 
 /** A server whose models are loaded. */
 export interface ImageServer extends AsyncDisposable {
@@ -43,6 +43,9 @@ export async function createServer(options: EditsPluginOptions): Promise<ImageSe
       headersTimeout: 1000 * Math.min(60, settings.bodyTimeout),
       connectionsCheckingInterval: Math.min(5000, 500 * settings.bodyTimeout),
     },
+    // Paths that the router refuses by itself. Nothing has a name that is as long as that.
+    frameworkErrors: (error, request, reply) =>
+      answerError(error.code === "FST_ERR_MAX_PARAM_LENGTH" ? nothingHere() : error, request, reply as never, false),
     trustProxy: createAccess(settings).trustProxy,
     genReqId: ({ headers }) => requestId(headers["x-request-id"]),
   }) as unknown as FastifyInstance;
@@ -50,7 +53,7 @@ export async function createServer(options: EditsPluginOptions): Promise<ImageSe
   handleErrors(app, () => false);
   app.addHook("onRequest", async (request) => {
     // Checked in this hook so that no body is read first.
-    if (request.is404) throw new HttpError(404, "ERR_NOT_FOUND", "there is nothing here");
+    if (request.is404) throw nothingHere();
   });
   app.register(editsPlugin, options);
   await app.ready();
@@ -62,3 +65,5 @@ export async function createServer(options: EditsPluginOptions): Promise<ImageSe
     [Symbol.asyncDispose]: close,
   };
 }
+
+const nothingHere = () => new HttpError(404, "ERR_NOT_FOUND", "there is nothing here");

@@ -126,7 +126,8 @@ export function handleErrors(app: FastifyInstance, isReceiving: (request: Fastif
   app.setErrorHandler((error: Error, request, reply) => answerError(error, request, reply, isReceiving(request)));
 }
 
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, receiving: boolean): void {
+/** @param receiving whether it arose while the body was read */
+export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, receiving: boolean): void {
   const described = describeError(error, receiving);
   if (described.statusCode === 500) request.log.error(error);
   if (described.retryAfter !== undefined) reply.header("retry-after", described.retryAfter);

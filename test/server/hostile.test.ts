@@ -102,6 +102,18 @@ it("refuses a form without boundary, also where no body is expected", async () =
   }
 });
 
+it("answers paths that no route can read as all others, with its own errors", async () => {
+  for (const [path, status] of [
+    [`/examples/world/${"1".repeat(500)}`, 404],
+    ["/v1/models/%zz", 400],
+  ] as const) {
+    const answer = await server.app.inject({ url: path, headers: { host: "localhost" } });
+    expect([path, answer.statusCode]).toEqual([path, status]);
+    expect(answer.json().error).toMatchObject({ message: expect.any(String), type: "invalid_request_error" });
+    expect(answer.headers["x-request-id"]).toBeTruthy();
+  }
+});
+
 it("serves no file by any path", async () => {
   for (const path of [
     ...[
