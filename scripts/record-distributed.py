@@ -4,7 +4,8 @@
     python scripts/record-distributed.py script train_instruct_pix2pix.py [--processes 2 3 4] [--output DIR]
 
 `reduce` writes test/fixtures/distributed/reduce.json: for 2, 3 and 4 processes the SHA-256 of the gradients that
-DistributedDataParallel makes of known ones, in its first step and, with the buckets that it builds then, in its second.
+DistributedDataParallel makes of known ones, in its first step and, with the buckets that it builds then, in its second. They
+become ready in the order of the parameters, or in that of the UNet's backward pass.
 
 `script` runs diffusers' training script under torchrun and writes test/fixtures/script-ddpN/: the flags, the logged losses
 and the final UNet (the norm of every parameter). Needs torch, diffusers, transformers, accelerate, datasets and
@@ -49,12 +50,12 @@ def gradient_seed(step, rank, parameter):
     return 1_000_000 * step + 10_000 * rank + parameter
 
 
-def reduce_rank(output):
+def reduce_rank(order, output):
     import torch
     import torch.distributed as dist
     from diffusers import UNet2DConditionModel
 
-    class Given(torch.nn.Module):
+    class OfParameters(torch.nn.Module):
         """A loss whose gradients are the given numbers, and become ready in the order of the parameters."""
 
         def __init__(self):
@@ -67,9 +68,24 @@ def reduce_rank(output):
                 total = total + (parameter * gradient).sum()
             return total
 
+    class OfBackward(OfParameters):
+        """The UNet's own backward pass, whose gradients are replaced by the given numbers."""
+
+        def __init__(self):
+            super().__init__()
+            for i, parameter in enumerate(self.unet.parameters()):
+                parameter.register_hook(lambda _, i=i: self.gradients[i])
+
+        def forward(self, gradients):
+            self.gradients = gradients
+            config = self.unet.config
+            sample = torch.ones(1, config.in_channels, 8, 8)
+            embeddings = torch.ones(1, 7, config.cross_attention_dim)
+            return self.unet(sample, torch.zeros(1), embeddings).sample.square().mean()
+
     dist.init_process_group("gloo")
     rank = dist.get_rank()
-    model = torch.nn.parallel.DistributedDataParallel(Given())
+    model = torch.nn.parallel.DistributedDataParallel({"parameters": OfParameters, "backward": OfBackward}[order]())
     names = [name for name, _ in model.module.unet.named_parameters()]
     hashes = []
     for step in range(2):
@@ -90,13 +106,14 @@ def reduce_rank(output):
 
 
 def record_reduce():
-    recorded = {}
-    for processes in (2, 3, 4):
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            torchrun(processes, "reduce-rank", file.name)
-            answer = json.loads(Path(file.name).read_text())
-        recorded["parameters"] = answer["parameters"]
-        recorded.setdefault("hashes", {})[processes] = answer["hashes"]
+    recorded = {"hashes": {"parameters": {}, "backward": {}}}
+    for order, hashes in recorded["hashes"].items():
+        for processes in (2, 3, 4):
+            with tempfile.NamedTemporaryFile(suffix=".json") as file:
+                torchrun(processes, "reduce-rank", order, file.name)
+                answer = json.loads(Path(file.name).read_text())
+            recorded["parameters"] = answer["parameters"]
+            hashes[processes] = answer["hashes"]
     folder = FIXTURES / "distributed"
     folder.mkdir(exist_ok=True)
     (folder / "reduce.json").write_text(json.dumps(recorded, indent=1) + "\n")

@@ -1,7 +1,7 @@
 // One of several processes that average known gradients twice, as scripts/record-distributed.py has PyTorch do, and print
-// the SHA-256 of what came out.
+// the SHA-256 of what came out. The gradients become ready in the order of the parameters, or in that of the backward pass.
 //
-//   node bits-rank.mjs RANK SIZE PORT
+//   node bits-rank.mjs RANK SIZE PORT parameters|backward
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -13,6 +13,7 @@ import { restoreTensors } from "../../../dist/training/named-tensors.js";
 import { Trainer } from "../../../dist/training/trainer.js";
 
 const [rank, size, port] = process.argv.slice(2, 5).map(Number);
+const order = process.argv[5];
 const at = (path) => fileURLToPath(new URL(`../../fixtures/${path}`, import.meta.url));
 const { parameters } = JSON.parse(readFileSync(at("distributed/reduce.json"), "utf8"));
 const place = { rank, size, localRank: rank, host: "here", masterHost: "127.0.0.1", masterPort: port };
@@ -42,7 +43,9 @@ for (const step of [0, 1]) {
     given[name] = await Tensor.randn(gradients[name].shape, { generator });
   }
   await restoreTensors(gradients, given, "the gradients");
-  await trainer.reduce();
+  if (order === "parameters") await trainer.reduce();
+  // To which this adds zeros.
+  else (await trainer.accumulate(batch, 0, { reduces: true })).dispose();
   const hash = createHash("sha256");
   for (const name of [...parameters].sort()) {
     const values = await gradients[name].toArray();

@@ -81,13 +81,18 @@ test("processes that share the optimizer's state come to the same bits, and bflo
 });
 
 const bits = fileURLToPath(new URL("./bits-rank.mjs", import.meta.url));
-const recorded = readJson<{ hashes: Record<string, string[]> }>(fixture("distributed", "reduce.json"));
+const recorded = readJson<{ hashes: Record<string, Record<string, string[]>> }>(fixture("distributed", "reduce.json"));
 
-test.each([2, 3, 4])("%i processes average gradients to the bits of DistributedDataParallel", async (size) => {
-  const port = String(await freePort());
-  const ranks = Array.from({ length: size }, (_, rank) => run<string[]>([String(rank), String(size), port], bits));
-  for (const hashes of await Promise.all(ranks)) expect(hashes).toEqual(recorded.hashes[size]);
-});
+test.each(["parameters", "backward"].flatMap((order) => [2, 3, 4].map((size) => [size, order] as const)))(
+  "%i processes average gradients to the bits of DistributedDataParallel, in the order of %s",
+  async (size, order) => {
+    const port = String(await freePort());
+    const ranks = Array.from({ length: size }, (_, rank) =>
+      run<string[]>([String(rank), String(size), port, order], bits),
+    );
+    for (const hashes of await Promise.all(ranks)) expect(hashes).toEqual(recorded.hashes[order]![size]);
+  },
+);
 
 test("a GPU that is not there is refused by name, before the processes meet", async () => {
   const store = await native().openStore("127.0.0.1", 0, true, 10_000, false);
