@@ -68,9 +68,10 @@ export function runProgram(
       stdio: [openInput ? "pipe" : "ignore", "pipe", "pipe"],
     } as const);
     let killer: NodeJS.Timeout | undefined;
-    signal?.addEventListener("abort", () => {
+    const onAbort = () => {
       if (killAfter) killer = setTimeout(() => child.kill("SIGKILL"), killAfter());
-    });
+    };
+    signal?.addEventListener("abort", onAbort);
     for (const stream of ["stdout", "stderr"] as const)
       child[stream]!.setEncoding("utf8").on("data", (text: string) => {
         if (onOutput) onOutput(text, stream);
@@ -78,6 +79,8 @@ export function runProgram(
       });
     child.on("error", (error) => child.pid === undefined && settle({ ...result, error }));
     child.on("close", (status, by) => {
+      // A timer for a program that has ended would keep this process alive.
+      signal?.removeEventListener("abort", onAbort);
       clearTimeout(killer);
       settle({ ...result, status, signal: by });
     });

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { findBuildTools } from "../../lib/runtime/build-tools.js";
 import { childEnvironment, findProgram } from "../../lib/runtime/child-environment.js";
 import { Lines, nodeProgram, runProgram, runProgramSync } from "../../lib/runtime/child-process.js";
@@ -143,6 +143,14 @@ describe("a child process", () => {
     const { status, error } = await runProgram("/nowhere/python3", []);
     expect({ status, code: (error as NodeJS.ErrnoException).code }).toEqual({ status: null, code: "ENOENT" });
     expect(hostile.run).toEqual([]);
+  });
+
+  it("that has ended is not killed later, nor waited for", async () => {
+    const stop = new AbortController();
+    const killAfter = vi.fn(() => 60_000);
+    const { status } = await runProgram(nodeProgram.path, nodeProgram.args(""), { signal: stop.signal, killAfter });
+    stop.abort();
+    expect([status, killAfter.mock.calls.length]).toEqual([0, 0]);
   });
 
   it("does not search the current directory, nor do its own children", () => {
