@@ -25,7 +25,9 @@ const { values } = parseArgs({
 const timeout = Number(values.timeout);
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const fixture = at("test/fixtures/script-full");
-const STEPS = 16;
+const STEPS = 60;
+/** No failure comes later, so that the run has not ended by then. */
+const LAST = 40;
 
 /** Numbers from 0 to 1 that follow from the seed. */
 let counter = 0;
@@ -123,7 +125,7 @@ async function fail(kind, number, whole) {
   const output = outputFor(kind, number);
   const run = new Run(output);
   // Steps take less time than starting: any step, and any moment in it.
-  await run.reaches(1 + Math.floor(random() * (STEPS - 4)));
+  await run.reaches(1 + Math.floor(random() * LAST));
   await pause(random() * 30);
   const rank = kind === "disk" ? 0 : Math.floor(random() * 2);
   const ids = run.ranks;

@@ -3,7 +3,7 @@ import { sleep } from "../core/sleep.js";
 import { Tensor } from "../core/tensor.js";
 import type { NativeProcessGroup } from "../runtime/contract/index.js";
 import { cancellable, native } from "../runtime/native.js";
-import { errorOf, type Failure, failureOf, lost, parseFailure } from "./failure.js";
+import { errorOf, type Failure, failureOf, parseFailure, storeGone } from "./failure.js";
 import { FAILURE, Heartbeat } from "./heartbeat.js";
 import { type Member, meet } from "./members.js";
 import { checkNetwork } from "./network.js";
@@ -39,6 +39,7 @@ export class ConnectedGroup implements ProcessGroup {
   readonly #place: Place;
   readonly #members: readonly Member[];
   readonly #store: StoreClient;
+  /** For short operations, which do not wait for those of the other one. */
   readonly #pulse: StoreClient;
   readonly #heartbeat: Heartbeat;
   readonly #timeoutMs: number;
@@ -92,16 +93,22 @@ export class ConnectedGroup implements ProcessGroup {
       opened.push(store);
       return store;
     };
+    let group: ConnectedGroup;
     try {
       const store = await open(false);
       const pulse = await open(true);
       const members = await meet(store, place, timeoutMs, signal);
-      await checkNetwork(place.host, members);
-      const group = new ConnectedGroup(place, members, store, pulse, options);
+      group = new ConnectedGroup(place, members, store, pulse, options);
+    } catch (error) {
+      for (const store of opened) store.dispose();
+      throw error;
+    }
+    try {
       await group.#join(signal, options.device ?? "cpu");
       return group;
     } catch (error) {
-      for (const store of opened) store.dispose();
+      await group.fail(error);
+      await group.close();
       throw error;
     }
   }
@@ -178,8 +185,8 @@ export class ConnectedGroup implements ProcessGroup {
     } catch (error) {
       if (this.#exchanges.signal.aborted) throw this.#error ?? error;
       if (!isInstructPix2PixError(error, "ERR_DISTRIBUTED")) throw error;
-      const found = await unlessAborted(this.#heartbeat.findLost(), this.#waits.signal).catch(() =>
-        this.#storeGone(error),
+      const found = await unlessAborted(this.#heartbeat.findLost(), this.#waits.signal).catch((gone: Error) =>
+        this.#storeGone(gone),
       );
       if (found) this.#hear(found);
       this.#whole = false;
@@ -201,8 +208,9 @@ export class ConnectedGroup implements ProcessGroup {
     const failure = failureOf(error, { rank, host: this.#place.host, step: this.#step });
     try {
       // The first failure is the cause of the others.
-      if ((await this.#store.get(FAILURE, 0)) === undefined) await this.#store.set(FAILURE, JSON.stringify(failure));
-      await this.#count(ARRIVED + FAILED);
+      const store = this.#pulse;
+      if ((await store.get(FAILURE, 0)) === undefined) await store.set(FAILURE, JSON.stringify(failure));
+      await this.#count(ARRIVED + FAILED, store);
     } catch {
       // Nobody is left to be told.
     }
@@ -212,10 +220,10 @@ export class ConnectedGroup implements ProcessGroup {
     this.#heartbeat.stop();
     if (this.#whole) {
       try {
-        await this.#store.add("left", 1);
+        await this.#pulse.add("left", 1);
         // Others may still be reading from the store that this process serves.
         const end = performance.now() + LEAVE_MS;
-        while (this.isMain && (await this.#store.add("left", 0)) < this.size && performance.now() < end)
+        while (this.isMain && (await this.#pulse.add("left", 0)) < this.size && performance.now() < end)
           await sleep(20);
       } catch {
         // The store has gone before.
@@ -226,16 +234,29 @@ export class ConnectedGroup implements ProcessGroup {
     this.#store.dispose();
   }
 
+  /** Connects with all others, so that tensors can be exchanged. */
   async #join(signal: AbortSignal | undefined, device: string): Promise<void> {
+    const listening = await checkNetwork(this.#place.host, this.#members);
+    if (this.#error) throw this.#error;
+    // Gloo tries for longer.
+    const late = AbortSignal.timeout(this.#timeoutMs);
     try {
       const joined = native().openProcessGroup(
         ...([this.#store.handle, `ip2p/${this.#place.attempt}/group`, this.rank, this.size] as const),
         ...([this.#timeoutMs, device] as const),
       );
-      this.#native = await unlessAborted(joined, signal);
+      this.#native = await unlessAborted(
+        joined,
+        AbortSignal.any([late, this.#waits.signal, ...(signal ? [signal] : [])]),
+      );
     } catch (error) {
-      this.#heartbeat.stop();
-      throw error;
+      if (this.#error) throw this.#error;
+      const isGloos = device === "cpu" && isInstructPix2PixError(error, "ERR_DISTRIBUTED");
+      if (!late.aborted && !isGloos) throw error;
+      throw groupError(
+        `${this.#place.host}, which listens at ${listening}, and the other processes cannot reach one another; GLOO_SOCKET_IFNAME names the network interface to use`,
+        error,
+      );
     }
   }
 
@@ -248,15 +269,15 @@ export class ConnectedGroup implements ProcessGroup {
   }
 
   /** → the sum, if this process is the last one */
-  async #count(mine: number): Promise<number | undefined> {
+  async #count(mine: number, store = this.#store): Promise<number | undefined> {
     const number = this.#agreements++;
     const key = `agreement/${number}`;
-    const total = await this.#store.add(key, mine);
+    const total = await store.add(key, mine);
     if (countOf(total, ARRIVED) < this.size) return undefined;
-    await this.#store.set(`${key}/all`, String(total));
+    await store.set(`${key}/all`, String(total));
     // All have read the one before.
     if (number > 0)
-      for (const old of [`agreement/${number - 1}`, `agreement/${number - 1}/all`]) await this.#store.remove(old);
+      for (const old of [`agreement/${number - 1}`, `agreement/${number - 1}/all`]) await store.remove(old);
     return total;
   }
 
@@ -270,15 +291,15 @@ export class ConnectedGroup implements ProcessGroup {
       if (this.#error) throw this.#error;
       if (isInstructPix2PixError(error, "ERR_DISTRIBUTED")) {
         this.#hear(this.#storeGone(error));
-        throw this.#error;
+        // Rank 0 is not told that it has gone itself.
+        throw this.#error ?? error;
       }
       throw error;
     }
   }
 
   #storeGone({ message }: Error): Failure {
-    const { host } = this.#members[0]!;
-    return lost({ rank: 0, host, step: this.#step }, `has gone, and with it the processes' store (${message})`);
+    return storeGone({ host: this.#members[0]!.host, step: this.#step }, message);
   }
 
   /** Takes note of the first failure of another process. */
@@ -286,7 +307,7 @@ export class ConnectedGroup implements ProcessGroup {
     if (this.#error || failure.rank === this.rank) return;
     this.#error = errorOf(failure);
     if (failure.code === null) this.#whole = false;
-    this.#onStatus?.({ step: this.#step, victimOf: failure.rank, isLost: failure.code === null });
+    this.#onStatus?.({ step: this.#step, victimOf: failure.rank, isSilent: failure.isSilent });
     this.#heartbeat.stop();
     this.#waits.abort(this.#error);
     // Who fails in good order does so between exchanges, so that one that is under way completes.
@@ -302,7 +323,6 @@ function countOf(total: number, unit: number): number {
 /** Does not wait any more once the signal fires, whatever becomes of the work. */
 async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
-  throwIfAborted(signal);
   let onAbort: () => void;
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => {
@@ -312,6 +332,7 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefine
         reject(error);
       }
     };
+    if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
   });
   try {

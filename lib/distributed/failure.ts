@@ -11,17 +11,29 @@ export interface Failure {
   readonly message: string;
   /** Of its error; null for one that has gone without a word. */
   readonly code: ErrorCode | null;
+  /** Whether it has given no sign of life for a while, though its connections may still be open. */
+  readonly isSilent: boolean;
 }
+
+type Whereabouts = Pick<Failure, "rank" | "host" | "step">;
 
 /** The failure of a process that can still tell it. */
-export function failureOf(error: unknown, { rank, host, step }: Omit<Failure, "message" | "code">): Failure {
+export function failureOf(error: unknown, { rank, host, step }: Whereabouts): Failure {
   const message = error instanceof Error ? error.message : String(error);
-  return { rank, host, step, message, code: isInstructPix2PixError(error) ? error.code : "ERR_INTERNAL" };
+  const code = isInstructPix2PixError(error) ? error.code : "ERR_INTERNAL";
+  return { rank, host, step, message, code, isSilent: false };
 }
 
-/** A process that has gone without a word. */
-export function lost({ rank, host, step }: Omit<Failure, "message" | "code">, message: string): Failure {
-  return { rank, host, step, message, code: null };
+/** A process that gives no sign of life. */
+export function silent({ rank, host, step }: Whereabouts, message: string): Failure {
+  return { rank, host, step, message, code: null, isSilent: true };
+}
+
+/** Rank 0, if the store that it serves cannot be reached any more. It may live, without connections. */
+export function storeGone({ host, step }: Omit<Whereabouts, "rank">, reason: string): Failure {
+  const why = reason.replace(/^the processes' store is gone: /, "");
+  const message = `has gone, or the connection to it, and with it the processes' store (${why})`;
+  return { rank: 0, host, step, message, code: null, isSilent: false };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { sleep } from "../core/sleep.js";
-import { type Failure, lost, parseFailure } from "./failure.js";
+import { type Failure, parseFailure, silent, storeGone } from "./failure.js";
 import type { Member } from "./members.js";
 import type { StoreClient } from "./store-client.js";
 
@@ -70,19 +70,19 @@ export class Heartbeat {
     const since = await this.#store.get(FAILURE, 0);
     if (since !== undefined) return parseFailure(since);
     const after = await this.#readAll();
-    const silent = [...after.keys()].filter((rank) => after.get(rank)!.beats === before.get(rank)!.beats);
-    if (silent.length === 0) return undefined;
-    const failure = this.#lost(
-      silent[0]!,
+    const quiet = [...after.keys()].filter((rank) => after.get(rank)!.beats === before.get(rank)!.beats);
+    if (quiet.length === 0) return undefined;
+    const failure = this.#silent(
+      quiet[0]!,
       "has gone without a word (killed, or its host is gone)",
-      after.get(silent[0]!)!.step,
+      after.get(quiet[0]!)!.step,
     );
     await this.#store.set(FAILURE, JSON.stringify(failure));
     return failure;
   }
 
-  #lost(rank: number, message: string, step: number): Failure {
-    return lost({ rank, host: this.#options.members[rank]!.host, step }, message);
+  #silent(rank: number, message: string, step: number): Failure {
+    return silent({ rank, host: this.#options.members[rank]!.host, step }, message);
   }
 
   #schedule(delay: number): void {
@@ -92,17 +92,11 @@ export class Heartbeat {
   }
 
   #beat(): void {
-    const { timeoutMs, storePlace } = this.#options;
+    const { timeoutMs, storePlace, members } = this.#options;
+    const step = () => this.#pulses.get(0)?.step ?? 0;
     // An exchange with a store that hangs never ends.
     this.#watchdog = setTimeout(
-      () =>
-        this.#fail(
-          this.#lost(
-            0,
-            `does not answer, and with it the processes' store on ${storePlace}`,
-            this.#pulses.get(0)?.step ?? 0,
-          ),
-        ),
+      () => this.#fail(this.#silent(0, `does not answer, and with it the processes' store on ${storePlace}`, step())),
       timeoutMs,
     );
     this.#watchdog.unref();
@@ -111,11 +105,9 @@ export class Heartbeat {
         clearTimeout(this.#watchdog);
         if (!this.#ended) this.#schedule(this.#interval);
       },
-      () => {
+      ({ message }: Error) => {
         clearTimeout(this.#watchdog);
-        this.#fail(
-          this.#lost(0, `has gone, and with it the processes' store on ${storePlace}`, this.#pulses.get(0)?.step ?? 0),
-        );
+        this.#fail(storeGone({ host: members[0]!.host, step: step() }, message));
       },
     );
   }
@@ -132,7 +124,7 @@ export class Heartbeat {
       const now = performance.now();
       if (pulse?.beats !== beats) this.#pulses.set(other, { beats, step, at: now });
       else if (now - pulse.at > timeoutMs) {
-        const failure = this.#lost(
+        const failure = this.#silent(
           other,
           `has not answered for ${Math.round(timeoutMs / 1000)} s (it hangs, was stopped, or its host is gone)`,
           step,

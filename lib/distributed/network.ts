@@ -8,29 +8,35 @@ import { groupError } from "./store-client.js";
 const INTERFACE = "GLOO_SOCKET_IFNAME";
 
 /**
- * Gloo listens on the address that the host's name has, and silently on the loopback address if that is all; other hosts
- * cannot reach it there.
+ * Gloo listens at the addresses of the interfaces that `GLOO_SOCKET_IFNAME` names. Without it, it listens at the address that
+ * the host's name has, and silently at the loopback address if that is all; other hosts cannot reach it there.
  *
+ * @returns where this process listens, for messages
  * @throws `ERR_DISTRIBUTED` naming the interface or the host
  */
-export async function checkNetwork(host: string, members: readonly Member[]): Promise<void> {
-  const name = process.env.GLOO_SOCKET_IFNAME;
+export async function checkNetwork(host: string, members: readonly Member[]): Promise<string> {
   const interfaces = networkInterfaces();
-  if (name !== undefined) {
-    for (const each of name.split(","))
-      if (!interfaces[each])
-        throw groupError(`${INTERFACE} names ${quote(each)}, but ${host} has ${Object.keys(interfaces).join(", ")}`);
-    return;
+  const addressOf = (name: string) => interfaces[name]?.[0]?.address;
+  const isOneHost = new Set(members.map((member) => member.host)).size === 1;
+  const outward = Object.keys(interfaces).filter((each) => interfaces[each]!.some(({ internal }) => !internal));
+  const advice = `set ${INTERFACE} to the network interface that connects the hosts (${outward.join(", ")})`;
+  const names = process.env.GLOO_SOCKET_IFNAME?.split(",");
+  if (names) {
+    for (const name of names) {
+      if (!interfaces[name])
+        throw groupError(`${INTERFACE} names ${quote(name)}, but ${host} has ${Object.keys(interfaces).join(", ")}`);
+      if (!isOneHost && !outward.includes(name))
+        throw groupError(`${INTERFACE} names ${quote(name)}, where other hosts cannot reach ${host}; ${advice}`);
+    }
+    return names.map((name) => `${name} (${addressOf(name)})`).join(", ");
   }
-  if (new Set(members.map((member) => member.host)).size === 1) return;
   const address = await lookup(host).then(
     ({ address }) => address,
     () => undefined,
   );
-  if (address !== undefined && !isLoopback(address)) return;
-  const others = Object.keys(interfaces).filter((each) => interfaces[each]!.some(({ internal }) => !internal));
+  if (isOneHost || (address !== undefined && !isLoopback(address))) return address ?? "localhost";
   throw groupError(
-    `${host} ${address === undefined ? "cannot resolve its own name" : `knows itself as ${address}`}, where other hosts cannot reach it; set ${INTERFACE} to the network interface that connects the hosts (${others.join(", ")})`,
+    `${host} ${address === undefined ? "cannot resolve its own name" : `knows itself as ${address}`}, where other hosts cannot reach it; ${advice}`,
   );
 }
 

@@ -40,7 +40,7 @@ export interface ProcessGroup {
   /** The sums of numbers over all processes. */
   sum(values: readonly number[]): Promise<number[]>;
   /**
-   * Runs work that exchanges tensors with the others, and in which {@link signal} ends.
+   * Runs work that exchanges tensors with the others or that is in vain without them, and that {@link signal} ends.
    *
    * @throws the error of the process that failed, instead of what the exchange says
    */

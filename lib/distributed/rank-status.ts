@@ -10,7 +10,7 @@ export interface RankStatus {
   /** The rank of the process that has failed, if this one ends for that reason. */
   readonly victimOf?: number;
   /** Whether that process has given no sign of life, and is not about to end by itself. */
-  readonly isLost?: boolean;
+  readonly isSilent?: boolean;
 }
 
 /** Leaves the status for the launcher, if there is one. It is only for messages, so that a failure is ignored. */
@@ -27,8 +27,8 @@ export function writeRankStatus(status: RankStatus): void {
 /** The last status that was left at `path`; that before the first step if there is none. */
 export function readRankStatus(path: string): RankStatus {
   try {
-    const { step, victimOf, isLost } = JSON.parse(readFileSync(path, "utf8")) as Partial<RankStatus>;
-    const victim = typeof victimOf === "number" && { victimOf, isLost: isLost === true };
+    const { step, victimOf, isSilent } = JSON.parse(readFileSync(path, "utf8")) as Partial<RankStatus>;
+    const victim = typeof victimOf === "number" && { victimOf, isSilent: isSilent === true };
     return { step: typeof step === "number" ? step : 0, ...victim };
   } catch {
     return { step: 0 };

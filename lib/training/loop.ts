@@ -88,6 +88,8 @@ export async function runLoop(
   const isDone = () => progress.step >= totalSteps || progress.order.epoch >= epochs;
   const first = progress.step;
   let stops = false;
+  // Of several processes, also when another one is lost.
+  const interrupts = group.signal && signal ? AbortSignal.any([signal, group.signal]) : (group.signal ?? signal);
   const isStopped = () => (group.size > 1 ? stops : hooks.isStopRequested()) && progress.step > first;
   while (!isDone() && !isStopped()) {
     let epoch = progress.order.epoch;
@@ -133,18 +135,18 @@ export async function runLoop(
    */
   async function microStep(batch: TrainingBatch, isLast: boolean): Promise<void> {
     window.microSteps += 1;
-    const encoded = await batch.encode(signal);
+    const encoded = await group.exchange(() => batch.encode(interrupts));
     const prepared = encoded && (await prepareMicroBatch(encoded, run.draws, settings));
     try {
       const reduces = isLast && group.size > 1 && (await agreeToReduce(prepared?.sample.shape[0] ?? 0));
-      const waits = { signal: reduces ? group.signal : signal, reduces };
+      const waits = { signal: reduces ? group.signal : interrupts, reduces };
       const factor = (scaler?.scale ?? 1) / accumulation;
       if (prepared) {
         const work = async () => {
           using loss = await trainer.accumulate(prepared, factor, waits);
           return loss.item();
         };
-        const value = reduces ? await group.exchange(work) : await work();
+        const value = await group.exchange(work);
         // Of several processes all hear of it at the end of the step.
         if (!Number.isFinite(value) && !scaler && !reduces) await notFinite("loss", batch.rows);
         window.loss += value / accumulation;

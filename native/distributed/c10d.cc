@@ -28,8 +28,14 @@ namespace {
 /// How often a wait looks whether its job was cancelled.
 constexpr std::chrono::milliseconds kSlice{250};
 
+/// Without the place in Gloo's source, and what it and c10d advise developers to do.
 std::string reason_of(const std::exception_ptr& error) {
-  return describe_exception(error).message;
+  std::string reason = describe_exception(error).message;
+  const size_t place = reason.rfind("[/", 0) == 0 ? reason.find("] ") : std::string::npos;
+  if (place != std::string::npos) reason.erase(0, place + 2);
+  for (const char* advice : {". This is typically caused by ", ". Did the remote server "})
+    if (const size_t start = reason.find(advice); start != std::string::npos) reason.erase(start);
+  return reason;
 }
 
 /// Runs `body`; what c10d throws becomes ERR_DISTRIBUTED.

@@ -12,6 +12,7 @@
 #include <numeric>
 #include <utility>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "distributed/buckets.h"
 
@@ -117,6 +118,8 @@ void GradientReducer::begin(bool reduces) {
 }
 
 void GradientReducer::on_gradient(size_t i) {
+  // A backward pass may take longer than a process may give no sign of life.
+  check_cancelled();
   const c10::NoGradGuard no_gradients;
   at::Tensor& gradient = parameters_[i].parameter->value.mutable_grad();
   at::Tensor& view = views_[i];

@@ -1,4 +1,4 @@
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { InstructPix2PixError } from "../../lib/core/errors.js";
 import { ConnectedGroup } from "../../lib/distributed/connected-group.js";
 import type { RankStatus } from "../../lib/distributed/rank-status.js";
@@ -14,6 +14,9 @@ vi.mock("../../lib/runtime/native.js", async (original) => ({
   },
 }));
 const memory = await vi.hoisted(async () => import("./memory-store.js"));
+// Of hosts that know their own addresses.
+vi.mock("../../lib/distributed/network.js", () => ({ checkNetwork: async (host: string) => network(host) }));
+const network = vi.fn((_host: string) => "10.0.0.1");
 
 let port = 1000;
 const open: ConnectedGroup[] = [];
@@ -22,19 +25,24 @@ afterEach(async () => {
 });
 
 /** Processes that are only imagined. */
-async function connect(size: number, timeoutMs = 2_000, status: RankStatus[] = []): Promise<ConnectedGroup[]> {
+async function connecting(size: number, timeoutMs = 2_000, status: RankStatus[] = []) {
   port += 1;
   const place = (rank: number) => ({
     ...{ rank, size, localRank: rank, host: `host${rank}`, masterHost: "host0", masterPort: port },
     ...{ launcherServes: false, attempt: "0" },
   });
-  // Of hosts that know their own addresses.
-  vi.stubEnv("GLOO_SOCKET_IFNAME", "lo");
-  const groups = await Promise.all(
+  return Promise.allSettled(
     Array.from({ length: size }, (_, rank) =>
       ConnectedGroup.connect(place(rank), { timeoutMs, onStatus: (each) => rank === 0 && status.push(each) }),
     ),
   );
+}
+
+async function connect(...args: Parameters<typeof connecting>): Promise<ConnectedGroup[]> {
+  const groups = (await connecting(...args)).map((outcome) => {
+    if (outcome.status === "rejected") throw outcome.reason;
+    return outcome.value;
+  });
   open.push(...groups);
   return groups;
 }
@@ -74,7 +82,7 @@ test("a failure reaches all at the next agreement, with rank, host, step and cau
     // All can still be reached, so that the last step can be saved.
     expect(group.isWhole).toBe(true);
   }
-  expect(status.at(-1)).toEqual({ step: 7, victimOf: 2, isLost: false });
+  expect(status.at(-1)).toEqual({ step: 7, victimOf: 2, isSilent: false });
   await groups[1]!.gather("generators", "of rank 1");
   await groups[2]!.gather("generators", "of rank 2");
   expect(await groups[0]!.gather("generators", "of rank 0", 1_000)).toEqual(["of rank 0", "of rank 1", "of rank 2"]);
@@ -113,7 +121,7 @@ test("a process without signs of life is named, and so is a store that is gone o
   expect(silent[0]!.signal.aborted).toBe(true);
 
   for (const [how, words] of [
-    ["gone", /^rank 0 \(host0\) has gone, and with it the processes' store/],
+    ["gone", /^rank 0 \(host0\) has gone, or the connection to it, and with it the processes' store/],
     ["hangs", /^rank 0 \(host0\) does not answer, and with it the processes' store/],
   ] as const) {
     const groups = await connect(2, 500);
@@ -125,6 +133,34 @@ test("a process without signs of life is named, and so is a store that is gone o
     await waiting;
     open.splice(0);
   }
+});
+
+test("who cannot be connected with says so to the others, who do not wait any longer", async () => {
+  network.mockImplementation((host) => {
+    if (host === "host1") throw new InstructPix2PixError("ERR_DISTRIBUTED", "host1 has no network");
+    return "10.0.0.1";
+  });
+  memory.memoryAddon.openProcessGroup.mockReturnValue(new Promise(() => {}));
+  onTestFinished(() => {
+    network.mockReset().mockReturnValue("10.0.0.1");
+    memory.memoryAddon.openProcessGroup.mockReset().mockResolvedValue(memory.joined);
+  });
+  const outcomes = await connecting(3, 60_000);
+  expect(outcomes.map((outcome) => (outcome as PromiseRejectedResult).reason.message)).toEqual([
+    "rank 1 (host1) failed: host1 has no network",
+    "host1 has no network",
+    "rank 1 (host1) failed: host1 has no network",
+  ]);
+
+  // Nobody knows why.
+  network.mockReset().mockReturnValue("eth1 (10.0.0.1)");
+  for (const outcome of await connecting(2, 300))
+    expect(outcome).toMatchObject({
+      reason: {
+        code: "ERR_DISTRIBUTED",
+        message: expect.stringMatching(/host\d, which listens at eth1 \(10\.0\.0\.1\), and the other/),
+      },
+    });
 });
 
 test("processes that do not come, or are of another version, are named", async () => {

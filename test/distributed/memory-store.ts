@@ -1,3 +1,4 @@
+import { vi } from "vitest";
 import { InstructPix2PixError } from "../../lib/core/errors.js";
 
 /** The store of processes that are only imagined, by its host and port, as the addon would serve it. */
@@ -32,6 +33,9 @@ async function reach<T>({ store }: Handle, work: () => T): Promise<T> {
   return work();
 }
 
+/** A group that is connected. */
+export const joined = { dispose: () => {} };
+
 /** What the addon has for processes: a store in memory, and a group whose sums are those of one process. */
 export const memoryAddon = {
   CancelToken: class {
@@ -64,5 +68,5 @@ export const memoryAddon = {
       handle.store.values.delete(key);
       handle.store.numbers.delete(key);
     }),
-  openProcessGroup: async () => ({ dispose: () => {} }),
+  openProcessGroup: vi.fn(async (): Promise<object> => joined),
 };

@@ -115,9 +115,9 @@ async function runOnce(plan: Plan, attempt: number, io: CommandIo): Promise<Deat
   try {
     const masterPort = plan.masterPort === 0 ? await freePort(plan.masterHost) : plan.masterPort;
     const deaths: Death[] = [];
-    const lost = new Set<number>();
+    const silent = new Set<number>();
     // One that hangs does not hear that it is told to end.
-    const killAfter = (rank: number) => (io.signal?.aborted ? AFTER_SIGNAL_MS : lost.has(rank) ? 0 : AFTER_DEATH_MS);
+    const killAfter = (rank: number) => (io.signal?.aborted ? AFTER_SIGNAL_MS : silent.has(rank) ? 0 : AFTER_DEATH_MS);
     const run = async (localRank: number) => {
       const rank = plan.firstRank + localRank;
       const status = join(folder, `rank-${rank}.json`);
@@ -129,7 +129,7 @@ async function runOnce(plan: Plan, attempt: number, io: CommandIo): Promise<Deat
       );
       if (result.status === 0) return;
       const left = readRankStatus(status);
-      if (left.isLost) lost.add(left.victimOf!);
+      if (left.isSilent) silent.add(left.victimOf!);
       deaths.push({ rank, result, status: left, wasEnded: stop.signal.aborted, said });
       stop.abort();
     };
@@ -206,10 +206,15 @@ async function runRank(
   return { ...result, said };
 }
 
-/** The one that the others ended for, if it ran on this host. */
+/**
+ * The one that the others ended for, if it ran on this host. Where a connection broke, two may blame each other, or one that
+ * lives on until this launcher ends it: then the first one says what it saw.
+ */
 function culpritOf(deaths: readonly Death[]): Death | undefined {
   const [first] = deaths;
-  return deaths.find(({ rank }) => rank === first?.status.victimOf) ?? first;
+  const blamed = first && deaths.find(({ rank }) => rank === first.status.victimOf);
+  if (!blamed || blamed.status.victimOf === first.rank) return first;
+  return blamed.wasEnded && blamed.result.signal && !first.status.isSilent ? first : blamed;
 }
 
 function describeDeath({ rank, result, status: { step }, wasEnded, said }: Death): string {

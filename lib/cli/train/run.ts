@@ -18,8 +18,11 @@ function inFlags(event: TrainEvent): TrainEvent {
 /** Runs `ip2p train`. */
 export async function runTrain(values: TrainValues, io: CommandIo): Promise<number> {
   const place = placeFromEnvironment(io.env);
-  // c10d writes warnings of its own to standard error, which say the same as the errors here, but not to users.
-  if (place) process.env.TORCH_CPP_LOG_LEVEL ??= "ERROR";
+  // c10d and Gloo write to standard error, too, what the errors here say, but not to users.
+  if (place) {
+    process.env.TORCH_CPP_LOG_LEVEL ??= "FATAL";
+    process.env.GLOO_LOG_LEVEL ??= "UNSET";
+  }
   // Of several processes only rank 0 tells what all of them do.
   const isOther = place !== undefined && place.rank > 0;
   const reporter = createTrainReporter(isOther ? { json: false, progress: false, quiet: true } : values, io);

@@ -6,6 +6,14 @@ import { flagsOf } from "../reliability/train-process.js";
 
 const main = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
 
+/** Where a program runs. */
+interface Surroundings {
+  /** What goes before it on the command line, and replaces itself by it. */
+  prefix?: readonly string[];
+  /** More variables of the environment. */
+  env?: NodeJS.ProcessEnv | undefined;
+}
+
 /** `ip2p launch` with `train` behind it. */
 export class Launched {
   readonly child: ChildProcess;
@@ -13,9 +21,10 @@ export class Launched {
   #stdout = "";
   #listeners: (() => void)[] = [];
 
-  constructor(size: number, options: TrainInput, own: readonly string[] = []) {
+  constructor(size: number, options: TrainInput, own: readonly string[] = [], { prefix = [], env }: Surroundings = {}) {
     const launch = ["launch", `--num_processes=${size}`, ...own, "train", "--json", ...flagsOf(options)];
-    this.child = spawn(process.execPath, [main, ...launch], { stdio: ["ignore", "pipe", "pipe"] });
+    const [program, ...args] = [...prefix, process.execPath, main, ...launch];
+    this.child = spawn(program!, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
     let stderr = "";
     this.child.stdout!.setEncoding("utf8").on("data", (text: string) => {
       this.#stdout += text;
