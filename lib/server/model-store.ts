@@ -1,4 +1,6 @@
 import { readPipelineClass } from "../components/pipeline-class.js";
+import { resolveDevice } from "../core/device.js";
+import { resolveDType } from "../core/dtype.js";
 import { InstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
 import { Semaphore } from "../core/semaphore.js";
@@ -231,7 +233,12 @@ export class ModelStore implements Disposable {
 
   async #load(entry: Entry): Promise<void> {
     const { from, ...options } = entry.source!;
-    const pipeline = (await DiffusionPipeline.fromPretrained(from, options)) as unknown as ImagePipeline;
+    const { offload } = this.#settings;
+    const device = resolveDevice(options.device ?? "auto");
+    const beside = { device: "cpu", dtype: resolveDType(options.dtype ?? "float32", device) };
+    // The device need not hold all of a model that is offloaded.
+    const place = offload ? { ...options, ...beside } : options;
+    const pipeline = (await DiffusionPipeline.fromPretrained(from, place)) as unknown as ImagePipeline;
     entry.bytes = await weightBytes(pipeline);
     const budget = this.#budget;
     if (entry.bytes > budget) {
@@ -244,7 +251,7 @@ export class ModelStore implements Disposable {
     entry.about = describeModel(pipeline, from === builtInModel);
     // What it takes was not known before it was loaded for the first time.
     while (this.#loadedBytes > budget && this.#evictOldest(entry));
-    if (this.#settings.offload && pipeline instanceof DiffusionPipeline) await pipeline.enableModelCpuOffload();
+    if (offload && pipeline instanceof DiffusionPipeline) await pipeline.enableModelCpuOffload(device);
     this.#prepare(pipeline);
     this.#events.onLoad?.(entry.name, entry.bytes);
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { builtInModel, loadImage } from "../../lib/index.js";
+import { DiffusionPipeline } from "../../lib/pipelines/diffusion_pipeline.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { StableDiffusionImg2ImgPipeline } from "../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js";
 import { native } from "../../lib/runtime/native.js";
@@ -139,6 +140,25 @@ describe("a server", () => {
     const metrics = await (await fetch(`${url}/metrics`)).text();
     expect(metrics).toMatch(/^ip2p_pass_requests_count 1$/m);
     expect(metrics).toMatch(/^ip2p_weights_bytes [1-9]/m);
+  });
+
+  it("gives the same images with models that are offloaded, for which requests take turns", async () => {
+    await start({ models: { tiny } });
+    const plain = await Promise.all([1, 2, 3].map((seed) => edit({ seed })));
+    await server.close();
+    const offload = vi.spyOn(DiffusionPipeline.prototype, "enableModelCpuOffload");
+    await start({ models: { tiny: { from: tiny, device: "cpu" } }, offload: true });
+    expect(offload).toHaveBeenCalledExactlyOnceWith("cpu");
+    offload.mockRestore();
+    const offloaded = await Promise.all([1, 2, 3].map((seed) => edit({ seed })));
+    for (const [i, { status, data }] of offloaded.entries()) {
+      expect(status).toBe(200);
+      const worst = data!.reduce((most, x, k) => Math.max(most, Math.abs(x - plain[i]!.data![k]!)), 0);
+      expect(worst).toBeLessThanOrEqual(1);
+    }
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toMatch(/^ip2p_pass_requests_bucket\{le="1"\} 9$/m);
+    expect(metrics).toMatch(/^ip2p_pass_requests_count 9$/m);
   });
 
   it("says which models take no adapters, or not these, and stays as it is", async () => {
