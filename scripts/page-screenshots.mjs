@@ -47,18 +47,26 @@ async function keep(name, png) {
   await sharp(png).webp({ quality: 80 }).toFile(path);
 }
 
-/** A training job, while it runs. */
+/** A training job with its samples, while it runs. */
 async function shootTraining(name) {
-  const page = await browser.newPage({ viewport: { width: 900, height: 700 }, colorScheme: "light" });
+  const page = await browser.newPage({ viewport: { width: 900, height: 900 }, colorScheme: "light" });
+  await page.addInitScript(() => {
+    Math.random = () => 0.000042;
+  });
   page.setDefaultTimeout(150_000);
   await page.goto(url);
+  await page.getByRole("img", { name: /to change/ }).waitFor();
   const form = page.getByRole("form", { name: "Training" });
   await form.getByLabel("Data set").selectOption("dataset");
-  await form.getByLabel("Start from").selectOption("tiny");
-  for (const [label, value] of Object.entries({ "Training steps": "60", Resolution: "32", "Batch size": "2" }))
+  await form.getByLabel("Start from").selectOption("built-in");
+  for (const [label, value] of Object.entries({
+    ...{ "Training steps": "20", Resolution: "64", "Batch size": "2" },
+    ...{ "Edit for samples": "make the background peach", "Samples after every … epochs": "1" },
+  }))
     await form.getByLabel(label).fill(value);
   await form.getByRole("button", { name: "Train" }).click();
-  await page.getByText(/^step [345]\d of 60/).waitFor();
+  await page.getByText(/^step 1\d of 20/).waitFor();
+  await page.getByRole("img", { name: /^Sample 4 after step/ }).waitFor();
   await keep(name, await page.getByRole("region", { name: "Training" }).screenshot());
   await page.getByRole("button", { name: "Cancel training" }).click();
   await page.getByText("cancelled").waitFor();

@@ -1,6 +1,6 @@
 // Sends `ip2p serve` many requests and checks that its memory stays flat:
 //
-//   node scripts/soak-server.mjs [--requests 10000] [--clients 16] [--most 16] [--slope 1] [--leak]
+//   node scripts/soak-server.mjs [--requests 10000] [--clients 16] [--most 16] [--slope 1] [--leak] [--output FILE]
 //
 // Edits of a tiny image by the built-in model, by form and by JSON, among them clients that disconnect midway, bodies
 // that are not images, and unknown options. A tenth of the requests is a warm-up. Of the rest the highest
@@ -10,9 +10,13 @@
 //
 // --leak starts the server with a leak of 256 KiB for each edit. It must fail, which shows that this program detects a leak.
 
+import { writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import sharp from "sharp";
+import { commit, describeMachine, loadAverage } from "../bench/machine.mjs";
 import { ServerProcess } from "../test/examples/server-process.mjs";
 
 const { values } = parseArgs({
@@ -22,9 +26,11 @@ const { values } = parseArgs({
     most: { type: "string", default: "16" },
     slope: { type: "string", default: "1" },
     leak: { type: "boolean", default: false },
+    output: { type: "string" },
   },
 });
 const [requests, clients, most, steepest] = [values.requests, values.clients, values.most, values.slope].map(Number);
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const MEBIBYTE = 2 ** 20;
 const mebibytes = (bytes) => `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
 
@@ -107,16 +113,33 @@ try {
   const [first, second] = [highest(samples.slice(0, middle)), highest(samples.slice(middle))];
   const slope = (1000 * slopeOf(samples)) / 1e6;
   const flat = second - first < most * MEBIBYTE && slope < steepest;
+  const seconds = (performance.now() - begun) / 1000;
   const delays = samples.map(({ p99 }) => p99).sort((a, b) => a - b);
   const edits = await server.metric('ip2p_responses_total{status="200"}');
   const gone = await server.metric('ip2p_responses_total{status="499"}');
   console.log(
-    `${requests} requests in ${((performance.now() - begun) / 1000).toFixed(0)} s, ${edits} edits, ${gone} disconnected clients: resident memory ` +
+    `${requests} requests in ${seconds.toFixed(0)} s, ${edits} edits, ${gone} disconnected clients: resident memory ` +
       `${mebibytes(first)} at most in the first half, ${mebibytes(second)} in the second, ${slope.toFixed(3)} MB per 1,000 requests: ${flat ? "flat" : "NOT FLAT"}; ` +
       `event loop p99 between two samples ${delays[middle].toFixed(1)} ms (median), ${delays.at(-1).toFixed(1)} ms (highest)`,
   );
   for (const [what, count] of wrong) console.log(`${what}: ${count} times`);
   process.exitCode = flat && wrong.size === 0 ? 0 : 1;
+  const result = {
+    what: "ip2p serve with the built-in model over many requests of all kinds",
+    settings: values,
+    machine: describeMachine(),
+    commit: commit(root),
+    loadAverage: loadAverage(),
+    seconds,
+    edits,
+    disconnected: gone,
+    unexpected: Object.fromEntries(wrong),
+    residentBytes: { firstHalf: first, secondHalf: second },
+    megabytesPer1000Requests: slope,
+    flat,
+    eventLoopMilliseconds: { medianOfP99: delays[middle], highestP99: delays.at(-1) },
+  };
+  if (values.output) writeFileSync(values.output, `${JSON.stringify(result, null, 2)}\n`);
 } finally {
   await server.stop();
 }

@@ -62,6 +62,8 @@ export class TrainingJobs {
     try {
       await this.#start(next);
     } catch (error) {
+      // Its record could not be written, say: then nobody is to train for it.
+      if (next.record.process) await endProcess(next.record.process, "SIGTERM");
       await fail(next, error);
     }
   }
