@@ -4,8 +4,8 @@
 //
 // Without --model, the built-in one. A round makes as many edits as are concurrent, first one after the other, then all at
 // once with step batching; the figures are medians of the rounds. Prints images per minute, and their ratio. --passes also
-// measures a pass through the UNet for each of these numbers of rows: its seconds, and how much the process grew by it at
-// most beside what the package counts on (unetMemory).
+// measures, before all else, a pass through the UNet for each of these numbers of rows, given in ascending order: its seconds, and
+// how much the process has grown by then at most beside what the package counts on (unetMemory).
 
 import { writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -46,6 +46,22 @@ async function seconds(work) {
 }
 const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
 
+const measured = [];
+const before = process.memoryUsage().rss;
+let most = before;
+for (const rows of values.passes.split(",").filter(Boolean).map(Number)) {
+  const { in_channels: channels, cross_attention_dim: width } = pipe.unet.config;
+  const latents = { height: size / pipe.vae.scaleFactor, width: size / pipe.vae.scaleFactor };
+  const sample = await Tensor.randn([rows, channels, latents.height, latents.width]);
+  const text = await Tensor.randn([rows, 77, width]);
+  const watch = setInterval(() => {
+    most = Math.max(most, process.memoryUsage().rss);
+  }, 5);
+  const time = await seconds(async () => (await pipe.unet.forward(sample, 500, text)).dispose());
+  clearInterval(watch);
+  const expectedBytes = unetMemory(pipe.unet.config, latents, { rows, bytes: bytesOf(pipe.unet) });
+  measured.push({ rows, seconds: time, secondsPerRow: time / rows, grownBytes: most - before, expectedBytes });
+}
 let passes = [];
 async function together() {
   pipe.enableStepBatching({ onPass: (pass) => passes.push(pass) });
@@ -63,22 +79,6 @@ const times = { alone: [], together: [] };
 for (let round = 0; round < rounds; round++) {
   times.alone.push(await seconds(oneByOne));
   times.together.push(await seconds(together));
-}
-const measured = [];
-for (const rows of values.passes.split(",").filter(Boolean).map(Number)) {
-  const { in_channels: channels, cross_attention_dim: width } = pipe.unet.config;
-  const latents = { height: size / pipe.vae.scaleFactor, width: size / pipe.vae.scaleFactor };
-  const sample = await Tensor.randn([rows, channels, latents.height, latents.width]);
-  const text = await Tensor.randn([rows, 77, width]);
-  const before = process.memoryUsage().rss;
-  let most = before;
-  const watch = setInterval(() => {
-    most = Math.max(most, process.memoryUsage().rss);
-  }, 5);
-  const time = await seconds(async () => (await pipe.unet.forward(sample, 500, text)).dispose());
-  clearInterval(watch);
-  const expectedBytes = unetMemory(pipe.unet.config, latents, { rows, bytes: bytesOf(pipe.unet) });
-  measured.push({ rows, seconds: time, secondsPerRow: time / rows, grownBytes: most - before, expectedBytes });
 }
 const perMinute = (time) => (60 * count) / time;
 const [alone, batched] = [median(times.alone), median(times.together)];
