@@ -10,8 +10,8 @@ import { lessonExample } from "../dist/world/index.js";
 import { ASKED, PAIRS, STEPS, teach, writeLesson } from "./demo/lesson.mjs";
 import { drawPage } from "./demo/page.mjs";
 import { bar, bold, dim, green, line, red } from "./demo/terminal.mjs";
+import { drawSheet } from "./model/sheet.mjs";
 import { EDITING } from "./tiny/settings.mjs";
-import { drawSheet } from "./tiny/sheet.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = join(root, "demo");

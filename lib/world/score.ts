@@ -88,7 +88,8 @@ export class EditJudge {
   }
 }
 
-function squaredError(a: Uint8Array, b: Uint8Array): number {
+/** Mean squared difference of 8-bit values, as of values in 0..1. */
+export function squaredError(a: Uint8Array, b: Uint8Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i]! - b[i]!) ** 2;
   return sum / (255 ** 2 * a.length);

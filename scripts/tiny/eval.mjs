@@ -12,32 +12,30 @@
 import { editOptions } from "../../dist/cli/edit/options.js";
 import { editorOf, percent, scoreEdits, summarise, worldExamples, worldTable } from "../../dist/evaluation/world.js";
 import { writeFileAtomically } from "../../dist/images/write-file.js";
-import { loadModel, refuseMissingFolder, refuseUsedSeed, runProgram, SCORING_OPTIONS } from "./command.mjs";
-import { progressBar } from "./progress.mjs";
-import { EDITING } from "./settings.mjs";
-import { drawSheet } from "./sheet.mjs";
+import {
+  loadModel,
+  refuseMissingFolder,
+  refuseUsedSeed,
+  runProgram,
+  scoringOptions,
+  singleScoringOptions,
+} from "../model/command.mjs";
+import { progressBar } from "../model/progress.mjs";
+import { drawSheet } from "../model/sheet.mjs";
+import { EDITING, SEEDS } from "./settings.mjs";
 
 const OPTIONS = {
-  ...SCORING_OPTIONS,
-  seed: { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, default: 100, help: "seed of the scenes and edits" },
-  guidance_scale: { type: "number", default: EDITING.guidanceScale, help: "how strongly instructions are followed" },
-  image_guidance_scale: {
-    type: "number",
-    default: EDITING.imageGuidanceScale,
-    help: "how closely results follow the originals",
-  },
+  ...scoringOptions(EDITING),
+  ...singleScoringOptions(EDITING),
   guidance_start: editOptions.guidance_start,
   guidance_end: editOptions.guidance_end,
   deep_cache_interval: editOptions.deep_cache_interval,
-  json: { type: "boolean", help: "print one JSON object and nothing else" },
-  sheet: { type: "string", value: "FILE", help: "draw examples as a PNG" },
-  sheet_count: { type: "integer", min: 1, max: 200, default: 24, help: "how many of them" },
 };
 
 await runProgram("tiny:eval", OPTIONS, async (values) => {
   const { seed, count, steps, guidanceScale, imageGuidanceScale, batch, sheet, sheetCount } = values;
   const { guidanceStart, guidanceEnd, deepCacheInterval } = values;
-  refuseUsedSeed(seed);
+  refuseUsedSeed(seed, SEEDS);
   if (sheet !== undefined) refuseMissingFolder("--sheet", sheet);
   const started = performance.now();
   const pipeline = await loadModel(values);

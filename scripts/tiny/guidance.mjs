@@ -10,14 +10,15 @@
 import { editorOf, percent, scoreEdits, summarise, worldExamples } from "../../dist/evaluation/world.js";
 import { writeFileAtomically } from "../../dist/images/write-file.js";
 import { InstructPix2PixError } from "../../dist/index.js";
-import { loadModel, refuseMissingFolder, runProgram, SCORING_OPTIONS } from "./command.mjs";
+import { loadModel, refuseMissingFolder, runProgram, scoringOptions } from "../model/command.mjs";
+import { progressBar } from "../model/progress.mjs";
 import { drawGuidance } from "./guidance-plot.mjs";
-import { progressBar } from "./progress.mjs";
-import { SEEDS } from "./settings.mjs";
+import { EDITING, SEEDS } from "./settings.mjs";
 
+const SCORING = scoringOptions(EDITING);
 const OPTIONS = {
-  ...SCORING_OPTIONS,
-  count: { ...SCORING_OPTIONS.count, default: 40 },
+  ...SCORING,
+  count: { ...SCORING.count, default: 40 },
   guidance_scales: { type: "string", default: "1.5,2,3,4,6,8", help: "text guidance scales, above 1" },
   image_guidance_scales: { type: "string", default: "1,1.25,1.5,2,2.5", help: "image guidance scales, at least 1" },
   output: { type: "string", default: "docs/tiny-guidance", help: "path of the output files, without .json and .png" },

@@ -20,6 +20,7 @@ export const AUTOENCODER = {
     scaling_factor: 1,
   },
   pictures: 16_000,
+  checked: 256,
   steps: 3000,
   batch: 16,
   learningRate: 2e-3,

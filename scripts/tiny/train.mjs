@@ -6,66 +6,48 @@
 // `--from models/tiny --stage second` trains the built-in model further. All intermediate results stay in the work folder: the
 // autoencoder, the pairs, the checkpoints, the metrics. What is trained and how long is in settings.mjs.
 
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { train } from "../../dist/index.js";
-import { trainAutoencoder } from "./autoencoder.mjs";
-import { makeBaseModel } from "./base-model.mjs";
-import { exportModel } from "./export.mjs";
-import { PAIRS, SIZE, STAGES } from "./settings.mjs";
+import { drawScene, WORLD_WORDS, worldExample } from "../../dist/world/index.js";
+import { stackImages, trainAutoencoder } from "../model/autoencoder.mjs";
+import { makeBaseModel } from "../model/base-model.mjs";
+import { exportModel } from "../model/export.mjs";
+import { makePairs, stagesFrom, stopSignal, timedLog, trainStage } from "../model/stages.mjs";
+import { AUTOENCODER, PAIRS, SCHEDULER, SEEDS, SIZE, STAGES, TEXT_ENCODER, TOKENS, UNET } from "./settings.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const started = Date.now();
-const log = (line) => console.log(`${new Date(Date.now() - started).toISOString().slice(11, 19)}  ${line}`);
+const log = timedLog();
+const signal = stopSignal();
 
-function makePairs(folder, { count, seed, families }) {
-  if (existsSync(folder)) return;
-  log(`drawing ${count} pairs`);
+/** Images of the world, both sides of each example. */
+function draw(seed, count) {
+  const one = (index) => {
+    const { scene, edit } = worldExample(seed, index >> 1);
+    return drawScene(index % 2 ? edit.target : scene, SIZE);
+  };
+  return stackImages(count, SIZE, one, signal);
+}
+
+function makeWorldPairs(folder, { count, seed, families }) {
   const what = ["--world", "--count", String(count), "--seed", String(seed), "--size", String(SIZE)];
-  if (families) what.push("--families", families);
-  const how = ["--format", "parquet", "--output", folder, "--quiet"];
-  const program = join(root, "dist", "cli", "main.js");
-  const { status } = spawnSync(process.execPath, [program, "make-dataset", ...what, ...how], { stdio: "inherit" });
-  if (status !== 0) throw new Error(`make-dataset exited with status ${status}`);
+  makePairs(folder, families ? [...what, "--families", families] : what, log);
 }
 
-/** Trains UNet and text encoder; the average loss is logged periodically. */
-async function trainStage({ name, pairs, options }, work, base, device) {
-  const outputDir = join(work, name);
-  if (existsSync(join(outputDir, "model_index.json"))) return outputDir;
-  let [sum, count] = [0, 0];
-  await train({
-    ...options,
-    device,
-    pretrainedModelNameOrPath: base,
-    trainDataDir: join(work, pairs),
-    outputDir,
-    cacheDir: join(work, "cache"),
-    resumeFromCheckpoint: "latest",
-    reportTo: "none",
-    signal: stopping.signal,
-    onEvent: (event) => {
-      if (event.type === "caching" && event.done % 2048 < options.trainBatchSize)
-        log(`encoding: ${event.done} of ${event.total} pairs`);
-      else if (event.type === "warning") log(event.message);
-      else if (event.type === "resumed") log(`resuming from ${event.checkpoint}`);
+async function makeBase(work) {
+  const vae = await trainAutoencoder(
+    work,
+    { ...AUTOENCODER, size: SIZE },
+    {
+      draw: () => draw(SEEDS.autoencoder, AUTOENCODER.pictures),
+      drawUnseen: () => draw(SEEDS.check, AUTOENCODER.checked),
+      log,
+      signal,
     },
-    onStep: ({ step, trainLoss, seconds }) => {
-      sum += trainLoss;
-      count += 1;
-      if (step % 100 !== 0) return;
-      log(`${name} stage, step ${step}: loss ${(sum / count).toFixed(4)}, ${seconds.toFixed(2)} s per step`);
-      [sum, count] = [0, 0];
-    },
-  });
-  return outputDir;
+  );
+  const parts = { words: WORLD_WORDS, tokens: TOKENS, textEncoder: TEXT_ENCODER, unet: UNET, scheduler: SCHEDULER };
+  return await makeBaseModel(join(work, "base"), vae, parts);
 }
-
-const stopping = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stopping.abort());
 
 const { values } = parseArgs({
   options: {
@@ -77,12 +59,11 @@ const { values } = parseArgs({
   },
 });
 try {
-  const { work, device, stage: first } = values;
-  const stages = STAGES.slice(STAGES.findIndex(({ name }) => name === first));
-  if (stages[0].name !== first) throw new Error(`--stage: there is no stage ${JSON.stringify(first)}`);
-  for (const [folder, made] of Object.entries(PAIRS)) makePairs(join(work, folder), made);
-  let model = values.from ?? (await makeBaseModel(join(work, "base"), await trainAutoencoder(work, log)));
-  for (const stage of stages) model = await trainStage(stage, work, model, device);
+  const { work, device } = values;
+  const stages = stagesFrom(STAGES, values.stage);
+  for (const [folder, made] of Object.entries(PAIRS)) makeWorldPairs(join(work, folder), made);
+  let model = values.from ?? (await makeBase(work));
+  for (const stage of stages) model = await trainStage(stage, work, model, { device, log, signal });
   await exportModel(model, values.output);
   log(`${values.output}: done`);
 } catch (error) {

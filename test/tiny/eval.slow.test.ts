@@ -7,7 +7,7 @@ import { EDIT_FAMILIES, WORLD_WORDS } from "../../lib/world/index.js";
 import { type Outcome, runProgram, tinyModel, Workplace } from "../cli/run-cli.js";
 
 const scripts = fileURLToPath(new URL("../../scripts/tiny/", import.meta.url));
-const { drawSheet } = await import(`${scripts}sheet.mjs`);
+const { drawSheet } = await import(`${scripts}../model/sheet.mjs`);
 
 const MODEL = ["--model", tinyModel, "--device", "cpu"];
 const QUICK = [...MODEL, "--steps", "2", "--count", "11"];

@@ -3,46 +3,48 @@ import { join } from "node:path";
 import { AutoencoderKL, Generator, loadSafetensors, saveSafetensors, Tensor } from "../../dist/index.js";
 import { AutoencoderTrainer } from "../../dist/training/autoencoder-trainer.js";
 import { disposeRecord, restoreTensors } from "../../dist/training/named-tensors.js";
-import { drawScene, worldExample } from "../../dist/world/index.js";
-import { AUTOENCODER, SEEDS, SIZE } from "./settings.mjs";
 
-const VALUES = 3 * SIZE * SIZE;
-const CHECKED = 256;
 const SAVE_EVERY = 250;
 
-/** Images of the world, both sides of each example, as bytes [count,3,SIZE,SIZE]. */
-async function drawPictures(seed, count) {
-  const all = new Uint8Array(count * VALUES);
-  const area = SIZE * SIZE;
-  for (let first = 0; first < count; first += 64)
+/**
+ * The pixels of square images as bytes [count,3,size,size].
+ *
+ * @param {(index: number) => Promise<{ data: Uint8Array }>} draw an image of 8-bit RGB, row by row
+ */
+export async function stackImages(count, size, draw, signal) {
+  const area = size * size;
+  const all = new Uint8Array(count * 3 * area);
+  for (let first = 0; first < count; first += 64) {
+    signal?.throwIfAborted();
     await Promise.all(
       Array.from({ length: Math.min(64, count - first) }, async (_, i) => {
-        const index = first + i;
-        const { scene, edit } = worldExample(seed, index >> 1);
-        const { data } = await drawScene(index % 2 ? edit.target : scene, SIZE);
+        const { data } = await draw(first + i);
         for (let pixel = 0; pixel < area; pixel++)
-          for (let c = 0; c < 3; c++) all[index * VALUES + c * area + pixel] = data[3 * pixel + c];
+          for (let c = 0; c < 3; c++) all[((first + i) * 3 + c) * area + pixel] = data[3 * pixel + c];
       }),
     );
+  }
   return all;
 }
 
 /** Rows of the bytes, scaled to -1..1. */
-function batchOf(bytes, rows) {
-  const values = new Float32Array(rows.length * VALUES);
+function batchOf(bytes, rows, size) {
+  const values = 3 * size * size;
+  const scaled = new Float32Array(rows.length * values);
   for (const [i, row] of rows.entries())
-    for (let j = 0; j < VALUES; j++) values[i * VALUES + j] = bytes[row * VALUES + j] / 127.5 - 1;
-  return Tensor.from(values, [rows.length, 3, SIZE, SIZE]);
+    for (let j = 0; j < values; j++) scaled[i * values + j] = bytes[row * values + j] / 127.5 - 1;
+  return Tensor.from(scaled, [rows.length, 3, size, size]);
 }
 
 /** Reconstruction of images that were not trained on, in decibels: 10·log10(1 / mean squared error in 0..1). */
-export async function reconstructionQuality(vae, bytes) {
+export async function reconstructionQuality(vae, bytes, size) {
   let error = 0;
-  const count = bytes.length / VALUES;
+  const count = bytes.length / (3 * size * size);
   for (let first = 0; first < count; first += 32) {
     const x = batchOf(
       bytes,
       Array.from({ length: Math.min(32, count - first) }, (_, i) => first + i),
+      size,
     );
     const { mean, logvar } = await vae.encode(x);
     const decoded = await vae.decode(mean);
@@ -54,31 +56,35 @@ export async function reconstructionQuality(vae, bytes) {
   return -10 * Math.log10(error / bytes.length);
 }
 
-function learningRate(step) {
-  const { learningRate: top, warmup, steps } = AUTOENCODER;
+function learningRate(step, { learningRate: top, warmup, steps }) {
   if (step < warmup) return (top * (step + 1)) / warmup;
   return top * 0.5 * (1 + Math.cos((Math.PI * (step - warmup)) / (steps - warmup)));
 }
 
 /**
- * Trains the autoencoder, or resumes where an earlier call was stopped.
+ * Trains an autoencoder, or resumes where an earlier call was stopped.
  *
  * @param {string} folder gets `vae/`, a model folder, when it is done
+ * @param {object} settings config, size, steps, batch, learningRate, warmup, klWeight
+ * @param {() => Promise<Uint8Array>} draw the images to learn from, [count,3,size,size]
+ * @param {() => Promise<Uint8Array>} drawUnseen others to check it with
  * @param {(line: string) => void} log
+ * @param {AbortSignal} signal ends it: what has been saved, every 250 steps, stays
  */
-export async function trainAutoencoder(folder, log) {
+export async function trainAutoencoder(folder, settings, { draw, drawUnseen, log, signal }) {
+  const { config, size, steps, batch, klWeight } = settings;
   const done = join(folder, "vae");
   if (existsSync(done)) return done;
   mkdirSync(folder, { recursive: true });
-  log(`drawing ${AUTOENCODER.pictures} images`);
-  const bytes = await drawPictures(SEEDS.autoencoder, AUTOENCODER.pictures);
-  const unseen = await drawPictures(SEEDS.check, CHECKED);
+  log("drawing images");
+  const [bytes, unseen] = [await draw(), await drawUnseen()];
+  const count = bytes.length / (3 * size * size);
 
   const place = join(folder, "vae-checkpoint");
   const resumed = existsSync(place) ? JSON.parse(readFileSync(join(place, "state.json"), "utf8")) : undefined;
   const vae = resumed
     ? await AutoencoderKL.fromPretrained(join(place, "vae"))
-    : await AutoencoderKL.fromConfig(AUTOENCODER.config, { generator: new Generator("cpu", 0) });
+    : await AutoencoderKL.fromConfig(config, { generator: new Generator("cpu", 0) });
   const trainer = await AutoencoderTrainer.create(vae, {
     ...{ adamBeta1: 0.9, adamBeta2: 0.99, adamEpsilon: 1e-8, adamWeightDecay: 0 },
     ...{
@@ -114,26 +120,28 @@ export async function trainAutoencoder(folder, log) {
   };
 
   let started = performance.now();
-  for (let step = resumed?.step ?? 0; step < AUTOENCODER.steps; ) {
-    const drawn = await Tensor.randint(0, AUTOENCODER.pictures, [AUTOENCODER.batch], { generator });
-    const x = batchOf(bytes, Array.from(await drawn.toArray(), Number));
-    const noise = await Tensor.randn([AUTOENCODER.batch, 4, SIZE / 4, SIZE / 4], { generator });
-    const loss = await trainer.accumulate({ x, noise, klWeight: AUTOENCODER.klWeight }, 1);
+  for (let step = resumed?.step ?? 0; step < steps; ) {
+    signal?.throwIfAborted();
+    const drawn = await Tensor.randint(0, count, [batch], { generator });
+    const x = batchOf(bytes, Array.from(await drawn.toArray(), Number), size);
+    const edge = size / vae.scaleFactor;
+    const noise = await Tensor.randn([batch, config.latent_channels, edge, edge], { generator });
+    const loss = await trainer.accumulate({ x, noise, klWeight }, 1);
     for (const tensor of [drawn, x, noise, loss]) tensor.dispose();
-    await trainer.step(learningRate(step), 1);
+    await trainer.step(learningRate(step, settings), 1);
     step += 1;
-    if (step % SAVE_EVERY !== 0 && step !== AUTOENCODER.steps) continue;
-    const decibels = await reconstructionQuality(vae, unseen);
+    if (step % SAVE_EVERY !== 0 && step !== steps) continue;
+    const decibels = await reconstructionQuality(vae, unseen, size);
     const seconds = (performance.now() - started) / 1000;
     history.push({ step, decibels, seconds });
-    log(`autoencoder: step ${step} of ${AUTOENCODER.steps}, ${decibels.toFixed(2)} dB, ${seconds.toFixed(0)} s`);
+    log(`autoencoder: step ${step} of ${steps}, ${decibels.toFixed(2)} dB, ${seconds.toFixed(0)} s`);
     await save(step);
     started = performance.now();
   }
   trainer.dispose();
 
-  await standardise(vae, unseen);
-  log(`autoencoder: ${(await reconstructionQuality(vae, unseen)).toFixed(2)} dB with standardised latents`);
+  await standardise(vae, unseen, size);
+  log(`autoencoder: ${(await reconstructionQuality(vae, unseen, size)).toFixed(2)} dB with standardised latents`);
   await vae.savePretrained(done);
   writeFileSync(join(folder, "autoencoder.json"), `${JSON.stringify(history, null, 1)}\n`);
   rmSync(place, { recursive: true, force: true });
@@ -144,26 +152,28 @@ export async function trainAutoencoder(folder, log) {
  * Gives the latents mean 0 and deviation 1 in every channel, by the 1×1 convolutions behind the encoder and before the
  * decoder; the images stay the same. The UNet then sees both its inputs at the scale of its noise.
  */
-async function standardise(vae, bytes) {
-  const channels = AUTOENCODER.config.latent_channels;
+async function standardise(vae, bytes, size) {
+  const channels = vae.config.latent_channels;
+  const count = bytes.length / (3 * size * size);
   const x = batchOf(
     bytes,
-    Array.from({ length: CHECKED }, (_, i) => i),
+    Array.from({ length: count }, (_, i) => i),
+    size,
   );
   const { mean, logvar } = await vae.encode(x);
   const values = await mean.toArray();
   for (const tensor of [x, mean, logvar]) tensor.dispose();
-  const area = values.length / CHECKED / channels;
+  const area = values.length / count / channels;
   const statistics = Array.from({ length: channels }, (_, c) => {
     let [sum, squares] = [0, 0];
-    for (let i = 0; i < CHECKED; i++)
+    for (let i = 0; i < count; i++)
       for (let j = 0; j < area; j++) {
         const value = values[(i * channels + c) * area + j];
         sum += value;
         squares += value * value;
       }
-    const centre = sum / (CHECKED * area);
-    return { centre, deviation: Math.sqrt(squares / (CHECKED * area) - centre ** 2) };
+    const centre = sum / (count * area);
+    return { centre, deviation: Math.sqrt(squares / (count * area) - centre ** 2) };
   });
 
   const state = await vae.stateDict();
