@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { readAccelerateConfig } from "../../lib/cli/launch/config.js";
+import { processesOfHost } from "../../lib/cli/launch/gpus.js";
 import { splitCommand } from "../../lib/cli/launch/split.js";
 
 const folder = mkdtempSync(join(tmpdir(), "ip2p-launch-"));
@@ -42,4 +43,14 @@ test("a file of `accelerate config` is read, and what it asks for beyond this is
   expect(() => read("a: [")).toThrow(expect.objectContaining({ code: "ERR_CONFIG" }));
   expect(() => readAccelerateConfig(join(folder, "none.yaml"), {})).toThrow(/does not exist/);
   expect(readAccelerateConfig(undefined, { HF_HOME: folder })).toEqual({});
+});
+
+test("a host gets one process, or one for each GPU that is meant", () => {
+  const four = () => 4;
+  expect(processesOfHost(undefined, false, {}, four)).toBe(1);
+  expect(processesOfHost(undefined, true, {}, four)).toBe(4);
+  expect(processesOfHost("all", true, {}, four)).toBe(4);
+  expect(processesOfHost("0, 2", false, {}, four)).toBe(2);
+  expect(processesOfHost(undefined, true, { CUDA_VISIBLE_DEVICES: "1,2,3" }, four)).toBe(3);
+  expect(processesOfHost(undefined, true, {}, () => 0)).toBe(1);
 });

@@ -11,7 +11,7 @@ export const launchOptions = declareOptions({
     min: 1,
     max: 1023,
     group: PROCESSES,
-    help: "processes on all hosts together; by default one",
+    help: "processes on all hosts together; by default one on each host, or one for each GPU that --gpu_ids names",
   },
   num_cpu_threads_per_process: {
     type: "integer",
@@ -25,6 +25,11 @@ export const launchOptions = declareOptions({
     default: true,
     group: PROCESSES,
     help: "give every process a group of cores of its own, where Linux and `taskset` allow it; not for several trainings on one host, which would share the same groups",
+  },
+  multi_gpu: {
+    type: "boolean",
+    group: PROCESSES,
+    help: "without --num_processes, start one process for each GPU of a host",
   },
   gpu_ids: {
     type: "string",
@@ -68,7 +73,6 @@ export const launchOptions = declareOptions({
     help: "port of rank 0; by default 29500 with several hosts, and any free one with a single host, as 0 says",
   },
   cpu: { type: "boolean", group: ACCELERATE, help: "training on the CPU is chosen by `--device`" },
-  multi_gpu: { type: "boolean", group: ACCELERATE, help: "how many processes there are says --num_processes" },
   monitor_interval: { type: "number", min: 0, group: ACCELERATE, help: "processes are watched without pause" },
   same_network: { type: "boolean", group: ACCELERATE, help: "hosts are always in one network" },
   rdzv_backend: {

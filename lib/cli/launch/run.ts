@@ -13,6 +13,7 @@ import { LIFELINE } from "../lifeline.js";
 import { statusOfSignal } from "../signals.js";
 import { type AccelerateConfig, readAccelerateConfig } from "./config.js";
 import { groupsOfCores, ownProcessors } from "./cores.js";
+import { processesOfHost } from "./gpus.js";
 import type { LaunchValues } from "./options.js";
 
 /** The program itself. */
@@ -71,14 +72,14 @@ function planOf(values: LaunchValues, command: readonly string[], env: Environme
   const file = readAccelerateConfig(values.configFile, env);
   const machines = values.numMachines > 1 ? values.numMachines : (file.num_machines ?? values.numMachines);
   const machine = values.machineRank > 0 ? values.machineRank : (file.machine_rank ?? values.machineRank);
-  const size = values.numProcesses ?? file.num_processes ?? machines;
+  const gpus = values.gpuIds ?? file.gpu_ids;
+  const size = values.numProcesses ?? file.num_processes ?? machines * processesOfHost(gpus, values.multiGpu, env);
   if (size % machines !== 0)
     throw refuse(`--num_processes ${size} counts the processes of all hosts, and cannot be shared among ${machines}`);
   if (machine >= machines) throw refuse(`there is no host ${machine} among ${machines}; --machine_rank counts from 0`);
   const masterHost = values.mainProcessIp ?? file.main_process_ip ?? (machines === 1 ? "127.0.0.1" : undefined);
   if (masterHost === undefined) throw refuse("several hosts need --main_process_ip, the address of host 0");
   const local = size / machines;
-  const gpus = values.gpuIds ?? file.gpu_ids;
   const precision = values.mixedPrecision ?? file.mixed_precision;
   const given = command.some((argument) => /^--mixed[_-]precision(=|$)/.test(argument));
   return {
