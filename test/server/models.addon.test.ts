@@ -153,7 +153,10 @@ describe("a server", () => {
     const offloaded = await Promise.all([1, 2, 3].map((seed) => edit({ seed })));
     for (const [i, { status, data }] of offloaded.entries()) {
       expect(status).toBe(200);
-      const worst = data!.reduce((most, x, k) => Math.max(most, Math.abs(x - plain[i]!.data![k]!)), 0);
+      const worst = data!.reduce(
+        (most: number, x: number, k: number) => Math.max(most, Math.abs(x - plain[i]!.data![k]!)),
+        0,
+      );
       expect(worst).toBeLessThanOrEqual(1);
     }
     const metrics = await (await fetch(`${url}/metrics`)).text();
