@@ -49,7 +49,7 @@ async function main(scratch) {
   refuseFor([
     ...repositoryProblems(root),
     ...(await buildProblems({ root, artifacts, targets })),
-    ...originProblems({ root, artifacts, targets, withoutCuda: flags["without-cuda"] }),
+    ...(await originProblems({ root, artifacts, targets, withoutCuda: flags["without-cuda"] })),
   ]);
   const out = join(root, "dist-packages");
   const packages = makePackages({ root, artifacts, targets, out });

@@ -29,6 +29,8 @@ export interface BuildOptions {
    * library); `auto`, the default, is `cmake-js` on Windows and where it is installed, else `cmake`.
    */
   tool?: "auto" | "cmake-js" | "cmake";
+  /** A CMake toolchain file, to build for another platform than this one's; CMake is then run directly. */
+  toolchain?: string;
   /** Whether to delete the build folder first. */
   clean?: boolean;
   /** Whether to build even if nothing has changed. */
@@ -144,7 +146,8 @@ function commandsFor(
   tools: BuildTools,
   options: BuildOptions,
 ): Command[] {
-  const cmakeJs = cmakeJsProgram(root, options.tool ?? "auto");
+  const { toolchain } = options;
+  const cmakeJs = cmakeJsProgram(root, toolchain === undefined ? (options.tool ?? "auto") : "cmake");
   const parallel = String(options.parallel ?? Math.max(1, Math.min(usableCores(), Math.floor(totalmem() / 2e9))));
   const generator = tools.generator ? ["-G", tools.generator] : [];
   if (cmakeJs === undefined)
@@ -157,6 +160,7 @@ function commandsFor(
         folder,
         ...generator,
         "-DCMAKE_BUILD_TYPE=Release",
+        ...(toolchain === undefined ? [] : [`-DCMAKE_TOOLCHAIN_FILE=${toolchain}`]),
         `-DIP2P_LIBTORCH=${libtorch.root}`,
         ...headerFolders(root),
       ],

@@ -50,7 +50,7 @@ void quantize_for(const std::string& quantization, Model& model, c10::ScalarType
     throw Error("ERR_INVALID_ARGUMENT", "quantization \"int8\" is for the CPU in float32 or bfloat16");
   if (!has_int8())
     throw Error("ERR_INVALID_ARGUMENT",
-                "quantization \"int8\" needs a processor with AVX2 and a libtorch with oneDNN");
+                "quantization \"int8\" needs a processor with AVX2 or NEON, and a libtorch with oneDNN");
   model.quantize();
 }
 

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { abiOf, artifactFiles, missingFiles, readBuildInfo } from "./artifacts.mjs";
-import { linkProblems, tooNewSymbols } from "./elf.mjs";
+import { linkProblems, machineProblems, tooNewSymbols } from "./elf.mjs";
 import { readManifest } from "./make.mjs";
 import { ROOT_LIMIT } from "./pack.mjs";
 
@@ -33,7 +33,7 @@ function elfProblems(artifacts, abi) {
     .flatMap((name) => {
       const path = join(artifacts, abi, name);
       const symbols = tooNewSymbols(path);
-      const problems = linkProblems(path).map((problem) => `${name}: ${problem}`);
+      const problems = [...machineProblems(path, abi), ...linkProblems(path)].map((problem) => `${name}: ${problem}`);
       if (symbols.length > 0)
         problems.push(
           `${name}: older systems lack ${symbols.join(", ")}; see native/compat/old_glibc.c, or build on an older system`,

@@ -10,7 +10,7 @@ export const NEWEST = { GLIBC: "2.28", GLIBCXX: "3.4.25", CXXABI: "1.3.11", GCC:
 
 /** Libraries that every such system has, and those that the preload module has already opened. */
 const LIBRARIES =
-  /^(lib(c|m|dl|pthread|rt|gcc_s|stdc\+\+)\.so\.\d+|ld-linux-x86-64\.so\.2|lib(c10|torch_cpu|c10_cuda|torch_cuda)\.so)$/;
+  /^(lib(c|m|dl|pthread|rt|gcc_s|stdc\+\+)\.so\.\d+|ld-linux-(x86-64\.so\.2|aarch64\.so\.1)|lib(c10|torch_cpu|c10_cuda|torch_cuda)\.so)$/;
 
 function binutils(program, ...args) {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
@@ -27,13 +27,24 @@ const newer = (a, b) => a.localeCompare(b, "en", { numeric: true }) > 0;
 
 /** The undefined symbols of a binary that are newer than {@link NEWEST}, e.g. `pow (GLIBC_2.29)`. */
 export function tooNewSymbols(path) {
-  return binutils("objdump", "-T", path)
+  // Unlike objdump, readelf knows every processor.
+  return binutils("readelf", "--dyn-syms", "-W", path)
     .split("\n")
     .flatMap((line) => {
-      const [, library, version, symbol] = /\*UND\*.*\((\w+?)_([\d.]+)\) (\S+)$/.exec(line) ?? [];
+      const [, symbol, library, version] = / UND (\S+?)@+(\w+?)_([\d.]+)(?: \(\d+\))?$/.exec(line.trimEnd()) ?? [];
       const newest = NEWEST[library];
       return newest !== undefined && newer(version, newest) ? [`${symbol} (${library}_${version})`] : [];
     });
+}
+
+/** readelf's names of processors, by Node.js's. */
+const MACHINES = { x64: "Advanced Micro Devices X86-64", arm64: "AArch64" };
+
+/** Whether a binary is for another processor than a platform's, such as `linux-arm64-gnu`. */
+export function machineProblems(path, abi) {
+  const [, found] = /^ *Machine: +(.*)$/m.exec(binutils("readelf", "-h", path)) ?? [];
+  const wanted = MACHINES[abi.split("-")[1]];
+  return found === wanted ? [] : [`it is for ${found}, not for ${wanted}`];
 }
 
 /** Linking faults of a binary: libraries that other systems lack, or an rpath of this machine. */

@@ -41,8 +41,10 @@ export function repositoryProblems(root) {
   return problems;
 }
 
-/** The builds: of exactly this commit, and on Linux with the CUDA library. */
-export function originProblems({ root, artifacts, targets, withoutCuda }) {
+/** The builds: of exactly this commit, and with the CUDA library where a libtorch for CUDA is pinned. */
+export async function originProblems({ root, artifacts, targets, withoutCuda }) {
+  const { releaseFor } = await import("../../dist/runtime/libtorch/releases.js");
+  const takesCuda = (abi) => releaseFor(abi).recipes.some(({ variant }) => variant === "cuda");
   const head = git(root, "rev-parse", "HEAD");
   return targets.map(abiOf).flatMap((abi) => {
     if (missingFiles(artifacts, abi).length > 0) return [];
@@ -50,7 +52,7 @@ export function originProblems({ root, artifacts, targets, withoutCuda }) {
     const { commit } = readBuildInfo(artifacts, abi);
     if (commit !== head) problems.push(`${abi}: it was built from ${commit ?? "an unknown commit"}, not from ${head}`);
     const cuda = artifactFiles(artifacts, abi).some((name) => CUDA_LIBRARY.test(name));
-    if (abi.startsWith("linux-") && !cuda && !withoutCuda)
+    if (takesCuda(abi) && !cuda && !withoutCuda)
       problems.push(`${abi}: the CUDA library is missing; build against a CUDA libtorch, or pass --without-cuda`);
     return problems;
   });

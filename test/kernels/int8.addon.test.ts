@@ -50,19 +50,22 @@ const LINEARS: OperatorCase[] = DTYPES.flatMap((dtype) =>
 );
 
 const CASES = [...CONVOLUTIONS, ...LINEARS];
+const isFloat32 = ({ inputs }: OperatorCase) => inputs[0]!.dtype === "float32";
 
 describe("8-bit products", () => {
   for (const set of INSTRUCTION_SETS)
     test(`are those of the rounded numbers with ${set}`, async () => {
       const name = ONEDNN_NAMES[set];
-      const results = await compare(set, CASES, name ? { ONEDNN_MAX_CPU_ISA: name } : {});
-      expect(results).toHaveLength(CASES.length);
+      // On ARM without bfloat16, libtorch's own bfloat16 products, which this compares with, switch oneDNN off.
+      const cases = process.arch === "arm64" && !set.endsWith("_bf16") ? CASES.filter(isFloat32) : CASES;
+      const results = await compare(set, cases, name ? { ONEDNN_MAX_CPU_ISA: name } : {});
+      expect(results).toHaveLength(cases.length);
       for (const [i, { own, dtypes }] of results.entries()) {
-        const { inputs, layout } = CASES[i]!;
+        const { inputs, layout } = cases[i]!;
         const { dtype } = inputs[0]!;
-        expect(dtypes[0], caseName(CASES[i]!)).toBe(dtype);
+        expect(dtypes[0], caseName(cases[i]!)).toBe(dtype);
         // Sums are exact; what is left is the result's own rounding, twice in a linear layer.
-        expect(own[0], `${caseName(CASES[i]!)} ${layout}`).toBeLessThan(dtype === "float32" ? 1e-6 : 5e-3);
+        expect(own[0], `${caseName(cases[i]!)} ${layout}`).toBeLessThan(dtype === "float32" ? 1e-6 : 5e-3);
       }
     });
 

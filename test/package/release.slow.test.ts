@@ -212,6 +212,20 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("a releas
     expect(stderr).toMatch(reason);
   });
 
+  it("is refused with binaries for another processor, and takes linux-arm64 without a CUDA library", async () => {
+    const broken = new Repository();
+    const abi = "linux-arm64-gnu";
+    for (const name of ["ip2p", "ip2p_preload"])
+      writeTree(broken.artifacts, {
+        [`${abi}/${name}.${abi}.node`]: readFileSync(broken.artifact(`${name}.${ABI}.node`)),
+      });
+    writeTree(broken.artifacts, { [`${abi}/build.json`]: readFileSync(broken.artifact("build.json")) });
+    const { status, stderr } = await broken.release("--targets", "aarch64-unknown-linux-gnu");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/ip2p\.linux-arm64-gnu\.node: it is for .*X86-64, not for AArch64/);
+    expect(stderr).not.toMatch(/CUDA/);
+  });
+
   it("is refused without the CUDA library, and without the builds of other platforms, all at once", async () => {
     const { status, stderr } = await new Repository().release("--targets", `${TARGET},aarch64-apple-darwin`);
     expect(status).toBe(1);

@@ -86,7 +86,7 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
 
   const release = options.release ?? releaseFor(platformAbi());
   const variant = options.variant === "auto" || options.variant === undefined ? undefined : options.variant;
-  const wanted = options.from === undefined ? (variant ?? autoVariant(onEvent)) : variant;
+  const wanted = options.from === undefined ? (variant ?? autoVariant(release, onEvent)) : variant;
   const cache = libtorchCacheFolder(env);
   if (options.from === undefined && !options.force) {
     const there = await existing(cache, entryName(LIBTORCH_VERSION, wanted as LibtorchVariant));
@@ -135,7 +135,9 @@ function checkChoices({ variant, from, mirror }: InstallOptions): void {
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `mirror must be an http(s) address, not ${mirror}`);
 }
 
-function autoVariant(onEvent: (event: InstallEvent) => void): LibtorchVariant {
+function autoVariant(release: LibtorchRelease, onEvent: (event: InstallEvent) => void): LibtorchVariant {
+  // Where none is pinned for CUDA, asking for it by name says so.
+  if (!release.recipes.some((recipe) => recipe.variant === "cuda")) return "cpu";
   const driver = detectCudaDriver();
   if (driver.usable) return "cuda";
   if (driver.version !== undefined) onEvent({ type: "message", text: `choosing the CPU variant: ${driver.reason}` });

@@ -95,6 +95,19 @@ const cudaLibraries = wheels(`
   4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4 1 nvidia_nvtx-13.0.85-py3-none-manylinux1_x86_64.manylinux_2_5_x86_64.whl
 `);
 
+// The same for linux-arm64.
+const armWheel: PinnedWheel = {
+  file: `torch-${LIBTORCH_VERSION}-cp311-cp311-manylinux_2_28_aarch64.whl`,
+  requirement: `torch===${LIBTORCH_VERSION}`,
+  sha256: "092790c696a760c729fd5722835f50b9d81fd7c8f141571f3f3cf4081a8f664c",
+  size: 427_199_369,
+};
+
+const armCudaBasics = wheels(`
+  796bd679890ee55fb14a94629b698b6db54bcfd833d391d5e94017dd9d7d3151 10 nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_aarch64.whl
+  ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55 2 nvidia_cuda_runtime-13.0.96-py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64.whl
+`);
+
 // On Windows and macOS the index's own build is the one for the CPU.
 const windowsWheel: PinnedWheel = {
   file: `torch-${LIBTORCH_VERSION}-cp311-cp311-win_amd64.whl`,
@@ -122,6 +135,9 @@ const recipes: Readonly<Record<string, readonly LibtorchRecipe[]>> = {
       cpuHalfOnly: false,
       unpackedSize: 4_000 * MB,
     },
+  ],
+  "linux-arm64-gnu": [
+    { variant: "cpu", wheels: [armWheel, ...armCudaBasics], cpuHalfOnly: true, unpackedSize: 390 * MB },
   ],
   "win32-x64-msvc": [{ variant: "cpu", wheels: [windowsWheel], cpuHalfOnly: false, unpackedSize: 700 * MB }],
   "darwin-arm64": [{ variant: "cpu", wheels: [macWheel], cpuHalfOnly: false, unpackedSize: 500 * MB }],

@@ -881,6 +881,23 @@ describe("the pinned release", () => {
     expect(() => recipesOf(releaseFor(platform), "cuda")).toThrow(/is pinned for/);
   });
 
+  it("is for linux-arm64 the CPU half of the wheel that package mirrors have, with what it is linked to", () => {
+    const release = releaseFor("linux-arm64-gnu");
+    const [recipe, ...others] = recipesOf(release, "cpu");
+    expect(others).toEqual([]);
+    expect(recipe?.cpuHalfOnly).toBe(true);
+    expect(recipe?.wheels.map(({ requirement }) => requirement)).toEqual([
+      "torch===2.13.0",
+      "nvidia-cuda-cupti==13.0.85",
+      "nvidia-cuda-runtime==13.0.96",
+    ]);
+    for (const { file, sha256 } of recipe!.wheels) {
+      expect(file).toMatch(/_aarch64\.whl$/);
+      expect(sha256).toMatch(/^[0-9a-f]{64}$/);
+    }
+    expect(() => recipesOf(release, "cuda")).toThrow(/\(cuda\) is pinned for linux-arm64-gnu/);
+  });
+
   it("does not exist for other platforms; the error names the alternatives", () => {
     expect(() => recipesOf(releaseFor("freebsd-x64"), "cpu")).toThrow(
       /is pinned for freebsd-x64; .*--from.*LIBTORCH_USE_PYTORCH=1/,
