@@ -6,12 +6,15 @@ import { identifyFormat } from "../images/format.js";
 import { ahead } from "./ahead.js";
 import type { EditDataset } from "./dataset.js";
 import { datasetError, isFaultOfRow, listOf } from "./errors.js";
+import { openPairFolders, type PairFolders } from "./pair-folders.js";
 import { openPairs, type PairsOptions, storedBytes } from "./pairs.js";
 import { COLUMNS, type EditRow } from "./write/edit-writer.js";
 import { createEditWriter, type DatasetFormat } from "./write/formats.js";
 import { makeFolder } from "./write/new-folder.js";
 
-export interface ConvertOptions extends Omit<PairsOptions, "cacheDir" | "otherColumns"> {
+export interface ConvertOptions extends Omit<PairsOptions, "from" | "cacheDir" | "otherColumns"> {
+  /** Pairs in any layout that can be trained on, or two folders of images. */
+  from: string | PairFolders;
   /** The folder to create. */
   output: string;
   format: DatasetFormat;
@@ -45,10 +48,13 @@ const AHEAD = 4;
  *   be written, `ERR_ABORTED`
  */
 export async function convertDataset(options: ConvertOptions): Promise<Conversion> {
-  const { output, format, count, skipUnusable = false, signal, onSkip, onProgress, ...source } = options;
+  const { output, format, count, skipUnusable = false, signal, onSkip, onProgress, from, ...source } = options;
   return makeFolder(output, async (folder) => {
     const unpacked = join(folder, UNPACKED);
-    const dataset = await openPairs({ ...source, signal, otherColumns: true, cacheDir: unpacked });
+    const dataset =
+      typeof from === "string"
+        ? await openPairs({ ...source, from, signal, otherColumns: true, cacheDir: unpacked })
+        : await openPairFolders(from);
     try {
       const texts = dataset.textColumns.filter((name) => !isTaken(name));
       const total = Math.min(count ?? dataset.length, dataset.length);
@@ -66,7 +72,8 @@ export async function convertDataset(options: ConvertOptions): Promise<Conversio
         }
         onProgress?.(++done, total);
       }
-      if (written === 0) throw datasetError(`none of the ${total} rows of ${options.from} can be used`);
+      if (written === 0)
+        throw datasetError(`none of the ${total} rows of ${typeof from === "string" ? from : from.after} can be used`);
       await writer.finish();
       return { rows: written, skippedRows: total - written, leftOutColumns: leftOut(dataset, texts, source) };
     } finally {

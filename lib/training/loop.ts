@@ -53,7 +53,7 @@ export async function runLoop(
   hooks: LoopHooks,
   signal: AbortSignal | undefined,
 ): Promise<LoopEnd> {
-  const { options, trainer, scaler, models, totalSteps, group } = run;
+  const { options, trainer, scaler, models, totalSteps, group, profile } = run;
   const accumulation = options.gradientAccumulationSteps;
   const settings: MicroBatchSettings = {
     scheduler: models.noiseSchedule,
@@ -135,8 +135,9 @@ export async function runLoop(
    */
   async function microStep(batch: TrainingBatch, isLast: boolean): Promise<void> {
     window.microSteps += 1;
-    const encoded = await group.exchange(() => batch.encode(interrupts));
-    const prepared = encoded && (await prepareMicroBatch(encoded, run.draws, settings));
+    const encoded = await profile.span("encode images and text", () => group.exchange(() => batch.encode(interrupts)));
+    const prepared =
+      encoded && (await profile.span("add noise", () => prepareMicroBatch(encoded, run.draws, settings)));
     try {
       const reduces = isLast && group.size > 1 && (await agreeToReduce(prepared?.sample.shape[0] ?? 0));
       const waits = { signal: reduces ? group.signal : interrupts, reduces };
@@ -144,9 +145,9 @@ export async function runLoop(
       if (prepared) {
         const work = async () => {
           using loss = await trainer.accumulate(prepared, factor, waits);
-          return loss.item();
+          return await loss.item();
         };
-        const value = await group.exchange(work);
+        const value = await profile.span("forward and backward", () => group.exchange(work));
         // Of several processes all hear of it at the end of the step.
         if (!Number.isFinite(value) && !scaler && !reduces) await notFinite("loss", batch.rows);
         window.loss += value / accumulation;
@@ -177,7 +178,9 @@ export async function runLoop(
     hooks.beforeUpdate();
     const update = (signal?: AbortSignal) => trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1, decay, signal);
     // Processes that share the optimizer's state exchange the weights.
-    const { gradNorm, skipped } = await (run.shards ? group.exchange(() => update(group.signal)) : update());
+    const { gradNorm, skipped } = await profile.span("optimizer", () =>
+      run.shards ? group.exchange(() => update(group.signal)) : update(),
+    );
     if (skipped && !scaler) await notFinite("gradients", []);
     scaler?.update(skipped);
     if (scaler?.isExhausted) await notFinite("gradients", []);
@@ -202,7 +205,10 @@ export async function runLoop(
       epoch,
       skipped,
     };
-    await hooks.onStep(record, await takeSnapshot({ ...progress }, run.generators));
+    await profile.span("after the step", async () =>
+      hooks.onStep(record, await takeSnapshot({ ...progress }, run.generators)),
+    );
+    await profile.stepEnds(progress.step);
   }
 
   /** The sums of the window over all processes, and the mean of their losses. */

@@ -33,6 +33,7 @@ import { checkTrainingMemory } from "./memory.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { checkPlaces } from "./output-places.js";
 import { checkProcesses, processesOf, stateOfRank } from "./processes.js";
+import { noProfile, type Profile, recordProfile } from "./profile.js";
 import { drawConvInLikeReference } from "./recipes/edit/conv-in.js";
 import type { EditModels } from "./recipes/edit/models.js";
 import { checkValidation, loadValidation, type ValidationInput } from "./recipes/edit/validate.js";
@@ -73,6 +74,7 @@ export interface PreparedRun extends StartingPoint {
   validation: ValidationInput | undefined;
   /** Whether rank 0 validates. */
   validates: boolean;
+  profile: Profile;
 }
 
 const FROZEN_DTYPE: Record<TrainOptions["mixedPrecision"], ModelDType> = {
@@ -223,6 +225,10 @@ export async function prepareRun(
     shards,
     validation,
     validates,
+    profile:
+      options.profile !== undefined && group.isMain
+        ? recordProfile(options.outputDir, options.profile, (resumed?.step ?? 0) + 1)
+        : noProfile,
   };
 }
 

@@ -149,7 +149,10 @@ class Session {
   }
 
   run(): Promise<TrainResult> {
-    return withAsyncScope((scope) => this.#train(scope));
+    return withAsyncScope((scope) => {
+      scope.defer(() => this.#run.profile.finish());
+      return this.#train(scope);
+    });
   }
 
   async #train(scope: AsyncScope): Promise<TrainResult> {

@@ -318,6 +318,11 @@ export interface TrainInput {
   loggingDir?: string | undefined;
   /** Trackers; metrics.jsonl is always written. Default "tensorboard". */
   reportTo?: string | undefined;
+  /**
+   * Write how long the parts of so many steps take, after the first two, to profile.json in the output folder, as a
+   * trace for chrome://tracing and ui.perfetto.dev. A whole number from 1 to 100.
+   */
+  profile?: number | undefined;
   /** Upload the model when it is trained. Default false. */
   pushToHub?: boolean | undefined;
   /**

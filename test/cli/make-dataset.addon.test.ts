@@ -249,3 +249,92 @@ test("--photos makes pairs of one's own photographs, and names those that cannot
       ...{ status: 2, stderr: expect.stringContaining(words) },
     });
 });
+
+describe("two folders of images", () => {
+  const copy = (place: Workplace, from: string, to: string) => {
+    mkdirSync(place.at(to, ".."), { recursive: true });
+    cpSync(from, place.at(to));
+  };
+  async function folders(place: Workplace): Promise<void> {
+    for (const [i, name] of ["a.png", "deep/b.png", "c.png", "c2.png"].entries())
+      for (const side of ["before", "after"]) {
+        const example = worldExample(7, name === "c2.png" ? 2 : i);
+        mkdirSync(join(place.at(side, name), ".."), { recursive: true });
+        await (await drawScene(side === "before" ? example.scene : example.edit.target)).save(place.at(side, name));
+      }
+    writeFileSync(place.at("after", "a.txt"), "make it a\n");
+    writeFileSync(place.at("after", "deep", "b.txt"), "make it b");
+    for (const name of ["c", "c2"]) writeFileSync(place.at("after", `${name}.txt`), "make it c");
+  }
+  const make = (place: Workplace, ...args: string[]) =>
+    ip2pHere(["make-dataset", "--before=before", "--after=after", "--output=pairs", ...args], { cwd: place.folder });
+  const promptsOf = async (place: Workplace) => {
+    const dataset = await openDataset({ trainDataDir: place.at("pairs"), cacheDir: place.at("cache"), strict: true });
+    return Promise.all(Array.from({ length: dataset.length }, async (_, i) => (await dataset.row(i)).prompt));
+  };
+
+  test.each(FORMATS)("are paired by names, and what is wrong with them is reported, as %s", async (format) => {
+    using place = new Workplace();
+    await folders(place);
+    const { status, stderr, stdout } = await make(
+      place,
+      `--format=${format}`,
+      "--check",
+      "--sheet=sheet.png",
+      "--json",
+    );
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(await promptsOf(place)).toEqual(["make it a", "make it c", "make it c", "make it b"]);
+    const { report, rows } = JSON.parse(stdout.trim().split("\n").at(-1)!) as {
+      rows: number;
+      report: { usable_rows: number; duplicates: { count: number } };
+    };
+    expect([rows, report.usable_rows, report.duplicates.count]).toEqual([4, 4, 1]);
+    expect((await loadImage(place.at("sheet.png"))).width).toBeGreaterThan(64);
+  });
+
+  test("what is missing is named, or left out", async () => {
+    using place = new Workplace();
+    await folders(place);
+    copy(place, place.at("before", "a.png"), "before/lonely.png");
+    const failed = await make(place, "--prompt=make it so");
+    expect(failed.status).toBe(1);
+    expect(failed.stderr).toMatch(/"lonely": there is no image of that name in "after"/);
+    const { status, stderr } = await make(place, "--prompt=make it so", "--skip_unusable");
+    expect(status).toBe(0);
+    expect(stderr).toMatch(/row skipped: "lonely"/);
+    expect(await promptsOf(place)).toEqual(Array(4).fill("make it so"));
+  });
+
+  test("instructions may be lines of a list", async () => {
+    using place = new Workplace();
+    await folders(place);
+    writeFileSync(place.at("list.tsv"), "a.png\tone\ndeep/b\ttwo\r\nc\tthree\n\nc2\tfour\n");
+    expect((await make(place, "--prompts=list.tsv")).stderr).toBe("");
+    expect(await promptsOf(place)).toEqual(["one", "three", "four", "two"]);
+    for (const [list, message] of [
+      ["a\tx\na.png\ty\n", /list\.tsv", line 2: "a\.png" has an instruction already/],
+      ["no tab\n", /line 1: a line is a name, a tab and an instruction/],
+      ["a\tx\n", /"c": has no prompt/],
+    ] as const) {
+      writeFileSync(place.at("list.tsv"), list);
+      const { status, stderr } = await make(place, "--prompts=list.tsv", "--output=other");
+      expect(status).toBe(1);
+      expect(stderr).toMatch(message);
+    }
+  });
+
+  test.each([
+    [["--before=before"], /--before takes --after/],
+    [["--before=b", "--after=a", "--prompt=x", "--prompts=y"], /give one of them/],
+    [["--before=b", "--after=a", "--from=c"], /give one source/],
+    [["--world", "--count=1", "--after=a"], /--after goes with --before/],
+    [["--world", "--count=1", "--sheet=a.png"], /--sheet goes with --check/],
+    [["--before=nowhere", "--after=a"], /nowhere/],
+  ])("%j is refused", async (args, message) => {
+    using place = new Workplace();
+    const { status, stderr } = await ip2pHere(["make-dataset", "--output=pairs", ...args], { cwd: place.folder });
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(message);
+  });
+});

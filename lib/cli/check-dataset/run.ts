@@ -1,12 +1,11 @@
 import { checkDataset } from "../../data/check/check-dataset.js";
 import { hasFindings } from "../../data/check/report.js";
-import { underscored } from "../../options/names.js";
 import type { CommandIo } from "../command.js";
 import { rounded } from "../json-lines.js";
 import { createPairsReporter } from "../pairs/reporter.js";
 import { reported } from "../reporting.js";
 import { type CheckDatasetValues, checkDatasetOptions } from "./options.js";
-import { describeReport } from "./text.js";
+import { describeReport, snakeCased } from "./text.js";
 
 /** Runs `ip2p check-dataset`. */
 export async function runCheckDataset(values: CheckDatasetValues, io: CommandIo): Promise<number> {
@@ -32,18 +31,4 @@ export async function runCheckDataset(values: CheckDatasetValues, io: CommandIo)
     },
   );
   return status;
-}
-
-/** A value with all names of its objects in snake_case, except those of formats. */
-function snakeCased(value: object): object {
-  return Object.fromEntries(
-    Object.entries(value).map(([name, each]) => {
-      const inside = typeof each === "object" && each !== null && name !== "formats";
-      return [underscored(name), inside ? (Array.isArray(each) ? each.map(itemOf) : snakeCased(each)) : (each ?? null)];
-    }),
-  );
-}
-
-function itemOf(item: unknown): unknown {
-  return typeof item === "object" && item !== null ? snakeCased(item) : item;
 }

@@ -1,6 +1,7 @@
 import { counted } from "../../core/counted.js";
 import { quote } from "../../core/quote.js";
 import { type DatasetReport, type Findings, hasFindings, type ImageSize } from "../../data/check/report.js";
+import { underscored } from "../../options/names.js";
 
 /** Findings of each kind that are shown. */
 const SHOWN = 5;
@@ -79,4 +80,18 @@ function sizeText({ width, height }: ImageSize): string {
 /** Reasons can quote what files hold. */
 function oneLine(reason: string): string {
   return /^[\x20-\x7e\u00a0-\uffff]*$/.test(reason) ? reason : quote(reason);
+}
+
+/** A value with all names of its objects in snake_case, except those of formats. */
+export function snakeCased(value: object): object {
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]) => {
+      const inside = typeof each === "object" && each !== null && name !== "formats";
+      return [underscored(name), inside ? (Array.isArray(each) ? each.map(itemOf) : snakeCased(each)) : (each ?? null)];
+    }),
+  );
+}
+
+function itemOf(item: unknown): unknown {
+  return typeof item === "object" && item !== null ? snakeCased(item) : item;
 }

@@ -3,6 +3,8 @@ import { declareOptions, type OptionValues } from "../../options/declaration.js"
 import { columnOptions } from "../pairs/options.js";
 
 const FROM = "Your own pairs";
+const OWN = "Your own pairs, and two folders";
+const FOLDERS = "Two folders of your own images";
 const WORLD = "Drawn pairs";
 const PHOTOS = "Pairs of your photographs";
 const MADE = "Drawn pairs, and those of photographs";
@@ -32,9 +34,25 @@ export const makeDatasetOptions = declareOptions({
 
   from: { type: "string", value: "DIR|FILE", group: FROM, help: "read your own pairs from this folder or file" },
   ...columnOptions,
+
+  before: {
+    type: "string",
+    value: "DIR",
+    group: FOLDERS,
+    help: "pair the images in this folder with those of the same names, whatever their endings, in --after",
+  },
+  after: { type: "string", value: "DIR", group: FOLDERS, help: "the folder of the edited images" },
+  prompts: {
+    type: "string",
+    value: "DIR|FILE",
+    group: FOLDERS,
+    help: "where the instructions are: a folder with NAME.txt for each pair, or a file of lines with a name, a tab and the instruction; by default the folder --after",
+  },
+  prompt: { type: "string", value: "TEXT", group: FOLDERS, help: "one instruction for all pairs instead" },
+
   skip_unusable: {
     type: "boolean",
-    group: FROM,
+    group: OWN,
     help: "leave out pairs that cannot be used, and count them, instead of stopping at the first",
   },
 
@@ -91,6 +109,17 @@ export const makeDatasetOptions = declareOptions({
     help: "make edits of these families only, in turn; by default of all",
   },
 
+  check: {
+    type: "boolean",
+    group: OUTPUT,
+    help: "read what was written as ip2p check-dataset does, and report sizes, repeated pairs, long instructions and whatever else there is to know",
+  },
+  sheet: {
+    type: "string",
+    value: "FILE",
+    group: OUTPUT,
+    help: "write a contact sheet of some pairs; the extension says the format; goes with --check",
+  },
   json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
   progress: { type: "boolean", default: true, group: OUTPUT, help: "do not show progress" },
   quiet: { type: "boolean", group: OUTPUT, help: "print nothing but errors" },
@@ -100,12 +129,15 @@ export const makeDatasetOptions = declareOptions({
 export type MakeDatasetValues = OptionValues<typeof makeDatasetOptions>;
 
 /** The sources of a data set: each is an option. */
-export const SOURCES = ["from", "world", "photos"] as const;
+export const SOURCES = ["from", "before", "world", "photos"] as const;
 export type Source = (typeof SOURCES)[number];
 
 /** Options that only some sources have, and that have no default. */
 export const ONLY_OF: Readonly<Record<string, readonly Source[]>> = {
-  skip_unusable: ["from"],
+  skip_unusable: ["from", "before"],
+  after: ["before"],
+  prompts: ["before"],
+  prompt: ["before"],
   size: ["world"],
   resolution: ["photos"],
   held_out: ["photos"],

@@ -1,13 +1,17 @@
 import { counted } from "../../core/counted.js";
 import { InstructPix2PixError, throwIfAborted } from "../../core/errors.js";
 import { quote } from "../../core/quote.js";
+import { checkDataset } from "../../data/check/check-dataset.js";
+import type { DatasetReport } from "../../data/check/report.js";
 import { convertDataset, describeLeftOut } from "../../data/convert.js";
+import type { PairFolders } from "../../data/pair-folders.js";
 import { createEditWriter } from "../../data/write/formats.js";
 import { makeFolder } from "../../data/write/new-folder.js";
 import { makePhotoDataset } from "../../photos/dataset.js";
 import { PHOTO_FAMILIES } from "../../photos/families/index.js";
 import { EDIT_FAMILIES } from "../../world/edit.js";
 import { worldRows } from "../../world/rows.js";
+import { describeReport, snakeCased } from "../check-dataset/text.js";
 import type { CommandIo } from "../command.js";
 import { rounded } from "../json-lines.js";
 import { createPairsReporter, type PairsReporter } from "../pairs/reporter.js";
@@ -32,11 +36,11 @@ export async function runMakeDataset(values: MakeDatasetValues, io: CommandIo): 
       const started = performance.now();
       const made = await makeFrom(values, reporter, io);
       const seconds = (performance.now() - started) / 1000;
-      reporter.done(`${output}: ${counted(made.rows, "pair")} in ${seconds.toFixed(1)} s`, {
-        output,
-        format,
-        ...made,
-        seconds: rounded(seconds),
+      const report = values.check ? await check(values, reporter, io) : undefined;
+      const words = `${output}: ${counted(made.rows, "pair")} in ${seconds.toFixed(1)} s`;
+      reporter.done(report ? `${words}\n${describeReport(report)}` : words, {
+        ...{ output, format, ...made, seconds: rounded(seconds) },
+        ...(report && { report: snakeCased(report) }),
       });
     },
   );
@@ -44,8 +48,9 @@ export async function runMakeDataset(values: MakeDatasetValues, io: CommandIo): 
 }
 
 function makeFrom(values: MakeDatasetValues, reporter: PairsReporter, io: CommandIo): Promise<Made> {
-  const { from, photos } = values;
-  if (from !== undefined) return convert({ ...values, from }, reporter, io);
+  const { from, photos, before, after, prompts, prompt } = values;
+  if (from !== undefined) return convert(from, values, reporter, io);
+  if (before !== undefined) return convert({ before, after: after!, prompts, prompt }, values, reporter, io);
   return photos === undefined ? draw(values, reporter, io) : edit({ ...values, photos }, reporter, io);
 }
 
@@ -95,12 +100,12 @@ async function edit(
 }
 
 async function convert(
-  values: MakeDatasetValues & { from: string },
+  from: string | PairFolders,
+  values: MakeDatasetValues,
   reporter: PairsReporter,
   { signal }: CommandIo,
 ): Promise<Made> {
-  const { from, output, format, count, originalImageColumn, editedImageColumn, editPromptColumn, skipUnusable } =
-    values;
+  const { output, format, count, originalImageColumn, editedImageColumn, editPromptColumn, skipUnusable } = values;
   let skipped = 0;
   const made = await convertDataset({
     ...{ from, output, format, count, originalImageColumn, editedImageColumn, editPromptColumn, skipUnusable, signal },
@@ -111,7 +116,20 @@ async function convert(
   });
   const leftOut = describeLeftOut(made);
   if (leftOut !== undefined) reporter.warning(leftOut);
-  return { rows: made.rows, from, skipped_rows: made.skippedRows, left_out_columns: made.leftOutColumns };
+  const source = typeof from === "string" ? { from } : { before: from.before, after: from.after };
+  return { rows: made.rows, ...source, skipped_rows: made.skippedRows, left_out_columns: made.leftOutColumns };
+}
+
+/** What there is to say of the data set that was made. */
+function check(
+  { output, sheet }: MakeDatasetValues,
+  reporter: PairsReporter,
+  { signal }: CommandIo,
+): Promise<DatasetReport> {
+  return checkDataset({
+    ...{ from: output, sheet, signal },
+    onProgress: ({ done, total }) => reporter.progress(done, total),
+  });
 }
 
 /** @throws `ERR_USAGE` for a name that no family has */

@@ -20,4 +20,13 @@ export const reportingOptions = declareOptions({
     mayChange: true,
     help: "trackers; metrics.jsonl is always written",
   },
+  profile: {
+    type: "integer",
+    min: 1,
+    max: 100,
+    value: "STEPS",
+    group: GROUP,
+    mayChange: true,
+    help: "write how long the parts of so many steps take, after the first two, to profile.json in the output folder, as a trace for chrome://tracing and ui.perfetto.dev",
+  },
 });
