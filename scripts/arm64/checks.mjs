@@ -61,21 +61,29 @@ const CHECKS = {
         cwd: root,
       });
       const packages = JSON.parse(readFileSync(join(folder, "packages.json"), "utf8"));
-      const tarballs = packages
-        .filter(({ name }) => name === "instruct-pix2pix" || name.endsWith(platform))
-        .map(({ file }) => join(folder, file));
+      const tarball = (matches) => {
+        const { name, file } = packages.find(matches);
+        return { [name]: `file:${join(folder, file)}` };
+      };
       const user = join(folder, "user");
       mkdirSync(user);
-      writeFileSync(join(user, "package.json"), JSON.stringify({ name: "user", private: true }));
-      succeed("npm", ["install", ...npmPlatform, "--loglevel=error", ...tarballs], { cwd: user });
+      const manifest = {
+        name: "user",
+        private: true,
+        dependencies: tarball(({ name }) => name === "instruct-pix2pix"),
+        // npm takes a package for another platform as an optional one only.
+        optionalDependencies: tarball(({ name }) => name.endsWith(platform)),
+      };
+      writeFileSync(join(user, "package.json"), JSON.stringify(manifest));
+      succeed("npm", ["install", ...npmPlatform, "--loglevel=error"], { cwd: user });
       const own = { folder: user, env: { INSTRUCT_PIX2PIX_CACHE: join(folder, "cache") } };
       const ip2p = (...args) => run(["node_modules/instruct-pix2pix/dist/cli/main.js", ...args], own);
       await ip2p("install", "--variant", "cpu");
       await ip2p("doctor");
       const fixture = (path) => join(project, "test", "fixtures", path);
       await ip2p(
-        ...["edit", fixture("built-in/picture.png"), "change the background to peach"],
-        ...["--output", join(user, "edited.png"), "--seed", "1"],
+        ...["edit", "--image", fixture("built-in/picture.png"), "--prompt", "change the background to peach"],
+        ...["--output", join(user, "edited.png"), "--seed", "1", "--num_inference_steps", "5"],
       );
       await ip2p(
         ...["train", "--pretrained_model_name_or_path", fixture("script-full/base")],
