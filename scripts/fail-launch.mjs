@@ -96,7 +96,7 @@ function outputFor(kind, number) {
   const path = join(folder, `${kind}-${number}`);
   mkdirSync(path);
   if (kind !== "disk") return path;
-  const { status, stderr } = spawnSync("mount", ["-t", "tmpfs", "-o", "size=256m", "tmpfs", path], {
+  const { status, stderr } = spawnSync("mount", ["-t", "tmpfs", "-o", "size=128m", "tmpfs", path], {
     encoding: "utf8",
   });
   if (status !== 0) throw new Error(`a tmpfs cannot be mounted: ${stderr}`);
@@ -104,9 +104,11 @@ function outputFor(kind, number) {
   return join(path, "model");
 }
 
+const filler = Buffer.alloc(128 << 20);
+
 function fillDisk(path) {
   try {
-    writeFileSync(join(path, "..", "filler"), Buffer.alloc(512 << 20));
+    writeFileSync(join(path, "..", "filler"), filler);
   } catch (error) {
     if (error.code !== "ENOSPC") throw error;
   }
@@ -117,7 +119,7 @@ function expectedOf(kind, rank) {
   const name = `rank ${rank} \\(${hostname()}\\)`;
   if (kind === "SIGSTOP") return new RegExp(`${name} (has not answered|did not answer|does not answer)`);
   if (kind === "socket") return new RegExp(`rank \\d \\(${hostname()}\\).*(connection|has gone|reset|closed)`, "i");
-  if (kind === "disk") return new RegExp(`rank 0 \\(${hostname()}\\).*the disk is full`);
+  if (kind === "disk") return new RegExp(`rank 0 \\(${hostname()}\\).*(the disk is full|no space left)`);
   return new RegExp(`${name} was killed by ${kind}`);
 }
 
