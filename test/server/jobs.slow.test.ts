@@ -11,6 +11,7 @@ import { isRunning } from "../../lib/server/jobs/training.js";
 import type { JobView } from "../../lib/server/jobs/view.js";
 import { ServerProcess } from "../examples/server-process.mjs";
 import { fixture } from "../helpers/fixtures.js";
+import { endTraining } from "./end-training.js";
 
 const TRAIN = {
   ...{ type: "train", dataset: "dataset", resolution: 32, train_batch_size: 2, learning_rate: 1e-3, seed: 3 },
@@ -32,6 +33,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   await server.stop();
+  await endTraining(folder);
   rmSync(folder, { recursive: true, force: true });
 });
 

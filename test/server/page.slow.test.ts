@@ -8,10 +8,13 @@ import { builtInModel, loadImage } from "../../lib/index.js";
 import { native } from "../../lib/runtime/native.js";
 import { createServer, type ImageServer } from "../../lib/server/index.js";
 import { fixture } from "../helpers/fixtures.js";
+import { endTraining } from "./end-training.js";
 import * as inPage from "./in-page.mjs";
 
 /** A browser of the system. */
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+/** Milliseconds after which something hangs, on a busy machine too. */
+const HANGS_MS = 240_000;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 // Needs a browser, which is no package of npm.
@@ -39,6 +42,7 @@ describe.skipIf(!existsSync(executablePath))("the page in Chromium", () => {
     wrong = [];
     context = await browser.newContext({ viewport: { width: 1200, height: 900 }, permissions: ["clipboard-write"] });
     page = await context.newPage();
+    page.setDefaultTimeout(HANGS_MS);
     page.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
     page.on("pageerror", (error) => wrong.push(String(error)));
     page.on("request", (request) => {
@@ -176,7 +180,7 @@ describe.skipIf(!existsSync(executablePath))("the page in Chromium", () => {
       await page.mouse.up();
     };
     await stroke(0.2, 0.4);
-    const drawn = () => expect.poll(painted, { timeout: 60_000 });
+    const drawn = () => expect.poll(painted, { timeout: HANGS_MS });
     await drawn().toBeGreaterThan(100);
     const one = await painted();
     await stroke(0.6, 0.8);
@@ -228,11 +232,13 @@ describe.skipIf(!existsSync(executablePath))("adapters and training in Chromium"
     const url = await server.listen();
     browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
     page = await browser.newPage({ viewport: { width: 1200, height: 900 } });
+    page.setDefaultTimeout(HANGS_MS);
     await page.goto(url);
   });
   afterAll(async () => {
     await browser?.close();
     await server?.close();
+    await endTraining(folder);
     rmSync(folder, { recursive: true, force: true });
   });
 
@@ -262,8 +268,8 @@ describe.skipIf(!existsSync(executablePath))("adapters and training in Chromium"
     await form.getByLabel("Samples after every … epochs").fill("2");
     await form.getByRole("button", { name: "Train" }).click();
     // They come while it trains.
-    await page.getByRole("img", { name: /^Sample 4 after step \d+/ }).waitFor({ timeout: 120_000 });
-    await page.getByText("succeeded").waitFor({ timeout: 120_000 });
+    await page.getByRole("img", { name: /^Sample 4 after step \d+/ }).waitFor({ timeout: HANGS_MS });
+    await page.getByText("succeeded").waitFor({ timeout: HANGS_MS });
     await page.getByRole("img", { name: /^Loss from step 1 to 8/ }).waitFor();
     const sample = (step: number) => page.getByRole("img", { name: `Sample 1 after step ${step}`, exact: true });
     await sample(8).waitFor();
@@ -281,8 +287,8 @@ describe.skipIf(!existsSync(executablePath))("adapters and training in Chromium"
 
     await form.getByLabel("Training steps").fill("1000");
     await form.getByRole("button", { name: "Train" }).click();
-    await page.getByText(/^step \d+ of 1000/).waitFor({ timeout: 120_000 });
+    await page.getByText(/^step \d+ of 1000/).waitFor({ timeout: HANGS_MS });
     await page.getByRole("button", { name: "Cancel training" }).click();
-    await page.getByText("cancelled").waitFor({ timeout: 120_000 });
+    await page.getByText("cancelled").waitFor({ timeout: HANGS_MS });
   }, 300_000);
 });

@@ -38,6 +38,6 @@ test("what is no factor, and options that do not go together, are refused with t
   );
   expect(await refused({ lrStepRules: "1:2,0.5" })).toMatch(/^lrStepRules are the rules of lrScheduler/);
   expect(await refused({ lrScheduler: "piecewise_constant" })).toMatch(/needs lrStepRules/);
-  expect(await refused({ trainDataDir: undefined })).toMatch(/datasetName or trainDataDir/);
+  expect(await refused({ trainDataDir: undefined })).toMatch(/datasetName, trainDataDir or trainShards/);
   expect(await refused({ validationPrompt: "make it snow" })).toMatch(/^validation needs both valImageUrl and/);
 });
