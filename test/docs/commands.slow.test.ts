@@ -70,6 +70,11 @@ const NOT_RUN: [command: RegExp, why: string, check: Check][] = [
     "asks the registry; test/package installs the tarballs from one of its own",
     nothing,
   ],
+  [
+    /^node scripts\/arm64\.mjs |^npm run (?:package|test:arm64)\b/,
+    "needs an emulator, and builds the addon",
+    knowsItsFlags,
+  ],
   [/^npm run release -- /, "test/package releases repositories of its own", knowsItsFlags],
   [/^npm install instruct-pix2pix fastify/, "asks the registry; they are development dependencies", nothing],
   [/^ip2p config\b/, "asks questions; test/cli/config.test.ts answers them", parsed],

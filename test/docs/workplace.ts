@@ -104,6 +104,12 @@ export function useDocsWorld(): DocsWorld {
     await picture.save(made.at("pairs/images/lake_before.jpg"));
     await imageGrid([picture]).save(made.at("pairs/images/lake_after.jpg"));
     writeFileSync(made.at("pairs/images/lake.txt"), "make it winter\n");
+    for (const [folder, image] of Object.entries({ before: picture, after: imageGrid([picture]) })) {
+      mkdirSync(made.at(folder));
+      for (const name of ["lake.png", "hill.png"]) await image.save(made.at(folder, name));
+    }
+    for (const name of ["lake", "hill"]) writeFileSync(made.at("after", `${name}.txt`), `make the ${name} white\n`);
+    writeFileSync(made.at("prompts.tsv"), "lake\tmake it winter\nhill\tmake it night\n");
     mkdirSync(made.at("photos"));
     for (let seed = 0; seed < 24; seed++)
       await (await drawScene(worldExample(seed, 0).scene, 256)).save(made.at("photos", `${seed}.png`));

@@ -69,7 +69,7 @@ describe("npm run tiny:eval", () => {
     ["no model", ["--count", "3"], 2, /--model must be given/],
     ["a count of 0", [...MODEL, "--count", "0"], 2, /--count takes a whole number from 1 /],
     ["an unknown option", [...QUICK, "--sheets", "a.png"], 2, /unknown option --sheets; did you mean --sheet\?/],
-    ["an unsupported dtype", [...QUICK, "--dtype", "float64"], 2, /--dtype takes one of float32, /],
+    ["an unsupported dtype", [...QUICK, "--dtype", "float64"], 2, /--dtype takes one of auto, float32, /],
     ["a missing model", ["--model", "no/model"], 1, /--model: there is no folder "no\/model"/],
     ["an unknown scheduler", [...QUICK, "--scheduler", "Best"], 1, /unknown scheduler class "Best"/],
     ["a sheet in a missing folder", [...QUICK, "--sheet", "no/sheet.png"], 1, /--sheet: there is no folder ".*no"/],
