@@ -1,14 +1,18 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import type { JobRecord } from "../../lib/server/jobs/job.js";
+import { readdirSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { isRunning } from "../../lib/server/jobs/training.js";
+
+/** The name of a ticket that a training process has taken, with its number and its start; see `StartTicket`. */
+const TAKEN = /\.taken-(\d+)-(\d+)$/;
 
 /** Ends the training processes of a folder of jobs, which live on when their server ends. */
 export async function endTraining(folder: string): Promise<void> {
-  for (const job of readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
-    const { process: training }: Partial<JobRecord> = JSON.parse(
-      readFileSync(join(folder, job.name, "job.json"), "utf8"),
-    );
-    if (training && (await isRunning(training))) process.kill(training.pid, "SIGKILL");
+  for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
+    const [, pid, started] = TAKEN.exec(name) ?? [];
+    if (pid === undefined) continue;
+    const training = { pid: Number(pid), started: Number(started) };
+    if (!(await isRunning(training))) continue;
+    process.kill(training.pid, "SIGKILL");
+    while (await isRunning(training)) await delay(20);
   }
 }
