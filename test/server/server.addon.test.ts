@@ -413,6 +413,8 @@ describe("a server", () => {
 
 describe("ip2p serve", () => {
   it("finishes accepted requests at SIGTERM, ends at once at a second one, and logs no prompts", async () => {
+    // Computed first: nothing may take long between the end of the accepted requests and the second signal.
+    const expected = await alone(5, 2);
     const child = await ServerProcess.start({
       "max-steps": 1000,
       grace: 600,
@@ -438,9 +440,10 @@ describe("ip2p serve", () => {
         ),
       );
       for (const { status } of await Promise.all(edits)) expect(status).toBe(200);
-      expect(await pixels(await (await edits[1]!).arrayBuffer())).toEqual(await alone(5, 2));
+      const bytes = await (await edits[1]!).arrayBuffer();
       child.signal("SIGTERM");
       expect(await cutOff).toBe("cut off");
+      expect(await pixels(bytes)).toEqual(expected);
       expect(await child.exit).toBe(143);
       expect(child.log).toContain('"status":200');
       expect(child.log).not.toContain(prompt);
