@@ -80,15 +80,15 @@ export async function openDataset(options: OpenDatasetOptions, env: Environment 
   const select = selector(options);
   const strict = options.strict ?? false;
   const otherColumns = options.otherColumns ?? false;
-  const shards = await findShards(options);
-  if (shards)
+  const found = await findFiles(options, env);
+  if ("shards" in found)
     return openWebDataset({
-      ...{ shards, columns, otherColumns, select, signal },
+      ...{ shards: found.shards, columns, otherColumns, select, signal },
       folder: join(options.cacheDir ?? cacheFolder(env), "unpacked-shards"),
       maxBytes: (options.shardCache ?? SHARD_CACHE) * 1e9,
       onShards: (done, total) => options.onProgress?.({ stage: "unpack", done, total }),
     });
-  const { folder, files } = await findFiles(options, env);
+  const { folder, files } = found;
   if (files.format === "image folder") {
     const metadata = options.dataFile === undefined ? files.names.filter(isMetadataName) : files.names;
     return openImageFolder({ folder, metadata, columns, otherColumns, strict, select, signal });
@@ -100,33 +100,22 @@ export async function openDataset(options: OpenDatasetOptions, env: Environment 
 
 /** Gigabytes. */
 const SHARD_CACHE = 20;
+const TAR = /\.tar$/i;
 
-/** The tar shards to train on, if the data set is one of shards. */
-async function findShards({ trainShards, trainDataDir, dataFile }: OpenDatasetOptions): Promise<string[] | undefined> {
+/** The files of a data set: of tar shards paths and URLs, else those of a folder. */
+type Found = { shards: readonly string[] } | { folder: DataFolder; files: TrainFiles };
+
+async function findFiles(options: OpenDatasetOptions, env: Environment): Promise<Found> {
+  const { trainDataDir, dataFile, datasetName, datasetConfigName, trainShards } = options;
+  for (const [name, value] of Object.entries({ datasetName, trainDataDir, dataFile }))
+    if (value === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is empty`);
   if (trainShards !== undefined) {
     if (trainDataDir !== undefined || dataFile !== undefined)
       throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "trainShards is a data set of its own: give it alone");
-    return shardNames(trainShards);
+    return { shards: shardNames(trainShards) };
   }
-  if (dataFile !== undefined) return TAR.test(dataFile) ? [dataFile] : undefined;
-  if (trainDataDir === undefined || trainDataDir === "") return undefined;
-  const folder = await DataFolder.open(trainDataDir, true);
-  const paths = await folder.list();
-  const tars = paths.filter((path) => TAR.test(path)).sort(byCodePoints);
-  const others = paths.some((path) => isMetadataName(path) || path.endsWith(".parquet"));
-  return tars.length > 0 && !others ? tars.map((path) => folder.absolute(path)) : undefined;
-}
-
-const TAR = /\.tar$/i;
-
-async function findFiles(
-  options: OpenDatasetOptions,
-  env: Environment,
-): Promise<{ folder: DataFolder; files: TrainFiles }> {
-  const { trainDataDir, dataFile, datasetName, datasetConfigName } = options;
-  for (const [name, value] of Object.entries({ datasetName, trainDataDir, dataFile }))
-    if (value === "") throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", `${name} is empty`);
   if (dataFile !== undefined) {
+    if (TAR.test(dataFile)) return { shards: [dataFile] };
     const files: TrainFiles = { format: formatOfFile(dataFile), names: [basename(dataFile)] };
     return { folder: await DataFolder.open(dirname(dataFile), true), files };
   }
@@ -143,6 +132,9 @@ async function findFiles(
     throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "give a dataset: datasetName, trainDataDir or trainShards");
   const folder = await DataFolder.open(trainDataDir, true);
   const paths = await folder.list();
+  const tars = paths.filter((path) => TAR.test(path)).sort(byCodePoints);
+  if (tars.length > 0 && !paths.some((path) => isMetadataName(path) || path.endsWith(".parquet")))
+    return { shards: tars.map((path) => folder.absolute(path)) };
   const metadata =
     options.compat === "diffusers" ? matchPaths(paths, "**").filter(isMetadataName) : trainMetadata(paths);
   const files: TrainFiles =
