@@ -1,18 +1,17 @@
 import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { isRunning } from "../../lib/server/jobs/training.js";
+import { StartTicket } from "../../lib/server/jobs/start-ticket.js";
+import { endProcess, isRunning } from "../../lib/server/jobs/training.js";
+import { MOST_ATTEMPTS } from "../../lib/server/jobs/training-jobs.js";
 
-/** The name of a ticket that a training process has taken, with its number and its start; see `StartTicket`. */
-const TAKEN = /\.taken-(\d+)-(\d+)$/;
-
-/** Ends the training processes of a folder of jobs, which live on when their server ends. */
+/** Ends the training processes of a folder of jobs, which live on when their server ends, and keeps late ones from training. */
 export async function endTraining(folder: string): Promise<void> {
-  for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
-    const [, pid, started] = TAKEN.exec(name) ?? [];
-    if (pid === undefined) continue;
-    const training = { pid: Number(pid), started: Number(started) };
-    if (!(await isRunning(training))) continue;
-    process.kill(training.pid, "SIGKILL");
-    while (await isRunning(training)) await delay(20);
-  }
+  for (const job of readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+      const training = await new StartTicket(join(folder, job.name), attempt).settle();
+      if (!training) continue;
+      await endProcess(training, "SIGKILL");
+      while (await isRunning(training)) await delay(20);
+    }
 }
