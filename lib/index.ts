@@ -22,7 +22,7 @@ export { allowTf32, allowWinograd, useDeterministicAlgorithms } from "./core/num
 export { type DType, type ModelDType, type RandomOptions, Tensor, type TensorOptions } from "./core/tensor.js";
 export { tidy, type Use } from "./core/tidy.js";
 export { type CheckDatasetOptions, checkDataset } from "./data/check/check-dataset.js";
-export type { DatasetReport, DuplicateRows, Findings, ImageSize, RowPlace } from "./data/check/report.js";
+export type { DatasetReport, DuplicateRows, Findings, RowPlace } from "./data/check/report.js";
 export { type EvaluationResult, evaluate } from "./evaluation/evaluate.js";
 export type { EvaluateOptions, InstructionEditor, SkippedPair } from "./evaluation/options.js";
 export type { EditMetrics, EvaluationPoint } from "./evaluation/points.js";
@@ -51,6 +51,7 @@ export {
   type ResampleFilter,
   RgbImage,
 } from "./images/index.js";
+export type { ImageSize } from "./images/pixels.js";
 export type { LoraSourceOptions } from "./lora/source.js";
 export type { LoraWeight, LoraWeights } from "./lora/weights.js";
 export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";

@@ -1,13 +1,9 @@
-/** A size in pixels. */
-export interface Size {
-  readonly width: number;
-  readonly height: number;
-}
+import type { ImageSize } from "../images/pixels.js";
 
 /** The buckets of a dataset: rows of one bucket are trained on at one size, and together. */
 export interface Buckets {
   /** The sizes of the buckets that have rows. */
-  readonly sizes: readonly Size[];
+  readonly sizes: readonly ImageSize[];
   /** The bucket of each row. */
   readonly of: Uint16Array;
 }
@@ -23,9 +19,9 @@ const STRETCH = 2;
  * @param resolution in pixels
  * @param step in pixels; at most the resolution
  */
-export function bucketSizes(resolution: number, step: number): Size[] {
+export function bucketSizes(resolution: number, step: number): ImageSize[] {
   const [least, most] = [resolution / STRETCH, resolution * STRETCH];
-  const sizes: Size[] = [];
+  const sizes: ImageSize[] = [];
   for (let width = Math.ceil(least / step) * step; width <= most; width += step) {
     const height = Math.min(Math.floor(resolution ** 2 / width / step), Math.floor(most / step)) * step;
     if (height >= least && height >= step) sizes.push({ width, height });
@@ -39,8 +35,8 @@ export function bucketSizes(resolution: number, step: number): Size[] {
  *
  * @param images the sizes of all rows; undefined for one that cannot be read, which is as if it were a square
  */
-export function bucketsOf(images: readonly (Size | undefined)[], sizes: readonly Size[]): Buckets {
-  const used = new Map<Size, number>();
+export function bucketsOf(images: readonly (ImageSize | undefined)[], sizes: readonly ImageSize[]): Buckets {
+  const used = new Map<ImageSize, number>();
   const of = Uint16Array.from(images, (image) => {
     const size = nearest(image ?? { width: 1, height: 1 }, sizes);
     const bucket = used.get(size) ?? used.size;
@@ -50,10 +46,10 @@ export function bucketsOf(images: readonly (Size | undefined)[], sizes: readonly
   return { sizes: [...used.keys()], of };
 }
 
-function nearest({ width, height }: Size, sizes: readonly Size[]): Size {
+function nearest({ width, height }: ImageSize, sizes: readonly ImageSize[]): ImageSize {
   const wanted = Math.log(width / height);
-  const distance = (size: Size) => Math.abs(Math.log(size.width / size.height) - wanted);
-  const area = (size: Size) => size.width * size.height;
+  const distance = (size: ImageSize) => Math.abs(Math.log(size.width / size.height) - wanted);
+  const area = (size: ImageSize) => size.width * size.height;
   return sizes.reduce((best, size) => {
     const nearer = distance(size) - distance(best);
     return nearer < -1e-9 || (nearer < 1e-9 && area(size) > area(best)) ? size : best;

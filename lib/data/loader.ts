@@ -3,7 +3,7 @@ import { logWarning } from "../core/logger.js";
 import { Semaphore } from "../core/semaphore.js";
 import { fitAround } from "../images/fit.js";
 import { loadImage } from "../images/index.js";
-import type { Size } from "./buckets.js";
+import type { ImageSize } from "../images/pixels.js";
 import type { EditDataset, StoredPicture } from "./dataset.js";
 import { datasetError, isFaultOfRow } from "./errors.js";
 
@@ -22,7 +22,7 @@ export interface LoaderOptions {
    * The sizes of rows instead, which images are resized to cover, and cut down to in the middle. A batch has one size. Default
    * the square of the resolution for all.
    */
-  sizeOf?: ((row: number) => Size) | undefined;
+  sizeOf?: ((row: number) => ImageSize) | undefined;
   /** Rows that are read and decoded at a time; 0 means 1. Default 1. */
   workers?: number;
   /** Batches that are prepared ahead of the one in use, by {@link Loader.prefetched}. Default 2. */
@@ -43,7 +43,7 @@ export interface LoadedBatch {
   /** [B,H,W,3], interleaved RGB. */
   readonly edited: Uint8Array;
   /** The size of every image, in pixels. */
-  readonly size: Size;
+  readonly size: ImageSize;
   readonly prompts: string[];
   /** The indices of these rows; empty if none is usable. */
   readonly indices: number[];
@@ -199,7 +199,7 @@ class DatasetLoader implements Loader {
     }
   }
 
-  #sizeOf(rows: readonly number[]): Size {
+  #sizeOf(rows: readonly number[]): ImageSize {
     const { resolution, sizeOf } = this.#options;
     const square = { width: resolution, height: resolution };
     if (!sizeOf || rows.length === 0) return square;
@@ -211,7 +211,7 @@ class DatasetLoader implements Loader {
   }
 
   /** Fills both images of a row; resolves to its prompt, or undefined if the row is skipped. */
-  async #loadRow(row: number, [original, edited]: Uint8Array[], size: Size): Promise<string | undefined> {
+  async #loadRow(row: number, [original, edited]: Uint8Array[], size: ImageSize): Promise<string | undefined> {
     throwIfAborted(this.#options.signal);
     try {
       const found = await this.#dataset.row(row);
@@ -230,7 +230,7 @@ class DatasetLoader implements Loader {
     }
   }
 
-  async #loadPicture(picture: StoredPicture, target: Uint8Array, { width, height }: Size): Promise<void> {
+  async #loadPicture(picture: StoredPicture, target: Uint8Array, { width, height }: ImageSize): Promise<void> {
     const { sizeOf, signal } = this.#options;
     const source = "path" in picture ? picture.path : picture.bytes;
     const image = await loadImage(source, { timeoutMs: DECODE_TIMEOUT_MS, ...(signal && { signal }) });

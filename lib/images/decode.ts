@@ -6,7 +6,7 @@ import { Refusal } from "./first-picture/limits.js";
 import { type FileFormat, type FirstPicture, identifyFormat } from "./format.js";
 import { coverBackdrop, type GifBackdrop, gifBackdrop } from "./gif-backdrop.js";
 import { orientationOf, turnUpright } from "./orientation.js";
-import type { RgbPixels } from "./pixels.js";
+import type { ImageSize, RgbPixels } from "./pixels.js";
 import { imageLibrary } from "./sharp.js";
 import { backgroundOf, type StoredPixels, storedAs } from "./stored.js";
 import { unreadable } from "./unreadable.js";
@@ -45,9 +45,6 @@ export async function decodeStored(encoded: Uint8Array, options: DecodeOptions):
 export async function decodeSize(encoded: Uint8Array, options: DecodeOptions): Promise<ImageSize> {
   return await decodeBy(sizeOf, encoded, options);
 }
-
-/** In pixels. */
-export type ImageSize = Pick<RgbPixels, "width" | "height">;
 
 /** Decodes the first image of a file, of which the metadata have been checked. */
 type Decode<T> = (picture: FirstPicture, metadata: Metadata, options: DecodeOptions, decoder: Decoder) => Promise<T>;

@@ -2,17 +2,9 @@ import { types } from "node:util";
 import type { Sharp } from "sharp";
 import { InstructPix2PixError, isError, throwIfAborted } from "../core/errors.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
-import {
-  type DecodeOptions,
-  decode,
-  decodeSize,
-  decodeStored,
-  type ImageSize,
-  isTimeout,
-  withTimeout,
-} from "./decode.js";
+import { type DecodeOptions, decode, decodeSize, decodeStored, isTimeout, withTimeout } from "./decode.js";
 import { tooSlow, withinLimits } from "./decoding.js";
-import { inSlices, type RgbPixels } from "./pixels.js";
+import { type ImageSize, inSlices, type RgbPixels } from "./pixels.js";
 import { readSource } from "./source.js";
 import type { StoredPixels } from "./stored.js";
 import { unreadable } from "./unreadable.js";

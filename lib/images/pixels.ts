@@ -7,6 +7,12 @@ export interface RgbPixels {
   readonly data: Uint8Array;
 }
 
+/** Width and height of an image in pixels, upright. */
+export interface ImageSize {
+  width: number;
+  height: number;
+}
+
 /** Pixels converted between two turns of the event loop, about 2 ms of work. */
 const SLICE = 1 << 18;
 

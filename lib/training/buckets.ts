@@ -3,11 +3,12 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { InstructPix2PixError } from "../core/errors.js";
 import { ahead } from "../data/ahead.js";
-import { type Buckets, bucketSizes, bucketsOf, type Size } from "../data/buckets.js";
+import { type Buckets, bucketSizes, bucketsOf } from "../data/buckets.js";
 import type { EditDataset } from "../data/dataset.js";
 import { isFaultOfRow } from "../data/errors.js";
 import { withLock } from "../files/lock.js";
 import { loadSize } from "../images/load.js";
+import type { ImageSize } from "../images/pixels.js";
 import { writeFileAtomically } from "../images/write-file.js";
 import type { TrainOptions } from "./options.js";
 
@@ -54,7 +55,7 @@ async function imageSizes(
   folder: string,
   hooks: BucketHooks,
   signal: AbortSignal | undefined,
-): Promise<(Size | undefined)[]> {
+): Promise<(ImageSize | undefined)[]> {
   const key = createHash("sha256").update(`sizes ${FORMAT} ${dataset.length} ${dataset.stamp}`).digest("hex");
   const path = join(folder, `sizes-${key.slice(0, 16)}.json`);
   const kept = await readKept(path, key, dataset.length);
@@ -63,7 +64,7 @@ async function imageSizes(
   return withLock(`${path}.lock`, { ...(signal && { signal }), onWait }, async () => {
     const made = await readKept(path, key, dataset.length);
     if (made) return made;
-    const sizes: (Size | undefined)[] = [];
+    const sizes: (ImageSize | undefined)[] = [];
     for await (const size of ahead(dataset.length, AHEAD, (row) => sizeOf(dataset, row, signal))) {
       sizes.push(size);
       hooks.onProgress(sizes.length, dataset.length);
@@ -76,7 +77,11 @@ async function imageSizes(
 }
 
 /** What is wrong with a row is told when it is loaded. */
-async function sizeOf(dataset: EditDataset, row: number, signal: AbortSignal | undefined): Promise<Size | undefined> {
+async function sizeOf(
+  dataset: EditDataset,
+  row: number,
+  signal: AbortSignal | undefined,
+): Promise<ImageSize | undefined> {
   try {
     const { edited } = await dataset.row(row);
     return await loadSize("path" in edited ? edited.path : edited.bytes, { ...(signal && { signal }) });
@@ -86,7 +91,7 @@ async function sizeOf(dataset: EditDataset, row: number, signal: AbortSignal | u
   }
 }
 
-async function readKept(path: string, key: string, rows: number): Promise<(Size | undefined)[] | undefined> {
+async function readKept(path: string, key: string, rows: number): Promise<(ImageSize | undefined)[] | undefined> {
   let kept: { key?: unknown; sizes?: unknown };
   try {
     kept = JSON.parse(await readFile(path, "utf8")) as typeof kept;

@@ -3,10 +3,10 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { Tensor } from "../core/tensor.js";
-import type { Size } from "../data/buckets.js";
 import type { EditDataset, Loader } from "../data/index.js";
 import { ioError } from "../files/io-error.js";
 import { withLock } from "../files/lock.js";
+import type { ImageSize } from "../images/pixels.js";
 import { native } from "../runtime/native.js";
 import { encodeRows, type RowEncoding } from "./latent-encoding.js";
 import { LATENT_FORMAT, product, RecordReader, RecordWriter } from "./latent-records.js";
@@ -16,7 +16,7 @@ import type { EditModels } from "./recipes/edit/models.js";
 
 /** Rows that have images of one size, and records of one length. */
 export interface BucketRows {
-  size: Size;
+  size: ImageSize;
   /** Rows of the data set, ascending. */
   rows: readonly number[];
 }

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Tensor } from "../../lib/core/tensor.js";
-import type { Size } from "../../lib/data/buckets.js";
+import type { ImageSize } from "../../lib/images/pixels.js";
 import { RgbImage } from "../../lib/index.js";
 import { resolveOptions } from "../../lib/options/parse.js";
 import { trainOptions } from "../../lib/training/options.js";
@@ -100,7 +100,7 @@ test("SDXL trains in buckets and is told the size of each", async () => {
     { device: "cpu", frozenDType: "float32" },
   );
   using text = await Tensor.zeros([1, 4]);
-  const idsFor = async (size: Size | undefined) => {
+  const idsFor = async (size: ImageSize | undefined) => {
     const { addedConditions } = await models.conditions({ embeddings: text, pooled: text }, size);
     return [...(await addedConditions!.timeIds!.toArray())];
   };

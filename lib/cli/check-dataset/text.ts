@@ -1,6 +1,7 @@
 import { counted } from "../../core/counted.js";
 import { quote } from "../../core/quote.js";
-import { type DatasetReport, type Findings, hasFindings, type ImageSize } from "../../data/check/report.js";
+import { type DatasetReport, type Findings, hasFindings } from "../../data/check/report.js";
+import type { ImageSize } from "../../images/pixels.js";
 import { underscored } from "../../options/names.js";
 
 /** Findings of each kind that are shown. */

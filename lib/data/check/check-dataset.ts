@@ -4,6 +4,7 @@ import { checkOptions, optionNames } from "../../core/known-options.js";
 import { allInOrder } from "../../core/settled.js";
 import { identifyFormat } from "../../images/format.js";
 import { imageFormatOf, loadImage, type RgbImage } from "../../images/index.js";
+import type { ImageSize } from "../../images/pixels.js";
 import { builtInTokenizer } from "../../tokenizer/built-in.js";
 import { CLIPTokenizer } from "../../tokenizer/clip_tokenizer.js";
 import { ahead } from "../ahead.js";
@@ -13,15 +14,7 @@ import { openPairs, storedBytes } from "../pairs.js";
 import { ContactSheet } from "./contact-sheet.js";
 import { Duplicates } from "./duplicates.js";
 import { looksOf } from "./looks.js";
-import {
-  type DatasetReport,
-  type DuplicateRows,
-  type Findings,
-  type ImageSize,
-  noFindings,
-  note,
-  type RowPlace,
-} from "./report.js";
+import { type DatasetReport, type DuplicateRows, type Findings, noFindings, note, type RowPlace } from "./report.js";
 import { Sizes } from "./sizes.js";
 
 /** Options of {@link checkDataset}. */

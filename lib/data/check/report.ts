@@ -1,3 +1,5 @@
+import type { ImageSize } from "../../images/pixels.js";
+
 /** Findings of one kind. */
 export interface Findings<T> {
   /** How many there are. */
@@ -18,12 +20,6 @@ export interface RowPlace {
 export interface DuplicateRows extends RowPlace {
   /** The rows that repeat this one. */
   repeatedBy: number[];
-}
-
-/** Width and height of an image in pixels, upright. */
-export interface ImageSize {
-  width: number;
-  height: number;
 }
 
 /** What `checkDataset` has found. */

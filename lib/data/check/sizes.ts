@@ -1,4 +1,5 @@
-import type { DatasetReport, ImageSize } from "./report.js";
+import type { ImageSize } from "../../images/pixels.js";
+import type { DatasetReport } from "./report.js";
 
 /** Sizes that are listed. */
 const LISTED = 20;

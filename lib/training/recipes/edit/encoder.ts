@@ -1,7 +1,7 @@
 import { Scope } from "../../../core/scope.js";
 import { Tensor } from "../../../core/tensor.js";
-import type { Size } from "../../../data/buckets.js";
 import type { LoadedBatch } from "../../../data/loader.js";
+import type { ImageSize } from "../../../images/pixels.js";
 import { native } from "../../../runtime/native.js";
 import type { EncodedBatch } from "./micro-batch.js";
 import type { EditModels } from "./models.js";
@@ -74,6 +74,6 @@ export class BatchEncoder {
 }
 
 /** Bytes [B,H,W,3] to float32 [B,3,H,W] in -1..1, moved to the device by the model. */
-async function pixelsOf(bytes: Uint8Array, { width, height }: Size, flips: readonly boolean[]): Promise<Tensor> {
+async function pixelsOf(bytes: Uint8Array, { width, height }: ImageSize, flips: readonly boolean[]): Promise<Tensor> {
   return new Tensor(await native().picturesToTensor(bytes, flips.length, height, width, flips.map(Number)));
 }

@@ -3,8 +3,8 @@ import { type SavedComponent, type SavedPipeline, savedComponent } from "../../.
 import { InstructPix2PixError } from "../../../core/errors.js";
 import type { Generator } from "../../../core/generator.js";
 import type { ModelDType, Tensor } from "../../../core/tensor.js";
-import type { Size } from "../../../data/buckets.js";
 import type { RgbImage } from "../../../images/index.js";
+import type { ImageSize } from "../../../images/pixels.js";
 import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import type { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { ModelOptions } from "../../../models/pretrained.js";
@@ -116,7 +116,7 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
    *
    * @param size of the images; undefined for the square of the resolution
    */
-  abstract conditions(text: TextRows, size: Size | undefined): TrainingConditions | Promise<TrainingConditions>;
+  abstract conditions(text: TextRows, size: ImageSize | undefined): TrainingConditions | Promise<TrainingConditions>;
 
   /** @throws `ERR_TOKENIZER` for a text that cannot be encoded */
   abstract checkPrompt(prompt: string): Promise<void>;

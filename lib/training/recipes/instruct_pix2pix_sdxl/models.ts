@@ -2,7 +2,7 @@ import { type SavedPipeline, savedPipeline } from "../../../components/save.js";
 import { encodePenultimate, tokenizePrompts } from "../../../conditioning/prompt.js";
 import { encodePromptPair, encodersOf } from "../../../conditioning/prompt-pair.js";
 import { Tensor } from "../../../core/tensor.js";
-import type { Size } from "../../../data/buckets.js";
+import type { ImageSize } from "../../../images/pixels.js";
 import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
 import type { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { CLIPTextModelWithProjection } from "../../../models/clip_text_model_with_projection.js";
@@ -61,13 +61,13 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
     return { embeddings: text.embeddings! };
   }
 
-  async conditions({ embeddings, pooled }: TextRows, size: Size | undefined): Promise<TrainingConditions> {
+  async conditions({ embeddings, pooled }: TextRows, size: ImageSize | undefined): Promise<TrainingConditions> {
     const { resolution } = this.#options;
     const timeIds = await this.#timeIdsOf(size ?? { width: resolution, height: resolution });
     return { embeddings: embeddings!, addedConditions: { textEmbeds: pooled!, timeIds } };
   }
 
-  async #timeIdsOf({ width, height }: Size): Promise<Tensor> {
+  async #timeIdsOf({ width, height }: ImageSize): Promise<Tensor> {
     const { cropsCoordsTopLeftH: top, cropsCoordsTopLeftW: left } = this.#options;
     const known = this.#timeIds.get(`${width}×${height}`);
     if (known) return known;
