@@ -6,23 +6,24 @@ import type { EditOptions } from "../pipelines/stable_diffusion/instruct_pix2pix
 import { drawScene } from "../world/draw.js";
 import { EDIT_FAMILIES, type EditFamily } from "../world/edit.js";
 import { worldExample } from "../world/example.js";
-import { Random } from "../world/random.js";
+import { OTHER_STREAMS, Random } from "../world/random.js";
 import { EXTENT } from "../world/scene.js";
 import { EditJudge, type EditScore, type ScoreSummary, summariseScores } from "../world/score.js";
 
-/** The first of a seed's random streams that is not used for its examples. */
-const OTHER_STREAMS = 2 ** 52;
-
-/** An edit of the drawn world, ready to be made and judged. */
-export interface WorldExample {
+/** An edit, ready to be made and judged. */
+export interface JudgedExample<Score> {
   index: number;
-  family: EditFamily;
   instruction: string;
   original: RgbImage;
   target: RgbImage;
-  judge: EditJudge;
+  judge: { score(picture: RgbImage): Score };
   /** The seed of the noise that its edit starts from: its own, so that the rest of the batch has no influence. */
   noiseSeed: number;
+}
+
+/** An edit of the drawn world. */
+export interface WorldExample extends JudgedExample<EditScore> {
+  family: EditFamily;
 }
 
 /**
@@ -48,7 +49,7 @@ export async function* worldExamples(
 }
 
 /** What makes the images of a list of examples. */
-export type WorldEditor = (examples: readonly WorldExample[]) => Promise<readonly RgbImage[]>;
+export type ExampleEditor = (examples: readonly JudgedExample<unknown>[]) => Promise<readonly RgbImage[]>;
 
 /** What edits: an InstructPix2Pix pipeline. */
 export interface EditRunner {
@@ -60,7 +61,7 @@ export interface EditRunner {
  *
  * @param options of the pipeline's `run`: steps and guidance
  */
-export function editorOf(pipeline: EditRunner, options: Omit<EditOptions, "image">): WorldEditor {
+export function editorOf(pipeline: EditRunner, options: Omit<EditOptions, "image">): ExampleEditor {
   return async (examples) => {
     const { images } = await pipeline.run({
       ...options,
@@ -73,11 +74,14 @@ export function editorOf(pipeline: EditRunner, options: Omit<EditOptions, "image
 }
 
 /** An example, how it was edited, and how well. */
-export interface WorldResult {
-  example: WorldExample;
+export interface ExampleResult<Score, Example extends JudgedExample<Score>> {
+  example: Example;
   picture: RgbImage;
-  score: EditScore;
+  score: Score;
 }
+
+/** The same of the drawn world. */
+export type WorldResult = ExampleResult<EditScore, WorldExample>;
 
 /**
  * Edits examples and scores the results.
@@ -85,13 +89,14 @@ export interface WorldResult {
  * @param batch examples that are edited together
  * @param onProgress gets all results so far after each batch
  */
-export async function scoreEdits(
-  examples: Iterable<WorldExample> | AsyncIterable<WorldExample>,
-  edit: WorldEditor,
-  { batch, onProgress }: { batch: number; onProgress?: ((results: readonly WorldResult[]) => void) | undefined },
-): Promise<WorldResult[]> {
-  const results: WorldResult[] = [];
-  let waiting: WorldExample[] = [];
+export async function scoreEdits<Score, Example extends JudgedExample<Score>>(
+  examples: Iterable<Example & JudgedExample<Score>> | AsyncIterable<Example & JudgedExample<Score>>,
+  edit: ExampleEditor,
+  options: { batch: number; onProgress?: ((results: readonly ExampleResult<Score, Example>[]) => void) | undefined },
+): Promise<ExampleResult<Score, Example>[]> {
+  const { batch, onProgress } = options;
+  const results: ExampleResult<Score, Example>[] = [];
+  let waiting: Example[] = [];
   const flush = async () => {
     const pictures = await edit(waiting);
     for (const [i, example] of waiting.entries()) {

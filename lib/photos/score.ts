@@ -1,51 +1,55 @@
-import { Random } from "../world/random.js";
-import { squaredError } from "../world/score.js";
+import { datasetError } from "../data/errors.js";
+import type { RgbImage } from "../images/index.js";
+import { OTHER_STREAMS, Random } from "../world/random.js";
+import { NearestJudge, RIVALS } from "../world/score.js";
 import type { Album } from "./album.js";
 import { applyEdit, differVisibly, type PhotoEdit, randomPhotoEdit } from "./edit.js";
-import { type PhotoExample, photoExample } from "./example.js";
+import { photoExample } from "./example.js";
 import { PHOTO_FAMILIES, type PhotoFamily } from "./families/index.js";
 import { imageOf, type Photo, photoOf } from "./pixels.js";
 
-/** Number of other edits that a result is compared with. */
-const RIVALS = 15;
-const MIDDLE_GREY = 128;
 /** Less error than 8 bits can tell, so that an exact result has a PSNR, of 100 dB. */
 const LEAST_ERROR = 1e-10;
-/** Random edits that are looked at for them; some are not possible, or look like another. */
+/** Random edits that are looked at for rivals; some are not possible, or look like another. */
 const MOST_TRIED = 400;
-/** The first of a seed's random streams that is not used for its examples. */
-const OTHER_STREAMS = 2 ** 52;
-
-/** An edit of a photograph, ready to be made and judged. */
-export interface JudgedPhoto extends PhotoExample {
-  index: number;
-  /** The seed of the noise that its edit starts from. */
-  noiseSeed: number;
-  /** The pixels of 15 other edits of the same crop, each visibly different from the original and from the target. */
-  rivals: readonly Uint8Array[];
-}
 
 /** How near a result came. */
-export interface PhotoScore {
-  /**
-   * Whether the result is nearer to the target than to the original, to each of 15 other edits of it, and to plain middle grey:
-   * noise, which may be nearest to the target by chance, is always nearer to grey.
-   */
-  success: boolean;
-  /** Mean squared error to the target, over all pixels and their three channels in 0..1. */
-  error: number;
+export type PhotoScore = ReturnType<NearestJudge["compare"]>;
+
+/** An edit of a photograph, ready to be made and judged, as `scoreEdits` takes it. */
+export interface JudgedPhoto {
+  index: number;
+  family: PhotoFamily;
+  instruction: string;
+  original: RgbImage;
+  target: RgbImage;
+  /** The pixels of 15 other edits of the same crop, each visibly different from the original and from the target. */
+  rivals: readonly Uint8Array[];
+  judge: { score(picture: RgbImage): PhotoScore };
+  /** The seed of the noise that its edit starts from. */
+  noiseSeed: number;
 }
 
-/** Example `index` of a seed with what its result is compared with. Throws as {@link photoExample}. */
+/** The first examples of a seed. Throws as {@link judgedPhoto}. */
+export async function* judgedPhotos(album: Album, seed: number, count: number): AsyncGenerator<JudgedPhoto> {
+  for (let index = 0; index < count; index++) yield await judgedPhoto(album, seed, index);
+}
+
+/**
+ * Example `index` of a seed with what its result is compared with.
+ *
+ * @throws `ERR_DATASET` for a crop that allows too few other edits, and as {@link photoExample}
+ */
 export async function judgedPhoto(album: Album, seed: number, index: number): Promise<JudgedPhoto> {
-  const example = await photoExample(album, seed, index);
+  const { before, after, edit } = await photoExample(album, seed, index);
   const random = new Random(seed, OTHER_STREAMS + index);
   const noiseSeed = random.int(2 ** 32);
+  const rivals = rivalsOf(photoOf(before), photoOf(after), edit, random);
+  const judge = new NearestJudge(after.data, [before.data, ...rivals]);
+  const { family, instruction } = edit;
   return {
-    ...example,
-    index,
-    noiseSeed,
-    rivals: rivalsOf(photoOf(example.before), photoOf(example.after), example.edit, random),
+    ...{ index, family, instruction, original: before, target: after, rivals, noiseSeed },
+    judge: { score: ({ data }) => judge.compare(data) },
   };
 }
 
@@ -58,20 +62,16 @@ function rivalsOf(before: Photo, after: Photo, edit: PhotoEdit, random: Random):
     const edited = applyEdit(before, other);
     if (differVisibly(edited, after) && differVisibly(edited, before)) rivals.push(imageOf(edited).data);
   }
+  if (rivals.length < RIVALS)
+    throw datasetError(
+      `a crop allows only ${rivals.length} edits that differ from "${edit.instruction}", not ${RIVALS}`,
+    );
   return rivals;
 }
 
 /** What an edit does, whatever its degree. */
 function deedOf({ steps }: PhotoEdit): string {
   return JSON.stringify(steps.map(({ family, words }) => [family, words]));
-}
-
-/** Scores the result of an edit; it has the original's size. */
-export function scorePhoto({ before, after, rivals }: JudgedPhoto, { data }: { data: Uint8Array }): PhotoScore {
-  const error = squaredError(data, after.data);
-  const grey = new Uint8Array(data.length).fill(MIDDLE_GREY);
-  const success = [before.data, grey, ...rivals].every((other) => error < squaredError(data, other));
-  return { success, error };
 }
 
 /** Peak signal to noise of a mean squared error, in decibels. */

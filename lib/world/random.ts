@@ -1,5 +1,8 @@
 import { InstructPix2PixError } from "../core/errors.js";
 
+/** The first of a seed's random streams that is not used for its examples. */
+export const OTHER_STREAMS = 2 ** 52;
+
 /** Rounds after which every bit of the seed has reached every bit of the state. */
 const WARM_UP = 20;
 

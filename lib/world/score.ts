@@ -30,18 +30,39 @@ export interface ScoreSummary {
   outside: number | null;
 }
 
+/** Compares a result with its target and with what it must be farther from. */
+export class NearestJudge {
+  readonly #target: Uint8Array;
+  readonly #others: readonly Uint8Array[];
+
+  /**
+   * @param target its pixels
+   * @param others those of the original and of other edits; plain middle grey is compared too, to which noise is always nearer,
+   *   though it may be nearest to the target by chance
+   */
+  constructor(target: Uint8Array, others: readonly Uint8Array[]) {
+    this.#target = target;
+    this.#others = [...others, new Uint8Array(target.length).fill(MIDDLE_GREY)];
+  }
+
+  /** Whether the pixels are nearest to the target, and their mean squared error to it. */
+  compare(data: Uint8Array): Pick<EditScore, "success" | "error"> {
+    const error = squaredError(data, this.#target);
+    return { success: this.#others.every((other) => error < squaredError(data, other)), error };
+  }
+}
+
 /**
  * Scores results of an edit of a scene. A result succeeds if its mean squared error to the target is smaller than to
  * the original and to each of 15 rivals: other edits of the same scene. (A scene of inverted colours has no others; its
  * rivals are edits of the target.)
  *
- * An unchanged original never succeeds. Nor does noise: it may be nearest to the target by chance, but it is always
- * nearer to plain middle grey, which is therefore compared too.
+ * An unchanged original never succeeds, nor does noise: see {@link NearestJudge}.
  */
 export class EditJudge {
+  readonly #original: Uint8Array;
   readonly #target: Uint8Array;
-  /** Images that a result must be farther from: the original first. */
-  readonly #others: readonly Uint8Array[];
+  readonly #judge: NearestJudge;
 
   /**
    * @param random chooses the rivals
@@ -58,10 +79,10 @@ export class EditJudge {
       scene.style === "none"
         ? otherEdits(scene, random, RIVALS, edit)
         : otherEdits(edit.target, random, RIVALS, { ...edit, target: scene });
-    const grey = new Uint8Array(3 * size * size).fill(MIDDLE_GREY);
+    this.#original = drawPixels(scene, size);
     this.#target = drawPixels(edit.target, size);
-    const scenes = [scene, ...rivals.map(({ target }) => target)];
-    this.#others = [...scenes.map((other) => drawPixels(other, size)), grey];
+    const others = rivals.map(({ target }) => drawPixels(target, size));
+    this.#judge = new NearestJudge(this.#target, [this.#original, ...others]);
   }
 
   /** @throws `ERR_INVALID_ARGUMENT` for an image of another size */
@@ -71,13 +92,11 @@ export class EditJudge {
         "ERR_INVALID_ARGUMENT",
         `the image must be ${this.size}×${this.size}, not ${width}×${height}`,
       );
-    const error = squaredError(data, this.#target);
-    const success = this.#others.every((other) => error < squaredError(data, other));
-    return { success, error, ...this.#outside(data) };
+    return { ...this.#judge.compare(data), ...this.#outside(data) };
   }
 
   #outside(data: Uint8Array): Pick<EditScore, "outside" | "unchanged"> {
-    const [original, target] = [this.#others[0]!, this.#target];
+    const [original, target] = [this.#original, this.#target];
     let [sum, unchanged] = [0, 0];
     for (let i = 0; i < data.length; i += 3) {
       if (original[i] !== target[i] || original[i + 1] !== target[i + 1] || original[i + 2] !== target[i + 2]) continue;

@@ -1,19 +1,57 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { train } from "../../dist/index.js";
+import { exportModel } from "./export.mjs";
 
-const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const program = join(root, "dist", "cli", "main.js");
+
+/**
+ * The program that trains a built-in model, or resumes where an earlier run was stopped: `--work DIR`, `--output DIR`,
+ * `--from FOLDER`, `--stage NAME` and `--device`.
+ *
+ * @param {string} name of the model, as in models/NAME
+ * @param {object[]} stages runs of `train()`, each starting from the model of the one before
+ * @param {(place: { work: string, log: (line: string) => void, signal: AbortSignal }) => Promise<() => Promise<string>>} prepare makes
+ *   what the stages are trained on, and gives what makes the model to begin with
+ */
+export async function trainModel(name, stages, prepare) {
+  const { values } = parseArgs({
+    options: {
+      work: { type: "string", default: join(root, `${name}-training`) },
+      output: { type: "string", default: join(root, "models", name) },
+      from: { type: "string" },
+      stage: { type: "string", default: stages[0].name },
+      device: { type: "string", default: "auto" },
+    },
+  });
+  const { work, output, device } = values;
+  const log = timedLog();
+  const signal = stopSignal();
+  try {
+    const left = stagesFrom(stages, values.stage);
+    const makeBase = await prepare({ work, log, signal });
+    let model = values.from ?? (await makeBase());
+    for (const stage of left) model = await trainStage(stage, work, model, { device, log, signal });
+    await exportModel(model, output);
+    log(`${output}: done`);
+  } catch (error) {
+    console.error(`${name}:train: ${error.message}`);
+    process.exitCode = 1;
+  }
+}
 
 /** A log on standard output whose lines begin with the time since now. */
-export function timedLog() {
+function timedLog() {
   const started = Date.now();
   return (line) => console.log(`${new Date(Date.now() - started).toISOString().slice(11, 19)}  ${line}`);
 }
 
 /** The signal of Ctrl-C and of SIGTERM: runs end after a checkpoint. */
-export function stopSignal() {
+function stopSignal() {
   const stopping = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stopping.abort());
   return stopping.signal;
@@ -23,6 +61,7 @@ export function stopSignal() {
 export function makePairs(folder, args, log) {
   if (existsSync(folder)) return;
   log(`making ${folder}`);
+  mkdirSync(dirname(folder), { recursive: true });
   const how = ["--format", "parquet", "--output", folder, "--quiet"];
   const { status } = spawnSync(process.execPath, [program, "make-dataset", ...args, ...how], { stdio: "inherit" });
   if (status !== 0) throw new Error(`make-dataset exited with status ${status}`);
@@ -36,7 +75,7 @@ export function makePairs(folder, args, log) {
  * @param {string} base the model to begin with
  * @returns the trained model's folder
  */
-export async function trainStage({ name, pairs, options }, work, base, { device, log, signal }) {
+async function trainStage({ name, pairs, options }, work, base, { device, log, signal }) {
   const outputDir = join(work, name);
   if (existsSync(join(outputDir, "model_index.json"))) return outputDir;
   let [sum, count] = [0, 0];
@@ -68,7 +107,7 @@ export async function trainStage({ name, pairs, options }, work, base, { device,
 }
 
 /** The stages from the named one on. @throws if there is none of that name */
-export function stagesFrom(stages, name) {
+function stagesFrom(stages, name) {
   const found = stages.findIndex((stage) => stage.name === name);
   if (found === -1) throw new Error(`--stage: there is no stage ${JSON.stringify(name)}`);
   return stages.slice(found);

@@ -8,10 +8,11 @@
 // folder. An edit succeeds if the result is nearer to its true target than to the original and to 15 other edits of the same
 // crop. PSNR is that of the result to the target; the bound is that of the target through the model's own autoencoder.
 
+import { editorOf, percent, scoreEdits } from "../../dist/evaluation/world.js";
 import { writeFileAtomically } from "../../dist/images/write-file.js";
-import { Generator, imageToTensor, tensorToImages } from "../../dist/index.js";
+import { imageToTensor, tensorToImages } from "../../dist/index.js";
 import { Album, findPhotos } from "../../dist/photos/index.js";
-import { judgedPhoto, photoTable, scorePhoto, summarisePhotos } from "../../dist/photos/score.js";
+import { judgedPhotos, photoTable, summarisePhotos } from "../../dist/photos/score.js";
 import { squaredError } from "../../dist/world/score.js";
 import {
   loadModel,
@@ -43,32 +44,20 @@ await runProgram("photo:eval", OPTIONS, async (values) => {
   const bar = progressBar(count);
   const started = performance.now();
   const results = [];
+  const bounds = [];
   try {
-    for (let first = 0; first < count; first += batch) {
-      const length = Math.min(batch, count - first);
-      const examples = await Promise.all(Array.from({ length }, (_, i) => judgedPhoto(album, seed, first + i)));
-      const { images } = await pipeline.run({
-        ...{ numInferenceSteps, guidanceScale, imageGuidanceScale },
-        prompt: examples.map(({ edit }) => edit.instruction),
-        image: examples.map(({ before }) => before),
-        generator: examples.map(({ noiseSeed }) => new Generator("cpu", noiseSeed)),
-      });
-      const kept = await throughAutoencoder(
-        pipeline.vae,
-        examples.map(({ after }) => after),
-      );
-      for (const [i, example] of examples.entries()) {
-        const bound = squaredError(kept[i].data, example.after.data);
-        results.push({ example, picture: images[i], score: { ...scorePhoto(example, images[i]), bound } });
-      }
-      const { success, psnr } = summaryOf(results);
-      bar.update(results.length, { note: `${(100 * success).toFixed(1)} %, ${psnr.toFixed(1)} dB` });
-    }
+    const edit = editorOf(pipeline, { numInferenceSteps, guidanceScale, imageGuidanceScale });
+    const onProgress = (some) => bar.update(some.length, { note: percent(shareOf(some)) });
+    results.push(...(await scoreEdits(judgedPhotos(album, seed, count), edit, { batch, onProgress })));
+    for (let first = 0; first < count; first += batch)
+      bounds.push(...(await boundsOf(pipeline.vae, results.slice(first, first + batch))));
   } finally {
     bar.stop();
     pipeline.dispose();
   }
-  const summary = summaryOf(results);
+  const summary = summarisePhotos(
+    results.map(({ example: { family }, score }, i) => ({ ...score, family, bound: bounds[i] })),
+  );
   const seconds = Math.round(performance.now() - started) / 1000;
   if (values.json) {
     const settings = { seed, resolution, steps: numInferenceSteps, guidanceScale, imageGuidanceScale };
@@ -78,17 +67,18 @@ await runProgram("photo:eval", OPTIONS, async (values) => {
     console.log(`${values.model}: ${numInferenceSteps} steps, ${guidance}, seed ${seed}, ${seconds.toFixed(1)} s\n`);
     console.log(photoTable(summary));
   }
-  if (sheet !== undefined) {
-    const shown = results.slice(0, sheetCount).map(({ example: { before, after, edit }, ...result }) => ({
-      ...result,
-      example: { original: before, target: after, instruction: edit.instruction },
-    }));
-    await writeFileAtomically(sheet, await drawSheet(shown, summary));
-  }
+  if (sheet !== undefined) await writeFileAtomically(sheet, await drawSheet(results.slice(0, sheetCount), summary));
 });
 
-function summaryOf(results) {
-  return summarisePhotos(results.map(({ example, score }) => ({ ...score, family: example.edit.family })));
+function shareOf(results) {
+  return results.filter(({ score }) => score.success).length / results.length;
+}
+
+/** The errors of targets that are encoded and decoded. */
+async function boundsOf(vae, results) {
+  const targets = results.map(({ example }) => example.target);
+  const kept = await throughAutoencoder(vae, targets);
+  return targets.map(({ data }, i) => squaredError(kept[i].data, data));
 }
 
 /** What is left of images after encoding and decoding. */
