@@ -1,8 +1,8 @@
 // Measures what `ip2p launch` costs one process, and what two processes gain on the cores of one host:
 //
-//   node bench/launch.mjs [--steps 60] [--batch 8] [--rounds 4] [--threads 2] [--output FILE]
+//   node bench/launch.mjs [--steps 60] [--batch 8] [--rounds 4] [--threads 2] [--model DIR] [--resolution 64] [--output FILE]
 //
-// The built-in model trains on 64 × 64 pictures, in turn: by `ip2p train` with all threads, by one process of `ip2p launch` with as
+// A model, by default the built-in one, trains in turn: by `ip2p train` with all threads, by one process of `ip2p launch` with as
 // many, and by two with half of them and half the batch each. Steps are those that rank 0 reports; the first ones are not
 // counted. A run's whole time, from the start of the command to its end, has loading and saving in it, and so has the CPU time
 // of all its processes, which says more on a busy machine. Needs bash.
@@ -24,6 +24,8 @@ const { values } = parseArgs({
     steps: { type: "string", default: "60" },
     batch: { type: "string", default: "8" },
     rounds: { type: "string", default: "4" },
+    model: { type: "string", default: "models/tiny" },
+    resolution: { type: "string", default: "64" },
     threads: { type: "string", default: String(availableParallelism()) },
     output: { type: "string" },
   },
@@ -45,7 +47,7 @@ async function run({ launch, processes }) {
   const folder = mkdtempSync(join(tmpdir(), "ip2p-bench-launch-"));
   const command = [
     ...[join(root, "dist/cli/main.js"), ...launch, "train", "--json", "--device=cpu", "--report_to=none", "--seed=1"],
-    ...[`--pretrained_model_name_or_path=${join(root, "models/tiny")}`, "--resolution=64"],
+    ...[`--pretrained_model_name_or_path=${join(root, values.model)}`, `--resolution=${values.resolution}`],
     ...[`--train_data_dir=${join(root, "test/fixtures/script-full/dataset")}`, `--output_dir=${join(folder, "model")}`],
     ...[
       `--train_batch_size=${batch / processes}`,
@@ -76,7 +78,7 @@ const record = {
   date: new Date().toISOString(),
   commit: commit(root),
   machine: describeMachine(),
-  settings: { model: "models/tiny", resolution: 64, steps, batch, threads, rounds },
+  settings: { model: values.model, resolution: Number(values.resolution), steps, batch, threads, rounds },
   load: { before: loadAverage() },
   runs: Object.fromEntries(Object.keys(WAYS).map((name) => [name, []])),
 };
@@ -93,6 +95,7 @@ record.load.after = loadAverage();
 const of = (name, key) => median(record.runs[name].map((result) => result[key]));
 const [plain, one, two] = Object.keys(WAYS);
 record.results = {
+  overheadOfStepMilliseconds: 1000 * (of(one, "stepSeconds") - of(plain, "stepSeconds")),
   overheadOfStep: of(one, "stepSeconds") / of(plain, "stepSeconds") - 1,
   overheadOfRun: of(one, "seconds") / of(plain, "seconds") - 1,
   overheadOfCpu: of(one, "cpuSeconds") / of(plain, "cpuSeconds") - 1,

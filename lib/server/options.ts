@@ -113,6 +113,14 @@ export const serverOptions = declareOptions({
     group: LIMITS,
     help: "requests computed at once; those for the same model, size and type share passes, others take turns on the device",
   },
+  nice: {
+    type: "integer",
+    min: 0,
+    max: 19,
+    default: 5,
+    group: LIMITS,
+    help: "the niceness of the threads that compute on the CPU, so that those that answer requests come first (Linux only); 0 makes them equal",
+  },
   max_steps: { type: "integer", min: 1, max: 1000, default: 100, group: LIMITS, help: "denoising steps of a request" },
   max_images: {
     type: "integer",

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import multipart from "@fastify/multipart";
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaValidationError } from "fastify";
 import { decodesInProgress } from "../images/index.js";
+import { native } from "../runtime/native.js";
 import { createAccess } from "./access/access.js";
 import { allowOrigins } from "./access/cors.js";
 import { Rates } from "./access/rates.js";
@@ -110,6 +111,8 @@ async function createServing(
     onLoad: (name) => metrics.loads.inc({ model: name }),
   });
   metrics.watchMemory(() => store.bytes);
+  // Else a request waits for the end of a thread's time slice, several times, before it is even refused.
+  if (settings.nice > 0) await native().raiseNiceness(settings.nice);
   await loadImageLibrary();
   if (settings.warmUp)
     for (const { name, loaded } of store.list) {

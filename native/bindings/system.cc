@@ -13,6 +13,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/exit_guard.h"
+#include "core/job_queue.h"
 #include "kernels/half_weights.h"
 #include "kernels/winograd.h"
 
@@ -79,6 +80,13 @@ Napi::Value get_threads(const Info& info) {
   });
 }
 
+/// raiseNiceness(least): of the threads that compute on the CPU
+Napi::Value raise_niceness(const Info& info) {
+  const int64_t least = integer_argument(info[0], "niceness");
+  if (least < 0 || least > 19) throw Error("ERR_INVALID_ARGUMENT", "the niceness must lie in 0..19");
+  return submit_void(info.Env(), c10::kCPU, [least] { raise_compute_niceness(static_cast<int>(least)); });
+}
+
 /// setAllowWinograd(allowed): whether convolutions in float32 may use Winograd's algorithm, from now on
 Napi::Value set_allow_winograd(const Info& info) {
   allow_winograd(bool_argument(info[0], "allowed"));
@@ -95,6 +103,7 @@ void register_system(Napi::Env env, Napi::Object exports) {
   export_function<memory_usage>(env, exports, "memoryUsage");
   export_function<set_threads>(env, exports, "setThreads");
   export_function<get_threads>(env, exports, "getThreads");
+  export_function<raise_niceness>(env, exports, "raiseNiceness");
   export_function<set_allow_winograd>(env, exports, "setAllowWinograd");
 }
 

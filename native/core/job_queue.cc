@@ -18,6 +18,7 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/resource.h>
 #elif defined(_WIN32)
 #include <windows.h>
 
@@ -100,6 +101,16 @@ int default_thread_count() {
   if (const int cores = physical_core_count()) count = cores;
 #endif
   return count;
+}
+
+void raise_compute_niceness([[maybe_unused]] int least) {
+#if defined(__linux__)
+  // On Linux a thread has its own niceness, and 0 means the calling one. Each thread of the team takes one
+  // turn. More of it needs no privilege, so nothing can fail.
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+    if (getpriority(PRIO_PROCESS, 0) < least) setpriority(PRIO_PROCESS, 0, least);
+  });
+#endif
 }
 
 JobQueue::JobQueue(std::function<void()> on_start) : on_start_(std::move(on_start)) {

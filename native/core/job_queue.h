@@ -46,4 +46,9 @@ class JobQueue {
 /// process may run on (affinity and cgroup limits respected). Takes effect at the next job of the CPU queue.
 int default_thread_count();
 
+/// Has the kernel prefer other threads of the process to those that compute on the CPU, which get at least
+/// this niceness, as `nice` has it for processes: the others then answer in time while these are at work.
+/// Called on the CPU queue; threads that join its team later have it too. Without effect except on Linux.
+void raise_compute_niceness(int least);
+
 }  // namespace ip2p

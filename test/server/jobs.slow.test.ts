@@ -124,6 +124,23 @@ it("cancels training, and computes an edit again that a killed server had begun"
   expect(() => process.kill(pid, 0)).toThrow();
 }, 600_000);
 
+it("cancels training at any moment of its start, and leaves no process behind", async () => {
+  await start();
+  for (let round = 0; round < 12; round++) {
+    const { id } = await ask("/v1/jobs", "POST", { ...TRAIN, max_train_steps: 1000 });
+    // From before the process exists until it loads its model.
+    await delay(round === 0 ? 0 : 12 * 1.6 ** round);
+    const { state } = await ask(`/v1/jobs/${id}/cancel`, "POST");
+    expect(["running", "cancelled"]).toContain(state);
+    expect(await until(id, (job) => job.state !== "running")).toMatchObject({ state: "cancelled", error: null });
+    const left = record(id).process;
+    if (left) expect(await isRunning(left)).toBe(false);
+  }
+  // The place of those that were cancelled is free.
+  const { id } = await ask("/v1/jobs", "POST", { ...TRAIN, max_train_steps: 4 });
+  await until(id, succeeded);
+}, 600_000);
+
 /** Begins a training job, and kills the server once it has started its process. @returns that process */
 async function dieAfterSpawn(how: "run" | "stop"): Promise<number> {
   const file = join(folder, "pid");

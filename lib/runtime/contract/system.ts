@@ -11,6 +11,11 @@ export interface SystemAddon {
   memoryUsage(): { objects: number; bytes: number };
   setThreads(count: number): Promise<void>;
   getThreads(): Promise<number>;
+  /**
+   * Gives the threads that compute on the CPU at least this niceness, 0..19 as `nice` has it, so that the kernel prefers the
+   * process's other threads. On Linux only, and for as long as the process lives.
+   */
+  raiseNiceness(least: number): Promise<void>;
   setAllowWinograd(allowed: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
