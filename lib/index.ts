@@ -50,6 +50,8 @@ export {
   makeImageGrid,
   type ResampleFilter,
   RgbImage,
+  type TransferOptions,
+  transferEdit,
 } from "./images/index.js";
 export type { ImageSize } from "./images/pixels.js";
 export type { LoraSourceOptions } from "./lora/source.js";

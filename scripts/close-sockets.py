@@ -6,6 +6,7 @@ Needs Linux 5.6 and the rights of a debugger.
 """
 
 import ctypes
+import errno
 import os
 import socket
 import sys
@@ -25,6 +26,8 @@ def main(pid):
             continue
         copy = libc.syscall(PIDFD_GETFD, process, int(fd), 0)
         if copy < 0:
+            if ctypes.get_errno() == errno.EBADF:
+                continue  # closed since it was listed
             raise OSError(ctypes.get_errno(), "pidfd_getfd")
         with socket.socket(fileno=copy) as found:
             if found.family not in (socket.AF_INET, socket.AF_INET6):

@@ -8,6 +8,7 @@ import { type ImageSource, RgbImage } from "./rgb-image.js";
 export { decodesInProgress } from "./decoding.js";
 export { type EncodeOptions, IMAGE_FORMATS, type ImageFormat, type ImageFormatAlias, imageFormatOf } from "./encode.js";
 export type { GridOptions, ImageGridLayout } from "./grid.js";
+export { type TransferOptions, transferEdit } from "./guided-transfer.js";
 export type { LoadImageOptions } from "./load.js";
 export { RESAMPLE_FILTERS, type ResampleFilter } from "./resize.js";
 export { type ImageSource, RgbImage } from "./rgb-image.js";

@@ -1,20 +1,21 @@
 // What the built-in models have in common.
 
-/** Channels of a latent, and how many times smaller than the image it is. */
-const [CHANNELS, FACTOR] = [4, 4];
+/** How many times smaller than an image its latents are. */
+const FACTOR = 4;
 
 /**
  * An autoencoder without attention.
  *
  * @param {number[]} widths of its three levels
  * @param {number} size of the images that it is for
+ * @param {number} channels of a latent
  */
-export const autoencoderConfig = (widths, size) => ({
+export const autoencoderConfig = (widths, size, channels) => ({
   block_out_channels: widths,
   down_block_types: Array(3).fill("DownEncoderBlock2D"),
   up_block_types: Array(3).fill("UpDecoderBlock2D"),
   layers_per_block: 1,
-  latent_channels: CHANNELS,
+  latent_channels: channels,
   norm_num_groups: 8,
   sample_size: size,
   mid_block_add_attention: false,
@@ -36,12 +37,13 @@ export const textEncoderConfig = (tokens) => ({
  * costs in proportion.
  *
  * @param {number[]} widths of its three levels
- * @param {number} size of the images that it is for
+ * @param {object} autoencoder the configuration of the one that it is for
+ * @param {object} textEncoder that of the text encoder
  */
-export const unetConfig = (widths, size, textEncoder) => ({
+export const unetConfig = (widths, { sample_size: size, latent_channels: channels }, textEncoder) => ({
   sample_size: size / FACTOR,
-  in_channels: 2 * CHANNELS,
-  out_channels: CHANNELS,
+  in_channels: 2 * channels,
+  out_channels: channels,
   block_out_channels: widths,
   down_block_types: ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
   up_block_types: ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
@@ -74,7 +76,6 @@ export const TRAINING = {
   lrScheduler: "cosine",
   adamWeightDecay: 1e-2,
   conditioningDropoutProb: 0.05,
-  mixedPrecision: "bf16",
   cacheLatents: true,
   trainTextEncoder: true,
   useEma: true,

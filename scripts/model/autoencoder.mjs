@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { AutoencoderKL, Generator, loadSafetensors, saveSafetensors, Tensor } from "../../dist/index.js";
 import { AutoencoderTrainer } from "../../dist/training/autoencoder-trainer.js";
 import { disposeRecord, restoreTensors } from "../../dist/training/named-tensors.js";
+import { computesInBfloat16 } from "./precision.mjs";
 
 const SAVE_EVERY = 250;
 
@@ -92,7 +93,7 @@ export async function trainAutoencoder(folder, settings, { draw, drawUnseen, log
       useEma: false,
       gradientCheckpointing: false,
       shadowWeights: false,
-      mixedPrecision: "bfloat16",
+      mixedPrecision: computesInBfloat16("cpu") ? "bfloat16" : null,
     },
   });
   const generator = new Generator("cpu", 1);

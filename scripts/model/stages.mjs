@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { train } from "../../dist/index.js";
 import { exportModel } from "./export.mjs";
+import { computesInBfloat16 } from "./precision.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const program = join(root, "dist", "cli", "main.js");
@@ -81,6 +82,7 @@ async function trainStage({ name, pairs, options }, work, base, { device, log, s
   let [sum, count] = [0, 0];
   await train({
     ...options,
+    mixedPrecision: computesInBfloat16(device) ? "bf16" : "no",
     device,
     pretrainedModelNameOrPath: base,
     trainDataDir: join(work, pairs),

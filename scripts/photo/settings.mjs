@@ -19,11 +19,11 @@ export const SEEDS = { autoencoder: 1, training: 2, large: 3, check: 4 };
 
 export const AUTOENCODER = {
   ...AUTOENCODER_LEARNING,
-  ...{ config: autoencoderConfig([32, 64, 64], LARGE), size: SIZE, pictures: 24_000, steps: 5000 },
+  ...{ config: autoencoderConfig([32, 64, 64], LARGE, 8), size: SIZE, pictures: 24_000, steps: 5000 },
 };
 
 export const TEXT_ENCODER = textEncoderConfig(TOKENS);
-export const UNET = unetConfig([64, 96, 128], LARGE, TEXT_ENCODER);
+export const UNET = unetConfig([64, 96, 128], AUTOENCODER.config, TEXT_ENCODER);
 
 /** The last timestep is noise alone: with less, an image cannot become much darker or brighter (Lin et al. 2023). */
 export const SCHEDULER = { ...COMMON_SCHEDULER, _diffusers_version: "0.42.1", rescale_betas_zero_snr: true };

@@ -19,11 +19,11 @@ export const SEEDS = { autoencoder: 1, training: 2, check: 3, guidance: 4, objec
 
 export const AUTOENCODER = {
   ...AUTOENCODER_LEARNING,
-  ...{ config: autoencoderConfig([16, 32, 64], SIZE), size: SIZE, pictures: 16_000, steps: 3000 },
+  ...{ config: autoencoderConfig([16, 32, 64], SIZE, 4), size: SIZE, pictures: 16_000, steps: 3000 },
 };
 
 export const TEXT_ENCODER = textEncoderConfig(TOKENS);
-export const UNET = unetConfig([64, 96, 96], SIZE, TEXT_ENCODER);
+export const UNET = unetConfig([64, 96, 96], AUTOENCODER.config, TEXT_ENCODER);
 
 /** What the UNet and the text encoder are trained on: folders in the work folder, in the options of `ip2p make-dataset`. */
 export const PAIRS = {

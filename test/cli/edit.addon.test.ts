@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
-import { loadImage, RgbImage } from "../../lib/images/index.js";
+import { loadImage, RgbImage, transferEdit } from "../../lib/images/index.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { fixture } from "../helpers/fixtures.js";
 import { writeSingleFile } from "../single-file/make.js";
@@ -48,6 +48,24 @@ describe("ip2p edit", () => {
     const expected = await recordedPictures(7);
     for (const [i, name] of ["out-1.png", "out-2.png"].entries())
       expect(largestDifference(await loadImage(place.at(name)), expected[i]!)).toBeLessThanOrEqual(1);
+  });
+
+  it("gives results the image's own size with --keep_resolution, and leaves those that have it", async () => {
+    using place = new Workplace();
+    const large = await (await loadImage(tinyImage)).resize(200, 280);
+    await large.save(place.at("photo.png"));
+    const args = ["--seed=3", "--num_inference_steps=2", "--quiet", "--keep_resolution"];
+    const run = (...more: string[]) => ip2p(editArguments(...args, ...more), { cwd: place.folder });
+    const reduced = ["--image", "photo.png", "--max_size=56"];
+    expect(await run(...reduced, "--output=kept.png")).toMatchObject({ status: 0, stderr: "" });
+    expect(await run(...reduced, "--output=small.png", "--no-keep_resolution")).toMatchObject({ status: 0 });
+    const [kept, small] = await Promise.all(["kept.png", "small.png"].map((name) => loadImage(place.at(name))));
+    expect([small!.width, small!.height]).toEqual([40, 56]);
+    expect(largestDifference(kept!, await transferEdit(large, small!))).toBe(0);
+
+    expect(await run("--output=same.png")).toMatchObject({ status: 0 });
+    expect(await run("--output=plain.png", "--no-keep_resolution")).toMatchObject({ status: 0 });
+    expect(readFileSync(place.at("same.png")).equals(readFileSync(place.at("plain.png")))).toBe(true);
   });
 
   it("writes before and after side by side, in the format of the extension, over its own input", async () => {

@@ -9,6 +9,7 @@ import { fitPicture } from "../pictures/max-size.js";
 import { refinerJob } from "../pictures/refiner.js";
 import { warnOfStretching } from "../pictures/stretching.js";
 import { denoisingEndOf, xlRunOptions } from "../pictures/xl-options.js";
+import { keepResolution } from "./keep-resolution.js";
 import type { EditValues } from "./options.js";
 
 /** Edits an image with a model of Stable Diffusion XL. */
@@ -24,6 +25,7 @@ export function editXL(
   return {
     pipelineClass: StableDiffusionXLInstructPix2PixPipeline,
     original: image,
+    ...keepResolution(values, image),
     refiner: refinerJob(values, { more: { guidanceRescale } }),
     checkModel({ unet, vae, scheduler }) {
       const scaleFactor = scaleFactorOf(vae);

@@ -4,6 +4,7 @@ import { setSchedule } from "../../pipelines/schedule.js";
 import { InstructPix2PixPipeline } from "../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import type { PictureJob } from "../pictures/job.js";
 import { type FittedSize, fitPicture } from "../pictures/max-size.js";
+import { keepResolution } from "./keep-resolution.js";
 import type { EditValues } from "./options.js";
 
 /** Edits an image with a model of Stable Diffusion. */
@@ -17,6 +18,7 @@ export function edit(
   return {
     pipelineClass: InstructPix2PixPipeline,
     original: image,
+    ...keepResolution(values, image),
     checkModel({ unet, vae, scheduler }) {
       setSchedule(scheduler.clone(), checkSchedule({}, numInferenceSteps));
       fitted = fitPicture(image, values.maxSize, { unet, vae }, tell);

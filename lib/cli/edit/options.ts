@@ -28,6 +28,10 @@ export const editOptions = declareOptions({
     help: "the image to edit: PNG, JPEG, WebP, GIF, TIFF or AVIF; its sides are rounded to what the model can take",
   },
   ...maxSizeOptions,
+  keep_resolution: {
+    type: "boolean",
+    help: "give the result the image's own size, with its detail: what the edit does to colours and light is carried over from the size at which it was computed; detail that it adds or removes, such as snow or blur, is not",
+  },
   prompt: { type: "string", value: "TEXT", required: true, help: 'the instruction, e.g. "make it winter"' },
   output: {
     type: "string",

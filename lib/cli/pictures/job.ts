@@ -64,6 +64,8 @@ export interface PictureJob<P extends ImagePipeline = LatentPipeline, Configs = 
   /** What is loaded beside the model to make its pipeline. */
   readonly prior?: PriorJob | undefined;
   run(pipeline: P, options: SharedRunOptions): Promise<ImagesResult<Result>>;
+  /** What becomes of the images before they are saved. */
+  finish?(images: readonly RgbImage[]): Promise<readonly RgbImage[]>;
 }
 
 /** A prior beside its decoder. */

@@ -104,7 +104,8 @@ async function makePictures(
         ...{ timestep, stepsPerSecond: clock.tick(), tile: tile + 1, tiles },
       }),
   };
-  const { images, nsfw } = await resultOf(job, pipeline, refiner, { ...shared, seed });
+  const { images: computed, nsfw } = await resultOf(job, pipeline, refiner, { ...shared, seed });
+  const images = (await job.finish?.(computed)) ?? computed;
   const results = values.grid ? [await grid(job.original, images)] : images;
   // The rest takes milliseconds, and files are written atomically.
   throwIfAborted(signal);
