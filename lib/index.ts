@@ -54,8 +54,10 @@ export {
   transferEdit,
 } from "./images/index.js";
 export type { ImageSize } from "./images/pixels.js";
+export type { RunLora } from "./lora/run-loras.js";
 export type { LoraSourceOptions } from "./lora/source.js";
 export type { LoraWeight, LoraWeights } from "./lora/weights.js";
+export type { AdapterWeights } from "./models/adapter-weights.js";
 export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";
 export { builtInModel } from "./models/built-in.js";
 export {

@@ -99,9 +99,9 @@ async function byOne(
   signal: AbortSignal | undefined,
 ): Promise<Tensor> {
   if (!weighting) return await encodePrompts(prompts, parts, { signal });
-  const { tokenizer, textEncoder } = parts;
+  const { tokenizer, textEncoder, adapterWeights: adapters } = parts;
   const encode = async (ids: Tensor, attentionMask: Tensor | undefined) => {
-    const output = await textEncoder.forward(ids, { attentionMask, signal });
+    const output = await textEncoder.forward(ids, { attentionMask, signal, adapters });
     output.pooled.dispose();
     return output.lastHiddenState;
   };

@@ -1,5 +1,6 @@
 import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
+import type { AdapterWeights } from "../models/adapter-weights.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { UNetCache } from "../models/unet-cache.js";
 import type { AddedConditions } from "../models/unet-conditions.js";
@@ -24,6 +25,8 @@ export interface GuidedInputs {
   classLabels?: Tensor | undefined;
   /** Added to the embedding of the timestep: [rows · count,D]. */
   timestepCond?: Tensor | undefined;
+  /** Adapters that count in all rows. */
+  adapters?: readonly AdapterWeights[] | undefined;
   /** φ of `guidanceRescale`; see {@link combineRows}. Default 0. */
   rescale?: number | undefined;
   /** ControlNets, whose residuals are added; their images stay the caller's. */
@@ -100,7 +103,7 @@ export class GuidedUNet implements Disposable {
       signal?: AbortSignal | undefined;
     },
   ): Promise<Tensor> {
-    const { unet, rows, rescale } = this.#inputs;
+    const { unet, rows, rescale, adapters } = this.#inputs;
     using scope = new Scope();
     const { deepFeatures, controlScales: scales = [], seat, signal } = options;
     const conditions = { embeddings: this.#embeddings, added: this.#added };
@@ -118,6 +121,7 @@ export class GuidedUNet implements Disposable {
         downBlockAdditionalResiduals: residuals.downBlockResSamples,
         midBlockAdditionalResidual: residuals.midBlockResSample,
       }),
+      ...(adapters && { adapters }),
       ...(this.#sampleRows && { sampleRows: this.#sampleRows }),
       ...(signal && { signal }),
     });

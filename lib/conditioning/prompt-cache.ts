@@ -72,7 +72,7 @@ export class PromptCache {
   async #cached(
     kind: string,
     prompts: readonly string[],
-    { textEncoder, tokenizer }: TextParts,
+    { textEncoder, tokenizer, adapterWeights = [] }: TextParts,
     { length, skippedLayers }: EncodingOptions,
     encode: (prompts: readonly string[]) => Promise<Tensor[]>,
   ): Promise<Tensor[]> {
@@ -82,7 +82,8 @@ export class PromptCache {
     [this.#encoder, this.#tokenizer, this.#version] = [textEncoder, tokenizer, version];
 
     using scope = new Scope();
-    const key = (prompt: string) => `${kind}\0${length ?? ""}\0${skippedLayers ?? 0}\0${prompt}`;
+    const key = (prompt: string) =>
+      [kind, length ?? "", skippedLayers ?? 0, JSON.stringify(adapterWeights), prompt].join("\0");
     const rows = new Map<string, readonly Tensor[]>();
     /** Separate handles, since another run may evict an entry. */
     const use = async (prompt: string, entry: readonly Tensor[]) => {

@@ -1,6 +1,7 @@
 import { InstructPix2PixError } from "../core/errors.js";
 import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
+import type { AdapterWeights } from "../models/adapter-weights.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
@@ -20,6 +21,8 @@ export interface TextPairParts {
   textEncoder?: CLIPTextModel | null | undefined;
   tokenizer2: CLIPTokenizer;
   textEncoder2: CLIPTextModelWithProjection;
+  /** @internal The adapters that count in the encoders. Default none. */
+  loras?: Partial<Record<"textEncoder" | "textEncoder2", readonly AdapterWeights[]>> | undefined;
 }
 
 /** Prompts as SDXL's UNet takes them. */
@@ -34,9 +37,9 @@ export interface PairEmbeddings {
 export type PromptPair = readonly [readonly string[], readonly string[]];
 
 /** The encoders that there are, in order. The n-th takes the n-th prompts: a second one alone takes the first prompts. */
-export function encodersOf({ tokenizer, textEncoder, tokenizer2, textEncoder2 }: TextPairParts): TextParts[] {
-  const second = { tokenizer: tokenizer2, textEncoder: textEncoder2 };
-  return tokenizer && textEncoder ? [{ tokenizer, textEncoder }, second] : [second];
+export function encodersOf({ tokenizer, textEncoder, tokenizer2, textEncoder2, loras }: TextPairParts): TextParts[] {
+  const second = { tokenizer: tokenizer2, textEncoder: textEncoder2, adapterWeights: loras?.textEncoder2 };
+  return tokenizer && textEncoder ? [{ tokenizer, textEncoder, adapterWeights: loras?.textEncoder }, second] : [second];
 }
 
 /**
@@ -80,10 +83,14 @@ export async function encodeWeightedPair(
       );
   const { signal } = options;
   const differ = prompts[0].join("\0") !== prompts[1].join("\0");
-  return await encodePromptPair(prompts, parts, async (own, { tokenizer, textEncoder }, index) => {
+  return await encodePromptPair(prompts, parts, async (own, { tokenizer, textEncoder, adapterWeights }, index) => {
     const length = promptLength({ tokenizer, textEncoder });
     const encode = async (ids: Tensor, attentionMask: Tensor | undefined) => {
-      const { embeddings, pooled } = await penultimateStates(ids, textEncoder, { attentionMask, signal });
+      const { embeddings, pooled } = await penultimateStates(ids, textEncoder, {
+        attentionMask,
+        signal,
+        adapters: adapterWeights,
+      });
       pooled?.dispose();
       return embeddings;
     };
@@ -92,7 +99,7 @@ export async function encodeWeightedPair(
     using all = await encodeWeightedPrompts(together, { tokenizer, length, encode }, options);
     const start = differ ? index * own.length : 0;
     using rows = await all.slice(0, start, start + own.length);
-    const plain = await encodePenultimate(own, { tokenizer, textEncoder }, { signal });
+    const plain = await encodePenultimate(own, { tokenizer, textEncoder, adapterWeights }, { signal });
     plain.embeddings.dispose();
     return { embeddings: await rows.clone(), pooled: plain.pooled };
   });

@@ -1,6 +1,7 @@
 import { quote } from "../core/quote.js";
 import { disposeAll, Tensor } from "../core/tensor.js";
 import { warnOnce } from "../core/warn.js";
+import type { AdapterWeights } from "../models/adapter-weights.js";
 import type { CLIPTextForwardOptions, CLIPTextModel, CLIPTextOutput } from "../models/clip_text_model.js";
 import type { CLIPTextProjectedOutput } from "../models/clip_text_model_with_projection.js";
 import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
@@ -8,8 +9,13 @@ import type { CLIPTokenizer } from "../tokenizer/clip_tokenizer.js";
 /** Number of ignored tokens shown in a warning. */
 const QUOTED_TOKENS = 20;
 
-/** A tokenizer and its text encoder. */
-export type TextParts = { tokenizer: CLIPTokenizer; textEncoder: CLIPTextModel };
+/** A tokenizer and its text encoder, with the adapters that count in it. */
+export interface TextParts {
+  tokenizer: CLIPTokenizer;
+  textEncoder: CLIPTextModel;
+  /** @internal Default none. */
+  adapterWeights?: readonly AdapterWeights[] | undefined;
+}
 
 /** How prompts are encoded. */
 export interface EncodingOptions {
@@ -45,7 +51,9 @@ export async function encodePrompts(
 ): Promise<Tensor> {
   const { length, skippedLayers, signal } = options;
   using input = tokenizePrompts(prompts, parts, length);
-  const { lastHiddenState, pooled } = await parts.textEncoder.forward(input, { skippedLayers, signal });
+  const { lastHiddenState, pooled } = await parts.textEncoder.forward(input, {
+    ...{ skippedLayers, signal, adapters: parts.adapterWeights },
+  });
   pooled.dispose();
   return lastHiddenState;
 }
@@ -71,7 +79,7 @@ export async function encodePenultimate(
 ): Promise<PenultimateStates> {
   const { length, skippedLayers = 0, signal } = options;
   using input = tokenizePrompts(prompts, parts, length);
-  return await penultimateStates(input, parts.textEncoder, { skippedLayers, signal });
+  return await penultimateStates(input, parts.textEncoder, { skippedLayers, signal, adapters: parts.adapterWeights });
 }
 
 /** As {@link encodePenultimate}, of token ids [B,T]. */
@@ -107,6 +115,7 @@ export async function encodeLastStates(
   using input = tokenizePrompts(prompts, parts, length);
   const { lastHiddenState, pooled, hiddenStates } = await parts.textEncoder.forward(input, {
     hiddenStates: true,
+    adapters: parts.adapterWeights,
     ...(signal && { signal }),
   });
   const embeddings = hiddenStates!.at(-1)!;

@@ -1,5 +1,6 @@
 import { Tensor } from "../core/tensor.js";
 import type { PretrainedModel } from "../models/pretrained.js";
+import type { NativePlacedAdapter } from "../runtime/contract/index.js";
 import { native } from "../runtime/native.js";
 import type { AdapterFactors } from "./adapter.js";
 
@@ -33,8 +34,9 @@ interface Term {
 const models = new WeakMap<PretrainedModel<unknown>, AdaptedModel>();
 
 /**
- * A model whose weights are their originals plus what adapters add. Of each weight that adapters change, the original is
- * kept, so that it comes back bit for bit. Pipelines that share a model share its adapters.
+ * A model whose weights are their originals plus what active adapters add. Of each weight that adapters change, the original is
+ * kept, so that it comes back bit for bit. Other adapters are placed beside the weights, for the passes that ask for them, and so
+ * are the active ones of a model with 8-bit weights. Pipelines that share a model share its adapters.
  */
 export class AdaptedModel {
   readonly model: PretrainedModel<unknown>;
@@ -43,6 +45,8 @@ export class AdaptedModel {
   readonly #originals = new Map<string, Tensor>();
   /** What was added to them, to leave alone what stays. */
   readonly #added = new Map<string, string>();
+  /** What is beside the weights. */
+  #placed = JSON.stringify([]);
 
   private constructor(model: PretrainedModel<unknown>) {
     this.model = model;
@@ -60,7 +64,34 @@ export class AdaptedModel {
 
   /** Changes the weights to those of a state, all or, if it throws, none. */
   async become(state: AdapterState): Promise<void> {
-    const wanted = termsOf(state);
+    const before = this.#state;
+    await this.#place(state);
+    try {
+      await this.#change(state);
+    } catch (error) {
+      await this.#place(before);
+      throw error;
+    }
+    this.#state = state;
+    this.model.weightGuard.unfused = state.enabled ? unfused(state).map(({ name }) => name) : [];
+  }
+
+  async #place(state: AdapterState): Promise<void> {
+    const adapters = placedOf(state, this.#isQuantized);
+    const placed = JSON.stringify(
+      adapters.map(({ terms, ...rest }) => [rest, terms.map(({ name, scale }) => [name, scale])]),
+    );
+    if (placed === this.#placed) return;
+    await native().placeModelAdapters(this.model.handle, adapters);
+    this.#placed = placed;
+  }
+
+  get #isQuantized(): boolean {
+    return this.model.quantization !== "none";
+  }
+
+  async #change(state: AdapterState): Promise<void> {
+    const wanted = this.#isQuantized ? new Map<string, Term[]>() : termsOf(state);
     const changes = [];
     for (const name of new Set([...wanted.keys(), ...this.#originals.keys()])) {
       const terms = wanted.get(name) ?? [];
@@ -86,8 +117,6 @@ export class AdaptedModel {
         }
       }
     }
-    this.#state = state;
-    this.model.weightGuard.unfused = state.enabled ? unfused(state).map(({ name }) => name) : [];
   }
 
   /** Makes the weights with their fused adapters the originals. */
@@ -114,6 +143,25 @@ function termsOf(state: AdapterState): Map<string, Term[]> {
       terms.set(weight, all);
     }
   return terms;
+}
+
+function placedOf(state: AdapterState, isQuantized: boolean): NativePlacedAdapter[] {
+  const place = (name: string, weightOf: WeightOf | undefined): NativePlacedAdapter => ({
+    ...{ name, byRow: weightOf === undefined },
+    terms: [...(state.adapters.get(name) ?? [])]
+      .map(([weight, { up, down, scale }]) => ({
+        ...{ name: weight, up: up.handle, down: down.handle },
+        scale: scale * (weightOf?.(weight) ?? 1),
+      }))
+      .filter(({ scale }) => scale !== 0),
+  });
+  const used = [...state.active, ...state.fused].map(({ name }) => name);
+  const others = [...state.adapters.keys()].filter((name) => !used.includes(name));
+  const counting = isQuantized && state.enabled ? unfused(state) : [];
+  return [
+    ...others.map((name) => place(name, undefined)),
+    ...counting.map(({ name, weightOf }) => place(name, weightOf)),
+  ];
 }
 
 /** Equal for terms that give the same weight. */

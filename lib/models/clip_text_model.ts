@@ -5,6 +5,7 @@ import { cancellable, native } from "../runtime/native.js";
 import { loadFromSingleFile, type SingleFileModelOptions, type SingleFileTables } from "../single-file/model.js";
 import { inferTextEncoderConfig } from "../single-file/text-encoder-config.js";
 import { openClipNames, transformersNames } from "../single-file/text-encoder-names.js";
+import { type AdapterWeights, adapterWeights } from "./adapter-weights.js";
 import {
   createModel,
   loadPretrained,
@@ -124,6 +125,8 @@ export interface CLIPTextForwardOptions {
   attentionMask?: Tensor;
   /** Leaves out the last layers, up to all of them; the final layer norm stays (diffusers' `clip_skip`). Default 0. */
   skippedLayers?: number;
+  /** Adapters that count, each row its own, as in `UNet2DConditionModel.forward`. Default none. */
+  adapters?: readonly AdapterWeights[] | undefined;
   signal?: AbortSignal;
 }
 
@@ -131,6 +134,7 @@ const FORWARD_OPTIONS = optionNames<CLIPTextForwardOptions>()({
   hiddenStates: true,
   attentionMask: true,
   skippedLayers: true,
+  adapters: true,
   signal: true,
 });
 
@@ -192,12 +196,16 @@ export class CLIPTextModel extends PretrainedModel<CLIPTextConfig> {
       hiddenStates: wanted = false,
       attentionMask,
       skippedLayers = 0,
+      adapters,
       signal,
     } = checkOptions(options, FORWARD_OPTIONS);
+    const weights = adapterWeights(adapters);
     const mask = attentionMask === undefined ? null : handleOf(attentionMask, "attentionMask");
     const { lastHiddenState, pooled, textEmbeds, hiddenStates } = await this.computing(() =>
       cancellable(signal, (token) =>
-        native().clipTextForward(this.handle, handleOf(inputIds, "inputIds"), wanted, mask, skippedLayers, token),
+        native().clipTextForward(
+          ...([this.handle, handleOf(inputIds, "inputIds"), wanted, mask, skippedLayers, weights, token] as const),
+        ),
       ),
     );
     const output: CLIPTextOutput & { textEmbeds?: Tensor } = {

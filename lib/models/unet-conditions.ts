@@ -3,6 +3,7 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
 import { handleOf, type Tensor } from "../core/tensor.js";
 import type { DeepFeatures, NativeConditions, NativeTensor } from "../runtime/contract/index.js";
+import { type AdapterWeights, adapterWeights } from "./adapter-weights.js";
 import type { UNetCache } from "./unet-cache.js";
 
 /** Conditions that are added to the embedding of the timestep. Each has one row for all, or one for each row of the text. */
@@ -42,6 +43,11 @@ export interface UNetForwardOptions extends GivenConditions {
    */
   sampleRows?: readonly number[];
   /**
+   * Adapters that count in this pass, each row its own: those that were loaded with `loadLoraWeights` and are not active. What
+   * they add is computed beside the weights. Default none.
+   */
+  adapters?: readonly AdapterWeights[];
+  /**
    * Caches results that depend only on the embeddings or timesteps for the next calls; belongs to the first model it is
    * used with.
    */
@@ -64,6 +70,7 @@ const FORWARD_OPTIONS = optionNames<UNetForwardOptions>()({
   downBlockAdditionalResiduals: true,
   midBlockAdditionalResidual: true,
   sampleRows: true,
+  adapters: true,
   cache: true,
   deepFeatures: true,
   signal: true,
@@ -79,6 +86,7 @@ export function unetConditions(
     embeddings: encoderHiddenStates === null ? null : handleOf(encoderHiddenStates, "encoderHiddenStates"),
     ...addedConditions(given),
     sampleRows: given.sampleRows ?? null,
+    adapters: adapterWeights(given.adapters),
     cache: given.cache?.handle ?? null,
     deepFeatures: given.deepFeatures ?? "forget",
   };

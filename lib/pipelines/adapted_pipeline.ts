@@ -4,9 +4,10 @@ import { checkOptions, optionNames } from "../core/known-options.js";
 import { quote } from "../core/quote.js";
 import { Semaphore } from "../core/semaphore.js";
 import { AdaptedModel, type AdapterState, NO_ADAPTERS, type UsedAdapter, unfused } from "../lora/adapted-model.js";
-import { readAdapter } from "../lora/adapter.js";
+import { type AdapterFactors, readAdapter } from "../lora/adapter.js";
 import { AdaptableLayers } from "../lora/layers.js";
 import type { LoraComponent } from "../lora/names.js";
+import { checkRunLoras, type RunLora, type RunLoras } from "../lora/run-loras.js";
 import { findLora, type LoraSourceOptions } from "../lora/source.js";
 import { checkNumber, checkWeight, type LoraWeight, weightIn } from "../lora/weights.js";
 import type { PretrainedModel } from "../models/pretrained.js";
@@ -21,6 +22,11 @@ export interface LoraOptions extends LoraSourceOptions {
   adapterName?: string;
   /** How much it counts. Default 1. */
   weight?: LoraWeight;
+  /**
+   * Whether it counts in all runs from now on. If not, it counts in those that name it (`loras`), and can be loaded during runs.
+   * Default true.
+   */
+  active?: boolean;
 }
 
 /** Options of `fuseLora`. */
@@ -34,6 +40,7 @@ export interface FuseLoraOptions {
 const LORA_OPTIONS = optionNames<LoraOptions>()({
   adapterName: true,
   weight: true,
+  active: true,
   weightName: true,
   subfolder: true,
   revision: true,
@@ -52,8 +59,8 @@ type AdaptedModels = ReadonlyMap<LoraComponent, AdaptedModel>;
 /**
  * Pipelines whose UNet and text encoders take LoRA adapters (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
  *
- * Adapters are added to the weights, of which the originals are kept. They cannot change during a run. Pipelines that
- * share models share their adapters.
+ * Active adapters are added to the weights, of which the originals are kept, and beside them to the products of 8-bit models. They
+ * cannot change during a run. Others count in the runs that name them (`loras`). Pipelines that share models share their adapters.
  */
 export abstract class AdaptedPipeline extends DiffusionPipeline {
   /**
@@ -64,27 +71,32 @@ export abstract class AdaptedPipeline extends DiffusionPipeline {
    * @returns the adapter's name
    * @throws `ERR_STATE_DICT` naming tensors that are unknown, incomplete or of the wrong shape, as those of an adapter for
    *   another base model, and adapters other than LoRA; `ERR_NOT_FINITE`, `ERR_SAFETENSORS`, `ERR_FILE_NOT_FOUND`, `ERR_HUB`;
-   *   `ERR_INVALID_ARGUMENT` for quantized models; `ERR_IN_USE` during a run. The weights are then unchanged.
+   *   `ERR_IN_USE` during a run, unless it is not made active. The weights are then unchanged.
    */
   async loadLoraWeights(source: string, options?: LoraOptions): Promise<string> {
-    const { adapterName, weight = 1, ...from } = checkOptions(options, LORA_OPTIONS);
+    const { adapterName, weight = 1, active: isActive = true, ...from } = checkOptions(options, LORA_OPTIONS);
     if (adapterName !== undefined && (typeof adapterName !== "string" || adapterName === ""))
       throw invalid(`adapterName must be a text, not ${describe(adapterName)}`);
+    if (typeof isActive !== "boolean") throw invalid(`active must be true or false, not ${describe(isActive)}`);
     return await this.#turn(async (models) => {
       const names = namesIn(models);
       if (adapterName !== undefined && names.includes(adapterName))
         throw invalid(`adapterName: there is an adapter ${quote(adapterName)} already`);
-      for (const { model } of models.values()) model.checkExact();
       const layers = await layersOf(models);
       const weights = checkWeight(weight, "weight", layers.get("unet"));
       const factors = await readAdapter(await findLora(source, from), layers);
       const name = adapterName ?? freeName(names);
-      await change(models, ({ adapters, active, ...rest }, component) => {
-        const own = factors.get(component);
-        if (!own) return { adapters, active, ...rest };
-        const used = { name, weightOf: weightIn(component, weights) };
-        return { ...rest, adapters: new Map([...adapters, [name, own]]), active: [...active, used] };
-      });
+      try {
+        await (isActive ? change : changeBeside)(models, ({ adapters, active, ...rest }, component) => {
+          const own = factors.get(component);
+          if (!own) return { adapters, active, ...rest };
+          const used = isActive ? [{ name, weightOf: weightIn(component, weights) }] : [];
+          return { ...rest, adapters: new Map([...adapters, [name, own]]), active: [...active, ...used] };
+        });
+      } catch (error) {
+        for (const each of factors.values()) disposeFactors(each);
+        throw error;
+      }
       return name;
     });
   }
@@ -130,13 +142,15 @@ export abstract class AdaptedPipeline extends DiffusionPipeline {
   /**
    * Makes active adapters a part of the weights, as `savePretrained` saves them, until `unfuseLora`.
    *
-   * @throws `ERR_INVALID_ARGUMENT` for adapters that are not active or fused already, `ERR_NOT_FINITE`, `ERR_IN_USE`
+   * @throws `ERR_INVALID_ARGUMENT` for adapters that are not active or fused already, and for 8-bit models; `ERR_NOT_FINITE`,
+   *   `ERR_IN_USE`
    */
   async fuseLora(options?: FuseLoraOptions): Promise<void> {
     const { adapterNames, scale = 1 } = checkOptions(options, FUSE_OPTIONS);
     checkNumber(scale, "scale");
     const wanted = adapterNames === undefined ? undefined : checkNames(adapterNames);
     await this.#turn(async (models) => {
+      for (const { model } of models.values()) model.checkExact();
       const active = unique([...models.values()].flatMap(({ state }) => unfused(state).map(({ name }) => name)));
       const fusing = wanted ?? active;
       const unknown = fusing.find((name) => !active.includes(name));
@@ -159,13 +173,16 @@ export abstract class AdaptedPipeline extends DiffusionPipeline {
   /** Removes all adapters. The weights are the original ones again, bit for bit, but keep what is fused, for good. */
   async unloadLoraWeights(): Promise<void> {
     await this.#turn(async (models) => {
-      await change(models, (state) => ({ ...state, active: [], enabled: true }));
+      const before = [...models.values()].map(({ state }) => state.adapters);
+      await change(models, ({ adapters, fused }) => ({
+        ...NO_ADAPTERS,
+        ...{ adapters: new Map([...adapters].filter(([name]) => isFused({ fused }, name))), fused },
+      }));
       for (const each of models.values()) {
-        const { adapters, fused } = each.state;
-        if (fused.length > 0) each.keepFused();
+        if (each.state.fused.length > 0) each.keepFused();
         await each.become(NO_ADAPTERS);
-        disposeFactors(adapters);
       }
+      for (const adapters of before) for (const factors of adapters.values()) disposeFactors(factors);
     });
   }
 
@@ -185,7 +202,8 @@ export abstract class AdaptedPipeline extends DiffusionPipeline {
         adapters: new Map([...adapters].filter(([name]) => !wanted.includes(name))),
         active: active.filter(({ name }) => !wanted.includes(name)),
       }));
-      for (const adapters of before) disposeFactors(new Map([...adapters].filter(([name]) => wanted.includes(name))));
+      for (const adapters of before)
+        for (const [name, factors] of adapters) if (wanted.includes(name)) disposeFactors(factors);
     });
   }
 
@@ -209,6 +227,11 @@ export abstract class AdaptedPipeline extends DiffusionPipeline {
     return unique([...this.#adapted().values()].flatMap(({ state }) => state.fused.map(({ name }) => name)));
   }
 
+  /** The adapters that the option `loras` of a run names. @throws `ERR_INVALID_ARGUMENT` */
+  protected checkLoras(loras: readonly RunLora[] | undefined): RunLoras {
+    return checkRunLoras(loras, this.#adapted());
+  }
+
   #turn<T>(work: (models: AdaptedModels) => Promise<T>): Promise<T> {
     return turns.run(async () => {
       using _held = this.lease();
@@ -228,29 +251,41 @@ export abstract class AdaptedPipeline extends DiffusionPipeline {
   }
 }
 
+type NextState = (state: AdapterState, component: LoraComponent) => AdapterState;
+
 /** Changes the adapters of all models or, if it throws, of none. */
-async function change(
+async function change(models: AdaptedModels, next: NextState): Promise<void> {
+  const all = [...models.values()];
+  for (const { model } of all) await model.settled();
+  await WeightGuard.change(
+    all.map(({ model }) => model.weightGuard),
+    () => become(models, next),
+  );
+}
+
+/** The same of adapters that no run can have, so that none is in the way. */
+async function changeBeside(models: AdaptedModels, next: NextState): Promise<void> {
+  await become(models, next, (model) => model.settled());
+}
+
+async function become(
   models: AdaptedModels,
-  next: (state: AdapterState, component: LoraComponent) => AdapterState,
+  next: NextState,
+  ready: (model: PretrainedModel<unknown>) => Promise<void> = async () => {},
 ): Promise<void> {
   const all = [...models];
-  for (const [, { model }] of all) await model.settled();
-  await WeightGuard.change(
-    all.map(([, { model }]) => model.weightGuard),
-    async () => {
-      const before = all.map(([, each]) => each.state);
-      let done = 0;
-      try {
-        for (const [component, each] of all) {
-          await each.become(next(each.state, component));
-          done++;
-        }
-      } catch (error) {
-        for (const [i, [, each]] of all.slice(0, done).entries()) await each.become(before[i]!);
-        throw error;
-      }
-    },
-  );
+  const before = all.map(([, each]) => each.state);
+  let done = 0;
+  try {
+    for (const [component, each] of all) {
+      await ready(each.model);
+      await each.become(next(each.state, component));
+      done++;
+    }
+  } catch (error) {
+    for (const [i, [, each]] of all.slice(0, done).entries()) await each.become(before[i]!);
+    throw error;
+  }
 }
 
 async function layersOf(models: AdaptedModels): Promise<Map<LoraComponent, AdaptableLayers>> {
@@ -291,16 +326,15 @@ function refuseFused(names: readonly string[], models: AdaptedModels): void {
       if (isFused(state, name)) throw invalid(`the adapter ${quote(name)} is fused: call unfuseLora() first`);
 }
 
-function isFused({ fused }: AdapterState, name: string): boolean {
+function isFused({ fused }: Pick<AdapterState, "fused">, name: string): boolean {
   return fused.some((each) => each.name === name);
 }
 
-function disposeFactors(adapters: AdapterState["adapters"]): void {
-  for (const factors of adapters.values())
-    for (const { up, down } of factors.values()) {
-      up.dispose();
-      down.dispose();
-    }
+function disposeFactors(factors: AdapterFactors): void {
+  for (const { up, down } of factors.values()) {
+    up.dispose();
+    down.dispose();
+  }
 }
 
 function unique(names: readonly string[]): string[] {

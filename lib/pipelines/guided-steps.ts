@@ -3,6 +3,7 @@ import { type Controls, controlScales } from "../conditioning/guided-control.js"
 import { GuidedUNet } from "../conditioning/guided-unet.js";
 import { Scope } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
+import type { AdapterWeights } from "../models/adapter-weights.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import type { Denoising, StepInput } from "./denoise.js";
 import type { CallbackTensors, Conditions } from "./step-callback.js";
@@ -35,6 +36,8 @@ export interface GuidedStepsOptions {
   channels?: Tensor | undefined;
   /** Whether the step callback sees these channels as `imageLatents`. */
   showsChannels?: boolean | undefined;
+  /** Adapters of the UNet that count. */
+  adapters?: readonly AdapterWeights[] | undefined;
   /** φ of `guidanceRescale`. */
   rescale?: number | undefined;
   /** ControlNets; their images stay the caller's. */
@@ -64,8 +67,20 @@ export class GuidedSteps implements Disposable {
 
   /** The text embeddings and channels stay the caller's, and must outlive the steps. */
   static async create(options: GuidedStepsOptions): Promise<GuidedSteps> {
-    const { unet, rows, count, text, added, classLabels, timestepCond, channels, rescale, controls, timesteps } =
-      options;
+    const {
+      unet,
+      rows,
+      count,
+      text,
+      added,
+      classLabels,
+      timestepCond,
+      channels,
+      rescale,
+      controls,
+      timesteps,
+      adapters,
+    } = options;
     using scope = new Scope();
     const { images } = sharedRows(rows, count);
     // The prediction frees it.
@@ -76,7 +91,7 @@ export class GuidedSteps implements Disposable {
       timeIds: await added.timeIds.ofRows(rows),
     };
     const guided = new GuidedUNet({
-      ...{ unet, rows, count, rescale, controls, timesteps },
+      ...{ unet, rows, count, rescale, controls, timesteps, adapters },
       ...{ embeddings, channels: own, added: ownAdded },
       classLabels: await classLabels?.clone(),
       timestepCond: timestepCond instanceof Tensor ? await timestepCond.clone() : await timestepCond?.ofRows(rows),

@@ -4,6 +4,7 @@ import type { Controls } from "../conditioning/guided-control.js";
 import type { Scope } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import type { RgbImage } from "../images/index.js";
+import type { RunLoras } from "../lora/run-loras.js";
 import type { AutoencoderKL } from "../models/autoencoder_kl.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { checkedScheduler } from "../schedulers/check.js";
@@ -54,6 +55,8 @@ export type LatentCall = Placement &
     batch: number;
     /** Pixels of the longer side of images at most. */
     maxSize: number | undefined;
+    /** The adapters of this run. */
+    loras: RunLoras;
     /** The ControlNets of pipelines that have some. */
     controls?: Controls | undefined;
   };
@@ -104,7 +107,8 @@ export abstract class LatentPipeline extends AdaptedPipeline {
     const maxSize = checkMaxSize(options, vae.scaleFactor);
     const scale = this.scaleOf(vae);
     const guided = this.embedsGuidance ? embeddedGuidance(guidance) : guidance;
-    return { vae, unet, scale, device, dtype: unet.dtype, batch, maxSize, ...sampling, ...run, ...guided };
+    const loras = this.checkLoras(options.loras);
+    return { vae, unet, scale, device, dtype: unet.dtype, batch, maxSize, loras, ...sampling, ...run, ...guided };
   }
 
   /**
@@ -158,11 +162,12 @@ export abstract class LatentPipeline extends AdaptedPipeline {
   ): Promise<GuidedSteps> {
     const { unet, count, device, dtype, guidanceEmbedding: scale, guidanceRescale: rescale } = call;
     const width = unet.config.time_cond_proj_dim;
-    if (scale === undefined || width === null) return await GuidedSteps.create({ ...call, rescale, ...conditions });
+    const shared = { ...call, rescale, adapters: call.loras.unet, ...conditions };
+    if (scale === undefined || width === null) return await GuidedSteps.create(shared);
     using one = embedGuidanceScale(scale, width);
     using placed = await one.to({ device, dtype });
     using timestepCond = await placed.repeat([count, 1]);
-    return await GuidedSteps.create({ ...call, rescale, ...conditions, timestepCond });
+    return await GuidedSteps.create({ ...shared, timestepCond });
   }
 }
 

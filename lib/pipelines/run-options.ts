@@ -3,6 +3,7 @@ import type { Generator } from "../core/generator.js";
 import { optionNames } from "../core/known-options.js";
 import type { Tensor } from "../core/tensor.js";
 import type { RgbImage } from "../images/index.js";
+import type { RunLora } from "../lora/run-loras.js";
 
 /** What `run()` gives: images, pixels [B,3,H,W] in 0..1, or latents [B,C,h,w]. */
 export type OutputType = "image" | "tensor" | "latent";
@@ -115,6 +116,11 @@ export interface SamplingOptions {
    * https://arxiv.org/abs/2312.00858). Default 1: in every step.
    */
   deepCacheInterval?: number | undefined;
+  /**
+   * LoRAs of this run alone, beside those that are active: adapters of the pipeline that are not. They are computed beside the
+   * weights, so runs with different ones overlap, and with step batching share passes. Default none.
+   */
+  loras?: readonly RunLora[] | undefined;
 }
 
 /** The names of {@link SamplingOptions}. */
@@ -126,6 +132,7 @@ export const SAMPLING_OPTIONS = optionNames<SamplingOptions>()({
   latents: true,
   guidanceInterval: true,
   deepCacheInterval: true,
+  loras: true,
 });
 
 /** Options that set the steps one by one; the scheduler must support them. */

@@ -1,5 +1,5 @@
 import type { ImagesResult } from "../pipelines/run-options.js";
-import type { LoraChoice } from "./adapter-turns.js";
+import type { LoraChoice } from "./adapters.js";
 import type { EditFields } from "./fields.js";
 import type { RequestPictures } from "./pictures.js";
 import { type Progress, runProgress, waitProgress } from "./routes/progress.js";

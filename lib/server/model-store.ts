@@ -5,10 +5,11 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
 import { Semaphore } from "../core/semaphore.js";
 import { gigabytes } from "../files/disk.js";
+import type { RunLora } from "../lora/run-loras.js";
 import { builtInModel } from "../models/built-in.js";
 import type { JointPassInfo } from "../pipelines/batching/step-batcher.js";
 import { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
-import { AdapterTurns, type LoraChoice } from "./adapter-turns.js";
+import { type LoraChoice, ServedAdapters } from "./adapters.js";
 import { HttpError } from "./errors.js";
 import { weightBytes } from "./model-memory.js";
 import {
@@ -45,8 +46,11 @@ export interface ModelEntry {
   readonly loaded: boolean;
 }
 
-/** A model in use: it stays loaded, with the adapters that were asked for, until it is disposed of. */
-export type HeldModel = ServedModel & Disposable;
+/** A model in use: it stays loaded until it is disposed of. */
+export interface HeldModel extends ServedModel, Disposable {
+  /** The adapters that were asked for, for its runs. */
+  readonly loras: readonly RunLora[];
+}
 
 interface Entry extends ModelEntry {
   about: ModelDescription;
@@ -59,7 +63,7 @@ interface Entry extends ModelEntry {
   holds: number;
   /** Grows with every use of any model. */
   used: number;
-  adapters: AdapterTurns;
+  adapters: ServedAdapters;
 }
 
 /**
@@ -91,13 +95,11 @@ export class ModelStore implements Disposable {
   ): Promise<ModelStore> {
     if (Object.keys(models).length === 0) throw new InstructPix2PixError("ERR_INVALID_ARGUMENT", "models has no model");
     const entries = new Map<string, Entry>();
-    const given = Object.values(models).filter((each) => typeof each !== "string" && "run" in each);
-    const shared = sharedModels(given as ImagePipeline[]);
     for (const [name, model] of Object.entries(models)) {
       const pipeline = typeof model !== "string" && "run" in model ? model : undefined;
       const source = pipeline ? undefined : typeof model === "string" ? { from: model } : (model as ModelSource);
       const about = source ? await aboutSource(source) : describeModel(pipeline!, false);
-      const adapters = new AdapterTurns(loras, pipeline && { shares: shared.has(pipeline) });
+      const adapters = new ServedAdapters(loras);
       entries.set(name, {
         ...{ name, about, source, created: Math.floor(Date.now() / 1000), bytes: 0, holds: 0, used: 0 },
         ...{ pipeline, loaded: pipeline !== undefined, adapters },
@@ -149,33 +151,31 @@ export class ModelStore implements Disposable {
   }
 
   /**
-   * A model for a request, loaded, with the LoRA adapters that it asks for and no others.
+   * A model for a request, loaded, and the LoRA adapters that it asks for.
    *
    * @throws as `DiffusionPipeline.fromPretrained`; a 503 for a model that the memory budget does not hold; a 400 for adapters that
    *   do not fit the model; the signal's reason while it waits
    */
   async use(name: string | undefined, loras: readonly LoraChoice[], signal?: AbortSignal): Promise<HeldModel> {
     const entry = this.#entry(name);
-    return await entry.adapters.turn(async () => {
-      await this.#turns.run(async () => {
-        if (!entry.pipeline) await this.#makeRoom(entry, signal);
-        if (!entry.pipeline) await this.#load(entry);
-        entry.holds++;
-        entry.used = ++this.#uses;
-      }, signal);
-      const release = () => {
-        entry.holds--;
-        for (const wake of [...this.#released]) wake();
-      };
-      try {
-        await entry.adapters.become(loras, entry.pipeline!, () => this.#until(() => entry.holds === 1, signal));
-      } catch (error) {
-        release();
-        throw error;
-      }
-      const { created, about, pipeline } = entry;
-      return { ...serve(entry.name, pipeline!, about, created), [Symbol.dispose]: release };
+    await this.#turns.run(async () => {
+      if (!entry.pipeline) await this.#makeRoom(entry, signal);
+      if (!entry.pipeline) await this.#load(entry);
+      entry.holds++;
+      entry.used = ++this.#uses;
     }, signal);
+    const release = () => {
+      entry.holds--;
+      for (const wake of [...this.#released]) wake();
+    };
+    try {
+      const chosen = await entry.adapters.choose(loras, entry.pipeline!);
+      const { created, about, pipeline } = entry;
+      return { ...serve(entry.name, pipeline!, about, created), loras: chosen, [Symbol.dispose]: release };
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   async #until(condition: () => boolean, signal: AbortSignal | undefined): Promise<void> {
@@ -270,14 +270,6 @@ export class ModelStore implements Disposable {
         pipeline.disableStepBatching();
     }
   }
-}
-
-/** Pipelines of which several have the same UNet. */
-function sharedModels(pipelines: readonly ImagePipeline[]): ReadonlySet<ImagePipeline> {
-  const unetOf = (pipeline: ImagePipeline) => (pipeline as { unet?: unknown }).unet;
-  const isShared = (one: ImagePipeline) =>
-    pipelines.some((other) => other !== one && unetOf(other) !== undefined && unetOf(other) === unetOf(one));
-  return new Set(pipelines.filter(isShared));
 }
 
 /** What is known of a model whose weights are not loaded. */

@@ -4,6 +4,7 @@ import { LatentPipeline } from "../pipelines/latent_pipeline.js";
 import type { ImagesResult, StepProgress } from "../pipelines/run-options.js";
 import { trainedSize } from "../pipelines/size.js";
 import type { EditFields } from "./fields.js";
+import type { HeldModel } from "./model-store.js";
 import type { ImagePipeline, ServedModel, Use } from "./models.js";
 import type { RequestPictures } from "./pictures.js";
 
@@ -37,7 +38,7 @@ export function useOf(pictures: RequestPictures | undefined): Use {
  * @throws an `HttpError` if the model is not for it; otherwise as the pipeline's `run`
  */
 export async function runRequest(
-  model: ServedModel,
+  model: Pick<HeldModel, "pipelineFor" | "loras">,
   { fields, pictures, size }: PictureRequest,
   { signal, onStep, onPreview }: RunWatcher,
 ): Promise<ImagesResult> {
@@ -49,6 +50,7 @@ export async function runRequest(
   const options = {
     ...{ prompt, signal, numInferenceSteps: num_inference_steps, numImagesPerPrompt: n },
     ...given({ negativePrompt: negative_prompt, guidanceScale: guidance_scale, seed: fields.seed }),
+    ...(model.loras.length > 0 && { loras: model.loras }),
     ...given({ imageGuidanceScale: image_guidance_scale, strength }),
     ...(await placeOf(pipeline, { pictures, size, fields })),
     onStep: async ({ step, totalSteps, latents, tile = 0, tiles = 1 }: StepProgress) => {

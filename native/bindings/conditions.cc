@@ -1,8 +1,13 @@
 #include "bindings/conditions.h"
 
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
 #include "bindings/convert.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/utf8.h"
 
 namespace ip2p {
 namespace {
@@ -82,6 +87,46 @@ void require_ids(const at::Tensor& ids, int64_t vocabulary) {
                                           ", which is not in 0.." + std::to_string(vocabulary - 1));
 }
 
+std::vector<AdapterWeights> adapters_argument(const Napi::Value& value) {
+  if (absent(value)) return {};
+  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "adapters must be a list");
+  const auto list = value.As<Napi::Array>();
+  std::vector<AdapterWeights> adapters;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Object each = object_argument(list.Get(i), "adapters");
+    adapters.push_back(
+        {string_argument(each.Get("name"), "name"), numbers_argument(each.Get("rows"), "rows")});
+    for (const double row : adapters.back().rows)
+      if (!std::isfinite(row))
+        throw Error("ERR_INVALID_ARGUMENT", "the weights of an adapter are finite numbers");
+  }
+  return adapters;
+}
+
+void require_adapters(const std::vector<AdapterWeights>& adapters, const Model& model, int64_t rows) {
+  for (const auto& [name, weights] : adapters) {
+    const auto& known = model.adapters();
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      throw Error("ERR_INVALID_ARGUMENT",
+                  "there is no adapter " + in_quotes(name) + " beside the model's weights");
+    const auto count = static_cast<int64_t>(weights.size());
+    if (count != 1 && count != rows)
+      throw Error("ERR_INVALID_ARGUMENT", "the adapter " + in_quotes(name) + " has weights for " +
+                                              std::to_string(count) + " rows, not for " +
+                                              std::to_string(rows));
+  }
+}
+
+std::string description(const std::vector<AdapterWeights>& adapters) {
+  std::ostringstream text;
+  text << std::hexfloat;
+  for (const auto& [name, rows] : adapters) {
+    text << name.size() << ':' << name;
+    for (const double row : rows) text << ' ' << row;
+  }
+  return text.str();
+}
+
 GivenConditions conditions_argument(const Napi::Value& value) {
   const Napi::Object object = object_argument(value, "conditions");
   GivenConditions given;
@@ -99,6 +144,7 @@ GivenConditions conditions_argument(const Napi::Value& value) {
     conditions.sample_rows = integers_argument(rows, "sampleRows");
     if (conditions.sample_rows.empty()) throw Error("ERR_INVALID_ARGUMENT", "sampleRows is empty");
   }
+  conditions.adapters = adapters_argument(object.Get("adapters"));
   given.counted = UNetCacheObject::get_optional(object.Get("cache"));
   given.cache = given.counted ? given.counted->get() : nullptr;
   conditions.cache = given.cache.get();
@@ -120,6 +166,7 @@ Conditions GivenConditions::prepared(const Model& model, int64_t rows) const {
     else
       check_sample_rows(result.sample_rows, rows, leading.size(0));
   }
+  require_adapters(result.adapters, model, result.rows());
   result.embeddings = ready(result.embeddings);
   // Sizes and labels are numbers that get an embedding: rounding them to the model's type would change them.
   const auto exact = [&](const at::Tensor& x) { return x.defined() ? x.to(model.device()) : x; };

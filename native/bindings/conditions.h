@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bindings/objects.h"
 #include "core/error.h"
@@ -33,6 +34,16 @@ std::shared_ptr<T> model_argument(const Napi::Value& value, const char* kind) {
   if (!model) throw Error("ERR_INVALID_ARGUMENT", std::string("expected a ") + kind);
   return model;
 }
+
+/// [{ name, rows }], or null. ERR_INVALID_ARGUMENT for weights that are not finite.
+std::vector<AdapterWeights> adapters_argument(const Napi::Value& value);
+
+/// ERR_INVALID_ARGUMENT for adapters that are not beside the model's weights, and for weights that are
+/// neither one nor `rows`.
+void require_adapters(const std::vector<AdapterWeights>& adapters, const Model& model, int64_t rows);
+
+/// Equal for equal adapters.
+std::string description(const std::vector<AdapterWeights>& adapters);
 
 /// ERR_INVALID_ARGUMENT names the member.
 GivenConditions conditions_argument(const Napi::Value& value);

@@ -182,6 +182,12 @@ at::Tensor original_argument(const Napi::Value& value) {
   return value.IsNull() || value.IsUndefined() ? at::Tensor() : TensorObject::get(value);
 }
 
+/// { up, down, scale }
+LowRankTerm term_argument(const Napi::Object& term) {
+  return {TensorObject::get(term.Get("up")), TensorObject::get(term.Get("down")),
+          number_argument(term.Get("scale"), "scale")};
+}
+
 /// [{ name, original or null, terms: [{ up, down, scale }] }]
 std::vector<WeightChange> changes_argument(const Napi::Value& value) {
   if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "changes must be a list");
@@ -194,9 +200,7 @@ std::vector<WeightChange> changes_argument(const Napi::Value& value) {
     WeightChange read{
         string_argument(change.Get("name"), "name"), original_argument(change.Get("original")), {}};
     for (uint32_t k = 0; k < terms.As<Napi::Array>().Length(); ++k) {
-      const Napi::Object term = object_argument(terms.As<Napi::Array>().Get(k), "terms");
-      read.terms.push_back({TensorObject::get(term.Get("up")), TensorObject::get(term.Get("down")),
-                            number_argument(term.Get("scale"), "scale")});
+      read.terms.push_back(term_argument(object_argument(terms.As<Napi::Array>().Get(k), "terms")));
     }
     changes.push_back(std::move(read));
   }
@@ -215,6 +219,33 @@ Napi::Value change_model_weights(const Info& info) {
       return result;
     };
   });
+}
+
+/// [{ name, byRow, terms: [{ name, up, down, scale }] }]
+std::vector<PlacedAdapter> placed_argument(const Napi::Value& value) {
+  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "adapters must be a list");
+  const auto list = value.As<Napi::Array>();
+  std::vector<PlacedAdapter> adapters;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Object adapter = object_argument(list.Get(i), "adapters");
+    const Napi::Value terms = adapter.Get("terms");
+    if (!terms.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "terms must be a list");
+    PlacedAdapter read{
+        string_argument(adapter.Get("name"), "name"), bool_argument(adapter.Get("byRow"), "byRow"), {}};
+    for (uint32_t k = 0; k < terms.As<Napi::Array>().Length(); ++k) {
+      const Napi::Object term = object_argument(terms.As<Napi::Array>().Get(k), "terms");
+      read.terms.emplace_back(string_argument(term.Get("name"), "name"), term_argument(term));
+    }
+    adapters.push_back(std::move(read));
+  }
+  return adapters;
+}
+
+/// placeModelAdapters(model, adapters): in place of those that are beside the weights
+Napi::Value place_model_adapters(const Info& info) {
+  const auto model = ModelObject::get(info[0]);
+  const std::vector<PlacedAdapter> adapters = placed_argument(info[1]);
+  return submit_with(info.Env(), model, void_work([=] { place_adapters(*model, adapters); }));
 }
 
 /// moveModel(model, device): takes place after the jobs that are queued on the device it leaves
@@ -262,20 +293,23 @@ Napi::Value vae_decode(const Info& info) {
                      CancelObject::get_optional(info[4]));
 }
 
-/// clipTextForward(model, inputIds, hiddenStates, attentionMask, skippedLayers, cancel): { lastHiddenState,
-/// pooled, textEmbeds?, hiddenStates? }
+/// clipTextForward(model, inputIds, hiddenStates, attentionMask, skippedLayers, adapters, cancel): {
+/// lastHiddenState, pooled, textEmbeds?, hiddenStates? }
 Napi::Value clip_text_forward(const Info& info) {
   const auto model = model_argument<CLIPTextModel>(info[0], "CLIPTextModel");
   const at::Tensor ids = TensorObject::get(info[1]);
   const bool hidden_states = bool_argument(info[2], "hiddenStates");
   const at::Tensor mask = info[3].IsNull() ? at::Tensor() : TensorObject::get(info[3]);
   const int64_t skipped = integer_argument(info[4], "skippedLayers");
+  const std::vector<AdapterWeights> adapters = adapters_argument(info[5]);
   return submit_with(
       info.Env(), model,
       [=]() -> Finish {
         require_ids(ids, model->vocabulary());
         if (mask.defined() && mask.sizes() != ids.sizes())
           throw Error("ERR_INVALID_ARGUMENT", "attentionMask must have the shape of inputIds");
+        require_adapters(adapters, *model, ids.size(0));
+        const AdapterRows rows(adapters);
         CLIPTextOutput output = model->forward(prepared(ids, *model), hidden_states,
                                                mask.defined() ? prepared(mask, *model) : mask, skipped);
         for (at::Tensor* const x : {&output.last_hidden_state, &output.pooled, &output.text_embeds})
@@ -296,7 +330,7 @@ Napi::Value clip_text_forward(const Info& info) {
           return result;
         };
       },
-      CancelObject::get_optional(info[5]));
+      CancelObject::get_optional(info[6]));
 }
 
 }  // namespace
@@ -310,6 +344,7 @@ void register_models(Napi::Env env, Napi::Object exports) {
   export_function<model_parameter_shapes>(env, exports, "modelParameterShapes");
   export_function<declared_parameter_shapes>(env, exports, "declaredParameterShapes");
   export_function<change_model_weights>(env, exports, "changeModelWeights");
+  export_function<place_model_adapters>(env, exports, "placeModelAdapters");
   export_function<move_model>(env, exports, "moveModel");
   export_function<vae_encode>(env, exports, "vaeEncode");
   export_function<vae_decode>(env, exports, "vaeDecode");

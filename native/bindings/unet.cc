@@ -65,6 +65,17 @@ bool same_timesteps(const at::Tensor& timesteps, const std::vector<int64_t>& sam
   return true;
 }
 
+/// Whether rows of the text that share a row of the sample have the same adapters.
+bool same_adapters(const std::vector<AdapterWeights>& adapters, const std::vector<int64_t>& sample_rows) {
+  for (const AdapterWeights& each : adapters) {
+    if (each.rows.size() != sample_rows.size()) continue;
+    std::unordered_map<int64_t, double> of_row;
+    for (size_t i = 0; i < sample_rows.size(); ++i)
+      if (of_row.try_emplace(sample_rows[i], each.rows[i]).first->second != each.rows[i]) return false;
+  }
+  return true;
+}
+
 ReadyPass ready(const GivenPass& given, const Model& model) {
   require_dims(given.sample, 4, "sample", "[B,C,H,W]");
   ReadyPass pass{
@@ -72,8 +83,9 @@ ReadyPass ready(const GivenPass& given, const Model& model) {
   pass.conditions = given.conditions.prepared(model, pass.x.size(0));
   std::vector<int64_t>& sample_rows = pass.conditions.sample_rows;
   const int64_t batch = pass.conditions.rows(), count = pass.timesteps.numel();
-  // Rows are not shared where that saves nothing or where they differ in their timesteps.
-  if (!sample_rows.empty() && (pass.x.size(0) >= batch || !same_timesteps(pass.timesteps, sample_rows))) {
+  // Rows are not shared where that saves nothing or where they differ in their timesteps or adapters.
+  if (!sample_rows.empty() && (pass.x.size(0) >= batch || !same_timesteps(pass.timesteps, sample_rows) ||
+                               !same_adapters(pass.conditions.adapters, sample_rows))) {
     pass.rows = at::tensor(sample_rows, at::TensorOptions().dtype(at::kLong)).to(pass.x.device());
     pass.x = pass.x.index_select(0, pass.rows);
     sample_rows.clear();
@@ -87,7 +99,7 @@ ReadyPass ready(const GivenPass& given, const Model& model) {
 /// Runs a pass within the scope of its cache.
 template <class Run>
 auto with_cache(const GivenConditions& given, const Model& model, Run run) {
-  if (given.cache) given.cache->begin_pass(model.device());
+  if (given.cache) given.cache->begin_pass(model.device(), description(given.conditions.adapters));
   auto result = run();
   if (given.cache) given.cache->end_pass();
   return result;

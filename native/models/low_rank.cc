@@ -3,7 +3,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
 
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -17,14 +19,22 @@
 namespace ip2p {
 namespace {
 
+/// The rank of factors that fit a weight. ERR_STATE_DICT names the weight.
+int64_t checked_rank(const LowRankTerm& term, const std::string& name, at::IntArrayRef weight) {
+  const int64_t rank = term.down.dim() > 0 ? term.down.size(0) : 0;
+  const int64_t rows = weight.empty() ? 0 : weight[0];
+  if (rank == 0 || term.up.numel() != rows * rank ||
+      term.down.numel() * rows != rank * c10::multiply_integers(weight))
+    throw Error("ERR_STATE_DICT", "the low-rank factors do not fit the weight " + in_quotes(name));
+  return rank;
+}
+
 at::Tensor merged(const WeightChange& change, const at::Tensor& original) {
   const int64_t rows = original.size(0);
   at::Tensor sum = original.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
   for (const LowRankTerm& term : change.terms) {
     const auto as_float = [&](const at::Tensor& factor) { return factor.to(original.device(), at::kFloat); };
-    const int64_t rank = term.down.dim() > 0 ? term.down.size(0) : 0;
-    if (rank == 0 || term.up.numel() != rows * rank || term.down.numel() * rows != rank * original.numel())
-      throw Error("ERR_STATE_DICT", "the low-rank factors do not fit the weight " + in_quotes(change.name));
+    const int64_t rank = checked_rank(term, change.name, original.sizes());
     const at::Tensor product =
         at::mm(as_float(term.up).reshape({rows, rank}), as_float(term.down).reshape({rank, -1}));
     sum.add_(product.reshape(original.sizes()), term.scale);
@@ -61,6 +71,46 @@ std::vector<at::Tensor> change_weights(Model& model, const std::vector<WeightCha
   }
   for (size_t i = 0; i < changes.size(); ++i) parameters[changes[i].name]->replace(std::move(values[i]));
   return originals;
+}
+
+void place_adapters(Model& model, const std::vector<PlacedAdapter>& adapters) {
+  using Adapters = std::vector<std::shared_ptr<LowRankAdapter>>;
+  std::unordered_map<std::string, Parameter*> parameters;
+  for (const auto& [name, parameter] : model.declared_parameters()) {
+    const Adapters& present = parameter->adapters();
+    const bool trained = parameter->value.defined() && parameter->value.requires_grad();
+    if (trained ||
+        std::any_of(present.begin(), present.end(), [](const auto& each) { return each->trained(); }))
+      throw Error("ERR_INVALID_ARGUMENT", "a model in training cannot take adapters");
+    parameters.emplace(name, parameter);
+  }
+  std::unordered_map<Parameter*, Adapters> placed;
+  std::vector<std::string> names;
+  for (const PlacedAdapter& adapter : adapters) {
+    if (adapter.by_row) names.push_back(adapter.name);
+    for (const auto& [name, term] : adapter.terms) {
+      const auto found = parameters.find(name);
+      if (found == parameters.end()) throw Error("ERR_STATE_DICT", "unknown parameter " + in_quotes(name));
+      Parameter& parameter = *found->second;
+      if (!parameter.multiplies && !parameter.looked_up)
+        throw Error("ERR_INVALID_ARGUMENT", "an adapter of " + in_quotes(name) +
+                                                " can only be added to the weight: the layer has no product");
+      const int64_t rank = checked_rank(term, name, parameter.shape);
+      const auto made = std::make_shared<LowRankAdapter>();
+      made->name = adapter.name;
+      made->scale = term.scale;
+      made->by_row = adapter.by_row;
+      made->down.shape = parameter.shape;
+      made->up.shape.assign(parameter.shape.size(), 1);
+      made->up.shape[0] = parameter.shape[0];
+      made->up.shape[1] = made->down.shape[0] = rank;
+      made->down.value = term.down.detach().to(model.device()).reshape(made->down.shape);
+      made->up.value = term.up.detach().to(model.device()).reshape(made->up.shape);
+      placed[&parameter].push_back(made);
+    }
+  }
+  for (const auto& [name, parameter] : parameters) parameter->adapters() = std::move(placed[parameter]);
+  model.set_adapters(std::move(names));
 }
 
 void add_adapter(Model& model, const NewAdapter& adapter, std::optional<at::Generator> generator) {

@@ -33,6 +33,20 @@ struct WeightChange {
 /// @returns the originals
 std::vector<at::Tensor> change_weights(Model& model, const std::vector<WeightChange>& changes);
 
+/// An adapter whose products are added to those of the weights, which stay as they are.
+struct PlacedAdapter {
+  std::string name;
+  /// Whether it counts only in the rows of a pass that ask for it, instead of in all.
+  bool by_row = true;
+  /// Of the weights by their names.
+  std::vector<std::pair<std::string, LowRankTerm>> terms;
+};
+
+/// Makes these the adapters beside the weights, in place of those that were, all or, if it throws, none.
+/// ERR_STATE_DICT names a weight that does not fit, ERR_INVALID_ARGUMENT one of a layer without a product,
+/// and a model in training.
+void place_adapters(Model& model, const std::vector<PlacedAdapter>& adapters);
+
 /// A new adapter that is trained.
 struct NewAdapter {
   std::string name;

@@ -234,7 +234,13 @@ void Model::to(c10::Device device) {
   // All are copied before any is released, since memory may run out meanwhile.
   std::vector<at::Tensor> moved;
   for (const auto& [name, parameter] : parameters) moved.push_back(parameter->copy_to(device));
+  std::vector<std::pair<Parameter*, at::Tensor>> factors;
+  for (const auto& [name, parameter] : parameters)
+    for (const auto& adapter : parameter->adapters())
+      for (Parameter* factor : {&adapter->down, &adapter->up})
+        factors.emplace_back(factor, factor->copy_to(device));
   for (size_t i = 0; i < moved.size(); ++i) parameters[i].parameter->replace(std::move(moved[i]));
+  for (auto& [factor, copy] : factors) factor->replace(std::move(copy));
   device_ = device;
 }
 

@@ -60,12 +60,17 @@ class Model : public Module {
   c10::ScalarType arithmetic() const { return arithmetic_type(dtype_, device()); }
   int64_t parameter_bytes();
 
+  /// The names of the adapters beside the weights that passes can ask for.
+  const std::vector<std::string>& adapters() const { return adapters_; }
+  void set_adapters(std::vector<std::string> names) { adapters_ = std::move(names); }
+
   /// Overwrites one parameter with a tensor of the same shape.
   void set_parameter(const std::string& name, const at::Tensor& value);
 
  private:
   std::atomic<c10::Device> device_{c10::Device(c10::kCPU)};  // also read outside the thread of its jobs
   c10::ScalarType dtype_ = c10::kFloat;
+  std::vector<std::string> adapters_;
 };
 
 }  // namespace ip2p

@@ -106,6 +106,7 @@ at::Tensor UNet2DConditionModel::ascend(at::Tensor x, UNetEncoder::Pass& pass, b
 
 at::Tensor UNet2DConditionModel::forward(const at::Tensor& sample, const at::Tensor& timesteps,
                                          const Conditions& conditions) const {
+  const AdapterRows adapters(conditions.adapters, conditions.sample_rows, sample.size(0));
   const Residuals& residuals = conditions.residuals;
   check_residuals(residuals, encoder_.skip_count());
   const int64_t scale = int64_t{1} << (config_.levels() - 1);

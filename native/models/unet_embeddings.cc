@@ -155,6 +155,8 @@ TimeCondition UNetEmbeddings::of_timesteps(const at::Tensor& timesteps, const at
     return time_embedding_.forward(projected(t.to(sample.device())).to(sample.scalar_type()),
                                    conditions.timestep_cond);
   };
+  // The layers of the timestep may have adapters, which count differently in the rows.
+  if (AdapterRows::differ()) return {embed(timesteps.expand({conditions.rows()})), std::nullopt, cache, {}};
   if (cache && timesteps.numel() == 1 && !conditions.timestep_cond.defined()) {
     const auto embed_all = [&] { return std::vector<at::Tensor>{embed(cache->timesteps())}; };
     if (const auto row = cache->row_of(timesteps.item<double>()))

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "nn/low_rank_adapter.h"
 #include "nn/unet_cache.h"
 
 namespace ip2p {
@@ -35,6 +36,9 @@ struct Conditions {
 
   /// For each row of text its row of the sample, where the sample has fewer rows. Empty: one to one.
   std::vector<int64_t> sample_rows;
+  /// Of adapters beside the weights, by the rows of the text: those that share a row of the sample have the
+  /// same.
+  std::vector<AdapterWeights> adapters;
   UNetCache* cache = nullptr;
   DeepFeatures deep_features = DeepFeatures::Forget;
 

@@ -199,10 +199,12 @@ at::Tensor LayerNorm::forward(const at::Tensor& x) const {
 
 Embedding::Embedding(int64_t count, int64_t features) {
   add_parameter("weight", weight_, {count, features});
+  weight_.looked_up = true;
 }
 
 at::Tensor Embedding::forward(const at::Tensor& ids) const {
-  const at::Tensor rows = at::embedding(*weight_, ids);
+  at::Tensor rows = at::embedding(*weight_, ids);
+  if (!weight_.adapters().empty()) rows = with_adapters_embedding(weight_, ids, rows).to(rows.scalar_type());
   return c10::GradMode::is_enabled() ? rows : rows.to(arithmetic_type(rows.scalar_type(), rows.device()));
 }
 

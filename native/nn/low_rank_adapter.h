@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernels/packed.h"
@@ -35,40 +34,63 @@ struct LowRankAdapter {
   double scale = 1;
   /// Probability of dropping each element of x, in training.
   double dropout = 0;
+  /// Counts only in the rows of a batch for which AdapterRows says so, instead of in all.
+  bool by_row = false;
   /// Tells adapters apart that share draws.
   uint64_t place = 0;
   /// Null outside of training.
   std::shared_ptr<const DropoutDraw> draw;
 
-  /// x: [...,in] → [...,out]
+  bool trained() const { return draw || down.value.requires_grad(); }
+
+  /// Not scaled. x: [...,in] → [...,out]
   at::Tensor linear(const at::Tensor& x) const;
-  /// x: [B,in,H,W] → [B,out,H',W']
+  /// Not scaled. x: [B,in,H,W] → [B,out,H',W']
   at::Tensor conv2d(const at::Tensor& x, Conv2dGeometry geometry) const;
+  /// Not scaled. ids: [...] → [...,out], for an embedding's weight [count,out]
+  at::Tensor embedding(const at::Tensor& ids) const;
 
  private:
   at::Tensor dropped(const at::Tensor& x) const;
-  at::Tensor scaled(const at::Tensor& y) const;
 };
 
 /// y and what the adapters of a layer's weight add to it.
 at::Tensor with_adapters_linear(const Parameter& weight, const at::Tensor& x, at::Tensor y);
 at::Tensor with_adapters_conv2d(const Parameter& weight, const at::Tensor& x, Conv2dGeometry geometry,
                                 at::Tensor y);
+at::Tensor with_adapters_embedding(const Parameter& weight, const at::Tensor& ids, at::Tensor y);
 
-/// How much an adapter counts in each row of a batch, while this object exists and on this thread: float32
-/// [B]. Without one an adapter counts fully in all rows.
+/// How much an adapter counts in a pass: in all rows alike (one number), or in each.
+struct AdapterWeights {
+  std::string name;
+  std::vector<double> rows;
+
+  bool alike() const;
+};
+
+/// The weights of a pass, while this object exists and on this thread. An adapter that they do not name
+/// counts fully, or not at all if it is `by_row`.
 class AdapterRows {
  public:
-  AdapterRows(std::vector<std::pair<std::string, at::Tensor>> weights);
+  /// @param sample_rows as in Conditions; rows that share a row of the sample must have the same weights
+  /// @param samples the number of these rows
+  explicit AdapterRows(std::vector<AdapterWeights> weights, const std::vector<int64_t>& sample_rows = {},
+                       int64_t samples = 0);
   ~AdapterRows();
   AdapterRows(const AdapterRows&) = delete;
   AdapterRows& operator=(const AdapterRows&) = delete;
 
-  /// Undefined where nothing is said of the adapter.
-  static at::Tensor of(const std::string& name);
+  /// The weights of an adapter for a product of so many rows: one for all, or one for each; where one row
+  /// stands for all, one for each that it stands for.
+  static std::vector<double> of(const LowRankAdapter& adapter, int64_t rows);
+
+  /// Whether some adapter counts differently in different rows.
+  static bool differ();
 
  private:
-  std::vector<std::pair<std::string, at::Tensor>> weights_;
+  std::vector<AdapterWeights> weights_;
+  /// The same by the rows of the sample, where these are fewer.
+  std::vector<AdapterWeights> by_sample_row_;
   const AdapterRows* before_;
 };
 

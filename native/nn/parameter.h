@@ -72,6 +72,8 @@ class Parameter {
 
   /// Set by layers that multiply with it.
   bool multiplies = false;
+  /// Set by layers that take rows of it.
+  bool looked_up = false;
 
   /// What is added to the products with it, in this order.
   const std::vector<std::shared_ptr<LowRankAdapter>>& adapters() const { return adapters_; }

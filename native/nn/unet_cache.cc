@@ -27,11 +27,12 @@ bool UNetCache::belongs_to(const std::shared_ptr<const void>& model) {
   return model_.lock() == model;
 }
 
-void UNetCache::begin_pass(c10::Device device) {
-  if (device == device_) return;
+void UNetCache::begin_pass(c10::Device device, const std::string& adapters) {
+  if (device == device_ && adapters == adapters_) return;
   entries_.clear();
   deep_features.reset();
   device_ = device;
+  adapters_ = adapters;
 }
 
 void UNetCache::end_pass() {

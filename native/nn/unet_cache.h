@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -32,8 +33,9 @@ class UNetCache {
   /// Whether the cache belongs to this model; the first model to ask claims it. Called when a pass is queued.
   bool belongs_to(const std::shared_ptr<const void>& model);
 
-  /// Scope of a pass: drops entries on another device (the model was moved) and counts the memory.
-  void begin_pass(c10::Device device);
+  /// Scope of a pass: drops entries on another device (the model was moved), or made with other adapters, and
+  /// counts the memory. Equal texts stand for equal adapters.
+  void begin_pass(c10::Device device, const std::string& adapters);
   void end_pass();
   /// Bytes kept after the last pass; may be read by any thread.
   int64_t bytes() const { return bytes_; }
@@ -52,6 +54,7 @@ class UNetCache {
   std::weak_ptr<const void> model_;
   bool owned_ = false;
   c10::Device device_{c10::kCPU};
+  std::string adapters_;
   std::atomic<int64_t> bytes_{0};
   std::unordered_map<const void*, Entry> entries_;
 };

@@ -7,11 +7,11 @@ import { editArguments, ip2pHere, tinyImage, tinyModel, Workplace } from "./run-
 const [style, other] = [fixture("lora", "style.safetensors"), fixture("lora", "other.safetensors")];
 const quick = ["--num_inference_steps=2", "--seed=3", "--device=cpu"];
 
-it("ip2p edit --lora adds adapters with their weights", async () => {
+it.each(["none", "int8"] as const)("ip2p edit --lora adds adapters with their weights (%s)", async (quantization) => {
   using place = new Workplace();
-  const args = editArguments(...quick, `--lora=${style}:0.5`, "--lora", other);
+  const args = editArguments(...quick, `--lora=${style}:0.5`, "--lora", other, "--quantization", quantization);
   expect(await ip2pHere(args, { cwd: place.folder })).toMatchObject({ status: 0 });
-  using pipe = await InstructPix2PixPipeline.fromPretrained(tinyModel);
+  using pipe = await InstructPix2PixPipeline.fromPretrained(tinyModel, { quantization });
   const call = { image: tinyImage, prompt: "make it a snowy day", numInferenceSteps: 2, seed: 3 };
   const [plain] = (await pipe.run(call)).images;
   await pipe.loadLoraWeights(style, { weight: 0.5 });
@@ -31,7 +31,6 @@ it("ip2p generate --lora does too, and refuses an adapter for another model by n
 
 it.each([
   [["--lora", ":0.5"], /FILE:WEIGHT/],
-  [["--lora", style, "--quantization=int8"], /--quantization int8/],
   [["--lora", "no-such-file.safetensors"], /no-such-file\.safetensors/],
 ])("%j is refused", async (args, message) => {
   using place = new Workplace();

@@ -110,15 +110,13 @@ describe("adapters", () => {
     expect(await bits(own.unet)).toEqual(fused);
   });
 
-  it("are refused for quantized models, and for names that are unknown or taken", async () => {
+  it("are refused for names that are unknown or taken", async () => {
     await expect(pipe.setAdapters("s")).rejects.toThrow(/no adapter "s"/);
     await expect(pipe.fuseLora()).rejects.toThrow(/no active adapter/);
     await pipe.loadLoraWeights(style, { adapterName: "s" });
     await expect(pipe.loadLoraWeights(style, { adapterName: "s" })).rejects.toThrow(/"s" already/);
     await expect(pipe.setAdapters(["s"], [1, 2])).rejects.toThrow(/2 entries for 1/);
     await pipe.unloadLoraWeights();
-    using small = await InstructPix2PixPipeline.fromPretrained(model, { quantization: "int8" });
-    await expect(small.loadLoraWeights(style)).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
   });
 });
 

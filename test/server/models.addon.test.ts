@@ -164,18 +164,23 @@ describe("a server", () => {
     expect(metrics).toMatch(/^ip2p_pass_requests_count 9$/m);
   });
 
-  it("says which models take no adapters, or not these, and stays as it is", async () => {
+  it("says which models take these adapters, also those that share their weights, and stays as it is", async () => {
     using pipe = await InstructPix2PixPipeline.fromPretrained(tiny, { device: "cpu" });
-    using other = StableDiffusionImg2ImgPipeline.fromPipe(await textPipe(), {});
-    using twin = StableDiffusionImg2ImgPipeline.fromPipe(other, {});
-    await start({ models: { pipe, other: other as never, twin: twin as never, builtIn: builtInModel }, loras: LORAS });
+    using twin = InstructPix2PixPipeline.fromPipe(pipe);
+    using other = await textPipe();
+    await start({ models: { pipe, twin, other: other as never, builtIn: builtInModel }, loras: LORAS });
     const loras = [{ name: "style" }];
     expect(await edit({ loras, model: "other" })).toMatchObject({ status: 400, param: "loras" });
     expect(await edit({ loras, model: "builtIn" })).toMatchObject({ status: 400, message: /for another model/ });
     const before = await edit({ model: "builtIn" });
     expect(before.status).toBe(200);
-    expect((await edit({ loras, model: "pipe" })).status).toBe(200);
-    await pipe.unloadLoraWeights();
+    const plain = await edit({ model: "twin" });
+    const [styled, beside] = await Promise.all([edit({ loras, model: "pipe" }), edit({ model: "twin" })]);
+    expect([styled.status, beside.status]).toEqual([200, 200]);
+    const apart = (a: Buffer, b: Buffer) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i]!)), 0);
+    expect(apart(beside.data!, plain.data!)).toBeLessThanOrEqual(1);
+    expect(apart(styled.data!, plain.data!)).toBeGreaterThan(1);
+    expect(pipe.activeAdapters).toEqual([]);
   });
 
   const textPipe = () => StableDiffusionImg2ImgPipeline.fromPretrained(text, { device: "cpu" });

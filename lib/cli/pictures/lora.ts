@@ -27,11 +27,7 @@ export interface GivenLora {
  *
  * @throws `ERR_USAGE`
  */
-export function parseLoras({ lora = [], quantization }: Partial<LoraValues> & { quantization: string }): GivenLora[] {
-  if (lora.length > 0 && quantization !== "none")
-    throw usage(
-      `--lora changes the model's weights, which --quantization ${quantization} does not keep: give one of them`,
-    );
+export function parseLoras({ lora = [] }: Partial<LoraValues>): GivenLora[] {
   return lora.map((text) => {
     const [, source, number] = /^(.*?)(?::([-+]?(?:\d+\.?\d*|\.\d+)))?$/s.exec(text)!;
     if (!source) throw usage(`--lora takes FILE or FILE:WEIGHT, not ${quote(text)}`);

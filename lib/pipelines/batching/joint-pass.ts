@@ -1,5 +1,6 @@
 import { Scope } from "../../core/scope.js";
 import { Tensor } from "../../core/tensor.js";
+import type { AdapterWeights } from "../../models/adapter-weights.js";
 import type { UNet2DConditionModel } from "../../models/unet_2d_condition.js";
 import { UNetCache } from "../../models/unet-cache.js";
 import type { UNetForwardOptions } from "../../models/unet-conditions.js";
@@ -97,6 +98,7 @@ export class JointPass implements Disposable {
     for (const each of added) residuals.push(scope.add(await each));
     const { text = null, classLabels, timestepCond, ...addedConditions } = this.#joined;
     const sampleRows = this.#sampleRows(calls);
+    const adapters = this.#adapters(calls);
     const timesteps = calls.flatMap(({ timestep }, i) => Array<number>(this.#rows[i]!).fill(timestep));
     const prediction = scope.add(
       await unet.forward(sample, timesteps, text, {
@@ -104,6 +106,7 @@ export class JointPass implements Disposable {
         ...(classLabels && { classLabels }),
         ...(timestepCond && { timestepCond }),
         ...(sampleRows && { sampleRows }),
+        ...(adapters.length > 0 && { adapters }),
         ...(residuals.length > 0 && {
           downBlockAdditionalResiduals: residuals.slice(0, -1),
           midBlockAdditionalResidual: residuals.at(-1)!,
@@ -114,6 +117,19 @@ export class JointPass implements Disposable {
     const parts: Tensor[] = [];
     for (const rows of this.#rows) parts.push(await prediction.slice(0, from, (from += rows)));
     return parts;
+  }
+
+  /** Each call's adapters in its own rows. */
+  #adapters(calls: readonly StepCall[]): AdapterWeights[] {
+    const ofCalls = calls.map(({ options }) => options.adapters ?? []);
+    const names = new Set(ofCalls.flat().map(({ name }) => name));
+    return [...names].map((name) => ({
+      name,
+      rows: ofCalls.flatMap((adapters, i) => {
+        const rows = adapters.find((each) => each.name === name)?.rows ?? 0;
+        return typeof rows === "number" ? Array<number>(this.#rows[i]!).fill(rows) : rows;
+      }),
+    }));
   }
 
   /** Undefined if every row of the text has its own row of the sample. */

@@ -112,6 +112,6 @@ export abstract class StableDiffusionBase extends LatentPipeline implements Stab
 
   protected encodeText(call: StableDiffusionCall, finite: FiniteChecks): Promise<TextEmbeddings> {
     const guided = call.rows.some(({ text }) => !text);
-    return encodeText(call, { ...call, cache: this.#prompts, finite, guided });
+    return encodeText(call, { ...call, adapterWeights: call.loras.textEncoder, cache: this.#prompts, finite, guided });
   }
 }

@@ -23,9 +23,17 @@ export interface NativeConditions {
   residuals?: { down: readonly NativeTensor[]; mid: NativeTensor } | null;
   /** For each row of text its row of the sample, which may have fewer. Default: one to one. */
   sampleRows?: readonly number[] | null;
+  /** Adapters beside the weights that count. */
+  adapters?: readonly NativeAdapterWeights[] | null;
   cache?: NativeUNetCache | null;
   /** Reuses those of the last pass that kept them; `keep` and `reuse` need a cache. Default `forget`. */
   deepFeatures?: DeepFeatures;
+}
+
+/** How much an adapter counts: in all rows alike (one number), or in each row of the text. */
+export interface NativeAdapterWeights {
+  name: string;
+  rows: readonly number[];
 }
 
 export interface ConditionsAddon {

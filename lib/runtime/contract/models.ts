@@ -1,4 +1,4 @@
-import type { NativeConditions } from "./conditions.js";
+import type { NativeAdapterWeights, NativeConditions } from "./conditions.js";
 import type { NativeGenerator } from "./random.js";
 import type { NativeCancelToken } from "./system.js";
 import type { DType, NativeTensor } from "./tensor.js";
@@ -37,6 +37,8 @@ export interface ModelsAddon {
   declaredParameterShapes(kind: string, config: object): Promise<Record<string, number[]>>;
   /** Changes weights, all or none; resolves to the originals (native/models/low_rank.h). */
   changeModelWeights(model: NativeModel, changes: readonly NativeWeightChange[]): Promise<NativeTensor[]>;
+  /** Makes these the adapters beside a model's weights, all or none (native/models/low_rank.h). */
+  placeModelAdapters(model: NativeModel, adapters: readonly NativePlacedAdapter[]): Promise<void>;
   setModelParameter(model: NativeModel, name: string, value: NativeTensor): Promise<void>;
   /** Work queued for the model before the move is done fails. */
   moveModel(model: NativeModel, device: string): Promise<void>;
@@ -80,6 +82,7 @@ export interface ModelsAddon {
     attentionMask: NativeTensor | null,
     /** The last layers to leave out. */
     skippedLayers: number,
+    adapters: readonly NativeAdapterWeights[],
     cancel: NativeCancelToken | null,
   ): Promise<{
     lastHiddenState: NativeTensor;
@@ -150,7 +153,22 @@ export interface TensorView {
 export interface NativeWeightChange {
   name: string;
   original: NativeTensor | null;
-  terms: readonly { up: NativeTensor; down: NativeTensor; scale: number }[];
+  terms: readonly NativeTerm[];
+}
+
+/** scale·up·down */
+export interface NativeTerm {
+  up: NativeTensor;
+  down: NativeTensor;
+  scale: number;
+}
+
+/** An adapter whose products are added to those of weights, by the weights' names. */
+export interface NativePlacedAdapter {
+  name: string;
+  /** Whether it counts only in passes that ask for it, instead of in all. */
+  byRow: boolean;
+  terms: readonly (NativeTerm & { name: string })[];
 }
 
 export interface NativeModel {

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ImagesResult } from "../../pipelines/run-options.js";
-import { lorasOf } from "../adapter-turns.js";
+import { lorasOf } from "../adapters.js";
 import { compute, type Watch } from "../compute.js";
 import { reasonOf } from "../errors.js";
 import type { EditFields, Schema } from "../fields.js";

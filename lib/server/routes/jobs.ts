@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { lorasOf } from "../adapter-turns.js";
+import { lorasOf } from "../adapters.js";
 import { HttpError } from "../errors.js";
 import { EventStream } from "../events.js";
 import { type EditFields, editSchema, type Schema } from "../fields.js";

@@ -328,6 +328,16 @@ const addonExamples = {
       },
     ],
   ],
+  placeModelAdapters: () => [
+    vision.handle,
+    [
+      {
+        name: "style",
+        byRow: true,
+        terms: [{ name: "visual_projection.weight", up: h(lowRankUp), down: h(priorRow), scale: 1e-3 }],
+      },
+    ],
+  ],
   setModelParameter: () => [vae.handle, "quant_conv.bias", h(bias)],
   moveModel: () => [vae.handle, "cpu"],
   unetForward: () => [
@@ -343,7 +353,7 @@ const addonExamples = {
   cannyEdges: () => [new Uint8Array(12), 2, 2, 50, 100, false, null],
   vaeEncode: () => [vae.handle, h(picture), true, { sampleMinSize: 8, latentMinSize: 4, overlap: 0.25 }, null],
   vaeDecode: () => [vae.handle, h(latents), false, null, null],
-  clipTextForward: () => [text.handle, h(ids), true, null, 0],
+  clipTextForward: () => [text.handle, h(ids), true, null, 0, [], null],
   safetyCheckerForward: () => [safetyChecker, h(visionPixels), null],
   clipVisionForward: () => [vision.handle, h(visionPixels), null],
   vqEncode: () => [vq.handle, h(halfPicture), null],

@@ -1,6 +1,6 @@
 import { isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
-import { Semaphore } from "../core/semaphore.js";
+import type { RunLora } from "../lora/run-loras.js";
 import { AdaptedPipeline } from "../pipelines/adapted_pipeline.js";
 import { HttpError } from "./errors.js";
 import type { ImagePipeline } from "./models.js";
@@ -13,61 +13,43 @@ export interface LoraChoice {
 }
 
 /**
- * The adapters of a model. They are part of its weights while a request is computed, so requests with others take turns: one
- * that asks for other adapters waits until those before it have ended, and those behind it wait for it.
+ * The adapters of a model. They are loaded when they are first asked for, and are computed beside the weights, each in the rows of
+ * the requests that ask for it.
  */
-export class AdapterTurns {
+export class ServedAdapters {
   readonly #sources: Readonly<Record<string, string>>;
-  readonly #turns = new Semaphore(1);
-  readonly #known = new Set<string>();
-  readonly #given: { shares: boolean } | undefined;
-  /** What is added to the weights now. */
-  #applied = key([]);
+  /** The adapters' names in the pipeline, which may have others of these names. */
+  readonly #loaded = new Map<string, Promise<string>>();
 
-  /**
-   * @param sources adapters by name
-   * @param given of a pipeline that the server got: whether another one shares its models
-   */
-  constructor(sources: Readonly<Record<string, string>>, given?: { shares: boolean }) {
+  /** @param sources adapters by name */
+  constructor(sources: Readonly<Record<string, string>>) {
     this.#sources = sources;
-    this.#given = given;
-  }
-
-  /** Requests for the model begin one after the other. */
-  turn<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    return this.#turns.run(work, signal);
   }
 
   /**
-   * Changes the adapters, unless they are these.
+   * Loads what is not loaded yet.
    *
-   * @param alone resolves when no other request uses the model
+   * @returns what a run of the pipeline is given as `loras`
    * @throws a 400 for an adapter that does not fit the model
    */
-  async become(loras: readonly LoraChoice[], pipeline: ImagePipeline, alone: () => Promise<void>): Promise<void> {
-    const wanted = key(loras);
-    if (wanted === this.#applied) return;
+  async choose(loras: readonly LoraChoice[], pipeline: ImagePipeline): Promise<RunLora[]> {
+    if (loras.length === 0) return [];
     if (!(pipeline instanceof AdaptedPipeline)) throw unfit(`a ${pipeline.className} takes no LoRA adapters`);
-    if (this.#given?.shares)
-      throw unfit("the model shares its weights with another one, which adapters would change too");
-    if (this.#given && this.#known.size === 0 && pipeline.activeAdapters.length > 0)
-      throw unfit("the model has adapters of its own already");
-    await alone();
-    // Until it is done, nothing is known of the weights.
-    this.#applied = "";
-    for (const { name } of loras) if (!this.#known.has(name)) await this.#load(name, pipeline);
-    await pipeline.setAdapters(
-      loras.map(({ name }) => name),
-      loras.map(({ weight }) => weight),
-    );
-    this.#applied = wanted;
+    const chosen: RunLora[] = [];
+    for (const { name, weight } of loras) {
+      const known = this.#loaded.get(name);
+      const loading = known ?? this.#load(name, pipeline);
+      if (!known) this.#loaded.set(name, loading);
+      chosen.push({ name: await loading, weight });
+    }
+    return chosen;
   }
 
-  async #load(name: string, pipeline: AdaptedPipeline): Promise<void> {
+  async #load(name: string, pipeline: AdaptedPipeline): Promise<string> {
     try {
-      await pipeline.loadLoraWeights(this.#sources[name]!, { adapterName: name, weight: 0 });
-      this.#known.add(name);
+      return await pipeline.loadLoraWeights(this.#sources[name]!, { active: false });
     } catch (error) {
+      this.#loaded.delete(name);
       if (!isInstructPix2PixError(error, "ERR_STATE_DICT")) throw error;
       throw unfit(`the LoRA adapter ${quote(name)} is for another model`);
     }
@@ -75,13 +57,8 @@ export class AdapterTurns {
 
   /** The model was freed, with its adapters. */
   forget(): void {
-    this.#known.clear();
-    this.#applied = key([]);
+    this.#loaded.clear();
   }
-}
-
-function key(loras: readonly LoraChoice[]): string {
-  return JSON.stringify(loras.map(({ name, weight }) => [name, weight]).sort());
 }
 
 function unfit(problem: string): HttpError {
