@@ -25,11 +25,13 @@ async function main([command, ...args]) {
   if (!COMMANDS.includes(command)) throw new Error(`the command is ${command}, not one of ${COMMANDS.join(", ")}`);
   const { cacheFolder } = await import("../dist/runtime/platform.js");
   const cache = join(cacheFolder(), "arm64");
-  const machine = ensureMachine(cache, say);
+  const scripts = join(root, ".arm64", "machine");
+  const machine = ensureMachine({ cache, scripts, say });
   const { build } = await ensureProject({ root, project, cache, say });
   if (command === "build") return console.log(build);
-  const world = { root, project, build, cache, say, platform: PLATFORM, run: runner(machine, cache) };
-  if (command === "node") return world.run(args, { processor: process.env.IP2P_ARM64 ?? "neon" });
+  const run = runner(machine, cache);
+  const world = { root, project, build, cache, say, platform: PLATFORM, run };
+  if (command === "node") return run(args, { processor: process.env.IP2P_ARM64 ?? "neon" });
   const { check } = await import("./arm64/checks.mjs");
   await check(world, args);
 }

@@ -1,16 +1,48 @@
 // What `npm run test:arm64` runs on the emulated machine.
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PROCESSORS } from "./machine.mjs";
 import { npmPlatform } from "./project.mjs";
 
 /** How far its picture may be from this machine's, of 1. */
 const FARTHEST = 1e-4;
 
-const vitest = (...paths) => ["node_modules/vitest/vitest.mjs", "run", ...paths, "--maxWorkers=2"];
+/** For what hangs: an emulated processor takes ten times as long, or more. */
+const TIME_LIMIT = 3_600_000;
+
+/** Runs tests, and says how many passed and which were skipped. */
+const vitest = ({ run, say }, processor, ...paths) =>
+  inFolder(async (folder) => {
+    const output = join(folder, "tests.json");
+    try {
+      await run(
+        [
+          ...["node_modules/vitest/vitest.mjs", "run", ...paths, "--maxWorkers=2"],
+          ...[`--testTimeout=${TIME_LIMIT}`, `--hookTimeout=${TIME_LIMIT}`],
+          ...["--reporter=default", "--reporter=json", `--outputFile=${output}`],
+        ],
+        { processor },
+      );
+    } finally {
+      if (existsSync(output))
+        for (const line of summary(JSON.parse(readFileSync(output, "utf8")))) say(`${processor}: ${line}`);
+    }
+  });
+
+/** A line for each file of tests. */
+const summary = ({ testResults }) =>
+  testResults.map(({ name, assertionResults }) => {
+    const named = (...states) => assertionResults.filter(({ status }) => states.includes(status));
+    const others = [
+      ...named("failed").map(({ fullName }) => `failed: ${fullName}`),
+      ...named("pending", "skipped", "todo").map(({ fullName }) => `skipped: ${fullName}`),
+    ];
+    return [`${name.replace(/^.*\/test\//, "")}: ${named("passed").length} passed`, ...others].join("; ");
+  });
 
 /** Every check by its name, in this order. */
 const CHECKS = {
@@ -47,12 +79,10 @@ const CHECKS = {
     }),
 
   /** Kernels beside libtorch's operators, on a processor of each kind. */
-  async kernels({ run }) {
-    for (const processor of ["neon", "neon_bf16"]) await run(vitest("test/kernels"), { processor });
-  },
+  kernels: (world) => onEach(world, "test/kernels"),
 
-  /** Modules, pipelines and training beside what diffusers computed. */
-  parity: ({ run }) => run(vitest("test/parity")),
+  /** Modules, pipelines and training beside what diffusers computed, on a processor of each kind. */
+  parity: (world) => onEach(world, "test/parity"),
 
   /** From tarballs alone: install, edit, train three steps. */
   async package({ root, project, build, platform, run }) {
@@ -98,6 +128,10 @@ const CHECKS = {
     });
   },
 };
+
+async function onEach(world, paths) {
+  for (const processor of Object.keys(PROCESSORS)) await vitest(world, processor, paths);
+}
 
 async function inFolder(work) {
   const folder = mkdtempSync(join(tmpdir(), "ip2p-arm64-"));

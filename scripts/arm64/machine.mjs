@@ -2,17 +2,7 @@
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -101,7 +91,7 @@ function processorFiles() {
   };
 }
 
-/** Makes a folder under another name first, so that it is there whole or not at all. */
+/** Makes a folder, unless it is there, under another name first, so that it is there whole or not at all. */
 function makeFolder(folder, fill) {
   if (existsSync(folder)) return;
   mkdirSync(join(folder, ".."), { recursive: true });
@@ -149,25 +139,26 @@ function ensureNode(folder) {
 /**
  * The emulated machine.
  *
- * @param folder holds all of it
+ * @param cache holds what is downloaded
+ * @param scripts a folder for the scripts that run programs there; other copies of this repository have their own
  * @param say is told about what takes time
  * @returns `node(processor)`: the path of a script that runs Node.js like any other, on one of {@link PROCESSORS}
  */
-export function ensureMachine(folder, say) {
+export function ensureMachine({ cache, scripts, say }) {
   ensurePrograms(say);
-  const sysroot = ensureSysroot(join(folder, "sysroot"));
-  const node = ensureNode(folder);
+  const sysroot = ensureSysroot(join(cache, "sysroot"));
+  const node = ensureNode(cache);
+  const preload = fileURLToPath(new URL("emulated.cjs", import.meta.url));
   return {
-    sysroot,
     node(processor) {
-      const script = join(folder, processor, "node");
+      const script = join(scripts, processor, "node");
+      const text = `#!/bin/sh\nNODE_EMULATED='${script}' exec ${EMULATOR} -cpu '${PROCESSORS[processor]}' -L '${sysroot}' '${node}' --require '${preload}' "$@"\n`;
       mkdirSync(join(script, ".."), { recursive: true });
-      const preload = fileURLToPath(new URL("emulated.cjs", import.meta.url));
-      writeFileSync(
-        script,
-        `#!/bin/sh\nNODE_EMULATED='${script}' exec ${EMULATOR} -cpu '${PROCESSORS[processor]}' -L '${sysroot}' '${node}' --require '${preload}' "$@"\n`,
-      );
-      chmodSync(script, 0o755);
+      // One that is there may be running.
+      if (!existsSync(script) || readFileSync(script, "utf8") !== text) {
+        writeFileSync(`${script}.new`, text, { mode: 0o755 });
+        renameSync(`${script}.new`, script);
+      }
       return script;
     },
   };

@@ -65,8 +65,12 @@ export function packageProblems({ root, targets, packages }) {
       problems.push(
         `${name}: the dependency on ${each} is ${bound[each] ?? "missing"} and must be ${wanted[each] ?? "absent"}`,
       );
-  for (const { manifest } of packages.platforms)
+  for (const { manifest } of packages.platforms) {
     if (!manifest.os || !manifest.cpu) problems.push(`${manifest.name} names no os or cpu`);
+    // Without it npm would install it on musl, where it cannot be loaded.
+    if (manifest.name.endsWith("-gnu") && manifest.libc?.join() !== "glibc")
+      problems.push(`${manifest.name} is not limited to glibc`);
+  }
   if (packages.root.size >= ROOT_LIMIT)
     problems.push(`${name} has ${packages.root.size} bytes, the limit is ${ROOT_LIMIT}`);
   for (const needed of [

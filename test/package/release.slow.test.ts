@@ -236,7 +236,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("a releas
   });
 
   it("is refused for packages that do not fit each other", () => {
-    const manifest = { os: ["linux"], cpu: ["x64"] };
+    const manifest = { os: ["linux"], cpu: ["x64"], libc: ["glibc"] };
     const name = `@instruct-pix2pix/native-${ABI}`;
     const { version } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
     const files = [
@@ -270,6 +270,11 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("a releas
       expect.stringMatching(/runs at installation: postinstall/),
     ]);
     expect(problems({}, { version: "9.9.9" })).toEqual([expect.stringMatching(/is version 9\.9\.9, not/)]);
-    expect(problems({}, { manifest: { name } })).toEqual([expect.stringMatching(/names no os or cpu/)]);
+    expect(problems({}, { manifest: { ...manifest, name, cpu: undefined } })).toEqual([
+      expect.stringMatching(/names no os or cpu/),
+    ]);
+    expect(problems({}, { manifest: { ...manifest, name, libc: undefined } })).toEqual([
+      expect.stringMatching(/native-linux-x64-gnu is not limited to glibc/),
+    ]);
   });
 });
