@@ -32,7 +32,7 @@ const PRODUCTS = [
  *
  * What changes colours and light, everywhere or in parts of the image, comes out sharp; so do tints, darkness, and skies. What adds
  * or removes detail finer than a pixel of the edited image, such as snow, blur or a sketch, does not: there the original's
- * detail shows through.
+ * detail shows through. It computes on the calling thread.
  *
  * @param original the image at full size
  * @param edited the edit of a copy of it that was resized, with whatever proportions
