@@ -89,18 +89,14 @@ void require_ids(const at::Tensor& ids, int64_t vocabulary) {
 
 std::vector<AdapterWeights> adapters_argument(const Napi::Value& value) {
   if (absent(value)) return {};
-  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "adapters must be a list");
-  const auto list = value.As<Napi::Array>();
-  std::vector<AdapterWeights> adapters;
-  for (uint32_t i = 0; i < list.Length(); ++i) {
-    const Napi::Object each = object_argument(list.Get(i), "adapters");
-    adapters.push_back(
-        {string_argument(each.Get("name"), "name"), numbers_argument(each.Get("rows"), "rows")});
-    for (const double row : adapters.back().rows)
+  return objects_argument(value, "adapters", [](const Napi::Object& each) {
+    AdapterWeights weights{string_argument(each.Get("name"), "name"),
+                           numbers_argument(each.Get("rows"), "rows")};
+    for (const double row : weights.rows)
       if (!std::isfinite(row))
         throw Error("ERR_INVALID_ARGUMENT", "the weights of an adapter are finite numbers");
-  }
-  return adapters;
+    return weights;
+  });
 }
 
 void require_adapters(const std::vector<AdapterWeights>& adapters, const Model& model, int64_t rows) {

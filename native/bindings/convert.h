@@ -5,9 +5,11 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/config_value.h"
+#include "core/error.h"
 
 namespace ip2p {
 
@@ -24,6 +26,15 @@ std::vector<std::string> strings_argument(const Napi::Value& value, const char* 
 std::vector<at::Tensor> tensors_argument(const Napi::Value& value, const char* name);
 
 Napi::Object object_argument(const Napi::Value& value, const char* name);
+/// A list of objects, each made into what `read` gives.
+template <class Read>
+auto objects_argument(const Napi::Value& value, const char* name, Read read) {
+  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", std::string(name) + " must be a list");
+  const auto list = value.As<Napi::Array>();
+  std::vector<decltype(read(std::declval<Napi::Object>()))> result;
+  for (uint32_t i = 0; i < list.Length(); ++i) result.push_back(read(object_argument(list.Get(i), name)));
+  return result;
+}
 uint64_t unsigned_argument(const Napi::Value& value, const char* name);
 
 /// The memory of a typed array, over any kind of buffer; valid until JavaScript runs again. Empty if its

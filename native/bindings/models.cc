@@ -57,17 +57,12 @@ void quantize_for(const std::string& quantization, Model& model, c10::ScalarType
 /// [{ source, name, shape, first, transposed }], or null
 std::optional<std::vector<TensorView>> views_argument(const Napi::Value& value) {
   if (value.IsNull() || value.IsUndefined()) return std::nullopt;
-  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "views must be a list");
-  const auto list = value.As<Napi::Array>();
-  std::vector<TensorView> views;
-  for (uint32_t i = 0; i < list.Length(); ++i) {
-    const Napi::Object view = object_argument(list.Get(i), "views");
-    views.push_back({string_argument(view.Get("source"), "source"), string_argument(view.Get("name"), "name"),
-                     integers_argument(view.Get("shape"), "shape"),
-                     integer_argument(view.Get("first"), "first"),
-                     bool_argument(view.Get("transposed"), "transposed")});
-  }
-  return views;
+  return objects_argument(value, "views", [](const Napi::Object& view) {
+    return TensorView{
+        string_argument(view.Get("source"), "source"), string_argument(view.Get("name"), "name"),
+        integers_argument(view.Get("shape"), "shape"), integer_argument(view.Get("first"), "first"),
+        bool_argument(view.Get("transposed"), "transposed")};
+  });
 }
 
 /// loadModel(kind, config, files, { dtype, device, attention, quantization, allowNonFinite, views }, cancel)
@@ -190,21 +185,11 @@ LowRankTerm term_argument(const Napi::Object& term) {
 
 /// [{ name, original or null, terms: [{ up, down, scale }] }]
 std::vector<WeightChange> changes_argument(const Napi::Value& value) {
-  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "changes must be a list");
-  const auto list = value.As<Napi::Array>();
-  std::vector<WeightChange> changes;
-  for (uint32_t i = 0; i < list.Length(); ++i) {
-    const Napi::Object change = object_argument(list.Get(i), "changes");
-    const Napi::Value terms = change.Get("terms");
-    if (!terms.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "terms must be a list");
-    WeightChange read{
-        string_argument(change.Get("name"), "name"), original_argument(change.Get("original")), {}};
-    for (uint32_t k = 0; k < terms.As<Napi::Array>().Length(); ++k) {
-      read.terms.push_back(term_argument(object_argument(terms.As<Napi::Array>().Get(k), "terms")));
-    }
-    changes.push_back(std::move(read));
-  }
-  return changes;
+  return objects_argument(value, "changes", [](const Napi::Object& change) {
+    return WeightChange{string_argument(change.Get("name"), "name"),
+                        original_argument(change.Get("original")),
+                        objects_argument(change.Get("terms"), "terms", term_argument)};
+  });
 }
 
 /// changeModelWeights(model, changes): the originals, in the order of the changes
@@ -223,22 +208,14 @@ Napi::Value change_model_weights(const Info& info) {
 
 /// [{ name, byRow, terms: [{ name, up, down, scale }] }]
 std::vector<PlacedAdapter> placed_argument(const Napi::Value& value) {
-  if (!value.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "adapters must be a list");
-  const auto list = value.As<Napi::Array>();
-  std::vector<PlacedAdapter> adapters;
-  for (uint32_t i = 0; i < list.Length(); ++i) {
-    const Napi::Object adapter = object_argument(list.Get(i), "adapters");
-    const Napi::Value terms = adapter.Get("terms");
-    if (!terms.IsArray()) throw Error("ERR_INVALID_ARGUMENT", "terms must be a list");
-    PlacedAdapter read{
-        string_argument(adapter.Get("name"), "name"), bool_argument(adapter.Get("byRow"), "byRow"), {}};
-    for (uint32_t k = 0; k < terms.As<Napi::Array>().Length(); ++k) {
-      const Napi::Object term = object_argument(terms.As<Napi::Array>().Get(k), "terms");
-      read.terms.emplace_back(string_argument(term.Get("name"), "name"), term_argument(term));
-    }
-    adapters.push_back(std::move(read));
-  }
-  return adapters;
+  return objects_argument(value, "adapters", [](const Napi::Object& adapter) {
+    const auto named_term = [](const Napi::Object& term) {
+      return std::pair(string_argument(term.Get("name"), "name"), term_argument(term));
+    };
+    return PlacedAdapter{string_argument(adapter.Get("name"), "name"),
+                         bool_argument(adapter.Get("byRow"), "byRow"),
+                         objects_argument(adapter.Get("terms"), "terms", named_term)};
+  });
 }
 
 /// placeModelAdapters(model, adapters): in place of those that are beside the weights
