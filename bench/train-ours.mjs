@@ -49,7 +49,7 @@ const trainerOptions = {
   shadowWeights: shadow,
   mixedPrecision: precision === "bf16" ? "bfloat16" : null,
 };
-const trainer = await Trainer.create(base.unet, trainerOptions, null, lora);
+const trainer = await Trainer.create(base.unet, trainerOptions, {}, lora);
 say({ loadSeconds: (await now()) - start });
 
 const encoder = new BatchEncoder(base, { separately: false });

@@ -5,6 +5,7 @@ import { modelIndexText } from "../components/save.js";
 import type { TrainOptions } from "./options.js";
 import type { EditModels } from "./recipes/edit/models.js";
 import type { Suffix, TrainedFiles } from "./trained-files.js";
+import { splitByModel } from "./trainer.js";
 
 /**
  * The `model_index.json` of a checkpoint: that of the pipeline which is saved at the end, and where the components are that the
@@ -12,7 +13,7 @@ import type { Suffix, TrainedFiles } from "./trained-files.js";
  */
 export async function checkpointIndex(models: EditModels, files: TrainedFiles, options: TrainOptions): Promise<string> {
   const base = await baseModel(files, options.useEma ? "_ema" : "", options);
-  return modelIndexText(models.pipeline({ unet: {}, textEncoder: {} }), { [BASE_MODEL]: base });
+  return modelIndexText(models.pipeline(splitByModel({})), { [BASE_MODEL]: base });
 }
 
 /** Where the components are of a folder that holds what was trained, and nothing else. */

@@ -212,7 +212,7 @@ export class LatentCache implements CachedLatents {
 
   async #text(name: keyof TextRows, values: Float32Array, shape: number[]): Promise<Tensor> {
     // float32 represents every token id exactly.
-    return name === "inputIds"
+    return name === "inputIds" || name === "inputIds2"
       ? Tensor.from(BigInt64Array.from(values, BigInt), shape)
       : await placed(Tensor.from(values, shape), this.#models);
   }
@@ -306,7 +306,7 @@ async function contentKey(dataset: EditDataset, models: EditModels, settings: Ca
   const { resolution, mirrored, samplesOriginals, emptyPrompts, bucket } = settings;
   const about = { format: LATENT_FORMAT, data: dataset.stamp };
   const dtypes = [models.autoencoder.dtype, models.dtype];
-  const trainTextEncoder = models.textEncoder !== null;
+  const trainTextEncoder = Object.keys(models.textEncoders).length > 0;
   hash.update(
     JSON.stringify({ ...about, resolution, mirrored, samplesOriginals, trainTextEncoder, emptyPrompts, dtypes }),
   );

@@ -27,7 +27,7 @@ type Settings = Pick<
 
 /** What a LoRA changes in a model. */
 interface Part {
-  component: LoraComponent & ("unet" | "textEncoder");
+  component: LoraComponent;
   layers: readonly string[];
   targets: readonly string[];
   names: AdaptableLayers["originalNames"] | undefined;
@@ -42,15 +42,14 @@ interface Part {
  * @throws `ERR_INVALID_ARGUMENT` for targets that no layer has, and for what the reference cannot train
  */
 export async function addLora(models: EditModels, settings: Settings, generator: Generator): Promise<LoraFiles> {
-  const { unet, textEncoder, extended } = models;
+  const { unet, textEncoders, extended } = models;
   const { rank, loraAlpha: alpha = rank, loraDropout: dropout, compat, seed } = settings;
   if (compat && extended)
     throw new InstructPix2PixError(
       "ERR_INVALID_ARGUMENT",
       "compat: the reference cannot train a LoRA of a model whose UNet takes no image; leave compat out",
     );
-  const trained = new Map<Part["component"], EditModels["unet"] | CLIPTextModel>([["unet", unet]]);
-  if (textEncoder) trained.set("textEncoder", textEncoder);
+  const trained = new Map(Object.entries({ unet, ...textEncoders }) as [LoraComponent, AdaptedModel][]);
   const shapes = new Map<LoraComponent, LayerShapes>();
   for (const [component, model] of trained) shapes.set(component, await layersOf(model.handle));
   const found = targetedLayers(settings.loraTargets, shapes);
@@ -67,11 +66,16 @@ export async function addLora(models: EditModels, settings: Settings, generator:
       component === "unet" && isXL
         ? new AdaptableLayers("unet", await native().modelParameterShapes(model.handle), unet.config).originalNames
         : undefined;
-    const kohyaPrefix = component === "unet" ? "lora_unet_" : isXL ? "lora_te1_" : "lora_te_";
-    parts.push({ component, layers: own, targets, names, kohyaPrefix });
+    parts.push({ component, layers: own, targets, names, kohyaPrefix: isXL ? KOHYA_XL[component] : KOHYA[component] });
   }
   return new LoraFiles(models, parts, { rank, alpha, dropout }, settings.loraFormat);
 }
+
+type AdaptedModel = EditModels["unet"] | CLIPTextModel;
+
+/** What kohya's names begin with. */
+const KOHYA = { unet: "lora_unet_", textEncoder: "lora_te_", textEncoder2: "lora_te2_" } as const;
+const KOHYA_XL = { ...KOHYA, textEncoder: "lora_te1_" } as const;
 
 /** Far from the distances of other generators' seeds. */
 const SEED_STEP = 0xd1342543de82ef95n;
@@ -127,7 +131,7 @@ export class LoraFiles implements TrainedFiles {
   }
 
   async result(tensors: Record<string, Tensor>): Promise<SavedPipeline> {
-    const pipeline = this.#models.pipeline({ unet: {}, textEncoder: {} });
+    const pipeline = this.#models.pipeline(splitByModel({}));
     const components = Object.entries(pipeline.components).map(([name, part]) => [
       name,
       part && { ...part, write: async () => {} },

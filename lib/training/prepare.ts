@@ -177,7 +177,7 @@ export async function prepareRun(
       mixedPrecision: options.mixedPrecision === "no" ? null : autocastType(options.mixedPrecision),
       dropoutSeed: Number(BigInt.asUintN(53, options.seed + BigInt(group.rank) * SEED_DISTANCE)),
     },
-    models.textEncoder,
+    models.textEncoders,
     options.lora,
   );
   scope.add(trainer);
@@ -239,7 +239,8 @@ function savedSeed(state: TrainingState | undefined): bigint | undefined {
 /** The checkpoint's folders of trained models; diffusers' script does not train the text encoder. */
 function trainedParts({ folder, state }: Resumption, { trainTextEncoder }: TrainOptions) {
   const unet = join(folder, "unet");
-  return state && trainTextEncoder ? { unet, textEncoder: join(folder, "text_encoder") } : { unet };
+  if (!state || !trainTextEncoder) return { unet };
+  return { unet, textEncoder: join(folder, "text_encoder"), textEncoder2: join(folder, "text_encoder_2") };
 }
 
 async function checkResumed(

@@ -83,6 +83,11 @@ export interface TrainInput {
    * --compat diffusers, all draw the same, as in the reference. Default true.
    */
   seedPerProcess?: boolean | undefined;
+  /**
+   * Train the text encoder along with the UNet, of Stable Diffusion XL both, for words that they do not know yet.
+   * Default false.
+   */
+  trainTextEncoder?: boolean | undefined;
   /** Pairs in one micro-step. A whole number of at least 1. Default 16. */
   trainBatchSize?: number | undefined;
   /** Passes over the data. A whole number of at least 1. Default 100. */
@@ -133,8 +138,6 @@ export interface TrainInput {
    * 86400. Default 120.
    */
   distributedTimeout?: number | undefined;
-  /** Train the text encoder along with the UNet, for words that it does not know yet. Default false. */
-  trainTextEncoder?: boolean | undefined;
   /** SDXL: the top of the crop that the UNet is told of. Default 0. */
   cropsCoordsTopLeftH?: number | undefined;
   /** SDXL: the left of the crop that the UNet is told of. Default 0. */

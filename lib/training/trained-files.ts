@@ -7,7 +7,7 @@ import { type ModelFormat, weightsFile } from "../models/format.js";
 import { namedAsInFiles, writeModel } from "../models/save.js";
 import { disposeRecord, restoreTensors } from "./named-tensors.js";
 import type { EditModels } from "./recipes/edit/models.js";
-import { splitByModel, type Trainer } from "./trainer.js";
+import { splitByModel, TEXT_FOLDERS, type TextEncoders, type Trainer } from "./trainer.js";
 
 /** The weights, or their moving average. */
 export type Suffix = "" | "_ema";
@@ -40,40 +40,47 @@ export class ModelFiles implements TrainedFiles {
   }
 
   async save(folder: string, suffix: Suffix, tensors: Record<string, Tensor>, step: number): Promise<void> {
-    const { unet, textEncoder } = this.#models;
+    const { unet } = this.#models;
     const parts = splitByModel(tensors);
     const path = (name: string) => join(folder, `${name}${suffix}`);
     const extra = suffix === "_ema" ? emaConfig(step) : {};
     await writeModel(path("unet"), unet.format, { ...unet.config, ...extra }, parts.unet);
-    if (textEncoder) await writeModel(path("text_encoder"), textEncoder.format, textEncoder.config, parts.textEncoder);
+    for (const [component, name, { format, config }] of textsOf(this.#models))
+      await writeModel(path(name), format, config, parts[component]);
   }
 
   async restoreWeights(): Promise<void> {}
 
   async restoreAverage(folder: string, average: Record<string, Tensor>, isPart: boolean): Promise<void> {
-    const { unet, textEncoder } = this.#models;
+    const { unet } = this.#models;
     const parts = splitByModel(average);
     const file = (name: string, format: ModelFormat) => join(folder, name, weightsFile(format));
     await restoreFile(file("unet_ema", unet.format), parts.unet, "the EMA weights", isPart);
-    if (textEncoder)
+    for (const [component, name, { format }] of textsOf(this.#models))
       await restoreFile(
-        file("text_encoder_ema", textEncoder.format),
-        namedAsInFiles(textEncoder.format, parts.textEncoder),
-        "the EMA weights of the text encoder",
+        file(`${name}_ema`, format),
+        namedAsInFiles(format, parts[component]),
+        `the EMA weights of ${name}`,
         isPart,
       );
   }
 
   place(suffix: Suffix): Pick<BaseModel, "trained"> {
-    const { textEncoder } = this.#models;
-    return {
-      trained: { unet: `unet${suffix}`, ...(textEncoder && { text_encoder: `text_encoder${suffix}` }) },
-    };
+    const names = ["unet", ...textsOf(this.#models).map(([, name]) => name)];
+    return { trained: Object.fromEntries(names.map((name) => [name, `${name}${suffix}`])) };
   }
 
   async result(tensors: Record<string, Tensor>): Promise<SavedPipeline> {
     return this.#models.pipeline(splitByModel(tensors));
   }
+}
+
+/** The text encoders that are trained, and the names of their folders. */
+function textsOf({ textEncoders }: Pick<EditModels, "textEncoders">) {
+  return Object.entries(textEncoders).map(
+    ([component, model]) =>
+      [component as keyof TextEncoders, TEXT_FOLDERS[component as keyof TextEncoders], model] as const,
+  );
 }
 
 /** The keys of diffusers' EMAModel in a model's configuration. */

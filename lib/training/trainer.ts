@@ -1,6 +1,7 @@
 import type { Generator } from "../core/generator.js";
 import { Tensor } from "../core/tensor.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
+import type { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
 import { addedConditions, type GivenConditions } from "../models/unet-conditions.js";
 import type { NativeTrainer } from "../runtime/contract/index.js";
@@ -11,9 +12,18 @@ import { nativeOptions, ParameterTrainer, type TrainerOptions } from "./paramete
 export interface TrainingConditions extends GivenConditions {
   /** Prompt embeddings [B,T,D]; not if the text encoder is trained. */
   embeddings?: Tensor;
-  /** Token ids int64 [B,T], if the text encoder is trained. */
-  inputIds?: Tensor;
+  /** Token ids int64 [B,T] for each text encoder that is trained. */
+  inputIds?: readonly Tensor[];
 }
+
+/** The text encoders that are trained along with a UNet: none, one, or Stable Diffusion XL's two. */
+export interface TextEncoders {
+  readonly textEncoder?: CLIPTextModel;
+  readonly textEncoder2?: CLIPTextModelWithProjection;
+}
+
+/** A model of a {@link Trainer}, by the name of the pipeline's component. */
+export type TrainedModel = "unet" | keyof TextEncoders;
 
 /** One micro-batch, ready for the model. */
 export interface MicroBatch {
@@ -67,28 +77,23 @@ export async function addAdapter(
 }
 
 /**
- * Trains a UNet in place, and the text encoder with it if there is one, in float32, with mixed precision or with
- * bfloat16 weights. The arithmetic
- * is native; the caller provides the data and the schedule. An optimizer step is any number of micro-steps ({@link
- * accumulate}) and one {@link step}. In its records, names of the text encoder's parameters begin with "text_encoder.".
+ * Trains a UNet in place, and text encoders with it if there are any, in float32, with mixed precision or with bfloat16 weights.
+ * The arithmetic is native; the caller provides the data and the schedule. An optimizer step is any number of micro-steps ({@link
+ * accumulate}) and one {@link step}. In its records, names of text encoders' parameters begin with "text_encoder." and
+ * "text_encoder_2.".
  */
 export class Trainer extends ParameterTrainer {
   readonly unet: UNet2DConditionModel;
-  /** Null if not trained. */
-  readonly textEncoder: CLIPTextModel | null;
+  /** Those that are trained. */
+  readonly textEncoders: TextEncoders;
   /** Whether adapters are trained, and the models' own weights are frozen. */
   readonly adapts: boolean;
 
-  private constructor(
-    unet: UNet2DConditionModel,
-    textEncoder: CLIPTextModel | null,
-    handle: NativeTrainer,
-    adapts: boolean,
-  ) {
+  private constructor(unet: UNet2DConditionModel, textEncoders: TextEncoders, handle: NativeTrainer, adapts: boolean) {
     super(handle);
     this.adapts = adapts;
     this.unet = unet;
-    this.textEncoder = textEncoder;
+    this.textEncoders = textEncoders;
   }
 
   /**
@@ -101,20 +106,23 @@ export class Trainer extends ParameterTrainer {
   static async create(
     unet: UNet2DConditionModel,
     options: TrainerOptions,
-    textEncoder: CLIPTextModel | null = null,
+    textEncoders: TextEncoders = {},
     adapts = false,
   ): Promise<Trainer> {
-    for (const model of [unet, textEncoder]) model?.expectChanges();
-    const handle = await native().createTrainer(unet.handle, textEncoder?.handle ?? null, nativeOptions(options));
-    return new Trainer(unet, textEncoder, handle, adapts);
+    const texts = [textEncoders.textEncoder, textEncoders.textEncoder2].filter((model) => model !== undefined);
+    for (const model of [unet, ...texts]) model.expectChanges();
+    const handles = texts.map(({ handle }) => handle);
+    const handle = await native().createTrainer(unet.handle, handles, nativeOptions(options));
+    return new Trainer(unet, textEncoders, handle, adapts);
   }
 
   /** The weights of the models, or of the adapters where those are trained, by parameter name: the tensors themselves. */
   override async weights(): Promise<Record<string, Tensor>> {
     if (this.adapts) return await super.weights();
     const weights = await this.unet.stateDict();
-    for (const [name, tensor] of Object.entries((await this.textEncoder?.stateDict()) ?? {}))
-      weights[`${TEXT_ENCODER_PREFIX}${name}`] = tensor;
+    for (const [component, prefix] of TEXT_PREFIXES)
+      for (const [name, tensor] of Object.entries((await this.textEncoders[component]?.stateDict()) ?? {}))
+        weights[`${prefix}${name}`] = tensor;
     return weights;
   }
 
@@ -137,7 +145,7 @@ export class Trainer extends ParameterTrainer {
     const given = {
       ...addedConditions(added),
       embeddings: embeddings?.handle ?? null,
-      inputIds: inputIds?.handle ?? null,
+      inputIds: inputIds?.map(({ handle }) => handle) ?? null,
     };
     return new Tensor(
       await cancellable(signal, (token) =>
@@ -150,18 +158,29 @@ export class Trainer extends ParameterTrainer {
   }
 }
 
-/** Prefix of the text encoder's parameters in a {@link Trainer}'s records. */
-const TEXT_ENCODER_PREFIX = "text_encoder.";
+/** The folders of text encoders, which the names of their parameters begin with in a {@link Trainer}'s records. */
+export const TEXT_FOLDERS = { textEncoder: "text_encoder", textEncoder2: "text_encoder_2" } as const satisfies Record<
+  keyof TextEncoders,
+  string
+>;
 
-/** Splits a {@link Trainer}'s records by model, without the prefix; the tensors are shared. */
-export function splitByModel(tensors: Record<string, Tensor>): {
-  unet: Record<string, Tensor>;
-  textEncoder: Record<string, Tensor>;
-} {
-  const [unet, textEncoder]: Record<string, Tensor>[] = [Object.create(null), Object.create(null)];
+const TEXT_PREFIXES = (Object.keys(TEXT_FOLDERS) as (keyof TextEncoders)[]).map(
+  (component) => [component, `${TEXT_FOLDERS[component]}.`] as const,
+);
+
+/** A {@link Trainer}'s records by model, without the prefixes; empty for what is not trained. */
+export type TensorsByModel = Readonly<Record<TrainedModel, Record<string, Tensor>>>;
+
+/** Splits a {@link Trainer}'s records by model; the tensors are shared. */
+export function splitByModel(tensors: Record<string, Tensor>): TensorsByModel {
+  const parts: TensorsByModel = {
+    unet: Object.create(null),
+    textEncoder: Object.create(null),
+    textEncoder2: Object.create(null),
+  };
   for (const [name, tensor] of Object.entries(tensors)) {
-    if (name.startsWith(TEXT_ENCODER_PREFIX)) textEncoder![name.slice(TEXT_ENCODER_PREFIX.length)] = tensor;
-    else unet![name] = tensor;
+    const [component, prefix] = TEXT_PREFIXES.find(([, each]) => name.startsWith(each)) ?? (["unet", ""] as const);
+    parts[component][name.slice(prefix.length)] = tensor;
   }
-  return { unet: unet!, textEncoder: textEncoder! };
+  return parts;
 }

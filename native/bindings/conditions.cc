@@ -128,7 +128,8 @@ GivenConditions conditions_argument(const Napi::Value& value) {
   GivenConditions given;
   Conditions& conditions = given.conditions;
   conditions.embeddings = optional_tensor(object, "embeddings");
-  given.input_ids = optional_tensor(object, "inputIds");
+  const Napi::Value ids = object.Get("inputIds");
+  if (!absent(ids)) given.input_ids = tensors_argument(ids, "inputIds");
   conditions.text_embeds = optional_tensor(object, "textEmbeds");
   conditions.time_ids = optional_tensor(object, "timeIds");
   conditions.image_embeds = optional_tensor(object, "imageEmbeds");

@@ -17,7 +17,7 @@ namespace ip2p {
 /// in any type.
 struct GivenConditions {
   Conditions conditions;
-  at::Tensor input_ids;                               ///< undefined: none
+  std::vector<at::Tensor> input_ids;                  ///< of each text encoder that is trained
   std::shared_ptr<UNetCacheObject::Counted> counted;  ///< keeps the cache alive, and counts its memory
   std::shared_ptr<UNetCache> cache;
 

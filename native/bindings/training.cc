@@ -81,16 +81,20 @@ std::shared_ptr<Kind> trainer_of(const Napi::Value& value) {
   return trainer;
 }
 
-/// createTrainer(unet, textEncoder or null, options)
+/// createTrainer(unet, textEncoders, options)
 Napi::Value create_trainer(const Info& info) {
   const auto unet = trained_model<UNet2DConditionModel>(info[0], "UNet2DConditionModel");
-  std::shared_ptr<CLIPTextModel> text_encoder;
-  if (!info[1].IsNull()) text_encoder = trained_model<CLIPTextModel>(info[1], "CLIPTextModel");
+  if (!info[1].IsArray()) throw Error("ERR_INVALID_ARGUMENT", "textEncoders must be a list of models");
+  const Napi::Array given = info[1].As<Napi::Array>();
+  std::vector<std::shared_ptr<CLIPTextModel>> text_encoders;
+  for (uint32_t i = 0; i < given.Length(); ++i)
+    text_encoders.push_back(trained_model<CLIPTextModel>(given.Get(i), "CLIPTextModel"));
   const TrainerOptions options = options_argument(info[2]);
   return submit_trainer(info, unet, [=] {
-    if (text_encoder && text_encoder->device() != unet->device())
-      throw Error("ERR_INVALID_ARGUMENT", "the UNet and the text encoder are on different devices");
-    return std::make_shared<DenoisingTrainer>(unet, text_encoder, options);
+    for (const auto& text_encoder : text_encoders)
+      if (text_encoder->device() != unet->device())
+        throw Error("ERR_INVALID_ARGUMENT", "the UNet and the text encoder are on different devices");
+    return std::make_shared<DenoisingTrainer>(unet, text_encoders, options);
   });
 }
 
@@ -159,10 +163,13 @@ Napi::Value micro_step(const Info& info) {
       [=] {
         require_dims(sample, 4, "sample", "[B,C,H,W]");
         const Conditions conditions = given.prepared(trainer->unet(), sample.size(0));
-        const at::Tensor ids = given.input_ids.defined() ? given.input_ids.to(device) : at::Tensor();
-        if (ids.defined()) require_dims(ids, 2, "inputIds", "[B,T]");
-        if (ids.defined() && ids.size(0) != sample.size(0))
-          throw Error("ERR_INVALID_ARGUMENT", "inputIds and the sample differ in their number of rows");
+        std::vector<at::Tensor> ids;
+        for (const at::Tensor& each : given.input_ids) {
+          require_dims(each, 2, "inputIds", "[B,T]");
+          if (each.size(0) != sample.size(0))
+            throw Error("ERR_INVALID_ARGUMENT", "inputIds and the sample differ in their number of rows");
+          ids.push_back(each.to(device));
+        }
         return trainer->micro_step(sample.to(device), timesteps.to(device), conditions, ids,
                                    target.to(device), loss, factor, reduces);
       },

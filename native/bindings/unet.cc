@@ -44,7 +44,7 @@ GivenPass pass_arguments(const Info& info, size_t first, const std::shared_ptr<M
                  conditions_argument(info[first + 2])};
   const GivenConditions& given = pass.conditions;
   const bool conditioned = given.conditions.embeddings.defined() || given.conditions.image_embeds.defined();
-  if (!conditioned || given.input_ids.defined())
+  if (!conditioned || !given.input_ids.empty())
     throw Error("ERR_INVALID_ARGUMENT",
                 "a pass needs text or image embeddings, and takes no token ids (inputIds)");
   if (given.cache && !given.cache->belongs_to(model))

@@ -1,5 +1,6 @@
 #include "training/trainer.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/mse_loss.h>
 
 #include "core/cancel.h"
@@ -8,10 +9,15 @@
 namespace ip2p {
 namespace {
 
-std::vector<std::pair<std::string, Model*>> models_of(UNet2DConditionModel& unet,
-                                                      CLIPTextModel* text_encoder) {
+constexpr const char* kTextPrefixes[] = {"text_encoder.", "text_encoder_2."};
+
+std::vector<std::pair<std::string, Model*>> models_of(
+    UNet2DConditionModel& unet, const std::vector<std::shared_ptr<CLIPTextModel>>& text_encoders) {
+  if (text_encoders.size() > std::size(kTextPrefixes))
+    throw Error("ERR_INVALID_ARGUMENT", "there are at most two text encoders");
   std::vector<std::pair<std::string, Model*>> models{{"", &unet}};
-  if (text_encoder) models.emplace_back("text_encoder.", text_encoder);
+  for (size_t i = 0; i < text_encoders.size(); ++i)
+    models.emplace_back(kTextPrefixes[i], text_encoders[i].get());
   return models;
 }
 
@@ -37,25 +43,44 @@ at::Tensor loss_of(const Loss& loss, const at::Tensor& prediction, const at::Ten
 }  // namespace
 
 DenoisingTrainer::DenoisingTrainer(std::shared_ptr<UNet2DConditionModel> unet,
-                                   std::shared_ptr<CLIPTextModel> text_encoder, const TrainerOptions& options)
-    : ParameterTrainer(models_of(*unet, text_encoder.get()), options),
+                                   std::vector<std::shared_ptr<CLIPTextModel>> text_encoders,
+                                   const TrainerOptions& options)
+    : ParameterTrainer(models_of(*unet, text_encoders), options),
       unet_(std::move(unet)),
-      text_encoder_(std::move(text_encoder)) {}
+      text_encoders_(std::move(text_encoders)) {}
+
+void DenoisingTrainer::encode_text(const std::vector<at::Tensor>& input_ids, Conditions& conditions) const {
+  if (text_encoders_.size() == 1) {
+    conditions.embeddings = text_encoders_[0]->forward(input_ids[0], false).last_hidden_state;
+    return;
+  }
+  std::vector<at::Tensor> states;
+  for (size_t i = 0; i < text_encoders_.size(); ++i) {
+    const CLIPTextOutput encoded = text_encoders_[i]->forward(input_ids[i], true);
+    states.push_back(encoded.hidden_states[encoded.hidden_states.size() - 2]);
+    // Without a projection the second encoder is none of Stable Diffusion XL's.
+    if (i == 1 && !encoded.text_embeds.defined())
+      throw Error("ERR_INVALID_ARGUMENT", "the second text encoder has no projection");
+    conditions.text_embeds = encoded.text_embeds;
+  }
+  conditions.embeddings = at::cat(states, 2);
+}
 
 at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tensor& timesteps,
-                                        const Conditions& conditions, const at::Tensor& input_ids,
-                                        const at::Tensor& target, const Loss& loss, double factor,
-                                        bool reduces) {
-  if (text_encoder_ && (!input_ids.defined() || conditions.embeddings.defined()))
+                                        const Conditions& conditions,
+                                        const std::vector<at::Tensor>& input_ids, const at::Tensor& target,
+                                        const Loss& loss, double factor, bool reduces) {
+  const bool trains_text = !text_encoders_.empty();
+  if (trains_text && (input_ids.size() != text_encoders_.size() || conditions.embeddings.defined()))
     throw Error("ERR_INVALID_ARGUMENT",
                 "the text encoder is trained, so this needs token ids (inputIds) and no embeddings");
-  if (!text_encoder_ && (input_ids.defined() || !conditions.embeddings.defined()))
+  if (!trains_text && (!input_ids.empty() || !conditions.embeddings.defined()))
     throw Error("ERR_INVALID_ARGUMENT",
                 "the text encoder is not trained, so this needs embeddings and no token ids (inputIds)");
   return accumulate(
       [&] {
         Conditions complete = conditions;
-        if (text_encoder_) complete.embeddings = text_encoder_->forward(input_ids, false).last_hidden_state;
+        if (trains_text) encode_text(input_ids, complete);
         const at::Tensor prediction = unet_->forward(sample, timesteps, complete);
         check_cancelled();
         // Broadcasting would give a meaningless loss.

@@ -24,24 +24,32 @@ struct Loss {
   at::Tensor weights;
 };
 
-/// Trains a UNet to denoise and, if one is given, the text encoder along with it ("text_encoder." names).
+/// Trains a UNet to denoise and, if they are given, the text encoders along with it: their names begin with
+/// "text_encoder." and "text_encoder_2.".
 class DenoisingTrainer : public ParameterTrainer {
  public:
-  DenoisingTrainer(std::shared_ptr<UNet2DConditionModel> unet, std::shared_ptr<CLIPTextModel> text_encoder,
-                   const TrainerOptions& options);
+  /// @param text_encoders none; one, whose last hidden states condition the UNet; or Stable Diffusion XL's
+  /// two, whose
+  ///   penultimate ones do, one behind the other, with the projection of the second
+  DenoisingTrainer(std::shared_ptr<UNet2DConditionModel> unet,
+                   std::vector<std::shared_ptr<CLIPTextModel>> text_encoders, const TrainerOptions& options);
 
   const UNet2DConditionModel& unet() const { return *unet_; }
+  const std::vector<std::shared_ptr<CLIPTextModel>>& text_encoders() const { return text_encoders_; }
 
   /// Forward, loss in float32, backward. sample: [B,in,h,w]; timesteps: [B]; target: [B,out,h,w].
-  /// @param input_ids int64 [B,T] where the text encoder is trained; then the conditions hold no embeddings
+  /// @param input_ids int64 [B,T] for each text encoder that is trained; then the conditions hold nothing
+  /// that they compute
   /// @param reduces as accumulate
   at::Tensor micro_step(const at::Tensor& sample, const at::Tensor& timesteps, const Conditions& conditions,
-                        const at::Tensor& input_ids, const at::Tensor& target, const Loss& loss,
+                        const std::vector<at::Tensor>& input_ids, const at::Tensor& target, const Loss& loss,
                         double factor, bool reduces);
 
  private:
+  void encode_text(const std::vector<at::Tensor>& input_ids, Conditions& conditions) const;
+
   std::shared_ptr<UNet2DConditionModel> unet_;
-  std::shared_ptr<CLIPTextModel> text_encoder_;
+  std::vector<std::shared_ptr<CLIPTextModel>> text_encoders_;
 };
 
 }  // namespace ip2p

@@ -6,6 +6,7 @@ import { Tensor } from "../../lib/core/tensor.js";
 import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
+import { CLIPTextModelWithProjection } from "../../lib/models/clip_text_model_with_projection.js";
 import { UNet2DConditionModel } from "../../lib/models/unet_2d_condition.js";
 import { AutoencoderTrainer } from "../../lib/training/autoencoder-trainer.js";
 import type { TrainerOptions } from "../../lib/training/parameter-trainer.js";
@@ -20,7 +21,8 @@ const options: TrainerOptions = {
 let folder: string;
 let recorded: Record<string, Tensor>;
 beforeAll(async () => {
-  recorded = await loadSafetensors(fixture("trainers", "expected.safetensors"));
+  const files = ["expected.safetensors", "sdxl.safetensors"].map((name) => loadSafetensors(fixture("trainers", name)));
+  recorded = Object.assign({}, ...(await Promise.all(files)));
   // A copy, for weights may be mapped from the file.
   folder = mkdtempSync(join(tmpdir(), "ip2p-trainers-"));
   cpSync(fixture("ip2p-tiny", "model"), folder, { recursive: true });
@@ -39,7 +41,7 @@ async function worst(gradients: Record<string, Tensor>, which: string): Promise<
   );
   let deviation = 0;
   for (const key of wanted) {
-    const name = key.slice(`${which}.norm.`.length).replace("text_encoder.text_model.", "text_encoder.");
+    const name = key.slice(`${which}.norm.`.length).replace(/^(text_encoder(?:_2)?)\.text_model\./, "$1.");
     const ours = await numbers(gradients[name]!);
     const size = (await numbers(recorded[key]!))[0]!;
     const scale = Math.max(size, 1e-4 * all);
@@ -54,12 +56,32 @@ describe.each([false, true])("with gradient checkpointing %s", (gradientCheckpoi
   test("the text encoder is trained along with the UNet", async () => {
     using unet = await UNet2DConditionModel.fromPretrained(join(folder, "unet"));
     using textEncoder = await CLIPTextModel.fromPretrained(join(folder, "text_encoder"));
-    using trainer = await Trainer.create(unet, { ...options, gradientCheckpointing }, textEncoder);
+    using trainer = await Trainer.create(unet, { ...options, gradientCheckpointing }, { textEncoder });
     const { sample, timesteps, input_ids: inputIds, target } = inputsOf("denoising");
-    const batch = { sample: sample!, timesteps: timesteps!, conditions: { inputIds: inputIds! }, target: target! };
+    const batch = { sample: sample!, timesteps: timesteps!, conditions: { inputIds: [inputIds!] }, target: target! };
     const loss = await (await trainer.accumulate(batch, 1)).item();
     expect(Math.abs(loss / (await recorded["denoising.loss"]!.item()) - 1)).toBeLessThan(1e-6);
     expect(await worst(await trainer.gradients(), "denoising")).toBeLessThan(1e-5);
+  });
+
+  test("both text encoders of Stable Diffusion XL are", async () => {
+    const place = (name: string) => fixture("sdxl-ip2p", "model", name);
+    using unet = await UNet2DConditionModel.fromPretrained(place("unet"));
+    using textEncoder = await CLIPTextModel.fromPretrained(place("text_encoder"));
+    using textEncoder2 = await CLIPTextModelWithProjection.fromPretrained(place("text_encoder_2"));
+    const encoders = { textEncoder, textEncoder2 };
+    using trainer = await Trainer.create(unet, { ...options, gradientCheckpointing }, encoders);
+    const inputs = inputsOf("sdxl") as Record<string, Tensor>;
+    const { sample, timesteps, target, time_ids: timeIds, input_ids_1: first, input_ids_2: second } = inputs;
+    const conditions = { inputIds: [first!, second!], addedConditions: { timeIds: timeIds! } };
+    const batch = { sample: sample!, timesteps: timesteps!, conditions, target: target! };
+    const loss = await (await trainer.accumulate(batch, 1)).item();
+    expect(Math.abs(loss / (await recorded["sdxl.loss"]!.item()) - 1)).toBeLessThan(1e-6);
+    const gradients = await trainer.gradients();
+    expect(Object.keys(gradients).filter((name) => name.startsWith("text_encoder_2.")).length).toBeGreaterThan(10);
+    expect(await worst(gradients, "sdxl")).toBeLessThan(1e-5);
+    const one = { ...batch, conditions: { ...conditions, inputIds: [first!] } };
+    await expect(trainer.accumulate(one, 1)).rejects.toMatchObject({ code: "ERR_INVALID_ARGUMENT" });
   });
 });
 
@@ -76,12 +98,12 @@ test("token ids are refused where no text encoder is trained, and embeddings whe
   using unet = await UNet2DConditionModel.fromPretrained(join(folder, "unet"));
   using textEncoder = await CLIPTextModel.fromPretrained(join(folder, "text_encoder"));
   using alone = await Trainer.create(unet, options);
-  using both = await Trainer.create(unet, options, textEncoder);
+  using both = await Trainer.create(unet, options, { textEncoder });
   const { sample, timesteps, input_ids: ids, target } = inputsOf("denoising");
   const batch = { sample: sample!, timesteps: timesteps!, target: target! };
   using embeddings = await Tensor.zeros([2, 9, unet.config.cross_attention_dim as number]);
   const refused = { code: "ERR_INVALID_ARGUMENT" };
-  await expect(alone.accumulate({ ...batch, conditions: { inputIds: ids! } }, 1)).rejects.toMatchObject(refused);
+  await expect(alone.accumulate({ ...batch, conditions: { inputIds: [ids!] } }, 1)).rejects.toMatchObject(refused);
   await expect(both.accumulate({ ...batch, conditions: { embeddings } }, 1)).rejects.toMatchObject(refused);
 });
 

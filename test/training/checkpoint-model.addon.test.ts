@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeF
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { setLogger } from "../../lib/core/logger.js";
+import { loadSafetensors } from "../../lib/files/safetensors.js";
 import {
   DiffusionPipeline,
   InstructPix2PixPipeline,
@@ -13,7 +14,16 @@ import type { TrainInput } from "../../lib/training/train-input.js";
 import { ip2pHere } from "../cli/run-cli.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 import { copyWithChannels, writeWithChannels } from "../single-file/make.js";
-import { expectError, TemporaryFolder, tinyBase, tinyOptions, trained, watch } from "./reliability/tiny-run.js";
+import {
+  expectError,
+  fingerprint,
+  stoppedAfter,
+  TemporaryFolder,
+  tinyBase,
+  tinyOptions,
+  trained,
+  watch,
+} from "./reliability/tiny-run.js";
 
 const xlBase = fixture("sdxl-script-full", "base");
 const picture = new RgbImage(
@@ -110,6 +120,28 @@ describe("a checkpoint as a model", () => {
       using pipe = await InstructPix2PixPipeline.fromPretrained(place, { device: "cpu" });
       expect([pipe.safetyChecker !== null, pipe.featureExtractor !== null]).toEqual([has, has]);
     }
+  });
+
+  test("of Stable Diffusion XL, with both text encoders trained", async () => {
+    const data = { pretrainedModelNameOrPath: xlBase, trainDataDir: fixture("sdxl-script-full", "dataset") };
+    const more = { ...data, trainTextEncoder: true, useEma: true };
+    await trained(options("xl-text", more));
+    await expectSameEdits("xl-text", StableDiffusionXLInstructPix2PixPipeline);
+    const twice = { ...more, maxTrainSteps: 2 };
+    await trained(options("xl-text-twice", twice));
+    const weights = async (place: string) =>
+      (await loadSafetensors(place))["text_model.encoder.layers.0.mlp.fc1.weight"]!;
+    for (const name of ["text_encoder", "text_encoder_2"]) {
+      const [ours, base] = await Promise.all(
+        [folder.at("xl-text-twice"), xlBase].map(async (place) => weights(join(place, name, "model.safetensors"))),
+      );
+      expect(await ours!.toArray()).not.toEqual(await base!.toArray());
+    }
+    await stoppedAfter(1, options("xl-text-parts", twice));
+    await trained(options("xl-text-parts", { ...twice, resumeFromCheckpoint: "latest" }));
+    expect(fingerprint(folder.at("xl-text-parts", "checkpoint-2"))).toEqual(
+      fingerprint(folder.at("xl-text-twice", "checkpoint-2")),
+    );
   });
 
   test("of Stable Diffusion XL, with another autoencoder than the base model's", async () => {

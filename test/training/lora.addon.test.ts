@@ -118,7 +118,7 @@ describe("a LoRA of a model that takes an image", () => {
     const original = await values();
     const layers = ["mid_block.attentions.0.transformer_blocks.0.attn1.to_q", "down_blocks.0.resnets.0.conv1"];
     await addAdapter(unet, { layers, rank: 2, alpha: 4, dropout: 0 }, new Generator("cpu", 0));
-    using trainer = await Trainer.create(unet, TRAINER, null, true);
+    using trainer = await Trainer.create(unet, TRAINER, {}, true);
     const names = layers.flatMap((layer) => [`${layer}.lora_A.weight`, `${layer}.lora_B.weight`]).sort();
     const batch = await batchFor(unet);
     await trainer.accumulate(batch, 1);
@@ -154,7 +154,7 @@ test.each([null, "bfloat16"] as const)(
       using unet = await UNet2DConditionModel.fromPretrained(`${editor}/unet`);
       const layers = ["down_blocks.0.resnets.0.conv1", "up_blocks.0.resnets.0.conv1"];
       await addAdapter(unet, { layers, rank: 2, alpha: 2, dropout: 0.3 }, new Generator("cpu", 0));
-      using trainer = await Trainer.create(unet, { ...TRAINER, gradientCheckpointing, mixedPrecision }, null, true);
+      using trainer = await Trainer.create(unet, { ...TRAINER, gradientCheckpointing, mixedPrecision }, {}, true);
       // The second factors are zero at first, and then the first ones get no gradients.
       const weights = await trainer.weights();
       const generator = new Generator("cpu", 4);
@@ -219,6 +219,28 @@ test("a LoRA of Stable Diffusion XL, in both formats, with latents cached", asyn
   expect(adapted.equals(await edited(xl, undefined, Class))).toBe(false);
   expect((await edited(xl, folder.at("xl-kohya"), Class)).equals(adapted)).toBe(true);
   expect((await edited(folder.at("xl"), undefined, Class)).equals(adapted)).toBe(true);
+});
+
+test("of Stable Diffusion XL with its text encoders, which stops and resumes to the same bits", async () => {
+  const more = {
+    pretrainedModelNameOrPath: xl,
+    ...{ trainTextEncoder: true, cacheLatents: true, maxTrainSteps: 4, checkpointingSteps: 2 },
+  } as const;
+  await trained(options("xl-text", more));
+  await trained(options("xl-text-kohya", { ...more, loraFormat: "kohya" }));
+  const names = Object.keys(await loadSafetensors(folder.at("xl-text", "pytorch_lora_weights.safetensors")));
+  for (const component of ["unet", "text_encoder", "text_encoder_2"])
+    expect(names.filter((name) => name.startsWith(`${component}.`)).length).toBeGreaterThan(3);
+  const Class = StableDiffusionXLInstructPix2PixPipeline;
+  const adapted = await edited(folder.at("xl-text"), undefined, Class);
+  expect((await edited(folder.at("xl-text-kohya"), undefined, Class)).equals(adapted)).toBe(true);
+  expect((await edited(folder.at("xl-text", "checkpoint-2"), undefined, Class)).equals(adapted)).toBe(false);
+
+  await stoppedAfter(3, options("xl-text-parts", more));
+  await trained(options("xl-text-parts", { ...more, resumeFromCheckpoint: "latest" }));
+  expect(fingerprint(folder.at("xl-text-parts", "checkpoint-4"))).toEqual(
+    fingerprint(folder.at("xl-text", "checkpoint-4")),
+  );
 });
 
 test.each([

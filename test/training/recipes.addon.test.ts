@@ -190,7 +190,7 @@ test.each([
   await addAdapter(unet, { layers, rank: 1, alpha: 1, dropout: 0, inFull: ["conv_out.bias"] }, new Generator("cpu", 0));
   const settings = { optimizer, adamBeta1: 0.9, adamBeta2, adamEpsilon: 1e-8, adamWeightDecay } as const;
   const rest = { useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null } as const;
-  using trainer = await Trainer.create(unet, { ...settings, ...rest }, null, true);
+  using trainer = await Trainer.create(unet, { ...settings, ...rest }, {}, true);
   const target = Tensor.from(
     (await numbers("optimizer.target")).flatMap((x) => Array.from({ length: 16 }, () => x)),
     [1, 4, 4, 4],

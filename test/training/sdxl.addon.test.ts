@@ -158,7 +158,6 @@ describe("an SDXL base model", () => {
 
 describe("options", () => {
   test.each<[string, Partial<TrainInput>, RegExp]>([
-    ["of Stable Diffusion", { trainTextEncoder: true }, /^trainTextEncoder is for Stable Diffusion models, but .* XL$/],
     ["by the other script's name", { valImageUrl: "x.png" }, /^valImageUrl .*; give valImageUrlOrPath$/],
     ["without their other half", { validationPrompt: "x" }, /^validation needs both valImageUrlOrPath and/],
   ])("%s are refused for an SDXL base model", async (_, more, message) => {

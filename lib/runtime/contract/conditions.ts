@@ -7,8 +7,8 @@ import type { NativeTensor } from "./tensor.js";
 export interface NativeConditions {
   /** Text embeddings [R,T,D]. */
   embeddings?: NativeTensor | null;
-  /** Token ids int64 [R,T] in place of embeddings, for a trainer that trains the text encoder. */
-  inputIds?: NativeTensor | null;
+  /** In place of what the text encoders compute, for a trainer that trains them: token ids int64 [R,T] of each. */
+  inputIds?: readonly NativeTensor[] | null;
   /** Pooled text [R,E]. */
   textEmbeds?: NativeTensor | null;
   /** Sizes and crops [R,K]. */

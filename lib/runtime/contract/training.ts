@@ -9,14 +9,14 @@ import type { NativeTensor } from "./tensor.js";
 export interface TrainingAddon {
   createTrainer(
     unet: NativeModel,
-    textEncoder: NativeModel | null,
+    textEncoders: readonly NativeModel[],
     options: NativeTrainerOptions,
   ): Promise<NativeTrainer>;
   /** Freezes the model, and gives layers factors that are trained; draws from the generator in the order of the model. */
   addTrainableAdapter(model: NativeModel, adapter: NativeNewAdapter, generator: NativeGenerator | null): Promise<void>;
   createAutoencoderTrainer(vae: NativeModel, options: NativeTrainerOptions): Promise<NativeTrainer>;
   /**
-   * Resolves to the loss: one element, not multiplied by `factor`. The conditions hold `inputIds` if the text encoder is
+   * Resolves to the loss: one element, not multiplied by `factor`. The conditions hold `inputIds` if text encoders are
    * trained and `embeddings` if not, and neither a cache nor `sampleRows`. With `reduces` the gradients are afterwards the
    * averages of all processes.
    */

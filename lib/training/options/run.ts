@@ -26,6 +26,11 @@ export const runOptions = declareOptions({
     group: RUN,
     help: "with several processes, each draws its own noise, timesteps and dropped conditioning; without it, and with --compat diffusers, all draw the same, as in the reference",
   },
+  train_text_encoder: {
+    type: "boolean",
+    group: RUN,
+    help: "train the text encoder along with the UNet, of Stable Diffusion XL both, for words that they do not know yet",
+  },
   train_batch_size: { type: "integer", min: 1, default: 16, group: RUN, help: "pairs in one micro-step" },
   num_train_epochs: {
     type: "integer",

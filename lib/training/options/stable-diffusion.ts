@@ -1,14 +1,8 @@
 import { declareOptions } from "../../options/declaration.js";
-import { RUN } from "./run.js";
 import { VALIDATION } from "./validation.js";
 
 /** Options for a Stable Diffusion base model only. */
 export const stableDiffusionOptions = declareOptions({
-  train_text_encoder: {
-    type: "boolean",
-    group: RUN,
-    help: "train the text encoder along with the UNet, for words that it does not know yet",
-  },
   val_image_url: {
     type: "string",
     value: "FILE|URL",

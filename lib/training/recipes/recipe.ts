@@ -55,7 +55,7 @@ export interface LoadPlace {
   /** Type of the frozen models. */
   frozenDType: ModelDType;
   /** Folders of a checkpoint to load trained models from, instead of the base model. */
-  trained?: { unet: string; textEncoder?: string } | undefined;
+  trained?: { unet: string; textEncoder?: string; textEncoder2?: string } | undefined;
   /** Called before anything is loaded, to refuse what memory cannot hold. */
   checkMemory?: ((models: RunModels) => Promise<void>) | undefined;
   signal?: AbortSignal | undefined;

@@ -39,7 +39,7 @@ async function unet() {
 
 async function train() {
   const model = await UNet2DConditionModel.fromPretrained(`${tinyModel}/unet`, { attention });
-  const trainer = await native().createTrainer(model.handle, null, {
+  const trainer = await native().createTrainer(model.handle, [], {
     ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, optimizer: "adamw" },
     ...{ useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
     ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, dropoutSeed: 0 },

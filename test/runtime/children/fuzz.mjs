@@ -59,7 +59,7 @@ const newAdapter = {
   inFull: [],
   likePeft: true,
 };
-const trainer = await addon.createTrainer(unet.handle, null, trainerOptions);
+const trainer = await addon.createTrainer(unet.handle, [], trainerOptions);
 const store = await addon.openStore("127.0.0.1", 0, true, 10_000, false);
 const processGroup = await addon.openProcessGroup(store, "fuzz", 0, 1, 10_000, "cpu");
 await addon.storeSet(store, "key", "text");
@@ -362,7 +362,7 @@ const addonExamples = {
   priorPostProcess: () => [prior.handle, h(priorRow)],
   callOperator: () => ["geglu", [h(picture)], [], h(halfPicture)],
   replayOperator: () => ["geglu", [h(picture)], []],
-  createTrainer: () => [unet.handle, null, trainerOptions],
+  createTrainer: () => [unet.handle, [], trainerOptions],
   trainerMicroStep: () => [
     ...[trainer, h(sample), h(timestep), { embeddings: h(context) }, h(target)],
     ...[loss, 1, false, null],

@@ -14,7 +14,9 @@ export interface TextRows {
   readonly embeddings?: Tensor;
   /** Token ids int64 [B,T], if the text encoder is trained. */
   readonly inputIds?: Tensor;
-  /** Pooled prompt embeddings [B,E]. */
+  /** The same for Stable Diffusion XL's second text encoder. */
+  readonly inputIds2?: Tensor;
+  /** Pooled prompt embeddings [B,E]; not if the text encoder is trained. */
   readonly pooled?: Tensor;
 }
 

@@ -2,11 +2,10 @@ import type { PipelineConfigs } from "../../../components/description.js";
 import { type SavedComponent, type SavedPipeline, savedComponent } from "../../../components/save.js";
 import { InstructPix2PixError } from "../../../core/errors.js";
 import type { Generator } from "../../../core/generator.js";
-import type { ModelDType, Tensor } from "../../../core/tensor.js";
+import type { ModelDType } from "../../../core/tensor.js";
 import type { RgbImage } from "../../../images/index.js";
 import type { ImageSize } from "../../../images/pixels.js";
 import type { AutoencoderKL } from "../../../models/autoencoder_kl.js";
-import type { CLIPTextModel } from "../../../models/clip_text_model.js";
 import type { ModelOptions } from "../../../models/pretrained.js";
 import { UNet2DConditionModel } from "../../../models/unet_2d_condition.js";
 import type { ImagesResult } from "../../../pipelines/run-options.js";
@@ -15,7 +14,7 @@ import { EdmScheduler } from "../../../schedulers/edm-scheduler.js";
 import type { SchedulerFactory } from "../../../schedulers/registry.js";
 import type { Scheduler } from "../../../schedulers/scheduler.js";
 import type { ModelToCount, RunModels } from "../../memory.js";
-import type { TrainingConditions } from "../../trainer.js";
+import type { TensorsByModel, TextEncoders, TrainingConditions } from "../../trainer.js";
 import type { BaseComponents, BaseSource, KeptComponent, KeptModel } from "../base-source.js";
 import type { FrozenModels } from "../frozen-models.js";
 import { KEPT_MODELS } from "../kept-models.js";
@@ -51,12 +50,6 @@ export interface EditCall {
   imageGuidanceScale: number;
 }
 
-/** The weights to save, by model; empty for what is not trained. */
-export interface TrainedWeights {
-  unet: Record<string, Tensor>;
-  textEncoder: Record<string, Tensor>;
-}
-
 /** The models of a run that trains a UNet to edit: those that are trained, and those that stay as they are. */
 export abstract class EditModels<C extends BaseComponents = BaseComponents, F extends Frozen = Frozen> {
   readonly unet: UNet2DConditionModel;
@@ -74,7 +67,12 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
   protected readonly source: BaseSource<C>;
   protected readonly frozen: LoadedParts<C, F>["frozen"];
 
-  constructor(parts: LoadedParts<C, F>, { device, frozenDType }: Pick<LoadPlace, "device" | "frozenDType">) {
+  constructor(
+    parts: LoadedParts<C, F>,
+    { device, frozenDType }: Pick<LoadPlace, "device" | "frozenDType">,
+    textEncoders: TextEncoders,
+  ) {
+    this.textEncoders = textEncoders;
     this.source = parts.source;
     this.frozen = parts.frozen;
     this.unet = parts.unet;
@@ -90,8 +88,8 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
   /** Of which base models it is one. */
   abstract readonly family: "sd" | "sdxl";
 
-  /** The text encoder, if it is trained. */
-  abstract readonly textEncoder: CLIPTextModel | null;
+  /** The text encoders that are trained. */
+  readonly textEncoders: TextEncoders;
 
   /** The scheduler to save. */
   protected savedScheduler(): SavedComponent {
@@ -128,7 +126,7 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
   abstract editor(): Promise<(call: EditCall) => Promise<ImagesResult>>;
 
   /** The pipeline to save: what is trained with these weights, the base model's other components as they are there. */
-  abstract pipeline(weights: TrainedWeights): SavedPipeline;
+  abstract pipeline(weights: TensorsByModel): SavedPipeline;
 
   /** Lines that tell what encodes images and texts from anything else. */
   abstract contents(): Promise<string[]>;
@@ -140,7 +138,7 @@ export abstract class EditModels<C extends BaseComponents = BaseComponents, F ex
 
   async dispose(): Promise<void> {
     await this.release();
-    this.textEncoder?.dispose();
+    for (const model of Object.values(this.textEncoders)) model?.dispose();
     this.unet.dispose();
   }
 }

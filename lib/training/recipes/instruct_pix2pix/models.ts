@@ -5,8 +5,9 @@ import type { CLIPTextModel } from "../../../models/clip_text_model.js";
 import { INSTRUCT_PIX2PIX, type StableDiffusionComponents } from "../../../pipelines/components.js";
 import { InstructPix2PixPipeline } from "../../../pipelines/stable_diffusion/instruct_pix2pix.js";
 import type { CLIPTokenizer } from "../../../tokenizer/clip_tokenizer.js";
+import type { TensorsByModel } from "../../trainer.js";
 import type { TextRows } from "../edit/micro-batch.js";
-import { type EditCall, EditModels, type LoadedParts, type TrainedWeights } from "../edit/models.js";
+import { type EditCall, EditModels, type LoadedParts } from "../edit/models.js";
 import { trainedComponent } from "../edit/save-model.js";
 import type { LoadPlace } from "../recipe.js";
 
@@ -20,19 +21,17 @@ type Parts = LoadedParts<StableDiffusionComponents, StableDiffusionFrozen>;
 /** The models of InstructPix2Pix with Stable Diffusion. */
 export class StableDiffusionModels extends EditModels<StableDiffusionComponents, StableDiffusionFrozen> {
   readonly family = "sd";
-  readonly textEncoder: CLIPTextModel | null;
   readonly #tokenizer: CLIPTokenizer;
 
   /** @param textEncoder if it is trained */
   constructor(parts: Parts, place: LoadPlace, textEncoder: CLIPTextModel | null) {
-    super(parts, place);
-    this.textEncoder = textEncoder;
+    super(parts, place, textEncoder ? { textEncoder } : {});
     this.#tokenizer = parts.source.ready.tokenizer!;
   }
 
   async encodeText(prompts: readonly string[], signal: AbortSignal | undefined): Promise<TextRows> {
     const parts = await this.#text();
-    return this.textEncoder
+    return this.textEncoders.textEncoder
       ? { inputIds: tokenizePrompts(prompts, parts) }
       : { embeddings: await encodePrompts(prompts, parts, { signal }) };
   }
@@ -42,7 +41,7 @@ export class StableDiffusionModels extends EditModels<StableDiffusionComponents,
   }
 
   conditions({ embeddings, inputIds }: TextRows) {
-    return { ...(embeddings && { embeddings }), ...(inputIds && { inputIds }) };
+    return { ...(embeddings && { embeddings }), ...(inputIds && { inputIds: [inputIds] }) };
   }
 
   async checkPrompt(prompt: string): Promise<void> {
@@ -60,9 +59,10 @@ export class StableDiffusionModels extends EditModels<StableDiffusionComponents,
     return (call: EditCall) => pipeline.run(call);
   }
 
-  pipeline(weights: TrainedWeights) {
+  pipeline(weights: TensorsByModel) {
     const slots = INSTRUCT_PIX2PIX.components;
-    const { source, textEncoder } = this;
+    const { source } = this;
+    const { textEncoder } = this.textEncoders;
     return savedPipeline(INSTRUCT_PIX2PIX, {
       // Training does not use them, but diffusers' script saves them.
       ...Object.fromEntries(
@@ -79,11 +79,15 @@ export class StableDiffusionModels extends EditModels<StableDiffusionComponents,
   }
 
   contents(): Promise<string[]> {
-    return this.source.contents(["vae", ...(this.textEncoder ? [] : ["textEncoder" as const]), "tokenizer"]);
+    return this.source.contents([
+      "vae",
+      ...(this.textEncoders.textEncoder ? [] : ["textEncoder" as const]),
+      "tokenizer",
+    ]);
   }
 
   async #text() {
-    const textEncoder = this.textEncoder ?? (await this.frozen.get()).textEncoder!;
+    const textEncoder = this.textEncoders.textEncoder ?? (await this.frozen.get()).textEncoder!;
     return { tokenizer: this.#tokenizer, textEncoder };
   }
 }

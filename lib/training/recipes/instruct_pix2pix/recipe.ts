@@ -15,7 +15,7 @@ export const instructPix2Pix = {
   pipeline: INSTRUCT_PIX2PIX.className,
   tags: ["instruct-pix2pix", "stable-diffusion"],
   folders: Object.values({ ...STABLE_DIFFUSION_SLOTS, ...SAFETY_SLOTS }).map(({ folder }) => folder),
-  ownOptions: ["trainTextEncoder", "valImageUrl", "validationEpochs"],
+  ownOptions: ["valImageUrl", "validationEpochs"],
   validationImage: "valImageUrl",
   validationInterval: ({ validationEpochs }) => ({ epochs: validationEpochs }),
   rules: () => ({

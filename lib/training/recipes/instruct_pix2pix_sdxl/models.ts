@@ -9,17 +9,18 @@ import type { CLIPTextModelWithProjection } from "../../../models/clip_text_mode
 import { StableDiffusionXLInstructPix2PixPipeline } from "../../../pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js";
 import { dropoutOf } from "../../dropout.js";
 import type { TrainOptions } from "../../options.js";
-import type { TrainingConditions } from "../../trainer.js";
+import type { TensorsByModel, TextEncoders, TrainingConditions } from "../../trainer.js";
 import type { TextRows } from "../edit/micro-batch.js";
-import { type EditCall, EditModels, type LoadedParts, type TrainedWeights } from "../edit/models.js";
+import { type EditCall, EditModels, type LoadedParts } from "../edit/models.js";
 import { trainedComponent } from "../edit/save-model.js";
 import type { LoadPlace } from "../recipe.js";
 import type { XLBaseComponents } from "./base.js";
 
 export type StableDiffusionXLFrozen = {
   readonly vae: AutoencoderKL;
-  readonly textEncoder: CLIPTextModel;
-  readonly textEncoder2: CLIPTextModelWithProjection;
+  /** Neither text encoder is among them if they are trained. */
+  readonly textEncoder?: CLIPTextModel;
+  readonly textEncoder2?: CLIPTextModelWithProjection;
 };
 
 type Options = Pick<
@@ -37,20 +38,28 @@ type Options = Pick<
 /** The models of InstructPix2Pix with Stable Diffusion XL. */
 export class StableDiffusionXLModels extends EditModels<XLBaseComponents, StableDiffusionXLFrozen> {
   readonly family = "sdxl";
-  readonly textEncoder = null;
   readonly #options: Options;
   /** [1,6] by the images' size: original size, crop and target size (Podell et al. 2023, section 2.2). */
   readonly #timeIds = new Map<string, Tensor>();
 
-  constructor(parts: LoadedParts<XLBaseComponents, StableDiffusionXLFrozen>, options: Options, place: LoadPlace) {
-    super(parts, place);
+  /** @param textEncoders both, if they are trained */
+  constructor(
+    parts: LoadedParts<XLBaseComponents, StableDiffusionXLFrozen>,
+    options: Options,
+    place: LoadPlace,
+    textEncoders: TextEncoders,
+  ) {
+    super(parts, place, textEncoders);
     this.#options = options;
   }
 
   async encodeText(prompts: readonly string[], signal: AbortSignal | undefined): Promise<TextRows> {
-    return await encodePromptPair([prompts, prompts], await this.#texts(), (texts, parts) =>
-      encodePenultimate(texts, parts, { signal }),
-    );
+    const texts = await this.#texts();
+    if (this.textEncoders.textEncoder) {
+      const [inputIds, inputIds2] = encodersOf(texts).map((parts) => tokenizePrompts(prompts, parts));
+      return { inputIds: inputIds!, inputIds2: inputIds2! };
+    }
+    return await encodePromptPair([prompts, prompts], texts, (own, parts) => encodePenultimate(own, parts, { signal }));
   }
 
   /** The reference leaves dropped instructions their pooled embeddings. */
@@ -61,10 +70,13 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
     return { embeddings: text.embeddings! };
   }
 
-  async conditions({ embeddings, pooled }: TextRows, size: ImageSize | undefined): Promise<TrainingConditions> {
+  async conditions(text: TextRows, size: ImageSize | undefined): Promise<TrainingConditions> {
+    const { embeddings, pooled, inputIds, inputIds2 } = text;
     const { resolution } = this.#options;
     const timeIds = await this.#timeIdsOf(size ?? { width: resolution, height: resolution });
-    return { embeddings: embeddings!, addedConditions: { textEmbeds: pooled!, timeIds } };
+    return inputIds
+      ? { inputIds: [inputIds, inputIds2!], addedConditions: { timeIds } }
+      : { embeddings: embeddings!, addedConditions: { textEmbeds: pooled!, timeIds } };
   }
 
   async #timeIdsOf({ width, height }: ImageSize): Promise<Tensor> {
@@ -102,14 +114,18 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
     return (call: EditCall) => pipeline.run({ ...call, ...size });
   }
 
-  pipeline(weights: TrainedWeights): SavedPipeline {
+  pipeline(weights: TensorsByModel): SavedPipeline {
     const { description } = StableDiffusionXLInstructPix2PixPipeline;
     const slots = description.components;
     const { source } = this;
+    const text = (name: keyof TextEncoders) => {
+      const model = this.textEncoders[name];
+      return model ? trainedComponent(model, weights[name]) : source.kept(name);
+    };
     const components = {
       [slots.vae.folder]: source.kept("vae"),
-      [slots.textEncoder.folder]: source.kept("textEncoder"),
-      [slots.textEncoder2.folder]: source.kept("textEncoder2"),
+      [slots.textEncoder.folder]: text("textEncoder"),
+      [slots.textEncoder2.folder]: text("textEncoder2"),
       [slots.tokenizer.folder]: source.kept("tokenizer"),
       [slots.tokenizer2.folder]: source.kept("tokenizer2"),
       [slots.unet.folder]: trainedComponent(this.unet, weights.unet),
@@ -119,7 +135,8 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
   }
 
   contents(): Promise<string[]> {
-    return this.source.contents(["vae", "textEncoder", "textEncoder2", "tokenizer", "tokenizer2"]);
+    const texts = this.textEncoders.textEncoder ? [] : (["textEncoder", "textEncoder2"] as const);
+    return this.source.contents(["vae", ...texts, "tokenizer", "tokenizer2"]);
   }
 
   override async dispose(): Promise<void> {
@@ -139,8 +156,11 @@ export class StableDiffusionXLModels extends EditModels<XLBaseComponents, Stable
   }
 
   async #texts() {
-    const { textEncoder, textEncoder2 } = await this.frozen.get();
+    const { textEncoder, textEncoder2 } = this.textEncoders.textEncoder ? this.textEncoders : await this.frozen.get();
     const { tokenizer, tokenizer2 } = this.source.ready;
-    return { textEncoder, textEncoder2, tokenizer: tokenizer!, tokenizer2: tokenizer2! };
+    return {
+      ...{ textEncoder: textEncoder!, textEncoder2: textEncoder2! },
+      ...{ tokenizer: tokenizer!, tokenizer2: tokenizer2! },
+    };
   }
 }

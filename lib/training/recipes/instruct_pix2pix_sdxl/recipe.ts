@@ -1,7 +1,11 @@
 import { slotsOf } from "../../../components/description.js";
 import type { ModelDType } from "../../../core/tensor.js";
+import { CLIPTextModel } from "../../../models/clip_text_model.js";
+import { CLIPTextModelWithProjection } from "../../../models/clip_text_model_with_projection.js";
+import type { ModelOptions } from "../../../models/pretrained.js";
 import { checkTexts } from "../../../pipelines/stable_diffusion_xl/components.js";
 import type { TrainOptions } from "../../options.js";
+import type { TextEncoders } from "../../trainer.js";
 import { loadParts, modelOptions } from "../edit/models.js";
 import { FrozenModels, loadAll } from "../frozen-models.js";
 import { checkLocation, openSource } from "../open-source.js";
@@ -45,30 +49,42 @@ export const instructPix2PixXL = {
     const source = otherVae === undefined ? base : await withAutoencoder(base, otherVae, location);
     const model = modelOptions(place);
     const textDType = place.frozenDType;
-    const ofText = { ...model, dtype: textDType };
+    const { trainTextEncoder } = options;
+    const ofText: ModelOptions = { ...model, dtype: trainTextEncoder ? "float32" : textDType };
+    const loadText = () => ({
+      textEncoder: () =>
+        place.trained?.textEncoder
+          ? CLIPTextModel.fromPretrained(place.trained.textEncoder, ofText)
+          : source.load("textEncoder", ofText),
+      textEncoder2: () =>
+        place.trained?.textEncoder2
+          ? CLIPTextModelWithProjection.fromPretrained(place.trained.textEncoder2, ofText)
+          : source.load("textEncoder2", ofText),
+    });
     // The script ignores the precision of another autoencoder.
     const vaeDType = compat && otherVae !== undefined ? place.frozenDType : DTYPES[options.vaePrecision];
     const ofVae = { ...model, dtype: vaeDType };
-    const frozen = new FrozenModels<StableDiffusionXLFrozen>(() =>
-      loadAll({
-        textEncoder: () => source.load("textEncoder", ofText),
-        textEncoder2: () => source.load("textEncoder2", ofText),
-        vae: () => source.load("vae", ofVae),
-      }),
+    const loadVae = () => source.load("vae", ofVae);
+    const frozen = new FrozenModels<StableDiffusionXLFrozen & Record<string, Disposable>>(() =>
+      loadAll({ ...(!trainTextEncoder && loadText()), vae: loadVae }),
     );
     const parts = await loadParts(source, frozen, place, {
-      frozenDTypes: { vae: vaeDType, textEncoder: textDType, textEncoder2: textDType },
+      frozenDTypes: { vae: vaeDType, ...(!trainTextEncoder && { textEncoder: textDType, textEncoder2: textDType }) },
+      trained: trainTextEncoder ? ["textEncoder", "textEncoder2"] : [],
       ...{ predictionType: options.predictionType, zeroTerminalSnr: options.zeroTerminalSnr },
       unetOptions: nonEmaRevision === undefined ? { variant } : {},
     });
+    let texts: TextEncoders = {};
     try {
-      const { textEncoder, textEncoder2 } = await frozen.get();
+      if (trainTextEncoder) texts = await loadAll(loadText());
+      const { textEncoder, textEncoder2 } = (trainTextEncoder ? texts : await frozen.get()) as Required<TextEncoders>;
       const configs = { unet: parts.unet.config, textEncoder: textEncoder.config, textEncoder2: textEncoder2.config };
       // A checkpoint's UNet may be another model's.
       checkTexts({ ...configs, tokenizer: source.ready.tokenizer!, tokenizer2: source.ready.tokenizer2! }, false);
-      return new StableDiffusionXLModels(parts, options, place);
+      return new StableDiffusionXLModels(parts, options, place, texts);
     } catch (error) {
       await frozen.release();
+      for (const model of Object.values(texts)) model?.dispose();
       parts.unet.dispose();
       throw error;
     }
