@@ -1,7 +1,7 @@
 // Measures memory and time of training steps of one UNet with random weights, everything before it taken as cached:
 //
 //   node bench/train-memory.mjs CONFIG.json [--size 256] [--batch 1] [--steps 3] [--float32]
-//                               [--rounding stochastic|compensated] [--8bit] [--ema] [--checkpointing] [--precision bfloat16] [--threads N]
+//                               [--rounding stochastic|compensated] [--8bit] [--ema] [--checkpointing] [--release] [--precision bfloat16] [--threads N]
 //
 // CONFIG.json is the configuration of a UNet, such as unet/config.json of a model. `--size` is the edge of the images
 // in pixels. Memory is the process's: resident now, and the largest since the phase began.
@@ -28,6 +28,7 @@ const { values, positionals } = parseArgs({
     "8bit": { type: "boolean", default: false },
     ema: { type: "boolean", default: false },
     checkpointing: { type: "boolean", default: false },
+    release: { type: "boolean", default: false },
     precision: { type: "string" },
     threads: { type: "string", default: String(availableParallelism()) },
   },
@@ -58,6 +59,7 @@ const trainer = await Trainer.create(unet, {
   optimizer: values["8bit"] ? "adamw_8bit" : "adamw",
   useEma: values.ema,
   gradientCheckpointing: values.checkpointing,
+  releaseGradients: values.release,
   shadowWeights: false,
   bfloat16Weights: !values.float32,
   weightsRounding: values.rounding,
@@ -87,8 +89,10 @@ const batch = {
   target: await Tensor.randn([rows, unet.config.out_channels, edge, edge]),
 };
 for (let step = 1; step <= Number(values.steps); step++) {
-  const loss = await (await trainer.accumulate(batch, 1)).item();
+  const emaDecay = values.ema ? 0.999 : undefined;
+  const update = values.release ? { learningRate: 1e-5, maxGradNorm: 1, emaDecay } : undefined;
+  const loss = await (await trainer.accumulate(batch, 1, { update })).item();
   report(`step ${step}, forward and backward`, { loss });
-  const { gradNorm } = await trainer.step(1e-5, 1, 1, values.ema ? 0.999 : undefined);
+  const { gradNorm } = await trainer.step(1e-5, 1, 1, emaDecay);
   report(`step ${step}, update`, { gradNorm });
 }

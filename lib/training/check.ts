@@ -56,6 +56,12 @@ export function checkTogether(options: TrainOptions): void {
     refuse("shardOptimizer gives each process some of the parameters, but prodigy looks at all of them in every step");
   if (options.shardOptimizer && options.loraDropout > 0)
     refuse("shardOptimizer does not go with loraDropout, whose step is not shared");
+  if (options.releaseGradients && options.gradientAccumulationSteps > 1)
+    refuse("releaseGradients frees every gradient at once, so gradientAccumulationSteps must be 1");
+  if (options.releaseGradients && options.mixedPrecision === "fp16")
+    refuse('releaseGradients cannot take back an update that overflows in "fp16"; use mixedPrecision "bf16"');
+  if (options.releaseGradients && options.optimizer === "prodigy")
+    refuse("releaseGradients updates parameters one by one, but prodigy looks at all of them in every step");
   if (options.weightsDtype === "bf16" && options.shadowWeights)
     refuse('shadowWeights keeps copies of float32 weights in half precision, but weightsDtype "bf16" has none');
   const perKind = [options.textDropoutProb, options.imageDropoutProb, options.bothDropoutProb];
@@ -83,6 +89,7 @@ export function checkTogether(options: TrainOptions): void {
     weightsDtype: options.weightsDtype !== "fp32",
     reduceDtype: options.reduceDtype !== "fp32",
     use8bitAdam: options.use8bitAdam,
+    releaseGradients: options.releaseGradients,
     trainTextEncoder: options.trainTextEncoder,
     ...Object.fromEntries(
       RECIPE_OPTIONS.map((name) => [name, options[name] !== undefined && options[name] !== fallbackOf(name)]),

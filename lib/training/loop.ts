@@ -14,6 +14,7 @@ import {
   type TextRows,
 } from "./recipes/edit/micro-batch.js";
 import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
+import type { ReleasedStep } from "./trainer.js";
 
 /** Hooks of the training loop. */
 export interface LoopHooks {
@@ -143,10 +144,14 @@ export async function runLoop(
       const waits = { signal: reduces ? group.signal : interrupts, reduces };
       const factor = (scaler?.scale ?? 1) / accumulation;
       if (prepared) {
+        const update = options.releaseGradients ? releasedStep() : undefined;
+        // A pass that updates weights is not interrupted.
+        const how = update ? { update } : waits;
         const work = async () => {
-          using loss = await trainer.accumulate(prepared, factor, waits);
+          using loss = await trainer.accumulate(prepared, factor, how);
           return await loss.item();
         };
+        if (update) hooks.beforeUpdate();
         const value = await profile.span("forward and backward", () => group.exchange(work));
         // Of several processes all hear of it at the end of the step.
         if (!Number.isFinite(value) && !scaler && !reduces) await notFinite("loss", batch.rows);
@@ -158,6 +163,15 @@ export async function runLoop(
       if (prepared) disposeMicroBatch(prepared);
       if (encoded) batch.release(encoded);
     }
+  }
+
+  /** The update that a micro-step makes. */
+  function releasedStep(): ReleasedStep {
+    return { learningRate: learningRate.current, maxGradNorm: options.maxGradNorm, emaDecay: emaDecayOfStep() };
+  }
+
+  function emaDecayOfStep(): number | undefined {
+    return options.useEma ? emaDecay(progress.step + 1) : undefined;
   }
 
   /** Waits for all processes. → whether any of them has samples for the step */
@@ -174,7 +188,7 @@ export async function runLoop(
   async function optimizerStep(epoch: number): Promise<void> {
     await addUpWindows();
     const lr = learningRate.current;
-    const decay = options.useEma ? emaDecay(progress.step + 1) : undefined;
+    const decay = emaDecayOfStep();
     hooks.beforeUpdate();
     const update = (signal?: AbortSignal) => trainer.step(lr, options.maxGradNorm, scaler?.scale ?? 1, decay, signal);
     // Processes that share the optimizer's state exchange the weights.
@@ -221,10 +235,11 @@ export async function runLoop(
 
   async function notFinite(what: string, rows: readonly number[]): Promise<never> {
     await trainer.forgetGradients();
+    const mixed = options.releaseGradients && what === "gradients" ? ", and partly those after it" : "";
     const where = rows.length > 0 ? ` (rows ${rows.join(", ")} of the data set)` : "";
     throw new InstructPix2PixError(
       "ERR_NOT_FINITE",
-      `step ${progress.step + 1}: the ${what} ${what === "loss" ? "is" : "are"} not finite${where}; the weights are those of step ${progress.step}`,
+      `step ${progress.step + 1}: the ${what} ${what === "loss" ? "is" : "are"} not finite${where}; the weights are those of step ${progress.step}${mixed}`,
     );
   }
 }

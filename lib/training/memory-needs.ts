@@ -11,6 +11,7 @@ export type MemorySettings = Pick<
   | "shadowWeights"
   | "mixedPrecision"
   | "gradientCheckpointing"
+  | "releaseGradients"
   | "cacheLatents"
 >;
 
@@ -52,7 +53,11 @@ export function memoryNeeds(sizes: RunSizes, settings: MemorySettings): MemoryNe
     moments: products * bytesOfMoments(settings) + others * 8,
     "EMA weights": settings.useEma ? (products + others) * 4 : 0,
   };
-  const gradients = products * weight + others * 4;
+  // Of released ones there is one at a time, which is little. Copies of weights in half precision, which the backward pass
+  // needs, are otherwise freed as fast as gradients come.
+  const released = settings.releaseGradients;
+  const gradients = released ? 0 : products * weight + others * 4;
+  const copied = released && half && !narrow && shadow === 0 && !settings.gradientCheckpointing ? products * 2 : 0;
   const kept = settings.gradientCheckpointing ? sizes.activations.checkpointed : sizes.activations.kept;
   const activations = kept / (half ? 2 : 1);
   // Loading takes less, since float32 weights are converted before there are moments. Gradients stay while further
@@ -60,9 +65,14 @@ export function memoryNeeds(sizes: RunSizes, settings: MemorySettings): MemoryNe
   const moments: MemoryNeeds[] = settings.cacheLatents
     ? [
         { ...optimizer, "frozen models": frozen, activations: encoding },
-        { ...optimizer, gradients, activations },
+        { ...optimizer, gradients, "copies of weights": copied, activations },
       ]
-    : [{ ...optimizer, gradients, "frozen models": frozen, activations: Math.max(activations, encoding) }];
+    : [
+        {
+          ...{ ...optimizer, gradients, "copies of weights": copied, "frozen models": frozen },
+          activations: Math.max(activations, encoding),
+        },
+      ];
   return moments.reduce((most, other) => (totalOf(other) > totalOf(most) ? other : most));
 }
 

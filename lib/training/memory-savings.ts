@@ -17,6 +17,7 @@ const SAVINGS: readonly Saving[] = [
   { name: "use8bitAdam", change: { use8bitAdam: true } },
   { name: 'weightsDtype "bf16"', change: { weightsDtype: "bf16" } },
   { name: 'weightsRounding "stochastic"', change: { weightsRounding: "stochastic" } },
+  { name: "releaseGradients", change: { releaseGradients: true } },
   { name: "without useEma", change: { useEma: false } },
 ];
 

@@ -13,6 +13,7 @@ const DEFAULTS = {
   weightsRounding: "stochastic",
   roundingSeed: 0,
   dropoutSeed: 0,
+  releaseGradients: false,
   shardRank: 0,
   shardCount: 1,
 } as const;
@@ -21,7 +22,7 @@ type WithDefault = keyof typeof DEFAULTS;
 
 /**
  * Those of the addon; `bfloat16Weights` defaults to false, `weightsRounding` to "stochastic", the seeds to 0, and the
- * optimizer's state is not shared.
+ * optimizer's state is not shared, and gradients are kept until the step.
  */
 export type TrainerOptions = Omit<NativeTrainerOptions, WithDefault> & Partial<Pick<NativeTrainerOptions, WithDefault>>;
 

@@ -158,6 +158,11 @@ export async function prepareRun(
   const files = options.lora ? await addLora(models, options, generators.cpu) : new ModelFiles(models);
   const source = await permutationsOf(options, dataset, generators.cpu, group);
 
+  if (options.releaseGradients && group.size > 1)
+    throw new InstructPix2PixError(
+      "ERR_INVALID_ARGUMENT",
+      "releaseGradients is for one process: several average their gradients before the update",
+    );
   const sharded = options.shardOptimizer && group.size > 1;
   const trainer = await Trainer.create(
     models.unet,
@@ -169,6 +174,7 @@ export async function prepareRun(
       optimizer: options.use8bitAdam ? "adamw_8bit" : options.optimizer,
       useEma: options.useEma,
       gradientCheckpointing: options.gradientCheckpointing,
+      releaseGradients: options.releaseGradients,
       shadowWeights: options.shadowWeights,
       bfloat16Weights: options.weightsDtype === "bf16",
       weightsRounding: options.weightsRounding,

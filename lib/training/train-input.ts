@@ -271,6 +271,12 @@ export interface TrainInput {
   /** Recompute activations in the backward pass instead of keeping them: less memory, more time. Default false. */
   gradientCheckpointing?: boolean | undefined;
   /**
+   * Update each parameter within the backward pass, as soon as its gradient is there, and free the gradient, so
+   * that there are never all of them (Lv et al. 2023, arXiv 2306.09782); gradients are then clipped one parameter
+   * at a time. Default false.
+   */
+  releaseGradients?: boolean | undefined;
+  /**
    * With mixed precision, keep shadow weights in half precision instead of casting the weights in every pass:
    * identical results, less time, two more bytes of memory per weight. Default false.
    */

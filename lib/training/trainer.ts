@@ -48,6 +48,15 @@ export interface BatchLoss {
   weights?: Tensor;
 }
 
+/** How a micro-step updates parameters as soon as their gradients are there. */
+export interface ReleasedStep {
+  learningRate: number;
+  /** To which each parameter's gradient is clipped by itself. */
+  maxGradNorm: number;
+  /** As in {@link ParameterTrainer.step}. */
+  emaDecay?: number | undefined;
+}
+
 /** A LoRA to train in place of a model's weights. */
 export interface TrainableAdapter {
   /** Layers, by their names in the model. */
@@ -130,17 +139,21 @@ export class Trainer extends ParameterTrainer {
    * Forward, loss in float32, backward; accumulates the gradients of `factor` · loss. With `reduces` the
    * gradients are afterwards the averages of all processes, which must all do so ({@link distribute}).
    *
+   * A trainer with `releaseGradients` updates the parameters meanwhile, as `update` says, unless the loss is not finite; {@link
+   * step} then only reports. Without a signal, since a pass that is aborted would leave some of them updated.
+   *
    * @returns the loss, a tensor of one element: reading it waits for the device
    */
   async accumulate(
     batch: MicroBatch,
     factor: number,
-    options: { signal?: AbortSignal | undefined; reduces?: boolean } = {},
+    options: { signal?: AbortSignal | undefined; reduces?: boolean; update?: ReleasedStep | undefined } = {},
   ): Promise<Tensor> {
     const { sample, timesteps, conditions, target, loss } = batch;
     const { kind = "l2", deltas, weights } = loss ?? {};
     const minimised = { kind, deltas: deltas?.handle ?? null, weights: weights?.handle ?? null };
-    const { signal, reduces = false } = options;
+    const { signal, reduces = false, update } = options;
+    const released = update && { ...update, emaDecay: update.emaDecay ?? null };
     const { embeddings, inputIds, ...added } = conditions;
     const given = {
       ...addedConditions(added),
@@ -151,7 +164,17 @@ export class Trainer extends ParameterTrainer {
       await cancellable(signal, (token) =>
         native().trainerMicroStep(
           this.handle,
-          ...([sample.handle, timesteps.handle, given, target.handle, minimised, factor, reduces, token] as const),
+          ...([
+            sample.handle,
+            timesteps.handle,
+            given,
+            target.handle,
+            minimised,
+            factor,
+            reduces,
+            released ?? null,
+            token,
+          ] as const),
         ),
       ),
     );

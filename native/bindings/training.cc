@@ -47,6 +47,7 @@ TrainerOptions options_argument(const Napi::Value& value) {
   if (processes > 1) options.shard = Shard{static_cast<int>(rank), static_cast<int>(processes)};
   options.dropout_seed = static_cast<uint64_t>(config.integer("dropoutSeed"));
   options.gradient_checkpointing = config.boolean("gradientCheckpointing");
+  options.release_gradients = config.boolean("releaseGradients");
   options.shadow_weights = config.boolean("shadowWeights");
   if (!config.null("mixedPrecision")) options.mixed_precision = parse_dtype(config.string("mixedPrecision"));
   return options;
@@ -145,8 +146,22 @@ Loss loss_argument(const Napi::Value& value) {
   return loss;
 }
 
-/// trainerMicroStep(trainer, sample, timesteps, conditions, target, loss, factor, reduces, cancel): the loss,
-/// one element
+std::optional<double> optional_number(const Napi::Value& value, const char* name) {
+  return value.IsNull() || value.IsUndefined() ? std::nullopt
+                                               : std::optional<double>(number_argument(value, name));
+}
+
+/// { learningRate, maxGradNorm, emaDecay }, or null
+std::optional<ReleasedStep> released_argument(const Napi::Value& value) {
+  if (value.IsNull()) return std::nullopt;
+  const Napi::Object object = object_argument(value, "update");
+  return ReleasedStep{number_argument(object.Get("learningRate"), "learningRate"),
+                      number_argument(object.Get("maxGradNorm"), "maxGradNorm"),
+                      optional_number(object.Get("emaDecay"), "emaDecay")};
+}
+
+/// trainerMicroStep(trainer, sample, timesteps, conditions, target, loss, factor, reduces, update, cancel):
+/// the loss, one element
 Napi::Value micro_step(const Info& info) {
   const auto trainer = trainer_of<DenoisingTrainer>(info[0]);
   const at::Tensor sample = TensorObject::get(info[1]), timesteps = TensorObject::get(info[2]);
@@ -157,6 +172,7 @@ Napi::Value micro_step(const Info& info) {
   const Loss loss = loss_argument(info[5]);
   const double factor = number_argument(info[6], "factor");
   const bool reduces = bool_argument(info[7], "reduces");
+  const std::optional<ReleasedStep> released = released_argument(info[8]);
   const c10::Device device = trainer->device();
   return submit_tensor(
       info.Env(), device,
@@ -171,9 +187,9 @@ Napi::Value micro_step(const Info& info) {
           ids.push_back(each.to(device));
         }
         return trainer->micro_step(sample.to(device), timesteps.to(device), conditions, ids,
-                                   target.to(device), loss, factor, reduces);
+                                   target.to(device), loss, factor, reduces, released);
       },
-      CancelObject::get_optional(info[8]));
+      CancelObject::get_optional(info[9]));
 }
 
 /// trainerAutoencoderStep(trainer, x, noise, klWeight, factor, cancel): the loss, one element
@@ -195,8 +211,7 @@ Napi::Value step(const Info& info) {
   const double learning_rate = number_argument(info[1], "learningRate");
   const double max_grad_norm = number_argument(info[2], "maxGradNorm");
   const double loss_scale = number_argument(info[3], "lossScale");
-  const std::optional<double> ema_decay =
-      info[4].IsNull() ? std::nullopt : std::optional<double>(number_argument(info[4], "emaDecay"));
+  const std::optional<double> ema_decay = optional_number(info[4], "emaDecay");
   return submit(
       info.Env(), trainer->device(),
       [=]() -> Finish {

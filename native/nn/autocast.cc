@@ -16,6 +16,10 @@ AutocastState AutocastState::current(c10::DeviceType device) {
   return {device, at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
 }
 
+void forget_cast_weights() {
+  at::autocast::clear_cache();
+}
+
 AutocastScope::AutocastScope(const AutocastState& state) : before_(AutocastState::current(state.device)) {
   at::autocast::increment_nesting();
   apply(state);

@@ -15,6 +15,9 @@ struct AutocastState {
   static AutocastState current(c10::DeviceType device);
 };
 
+/// Frees the copies of weights that autocast has made for the outermost scope.
+void forget_cast_weights();
+
 /// Sets the state for this thread and puts the previous one back. The outermost scope also owns the cache of
 /// cast weights.
 class AutocastScope {

@@ -28,7 +28,10 @@ struct Recompute : torch::autograd::Function<Recompute> {
                             const at::Tensor& x, const at::Tensor& condition) {
     context->saved_data["recipe"] = c10::IValue::make_capsule(recipe);
     context->save_for_backward({x, condition});
-    return recipe->segment(x, condition);
+    const at::Tensor output = recipe->segment(x, condition);
+    // Other segments have other weights, so the narrowed copies of these are not needed again.
+    forget_cast_weights();
+    return output;
   }
 
   static variable_list backward(AutogradContext* context, variable_list output_gradients) {

@@ -25,31 +25,34 @@ class AdamW : public Optimizer {
     step_ = at::zeros({}, parameters_.front().parameter->value.options().dtype(at::kFloat));
   }
 
-  void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
-            const std::optional<WeightAverage>& average) override {
+  // All parameters share one step count, which does not move when the update is skipped.
+  void begin(const at::Tensor& found_inf) override { step_.add_(1 - found_inf); }
+
+  void update(const std::vector<size_t>& which, double learning_rate, const at::Tensor& divisor,
+              const at::Tensor& found_inf, const std::optional<WeightAverage>& average) override {
     std::vector<AdamWTensors> all;
-    for (size_t i = 0; i < parameters_.size(); ++i) {
+    for (const size_t i : which) {
       const at::Tensor& weight = **parameters_[i].parameter;
       if (weight.grad().defined() && !bfloat16_.holds(i))
         all.push_back({weight.detach(), weight.grad(), exp_avgs_[i], exp_avg_sqs_[i],
                        average ? average->tensors[i] : at::Tensor(),
                        bfloat16_copy(*parameters_[i].parameter)});
     }
-    // All parameters share one step count, which does not move when the update is skipped.
-    step_.add_(1 - found_inf);
     const bool in_one_pass = cpu_adamw_takes(all) && found_inf.item<float>() == 0;
     if (in_one_pass) {
       cpu_adamw(all, options_, learning_rate, step_.item<double>(), divisor.item<float>(),
                 average ? average->decay : 1);
-      for (const auto& [name, parameter] : parameters_)
-        if (parameter->value.grad().defined() && bfloat16_copy(*parameter).defined())
-          parameter->mark_shadow_current();
+      for (const size_t i : which) {
+        const Parameter& parameter = *parameters_[i].parameter;
+        if (parameter.value.grad().defined() && bfloat16_copy(parameter).defined())
+          parameters_[i].parameter->mark_shadow_current();
+      }
     } else {
       libtorch_step(all, learning_rate, divisor, found_inf);
     }
-    bfloat16_step(learning_rate, divisor, found_inf);
+    bfloat16_step(which, learning_rate, divisor, found_inf);
     if (!average) return;
-    for (size_t i = 0; i < parameters_.size(); ++i)
+    for (const size_t i : which)
       if (!in_one_pass || bfloat16_.holds(i) || !parameters_[i].parameter->value.grad().defined())
         average->move(i, *parameters_[i].parameter);
   }
@@ -81,8 +84,9 @@ class AdamW : public Optimizer {
                       found_inf);
   }
 
-  void bfloat16_step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf) const {
-    for (size_t i = 0; i < parameters_.size(); ++i) {
+  void bfloat16_step(const std::vector<size_t>& which, double learning_rate, const at::Tensor& divisor,
+                     const at::Tensor& found_inf) const {
+    for (const size_t i : which) {
       if (!bfloat16_.holds(i) || !parameters_[i].parameter->value.grad().defined()) continue;
       if (found_inf.item<float>() != 0) return;
       bfloat16_.apply(i, step_.item<int64_t>(),

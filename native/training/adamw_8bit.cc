@@ -39,7 +39,7 @@ struct Step {
 };
 
 /// One parameter element: updates both moments and the weight.
-inline void update(float& weight, float gradient, float& first, float& second, const Step& s) {
+inline void update_element(float& weight, float gradient, float& first, float& second, const Step& s) {
   gradient /= s.divisor;
   first = s.beta1 * first + (1 - s.beta1) * gradient;
   second = s.beta2 * second + (1 - s.beta2) * gradient * gradient;
@@ -53,7 +53,7 @@ void update_plain(const at::Tensor& weight, const at::Tensor& gradient, const Mo
   const float* g = gradient.const_data_ptr<float>();
   float* first = moments.first.mutable_data_ptr<float>();
   float* second = moments.second.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < weight.numel(); ++i) update(w[i], g[i], first[i], second[i], step);
+  for (int64_t i = 0; i < weight.numel(); ++i) update_element(w[i], g[i], first[i], second[i], step);
 }
 
 void update_quantized(const at::Tensor& weight, const at::Tensor& gradient, const Moments& moments,
@@ -75,7 +75,7 @@ void update_quantized(const at::Tensor& weight, const at::Tensor& gradient, cons
       for (int64_t i = 0; i < size; ++i) {
         first[i] = signed_map.value(first_codes[start + i]) * first_scale[block];
         second[i] = unsigned_map.value(second_codes[start + i]) * second_scale[block];
-        update(w[start + i], g[start + i], first[i], second[i], step);
+        update_element(w[start + i], g[start + i], first[i], second[i], step);
         first_max = std::max(first_max, std::abs(first[i]));
         second_max = std::max(second_max, second[i]);
       }
@@ -108,11 +108,13 @@ class AdamW8bit : public Optimizer {
     step_ = at::zeros({}, parameters_.front().parameter->value.options().dtype(at::kFloat));
   }
 
-  void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
-            const std::optional<WeightAverage>& average) override {
-    if (found_inf.item<float>() == 0) update_weights(learning_rate, divisor.item<float>());
+  void begin(const at::Tensor& found_inf) override { step_.add_(1 - found_inf); }
+
+  void update(const std::vector<size_t>& which, double learning_rate, const at::Tensor& divisor,
+              const at::Tensor& found_inf, const std::optional<WeightAverage>& average) override {
+    if (found_inf.item<float>() == 0) update_weights(which, learning_rate, divisor.item<float>());
     if (!average) return;
-    for (size_t i = 0; i < parameters_.size(); ++i) average->move(i, *parameters_[i].parameter);
+    for (const size_t i : which) average->move(i, *parameters_[i].parameter);
   }
 
   NamedTensors state() const override {
@@ -130,8 +132,7 @@ class AdamW8bit : public Optimizer {
   }
 
  private:
-  void update_weights(double learning_rate, float divisor) {
-    step_.add_(1);
+  void update_weights(const std::vector<size_t>& which, double learning_rate, float divisor) {
     const double count = step_.item<double>();
     const double first_correction = 1 - std::pow(options_.beta1, count);
     const double second_correction = std::sqrt(1 - std::pow(options_.beta2, count));
@@ -142,7 +143,7 @@ class AdamW8bit : public Optimizer {
                  static_cast<float>(learning_rate * second_correction / first_correction),
                  static_cast<float>(second_correction),
                  divisor};
-    for (size_t i = 0; i < parameters_.size(); ++i) {
+    for (const size_t i : which) {
       const at::Tensor& weight = **parameters_[i].parameter;
       if (!weight.grad().defined()) continue;
       if (bfloat16_.holds(i)) {

@@ -18,7 +18,7 @@ struct Step {
 };
 
 /// One parameter element: updates the weight from the old moment, then the moment.
-inline void update(float& weight, float gradient, float& moment, const Step& s) {
+inline void update_element(float& weight, float gradient, float& moment, const Step& s) {
   gradient /= s.divisor;
   const float direction = s.beta1 * moment + (1 - s.beta1) * gradient;
   weight *= s.decay;
@@ -46,7 +46,7 @@ void update_quantized(const at::Tensor& weight, const at::Tensor& gradient, cons
       float largest = 0;
       for (int64_t i = 0; i < size; ++i) {
         values[i] = map.value(codes[start + i]) * scales[block];
-        update(w[start + i], g[start + i], values[i], step);
+        update_element(w[start + i], g[start + i], values[i], step);
         largest = std::max(largest, std::abs(values[i]));
       }
       scales[block] = largest;
@@ -74,20 +74,22 @@ class Lion8bit : public Optimizer {
     }
   }
 
-  void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
-            const std::optional<WeightAverage>& average) override {
+  void begin(const at::Tensor&) override {}
+
+  void update(const std::vector<size_t>& which, double learning_rate, const at::Tensor& divisor,
+              const at::Tensor& found_inf, const std::optional<WeightAverage>& average) override {
     if (found_inf.item<float>() == 0) {
       const Step s{static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
                    static_cast<float>(learning_rate),
                    static_cast<float>(1 - learning_rate * options_.weight_decay), divisor.item<float>()};
-      for (size_t i = 0; i < parameters_.size(); ++i) {
+      for (const size_t i : which) {
         const at::Tensor& weight = **parameters_[i].parameter;
         if (weight.grad().defined())
           update_parameter(weight.detach(), weight.grad().contiguous(), moments_[i], s);
       }
     }
     if (!average) return;
-    for (size_t i = 0; i < parameters_.size(); ++i) average->move(i, *parameters_[i].parameter);
+    for (const size_t i : which) average->move(i, *parameters_[i].parameter);
   }
 
   NamedTensors state() const override {
@@ -110,7 +112,7 @@ class Lion8bit : public Optimizer {
     float* w = weight.mutable_data_ptr<float>();
     const float* g = gradient.const_data_ptr<float>();
     float* m = moment.values.mutable_data_ptr<float>();
-    for (int64_t i = 0; i < weight.numel(); ++i) update(w[i], g[i], m[i], step);
+    for (int64_t i = 0; i < weight.numel(); ++i) update_element(w[i], g[i], m[i], step);
   }
 
   std::vector<NamedParameter> parameters_;

@@ -31,6 +31,13 @@ struct BFloat16Options {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
+/// Results of an optimizer step: one-element tensors on the device, so that reading them is the caller's
+/// choice.
+struct StepReport {
+  at::Tensor gradient_norm;  ///< of all gradients together, before clipping, loss scale taken out
+  at::Tensor skipped;        ///< 1 if the norm was not finite and nothing was changed
+};
+
 /// The moving average of the parameters, in their order.
 struct WeightAverage {
   const std::vector<at::Tensor>& tensors;
@@ -45,12 +52,18 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  /// One update with the gradients divided by `divisor` (one element: loss scale over clipping factor). No
-  /// parameter changes where `found_inf` (one element) is 1; both stay on the device, so that the host need
-  /// not wait. `average`, if given, is always updated. Shadow weights are stale afterwards, except those that
-  /// the optimizer marks as current.
-  virtual void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
-                    const std::optional<WeightAverage>& average) = 0;
+  /// Counts a step, unless `found_inf` (one element) is 1. Each parameter can be updated once in it.
+  virtual void begin(const at::Tensor& found_inf) = 0;
+
+  /// Updates some of the parameters, by their places, with the gradients divided by `divisor` (one element:
+  /// loss scale over clipping factor). No parameter changes where `found_inf` is 1; both stay on the device,
+  /// so that the host need not wait. `average`, if given, is always updated. Shadow weights are stale
+  /// afterwards, except those that the optimizer marks as current.
+  virtual void update(const std::vector<size_t>& which, double learning_rate, const at::Tensor& divisor,
+                      const at::Tensor& found_inf, const std::optional<WeightAverage>& average) = 0;
+
+  /// Whether the update of a parameter depends on its own gradient alone, so that they can come one by one.
+  virtual bool updates_singly() const { return true; }
 
   /// The state to resume from, by name; the tensors themselves, not copies.
   virtual NamedTensors state() const = 0;

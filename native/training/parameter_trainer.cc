@@ -13,6 +13,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 
@@ -142,11 +143,15 @@ ParameterTrainer::ParameterTrainer(const std::vector<std::pair<std::string, Mode
       ema_.push_back(is_mine(i) ? parameters_[i].parameter->value.detach().clone() : at::Tensor());
   }
   optimizer_ = make_optimizer(mine, options_);
+  if (options_.release_gradients && options_.shard)
+    throw Error("ERR_INVALID_ARGUMENT", "gradients that processes share cannot be released");
   for (const auto& [name, parameter] : parameters_) {
     parameter->value.set_requires_grad(true);
     if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies && !options_.bfloat16)
       parameter->keep_shadow(*options_.mixed_precision);
   }
+  if (options_.release_gradients)
+    release_ = std::make_unique<GradientRelease>(parameters_, *optimizer_, ema_);
 }
 
 void ParameterTrainer::narrow_frozen(Model& model) const {
@@ -172,8 +177,14 @@ void ParameterTrainer::begin_dropout(Model& model) {
     }
 }
 
-at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss, double factor,
-                                        bool reduces) {
+at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss, double factor, bool reduces,
+                                        const std::optional<ReleasedStep>& released) {
+  if (released.has_value() != (release_ != nullptr))
+    throw Error("ERR_INVALID_ARGUMENT", release_
+                                            ? "this trainer releases gradients, so a micro-step must say how"
+                                            : "this trainer does not release gradients");
+  if (release_ && release_->begun())
+    throw Error("ERR_INVALID_ARGUMENT", "the step of the last micro-step was not ended");
   if (reduces && !reducer_)
     throw Error("ERR_INVALID_ARGUMENT", "this process trains alone, so its gradients cannot be reduced");
   const c10::AutoGradMode gradients(true);
@@ -186,8 +197,15 @@ at::Tensor ParameterTrainer::accumulate(const std::function<at::Tensor()>& loss,
     const GradientCheckpointingScope checkpointing(options_.gradient_checkpointing);
     value = loss();
   }
+  if (released && !std::isfinite(value.item<double>())) return value.detach();
   if (reducer_) reducer_->begin(reduces);
-  torch::autograd::backward({value * factor}, {});
+  if (released) release_->begin(*released);
+  try {
+    torch::autograd::backward({value * factor}, {});
+  } catch (...) {
+    if (release_) release_->abandon();
+    throw;
+  }
   if (reduces) reducer_->finish();
   if (draw_) draw_->micro_step += 1;
   return value.detach();
@@ -197,6 +215,8 @@ void ParameterTrainer::distribute(const std::shared_ptr<ProcessGroup>& group,
                                   std::optional<c10::ScalarType> exchanged_as) {
   if (options_.shard && (options_.shard->rank != group->rank() || options_.shard->count != group->size()))
     throw Error("ERR_INVALID_ARGUMENT", "this trainer holds the part of another process");
+  if (release_)
+    throw Error("ERR_INVALID_ARGUMENT", "processes average gradients, which this trainer does not keep");
   std::vector<at::Tensor> tensors;
   // An average that is still a copy of its weight stays one; it may be another process that holds it.
   std::vector<size_t> copies;
@@ -261,6 +281,13 @@ void ParameterTrainer::reduce_gradients() {
 
 StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, double loss_scale,
                                   const std::optional<double>& ema_decay) {
+  if (release_ && release_->begun()) {
+    if (draw_) {
+      dropout_step_.add_(1);
+      draw_->micro_step = 0;
+    }
+    return release_->finish();
+  }
   std::vector<at::Tensor> gradients;
   for (const auto& [name, parameter] : parameters_)
     if (parameter->value.grad().defined()) gradients.push_back(parameter->value.grad());
@@ -282,7 +309,11 @@ StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, do
   if (options_.shard && !group_)
     throw Error("ERR_INVALID_ARGUMENT",
                 "this trainer holds a part only, and is not connected with the others");
-  optimizer_->step(learning_rate, divisor, skipped, average);
+  std::vector<size_t> all;
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    if (is_mine(i)) all.push_back(all.size());
+  optimizer_->begin(skipped);
+  optimizer_->update(all, learning_rate, divisor, skipped, average);
   if (options_.shard) distribute_weights();
   if (draw_) dropout_step_.add_(1);
   forget_gradients();

@@ -11,6 +11,7 @@
 #include "distributed/gradient_reducer.h"
 #include "models/model.h"
 #include "nn/low_rank_adapter.h"
+#include "training/gradient_release.h"
 #include "training/optimizer.h"
 
 namespace ip2p {
@@ -36,18 +37,13 @@ struct TrainerOptions {
   uint64_t dropout_seed = 0;
   bool use_ema = false;
   bool gradient_checkpointing = false;
+  /// Updates the parameters within the backward pass of a micro-step that is told how, see GradientRelease.
+  bool release_gradients = false;
   /// Keeps shadow weights in the type of mixed precision instead of casting the float32 weights in every
   /// pass: identical results, faster, for two bytes per weight.
   bool shadow_weights = false;
   /// bfloat16 or float16: operators run in it by libtorch's autocast rules, weights keep their type.
   std::optional<c10::ScalarType> mixed_precision;
-};
-
-/// Results of an optimizer step: one-element tensors on the device, so that reading them is the caller's
-/// choice.
-struct StepReport {
-  at::Tensor gradient_norm;  ///< of all gradients together, before clipping, loss scale taken out
-  at::Tensor skipped;        ///< 1 if the norm was not finite and nothing was changed
 };
 
 /// What is trained of a model, under names that begin with the prefix: all its parameters or, if it has
@@ -66,7 +62,8 @@ class ParameterTrainer {
   c10::Device device() const { return device_; }
 
   /// Unscales the gradients, clips their norm, updates the parameters and clears the gradients. With
-  /// `ema_decay` it ends with update_ema, fused into the same pass.
+  /// `ema_decay` it ends with update_ema, fused into the same pass. After a micro-step that did all that, it
+  /// only reports.
   StepReport step(double learning_rate, double max_grad_norm, double loss_scale,
                   const std::optional<double>& ema_decay);
 
@@ -104,7 +101,9 @@ class ParameterTrainer {
   /// A micro-step: forward under autocast, then backward. Accumulates the gradients of factor · loss. → the
   /// loss without the factor, one element
   /// @param reduces afterwards the gradients are the averages of all processes
-  at::Tensor accumulate(const std::function<at::Tensor()>& loss, double factor, bool reduces = false);
+  /// @param released updates the parameters, unless the loss is not finite
+  at::Tensor accumulate(const std::function<at::Tensor()>& loss, double factor, bool reduces = false,
+                        const std::optional<ReleasedStep>& released = std::nullopt);
 
  private:
   bool is_mine(size_t i) const { return owners_[i] == options_.shard.value_or(Shard{0, 1}).rank; }
@@ -123,6 +122,7 @@ class ParameterTrainer {
   at::Tensor dropout_step_;
   std::shared_ptr<DropoutDraw> draw_;
   std::unique_ptr<GradientReducer> reducer_;  // null in a process that trains alone
+  std::unique_ptr<GradientRelease> release_;  // null where all gradients are kept until the step
 };
 
 }  // namespace ip2p

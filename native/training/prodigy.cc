@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "training/optimizer.h"
 
 namespace ip2p {
@@ -29,11 +30,16 @@ class Prodigy : public Optimizer {
     numerator_ = at::zeros({}, at::kDouble);
   }
 
-  void step(double learning_rate, const at::Tensor& divisor, const at::Tensor& found_inf,
-            const std::optional<WeightAverage>& average) override {
-    if (found_inf.item<float>() == 0) update(learning_rate, divisor);
+  void begin(const at::Tensor&) override {}
+  bool updates_singly() const override { return false; }
+
+  void update(const std::vector<size_t>& which, double learning_rate, const at::Tensor& divisor,
+              const at::Tensor& found_inf, const std::optional<WeightAverage>& average) override {
+    if (which.size() != parameters_.size())
+      throw Error("ERR_INTERNAL", "Prodigy updates all parameters together");
+    if (found_inf.item<float>() == 0) update_all(learning_rate, divisor);
     if (!average) return;
-    for (size_t i = 0; i < parameters_.size(); ++i) average->move(i, *parameters_[i].parameter);
+    for (const size_t i : which) average->move(i, *parameters_[i].parameter);
   }
 
   NamedTensors state() const override {
@@ -49,7 +55,7 @@ class Prodigy : public Optimizer {
   }
 
  private:
-  void update(double learning_rate, const at::Tensor& divisor) {
+  void update_all(double learning_rate, const at::Tensor& divisor) {
     const double beta1 = options_.beta1, beta2 = options_.beta2, beta3 = std::sqrt(beta2);
     const double distance = distance_.item<double>(), rate = distance * learning_rate;
     const double grown = distance / kFirstDistance;

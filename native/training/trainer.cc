@@ -69,7 +69,8 @@ void DenoisingTrainer::encode_text(const std::vector<at::Tensor>& input_ids, Con
 at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tensor& timesteps,
                                         const Conditions& conditions,
                                         const std::vector<at::Tensor>& input_ids, const at::Tensor& target,
-                                        const Loss& loss, double factor, bool reduces) {
+                                        const Loss& loss, double factor, bool reduces,
+                                        const std::optional<ReleasedStep>& released) {
   const bool trains_text = !text_encoders_.empty();
   if (trains_text && (input_ids.size() != text_encoders_.size() || conditions.embeddings.defined()))
     throw Error("ERR_INVALID_ARGUMENT",
@@ -88,7 +89,7 @@ at::Tensor DenoisingTrainer::micro_step(const at::Tensor& sample, const at::Tens
           throw Error("ERR_INVALID_ARGUMENT", "the target differs in shape from what the model predicts");
         return loss_of(loss, prediction.to(at::kFloat), target.to(at::kFloat));
       },
-      factor, reduces);
+      factor, reduces, released);
 }
 
 }  // namespace ip2p

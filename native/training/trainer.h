@@ -43,7 +43,7 @@ class DenoisingTrainer : public ParameterTrainer {
   /// @param reduces as accumulate
   at::Tensor micro_step(const at::Tensor& sample, const at::Tensor& timesteps, const Conditions& conditions,
                         const std::vector<at::Tensor>& input_ids, const at::Tensor& target, const Loss& loss,
-                        double factor, bool reduces);
+                        double factor, bool reduces, const std::optional<ReleasedStep>& released);
 
  private:
   void encode_text(const std::vector<at::Tensor>& input_ids, Conditions& conditions) const;

@@ -80,7 +80,7 @@ describe("what training needs", () => {
   test("is weights, gradients, moments, activations and what is not trained", () => {
     expect(needs()).toEqual({
       ...{ weights: 4040, remainders: 0, moments: 8080, "EMA weights": 0 },
-      ...{ gradients: 4040, "frozen models": 300, activations: 800 },
+      ...{ gradients: 4040, "copies of weights": 0, "frozen models": 300, activations: 800 },
     });
   });
 
@@ -89,6 +89,15 @@ describe("what training needs", () => {
     [{ gradientCheckpointing: true }, { activations: 80 }],
     [{ mixedPrecision: "bf16" }, { activations: 400 }],
     [{ mixedPrecision: "bf16", shadowWeights: true }, { weights: 6040 }],
+    [{ releaseGradients: true }, { gradients: 0, "copies of weights": 0, activations: 800 }],
+    [
+      { releaseGradients: true, mixedPrecision: "bf16" },
+      { gradients: 0, "copies of weights": 2000 },
+    ],
+    [
+      { releaseGradients: true, mixedPrecision: "bf16", gradientCheckpointing: true },
+      { gradients: 0, "copies of weights": 0 },
+    ],
     [{ use8bitAdam: true }, { moments: 2031.25 + 80 }],
     [{ weightsDtype: "bf16" }, { weights: 2040, gradients: 2040 }],
     [
@@ -139,13 +148,20 @@ describe("a run that does not fit is refused with the settings that would", () =
       /; with (gradientCheckpointing, )?use8bitAdam and weightsDtype "bf16" it needs \d\d\.\d GB$/,
     ],
     ["SDXL in 24 GB with every saving", XL, 24, SMALLEST, undefined],
-    ["SDXL in 12 GB", XL, 12, SMALLEST, /; every setting that saves memory is on: a smaller resolution/],
+    ["SDXL in 12 GB", XL, 12, SMALLEST, /; even with releaseGradients it needs 1\d\.\d GB: a smaller resolution/],
+    [
+      "SDXL in 12 GB with released gradients",
+      XL,
+      12,
+      { ...SMALLEST, releaseGradients: true },
+      /; every setting that saves memory is on: a smaller resolution/,
+    ],
     [
       "SDXL in 12 GB with nothing",
       XL,
       12,
       {},
-      /; even with .*use8bitAdam and weightsDtype "bf16" it needs 1\d\.\d GB: /,
+      /; even with .*use8bitAdam, weightsDtype "bf16" and releaseGradients it needs 1\d\.\d GB: /,
     ],
   ])("%s", async (_, run, gigabytes, more, message) => {
     const said = await refusal(run, gigabytes, more);
@@ -170,6 +186,7 @@ describe("a run that does not fit is refused with the settings that would", () =
           weightsRounding: remedy.includes("stochastic") ? "stochastic" : "compensated",
           cacheLatents: remedy.includes("cacheLatents"),
           gradientCheckpointing: remedy.includes("gradientCheckpointing"),
+          releaseGradients: remedy.includes("releaseGradients"),
           use8bitAdam: remedy.includes("use8bitAdam"),
           weightsDtype: remedy.includes("weightsDtype") ? "bf16" : "fp32",
         };

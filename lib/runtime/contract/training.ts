@@ -29,6 +29,7 @@ export interface TrainingAddon {
     loss: NativeLoss,
     factor: number,
     reduces: boolean,
+    update: NativeReleasedStep | null,
     cancel: NativeCancelToken | null,
   ): Promise<NativeTensor>;
   /** Resolves to the loss: one element, not multiplied by `factor`. */
@@ -90,6 +91,14 @@ export interface NativeLoss {
   weights: NativeTensor | null;
 }
 
+/** How a micro-step updates the parameters. */
+export interface NativeReleasedStep {
+  learningRate: number;
+  /** Of each parameter's gradient. */
+  maxGradNorm: number;
+  emaDecay: number | null;
+}
+
 export interface NativeTrainer {
   dispose(): void;
 }
@@ -105,6 +114,8 @@ export interface NativeTrainerOptions {
   shardRank: number;
   shardCount: number;
   gradientCheckpointing: boolean;
+  /** Every micro-step updates the parameters, each as soon as its gradient is there. */
+  releaseGradients: boolean;
   /** Keeps shadow weights in the type of mixed precision: identical results, faster, for two bytes per weight. */
   shadowWeights: boolean;
   /** Keeps the weights of linear and convolutional layers in bfloat16; all others stay float32. */

@@ -30,6 +30,11 @@ export const memoryOptions = declareOptions({
     group: GROUP,
     help: "recompute activations in the backward pass instead of keeping them: less memory, more time",
   },
+  release_gradients: {
+    type: "boolean",
+    group: GROUP,
+    help: "update each parameter within the backward pass, as soon as its gradient is there, and free the gradient, so that there are never all of them (Lv et al. 2023, arXiv 2306.09782); gradients are then clipped one parameter at a time",
+  },
   shadow_weights: {
     type: "boolean",
     group: GROUP,

@@ -43,7 +43,7 @@ async function train() {
     ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, optimizer: "adamw" },
     ...{ useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
     ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, dropoutSeed: 0 },
-    ...{ shardRank: 0, shardCount: 1 },
+    ...{ shardRank: 0, shardCount: 1, releaseGradients: false },
   });
   const context = await Tensor.zeros([1, 7, 32]);
   const timestep = Tensor.from(BigInt64Array.of(1n), [1]);
@@ -58,6 +58,7 @@ async function train() {
       { kind: "l2", deltas: null, weights: null },
       1,
       false,
+      null,
       null,
     );
   const peak = await peakOf(step, await input(8), await input(96));

@@ -47,7 +47,7 @@ const trainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, optimizer: "adamw" },
   ...{ useEma: true, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
   ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, dropoutSeed: 0 },
-  ...{ shardRank: 0, shardCount: 1 },
+  ...{ shardRank: 0, shardCount: 1, releaseGradients: false },
 };
 const loss = { kind: "huber", deltas: Tensor.from([0.1]).handle, weights: Tensor.from([1]).handle };
 const newAdapter = {
@@ -365,7 +365,7 @@ const addonExamples = {
   createTrainer: () => [unet.handle, [], trainerOptions],
   trainerMicroStep: () => [
     ...[trainer, h(sample), h(timestep), { embeddings: h(context) }, h(target)],
-    ...[loss, 1, false, null],
+    ...[loss, 1, false, null, null],
   ],
   addTrainableAdapter: () => [text.handle, newAdapter, generator.handle],
   createAutoencoderTrainer: () => [vae.handle, trainerOptions],
