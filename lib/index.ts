@@ -59,7 +59,7 @@ export type { LoraSourceOptions } from "./lora/source.js";
 export type { LoraWeight, LoraWeights } from "./lora/weights.js";
 export type { AdapterWeights } from "./models/adapter-weights.js";
 export { AutoencoderKL, type AutoencoderKLConfig, DiagonalGaussian } from "./models/autoencoder_kl.js";
-export { builtInModel } from "./models/built-in.js";
+export { builtInModel, builtInPhotoModel } from "./models/built-in.js";
 export {
   type CLIPTextConfig,
   type CLIPTextForwardOptions,

@@ -5,7 +5,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { editorOf, scoreEdits, summarise, worldExamples } from "../dist/evaluation/world.js";
-import { builtInModel, InstructPix2PixPipeline } from "../dist/index.js";
+import { builtInModel, builtInPhotoModel, InstructPix2PixPipeline } from "../dist/index.js";
+import { Album, findPhotos } from "../dist/photos/index.js";
+import { judgedPhotos, summarisePhotos } from "../dist/photos/score.js";
 import { lessonExample } from "../dist/world/index.js";
 import { ASKED, PAIRS, STEPS, teach, writeLesson } from "./demo/lesson.mjs";
 import { drawPage } from "./demo/page.mjs";
@@ -18,6 +20,9 @@ const folder = join(root, "demo");
 /** Seed of scenes and edits that the model was not trained on. */
 const SEED = 20;
 const EDITS = 20;
+/** Edits of photographs, and the side of the crops. */
+const PHOTO_EDITS = 10;
+const PHOTO_SIDE = 192;
 const QUESTIONS = 40;
 
 const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
@@ -25,17 +30,21 @@ const shown = (path) => relative(process.cwd(), path) || path;
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 /** Edits and scores examples with a model. */
-async function score(model, examples, total, what) {
+async function score(model, examples, total, what, { summary: summaryOf = summarise, batch = 4 } = {}) {
   const since = performance.now();
   const pipeline = await InstructPix2PixPipeline.fromPretrained(model, { device: "auto" });
   const results = await scoreEdits(examples, editorOf(pipeline, EDITING), {
-    batch: 4,
+    batch,
     onProgress: ({ length }) => line(`  ${what.padEnd(42)} ${bar(length, total)} ${length}/${total}`, false),
   });
   pipeline.dispose();
-  const summary = summarise(results);
+  const summary = summaryOf(results);
   line(`  ${what.padEnd(42)} ${bar(1, 1)} ${percent(summary.success)} of ${total} succeed, ${seconds(since)}`);
   return { results, ...summary };
+}
+
+function summaryOfPhotos(results) {
+  return summarisePhotos(results.map(({ example: { family }, score: one }) => ({ ...one, family, bound: one.error })));
 }
 
 async function demo() {
@@ -43,7 +52,19 @@ async function demo() {
   console.log(bold("instruct-pix2pix: images edited by instruction\n"));
   await mkdir(folder, { recursive: true });
 
-  const world = await score(builtInModel, worldExamples(SEED, EDITS), EDITS, "edits known to the built-in model");
+  const { usable } = await findPhotos(join(builtInPhotoModel, "examples"), PHOTO_SIDE);
+  const album = new Album(join(builtInPhotoModel, "examples"), usable, PHOTO_SIDE);
+  const photos = await score(
+    builtInPhotoModel,
+    judgedPhotos(album, SEED, PHOTO_EDITS),
+    PHOTO_EDITS,
+    "edits of photographs",
+    { summary: summaryOfPhotos, batch: 1 },
+  );
+  for (const { example, score: one } of photos.results)
+    line(`    ${one.success ? green("✓") : red("✗")} ${example.instruction}`);
+
+  const world = await score(builtInModel, worldExamples(SEED, EDITS), EDITS, "edits of drawings");
   for (const { example, score: one } of world.results.slice(0, 10))
     line(`    ${one.success ? green("✓") : red("✗")} ${example.instruction}`);
 
@@ -69,7 +90,7 @@ async function demo() {
   await writeFile(sheet, await drawSheet(examples, summarise([...world.results, ...after.results])));
   const all = { before, after, known, pairs: PAIRS, steps: STEPS, seconds: taughtIn };
   const elapsed = (performance.now() - started) / 1000;
-  await writeFile(page, await drawPage({ world, lesson: all, losses, seconds: elapsed }));
+  await writeFile(page, await drawPage({ photos, world, lesson: all, losses, seconds: elapsed }));
 
   console.log(`\n  ${green("✓")} ${bold(shown(page))} and ${bold(shown(sheet))}, in ${seconds(started)}\n`);
   console.log("  To train a model of your choice on your own edits:");

@@ -5,11 +5,11 @@
 //
 // MODEL names the model, PORT the port.
 
-import { builtInModel } from "instruct-pix2pix";
+import { builtInPhotoModel } from "instruct-pix2pix";
 import { createServer } from "instruct-pix2pix/server";
 
 const server = await createServer({
-  models: { edit: process.env.MODEL ?? builtInModel },
+  models: { edit: process.env.MODEL ?? builtInPhotoModel },
   port: Number(process.env.PORT ?? 8080),
 });
 server.app.get("/", async () => "Send an image and an instruction to /edit.\n");

@@ -2,6 +2,7 @@ import { InstructPix2PixError } from "../core/errors.js";
 import { Generator } from "../core/generator.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
 import type { RgbImage } from "../images/index.js";
+import { BUILT_IN_GUIDANCE } from "../models/built-in.js";
 import type { EditOptions } from "../pipelines/stable_diffusion/instruct_pix2pix.js";
 import { drawScene } from "../world/draw.js";
 import { EDIT_FAMILIES, type EditFamily } from "../world/edit.js";
@@ -185,7 +186,7 @@ const OPTIONS = optionNames<EvaluateWorldOptions>()({
 });
 
 /** How the built-in model edits best. */
-export const WORLD_EDITING = { numInferenceSteps: 20, guidanceScale: 2, imageGuidanceScale: 1.5 };
+export const WORLD_EDITING = { numInferenceSteps: 20, ...BUILT_IN_GUIDANCE };
 
 /** The largest counts and sizes that make sense. */
 const MOST = { count: 1_000_000, batch: 1024, size: 1024, seed: Number.MAX_SAFE_INTEGER };

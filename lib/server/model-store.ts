@@ -6,7 +6,7 @@ import { quote } from "../core/quote.js";
 import { Semaphore } from "../core/semaphore.js";
 import { gigabytes } from "../files/disk.js";
 import type { RunLora } from "../lora/run-loras.js";
-import { builtInModel } from "../models/built-in.js";
+import { builtInKind } from "../models/built-in.js";
 import type { JointPassInfo } from "../pipelines/batching/step-batcher.js";
 import { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
 import { type LoraChoice, ServedAdapters } from "./adapters.js";
@@ -98,7 +98,7 @@ export class ModelStore implements Disposable {
     for (const [name, model] of Object.entries(models)) {
       const pipeline = typeof model !== "string" && "run" in model ? model : undefined;
       const source = pipeline ? undefined : typeof model === "string" ? { from: model } : (model as ModelSource);
-      const about = source ? await aboutSource(source) : describeModel(pipeline!, false);
+      const about = source ? await aboutSource(source) : describeModel(pipeline!);
       const adapters = new ServedAdapters(loras);
       entries.set(name, {
         ...{ name, about, source, created: Math.floor(Date.now() / 1000), bytes: 0, holds: 0, used: 0 },
@@ -248,7 +248,7 @@ export class ModelStore implements Disposable {
     }
     entry.pipeline = pipeline;
     entry.loaded = true;
-    entry.about = describeModel(pipeline, from === builtInModel);
+    entry.about = describeModel(pipeline, builtInKind(from));
     // What it takes was not known before it was loaded for the first time.
     while (this.#loadedBytes > budget && this.#evictOldest(entry));
     if (offload && pipeline instanceof DiffusionPipeline) await pipeline.enableModelCpuOffload(device);
@@ -274,5 +274,5 @@ export class ModelStore implements Disposable {
 
 /** What is known of a model whose weights are not loaded. */
 async function aboutSource({ from, ...options }: ModelSource): Promise<ModelDescription> {
-  return describeClass(await readPipelineClass(from, options), from === builtInModel);
+  return describeClass(await readPipelineClass(from, options), builtInKind(from));
 }

@@ -1,6 +1,7 @@
 import type { FromPretrainedOptions } from "../components/load.js";
 import { InstructPix2PixError, isInstructPix2PixError } from "../core/errors.js";
 import { quote } from "../core/quote.js";
+import { BUILT_IN_GUIDANCE, type BuiltInKind } from "../models/built-in.js";
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from "../pipelines/auto.js";
 import { DiffusionPipeline } from "../pipelines/diffusion_pipeline.js";
 import { classNameFor, type Task } from "../pipelines/families.js";
@@ -38,7 +39,10 @@ export interface ModelDescription {
   instructed: boolean;
   /** WIDTHxHEIGHT that it was trained for; null if that is not known, or not before it is loaded. */
   size: string | null;
-  built_in: boolean;
+  /** Which of the built-in models it is, by what it edits; null for any other. */
+  built_in: BuiltInKind | null;
+  /** The guidance that suits it; null for the pipeline's own. */
+  guidance_scale: number | null;
 }
 
 /** A model that is loaded. */
@@ -80,7 +84,7 @@ export function serve(name: string, pipeline: ImagePipeline, about: ModelDescrip
 
 const TASKS = { edit: "image2image", inpaint: "inpainting", generate: "text2image" } as const;
 
-export function describeModel(pipeline: ImagePipeline, builtIn: boolean): ModelDescription {
+export function describeModel(pipeline: ImagePipeline, builtIn?: BuiltInKind): ModelDescription {
   const size = pipeline instanceof LatentPipeline ? trainedSize(pipeline) : undefined;
   const about = describeClass(pipeline.className, builtIn);
   const uses = about.instructed ? about.uses : about.uses.filter((use) => canBe(use, pipeline));
@@ -100,7 +104,7 @@ function canBe(use: Use, pipeline: ImagePipeline): boolean {
 }
 
 /** What the class alone says of a model. */
-export function describeClass(className: string, builtIn: boolean): ModelDescription {
+export function describeClass(className: string, builtIn?: BuiltInKind): ModelDescription {
   const instructed = /InstructPix2Pix/.test(className);
   const uses = Object.keys(TASKS) as Use[];
   return {
@@ -108,7 +112,8 @@ export function describeClass(className: string, builtIn: boolean): ModelDescrip
     uses: instructed ? ["edit"] : uses.filter((use) => isForTask(TASKS[use], className)),
     instructed,
     size: null,
-    built_in: builtIn,
+    built_in: builtIn ?? null,
+    guidance_scale: builtIn ? BUILT_IN_GUIDANCE.guidanceScale : null,
   };
 }
 

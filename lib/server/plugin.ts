@@ -18,12 +18,12 @@ import { loadImageLibrary } from "./pictures.js";
 import { BoundedQueue } from "./queue.js";
 import { RequestLives } from "./request-life.js";
 import { addAdminRoutes } from "./routes/admin.js";
+import { addExampleRoutes } from "./routes/examples.js";
 import { addImageRoutes } from "./routes/images.js";
 import { addJobRoutes } from "./routes/jobs.js";
 import { addModelRoutes } from "./routes/models.js";
 import { addPage } from "./routes/page.js";
 import { addSdRoutes } from "./routes/sdapi.js";
-import { addWorldRoutes } from "./routes/world.js";
 import { warmUp } from "./run.js";
 import type { Serving } from "./serving.js";
 
@@ -88,7 +88,7 @@ export async function editsPlugin(
   addModelRoutes(app, serving);
   addImageRoutes(app, serving);
   addSdRoutes(app, serving);
-  addWorldRoutes(app, serving);
+  addExampleRoutes(app, serving);
   if (settings.jobsDir !== undefined) {
     jobs = await Jobs.open(serving, resolve(settings.jobsDir));
     addJobRoutes(app, serving, jobs);

@@ -38,7 +38,7 @@ export function useOf(pictures: RequestPictures | undefined): Use {
  * @throws an `HttpError` if the model is not for it; otherwise as the pipeline's `run`
  */
 export async function runRequest(
-  model: Pick<HeldModel, "pipelineFor" | "loras">,
+  model: Pick<HeldModel, "about" | "pipelineFor" | "loras">,
   { fields, pictures, size }: PictureRequest,
   { signal, onStep, onPreview }: RunWatcher,
 ): Promise<ImagesResult> {
@@ -49,7 +49,8 @@ export async function runRequest(
   const previews = previewSteps(pipeline, fields, onPreview !== undefined);
   const options = {
     ...{ prompt, signal, numInferenceSteps: num_inference_steps, numImagesPerPrompt: n },
-    ...given({ negativePrompt: negative_prompt, guidanceScale: guidance_scale, seed: fields.seed }),
+    ...given({ negativePrompt: negative_prompt, seed: fields.seed }),
+    ...given({ guidanceScale: guidance_scale ?? model.about.guidance_scale ?? undefined }),
     ...(model.loras.length > 0 && { loras: model.loras }),
     ...given({ imageGuidanceScale: image_guidance_scale, strength }),
     ...(await placeOf(pipeline, { pictures, size, fields })),

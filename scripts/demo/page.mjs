@@ -1,11 +1,16 @@
 /** The demo's page, with all images inside. */
-export async function drawPage({ world, lesson, losses, seconds }) {
-  const picture = async (image) => {
+export async function drawPage({ photos, world, lesson, losses, seconds }) {
+  const picture = async (image, side = 128) => {
     const data = await (await image.resize(192, 192, "lanczos")).encode("png");
-    return `<img width="128" height="128" alt="" src="data:image/png;base64,${data.toString("base64")}">`;
+    return `<img width="${side}" height="${side}" alt="" src="data:image/png;base64,${data.toString("base64")}">`;
   };
-  const row = async (pictures, text, success) =>
-    `<figure><div>${(await Promise.all(pictures.map(picture))).join("")}</div><figcaption class="${success ? "good" : "bad"}">${escaped(text)}</figcaption></figure>`;
+  const row = async (pictures, text, success, side) =>
+    `<figure><div>${(await Promise.all(pictures.map((each) => picture(each, side)))).join("")}</div><figcaption class="${success ? "good" : "bad"}">${escaped(text)}</figcaption></figure>`;
+  const photographs = await Promise.all(
+    photos.results.map(({ example, picture: result, score }) =>
+      row([example.original, result, example.target], example.instruction, score.success, 170),
+    ),
+  );
   const known = await Promise.all(
     world.results.map(({ example, picture: result, score }) =>
       row([example.original, result, example.target], example.instruction, score.success),
@@ -38,9 +43,12 @@ export async function drawPage({ world, lesson, losses, seconds }) {
   svg { width: 100%; max-width: 640px; height: auto; } strong { font-size: 1.15em; }
 </style>
 <h1>instruct-pix2pix: the demo</h1>
-<p>Computed on this machine in ${Math.round(seconds)} seconds by the small built-in model, which was trained with this package.</p>
-<h2>Known edits</h2>
-<p>Each row: the original, the result, the ground truth. <strong>${percent(world.success)}</strong> of these ${world.count} edits succeed: the result is nearer to the ground truth than to the original and to 15 other edits.</p>
+<p>Computed on this machine in ${Math.round(seconds)} seconds by the two small built-in models, which were trained with this package.</p>
+<h2>Photographs</h2>
+<p>Each row: a photograph, the result, the ground truth, which is computed by an image filter. The model has never seen these photographs. <strong>${percent(photos.success)}</strong> of these ${photos.count} edits succeed: the result is nearer to the ground truth than to the original and to 15 other edits.</p>
+<div class="grid wide">${photographs.join("\n")}</div>
+<h2>Drawings</h2>
+<p>The other model edits drawings of shapes. Each row: the original, the result, the ground truth. <strong>${percent(world.success)}</strong> of these ${world.count} edits succeed: the result is nearer to the ground truth than to the original and to 15 other edits.</p>
 <div class="grid">${known.join("\n")}</div>
 <h2>A new edit</h2>
 <p>Old photographs, which the model had never seen: trained on ${lesson.pairs} pairs, half of them known edits, in ${lesson.steps} steps of <code>train()</code>, ${Math.round(lesson.seconds)} seconds. On ${lesson.after.count} unseen scenes success rises from <strong>${percent(lesson.before.success)}</strong> to <strong>${percent(lesson.after.success)}</strong>; on the known edits it was ${percent(world.success)} before training and is ${percent(lesson.known.success)} after it. Each row: the original, the result before training, after training, the ground truth.</p>

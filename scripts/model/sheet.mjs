@@ -2,8 +2,8 @@ import sharp from "sharp";
 import { textElement, textWidth } from "../../dist/drawing/letters.js";
 import { COLOURS, svgDocument } from "../../dist/drawing/svg.js";
 
-/** Screen pixels per image pixel. */
-const SCALE = 3;
+/** Screen pixels of an image's side. */
+const SIDE = 192;
 const MARGIN = 44;
 /** Gap between the images of an example. */
 const GAP = 12;
@@ -27,7 +27,7 @@ const RATIO = 4 / 3;
  * @returns {Promise<Buffer>} a PNG
  */
 export async function drawSheet(results, summary, title = "instruct pix2pix") {
-  const side = results[0].example.original.width * SCALE;
+  const side = SIDE;
   const cell = { width: 3 * side + 2 * GAP, height: TEXT + BELOW_TEXT + side };
   const sizeFor = (columns) => ({
     columns,

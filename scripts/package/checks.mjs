@@ -79,6 +79,7 @@ export function packageProblems({ root, targets, packages }) {
     "dist/web/index.html",
     "CMakeLists.txt",
     "models/tiny/model_index.json",
+    "models/photo/model_index.json",
   ])
     if (!packages.root.files.includes(needed)) problems.push(`${name} lacks ${needed}`);
   return problems;

@@ -1,5 +1,6 @@
 // All settings that determine the built-in model for photographs.
 
+import { BUILT_IN_GUIDANCE } from "../../dist/models/built-in.js";
 import {
   AUTOENCODER_LEARNING,
   autoencoderConfig,
@@ -12,6 +13,8 @@ import {
 /** Width and height of the crops that it first learns from, and of those at the end. */
 export const SIZE = 64;
 export const LARGE = 128;
+/** The longer side of an image that it edits, unless another is asked for. */
+const EDITED = 256;
 /** Tokens of an instruction, the start and the end included. */
 export const TOKENS = 24;
 /** Seeds of crops and edits. */
@@ -19,7 +22,7 @@ export const SEEDS = { autoencoder: 1, training: 2, large: 3, check: 4 };
 
 export const AUTOENCODER = {
   ...AUTOENCODER_LEARNING,
-  ...{ config: autoencoderConfig([32, 64, 64], LARGE, 8), size: SIZE, pictures: 24_000, steps: 5000 },
+  ...{ config: autoencoderConfig([32, 64, 64], EDITED, 8), size: SIZE, pictures: 24_000, steps: 4500 },
 };
 
 export const TEXT_ENCODER = textEncoderConfig(TOKENS);
@@ -30,29 +33,30 @@ export const SCHEDULER = { ...COMMON_SCHEDULER, _diffusers_version: "0.42.1", re
 
 /** What the UNet and the text encoder are trained on: folders in the work folder, in the options of `ip2p make-dataset`. */
 export const PAIRS = {
-  pairs: { count: 60_000, seed: SEEDS.training, resolution: SIZE },
-  "pairs-large": { count: 16_000, seed: SEEDS.large, resolution: LARGE },
+  pairs: { count: 40_000, seed: SEEDS.training, resolution: SIZE },
+  "pairs-large": { count: 12_000, seed: SEEDS.large, resolution: LARGE },
 };
 
 /** With less noise the result is already visible, and the instruction is not needed. */
-const NOISY = { timestepBiasStrategy: "later", timestepBiasPortion: 0.4, timestepBiasMultiplier: 2 };
+const NOISY = { timestepBiasStrategy: "later", timestepBiasPortion: 0.4, timestepBiasMultiplier: 4 };
 
 /** Runs of `train()`, each starting from the model of the one before. */
 export const STAGES = [
   {
     name: "first",
     pairs: "pairs",
-    options: { ...TRAINING, ...NOISY, resolution: SIZE, maxTrainSteps: 16_000, lrWarmupSteps: 500 },
+    options: { ...TRAINING, ...NOISY, resolution: SIZE, maxTrainSteps: 20_000, lrWarmupSteps: 500 },
   },
   {
     name: "large",
     pairs: "pairs-large",
     options: {
       ...TRAINING,
-      ...{ resolution: LARGE, trainBatchSize: 16, maxTrainSteps: 4000, learningRate: 4e-4, lrWarmupSteps: 200 },
+      ...NOISY,
+      ...{ resolution: LARGE, trainBatchSize: 16, maxTrainSteps: 6000, learningRate: 4e-4, lrWarmupSteps: 200 },
     },
   },
 ];
 
 /** How the finished model edits, in the options of a pipeline's `run()`. */
-export const EDITING = { numInferenceSteps: 20, guidanceScale: 2, imageGuidanceScale: 1.2 };
+export const EDITING = { numInferenceSteps: 20, ...BUILT_IN_GUIDANCE };

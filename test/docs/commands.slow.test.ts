@@ -61,7 +61,7 @@ const nothing: Check = () => {};
 /** Commands that are not run, the reason, and the check instead. */
 const NOT_RUN: [command: RegExp, why: string, check: Check][] = [
   [/^npm run demo$/, "takes minutes; a step of its own in .ci/run", knowsItsFlags],
-  [/^npm run (?:bench|tiny)/, "takes minutes to hours", knowsItsFlags],
+  [/^npm run (?:bench|photo|tiny)/, "takes minutes to hours", knowsItsFlags],
   [/^scripts\/gpu-check\.sh/, "needs a GPU, and builds the addon", knowsItsFlags],
   [/^python3 -m venv|^bench-env\/bin\/pip install/, "installs packages of Python from the network", nothing],
   [/^ip2p (?:install|build)\b/, "changes the installation that this test runs on", parsed],

@@ -5,7 +5,8 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Everything that is written for users, by its path in the repository. */
 export const PAGES = [
-  ...["README.md", "CHANGELOG.md", "models/tiny/README.md", "examples/README.md", "examples/server/README.md"],
+  ...["README.md", "CHANGELOG.md", "models/photo/README.md", "models/tiny/README.md"],
+  ...["examples/README.md", "examples/server/README.md"],
   ...readdirSync(`${root}/docs`)
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`),

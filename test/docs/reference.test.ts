@@ -13,6 +13,7 @@ const OTHER_PROGRAMS = [
   "docs/packaging.md",
   "docs/deployment.md",
   "docs/distributed.md",
+  "models/photo/README.md",
   "models/tiny/README.md",
 ];
 

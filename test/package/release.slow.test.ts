@@ -35,6 +35,7 @@ class Repository {
       "CMakeLists.txt": "",
       "native/addon.cc": "",
       "models/tiny/model_index.json": "{}",
+      "models/photo/model_index.json": "{}",
       "dist/index.js": "",
       "dist/web/index.html": "",
       "dist/cli/main.js": "#!/usr/bin/env node\n",
@@ -245,6 +246,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("a releas
       "dist/web/index.html",
       "CMakeLists.txt",
       "models/tiny/model_index.json",
+      "models/photo/model_index.json",
     ];
     const problems = (root: object, platform: object) =>
       packageProblems({

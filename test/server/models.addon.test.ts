@@ -183,5 +183,18 @@ describe("a server", () => {
     expect(pipe.activeAdapters).toEqual([]);
   });
 
+  it("gives a built-in model the guidance that suits it, unless a request says another", async () => {
+    await start({ models: { drawings: builtInModel, other: tiny } });
+    const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: object[] };
+    expect(data).toMatchObject([
+      { id: "drawings", built_in: "world", guidance_scale: 2 },
+      { id: "other", built_in: null, guidance_scale: null },
+    ]);
+    const image = async (more: object) => (await edit({ model: "drawings", ...more })).data!;
+    const own = await image({});
+    expect(own.equals(await image({ guidance_scale: 2 }))).toBe(true);
+    expect(own.equals(await image({ guidance_scale: 7.5 }))).toBe(false);
+  });
+
   const textPipe = () => StableDiffusionImg2ImgPipeline.fromPretrained(text, { device: "cpu" });
 });

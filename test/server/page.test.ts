@@ -68,6 +68,16 @@ it("an image of the world comes with instructions, always the same for a number"
   for (const number of ["-1", "x", "1e9"]) expect((await get(`/examples/world/${number}`)).statusCode).toBe(400);
 });
 
+it("a photograph comes with instructions for it, always the same for a number", async () => {
+  const { b64_json, instructions } = (await get("/examples/photos/7")).json();
+  expect(new Set(instructions).size).toBe(6);
+  const { width, height } = await loadImage(Buffer.from(b64_json, "base64"));
+  expect(Math.min(width, height)).toBeGreaterThanOrEqual(200);
+  expect((await get("/examples/photos/7")).json()).toEqual({ b64_json, instructions });
+  expect((await get("/examples/photos/8")).json().b64_json).not.toBe(b64_json);
+  for (const number of ["-1", "x", "1e9"]) expect((await get(`/examples/photos/${number}`)).statusCode).toBe(400);
+});
+
 describe("/openapi.json", () => {
   it("describes all routes of the API, with what they validate", async () => {
     const { paths, openapi } = (await get("/openapi.json")).json();

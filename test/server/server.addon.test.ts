@@ -427,7 +427,7 @@ describe("ip2p serve", () => {
       expect(listed.data.map(({ id }) => id)).toEqual(["tiny"]);
       const edits = [
         edit(form({ ...LONG, num_inference_steps: 10 })),
-        edit(form({ prompt, num_inference_steps: 2, seed: 5 })),
+        edit(form({ prompt, num_inference_steps: 2, seed: 5, guidance_scale: 7.5 })),
       ];
       const cutOff = edit(form({ prompt, num_inference_steps: 1000 })).catch(() => "cut off");
       await until(async () => (await child.metric("ip2p_num_requests_waiting")) === 2);

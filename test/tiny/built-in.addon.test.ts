@@ -83,9 +83,9 @@ test("ip2p edit uses the built-in model by default, and says so", async () => {
     "--num_inference_steps",
     "2",
   ];
-  const { status, stderr } = await ip2p(args, { cwd: place.folder });
+  const { status, stdout } = await ip2p(args, { cwd: place.folder });
   expect(status).toBe(0);
-  expect(stderr).toMatch(/no --model is given: the built-in one is used/);
+  expect(stdout).toMatch(/no --model is given: the small built-in one for drawings of shapes is used/);
   const { width, height } = await loadImage(place.at("out.png"));
   expect([width, height]).toEqual([64, 64]);
 });

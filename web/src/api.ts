@@ -8,7 +8,9 @@ export interface Model {
   uses: ("edit" | "inpaint" | "generate")[];
   instructed: boolean;
   size: string | null;
-  built_in: boolean;
+  /** What it edits, if it is built in. */
+  built_in: "photos" | "world" | null;
+  guidance_scale: number | null;
 }
 
 /** What the server says of its fields. */
@@ -135,9 +137,12 @@ export async function fetchLimits(): Promise<Limits> {
   };
 }
 
-/** An image that the built-in model knows, and what may be done with it. */
-export async function fetchExample(number: number): Promise<{ image: Blob; instructions: string[] }> {
-  const { b64_json, instructions } = await (await ask(`examples/world/${number}`)).json();
+/** An image that a built-in model knows, and what may be done with it. */
+export async function fetchExample(
+  kind: "photos" | "world",
+  number: number,
+): Promise<{ image: Blob; instructions: string[] }> {
+  const { b64_json, instructions } = await (await ask(`examples/${kind}/${number}`)).json();
   return { image: blobOf(b64_json, "image/png"), instructions };
 }
 

@@ -28,9 +28,8 @@ export const DEFAULTS: Settings = {
 };
 
 /** What suits a model. */
-export function defaultsFor({ built_in }: Model): Partial<Settings> {
-  // As it was measured.
-  return built_in ? { guidance_scale: 2, image_guidance_scale: 1.5 } : { guidance_scale: 7.5 };
+export function defaultsFor({ guidance_scale }: Model): Partial<Settings> {
+  return { guidance_scale: guidance_scale ?? DEFAULTS.guidance_scale };
 }
 
 /** Settings out of JSON that may come from anywhere: what is unknown or of another type is dropped. */

@@ -66,13 +66,18 @@ export function change(changes: Partial<Settings>): void {
 }
 
 export function chooseModel(id: string): void {
+  takeModel(id);
+  if (model.value?.built_in && (!source.value || isExample(source.value))) void drawExample();
+}
+
+function takeModel(id: string): void {
   const chosen = models.value.find((each) => each.id === id);
   if (!chosen) return;
   change({ model: id, ...defaultsFor(chosen) });
   if (!chosen.built_in) suggestions.value = chosen.instructed ? COMMON : [];
 }
 
-/** Asks the server what it has. The built-in model gets an image that it knows, so that it can be tried at once. */
+/** Asks the server what it has. A built-in model gets an image that it knows, so that it can be tried at once. */
 export async function connect(): Promise<void> {
   try {
     const [found, adapters, bounds] = await Promise.all([fetchModels(), fetchLoras(), fetchLimits()]);
@@ -82,7 +87,7 @@ export async function connect(): Promise<void> {
     change({ loras: Object.fromEntries(kept) });
     limits.value = bounds;
     keyNeeded.value = false;
-    if (!model.value) chooseModel(found[0]!.id);
+    if (!model.value) takeModel(found[0]!.id);
     else if (!model.value.built_in && model.value.instructed) suggestions.value = COMMON;
     if (model.value?.built_in && !source.value) await drawExample();
   } catch (error) {
@@ -91,11 +96,24 @@ export async function connect(): Promise<void> {
   }
 }
 
+const EXAMPLE = "example.png";
+
+/** Whether an image came from the server, so that it may be replaced by one that suits another model. */
+const isExample = ({ name }: Source) => name === EXAMPLE;
+
+/** Takes an image that the chosen built-in model knows. */
 export async function drawExample(): Promise<void> {
-  const { image, instructions } = await fetchExample(Math.floor(Math.random() * 1_000_000));
-  await takeFile(image, "example.png");
-  suggestions.value = instructions;
-  change({ prompt: instructions[0]! });
+  const kind = model.value?.built_in;
+  if (!kind) return;
+  try {
+    const { image, instructions } = await fetchExample(kind, Math.floor(Math.random() * 1_000_000));
+    if (model.value?.built_in !== kind) return;
+    await takeFile(image, EXAMPLE);
+    suggestions.value = instructions;
+    change({ prompt: instructions[0]! });
+  } catch (error) {
+    fail(error);
+  }
 }
 
 /** Takes an image that was chosen, dropped or pasted. */

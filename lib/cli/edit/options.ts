@@ -19,7 +19,7 @@ export const editOptions = declareOptions({
   model: {
     type: "string",
     value: "DIR|HUB_ID|FILE",
-    help: "an InstructPix2Pix model of Stable Diffusion or Stable Diffusion XL: a folder as diffusers saves it, a checkpoint folder of ip2p train, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub; by default the small built-in one, which knows 64×64 images of simple shapes only",
+    help: "an InstructPix2Pix model of Stable Diffusion or Stable Diffusion XL: a folder as diffusers saves it, a checkpoint folder of ip2p train, one safetensors file in the original layout, or the id of a repository on the Hugging Face hub; by default a small built-in one: for photographs, or, if the image has 64×64 pixels, for drawings of simple shapes",
   },
   image: {
     type: "string",
@@ -48,7 +48,7 @@ export const editOptions = declareOptions({
   },
   guidance_scale: {
     ...stepOptions.guidance_scale,
-    help: "how strongly the prompt is followed (text guidance); guidance is on above 1; by default 7.5, with Stable Diffusion XL 5",
+    help: "how strongly the prompt is followed (text guidance); guidance is on above 1; by default 7.5, with Stable Diffusion XL 5, with the built-in models 2",
   },
   image_guidance_scale: {
     type: "number",

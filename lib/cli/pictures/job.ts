@@ -38,6 +38,8 @@ export type ImagePipeline = DiffusionPipeline & {
 
 /** A model and the pipeline that runs it. */
 export interface PictureModel<P extends DiffusionPipeline = LatentPipeline, Configs = ModelConfigs> {
+  /** The folder of the model that is taken without `--model`, of commands that do not need one. */
+  readonly builtIn?: string;
   // biome-ignore lint/suspicious/noExplicitAny: each class has components of its own
   readonly pipelineClass: PipelineClass<any, P>;
   /** Components beside the model's, by their folders or repositories. */

@@ -15,7 +15,6 @@ import { type ModelIndex, readModelIndex } from "../../components/model-index.js
 import { InstructPix2PixError } from "../../core/errors.js";
 import { isFile } from "../../files/is-file.js";
 import { type DownloadProgress, resolvePretrained } from "../../hub/index.js";
-import { builtInModel } from "../../models/built-in.js";
 import type { DiffusionPipeline } from "../../pipelines/diffusion_pipeline.js";
 import type { SchedulerFactory } from "../../schedulers/registry.js";
 import { loadSingleFile, type SingleFileComponents } from "../../single-file/load.js";
@@ -114,8 +113,6 @@ async function findPlain<P extends DiffusionPipeline>(
   const without = values.safetyChecker || !("safetyChecker" in description.components) ? {} : NO_SAFETY_CHECK;
   const given = { ...(trained?.parts as Partial<LoadedComponents>), ...beside, ...without };
   const needed = neededFolders(description, given);
-  if (values.model === undefined)
-    reporter.warning("no --model is given: the built-in one is used, which knows 64×64 images of simple shapes only");
   let checked: string | undefined;
   const checkConfigs = async (at: string) => {
     if (!trained) checkUse(job, await readModelIndex(at));
@@ -124,7 +121,7 @@ async function findPlain<P extends DiffusionPipeline>(
   };
   const onProgress = (progress: DownloadProgress) => reporter.downloading(progress);
   const from = { revision, variant, cacheDir, localFilesOnly, onProgress, signal, ...needed, checkConfigs };
-  const folder = await resolvePretrained(values.model ?? builtInModel, from, env);
+  const folder = await resolvePretrained(values.model ?? job.builtIn!, from, env);
   if (checked !== folder) await checkConfigs(folder);
   reporter.loading(trained?.checkpoint.folder ?? folder);
   if (values.verbose) await tellWhatIsNotLoaded(folder, neededFolders(description, without), reporter);

@@ -10,7 +10,7 @@ export const serveOptions = declareOptions({
   model: {
     type: "strings",
     value: "[NAME=]DIR|HUB_ID",
-    help: "a model, and the name that requests give it: a folder as diffusers saves it, or the id of a repository on the Hugging Face hub; may be repeated; the first one is the default; without any, the small built-in one, which knows 64×64 images of simple shapes only",
+    help: "a model, and the name that requests give it: a folder as diffusers saves it, or the id of a repository on the Hugging Face hub; may be repeated; the first one is the default; without any, the two small built-in ones: photos, and world for the drawn world of shapes",
   },
   lora: {
     type: "strings",

@@ -14,7 +14,7 @@ export async function runServe(values: ServeValues, { stderr, signal }: CommandI
   if (values.numThreads !== undefined) await native().setThreads(values.numThreads);
   if (values.model === undefined)
     stderr.write(
-      "ip2p: no --model is given: the built-in one is served, which knows 64×64 images of simple shapes only\n",
+      "ip2p: no --model is given: the small built-in ones are served, photos, and world for drawings of shapes\n",
     );
   const names = Object.keys(serverOptions).map(camelCase) as (keyof ServeValues)[];
   const options = Object.fromEntries(names.map((name) => [name, values[name]])) as ServerOptions;

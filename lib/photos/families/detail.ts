@@ -22,7 +22,10 @@ export const DETAIL = families({
     caption: "{very} blurry",
     apply: (photo, degree) => blurPhoto(photo, byDegree(degree, [0.008, 0.018, 0.036]) * unitOf(photo)),
   },
-  /** Unsharp masking: v' = v + a (v − G(v)) with σ = 0.008 and a = 0.9, 1.8, 3.5. */
+  /**
+   * Unsharp masking that leaves the finest grain as it is: v' = v + a (G₁(v) − G₂(v)) with σ₁ = 0.006, σ₂ = 0.02 and a = 0.9, 1.7,
+   * 2.8.
+   */
   sharpen: {
     kind: "detail",
     phrases: [
@@ -37,12 +40,12 @@ export const DETAIL = families({
     ],
     caption: "{more} sharper",
     apply: (photo, degree) => {
-      const { data } = blurPhoto(photo, 0.008 * unitOf(photo));
-      const strength = byDegree(degree, [0.9, 1.8, 3.5]);
-      return { ...photo, data: photo.data.map((v, i) => clip(v + strength * (v - data[i]!))) };
+      const [fine, coarse] = [0.006, 0.02].map((sigma) => blurPhoto(photo, sigma * unitOf(photo)).data);
+      const strength = byDegree(degree, [0.9, 1.7, 2.8]);
+      return { ...photo, data: photo.data.map((v, i) => clip(v + strength * (fine![i]! - coarse![i]!))) };
     },
   },
-  /** Every channel rounded to n even levels from 0 to 1 with n = 8, 5, 3. */
+  /** Every channel, softened by σ = 0.006, rounded to n even levels from 0 to 1 with n = 6, 4, 3. */
   posterize: {
     kind: "style",
     phrases: [
@@ -56,8 +59,8 @@ export const DETAIL = families({
     ],
     caption: "{very} posterized",
     apply: (photo, degree) => {
-      const steps = byDegree(degree, [8, 5, 3]) - 1;
-      return mapValues(photo, (v) => Math.round(v * steps) / steps);
+      const steps = byDegree(degree, [6, 4, 3]) - 1;
+      return mapValues(blurPhoto(photo, 0.006 * unitOf(photo)), (v) => Math.round(v * steps) / steps);
     },
   },
   /** Squares of 1/48, 1/28, 1/16 of the shorter side, each of its mean colour. */

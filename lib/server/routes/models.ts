@@ -37,7 +37,14 @@ const MODEL: Schema = {
     instructed: { type: "boolean", description: "whether prompts say what to change, with image_guidance_scale" },
     size: { type: ["string", "null"], description: "WIDTHxHEIGHT that it was trained for" },
     loaded: { type: "boolean", description: "whether its weights are in memory; others are loaded when needed" },
-    built_in: { type: "boolean", description: "the small model of this package: see /examples/world" },
+    built_in: {
+      enum: ["photos", "world", null],
+      description: "which of the small models of this package it is, by what it edits: /examples has images for it",
+    },
+    guidance_scale: {
+      type: ["number", "null"],
+      description: "what requests without one have, where the model has one of its own",
+    },
   },
 };
 

@@ -4,6 +4,11 @@ import { dragging, takeFirst } from "./giving.js";
 import { MaskEditor } from "./mask-editor.js";
 import { useUrl } from "./use-url.js";
 
+const KNOWN = {
+  photos: "This small model changes the light, the colours, the weather and the manner of photographs.",
+  world: "This small model knows drawings like this one only.",
+};
+
 /** The image to change: chosen, dropped, pasted, or an example. */
 export function ImageInput() {
   const file = useRef<HTMLInputElement>(null);
@@ -59,11 +64,7 @@ export function ImageInput() {
               </button>
             )}
           </div>
-          {model.value?.built_in && (
-            <p class="hint">
-              The built-in model knows drawings like this one only. For photos, start the server with another model.
-            </p>
-          )}
+          {model.value?.built_in && <p class="hint">{KNOWN[model.value.built_in]}</p>}
           {source.value?.settings && (
             <p class="notice">
               This image tells how it was made.{" "}
