@@ -83,7 +83,7 @@ test("ip2p edit uses it by default, says so, and reduces large photographs to it
   expect(stdout).toMatch(/no --model is given: the small built-in one for photographs is used/);
   expect(status).toBe(0);
   const out = await loadImage(place.at("out.png"));
-  expect([out.width, out.height]).toEqual([256, 168]);
+  expect([out.width, out.height]).toEqual([256, 172]);
 
   const same = ["--model", builtInPhotoModel, "--guidance_scale", "2", "--output", "same.png"];
   expect(await ip2p([...edit, ...same], { cwd: place.folder })).toMatchObject({ status: 0 });

@@ -433,12 +433,14 @@ describe("ip2p serve", () => {
       await until(async () => (await child.metric("ip2p_num_requests_waiting")) === 2);
       child.signal("SIGTERM");
       await until(async () => child.log.includes("stopping"));
-      await until(() =>
-        edit(form({ prompt })).then(
+      const refused = (answer: Promise<Response>) =>
+        answer.then(
           ({ status }) => status === 503,
           () => true,
-        ),
-      );
+        );
+      // Not by an edit, which, if it came just in time, would wait behind the long one.
+      await until(() => refused(fetch(`${url}/v1/models`)));
+      expect(await refused(edit(form({ prompt })))).toBe(true);
       for (const { status } of await Promise.all(edits)) expect(status).toBe(200);
       const bytes = await (await edits[1]!).arrayBuffer();
       child.signal("SIGTERM");
