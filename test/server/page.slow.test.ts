@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { builtInModel, loadImage } from "../../lib/index.js";
+import { builtInModel, builtInPhotoModel, loadImage } from "../../lib/index.js";
 import { native } from "../../lib/runtime/native.js";
 import { createServer, type ImageServer } from "../../lib/server/index.js";
 import { fixture } from "../helpers/fixtures.js";
@@ -24,7 +24,7 @@ describe.skipIf(!existsSync(executablePath))("the page in Chromium", () => {
   let url = "";
   beforeAll(async () => {
     await native().setThreads(1);
-    const models = { "built-in": builtInModel, text: fixture("text2img", "model") };
+    const models = { "built-in": builtInModel, text: fixture("text2img", "model"), photos: builtInPhotoModel };
     server = await createServer({ models, port: 0, logLevel: "silent", maxSteps: 1000, timeout: 600 });
     url = await server.listen();
     browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
@@ -71,6 +71,24 @@ describe.skipIf(!existsSync(executablePath))("the page in Chromium", () => {
     return page.evaluate(inPage.findings);
   };
   const shown = () => page.getByRole("img", { name: "after" }).evaluate(inPage.bytesOf);
+
+  it("has an example for each built-in model, in place of another's but not of one's own image", async () => {
+    await page.getByText("drawings like this one").waitFor();
+    const example = page.getByRole("img", { name: "to change: example.png" });
+    const drawn = await example.getAttribute("src");
+    await page.getByRole("combobox", { name: "Model" }).selectOption("photos");
+    await page.getByText("the manner of photographs").waitFor();
+    await expect.poll(() => example.getAttribute("src"), { timeout: HANGS_MS }).not.toBe(drawn);
+    await setNumber("Steps", 2);
+    await edit();
+    await says("the image is ready");
+
+    await page.getByLabel("Image file").setInputFiles(fixture("lora", "image0.png"));
+    await page.getByRole("img", { name: "to change: image0.png" }).waitFor();
+    await page.getByRole("combobox", { name: "Model" }).selectOption("built-in");
+    await page.getByText("drawings like this one").waitFor();
+    await page.getByRole("img", { name: "to change: image0.png" }).waitFor();
+  });
 
   it("edits an example, compares, and has no serious findings in light, dark and on a phone", async () => {
     await setNumber("Steps", 4);
