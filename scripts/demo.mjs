@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { editorOf, scoreEdits, summarise, worldExamples } from "../dist/evaluation/world.js";
 import { builtInModel, builtInPhotoModel, InstructPix2PixPipeline } from "../dist/index.js";
 import { Album, findPhotos } from "../dist/photos/index.js";
-import { judgedPhotos, summarisePhotos } from "../dist/photos/score.js";
+import { judgedPhotos } from "../dist/photos/score.js";
 import { lessonExample } from "../dist/world/index.js";
 import { ASKED, PAIRS, STEPS, teach, writeLesson } from "./demo/lesson.mjs";
 import { drawPage } from "./demo/page.mjs";
@@ -30,7 +30,7 @@ const shown = (path) => relative(process.cwd(), path) || path;
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 /** Edits and scores examples with a model. */
-async function score(model, examples, total, what, { summary: summaryOf = summarise, batch = 4 } = {}) {
+async function score(model, examples, total, what, batch = 4) {
   const since = performance.now();
   const pipeline = await InstructPix2PixPipeline.fromPretrained(model, { device: "auto" });
   const results = await scoreEdits(examples, editorOf(pipeline, EDITING), {
@@ -38,13 +38,9 @@ async function score(model, examples, total, what, { summary: summaryOf = summar
     onProgress: ({ length }) => line(`  ${what.padEnd(42)} ${bar(length, total)} ${length}/${total}`, false),
   });
   pipeline.dispose();
-  const summary = summaryOf(results);
-  line(`  ${what.padEnd(42)} ${bar(1, 1)} ${percent(summary.success)} of ${total} succeed, ${seconds(since)}`);
-  return { results, ...summary };
-}
-
-function summaryOfPhotos(results) {
-  return summarisePhotos(results.map(({ example: { family }, score: one }) => ({ ...one, family, bound: one.error })));
+  const success = results.filter((each) => each.score.success).length / total;
+  line(`  ${what.padEnd(42)} ${bar(1, 1)} ${percent(success)} of ${total} succeed, ${seconds(since)}`);
+  return { results, success, count: total };
 }
 
 async function demo() {
@@ -54,13 +50,8 @@ async function demo() {
 
   const { usable } = await findPhotos(join(builtInPhotoModel, "examples"), PHOTO_SIDE);
   const album = new Album(join(builtInPhotoModel, "examples"), usable, PHOTO_SIDE);
-  const photos = await score(
-    builtInPhotoModel,
-    judgedPhotos(album, SEED, PHOTO_EDITS),
-    PHOTO_EDITS,
-    "edits of photographs",
-    { summary: summaryOfPhotos, batch: 1 },
-  );
+  const asked = judgedPhotos(album, SEED, PHOTO_EDITS);
+  const photos = await score(builtInPhotoModel, asked, PHOTO_EDITS, "edits of photographs", 1);
   for (const { example, score: one } of photos.results)
     line(`    ${one.success ? green("✓") : red("✗")} ${example.instruction}`);
 

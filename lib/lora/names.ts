@@ -20,12 +20,14 @@ export interface LoraName {
   role: LoraRole;
 }
 
-const FLAT_PREFIXES: readonly (readonly [string, LoraComponent])[] = [
-  ["lora_unet_", "unet"],
-  ["lora_te1_", "textEncoder"],
-  ["lora_te2_", "textEncoder2"],
-  ["lora_te_", "textEncoder"],
-];
+const KOHYA = { unet: "lora_unet_", textEncoder: "lora_te_", textEncoder2: "lora_te2_" } as const;
+
+/** What the names of kohya's scripts begin with, by the family of the base model. */
+export const KOHYA_PREFIXES = { sd: KOHYA, sdxl: { ...KOHYA, textEncoder: "lora_te1_" } } as const;
+
+const FLAT_PREFIXES = Object.values(KOHYA_PREFIXES).flatMap((prefixes) =>
+  (Object.keys(prefixes) as LoraComponent[]).map((component) => [prefixes[component], component] as const),
+);
 
 /** The endings of peft, whose tensors may carry the adapter's name, of diffusers, and of kohya's scripts. */
 const ENDING =

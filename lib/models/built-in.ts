@@ -39,15 +39,15 @@ export const builtInPhotoModel: string = folderOf("photo");
 /** What a built-in model edits: the drawn world of shapes, or photographs. */
 export type BuiltInKind = "world" | "photos";
 
-/** The kinds, by the models' folders. */
-const KINDS: ReadonlyMap<string, BuiltInKind> = new Map([
-  [builtInModel, "world"],
-  [builtInPhotoModel, "photos"],
-]);
+/** The models' folders by what they edit; the first is for most images. */
+export const BUILT_IN_MODELS: Readonly<Record<BuiltInKind, string>> = {
+  photos: builtInPhotoModel,
+  world: builtInModel,
+};
 
 /** What the built-in model of this folder edits; undefined for any other model. */
 export function builtInKind(folder: string): BuiltInKind | undefined {
-  return KINDS.get(folder);
+  return (Object.keys(BUILT_IN_MODELS) as BuiltInKind[]).find((kind) => BUILT_IN_MODELS[kind] === folder);
 }
 
 /** The guidance that suits them, as it was measured, in options of a pipeline's `run()`. */

@@ -5,7 +5,7 @@ import { Generator } from "../core/generator.js";
 import type { Tensor } from "../core/tensor.js";
 import { saveSafetensors } from "../files/safetensors.js";
 import { AdaptableLayers } from "../lora/layers.js";
-import type { LoraComponent } from "../lora/names.js";
+import { KOHYA_PREFIXES, type LoraComponent } from "../lora/names.js";
 import { type LoraFormat, peftName, type SavedAdapterPart, writeAdapter } from "../lora/save.js";
 import { LORA_FILE } from "../lora/source.js";
 import { type LayerShapes, targetedLayers } from "../lora/targets.js";
@@ -66,16 +66,12 @@ export async function addLora(models: EditModels, settings: Settings, generator:
       component === "unet" && isXL
         ? new AdaptableLayers("unet", await native().modelParameterShapes(model.handle), unet.config).originalNames
         : undefined;
-    parts.push({ component, layers: own, targets, names, kohyaPrefix: isXL ? KOHYA_XL[component] : KOHYA[component] });
+    parts.push({ component, layers: own, targets, names, kohyaPrefix: KOHYA_PREFIXES[models.family][component] });
   }
   return new LoraFiles(models, parts, { rank, alpha, dropout }, settings.loraFormat);
 }
 
 type AdaptedModel = EditModels["unet"] | CLIPTextModel;
-
-/** What kohya's names begin with. */
-const KOHYA = { unet: "lora_unet_", textEncoder: "lora_te_", textEncoder2: "lora_te2_" } as const;
-const KOHYA_XL = { ...KOHYA, textEncoder: "lora_te1_" } as const;
 
 /** Far from the distances of other generators' seeds. */
 const SEED_STEP = 0xd1342543de82ef95n;

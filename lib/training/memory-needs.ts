@@ -56,8 +56,11 @@ export function memoryNeeds(sizes: RunSizes, settings: MemorySettings): MemoryNe
   // Of released ones there is one at a time, which is little. Copies of weights in half precision, which the backward pass
   // needs, are otherwise freed as fast as gradients come.
   const released = settings.releaseGradients;
-  const gradients = released ? 0 : products * weight + others * 4;
-  const copied = released && half && !narrow && shadow === 0 && !settings.gradientCheckpointing ? products * 2 : 0;
+  const copied = released && half && !narrow && shadow === 0 && !settings.gradientCheckpointing;
+  const backward = {
+    gradients: released ? 0 : products * weight + others * 4,
+    "copies of weights": copied ? products * 2 : 0,
+  };
   const kept = settings.gradientCheckpointing ? sizes.activations.checkpointed : sizes.activations.kept;
   const activations = kept / (half ? 2 : 1);
   // Loading takes less, since float32 weights are converted before there are moments. Gradients stay while further
@@ -65,14 +68,9 @@ export function memoryNeeds(sizes: RunSizes, settings: MemorySettings): MemoryNe
   const moments: MemoryNeeds[] = settings.cacheLatents
     ? [
         { ...optimizer, "frozen models": frozen, activations: encoding },
-        { ...optimizer, gradients, "copies of weights": copied, activations },
+        { ...optimizer, ...backward, activations },
       ]
-    : [
-        {
-          ...{ ...optimizer, gradients, "copies of weights": copied, "frozen models": frozen },
-          activations: Math.max(activations, encoding),
-        },
-      ];
+    : [{ ...optimizer, ...backward, "frozen models": frozen, activations: Math.max(activations, encoding) }];
   return moments.reduce((most, other) => (totalOf(other) > totalOf(most) ? other : most));
 }
 

@@ -3,11 +3,12 @@ import type { BaseModel } from "../components/model-index.js";
 import type { SavedPipeline } from "../components/save.js";
 import type { Tensor } from "../core/tensor.js";
 import { loadSafetensors } from "../files/safetensors.js";
+import { LORA_FOLDERS } from "../lora/names.js";
 import { type ModelFormat, weightsFile } from "../models/format.js";
 import { namedAsInFiles, writeModel } from "../models/save.js";
 import { disposeRecord, restoreTensors } from "./named-tensors.js";
 import type { EditModels } from "./recipes/edit/models.js";
-import { splitByModel, TEXT_FOLDERS, type TextEncoders, type Trainer } from "./trainer.js";
+import { splitByModel, type TextEncoders, type Trainer } from "./trainer.js";
 
 /** The weights, or their moving average. */
 export type Suffix = "" | "_ema";
@@ -79,7 +80,7 @@ export class ModelFiles implements TrainedFiles {
 function textsOf({ textEncoders }: Pick<EditModels, "textEncoders">) {
   return Object.entries(textEncoders).map(
     ([component, model]) =>
-      [component as keyof TextEncoders, TEXT_FOLDERS[component as keyof TextEncoders], model] as const,
+      [component as keyof TextEncoders, LORA_FOLDERS[component as keyof TextEncoders], model] as const,
   );
 }
 

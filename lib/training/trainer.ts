@@ -1,5 +1,6 @@
 import type { Generator } from "../core/generator.js";
 import { Tensor } from "../core/tensor.js";
+import { LORA_FOLDERS, type LoraComponent } from "../lora/names.js";
 import type { CLIPTextModel } from "../models/clip_text_model.js";
 import type { CLIPTextModelWithProjection } from "../models/clip_text_model_with_projection.js";
 import type { UNet2DConditionModel } from "../models/unet_2d_condition.js";
@@ -21,9 +22,6 @@ export interface TextEncoders {
   readonly textEncoder?: CLIPTextModel;
   readonly textEncoder2?: CLIPTextModelWithProjection;
 }
-
-/** A model of a {@link Trainer}, by the name of the pipeline's component. */
-export type TrainedModel = "unet" | keyof TextEncoders;
 
 /** One micro-batch, ready for the model. */
 export interface MicroBatch {
@@ -181,18 +179,13 @@ export class Trainer extends ParameterTrainer {
   }
 }
 
-/** The folders of text encoders, which the names of their parameters begin with in a {@link Trainer}'s records. */
-export const TEXT_FOLDERS = { textEncoder: "text_encoder", textEncoder2: "text_encoder_2" } as const satisfies Record<
-  keyof TextEncoders,
-  string
->;
-
-const TEXT_PREFIXES = (Object.keys(TEXT_FOLDERS) as (keyof TextEncoders)[]).map(
-  (component) => [component, `${TEXT_FOLDERS[component]}.`] as const,
+/** What the names of text encoders' parameters begin with in a {@link Trainer}'s records. */
+const TEXT_PREFIXES = (["textEncoder", "textEncoder2"] as const).map(
+  (component) => [component, `${LORA_FOLDERS[component]}.`] as const,
 );
 
 /** A {@link Trainer}'s records by model, without the prefixes; empty for what is not trained. */
-export type TensorsByModel = Readonly<Record<TrainedModel, Record<string, Tensor>>>;
+export type TensorsByModel = Readonly<Record<LoraComponent, Record<string, Tensor>>>;
 
 /** Splits a {@link Trainer}'s records by model; the tensors are shared. */
 export function splitByModel(tensors: Record<string, Tensor>): TensorsByModel {

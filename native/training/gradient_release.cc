@@ -1,7 +1,5 @@
 #include "training/gradient_release.h"
 
-#include <ATen/ops/clamp.h>
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/zeros.h>
@@ -13,7 +11,7 @@
 
 namespace ip2p {
 
-/// Lives as long as the parameter's accumulator of gradients, which may be longer than the release.
+/// Calls on_gradient whenever the parameter's gradient has been accumulated.
 struct GradientRelease::Hook {
   struct Call : torch::autograd::PostAccumulateGradHook {
     Call(GradientRelease* release, size_t i) : release(release), i(i) {}
@@ -64,12 +62,11 @@ void GradientRelease::on_gradient(size_t i) {
     throw Error("ERR_INTERNAL", parameters_[i].name + " got a second gradient in one backward pass");
   released_[i] = true;
   const at::Tensor norm = at::linalg_vector_norm(parameter.value.grad(), 2, {}, false, at::kFloat);
-  const at::Tensor skipped = at::isfinite(norm).logical_not().to(at::kFloat);
+  const Clipping clipping(norm, step_->max_grad_norm);
   squares_ = squares_ + norm.square();
-  found_inf_ = at::maximum(found_inf_, skipped);
-  const at::Tensor clip = at::clamp(step_->max_grad_norm / (norm + 1e-6), std::nullopt, 1.0);
+  found_inf_ = at::maximum(found_inf_, clipping.found_inf);
   parameter.mark_shadow_stale();
-  optimizer_.update({i}, step_->learning_rate, (1 / clip).nan_to_num(1.0), skipped, average());
+  optimizer_.update({i}, step_->learning_rate, clipping.divisor, clipping.found_inf, average());
   parameter.value.mutable_grad().reset();
 }
 

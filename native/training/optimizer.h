@@ -47,6 +47,15 @@ struct WeightAverage {
   void move(size_t i, const Parameter& weight) const;
 };
 
+/// What an update does to gradients of a norm: one-element tensors.
+struct Clipping {
+  /// @param norm without the loss scale
+  Clipping(const at::Tensor& norm, double max_norm, double loss_scale = 1);
+
+  at::Tensor found_inf;  ///< 1 if the norm is not finite
+  at::Tensor divisor;    ///< loss scale over clipping factor
+};
+
 /// Updates parameters from their gradients.
 class Optimizer {
  public:

@@ -28,6 +28,13 @@ void WeightAverage::move(size_t i, const Parameter& weight) const {
   tensors[i].sub_(tensors[i] - weight.value.detach(), 1 - decay);
 }
 
+Clipping::Clipping(const at::Tensor& norm, double max_norm, double loss_scale)
+    : found_inf(at::isfinite(norm).logical_not().to(at::kFloat)) {
+  const at::Tensor clip = at::clamp(max_norm / (norm + 1e-6), std::nullopt, 1.0);
+  // A norm that is not finite makes the factor NaN: the update is skipped, but NaN must not reach the kernel.
+  divisor = (loss_scale / clip).nan_to_num(1.0);
+}
+
 namespace {
 
 std::unique_ptr<Optimizer> make_optimizer(const std::vector<NamedParameter>& parameters,
@@ -282,10 +289,8 @@ void ParameterTrainer::reduce_gradients() {
 StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, double loss_scale,
                                   const std::optional<double>& ema_decay) {
   if (release_ && release_->begun()) {
-    if (draw_) {
-      dropout_step_.add_(1);
-      draw_->micro_step = 0;
-    }
+    if (draw_) dropout_step_.add_(1);
+    forget_gradients();
     return release_->finish();
   }
   std::vector<at::Tensor> gradients;
@@ -296,10 +301,7 @@ StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, do
 
   const at::Tensor norm =
       at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2, at::kFloat))) / loss_scale;
-  const at::Tensor skipped = at::isfinite(norm).logical_not().to(at::kFloat);
-  const at::Tensor clip = at::clamp(max_grad_norm / (norm + 1e-6), std::nullopt, 1.0);
-  // A norm that is not finite makes the factor NaN: the update is skipped, but NaN must not reach the kernel.
-  const at::Tensor divisor = (loss_scale / clip).nan_to_num(1.0);
+  const Clipping clipping(norm, max_grad_norm, loss_scale);
   std::vector<at::Tensor> averages;
   for (size_t i = 0; i < ema_.size(); ++i)
     if (is_mine(i)) averages.push_back(ema_[i]);
@@ -312,12 +314,12 @@ StepReport ParameterTrainer::step(double learning_rate, double max_grad_norm, do
   std::vector<size_t> all;
   for (size_t i = 0; i < parameters_.size(); ++i)
     if (is_mine(i)) all.push_back(all.size());
-  optimizer_->begin(skipped);
-  optimizer_->update(all, learning_rate, divisor, skipped, average);
+  optimizer_->begin(clipping.found_inf);
+  optimizer_->update(all, learning_rate, clipping.divisor, clipping.found_inf, average);
   if (options_.shard) distribute_weights();
   if (draw_) dropout_step_.add_(1);
   forget_gradients();
-  return {norm, skipped};
+  return {norm, clipping.found_inf};
 }
 
 void ParameterTrainer::update_ema(double decay) {

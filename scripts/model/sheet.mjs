@@ -27,8 +27,7 @@ const RATIO = 4 / 3;
  * @returns {Promise<Buffer>} a PNG
  */
 export async function drawSheet(results, summary, title = "instruct pix2pix") {
-  const side = SIDE;
-  const cell = { width: 3 * side + 2 * GAP, height: TEXT + BELOW_TEXT + side };
+  const cell = { width: 3 * SIDE + 2 * GAP, height: TEXT + BELOW_TEXT + SIDE };
   const sizeFor = (columns) => ({
     columns,
     width: 2 * MARGIN + columns * (cell.width + BETWEEN.columns) - BETWEEN.columns,
@@ -41,7 +40,7 @@ export async function drawSheet(results, summary, title = "instruct pix2pix") {
   const marks = [heading(title, summary, width)];
   for (let column = 0; column < columns; column++)
     for (const [i, title] of COLUMNS.entries()) {
-      const x = MARGIN + column * (cell.width + BETWEEN.columns) + i * (side + GAP) + side / 2;
+      const x = MARGIN + column * (cell.width + BETWEEN.columns) + i * (SIDE + GAP) + SIDE / 2;
       marks.push(textElement(title, { x, y: HEAD - 26, size: SMALL, colour: COLOURS.pale, anchor: "middle" }));
     }
   const pictures = [];
@@ -56,7 +55,7 @@ export async function drawSheet(results, summary, title = "instruct pix2pix") {
     );
     const below = top + TEXT + BELOW_TEXT;
     for (const [j, shown] of [example.original, picture, example.target].entries())
-      pictures.push({ left: left + j * (side + GAP), top: below, input: await upscaled(shown, side) });
+      pictures.push({ left: left + j * (SIDE + GAP), top: below, input: await upscaled(shown) });
   }
   return sharp({ create: { width, height, channels: 3, background: COLOURS.paper } })
     .composite([...pictures, { input: svgDocument(width, height, marks.join("")), left: 0, top: 0 }])
@@ -74,15 +73,15 @@ function heading(title, { success, count }, width) {
 }
 
 /** An image with rounded corners and a fine outline, so that snow does not run into the paper. */
-async function upscaled({ width, height, data }, side) {
+async function upscaled({ width, height, data }) {
   const rectangle = (inset, look) =>
     svgDocument(
-      side,
-      side,
-      `<rect x="${inset}" y="${inset}" width="${side - 2 * inset}" height="${side - 2 * inset}" rx="8" ${look}/>`,
+      SIDE,
+      SIDE,
+      `<rect x="${inset}" y="${inset}" width="${SIDE - 2 * inset}" height="${SIDE - 2 * inset}" rx="8" ${look}/>`,
     );
   return sharp(data, { raw: { width, height, channels: 3 } })
-    .resize(side, side, { kernel: "lanczos3" })
+    .resize(SIDE, SIDE, { kernel: "lanczos3" })
     .ensureAlpha()
     .composite([
       { input: rectangle(0.5, 'fill="none" stroke="#000" stroke-opacity=".16"') },

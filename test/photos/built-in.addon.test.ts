@@ -1,27 +1,15 @@
-import { statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { editorOf, scoreEdits } from "../../lib/evaluation/world.js";
-import { listFiles } from "../../lib/files/list-files.js";
-import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { loadImage } from "../../lib/images/index.js";
 import { BUILT_IN_GUIDANCE, builtInPhotoModel } from "../../lib/models/built-in.js";
 import { Album, findPhotos } from "../../lib/photos/index.js";
 import { judgedPhotos } from "../../lib/photos/score.js";
 import { InstructPix2PixPipeline } from "../../lib/pipelines/stable_diffusion/instruct_pix2pix.js";
 import { ip2p, Workplace } from "../cli/run-cli.js";
-import { fixture, readJson } from "../helpers/fixtures.js";
-
-interface Case {
-  prompt: string;
-  seed: number;
-  num_inference_steps: number;
-  guidance_scale: number;
-  image_guidance_scale: number;
-}
+import { expectRecordedImage, expectSmaller } from "../helpers/built-in-model.js";
 
 const examples = join(builtInPhotoModel, "examples");
-const recorded = readJson<Case>(fixture("built-in-photo", "case.json"));
 
 let pipeline: InstructPix2PixPipeline;
 beforeAll(async () => {
@@ -29,31 +17,10 @@ beforeAll(async () => {
 });
 afterAll(() => pipeline.dispose());
 
-test("the built-in model for photographs gives diffusers' image from the same seed", async () => {
-  const { images } = await pipeline.run({
-    prompt: recorded.prompt,
-    seed: recorded.seed,
-    image: fixture("built-in-photo", "picture.png"),
-    numInferenceSteps: recorded.num_inference_steps,
-    guidanceScale: recorded.guidance_scale,
-    imageGuidanceScale: recorded.image_guidance_scale,
-    outputType: "tensor",
-  });
-  const [ours, its] = await Promise.all([
-    images.toArray(),
-    (await loadSafetensors(fixture("built-in-photo", "expected.safetensors"))).images!.toArray(),
-  ]);
-  expect(ours.length).toBe(its.length);
-  let largest = 0;
-  for (const [i, value] of ours.entries()) largest = Math.max(largest, Math.abs(Number(value) - Number(its[i])));
-  expect(largest).toBeLessThan(1e-4);
-});
+test("the built-in model for photographs gives diffusers' image from the same seed", () =>
+  expectRecordedImage(pipeline, "built-in-photo"));
 
-test("the built-in model for photographs is at most 14 MB", async () => {
-  const files = await listFiles(builtInPhotoModel);
-  expect(files).toContain("model_index.json");
-  expect(files.reduce((sum, file) => sum + statSync(join(builtInPhotoModel, file)).size, 0)).toBeLessThan(14e6);
-});
+test("the built-in model for photographs is at most 14 MB", () => expectSmaller(builtInPhotoModel, 14e6));
 
 test("it succeeds far more often than chance", async () => {
   const { usable } = await findPhotos(examples, 64);

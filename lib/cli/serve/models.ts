@@ -1,12 +1,9 @@
 import { basename, resolve } from "node:path";
 import { InstructPix2PixError } from "../../core/errors.js";
 import { quote } from "../../core/quote.js";
-import { builtInModel, builtInPhotoModel } from "../../models/built-in.js";
+import { BUILT_IN_MODELS } from "../../models/built-in.js";
 import type { ModelSource } from "../../server/models.js";
 import type { ServeValues } from "./options.js";
-
-/** The built-in models, by the names of what they edit. */
-const BUILT_IN = { photos: builtInPhotoModel, world: builtInModel };
 
 /**
  * The models of `--model [NAME=]DIR|HUB_ID`, by their names: without one, a folder's own, or the id.
@@ -17,7 +14,7 @@ export function servedModels(values: ServeValues): Record<string, ModelSource> {
   const { model = [], variant, cacheDir, localFilesOnly, dtype, device, quantization } = values;
   const options = { dtype, device, quantization, cacheDir, localFilesOnly, ...(variant !== undefined && { variant }) };
   if (model.length === 0)
-    return Object.fromEntries(Object.entries(BUILT_IN).map(([name, from]) => [name, { from, ...options }]));
+    return Object.fromEntries(Object.entries(BUILT_IN_MODELS).map(([name, from]) => [name, { from, ...options }]));
   return named("model", "DIR|HUB_ID", model, (from) => ({ from, ...options }));
 }
 
