@@ -45,7 +45,10 @@ function rowsOf(diagnosis: Diagnosis): [name: string, value: string][] {
     ...(libtorch ? ([["", libtorch.root]] satisfies [string, string][]) : []),
     ["addon", addon ? `${addon.addon}${builtAgainst(addon.build)}` : "not found"],
     ["loading", loading === null ? "not tried" : loading.ok ? "works" : `fails: ${loading.reason}`],
-    ["kernels", system ? `${system.cpuCapability}, ${system.defaultThreads} threads` : "unknown"],
+    [
+      "kernels",
+      system ? `${system.cpuKernels}, libtorch's ${system.cpuCapability}; ${system.defaultThreads} threads` : "unknown",
+    ],
     ["half precision", system ? describeHalves(system.cpuArithmetic) : "unknown"],
     ["CUDA driver", [cuda.version, cuda.devices.join(", "), cuda.reason].filter(Boolean).join("; ")],
     ["CUDA", describeCuda(diagnosis)],

@@ -267,9 +267,10 @@ async function checkResumed(
   if (!options.allowChangedOptions) assertSameOptions(changed, folder);
   for (const { name, saved, now } of changed)
     tell({ type: "warning", message: `${camelCase(name)} was ${saved} and is ${now}: the results will differ` });
-  const { libtorch, cpuCapability } = native().systemInfo();
+  const { libtorch, cpuCapability, cpuKernels } = native().systemInfo();
   const made: Record<string, string> = { ...state.versions, threads: String(state.threads) };
-  for (const [name, now] of Object.entries({ libtorch, cpuCapability, threads: String(await native().getThreads()) })) {
+  const threads = String(await native().getThreads());
+  for (const [name, now] of Object.entries({ libtorch, cpuCapability, cpuKernels, threads })) {
     const before = made[name];
     if (before !== undefined && before !== now)
       tell({

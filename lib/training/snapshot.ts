@@ -110,7 +110,7 @@ async function stateOf(
   options: TrainOptions,
   trackers: Record<string, JsonValue>,
 ): Promise<TrainingState> {
-  const { libtorch, cpuCapability } = native().systemInfo();
+  const { libtorch, cpuCapability, cpuKernels } = native().systemInfo();
   return {
     globalStep: snapshot.step,
     epoch: snapshot.order.epoch,
@@ -120,7 +120,7 @@ async function stateOf(
     ema: options.useEma ? { step: snapshot.step } : null,
     generators: snapshot.generators,
     options: recordOptions({ ...options }, trainOptions),
-    versions: { "instruct-pix2pix": packageVersion(), libtorch, cpuCapability },
+    versions: { "instruct-pix2pix": packageVersion(), libtorch, cpuCapability, cpuKernels },
     threads: await native().getThreads(),
     trackers,
   };

@@ -15,6 +15,7 @@
 #include "core/exit_guard.h"
 #include "core/job_queue.h"
 #include "kernels/half_weights.h"
+#include "kernels/simd/instruction_set.h"
 #include "kernels/winograd.h"
 
 namespace ip2p {
@@ -34,6 +35,7 @@ Napi::Value system_info(const Info& info) {
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("libtorch", Napi::String::New(info.Env(), TORCH_VERSION));
   result.Set("cpuCapability", Napi::String::New(info.Env(), at::get_cpu_capability()));
+  result.Set("cpuKernels", Napi::String::New(info.Env(), instruction_set_name(instruction_set())));
   result.Set("defaultThreads", Napi::Number::New(info.Env(), default_thread_count()));
   result.Set("cudaBuilt", Napi::Boolean::New(info.Env(), at::globalContext().hasCUDA()));
   result.Set("cudaDevices", Napi::Number::New(info.Env(), cuda_device_count()));

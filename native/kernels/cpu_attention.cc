@@ -38,12 +38,14 @@ MutableAttentionRows head_rows_to_write(const Tensor& x, int64_t i) {
 }
 
 AttentionShape shape_of(const Tensor& q, const Tensor& k, bool causal) {
-  return {q.scalar_type() == at::kBFloat16 ? AttentionType::BFloat16 : AttentionType::Float32,
+  const bool bfloat16 = q.scalar_type() == at::kBFloat16;
+  return {bfloat16 ? AttentionType::BFloat16 : AttentionType::Float32,
           q.size(2),
           k.size(2),
           q.size(3),
           static_cast<float>(1 / std::sqrt(static_cast<double>(q.size(3)))),
-          causal};
+          causal,
+          bfloat16 && !causal && multiplies_tiles()};
 }
 
 int64_t divide_up(int64_t n, int64_t by) {

@@ -25,21 +25,12 @@ bool is_half(c10::ScalarType type) {
   return type == at::kBFloat16 || type == at::kHalf;
 }
 
-bool has_float16_products() {
-#if defined(__x86_64__) && defined(__GNUC__)
-  static const bool has = __builtin_cpu_supports("avx512fp16");
-  return has && is_avx512();
-#else
-  return false;
-#endif
-}
-
 }  // namespace
 
 c10::ScalarType arithmetic_type(c10::ScalarType weights, c10::Device device) {
   if (!device.is_cpu() || !is_half(weights)) return weights;
-  const bool native = weights == at::kBFloat16 ? multiplies_bfloat16() : has_float16_products();
-  return native ? weights : at::kFloat;
+  // Processors that multiply float16 numbers are no faster in it: libtorch packs no weights of that type.
+  return weights == at::kBFloat16 && multiplies_bfloat16() ? weights : at::kFloat;
 }
 
 bool takes_half_weights(const at::Tensor& x, c10::ScalarType weight) {

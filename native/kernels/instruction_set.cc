@@ -7,6 +7,11 @@
 #include <immintrin.h>
 #include <intrin.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
 #elif defined(__aarch64__)
@@ -21,7 +26,7 @@ namespace {
 constexpr InstructionSet ALL[] = {InstructionSet::None, InstructionSet::Neon, InstructionSet::NeonBf16};
 #else
 constexpr InstructionSet ALL[] = {InstructionSet::None, InstructionSet::Avx2, InstructionSet::Avx512,
-                                  InstructionSet::Avx512Bf16};
+                                  InstructionSet::Avx512Bf16, InstructionSet::Amx};
 #endif
 
 #if defined(__aarch64__)
@@ -37,6 +42,22 @@ bool has_arm_bfloat16() {
 }
 #endif
 
+#if defined(__x86_64__) && defined(__linux__)
+/// Asks the system for the tile registers, which it gives to processes that ask; later threads have them too.
+bool may_use_tiles() {
+  unsigned leaf, features, unused;
+  if (!__get_cpuid_count(7, 0, &leaf, &unused, &unused, &features)) return false;
+  constexpr unsigned BFLOAT16 = 1u << 22, TILES = 1u << 24;
+  if ((features & BFLOAT16) == 0 || (features & TILES) == 0) return false;
+  constexpr long REQUEST = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+}
+#else
+bool may_use_tiles() {
+  return false;
+}
+#endif
+
 InstructionSet best() {
 #if defined(__x86_64__) && !defined(_MSC_VER)
   __builtin_cpu_init();
@@ -45,7 +66,8 @@ InstructionSet best() {
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
       !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
     return InstructionSet::Avx2;
-  return __builtin_cpu_supports("avx512bf16") ? InstructionSet::Avx512Bf16 : InstructionSet::Avx512;
+  if (!__builtin_cpu_supports("avx512bf16")) return InstructionSet::Avx512;
+  return may_use_tiles() ? InstructionSet::Amx : InstructionSet::Avx512Bf16;
 #elif defined(_M_X64)
   int leaf1[4], leaf7[4], leaf7_1[4];
   __cpuid(leaf1, 1);
@@ -84,12 +106,16 @@ InstructionSet instruction_set() {
 
 bool is_avx512() {
   const InstructionSet set = instruction_set();
-  return set == InstructionSet::Avx512 || set == InstructionSet::Avx512Bf16;
+  return set == InstructionSet::Avx512 || set == InstructionSet::Avx512Bf16 || set == InstructionSet::Amx;
 }
 
 bool multiplies_bfloat16() {
   const InstructionSet set = instruction_set();
-  return set == InstructionSet::Avx512Bf16 || set == InstructionSet::NeonBf16;
+  return set == InstructionSet::Avx512Bf16 || set == InstructionSet::Amx || set == InstructionSet::NeonBf16;
+}
+
+bool multiplies_tiles() {
+  return instruction_set() == InstructionSet::Amx;
 }
 
 bool onednn_takes_bfloat16() {
@@ -104,6 +130,8 @@ const char* instruction_set_name(InstructionSet set) {
       return "avx512";
     case InstructionSet::Avx512Bf16:
       return "avx512_bf16";
+    case InstructionSet::Amx:
+      return "amx";
     case InstructionSet::Neon:
       return "neon";
     case InstructionSet::NeonBf16:

@@ -44,7 +44,7 @@ export const memoryAddon = {
       this.isCancelled = true;
     }
   },
-  systemInfo: () => ({ libtorch: "2.13.0", cpuCapability: "avx2" }),
+  systemInfo: () => ({ libtorch: "2.13.0", cpuCapability: "avx2", cpuKernels: "avx2" }),
   openStore: async (_host: string, port: number): Promise<Handle> => ({ store: storeAt(port), dispose: () => {} }),
   storeSet: (handle: Handle, key: string, text: string) =>
     reach(handle, () => void (handle.store.frozen.has(key) || handle.store.values.set(key, text))),

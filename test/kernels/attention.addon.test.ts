@@ -3,7 +3,7 @@ import { Generator } from "../../lib/core/generator.js";
 import { Tensor } from "../../lib/core/tensor.js";
 import { native } from "../../lib/runtime/native.js";
 import { measureInChild } from "../runtime/child.js";
-import { SETS_WITHOUT_BFLOAT16 } from "./comparison.js";
+import { INSTRUCTION_SETS } from "./comparison.js";
 import { callOperator, relativeError } from "./operator.js";
 
 type Shape = readonly [batch: number, heads: number, queries: number, keys: number, channels: number];
@@ -151,8 +151,8 @@ test("attention of tensors that do not belong together is an error that names th
   );
 });
 
-// Every set of instructions that this processor has runs its own kernels.
-const SETS = [...SETS_WITHOUT_BFLOAT16, "none"];
+// Every set of instructions that this processor has runs its own kernels; with tiles the other tests run.
+const SETS = [...INSTRUCTION_SETS, "none"];
 describe.each(SETS)("with IP2P_CPU_CAPABILITY=%s", (IP2P_CPU_CAPABILITY) => {
   test("attention and its gradients are right", async () => {
     const env = { IP2P_CPU_CAPABILITY, OMP_NUM_THREADS: "1" };

@@ -25,6 +25,8 @@ export interface SystemInfo {
   libtorch: string;
   /** Instruction set that libtorch's CPU kernels use: "AVX2", "AVX512", … */
   cpuCapability: string;
+  /** The same of this package's kernels: "avx2", "avx512", "avx512_bf16", "amx", "neon", "neon_bf16" or "none". */
+  cpuKernels: string;
   /**
    * The type in which models with weights of a type compute on the CPU: "float32" where the processor has no instructions
    * for the type.

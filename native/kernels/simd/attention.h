@@ -17,6 +17,8 @@ struct AttentionShape {
   float scale;
   /// Causal: keys after the query are masked.
   bool causal;
+  /// Whether it multiplies by tiles, see multiplies_tiles(): only of bfloat16, and not causal.
+  bool tiles;
 };
 
 /// The rows of one head in a tensor, `stride` numbers from one to the next; the channels of a row are

@@ -1,4 +1,5 @@
-#include "kernels/simd/attention_memory.h"
+#include "kernels/simd/attention_tiles.h"
+#include "kernels/simd/attention_vectors.h"
 
 namespace ip2p::IP2P_SIMD {
 namespace {
@@ -6,11 +7,12 @@ namespace {
 /// Keys lie in lanes, queries in rows. The gradients of a block of keys are summed over all queries before
 /// the next block begins; those of the queries are summed in memory, block by block, always in the same
 /// order.
-template <class T>
+template <class T, class Matrices>
 class Backward {
  public:
-  using A = typename ArithmeticFor<T>::Type;
+  using A = typename Matrices::A;
   using Unit = typename A::Unit;
+  static constexpr int64_t QUERIES = Matrices::QUERIES;
 
   Backward(const AttentionShape& shape, const AttentionBackward& head, Cutter cutter)
       : shape_(shape),
@@ -20,26 +22,26 @@ class Backward {
         out_gradients_(rows_of<T>(head.out_gradient, shape.queries, shape)),
         keys_(rows_of<T>(head.k, shape.keys, shape)),
         values_(rows_of<T>(head.v, shape.keys, shape)),
-        memory_(cutter, shape),
-        units_((shape.channels + A::DEPTH - 1) / A::DEPTH) {}
+        memory_(cutter, shape) {}
 
   void run() {
     for (int64_t key = 0; key < shape_.keys; key += BACKWARD_KEYS) {
-      columns_ = block_size(shape_.keys - key, BACKWARD_KEYS, LANES);
+      columns_ = block_size(shape_.keys - key, BACKWARD_KEYS, Matrices::COLUMN_STEP);
       pack_keys(key);
-      for (int64_t i = 0; i < shape_.channels * BACKWARD_KEYS; ++i)
+      for (int64_t i = 0; i < memory_.width * BACKWARD_KEYS; ++i)
         memory_.key_gradient[i] = memory_.value_gradient[i] = 0;
-      const int64_t first = shape_.causal ? key / BACKWARD_QUERIES * BACKWARD_QUERIES : 0;
-      for (int64_t query = first; query < shape_.queries; query += BACKWARD_QUERIES) {
-        rows_ = block_size(shape_.queries - query, BACKWARD_QUERIES, A::DEPTH);
+      const int64_t first = shape_.causal ? key / QUERIES * QUERIES : 0;
+      for (int64_t query = first; query < shape_.queries; query += QUERIES) {
+        rows_ = block_size(shape_.queries - query, QUERIES, Matrices::ROW_STEP);
         slot_ = query < memory_.queries ? query : 0;
         if (key == 0) begin_queries(query);
-        products(memory_.query_columns, memory_.key_columns, memory_.scores);
-        products(memory_.gradient_columns, memory_.value_columns, memory_.probability_gradient);
+        multiply(memory_.query_rows, memory_.key_columns, memory_.scores);
+        multiply(memory_.gradient_rows, memory_.value_columns, memory_.probability_gradient);
         score_gradients(query, key);
         add_to_keys(memory_.gradient_units, memory_.probability_units, memory_.value_gradient);
         add_to_keys(memory_.query_units, memory_.score_gradient_units, memory_.key_gradient);
-        add_to_queries();
+        Matrices::add_rows(memory_.query_gradient + slot_ * memory_.width, memory_.score_gradient_rows,
+                           memory_.key_units, memory_.width, rows_, columns_);
         const int64_t end = shape_.causal && query + rows_ < shape_.keys ? query + rows_ : shape_.keys;
         if (key + BACKWARD_KEYS >= end) write_query_gradient(query);
       }
@@ -56,19 +58,16 @@ class Backward {
 
   /// Packs a block of queries and clears their gradients.
   void begin_queries(int64_t query) const {
-    for (int64_t row = 0; row < rows_; row += ROWS) {
-      const int64_t to = (slot_ + row) * memory_.depth;
-      pack_columns<A, ROWS>(queries_, query + row, memory_.query_columns + to);
-      pack_columns<A, ROWS>(out_gradients_, query + row, memory_.gradient_columns + to);
-    }
-    for (int64_t row = 0; row < rows_; row += A::DEPTH) {
-      const int64_t to = (slot_ + row) / A::DEPTH * memory_.width;
-      pack_row_units<A>(queries_, query + row, memory_.query_units + to);
-      pack_row_units<A>(out_gradients_, query + row, memory_.gradient_units + to);
-    }
+    const int64_t rows = slot_ * memory_.depth, units = slot_ / A::DEPTH * memory_.width;
+    Matrices::pack_rows(queries_, query, rows_, memory_.depth, memory_.query_rows + rows);
+    Matrices::pack_rows(out_gradients_, query, rows_, memory_.depth, memory_.gradient_rows + rows);
+    Matrices::pack_transposed(queries_, query, rows_, memory_.width, memory_.query_units + units,
+                              memory_.packing);
+    Matrices::pack_transposed(out_gradients_, query, rows_, memory_.width, memory_.gradient_units + units,
+                              memory_.packing);
     for (int64_t i = 0; i < rows_ * memory_.width; ++i) memory_.query_gradient[slot_ * memory_.width + i] = 0;
     for (int64_t row = 0; row < rows_; ++row) relate_output(query + row, slot_ + row);
-    const int64_t next = query + BACKWARD_QUERIES, last = next + BACKWARD_QUERIES;
+    const int64_t next = query + QUERIES, last = next + QUERIES;
     prefetch(queries_, next, last);
     prefetch(out_gradients_, next, last);
     prefetch(outputs_, next, last);
@@ -89,23 +88,15 @@ class Backward {
   }
 
   void pack_keys(int64_t key) const {
-    pack_columns<A, BACKWARD_KEYS>(keys_, key, memory_.key_columns);
-    pack_columns<A, BACKWARD_KEYS>(values_, key, memory_.value_columns);
+    Matrices::pack_right(keys_, key, memory_.key_columns);
+    Matrices::pack_right(values_, key, memory_.value_columns);
     for (int64_t row = 0; row < columns_; row += A::DEPTH)
       pack_row_units<A>(keys_, key + row, memory_.key_units + row / A::DEPTH * memory_.width);
   }
 
   /// to[query][key] = Σ over channels of queries · keys
-  void products(const Unit* queries, const Unit* keys, float* to) const {
-    for_packed_rows(rows_, [&]<int R>(int64_t row) {
-      for_column_tiles(columns_, [&]<int V>(int64_t column) {
-        Vector sums[R][V];
-        clear(sums);
-        accumulate<A, 1>(sums, queries + (slot_ + row) * memory_.depth, ROWS, keys + column, BACKWARD_KEYS,
-                         units_);
-        store(to + row * BACKWARD_KEYS + column, BACKWARD_KEYS, sums);
-      });
-    });
+  void multiply(const Unit* queries, const Unit* keys, float* to) const {
+    Matrices::multiply(to, queries + slot_ * memory_.depth, keys, shape_.channels, rows_, columns_);
   }
 
   /// The probabilities of a block and the gradients of its scores, from the scores and the gradients of the
@@ -138,31 +129,8 @@ class Backward {
 
   /// to[channel][key] += Σ over queries of units · factors
   void add_to_keys(const Unit* units, const Unit* factors, float* to) const {
-    for_row_tiles(shape_.channels, [&]<int R>(int64_t channel) {
-      for_column_tiles(columns_, [&]<int V>(int64_t column) {
-        float* const block = to + channel * BACKWARD_KEYS + column;
-        Vector sums[R][V];
-        load(sums, block, BACKWARD_KEYS);
-        accumulate<A, 1>(sums, units + slot_ / A::DEPTH * memory_.width + channel, memory_.width,
-                         factors + column, BACKWARD_KEYS, rows_ / A::DEPTH);
-        store(block, BACKWARD_KEYS, sums);
-      });
-    });
-  }
-
-  /// The gradients of a block of queries += Σ over keys of the scores' gradients · keys
-  void add_to_queries() const {
-    constexpr int64_t ROW = BACKWARD_KEYS / A::DEPTH;
-    for_packed_rows(rows_, [&]<int R>(int64_t row) {
-      for_column_tiles(memory_.width, [&]<int V>(int64_t channel) {
-        float* const block = memory_.query_gradient + (slot_ + row) * memory_.width + channel;
-        Vector sums[R][V];
-        load(sums, block, memory_.width);
-        accumulate<A, ROW>(sums, memory_.score_gradient_rows + row * ROW, 1, memory_.key_units + channel,
-                           memory_.width, columns_ / A::DEPTH);
-        store(block, memory_.width, sums);
-      });
-    });
+    Matrices::add_transposed(to, units + slot_ / A::DEPTH * memory_.width, factors, shape_.channels, rows_,
+                             columns_);
   }
 
   void write(const float* gradient, MutableAttentionRows to, int64_t key, float factor) const {
@@ -185,8 +153,7 @@ class Backward {
   const AttentionShape& shape_;
   const AttentionBackward& head_;
   const RowsOf<T> queries_, outputs_, out_gradients_, keys_, values_;
-  const BackwardScratch<A> memory_;
-  const int64_t units_;
+  const BackwardScratch<Matrices> memory_;
   // The block's size, and the row of its first query.
   int64_t columns_ = 0, rows_ = 0, slot_ = 0;
 };
@@ -194,10 +161,16 @@ class Backward {
 }  // namespace
 
 void attention_backward(const AttentionShape& shape, const AttentionBackward& head, void* scratch) {
+#if defined(IP2P_TILES)
+  if (shape.tiles) {
+    const TileRegisters registers;
+    return Backward<BFloat16, TileMatrices>(shape, head, Cutter(scratch)).run();
+  }
+#endif
   if (shape.type == AttentionType::BFloat16)
-    Backward<BFloat16>(shape, head, Cutter(scratch)).run();
+    Backward<BFloat16, VectorMatrices<BFloat16>>(shape, head, Cutter(scratch)).run();
   else
-    Backward<float>(shape, head, Cutter(scratch)).run();
+    Backward<float, VectorMatrices<float>>(shape, head, Cutter(scratch)).run();
 }
 
 }  // namespace ip2p::IP2P_SIMD

@@ -7,9 +7,6 @@
 
 namespace ip2p::IP2P_SIMD {
 
-constexpr int64_t KEY_BLOCK = 96;
-static_assert(KEY_BLOCK % ROWS == 0 && KEY_BLOCK % 2 == 0);
-
 /// Cuts arrays from a block of memory, or computes its required size.
 class Cutter {
  public:
@@ -28,47 +25,37 @@ class Cutter {
   int64_t bytes_ = 0;
 };
 
-/// Keys in tiles of columns, [key / ROWS][unit][ROWS]; values in units of keys, [key / DEPTH][value_width].
-template <class A>
-struct PackedKeys {
-  using Unit = typename A::Unit;
-  Unit *keys, *values;
-  int64_t depth, value_width;
-
-  PackedKeys(Cutter& cutter, const AttentionShape& shape)
-      : depth(column_depth<A>(shape.channels)), value_width(round_up(shape.channels, LANES)) {
-    keys = cutter.take<Unit>(round_up(shape.keys, ROWS) * depth);
-    values = cutter.take<Unit>(round_up(shape.keys, A::DEPTH) / A::DEPTH * value_width);
-  }
-};
-
 template <class A>
 struct ForwardScratch {
   using Unit = typename A::Unit;
   Unit *queries, *probabilities;
   float *scores, *output, *line;
 
-  ForwardScratch(Cutter& cutter, const AttentionShape& shape) {
-    queries = cutter.take<Unit>(column_depth<A>(shape.channels) * WIDTH);
-    scores = cutter.take<float>(KEY_BLOCK * WIDTH);
-    probabilities = cutter.take<Unit>(KEY_BLOCK / A::DEPTH * WIDTH);
-    output = cutter.take<float>(round_up(shape.channels, 4) * WIDTH);
-    line = cutter.take<float>(4 * round_up(shape.channels, LANES));
+  /// @param depth units of a query, and `channels` of the output, both with what pads them
+  ForwardScratch(Cutter& cutter, int64_t key_block, int64_t depth, int64_t channels) {
+    queries = cutter.take<Unit>(depth * WIDTH);
+    scores = cutter.take<float>(key_block * WIDTH);
+    probabilities = cutter.take<Unit>(key_block / A::DEPTH * WIDTH);
+    output = cutter.take<float>(channels * WIDTH);
+    line = cutter.take<float>(4 * round_up(channels, LANES));
   }
 };
 
-// Blocks of the backward pass: BACKWARD_QUERIES rows of BACKWARD_KEYS columns.
-constexpr int64_t BACKWARD_QUERIES = 48, BACKWARD_KEYS = 2 * WIDTH;
-static_assert(BACKWARD_QUERIES % ROWS == 0 && BACKWARD_QUERIES % 2 == 0);
+/// Keys in a block of the backward pass.
+constexpr int64_t BACKWARD_KEYS = 2 * WIDTH;
 
-template <class A>
+/// @tparam Matrices how matrices are packed and multiplied: VectorMatrices or TileMatrices
+template <class Matrices>
 struct BackwardScratch {
+  using A = typename Matrices::A;
   using Unit = typename A::Unit;
-  static constexpr int64_t BLOCK = BACKWARD_QUERIES * BACKWARD_KEYS;
+  static constexpr int64_t QUERIES = Matrices::QUERIES, BLOCK = QUERIES * BACKWARD_KEYS;
+  static_assert(QUERIES % Matrices::ROW_STEP == 0 && BACKWARD_KEYS % Matrices::COLUMN_STEP == 0);
+  /// Units of a row, and numbers of a row of gradients.
   int64_t depth, width, queries;
-  // For all queries, which are read again for each block of keys: columns [query / ROWS][unit][ROWS], units
-  // [query / DEPTH][width].
-  Unit *query_columns, *query_units, *gradient_columns, *gradient_units;
+  // For all queries, which are read again for each block of keys; as Matrices packs rows, and what is
+  // multiplied with its transpose.
+  Unit *query_rows, *gradient_rows, *query_units, *gradient_units;
   float *query_gradient, *logsumexp, *product;
   // For a block of keys. Columns: [unit][BACKWARD_KEYS]; units: [key / DEPTH][width].
   Unit *key_columns, *value_columns, *key_units;
@@ -77,13 +64,14 @@ struct BackwardScratch {
   float *scores, *probability_gradient;
   Unit *probability_units, *score_gradient_units, *score_gradient_rows;
   float* line;
+  Unit* packing;
 
   BackwardScratch(Cutter& cutter, const AttentionShape& shape)
-      : depth(column_depth<A>(shape.channels)),
+      : depth(Matrices::depth(shape.channels)),
         width(round_up(shape.channels, LANES)),
-        queries(shape.keys <= BACKWARD_KEYS ? BACKWARD_QUERIES : round_up(shape.queries, BACKWARD_QUERIES)) {
-    query_columns = cutter.take<Unit>(queries * depth);
-    gradient_columns = cutter.take<Unit>(queries * depth);
+        queries(shape.keys <= BACKWARD_KEYS ? QUERIES : round_up(shape.queries, QUERIES)) {
+    query_rows = cutter.take<Unit>(queries * depth);
+    gradient_rows = cutter.take<Unit>(queries * depth);
     query_units = cutter.take<Unit>(queries / A::DEPTH * width);
     gradient_units = cutter.take<Unit>(queries / A::DEPTH * width);
     query_gradient = cutter.take<float>(queries * width);
@@ -92,8 +80,8 @@ struct BackwardScratch {
     key_columns = cutter.take<Unit>(depth * BACKWARD_KEYS);
     value_columns = cutter.take<Unit>(depth * BACKWARD_KEYS);
     key_units = cutter.take<Unit>(BACKWARD_KEYS / A::DEPTH * width);
-    key_gradient = cutter.take<float>(round_up(shape.channels, 4) * BACKWARD_KEYS);
-    value_gradient = cutter.take<float>(round_up(shape.channels, 4) * BACKWARD_KEYS);
+    key_gradient = cutter.take<float>(width * BACKWARD_KEYS);
+    value_gradient = cutter.take<float>(width * BACKWARD_KEYS);
     scores = cutter.take<float>(BLOCK);
     probability_gradient = cutter.take<float>(BLOCK);
     probability_units = cutter.take<Unit>(BLOCK / A::DEPTH);
@@ -101,6 +89,7 @@ struct BackwardScratch {
     // A unit is one float here, so both layouts are the same.
     score_gradient_rows = A::DEPTH == 1 ? score_gradient_units : cutter.take<Unit>(BLOCK / A::DEPTH);
     line = cutter.take<float>(4 * width);
+    packing = cutter.take<Unit>(Matrices::packing_units(width));
   }
 };
 

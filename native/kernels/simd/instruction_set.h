@@ -4,10 +4,11 @@ namespace ip2p {
 
 /// The instruction sets that kernels are compiled for: of x86-64, then of 64-bit ARM. `None`: a processor
 /// without any of them, where operators are composed of libtorch's.
-enum class InstructionSet { None, Avx2, Avx512, Avx512Bf16, Neon, NeonBf16 };
+/// `Amx` is Avx512Bf16 with tiles of bfloat16, which single kernels use.
+enum class InstructionSet { None, Avx2, Avx512, Avx512Bf16, Amx, Neon, NeonBf16 };
 
 /// The best one of this processor, unless the environment variable IP2P_CPU_CAPABILITY lowers it: `none`,
-/// `avx2`, `avx512` or `avx512_bf16`; on ARM `none`, `neon` or `neon_bf16`. Read once.
+/// `avx2`, `avx512`, `avx512_bf16` or `amx`; on ARM `none`, `neon` or `neon_bf16`. Read once.
 InstructionSet instruction_set();
 
 /// Whether that is AVX-512, with or without bfloat16.
@@ -15,6 +16,9 @@ bool is_avx512();
 
 /// Whether that has products of bfloat16 numbers.
 bool multiplies_bfloat16();
+
+/// Whether it has products of tiles of bfloat16 numbers, which the system lets this process use.
+bool multiplies_tiles();
 
 /// Whether oneDNN computes in bfloat16 with it: with AVX-512 even if the processor has no such products.
 bool onednn_takes_bfloat16();
@@ -69,6 +73,7 @@ const char* instruction_set_name(InstructionSet set);
 #define IP2P_SELECT_SIMD(name)                 \
   ([]() -> decltype(&::ip2p::avx2::name) {     \
     switch (::ip2p::instruction_set()) {       \
+      case ::ip2p::InstructionSet::Amx:        \
       case ::ip2p::InstructionSet::Avx512Bf16: \
         return &::ip2p::avx512_bf16::name;     \
       case ::ip2p::InstructionSet::Avx512:     \
