@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { difference, GIB, median } from "../stats.mjs";
+import { touchMemory } from "../touch-memory.mjs";
 
 const rows = ({ steps }, { stepSeconds }) => [
   { label: `denoising step, median of ${stepSeconds.length}`, unit: "s", digits: 2, turns: (r) => r.stepSeconds },
@@ -63,6 +64,7 @@ async function runTogether(sides, settings, results) {
   const { given = { image: true, prompt: true } } = settings;
   for (const side of sides) {
     const { dtype } = side;
+    touchMemory();
     const { seconds } = await side.ask({ command: "load", model, dtype, pipeline, vaeSlicing, vaeTiling });
     results[side.name] = { loadSeconds: seconds, stepSeconds: [], editSeconds: [] };
     log(`${side.name}: loaded in ${seconds.toFixed(1)} s`);
@@ -76,6 +78,7 @@ async function runTogether(sides, settings, results) {
     output: outputOf(side, settings),
   });
 
+  touchMemory();
   // Warm-up: memory is mapped and primitives are created.
   const first = await inTurn(sides, (side) => edit(side, settings.fewestSteps));
   for (const side of sides) results[side.name].firstSeconds = first.get(side)[0];

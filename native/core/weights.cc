@@ -5,12 +5,13 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/finite.h"
 #include "core/utf8.h"
 
 namespace ip2p {
 namespace {
 
-/// Bytes converted at a time: few enough to stay in the CPU cache and to avoid a second full copy.
+/// Bytes read at a time: few enough to stay in the CPU cache while they are converted and looked at.
 constexpr int64_t kPieceBytes = int64_t{1} << 18;
 
 constexpr std::array<std::pair<SafetensorsDtype, c10::ScalarType>, 10> kTypes{{
@@ -73,22 +74,32 @@ at::Tensor WeightFile::read(const TensorInfo& info) const {
   return type == c10::kBool ? tensor.view(c10::kByte).ne(0) : tensor;
 }
 
-at::Tensor WeightFile::read(const TensorInfo& info, c10::ScalarType dtype, c10::Device device) const {
+WeightFile::Read WeightFile::read(const TensorInfo& info, c10::ScalarType dtype, c10::Device device,
+                                  bool look_if_finite) const {
   const c10::ScalarType stored = type_of(info);
-  if (stored == dtype || stored == c10::kBool || !device.is_cpu()) return read(info).to(device, dtype);
+  if (stored == c10::kBool || !device.is_cpu()) {
+    const at::Tensor tensor = read(info).to(device, dtype);
+    return {tensor, !look_if_finite || all_finite(tensor)};
+  }
   at::Tensor tensor = at::empty(info.shape, at::TensorOptions().dtype(dtype));
   const at::Tensor flat = tensor.view(-1);
   const int64_t bytes = static_cast<int64_t>(c10::elementSize(stored));
-  const at::Tensor piece =
-      at::empty({std::min(flat.numel(), kPieceBytes / bytes)}, at::TensorOptions().dtype(stored));
-  auto* const read_to = static_cast<std::byte*>(piece.mutable_data_ptr());
-  for (int64_t first = 0; first < flat.numel(); first += piece.numel()) {
-    const int64_t count = std::min(piece.numel(), flat.numel() - first);
-    file_.read(info, {read_to, static_cast<std::size_t>(count * bytes)},
+  const int64_t most = std::min(flat.numel(), kPieceBytes / bytes);
+  const at::Tensor converted =
+      stored == dtype ? at::Tensor() : at::empty({most}, at::TensorOptions().dtype(stored));
+  bool finite = true;
+  for (int64_t first = 0; first < flat.numel(); first += most) {
+    const int64_t count = std::min(most, flat.numel() - first);
+    const at::Tensor piece = flat.narrow(0, first, count);
+    const at::Tensor& read_to = converted.defined() ? converted : piece;
+    file_.read(info,
+               {static_cast<std::byte*>(read_to.mutable_data_ptr()), static_cast<std::size_t>(count * bytes)},
                static_cast<std::uint64_t>(first * bytes));
-    flat.narrow(0, first, count).copy_(piece.narrow(0, 0, count));
+    if (converted.defined()) piece.copy_(converted.narrow(0, 0, count));
+    // While the piece is in the cache.
+    if (look_if_finite && finite) finite = all_finite(piece);
   }
-  return tensor;
+  return {tensor, finite};
 }
 
 }  // namespace ip2p

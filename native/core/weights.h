@@ -38,8 +38,13 @@ class WeightFile {
 
   /// The entry that reads a view. ERR_STATE_DICT if the file has no such tensor, or too few elements.
   TensorInfo info_of(const TensorView& view) const;
-  /// A new tensor with the file's values, converted to `dtype` and moved to `device`.
-  at::Tensor read(const TensorInfo& info, c10::ScalarType dtype, c10::Device device) const;
+  struct Read {
+    /// A new tensor with the file's values, converted to `dtype` and moved to `device`.
+    at::Tensor tensor;
+    /// Whether its values are; true for what is not asked for.
+    bool finite;
+  };
+  Read read(const TensorInfo& info, c10::ScalarType dtype, c10::Device device, bool look_if_finite) const;
   /// A new CPU tensor of the file's own type.
   at::Tensor read(const TensorInfo& info) const;
 

@@ -57,9 +57,9 @@ struct Stored {
   std::vector<int64_t> shape() const {
     return transposed ? std::vector<int64_t>(info.shape.rbegin(), info.shape.rend()) : info.shape;
   }
-  at::Tensor read(c10::ScalarType dtype, c10::Device device) const {
-    const at::Tensor value = file->read(info, dtype, device);
-    return transposed ? value.t().contiguous() : value;
+  WeightFile::Read read(c10::ScalarType dtype, c10::Device device, bool look_if_finite) const {
+    const auto [value, finite] = file->read(info, dtype, device, look_if_finite);
+    return {transposed ? value.t().contiguous() : value, finite};
   }
 };
 
@@ -108,12 +108,12 @@ void read_all(const std::vector<Reading>& readings, c10::ScalarType dtype, c10::
         check_cancelled();
         const auto& [stored, parameter] = readings[i];
         // Quantized weights are rounded only once.
-        const at::Tensor value = stored->read(parameter->int8() ? at::kFloat : dtype, device);
-        if (!allow_not_finite && !all_finite(value)) {
+        const auto read = stored->read(parameter->int8() ? at::kFloat : dtype, device, !allow_not_finite);
+        if (!read.finite) {
           finite[i] = 0;
           failed = true;
         }
-        parameter->set(value);
+        parameter->set(read.tensor);
       } catch (...) {
         failed = true;
         throw;
@@ -177,10 +177,10 @@ void Model::load(const std::vector<std::string>& files, const std::optional<std:
       readings.push_back({&stored, &parameter});
       continue;
     }
-    parameter.value = adapted(name, stored.read(dtype, device), parameter.shape);
+    const auto read = stored.read(dtype, device, !allow_not_finite);
+    parameter.value = adapted(name, read.tensor, parameter.shape);
     if (parameter.value.defined()) {
-      if (!allow_not_finite && !all_finite(parameter.value))
-        refuse_not_finite(info.name, *stored.file, dtype);
+      if (!read.finite) refuse_not_finite(info.name, *stored.file, dtype);
       continue;
     }
     misshapen.push_back(in_quotes(info.name) + " is " + shape_text(shape) + ", the configuration asks for " +
