@@ -257,6 +257,7 @@ export { builtInTokenizer } from "./tokenizer/built-in.js";
 export { CLIPTokenizer, type TokenizerDecodeOptions, type TokenizerEncodeOptions } from "./tokenizer/clip_tokenizer.js";
 export { type CheckpointInfo, listCheckpoints } from "./training/checkpoint/list.js";
 export type { StepRecord, TrainEvent, TrainResult } from "./training/events.js";
+export { type MakeEmaOptions, type MakeEmaResult, makeEma } from "./training/post-hoc-ema/make-ema.js";
 export { readMetrics } from "./training/read-metrics.js";
 export { type TrainCallbacks, type TrainingRun, train } from "./training/train.js";
 export type { TrainInput } from "./training/train-input.js";

@@ -2,7 +2,7 @@
 
     python scripts/record-recipes.py
 
-Writes test/fixtures/recipes/expected.safetensors. Needs torch, diffusers 0.42.1, prodigyopt and lion-pytorch; CPU.
+Writes test/fixtures/recipes/expected.safetensors. Needs torch, diffusers 0.42.1, prodigyopt, lion-pytorch and ema-pytorch; CPU.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
+from ema_pytorch.post_hoc_ema import sigma_rel_to_gamma, solve_weights
 from lion_pytorch import Lion
 from prodigyopt import Prodigy
 from safetensors.torch import save_file
@@ -67,6 +68,15 @@ recorded["optimizer.prodigy"] = trained(lambda p: Prodigy(p, lr=1.0, weight_deca
 # It multiplies the rounding of its first steps, a millionth of a weight long, by a thousand and more.
 recorded["optimizer.prodigy_exact"] = trained(lambda p: Prodigy(p, lr=1.0, weight_decay=0.01), torch.float64).float()
 recorded["optimizer.lion"] = trained(lambda p: Lion(p, lr=1e-2, betas=(0.9, 0.99), weight_decay=0.1))
+# Of lucidrains' ema-pytorch: exponents of relative widths, and the coefficients that make an average of several snapshots.
+widths = torch.tensor([0.01, 0.05, 0.1, 0.15, 0.25], dtype=torch.float64)
+gammas = torch.tensor([sigma_rel_to_gamma(width) for width in widths.tolist()], dtype=torch.float64)
+# So many steps that its continuous time makes no difference.
+steps = torch.tensor([1, 2, 3, 4, 5], dtype=torch.float64).repeat(2) * 100_000
+kept = gammas[1:3].repeat_interleave(5)
+recorded["post_hoc_ema.widths"], recorded["post_hoc_ema.gammas"] = widths, gammas
+recorded["post_hoc_ema.steps"], recorded["post_hoc_ema.kept"] = steps, kept
+recorded["post_hoc_ema.coefficients"] = solve_weights(steps, kept, torch.full((5,), 500_000.0), gammas)
 TARGET.mkdir(exist_ok=True)
 save_file({name: value.contiguous() for name, value in recorded.items()}, TARGET / "expected.safetensors")
 print(recorded["optimizer.prodigy"][:, 0], recorded["optimizer.lion"][:, 0], recorded["zero.snr_epsilon"])

@@ -36,6 +36,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./train.js")).trainCommand,
   },
   {
+    name: "ema",
+    summary: "make the average of a training's weights, of any width, when it is over",
+    load: async () => (await import("./ema.js")).emaCommand,
+  },
+  {
     name: "launch",
     summary: "start a command by several processes that train together, as `accelerate launch` does",
     load: async () => (await import("./launch.js")).launchCommand,

@@ -69,6 +69,14 @@ export function checkTogether(options: TrainOptions): void {
     refuse("conditioningDropoutProb is for all kinds of dropout; leave it out, or the probabilities of single kinds");
   if (perKind.reduce<number>((sum, p) => sum + (p ?? 0), 0) > 1)
     refuse("textDropoutProb, imageDropoutProb and bothDropoutProb are more than 1 together");
+  if (options.postHocEmaSteps !== undefined && !options.postHocEma)
+    refuse("postHocEmaSteps is for snapshots of averages: give postHocEma too");
+  if (options.offloadEma && !options.useEma && !options.postHocEma)
+    refuse("offloadEma is for averages of the weights: give useEma or postHocEma too");
+  if (options.offloadEma && options.shardOptimizer)
+    refuse(
+      "shardOptimizer gives each process a part of the averages, which offloadEma does not move; leave one of them out",
+    );
   if (options.use8bitAdam && options.optimizer !== "adamw")
     refuse(`use8bitAdam is a kind of adamw, but the optimizer is ${options.optimizer}`);
   if (options.weightsDtype === "bf16" && options.optimizer !== "adamw" && !options.lora)

@@ -6,6 +6,7 @@ import { emaDecay } from "./ema.js";
 import type { EncodedData, TrainingBatch } from "./encoded-data.js";
 import type { StepRecord } from "./events.js";
 import type { LearningRate } from "./learning-rate.js";
+import { exponentOf, KEPT_WIDTHS, powerDecay } from "./post-hoc-ema/power-function.js";
 import type { PreparedRun } from "./prepare.js";
 import {
   disposeMicroBatch,
@@ -15,6 +16,8 @@ import {
 } from "./recipes/edit/micro-batch.js";
 import { type Progress, type Snapshot, takeSnapshot } from "./snapshot.js";
 import type { ReleasedStep } from "./trainer.js";
+
+const KEPT_GAMMAS = KEPT_WIDTHS.map(exponentOf);
 
 /** Hooks of the training loop. */
 export interface LoopHooks {
@@ -199,6 +202,8 @@ export async function runLoop(
     scaler?.update(skipped);
     if (scaler?.isExhausted) await notFinite("gradients", []);
     progress.step += 1;
+    if (options.postHocEma && group.isMain)
+      await trainer.updateTraces(KEPT_GAMMAS.map((gamma) => powerDecay(progress.step, gamma)));
     if (!skipped) learningRate.advance();
     progress.lrStep = learningRate.state.step;
     progress.scaler = scaler?.toJSON() ?? null;

@@ -1,4 +1,5 @@
 import type { TrainOptions } from "./options.js";
+import { KEPT_WIDTHS } from "./post-hoc-ema/power-function.js";
 
 /** The options that decide how much memory training needs. */
 export type MemorySettings = Pick<
@@ -8,6 +9,7 @@ export type MemorySettings = Pick<
   | "use8bitAdam"
   | "optimizer"
   | "useEma"
+  | "postHocEma"
   | "shadowWeights"
   | "mixedPrecision"
   | "gradientCheckpointing"
@@ -52,6 +54,7 @@ export function memoryNeeds(sizes: RunSizes, settings: MemorySettings): MemoryNe
     remainders: narrow && settings.weightsRounding === "compensated" ? products * 2 : 0,
     moments: products * bytesOfMoments(settings) + others * 8,
     "EMA weights": settings.useEma ? (products + others) * 4 : 0,
+    "averages for later": settings.postHocEma ? (products + others) * 4 * KEPT_WIDTHS.length : 0,
   };
   // Of released ones there is one at a time, which is little. Copies of weights in half precision, which the backward pass
   // needs, are otherwise freed as fast as gradients come.

@@ -19,6 +19,7 @@ const SAVINGS: readonly Saving[] = [
   { name: 'weightsRounding "stochastic"', change: { weightsRounding: "stochastic" } },
   { name: "releaseGradients", change: { releaseGradients: true } },
   { name: "without useEma", change: { useEma: false } },
+  { name: "without postHocEma", change: { postHocEma: false } },
 ];
 
 /** Parts of less than this are not worth naming. */

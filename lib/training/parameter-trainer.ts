@@ -14,6 +14,8 @@ const DEFAULTS = {
   roundingSeed: 0,
   dropoutSeed: 0,
   releaseGradients: false,
+  offloadEma: false,
+  traces: 0,
   shardRank: 0,
   shardCount: 1,
 } as const;
@@ -21,8 +23,8 @@ const DEFAULTS = {
 type WithDefault = keyof typeof DEFAULTS;
 
 /**
- * Those of the addon; `bfloat16Weights` defaults to false, `weightsRounding` to "stochastic", the seeds to 0, and the
- * optimizer's state is not shared, and gradients are kept until the step.
+ * Those of the addon; `bfloat16Weights` defaults to false, `weightsRounding` to "stochastic", the seeds to 0, the
+ * optimizer's state is not shared, gradients are kept until the step, EMA weights are where the model is, and there are no traces.
  */
 export type TrainerOptions = Omit<NativeTrainerOptions, WithDefault> & Partial<Pick<NativeTrainerOptions, WithDefault>>;
 
@@ -91,6 +93,16 @@ export abstract class ParameterTrainer {
   /** EMA ← EMA − (1 − decay) · (EMA − weights) */
   updateEma(decay: number): Promise<void> {
     return native().trainerUpdateEma(this.handle, decay);
+  }
+
+  /** trace ← trace + (1 − decay) · (weights − trace), with one decay for each of the trainer's traces. */
+  updateTraces(decays: readonly number[]): Promise<void> {
+    return native().trainerUpdateTraces(this.handle, decays);
+  }
+
+  /** The traces by "<number>.<parameter name>": the tensors themselves. */
+  tracesState(): Promise<Record<string, Tensor>> {
+    return this.#state("traces");
   }
 
   /** Runs `body` with the EMA weights in the model. */

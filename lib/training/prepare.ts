@@ -32,6 +32,7 @@ import { LossScaler } from "./loss-scaler.js";
 import { checkTrainingMemory } from "./memory.js";
 import { type TrainOptions, trainOptions } from "./options.js";
 import { checkPlaces } from "./output-places.js";
+import { KEPT_WIDTHS } from "./post-hoc-ema/power-function.js";
 import { checkProcesses, processesOf, stateOfRank } from "./processes.js";
 import { noProfile, type Profile, recordProfile } from "./profile.js";
 import { drawConvInLikeReference } from "./recipes/edit/conv-in.js";
@@ -173,6 +174,8 @@ export async function prepareRun(
       adamWeightDecay: options.adamWeightDecay,
       optimizer: options.use8bitAdam ? "adamw_8bit" : options.optimizer,
       useEma: options.useEma,
+      offloadEma: options.offloadEma,
+      traces: tracesOf(options, group),
       gradientCheckpointing: options.gradientCheckpointing,
       releaseGradients: options.releaseGradients,
       shadowWeights: options.shadowWeights,
@@ -192,7 +195,7 @@ export async function prepareRun(
     await restoreTrainer(
       { folder: resumed.folder, state: await stateOfRank(resumed.folder, state, group) },
       { trainer, files },
-      { useEma: options.useEma, sharded },
+      { useEma: options.useEma, traces: tracesOf(options, group) > 0, sharded },
       group.rank >= processesOf(state) ? {} : compat ? { cpu: generators.cpu } : generators,
     );
   else if (resumed && options.useEma) await restoreDiffusersAverage(resumed.folder, trainer, sharded);
@@ -378,4 +381,9 @@ export function loaderOf(
     signal,
     onSkip: ({ reason }) => onEvent({ type: "warning", message: `row skipped: ${reason}` }),
   });
+}
+
+/** All processes have the same weights, so one of them keeps the averages. */
+function tracesOf({ postHocEma }: TrainOptions, { isMain }: ProcessGroup): number {
+  return postHocEma && isMain ? KEPT_WIDTHS.length : 0;
 }

@@ -1,17 +1,11 @@
-import type { Dirent } from "node:fs";
-import { readdir } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
-import { usableComponents } from "../components/files.js";
-import { readModelIndex } from "../components/model-index.js";
+import { basename, resolve } from "node:path";
 import { InstructPix2PixError } from "../core/errors.js";
 import { isRepositoryId } from "../hub/repository.js";
-import { obtainPipeline } from "../hub/select.js";
-import type { FileSource } from "../hub/source.js";
-import { HubUploader, type UploadFile } from "../hub/upload.js";
+import { HubUploader } from "../hub/upload.js";
 import type { Environment } from "../runtime/platform.js";
 import type { TrainEvent } from "./events.js";
+import { modelFiles } from "./model-files.js";
 import type { TrainOptions } from "./options.js";
-import { MODEL_CARD } from "./recipes/edit/save-model.js";
 
 type PublishOptions = Pick<TrainOptions, "outputDir" | "pushToHub" | "hubModelId" | "hubToken">;
 
@@ -103,62 +97,5 @@ export class Publication {
 
   async close(): Promise<void> {
     await this.#uploader.close();
-  }
-}
-
-/**
- * The files that loading the model needs, and its card. Of a LoRA its own files: the index names a place on this machine, and
- * the base model is elsewhere.
- */
-async function modelFiles(folder: string): Promise<UploadFile[]> {
-  const { base } = await readModelIndex(folder);
-  if (base?.lora !== undefined)
-    return [base.lora, ...(base.convIn === undefined ? [] : [base.convIn]), MODEL_CARD].map((name) => ({
-      name,
-      path: join(folder, name),
-    }));
-  const source = await LocalPipeline.open(folder);
-  await obtainPipeline(source, {});
-  await source.obtain([MODEL_CARD]);
-  return [...source.obtained].sort().map((name) => ({ name, path: source.path(name) }));
-}
-
-/** The pipeline's files in a folder that may hold other files. */
-class LocalPipeline implements FileSource {
-  readonly label: string;
-  readonly names: ReadonlySet<string>;
-  readonly obtained = new Set<string>();
-
-  private constructor(label: string, names: ReadonlySet<string>) {
-    this.label = label;
-    this.names = names;
-  }
-
-  static async open(folder: string): Promise<LocalPipeline> {
-    const names = new Set<string>();
-    for (const prefix of ["", ...usableComponents(await readModelIndex(folder)).map((component) => `${component}/`)])
-      for (const entry of await entriesOf(join(folder, prefix))) if (entry.isFile()) names.add(prefix + entry.name);
-    return new LocalPipeline(folder, names);
-  }
-
-  async obtain(names: readonly string[]): Promise<void> {
-    for (const name of names) {
-      if (!this.names.has(name))
-        throw new InstructPix2PixError("ERR_FILE_NOT_FOUND", `${this.path(name)}: no such file`);
-      this.obtained.add(name);
-    }
-  }
-
-  path(name: string): string {
-    return join(this.label, name);
-  }
-}
-
-async function entriesOf(folder: string): Promise<Dirent[]> {
-  try {
-    return await readdir(folder, { withFileTypes: true });
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new InstructPix2PixError("ERR_IO", `${folder}: cannot be read (${code ?? message})`, { cause: error });
   }
 }

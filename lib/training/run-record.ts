@@ -15,7 +15,7 @@ const RECORD = "run.json";
 const FORMAT = "instruct-pix2pix run";
 const MAX_BYTES = 1 << 20;
 
-interface RunRecord {
+export interface RunRecord {
   /** The run of metrics.jsonl. */
   readonly run: RunIdentity;
   /** The run that saved the model, and its step. */
@@ -124,7 +124,7 @@ async function writeRecord(outputDir: string, { run, model }: RunRecord): Promis
 }
 
 /** Undefined if it is missing or malformed: only names of runs are lost then. */
-async function readRecord(outputDir: string): Promise<RunRecord | undefined> {
+export async function readRecord(outputDir: string): Promise<RunRecord | undefined> {
   const path = join(outputDir, RECORD);
   try {
     if ((await disk.lstat(path)).kind !== "file")

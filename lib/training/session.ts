@@ -22,6 +22,7 @@ import { modelCard } from "./model-card.js";
 import type { TrainOptions } from "./options.js";
 import { messageOf, outcomeOf } from "./outcome.js";
 import { withOutputFolder } from "./output-folder.js";
+import { saveAverages } from "./post-hoc-ema/snapshots.js";
 import { loaderOf, type PreparedRun, prepareRun } from "./prepare.js";
 import { withProcessGroup } from "./process-group.js";
 import { generatorsAsText } from "./processes.js";
@@ -132,6 +133,8 @@ class Session {
   /** The last step with a checkpoint, or with a failed attempt at one. */
   #savedStep: number;
   #validatedStep: number | undefined;
+  /** The last step with averages for `ip2p ema`. */
+  #averagedStep: number | undefined;
 
   constructor(
     run: PreparedRun,
@@ -255,6 +258,9 @@ class Session {
     this.#lastLoss = record.trainLoss;
     await this.#trackers.log(trackedValues(record), record.step);
     await this.#callbacks.step(record);
+    // Before the checkpoint: a run that goes on from there writes this snapshot no more.
+    const { postHocEmaSteps = this.#run.options.checkpointingSteps } = this.#run.options;
+    if (record.step % postHocEmaSteps === 0) await this.#saveAverages(record.step);
     if (record.step % this.#run.options.checkpointingSteps === 0) await this.#saveWithMetrics(snapshot);
     this.#callbacks.throwIfFailed();
   }
@@ -381,7 +387,16 @@ class Session {
     this.#callbacks.event({ type: "warning", message });
   }
 
+  /** Of which `ip2p ema` makes others. */
+  async #saveAverages(step: number): Promise<void> {
+    const { options, trainer, files, run, group } = this.#run;
+    if (!options.postHocEma || !group.isMain || this.#averagedStep === step) return;
+    await saveAverages(options.outputDir, run, step, { trainer, files });
+    this.#averagedStep = step;
+  }
+
   async #saveModel(step: number): Promise<void> {
+    await this.#saveAverages(step);
     const { options, recipe, models, trainer, files, shards, group } = this.#run;
     const { outputDir } = options;
     const average = options.useEma ? await group.exchange(async () => shards?.gather("ema", group.signal)) : undefined;

@@ -44,6 +44,8 @@ export async function takeSnapshot(progress: Progress, generators: Record<string
 }
 
 const OPTIMIZER = "optimizer.safetensors";
+/** Averages for `ip2p ema`. */
+const TRACES = "ema_traces.safetensors";
 
 /** What is trained, and how it is kept. */
 export interface Trained {
@@ -90,6 +92,8 @@ export async function saveCheckpoint(
     await withTensors(await trainer.weights(), (weights) => files.save(folder, "", weights, snapshot.step));
     if (options.useEma)
       await withTensors(await whole.ema(), (weights) => files.save(folder, "_ema", weights, snapshot.step));
+    if (options.postHocEma)
+      await withTensors(await trainer.tracesState(), (traces) => saveSafetensors(join(folder, TRACES), traces));
     await withTensors(await whole.optimizer(), (state) => saveSafetensors(join(folder, OPTIMIZER), state));
     await writeState(folder, await stateOf(snapshot, options, trackers));
     for (const [i, text] of otherGenerators.entries()) await writeText(disk, join(folder, generatorsFile(i + 1)), text);
@@ -134,7 +138,7 @@ async function stateOf(
 export async function restoreTrainer(
   { folder, state }: { folder: string; state: TrainingState },
   { trainer, files }: Trained,
-  { useEma, sharded }: { useEma: boolean; sharded: boolean },
+  { useEma, traces, sharded }: { useEma: boolean; traces: boolean; sharded: boolean },
   generators: Record<string, Generator>,
 ): Promise<void> {
   await files.restoreWeights(folder, trainer);
@@ -142,6 +146,10 @@ export async function restoreTrainer(
     restoreFile(join(folder, OPTIMIZER), state, "the optimizer's state", sharded),
   );
   if (useEma) await withTensors(await trainer.emaState(), (average) => files.restoreAverage(folder, average, sharded));
+  if (traces)
+    await withTensors(await trainer.tracesState(), (kept) =>
+      restoreFile(join(folder, TRACES), kept, "the averages for ip2p ema"),
+    );
   for (const [name, generator] of Object.entries(generators)) {
     const saved = state.generators[name];
     if (!saved)

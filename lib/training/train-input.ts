@@ -203,6 +203,11 @@ export interface TrainInput {
   /** Keep an exponential moving average (EMA) of the weights, and save it as the model. Default false. */
   useEma?: boolean | undefined;
   /**
+   * Keep averages of the weights in the host's memory instead of the GPU's; on the CPU they are there anyway.
+   * Default false.
+   */
+  offloadEma?: boolean | undefined;
+  /**
    * Weigh the losses of timesteps by Min-SNR-γ with this γ, for which 5 is recommended (Hang et al. 2023, arXiv
    * 2303.09556); also for models that predict the velocity. A number of at least 0.
    */
@@ -243,6 +248,17 @@ export interface TrainInput {
    * "snr".
    */
   huberSchedule?: "constant" | "exponential" | "snr" | undefined;
+  /**
+   * Also keep two averages of the weights, and snapshots of them, from which `ip2p ema` makes an average of any
+   * width when the run is over (Karras et al. 2023, arXiv 2312.02696, section 3); 8 more bytes of memory per
+   * weight. Default false.
+   */
+  postHocEma?: boolean | undefined;
+  /**
+   * Steps between those snapshots, each of which takes the disk of two models in float32; by default
+   * checkpointingSteps. A whole number of at least 1.
+   */
+  postHocEmaSteps?: number | undefined;
   /**
    * Probability of dropping the text alone; with the two below in place of conditioningDropoutProb. A number from 0
    * to 1.

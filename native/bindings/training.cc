@@ -41,6 +41,10 @@ TrainerOptions options_argument(const Napi::Value& value) {
                         static_cast<uint64_t>(config.integer("roundingSeed"))};
   options.optimizer = parse_optimizer(config.string("optimizer"));
   options.use_ema = config.boolean("useEma");
+  options.offload_ema = config.boolean("offloadEma");
+  const auto traces = config.integer("traces");
+  if (traces < 0 || traces > 8) throw Error("ERR_INVALID_ARGUMENT", "a trainer keeps up to 8 traces");
+  options.traces = static_cast<int>(traces);
   const auto processes = config.integer("shardCount"), rank = config.integer("shardRank");
   if (processes < 1 || processes > (1 << 16) || rank < 0 || rank >= processes)
     throw Error("ERR_INVALID_ARGUMENT", "there is no such part of a trainer");
@@ -63,7 +67,8 @@ template <class Made>
 Napi::Value submit_trainer(const Info& info, const std::shared_ptr<Model>& model, Made make) {
   return submit_with(info.Env(), model, [make]() -> Finish {
     const std::shared_ptr<ParameterTrainer> trainer = make();
-    const int64_t bytes = bytes_of(trainer->optimizer_state()) + bytes_of(trainer->ema_state());
+    const int64_t bytes = bytes_of(trainer->optimizer_state()) + bytes_of(trainer->ema_state()) +
+                          bytes_of(trainer->traces_state());
     return [trainer, bytes](Napi::Env js) { return TrainerObject::make(js, trainer, bytes); };
   });
 }
@@ -269,6 +274,13 @@ Napi::Value update_ema(const Info& info) {
   return submit_void(info.Env(), trainer->device(), [=] { trainer->update_ema(decay); });
 }
 
+/// trainerUpdateTraces(trainer, decays): one for each trace
+Napi::Value update_traces(const Info& info) {
+  const auto trainer = TrainerObject::get(info[0]);
+  const auto decays = numbers_argument(info[1], "decays");
+  return submit_void(info.Env(), trainer->device(), [=] { trainer->update_traces(decays); });
+}
+
 /// trainerSwapEma(trainer)
 Napi::Value swap_ema(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
@@ -281,12 +293,13 @@ Napi::Value forget_gradients(const Info& info) {
   return submit_void(info.Env(), trainer->device(), [=] { trainer->forget_gradients(); });
 }
 
-/// trainerState(trainer, "optimizer" | "ema" | "gradients" | "weights"): name → Tensor, the tensors
-/// themselves
+/// trainerState(trainer, "optimizer" | "ema" | "traces" | "gradients" | "weights"): name → Tensor, the
+/// tensors themselves
 Napi::Value state(const Info& info) {
   const auto trainer = TrainerObject::get(info[0]);
   const std::string which = string_argument(info[1], "which");
-  if (which != "optimizer" && which != "ema" && which != "gradients" && which != "weights")
+  if (which != "optimizer" && which != "ema" && which != "traces" && which != "gradients" &&
+      which != "weights")
     throw Error("ERR_INVALID_ARGUMENT", "unknown trainer state \"" + which + "\"");
   return submit(info.Env(), trainer->device(), [=]() -> Finish {
     NamedTensors tensors;
@@ -294,6 +307,8 @@ Napi::Value state(const Info& info) {
       tensors = trainer->optimizer_state();
     } else if (which == "ema") {
       tensors = trainer->ema_state();
+    } else if (which == "traces") {
+      tensors = trainer->traces_state();
     } else if (which == "weights") {
       tensors = trainer->weights();
     } else {
@@ -352,6 +367,7 @@ void register_training(Napi::Env env, Napi::Object exports) {
   export_function<borrow_ema>(env, exports, "trainerBorrowEma");
   export_function<reduce>(env, exports, "trainerReduce");
   export_function<update_ema>(env, exports, "trainerUpdateEma");
+  export_function<update_traces>(env, exports, "trainerUpdateTraces");
   export_function<swap_ema>(env, exports, "trainerSwapEma");
   export_function<forget_gradients>(env, exports, "trainerForgetGradients");
   export_function<state>(env, exports, "trainerState");

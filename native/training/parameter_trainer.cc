@@ -25,7 +25,7 @@
 namespace ip2p {
 
 void WeightAverage::move(size_t i, const Parameter& weight) const {
-  tensors[i].sub_(tensors[i] - weight.value.detach(), 1 - decay);
+  tensors[i].sub_(tensors[i] - weight.value.detach().to(tensors[i].device()), 1 - decay);
 }
 
 Clipping::Clipping(const at::Tensor& norm, double max_norm, double loss_scale)
@@ -146,9 +146,9 @@ ParameterTrainer::ParameterTrainer(const std::vector<std::pair<std::string, Mode
   std::vector<NamedParameter> mine;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     if (is_mine(i)) mine.push_back(parameters_[i]);
-    if (options_.use_ema)
-      ema_.push_back(is_mine(i) ? parameters_[i].parameter->value.detach().clone() : at::Tensor());
+    if (options_.use_ema) ema_.push_back(is_mine(i) ? new_average(i) : at::Tensor());
   }
+  traces_ = WeightTraces(parameters_, options_.traces, options_.offload_ema);
   optimizer_ = make_optimizer(mine, options_);
   if (options_.release_gradients && options_.shard)
     throw Error("ERR_INVALID_ARGUMENT", "gradients that processes share cannot be released");
@@ -159,6 +159,12 @@ ParameterTrainer::ParameterTrainer(const std::vector<std::pair<std::string, Mode
   }
   if (options_.release_gradients)
     release_ = std::make_unique<GradientRelease>(parameters_, *optimizer_, ema_);
+}
+
+at::Tensor ParameterTrainer::new_average(size_t i) const {
+  const at::Tensor weight = parameters_[i].parameter->value.detach();
+  return options_.offload_ema ? weight.to(at::TensorOptions().device(c10::kCPU), false, true)
+                              : weight.clone();
 }
 
 void ParameterTrainer::narrow_frozen(Model& model) const {
@@ -227,9 +233,11 @@ void ParameterTrainer::distribute(const std::shared_ptr<ProcessGroup>& group,
   std::vector<at::Tensor> tensors;
   // An average that is still a copy of its weight stays one; it may be another process that holds it.
   std::vector<size_t> copies;
+  std::vector<at::Tensor> averages;
   for (size_t i = 0; i < ema_.size(); ++i) {
+    // Those in the host's memory travel by the device.
     if (!options_.shard)
-      tensors.push_back(ema_[i]);
+      tensors.push_back(averages.emplace_back(ema_[i].to(device_)));
     else if (is_mine(i) && at::equal(ema_[i], parameters_[i].parameter->value.detach()))
       copies.push_back(i);
   }
@@ -238,6 +246,8 @@ void ParameterTrainer::distribute(const std::shared_ptr<ProcessGroup>& group,
     parameter->mark_shadow_stale();
   }
   group->broadcast_all(tensors);
+  for (size_t i = 0; i < averages.size(); ++i)
+    if (!averages[i].is_same(ema_[i])) ema_[i].copy_(averages[i]);
   for (const size_t i : copies) ema_[i].copy_(parameters_[i].parameter->value.detach());
   group_ = group;
   reducer_ = std::make_unique<GradientReducer>(group, parameters_, exchanged_as);
@@ -337,8 +347,9 @@ void ParameterTrainer::swap_ema() {
     at::Tensor& weight = parameters_[i].parameter->value;
     // Only the storage is exchanged, so that gradients still accumulate in the same leaf.
     const at::Tensor data = weight.detach();
-    weight.set_data(ema_[i]);
-    ema_[i] = data;
+    const c10::Device home = ema_[i].device();
+    weight.set_data(ema_[i].to(device_));
+    ema_[i] = data.to(home);
     parameters_[i].parameter->mark_shadow_stale();
   }
 }

@@ -13,6 +13,7 @@
 #include "nn/low_rank_adapter.h"
 #include "training/gradient_release.h"
 #include "training/optimizer.h"
+#include "training/weight_traces.h"
 
 namespace ip2p {
 
@@ -36,6 +37,10 @@ struct TrainerOptions {
   /// Of the masks of adapters' dropout.
   uint64_t dropout_seed = 0;
   bool use_ema = false;
+  /// Keeps the moving averages in the host's memory.
+  bool offload_ema = false;
+  /// Further moving averages, see WeightTraces.
+  int traces = 0;
   bool gradient_checkpointing = false;
   /// Updates the parameters within the backward pass of a micro-step that is told how, see GradientRelease.
   bool release_gradients = false;
@@ -79,6 +84,8 @@ class ParameterTrainer {
   /// average ← average − (1 − decay) · (average − weights), as diffusers' EMAModel.
   void update_ema(double decay);
 
+  void update_traces(const std::vector<double>& decays) { traces_.update(decays); }
+
   /// Exchanges the weights with their average: for validation and saving, and back.
   void swap_ema();
   bool has_ema() const { return !ema_.empty(); }
@@ -94,6 +101,7 @@ class ParameterTrainer {
   /// Of a shard: its part.
   NamedTensors optimizer_state() const;
   NamedTensors ema_state() const;
+  NamedTensors traces_state() const { return traces_.state(); }
   /// What is trained, by name: the tensors themselves.
   NamedTensors weights() const;
 
@@ -106,6 +114,7 @@ class ParameterTrainer {
                         const std::optional<ReleasedStep>& released = std::nullopt);
 
  private:
+  at::Tensor new_average(size_t i) const;
   bool is_mine(size_t i) const { return owners_[i] == options_.shard.value_or(Shard{0, 1}).rank; }
   void distribute_weights();
   void narrow_frozen(Model& model) const;
@@ -117,6 +126,7 @@ class ParameterTrainer {
   std::vector<int> owners_;  ///< which process updates each parameter
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<at::Tensor> ema_;  ///< undefined for those of other processes
+  WeightTraces traces_;
   std::shared_ptr<ProcessGroup> group_;
   /// Optimizer steps that dropout has seen: int64 []; undefined without dropout.
   at::Tensor dropout_step_;

@@ -59,6 +59,8 @@ export interface TrainingAddon {
   /** In place of a last micro-step that has no data. */
   trainerReduce(trainer: NativeTrainer): Promise<void>;
   trainerUpdateEma(trainer: NativeTrainer, decay: number): Promise<void>;
+  /** trace ← trace + (1 − decay) · (weight − trace), with one decay for each trace. */
+  trainerUpdateTraces(trainer: NativeTrainer, decays: readonly number[]): Promise<void>;
   trainerSwapEma(trainer: NativeTrainer): Promise<void>;
   trainerForgetGradients(trainer: NativeTrainer): Promise<void>;
   trainerState(trainer: NativeTrainer, which: NativeTrainerState): Promise<Record<string, NativeTensor>>;
@@ -66,7 +68,7 @@ export interface TrainingAddon {
   selectRows(flags: readonly number[], a: NativeTensor, b: NativeTensor): Promise<NativeTensor>;
 }
 
-export type NativeTrainerState = "optimizer" | "ema" | "gradients" | "weights";
+export type NativeTrainerState = "optimizer" | "ema" | "traces" | "gradients" | "weights";
 
 export interface NativeNewAdapter {
   name: string;
@@ -110,6 +112,10 @@ export interface NativeTrainerOptions {
   adamWeightDecay: number;
   optimizer: "adamw" | "adamw_8bit" | "lion_8bit" | "prodigy";
   useEma: boolean;
+  /** Keeps EMA weights and traces in the host's memory. */
+  offloadEma: boolean;
+  /** Further moving averages in float32, by {@link TrainingAddon.trainerUpdateTraces}: 0 to 8. */
+  traces: number;
   /** Of several processes that share the optimizer's state (ZeRO-1), this one; `shardCount` is 1 where it is whole. */
   shardRank: number;
   shardCount: number;

@@ -59,4 +59,10 @@ export const optimizerOptions = declareOptions({
     group: GROUP,
     help: "keep an exponential moving average (EMA) of the weights, and save it as the model",
   },
+  offload_ema: {
+    type: "boolean",
+    group: GROUP,
+    mayChange: true,
+    help: "keep averages of the weights in the host's memory instead of the GPU's; on the CPU they are there anyway",
+  },
 });

@@ -57,6 +57,17 @@ export const recipeOptions = declareOptions({
     group: GROUP,
     help: "how that error depends on the timestep: not at all, falling exponentially, or by the noise's share",
   },
+  post_hoc_ema: {
+    type: "boolean",
+    group: GROUP,
+    help: "also keep two averages of the weights, and snapshots of them, from which `ip2p ema` makes an average of any width when the run is over (Karras et al. 2023, arXiv 2312.02696, section 3); 8 more bytes of memory per weight",
+  },
+  post_hoc_ema_steps: {
+    type: "integer",
+    min: 1,
+    group: GROUP,
+    help: "steps between those snapshots, each of which takes the disk of two models in float32; by default checkpointing_steps",
+  },
   text_dropout_prob: {
     type: "number",
     min: 0,

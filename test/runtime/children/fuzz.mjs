@@ -381,6 +381,7 @@ const addonExamples = {
   trainerBorrowEma: () => [trainer, {}],
   trainerReduce: () => [trainer],
   trainerUpdateEma: () => [trainer, 0.9],
+  trainerUpdateTraces: () => [trainer, []],
   trainerSwapEma: () => [trainer],
   trainerForgetGradients: () => [trainer],
   trainerState: () => [trainer, "ema"],
