@@ -16,7 +16,7 @@ export interface ModelFile {
 }
 
 /**
- * The files that loading a trained model needs, and its card. Of a LoRA its own files: the index names a place on this machine, and
+ * The files that loading a trained model needs, and its card, if it has one. Of a LoRA its own files: the index names a place on this machine, and
  * the base model is elsewhere.
  *
  * @throws `ERR_FILE_NOT_FOUND`, `ERR_IO`
@@ -30,7 +30,7 @@ export async function modelFiles(folder: string): Promise<ModelFile[]> {
     }));
   const source = await LocalPipeline.open(folder);
   await obtainPipeline(source, {});
-  await source.obtain([MODEL_CARD]);
+  if (source.names.has(MODEL_CARD)) await source.obtain([MODEL_CARD]);
   return [...source.obtained].sort().map((name) => ({ name, path: source.path(name) }));
 }
 

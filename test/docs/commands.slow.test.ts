@@ -22,11 +22,14 @@ const SMALLER: Record<string, string[]> = {
   "make-dataset": ["--count=4"],
   "check-dataset": [],
   evaluate: ["--num_inference_steps=1", "--count=2", "--num_threads=1", "--device=cpu"],
+  ema: [],
   doctor: [],
 };
 
 /** The option that names the output of commands that refuse, or warn of, what an earlier one has left there. */
-const START_ANEW: Record<string, string> = { "make-dataset": "--output", train: "--output_dir", evaluate: "--output" };
+const START_ANEW: Record<string, string> = {
+  ...{ "make-dataset": "--output", train: "--output_dir", evaluate: "--output", ema: "--output" },
+};
 
 /** The message of a command that resumes from the latest checkpoint if none exists yet. */
 const EXPECTED = /^ip2p: warning: .* has no checkpoint; training starts from the beginning\n/;

@@ -58,12 +58,24 @@ function writeCheckpoint(path: string): void {
   writeFileSync(join(path, "..", "metrics.jsonl"), '{"step":1000,"train_loss":0.1}\n');
 }
 
+/** Averages of the weights as training leaves them beside its model. */
+function writeAverages(outputDir: string): void {
+  const run = { id: "01234567-89ab-cdef-0123-456789abcdef", ancestors: [] };
+  writeFileSync(join(outputDir, "run.json"), JSON.stringify({ format: "instruct-pix2pix run", run }));
+  const snapshot = join(outputDir, "ema-snapshots", run.id.slice(0, 8), "step-1000");
+  for (const width of ["0.05", "0.10"])
+    cpSync(join(tinyModel, "unet"), join(snapshot, width, "unet"), { recursive: true });
+  const index = { format: "instruct-pix2pix averages", run: run.id, step: 1000 };
+  writeFileSync(join(snapshot, "snapshot.json"), JSON.stringify(index));
+}
+
 export function useDocsWorld(): DocsWorld {
   const world = {} as DocsWorld;
   const made = new Workplace();
   let server: HubServer;
   beforeAll(async () => {
     for (const name of ["model", "my-model"]) made.copyOfModel(name);
+    writeAverages(made.at("my-model"));
     await writeSingleFile(made.at("model.safetensors"), "ip2p-tiny");
     cpSync(textModel, made.at("base"), { recursive: true });
     writeCheckpoint(made.at("long-run", "checkpoint-1000"));
