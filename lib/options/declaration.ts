@@ -25,6 +25,8 @@ export interface OptionDeclaration {
   readonly max?: number | bigint;
   /** Holds a key or a token: never written anywhere. */
   readonly secret?: true;
+  /** May be addresses, several with `::` between them, of which query and user may hold a secret: recorded without. */
+  readonly addresses?: true;
   /** Does not affect a run's results, so that it may change on resume. */
   readonly mayChange?: true;
   /** Whether a program may give a {@link FactorOfStep} instead of the value. */

@@ -7,6 +7,8 @@ import type { OptionValue } from "../../options/value.js";
 export interface RecordedOption extends Pick<OptionDeclaration, "type" | "default"> {
   /** Holds a key or a token: never written anywhere. */
   readonly secret?: true;
+  /** May be addresses, of which query and user may hold a secret: recorded without. */
+  readonly addresses?: true;
   /** Does not affect the run's results, so that it may change on resume. */
   readonly mayChange?: true;
 }
@@ -53,7 +55,8 @@ export function compareOptions(
   const changed: ChangedOption[] = [];
   for (const [name, option] of Object.entries(declarations)) {
     if (option.secret || option.mayChange) continue;
-    const before = Object.hasOwn(saved, name) ? saved[name]! : recorded(undefined, option);
+    // Checkpoints of earlier versions hold whole addresses.
+    const before = Object.hasOwn(saved, name) ? withoutSecrets(saved[name]!, option) : recorded(undefined, option);
     const after = Object.hasOwn(now, name) ? now[name]! : recorded(undefined, option);
     if (before !== after) changed.push({ name, saved: before, now: after });
   }
@@ -80,12 +83,20 @@ export function assertSameOptions(changed: readonly ChangedOption[], checkpoint:
   );
 }
 
-function recorded(value: OptionValue | undefined, { type, default: fallback }: RecordedOption): RecordedValue {
+function recorded(value: OptionValue | undefined, option: RecordedOption): RecordedValue {
+  const { type, default: fallback } = option;
   const known = value ?? fallback ?? (type === "boolean" ? false : null);
   if (typeof known === "bigint") return String(known);
   // What a function computes cannot be compared.
   if (typeof known === "function") return "a function";
-  return typeof known === "object" && known !== null ? known.join() : known;
+  return withoutSecrets(typeof known === "object" && known !== null ? known.join() : known, option);
+}
+
+/** The value with http addresses without user and query. Not by `URL`, since braces may stand for several names. */
+function withoutSecrets(value: RecordedValue, { addresses }: RecordedOption): RecordedValue {
+  if (!addresses || typeof value !== "string") return value;
+  const clean = (address: string) => address.replace(/^(https?:\/\/)(?:[^/@]*@)?([^?#]*).*$/is, "$1$2");
+  return value.split("::").map(clean).join("::");
 }
 
 function shown(value: RecordedValue): string {

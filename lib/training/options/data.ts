@@ -20,6 +20,7 @@ export const dataOptions = declareOptions({
   train_shards: {
     type: "string",
     value: "PATHS|URLS",
+    addresses: true,
     group: GROUP,
     help: "tar shards of a WebDataset, on the disk or at http(s) addresses: several with :: between them, {000..123} for numbers; shards are read in whole, in another order each epoch",
   },

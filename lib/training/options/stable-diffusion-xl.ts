@@ -33,6 +33,7 @@ export const stableDiffusionXLOptions = declareOptions({
   val_image_url_or_path: {
     type: "string",
     value: "FILE|URL",
+    addresses: true,
     group: VALIDATION,
     mayChange: true,
     help: "SDXL: an image to edit for validation, read before training begins",

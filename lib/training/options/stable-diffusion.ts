@@ -6,6 +6,7 @@ export const stableDiffusionOptions = declareOptions({
   val_image_url: {
     type: "string",
     value: "FILE|URL",
+    addresses: true,
     group: VALIDATION,
     mayChange: true,
     help: "an image to edit for validation, read before training begins",
