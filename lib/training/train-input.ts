@@ -344,8 +344,8 @@ export interface TrainInput {
   /** Trackers; metrics.jsonl is always written. Default "tensorboard". */
   reportTo?: string | undefined;
   /**
-   * Write how long the parts of so many steps take, after the first two, to profile.json in the output folder, as a
-   * trace for chrome://tracing and ui.perfetto.dev. A whole number from 1 to 100.
+   * Write how long the parts of so many steps and their operators take, after the first two, to profile.json in the
+   * output folder, as a trace for chrome://tracing and ui.perfetto.dev. A whole number from 1 to 100.
    */
   profile?: number | undefined;
   /** Upload the model when it is trained. Default false. */

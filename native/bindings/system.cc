@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/exit_guard.h"
 #include "core/job_queue.h"
+#include "core/operator_trace.h"
 #include "kernels/half_weights.h"
 #include "kernels/simd/instruction_set.h"
 #include "kernels/winograd.h"
@@ -45,6 +46,30 @@ Napi::Value system_info(const Info& info) {
     arithmetic.Set(dtype_name(type),
                    Napi::String::New(info.Env(), dtype_name(arithmetic_type(type, c10::Device(c10::kCPU)))));
   result.Set("cpuArithmetic", arithmetic);
+  return result;
+}
+
+/// startOperatorTrace(): false if somebody records already
+Napi::Value start_trace(const Info& info) {
+  return Napi::Boolean::New(info.Env(), start_operator_trace());
+}
+
+/// stopOperatorTrace(): { names, calls }, each call its name's index, thread, start and end in nanoseconds
+Napi::Value stop_trace(const Info& info) {
+  const OperatorTrace trace = stop_operator_trace();
+  Napi::Array names = Napi::Array::New(info.Env(), trace.names.size());
+  for (size_t i = 0; i < trace.names.size(); ++i)
+    names.Set(static_cast<uint32_t>(i), Napi::String::New(info.Env(), trace.names[i]));
+  Napi::Float64Array calls = Napi::Float64Array::New(info.Env(), 4 * trace.calls.size());
+  for (size_t i = 0; i < trace.calls.size(); ++i) {
+    const auto& [name, thread, start, end] = trace.calls[i];
+    const double fields[] = {static_cast<double>(name), static_cast<double>(thread),
+                             static_cast<double>(start), static_cast<double>(end)};
+    for (size_t k = 0; k < 4; ++k) calls[4 * i + k] = fields[k];
+  }
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("names", names);
+  result.Set("calls", calls);
   return result;
 }
 
@@ -101,6 +126,8 @@ void register_system(Napi::Env env, Napi::Object exports) {
   exports.Set("libtorchVersion", Napi::String::New(env, TORCH_VERSION));
   export_function<set_error_class>(env, exports, "setErrorClass");
   export_function<system_info>(env, exports, "systemInfo");
+  export_function<start_trace>(env, exports, "startOperatorTrace");
+  export_function<stop_trace>(env, exports, "stopOperatorTrace");
   export_function<process_ends>(env, exports, "processEnds");
   export_function<memory_usage>(env, exports, "memoryUsage");
   export_function<set_threads>(env, exports, "setThreads");

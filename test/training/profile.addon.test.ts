@@ -38,6 +38,17 @@ test("a profile has the loop's parts in order, and changes no number", async () 
     const update = loop.filter(({ name }) => name === "optimizer")[i]!;
     expect(update.ts).toBeGreaterThanOrEqual(pass.ts + pass.dur);
     for (const { dur } of [pass, update]) expect(dur).toBeGreaterThan(0);
+    const within = (name: RegExp, outer: Event) =>
+      events.filter(
+        (event) =>
+          event.cat === "operator" &&
+          name.test(event.name) &&
+          event.ts >= outer.ts &&
+          event.ts + event.dur <= outer.ts + outer.dur,
+      );
+    expect(within(/^ip2p::attention/, pass).length).toBeGreaterThan(3);
+    expect(within(/^ConvolutionBackward0$/, pass).length).toBeGreaterThan(10);
+    expect(within(/conv/, update)).toEqual([]);
   }
 });
 

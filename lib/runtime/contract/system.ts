@@ -16,9 +16,19 @@ export interface SystemAddon {
    * process's other threads. On Linux only, and for as long as the process lives.
    */
   raiseNiceness(least: number): Promise<void>;
+  /** Begins to record which operators run in this process, on all threads; false if somebody records already. */
+  startOperatorTrace(): boolean;
+  /** What was recorded, at most the first million calls. */
+  stopOperatorTrace(): OperatorTrace;
   setAllowWinograd(allowed: boolean): void;
 
   CancelToken: new () => NativeCancelToken;
+}
+
+export interface OperatorTrace {
+  names: string[];
+  /** Four numbers for each call: the index of its name, its thread (0, 1, …), start and end in nanoseconds since the beginning. */
+  calls: Float64Array;
 }
 
 export interface SystemInfo {

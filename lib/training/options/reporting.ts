@@ -27,6 +27,6 @@ export const reportingOptions = declareOptions({
     value: "STEPS",
     group: GROUP,
     mayChange: true,
-    help: "write how long the parts of so many steps take, after the first two, to profile.json in the output folder, as a trace for chrome://tracing and ui.perfetto.dev",
+    help: "write how long the parts of so many steps and their operators take, after the first two, to profile.json in the output folder, as a trace for chrome://tracing and ui.perfetto.dev",
   },
 });
