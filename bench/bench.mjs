@@ -1,10 +1,10 @@
 // Measures this package beside diffusers, in turn, on one machine and with the same number of threads:
 //
 //   npm run bench -- [--case edit,edit-xl,parts,img2img,upscale-x4,kandinsky,kandinsky-prior] [--dtype float32,bfloat16] [--size 256] [--steps 6] [--rounds 1]
-//                    [--threads N] [--device cpu|cuda] [--peers eager,channels_last,attention_slicing,compile] [--quantization int8]
+//                    [--threads N] [--device cpu|cuda] [--peers eager,channels_last,attention_slicing,compile,openvino,openvino_int8] [--quantization int8]
 //                    [--vae_slicing] [--vae_tiling] [--peer_dtype float32] [--apart] [--without_exact] [--model FOLDER] [--output FILE]
 //
-// IP2P_BENCH_PYTHON names a Python with torch and diffusers; without it only this package is measured. The model is one of
+// IP2P_BENCH_PYTHON names a Python with torch and diffusers, and with openvino and nncf for those peers; without it only this package is measured. The model is one of
 // Stable Diffusion 1.5 size, or the case's, with random weights (4 GB, made once in the user's cache) unless another is given. With
 // --quantization this package runs with it, and exactly beside it unless --without_exact says not to. --peer_dtype runs diffusers in
 // another type. With --apart the sides run one after the other, for models of which memory holds only one at a time. Prints Markdown tables and writes every measured number,
@@ -32,6 +32,9 @@ const PEERS = {
   channels_last: "diffusers, channels_last",
   attention_slicing: "diffusers, attention slicing",
   compile: "diffusers, torch.compile(max-autotune)",
+  // Under diffusers' pipelines: UNet and autoencoder.
+  openvino: "OpenVINO",
+  openvino_int8: "OpenVINO, int8 by NNCF",
 };
 
 const root = fileURLToPath(new URL("..", import.meta.url));

@@ -1,4 +1,4 @@
-"""One side of a comparison (see side.mjs): diffusers. Commands come as one JSON object per line on standard input."""
+"""One side of a comparison (see side.mjs): diffusers, or OpenVINO under its pipelines. Commands come as one JSON object per line on standard input."""
 
 import inspect
 import json
@@ -55,10 +55,18 @@ def versions(threads, device, **_):
     }
 
 
-def load(model, dtype, pipeline="StableDiffusionInstructPix2PixPipeline", vaeSlicing=False, vaeTiling=False):
+def load(model, dtype, size=256, pipeline="StableDiffusionInstructPix2PixPipeline", vaeSlicing=False, vaeTiling=False):
     global pipe
-    start = now()
-    pipe = getattr(diffusers, pipeline).from_pretrained(model, torch_dtype=getattr(torch, dtype)).to(device)
+    if peer.startswith("openvino"):
+        import openvino_peer
+
+        folder, unet = openvino_peer.convert(model, size, peer == "openvino_int8")
+        start = now()
+        pipe = getattr(diffusers, pipeline).from_pretrained(model, unet=None)
+        openvino_peer.place(pipe, folder, unet, model, dtype, torch.get_num_threads())
+    else:
+        start = now()
+        pipe = getattr(diffusers, pipeline).from_pretrained(model, torch_dtype=getattr(torch, dtype)).to(device)
     seconds = now() - start
     pipe.set_progress_bar_config(disable=True)
     if vaeSlicing:

@@ -60,12 +60,12 @@ async function runInTurn(sides, settings) {
 const outputOf = (side, { folder }) => join(folder, `${side.name}.f32`);
 
 async function runTogether(sides, settings, results) {
-  const { model, image, steps, rounds, log, pipeline, args, vaeSlicing, vaeTiling } = settings;
+  const { model, image, size, steps, rounds, log, pipeline, args, vaeSlicing, vaeTiling } = settings;
   const { given = { image: true, prompt: true } } = settings;
   for (const side of sides) {
     const { dtype } = side;
     touchMemory();
-    const { seconds } = await side.ask({ command: "load", model, dtype, pipeline, vaeSlicing, vaeTiling });
+    const { seconds } = await side.ask({ command: "load", model, dtype, size, pipeline, vaeSlicing, vaeTiling });
     results[side.name] = { loadSeconds: seconds, stepSeconds: [], editSeconds: [] };
     log(`${side.name}: loaded in ${seconds.toFixed(1)} s`);
   }

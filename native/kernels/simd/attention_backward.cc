@@ -61,10 +61,8 @@ class Backward {
     const int64_t rows = slot_ * memory_.depth, units = slot_ / A::DEPTH * memory_.width;
     Matrices::pack_rows(queries_, query, rows_, memory_.depth, memory_.query_rows + rows);
     Matrices::pack_rows(out_gradients_, query, rows_, memory_.depth, memory_.gradient_rows + rows);
-    Matrices::pack_transposed(queries_, query, rows_, memory_.width, memory_.query_units + units,
-                              memory_.packing);
-    Matrices::pack_transposed(out_gradients_, query, rows_, memory_.width, memory_.gradient_units + units,
-                              memory_.packing);
+    Matrices::pack_transposed(queries_, query, rows_, memory_.width, memory_.query_units + units);
+    Matrices::pack_transposed(out_gradients_, query, rows_, memory_.width, memory_.gradient_units + units);
     for (int64_t i = 0; i < rows_ * memory_.width; ++i) memory_.query_gradient[slot_ * memory_.width + i] = 0;
     for (int64_t row = 0; row < rows_; ++row) relate_output(query + row, slot_ + row);
     const int64_t next = query + QUERIES, last = next + QUERIES;

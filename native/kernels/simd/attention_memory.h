@@ -64,7 +64,6 @@ struct BackwardScratch {
   float *scores, *probability_gradient;
   Unit *probability_units, *score_gradient_units, *score_gradient_rows;
   float* line;
-  Unit* packing;
 
   BackwardScratch(Cutter& cutter, const AttentionShape& shape)
       : depth(Matrices::depth(shape.channels)),
@@ -89,7 +88,6 @@ struct BackwardScratch {
     // A unit is one float here, so both layouts are the same.
     score_gradient_rows = A::DEPTH == 1 ? score_gradient_units : cutter.take<Unit>(BLOCK / A::DEPTH);
     line = cutter.take<float>(4 * width);
-    packing = cutter.take<Unit>(Matrices::packing_units(width));
   }
 };
 

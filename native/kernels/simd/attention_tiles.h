@@ -117,7 +117,6 @@ struct TileMatrices {
   static constexpr int64_t QUERIES = 64, ROW_STEP = A::DEPTH * TILE, COLUMN_STEP = A::DEPTH * TILE;
 
   static int64_t depth(int64_t channels) { return round_up((channels + A::DEPTH - 1) / A::DEPTH, TILE); }
-  static int64_t packing_units(int64_t width) { return QUERIES / A::DEPTH * width; }
 
   static void pack_rows(const RowsOf<BFloat16>& rows, int64_t first, int64_t count, int64_t depth, Unit* to) {
     for (int64_t row = 0; row < count; ++row) {
@@ -132,22 +131,25 @@ struct TileMatrices {
 
   /// Columns of units, [channel][QUERIES / DEPTH].
   static void pack_transposed(const RowsOf<BFloat16>& rows, int64_t first, int64_t count, int64_t width,
-                              Unit* to, Unit* packing) {
-    pack_transposed<QUERIES / A::DEPTH>(rows, first, count / A::DEPTH, width, to, packing);
+                              Unit* to) {
+    pack_transposed<QUERIES / A::DEPTH>(rows, first, count / A::DEPTH, width, to);
   }
 
   /// Columns of `count` units in rows of STRIDE, [channel][STRIDE].
   template <int64_t STRIDE>
   static void pack_transposed(const RowsOf<BFloat16>& rows, int64_t first, int64_t count, int64_t width,
-                              Unit* to, Unit* packing) {
-    for (int64_t unit = 0; unit < count; ++unit)
-      pack_row_units<A>(rows, first + unit * A::DEPTH, packing + unit * width);
+                              Unit* to) {
     for (int64_t unit = 0; unit < count; unit += 4)
-      for (int64_t channel = 0; channel < width; channel += 4) {
-        Words x[4];
-        for (int64_t i = 0; i < 4; ++i) x[i] = load_words(packing + (unit + i) * width + channel);
-        transpose(x);
-        for (int64_t i = 0; i < 4; ++i) store_words(to + (channel + i) * STRIDE + unit, x[i]);
+      for (int64_t begin = 0; begin < width; begin += LANES) {
+        alignas(64) Unit lines[4][LANES];
+        for (int64_t i = 0; i < 4; ++i)
+          pack_row_units<A>(rows, first + (unit + i) * A::DEPTH, begin, begin + LANES, lines[i]);
+        for (int64_t channel = 0; channel < LANES; channel += 4) {
+          Words x[4];
+          for (int64_t i = 0; i < 4; ++i) x[i] = load_words(lines[i] + channel);
+          transpose(x);
+          for (int64_t i = 0; i < 4; ++i) store_words(to + (begin + channel + i) * STRIDE + unit, x[i]);
+        }
       }
   }
 
@@ -199,8 +201,7 @@ class TileProducts {
       : depth_(Matrices::depth(shape.channels)),
         channels_(round_up(shape.channels, TILE)),
         keys_(cutter.take<Unit>(round_up(shape.keys, TILE) * depth_)),
-        values_(cutter.take<Unit>(round_up(shape.keys, KEY_BLOCK) / A::DEPTH * channels_)),
-        packing_(cutter.take<Unit>(UNITS * channels_)) {}
+        values_(cutter.take<Unit>(round_up(shape.keys, KEY_BLOCK) / A::DEPTH * channels_)) {}
 
   static ForwardScratch<A> scratch(Cutter& cutter, const AttentionShape& shape) {
     return {cutter, KEY_BLOCK, Matrices::depth(shape.channels), round_up(shape.channels, TILE)};
@@ -211,7 +212,7 @@ class TileProducts {
     Matrices::pack_rows(keys, first, round_up(last - first, TILE), depth_, keys_ + first * depth_);
     prefetch(keys, last, last + KEY_BLOCK);
     Matrices::pack_transposed<UNITS>(values, first, units_of(last - first), channels_,
-                                     values_ + first / A::DEPTH * channels_, packing_);
+                                     values_ + first / A::DEPTH * channels_);
   }
 
   void pack_queries(const RowsOf<BFloat16>& queries, int64_t first, const ForwardScratch<A>& scratch) const {
@@ -251,7 +252,7 @@ class TileProducts {
   const int64_t depth_, channels_;
   /// Keys in rows of units, [key][depth]; values in columns of units, block by block,
   /// [key / KEY_BLOCK][channel][UNITS].
-  Unit *const keys_, *const values_, *const packing_;
+  Unit *const keys_, *const values_;
 };
 
 }  // namespace ip2p::IP2P_SIMD

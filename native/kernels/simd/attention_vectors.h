@@ -17,7 +17,6 @@ struct VectorMatrices {
   static_assert(QUERIES % ROWS == 0);
 
   static int64_t depth(int64_t channels) { return column_depth<A>(channels); }
-  static int64_t packing_units(int64_t) { return 0; }
 
   /// Packs `count` rows as a left factor.
   static void pack_rows(const RowsOf<T>& rows, int64_t first, int64_t count, int64_t depth, Unit* to) {
@@ -26,8 +25,7 @@ struct VectorMatrices {
   }
 
   /// Packs `count` rows so that multiply_transposed() takes them.
-  static void pack_transposed(const RowsOf<T>& rows, int64_t first, int64_t count, int64_t width, Unit* to,
-                              Unit*) {
+  static void pack_transposed(const RowsOf<T>& rows, int64_t first, int64_t count, int64_t width, Unit* to) {
     for (int64_t row = 0; row < count; row += A::DEPTH)
       pack_row_units<A>(rows, first + row, to + row / A::DEPTH * width);
   }

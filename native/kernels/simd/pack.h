@@ -102,18 +102,25 @@ inline void store_first(T* p, Vector x, int64_t n) {
 }
 #endif
 
-/// Rows first … first + A::DEPTH − 1 become one row of units along them: to[round_up(channels, LANES)].
-/// Missing rows count as zero.
+/// The channels begin … end − 1, in whole vectors, of rows first … first + A::DEPTH − 1 become one row of
+/// units along them. Missing rows count as zero.
 template <class A, class T>
-inline void pack_row_units(const RowsOf<T>& rows, int64_t first, typename A::Unit* to) {
-  for (int64_t channel = 0; channel < rows.channels; channel += LANES) {
+inline void pack_row_units(const RowsOf<T>& rows, int64_t first, int64_t begin, int64_t end,
+                           typename A::Unit* to) {
+  for (int64_t channel = begin; channel < end; channel += LANES, to += LANES) {
     Vector x[A::DEPTH];
     for (int64_t i = 0; i < A::DEPTH; ++i)
       x[i] = first + i < rows.count
                  ? load_first(rows.data + (first + i) * rows.stride + channel, rows.channels - channel)
                  : set(0);
-    A::store_units(to + channel, x);
+    A::store_units(to, x);
   }
+}
+
+/// The same for all channels: to[round_up(channels, LANES)].
+template <class A, class T>
+inline void pack_row_units(const RowsOf<T>& rows, int64_t first, typename A::Unit* to) {
+  pack_row_units<A>(rows, first, 0, rows.channels, to);
 }
 
 /// Columns become rows of a tensor: row r gets factor(r) · from[·][r], r < rows. `from` has W numbers in a
