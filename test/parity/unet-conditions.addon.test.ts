@@ -13,8 +13,8 @@ import { deviation } from "../helpers/compare.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 
 const TOLERANCE = 1e-5;
-/** The records are of float64; diffusers itself, in float32, is up to 1.7e-5 away from them. */
-const OF_ONE_GRADIENT = 2e-5;
+/** The records are of float64; diffusers itself, in float32, is up to 1.7e-5 away from them, more or less on other processors. */
+const OF_ONE_GRADIENT = 3e-5;
 const cases = readJson<{ name: string; folder: string }[]>(fixture("unet-conditions", "cases.json"));
 const options: TrainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 1e-2 },

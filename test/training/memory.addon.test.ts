@@ -79,13 +79,14 @@ describe("what training needs", () => {
 
   test("is weights, gradients, moments, activations and what is not trained", () => {
     expect(needs()).toEqual({
-      ...{ weights: 4040, remainders: 0, moments: 8080, "EMA weights": 0 },
+      ...{ weights: 4040, remainders: 0, moments: 8080, "EMA weights": 0, "averages for later": 0 },
       ...{ gradients: 4040, "copies of weights": 0, "frozen models": 300, activations: 800 },
     });
   });
 
   test.each<[Partial<TrainInput>, Record<string, number>]>([
     [{ useEma: true }, { "EMA weights": 4040 }],
+    [{ postHocEma: true }, { "averages for later": 8080 }],
     [{ gradientCheckpointing: true }, { activations: 80 }],
     [{ mixedPrecision: "bf16" }, { activations: 400 }],
     [{ mixedPrecision: "bf16", shadowWeights: true }, { weights: 6040 }],

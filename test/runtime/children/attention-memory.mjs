@@ -43,7 +43,7 @@ async function train() {
     ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, optimizer: "adamw" },
     ...{ useEma: false, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
     ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, dropoutSeed: 0 },
-    ...{ shardRank: 0, shardCount: 1, releaseGradients: false },
+    ...{ shardRank: 0, shardCount: 1, releaseGradients: false, offloadEma: false, traces: 0 },
   });
   const context = await Tensor.zeros([1, 7, 32]);
   const timestep = Tensor.from(BigInt64Array.of(1n), [1]);

@@ -47,7 +47,7 @@ const trainerOptions = {
   ...{ adamBeta1: 0.9, adamBeta2: 0.999, adamEpsilon: 1e-8, adamWeightDecay: 0, optimizer: "adamw" },
   ...{ useEma: true, gradientCheckpointing: false, shadowWeights: false, mixedPrecision: null },
   ...{ bfloat16Weights: false, weightsRounding: "stochastic", roundingSeed: 0, dropoutSeed: 0 },
-  ...{ shardRank: 0, shardCount: 1, releaseGradients: false },
+  ...{ shardRank: 0, shardCount: 1, releaseGradients: false, offloadEma: false, traces: 2 },
 };
 const loss = { kind: "huber", deltas: Tensor.from([0.1]).handle, weights: Tensor.from([1]).handle };
 const newAdapter = {
@@ -383,7 +383,7 @@ const addonExamples = {
   startOperatorTrace: () => [],
   stopOperatorTrace: () => [],
   trainerUpdateEma: () => [trainer, 0.9],
-  trainerUpdateTraces: () => [trainer, []],
+  trainerUpdateTraces: () => [trainer, [0.5, 0.9]],
   trainerSwapEma: () => [trainer],
   trainerForgetGradients: () => [trainer],
   trainerState: () => [trainer, "ema"],
