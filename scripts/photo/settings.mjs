@@ -1,6 +1,7 @@
 // All settings that determine the built-in model for photographs.
 
 import { BUILT_IN_GUIDANCE } from "../../dist/models/built-in.js";
+import { PHOTO_FAMILIES } from "../../dist/photos/index.js";
 import {
   AUTOENCODER_LEARNING,
   autoencoderConfig,
@@ -31,14 +32,25 @@ export const UNET = unetConfig([64, 96, 128], AUTOENCODER.config, TEXT_ENCODER);
 /** The last timestep is noise alone: with less, an image cannot become much darker or brighter (Lin et al. 2023). */
 export const SCHEDULER = { ...COMMON_SCHEDULER, _diffusers_version: "0.42.1", rescale_betas_zero_snr: true };
 
+/** Edits that are harder to learn than the others, once more for each time that they stand here. */
+const HARD = [
+  ...["posterize", "colour_pop", "colour_pop", "recolour", "recolour", "pixelate", "oil_paint", "snow", "cartoon"],
+  ...["combination", "combination", "combination"],
+];
+
 /** What the UNet and the text encoder are trained on: folders in the work folder, in the options of `ip2p make-dataset`. */
 export const PAIRS = {
   pairs: { count: 40_000, seed: SEEDS.training, resolution: SIZE },
   "pairs-large": { count: 12_000, seed: SEEDS.large, resolution: LARGE },
+  "pairs-last": { count: 24_000, seed: SEEDS.large, resolution: LARGE, families: [...PHOTO_FAMILIES, ...HARD] },
 };
 
 /** With less noise the result is already visible, and the instruction is not needed. */
 const NOISY = { timestepBiasStrategy: "later", timestepBiasPortion: 0.4, timestepBiasMultiplier: 4 };
+/** Details are decided with less noise. */
+const LESS_NOISY = { ...NOISY, timestepBiasMultiplier: 2 };
+
+const AT_LARGE = { resolution: LARGE, trainBatchSize: 16, learningRate: 4e-4, lrWarmupSteps: 200 };
 
 /** Runs of `train()`, each starting from the model of the one before. */
 export const STAGES = [
@@ -53,7 +65,18 @@ export const STAGES = [
     options: {
       ...TRAINING,
       ...NOISY,
-      ...{ resolution: LARGE, trainBatchSize: 16, maxTrainSteps: 6000, learningRate: 4e-4, lrWarmupSteps: 200 },
+      ...AT_LARGE,
+      maxTrainSteps: 6000,
+    },
+  },
+  {
+    name: "last",
+    pairs: "pairs-last",
+    options: {
+      ...TRAINING,
+      ...LESS_NOISY,
+      ...AT_LARGE,
+      maxTrainSteps: 6500,
     },
   },
 ];

@@ -17,8 +17,9 @@ import { AUTOENCODER, PAIRS, SCHEDULER, SEEDS, STAGES, TEXT_ENCODER, TOKENS, UNE
 
 await trainModel("photo", STAGES, async ({ work, log, signal }) => {
   const { learn, heldOut } = await collectPhotographs(join(work, "photographs"), log);
-  for (const [folder, { count, seed, resolution }] of Object.entries(PAIRS)) {
+  for (const [folder, { count, seed, resolution, families }] of Object.entries(PAIRS)) {
     const what = ["--photos", learn, "--count", String(count), "--seed", String(seed)];
+    if (families) what.push("--families", families.join(","));
     makePairs(join(work, folder), [...what, "--resolution", String(resolution)], log);
   }
   return async () => {
