@@ -1,6 +1,6 @@
 """OpenVINO in place of a diffusers pipeline's UNet and autoencoder, for reference.py.
 
-Models are converted once, untimed, into a folder beside the model. Needs openvino, and nncf for int8.
+Models are converted once, untimed, into a folder beside the model, one for each size. Needs openvino, and nncf for int8.
 """
 
 import json
@@ -11,14 +11,14 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.configuration_utils import FrozenDict
 
-#: Of a run with guidance by text and image; other sizes work too.
+#: Of a run with guidance by text and image.
 ROWS, TOKENS, CALIBRATION = 3, 77, 2
 
 
 def convert(model, size, int8):
-    """Converts the UNet, and the autoencoder's two halves, unless they are there. Returns their folder."""
+    """Converts the UNet, and the autoencoder's two halves, unless they are there. Returns their folder, and the UNet's file."""
     model = Path(model)
-    folder = model.parent / f"{model.name}-openvino"
+    folder = model.parent / f"{model.name}-openvino-{size}"
     unet_file = folder / ("unet-int8.xml" if int8 else "unet.xml")
     if not unet_file.exists():
         unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet").eval()

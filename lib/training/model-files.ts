@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { usableComponents } from "../components/files.js";
 import { readModelIndex } from "../components/model-index.js";
 import { InstructPix2PixError } from "../core/errors.js";
+import { disk } from "../files/file-system.js";
+import { exists } from "../files/tree.js";
 import { obtainPipeline } from "../hub/select.js";
 import type { FileSource } from "../hub/source.js";
 import { MODEL_CARD } from "./recipes/edit/save-model.js";
@@ -23,14 +25,15 @@ export interface ModelFile {
  */
 export async function modelFiles(folder: string): Promise<ModelFile[]> {
   const { base } = await readModelIndex(folder);
+  const card = (await exists(disk, join(folder, MODEL_CARD))) ? [MODEL_CARD] : [];
   if (base?.lora !== undefined)
-    return [base.lora, ...(base.convIn === undefined ? [] : [base.convIn]), MODEL_CARD].map((name) => ({
+    return [base.lora, ...(base.convIn === undefined ? [] : [base.convIn]), ...card].map((name) => ({
       name,
       path: join(folder, name),
     }));
   const source = await LocalPipeline.open(folder);
   await obtainPipeline(source, {});
-  if (source.names.has(MODEL_CARD)) await source.obtain([MODEL_CARD]);
+  await source.obtain(card);
   return [...source.obtained].sort().map((name) => ({ name, path: source.path(name) }));
 }
 

@@ -17,14 +17,11 @@ WeightTraces::WeightTraces(std::vector<NamedParameter> parameters, int count, bo
 void WeightTraces::update(const std::vector<double>& decays) {
   if (decays.size() != traces_.size())
     throw Error("ERR_INVALID_ARGUMENT", "there must be one decay for each average");
+  if (traces_.empty()) return;
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    const at::Tensor value = parameters_[i].parameter->value.detach();
-    at::Tensor weight;
-    for (size_t trace = 0; trace < traces_.size(); ++trace) {
-      const at::Tensor& average = traces_[trace][i];
-      if (trace == 0) weight = value.to(average.options());
-      average.lerp_(weight, 1 - decays[trace]);
-    }
+    const at::Tensor weight = parameters_[i].parameter->value.detach().to(traces_.front()[i].options());
+    for (size_t trace = 0; trace < traces_.size(); ++trace)
+      traces_[trace][i].lerp_(weight, 1 - decays[trace]);
   }
 }
 

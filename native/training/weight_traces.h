@@ -9,8 +9,9 @@ namespace ip2p {
 /// Several moving averages of the same parameters, in float32, each with its own decay.
 class WeightTraces {
  public:
-  /// @param on_host keeps them in the host's memory, wherever the parameters are
+  /// None.
   WeightTraces() = default;
+  /// @param on_host keeps them in the host's memory, wherever the parameters are
   WeightTraces(std::vector<NamedParameter> parameters, int count, bool on_host);
 
   /// trace ← trace + (1 − decay) · (weight − trace), with one decay for each trace.
@@ -18,8 +19,6 @@ class WeightTraces {
 
   /// "<trace>.<parameter>": the tensors themselves.
   NamedTensors state() const;
-
-  bool empty() const { return traces_.empty(); }
 
  private:
   std::vector<NamedParameter> parameters_;

@@ -16,7 +16,7 @@ const program = join(root, "dist", "cli", "main.js");
  *
  * @param {string} name of the model, as in models/NAME
  * @param {object[]} stages runs of `train()`, each starting from the model of the one before
- * @param {(place: { work: string, log: (line: string) => void, signal: AbortSignal }) => Promise<() => Promise<string>>} prepare makes
+ * @param {(place: { stages: object[], work: string, log: (line: string) => void, signal: AbortSignal }) => Promise<() => Promise<string>>} prepare makes
  *   what the stages are trained on, and gives what makes the model to begin with
  */
 export async function trainModel(name, stages, prepare) {
@@ -34,7 +34,7 @@ export async function trainModel(name, stages, prepare) {
   const signal = stopSignal();
   try {
     const left = stagesFrom(stages, values.stage);
-    const makeBase = await prepare({ work, log, signal });
+    const makeBase = await prepare({ stages: left, work, log, signal });
     let model = values.from ?? (await makeBase());
     for (const stage of left) model = await trainStage(stage, work, model, { device, log, signal });
     await exportModel(model, output);
@@ -58,8 +58,24 @@ function stopSignal() {
   return stopping.signal;
 }
 
+/**
+ * Makes the data sets of pairs that stages are trained on, in the work folder.
+ *
+ * @param {Record<string, { count: number, seed: number, families?: string | string[] }>} pairs by folder
+ * @param {(pairs: object) => string[]} source of one of them, in arguments of `ip2p make-dataset`
+ */
+export function makeAllPairs(stages, pairs, source, { work, log }) {
+  // A stage's folder may hold several of them.
+  const used = (folder) => stages.some((stage) => `${folder}/`.startsWith(`${stage.pairs}/`));
+  for (const [folder, options] of Object.entries(pairs).filter(([folder]) => used(folder))) {
+    const { count, seed, families } = options;
+    const args = [...source(options), "--count", String(count), "--seed", String(seed)];
+    makePairs(join(work, folder), families ? [...args, "--families", String(families)] : args, log);
+  }
+}
+
 /** Makes a data set of pairs by `ip2p make-dataset`, unless it is there; one that was interrupted is continued. */
-export function makePairs(folder, args, log) {
+function makePairs(folder, args, log) {
   if (existsSync(folder)) return;
   log(`making ${folder}`);
   mkdirSync(dirname(folder), { recursive: true });

@@ -11,17 +11,14 @@ import { Album, findPhotos, PHOTO_WORDS, photoExample } from "../../dist/photos/
 import { WORLD_WORDS } from "../../dist/world/index.js";
 import { stackImages, trainAutoencoder } from "../model/autoencoder.mjs";
 import { makeBaseModel } from "../model/base-model.mjs";
-import { makePairs, trainModel } from "../model/stages.mjs";
+import { makeAllPairs, trainModel } from "../model/stages.mjs";
 import { collectPhotographs } from "./photographs.mjs";
 import { AUTOENCODER, PAIRS, SCHEDULER, SEEDS, STAGES, TEXT_ENCODER, TOKENS, UNET } from "./settings.mjs";
 
-await trainModel("photo", STAGES, async ({ work, log, signal }) => {
+await trainModel("photo", STAGES, async ({ stages, work, log, signal }) => {
   const { learn, heldOut } = await collectPhotographs(join(work, "photographs"), log);
-  for (const [folder, { count, seed, resolution, families }] of Object.entries(PAIRS)) {
-    const what = ["--photos", learn, "--count", String(count), "--seed", String(seed)];
-    if (families) what.push("--families", families.join(","));
-    makePairs(join(work, folder), [...what, "--resolution", String(resolution)], log);
-  }
+  const source = ({ resolution }) => ["--photos", learn, "--resolution", String(resolution)];
+  makeAllPairs(stages, PAIRS, source, { work, log });
   return async () => {
     const vae = await trainAutoencoder(work, AUTOENCODER, {
       draw: () => draw(learn, SEEDS.autoencoder, AUTOENCODER.pictures, signal),

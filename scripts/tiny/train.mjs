@@ -10,14 +10,11 @@ import { join } from "node:path";
 import { drawScene, WORLD_WORDS, worldExample } from "../../dist/world/index.js";
 import { stackImages, trainAutoencoder } from "../model/autoencoder.mjs";
 import { makeBaseModel } from "../model/base-model.mjs";
-import { makePairs, trainModel } from "../model/stages.mjs";
+import { makeAllPairs, trainModel } from "../model/stages.mjs";
 import { AUTOENCODER, PAIRS, SCHEDULER, SEEDS, SIZE, STAGES, TEXT_ENCODER, TOKENS, UNET } from "./settings.mjs";
 
-await trainModel("tiny", STAGES, async ({ work, log, signal }) => {
-  for (const [folder, { count, seed, families }] of Object.entries(PAIRS)) {
-    const what = ["--world", "--count", String(count), "--seed", String(seed), "--size", String(SIZE)];
-    makePairs(join(work, folder), families ? [...what, "--families", families] : what, log);
-  }
+await trainModel("tiny", STAGES, async ({ stages, work, log, signal }) => {
+  makeAllPairs(stages, PAIRS, () => ["--world", "--size", String(SIZE)], { work, log });
   return async () => {
     const vae = await trainAutoencoder(work, AUTOENCODER, {
       draw: () => draw(SEEDS.autoencoder, AUTOENCODER.pictures, signal),

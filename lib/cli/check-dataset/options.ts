@@ -1,8 +1,8 @@
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
 import { columnOptions } from "../pairs/options.js";
+import { OUTPUT, reportingOptions } from "../reporting-options.js";
 
 const DATA = "Data";
-const OUTPUT = "Output";
 
 /** Every option of `ip2p check-dataset`. */
 export const checkDatasetOptions = declareOptions({
@@ -40,10 +40,7 @@ export const checkDatasetOptions = declareOptions({
     group: OUTPUT,
     help: "exit with 1 for everything that is reported, not for unusable rows only",
   },
-  json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
-  progress: { type: "boolean", default: true, group: OUTPUT, help: "do not show progress" },
-  quiet: { type: "boolean", group: OUTPUT, help: "print nothing but errors" },
-  verbose: { type: "boolean", group: OUTPUT, help: "show stacks of errors" },
+  ...reportingOptions,
 });
 
 export type CheckDatasetValues = OptionValues<typeof checkDatasetOptions>;

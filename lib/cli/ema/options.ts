@@ -1,7 +1,6 @@
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
 import { LEAST_WIDTH, MOST_WIDTH } from "../../training/post-hoc-ema/power-function.js";
-
-const OUTPUT = "Output";
+import { OUTPUT, reportingOptions } from "../reporting-options.js";
 
 /** Every option of `ip2p ema`. */
 export const emaOptions = declareOptions({
@@ -16,10 +15,7 @@ export const emaOptions = declareOptions({
   step: { type: "integer", min: 1, help: "average up to this step, one with a snapshot; by default the last" },
 
   output: { type: "string", value: "DIR", required: true, group: OUTPUT, help: "folder of the new model" },
-  json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
-  progress: { type: "boolean", default: true, group: OUTPUT, help: "do not show progress" },
-  quiet: { type: "boolean", group: OUTPUT, help: "print nothing but errors" },
-  verbose: { type: "boolean", group: OUTPUT, help: "show stacks of errors" },
+  ...reportingOptions,
 });
 
 export type EmaValues = OptionValues<typeof emaOptions>;

@@ -1,6 +1,7 @@
 import { DATASET_FORMATS } from "../../data/write/formats.js";
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
 import { columnOptions } from "../pairs/options.js";
+import { OUTPUT, reportingOptions } from "../reporting-options.js";
 
 const FROM = "Your own pairs";
 const OWN = "Your own pairs, and two folders";
@@ -8,7 +9,6 @@ const FOLDERS = "Two folders of your own images";
 const WORLD = "Drawn pairs";
 const PHOTOS = "Pairs of your photographs";
 const MADE = "Drawn pairs, and those of photographs";
-const OUTPUT = "Output";
 
 /** Every option of `ip2p make-dataset`. */
 export const makeDatasetOptions = declareOptions({
@@ -120,10 +120,7 @@ export const makeDatasetOptions = declareOptions({
     group: OUTPUT,
     help: "write a contact sheet of some pairs; the extension says the format; goes with --check",
   },
-  json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
-  progress: { type: "boolean", default: true, group: OUTPUT, help: "do not show progress" },
-  quiet: { type: "boolean", group: OUTPUT, help: "print nothing but errors" },
-  verbose: { type: "boolean", group: OUTPUT, help: "show stacks of errors" },
+  ...reportingOptions,
 });
 
 export type MakeDatasetValues = OptionValues<typeof makeDatasetOptions>;

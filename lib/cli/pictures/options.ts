@@ -1,5 +1,6 @@
 import { PROMPT_WEIGHTINGS } from "../../conditioning/prompt-weightings.js";
 import { declareOptions, type OptionValues } from "../../options/declaration.js";
+import { OUTPUT, reportingOptions } from "../reporting-options.js";
 import type { LoraValues } from "./lora.js";
 import type { XLValues } from "./xl-options.js";
 
@@ -9,7 +10,6 @@ import type { XLValues } from "./xl-options.js";
 export const SAMPLING = "Sampling";
 export const MODEL = "Model";
 const COMPUTING = "Computing";
-const OUTPUT = "Output";
 
 export const promptOptions = declareOptions({
   negative_prompt: { type: "string", value: "TEXT", group: SAMPLING, help: "the negative prompt: what to avoid" },
@@ -210,9 +210,7 @@ export const outputOptions = declareOptions({
     group: OUTPUT,
     help: "write one image that shows the original, where there is one, and the results side by side",
   },
-  json: { type: "boolean", group: OUTPUT, help: "print one JSON object per line for every event" },
-  progress: { type: "boolean", default: true, group: OUTPUT, help: "do not show progress" },
-  quiet: { type: "boolean", group: OUTPUT, help: "print nothing but errors" },
+  ...reportingOptions,
   verbose: { type: "boolean", group: OUTPUT, help: "say more, and show stacks of errors" },
 });
 

@@ -4,14 +4,7 @@ import { camelCase } from "../../options/names.js";
 import type { OptionValue } from "../../options/value.js";
 
 /** The parts of an option's declaration that affect recording. */
-export interface RecordedOption extends Pick<OptionDeclaration, "type" | "default"> {
-  /** Holds a key or a token: never written anywhere. */
-  readonly secret?: true;
-  /** May be addresses, of which query and user may hold a secret: recorded without. */
-  readonly addresses?: true;
-  /** Does not affect the run's results, so that it may change on resume. */
-  readonly mayChange?: true;
-}
+export type RecordedOption = Pick<OptionDeclaration, "type" | "default" | "secret" | "addresses" | "mayChange">;
 
 /** Options by their names in snake_case. */
 export type RecordedOptions = Readonly<Record<string, RecordedOption>>;

@@ -1,5 +1,4 @@
-#include "kernels/simd/attention_tiles.h"
-#include "kernels/simd/attention_vectors.h"
+#include "kernels/simd/attention_products.h"
 
 namespace ip2p::IP2P_SIMD {
 namespace {
@@ -25,6 +24,7 @@ class Backward {
         memory_(cutter, shape) {}
 
   void run() {
+    [[maybe_unused]] const typename Matrices::Registers registers{};
     for (int64_t key = 0; key < shape_.keys; key += BACKWARD_KEYS) {
       columns_ = block_size(shape_.keys - key, BACKWARD_KEYS, Matrices::COLUMN_STEP);
       pack_keys(key);
@@ -159,16 +159,9 @@ class Backward {
 }  // namespace
 
 void attention_backward(const AttentionShape& shape, const AttentionBackward& head, void* scratch) {
-#if defined(IP2P_TILES)
-  if (shape.tiles) {
-    const TileRegisters registers;
-    return Backward<BFloat16, TileMatrices>(shape, head, Cutter(scratch)).run();
-  }
-#endif
-  if (shape.type == AttentionType::BFloat16)
-    Backward<BFloat16, VectorMatrices<BFloat16>>(shape, head, Cutter(scratch)).run();
-  else
-    Backward<float, VectorMatrices<float>>(shape, head, Cutter(scratch)).run();
+  with_products(shape, [&]<class T, class Products>() {
+    Backward<T, typename Products::Matrices>(shape, head, Cutter(scratch)).run();
+  });
 }
 
 }  // namespace ip2p::IP2P_SIMD

@@ -1,5 +1,4 @@
-#include "kernels/simd/attention_tiles.h"
-#include "kernels/simd/attention_vectors.h"
+#include "kernels/simd/attention_products.h"
 
 namespace ip2p::IP2P_SIMD {
 namespace {
@@ -54,6 +53,7 @@ class Forward {
   static void run(const AttentionShape& shape, AttentionRows q, const void* packed, int64_t first,
                   MutableAttentionRows out, float* maximum, float* sum, void* scratch_bytes) {
     Cutter packed_cutter(const_cast<void*>(packed)), scratch_cutter(scratch_bytes);
+    [[maybe_unused]] const typename Products::Matrices::Registers registers{};
     const Products products(packed_cutter, shape);
     const ForwardScratch<A> scratch = Products::scratch(scratch_cutter, shape);
     const int64_t rows = shape.queries - first < WIDTH ? shape.queries - first : WIDTH;
@@ -104,34 +104,23 @@ class Forward {
   }
 };
 
-/// Calls f<Forward<…>>() for the shape's type and way of multiplying.
-template <class F>
-auto with_forward(const AttentionShape& shape, const F& f) {
-#if defined(IP2P_TILES)
-  if (shape.tiles) {
-    const TileRegisters registers;
-    return f.template operator()<Forward<BFloat16, TileProducts>>();
-  }
-#endif
-  if (shape.type == AttentionType::BFloat16)
-    return f.template operator()<Forward<BFloat16, VectorProducts<BFloat16>>>();
-  return f.template operator()<Forward<float, VectorProducts<float>>>();
-}
-
 }  // namespace
 
 AttentionLayout attention_layout(const AttentionShape& shape) {
-  return with_forward(shape, [&]<class Pass>() { return Pass::layout(shape); });
+  return with_products(shape, [&]<class T, class Products>() { return Forward<T, Products>::layout(shape); });
 }
 
 void attention_pack(const AttentionShape& shape, AttentionRows k, AttentionRows v, int64_t first,
                     void* packed) {
-  with_forward(shape, [&]<class Pass>() { Pass::pack(shape, k, v, first, packed); });
+  with_products(shape,
+                [&]<class T, class Products>() { Forward<T, Products>::pack(shape, k, v, first, packed); });
 }
 
 void attention_forward(const AttentionShape& shape, AttentionRows q, const void* packed, int64_t first,
                        MutableAttentionRows out, float* maximum, float* sum, void* scratch) {
-  with_forward(shape, [&]<class Pass>() { Pass::run(shape, q, packed, first, out, maximum, sum, scratch); });
+  with_products(shape, [&]<class T, class Products>() {
+    Forward<T, Products>::run(shape, q, packed, first, out, maximum, sum, scratch);
+  });
 }
 
 }  // namespace ip2p::IP2P_SIMD

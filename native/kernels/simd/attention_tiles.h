@@ -114,6 +114,7 @@ constexpr int64_t tiles_of(int64_t count) {
 struct TileMatrices {
   using A = BFloat16Arithmetic;
   using Unit = A::Unit;
+  using Registers = TileRegisters;
   static constexpr int64_t QUERIES = 64, ROW_STEP = A::DEPTH * TILE, COLUMN_STEP = A::DEPTH * TILE;
 
   static int64_t depth(int64_t channels) { return round_up((channels + A::DEPTH - 1) / A::DEPTH, TILE); }

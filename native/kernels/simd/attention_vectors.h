@@ -12,6 +12,8 @@ template <class T>
 struct VectorMatrices {
   using A = typename ArithmeticFor<T>::Type;
   using Unit = typename A::Unit;
+  /// What a thread needs while it multiplies: nothing.
+  struct Registers {};
   /// Queries in a block, and the steps in which a block's rows and columns are counted.
   static constexpr int64_t QUERIES = 48, ROW_STEP = A::DEPTH, COLUMN_STEP = LANES;
   static_assert(QUERIES % ROWS == 0);
