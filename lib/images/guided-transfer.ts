@@ -1,5 +1,7 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { InstructPix2PixError } from "../core/errors.js";
 import { checkOptions, optionNames } from "../core/known-options.js";
+import { inSlices } from "./pixels.js";
 import { RgbImage } from "./rgb-image.js";
 
 /** How {@link transferEdit} fits colours. */
@@ -24,6 +26,10 @@ const PRODUCTS = [
   [2, 2],
 ] as const;
 
+/** How many pixels of a plain conversion one takes here. */
+const WORK_OF_FITTING = 64;
+const WORK_OF_APPLYING = 8;
+
 /**
  * Carries an edit that was made to a reduced copy of an image to the whole image, with all of its detail. In each window of the
  * reduced copy the edited colours are fitted as an affine function of the original ones, and these functions, averaged and
@@ -32,7 +38,7 @@ const PRODUCTS = [
  *
  * What changes colours and light, everywhere or in parts of the image, comes out sharp; so do tints, darkness, and skies. What adds
  * or removes detail finer than a pixel of the edited image, such as snow, blur or a sketch, does not: there the original's
- * detail shows through. It computes on the calling thread.
+ * detail shows through. It computes on the calling thread, in turns with whatever else waits there.
  *
  * @param original the image at full size
  * @param edited the edit of a copy of it that was resized, with whatever proportions
@@ -64,7 +70,7 @@ export async function transferEdit(
   if (!(epsilon > 0 && epsilon <= 1)) throw invalid("epsilon must be above 0 and at most 1");
   const { width, height } = edited;
   const guide = await original.resize(width, height, "lanczos");
-  return apply(original, fitted(guide, edited, radius, epsilon), width, height);
+  return await apply(original, await fitted(guide, edited, radius, epsilon), width, height);
 }
 
 function invalid(problem: string): InstructPix2PixError {
@@ -72,17 +78,23 @@ function invalid(problem: string): InstructPix2PixError {
 }
 
 /** The affine functions of all pixels: COEFFICIENTS planes of the reduced size. */
-function fitted(guide: RgbImage, edited: RgbImage, radius: number, epsilon: number): Float32Array[] {
+async function fitted(guide: RgbImage, edited: RgbImage, radius: number, epsilon: number): Promise<Float32Array[]> {
   const { width, height } = guide;
-  const mean = (plane: Float32Array) => boxMean(plane, width, height, radius);
-  const [from, to] = [planes(guide), planes(edited)];
-  const [fromMean, toMean] = [from.map(mean), to.map(mean)];
-  const product = (a: Float32Array, b: Float32Array) => mean(a.map((value, i) => value * b[i]!));
-  const squares = PRODUCTS.map(([a, b]) => product(from[a]!, from[b]!));
-  const shared = to.map((target) => from.map((source) => product(source, target)));
+  const means = async (planes: Iterable<Float32Array>) => {
+    const result: Float32Array[] = [];
+    for (const plane of planes) {
+      result.push(boxMean(plane, width, height, radius));
+      await nextTurn();
+    }
+    return result;
+  };
+  const [from, to] = [planesOf(guide), planesOf(edited)];
+  const [fromMean, toMean] = [await means(from), await means(to)];
+  const squares = await means(products(PRODUCTS.map(([a, b]) => [from[a]!, from[b]!])));
+  const shared = await means(products(to.flatMap((target) => from.map((source) => [source, target] as const))));
 
   const result = Array.from({ length: COEFFICIENTS }, () => new Float32Array(width * height));
-  for (let i = 0; i < width * height; i++) {
+  const solve = (i: number) => {
     // The covariances of the guide's channels, and the inverse of their matrix by its adjugate.
     const [rr, rg, rb, gg, gb, bb] = PRODUCTS.map(
       ([a, b], k) => squares[k]![i]! - fromMean[a]![i]! * fromMean[b]![i]! + (a === b ? epsilon : 0),
@@ -91,7 +103,7 @@ function fitted(guide: RgbImage, edited: RgbImage, radius: number, epsilon: numb
     const determinant = rr * c0 + rg * c1 + rb * c2;
     const [d0, d1, e0] = [rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg];
     for (let c = 0; c < 3; c++) {
-      const [x, y, z] = [0, 1, 2].map((k) => shared[c]![k]![i]! - fromMean[k]![i]! * toMean[c]![i]!) as [
+      const [x, y, z] = [0, 1, 2].map((k) => shared[3 * c + k]![i]! - fromMean[k]![i]! * toMean[c]![i]!) as [
         number,
         number,
         number,
@@ -105,12 +117,24 @@ function fitted(guide: RgbImage, edited: RgbImage, radius: number, epsilon: numb
       }
       result[4 * c + 3]![i] = offset;
     }
-  }
-  return result.map(mean);
+  };
+  await inSlices(
+    width * height,
+    (first, end) => {
+      for (let i = first; i < end; i++) solve(i);
+    },
+    WORK_OF_FITTING,
+  );
+  return await means(result);
+}
+
+/** The products of pairs of planes, each made when it is asked for. */
+function* products(pairs: Iterable<readonly [Float32Array, Float32Array]>): Generator<Float32Array> {
+  for (const [a, b] of pairs) yield a.map((value, i) => value * b[i]!);
 }
 
 /** The channels of an image, in 0..1. */
-function planes({ width, height, data }: RgbImage): [Float32Array, Float32Array, Float32Array] {
+function planesOf({ width, height, data }: RgbImage): [Float32Array, Float32Array, Float32Array] {
   const one = (c: number) => Float32Array.from({ length: width * height }, (_, i) => data[3 * i + c]! / 255);
   return [one(0), one(1), one(2)];
 }
@@ -147,12 +171,17 @@ function runningMean(
 }
 
 /** Applies affine functions, interpolated between their pixels, to an image. */
-function apply(original: RgbImage, coefficients: Float32Array[], width: number, height: number): RgbImage {
+async function apply(
+  original: RgbImage,
+  coefficients: Float32Array[],
+  width: number,
+  height: number,
+): Promise<RgbImage> {
   const result = new Uint8ClampedArray(original.data.length);
   const columns = places(original.width, width);
   const rows = places(original.height, height);
   const line = new Float32Array(COEFFICIENTS * width);
-  for (let y = 0; y < original.height; y++) {
+  const applyToRow = (y: number) => {
     const [top, bottom, below] = [rows.before[y]! * width, rows.after[y]! * width, rows.weight[y]!];
     for (let k = 0; k < COEFFICIENTS; k++) {
       const plane = coefficients[k]!;
@@ -171,7 +200,14 @@ function apply(original: RgbImage, coefficients: Float32Array[], width: number, 
         result[at + c] = before + (after - before) * behind;
       }
     }
-  }
+  };
+  await inSlices(
+    original.height,
+    (first, end) => {
+      for (let y = first; y < end; y++) applyToRow(y);
+    },
+    WORK_OF_APPLYING * original.width,
+  );
   return new RgbImage(original.width, original.height, new Uint8Array(result.buffer));
 }
 

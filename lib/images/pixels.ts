@@ -16,10 +16,15 @@ export interface ImageSize {
 /** Pixels converted between two turns of the event loop, about 2 ms of work. */
 const SLICE = 1 << 18;
 
-/** Calls `convert(from, to)` for consecutive ranges of `count` pixels and lets the event loop run between them. */
-export async function inSlices(count: number, convert: (from: number, to: number) => void): Promise<void> {
-  for (let from = 0; from < count; from += SLICE) {
+/**
+ * Calls `convert(from, to)` for consecutive ranges of `count` pixels and lets the event loop run between them.
+ *
+ * @param size pixels that each of them stands for: those of a row, or more where a pixel takes longer than in a plain conversion
+ */
+export async function inSlices(count: number, convert: (from: number, to: number) => void, size = 1): Promise<void> {
+  const step = Math.max(1, Math.floor(SLICE / size));
+  for (let from = 0; from < count; from += step) {
     if (from > 0) await nextTurn();
-    convert(from, Math.min(count, from + SLICE));
+    convert(from, Math.min(count, from + step));
   }
 }

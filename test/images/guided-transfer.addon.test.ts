@@ -140,6 +140,23 @@ describe("transferEdit", () => {
     expect((await transferEdit(landscape(1, 1, 7), landscape(5, 5, 8))).data).toHaveLength(3);
   });
 
+  it("lets the event loop run, once for every few rows", async () => {
+    const original = new Rgb(2000, 1000, new Uint8Array(6_000_000).fill(100));
+    const turns = async (edited: RgbImage) => {
+      let [count, done] = [0, false];
+      const next = () => {
+        count++;
+        if (!done) setImmediate(next);
+      };
+      setImmediate(next);
+      await transferEdit(original, edited);
+      done = true;
+      return count;
+    };
+    // 33 planes are averaged, and each of the 1000 rows counts as 16,000 pixels.
+    expect(await turns(new Rgb(20, 10, new Uint8Array(600)))).toBeGreaterThan(33 + 60);
+  });
+
   it.each<[string, unknown[], RegExp]>([
     ["no image", [{}, landscape(2, 2, 1)], /^original must be an RgbImage/],
     ["no edit", [landscape(2, 2, 1), "edited.png"], /^edited must be an RgbImage/],
