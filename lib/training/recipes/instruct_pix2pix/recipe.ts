@@ -1,8 +1,7 @@
-import { CLIPTextModel } from "../../../models/clip_text_model.js";
-import type { ModelOptions } from "../../../models/pretrained.js";
 import { INSTRUCT_PIX2PIX, STABLE_DIFFUSION_SLOTS } from "../../../pipelines/components.js";
 import { SAFETY_SLOTS } from "../../../pipelines/safety.js";
 import { loadParts, modelOptions } from "../edit/models.js";
+import { textEncoderLoader } from "../edit/text-encoder.js";
 import { FrozenModels, loadAll } from "../frozen-models.js";
 import { checkLocation, openSource } from "../open-source.js";
 import type { Recipe } from "../recipe.js";
@@ -29,14 +28,12 @@ export const instructPix2Pix = {
 
   async load(options, place) {
     const { trainTextEncoder } = options;
-    const { frozenDType, trained } = place;
+    const { frozenDType } = place;
     const source = await openSource(BASE, { ...options, signal: place.signal });
-    const ofText: ModelOptions = { ...modelOptions(place), dtype: trainTextEncoder ? "float32" : frozenDType };
     const loadVae = () => source.load("vae", { ...modelOptions(place), dtype: frozenDType });
-    const loadTextEncoder = () =>
-      trained?.textEncoder
-        ? CLIPTextModel.fromPretrained(trained.textEncoder, ofText)
-        : source.load("textEncoder", ofText);
+    const loadTextEncoder = textEncoderLoader("textEncoder", place, trainTextEncoder, (name, how) =>
+      source.load(name, how),
+    );
     const frozen = new FrozenModels<StableDiffusionFrozen & Record<string, Disposable>>(() =>
       trainTextEncoder ? loadAll({ vae: loadVae }) : loadAll({ textEncoder: loadTextEncoder, vae: loadVae }),
     );

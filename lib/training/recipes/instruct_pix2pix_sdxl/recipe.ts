@@ -1,12 +1,10 @@
 import { slotsOf } from "../../../components/description.js";
 import type { ModelDType } from "../../../core/tensor.js";
-import { CLIPTextModel } from "../../../models/clip_text_model.js";
-import { CLIPTextModelWithProjection } from "../../../models/clip_text_model_with_projection.js";
-import type { ModelOptions } from "../../../models/pretrained.js";
 import { checkTexts } from "../../../pipelines/stable_diffusion_xl/components.js";
 import type { TrainOptions } from "../../options.js";
 import type { TextEncoders } from "../../trainer.js";
 import { loadParts, modelOptions } from "../edit/models.js";
+import { textEncoderLoader } from "../edit/text-encoder.js";
 import { FrozenModels, loadAll } from "../frozen-models.js";
 import { checkLocation, openSource } from "../open-source.js";
 import type { Recipe } from "../recipe.js";
@@ -50,16 +48,9 @@ export const instructPix2PixXL = {
     const model = modelOptions(place);
     const textDType = place.frozenDType;
     const { trainTextEncoder } = options;
-    const ofText: ModelOptions = { ...model, dtype: trainTextEncoder ? "float32" : textDType };
     const loadText = () => ({
-      textEncoder: () =>
-        place.trained?.textEncoder
-          ? CLIPTextModel.fromPretrained(place.trained.textEncoder, ofText)
-          : source.load("textEncoder", ofText),
-      textEncoder2: () =>
-        place.trained?.textEncoder2
-          ? CLIPTextModelWithProjection.fromPretrained(place.trained.textEncoder2, ofText)
-          : source.load("textEncoder2", ofText),
+      textEncoder: textEncoderLoader("textEncoder", place, trainTextEncoder, (name, how) => source.load(name, how)),
+      textEncoder2: textEncoderLoader("textEncoder2", place, trainTextEncoder, (name, how) => source.load(name, how)),
     });
     // The script ignores the precision of another autoencoder.
     const vaeDType = compat && otherVae !== undefined ? place.frozenDType : DTYPES[options.vaePrecision];
