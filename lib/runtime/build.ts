@@ -216,6 +216,8 @@ async function run([program, ...args]: Command, folder: string, options: BuildOp
     variables: { NINJA_STATUS: "[%f/%t] " },
     folder,
     signal: options.signal,
+    // CMake would leave its compilers running.
+    killGroup: options.signal !== undefined,
     onOutput: (text, stream) => {
       log.write(text);
       lines[stream].add(text);

@@ -25,6 +25,11 @@ export interface ChildProcessOptions extends ChildOptions {
   killAfter?: (() => number) | undefined;
   /** Whether keys such as Ctrl-C on this process's terminal do not reach it. */
   ownGroup?: boolean;
+  /**
+   * Whether what it has started itself is ended along with it on abort; implies `ownGroup`. Not on Windows. Then also its end is
+   * that of all of them, as far as they write to its output.
+   */
+  killGroup?: boolean;
   /** Whether its standard input is a pipe that stays open as long as this process lives; default is an empty one. */
   openInput?: boolean;
   /** Receives its output as it arrives. */
@@ -60,15 +65,17 @@ export function runProgram(
   const prepared = prepare(program, options);
   if ("error" in prepared) return Promise.resolve(prepared);
   const { path, cwd, env, cleanUp } = prepared;
-  const { timeout, signal, killSignal, killAfter, ownGroup, openInput, onOutput } = options;
+  const { timeout, signal, killSignal = "SIGTERM", killAfter, openInput, onOutput } = options;
+  const killGroup = options.killGroup && process.platform !== "win32";
   return new Promise<ChildResult>((settle) => {
     const result: ChildResult = { status: null, signal: null, stdout: "", stderr: "" };
     const child = spawn(path, args, {
-      ...{ cwd, env, timeout, signal, killSignal, detached: ownGroup },
+      ...{ cwd, env, timeout, signal, killSignal, detached: options.ownGroup || killGroup },
       stdio: [openInput ? "pipe" : "ignore", "pipe", "pipe"],
     } as const);
     let killer: NodeJS.Timeout | undefined;
     const onAbort = () => {
+      if (killGroup) endGroup(child.pid, killSignal);
       if (killAfter) killer = setTimeout(() => child.kill("SIGKILL"), killAfter());
     };
     signal?.addEventListener("abort", onAbort);
@@ -85,6 +92,16 @@ export function runProgram(
       settle({ ...result, status, signal: by });
     });
   }).finally(cleanUp);
+}
+
+/** Sends a signal to all processes of a group; to none if it has ended, or was never started. */
+function endGroup(leader: number | undefined, signal: NodeJS.Signals): void {
+  if (leader === undefined) return;
+  try {
+    process.kill(-leader, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
 
 /**

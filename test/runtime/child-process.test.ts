@@ -153,6 +153,27 @@ describe("a child process", () => {
     expect([status, killAfter.mock.calls.length]).toEqual([0, 0]);
   });
 
+  it.skipIf(process.platform === "win32")("ends the program's own children along with it, if it is to", async () => {
+    const grandchild = "process.stdout.write(String(process.pid)); setInterval(() => {}, 1000)";
+    const program = `
+      const { spawn } = require("node:child_process");
+      spawn(process.execPath, ["-e", ${JSON.stringify(grandchild)}], { stdio: "inherit" });
+    `;
+    const stop = new AbortController();
+    let printed = "";
+    const { status } = await runProgram(nodeProgram.path, nodeProgram.args(program), {
+      signal: stop.signal,
+      killGroup: true,
+      onOutput: (text) => {
+        printed += text;
+        stop.abort();
+      },
+    });
+    // Its output has ended, so the grandchild no longer holds it.
+    expect([status, printed]).toEqual([null, expect.stringMatching(/^\d+$/)]);
+    await vi.waitFor(() => expect(() => process.kill(Number(printed), 0)).toThrow("ESRCH"), 30_000);
+  });
+
   it("does not search the current directory, nor do its own children", () => {
     const child = childEnvironment(env, { MORE: "1" });
     const absolute = (value: string | undefined) => (value ?? "").split(delimiter);
