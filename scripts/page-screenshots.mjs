@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import sharp from "sharp";
-import { builtInModel } from "../dist/index.js";
+import { builtInModel, builtInPhotoModel } from "../dist/index.js";
 import { createServer } from "../dist/server/index.js";
 
 const executablePath = process.argv[2] ?? "/usr/bin/chromium";
@@ -14,7 +14,8 @@ const executablePath = process.argv[2] ?? "/usr/bin/chromium";
 const fixtures = fileURLToPath(new URL("../test/fixtures", import.meta.url));
 const jobs = mkdtempSync(join(tmpdir(), "ip2p-page-jobs-"));
 const server = await createServer({
-  ...{ models: { "built-in": builtInModel, tiny: join(fixtures, "ip2p-tiny/model") }, port: 0, logLevel: "silent" },
+  models: { photos: builtInPhotoModel, world: builtInModel, tiny: join(fixtures, "ip2p-tiny/model") },
+  ...{ port: 0, logLevel: "silent" },
   ...{ loras: { style: join(fixtures, "lora/style.safetensors") } },
   ...{ jobsDir: jobs, trainDir: join(fixtures, "script-full") },
 });
@@ -58,7 +59,7 @@ async function shootTraining(name) {
   await page.getByRole("img", { name: /to change/ }).waitFor();
   const form = page.getByRole("form", { name: "Training" });
   await form.getByLabel("Data set").selectOption("dataset");
-  await form.getByLabel("Start from").selectOption("built-in");
+  await form.getByLabel("Start from").selectOption("world");
   for (const [label, value] of Object.entries({
     ...{ "Training steps": "20", Resolution: "64", "Batch size": "2" },
     ...{ "Edit for samples": "make the background peach", "Samples after every … epochs": "1" },
@@ -73,8 +74,8 @@ async function shootTraining(name) {
   await page.close();
 }
 
-await shoot("page", { width: 1200, height: 800 }, "light", "make the background peach");
-await shoot("page-phone", { width: 390, height: 844 }, "dark", "make the background peach");
+await shoot("page", { width: 1200, height: 800 }, "light", "make it autumn");
+await shoot("page-phone", { width: 390, height: 844 }, "dark", "make it a pencil sketch");
 await shootTraining("page-training");
 await browser.close();
 await server.close();

@@ -41,6 +41,7 @@ const RUNS = {
   "8-bit Lion, a fifth of the rate": ["--optimizer=lion_8bit", "--learning_rate=6e-5", "--adam_beta2=0.99"],
   "Prodigy, rate 1": ["--optimizer=prodigy", "--learning_rate=1"],
   EMA: ["--use_ema"],
+  "post-hoc EMA of width 0.1": ["--post_hoc_ema", "--post_hoc_ema_steps=4"],
   "later timesteps 4 times as often": [
     ...["--timestep_bias_strategy=later", "--timestep_bias_portion=0.4", "--timestep_bias_multiplier=4"],
   ],
