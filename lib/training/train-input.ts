@@ -294,7 +294,8 @@ export interface TrainInput {
   releaseGradients?: boolean | undefined;
   /**
    * With mixed precision, keep shadow weights in half precision instead of casting the weights in every pass:
-   * identical results, less time, two more bytes of memory per weight. Default false.
+   * identical results, less time, two more bytes of memory per weight; not on processors that compute in float32
+   * anyway. Default false.
    */
   shadowWeights?: boolean | undefined;
   /**

@@ -227,12 +227,12 @@ const std::map<std::string, Operator>& operators() {
         }}},
       // x, weight, bias
       {"widened_linear",
-       {3, 0, [](const Tensors& t, const Numbers&) { return widened_linear(t[0], t[1], t[2]); }}},
+       {3, 0, [](const Tensors& t, const Numbers&) { return linear_product(t[0], t[1], t[2]); }}},
       // x, weight, bias; stride, padding
       {"widened_conv2d",
        {3, 2,
         [](const Tensors& t, const Numbers& n) {
-          return widened_conv2d(t[0], t[1], t[2], {static_cast<int64_t>(n[0]), static_cast<int64_t>(n[1])});
+          return conv2d_product(t[0], t[1], t[2], {static_cast<int64_t>(n[0]), static_cast<int64_t>(n[1])});
         }}},
       {"linear", {3, 0, [](const Tensors& t, const Numbers&) { return at::linear(t[0], t[1], t[2]); }}},
       {"conv2d",

@@ -67,8 +67,7 @@ at::Tensor Linear::product(const at::Tensor& x, const at::Tensor& addend) const 
     return packed.defined() ? half_product(x, packed, weight_.shape[0], bias, addend)
                             : half_weight_linear(x, *weight_, bias, addend);
   }
-  const at::Tensor y = widens(x, weight_.type()) ? widened_linear(x, *weight_, bias)
-                                                 : at::linear(x, weight_.for_product(), bias);
+  const at::Tensor y = linear_product(x, weight_.for_product(), bias);
   return addend.defined() ? y + addend : y;
 }
 
@@ -122,8 +121,7 @@ at::Tensor Conv2d::product(const at::Tensor& x, const at::Tensor& addend) const 
 
 at::Tensor Conv2d::plain_conv2d(const at::Tensor& x) const {
   if (takes_half_weights(x, weight_.type())) return half_weight_conv2d(x, *weight_, bias(), geometry_, {});
-  if (widens(x, weight_.type())) return widened_conv2d(x, *weight_, bias(), geometry_);
-  return at::conv2d(x, weight_.for_product(), bias(), geometry_.stride, geometry_.padding);
+  return conv2d_product(x, weight_.for_product(), bias(), geometry_);
 }
 
 at::Tensor Conv2d::forward_upsampled(const at::Tensor& x) const {
@@ -159,7 +157,7 @@ at::Tensor Conv2d::upsampled_product(const at::Tensor& x) const {
   });
   return upsample_conv2d(x, [&](const at::Tensor& part, size_t phase) {
     const at::Tensor& kernel = kernels[phase];
-    if (wide) return widened_conv2d(part, kernel, bias(), kUnpadded);
+    if (wide) return conv2d_product(part, kernel, bias(), kUnpadded);
     const std::optional<at::Tensor> offset = like(part, bias());
     return kernel.is_mkldnn() ? packed_conv2d(part, kernel, offset, kUnpadded, {})
                               : at::conv2d(part, kernel, offset);

@@ -1,10 +1,8 @@
 #include "nn/low_rank_adapter.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 
@@ -14,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/utf8.h"
+#include "nn/widened_product.h"
 
 namespace ip2p {
 namespace {
@@ -50,13 +49,12 @@ at::Tensor LowRankAdapter::dropped(const at::Tensor& x) const {
 }
 
 at::Tensor LowRankAdapter::linear(const at::Tensor& x) const {
-  return at::linear(at::linear(dropped(x), factor_for(down, x)), factor_for(up, x));
+  return linear_product(linear_product(dropped(x), factor_for(down, x)), factor_for(up, x));
 }
 
 at::Tensor LowRankAdapter::conv2d(const at::Tensor& x, Conv2dGeometry geometry) const {
-  const at::Tensor inner =
-      at::conv2d(dropped(x), factor_for(down, x), std::nullopt, geometry.stride, geometry.padding);
-  return at::conv2d(inner, factor_for(up, x));
+  const at::Tensor inner = conv2d_product(dropped(x), factor_for(down, x), std::nullopt, geometry);
+  return conv2d_product(inner, factor_for(up, x), std::nullopt, {1, 0});
 }
 
 at::Tensor LowRankAdapter::embedding(const at::Tensor& ids) const {

@@ -7,8 +7,8 @@
 #include <ATen/ops/matmul.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/half_weights.h"
 #include "kernels/onednn.h"
-#include "kernels/simd/instruction_set.h"
 #include "nn/autocast.h"
 
 namespace ip2p {
@@ -79,15 +79,16 @@ struct WidenedConv2d : torch::autograd::Function<WidenedConv2d> {
                                  both(context->saved_data["padding"].toInt()), both(1), false, both(0), 1,
                                  {context->needs_input_grad(0), context->needs_input_grad(1),
                                   bias.defined() && context->needs_input_grad(2)});
-    const auto rounded = [](const at::Tensor& gradient, const at::Tensor& of) {
+    const auto as = [](const at::Tensor& gradient, const at::Tensor& of) {
       return gradient.defined() ? gradient.to(of.scalar_type()) : gradient;
     };
-    return {rounded(dx, x), rounded(dweight, weight), rounded(dbias, bias), at::Tensor(), at::Tensor()};
+    return {as(dx, x), as(dweight, weight), as(dbias, bias), at::Tensor(), at::Tensor()};
   }
 };
 
-/// As autocast rounds the input, where it is on.
-at::Tensor as_input(const at::Tensor& x) {
+/// As autocast rounds an input, where it is on. Weights are not rounded: that would cost a pass over all of
+/// them and gain nothing.
+at::Tensor rounded(const at::Tensor& x) {
   const c10::DeviceType device = x.device().type();
   return at::autocast::is_autocast_enabled(device) ? x.to(at::autocast::get_autocast_dtype(device)) : x;
 }
@@ -95,20 +96,24 @@ at::Tensor as_input(const at::Tensor& x) {
 }  // namespace
 
 bool widens(const at::Tensor& x, c10::ScalarType weight) {
-  if (weight != at::kBFloat16) return false;
   const c10::DeviceType device = x.device().type();
-  if (!at::autocast::is_autocast_enabled(device)) return x.scalar_type() == at::kFloat;
-  return x.is_cpu() && at::autocast::get_autocast_dtype(device) == at::kBFloat16 && !multiplies_bfloat16();
+  if (!at::autocast::is_autocast_enabled(device))
+    return weight == at::kBFloat16 && x.scalar_type() == at::kFloat;
+  const c10::ScalarType type = at::autocast::get_autocast_dtype(device);
+  return (weight == type || weight == at::kFloat) && arithmetic_type(type, x.device()) != type;
 }
 
-at::Tensor widened_linear(const at::Tensor& x, const at::Tensor& weight,
+at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias) {
-  return WidenedLinear::apply(as_input(x), weight, bias);
+  return widens(x, weight.scalar_type()) ? WidenedLinear::apply(rounded(x), weight, bias)
+                                         : at::linear(x, weight, bias);
 }
 
-at::Tensor widened_conv2d(const at::Tensor& x, const at::Tensor& weight,
+at::Tensor conv2d_product(const at::Tensor& x, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias, Conv2dGeometry geometry) {
-  return WidenedConv2d::apply(as_input(x), weight, bias, geometry.stride, geometry.padding);
+  const auto [stride, padding] = geometry;
+  return widens(x, weight.scalar_type()) ? WidenedConv2d::apply(rounded(x), weight, bias, stride, padding)
+                                         : at::conv2d(x, weight, bias, stride, padding);
 }
 
 }  // namespace ip2p

@@ -8,21 +8,21 @@
 
 namespace ip2p {
 
-// Products with bfloat16 weights in float32 arithmetic, for training with bfloat16 weights. Only the operands
-// as they are given are kept for the backward pass, which widens them again: a float32 copy of a weight lives
-// as long as one product. Gradients of weights are rounded to the weights' type.
+// Products of half-precision numbers in float32 arithmetic, for training. Only the operands as they are
+// given, or as autocast rounds them, are kept for the backward pass, which widens them again: a float32 copy
+// of a weight lives as long as one product. Gradients of weights are rounded to the weights' type.
 
 /// Whether a product of x with a weight of this type is computed that way: bfloat16 weights where x is
-/// float32, or under bfloat16 autocast on a processor without bfloat16 instructions, whose bfloat16 products
-/// are 5 to 50 times slower than float32 ones.
+/// float32, and all products under autocast on a processor without instructions for its type
+/// (`arithmetic_type()`), whose products in it are 3 to 50 times slower than float32 ones.
 bool widens(const at::Tensor& x, c10::ScalarType weight);
 
-/// x·Wᵀ + b.  x: [...,in] → [...,out] in autocast's type, or without autocast in float32
-at::Tensor widened_linear(const at::Tensor& x, const at::Tensor& weight,
-                          const std::optional<at::Tensor>& bias);
+/// x·Wᵀ + b, widened where `widens()` says so.  x: [...,in] → [...,out] in autocast's type, or in that of x
+at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
+                          const std::optional<at::Tensor>& bias = std::nullopt);
 
-/// x: [B,in,H,W] → [B,out,H',W'], in the type as above
-at::Tensor widened_conv2d(const at::Tensor& x, const at::Tensor& weight,
+/// The same.  x: [B,in,H,W] → [B,out,H',W']
+at::Tensor conv2d_product(const at::Tensor& x, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias, Conv2dGeometry geometry);
 
 }  // namespace ip2p

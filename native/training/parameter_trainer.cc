@@ -19,6 +19,7 @@
 
 #include "core/error.h"
 #include "distributed/buckets.h"
+#include "kernels/half_weights.h"
 #include "nn/autocast.h"
 #include "nn/gradient_checkpointing.h"
 
@@ -154,7 +155,8 @@ ParameterTrainer::ParameterTrainer(const std::vector<std::pair<std::string, Mode
     throw Error("ERR_INVALID_ARGUMENT", "gradients that processes share cannot be released");
   for (const auto& [name, parameter] : parameters_) {
     parameter->value.set_requires_grad(true);
-    if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies && !options_.bfloat16)
+    if (options_.shadow_weights && options_.mixed_precision && parameter->multiplies && !options_.bfloat16 &&
+        arithmetic_type(*options_.mixed_precision, parameter->value.device()) == *options_.mixed_precision)
       parameter->keep_shadow(*options_.mixed_precision);
   }
   if (options_.release_gradients)

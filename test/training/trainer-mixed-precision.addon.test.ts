@@ -5,7 +5,9 @@ import { loadSafetensors } from "../../lib/files/safetensors.js";
 import { AutoencoderKL } from "../../lib/models/autoencoder_kl.js";
 import { CLIPTextModel } from "../../lib/models/clip_text_model.js";
 import { DDPMScheduler } from "../../lib/schedulers/ddpm.js";
+import { readMetrics } from "../../lib/training/read-metrics.js";
 import { prepareMicroBatch } from "../../lib/training/recipes/edit/micro-batch.js";
+import { ip2p, Workplace } from "../cli/run-cli.js";
 import { fixture, readJson } from "../helpers/fixtures.js";
 import { TrainingBench } from "./training-bench.js";
 
@@ -69,4 +71,32 @@ test.each([
   expect(losses).toHaveLength(expected.losses.length);
   expect(Math.max(...losses.map((loss, i) => Math.abs(loss / expected.losses[i]! - 1)))).toBeLessThan(ofLoss);
   expect(Math.max(...norms.map((norm, i) => Math.abs(norm / expected.grad_norms[i]! - 1)))).toBeLessThan(ofNorm);
+});
+
+test("without bfloat16 instructions it computes the same in float32", async () => {
+  using place = new Workplace();
+  const lossesOf = async (output: string, precision: string, IP2P_CPU_CAPABILITY: string) => {
+    const { status, stderr } = await ip2p(
+      [
+        ...["train", "--pretrained_model_name_or_path", fixture("script-full", "base")],
+        ...["--train_data_dir", fixture("script-full", "dataset"), "--output_dir", output, "--resolution", "32"],
+        ...["--train_batch_size", "2", "--seed", "3", "--max_train_steps", "3", "--mixed_precision", precision],
+      ],
+      { cwd: place.folder, env: { ...process.env, IP2P_CPU_CAPABILITY } },
+    );
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+    return (await readMetrics(place.at(output))).map(({ trainLoss }) => trainLoss);
+  };
+  const [exact, narrow, widened] = [
+    await lossesOf("exact", "no", "avx2"),
+    await lossesOf("narrow", "bf16", ""),
+    await lossesOf("widened", "bf16", "avx2"),
+  ];
+  expect(widened).toHaveLength(3);
+  expect(widened).not.toEqual(exact);
+  for (const [i, loss] of widened.entries()) {
+    expect(Math.abs(loss / exact[i]! - 1)).toBeLessThan(5e-3);
+    expect(Math.abs(loss / narrow[i]! - 1)).toBeLessThan(5e-3);
+  }
 });

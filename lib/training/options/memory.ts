@@ -38,7 +38,7 @@ export const memoryOptions = declareOptions({
   shadow_weights: {
     type: "boolean",
     group: GROUP,
-    help: "with mixed precision, keep shadow weights in half precision instead of casting the weights in every pass: identical results, less time, two more bytes of memory per weight",
+    help: "with mixed precision, keep shadow weights in half precision instead of casting the weights in every pass: identical results, less time, two more bytes of memory per weight; not on processors that compute in float32 anyway",
   },
   shard_optimizer: {
     type: "boolean",
