@@ -19,7 +19,7 @@ const EDITED = 256;
 /** Tokens of an instruction, the start and the end included. */
 export const TOKENS = 24;
 /** Seeds of crops and edits. */
-export const SEEDS = { autoencoder: 1, training: 2, large: 3, check: 4, long: 5 };
+export const SEEDS = { autoencoder: 1, training: 2, large: 3, check: 4 };
 
 export const AUTOENCODER = {
   ...AUTOENCODER_LEARNING,
@@ -34,8 +34,7 @@ export const SCHEDULER = { ...COMMON_SCHEDULER, _diffusers_version: "0.42.1", re
 
 /** Edits that are harder to learn than the others, once more for each time that they stand here. */
 const HARD = [
-  ...["posterize", "posterize", "colour_pop", "colour_pop", "recolour", "recolour", "pixelate", "oil_paint"],
-  ...["snow", "snow", "cartoon", "autumn", "sharpen"],
+  ...["posterize", "colour_pop", "colour_pop", "recolour", "recolour", "pixelate", "oil_paint", "snow", "cartoon"],
   ...["combination", "combination", "combination"],
 ];
 
@@ -44,7 +43,6 @@ export const PAIRS = {
   pairs: { count: 40_000, seed: SEEDS.training, resolution: SIZE },
   "pairs-large": { count: 12_000, seed: SEEDS.large, resolution: LARGE },
   "pairs-last": { count: 24_000, seed: SEEDS.large, resolution: LARGE, families: [...PHOTO_FAMILIES, ...HARD] },
-  "pairs-long": { count: 24_000, seed: SEEDS.long, resolution: LARGE, families: [...PHOTO_FAMILIES, ...HARD] },
 };
 
 /** With less noise the result is already visible, and the instruction is not needed. */
@@ -79,16 +77,6 @@ export const STAGES = [
       ...LESS_NOISY,
       ...AT_LARGE,
       maxTrainSteps: 6500,
-    },
-  },
-  {
-    name: "long",
-    pairs: "pairs-long",
-    options: {
-      ...TRAINING,
-      ...LESS_NOISY,
-      ...AT_LARGE,
-      maxTrainSteps: 9000,
     },
   },
 ];

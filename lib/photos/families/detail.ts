@@ -45,7 +45,7 @@ export const DETAIL = families({
       return { ...photo, data: photo.data.map((v, i) => clip(v + strength * (fine![i]! - coarse![i]!))) };
     },
   },
-  /** Every channel, softened by σ = 0.012, rounded to n even levels from 0 to 1 with n = 4, 3, 2. */
+  /** Every channel, softened by σ = 0.006, rounded to n even levels from 0 to 1 with n = 6, 4, 3. */
   posterize: {
     kind: "style",
     phrases: [
@@ -59,11 +59,11 @@ export const DETAIL = families({
     ],
     caption: "{very} posterized",
     apply: (photo, degree) => {
-      const steps = byDegree(degree, [4, 3, 2]) - 1;
-      return mapValues(blurPhoto(photo, 0.012 * unitOf(photo)), (v) => Math.round(v * steps) / steps);
+      const steps = byDegree(degree, [6, 4, 3]) - 1;
+      return mapValues(blurPhoto(photo, 0.006 * unitOf(photo)), (v) => Math.round(v * steps) / steps);
     },
   },
-  /** Squares of 1/32, 2/32, 3/32 of the shorter side, each of its mean colour. */
+  /** Squares of 1/48, 1/28, 1/16 of the shorter side, each of its mean colour. */
   pixelate: {
     kind: "style",
     phrases: [
@@ -76,7 +76,7 @@ export const DETAIL = families({
       "make {it} look like an old video game",
     ],
     caption: "{very} pixelated",
-    apply: (photo, degree) => pixelate(photo, (unitOf(photo) * byDegree(degree, [1, 2, 3])) / 32),
+    apply: (photo, degree) => pixelate(photo, unitOf(photo) / byDegree(degree, [48, 28, 16])),
   },
   /** Pencil on white paper: the grey (Y / G(Y))^k with σ = 0.012 and k = 1.2, 1.8, 2.8, over a little of the shading. */
   sketch: {

@@ -3,7 +3,7 @@ import { luma, mapPhoto, mix, type Photo } from "../pixels.js";
 import { families } from "./family.js";
 
 /** The least share of an image that must have a colour for an edit of this colour. */
-export const COLOUR_SHARE = 0.1;
+export const COLOUR_SHARE = 0.04;
 
 /** The share of a photograph that has a named colour, 0..1: the mean of `belongsTo`. */
 export function shareOf({ data }: Photo, name: ColourName): number {
@@ -102,7 +102,7 @@ export const PLACE = families({
     ],
     caption: "in autumn",
     degrees: false,
-    variant: (photo) => (shareOf(photo, "green") + shareOf(photo, "yellow") >= COLOUR_SHARE ? {} : undefined),
+    variant: (photo) => (shareOf(photo, "green") + shareOf(photo, "yellow") >= 2 * COLOUR_SHARE ? {} : undefined),
     apply: (photo) =>
       mapPhoto(photo, (r, g, b, _pixel, set) => {
         const [hue, saturation, value] = toHsv(r, g, b);

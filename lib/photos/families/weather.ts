@@ -25,12 +25,10 @@ function drops(count: number, seed: number, nearPower: number): readonly Drop[] 
   }));
 }
 
-const FLURRY = drops(330, 4, 3);
-/** Light snow is every other flake, in a chequered pattern; heavy snow has as many again between them. */
 const FLAKES: Record<Degree, readonly Drop[]> = {
-  slight: FLURRY.filter((_, i) => i % 2 === 0),
-  plain: FLURRY,
-  strong: [...FLURRY, ...drops(330, 5, 3)],
+  slight: drops(150, 3, 3),
+  plain: drops(330, 4, 3),
+  strong: drops(650, 5, 3),
 };
 const STREAKS: Record<Degree, readonly Drop[]> = {
   slight: drops(110, 6, 2),
@@ -52,9 +50,9 @@ function layer(photo: Photo, list: readonly Drop[], shape: (drop: Drop, unit: nu
   return drawLayer(photo.width, photo.height, shapes);
 }
 
-/** A soft disc of radius 0.005 (far) to 0.016 (near). */
+/** A soft disc of radius 0.003 (far) to 0.015 (near). */
 function flake({ x, y, near }: Drop, unit: number): LayerShape {
-  const radius = mix(0.005, 0.016, near) * unit;
+  const radius = mix(0.003, 0.015, near) * unit;
   const most = mix(0.95, 0.75, near);
   return {
     ...{ left: x - radius, right: x + radius, top: y - radius, bottom: y + radius },
@@ -134,7 +132,7 @@ export const WEATHER = families({
       });
     },
   },
-  /** 181, 361, 722 soft white flakes per square of a shorter side, of radius 0.005 to 0.016, in the pale light of a covered sky. */
+  /** 150, 330, 650 soft white flakes per square of a shorter side, of radius 0.003 to 0.015, in the pale light of a covered sky. */
   snow: {
     kind: "weather",
     phrases: [
