@@ -429,6 +429,8 @@ describe("ip2p serve", () => {
         edit(form({ ...LONG, num_inference_steps: 10 })),
         edit(form({ prompt, num_inference_steps: 2, seed: 5, guidance_scale: 7.5 })),
       ];
+      // Requests on connections of their own may overtake one another; this one must be the last.
+      await until(async () => (await child.metric("ip2p_num_requests_waiting")) === 1);
       const cutOff = edit(form({ prompt, num_inference_steps: 1000 })).catch(() => "cut off");
       await until(async () => (await child.metric("ip2p_num_requests_waiting")) === 2);
       child.signal("SIGTERM");
