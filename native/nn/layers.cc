@@ -1,10 +1,8 @@
 #include "nn/layers.h"
 
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/mish.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
@@ -28,10 +26,6 @@ namespace {
 /// A small parameter in the type of x, where products take half-precision weights.
 at::Tensor like(const at::Tensor& x, const at::Tensor& parameter) {
   return takes_half_weights(x, parameter.scalar_type()) ? parameter.to(at::kFloat) : parameter;
-}
-
-std::optional<at::Tensor> like(const at::Tensor& x, const std::optional<at::Tensor>& parameter) {
-  return parameter ? std::optional(like(x, *parameter)) : parameter;
 }
 
 }  // namespace
@@ -147,20 +141,20 @@ at::Tensor Conv2d::upsampled_product(const at::Tensor& x) const {
       return int8_conv2d(part, kernels[2 * phase], kernels[2 * phase + 1], bias(), kUnpadded, {});
     });
   }
-  const bool halves = takes_half_weights(x, weight_.type()), wide = !halves && widens(x, weight_.type());
-  const bool packs = can_pack(x, halves ? at::kFloat : weight_.type());
+  const bool floats = takes_half_weights(x, weight_.type()) || widens(x, weight_.type());
+  const bool packs = can_pack(x, floats ? at::kFloat : weight_.type());
   const std::vector<at::Tensor> kernels = weight_.derived([&](const at::Tensor& weight) {
-    std::vector<at::Tensor> phases = upsample_phases(halves || wide ? weight.to(at::kFloat) : weight);
+    std::vector<at::Tensor> phases = upsample_phases(floats ? weight.to(at::kFloat) : weight);
     if (packs)
       for (at::Tensor& phase : phases) phase = pack_conv2d(phase, phase_input_sizes(x), kUnpadded);
     return phases;
   });
+  std::optional<at::Tensor> offset = bias();
+  if (floats && offset) offset = offset->to(at::kFloat);
   return upsample_conv2d(x, [&](const at::Tensor& part, size_t phase) {
     const at::Tensor& kernel = kernels[phase];
-    if (wide) return conv2d_product(part, kernel, bias(), kUnpadded);
-    const std::optional<at::Tensor> offset = like(part, bias());
     return kernel.is_mkldnn() ? packed_conv2d(part, kernel, offset, kUnpadded, {})
-                              : at::conv2d(part, kernel, offset);
+                              : conv2d_product(part, kernel, offset, kUnpadded);
   });
 }
 

@@ -9,8 +9,8 @@
 namespace ip2p {
 
 // Products of half-precision numbers in float32 arithmetic, for training. Only the operands as they are
-// given, or as autocast rounds them, are kept for the backward pass, which widens them again: a float32 copy
-// of a weight lives as long as one product. Gradients of weights are rounded to the weights' type.
+// given, the input as autocast rounds it, are kept for the backward pass, which widens them again: a float32
+// copy lives as long as one product. Gradients of weights are rounded to the weights' type.
 
 /// Whether a product of x with a weight of this type is computed that way: bfloat16 weights where x is
 /// float32, and all products under autocast on a processor without instructions for its type
