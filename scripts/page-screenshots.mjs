@@ -57,6 +57,9 @@ async function shootTraining(name) {
   page.setDefaultTimeout(150_000);
   await page.goto(url);
   await page.getByRole("img", { name: /to change/ }).waitFor();
+  // Samples are edits of the example, which has to be one of its drawings.
+  await page.getByRole("combobox", { name: "Model" }).selectOption("world");
+  await page.getByText("knows drawings like this one only").waitFor();
   const form = page.getByRole("form", { name: "Training" });
   await form.getByLabel("Data set").selectOption("dataset");
   await form.getByLabel("Start from").selectOption("world");
@@ -74,7 +77,7 @@ async function shootTraining(name) {
   await page.close();
 }
 
-await shoot("page", { width: 1200, height: 800 }, "light", "make it autumn");
+await shoot("page", { width: 1200, height: 800 }, "light", "make it black and white");
 await shoot("page-phone", { width: 390, height: 844 }, "dark", "make it a pencil sketch");
 await shootTraining("page-training");
 await browser.close();
